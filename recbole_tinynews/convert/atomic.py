@@ -1,0 +1,54 @@
+"""RecBole's atomic files as this package uses them: headers and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from recbole_tinynews.convert.mind import Impression, News
+
+FORMAT = 1  # raised whenever the columns or their meaning change
+
+ITEM_HEADER = (
+    "item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq\tabstract:token_seq"
+)
+BODY_HEADER = "\tbody:token_seq"
+INTER_HEADER = (
+    "impression_id:token\tuser_id:token\ttimestamp:float\thistory:token_seq\t"
+    "candidates:token_seq\tlabels:float_seq"
+)
+
+
+def open_atomic(path: Path) -> TextIO:
+    r"""Open for writing UTF-8 with ``\n`` alone, wherever it runs."""
+    return path.open("w", encoding="utf-8", newline="\n", buffering=1 << 20)
+
+
+def impression_row(impression: Impression) -> str:
+    """One line of a ``.inter``."""
+    impression_id, user_id, timestamp, history, candidates, labels = impression
+    return (
+        f"{impression_id}\t{user_id}\t{timestamp}\t{' '.join(history)}\t"
+        f"{' '.join(candidates)}\t{labels}\n"
+    )
+
+
+def write_items(path: Path, news: Iterable[News], bodies: Mapping[str, bytes] | None) -> int:
+    r"""Write a ``.item``, with bodies where given; return how many texts had a ``\r`` inside.
+
+    Readers of atomic files end a line there, so it becomes a space. Nothing else is touched.
+    """
+    changed = 0
+    with open_atomic(path) as file:
+        file.write(f"{ITEM_HEADER}{'' if bodies is None else BODY_HEADER}\n")
+        for record in news:
+            texts = list(record)
+            if bodies is not None:
+                texts.append(bodies.get(record.news_id, b"").decode())
+            row = "\t".join(texts)
+            if "\r" in row:
+                changed += sum("\r" in text for text in texts)
+                row = row.replace("\r", " ")
+            file.write(f"{row}\n")
+    return changed

@@ -1,0 +1,76 @@
+"""What a conversion says about input that it can't use, and the two answers to a bad line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = 5  # how many of a kind the report lists
+
+
+class ConversionError(ValueError):
+    """The input can't be converted, and nothing was written."""
+
+
+class LineError(ConversionError):
+    """One line is bad; the lines around it can still be used.
+
+    ``column`` counts from 1, as the message does. A parser of fields knows the column, the reader
+    of the file adds path and line with :meth:`at`.
+    """
+
+    def __init__(self, kind: str, message: str, column: int | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.column = column
+        self.path: Path | None = None
+        self.line: int | None = None
+
+    def at(self, path: Path, line: int) -> LineError:
+        """The same error, placed."""
+        self.path, self.line = path, line
+        return self
+
+    def __str__(self) -> str:
+        place = "" if self.path is None else f"{self.path}:{self.line}: "
+        column = "" if self.column is None else f"column {self.column}: "
+        return f"{place}{column}{self.message}"
+
+
+def stop(error: LineError) -> None:
+    """Answer a bad line by ending the conversion."""
+    raise error
+
+
+class SkippedLines:
+    """Answer bad lines by dropping them, counted by kind, the first few remembered."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, list[str]] = {}
+
+    def __call__(self, error: LineError) -> None:
+        """Drop the line of this error."""
+        self.counts[error.kind] += 1
+        examples = self.examples.setdefault(error.kind, [])
+        if len(examples) < EXAMPLES:
+            examples.append(str(error))
+
+    def summary(self) -> dict[str, Any]:
+        """What the report says about them."""
+        kinds = {
+            kind: {"count": count, "examples": self.examples[kind]}
+            for kind, count in sorted(self.counts.items())
+        }
+        return {"total": self.counts.total(), "kinds": kinds}
+
+
+def quoted(text: str, limit: int = 60) -> str:
+    """A value as an error shows it: control characters visible, a long one cut.
+
+    >>> quoted("a" * 100, limit=3)
+    "'aaa'..."
+    """
+    return repr(text) if len(text) <= limit else f"{text[:limit]!r}..."

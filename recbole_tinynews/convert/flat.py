@@ -1,0 +1,75 @@
+"""The same data as a plain interaction data set, which stock RecBole reads.
+
+One row is one candidate. Histories and text are left out. Stock RecBole reads with quoting, takes
+words such as ``NA`` for a missing cell, and on pandas 3 turns a missing token into a broken id: an
+empty category is therefore written as ``unknown``, and what it would misread is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from recbole_tinynews.convert.atomic import INTER_HEADER, open_atomic
+from recbole_tinynews.convert.errors import ConversionError, quoted
+from recbole_tinynews.convert.mind import News
+
+SUFFIX = "-flat"
+UNKNOWN = "unknown"
+
+_ITEM_HEADER = "item_id:token\tcategory:token\tsubcategory:token"
+_INTER_HEADER = "user_id:token\titem_id:token\tlabel:float\ttimestamp:float"
+
+# What pandas reads as a missing cell by default, beside an empty one.
+# fmt: off
+_MISSING = frozenset((
+    "#N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
+    "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+))
+# fmt: on
+
+
+def write_flat_items(path: Path, news: Iterable[News]) -> None:
+    """Write the items, their ids and categories only."""
+    with open_atomic(path) as file:
+        file.write(f"{_ITEM_HEADER}\n")
+        for record in news:
+            _check(record.news_id)
+            cells = (record.news_id, _category(record.category), _category(record.subcategory))
+            file.write("\t".join(cells) + "\n")
+
+
+def write_flat_interactions(inter: Path, path: Path) -> int:
+    """Write the candidates of a finished, labelled ``.inter``; return how many."""
+    rows = 0
+    with inter.open(encoding="utf-8", newline="\n") as impressions, open_atomic(path) as file:
+        assert next(impressions) == f"{INTER_HEADER}\n"
+        file.write(f"{_INTER_HEADER}\n")
+        for line in impressions:
+            _, user, timestamp, _, candidates, labels = line[:-1].split("\t")
+            _check(user)
+            ids = candidates.split(" ")
+            file.write(
+                "".join(
+                    [
+                        f"{user}\t{item}\t{label}\t{timestamp}\n"
+                        for item, label in zip(ids, labels.split(" "), strict=True)
+                    ]
+                )
+            )
+            rows += len(ids)
+    return rows
+
+
+def _check(token: str) -> None:
+    if token in _MISSING or '"' in token:
+        raise ConversionError(
+            f"--layout=interaction expects ids that stock RecBole can read, got {quoted(token)}. "
+            "Use --layout=impression, or rename it."
+        )
+
+
+def _category(text: str) -> str:
+    if text in _MISSING or not text.strip():
+        return UNKNOWN
+    return text.replace('"', "'").replace("\r", " ")

@@ -1,0 +1,73 @@
+"""What a conversion read, counted, dropped and why: for ``NAME.report.json`` and for the eye."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from recbole_tinynews.convert.catalogue import Bodies, Catalogue
+from recbole_tinynews.convert.errors import EXAMPLES
+
+
+def news_summary(catalogue: Catalogue) -> dict[str, Any]:
+    """What the report says about the rows of ``news.tsv``."""
+    news = catalogue.news.values()
+    return {
+        "rows": {str(path): rows for path, rows in catalogue.rows.items()},
+        "distinct": len(news),
+        "repeated_in_one_file_with_the_same_text": catalogue.repeated_in_file,
+        "repeated_across_files_with_the_same_text": catalogue.repeated_across_files,
+        "empty_titles": sum(not record.title.strip() for record in news),
+        "empty_abstracts": sum(not record.abstract.strip() for record in news),
+        "empty_categories": sum(not record.category.strip() for record in news),
+        "empty_subcategories": sum(not record.subcategory.strip() for record in news),
+    }
+
+
+def without_news_summary(
+    missing: Sequence[str], candidate_ids: set[str], history_ids: set[str]
+) -> dict[str, Any]:
+    """What the report says about ids that have no news row."""
+    return {
+        "ids": len(missing),
+        "among_candidates": sum(news_id in candidate_ids for news_id in missing),
+        "among_histories": sum(news_id in history_ids for news_id in missing),
+        "examples": list(missing[:EXAMPLES]),
+    }
+
+
+def bodies_summary(bodies: Bodies, items: int) -> dict[str, Any]:
+    """What the report says about the file of bodies."""
+    return {
+        "rows": bodies.rows,
+        "items_with_body": len(bodies.texts),
+        "items_without_body": items - len(bodies.texts),
+        "repeated_with_the_same_text": bodies.repeated,
+        "ids_without_news": len(bodies.without_news),
+        "ids_without_news_examples": sorted(bodies.without_news)[:EXAMPLES],
+    }
+
+
+def readable(report: dict[str, Any]) -> str:
+    """The report in a few lines.
+
+    Raises:
+        KeyError: it is no report of a conversion.
+    """
+    lines = [
+        f"{split:>5}: {part['impressions']:,} impressions, {part['candidates']:,} candidates, "
+        + ("no labels" if part["unlabelled"] else f"{part['clicks']:,} clicks")
+        + f", {part['first_time']} to {part['last_time']}"
+        for split, part in report["impressions"].items()
+    ]
+    lines.append(f" news: {report['news']['distinct']:,}, {report['items']:,} items")
+    notes = {
+        "ids without a news row, kept with empty text": report["ids_without_news_row"]["ids"],
+        "empty titles": report["news"]["empty_titles"],
+        "texts with a carriage return inside, now a space": report["texts_changed"],
+        "bad lines dropped": report["skipped_lines"]["total"],
+    }
+    if report["bodies"] is not None:
+        notes["items without body"] = report["bodies"]["items_without_body"]
+    lines += [f" note: {count:,} {what}" for what, count in notes.items() if count]
+    return "\n".join(lines)

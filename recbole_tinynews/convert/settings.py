@@ -1,0 +1,113 @@
+"""The settings of a conversion, checked before anything is read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_tinynews.convert.errors import ConversionError, quoted
+from recbole_tinynews.convert.flat import SUFFIX
+from recbole_tinynews.convert.mind import IMPRESSIONS_FILE, NEWS_FILE
+
+LAST_DAY = "last-day"
+ON_ERROR = ("stop", "skip")
+LAYOUTS = ("impression", "interaction")
+
+
+class Settings(NamedTuple):
+    """What to convert; ``valid`` is ``last-day``, a fraction or a folder."""
+
+    train: Path
+    dataset: str
+    valid: str | float | Path
+    test: Path | None
+    bodies: Path | None
+    output: Path
+    on_error: str
+    layout: str
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The MIND folder of each split that has one."""
+        folders = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {split: folder for split, folder in folders.items() if isinstance(folder, Path)}
+
+    @property
+    def datasets(self) -> list[str]:
+        """The names of the data sets to write."""
+        flat = [self.dataset + SUFFIX] if self.layout == "interaction" else []
+        return [self.dataset, *flat]
+
+    def as_given(self) -> dict[str, Any]:
+        """For the report."""
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in self._asdict().items()
+        }
+
+
+def checked(settings: Settings) -> Settings:
+    """The settings, with ``valid`` made a fraction or a folder where it is one.
+
+    Raises:
+        ConversionError: something can't be meant so; all mistakes are listed at once.
+    """
+    problems = []
+    valid = _parse_valid(settings.valid)
+    if isinstance(valid, float) and not 0 < valid < 1:
+        problems.append(
+            f"--valid={settings.valid}: expected a fraction above 0 and below 1, {LAST_DAY} or a "
+            "folder."
+        )
+    settings = settings._replace(valid=valid)
+    problems += _name_problems(settings.dataset)
+    for flag, value, known in (
+        ("on-error", settings.on_error, ON_ERROR),
+        ("layout", settings.layout, LAYOUTS),
+    ):
+        if value not in known:
+            problems.append(f"--{flag}={value}: expected one of {', '.join(known)}.")
+    for split, folder in settings.folders.items():
+        problems += _folder_problems(split, folder)
+    if settings.bodies is not None and not settings.bodies.is_file():
+        problems.append(f"--bodies={settings.bodies}: expected a file, found none there.")
+    if problems:
+        raise ConversionError("\n".join(problems))
+    return settings
+
+
+def _parse_valid(valid: str | float | Path) -> str | float | Path:
+    if valid == LAST_DAY or isinstance(valid, Path):
+        return valid
+    try:
+        return float(valid)
+    except ValueError:
+        return Path(str(valid))
+
+
+def _name_problems(name: str) -> list[str]:
+    if re.fullmatch(r"[^\s/\\.\-][^\s/\\]*", name) is None or not name.isprintable():
+        return [
+            f"--dataset={quoted(name)}: expected a name for a folder and its files, without white "
+            "space and path separators, not beginning with a dot or a dash."
+        ]
+    if name.endswith(SUFFIX):
+        return [
+            f"--dataset={name}: expected a name that does not end with {SUFFIX}, which "
+            "--layout=interaction gives to its second data set."
+        ]
+    return []
+
+
+def _folder_problems(split: str, folder: Path) -> list[str]:
+    if not folder.is_dir():
+        what = "a file" if folder.exists() else "nothing there"
+        hint = f" --valid also takes {LAST_DAY} or a fraction." if split == "valid" else ""
+        return [f"--{split}={folder}: expected a folder of MIND, found {what}.{hint}"]
+    return [
+        f"--{split}={folder}: expected a folder with {IMPRESSIONS_FILE} and {NEWS_FILE}, found no "
+        f"{name}."
+        for name in (IMPRESSIONS_FILE, NEWS_FILE)
+        if not (folder / name).is_file()
+    ]

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recbole_tinynews.convert.candidates import parse_candidates, parse_ids
+from recbole_tinynews.convert.errors import LineError
+
+# Ids full of what the fast path looks for.
+ids = st.text(alphabet="N01-", min_size=1, max_size=6)
+
+
+@given(st.lists(st.tuples(ids, st.sampled_from("01")), min_size=1, max_size=12))
+def test_ids_that_look_like_labels_are_not_cut(shown: list[tuple[str, str]]) -> None:
+    """Replacing '-0' anywhere would turn the id 'N-0' into 'N' and shift labels."""
+    parsed = parse_candidates(" ".join(f"{news}-{label}" for news, label in shown), column=5)
+    assert parsed.ids == [news for news, _ in shown]
+    assert parsed.labels == " ".join(label for _, label in shown)
+
+
+@given(st.text(alphabet="N01- \x0b\u2028", min_size=1, max_size=14))
+def test_any_text_is_parsed_exactly_or_refused(text: str) -> None:
+    """What is accepted must be what a token by token reading gives."""
+    tokens = text.split(" ")
+    labelled = [token[-2:] in ("-0", "-1") for token in tokens]
+    news = [token[:-2] if any(labelled) else token for token in tokens]
+    good = all(labelled) or not any(labelled)
+    if good and all(token.split() == [token] for token in news):
+        parsed = parse_candidates(text, column=5)
+        assert parsed.ids == news
+        assert parsed.labels == " ".join(token[-1] for token in tokens if any(labelled))
+    else:
+        with pytest.raises(LineError):
+            parse_candidates(text, column=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("", "no candidates"),
+        ("N1-0 N2", "candidate without label"),
+        ("N1 N2-1", "candidate without label"),
+        ("N1-0 N2-2", "candidate without label"),
+        ("N1-0  N2-1", "candidate without label"),
+        ("N1-0 -1", "empty id"),
+        ("-0", "empty id"),
+        (" ", "empty id"),
+        ("N1 ", "empty id"),
+        ("N\u00a01-0", "white space in an id"),
+        ("N\r1-0 -0", "white space in an id"),  # one more and one less: counts alone agree
+    ],
+)
+def test_a_broken_list_of_candidates_is_named_by_its_kind(text: str, kind: str) -> None:
+    with pytest.raises(LineError) as caught:
+        parse_candidates(text, column=5)
+    assert caught.value.kind == kind
+    assert str(caught.value).startswith("column 5: expected ")
+
+
+def test_an_empty_history_has_no_ids() -> None:
+    """''.split(' ') would give one empty id, a news that nobody wrote."""
+    assert parse_ids("", column=4) == []

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mind_folder import IMPRESSIONS, WriteMind
+
+from recbole_tinynews.convert import __main__ as command
+
+
+def flags(train: Path, output: Path, *more: str) -> list[str]:
+    return [f"--train={train}", "--dataset=tiny", f"--output={output}", *more]
+
+
+def test_the_command_converts_and_sums_up(
+    write_mind: WriteMind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = write_mind([*IMPRESSIONS, "bad"])
+    more = ("--on-error=skip", "--layout=interaction", f"--test={train}", "--valid=0.4")
+    assert command.main(flags(train, tmp_path / "out", *more)) == 0
+    printed = capsys.readouterr().out
+    assert "train: 2 impressions, 4 candidates, 2 clicks, 2019-11-14T23:59:59Z to" in printed
+    assert "note: 2 bad lines dropped" in printed  # the test folder is the same
+    assert "out/tiny/" in printed
+    assert "out/tiny-flat/" in printed
+    assert (tmp_path / "out" / "tiny" / "tiny.test.inter").exists()
+
+
+def test_a_bad_line_is_a_message_with_a_remedy_and_no_traceback(
+    write_mind: WriteMind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(flags(write_mind([*IMPRESSIONS, "bad"]), tmp_path / "out")) == 1
+    message = capsys.readouterr().err
+    assert "behaviors.tsv:4: expected 5 tab-separated columns" in message
+    assert "--on-error=skip" in message
+    assert "Traceback" not in message
+
+
+def test_a_full_disk_is_a_message_too(
+    write_mind: WriteMind,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("recbole_tinynews.convert.conversion.impression_row", full)
+    assert command.main(flags(write_mind(), tmp_path / "out")) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--train=a"], ["--dataset=a"], ["--train=a", "--dataset=b", "--vald=c"]]
+)
+def test_a_misspelt_command_is_told_apart_from_bad_input(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command.main(arguments)
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
+)
+def test_a_signal_in_the_middle_leaves_nothing_behind(
+    write_mind: WriteMind, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    """A data set that lacks its last impressions looks like a whole one."""
+    rows = [
+        f"{number}\tU1\t11/{9 + number % 2}/2019 1:00:00 AM\tN1 N2\tN3-0 N2-1"
+        for number in range(300_000)
+    ]
+    output = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "recbole_tinynews.convert", *flags(write_mind(rows), output)],
+        stderr=subprocess.PIPE,
+    )
+    while process.poll() is None and not list(output.glob(".tiny.*.partial/tiny/*.inter")):
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, message = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert b"Traceback" not in message
+    assert not output.exists()
+
+
+def test_starting_does_not_wait_for_torch_or_recbole() -> None:
+    code = (
+        "import sys, recbole_tinynews.convert.__main__;"
+        "print(*{'torch', 'recbole', 'pandas', 'transformers'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.stdout.strip(), result.returncode) == ("", 0)
