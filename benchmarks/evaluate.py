@@ -1,0 +1,144 @@
+"""How long the metrics of MIND-small's dev set take, against a loop over its impressions.
+
+The loop is what one would write: scikit-learn's ``roc_auc_score`` and plain numpy for MRR, nDCG@5
+and nDCG@10, one impression at a time. It runs over every fourth impression in eight parts, and its
+time is scaled to all (``--every=1`` runs it in full, about two minutes); after each part the
+vectorised metrics are timed on all impressions, so that both see the same state of the machine.
+
+    python benchmarks/evaluate.py [--every=4]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from typing import NamedTuple
+
+import numpy as np
+import sklearn
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
+
+IMPRESSIONS = 73_152  # MIND-small dev
+PARTS = 8
+TOLERANCE = 1e-12
+
+
+class Impressions(NamedTuple):
+    """Impressions of any size, flat."""
+
+    scores: NDArray[np.float32]  # [candidates in total]
+    labels: NDArray[np.int8]  # [candidates in total]
+    offsets: NDArray[np.int64]  # [impressions + 1]
+
+
+def synthetic_impressions(impressions: int, seed: int = 0) -> Impressions:
+    """Candidates as in MIND (mean 37, median 24, at most 300), 1.5 clicks, some scores tied."""
+    rng = np.random.default_rng(seed)
+    sizes = np.exp(rng.normal(np.log(24), 0.93, impressions)).round().clip(2, 300).astype(np.int64)
+    offsets = np.append(0, np.cumsum(sizes))
+    clicks = np.minimum(rng.geometric(1 / 1.5, impressions), sizes - 1)
+    shuffled = np.lexsort((rng.random(offsets[-1]), np.repeat(np.arange(impressions), sizes)))
+    place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes)
+    labels = np.empty(offsets[-1], np.int8)
+    labels[shuffled] = place < np.repeat(clicks, sizes)
+    scores = (rng.normal(size=offsets[-1]) + 0.5 * labels).astype(np.float32)
+    tied = rng.random(offsets[-1]) < 0.1
+    scores[tied] = scores[tied].round(1)
+    return Impressions(scores, labels, offsets)
+
+
+def vectorised(data: Impressions) -> NDArray[np.float64]:
+    """AUC, MRR, nDCG@5, nDCG@10 in columns: ``[impressions, 4]``."""
+    ranked = rank_impressions(*data)
+    return np.column_stack([auc(ranked), mrr(ranked), ndcg(ranked, 5), ndcg(ranked, 10)])
+
+
+def loop(data: Impressions, impressions: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The same of some impressions, one after the other."""
+    rows = []
+    for start, end in zip(data.offsets[impressions], data.offsets[impressions + 1], strict=True):
+        scores, labels = data.scores[start:end], data.labels[start:end]
+        order = np.argsort(scores, kind="stable")[::-1]
+        rows.append(
+            (
+                roc_auc_score(labels, scores),
+                np.sum(labels[order] / np.arange(1, len(labels) + 1)) / labels.sum(),
+                _ndcg_of_one(labels, order, 5),
+                _ndcg_of_one(labels, order, 10),
+            )
+        )
+    return np.array(rows)
+
+
+def _ndcg_of_one(labels: NDArray[np.int8], order: NDArray[np.int64], k: int) -> float:
+    discounts = np.log2(np.arange(2, min(k, len(labels)) + 2))
+    ideal = np.sort(labels)[::-1]
+    return np.sum(labels[order[:k]] / discounts) / np.sum(ideal[:k] / discounts)
+
+
+def compare(data: Impressions, sample: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Seconds of the vectorised metrics and of the loop on all, and their largest difference."""
+    values = vectorised(data)  # also warms up
+    ours, theirs, difference = [], [], 0.0
+    for part in np.array_split(sample, PARTS):
+        began = time.perf_counter()
+        expected = loop(data, part)
+        theirs.append(time.perf_counter() - began)
+        difference = max(difference, float(np.abs(expected - values[part]).max()))
+        began = time.perf_counter()
+        vectorised(data)
+        ours.append(time.perf_counter() - began)
+    return statistics.median(ours), sum(theirs) * len(values) / len(sample), difference
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--every", type=int, default=4, help="the loop takes every n-th impression")
+    every = parser.parse_args().every
+
+    data = synthetic_impressions(IMPRESSIONS)
+    sizes, clicks = np.diff(data.offsets), int(data.labels.sum())
+    print(
+        f"{IMPRESSIONS:,} synthetic impressions: candidates mean {sizes.mean():.1f}, median "
+        f"{np.median(sizes):.0f}, max {sizes.max()}; {clicks / IMPRESSIONS:.2f} clicks each"
+    )
+    sample = np.arange(0, IMPRESSIONS, every)
+    seconds, reference, difference = compare(data, sample)
+    if not difference <= TOLERANCE:
+        raise SystemExit(f"The metrics differ from the loop by {difference:.1e} (> {TOLERANCE}).")
+
+    print(f"largest difference of a metric over {len(sample):,} impressions: {difference:.1e}\n")
+    print(f"{'':36}{'seconds':>10}{'impressions/s':>16}")
+    scaled = f"loop, 1 in {every}, scaled to all" if every > 1 else "loop, in full"
+    for name, took in ((scaled, reference), (f"vectorised, median of {PARTS}", seconds)):
+        print(f"{name:36}{took:10.3f}{IMPRESSIONS / took:16,.0f}")
+    print(f"{'speed-up':36}{reference / seconds:9.0f}x\n")
+    figures = {
+        "benchmark": "evaluate",
+        "impressions": IMPRESSIONS,
+        "candidates": len(data.scores),
+        "seconds": round(seconds, 4),
+        "reference_seconds": round(reference, 2),
+        "reference_impressions": len(sample),
+        "speedup": round(reference / seconds, 1),
+        "largest_difference": difference,
+        "machine": {
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scikit-learn": sklearn.__version__,
+        },
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+"""Metrics per impression, and how RecBole reaches them."""
+
+from __future__ import annotations

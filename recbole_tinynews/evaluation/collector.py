@@ -1,0 +1,138 @@
+"""RecBole's collector for impressions of any size: batches are kept, ranked once at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from recbole.evaluator.collector import Collector, DataStruct
+from torch import Tensor
+
+from recbole_tinynews.evaluation.impression_metric import RANKED_KEY
+from recbole_tinynews.evaluation.metrics import NaNScoreError, RankedImpressions, rank_impressions
+
+IMPRESSION_FIELD = "impression"
+IMPRESSION_SIZE_FIELD = "impression_size"
+
+
+class ImpressionCollector(Collector):
+    """Collects flat scores and labels with the bounds of their impressions.
+
+    A batch brings, beside the label of each candidate, ``impression_size`` (``[batch]``, number of
+    candidates) and ``impression`` (``[batch]``, row number of the impression in its split). Batches
+    are concatenated once, where RecBole's collector copies all earlier ones for each new one.
+    Where no metric asks for impressions, everything is left to RecBole.
+
+    ``start`` before an evaluation names its impressions and drops what an interrupted evaluation
+    left. Afterwards ``ranked`` and ``ids`` describe it, impression by impression.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.impression_ids: NDArray[np.str_] | None = None  # [rows of the split]
+        self.clear()
+
+    def start(self, impression_ids: NDArray[np.str_] | None) -> None:
+        """Begin an evaluation of the split whose row i is the impression ``impression_ids[i]``."""
+        self.clear()
+        self.impression_ids = impression_ids
+
+    def clear(self) -> None:
+        """Forget the batches collected so far, and what was ranked before."""
+        self.ranked: RankedImpressions | None = None  # [impressions], as collected
+        self.rows = np.empty(0, np.int64)  # [impressions], as collected
+        self._scores: list[Tensor] = []
+        self._labels: list[Tensor] = []
+        self._sizes: list[Tensor] = []
+        self._rows: list[Tensor] = []
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        """Ids of the impressions of ``ranked``, in its order; row numbers where none were given."""
+        if self.impression_ids is None:
+            return self.rows.astype(str)
+        return self.impression_ids[self.rows]
+
+    def eval_batch_collect(
+        self,
+        scores_tensor: Tensor,
+        interaction: Any,
+        positive_u: Tensor | None,
+        positive_i: Tensor | None,
+    ) -> None:
+        """Keep a batch.
+
+        Shapes:
+            scores_tensor: ``[candidates of the batch]``, on any device.
+            interaction: label ``[candidates of the batch]``, impression_size and impression
+                ``[batch]``.
+            positive_u, positive_i: RecBole's, for metrics that see no impressions.
+        """
+        if not self.register.need(RANKED_KEY):
+            super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+            return
+        scores, labels = _kept(scores_tensor), _kept(interaction[self.config["LABEL_FIELD"]])
+        sizes, rows = (_kept(interaction[f]) for f in (IMPRESSION_SIZE_FIELD, IMPRESSION_FIELD))
+        fits = scores.ndim == 1 and labels.shape == scores.shape and sizes.shape == rows.shape
+        if not fits or int(sizes.sum()) != len(scores):
+            self.clear()
+            raise ValueError(
+                "ImpressionCollector expects a flat score and a label for each candidate, and "
+                f"sizes that sum to them, got scores {list(scores.shape)}, labels "
+                f"{list(labels.shape)}, {len(sizes)} sizes with sum {int(sizes.sum())} and "
+                f"{len(rows)} impressions. Score all candidates of a batch, without padding."
+            )
+        # half precision is widened, which is exact: numpy has no bfloat16
+        self._scores.append(scores if scores.dtype == torch.float64 else scores.float())
+        self._labels.append(labels)
+        self._sizes.append(sizes)
+        self._rows.append(rows)
+
+    def get_data_struct(self) -> DataStruct:
+        """Concatenate, rank, and hand over; the next evaluation starts empty, even after an error.
+
+        Raises:
+            ValueError: a score is NaN, or an impression was collected twice.
+        """
+        if not self.register.need(RANKED_KEY):
+            return super().get_data_struct()
+        kept = (self._scores, self._labels, self._sizes, self._rows)
+        self.clear()
+        scores, labels, sizes, rows = (torch.cat(k) if k else torch.empty(0) for k in kept)
+        self.rows = rows.numpy().astype(np.int64)
+        offsets = np.append(0, np.cumsum(sizes.numpy())).astype(np.int64)
+        self.ranked = self._rank(scores, labels, offsets)
+        struct = DataStruct()
+        struct._data_dict.update(self.data_struct._data_dict)  # what data_collect found
+        struct.set("rec.score", scores)
+        struct.set("data.label", labels)
+        struct.set(RANKED_KEY, self.ranked)
+        return struct
+
+    def _rank(
+        self, scores: Tensor, labels: Tensor, offsets: NDArray[np.int64]
+    ) -> RankedImpressions:
+        unique, counts = np.unique(self.rows, return_counts=True)
+        if len(unique) < len(self.rows):
+            raise ValueError(
+                "ImpressionCollector expects each impression once, got "
+                f"{self._name(unique[counts.argmax()])} {counts.max()} times. Call start() before "
+                "an evaluation, and drop the repeats that a distributed sampler adds."
+            )
+        try:
+            return rank_impressions(scores.numpy(), labels.numpy(), offsets)
+        except NaNScoreError as error:
+            name = self._name(self.rows[error.impression])
+            raise ValueError(f"The model scored {name} with NaN. {error}") from error
+
+    def _name(self, row: int) -> str:
+        if self.impression_ids is None:
+            return f"the impression in row {row} of the evaluated split"
+        return f"impression {self.impression_ids[row]} (row {row} of the evaluated split)"
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    """A copy on the CPU: a model or a loader may fill the same buffer again."""
+    return tensor.detach().to("cpu", copy=True)

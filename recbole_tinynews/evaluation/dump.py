@@ -1,0 +1,50 @@
+"""Metrics of each impression as a csv, for significance tests and for a look at the failures."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from recbole_tinynews.evaluation.metrics import RankedImpressions, auc, mrr, ndcg
+
+
+def write_eval_dump(
+    path: str | Path,
+    impression_ids: Sequence[str] | np.ndarray,
+    ranked: RankedImpressions,
+    topk: Iterable[int] = (5, 10),
+) -> None:
+    """Write ``impression_id,auc,mrr,ndcg@k...``, a line per impression, empty where skipped.
+
+    ``impression_ids`` has shape ``[impressions]``, in the order in which they were ranked. Values
+    are not rounded. The file appears under its name only when it is complete.
+    """
+    if len(impression_ids) != len(ranked.evaluated):
+        raise ValueError(
+            f"write_eval_dump expects {len(ranked.evaluated)} ids, one for each ranked impression, "
+            f"got {len(impression_ids)}. Pass the ids of the split that was evaluated."
+        )
+    columns = {"auc": auc(ranked), "mrr": mrr(ranked)} | {
+        f"ndcg@{k}": ndcg(ranked, k) for k in topk
+    }
+    cells = np.full((len(ranked.evaluated), len(columns)), None, dtype=object)
+    cells[ranked.evaluated] = np.column_stack(list(columns.values()))
+    rows = ([name, *values] for name, values in zip(impression_ids, cells.tolist(), strict=True))
+    _write_csv(Path(path), ["impression_id", *columns], rows)
+
+
+def _write_csv(path: Path, header: list[str], rows: Iterable[list[object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,227 @@
+"""Ranking metrics of ragged impressions, one value per evaluated impression.
+
+The definitions are those of MIND's evaluation script, with two rules that it leaves open: tied
+candidates are ranked in favour of the later one, and an impression that lacks clicked or unclicked
+candidates (or labels) is skipped by every metric.
+
+Ragged arrays are flat: ``scores`` and ``labels`` have shape ``[candidates in total]`` and
+``offsets`` has shape ``[impressions + 1]``: impression i owns ``offsets[i]:offsets[i + 1]``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+CLICKED, UNCLICKED, UNLABELLED = 1, 0, -1
+_BLOCK = 16_384  # impressions sorted at a time: bounds the memory of the sort keys
+
+
+class NaNScoreError(ValueError):
+    """A score is not a number; ``impression`` is the position of the first one concerned."""
+
+    def __init__(self, impression: int, candidate: int, affected: int) -> None:
+        super().__init__(
+            f"Ranking expects numbers as scores, got NaN for candidate {candidate} of the "
+            f"impression at position {impression} (both from 0; NaN in {affected} impressions "
+            "altogether). Look for a loss that diverged (lower the learning rate), an overflow in "
+            "half precision, or a softmax over nothing but padding."
+        )
+        self.impression = impression
+
+
+class RankedImpressions(NamedTuple):
+    """What the metrics share: where the clicks of the evaluated impressions were ranked.
+
+    ``ranks`` and ``beaten`` hold one number per click, impression after impression, the lowest
+    ranked click of an impression first; ``per_impression`` adds such numbers up.
+    """
+
+    evaluated: NDArray[np.bool_]  # [impressions]
+    clicked: NDArray[np.int64]  # [evaluated impressions], candidates that were clicked
+    unclicked: NDArray[np.int64]  # [evaluated impressions], candidates that were not
+    ranks: NDArray[np.int64]  # [clicks], 1 = best
+    beaten: NDArray[np.float64]  # [clicks], unclicked candidates scored lower, a tie counts 1/2
+
+    def per_impression(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums of ``values`` (``[clicks]``) over each impression, ``[evaluated impressions]``."""
+        return np.add.reduceat(values, np.cumsum(self.clicked) - self.clicked)
+
+    @property
+    def skipped(self) -> int:
+        """Number of impressions without clicks, without unclicked candidates or without labels."""
+        return len(self.evaluated) - int(np.count_nonzero(self.evaluated))
+
+
+def auc(ranked: RankedImpressions) -> NDArray[np.float64]:
+    """Share of (clicked, unclicked) pairs ranked correctly; a tied pair counts one half.
+
+    >>> auc(rank_impressions([0.5, 0.5, 0.2], [1, 0, 0], [0, 3]))
+    array([0.75])
+    """
+    return ranked.per_impression(ranked.beaten) / (ranked.clicked * ranked.unclicked)
+
+
+def mrr(ranked: RankedImpressions) -> NDArray[np.float64]:
+    """Mean reciprocal rank of **all** clicks of an impression, not of the first alone.
+
+    >>> mrr(rank_impressions([0.5, 0.5, 0.2], [1, 0, 0], [0, 3]))
+    array([0.5])
+    """
+    return ranked.per_impression(1.0 / ranked.ranks) / ranked.clicked
+
+
+def ndcg(ranked: RankedImpressions, k: int) -> NDArray[np.float64]:
+    """Discounted gain of the clicks among the first k, over that of the impression's ideal order.
+
+    >>> ndcg(rank_impressions([0.5, 0.5, 0.2], [1, 0, 0], [0, 3]), k=5).round(5)
+    array([0.63093])
+    """
+    if k < 1:
+        raise ValueError(f"ndcg expects a cut-off k of at least 1, got {k}. MIND uses 5 and 10.")
+    discounts = 1.0 / np.log2(np.arange(2.0, k + 2))  # [k], of ranks 1..k
+    gains = np.append(discounts, 0.0)[np.minimum(ranked.ranks, k + 1) - 1]
+    ideal = np.cumsum(discounts)[np.minimum(ranked.clicked, k) - 1]
+    return ranked.per_impression(gains) / ideal
+
+
+def rank_impressions(scores: ArrayLike, labels: ArrayLike, offsets: ArrayLike) -> RankedImpressions:
+    """Rank the candidates of each impression once, for all metrics.
+
+    Labels are 1 (clicked), 0 (unclicked) or, for a whole impression, -1 (unlabelled). Infinite
+    scores are ranked and tied like any other number; NaN is an error. Nothing is rounded: scores
+    are compared as float64, which holds every smaller float exactly.
+
+    Raises:
+        NaNScoreError: a score is NaN, even if its impression would be skipped.
+        ValueError: the arrays don't fit together, or labels are none of the above.
+    """
+    values, bounds = _checked(scores, offsets)
+    clicked, unclicked = _count_labels(np.asarray(labels), values, bounds)
+    evaluated = (clicked > 0) & (unclicked > 0)
+
+    order = _ascending(values, bounds)
+    places = np.flatnonzero((np.asarray(labels) == CLICKED)[order])  # [clicks], ascending
+    impression = np.repeat(np.arange(len(clicked)), clicked)  # [clicks]
+    kept = evaluated[impression]
+    places, impression = places[kept], impression[kept]
+
+    tie_start, tie_end = _tied_run(values[order], bounds, places)
+    start = bounds[impression]
+    clicks_before = np.searchsorted(places, start)
+    clicks_below = np.searchsorted(places, tie_start) - clicks_before
+    clicks_tied = np.searchsorted(places, tie_end) - clicks_before - clicks_below
+    below = tie_start - start - clicks_below
+    tied = tie_end - tie_start - clicks_tied
+    return RankedImpressions(
+        evaluated=evaluated,
+        clicked=clicked[evaluated],
+        unclicked=unclicked[evaluated],
+        ranks=bounds[impression + 1] - places,
+        beaten=below + 0.5 * tied,
+    )
+
+
+def candidate_ranks(scores: ArrayLike, offsets: ArrayLike) -> NDArray[np.int64]:
+    """Rank of every candidate in its impression, 1 = best, in the order of the candidates.
+
+    This is what MIND's ``prediction.txt`` holds; the metrics see the same ranks. Ranks are a
+    permutation of 1..candidates: tied candidates are ranked in favour of the later one.
+
+    >>> candidate_ranks([0.5, 0.5, 0.2, 0.1, 0.7], [0, 3, 5])
+    array([2, 1, 3, 2, 1])
+    """
+    values, bounds = _checked(scores, offsets)
+    ranks = np.empty(len(values), np.int64)
+    places = np.arange(len(values))
+    ranks[_ascending(values, bounds)] = np.repeat(bounds[1:], np.diff(bounds)) - places
+    return ranks
+
+
+def _ascending(scores: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Order of the candidates, impression after impression, by ascending score; stable.
+
+    numpy orders complex numbers by real part, then by imaginary part, and its stable sort is quick
+    where the input is in order for long stretches: (impression, score) as one complex key took a
+    seventh of the time of ``lexsort`` on 2.7 million candidates, with the same result.
+    """
+    order = np.empty(len(scores), np.int64)
+    for first in range(0, len(offsets) - 1, _BLOCK):
+        bounds = offsets[first : first + _BLOCK + 1]
+        block = slice(bounds[0], bounds[-1])
+        keys = np.empty(bounds[-1] - bounds[0], np.complex128)
+        keys.real = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        keys.imag = scores[block]  # assigned apart: inf * 1j has a real part of NaN
+        order[block] = np.argsort(keys, kind="stable") + bounds[0]
+    return order
+
+
+def _tied_run(
+    ordered: NDArray[Any], offsets: NDArray[np.int64], places: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Start and end of the run of equal scores around each of ``places``, inside its impression."""
+    starts_run = np.append(True, ordered[1:] != ordered[:-1])
+    starts_run[offsets[:-1][np.diff(offsets) > 0]] = True
+    runs = np.append(np.flatnonzero(starts_run), len(ordered))
+    run = np.searchsorted(runs, places, side="right")
+    return runs[run - 1], runs[run]
+
+
+def _checked(
+    scores: ArrayLike, offsets: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    values, bounds = np.asarray(scores), np.asarray(offsets)
+    if values.ndim != 1 or values.dtype.kind not in "fiub":
+        raise ValueError(
+            "Ranking expects scores as flat real numbers [candidates in total], got shape "
+            f"{values.shape} of {values.dtype}. Concatenate the scores of all impressions."
+        )
+    if bounds.ndim != 1 or len(bounds) == 0 or bounds.dtype.kind not in "iu":
+        raise ValueError(
+            "Ranking expects offsets as whole numbers [impressions + 1], got shape "
+            f"{bounds.shape} of {bounds.dtype}. Pass 0 and the running sum of candidates."
+        )
+    bounds = bounds.astype(np.int64, copy=False)
+    falls = bool((np.diff(bounds) < 0).any())
+    if bounds[0] != 0 or bounds[-1] != len(values) or falls:
+        raise ValueError(
+            f"Ranking expects offsets that rise from 0 to the number of scores, {len(values)}, got "
+            f"offsets from {bounds[0]} to {bounds[-1]}{' that fall in between' if falls else ''}. "
+            "Pass 0 and the running sum of candidates."
+        )
+    values = values.astype(np.float64, copy=False)
+    missing = np.flatnonzero(np.isnan(values))
+    if len(missing):
+        impressions = np.searchsorted(bounds, missing, side="right") - 1
+        first = int(impressions[0])
+        raise NaNScoreError(first, int(missing[0] - bounds[first]), len(np.unique(impressions)))
+    return values, bounds
+
+
+def _count_labels(
+    labels: NDArray[Any], scores: NDArray[Any], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Clicked and unclicked candidates of each impression, ``[impressions]`` both."""
+    if labels.shape != scores.shape:
+        raise ValueError(
+            f"Ranking expects one label for each of {len(scores)} scores, got labels of shape "
+            f"{labels.shape}. Pass labels of the same candidates."
+        )
+    clicked, unclicked, unlabelled = (
+        np.diff(np.searchsorted(np.flatnonzero(labels == kind), offsets))
+        for kind in (CLICKED, UNCLICKED, UNLABELLED)
+    )
+    sizes = np.diff(offsets)
+    known = clicked + unclicked + unlabelled == sizes
+    mixed = (unlabelled > 0) & (unlabelled < sizes)
+    wrong = np.flatnonzero(~known | mixed)
+    if len(wrong):
+        own = labels[offsets[wrong[0]] : offsets[wrong[0] + 1]]
+        raise ValueError(
+            "Ranking expects the labels of an impression to be 1 (clicked) and 0, or all -1 "
+            f"(unlabelled), got {np.unique(own).tolist()} in the impression at position "
+            f"{wrong[0]}. Map clicks to 1 and unclicked candidates to 0."
+        )
+    return clicked, unclicked

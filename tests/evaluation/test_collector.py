@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+from recbole.evaluator import Evaluator
+from sklearn.metrics import roc_auc_score
+
+from recbole_tinynews.evaluation.collector import ImpressionCollector
+from recbole_tinynews.evaluation.metrics import auc
+from recbole_tinynews.evaluation.recbole_metrics import register_metrics
+
+IDS = np.array(["7", "123", "x-9"])
+# scores, labels, sizes, rows of two batches with three impressions, the last of one class
+FIRST = ([0.5, 0.5, 0.2, 0.1, 0.9], [1, 0, 0, 0, 1], [3, 2], [0, 1])
+SECOND = ([0.3, 0.4], [0, 0], [2], [2])
+EXPECTED = {"auc": 0.875, "mrr": 0.75, "ndcg@5": 0.8155, "impressions": 2, "skipped": 1}
+
+
+def config_of(*metrics: str) -> dict:
+    return {
+        "metrics": list(metrics),
+        "topk": [5],
+        "metric_decimal_place": 4,
+        "eval_args": {"mode": {"valid": "labeled", "test": "labeled"}},
+        "device": torch.device("cpu"),
+        "LABEL_FIELD": "label",
+    }
+
+
+CONFIG = config_of("ImpressionAUC", "ImpressionMRR", "ImpressionNDCG", "ImpressionCount")
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> None:
+    register_metrics()
+
+
+@pytest.fixture
+def collector() -> ImpressionCollector:
+    collector = ImpressionCollector(CONFIG)
+    collector.start(IDS)
+    return collector
+
+
+def collect(collector, *batches, dtype=torch.float32) -> None:
+    for scores, labels, sizes, rows in batches:
+        interaction = Interaction(
+            {
+                "label": torch.tensor(labels, dtype=torch.int8),
+                "impression_size": torch.tensor(sizes),
+                "impression": torch.tensor(rows),
+            }
+        )
+        collector.eval_batch_collect(torch.tensor(scores, dtype=dtype), interaction, None, None)
+
+
+def test_recboles_evaluator_reads_what_was_collected(collector) -> None:
+    """The adapters and the collector meet only here: a key misspelt in one breaks the run's end."""
+    collect(collector, FIRST, SECOND)
+    assert Evaluator(CONFIG).evaluate(collector.get_data_struct()) == EXPECTED
+
+
+def test_evaluating_twice_counts_the_same_impressions(collector) -> None:
+    """RecBole leaves keys that it doesn't know: each epoch would also hold all earlier ones."""
+    for _ in range(3):
+        collect(collector, FIRST, SECOND)
+        struct = collector.get_data_struct()
+        assert len(struct.get("rec.score")) == 7
+        assert Evaluator(CONFIG).evaluate(struct) == EXPECTED
+
+
+def test_the_size_of_a_batch_changes_nothing(collector) -> None:
+    """Offsets that start anew in each batch would mix impressions."""
+    collect(collector, FIRST, SECOND)
+    together = collector.get_data_struct().get("rec.impressions")
+    singles = [
+        ([0.5, 0.5, 0.2], [1, 0, 0], [3], [0]),
+        ([0.1, 0.9], [0, 1], [2], [1]),
+        SECOND,
+    ]
+    collect(collector, *singles)
+    alone = collector.get_data_struct().get("rec.impressions")
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_interrupted_evaluation_leaves_nothing_behind(collector) -> None:
+    """After Ctrl-C in a notebook the next result would mix two models."""
+    collect(collector, FIRST)
+    collector.start(IDS)
+    collect(collector, FIRST, SECOND)
+    assert Evaluator(CONFIG).evaluate(collector.get_data_struct()) == EXPECTED
+
+
+def test_nan_is_blamed_on_the_impressions_id_and_the_next_evaluation_is_clean(collector) -> None:
+    """'NaN' alone sends the user through a million rows."""
+    scores = [0.5, 0.5, 0.2, float("nan"), 0.9]
+    collect(collector, (scores, *FIRST[1:]), SECOND)
+    with pytest.raises(ValueError, match=r"impression 123 \(row 1 of .*lower the learning rate"):
+        collector.get_data_struct()
+    assert collector.ranked is None
+    collect(collector, FIRST, SECOND)
+    assert Evaluator(CONFIG).evaluate(collector.get_data_struct()) == EXPECTED
+
+
+def test_nan_is_blamed_on_the_row_where_no_ids_are_known(collector) -> None:
+    """An evaluation outside our trainer gives no ids, and must not fail on naming the failure."""
+    collector.start(None)
+    collect(collector, ([float("nan"), 1.0], [0, 1], [2], [41]))
+    with pytest.raises(
+        ValueError, match="the impression in row 41 of the evaluated split with NaN"
+    ):
+        collector.get_data_struct()
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (([0.1, 0.2, 0.3], [0, 1, 0], [2, 2], [0, 1]), r"scores \[3\].*2 sizes with sum 4"),
+        (([0.1, 0.2, 0.3], [0, 1], [3], [0]), r"scores \[3\], labels \[2\]"),
+        (([[0.1, 0.2]], [0, 1], [2], [0]), r"scores \[1, 2\]"),
+        (([0.1, 0.2], [0, 1], [2], [0, 1]), "and 2 impressions"),
+    ],
+)
+def test_a_batch_that_does_not_add_up_is_refused_where_it_happens(
+    collector, batch, message
+) -> None:
+    """Padding left in the scores would shift every later impression by some candidates."""
+    collect(collector, FIRST)
+    with pytest.raises(ValueError, match=message):
+        collect(collector, batch)
+    collect(collector, FIRST, SECOND)
+    assert Evaluator(CONFIG).evaluate(collector.get_data_struct()) == EXPECTED
+
+
+def test_an_impression_that_comes_twice_is_refused(collector) -> None:
+    """Samplers for several GPUs pad with repeats, which would be averaged in unseen."""
+    collect(collector, FIRST, SECOND, ([0.1, 0.9], [0, 1], [2], [1]))
+    with pytest.raises(ValueError, match=r"got impression 123 \(row 1 .*\) 2 times"):
+        collector.get_data_struct()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_scores_of_any_precision_are_ranked(collector, dtype) -> None:
+    """There is no bfloat16 in numpy, so mixed precision would fail after the whole evaluation."""
+    collect(collector, FIRST, SECOND, dtype=dtype)
+    struct = collector.get_data_struct()
+    assert Evaluator(CONFIG).evaluate(struct) == EXPECTED
+    assert struct.get("rec.score").dtype == (
+        torch.float64 if dtype == torch.float64 else torch.float32
+    )
+
+
+def test_a_buffer_that_the_model_fills_again_does_not_change_earlier_scores(collector) -> None:
+    """All batches would hold the scores of the last one."""
+    buffer = torch.tensor([0.1, 0.9], requires_grad=True)
+    for row in range(2):
+        interaction = Interaction(
+            {
+                "label": torch.tensor([0, 1]),
+                "impression_size": torch.tensor([2]),
+                "impression": torch.tensor([row]),
+            }
+        )
+        collector.eval_batch_collect(buffer, interaction, None, None)
+        with torch.no_grad():
+            buffer.copy_(buffer.flip(0))
+    assert auc(collector.get_data_struct().get("rec.impressions")).tolist() == [1.0, 0.0]
+
+
+def test_ids_follow_the_order_in_which_impressions_were_collected(collector) -> None:
+    """The dump would put one impression's values behind another's id."""
+    collect(collector, SECOND, FIRST)
+    assert collector.get_data_struct().get("rec.impressions") is collector.ranked
+    assert collector.ids.tolist() == ["x-9", "7", "123"]
+    assert collector.ranked.evaluated.tolist() == [False, True, True]
+
+
+def test_an_evaluation_without_batches_has_no_impressions(collector) -> None:
+    """torch.cat of nothing raises an error that says nothing."""
+    result = Evaluator(CONFIG).evaluate(collector.get_data_struct())
+    assert (result["impressions"], result["skipped"]) == (0, 0)
+
+
+def test_stock_value_metrics_stand_beside_ours() -> None:
+    """RecBole's own metrics read torch tensors on the CPU."""
+    config = config_of("ImpressionMRR", "AUC", "LogLoss", "RMSE")
+    collector = ImpressionCollector(config)
+    collect(collector, FIRST, SECOND)
+    result = Evaluator(config).evaluate(collector.get_data_struct())
+    scores, labels = np.array(FIRST[0] + SECOND[0]), np.array(FIRST[1] + SECOND[1])
+    chances = np.where(labels == 1, scores, 1 - scores)
+    assert result["logloss"] == pytest.approx(-np.log(chances).mean(), abs=1e-4)
+    assert result["rmse"] == pytest.approx(np.sqrt(((scores - labels) ** 2).mean()), abs=1e-4)
+    assert result["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-4)
+
+
+def test_without_metrics_of_ours_everything_is_left_to_recbole() -> None:
+    """A stock model's batches have no impressions to ask for."""
+    config = config_of("LogLoss")
+    collector = ImpressionCollector(config)
+    for _ in range(2):
+        interaction = Interaction({"label": torch.tensor([1.0, 0.0])})
+        collector.eval_batch_collect(torch.tensor([0.5, 0.5]), interaction, None, None)
+        struct = collector.get_data_struct()
+        assert Evaluator(config).evaluate(struct) == {"logloss": round(float(np.log(2)), 4)}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_scores_on_a_gpu_are_ranked_like_those_on_the_cpu(collector) -> None:
+    """The evaluator's numpy can't read device memory."""
+    scores, labels, sizes, rows = (torch.tensor(part).cuda() for part in FIRST)
+    interaction = Interaction({"label": labels, "impression_size": sizes, "impression": rows})
+    collector.eval_batch_collect(scores, interaction, None, None)
+    collect(collector, SECOND)
+    assert Evaluator(CONFIG).evaluate(collector.get_data_struct()) == EXPECTED

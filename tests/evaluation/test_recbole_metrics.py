@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import warnings
+
+import pytest
+from recbole.evaluator import Evaluator, register
+from recbole.evaluator import metrics as stock
+from recbole.evaluator.collector import DataStruct
+from recbole.evaluator.register import Register, cluster_info
+from recbole.utils import EvaluatorType
+
+from recbole_tinynews.evaluation import recbole_metrics
+from recbole_tinynews.evaluation.impression_metric import ImpressionMetric
+from recbole_tinynews.evaluation.metrics import rank_impressions
+from recbole_tinynews.evaluation.recbole_metrics import (
+    COUNT_METRIC,
+    METRIC_NAMES,
+    METRICS,
+    register_metrics,
+)
+
+CONFIG = {
+    "metrics": [*METRIC_NAMES.values(), COUNT_METRIC],
+    "topk": [5, 10],
+    "metric_decimal_place": 4,
+}
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> None:
+    register_metrics()
+
+
+def evaluate(scores, labels, offsets, **changed) -> dict:
+    struct = DataStruct()
+    struct.set("rec.impressions", rank_impressions(scores, labels, offsets))
+    return dict(Evaluator(CONFIG | changed).evaluate(struct))
+
+
+def test_results_have_the_promised_keys_and_average_evaluated_impressions_only() -> None:
+    """Dividing by all impressions, as some code does, lowers every number by the skipped share."""
+    result = evaluate([0.5, 0.5, 0.2, 1, 2, 1, 2], [1, 0, 0, 1, 1, 0, 1], [0, 3, 5, 7])
+    assert result == {
+        "auc": 0.875,
+        "mrr": 0.75,
+        "ndcg@5": 0.8155,
+        "ndcg@10": 0.8155,
+        "impressions": 2,
+        "skipped": 1,
+    }
+    assert [type(value) for value in result.values()] == [float] * 4 + [int] * 2
+
+
+def test_metric_decimal_place_is_the_users() -> None:
+    """Rounding to 4 places decides early stopping; a user must be able to raise it."""
+    result = evaluate([0.5, 0.5, 0.2], [1, 0, 0], [0, 3], metric_decimal_place=9, topk=[1, 3])
+    assert result["ndcg@3"] == round(1 / math.log2(3), 9)
+    assert result["ndcg@1"] == 0.0
+
+
+def test_nothing_evaluated_is_nan_and_counted_without_a_warning() -> None:
+    """A 0 would read as a terrible model where there were only no labels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = evaluate([0.5, 0.2], [-1, -1], [0, 2])
+    assert (result.pop("impressions"), result.pop("skipped")) == (0, 1)
+    assert set(result) == {"auc", "mrr", "ndcg@5", "ndcg@10"}
+    assert all(math.isnan(value) for value in result.values())
+
+
+def test_the_registry_is_extended_in_place_and_stock_metrics_stay() -> None:
+    """Config and Evaluator hold the registry's objects: a rebound dict would be seen by neither."""
+    held = (register.metrics_dict, register.metric_information, register.metric_types)
+    register_metrics()
+    assert all(
+        now is before
+        for now, before in zip(
+            (register.metrics_dict, register.metric_information, register.metric_types),
+            held,
+            strict=True,
+        )
+    )
+    for metric in METRICS:
+        name = metric.__name__.lower()
+        assert register.metrics_dict[name] is metric
+        assert register.metric_types[name] is EvaluatorType.VALUE
+        assert register.metric_information[name] == ["rec.score", "data.label", "rec.impressions"]
+    for name in ("AUC", "MRR", "NDCG", "GAUC", "LogLoss"):
+        assert register.metrics_dict[name.lower()] is getattr(stock, name)
+
+
+def test_registering_twice_changes_nothing() -> None:
+    """run() may be called many times in one process."""
+    before = [dict(register.metrics_dict), dict(register.metric_types), [*register.smaller_metrics]]
+    register_metrics()
+    assert before == [register.metrics_dict, register.metric_types, register.smaller_metrics]
+
+
+def test_a_name_of_another_class_is_refused_and_nothing_is_registered() -> None:
+    """A class named AUC would replace RecBole's for every model of the process."""
+    free = type("SomethingFree", (ImpressionMetric,), {})
+    taken = type("AUC", (ImpressionMetric,), {})
+    with pytest.raises(ValueError, match=r"got 'auc' for .*recbole.evaluator.metrics.AUC"):
+        register_metrics([free, taken])
+    assert register.metrics_dict["auc"] is stock.AUC
+    assert "somethingfree" not in register.metrics_dict
+
+
+def test_a_metric_that_is_better_when_smaller_is_known_as_such() -> None:
+    """Early stopping would keep the worst epoch."""
+    worse = type("ImpressionLossForThisTest", (ImpressionMetric,), {"smaller": True})
+    register_metrics([worse])
+    register_metrics([worse])
+    assert register.smaller_metrics.count("impressionlossforthistest") == 1
+    register.smaller_metrics.remove("impressionlossforthistest")
+    for table in (register.metrics_dict, register.metric_information, register.metric_types):
+        del table["impressionlossforthistest"]
+
+
+def test_importing_the_module_registers_nothing() -> None:
+    """Another plugin's process must not change because ours was imported."""
+    code = (
+        "from recbole_tinynews.evaluation import recbole_metrics, collector\n"
+        "from recbole.evaluator.register import metrics_dict\n"
+        "assert not [name for name in metrics_dict if name.startswith('impression')]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_metric_of_the_module_is_registered_and_reachable() -> None:
+    """A new adapter that is left out of METRICS fails in the user's Config only."""
+    _, needs, _, found = cluster_info(recbole_metrics.__name__)
+    assert set(found.values()) == set(METRICS)
+    assert {*METRIC_NAMES.values(), COUNT_METRIC} == {metric.__name__ for metric in METRICS}
+    assert all(alias == alias.lower() for alias in METRIC_NAMES)
+    assert all(Register(CONFIG).need(key) for need in needs.values() for key in need)
