@@ -1,0 +1,277 @@
+"""RecBole's Config with our yaml between RecBole's and the user's, and no setting unchecked."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from recbole.config import Config
+
+from recbole_tinynews import compat
+from recbole_tinynews.evaluation.recbole_metrics import COUNT_METRIC, METRIC_NAMES, register_metrics
+from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.registry import (
+    find_model,
+    is_news_model,
+    is_stock_model,
+    model_yaml_files,
+)
+from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_line
+from recbole_tinynews.settings.literals import LiteralLoader, parse_value, read_yaml
+from recbole_tinynews.settings.mistakes import (
+    Layer,
+    name_mistakes,
+    process_mistakes,
+    switch_mistakes,
+    value_mistakes,
+)
+from recbole_tinynews.settings.names import (
+    STAGES,
+    TEACHER_STAGES,
+    plain_name,
+    recbole_model_settings,
+    recbole_overall_settings,
+    split_stage,
+)
+from recbole_tinynews.settings.values import NEWS_RULES, RECBOLE_RULES
+
+DEFAULT_MODEL = "TinyNewsRec"
+DEFAULT_DATASET = "mind-mini"
+
+_METRICS_AT_K = ("ndcg",)
+
+
+class NewsConfig(Config):
+    """All settings of a run; ``config["name"]`` reads one, as in RecBole.
+
+    Weakest first: RecBole's yaml, and for news recommenders ours (``overall``, the model's, the
+    data set's, the data set's for the model); then the user's files, ``config_dict`` and
+    ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read: a host program's own
+    flags are not settings. Text is read as yaml and never evaluated.
+
+    Every mistake that can be seen before data or weights are touched is reported in one
+    ``ValueError``: unknown names, values that don't fit, files that can't be read. RecBole's own
+    models keep RecBole's behaviour under the same strictness about names.
+    """
+
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        config_file_list: Sequence[str | Path] | None = None,
+        config_dict: Mapping[str, Any] | None = None,
+        command_line: Sequence[str] = (),
+    ) -> None:
+        self._command_line = command_line
+        self._layers: list[Layer] = []  # whatever only sets values, in the order it is read
+        self._declared: dict[str, Any] = {}  # every setting there is, with its default
+        self._switches: list[str] = []
+        self._mistakes: list[str] = []
+        self._run_config: NewsConfig | None = None  # of a stage's settings: where they come from
+        super().__init__(model, dataset, config_file_list, config_dict)
+
+    def for_stage(self, stage: str) -> NewsConfig:
+        """The settings as ``stage`` sees them: its own where it has them, else the plain ones.
+
+        A teacher has ``teacher_num_hidden_layers`` layers (None: all) unless the stage's own
+        ``num_hidden_layers`` says otherwise. The copy shares no settings with this config; asked
+        for another stage, it answers as the run's own config would.
+        """
+        if stage not in STAGES:
+            raise ValueError(f"A stage is one of {', '.join(STAGES)}, got {stage!r}.")
+        if self._run_config is not None:  # a student asks for what its teachers are like
+            return self._run_config.for_stage(stage)
+        staged = copy.copy(self)
+        staged._run_config = self
+        staged.final_config_dict = final = copy.deepcopy(self.final_config_dict)
+        if stage in TEACHER_STAGES and "teacher_num_hidden_layers" in final:
+            final["num_hidden_layers"] = final["teacher_num_hidden_layers"]
+        for name in self._declared:
+            if f"{stage}_{name}" in final:
+                final[name] = final[f"{stage}_{name}"]
+        return staged
+
+    # RecBole's hooks, in the order of their call
+
+    def compatibility_settings(self) -> None:
+        """Set only the names that numpy lacks; RecBole's own method fails on numpy 2."""
+        compat.apply()
+
+    def _init_parameters_category(self) -> None:
+        super()._init_parameters_category()
+        for category, names in self.parameters.items():  # RecBole extends its module's own list
+            self.parameters[category] = list(names)
+
+    def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
+        return LiteralLoader
+
+    def _load_config_files(self, file_list: Sequence[str | Path] | None) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for file in [file_list] if isinstance(file_list, (str, Path)) else file_list or ():
+            try:
+                values = read_yaml(file)
+            except ValueError as error:
+                self._mistakes.append(str(error))
+            else:
+                merged.update(self._add_layer(f"file {file}", values))
+        return merged
+
+    def _load_variable_config_dict(self, config_dict: Mapping[str, Any] | None) -> dict[str, Any]:
+        values = {
+            name: parse_value(value)
+            if isinstance(value, str) and name not in TEXT_SETTINGS
+            else value
+            for name, value in (config_dict or {}).items()
+        }
+        return self._add_layer("config_dict", values)
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        values, self._switches, mistakes = parse_command_line(self._command_line)
+        self._mistakes += mistakes
+        return self._add_layer("command line", values)
+
+    def _get_model_and_dataset(
+        self, model: str | type | None, dataset: str | None
+    ) -> tuple[str, type, str]:
+        model = model or self.external_config_dict.get("model") or DEFAULT_MODEL
+        dataset = dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET
+        return super()._get_model_and_dataset(find_model(model), str(dataset))
+
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        self._is_news = is_news_model(model_class)
+        # By a name that RecBole has no yaml for: a user's news recommender may be called as one
+        # of RecBole's models.
+        name = "" if self._is_news else model
+        super()._load_internal_config_dict(name, model_class, dataset)
+        self._declared = recbole_overall_settings()
+        given, self._layers = self._layers, []  # what was given lies over what is loaded now
+        if self._is_news:
+            self._load_our_yaml(model_class, dataset)
+        else:
+            self._load_recbole_model_yaml(model_class)
+        self._layers += given
+
+    def _set_default_parameters(self) -> None:
+        final = self.final_config_dict
+        rules = NEWS_RULES if self._is_news else RECBOLE_RULES
+        defaults = self._declared if self._is_news else {}  # RecBole's models mix kinds freely
+        mistakes = [
+            *self._mistakes,
+            *name_mistakes(self._layers, self._declared, with_stages=self._is_news),
+            *switch_mistakes(self._switches, self._declared),
+            *value_mistakes(final, self._layers, defaults, rules),
+            *process_mistakes(final),
+        ]
+        if self._is_news:
+            mistakes += [*self._map_metrics(), *self._find_data()]
+        if mistakes:
+            raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *mistakes]))
+        if self._is_news:
+            self._map_precision()
+        super()._set_default_parameters()
+
+    def _init_device(self) -> None:
+        """One process on one device; a ``CUDA_VISIBLE_DEVICES`` of the host is respected.
+
+        RecBole overwrites it by its default ``gpu_id``, and ignores ``use_gpu``.
+        """
+        final = self.final_config_dict
+        gpu_id = final["gpu_id"]
+        ids = gpu_id if isinstance(gpu_id, (list, tuple)) else [gpu_id]
+        final["gpu_id"] = gpu_id = ",".join("" if each is None else str(each) for each in ids)
+        wanted = bool(final["use_gpu"] and gpu_id)
+        if wanted and "gpu_id" in self.external_config_dict:
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu_id
+        final["device"] = torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
+        final["single_spec"] = True
+        final["local_rank"] = 0
+
+    # Our own steps
+
+    def _add_layer(self, source: str, values: dict[str, Any]) -> dict[str, Any]:
+        self._layers.append(Layer(source, values))
+        return values
+
+    def _load_our_yaml(self, model_class: type, dataset: str) -> None:
+        properties = packaged_folder("properties")
+        declaring = [properties / "overall.yaml", *model_yaml_files(model_class)]
+        self.internal_config_dict.update(self._declare(declaring))
+        for name in (dataset, f"{dataset}.{model_class.__name__}"):
+            file = properties / "dataset" / f"{name}.yaml"
+            if file.is_file():
+                self.internal_config_dict.update(self._add_layer(f"file {file}", read_yaml(file)))
+
+    def _load_recbole_model_yaml(self, model_class: type) -> None:
+        self._declared.update(recbole_model_settings())
+        values = self._declare(model_yaml_files(model_class))
+        if not is_stock_model(model_class):  # else RecBole has loaded them, in its own order
+            self.internal_config_dict.update(values)
+
+    def _declare(self, files: Sequence[Path]) -> dict[str, Any]:
+        """Read yaml files whose keys become settings; a stage's keys only set what is declared."""
+        merged: dict[str, Any] = {}
+        for file in files:
+            values = read_yaml(file)
+            of_stages = {name: value for name, value in values.items() if split_stage(name)[0]}
+            self._add_layer(f"file {file}", of_stages)
+            self._declared.update({k: v for k, v in values.items() if k not in of_stages})
+            merged.update(values)
+        return merged
+
+    def _map_metrics(self) -> Iterator[str]:
+        """Put our registered metrics where a user names MIND's, and check ``valid_metric``."""
+        final = self.final_config_dict
+        names = list(dict.fromkeys(str(metric).lower() for metric in _as_list(final["metrics"])))
+        if not names or not set(names) <= METRIC_NAMES.keys():
+            yield (
+                f"metrics expects some of {', '.join(METRIC_NAMES).upper()}, computed for each "
+                f"impression, got {final['metrics']}"
+            )
+            return
+        register_metrics()
+        final["metrics"] = [*(METRIC_NAMES[name] for name in names), COUNT_METRIC]
+        results = [
+            result
+            for name in names
+            for result in (
+                [f"{name}@{k}" for k in _as_list(final["topk"])]
+                if name in _METRICS_AT_K
+                else [name]
+            )
+        ]
+        for name, value in final.items():
+            is_valid_metric = plain_name(name, self._declared) == "valid_metric"
+            if is_valid_metric and str(value).lower() not in results:
+                yield f"{name} expects one of {', '.join(results)} (see metrics, topk), got {value}"
+
+    def _map_precision(self) -> None:
+        """RecBole's ``enable_amp`` asks for mixed precision, where nobody asked for a precision."""
+        final = self.final_config_dict
+        asked = "precision" in self.external_config_dict
+        if final["enable_amp"] and not asked and final.get("precision") == "fp32":
+            final["precision"] = "auto"
+
+    def _find_data(self) -> Iterator[str]:
+        """Use the data set that travels with the package, unless a ``data_path`` was asked for."""
+        final = self.final_config_dict
+        folder = Path(str(final["data_path"]), self.dataset)
+        if folder.is_dir():
+            return
+        packaged = packaged_folder("dataset")
+        if "data_path" not in self.external_config_dict and (packaged / self.dataset).is_dir():
+            final["data_path"] = str(packaged)
+        else:
+            yield (
+                f"dataset expects a folder {folder.resolve()} (data_path/dataset), which does not "
+                "exist. Convert MIND into it: python -m recbole_tinynews.convert --train=DIR "
+                f"--valid=last-day --test=DIR --dataset={self.dataset} --output={folder.parent}"
+            )
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,145 @@
+"""A model or trainer by name or class: ours, RecBole's own, or one outside the package."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import recbole
+import recbole.model
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import get_model, get_trainer
+
+from recbole_tinynews.paths import packaged_folder
+
+_RECBOLE_MODEL_YAML = Path(recbole.__file__).parent / "properties" / "model"
+
+
+def model_names() -> list[str]:
+    """Names of our models, read from the folder of their yaml files; nothing is imported."""
+    return sorted(path.stem for path in _model_yaml_folder().glob("*.yaml"))
+
+
+def recbole_model_names() -> list[str]:
+    """Names of RecBole's own models, spelt as its yaml files are; nothing is imported."""
+    spelling = {path.stem.lower(): path.stem for path in _RECBOLE_MODEL_YAML.glob("*.yaml")}
+    root = Path(recbole.model.__path__[0])
+    modules = [
+        module.name
+        for package in pkgutil.iter_modules([str(root)])
+        if package.ispkg
+        for module in pkgutil.iter_modules([str(root / package.name)])
+    ]
+    return sorted(spelling.get(name, name.capitalize()) for name in modules)
+
+
+def find_model(model: str | type) -> type:
+    """The class of a model.
+
+    A class is taken as it is, so that a recommender outside the package needs no registration.
+    RecBole's ``get_model`` is asked only for names it has: any other ends in its import of
+    lightgbm.
+
+    Raises:
+        ValueError: no model has this name, or the class is no recommender of RecBole.
+    """
+    if isinstance(model, type):
+        if not issubclass(model, AbstractRecommender):
+            raise ValueError(
+                f"A model expects a subclass of RecBole's AbstractRecommender, got {model}. "
+                "Derive it from recbole_tinynews.model.recommender.NewsRecommender."
+            )
+        return model
+    ours, stock = model_names(), recbole_model_names()
+    if model in ours:
+        return getattr(importlib.import_module(f"recbole_tinynews.model.{model.lower()}"), model)
+    if model not in stock:
+        raise ValueError(
+            f"No model is named {model!r}.{_suggest(str(model), [*ours, *stock])} "
+            f"Models of recbole_tinynews: {', '.join(ours)}; RecBole's own go by RecBole's names."
+        )
+    try:
+        return get_model(model)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"RecBole's model {model} needs the package {error.name!r}, which is not installed. "
+            f"Run: pip install {error.name}"
+        ) from error
+
+
+def is_news_model(model_class: type) -> bool:
+    """Whether our settings, data set and metrics apply to the model, or RecBole's."""
+    from recbole_tinynews.model.recommender import NewsRecommender
+
+    return issubclass(model_class, NewsRecommender)
+
+
+def is_stock_model(model_class: type) -> bool:
+    """Whether the class is one of RecBole's own, not a user's subclass of it."""
+    return _is_from(model_class, "recbole")
+
+
+def find_trainer(model_class: type) -> type:
+    """``<Model>Trainer`` of the class or of its nearest base, so that a subclass keeps the scheme.
+
+    A user's trainer lies in the module of the user's model. Without one, a news recommender
+    gets ``NewsTrainer``, and RecBole's models get what RecBole gives them.
+    """
+    if not is_news_model(model_class):
+        return _own_trainer(model_class) or _recbole_trainer(model_class)
+    from recbole_tinynews import trainer
+
+    return _own_trainer(model_class, trainer) or trainer.NewsTrainer
+
+
+def model_yaml_files(model_class: type) -> list[Path]:
+    """The yaml files that declare a model's settings, weakest first: those of its bases, its own.
+
+    A class of a user has its yaml beside its module, under the name of the class.
+    """
+    folders = ((cls, _yaml_folder(cls)) for cls in reversed(model_class.__mro__))
+    files = (folder / f"{cls.__name__}.yaml" for cls, folder in folders if folder is not None)
+    return [file for file in files if file.is_file()]
+
+
+def _model_yaml_folder() -> Path:
+    return packaged_folder("properties") / "model"
+
+
+def _yaml_folder(cls: type) -> Path | None:
+    if _is_from(cls, "recbole_tinynews"):
+        return _model_yaml_folder()
+    if is_stock_model(cls):
+        return _RECBOLE_MODEL_YAML
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)  # a notebook has none
+    return Path(file).resolve().parent if file else None
+
+
+def _own_trainer(model_class: type, ours: object = None) -> type | None:
+    for cls in model_class.__mro__:
+        home = ours if _is_from(cls, "recbole_tinynews") else sys.modules.get(cls.__module__)
+        trainer = getattr(home, f"{cls.__name__}Trainer", None)
+        if trainer is not None:
+            return trainer
+    return None
+
+
+def _recbole_trainer(model_class: type) -> type:
+    stock = next(cls for cls in model_class.__mro__ if is_stock_model(cls))
+    return get_trainer(getattr(model_class, "type", None), stock.__name__)
+
+
+def _is_from(cls: type, package: str) -> bool:
+    return cls.__module__.partition(".")[0] == package
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    by_lower = {each.lower(): each for each in known}
+    nearest = [name.lower()]
+    if nearest[0] not in by_lower:
+        nearest = difflib.get_close_matches(nearest[0], by_lower, n=2)
+    return f" Did you mean {' or '.join(by_lower[each] for each in nearest)}?" if nearest else ""

@@ -1,0 +1,98 @@
+"""Values written in yaml, read literally: never code, a date or a number to the base 60."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+from yaml.composer import ComposerError
+
+_INT = r"[-+]?(?:0|[1-9][0-9_]*)"
+_FLOAT = r"""(?:
+     [-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+    |[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+
+    |[-+]?\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?
+    |[-+]?\.(?:inf|Inf|INF)
+    |\.(?:nan|NaN|NAN))"""
+
+
+class LiteralLoader(yaml.SafeLoader):
+    """Yaml in which ``1e-5`` is a float, as in RecBole, and a repeated key is an error.
+
+    RecBole teaches its floats to ``yaml.FullLoader`` itself, and so to every library of the
+    process; this class is ours alone. Plain scalars are null, bools, ints and floats, or text:
+    ``2019-11-15``, ``12:05`` and ``007`` stay what they are.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+        first: [rule for rule in rules if rule[0].rpartition(":")[2] in ("null", "bool", "merge")]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose as yaml does, then refuse a key that is there twice: the first would be lost."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise ComposerError(
+                    "in a mapping", node.start_mark, f"{key.value!r} is set twice", key.start_mark
+                )
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return node
+
+
+for _kind, _pattern in (("int", _INT), ("float", _FLOAT)):
+    LiteralLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}", re.compile(f"^{_pattern}$", re.X), list("-+0123456789.")
+    )
+
+
+def parse_value(text: str) -> Any:
+    """The value that a flag or a string stands for; whatever is no plain yaml stays text.
+
+    >>> parse_value("5e-5"), parse_value("[5, 10]"), parse_value("2019-11-15"), parse_value("~")
+    (5e-05, [5, 10], '2019-11-15', None)
+    >>> parse_value("__import__('os').getcwd()"), parse_value("[0,inf)"), parse_value("a: b # c")
+    ("__import__('os').getcwd()", '[0,inf)', 'a: b # c')
+    """
+    try:
+        value = yaml.load(text, Loader=LiteralLoader)
+    except (yaml.YAMLError, ValueError):  # ValueError: an int of thousands of digits
+        return text
+    if (
+        value is None
+        or isinstance(value, (bool, int, float))
+        or text.lstrip()[:1] in tuple("{['\"")
+    ):
+        return value
+    return text
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The settings in a yaml file; an empty file has none.
+
+    Raises:
+        ValueError: the file can't be read, is not yaml, or holds something else than settings.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            content = yaml.load(file, Loader=LiteralLoader)
+    except OSError as error:
+        raise ValueError(
+            f"The settings file {path} can't be read: {error.strerror}. Check its path."
+        ) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"The settings file {path} is not valid yaml: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"The settings file {path} expects lines 'key: value', got "
+            f"{'a list' if isinstance(content, list) else repr(content)}. "
+            "Write a space after the colon."
+        )
+    return {str(key): value for key, value in content.items()}

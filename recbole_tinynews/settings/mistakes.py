@@ -1,0 +1,78 @@
+"""What is wrong with the settings of a run, all of it at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from recbole_tinynews.settings.names import plain_name, unknown_setting
+from recbole_tinynews.settings.values import Rule, unfit_value
+
+# The entries that RecBole's code reads of these settings; it drops a misspelt one without a word.
+_ENTRIES = {
+    "eval_args": ("split", "group_by", "order", "mode"),
+    "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
+}
+
+
+class Layer(NamedTuple):
+    """Settings that came together, and where from."""
+
+    source: str
+    values: Mapping[str, Any]
+
+
+def name_mistakes(
+    layers: Iterable[Layer], declared: Mapping[str, Any], with_stages: bool
+) -> Iterator[str]:
+    """Settings that nobody declared, with the nearest one that somebody did."""
+    for source, values in layers:
+        for name, value in values.items():
+            mistake = unknown_setting(name, declared, with_stages)
+            if mistake:
+                yield f"{name} ({source}) {mistake}"
+            for entry in value if name in _ENTRIES and isinstance(value, Mapping) else ():
+                if entry not in _ENTRIES[name]:
+                    known = ", ".join(_ENTRIES[name])
+                    yield f"{name} ({source}) has no entry {entry}: write some of {known}"
+
+
+def switch_mistakes(switches: Iterable[str], declared: Mapping[str, Any]) -> Iterator[str]:
+    """Flags without a value that are no switches."""
+    for name in switches:
+        plain = plain_name(name, declared)
+        if plain in declared and not isinstance(declared[plain], bool):
+            yield f"--{name} (command line) needs a value: write --{name}=value"
+
+
+def value_mistakes(
+    final: Mapping[str, Any],
+    layers: Iterable[Layer],
+    defaults: Mapping[str, Any],
+    rules: Mapping[str, Rule],
+) -> Iterator[str]:
+    """Settings whose values don't fit, with where the value comes from."""
+    sources = {name: layer.source for layer in layers for name in layer.values}
+    for name, value in final.items():
+        if isinstance(value, str) and value == "None" and name in sources:
+            yield f"{name} ({sources[name]}) got the text 'None': write ~ or null for no value"
+            continue
+        plain = plain_name(name, defaults)
+        mistake = unfit_value(plain, value, rules, defaults.get(plain))
+        if mistake:
+            yield f"{name} ({sources.get(name, 'default')}) {mistake}"
+
+
+def process_mistakes(final: Mapping[str, Any]) -> Iterator[str]:
+    """Several processes were asked for, by RecBole's settings or by torchrun."""
+    one = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
+    asked = {name: final.get(name) for name in one}
+    if "LOCAL_RANK" in os.environ:  # torchrun's
+        asked["WORLD_SIZE"] = int(os.environ.get("WORLD_SIZE", 1))
+    several = [f"{name}={n}" for name, n in asked.items() if n not in one.get(name, (1,))]
+    if several:
+        yield (
+            f"{', '.join(several)}: training in several processes is not yet supported. "
+            "Run one process, on one GPU or on the CPU"
+        )

@@ -1,0 +1,152 @@
+"""Which values fit a setting: one table, applied to the plain and to the stages' settings."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+
+class Rule(NamedTuple):
+    """What a setting expects, in words and as a test."""
+
+    expected: str
+    holds: Callable[[Any], bool]
+    choices: tuple[Any, ...] = ()
+
+
+def one_of(*choices: Any) -> Rule:
+    """One of the listed words or values; ``1`` is not taken for ``True``."""
+    return Rule(
+        f"one of {', '.join(_show(choice) for choice in choices)}",
+        lambda value: any(value == each and type(value) is type(each) for each in choices),
+        choices,
+    )
+
+
+def an_int(at_least: int) -> Rule:
+    """An int from a smallest one on."""
+    return Rule(f"an int >= {at_least}", lambda value: _is_int(value) and value >= at_least)
+
+
+def or_(rule: Rule, *others: Any) -> Rule:
+    """What the rule allows, or one of a few values beside."""
+    beside = one_of(*others)
+    return Rule(
+        f"{rule.expected} or {', '.join(_show(other) for other in others)}",
+        lambda value: rule.holds(value) or beside.holds(value),
+        others,
+    )
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return (_is_int(value) or isinstance(value, float)) and math.isfinite(value)
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "~"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+POSITIVE = an_int(1)
+COUNT = an_int(0)
+NOT_NEGATIVE = Rule("a number >= 0", lambda value: _is_number(value) and value >= 0)
+ABOVE_ZERO = Rule("a number > 0", lambda value: _is_number(value) and value > 0)
+PROBABILITY = Rule("a number >= 0 and < 1", lambda value: _is_number(value) and 0 <= value < 1)
+TEXT = Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
+CUTOFFS = Rule(
+    "an int >= 1 or a list of them",
+    lambda value: (
+        all(POSITIVE.holds(k) for k in (value if isinstance(value, list) else [value]))
+        and value != []
+    ),
+)
+_LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
+LEARNER = Rule(
+    f"one of {', '.join(_LEARNERS)}",  # RecBole trains with Adam under any other name
+    lambda value: isinstance(value, str) and value.lower() in _LEARNERS,
+    _LEARNERS,
+)
+SWITCH = Rule("true or false", lambda value: isinstance(value, bool))
+
+# Settings of RecBole's, whichever model runs.
+RECBOLE_RULES: dict[str, Rule] = {
+    "learner": LEARNER,
+    "learning_rate": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "train_batch_size": POSITIVE,
+    "eval_batch_size": POSITIVE,
+    "epochs": COUNT,
+    "eval_step": COUNT,
+    "stopping_step": COUNT,
+    "worker": COUNT,
+}
+
+NEWS_RULES: dict[str, Rule] = {
+    **RECBOLE_RULES,
+    "topk": CUTOFFS,
+    "valid_metric": TEXT,
+    # the model
+    "plm": TEXT,
+    "num_hidden_layers": or_(POSITIVE, None),
+    "teacher_num_hidden_layers": or_(POSITIVE, None),
+    "finetune_layers": or_(COUNT, "all"),
+    "news_pooling": one_of("attention", "mean", "cls"),
+    "user_encoder": one_of("attention", "self_attention"),
+    "news_dim": POSITIVE,
+    "query_dim": POSITIVE,
+    "plm_dropout": PROBABILITY,
+    "mask_padding_in_news_pooling": SWITCH,
+    "history_padding": one_of("masked", "learned"),
+    "student_init": one_of("plm", "teacher"),
+    # the data
+    "max_title_length": POSITIVE,
+    "max_body_length": POSITIVE,
+    "history_length": POSITIVE,
+    "negatives": POSITIVE,
+    # training
+    "plm_learning_rate": or_(NOT_NEGATIVE, None),
+    "max_steps": or_(POSITIVE, None),
+    "warmup_steps": or_(COUNT, None),
+    "accumulation_steps": POSITIVE,
+    "precision": one_of("fp32", "bf16", "fp16", "auto"),
+    "use_cache": one_of("auto", True, False),
+    "save_steps": or_(COUNT, None),
+    # distillation
+    "num_teachers": POSITIVE,
+    "teacher_checkpoint_interval": POSITIVE,
+    "temperature": ABOVE_ZERO,
+    "distillation_loss_weight": NOT_NEGATIVE,
+    "embedding_loss_weight": NOT_NEGATIVE,
+    "target_loss_weight": NOT_NEGATIVE,
+    "shared_projection": SWITCH,
+    "mask_padding_in_embedding_loss": SWITCH,
+    "stage_one": SWITCH,
+    "stage_two": SWITCH,
+}
+
+# For a setting without a rule of its own, such as a user's: the kind of its default, or nothing.
+# `alpha: 1` is meant to take 0.5 as well.
+_NUMBER = Rule("a number", lambda value: isinstance(value, float) or _is_int(value))
+_KINDS: Mapping[type, Rule] = {
+    bool: or_(SWITCH, None),
+    int: or_(_NUMBER, None),
+    float: or_(_NUMBER, None),
+}
+
+
+def unfit_value(name: str, value: Any, rules: Mapping[str, Rule], default: Any) -> str | None:
+    """What is wrong with the value of the setting ``name``, or None where it fits."""
+    rule = rules.get(name) or _KINDS.get(type(default))
+    if rule is None or rule.holds(value):
+        return None
+    words = [choice for choice in rule.choices if isinstance(choice, str)]
+    nearest = difflib.get_close_matches(str(value).lower(), words, n=1)
+    hint = f". Did you mean {nearest[0]}?" if nearest else ""
+    return f"expects {rule.expected}, got {value!r}{hint}"

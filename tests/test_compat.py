@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import ast
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import recbole
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_tinynews import compat
+
+
+def parse(file: Path) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # RecBole's docstrings have odd escapes
+        return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def test_an_interaction_of_arrays_needs_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RecBole's every batch passes `isinstance(x, np.float)`: without it no batch is built."""
+    monkeypatch.delattr(np, "float", raising=False)
+    with pytest.raises(AttributeError, match="float"):
+        Interaction({"score": [0.5, 1.5]})
+    compat.apply()
+    torch.testing.assert_close(
+        Interaction({"score": [0.5, 1.5]})["score"], torch.tensor([0.5, 1.5])
+    )
+
+
+def test_every_numpy_name_that_recbole_reads_exists() -> None:
+    """A metric that RecBole computes at the end of training must not be where a name is missed."""
+    compat.apply()
+    read = {
+        node.attr
+        for file in Path(recbole.__file__).parent.rglob("*.py")
+        if file.name != "configurator.py"  # sets names of its own, from others that numpy dropped
+        for node in ast.walk(parse(file))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "np"
+    }
+    assert {"float", "zeros", "str"} <= read
+    assert [name for name in sorted(read) if not hasattr(np, name)] == []
+
+
+def test_names_that_numpy_has_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The `long` of numpy 2 is its own; other libraries of the process rely on it."""
+    own = type("own", (), {})
+    monkeypatch.setattr(np, "long", own, raising=False)
+    compat.apply()
+    assert np.long is own

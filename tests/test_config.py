@@ -1,0 +1,458 @@
+from __future__ import annotations
+
+import copy
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from recbole.config import Config
+from recbole.evaluator.register import metric_types
+from recbole.utils import argument_list
+
+from recbole_tinynews import compat, paths
+from recbole_tinynews import config as config_module
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.registry import model_names
+
+OVERALL = """
+eval_args: {split: {'RS': [0.8, 0.1, 0.1]}, group_by: ~, order: RO, mode: labeled}
+metrics: [AUC, MRR, NDCG]
+topk: [5, 10]
+valid_metric: auc
+train_neg_sample_args: ~
+plm: bert-base-uncased
+num_hidden_layers: ~
+learning_rate: 5e-5
+negatives: 4
+history_length: 50
+plm_dropout: 0.1
+precision: fp32
+amsgrad: true
+fresh: false
+result_file: ~
+post_train_corpus: ~
+"""
+PLMNR_YAML = """
+teacher_num_hidden_layers: ~
+temperature: 1.0
+post_train_teacher_learning_rate: 1e-5
+"""
+
+
+@pytest.fixture(autouse=True)
+def properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installation of the test's own: its yaml, and a packaged data set `mind-mini`."""
+    monkeypatch.setattr(paths, "_PACKAGE", tmp_path / "installed")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    folder = tmp_path / "installed" / "properties"
+    for name in ("model", "dataset"):
+        (folder / name).mkdir(parents=True)
+    (tmp_path / "installed" / "dataset" / "mind-mini").mkdir(parents=True)
+    (folder / "overall.yaml").write_text(OVERALL)
+    (folder / "model" / "PLMNR.yaml").write_text(PLMNR_YAML)
+    return folder
+
+
+def config_of(*flags: str, **settings: Any) -> NewsConfig:
+    return NewsConfig("PLMNR", config_dict=settings, command_line=flags)
+
+
+def mistakes_of(*flags: str, **settings: Any) -> str:
+    with pytest.raises(ValueError, match=r"settings of \w+ don't fit") as caught:
+        config_of(*flags, **settings)
+    return str(caught.value)
+
+
+# What it reads
+
+
+def test_a_host_programs_flags_are_not_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RecBole reads sys.argv of whatever runs it: under pytest, --maxfail=1 becomes a setting."""
+    monkeypatch.setattr(sys, "argv", ["pytest", "--learning_rate=9", "--unheard_of=1"])
+    config = config_of()
+    assert config["learning_rate"] == 5e-5
+    assert "unheard_of" not in config
+
+
+def test_text_is_never_evaluated() -> None:
+    code = "__import__('os').getcwd()"
+    assert config_of(f"--plm={code}")["plm"] == code
+    assert config_of(plm=code)["plm"] == code
+    assert config_of("--plm=2019-11-15")["plm"] == "2019-11-15"
+
+
+def test_strings_of_a_dict_are_read_as_yaml_and_the_dict_stays_as_it_was() -> None:
+    """RecBole writes the parsed values into its caller's dict."""
+    given = {"topk": "[5]", "learning_rate": "1e-4"}
+    config = NewsConfig("PLMNR", config_dict=given)
+    assert (config["topk"], config["learning_rate"]) == ([5], 1e-4)
+    assert given == {"topk": "[5]", "learning_rate": "1e-4"}
+
+
+def test_a_name_that_looks_like_a_number_stays_a_name(tmp_path: Path) -> None:
+    (tmp_path / "dataset" / "007").mkdir(parents=True)
+    assert NewsConfig("PLMNR", command_line=["--dataset=007"]).dataset == "007"
+    assert NewsConfig("PLMNR", config_dict={"dataset": "007"}).dataset == "007"
+
+
+def test_recboles_own_lists_are_not_extended(properties: Path) -> None:
+    """RecBole appends the keys of a data set's yaml to a list of its module, for good."""
+    before = copy.deepcopy(argument_list.dataset_arguments)
+    NewsConfig("BPR", "ml-100k")
+    assert argument_list.dataset_arguments == before
+
+
+def test_yaml_for_other_libraries_is_left_alone() -> None:
+    resolvers = copy.deepcopy(yaml.FullLoader.yaml_implicit_resolvers)
+    config_of()
+    assert yaml.FullLoader.yaml_implicit_resolvers == resolvers
+
+
+def test_without_any_choice_the_main_model_runs_on_the_embedded_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    monkeypatch.setattr(config_module, "find_model", lambda name: asked.append(name) or PLMNR)
+    assert NewsConfig().dataset == "mind-mini"
+    assert asked == ["TinyNewsRec"]
+
+
+# Layers
+
+
+def test_each_layer_overrides_the_one_before(properties: Path, tmp_path: Path) -> None:
+    """The order is a contract: a flag that a yaml of ours beats would be ignored silently."""
+    layers = [
+        properties / "overall.yaml",
+        properties / "model" / "PLMNR.yaml",
+        properties / "dataset" / "mind-mini.yaml",
+        properties / "dataset" / "mind-mini.PLMNR.yaml",
+        tmp_path / "first.yaml",
+        tmp_path / "second.yaml",
+    ]
+    settings: dict[str, Any] = {}
+    flags: list[str] = []
+    seen = [_epochs(tmp_path, settings, flags)]
+    for epochs, file in enumerate(layers, start=1):
+        text = file.read_text() if file.exists() else ""
+        file.write_text(f"{text}\nepochs: {epochs}\n")
+        seen.append(_epochs(tmp_path, settings, flags))
+    settings["epochs"] = 7
+    seen.append(_epochs(tmp_path, settings, flags))
+    flags.append("--epochs=8")
+    seen.append(_epochs(tmp_path, settings, flags))
+    assert seen == [300, 1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def _epochs(folder: Path, settings: dict[str, Any], flags: list[str]) -> int:
+    files = [file for file in (folder / "first.yaml", folder / "second.yaml") if file.exists()]
+    return NewsConfig("PLMNR", "mind-mini", files, settings, flags)["epochs"]
+
+
+@pytest.fixture
+def users_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
+    """A class and a yaml outside the package, called as one of RecBole's models is."""
+    (tmp_path / "NPE.yaml").write_text("temperature: 3.0\nmy_width: 8\n")
+    module_file = tmp_path / "users_module.py"
+    module_file.write_text(
+        "from recbole_tinynews.model.plmnr import PLMNR\nclass NPE(PLMNR):\n    pass\n"
+    )
+    spec = importlib.util.spec_from_file_location("users_module", module_file)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "users_module", module)
+    spec.loader.exec_module(module)
+    return module.NPE
+
+
+def test_a_users_class_is_declared_by_the_yaml_beside_it_over_its_bases(users_model: type) -> None:
+    """One class and one yaml is all that a new model takes."""
+    config = NewsConfig(users_model, "mind-mini", command_line=["--my_width=16"])
+    assert config["my_width"] == 16
+    assert config["temperature"] == 3.0
+    assert config["post_train_teacher_learning_rate"] == 1e-5
+    assert (config["model"], config.model_class) == ("NPE", users_model)
+
+
+def test_a_users_class_gets_no_yaml_of_a_recbole_model_of_its_name(users_model: type) -> None:
+    """RecBole has an NPE of its own, whose settings would slip in."""
+    assert "embedding_size" not in NewsConfig(users_model, "mind-mini")
+
+
+def test_a_data_sets_yaml_sets_values_but_declares_nothing(properties: Path) -> None:
+    (properties / "dataset" / "mind-mini.yaml").write_text("max_lenght: 3\n")
+    assert "max_lenght (file" in mistakes_of()
+    assert "mind-mini.yaml) is no setting" in mistakes_of()
+
+
+def test_a_stages_setting_in_a_models_yaml_declares_nothing_either(properties: Path) -> None:
+    """Else a misspelt one would be known by being written there, and never be read."""
+    (properties / "model" / "PLMNR.yaml").write_text("post_train_teacher_learnin_rate: 1e-5\n")
+    assert "Did you mean post_train_teacher_learning_rate?" in mistakes_of()
+
+
+# Mistakes
+
+
+def test_all_mistakes_come_at_once_with_their_sources(tmp_path: Path) -> None:
+    """One mistake a start is an afternoon of starts."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("histroy_length: 50\nplm_dropout: 1.5\n")
+    with pytest.raises(ValueError, match="don't fit") as caught:
+        NewsConfig(
+            "PLMNR",
+            "mind-mini",
+            [file, "absent.yaml"],
+            {"negatives": 0},
+            ["--learnin_rate=9", "--finetune_teacher_precision=bf32", "--epochs", "3"],
+        )
+    text = str(caught.value)
+    assert f"histroy_length (file {file}) is no setting. Did you mean history_length?" in text
+    assert f"plm_dropout (file {file}) expects a number >= 0 and < 1, got 1.5" in text
+    assert "absent.yaml" in text
+    assert "negatives (config_dict) expects an int >= 1, got 0" in text
+    assert "learnin_rate (command line) is no setting. Did you mean learning_rate?" in text
+    assert "finetune_teacher_precision (command line) expects one of fp32" in text
+    assert "write --epochs=3" in text
+
+
+def test_the_text_none_is_answered_with_how_to_write_nothing() -> None:
+    assert "plm (command line) got the text 'None': write ~ or null" in mistakes_of("--plm=None")
+
+
+def test_a_bare_flag_is_true_for_a_switch_and_a_mistake_elsewhere() -> None:
+    """`--result_file` without a path would write to a file called True."""
+    assert config_of("--fresh")["fresh"] is True
+    assert config_of("--finetune_teacher_amsgrad")["finetune_teacher_amsgrad"] is True
+    assert "write --result_file=value" in mistakes_of("--result_file")
+
+
+def test_a_misspelt_entry_of_a_nested_setting_is_a_mistake() -> None:
+    """RecBole drops it; `{mode:labeled}` without a space is one entry called 'mode:labeled'."""
+    assert "eval_args (command line) has no entry mode:labeled" in mistakes_of(
+        "--eval_args={mode:labeled}"
+    )
+
+
+def test_a_misspelt_optimiser_is_a_mistake() -> None:
+    """RecBole trains with Adam instead, and drops the weight decay."""
+    assert "Did you mean adamw?" in mistakes_of("--learner=adamww")
+    with pytest.raises(ValueError, match="Did you mean adamw"):
+        NewsConfig("BPR", "any", command_line=["--learner=adamww"])
+
+
+@pytest.mark.parametrize("flag", ["--nproc=2", "--world_size=4", "--local_rank=1"])
+def test_several_processes_are_answered_with_not_yet(flag: str) -> None:
+    assert "not yet supported" in mistakes_of(flag)
+
+
+def test_torchrun_is_answered_with_not_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its processes would train alone and write the same files."""
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "WORLD_SIZE=2" in mistakes_of()
+
+
+def test_recboles_flags_for_one_process_are_accepted() -> None:
+    flags = ["--nproc=1", "--world_size=-1", "--ip=localhost", "--port=5678", "--group_offset=0"]
+    assert config_of(*flags)["single_spec"] is True
+
+
+# Metrics
+
+
+def test_minds_metric_names_mean_our_metrics() -> None:
+    """RecBole's AUC pools all rows, its MRR stops at the first click: other numbers."""
+    config = config_of("--metrics=[auc, MRR, auc]", "--valid_metric=MRR")
+    assert config["metrics"] == ["ImpressionAUC", "ImpressionMRR", "ImpressionCount"]
+    assert all(name.lower() in metric_types for name in config["metrics"])
+    assert config["valid_metric_bigger"] is True
+
+
+def test_a_metric_that_is_none_of_ours_is_a_mistake() -> None:
+    assert "metrics expects some of AUC, MRR, NDCG" in mistakes_of("--metrics=Recall")
+
+
+@pytest.mark.parametrize("metric", ["MRR@10", "ndcg@7", "ndcg", "recall"])
+def test_a_valid_metric_that_is_not_computed_is_a_mistake(metric: str) -> None:
+    """RecBole trains an epoch first, then fails with a KeyError. Its default is MRR@10."""
+    answer = "valid_metric expects one of auc, mrr, ndcg@5, ndcg@10"
+    assert answer in mistakes_of(f"--valid_metric={metric}")
+
+
+def test_a_stages_valid_metric_is_checked_as_well() -> None:
+    assert config_of("--finetune_teacher_valid_metric=ndcg@10", "--topk=10")["topk"] == [10]
+    assert "finetune_teacher_valid_metric expects" in mistakes_of(
+        "--finetune_teacher_valid_metric=ndcg@10", "--topk=5"
+    )
+
+
+# Stages
+
+
+def test_a_stage_reads_its_own_setting_and_else_the_plain_one() -> None:
+    config = config_of("--epochs=2", "--learning_rate=9e-5", "--finetune_teacher_epochs=4")
+    teacher = config.for_stage("finetune_teacher")
+    post_training = config.for_stage("post_train_teacher")
+    assert (teacher["epochs"], teacher["learning_rate"]) == (4, 9e-5)
+    # a prefixed key of our yaml is more special than a plain one, wherever that comes from
+    assert (post_training["epochs"], post_training["learning_rate"]) == (2, 1e-5)
+    assert (config["epochs"], config["learning_rate"]) == (2, 9e-5)
+
+
+def test_a_stages_settings_are_a_copy() -> None:
+    """A trainer that writes into its config must not change the next stage's."""
+    config = config_of()
+    staged = config.for_stage("post_train_student")
+    staged["epochs"] = 99
+    staged["topk"].append(20)
+    assert (config["epochs"], config["topk"]) == (300, [5, 10])
+    assert staged.model_class is PLMNR
+
+
+def test_a_teacher_has_the_teachers_layers_and_a_student_the_plain_ones() -> None:
+    """Falling back to the student's two layers would distil from a teacher as small."""
+    config = config_of("--num_hidden_layers=2", "--post_train_teacher_num_hidden_layers=3")
+    assert config.for_stage("finetune_teacher")["num_hidden_layers"] is None
+    assert config.for_stage("post_train_teacher")["num_hidden_layers"] == 3
+    assert config.for_stage("post_train_student")["num_hidden_layers"] == 2
+    deep = config_of("--num_hidden_layers=2", "--teacher_num_hidden_layers=6")
+    assert deep.for_stage("pretrain_teacher")["num_hidden_layers"] == 6
+
+
+def test_an_unknown_stage_and_a_stage_of_a_stage_are_errors() -> None:
+    with pytest.raises(ValueError, match="finetune_teacher, post_train_student, got 'finetune'"):
+        config_of().for_stage("finetune")
+    with pytest.raises(ValueError, match="Ask the run's own config"):
+        config_of().for_stage("finetune_teacher").for_stage("post_train_student")
+
+
+def test_a_setting_of_the_whole_run_has_no_stage() -> None:
+    """The metrics are mapped once; a stage's own would never be computed."""
+    assert "Set metrics" in mistakes_of("--finetune_teacher_metrics=[AUC]")
+
+
+# Device, precision
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_hosts_choice_of_gpus_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RecBole's default gpu_id moves a job from the GPU that a scheduler gave it to GPU 0."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert config_of()["device"].type == "cuda"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+    config_of("--gpu_id=1,2")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,2"
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("flag", ["--use_gpu=false", "--gpu_id=", "--gpu_id=''"])
+def test_the_cpu_can_be_chosen_and_only_for_this_run(
+    monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    """RecBole ignores use_gpu, and hides the GPUs from every later run of the process."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert config_of(flag)["device"].type == "cpu"
+    assert config_of()["device"].type == "cuda"
+
+
+def test_recboles_mixed_precision_switch_means_auto() -> None:
+    """Left at fp32 it would be ignored without a word."""
+    assert config_of("--enable_amp")["precision"] == "auto"
+    assert config_of("--enable_amp", "--precision=bf16")["precision"] == "bf16"
+    assert config_of("--enable_amp", "--precision=fp32")["precision"] == "fp32"
+    assert config_of()["precision"] == "fp32"
+
+
+# Data
+
+
+def test_the_packaged_data_set_is_used_where_no_other_lies(tmp_path: Path) -> None:
+    assert config_of()["data_path"] == str(tmp_path / "installed" / "dataset" / "mind-mini")
+    (tmp_path / "dataset" / "mind-mini").mkdir(parents=True)
+    assert config_of()["data_path"] == os.path.join("dataset/", "mind-mini")
+
+
+def test_a_data_path_that_was_asked_for_is_never_replaced() -> None:
+    """A misspelt path would train on the small embedded set, and report its numbers."""
+    assert "nowhere/mind-mini" in mistakes_of("--data_path=nowhere")
+
+
+def test_a_missing_data_set_says_how_to_convert_it() -> None:
+    with pytest.raises(ValueError, match=r"convert .*--dataset=mind-large --output=dataset"):
+        NewsConfig("PLMNR", "mind-large")
+
+
+# RecBole's own models
+
+
+class StockConfig(Config):
+    """RecBole's own, made to start on numpy 2."""
+
+    def compatibility_settings(self) -> None:
+        compat.apply()
+
+
+@pytest.mark.parametrize("model", ["BPR", "SASRec", "DeepFM", "KGAT", "NCL", "Random"])
+def test_recboles_models_keep_recboles_settings(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A baseline with our learning rate, or our metrics' names, is another baseline."""
+    monkeypatch.setattr(sys, "argv", ["run"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    loss_of_sasrec = {"train_neg_sample_args": None}
+    ours = NewsConfig(model, "any", config_dict=loss_of_sasrec)
+    theirs = StockConfig(model, "any", config_dict=loss_of_sasrec)
+    assert ours.final_config_dict == theirs.final_config_dict
+
+
+def test_recboles_models_refuse_unknown_settings_and_know_their_own() -> None:
+    config = NewsConfig("NCL", "any", command_line=["--ssl_temp=0.1", "--embedding_size=8"])
+    assert (config["ssl_temp"], config["embedding_size"]) == (0.1, 8)
+    with pytest.raises(ValueError, match=r"ssl_tmp .*Did you mean ssl_temp"):
+        NewsConfig("NCL", "any", command_line=["--ssl_tmp=0.1"])
+    with pytest.raises(ValueError, match=r"finetune_teacher_epochs .* is no setting"):
+        NewsConfig("BPR", "any", command_line=["--finetune_teacher_epochs=1"])
+
+
+def test_a_users_subclass_of_a_recbole_model_starts_from_its_settings() -> None:
+    from recbole.model.general_recommender.bpr import BPR
+
+    mine = type("Mine", (BPR,), {"__module__": "__nowhere__"})
+    assert NewsConfig(mine, "any")["embedding_size"] == 64
+
+
+def test_the_config_can_be_logged() -> None:
+    """RecBole's log begins with it; a run is read from it later."""
+    text = str(config_of("--negatives=7"))
+    assert "negatives" in text
+    assert "Hyper Parameters" in text
+
+
+# What is shipped
+
+
+@pytest.mark.parametrize("model", model_names())
+def test_every_shipped_yaml_is_valid_for_its_model(
+    model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A default that is refused, or of another kind than its rule, stops every run."""
+    monkeypatch.setattr(paths, "_PACKAGE", Path(paths.__file__).parent)
+    shipped = sorted((paths.packaged_folder("properties") / "dataset").glob("*.yaml"))
+    for dataset in {"mind-mini", *(file.stem.removesuffix(f".{model}") for file in shipped)}:
+        (tmp_path / "dataset" / dataset).mkdir(parents=True, exist_ok=True)
+        config = NewsConfig(model, dataset)
+        assert config["model"] == model
+        for stage in config_module.STAGES:
+            assert config.for_stage(stage)["plm"]

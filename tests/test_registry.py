@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from recbole.model.general_recommender.bpr import BPR
+from recbole.trainer import trainer as recbole_trainers
+
+from recbole_tinynews import compat, paths, trainer
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.registry import (
+    find_model,
+    find_trainer,
+    model_names,
+    model_yaml_files,
+    recbole_model_names,
+)
+
+
+@pytest.fixture
+def properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A properties folder of the test's own."""
+    monkeypatch.setattr(paths, "_PACKAGE", tmp_path / "installed")
+    folder = tmp_path / "installed" / "properties" / "model"
+    folder.mkdir(parents=True)
+    for name in ("PLMNR", "TinyNewsRec"):
+        (folder / f"{name}.yaml").touch()
+    return folder.parent
+
+
+def module_of_a_user(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    path.write_text(text, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, path.stem, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_our_models_are_listed_by_their_yaml_files(properties: Path) -> None:
+    """A new model is one module and one yaml; a list of names to extend would be forgotten."""
+    (properties / "model" / "New.yaml").touch()
+    (properties / "model" / "notes.txt").touch()
+    assert model_names() == ["New", "PLMNR", "TinyNewsRec"]
+
+
+def test_every_shipped_yaml_has_its_class() -> None:
+    """A yaml without a module would be offered by name and then not start."""
+    assert [find_model(name).__name__ for name in model_names()] == model_names()
+
+
+def test_our_model_is_found_by_name(properties: Path) -> None:
+    assert find_model("PLMNR") is PLMNR
+
+
+@pytest.mark.parametrize("name", ["BPR", "SASRec", "xDeepFM", "KGAT", "Random"])
+def test_recboles_own_models_are_found_by_name(properties: Path, name: str) -> None:
+    assert find_model(name).__name__ == name
+
+
+def test_recboles_own_names_are_those_that_its_get_model_takes() -> None:
+    """File names are lower case, class names are not: a suggestion must be usable as it stands."""
+    external = {"lightgbm", "xgboost"}
+    names = recbole_model_names()
+    assert external < set(names)
+    assert len(names) > 80
+    assert all(find_model(name).__name__ == name for name in names if name not in external)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("tinynewsrec", "TinyNewsRec"),
+        ("PLM-NR", "PLMNR"),
+        ("bpr", "BPR"),
+        ("LightGCNN", "LightGCN"),
+    ],
+)
+def test_a_misspelt_model_is_answered_with_the_nearest_name(
+    properties: Path, written: str, meant: str
+) -> None:
+    """RecBole answers `No module named 'lightgbm'`, which sends its user to install it."""
+    with pytest.raises(ValueError, match=rf"{written}.*Did you mean {meant}.*TinyNewsRec"):
+        find_model(written)
+
+
+def test_a_model_that_needs_a_missing_package_says_which() -> None:
+    if importlib.util.find_spec("lightgbm"):
+        pytest.skip("lightgbm is installed")
+    with pytest.raises(ValueError, match="pip install lightgbm"):
+        find_model("xgboost")
+
+
+def test_a_class_is_taken_as_it_is_and_anything_else_refused() -> None:
+    assert find_model(BPR) is BPR
+    with pytest.raises(ValueError, match="AbstractRecommender"):
+        find_model(dict)
+
+
+def test_a_subclass_keeps_the_trainer_of_its_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained by another scheme, a variant of a model would lose its teachers without an error."""
+    scheme = type("PLMNRTrainer", (), {})
+    monkeypatch.setattr(trainer, "PLMNRTrainer", scheme, raising=False)
+    assert find_trainer(type("Variant", (PLMNR,), {})) is scheme
+
+
+def test_a_news_recommender_without_a_scheme_gets_the_news_trainer() -> None:
+    variant = type("Variant", (NewsRecommender,), {"__module__": "elsewhere"})
+    assert find_trainer(variant) is trainer.NewsTrainer
+
+
+def test_a_users_trainer_lies_in_the_module_of_the_users_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = module_of_a_user(
+        tmp_path / "users_own.py",
+        "from recbole_tinynews.model.plmnr import PLMNR\n"
+        "class Mine(PLMNR): pass\n"
+        "class MineTrainer: pass\n",
+        monkeypatch,
+    )
+    assert find_trainer(module.Mine) is module.MineTrainer
+    assert find_trainer(type("Yours", (module.Mine,), {})) is module.MineTrainer
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("BPR", "Trainer"),
+        ("KGAT", "KGATTrainer"),
+        ("CKE", "KGTrainer"),
+        ("EASE", "TraditionalTrainer"),
+    ],
+)
+def test_recboles_models_keep_recboles_trainers(model: str, expected: str) -> None:
+    compat.apply()
+    model_class = find_model(model)
+    assert find_trainer(model_class) is getattr(recbole_trainers, expected)
+    assert find_trainer(type("Variant", (model_class,), {})) is getattr(recbole_trainers, expected)
+
+
+def test_yaml_files_are_those_of_the_bases_then_the_users_beside_its_module(
+    properties: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Mine.yaml").touch()
+    module = module_of_a_user(
+        tmp_path / "users_own.py",
+        "from recbole_tinynews.model.plmnr import PLMNR\nclass Mine(PLMNR): pass\n",
+        monkeypatch,
+    )
+    assert model_yaml_files(module.Mine) == [
+        properties / "model" / "PLMNR.yaml",
+        tmp_path / "Mine.yaml",
+    ]
+
+
+def test_a_class_of_a_notebook_has_no_yaml_and_is_no_error(properties: Path) -> None:
+    typed_in = type("Cell", (PLMNR,), {"__module__": "__nowhere__"})
+    assert model_yaml_files(typed_in) == [properties / "model" / "PLMNR.yaml"]
+
+
+def test_looking_names_up_imports_neither_models_nor_optional_packages() -> None:
+    """`--help` and a misspelt name must answer at once, and where lightgbm is missing."""
+    code = (
+        "import sys; from recbole_tinynews import registry as r; r.model_names();"
+        "r.recbole_model_names();"
+        "print([m for m in sys.modules if m in ('transformers', 'ray', 'lightgbm', 'xgboost')"
+        " or 'exlib' in m or m.startswith('recbole_tinynews.model.')])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
