@@ -1,0 +1,87 @@
+"""A folder of arrays whose name is the content they were made from.
+
+A changed input has another key, so that arrays of an older input are never mistaken for its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from logging import getLogger
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray]
+
+
+def content_key(parts: Iterable[str | bytes | Path]) -> str:
+    """A digest of everything that a cached result depends on; a path stands for its content."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            part_digest = _file_digest(part)
+        else:
+            data = part.encode() if isinstance(part, str) else part
+            part_digest = hashlib.sha256(data).digest()
+        digest.update(part_digest)  # of equal length, so that parts cannot run into each other
+    return digest.hexdigest()[:24]
+
+
+def _file_digest(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
+
+
+def cached_arrays(folder: Path | None, name: str, key: str, make: Callable[[], Arrays]) -> Arrays:
+    """The arrays that ``make`` returns, read memory-mapped from ``folder/name-key`` if they lie there.
+
+    ``folder=None`` always makes them. A folder that cannot be written to, or files that cannot be
+    read, cost time, never the result: the arrays are made and a warning says why.
+    """
+    if folder is None:
+        return make()
+    place = folder / f"{name}-{key}"
+    if place.is_dir():
+        try:
+            return _read(place)
+        except (OSError, ValueError) as problem:
+            getLogger().warning(f"{place} cannot be read and is made anew: {problem}")
+            shutil.rmtree(place, ignore_errors=True)
+    arrays = make()
+    try:
+        _write(place, arrays)
+    except OSError as problem:
+        getLogger().warning(f"{place} cannot be written, so nothing is cached: {problem}")
+    return arrays
+
+
+def _read(place: Path) -> Arrays:
+    arrays = {
+        file.stem: np.load(file, mmap_mode="r", allow_pickle=False)
+        for file in sorted(place.glob("*.npy"))
+    }
+    if not arrays:
+        raise ValueError("it holds no arrays")
+    return arrays
+
+
+def _write(place: Path, arrays: Arrays) -> None:
+    """Beside its place first, then renamed, so that a half-written folder never has the name."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    try:
+        for name, array in arrays.items():
+            np.save(unfinished / f"{name}.npy", array, allow_pickle=False)
+        os.replace(unfinished, place)
+    except OSError:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if not place.is_dir():  # else another process was first, with the same content
+            raise

@@ -1,0 +1,128 @@
+"""Loaders: a batch of clicks for training, a batch of whole impressions for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from recbole.data.dataloader import AbstractDataLoader
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_tinynews.data.impressions import clicks_of
+from recbole_tinynews.data.negatives import ImpressionNegatives, random_bits
+
+if TYPE_CHECKING:
+    from recbole_tinynews.data.dataset import NewsDataset
+    from recbole_tinynews.data.title_body import TitleBodyDataset
+
+HISTORY, CANDIDATES = "history", "candidates"
+IMPRESSION, IMPRESSION_SIZE = "impression", "impression_size"
+
+
+class TrainDataLoader(AbstractDataLoader):
+    """Batches of training samples in an order and with negatives that (seed, epoch) decide.
+
+    ``set_epoch`` chooses the epoch before the loader is iterated. A subclass says what a sample is.
+    """
+
+    def __init__(self, config: Any, dataset: Any, samples: int) -> None:
+        self.sample_size, self.epoch = samples, 0
+        self.seed = int(config["seed"])
+        super().__init__(config, dataset, None, shuffle=bool(config["shuffle"]))
+
+    def _init_batch_size_and_step(self) -> None:
+        self.step = self.config["train_batch_size"]
+        self.set_batch_size(self.step)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order and the negatives of ``epoch``."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Interaction]:
+        order = random_bits(self.seed, self.epoch, np.array(-1), np.array(0))
+        self.generator.manual_seed(int(order) >> 1)  # torch takes a signed seed
+        return super().__iter__()
+
+
+class ClickDataLoader(TrainDataLoader):
+    """One sample is one click: its impression's history, the clicked news and its negatives.
+
+    Fields of a batch:
+        user_id: ``[batch]``.
+        history: ``[batch, history_length]``, newest clicks, padded in front with 0.
+        candidates: ``[batch, 1 + negatives]``, the clicked news **first**.
+        label: ``[batch]``, the place of the clicked news among the candidates: 0.
+    """
+
+    def __init__(self, config: Any, dataset: NewsDataset) -> None:
+        self.impressions = dataset.inter_feat
+        self.clicks = clicks_of(self.impressions)
+        if len(self.clicks.news) == 0:
+            raise ValueError(
+                f"ClickDataLoader expects training impressions of '{dataset.dataset_name}' with "
+                "clicked and unclicked candidates, got none. Check NAME.report.json."
+            )
+        self.negatives = ImpressionNegatives(
+            self.impressions, config["negatives"], int(config["seed"])
+        )
+        self.history_width = dataset.history_width(config)
+        super().__init__(config, dataset, len(self.clicks.news))
+
+    def collate_fn(self, index: Sequence[int]) -> Interaction:
+        """The batch of the samples ``index``."""
+        samples = np.asarray(index)
+        rows = self.clicks.impression[samples]
+        negatives = self.negatives.draw(self.epoch, samples, rows)
+        return Interaction(
+            {
+                self._dataset.uid_field: id_tensor(self.impressions.user[rows]),
+                HISTORY: id_tensor(self.impressions.history.newest(rows, self.history_width)),
+                CANDIDATES: id_tensor(np.column_stack([self.clicks.news[samples], negatives])),
+                self.config["LABEL_FIELD"]: torch.zeros(len(samples), dtype=torch.long),
+            }
+        )
+
+
+class ImpressionDataLoader(AbstractDataLoader):
+    """One sample is one impression with all its candidates, an empty history included.
+
+    Fields of a batch (ragged parts lie behind each other, so a batch is never indexed by row):
+        user_id, impression, impression_size: ``[batch]``; the row in the split, its candidates.
+        history: ``[batch, history_length]``, newest clicks, padded in front with 0.
+        candidates, label: ``[sum of impression_size]``; label -1 where none is known.
+    """
+
+    def __init__(self, config: Any, dataset: NewsDataset | TitleBodyDataset) -> None:
+        self.impressions = dataset.inter_feat
+        self.sample_size = self.impressions.rows
+        self.history_width = dataset.history_width(config)
+        super().__init__(config, dataset, None, shuffle=False)
+
+    def _init_batch_size_and_step(self) -> None:
+        self.step = self.config["eval_batch_size"]
+        self.set_batch_size(self.step)
+
+    def collate_fn(self, index: Sequence[int]) -> tuple[Interaction, None, None, None]:
+        """The batch of the impressions ``index``, as RecBole's evaluation takes it."""
+        rows = np.asarray(index)
+        shown = self.impressions
+        candidates = shown.candidates.take(rows)
+        labels = shown.candidates._replace(values=shown.labels).take(rows)
+        batch = {
+            self.config["USER_ID_FIELD"]: id_tensor(shown.user[rows]),
+            IMPRESSION: id_tensor(rows),
+            IMPRESSION_SIZE: id_tensor(candidates.lengths),
+            HISTORY: id_tensor(shown.history.newest(rows, self.history_width)),
+            CANDIDATES: id_tensor(candidates.values),
+            self.config["LABEL_FIELD"]: torch.from_numpy(labels.values.astype(np.float32)),
+        }
+        return Interaction(batch), None, None, None
+
+
+def id_tensor(array: NDArray) -> Tensor:
+    """Ids as torch indexes with them: int64, contiguous."""
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))

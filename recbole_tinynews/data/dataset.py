@@ -1,0 +1,235 @@
+"""A MIND-shaped data set as a RecBole data set: ids and fields as users know them, rows ragged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource, FeatureType, set_color
+
+from recbole_tinynews.data.array_cache import Arrays, cached_arrays, content_key
+from recbole_tinynews.data.atomic_files import (
+    PADDING,
+    TokenIndex,
+    concatenate,
+    read_impressions,
+    read_news,
+)
+from recbole_tinynews.data.impressions import Impressions, clicks_of
+from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.data.ragged import Ragged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SPLITS = ("train", "valid", "test")
+TEXT_FIELDS = ("title", "abstract", "body")
+CACHE_FORMAT = "impressions 1"  # raised whenever the meaning of the cached arrays changes
+
+
+class NewsDataset(Dataset):
+    """News with their text and impressions, read from the atomic files of ``design.md``, section 3.
+
+    Users and news have RecBole's indices (``token2id``, ``id2token``, ``num``); id 0 is padding.
+    Candidates, histories and news share one index, so a history entry is a news id. A news that has
+    no row in ``NAME.item`` has an empty text. Text is read raw and has no index.
+
+    Attributes:
+        inter_feat: the impressions of all splits, or after ``build`` of one of them.
+        item_feat: ``category`` and ``subcategory`` indices of every news id.
+        news_text: ``title``, ``abstract`` and ``body`` of every news id; padding is empty.
+        content: digest of the atomic files, the same for equal files wherever they lie.
+    """
+
+    inter_feat: Impressions
+
+    # ---------------------------------------------------------------- RecBole's loading hooks
+
+    def _load_data(self, token: str, dataset_path: str) -> None:
+        folder = Path(dataset_path)
+        news_file = folder / f"{token}.item"
+        inter_files = {split: folder / f"{token}.{split}.inter" for split in SPLITS}
+        present = {split: file for split, file in inter_files.items() if file.is_file()}
+        if not news_file.is_file() or "train" not in present:
+            raise FileNotFoundError(
+                f"NewsDataset expects {news_file} and {inter_files['train']}, and did not find "
+                "both. Convert MIND with python -m recbole_tinynews.convert."
+            )
+        self.cache_dir = Path(self.config["checkpoint_dir"]) / token / "cache"
+        self.content = content_key([CACHE_FORMAT, *present, news_file, *present.values()])
+        news = read_news(news_file)
+        arrays = cached_arrays(
+            self.cache_dir,
+            "impressions",
+            self.content,
+            lambda: _index_impressions(news.item_id, present),
+        )
+        self.inter_feat, sizes = _from_arrays(arrays)
+        self.file_size_list = dict(zip(present, sizes.tolist(), strict=True))
+        self._set_index(self.uid_field, np.array(arrays["users"]))
+        self._set_index(self.iid_field, np.array(arrays["news"]))
+        self.user_feat = None
+
+        known = 1 + len(news.item_id)
+        unseen = len(arrays["news"]) - known
+        self.news_text = {
+            field: ["", *getattr(news, field), *[""] * unseen] for field in TEXT_FIELDS
+        }
+        columns = {self.iid_field: torch.arange(known + unseen)}
+        for field in ("category", "subcategory"):
+            index = TokenIndex()
+            tokens = [token or PADDING for token in getattr(news, field)]  # nothing known: id 0
+            ids = index.ids([PADDING, *tokens, *[PADDING] * unseen])
+            columns[field] = torch.from_numpy(ids).long()
+            self._set_index(field, index.tokens())
+        self.item_feat = Interaction(columns)
+        self._describe_fields()
+
+    def _set_index(self, field: str, tokens: NDArray[np.str_]) -> None:
+        self.field2id_token[field] = tokens
+        self.field2token_id[field] = dict(zip(tokens.tolist(), range(len(tokens)), strict=True))
+
+    def _describe_fields(self) -> None:
+        token, sequence = FeatureType.TOKEN, FeatureType.TOKEN_SEQ
+        inter = FeatureSource.INTERACTION
+        history = int(self.inter_feat.history.lengths.max(initial=0))
+        candidates = int(self.inter_feat.candidates.lengths.max(initial=0))
+        for field, kind, source, length in (
+            (self.uid_field, token, FeatureSource.USER_ID, 1),
+            (self.iid_field, token, FeatureSource.ITEM_ID, 1),
+            (self.time_field, FeatureType.FLOAT, inter, 1),
+            ("history", sequence, inter, history),
+            ("candidates", sequence, inter, candidates),
+            ("labels", FeatureType.FLOAT_SEQ, inter, candidates),
+            ("category", token, FeatureSource.ITEM, 1),
+            ("subcategory", token, FeatureSource.ITEM, 1),
+        ):
+            self.set_field_property(field, kind, source, length)
+        for field in ("history", "candidates"):
+            self.field2id_token[field] = self.field2id_token[self.iid_field]
+            self.field2token_id[field] = self.field2token_id[self.iid_field]
+
+    def _data_processing(self) -> None:
+        """Nothing is left to do: ids are indexed while reading, filters belong to the conversion."""
+        self.feat_name_list = self._build_feat_name_list()
+
+    def _change_feat_format(self) -> None:
+        """Impressions stay ragged; padding exists in a batch alone."""
+
+    def build(self) -> list[NewsDataset | None]:
+        """Training, validation and test impressions; ``None`` for a split that has no file."""
+        bounds = np.cumsum([0, *self.file_size_list.values()])
+        parts = {
+            split: self.copy(self.inter_feat.between(int(start), int(stop)))
+            for split, start, stop in zip(self.file_size_list, bounds, bounds[1:], strict=False)
+        }
+        return [parts.get(split) for split in SPLITS]
+
+    # ------------------------------------------------------------------------- what it offers
+
+    def history_width(self, config: Any) -> int:
+        """Newest clicks of a history that a batch holds, as the settings of a stage want it."""
+        return config["history_length"]
+
+    def tokens(self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Ragged:
+        """Token ids of a text field for every news id, [CLS] and [SEP] included; padding has none."""
+        return tokenise(self.news_text[field], tokenizer, max_length, self.cache_dir)
+
+    def num(self, field: str) -> int:
+        """As RecBole's; text has no token index and says so."""
+        if field in TEXT_FIELDS:
+            raise ValueError(
+                f"Dataset.num expects an indexed field, got the text '{field}', which is read raw. "
+                "Use dataset.news_text or dataset.tokens for text."
+            )
+        return super().num(field)
+
+    def counter(self, field: str) -> Counter:
+        """Clicks of each user or news in the impressions at hand."""
+        clicks = clicks_of(self.inter_feat)
+        if field == self.iid_field:
+            return Counter(clicks.news.tolist())
+        if field == self.uid_field:
+            return Counter(self.inter_feat.user[clicks.impression].tolist())
+        raise ValueError(
+            f"Dataset.counter expects '{self.uid_field}' or '{self.iid_field}', got '{field}'."
+        )
+
+    @property
+    def avg_actions_of_users(self) -> float:
+        """Clicks of a user who clicked at all."""
+        return float(np.mean(list(self.user_counter.values()) or [0]))
+
+    @property
+    def avg_actions_of_items(self) -> float:
+        """Clicks of a news that was clicked at all."""
+        return float(np.mean(list(self.item_counter.values()) or [0]))
+
+    @property
+    def sparsity(self) -> float:
+        """Share of (user, news) pairs without a click."""
+        return 1 - sum(self.item_counter.values()) / self.user_num / self.item_num
+
+    def __len__(self) -> int:
+        return self.inter_feat.rows
+
+    @property
+    def inter_num(self) -> int:
+        """Impressions: one row of an ``.inter`` file is one impression."""
+        return len(self)
+
+    def __getitem__(self, index: object, join: bool = True) -> Interaction:
+        raise TypeError(
+            f"{type(self).__name__} holds ragged impressions and is not indexed by row. "
+            "Use dataset.inter_feat (Impressions), or a loader for batches."
+        )
+
+    def __str__(self) -> str:
+        shown = self.inter_feat
+        lines = [super().__str__()]
+        for name, value in (
+            ("The number of candidates", len(shown.candidates.values)),
+            ("Average candidates", f"{shown.candidates.lengths.mean():.1f}"),
+            ("Average history", f"{shown.history.lengths.mean():.1f}"),
+            ("Impressions of", self.file_size_list),
+        ):
+            lines.append(set_color(name, "blue") + f": {value}")
+        return "\n".join(lines)
+
+
+def _index_impressions(item_ids: list[str], files: dict[str, Path]) -> Arrays:
+    news, users = TokenIndex(), TokenIndex()
+    news.ids(item_ids)
+    parts = [read_impressions(file, news, users) for file in files.values()]
+    every = concatenate(parts)
+    return {
+        "sizes": np.array([part.rows for part in parts]),
+        "news": news.tokens(),
+        "users": users.tokens(),
+        "impression_id": every.impression_id,
+        "user": every.user,
+        "timestamp": every.timestamp,
+        "history": every.history.values,
+        "history_offsets": every.history.offsets,
+        "candidates": every.candidates.values,
+        "candidates_offsets": every.candidates.offsets,
+        "labels": every.labels,
+    }
+
+
+def _from_arrays(arrays: Arrays) -> tuple[Impressions, NDArray]:
+    impressions = Impressions(
+        arrays["impression_id"],
+        arrays["user"],
+        arrays["timestamp"],
+        Ragged(arrays["history"], arrays["history_offsets"]),
+        Ragged(arrays["candidates"], arrays["candidates_offsets"]),
+        arrays["labels"],
+    )
+    return impressions, arrays["sizes"]

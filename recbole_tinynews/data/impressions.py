@@ -1,0 +1,83 @@
+"""Impressions in memory: ragged, without padding, one row each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_tinynews.data.ragged import Ragged
+
+UNLABELLED = -1
+
+
+class Impressions(NamedTuple):
+    """The impressions of one split.
+
+    Shapes:
+        impression_id: ``[impressions]``, the ids as given, str.
+        user: ``[impressions]``, int32 index of the user.
+        timestamp: ``[impressions]``, int64 UTC seconds.
+        history: ragged ``[impressions, *]``, int32 news ids, oldest click first, whole.
+        candidates: ragged ``[impressions, *]``, int32 news ids.
+        labels: ``[candidates.values]``, int8: 1 clicked, 0 unclicked, -1 unlabelled.
+    """
+
+    impression_id: NDArray[np.str_]
+    user: NDArray[np.int32]
+    timestamp: NDArray[np.int64]
+    history: Ragged
+    candidates: Ragged
+    labels: NDArray[np.int8]
+
+    @property
+    def rows(self) -> int:
+        """How many impressions there are."""
+        return len(self.user)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether clicks are known (a leaderboard's test set has none)."""
+        return len(self.labels) > 0 and not bool((self.labels == UNLABELLED).all())
+
+    def between(self, start: int, stop: int) -> Impressions:
+        """The impressions ``start .. stop - 1``; their values are views, not copies."""
+        candidates = self.candidates.between(start, stop)
+        first = self.candidates.offsets[start]
+        return Impressions(
+            self.impression_id[start:stop],
+            self.user[start:stop],
+            self.timestamp[start:stop],
+            self.history.between(start, stop),
+            candidates,
+            self.labels[first : first + len(candidates.values)],
+        )
+
+    def candidate_rows(self) -> NDArray[np.int64]:
+        """The impression of each candidate, ``[candidates.values]``."""
+        return np.repeat(np.arange(self.rows), self.candidates.lengths)
+
+
+class Clicks(NamedTuple):
+    """Every click that can be trained on: it has an unclicked candidate beside it.
+
+    Shapes:
+        impression: ``[clicks]``, the row of the click's impression.
+        news: ``[clicks]``, the clicked news id.
+        without_negatives: how many clicks were left out for want of an unclicked candidate.
+    """
+
+    impression: NDArray[np.int64]
+    news: NDArray[np.int32]
+    without_negatives: int
+
+
+def clicks_of(impressions: Impressions) -> Clicks:
+    """The training samples of a split: one for each click."""
+    rows = impressions.candidate_rows()
+    unclicked = np.bincount(rows[impressions.labels == 0], minlength=impressions.rows)
+    clicked = np.flatnonzero(impressions.labels == 1)
+    usable = unclicked[rows[clicked]] > 0
+    chosen = clicked[usable]
+    return Clicks(rows[chosen], impressions.candidates.values[chosen], int((~usable).sum()))

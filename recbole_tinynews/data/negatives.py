@@ -1,0 +1,84 @@
+"""Negatives, drawn anew each epoch from (seed, epoch, sample) alone.
+
+The draw of a sample depends on nothing else, neither on the batch it stands in nor on the number of
+loader workers, so that a resumed run draws what an undisturbed one would have.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_tinynews.data.impressions import Impressions
+
+
+def random_bits(seed: int, epoch: int, sample: NDArray, draw: NDArray) -> NDArray[np.uint64]:
+    """Independent 64-bit numbers for each (sample, draw), which broadcast against each other.
+
+    Counter-based: SplitMix64's mixing function (Steele, Lea and Flood 2014) over the four numbers.
+    """
+    state = _mix(np.full((), seed, dtype=np.int64).astype(np.uint64))
+    for part in (np.asarray(epoch), np.asarray(sample), np.asarray(draw)):
+        state = _mix(state ^ part.astype(np.int64).astype(np.uint64))
+    return state
+
+
+def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    with np.errstate(over="ignore"):  # arithmetic modulo 2 ** 64 is the point
+        state = state + np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return state ^ (state >> np.uint64(31))
+
+
+class ImpressionNegatives:
+    """Unclicked candidates of the clicked news's own impression.
+
+    Drawn without replacement as far as they go, then repeating in the same order: an impression
+    with two unclicked candidates ``a, b`` gives ``b, a, b, a`` for four negatives.
+    """
+
+    def __init__(self, impressions: Impressions, count: int, seed: int) -> None:
+        self.impressions, self.count, self.seed = impressions, count, seed
+
+    def draw(self, epoch: int, samples: NDArray, rows: NDArray) -> NDArray[np.int32]:
+        """News ids, ``[batch, count]``, for the samples that stand in the impressions ``rows``."""
+        candidates, offsets = self.impressions.candidates, self.impressions.candidates.offsets
+        lengths = offsets[rows + 1] - offsets[rows]
+        batch_row = np.repeat(np.arange(len(rows)), lengths)
+        place = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        position = offsets[rows][batch_row] + place
+
+        unclicked = self.impressions.labels[position] == 0
+        batch_row, place, position = batch_row[unclicked], place[unclicked], position[unclicked]
+        keys = random_bits(self.seed, epoch, np.asarray(samples)[batch_row], place)
+        shuffled = position[np.lexsort((keys, batch_row))]  # each sample's own random order
+
+        available = np.bincount(batch_row, minlength=len(rows))
+        starts = np.cumsum(available) - available
+        picks = starts[:, None] + np.arange(self.count) % available[:, None]
+        return candidates.values[shuffled[picks]]
+
+
+class OtherTitles:
+    """Titles of other articles, for title-body matching: uniform, without the sample's own.
+
+    Sample ``i`` is article ``i``. Titles of one sample may repeat: with thousands of articles and
+    nine negatives that is rare, and rejecting repeats would change nothing else.
+    """
+
+    def __init__(self, articles: int, count: int, seed: int) -> None:
+        if articles < 2:
+            raise ValueError(
+                f"Title-body matching expects at least 2 articles, got {articles}. "
+                "Give a larger corpus with --post_train_corpus."
+            )
+        self.articles, self.count, self.seed = articles, count, seed
+
+    def draw(self, epoch: int, samples: NDArray) -> NDArray[np.int64]:
+        """Article numbers, ``[batch, count]``, none equal to its sample."""
+        bits = random_bits(
+            self.seed, epoch, np.asarray(samples)[:, None], np.arange(self.count)[None, :]
+        )
+        other = (bits % np.uint64(self.articles - 1)).astype(np.int64)
+        return other + (other >= np.asarray(samples)[:, None])

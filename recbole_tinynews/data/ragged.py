@@ -1,0 +1,116 @@
+"""Rows of different lengths in two flat arrays, without padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Ragged(NamedTuple):
+    """``rows`` sequences behind each other: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
+
+    Shapes:
+        values: ``[total]``.
+        offsets: ``[rows + 1]``, int64, starting at 0.
+    """
+
+    values: NDArray
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def from_lengths(cls, values: NDArray, lengths: NDArray) -> Ragged:
+        """The rows of the given lengths, cut out of ``values`` one after the other."""
+        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        if offsets[-1] != len(values):
+            raise ValueError(
+                f"Ragged expects lengths that sum to the {len(values)} values, got a sum of "
+                f"{offsets[-1]}."
+            )
+        return cls(values, offsets)
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[NDArray], dtype: np.dtype | type) -> Ragged:
+        """Pack separate arrays.
+
+        >>> Ragged.from_rows([[1, 2], [], [3]], int).lengths.tolist()
+        [2, 0, 1]
+        """
+        arrays = [np.asarray(row, dtype=dtype) for row in rows]
+        lengths = np.fromiter((len(a) for a in arrays), np.int64, len(arrays))
+        return cls.from_lengths(np.concatenate([np.empty(0, dtype), *arrays]), lengths)
+
+    @classmethod
+    def concatenate(cls, parts: list[Ragged]) -> Ragged:
+        """The rows of all parts, in order."""
+        return cls.from_lengths(
+            np.concatenate([part.values for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+        )
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are (``len`` of a NamedTuple counts its fields)."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The length of each row, ``[rows]``."""
+        return np.diff(self.offsets)
+
+    def lengths_of(self, rows: NDArray) -> NDArray[np.int64]:
+        """The lengths of the chosen rows."""
+        return self.offsets[np.asarray(rows) + 1] - self.offsets[rows]
+
+    def row(self, index: int) -> NDArray:
+        """One row, as a view."""
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def between(self, start: int, stop: int) -> Ragged:
+        """The rows ``start .. stop - 1``; their values are a view, not a copy."""
+        offsets = self.offsets[start : stop + 1]
+        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
+    def take(self, rows: NDArray) -> Ragged:
+        """The chosen rows, in the order asked for, copied together.
+
+        >>> Ragged.from_rows([[1, 2], [], [3]], int).take(np.array([2, 0])).values.tolist()
+        [3, 1, 2]
+        """
+        lengths = self.lengths_of(rows)
+        return Ragged.from_lengths(self.values[_positions(self.offsets[rows], lengths)], lengths)
+
+    def padded(self, rows: NDArray, padding: int) -> NDArray:
+        """The chosen rows, padded **behind** to the longest of them: ``[rows, longest]``.
+
+        >>> Ragged.from_rows([[1, 2], [3]], int).padded(np.array([0, 1]), padding=0).tolist()
+        [[1, 2], [3, 0]]
+        """
+        lengths = self.lengths_of(rows)
+        matrix = np.full((len(lengths), lengths.max(initial=0)), padding, dtype=self.values.dtype)
+        filled = np.arange(matrix.shape[1]) < lengths[:, None]
+        matrix[filled] = self.values[_positions(self.offsets[rows], lengths)]
+        return matrix
+
+    def newest(self, rows: NDArray, width: int) -> NDArray:
+        """The last ``width`` values of the chosen rows, padded **in front** with 0: ``[rows, width]``.
+
+        >>> Ragged.from_rows([[1, 2, 3], [], [4]], int).newest(np.array([0, 1, 2]), 2).tolist()
+        [[2, 3], [0, 0], [0, 4]]
+        """
+        ends = self.offsets[np.asarray(rows) + 1]
+        lengths = np.minimum(self.lengths_of(rows), width)
+        padded = np.zeros((len(lengths), width), dtype=self.values.dtype)
+        filled = np.arange(width) >= width - lengths[:, None]  # [rows, width]
+        padded[filled] = self.values[_positions(ends - lengths, lengths)]
+        return padded
+
+
+def _positions(starts: NDArray, lengths: NDArray) -> NDArray[np.int64]:
+    """Indices ``starts[i], ..., starts[i] + lengths[i] - 1`` of all rows behind each other."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)

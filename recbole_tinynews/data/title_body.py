@@ -1,0 +1,179 @@
+"""Articles for title-body matching: a body is to find its own title among others (paper.md, 3)."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator, Sequence
+from logging import getLogger
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_tinynews.data.array_cache import content_key
+from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, TrainDataLoader, id_tensor
+from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.data.negatives import OtherTitles
+from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.data.ragged import Ragged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from recbole_tinynews.data.dataset import NewsDataset
+
+HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 500  # articles kept for validation
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+class Article(NamedTuple):
+    """A title and the body that belongs to it, neither of them empty."""
+
+    title: str
+    body: str
+
+
+def read_corpus(path: Path) -> list[Article]:
+    """Articles of a tab-separated file without header: id, title, body; plain or gzip.
+
+    Articles without a title or a body are left out and counted in the log.
+
+    Raises:
+        ValueError: a line has another number of columns, or the file holds fewer than 2 articles.
+    """
+    articles: list[Article] = []
+    dropped = 0
+    for number, line in enumerate(_lines(path), start=1):
+        columns = line.rstrip("\r\n").split("\t")
+        if len(columns) != 3:
+            raise ValueError(
+                f"{path}, line {number}, expects 3 tab-separated columns (id, title, body), "
+                f"got {len(columns)}."
+            )
+        title, body = columns[1].strip(), columns[2].strip()
+        if title and body:
+            articles.append(Article(title, body))
+        else:
+            dropped += 1
+    return _enough(articles, dropped, str(path))
+
+
+def articles_of(dataset: NewsDataset) -> list[Article]:
+    """The data set's own news: title and body, or abstract where there is no body."""
+    text = dataset.news_text
+    pairs = [
+        Article(title, body or abstract)
+        for title, abstract, body in zip(
+            text["title"][1:], text["abstract"][1:], text["body"][1:], strict=True
+        )
+    ]
+    articles = [pair for pair in pairs if pair.title and pair.body]
+    return _enough(articles, len(pairs) - len(articles), f"data set '{dataset.dataset_name}'")
+
+
+class TitleBodyDataset:
+    """Articles as impressions: the history is one body, the candidates are titles.
+
+    Text ids: 0 is padding, ``1 .. articles`` are the titles, ``articles + 1 .. 2 articles`` the
+    bodies, so that one news encoder with one token table reads both.
+    """
+
+    def __init__(
+        self,
+        articles: list[Article],
+        tokenizer: PreTrainedTokenizerBase,
+        max_title_length: int,
+        max_body_length: int,
+        negatives: int,
+        seed: int,
+        cache_dir: Path | None = None,
+    ) -> None:
+        titles = tokenise(
+            ["", *(a.title for a in articles)], tokenizer, max_title_length, cache_dir
+        )
+        bodies = tokenise(["", *(a.body for a in articles)], tokenizer, max_body_length, cache_dir)
+        self.text_tokens = Ragged.concatenate([titles, bodies.between(1, bodies.rows)])
+        self.content = content_key([values.tobytes() for values in self.text_tokens])
+        self.articles = len(articles)
+        held_out = max(1, min(HELD_OUT_MOST, int(self.articles * HELD_OUT_SHARE)))
+        # a corpus is often sorted by source, so the held-out part is drawn from all of it
+        order = np.random.default_rng(seed).permutation(self.articles)
+        self.train_articles, self.valid_articles = np.sort(order[held_out:]), order[:held_out]
+        self.negatives = OtherTitles(self.articles, negatives, seed)
+        self.inter_feat = self._held_out_impressions()
+
+    def history_width(self, config: Any) -> int:
+        """One slot, for the body."""
+        return 1
+
+    def title_ids(self, article: Any) -> Any:
+        """Text ids of the titles of articles."""
+        return article + 1
+
+    def body_ids(self, article: Any) -> Any:
+        """Text ids of the bodies of articles."""
+        return article + 1 + self.articles
+
+    def _held_out_impressions(self) -> Impressions:
+        """Each held-out body with its own title and negatives that never change."""
+        articles = self.valid_articles
+        others = self.negatives.draw(-1, articles)  # epoch -1: none that is trained on
+        shown = self.title_ids(np.column_stack([articles, others])).astype(np.int32)
+        labels = np.zeros(shown.shape, dtype=np.int8)
+        labels[:, 0] = 1
+        rows = len(articles)
+        return Impressions(
+            articles.astype(str),
+            np.zeros(rows, dtype=np.int32),
+            np.zeros(rows, dtype=np.int64),
+            Ragged.from_lengths(self.body_ids(articles).astype(np.int32), np.ones(rows, np.int64)),
+            Ragged.from_lengths(shown.ravel(), np.full(rows, shown.shape[1])),
+            labels.ravel(),
+        )
+
+
+class TitleBodyDataLoader(TrainDataLoader):
+    """One sample is one article: its body, its title and titles of other articles.
+
+    Fields of a batch:
+        history: ``[batch, 1]``, the text id of the body.
+        candidates: ``[batch, 1 + negatives]``, text ids of titles, the body's own **first**.
+        label: ``[batch]``, the place of the own title: 0.
+    """
+
+    def __init__(self, config: Any, dataset: TitleBodyDataset) -> None:
+        super().__init__(config, dataset, len(dataset.train_articles))
+
+    def collate_fn(self, index: Sequence[int]) -> Interaction:
+        """The batch of the samples ``index``."""
+        data = self._dataset
+        articles = data.train_articles[np.asarray(index)]
+        shown = np.column_stack([articles, data.negatives.draw(self.epoch, articles)])
+        return Interaction(
+            {
+                HISTORY: id_tensor(data.body_ids(articles)[:, None]),
+                CANDIDATES: id_tensor(data.title_ids(shown)),
+                self.config["LABEL_FIELD"]: torch.zeros(len(articles), dtype=torch.long),
+            }
+        )
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        zipped = file.read(2) == GZIP_MAGIC
+    opened = gzip.open if zipped else open
+    with opened(path, "rt", encoding="utf-8", newline="\n") as lines:
+        yield from lines
+
+
+def _enough(articles: list[Article], dropped: int, source: str) -> list[Article]:
+    if dropped:
+        getLogger().info(f"{source}: {dropped} articles without a title or a body are left out.")
+    if len(articles) < 20:
+        raise ValueError(
+            f"Title-body matching expects at least 20 articles with title and body, got "
+            f"{len(articles)} from {source}. Name a corpus with --post_train_corpus=FILE."
+        )
+    return articles
