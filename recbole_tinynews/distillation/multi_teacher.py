@@ -1,0 +1,101 @@
+"""Tiny-NewsRec's distillation from several teachers, the same in both of its stages."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss
+from recbole_tinynews.distillation.soft_label import SoftLabelLoss, mix_scores
+from recbole_tinynews.distillation.teacher_weights import teacher_weights
+
+
+class DistillationLoss(NamedTuple):
+    """Weighted summands of ``L_1`` or ``L_2``; a loss whose weight is 0 is 0."""
+
+    distillation: Tensor
+    embedding: Tensor
+    target: Tensor
+
+
+class Lesson(NamedTuple):
+    """The vectors that the student compares with its teachers' (which have a teacher axis more).
+
+    Shapes:
+        scores: ``[batch, candidates]`` (teachers: ``[batch, teachers, candidates]``).
+        items: ``[batch, items, dim]``, titles in Stage I, history and candidates in Stage II.
+        user: ``[batch, dim]``, the body in Stage I, the user in Stage II.
+    """
+
+    scores: Tensor
+    items: Tensor
+    user: Tensor
+
+
+class MultiTeacherDistillation(nn.Module):
+    """``L_1`` (titles and bodies) and ``L_2`` (news and users) of Tiny-NewsRec, EMNLP 2022.
+
+    Soft labels of the teachers' mixed scores, projected embeddings, and the target itself, with the
+    teachers weighted anew for each sample.
+
+    Args:
+        teachers: M.
+        teacher_dim: size of a teacher's vectors.
+        student_dim: size of the student's.
+        temperature: T of the soft labels.
+        distillation_weight: of the soft-label loss; 0 removes it.
+        embedding_weight: of the embedding loss; 0 removes it and its projections.
+        target_weight: of the target loss; 0 removes it.
+        shared_projection: one projection for items and users of a teacher (paper.md, section 4, 3).
+    """
+
+    def __init__(
+        self,
+        teachers: int,
+        teacher_dim: int,
+        student_dim: int,
+        temperature: float = 1.0,
+        distillation_weight: float = 1.0,
+        embedding_weight: float = 1.0,
+        target_weight: float = 1.0,
+        shared_projection: bool = False,
+    ) -> None:
+        super().__init__()
+        self.soft_label = SoftLabelLoss(temperature)
+        self.distillation_weight = distillation_weight
+        self.embedding_weight = embedding_weight
+        self.target_weight = target_weight
+        if embedding_weight:
+            self.item_embedding = ProjectedEmbeddingLoss(teachers, teacher_dim, student_dim)
+            self.user_embedding = (
+                self.item_embedding
+                if shared_projection
+                else ProjectedEmbeddingLoss(teachers, teacher_dim, student_dim)
+            )
+
+    def forward(
+        self, student: Lesson, teachers: Lesson, label: Tensor, items_mask: Tensor | None = None
+    ) -> DistillationLoss:
+        """Each summand's mean over the batch.
+
+        Shapes:
+            label: ``[batch]``, the place of the right candidate.
+            items_mask: ``[batch, items]``, True where an item's embedding counts.
+        """
+        weights = teacher_weights(teachers.scores, label)
+        zero = student.scores.new_zeros(())
+        distillation = embedding = target = zero
+        if self.distillation_weight:
+            mixed = mix_scores(teachers.scores, weights)
+            distillation = self.distillation_weight * self.soft_label(student.scores, mixed)
+        if self.embedding_weight:
+            of_items = self.item_embedding(student.items, teachers.items, weights, items_mask)
+            of_users = self.user_embedding(
+                student.user.unsqueeze(1), teachers.user.unsqueeze(2), weights
+            )
+            embedding = self.embedding_weight * (of_items + of_users)
+        if self.target_weight:
+            target = self.target_weight * F.cross_entropy(student.scores, label)
+        return DistillationLoss(distillation, embedding, target)

@@ -1,0 +1,54 @@
+"""Soft-label distillation: the student imitates the teachers' scores of one candidate list."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def mix_scores(scores: Tensor, weights: Tensor) -> Tensor:
+    """The teachers' raw scores, weighted and added up: ``[batch, candidates]``.
+
+    Tiny-NewsRec mixes scores first; the softmax comes last.
+
+    Shapes:
+        scores: ``[batch, teachers, candidates]``.
+        weights: ``[batch, teachers]``.
+    """
+    return (weights.unsqueeze(-1) * scores).sum(dim=1)
+
+
+class SoftLabelLoss(nn.Module):
+    """Cross entropy between the softened candidate distributions of teacher and student.
+
+    ``L_DP_distill`` and ``L_FT_distill`` of Tiny-NewsRec. The factor ``temperature ** 2`` keeps the
+    size of the gradient when the temperature changes (Hinton et al. 2015, section 2). Teacher
+    scores are labels: they arrive with the batch and carry no gradient.
+    """
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        super().__init__()
+        if not 0 < temperature < math.inf:
+            raise ValueError(
+                f"SoftLabelLoss expects a positive, finite temperature, got {temperature}. "
+                "Pass 1.0 for no softening."
+            )
+        self.temperature = temperature
+
+    def forward(self, student_scores: Tensor, teacher_scores: Tensor) -> Tensor:
+        """Mean over the batch, shape ``[]``.
+
+        Shapes:
+            student_scores, teacher_scores: ``[batch, candidates]``, raw, of the same candidates.
+        """
+        if student_scores.shape != teacher_scores.shape:  # would broadcast without an error
+            raise ValueError(
+                "SoftLabelLoss expects equal shapes [batch, candidates], got student "
+                f"{tuple(student_scores.shape)} and teacher {tuple(teacher_scores.shape)}. "
+                "Score the same candidates with both."
+            )
+        target = F.softmax(teacher_scores.detach() / self.temperature, dim=-1)
+        log_student = F.log_softmax(student_scores / self.temperature, dim=-1)
+        return -(target * log_student).sum(dim=-1).mean() * self.temperature**2

@@ -1,0 +1,79 @@
+"""The teachers that label a batch. They are frozen, and no student ever holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Teacher(NamedTuple):
+    """One finetuned or post-trained recommender, as the two functions that it is made of."""
+
+    news_encoder: nn.Module
+    user_encoder: nn.Module
+
+
+class TeacherLabels(NamedTuple):
+    """What the teachers say of a batch.
+
+    Shapes:
+        scores: ``[batch, teachers, candidates]``, raw.
+        candidates: ``[batch, teachers, candidates, teacher_dim]``.
+        history: ``[batch, teachers, history, teacher_dim]``.
+        user: ``[batch, teachers, teacher_dim]``.
+    """
+
+    scores: Tensor
+    candidates: Tensor
+    history: Tensor
+    user: Tensor
+
+
+class TeacherEnsemble(nn.Module):
+    """M frozen teachers in evaluation mode.
+
+    A news encoder in evaluation mode encodes each news once, so a teacher costs a step of its
+    student a look-up and its user encoder.
+    """
+
+    def __init__(self, teachers: Sequence[Teacher]) -> None:
+        super().__init__()
+        if not teachers:
+            raise ValueError("TeacherEnsemble expects at least 1 teacher, got none.")
+        self.news_encoders = nn.ModuleList(teacher.news_encoder for teacher in teachers)
+        self.user_encoders = nn.ModuleList(teacher.user_encoder for teacher in teachers)
+        self.requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> TeacherEnsemble:
+        """Teachers never train, whatever module they hang in."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def label(self, history: Tensor, candidates: Tensor) -> TeacherLabels:
+        """Labels of a training batch, in full precision.
+
+        Shapes:
+            history: ``[batch, history]``, news ids, 0 for an empty slot.
+            candidates: ``[batch, candidates]``, news ids.
+        """
+        with torch.autocast(history.device.type, enabled=False):
+            made = [
+                _label(news_encoder, user_encoder, history, candidates)
+                for news_encoder, user_encoder in zip(
+                    self.news_encoders, self.user_encoders, strict=True
+                )
+            ]
+        return TeacherLabels(*(torch.stack(parts, dim=1) for parts in zip(*made, strict=True)))
+
+
+def _label(
+    news_encoder: nn.Module, user_encoder: nn.Module, history: Tensor, candidates: Tensor
+) -> TeacherLabels:
+    history_vectors, candidate_vectors = news_encoder(history), news_encoder(candidates)
+    user = user_encoder(history_vectors, history != 0)
+    scores = (candidate_vectors @ user.unsqueeze(-1)).squeeze(-1)
+    return TeacherLabels(scores, candidate_vectors, history_vectors, user)

@@ -1,0 +1,26 @@
+"""How much each teacher counts for one sample: the better it knows the answer, the more."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def teacher_weights(scores: Tensor, label: Tensor) -> Tensor:
+    """Softmax over teachers of minus their cross entropy, ``[batch, teachers]``.
+
+    ``alpha`` and ``beta`` of Tiny-NewsRec, computed for each sample on raw scores, without
+    temperature.
+
+    Shapes:
+        scores: ``[batch, teachers, candidates]``, raw scores of the teachers.
+        label: ``[batch]``, the place of the clicked candidate (or of the own title).
+    """
+    if scores.dim() != 3 or label.shape != scores.shape[:1]:
+        raise ValueError(
+            "teacher_weights expects scores [batch, teachers, candidates] and label [batch], got "
+            f"{tuple(scores.shape)} and {tuple(label.shape)}."
+        )
+    place = label[:, None].expand(scores.shape[:2])
+    log_likelihood = F.log_softmax(scores, dim=-1).gather(-1, place.unsqueeze(-1)).squeeze(-1)
+    return log_likelihood.softmax(dim=-1)

@@ -1,0 +1,43 @@
+"""Layers that news and user encoder share."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class AttentionPooling(nn.Module):
+    """Additive attention with one learned query: ``sum_j softmax_j(q . tanh(W x_j + b) + c) x_j``.
+
+    PLM-NR (Wu et al., SIGIR 2021) and Tiny-NewsRec (EMNLP 2022), the base model. A row that is masked
+    everywhere gives zeros, not NaN.
+    """
+
+    def __init__(self, dim: int, query_dim: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(dim, query_dim)
+        self.query = nn.Linear(query_dim, 1)
+
+    def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool the middle axis: ``[batch, length, dim]`` -> ``[batch, dim]``.
+
+        Shapes:
+            mask: ``[batch, length]``, True where an input takes part; ``None``: all do.
+        """
+        energy = self.query(self.projection(inputs).tanh()).squeeze(-1)  # [batch, length]
+        if mask is None:
+            weights = energy.softmax(dim=-1)
+        else:
+            energy = energy.masked_fill(~mask, float("-inf"))
+            energy = energy.masked_fill(
+                ~mask.any(dim=-1, keepdim=True), 0.0
+            )  # softmax of -inf: NaN
+            weights = energy.softmax(dim=-1) * mask
+        return (weights.unsqueeze(-2) @ inputs).squeeze(-2)
+
+
+def mean_pooling(inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean over the middle axis of ``[batch, length, dim]``; zeros where nothing takes part."""
+    if mask is None:
+        return inputs.mean(dim=-2)
+    taking_part = mask.unsqueeze(-1).to(inputs.dtype)
+    return (inputs * taking_part).sum(dim=-2) / taking_part.sum(dim=-2).clamp(min=1)

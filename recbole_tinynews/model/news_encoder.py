@@ -1,0 +1,235 @@
+"""Text into vectors: news ids in, news vectors out, and every saving in between.
+
+Each saving is exact: repeats are encoded once, padding is not encoded, texts of like length go
+together, frozen layers are read from a table, and at evaluation each news is encoded once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from recbole_tinynews.data.array_cache import content_key
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.model.frozen_states import FrozenStates, fits_on_disk, open_frozen_states
+from recbole_tinynews.model.layers import AttentionPooling, mean_pooling
+from recbole_tinynews.model.length_groups import length_groups
+
+Pooling = Literal["attention", "mean", "cls"]
+NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}
+STATES_FORMAT = "frozen states 1"  # raised whenever the meaning of the stored states changes
+
+
+class NewsEncoder(nn.Module):
+    """Language model, pooling over its last layer's tokens, dense layer (PLM-NR's news encoder).
+
+    ``vectors = news_encoder(news_ids)``: any shape of ids, repeats welcome. Id 0 is padding and
+    gives zeros. Repeats in a batch share one dropout mask.
+
+    Args:
+        plm: a BERT-like encoder, already cut to the layers wanted.
+        tokens: token ids of each text, by id; row 0 is empty. Where a row holds pad tokens (only
+            ``mask_padding=False`` makes such rows) attention leaves them out.
+        news_dim: size of a news vector.
+        query_dim: size of the query of attention pooling.
+        pooling: over the tokens: ``attention``, ``mean``, or the first token (``cls``).
+        finetune_layers: the last n layers train; ``all``: all of them and the embeddings.
+        dropout: of the layers that train; frozen layers always run without.
+        mask_padding: whether pad tokens stay out of pooling (paper.md, section 4, row 4).
+        states_folder: where the frozen layers' states are kept; ``None``: computed each time.
+        check_disk: keep them only where the disk has room (``use_cache: auto``).
+    """
+
+    def __init__(
+        self,
+        plm: PreTrainedModel,
+        tokens: Ragged,
+        news_dim: int,
+        query_dim: int,
+        pooling: Pooling = "attention",
+        finetune_layers: int | Literal["all"] = "all",
+        dropout: float = 0.1,
+        mask_padding: bool = True,
+        states_folder: Path | None = None,
+        check_disk: bool = True,
+    ) -> None:
+        super().__init__()
+        self.plm, self.tokens = plm, tokens
+        self.pooling_kind, self.mask_padding = pooling, mask_padding
+        self.states_folder, self.check_disk = states_folder, check_disk
+        self.hidden_size = plm.config.hidden_size
+        self.pad_token_id = plm.config.pad_token_id or 0
+        self.pooling = (
+            AttentionPooling(self.hidden_size, query_dim) if pooling == "attention" else None
+        )
+        self.dense = nn.Linear(self.hidden_size, news_dim)
+        self._freeze(finetune_layers, dropout)
+        self._states: FrozenStates | None = None
+        self._states_of: tuple[int, ...] = ()
+        self._vectors: Tensor | None = None
+        self._encoded = np.zeros(0, dtype=bool)
+        self._vectors_of: tuple[int, ...] = ()
+
+    # --------------------------------------------------------------- what learns and what not
+
+    def _freeze(self, finetune_layers: int | Literal["all"], dropout: float) -> None:
+        layers = self.plm.encoder.layer
+        everything = finetune_layers == "all"
+        trained = len(layers) if everything else min(int(finetune_layers), len(layers))
+        self.first_trained = len(layers) - trained
+        self.embeddings_train = everything
+        learning: list[nn.Module] = [*layers[self.first_trained :]]
+        if everything:
+            learning.append(self.plm.embeddings)
+        self.plm.requires_grad_(False)
+        for module in learning:
+            module.requires_grad_(True)
+            for part in module.modules():
+                if isinstance(part, nn.Dropout):
+                    part.p = dropout
+
+    def _frozen_modules(self) -> list[nn.Module]:
+        frozen: list[nn.Module] = [*self.plm.encoder.layer[: self.first_trained]]
+        return frozen if self.embeddings_train else [self.plm.embeddings, *frozen]
+
+    def train(self, mode: bool = True) -> NewsEncoder:
+        """Frozen layers stay in evaluation mode; the vectors of an evaluation are dropped."""
+        super().train(mode)
+        for module in self._frozen_modules():
+            module.eval()
+        if mode:
+            self._vectors = None
+        return self
+
+    # ------------------------------------------------------------------------- ids -> vectors
+
+    def forward(self, news_ids: Tensor) -> Tensor:
+        """News vectors, ``[*news_ids.shape, news_dim]``."""
+        distinct, place = torch.unique(news_ids, return_inverse=True)
+        ids = distinct.cpu().numpy()
+        if self.training or torch.is_grad_enabled():
+            vectors = self.encode_distinct(ids)
+        else:
+            vectors = self._look_up(ids)
+        return vectors[place]
+
+    def _look_up(self, ids: NDArray[np.int64]) -> Tensor:
+        """Vectors by id; those not met since the weights last changed are encoded now."""
+        weights = _versions(self.parameters())
+        if self._vectors is None or self._vectors_of != weights:
+            self._vectors = self.dense.weight.new_zeros(self.tokens.rows, self.dense.out_features)
+            self._encoded = np.zeros(self.tokens.rows, dtype=bool)
+            self._vectors_of = weights
+        missing = ids[~self._encoded[ids]]
+        if len(missing):
+            where = torch.from_numpy(missing).to(self._vectors.device)
+            self._vectors[where] = self.encode_distinct(missing).to(self._vectors.dtype)
+            self._encoded[missing] = True
+        return self._vectors[torch.from_numpy(ids).to(self._vectors.device)]
+
+    def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
+        """Vectors of distinct ids, ``[ids, news_dim]``; zeros for those without any token."""
+        lengths = self.tokens.lengths_of(ids)
+        with_text = np.flatnonzero(lengths)
+        groups = length_groups(lengths[with_text])
+        if not groups:
+            return self.dense.weight.new_zeros(len(ids), self.dense.out_features)
+        encoded = torch.cat([self._encode_group(ids[with_text[group]]) for group in groups])
+        places = torch.from_numpy(with_text[np.concatenate(groups)]).to(encoded.device)
+        return encoded.new_zeros(len(ids), encoded.shape[-1]).index_copy(0, places, encoded)
+
+    def _encode_group(self, ids: NDArray[np.int64]) -> Tensor:
+        token_ids, real = self._token_rows(ids)
+        states = self._stored_states()
+        if states is None:
+            hidden = self._frozen_part(token_ids, real)
+        else:
+            hidden = states.rows(ids, token_ids.shape[1]).to(token_ids.device)
+        for layer in self.plm.encoder.layer[self.first_trained :]:
+            hidden = _layer_output(layer, hidden, real)
+        return self.dense(self._pool(hidden, real if self.mask_padding else None))
+
+    def _token_rows(self, ids: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
+        """Token ids ``[ids, longest]`` and which of them are real; ``None`` if all are."""
+        rows = self.tokens.padded(ids, self.pad_token_id)
+        real = rows != self.pad_token_id
+        device = self.dense.weight.device
+        token_ids = torch.from_numpy(rows.astype(np.int64)).to(device)
+        return token_ids, None if real.all() else torch.from_numpy(real).to(device)
+
+    def _pool(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        if self.pooling is not None:
+            return self.pooling(hidden, mask)
+        return hidden[:, 0] if self.pooling_kind == "cls" else mean_pooling(hidden, mask)
+
+    # -------------------------------------------------------------------------- frozen layers
+
+    @contextmanager
+    def without_tables(self) -> Iterator[None]:
+        """Compute every layer, as for news never seen before."""
+        folder, self.states_folder = self.states_folder, None
+        try:
+            yield
+        finally:
+            self.states_folder = folder
+
+    def _frozen_part(self, token_ids: Tensor, real: Tensor | None) -> Tensor:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.embeddings_train):
+            hidden = self.plm.embeddings(input_ids=token_ids)
+            for layer in self.plm.encoder.layer[: self.first_trained]:
+                hidden = _layer_output(layer, hidden, real)
+        return hidden
+
+    def _stored_states(self) -> FrozenStates | None:
+        """The table for the frozen weights as they are now, or ``None`` where none is kept."""
+        if self.states_folder is None or self.first_trained == 0:
+            return None
+        frozen = [p for module in self._frozen_modules() for p in module.parameters()]
+        weights = _versions(frozen)
+        if self._states_of != weights:
+            self._states, self._states_of = None, weights
+            if not self.check_disk or fits_on_disk(
+                self.states_folder, self.tokens, self.hidden_size
+            ):
+                key = content_key(self._states_key())
+                self._states = open_frozen_states(
+                    self.states_folder, key, self.tokens, self.hidden_size, self._compute_states
+                )
+        return self._states
+
+    def _states_key(self) -> Iterator[str | bytes]:
+        yield STATES_FORMAT
+        yield type(self.plm).__name__
+        config = self.plm.config.to_dict()
+        yield json.dumps({k: v for k, v in config.items() if k not in NOT_OF_A_STATE}, default=str)
+        for module in self._frozen_modules():
+            for name, value in module.state_dict().items():
+                yield name
+                yield value.detach().cpu().contiguous().numpy().tobytes()
+        yield self.tokens.values.tobytes()
+        yield self.tokens.offsets.tobytes()
+
+    def _compute_states(self, ids: NDArray[np.int64]) -> Tensor:
+        device_type = self.dense.weight.device.type
+        with torch.no_grad(), torch.autocast(device_type, enabled=False):
+            return self._frozen_part(*self._token_rows(ids))
+
+
+def _layer_output(layer: nn.Module, hidden: Tensor, real: Tensor | None) -> Tensor:
+    mask = None if real is None else real[:, None, None, :]  # [batch, heads, queries, keys]
+    output = layer(hidden, attention_mask=mask)
+    return output[0] if isinstance(output, tuple) else output  # transformers 4 returns a tuple
+
+
+def _versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:
+    """Changes with every change of the values: torch counts in-place writes, loading included."""
+    return tuple(number for p in parameters for number in (p.data_ptr(), p._version))

@@ -1,0 +1,32 @@
+"""PLM-NR: a language model as news encoder, trained on clicks.
+
+Wu et al., "Empowering News Recommendation with Pre-trained Language Models", SIGIR 2021.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from recbole.data.interaction import Interaction
+from torch import Tensor
+from torch.nn import functional as F
+
+from recbole_tinynews.model.recommender import NewsRecommender
+
+
+class PLMNRLoss(NamedTuple):
+    """The one summand of finetuning."""
+
+    target: Tensor
+
+
+class PLMNR(NewsRecommender):
+    """Cross entropy of the clicked news among 1 + ``negatives`` candidates of its impression.
+
+    ``L_FT`` of Tiny-NewsRec (EMNLP 2022), where PLM-NR is teacher, baseline and start.
+    """
+
+    def calculate_loss(self, interaction: Interaction) -> PLMNRLoss:
+        """Mean over the batch."""
+        scores = self.score(interaction).scores
+        return PLMNRLoss(F.cross_entropy(scores, interaction[self.label_field]))

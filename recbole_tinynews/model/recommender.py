@@ -1,0 +1,142 @@
+"""The base of every news recommender: a news encoder, a user encoder, a dot product."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import InputType, ModelType
+from torch import Tensor, nn
+
+from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.model.news_encoder import NewsEncoder
+from recbole_tinynews.model.plm import load_plm, load_tokenizer, locate_plm
+from recbole_tinynews.model.user_encoder import UserEncoder
+
+
+class Scored(NamedTuple):
+    """What a batch of training samples gives on the way to its loss.
+
+    Shapes:
+        scores: ``[batch, candidates]``, raw.
+        candidates: ``[batch, candidates, news_dim]``.
+        history: ``[batch, history, news_dim]``; zeros in empty slots.
+        user: ``[batch, news_dim]``.
+    """
+
+    scores: Tensor
+    candidates: Tensor
+    history: Tensor
+    user: Tensor
+
+
+class NewsRecommender(AbstractRecommender):
+    """Scores the candidates of an impression for the user who saw it.
+
+    A subclass says what is learnt by ``calculate_loss``, which returns a NamedTuple of weighted
+    summands (RecBole adds them up; their names stand in the log). To read other text, override
+    ``news_tokens``; to model users in another way, ``make_user_encoder``.
+    """
+
+    type = ModelType.GENERAL  # RecBole lays no further yaml over ours for this type
+    input_type = InputType.LISTWISE
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__()
+        self.device = config["device"]
+        self.label_field = config["LABEL_FIELD"]
+        self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
+        self.news_encoder = self._make_news_encoder(config, dataset)
+        self.user_encoder = self.make_user_encoder(config)
+
+    # --------------------------------------------------------------------- what it is made of
+
+    def news_tokens(self, config: Any, dataset: Any) -> Ragged:
+        """Token ids that the news encoder reads for each news id: the title's."""
+        tokenizer = load_tokenizer(self.plm_source)
+        return dataset.tokens("title", tokenizer, config["max_title_length"])
+
+    def make_user_encoder(self, config: Any) -> nn.Module:
+        """``(history vectors [batch, history, dim], clicked [batch, history]) -> [batch, dim]``."""
+        return UserEncoder(
+            config["news_dim"],
+            config["query_dim"],
+            config["user_encoder"],
+            config["history_padding"],
+        )
+
+    def states_folder(self, config: Any, dataset: Any) -> Path | None:
+        """Where the frozen layers' hidden states are kept; ``None``: computed each time."""
+        return None if config["use_cache"] is False else dataset.cache_dir
+
+    def _make_news_encoder(self, config: Any, dataset: Any) -> NewsEncoder:
+        tokens = self.news_tokens(config, dataset)
+        plm = load_plm(self.plm_source, config["num_hidden_layers"])
+        most = plm.config.max_position_embeddings
+        if tokens.lengths.max(initial=0) > most:
+            raise ValueError(
+                f"{type(self).__name__} expects texts of at most {most} tokens, which "
+                f"{config['plm']} can read, got {tokens.lengths.max()}. "
+                "Lower max_title_length or max_body_length."
+            )
+        if not config["mask_padding_in_news_pooling"]:
+            tokens = pad_rows(tokens, plm.config.pad_token_id or 0)
+        return NewsEncoder(
+            plm,
+            tokens,
+            config["news_dim"],
+            config["query_dim"],
+            pooling=config["news_pooling"],
+            finetune_layers=config["finetune_layers"],
+            dropout=config["plm_dropout"],
+            mask_padding=config["mask_padding_in_news_pooling"],
+            states_folder=self.states_folder(config, dataset),
+            check_disk=config["use_cache"] == "auto",
+        )
+
+    @property
+    def parameter_count(self) -> int:
+        """Parameters of what serves a user: news and user encoder, the unused pooler included."""
+        served = (self.news_encoder, self.user_encoder)
+        return sum(p.numel() for module in served for p in module.parameters())
+
+    # ------------------------------------------------------------------------ what it computes
+
+    def encode_news(self, news_ids: Tensor) -> Tensor:
+        """News vectors, ``[*news_ids.shape, news_dim]``; zeros for padding."""
+        return self.news_encoder(news_ids)
+
+    def encode_user(self, history: Tensor, clicked: Tensor) -> Tensor:
+        """User vectors ``[batch, news_dim]`` from the vectors of the clicked news."""
+        return self.user_encoder(history, clicked)
+
+    def score(self, interaction: Interaction) -> Scored:
+        """Score a training batch: one row of candidates for each history."""
+        history_ids, candidate_ids = interaction[HISTORY], interaction[CANDIDATES]
+        width = history_ids.shape[1]
+        # one call for both, so that a news in the history and among the candidates is encoded once
+        vectors = self.encode_news(torch.cat([history_ids, candidate_ids], dim=1))
+        history, candidates = vectors[:, :width], vectors[:, width:]
+        user = self.encode_user(history, history_ids != 0)
+        scores = (candidates @ user.unsqueeze(-1)).squeeze(-1)
+        return Scored(scores, candidates, history, user)
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""
+        history_ids = interaction[HISTORY]
+        users = self.encode_user(self.encode_news(history_ids), history_ids != 0)
+        candidates = self.encode_news(interaction[CANDIDATES])
+        return (candidates * users.repeat_interleave(interaction[IMPRESSION_SIZE], 0)).sum(-1)
+
+
+def pad_rows(tokens: Ragged, pad_token_id: int) -> Ragged:
+    """Every text padded to the longest, for pooling over pad tokens (paper.md, section 4, row 4)."""
+    texts = np.flatnonzero(tokens.lengths)
+    padded = tokens.padded(texts, pad_token_id)
+    lengths = np.where(tokens.lengths > 0, padded.shape[1], 0)
+    return Ragged.from_lengths(padded.ravel(), lengths)

@@ -1,0 +1,63 @@
+"""Domain-specific post-training: a body finds its own title (Tiny-NewsRec, EMNLP 2022).
+
+A body stands where the history does and is the user, titles are the candidates; so the news encoder,
+the losses, the trainer and the metrics of recommendation serve post-training as they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.distillation.multi_teacher import DistillationLoss, Lesson
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.student import make_distillation, teacher_labels
+
+
+class BodyAsUser(nn.Module):
+    """The user encoder of post-training: the vector of the body, as it is."""
+
+    def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
+        """``[batch, 1, dim]`` -> ``[batch, dim]``."""
+        return history[:, 0]
+
+
+class TitleBodyMatcher(PLMNR):
+    """``L_DP``: cross entropy of a body's own title among 1 + ``negatives`` titles."""
+
+    def news_tokens(self, config: Any, dataset: Any) -> Ragged:
+        """Titles and bodies in one table."""
+        return dataset.text_tokens
+
+    def make_user_encoder(self, config: Any) -> nn.Module:
+        """None is trained before clicks are seen."""
+        return BodyAsUser()
+
+    def states_folder(self, config: Any, dataset: Any) -> Path | None:
+        """Bodies are long and read about once: storing their states would cost more than it saves."""
+        return None
+
+
+class TitleBodyStudent(TitleBodyMatcher):
+    """The student in Stage I: ``L_1 = L_DP_distill + L_DP_emb + L_DP`` under M post-trained teachers.
+
+    Its projections are not carried over to Stage II; its news encoder is.
+    """
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        teacher = config.for_stage("post_train_teacher")
+        self.distillation = make_distillation(config, teacher["news_dim"])
+
+    def calculate_loss(self, interaction: Interaction) -> DistillationLoss:
+        """Weighted summands, each the mean over the batch."""
+        student, teachers = self.score(interaction), teacher_labels(interaction)
+        return self.distillation(
+            Lesson(student.scores, student.candidates, student.user),
+            Lesson(teachers.scores, teachers.candidates, teachers.user),
+            interaction[self.label_field],
+        )
