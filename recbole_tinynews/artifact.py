@@ -1,0 +1,138 @@
+"""What a finished stage leaves behind: weights, settings and metrics in a folder of its own.
+
+<checkpoint_dir>/<dataset>/<stage>-<fingerprint>/   model.safetensors  settings.yaml  metrics.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from torch import Tensor
+
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.data.array_cache import content_key
+from recbole_tinynews.settings.names import STAGES
+from recbole_tinynews.trainer.weights import load_weights
+
+FORMAT = 1  # raised whenever a change in the code changes results
+WEIGHTS, SETTINGS, METRICS, COPIES = "model.safetensors", "settings.yaml", "metrics.json", "copies"
+
+# Settings that change how a run is shown, stored or sped up, and never what it results in.
+_WITHOUT_EFFECT = frozenset(
+    (
+        *("checkpoint_dir", "data_path", "show_progress", "state", "worker", "gpu_id", "use_gpu"),
+        *("device", "local_rank", "single_spec", "result_file", "eval_dump", "use_cache"),
+        *("eval_batch_size", "loss_decimal_place", "log_wandb", "wandb_project"),
+        *("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path"),
+        *("config_files", "config_file", "stage", "fresh", "eval_type"),
+        "post_train_corpus",  # its content is covered with the data
+    )
+)
+# Settings that matter only to a student that has teachers.
+_OF_STUDENTS = frozenset(
+    (
+        *("num_teachers", "temperature", "shared_projection", "mask_padding_in_embedding_loss"),
+        *("distillation_loss_weight", "embedding_loss_weight", "target_loss_weight"),
+        *("student_init", "teacher_num_hidden_layers"),
+    )
+)
+
+
+class Weights(NamedTuple):
+    """All weights of one recommender, and where they come from.
+
+    ``stage`` and ``model_class`` say how to build the model that they fit.
+    """
+
+    stage: str
+    model_class: type
+    values: dict[str, Tensor]
+    source: Path
+
+
+class Artifact(NamedTuple):
+    """A finished stage. ``valid`` is its best validation result, ``seconds`` what it took."""
+
+    name: str
+    model_class: type
+    fingerprint: str
+    folder: Path
+    seconds: float
+    valid: dict[str, Any]
+
+    @property
+    def weights(self) -> Weights:
+        """The best weights, or after post-training the last."""
+        path = self.folder / WEIGHTS
+        return Weights(self.name, self.model_class, load_weights(path), path)
+
+    def copies(self, count: int) -> list[Weights]:
+        """The last ``count`` copies kept on the way, oldest first.
+
+        Raises:
+            ValueError: there are fewer.
+        """
+        steps = {int(p.stem.removeprefix("step-")): p for p in (self.folder / COPIES).glob("*")}
+        if len(steps) < count:
+            raise ValueError(
+                f"num_teachers={count} expects as many copies of the post-trained teacher, got "
+                f"{len(steps)} in {self.folder / COPIES}. Post-train longer "
+                f"(post_train_teacher_epochs, post_train_teacher_max_steps), keep copies more often "
+                "(teacher_checkpoint_interval), or ask for fewer teachers."
+            )
+        complete = self.weights
+        return [
+            # a copy holds what trains; the rest never changed
+            complete._replace(
+                values={**complete.values, **load_weights(steps[step])}, source=steps[step]
+            )
+            for step in sorted(steps)[-count:]
+        ]
+
+
+def settings_that_matter(
+    config: NewsConfig, model_class: type, has_teachers: bool
+) -> dict[str, Any]:
+    """The settings that decide a stage's result, without those of other stages."""
+    left_out = _WITHOUT_EFFECT if has_teachers else _WITHOUT_EFFECT | _OF_STUDENTS
+    return {
+        "model_class": f"{model_class.__module__}.{model_class.__name__}",
+        **{
+            name: value if isinstance(value, (bool, int, float, list, dict)) else str(value)
+            for name, value in sorted(config.final_config_dict.items())
+            if value is not None and name not in left_out and not name.startswith(STAGES)
+        },
+    }
+
+
+def fingerprint(settings: dict[str, Any], contents: Iterable[str]) -> str:
+    """A short name for everything that decides what a stage results in."""
+    described = json.dumps(settings, sort_keys=True, default=str)
+    return content_key([str(FORMAT), described, *contents])[:12]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Beside its place, then renamed: a killed run leaves no half of a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """``settings.yaml``."""
+    plain = json.loads(json.dumps(settings, default=str))  # no tuple or enum reaches the yaml
+    write_text(folder / SETTINGS, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
+def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+    """``metrics.json``, written last: a folder that has it is complete."""
+    write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")

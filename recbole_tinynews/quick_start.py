@@ -1,0 +1,178 @@
+"""From settings to a result: config, data set, stages, evaluation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from recbole.utils import init_logger, init_seed, set_color
+
+from recbole_tinynews import __version__
+from recbole_tinynews.artifact import write_text
+from recbole_tinynews.model.speed import news_per_second
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.evaluation.dump import write_eval_dump
+from recbole_tinynews.registry import is_news_model
+from recbole_tinynews.stages import Run, Trained, train_system
+
+
+def run(
+    model: str | type | None = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str | Path] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    command_line: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Train a recommender and evaluate it per impression.
+
+    Args:
+        model: a name, or a class of your own derived from ``NewsRecommender``.
+        dataset: name of a folder of atomic files in ``data_path``.
+        config_file_list: yaml files, later over earlier.
+        config_dict: settings over those.
+        command_line: ``--key=value`` strings over all others; ``sys.argv`` is never read.
+
+    Returns:
+        What ``result_file`` holds: model, dataset, seed, valid, test, parameters, stages,
+        news_per_second and environment. Metrics are fractions.
+
+    Raises:
+        ValueError: settings that don't fit, all of them named.
+    """
+    config = NewsConfig(model, dataset, config_file_list, config_dict, command_line)
+    if not is_news_model(config.model_class):
+        raise ValueError(
+            f"run expects a news recommender, got RecBole's own {config['model']}. Running "
+            "RecBole's models on impressions is not supported yet; "
+            "python -m recbole_tinynews.convert --layout=interaction writes a data set that "
+            "RecBole itself reads."
+        )
+    init_logger(config)
+    logger = getLogger()
+    logger.info(config)
+    init_seed(config["seed"], config["reproducibility"])
+    data = NewsDataset(config)
+    logger.info(data)
+    this_run = Run(config, data)
+    trained = train_system(this_run, config.model_class)
+    test = evaluate_test(this_run, trained)
+    result = {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "valid": trained.artifact.valid,
+        "test": test,
+        "parameters": trained.model.parameter_count,
+        "stages": [
+            {
+                "name": artifact.name,
+                "fingerprint": artifact.fingerprint,
+                "reused": False,
+                "seconds": round(artifact.seconds, 2),
+            }
+            for artifact in this_run.artifacts
+        ],
+        "news_per_second": round(news_per_second(trained.model.news_encoder), 1),
+        "environment": environment(config),
+    }
+    report(result, trained)
+    if config["result_file"]:
+        write_text(Path(config["result_file"]), json.dumps(_finite(result), indent=2) + "\n")
+    return result
+
+
+def evaluate_test(run: Run, trained: Trained) -> dict[str, Any]:
+    """The best model's metrics on the test impressions; empty where they have no labels."""
+    if run.test is None or not run.test.inter_feat.labelled:
+        getLogger().warning(
+            f"Data set '{run.dataset.dataset_name}' has no labelled test impressions: no test result."
+        )
+        if run.test is None:
+            return {}
+    loader = ImpressionDataLoader(run.config, run.test)
+    result = trained.trainer.evaluate(loader, show_progress=run.config["show_progress"])
+    if run.config["eval_dump"]:
+        collector = trained.trainer.eval_collector
+        write_eval_dump(
+            run.config["eval_dump"], collector.ids, collector.ranked, run.config["topk"]
+        )
+    return dict(result)
+
+
+def report(result: dict[str, Any], trained: Trained) -> None:
+    """The last lines of the log: what came out, and where it lies."""
+    logger = getLogger()
+    logger.info(set_color("best valid", "yellow") + f": {result['valid']}")
+    logger.info(set_color("test result", "yellow") + f": {result['test']}")
+    logger.info(
+        set_color("size and speed", "yellow")
+        + f": {result['parameters']:,} parameters, {result['news_per_second']:,} news per second"
+    )
+    logger.info(set_color("saved in", "yellow") + f": {trained.artifact.folder}")
+
+
+def environment(config: NewsConfig) -> dict[str, Any]:
+    """What the figures of a run depend on beside its settings."""
+    return {
+        "recbole_tinynews": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "numpy": np.__version__,
+        "device": str(config["device"]),
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """RecBole's command line: its flags, and ``--key=value`` for any setting.
+
+    A mistake in the settings ends the program with its message alone.
+    """
+    parser = argparse.ArgumentParser(
+        description="Train and evaluate a news recommender.",
+        epilog="Any setting: --key=value, e.g. --epochs=2 or --finetune_teacher_epochs=1.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", "-m", help="name of a model (default: TinyNewsRec)")
+    parser.add_argument("--dataset", "-d", help="name of a data set (default: mind-mini)")
+    parser.add_argument("--config_files", help="yaml files, separated by spaces")
+    for flag, meaning in (
+        ("--nproc", "processes on this machine"),
+        ("--ip", "address of the first machine"),
+        ("--port", "port of the first machine"),
+        ("--world_size", "processes on all machines"),
+        ("--group_offset", "first rank on this machine"),
+    ):
+        parser.add_argument(flag, help=f"{meaning} (not yet: one process only)")
+    given, settings = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    for flag in ("nproc", "ip", "port", "world_size", "group_offset"):
+        if getattr(given, flag) is not None:
+            settings.append(f"--{flag}={getattr(given, flag)}")
+    files = given.config_files.split() if given.config_files else None
+    try:
+        return run(given.model, given.dataset, files, command_line=settings)
+    except (ValueError, FileNotFoundError) as mistake:
+        parser.exit(1, f"{parser.prog}: {mistake}\n")
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for a metric that is not defined: json has no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,47 @@
+"""Learning rates, warm-up and precision of a training run."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_constant_schedule, get_linear_schedule_with_warmup
+
+
+def parameter_groups(
+    model: nn.Module, learning_rate: float, plm_learning_rate: float | None
+) -> list[dict]:
+    """What trains, the language model's layers with a rate of their own (``None``: the same)."""
+    plm = model.news_encoder.plm if hasattr(model, "news_encoder") else nn.Module()
+    of_plm = {id(p) for p in plm.parameters()}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if id(p) not in of_plm], "lr": learning_rate},
+        {
+            "params": [p for p in trained if id(p) in of_plm],
+            "lr": learning_rate if plm_learning_rate is None else plm_learning_rate,
+        },
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def make_schedule(optimizer: Optimizer, warmup_steps: int | None, steps: int) -> LRScheduler:
+    """Constant rates without ``warmup_steps``; else linear warm-up, then linear decay to 0."""
+    if warmup_steps is None:
+        return get_constant_schedule(optimizer)
+    return get_linear_schedule_with_warmup(optimizer, warmup_steps, steps)
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """The type that ``precision`` computes in; ``None``: float32 as it is.
+
+    ``auto`` takes what the device computes fast: bf16 where it is native, else fp16 on a GPU, else
+    float32.
+    """
+    if precision == "auto":
+        if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        native = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+        return torch.bfloat16 if device.type == "cpu" and native else None
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]

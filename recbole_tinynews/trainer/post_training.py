@@ -1,0 +1,37 @@
+"""Post-training a teacher: copies of it are kept on the way, and each becomes a teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from recbole_tinynews.trainer.news_trainer import NewsTrainer
+from recbole_tinynews.trainer.weights import save_weights
+
+
+class PostTrainingTrainer(NewsTrainer):
+    """Keeps a copy every ``teacher_checkpoint_interval`` steps, and the last one.
+
+    A copy holds only the weights that train; the others are those of ``model.safetensors`` beside
+    it. ``copies_folder`` is ``copies`` beside ``saved_model_file``.
+    """
+
+    @property
+    def copies_folder(self) -> Path:
+        """Where the copies lie, ``step-N.safetensors``."""
+        return Path(self.saved_model_file).parent / "copies"
+
+    def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
+        """As ``NewsTrainer``'s; the last weights stay, whatever the validation says of them."""
+        result = super().fit(train_data, valid_data, **kwargs)
+        self._save_copy()
+        save_weights(self.model.state_dict(), Path(self.saved_model_file))
+        return result
+
+    def _after_step(self) -> None:
+        if self.step % self.config["teacher_checkpoint_interval"] == 0:
+            self._save_copy()
+
+    def _save_copy(self) -> None:
+        trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        save_weights(trained, self.copies_folder / f"step-{self.step}.safetensors")

@@ -1,0 +1,77 @@
+"""Weights on disk: safetensors, written beside their place and renamed; never a pickle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+def save_weights(weights: dict[str, Tensor], path: Path) -> None:
+    """Write tensors by name; a killed run leaves the former file or the new one, nothing between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        # safetensors refuses tensors that share memory, as a shared projection does
+        save_file(_distinct(weights), unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a safetensors file, or is cut off.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"Weights are expected in {path}, and there is no such file. "
+            "Train the model first, or name the right checkpoint_dir."
+        )
+    try:
+        return load_file(path)
+    except SafetensorError as problem:
+        raise ValueError(
+            f"{path} expects weights in safetensors format, and cannot be read: {problem}. "
+            "Delete it and train anew."
+        ) from problem
+
+
+def load_into(
+    module: nn.Module, weights: dict[str, Tensor], source: Path, prefix: str = ""
+) -> None:
+    """Load the weights whose names begin with ``prefix`` into ``module``, all of them by name.
+
+    Raises:
+        ValueError: a name is missing or unexpected, or a shape differs.
+    """
+    own = {
+        name.removeprefix(prefix): value
+        for name, value in weights.items()
+        if name.startswith(prefix)
+    }
+    expected = module.state_dict()
+    missing, unexpected = sorted(expected.keys() - own), sorted(own.keys() - expected)
+    reshaped = [
+        f"{name} {tuple(own[name].shape)} for {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in own and own[name].shape != value.shape
+    ]
+    if missing or unexpected or reshaped:
+        raise ValueError(
+            f"{source} expects the weights of a {type(module).__name__} with the same settings, got "
+            f"missing {missing[:3]}, unexpected {unexpected[:3]}, other shapes {reshaped[:3]}. "
+            "Load it with the settings that stand in settings.yaml beside it."
+        )
+    module.load_state_dict(own)
+
+
+def _distinct(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies on the CPU, no two of them sharing memory."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
