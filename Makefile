@@ -1,0 +1,20 @@
+PYTHON ?= python
+
+.PHONY: help check test bench mind-mini
+
+help:            ## Show the targets.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+check:           ## Format, lint and types, as CI checks them.
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+test:            ## All tests; those on real data where RECBOLE_TINYNEWS_DATA names its folder.
+	$(PYTHON) -m pytest
+
+bench:           ## Benchmarks, at their default sizes.
+	$(PYTHON) benchmarks/evaluate.py
+
+mind-mini:       ## Write the embedded synthetic data set anew, bit for bit.
+	$(PYTHON) dataset/make_mind_mini.py
