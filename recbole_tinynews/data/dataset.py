@@ -34,7 +34,7 @@ CACHE_FORMAT = "impressions 1"  # raised whenever the meaning of the cached arra
 
 
 class NewsDataset(Dataset):
-    """News with their text and impressions, read from the atomic files of ``design.md``, section 3.
+    """News with their text and impressions, read from the atomic files of ``docs/data.md``.
 
     Users and news have RecBole's indices (``token2id``, ``id2token``, ``num``); id 0 is padding.
     Candidates, histories and news share one index, so a history entry is a news id. A news that has

@@ -1,4 +1,4 @@
-"""Articles for title-body matching: a body is to find its own title among others (paper.md, 3)."""
+"""Articles for title-body matching: a body is to find its own title among others (docs/method.md)."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class MultiTeacherDistillation(nn.Module):
         distillation_weight: of the soft-label loss; 0 removes it.
         embedding_weight: of the embedding loss; 0 removes it and its projections.
         target_weight: of the target loss; 0 removes it.
-        shared_projection: one projection for items and users of a teacher (paper.md, section 4, 3).
+        shared_projection: one projection for items and users of a teacher (method.md, section 3).
     """
 
     def __init__(

@@ -44,7 +44,7 @@ class NewsEncoder(nn.Module):
         pooling: over the tokens: ``attention``, ``mean``, or the first token (``cls``).
         finetune_layers: the last n layers train; ``all``: all of them and the embeddings.
         dropout: of the layers that train; frozen layers always run without.
-        mask_padding: whether pad tokens stay out of pooling (paper.md, section 4, row 4).
+        mask_padding: whether pad tokens stay out of pooling (docs/method.md, section 3).
         states_folder: where the frozen layers' states are kept; ``None``: computed each time.
         check_disk: keep them only where the disk has room (``use_cache: auto``).
     """

@@ -57,7 +57,7 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
     """A BERT-like encoder with its first ``num_hidden_layers`` layers (``None``: all of them).
 
     It has ``embeddings`` and ``encoder.layer``; BERT and RoBERTa are tested. Attention is torch's
-    fused one. The pooler stays, unused, because the published sizes count it (paper.md, section 8).
+    fused one. The pooler stays, unused, because the published sizes count it (docs/method.md, 6).
 
     Raises:
         ValueError: another kind of model, or more layers asked for than it has.

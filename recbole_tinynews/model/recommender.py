@@ -135,7 +135,7 @@ class NewsRecommender(AbstractRecommender):
 
 
 def pad_rows(tokens: Ragged, pad_token_id: int) -> Ragged:
-    """Every text padded to the longest, for pooling over pad tokens (paper.md, section 4, row 4)."""
+    """Every text padded to the longest, for pooling over pad tokens (docs/method.md, section 3)."""
     texts = np.flatnonzero(tokens.lengths)
     padded = tokens.padded(texts, pad_token_id)
     lengths = np.where(tokens.lengths > 0, padded.shape[1], 0)
