@@ -1,0 +1,7 @@
+"""A generator of synthetic, MIND-shaped data whose click probabilities are known."""
+
+from __future__ import annotations
+
+from recbole_tinynews.convert.synthetic.generate import Settings, generate
+
+__all__ = ["Settings", "generate"]

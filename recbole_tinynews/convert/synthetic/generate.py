@@ -1,0 +1,189 @@
+"""Write a synthetic data set in the raw format of MIND, run by run of impressions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from recbole_tinynews.convert.synthetic import impressions as law
+from recbole_tinynews.convert.synthetic.impressions import ClickLog, Impressions
+from recbole_tinynews.convert.synthetic.oracle import Ceiling, ceiling
+from recbole_tinynews.convert.synthetic.text import Article, Writer
+from recbole_tinynews.convert.synthetic.users import Readers
+from recbole_tinynews.convert.synthetic.world import (
+    CLOCK_START,
+    SPLIT_HOURS,
+    News,
+    Topics,
+    make_news,
+    make_topics,
+)
+
+
+class Settings(NamedTuple):
+    """What decides the data set; nothing else does."""
+
+    seed: int = 2020
+    news: int = 20_000
+    users: int = 10_000
+    impressions: int = 30_000  # of the training split
+    valid_impressions: int = 5_000
+    test_impressions: int = 10_000
+
+    def check(self) -> Settings:
+        """Itself, or a ValueError that names every setting that can't be."""
+        least = {"seed": 0, "news": 500, "users": 1, "impressions": 1}
+        wrong = [
+            f"{name}={getattr(self, name)} (at least {least.get(name, 1)})"
+            for name in self._fields
+            if getattr(self, name) < least.get(name, 1)
+        ]
+        if wrong:
+            raise ValueError(f"The generator expects larger values than {', '.join(wrong)}.")
+        return self
+
+
+def generate(
+    output: Path, settings: Settings, chunk: int = 4096, progress: bool = False
+) -> dict[str, Any]:
+    """Write ``train/ valid/ test/ bodies.tsv oracle.json`` into ``output``; return the oracle.
+
+    ``chunk`` impressions are held in memory at a time. It changes no byte of the result.
+    """
+    settings.check()
+    topics = make_topics(settings.seed)
+    news = make_news(settings.seed, settings.news, topics)
+    readers = Readers(settings.seed, topics, news)
+    log = ClickLog(settings.seed, news, readers, settings.users)
+    sizes = {
+        "train": settings.impressions,
+        "valid": settings.valid_impressions,
+        "test": settings.test_impressions,
+    }
+    seen, ceilings = {}, {}
+    with tqdm(total=sum(sizes.values()), unit="impression", disable=not progress) as bar:
+        for split, size in sizes.items():
+            runs = (
+                log.impressions(split, start, min(start + chunk, size))
+                for start in range(0, size, chunk)
+            )
+            (output / split).mkdir(parents=True, exist_ok=True)
+            path = output / split / "behaviors.tsv"
+            seen[split], ceilings[split] = _write_behaviors(path, runs, news, bar)
+    _write_texts(output, Writer(settings.seed, topics, news), topics, seen, progress)
+    oracle = _oracle(settings, ceilings)
+    text = json.dumps(oracle, indent=2) + "\n"
+    (output / "oracle.json").write_text(text, encoding="utf-8", newline="\n")
+    return oracle
+
+
+class _Ceilings(NamedTuple):
+    """Of ranking by all that decides a click, and by what a history and a title tell."""
+
+    probabilities: Ceiling
+    text: Ceiling
+
+
+def _oracle(settings: Settings, ceilings: dict[str, _Ceilings]) -> dict[str, Any]:
+    return {
+        "synthetic": True,
+        "about": (
+            "Metrics of ranking by the true click probabilities: no model can expect more. "
+            "'from_text' leaves out what neither title nor history tells (hidden appeal, age)."
+        ),
+        "valid": ceilings["valid"].probabilities.report(),
+        "test": ceilings["test"].probabilities.report(),
+        "from_text": {split: ceilings[split].text.report() for split in ("valid", "test")},
+        "settings": settings._asdict(),
+        "log_odds_weights": {
+            "match": law.MATCH_WEIGHT,
+            "hot": law.HOT_WEIGHT,
+            "appeal": law.APPEAL_WEIGHT,
+            "age": law.AGE_WEIGHT,
+        },
+    }
+
+
+def _write_behaviors(
+    path: Path, runs: Iterable[Impressions], news: News, bar: tqdm
+) -> tuple[NDArray[np.bool_], _Ceilings]:
+    """Write the impressions; return which news they name and their ceilings."""
+    ids = [f"N{label}" for label in news.label.tolist()]
+    shown = [id_ + suffix for id_ in ids for suffix in ("-0", "-1")]
+    seen = np.zeros(len(ids), dtype=bool)
+    sums = _Ceilings(Ceiling.of_nothing(), Ceiling.of_nothing())
+    number = 1
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for run in runs:
+            seen[run.histories.news] = True
+            seen[run.candidates] = True
+            for line in _behavior_lines(run, ids, shown):
+                file.write(f"{number}\t{line}\n")
+                number += 1
+            sums = _Ceilings(
+                sums.probabilities.plus(ceiling(run.log_odds, run.clicked, run.offsets)),
+                sums.text.plus(ceiling(run.text_log_odds, run.clicked, run.offsets)),
+            )
+            bar.update(len(run.readers))
+    return seen, sums
+
+
+def _behavior_lines(run: Impressions, ids: list[str], shown: list[str]) -> Iterator[str]:
+    clicks = [ids[index] for index in run.histories.news.tolist()]
+    bounds = run.histories.offsets.tolist()
+    histories = [" ".join(clicks[a:b]) for a, b in pairwise(bounds)]
+    candidates = [shown[code] for code in (2 * run.candidates + run.clicked).tolist()]
+    bounds = run.offsets.tolist()
+    for row, (reader, hour) in enumerate(zip(run.readers.tolist(), run.hours, strict=True)):
+        shown_here = " ".join(candidates[bounds[row] : bounds[row + 1]])
+        yield f"U{reader + 1}\t{_clock(hour)}\t{histories[run.history_of[row]]}\t{shown_here}"
+
+
+def _clock(hour: float) -> str:
+    """A time as MIND writes it: 11/13/2019 8:36:57 AM."""
+    time = (CLOCK_START + np.timedelta64(int(hour * 3600), "s")).item()
+    half = "AM" if time.hour < 12 else "PM"  # %p would follow the locale
+    return f"{time.month}/{time.day}/{time.year} {time.hour % 12 or 12}:{time:%M:%S} {half}"
+
+
+def _write_texts(
+    output: Path,
+    writer: Writer,
+    topics: Topics,
+    seen: dict[str, NDArray[np.bool_]],
+    progress: bool,
+) -> None:
+    """Write ``news.tsv`` of each split, with the news that it names, and ``bodies.tsv`` of all."""
+    indices = np.flatnonzero(np.logical_or.reduce(list(seen.values())))
+    with ExitStack() as stack:
+
+        def opened(path: Path) -> TextIO:
+            return stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+
+        bodies = opened(output / "bodies.tsv")
+        files = {split: opened(output / split / "news.tsv") for split in SPLIT_HOURS}
+        bar = stack.enter_context(tqdm(total=len(indices), unit="news", disable=not progress))
+        for part in np.array_split(indices, len(indices) // 1000 + 1):
+            for index, article in zip(part.tolist(), writer.articles(part), strict=True):
+                id_ = f"N{writer.news.label[index]}"
+                bodies.write(f"{id_}\t{article.title}\t{article.body}\n")
+                row = _news_row(id_, topics, int(writer.news.subtopic[index]), article)
+                for split, file in files.items():
+                    if seen[split][index]:
+                        file.write(row)
+            bar.update(len(part))
+
+
+def _news_row(id_: str, topics: Topics, subtopic: int, article: Article) -> str:
+    topic = topics.subtopics[subtopic]
+    url = f"https://synthetic.invalid/{id_}"
+    columns = (id_, topic.category, topic.name, article.title, article.abstract, url, "[]", "[]")
+    return "\t".join(columns) + "\n"

@@ -1,0 +1,136 @@
+"""Impressions of the synthetic world: who sees which news, and what is clicked."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_tinynews.convert.synthetic.draws import uniforms
+from recbole_tinynews.convert.synthetic.users import Histories, Readers
+from recbole_tinynews.convert.synthetic.world import (
+    LIFETIME,
+    SPLIT_HOURS,
+    Floats,
+    Ints,
+    News,
+    Shelf,
+)
+
+_CANDIDATES_SCALE, _CANDIDATES_SHAPE, _MOST_CANDIDATES = 36.5, 0.92, 300  # Weibull: as in MIND
+_NO_CLICK = 0.004  # share of impressions
+_MEAN_EXTRA_CLICKS = 0.5  # beyond the first, for an impression of average length
+_ACTIVITY_TAIL = 1.6  # 1: every reader comes equally often
+
+# The log odds of a click are the sum of these times match, hot, appeal and age in lifetimes.
+MATCH_WEIGHT, HOT_WEIGHT, APPEAL_WEIGHT, AGE_WEIGHT = 3.5, 0.7, 0.3, -0.4
+
+
+class Impressions(NamedTuple):
+    """A run of impressions; candidates of impression i: ``offsets[i]`` to ``offsets[i + 1]``."""
+
+    readers: Ints
+    hours: Floats
+    histories: Histories
+    history_of: Ints  # impression -> row of histories
+    candidates: Ints
+    clicked: NDArray[np.bool_]
+    log_odds: Floats
+    text_log_odds: Floats  # what of them a title and a history tell
+    offsets: Ints
+
+
+class ClickLog:
+    """Draws impressions of a split by number."""
+
+    def __init__(self, seed: int, news: News, readers: Readers, number_of_readers: int) -> None:
+        self.seed = seed
+        self.news = news
+        self.readers = readers
+        self.number_of_readers = number_of_readers
+        self.shelf = Shelf(news.published, news.exposure)
+
+    def impressions(self, split: str, start: int, stop: int) -> Impressions:
+        """Impressions ``start`` to ``stop`` of a split; how they are cut into runs changes none."""
+        index = np.arange(start, stop)
+        activity = uniforms(self.seed, f"{split} reader", index) ** _ACTIVITY_TAIL
+        readers = (activity * self.number_of_readers).astype(np.int64)
+        begin, end = SPLIT_HOURS[split]
+        hours = begin + (end - begin) * uniforms(self.seed, f"{split} hour", index)
+        distinct, history_of = np.unique(readers, return_inverse=True)
+        candidates, offsets = self._candidates(split, index, hours)
+        odds, text_odds = self._log_odds(readers, hours, candidates, offsets)
+        return Impressions(
+            readers,
+            hours,
+            self.readers.histories(distinct, split),
+            history_of,
+            candidates,
+            self._clicks(split, index, odds, offsets),
+            odds,
+            text_odds,
+            offsets,
+        )
+
+    def _candidates(self, split: str, index: Ints, hours: Floats) -> tuple[Ints, Ints]:
+        """Distinct news of the last lifetime, drawn by exposure; fewer where they run short."""
+        number = uniforms(self.seed, f"{split} length", index)
+        length = _CANDIDATES_SCALE * (-np.log(number)) ** (1 / _CANDIDATES_SHAPE)
+        wanted = np.clip(np.rint(length), 2, _MOST_CANDIDATES).astype(np.int64)
+        draws = wanted + wanted // 2 + 8
+        row = np.repeat(np.arange(len(index)), draws)
+        turn = _turn(draws)
+        number = uniforms(self.seed, f"{split} candidate", index[row], turn)
+        hour = hours[row]
+        drawn = self.shelf.draw(number, hour - LIFETIME, hour)
+        _, first = np.unique(row * len(self.news.label) + drawn, return_index=True)
+        first.sort()
+        kept = _turn(np.bincount(row[first], minlength=len(index))) < wanted[row[first]]
+        first = first[kept]
+        return drawn[first], np.searchsorted(row[first], np.arange(len(index) + 1))
+
+    def _log_odds(
+        self, readers: Ints, hours: Floats, candidates: Ints, offsets: Ints
+    ) -> tuple[Floats, Floats]:
+        """Log odds of a click up to a constant of the impression; all, and what text tells."""
+        row = np.repeat(np.arange(len(readers)), np.diff(offsets))
+        subtopics, strengths = self.readers.interests(readers, hours)
+        similarity = self.readers.topics.similarity
+        # liking of each subtopic: [impressions, subtopics]
+        liking = np.einsum("ik,iks->is", strengths, similarity[subtopics])
+        news = self.news
+        share = news.second_share[candidates]
+        match = (1 - share) * liking[row, news.subtopic[candidates]]
+        match += share * liking[row, news.second_subtopic[candidates]]
+        text = MATCH_WEIGHT * match + HOT_WEIGHT * news.hot[candidates]
+        age = (hours[row] - news.published[candidates]) / LIFETIME
+        return text + APPEAL_WEIGHT * news.appeal[candidates] + AGE_WEIGHT * age, text
+
+    def _clicks(
+        self, split: str, index: Ints, log_odds: Floats, offsets: Ints
+    ) -> NDArray[np.bool_]:
+        """Draw the number of clicks, then that many candidates in proportion to their odds.
+
+        Drawing without replacement in proportion to odds is what independent logistic clicks come
+        to, once their number is known to be one (McFadden 1974); ranking by odds is optimal.
+        """
+        lengths = np.diff(offsets)
+        extra_mean = _MEAN_EXTRA_CLICKS * np.sqrt(lengths / 32)
+        decay = np.log1p(1 / extra_mean)
+        number = uniforms(self.seed, f"{split} clicks", index)
+        clicks = 1 + np.floor(-np.log(number) / decay).astype(np.int64)
+        clicks[uniforms(self.seed, f"{split} no click", index) < _NO_CLICK] = 0
+        clicks = np.minimum(clicks, np.maximum(lengths - 1, 0))
+        row = np.repeat(np.arange(len(index)), lengths)
+        # Gumbel noise turns "the largest" into "drawn in proportion to odds".
+        number = uniforms(self.seed, f"{split} click", index[row], _turn(lengths))
+        order = np.lexsort((-(log_odds - np.log(-np.log(number))), row))
+        clicked = np.zeros(len(row), dtype=bool)
+        clicked[order] = _turn(lengths) < clicks[row]
+        return clicked
+
+
+def _turn(lengths: Ints) -> Ints:
+    """0, 1, .. length - 1 for each length, one after the other."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -1,0 +1,128 @@
+"""The news of the synthetic world: when they appear, what they are about, how they appeal."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from recbole_tinynews.convert.synthetic.draws import normals, uniforms
+from recbole_tinynews.convert.synthetic.lexicon import Subtopic, subtopics
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.integer]
+
+# Hours since the first news. As in MIND, four weeks of clicks become histories; impressions are
+# logged afterwards. The gap of one lifetime keeps candidates out of histories.
+LIFETIME = 48.0
+HISTORY_HOURS = 28 * 24.0
+LOG_START = HISTORY_HOURS + LIFETIME
+SPLIT_HOURS = {
+    "train": (LOG_START, LOG_START + 6 * 24),
+    "valid": (LOG_START + 6 * 24, LOG_START + 7 * 24),
+    "test": (LOG_START + 7 * 24, LOG_START + 8 * 24),
+}
+END = SPLIT_HOURS["test"][1]
+CLOCK_START = np.datetime64("2019-10-10T00:00:00")
+
+_HISTORY_DENSITY = 1 / 3  # news a day while only histories are made, relative to the log days
+_SAME_CATEGORY = 0.35  # similarity of two subtopics of one category; of strangers: 0
+_EXPOSURE_TAIL = 0.9  # standard deviation of log exposure and
+_APPEAL_TAIL = 1.0  # of appeal, of which the title shows nothing
+_HOT_SHARE = 0.2  # of the titles carry a hot word
+
+
+class News(NamedTuple):
+    """One entry per news, oldest first; all of shape ``[news]``."""
+
+    published: Floats
+    subtopic: Ints
+    second_subtopic: Ints
+    second_share: Floats
+    hot: NDArray[np.bool_]
+    appeal: Floats
+    exposure: Floats
+    label: Ints  # the number in its id, which tells nothing about its age
+
+
+class Topics(NamedTuple):
+    """Subtopics with their share of the news and their similarity ``[subtopics, subtopics]``."""
+
+    subtopics: list[Subtopic]
+    cumulative_share: Floats
+    similarity: Floats
+    category: Ints  # the number of each subtopic's category
+
+    def pick(self, numbers: ArrayLike) -> Ints:
+        """The subtopics at these places of (0, 1)."""
+        return np.searchsorted(self.cumulative_share, numbers, side="right").astype(np.int64)
+
+    def pick_in(self, category: Ints, numbers: Floats) -> Ints:
+        """A subtopic of the category beside each number, all of it equally likely."""
+        first = np.searchsorted(self.category, category)
+        size = np.searchsorted(self.category, category, side="right") - first
+        return first + (numbers * size).astype(np.int64)
+
+
+def make_topics(seed: int) -> Topics:
+    """The topics of the lexicon with a long-tailed share of the news each."""
+    known = subtopics()
+    share = np.exp(0.5 * normals(seed, "topic share", np.arange(len(known))))
+    cumulative = np.cumsum(share / share.sum())
+    cumulative[-1] = 1.0
+    names = list(dict.fromkeys(topic.category for topic in known))
+    category = np.array([names.index(topic.category) for topic in known])
+    similarity = np.where(category[:, None] == category, _SAME_CATEGORY, 0.0)
+    np.fill_diagonal(similarity, 1.0)
+    return Topics(known, cumulative, similarity, category)
+
+
+def make_news(seed: int, number: int, topics: Topics) -> News:
+    """Draw ``number`` news over the whole time."""
+    index = np.arange(number)
+    subtopic = topics.pick(uniforms(seed, "subtopic", index))
+    return News(
+        published=_publication((index + uniforms(seed, "published", index)) / number),
+        subtopic=subtopic,
+        second_subtopic=topics.pick(uniforms(seed, "second subtopic", index)),
+        second_share=0.4 * (uniforms(seed, "second share", index) < 0.2),
+        hot=uniforms(seed, "hot", index) < _HOT_SHARE,
+        appeal=_APPEAL_TAIL * normals(seed, "appeal", index),
+        exposure=np.exp(_EXPOSURE_TAIL * normals(seed, "exposure", index)),
+        label=1 + np.argsort(np.argsort(uniforms(seed, "label", index))),
+    )
+
+
+def _publication(position: Floats) -> Floats:
+    """The hour by which this part of all news is out."""
+    dense_hours = END - HISTORY_HOURS
+    history_part = HISTORY_HOURS * _HISTORY_DENSITY
+    share = history_part / (history_part + dense_hours)
+    return np.interp(position, [0, share, 1], [0, HISTORY_HOURS, END])
+
+
+class Shelf:
+    """News in publication order, from which one is drawn by weight out of any span of time.
+
+    With ``group`` each group has a shelf of its own, and a draw names the group.
+    """
+
+    def __init__(self, published: Floats, weight: Floats, group: Ints | None = None) -> None:
+        group = np.zeros(len(published), dtype=np.int64) if group is None else group
+        self.news = np.lexsort((published, group))
+        self.key = self._place(group[self.news], published[self.news])
+        self.cumulative = np.concatenate([[0.0], np.cumsum(weight[self.news])])
+
+    @staticmethod
+    def _place(group: ArrayLike, hour: ArrayLike) -> Floats:
+        return np.asarray(group) * (4 * END) + np.asarray(hour)
+
+    def draw(self, numbers: Floats, start: Floats, end: Floats, group: ArrayLike = 0) -> Ints:
+        """A news published in ``[start, end)`` for each number; -1 where there is none."""
+        low = np.searchsorted(self.key, self._place(group, np.maximum(start, 0)))
+        high = np.searchsorted(self.key, self._place(group, end))
+        below, above = self.cumulative[low], self.cumulative[high]
+        place = np.searchsorted(self.cumulative, below + numbers * (above - below), side="right")
+        chosen = self.news[np.clip(place - 1, low, np.maximum(high - 1, low)) % len(self.news)]
+        return np.where(high > low, chosen, -1)

@@ -1,0 +1,381 @@
+from __future__ import annotations
+
+import filecmp
+import importlib.util
+import json
+import re
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from recbole_tinynews.convert.synthetic import Settings, generate
+from recbole_tinynews.convert.synthetic.__main__ import main
+from recbole_tinynews.convert.synthetic.draws import normals, uniforms
+from recbole_tinynews.convert.synthetic.impressions import ClickLog, Impressions
+from recbole_tinynews.convert.synthetic.lexicon import subtopics
+from recbole_tinynews.convert.synthetic.oracle import Ceiling, ceiling
+from recbole_tinynews.convert.synthetic.users import Readers
+from recbole_tinynews.convert.synthetic.world import make_news, make_topics
+from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
+
+DATASET = Path(__file__).resolve().parents[2] / "dataset"
+SPLITS = ("train", "valid", "test")
+SMALL = Settings(
+    seed=5, news=3000, users=800, impressions=1500, valid_impressions=300, test_impressions=700
+)
+EXPECTED_FILES = {
+    *(Path(split, name) for split in SPLITS for name in ("behaviors.tsv", "news.tsv")),
+    Path("bodies.tsv"),
+    Path("oracle.json"),
+}
+FUNCTION_WORDS = {"the", "a", "an", "and", "its", "that", "as", "what", "but", "before", "in"}
+
+
+class Behavior(NamedTuple):
+    number: str
+    user: str
+    time: str
+    history: list[str]
+    candidates: list[str]
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
+    generate(folder, SMALL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def log() -> ClickLog:
+    topics = make_topics(11)
+    news = make_news(11, 65_000, topics)
+    return ClickLog(11, news, Readers(11, topics, news), number_of_readers=50_000)
+
+
+@pytest.fixture(scope="module")
+def test_day(log: ClickLog) -> Impressions:
+    return log.impressions("test", 0, 12_000)
+
+
+def rows(path: Path) -> list[list[str]]:
+    return [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def behaviors(folder: Path, split: str) -> list[Behavior]:
+    return [
+        Behavior(number, user, time, history.split(), candidates.split())
+        for number, user, time, history, candidates in rows(folder / split / "behaviors.tsv")
+    ]
+
+
+def files_of(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_seed_decides_every_byte(raw: Path, tmp_path: Path) -> None:
+    """Results on data that can't be made again can't be checked by anyone."""
+    generate(tmp_path / "again", SMALL)
+    generate(tmp_path / "other", SMALL._replace(seed=6))
+    assert files_of(raw) == files_of(tmp_path / "again") == EXPECTED_FILES
+    for file in EXPECTED_FILES:
+        assert filecmp.cmp(raw / file, tmp_path / "again" / file, shallow=False)
+        assert not filecmp.cmp(raw / file, tmp_path / "other" / file, shallow=False)
+
+
+@pytest.mark.parametrize("chunk", [1, 97])
+def test_the_size_of_chunks_changes_nothing(raw: Path, tmp_path: Path, chunk: int) -> None:
+    """Memory at hand would decide the data."""
+    few = SMALL._replace(impressions=150, valid_impressions=20, test_impressions=50)
+    generate(tmp_path / "whole", few)
+    generate(tmp_path / "parts", few, chunk=chunk)
+    for file in EXPECTED_FILES:
+        assert filecmp.cmp(tmp_path / "whole" / file, tmp_path / "parts" / file, shallow=False)
+
+
+def test_more_impressions_begin_with_the_same_ones(raw: Path, tmp_path: Path) -> None:
+    """A larger log that changes the smaller one makes sizes incomparable."""
+    generate(tmp_path, SMALL._replace(impressions=100))
+    assert behaviors(raw, "train")[:100] == behaviors(tmp_path, "train")
+
+
+def test_marginals_are_those_of_mind(test_day: Impressions) -> None:
+    """Padding, memory and time measured on other lengths say nothing about MIND."""
+    history = np.diff(test_day.histories.offsets)[test_day.history_of]
+    candidates = np.diff(test_day.offsets)
+    clicks = np.add.reduceat(test_day.clicked.astype(int), test_day.offsets[:-1])
+    assert history.mean() == pytest.approx(32, abs=2)
+    assert np.median(history) == pytest.approx(18, abs=2)
+    assert 0.01 < (history == 0).mean() < 0.03
+    assert candidates.mean() == pytest.approx(37, abs=2)
+    assert np.median(candidates) == pytest.approx(24, abs=1.5)
+    assert candidates.min() == 2
+    assert 200 < candidates.max() <= 300
+    assert clicks.mean() == pytest.approx(1.5, abs=0.07)
+    assert 0 < (clicks == 0).mean() < 0.01
+    assert (clicks < candidates).all()
+
+
+def test_popularity_has_a_long_tail(test_day: Impressions) -> None:
+    """Where all news are shown equally often, nothing that learns from popularity can be seen."""
+    shown = np.sort(np.bincount(test_day.candidates))[::-1]
+    assert shown[: len(shown) // 10].sum() > 0.4 * shown.sum()
+
+
+def test_titles_are_as_long_as_those_of_mind(raw: Path) -> None:
+    lengths = [len(title.split()) for _, title, _ in rows(raw / "bodies.tsv")]
+    assert np.mean(lengths) == pytest.approx(11.5, abs=0.5)
+
+
+def test_the_oracle_leaves_room_below_and_above(test_day: Impressions) -> None:
+    """At 0.5 there is nothing to learn, near 1 nothing to tell systems apart by."""
+    all_that_counts = ceiling(test_day.log_odds, test_day.clicked, test_day.offsets).report()
+    from_text = ceiling(test_day.text_log_odds, test_day.clicked, test_day.offsets).report()
+    assert all_that_counts["auc"] == pytest.approx(0.80, abs=0.015)
+    assert all_that_counts["auc"] - 0.05 < from_text["auc"] < all_that_counts["auc"] - 0.005
+
+
+def test_no_history_holds_a_candidate_or_a_click_of_the_future(
+    log: ClickLog, test_day: Impressions
+) -> None:
+    """A model would be rewarded for finding the candidate in the history."""
+    histories = test_day.histories
+    published = log.news.published
+    for row in range(2000):
+        reader = test_day.history_of[row]
+        clicks = slice(histories.offsets[reader], histories.offsets[reader + 1])
+        candidates = test_day.candidates[test_day.offsets[row] : test_day.offsets[row + 1]]
+        assert not set(histories.news[clicks]) & set(candidates)
+        assert (published[histories.news[clicks]] <= histories.hours[clicks]).all()
+        assert (np.diff(histories.hours[clicks]) >= 0).all()
+        assert (histories.hours[clicks] < test_day.hours[row]).all()
+        age = test_day.hours[row] - published[candidates]
+        assert ((age >= 0) & (age <= 48)).all()
+        assert len(set(candidates)) == len(candidates)
+
+
+def test_news_of_the_test_day_are_mostly_unseen_in_training(raw: Path) -> None:
+    """Otherwise a table of item ids wins, as it never does on MIND."""
+    shown = {
+        split: {c[:-2] for behavior in behaviors(raw, split) for c in behavior.candidates}
+        for split in SPLITS
+    }
+    assert len(shown["test"] & shown["train"]) < 0.4 * len(shown["test"])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_id_has_a_news_row_and_a_body(raw: Path, split: str) -> None:
+    """News without text would be ranked by nothing."""
+    named = {
+        news
+        for behavior in behaviors(raw, split)
+        for news in (*behavior.history, *(c[:-2] for c in behavior.candidates))
+    }
+    listed = [row[0] for row in rows(raw / split / "news.tsv")]
+    assert sorted(named) == sorted(listed)
+    assert named <= {row[0] for row in rows(raw / "bodies.tsv")}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_format_is_mind_s(raw: Path, split: str) -> None:
+    """A reader written for MIND would need a second branch for our own data."""
+    for news in rows(raw / split / "news.tsv"):
+        assert len(news) == 8
+        assert all(news)
+        assert re.fullmatch(r"N\d+", news[0])
+        assert json.loads(news[6]) == json.loads(news[7]) == []
+    for number, behavior in enumerate(behaviors(raw, split), start=1):
+        assert behavior.number == str(number)
+        assert re.fullmatch(r"U\d+", behavior.user)
+        assert re.fullmatch(r"11/\d{1,2}/2019 [1-9]\d?:\d\d:\d\d [AP]M", behavior.time)
+        datetime.strptime(behavior.time, "%m/%d/%Y %I:%M:%S %p")
+        assert all(re.fullmatch(r"N\d+-[01]", shown) for shown in behavior.candidates)
+        assert all(re.fullmatch(r"N\d+", clicked) for clicked in behavior.history)
+
+
+def test_the_splits_follow_each_other_in_time(raw: Path) -> None:
+    """A random split would let a model look into the week it is tested on."""
+    times = {
+        split: [datetime.strptime(b.time, "%m/%d/%Y %I:%M:%S %p") for b in behaviors(raw, split)]
+        for split in SPLITS
+    }
+    assert min(times["train"]) >= datetime(2019, 11, 9)
+    assert max(times["train"]) < datetime(2019, 11, 15) <= min(times["valid"])
+    assert max(times["valid"]) < datetime(2019, 11, 16) <= min(times["test"])
+
+
+def test_texts_have_no_tabs_and_one_kind_of_letters(raw: Path) -> None:
+    """A tab or a line break in a text moves all that follows into other columns."""
+    for news, title, body in rows(raw / "bodies.tsv"):
+        assert re.fullmatch(r"N\d+", news)
+        assert re.fullmatch(r"[A-Za-z:,.; ]+", title + body)
+        assert "  " not in title + body
+
+
+def test_a_body_tells_its_title_in_other_words(raw: Path) -> None:
+    """Shared words alone would match titles and bodies, and post-training would teach nothing."""
+    shared, exclusive = [], []
+    for _, title, body in rows(raw / "bodies.tsv"):
+        words = set(re.findall(r"\w+", title.lower())) - FUNCTION_WORDS
+        share = len(words & set(re.findall(r"\w+", body.lower()))) / len(words)
+        shared.append(share)
+        exclusive.append(share == 0)
+    assert 0.05 < np.mean(shared) < 0.25
+    assert np.mean(exclusive) > 0.1
+
+
+def test_users_click_on_what_they_like(log: ClickLog, test_day: Impressions) -> None:
+    """Texts and clicks drawn apart from each other look right and teach nothing."""
+    news, topics = log.news, log.readers.topics
+    histories = test_day.histories
+    row = np.repeat(np.arange(len(test_day.readers)), np.diff(test_day.offsets))
+    taste = np.zeros((len(histories.offsets) - 1, len(topics.subtopics)))
+    reader = np.repeat(np.arange(len(taste)), np.diff(histories.offsets))
+    np.add.at(taste, (reader, news.subtopic[histories.news]), 1)
+    scores = (taste @ topics.similarity)[
+        test_day.history_of[row], news.subtopic[test_day.candidates]
+    ]
+    assert 0.68 < ceiling(scores, test_day.clicked, test_day.offsets).report()["auc"] < 0.78
+
+
+def test_interests_drift(log: ClickLog) -> None:
+    """With fixed interests the newest clicks would say no more than the oldest."""
+    readers = np.arange(2000)
+    first = log.readers.interests(readers, np.zeros(2000)).subtopics
+    last = log.readers.interests(readers, np.full(2000, 38.0 * 24)).subtopics
+    assert 0.1 < (first != last).mean() < 0.5
+
+
+def test_the_oracle_equals_the_plain_definitions() -> None:
+    """A wrong ceiling is beaten, or never reached, and nobody learns why."""
+    random = np.random.default_rng(0)
+    lengths = random.integers(2, 20, 300)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    scores = random.integers(0, 6, offsets[-1]).astype(float)  # many ties
+    clicked = random.random(offsets[-1]) < 0.2
+    result = ceiling(scores, clicked, offsets)
+    plain = [
+        plain_metrics(scores[a:b], clicked[a:b])
+        for a, b in pairwise(offsets)
+        if clicked[a:b].any() and not clicked[a:b].all()
+    ]
+    assert (result.impressions, result.skipped) == (len(plain), 300 - len(plain))
+    np.testing.assert_allclose(result.sums, np.sum(plain, axis=0))
+
+
+def plain_metrics(scores: np.ndarray, clicked: np.ndarray) -> list[float]:
+    margins = scores[clicked][:, None] - scores[~clicked]
+    label = clicked[np.argsort(scores, kind="stable")[::-1]]
+    place = np.arange(1, len(label) + 1)
+    gains = 1 / np.log2(place + 1)
+    ideal = np.sort(label)[::-1]
+    return [
+        float(np.mean((margins > 0) + 0.5 * (margins == 0))),
+        float((label / place).sum() / label.sum()),
+        *(float((label * gains)[:k].sum() / (ideal * gains)[:k].sum()) for k in (5, 10)),
+    ]
+
+
+def test_the_oracle_equals_the_metrics_that_models_are_judged_by(test_day: Impressions) -> None:
+    """A model and its ceiling have to be measured with one measure."""
+    oracle = ceiling(test_day.log_odds, test_day.clicked, test_day.offsets).report()
+    ranked = rank_impressions(test_day.log_odds, test_day.clicked.astype(np.int8), test_day.offsets)
+    assert oracle["auc"] == pytest.approx(auc(ranked).mean(), abs=1e-6)
+    assert oracle["mrr"] == pytest.approx(mrr(ranked).mean(), abs=1e-6)
+    assert oracle["ndcg@5"] == pytest.approx(ndcg(ranked, 5).mean(), abs=1e-6)
+    assert oracle["ndcg@10"] == pytest.approx(ndcg(ranked, 10).mean(), abs=1e-6)
+    assert oracle["skipped"] == ranked.skipped
+
+
+def test_an_oracle_of_no_impression_is_an_error_and_not_nan() -> None:
+    with pytest.raises(ValueError, match="Generate more impressions"):
+        Ceiling(np.zeros(4), 0, 3).report()
+
+
+def test_draws_are_uniform_and_unrelated() -> None:
+    """A weak hash shows as a pattern that models learn instead of interests."""
+    numbers = uniforms(3, "x", np.arange(400)[:, None], np.arange(300))
+    assert ((numbers > 0) & (numbers < 1)).all()
+    assert np.bincount((numbers * 10).astype(int).ravel(), minlength=10).std() < 250
+    other = uniforms(3, "y", np.arange(400)[:, None], np.arange(300))
+    pairs = [(numbers, other), (numbers[1:], numbers[:-1]), (numbers[:, 1:], numbers[:, :-1])]
+    for left, right in pairs:
+        assert abs(np.corrcoef(left.ravel(), right.ravel())[0, 1]) < 0.015
+    gauss = normals(3, "x", np.arange(100_000))
+    assert (gauss.mean(), gauss.std()) == pytest.approx((0, 1), abs=0.015)
+
+
+def test_the_words_of_a_subtopic_are_its_own() -> None:
+    """A lexicon that repeats itself would make unlike topics alike."""
+    words = [word for topic in subtopics() for c in topic.concepts for word in c.title + c.body]
+    assert len(set(words)) > 0.99 * len(words)
+    assert all(re.fullmatch("[a-z]+", word) for word in words)
+
+
+def test_impossible_sizes_are_named_together_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([f"--output={tmp_path / 'new'}", "--news=3", "--users=0"]) == 2
+    assert re.search(r"news=3 .*users=0", capsys.readouterr().err)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_command_says_that_the_data_are_synthetic(tmp_path: Path) -> None:
+    """Nobody may take these numbers for results on MIND."""
+    sizes = ["--news=600", "--users=50", "--impressions=80"]
+    assert main([f"--output={tmp_path}", *sizes, "--valid-impressions=20", "--seed=9"]) == 0
+    oracle = json.loads((tmp_path / "oracle.json").read_text())
+    assert oracle["synthetic"] is True
+    assert oracle["settings"]["seed"] == 9
+    assert oracle["settings"]["impressions"] == 80
+    assert set(oracle["test"]) == {"auc", "mrr", "ndcg@5", "ndcg@10", "impressions", "skipped"}
+
+
+def made_mind_mini() -> Any:
+    script = importlib.util.spec_from_file_location("make_mind_mini", DATASET / "make_mind_mini.py")
+    assert script is not None
+    assert script.loader is not None
+    module = importlib.util.module_from_spec(script)
+    script.loader.exec_module(module)
+    return module
+
+
+def test_mind_mini_is_what_its_script_makes(tmp_path: Path) -> None:
+    """A hand-edited or outdated data set has an oracle that isn't its own."""
+    made = made_mind_mini().make(tmp_path)
+    assert files_of(made) == files_of(DATASET / "mind-mini")
+    for file in files_of(made):
+        assert filecmp.cmp(made / file, DATASET / "mind-mini" / file, shallow=False), file
+
+
+def test_mind_mini_is_small_and_says_what_it_is() -> None:
+    """It is cloned and installed with every copy of the project."""
+    files = [path for path in (DATASET / "mind-mini").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 8_000_000
+    assert "**Synthetic.**" in (DATASET / "mind-mini" / "README.md").read_text()
+    oracle = json.loads((DATASET / "mind-mini" / "mind-mini.oracle.json").read_text())
+    assert oracle["synthetic"] is True
+    assert oracle["test"]["auc"] == pytest.approx(0.80, abs=0.02)
+
+
+def test_the_language_model_loads_without_a_hub_and_knows_every_word() -> None:
+    """Unknown words would be cut into letters, and no headline would fit."""
+    transformers = pytest.importorskip("transformers")
+    folder = DATASET / "mind-mini" / "language_model"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model, loaded = transformers.AutoModel.from_pretrained(
+        folder, local_files_only=True, output_loading_info=True
+    )
+    assert tokenizer.is_fast
+    assert not loaded["missing_keys"]
+    assert not loaded["unexpected_keys"]
+    assert model.config.vocab_size == len(tokenizer)
+    item = rows(DATASET / "mind-mini" / "mind-mini.item")[1]
+    pieces = tokenizer.tokenize(item[3] + " " + item[5])
+    assert not [piece for piece in pieces if piece.startswith("##") or piece == "[UNK]"]
+    assert tokenizer.tokenize("Qz") == ["q", "##z"]
+    assert tokenizer("A", "b").token_type_ids == [0, 0, 0, 1, 1]
