@@ -6,6 +6,7 @@ A changed input has another key, so that arrays of an older input are never mist
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray]
+
+NAMES = "names.json"  # of the arrays in a folder, so that one that went missing is missed
 
 
 def content_key(parts: Iterable[str | bytes | Path]) -> str:
@@ -41,7 +44,7 @@ def _file_digest(path: Path) -> bytes:
 
 
 def cached_arrays(folder: Path | None, name: str, key: str, make: Callable[[], Arrays]) -> Arrays:
-    """The arrays that ``make`` returns, read memory-mapped from ``folder/name-key`` if they lie there.
+    """The arrays that ``make`` returns, memory-mapped from ``folder/name-key`` if they lie there.
 
     ``folder=None`` always makes them. A folder that cannot be written to, or files that cannot be
     read, cost time, never the result: the arrays are made and a warning says why.
@@ -52,7 +55,7 @@ def cached_arrays(folder: Path | None, name: str, key: str, make: Callable[[], A
     if place.is_dir():
         try:
             return _read(place)
-        except (OSError, ValueError) as problem:
+        except (OSError, ValueError, EOFError) as problem:  # EOFError: numpy's, of an empty file
             getLogger().warning(f"{place} cannot be read and is made anew: {problem}")
             shutil.rmtree(place, ignore_errors=True)
     arrays = make()
@@ -64,24 +67,23 @@ def cached_arrays(folder: Path | None, name: str, key: str, make: Callable[[], A
 
 
 def _read(place: Path) -> Arrays:
-    arrays = {
-        file.stem: np.load(file, mmap_mode="r", allow_pickle=False)
-        for file in sorted(place.glob("*.npy"))
+    names = json.loads((place / NAMES).read_text())
+    return {
+        name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
     }
-    if not arrays:
-        raise ValueError("it holds no arrays")
-    return arrays
 
 
 def _write(place: Path, arrays: Arrays) -> None:
     """Beside its place first, then renamed, so that a half-written folder never has the name."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as beside:
+        unfinished = Path(beside, place.name)
+        unfinished.mkdir()  # readable for whom the user's umask lets in; ``beside`` is private
         for name, array in arrays.items():
             np.save(unfinished / f"{name}.npy", array, allow_pickle=False)
-        os.replace(unfinished, place)
-    except OSError:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if not place.is_dir():  # else another process was first, with the same content
-            raise
+        (unfinished / NAMES).write_text(json.dumps(list(arrays)))
+        try:
+            os.replace(unfinished, place)
+        except OSError:
+            if not place.is_dir():  # else another process was first, with the same content
+                raise

@@ -1,23 +1,25 @@
-"""Read the atomic files of a data set: news with their text, impressions without padding."""
+"""Read the atomic files of a data set: news with their text, impressions without padding.
+
+Every field is the text that stands in the file: nothing is quoted, nothing means a missing value.
+"""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from recbole_tinynews.data.impressions import UNLABELLED, Impressions
+from recbole_tinynews.data.lines import read_lines
 from recbole_tinynews.data.ragged import Ragged
 
 PADDING = "[PAD]"  # RecBole's token of id 0
 NEWS_COLUMNS = ("item_id:token", "category:token", "subcategory:token", "title:token_seq")
-OPTIONAL_NEWS_COLUMNS = ("abstract:token_seq", "body:token_seq")
 IMPRESSION_COLUMNS = (
     "impression_id:token",
     "user_id:token",
@@ -26,7 +28,9 @@ IMPRESSION_COLUMNS = (
     "candidates:token_seq",
     "labels:float_seq",
 )
-ROWS_AT_ONCE = 50_000  # bounds the memory that token strings take while a file is read
+LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+LATEST = 2**53  # seconds that a float holds exactly
+ROWS_AT_ONCE = 20_000  # bounds the memory that token strings take while a file is read
 
 
 class TokenIndex(dict):
@@ -39,7 +43,7 @@ class TokenIndex(dict):
         self[token] = index = len(self)
         return index
 
-    def ids(self, tokens: list[str]) -> NDArray[np.int32]:
+    def ids(self, tokens: Sequence[str]) -> NDArray[np.int32]:
         """The ids of ``tokens``, new ones included."""
         return np.fromiter(map(self.__getitem__, tokens), np.int32, len(tokens))
 
@@ -59,53 +63,68 @@ class News(NamedTuple):
     body: list[str]
 
 
+class Rows(NamedTuple):
+    """Consecutive rows of a file: the texts of each column, by the column's name without type."""
+
+    path: Path
+    first_line: int
+    columns: dict[str, Sequence[str]]
+
+    def mistake(self, row: int, column: str, expected: str, got: str) -> ValueError:
+        """An error that names the place of a row; the caller raises it."""
+        return ValueError(
+            f"{self.path}, line {self.first_line + row}, column {column}, expects {expected}, got "
+            f"{got}. Convert the data set anew with python -m recbole_tinynews.convert."
+        )
+
+
 def read_news(path: Path) -> News:
-    """Read ``NAME.item``; optional columns that are absent are empty texts.
+    """Read ``NAME.item``; optional columns (abstract, body) that are absent are empty texts.
 
     Raises:
-        ValueError: a column is missing, or an id stands twice.
+        ValueError: a column is missing, a row has too few or too many fields, or an id is empty,
+            RecBole's padding, or stands twice.
     """
-    wanted = NEWS_COLUMNS + OPTIONAL_NEWS_COLUMNS
-    table = pd.concat(_chunks(path, NEWS_COLUMNS, wanted), ignore_index=True)
-    columns = {name.split(":")[0]: table[name].tolist() for name in table.columns}
+    columns: dict[str, list[str]] = {field: [] for field in News._fields}
+    for rows in _read(path, NEWS_COLUMNS):
+        empty = [""] * len(rows.columns["item_id"])
+        for field in News._fields:
+            columns[field] += rows.columns.get(field, empty)
     ids = columns["item_id"]
-    if len(set(ids)) < len(ids):
-        twice = next(token for row, token in enumerate(ids) if token in ids[:row])
-        raise ValueError(
-            f"{path} expects one row for each news, got '{twice}' more than once. "
-            "Convert the data set anew with python -m recbole_tinynews.convert."
-        )
-    empty = [""] * len(ids)
-    return News(*(columns.get(field, empty) for field in News._fields))
+    seen = {"", PADDING}
+    for row, token in enumerate(ids):
+        if token in seen:
+            raise Rows(path, 2, {}).mistake(row, "item_id", "an id of its own", f"'{token}'")
+        seen.add(token)
+    return News(**columns)
 
 
 def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Impressions:
     """Read one ``NAME.<split>.inter``; unknown news and users get new ids.
 
     Raises:
-        ValueError: a column is missing, or labels and candidates differ in number.
+        ValueError: a column is missing, a row has too few or too many fields, or a field of it is
+            not what its column holds; the line is named.
     """
     parts: list[Impressions] = []
-    first_line = 2  # after the header
-    for chunk in _chunks(path, IMPRESSION_COLUMNS, IMPRESSION_COLUMNS, progress=True):
-        columns = {name.split(":")[0]: chunk[name].tolist() for name in chunk.columns}
-        candidates = _token_rows(columns["candidates"], news)
+    for rows in _read(path, IMPRESSION_COLUMNS, progress=True):
+        history, candidates = _token_rows(rows, ("history", "candidates"), news)
         parts.append(
             Impressions(
-                np.array(columns["impression_id"], dtype=str),
-                users.ids(columns["user_id"]),
-                np.array(columns["timestamp"], dtype=np.float64).astype(np.int64),
-                _token_rows(columns["history"], news),
+                np.array(rows.columns["impression_id"], dtype=str),
+                _users(rows, users),
+                _timestamps(rows),
+                history,
                 candidates,
-                _labels(columns["labels"], candidates.lengths, path, first_line),
+                _labels(rows, candidates.lengths),
             )
         )
-        first_line += len(chunk)
     return concatenate(parts)
 
 
 def concatenate(parts: list[Impressions]) -> Impressions:
-    """All impressions of the parts, in order."""
+    """All impressions of the parts, in order; none of no parts."""
+    parts = [_NONE, *parts]
     return Impressions(
         np.concatenate([part.impression_id for part in parts]),
         np.concatenate([part.user for part in parts]),
@@ -116,61 +135,110 @@ def concatenate(parts: list[Impressions]) -> Impressions:
     )
 
 
-def _chunks(
-    path: Path, required: tuple[str, ...], wanted: tuple[str, ...], progress: bool = False
-) -> Iterator[pd.DataFrame]:
-    """Every field as the text that stands in the file: no quoting, no missing values."""
-    with path.open(encoding="utf-8", newline="\n") as file:
-        header = file.readline().rstrip("\n").split("\t")
+_NO_TOKENS = Ragged(np.zeros(0, np.int32), np.zeros(1, np.int64))
+_NONE = Impressions(
+    np.zeros(0, dtype=str),
+    np.zeros(0, np.int32),
+    np.zeros(0, np.int64),
+    _NO_TOKENS,
+    _NO_TOKENS,
+    np.zeros(0, np.int8),
+)
+
+
+def _read(path: Path, required: tuple[str, ...], progress: bool = False) -> Iterator[Rows]:
+    """The rows of an atomic file, ``ROWS_AT_ONCE`` at a time."""
+    lines = read_lines(path)
+    header = next(lines, "").split("\t")
     missing = [name for name in required if name not in header]
     if missing:
         raise ValueError(
-            f"{path}, line 1, expects the columns {', '.join(required)}, got {', '.join(header)} "
-            f"(missing: {', '.join(missing)}). Convert MIND with python -m recbole_tinynews.convert."
+            f"{path}, line 1, expects the columns {', '.join(required)}, got {header} (missing: "
+            f"{', '.join(missing)}). Convert MIND with python -m recbole_tinynews.convert."
         )
-    reader = pd.read_csv(
-        path,
-        sep="\t",
-        usecols=[name for name in header if name in wanted],
-        dtype=object,
-        quoting=csv.QUOTE_NONE,
-        keep_default_na=False,
-        na_filter=False,
-        encoding="utf-8",
-        lineterminator="\n",
-        chunksize=ROWS_AT_ONCE,
-    )
+    names = [name.split(":")[0] for name in header]
+    first_line = 2
     with tqdm(desc=f"Read {path.name}", unit=" rows", disable=None if progress else True) as bar:
-        for chunk in reader:
-            yield chunk
-            bar.update(len(chunk))
+        while fields := [line.split("\t") for line in islice(lines, ROWS_AT_ONCE)]:
+            for row, found in enumerate(fields):
+                if len(found) != len(names):
+                    raise ValueError(
+                        f"{path}, line {first_line + row}, expects {len(names)} tab-separated "
+                        f"columns, got {len(found)}. Convert the data set anew with "
+                        "python -m recbole_tinynews.convert."
+                    )
+            yield Rows(path, first_line, dict(zip(names, zip(*fields, strict=True), strict=True)))
+            first_line += len(fields)
+            bar.update(len(fields))
 
 
-def _token_rows(rows: list[str], index: TokenIndex) -> Ragged:
-    lengths = np.fromiter((row.count(" ") + 1 if row else 0 for row in rows), np.int64, len(rows))
-    joined = " ".join(filter(None, rows))
-    tokens = joined.split(" ") if joined else []
-    return Ragged.from_lengths(index.ids(tokens), lengths)
+def _counts(texts: Sequence[str]) -> NDArray[np.int64]:
+    """How many words, parted by one space, each text has."""
+    return np.fromiter((t.count(" ") + 1 if t else 0 for t in texts), np.int64, len(texts))
 
 
-def _labels(
-    rows: list[str], candidates: NDArray[np.int64], path: Path, first_line: int
-) -> NDArray[np.int8]:
+def _words(texts: Sequence[str]) -> list[str]:
+    """The words of all texts behind each other."""
+    joined = " ".join(filter(None, texts))
+    return joined.split(" ") if joined else []
+
+
+def _token_rows(rows: Rows, columns: Sequence[str], index: TokenIndex) -> list[Ragged]:
+    """The ids of each column, new tokens numbered row by row: wherever a chunk may end."""
+    texts = [
+        text for row in zip(*(rows.columns[name] for name in columns), strict=True) for text in row
+    ]
+    ids = index.ids(_words(texts))
+    if "" in index:
+        place = next(i for i, text in enumerate(texts) if text and "" in text.split(" "))
+        row, column = divmod(place, len(columns))
+        expected = "ids parted by one space"
+        raise rows.mistake(row, columns[column], expected, f"'{texts[place]}'")
+    every = Ragged.from_lengths(ids, _counts(texts))
+    return [every.take(np.arange(i, every.rows, len(columns))) for i in range(len(columns))]
+
+
+def _users(rows: Rows, index: TokenIndex) -> NDArray[np.int32]:
+    texts = rows.columns["user_id"]
+    ids = index.ids(texts)
+    if "" in index:
+        raise rows.mistake(texts.index(""), "user_id", "an id", "''")
+    return ids
+
+
+def _timestamps(rows: Rows) -> NDArray[np.int64]:
+    texts = rows.columns["timestamp"]
+    seconds = np.fromiter(map(_seconds, texts), np.float64, len(texts))
+    wrong = np.flatnonzero(~(np.abs(seconds) < LATEST))  # not a number is not smaller either
+    if len(wrong):
+        row = int(wrong[0])
+        raise rows.mistake(row, "timestamp", "UTC seconds", f"'{texts[row]}'")
+    return seconds.astype(np.int64)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _labels(rows: Rows, candidates: NDArray[np.int64]) -> NDArray[np.int8]:
     """0 and 1 for labelled rows, ``UNLABELLED`` for the candidates of rows without labels."""
-    given = np.fromiter((row.count(" ") + 1 if row else 0 for row in rows), np.int64, len(rows))
+    texts = rows.columns["labels"]
+    given = _counts(texts)
     wrong = np.flatnonzero((given != candidates) & (given > 0))
     if len(wrong):
         row = int(wrong[0])
-        raise ValueError(
-            f"{path}, line {first_line + row}, column labels, expects one label for each of the "
-            f"{candidates[row]} candidates or none at all, got {given[row]}."
-        )
-    text = " ".join(filter(None, rows))
-    values = np.array(text.split(" ") if text else [], dtype=np.float32)
-    if not np.isin(values, (0, 1)).all():
-        raise ValueError(
-            f"{path} expects labels 0 and 1, got {sorted(set(values.tolist()) - {0.0, 1.0})[:5]}."
-        )
+        expected = f"one label for each of the {candidates[row]} candidates or none at all"
+        raise rows.mistake(row, "labels", expected, str(given[row]))
+    words = _words(texts)
+    try:
+        values = np.fromiter(map(LABELS.__getitem__, words), np.int8, len(words))
+    except KeyError as unknown:
+        label = unknown.args[0]
+        row = next(i for i, text in enumerate(texts) if text and label in text.split(" "))
+        raise rows.mistake(row, "labels", "labels 0 and 1", f"'{label}'") from None
     labels = np.full(int(candidates.sum()), UNLABELLED, dtype=np.int8)
     labels[np.repeat(given > 0, candidates)] = values
     return labels

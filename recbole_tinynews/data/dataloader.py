@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,6 +66,11 @@ class ClickDataLoader(TrainDataLoader):
             raise ValueError(
                 f"ClickDataLoader expects training impressions of '{dataset.dataset_name}' with "
                 "clicked and unclicked candidates, got none. Check NAME.report.json."
+            )
+        if self.clicks.without_negatives:
+            getLogger().info(
+                f"{self.clicks.without_negatives} clicks stand in impressions without an unclicked "
+                "candidate and give no training sample."
             )
         self.negatives = ImpressionNegatives(
             self.impressions, config["negatives"], int(config["seed"])

@@ -21,7 +21,7 @@ from recbole_tinynews.data.atomic_files import (
     read_impressions,
     read_news,
 )
-from recbole_tinynews.data.impressions import Impressions, clicks_of
+from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
 
@@ -71,7 +71,7 @@ class NewsDataset(Dataset):
             lambda: _index_impressions(news.item_id, present),
         )
         self.inter_feat, sizes = _from_arrays(arrays)
-        self.file_size_list = dict(zip(present, sizes.tolist(), strict=True))
+        self.splits, self.file_size_list = list(present), sizes.tolist()
         self._set_index(self.uid_field, np.array(arrays["users"]))
         self._set_index(self.iid_field, np.array(arrays["news"]))
         self.user_feat = None
@@ -116,7 +116,7 @@ class NewsDataset(Dataset):
             self.field2token_id[field] = self.field2token_id[self.iid_field]
 
     def _data_processing(self) -> None:
-        """Nothing is left to do: ids are indexed while reading, filters belong to the conversion."""
+        """Nothing is left to do: ids are indexed while reading, the conversion filters."""
         self.feat_name_list = self._build_feat_name_list()
 
     def _change_feat_format(self) -> None:
@@ -124,11 +124,11 @@ class NewsDataset(Dataset):
 
     def build(self) -> list[NewsDataset | None]:
         """Training, validation and test impressions; ``None`` for a split that has no file."""
-        bounds = np.cumsum([0, *self.file_size_list.values()])
-        parts = {
-            split: self.copy(self.inter_feat.between(int(start), int(stop)))
-            for split, start, stop in zip(self.file_size_list, bounds, bounds[1:], strict=False)
-        }
+        parts: dict[str, NewsDataset] = {}
+        start = 0
+        for split, rows in zip(self.splits, self.file_size_list, strict=True):
+            parts[split] = self.copy(self.inter_feat.between(start, start + rows))
+            start += rows
         return [parts.get(split) for split in SPLITS]
 
     # ------------------------------------------------------------------------- what it offers
@@ -138,7 +138,7 @@ class NewsDataset(Dataset):
         return config["history_length"]
 
     def tokens(self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Ragged:
-        """Token ids of a text field for every news id, [CLS] and [SEP] included; padding has none."""
+        """Token ids of a text field by news id, [CLS] and [SEP] included; padding has none."""
         return tokenise(self.news_text[field], tokenizer, max_length, self.cache_dir)
 
     def num(self, field: str) -> int:
@@ -152,11 +152,12 @@ class NewsDataset(Dataset):
 
     def counter(self, field: str) -> Counter:
         """Clicks of each user or news in the impressions at hand."""
-        clicks = clicks_of(self.inter_feat)
+        shown = self.inter_feat
+        clicked = np.flatnonzero(shown.labels == 1)
         if field == self.iid_field:
-            return Counter(clicks.news.tolist())
+            return Counter(shown.candidates.values[clicked].tolist())
         if field == self.uid_field:
-            return Counter(self.inter_feat.user[clicks.impression].tolist())
+            return Counter(shown.user[shown.candidates.rows_of(clicked)].tolist())
         raise ValueError(
             f"Dataset.counter expects '{self.uid_field}' or '{self.iid_field}', got '{field}'."
         )
@@ -195,9 +196,9 @@ class NewsDataset(Dataset):
         lines = [super().__str__()]
         for name, value in (
             ("The number of candidates", len(shown.candidates.values)),
-            ("Average candidates", f"{shown.candidates.lengths.mean():.1f}"),
-            ("Average history", f"{shown.history.lengths.mean():.1f}"),
-            ("Impressions of", self.file_size_list),
+            ("Average candidates", f"{len(shown.candidates.values) / max(1, shown.rows):.1f}"),
+            ("Average history", f"{len(shown.history.values) / max(1, shown.rows):.1f}"),
+            ("Impressions of", dict(zip(self.splits, self.file_size_list, strict=True))),
         ):
             lines.append(set_color(name, "blue") + f": {value}")
         return "\n".join(lines)

@@ -13,7 +13,7 @@ UNLABELLED = -1
 
 
 class Impressions(NamedTuple):
-    """The impressions of one split.
+    """The impressions of one split; each is labelled as a whole or not at all.
 
     Shapes:
         impression_id: ``[impressions]``, the ids as given, str.
@@ -54,10 +54,6 @@ class Impressions(NamedTuple):
             self.labels[first : first + len(candidates.values)],
         )
 
-    def candidate_rows(self) -> NDArray[np.int64]:
-        """The impression of each candidate, ``[candidates.values]``."""
-        return np.repeat(np.arange(self.rows), self.candidates.lengths)
-
 
 class Clicks(NamedTuple):
     """Every click that can be trained on: it has an unclicked candidate beside it.
@@ -75,9 +71,10 @@ class Clicks(NamedTuple):
 
 def clicks_of(impressions: Impressions) -> Clicks:
     """The training samples of a split: one for each click."""
-    rows = impressions.candidate_rows()
-    unclicked = np.bincount(rows[impressions.labels == 0], minlength=impressions.rows)
     clicked = np.flatnonzero(impressions.labels == 1)
-    usable = unclicked[rows[clicked]] > 0
-    chosen = clicked[usable]
-    return Clicks(rows[chosen], impressions.candidates.values[chosen], int((~usable).sum()))
+    rows = impressions.candidates.rows_of(clicked)
+    clicks = np.bincount(rows, minlength=impressions.rows)
+    usable = (clicks < impressions.candidates.lengths)[rows]
+    return Clicks(
+        rows[usable], impressions.candidates.values[clicked[usable]], int((~usable).sum())
+    )

@@ -43,18 +43,21 @@ class ImpressionNegatives:
 
     def draw(self, epoch: int, samples: NDArray, rows: NDArray) -> NDArray[np.int32]:
         """News ids, ``[batch, count]``, for the samples that stand in the impressions ``rows``."""
-        candidates, offsets = self.impressions.candidates, self.impressions.candidates.offsets
-        lengths = offsets[rows + 1] - offsets[rows]
-        batch_row = np.repeat(np.arange(len(rows)), lengths)
-        place = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        position = offsets[rows][batch_row] + place
-
+        candidates = self.impressions.candidates
+        position = candidates.positions(rows)
+        batch_row = np.repeat(np.arange(len(rows)), candidates.lengths_of(rows))
         unclicked = self.impressions.labels[position] == 0
-        batch_row, place, position = batch_row[unclicked], place[unclicked], position[unclicked]
+        batch_row, position = batch_row[unclicked], position[unclicked]
+        place = position - candidates.offsets[rows][batch_row]  # in its impression
         keys = random_bits(self.seed, epoch, np.asarray(samples)[batch_row], place)
         shuffled = position[np.lexsort((keys, batch_row))]  # each sample's own random order
 
         available = np.bincount(batch_row, minlength=len(rows))
+        if not available.all():  # would divide by zero, and take another impression's candidate
+            raise ValueError(
+                "ImpressionNegatives expects impressions with an unclicked candidate, got one "
+                f"without, row {rows[available.argmin()]}. Draw for the samples of clicks_of."
+            )
         starts = np.cumsum(available) - available
         picks = starts[:, None] + np.arange(self.count) % available[:, None]
         return candidates.values[shuffled[picks]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,18 +32,34 @@ def tokenise(
         returned: ragged ``[texts, *]``, int32.
 
     Raises:
-        ValueError: the tokenizer is not a fast one.
+        ValueError: the tokenizer is not a fast one, or ``max_length`` leaves no room for a word.
     """
     if not tokenizer.is_fast:
         raise ValueError(
             f"tokenise expects a fast tokenizer, got {type(tokenizer).__name__}. "
             "Use a language model folder that has a tokenizer.json."
         )
-    key = content_key([tokenizer.backend_tokenizer.to_str(), str(max_length), "\0".join(texts)])
+    specials = tokenizer.num_special_tokens_to_add()
+    if max_length <= specials:  # all texts would be equal, or longer than asked for
+        raise ValueError(
+            f"tokenise expects a maximum length above the {specials} special tokens of a text, got "
+            f"{max_length}. Raise max_title_length or max_body_length."
+        )
+    key = content_key([_rules(tokenizer), str(max_length), json.dumps(texts)])
     arrays = cached_arrays(
         cache_dir, "tokens", key, lambda: _token_arrays(texts, tokenizer, max_length)
     )
     return Ragged(arrays["values"], arrays["offsets"])
+
+
+def _rules(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Everything that the tokens of a text depend on beside their maximum length.
+
+    A tokenizer keeps the truncation and padding of its last call, which would change the key.
+    """
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    rules.update(truncation=tokenizer.truncation_side, padding=None)
+    return json.dumps(rules)
 
 
 def _token_arrays(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Arrays:

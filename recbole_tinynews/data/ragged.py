@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 class Ragged(NamedTuple):
@@ -33,7 +33,7 @@ class Ragged(NamedTuple):
         return cls(values, offsets)
 
     @classmethod
-    def from_rows(cls, rows: Iterable[NDArray], dtype: np.dtype | type) -> Ragged:
+    def from_rows(cls, rows: Iterable[ArrayLike], dtype: np.dtype | type) -> Ragged:
         """Pack separate arrays.
 
         >>> Ragged.from_rows([[1, 2], [], [3]], int).lengths.tolist()
@@ -65,6 +65,18 @@ class Ragged(NamedTuple):
         """The lengths of the chosen rows."""
         return self.offsets[np.asarray(rows) + 1] - self.offsets[rows]
 
+    def positions(self, rows: NDArray) -> NDArray[np.int64]:
+        """Where the values of the chosen rows stand in ``values``, row behind row."""
+        return _positions(self.offsets[rows], self.lengths_of(rows))
+
+    def rows_of(self, positions: NDArray) -> NDArray[np.int64]:
+        """The rows that the values at ``positions`` belong to.
+
+        >>> Ragged.from_rows([[1, 2], [], [3]], int).rows_of(np.array([0, 1, 2])).tolist()
+        [0, 0, 2]
+        """
+        return np.searchsorted(self.offsets, positions, side="right") - 1
+
     def row(self, index: int) -> NDArray:
         """One row, as a view."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
@@ -80,8 +92,7 @@ class Ragged(NamedTuple):
         >>> Ragged.from_rows([[1, 2], [], [3]], int).take(np.array([2, 0])).values.tolist()
         [3, 1, 2]
         """
-        lengths = self.lengths_of(rows)
-        return Ragged.from_lengths(self.values[_positions(self.offsets[rows], lengths)], lengths)
+        return Ragged.from_lengths(self.values[self.positions(rows)], self.lengths_of(rows))
 
     def padded(self, rows: NDArray, padding: int) -> NDArray:
         """The chosen rows, padded **behind** to the longest of them: ``[rows, longest]``.
@@ -92,11 +103,13 @@ class Ragged(NamedTuple):
         lengths = self.lengths_of(rows)
         matrix = np.full((len(lengths), lengths.max(initial=0)), padding, dtype=self.values.dtype)
         filled = np.arange(matrix.shape[1]) < lengths[:, None]
-        matrix[filled] = self.values[_positions(self.offsets[rows], lengths)]
+        matrix[filled] = self.values[self.positions(rows)]
         return matrix
 
     def newest(self, rows: NDArray, width: int) -> NDArray:
-        """The last ``width`` values of the chosen rows, padded **in front** with 0: ``[rows, width]``.
+        """The last ``width`` values of the chosen rows, padded **in front** with 0.
+
+        Returned are ``[rows, width]``.
 
         >>> Ragged.from_rows([[1, 2, 3], [], [4]], int).newest(np.array([0, 1, 2]), 2).tolist()
         [[2, 3], [0, 0], [0, 4]]

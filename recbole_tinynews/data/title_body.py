@@ -1,9 +1,8 @@
-"""Articles for title-body matching: a body is to find its own title among others (docs/method.md)."""
+"""Articles for title-body matching: a body is to find its own title (docs/method.md)."""
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +14,7 @@ from recbole.data.interaction import Interaction
 from recbole_tinynews.data.array_cache import content_key
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, TrainDataLoader, id_tensor
 from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.data.lines import read_lines
 from recbole_tinynews.data.negatives import OtherTitles
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from recbole_tinynews.data.dataset import NewsDataset
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 500  # articles kept for validation
-GZIP_MAGIC = b"\x1f\x8b"
+FEWEST_ARTICLES = 20  # of which one is held out, and nine of the others are negatives
 
 
 class Article(NamedTuple):
@@ -41,12 +41,14 @@ def read_corpus(path: Path) -> list[Article]:
     Articles without a title or a body are left out and counted in the log.
 
     Raises:
-        ValueError: a line has another number of columns, or the file holds fewer than 2 articles.
+        FileNotFoundError: there is no such file.
+        ValueError: a line has another number of columns or is not UTF-8, or the file holds fewer
+            than ``FEWEST_ARTICLES`` articles.
     """
     articles: list[Article] = []
     dropped = 0
-    for number, line in enumerate(_lines(path), start=1):
-        columns = line.rstrip("\r\n").split("\t")
+    for number, line in enumerate(read_lines(path), start=1):
+        columns = line.split("\t")
         if len(columns) != 3:
             raise ValueError(
                 f"{path}, line {number}, expects 3 tab-separated columns (id, title, body), "
@@ -64,7 +66,7 @@ def articles_of(dataset: NewsDataset) -> list[Article]:
     """The data set's own news: title and body, or abstract where there is no body."""
     text = dataset.news_text
     pairs = [
-        Article(title, body or abstract)
+        Article(title.strip(), body.strip() or abstract.strip())
         for title, abstract, body in zip(
             text["title"][1:], text["abstract"][1:], text["body"][1:], strict=True
         )
@@ -160,20 +162,12 @@ class TitleBodyDataLoader(TrainDataLoader):
         )
 
 
-def _lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        zipped = file.read(2) == GZIP_MAGIC
-    opened = gzip.open if zipped else open
-    with opened(path, "rt", encoding="utf-8", newline="\n") as lines:
-        yield from lines
-
-
 def _enough(articles: list[Article], dropped: int, source: str) -> list[Article]:
     if dropped:
         getLogger().info(f"{source}: {dropped} articles without a title or a body are left out.")
-    if len(articles) < 20:
+    if len(articles) < FEWEST_ARTICLES:
         raise ValueError(
-            f"Title-body matching expects at least 20 articles with title and body, got "
-            f"{len(articles)} from {source}. Name a corpus with --post_train_corpus=FILE."
+            f"Title-body matching expects at least {FEWEST_ARTICLES} articles with title and body, "
+            f"got {len(articles)} from {source}. Name a corpus with --post_train_corpus=FILE."
         )
     return articles

@@ -1,3 +1,3 @@
-"""What a student learns from its teachers: losses on tensors, and the teachers that label a batch."""
+"""What a student learns from its teachers: losses on tensors, and who labels a batch."""
 
 from __future__ import annotations

@@ -16,11 +16,9 @@ class ProjectedEmbeddingLoss(nn.Module):
     def __init__(self, teachers: int, teacher_dim: int, student_dim: int) -> None:
         super().__init__()
         self.projections = nn.ModuleList(
-            nn.Linear(teacher_dim, student_dim) for _ in range(teachers)
+            _projection(teacher_dim, student_dim) for _ in range(teachers)
         )
-        for projection in self.projections:
-            nn.init.xavier_uniform_(projection.weight)
-            nn.init.zeros_(projection.bias)
+        self.dims = (teacher_dim, student_dim)
 
     def forward(
         self, student: Tensor, teacher: Tensor, weights: Tensor, mask: Tensor | None = None
@@ -33,22 +31,40 @@ class ProjectedEmbeddingLoss(nn.Module):
             weights: ``[batch, teachers]``.
             mask: ``[batch, items]``, True where an item counts; ``None``: all do.
         """
-        expected = (student.shape[0], len(self.projections), student.shape[1])
-        if teacher.shape[:3] != expected:  # items of size 1 would broadcast without an error
-            raise ValueError(
-                "ProjectedEmbeddingLoss expects teacher vectors [batch, teachers, items, dim] = "
-                f"{expected} and a dim, got {tuple(teacher.shape)}. "
-                "Encode the same items with student and teachers."
-            )
+        self._check_shapes(student, teacher, weights, mask)
         projected = torch.stack(
             [project(teacher[:, i].detach()) for i, project in enumerate(self.projections)], dim=1
         )
-        errors = (
-            (projected - student.unsqueeze(1)).square().mean(dim=-1)
-        )  # [batch, teachers, items]
+        # [batch, teachers, items]
+        errors = (projected - student.unsqueeze(1)).square().mean(dim=-1)
         if mask is None:
             per_teacher = errors.mean(dim=-1)
         else:
             counted = mask.unsqueeze(1).to(errors.dtype)
             per_teacher = (errors * counted).sum(dim=-1) / counted.sum(dim=-1).clamp(min=1)
         return (weights * per_teacher).sum(dim=-1).mean()
+
+    def _check_shapes(
+        self, student: Tensor, teacher: Tensor, weights: Tensor, mask: Tensor | None
+    ) -> None:
+        """Any of these broadcasts against the others without an error where a size is 1."""
+        batch, items, teachers = *student.shape[:2], len(self.projections)
+        teacher_dim, student_dim = self.dims
+        for name, tensor, expected in (
+            ("student", student, (batch, items, student_dim)),
+            ("teacher", teacher, (batch, teachers, items, teacher_dim)),
+            ("weights", weights, (batch, teachers)),
+            ("mask", mask, (batch, items)),
+        ):
+            if tensor is not None and tensor.shape != expected:
+                raise ValueError(
+                    f"ProjectedEmbeddingLoss expects {name} of shape {expected}, got "
+                    f"{tuple(tensor.shape)}. Encode the same items with student and teachers."
+                )
+
+
+def _projection(teacher_dim: int, student_dim: int) -> nn.Linear:
+    projection = nn.Linear(teacher_dim, student_dim)
+    nn.init.xavier_uniform_(projection.weight)
+    nn.init.zeros_(projection.bias)
+    return projection

@@ -63,6 +63,11 @@ class MultiTeacherDistillation(nn.Module):
         shared_projection: bool = False,
     ) -> None:
         super().__init__()
+        if not (distillation_weight or embedding_weight or target_weight):
+            raise ValueError(
+                "MultiTeacherDistillation expects at least one loss whose weight is not 0, got "
+                "none. Raise distillation_loss_weight, embedding_loss_weight or target_loss_weight."
+            )
         self.soft_label = SoftLabelLoss(temperature)
         self.distillation_weight = distillation_weight
         self.embedding_weight = embedding_weight

@@ -10,7 +10,7 @@ def teacher_weights(scores: Tensor, label: Tensor) -> Tensor:
     """Softmax over teachers of minus their cross entropy, ``[batch, teachers]``.
 
     ``alpha`` and ``beta`` of Tiny-NewsRec, computed for each sample on raw scores, without
-    temperature.
+    temperature. They are labels: no gradient passes through them to a teacher.
 
     Shapes:
         scores: ``[batch, teachers, candidates]``, raw scores of the teachers.
@@ -22,5 +22,7 @@ def teacher_weights(scores: Tensor, label: Tensor) -> Tensor:
             f"{tuple(scores.shape)} and {tuple(label.shape)}."
         )
     place = label[:, None].expand(scores.shape[:2])
-    log_likelihood = F.log_softmax(scores, dim=-1).gather(-1, place.unsqueeze(-1)).squeeze(-1)
+    log_likelihood = (
+        F.log_softmax(scores.detach(), dim=-1).gather(-1, place.unsqueeze(-1)).squeeze(-1)
+    )
     return log_likelihood.softmax(dim=-1)

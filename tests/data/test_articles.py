@@ -1,0 +1,252 @@
+"""Title-body matching: ``data/title_body.py`` (its model's tests have that name)."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.title_body import (
+    Article,
+    TitleBodyDataLoader,
+    TitleBodyDataset,
+    articles_of,
+    read_corpus,
+)
+
+AWKWARD = ["1", '"Quoted', "NA"], ["2", "Über\u2028東京", "null"], ["2", "again", "an id twice"]
+LINES = [*AWKWARD, *([str(i), f"title {i}", f"body {i}"] for i in range(3, 23))]
+
+
+def corpus_text(lines: list[list[str]], end: str = "\n") -> bytes:
+    return "".join("\t".join(line) + end for line in lines).encode()
+
+
+@pytest.mark.parametrize("form", ["plain", "gzip", "CRLF", "byte-order mark", "no last end"])
+def test_a_corpus_is_the_same_in_every_form(tmp_path: Path, form: str) -> None:
+    r"""A mark in the first id is harmless, a ``\r`` at the end of each body is a token."""
+    data = corpus_text(LINES, "\r\n" if form == "CRLF" else "\n")
+    if form == "gzip":
+        data = gzip.compress(data)
+    elif form == "byte-order mark":
+        data = b"\xef\xbb\xbf" + data
+    elif form == "no last end":
+        data = data[:-1]
+    file = tmp_path / "corpus"
+    file.write_bytes(data)
+    assert read_corpus(file) == [Article(title, body) for _, title, body in LINES]
+
+
+def test_a_first_title_keeps_no_byte_order_mark(tmp_path: Path) -> None:
+    """A file whose ids are empty has the mark beside its first title."""
+    file = tmp_path / "corpus"
+    file.write_bytes(b"\xef\xbb\xbf" + corpus_text([["", *line[1:]] for line in LINES]))
+    assert read_corpus(file)[0] == Article('"Quoted', "NA")
+
+
+@pytest.mark.parametrize("columns", [["5", "title"], ["5", "title", "body", "more"], [""]])
+def test_a_line_with_another_number_of_columns_is_named(tmp_path: Path, columns: list[str]) -> None:
+    """A tab in a title would make its second half the body."""
+    file = tmp_path / "corpus.tsv"
+    file.write_bytes(corpus_text([*LINES[:4], columns, *LINES[4:]]))
+    expected = (
+        f"corpus.tsv, line 5, expects 3 tab-separated columns (id, title, body), got {len(columns)}"
+    )
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        read_corpus(file)
+
+
+def test_a_corpus_that_is_no_text_or_is_not_there_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "corpus.tsv"
+    file.write_bytes(corpus_text(LINES) + b"9\t\xff\xfe\tbody\n")
+    with pytest.raises(ValueError, match=rf"corpus\.tsv, line {len(LINES) + 1}, expects UTF-8"):
+        read_corpus(file)
+    with pytest.raises(FileNotFoundError, match=r"gone\.tsv .*no such file"):
+        read_corpus(tmp_path / "gone.tsv")
+
+
+def test_half_articles_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An empty title matches every empty body."""
+    halves = [["a", "", "body"], ["b", "title", ""], ["c", "  ", "body"]]
+    file = tmp_path / "corpus"
+    file.write_bytes(corpus_text([*halves, *LINES]))
+    with caplog.at_level(logging.INFO):
+        assert len(read_corpus(file)) == len(LINES)
+    assert "3 articles without a title or a body are left out" in caplog.text
+
+
+def test_a_corpus_of_a_few_articles_is_refused(tmp_path: Path) -> None:
+    """Nine titles of five articles are the same ones in every sample."""
+    file = tmp_path / "corpus"
+    file.write_bytes(corpus_text(LINES[:19]))
+    with pytest.raises(ValueError, match=r"at least 20 articles .* got 19 from .*corpus"):
+        read_corpus(file)
+
+
+def test_own_news_match_their_body_else_their_abstract(empty) -> None:
+    """MIND has abstracts alone; a body beside an abstract is the better text."""
+    header = "item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq"
+    header += "\tabstract:token_seq\tbody:token_seq"
+    special = [
+        ("M1", "", "", "both", "its abstract", "its body"),
+        ("M2", "", "", "abstract alone", "its abstract", ""),
+        ("M3", "", "", "blank body", "its abstract", "  "),
+        ("M4", "", "", "nothing", "", ""),
+        ("M5", "", "", " ", "no title", "no title"),
+    ]
+    usual = [(f"N{i}", "", "", f"title {i}", f"abstract {i}", "") for i in range(20)]
+    empty.write_items([*special, *usual], header)
+    empty.write_split("train", [("1", "U1", "0", "N99", "N1 N2", "1 0")])  # N99 has no row
+    articles = articles_of(empty.dataset())
+    assert articles[:3] == [
+        Article("both", "its body"),
+        Article("abstract alone", "its abstract"),
+        Article("blank body", "its abstract"),
+    ]
+    assert articles[3:] == [Article(f"title {i}", f"abstract {i}") for i in range(20)]
+
+
+def test_own_news_without_texts_say_so(atomic) -> None:
+    with pytest.raises(ValueError, match=r"got 3 from data set 'tiny'.*--post_train_corpus"):
+        articles_of(atomic.dataset())
+
+
+ARTICLES = [Article(f"title{i}", f"body{i} body{i}") for i in range(60)]
+WORDS = [word for i in range(60) for word in (f"title{i}", f"body{i}")]
+
+
+@pytest.fixture
+def make_dataset(make_tokenizer):
+    def make(articles: list[Article] = ARTICLES, seed: int = 3, **settings) -> TitleBodyDataset:
+        return TitleBodyDataset(articles, make_tokenizer(WORDS), 8, 16, 5, seed, **settings)
+
+    return make
+
+
+def test_titles_and_bodies_have_ids_of_their_own(make_dataset) -> None:
+    """Ids off by one: each body is to find its neighbour's title, and learns nothing."""
+    data = make_dataset()
+    assert data.text_tokens.rows == 1 + 2 * 60
+    assert data.text_tokens.row(0).tolist() == []
+    for article in range(60):
+        title, body = (
+            data.text_tokens.row(ids).tolist()
+            for ids in (data.title_ids(article), data.body_ids(article))
+        )
+        word = 4 + 2 * article
+        assert title == [2, word, 3]
+        assert body == [2, word + 1, word + 1, 3]
+
+
+def test_titles_and_bodies_are_cut_at_their_own_lengths(make_tokenizer) -> None:
+    long = [Article("title1 " * 50, "body1 " * 50)] * 20
+    data = TitleBodyDataset(long, make_tokenizer(WORDS), 8, 16, 5, 0)
+    assert data.text_tokens.lengths.tolist() == [0] + [8] * 20 + [16] * 20
+
+
+def test_held_out_articles_are_not_trained_on(make_dataset) -> None:
+    """The validation would rise while the model learns its articles by heart."""
+    data = make_dataset()
+    held_out, trained = set(data.valid_articles.tolist()), set(data.train_articles.tolist())
+    assert len(held_out) == 3  # 5 per cent
+    assert not held_out & trained
+    assert held_out | trained == set(range(60))
+    assert set(make_dataset(seed=4).valid_articles.tolist()) != held_out
+    assert set(make_dataset(seed=3).valid_articles.tolist()) == held_out
+    assert data.inter_feat.impression_id.tolist() == [str(i) for i in data.valid_articles]
+
+
+def test_held_out_articles_are_few_in_a_large_corpus(make_dataset) -> None:
+    many = ARTICLES * 400
+    data = make_dataset(many)
+    assert (len(data.valid_articles), len(data.train_articles)) == (500, 23_500)
+    assert data.valid_articles.max() > 20_000  # from all of it: a corpus is sorted by source
+
+
+def test_an_epoch_has_each_trained_body_once_beside_its_own_title(busy, make_dataset) -> None:
+    """The own title among the negatives is an answer that is right and wrong at once."""
+    data = make_dataset()
+    loader = TitleBodyDataLoader(busy.config(train_batch_size=7), data)
+    epochs = []
+    for epoch in range(2):
+        loader.set_epoch(epoch)
+        seen, order = {}, []
+        for batch in loader:
+            assert batch["label"].tolist() == [0] * len(batch["label"])
+            assert batch["history"].shape[1] == 1
+            for (body,), (own, *others) in zip(
+                batch["history"].tolist(), batch["candidates"].tolist(), strict=True
+            ):
+                assert body == own + 60
+                assert len(others) == 5
+                assert own not in others
+                assert min(others) >= 1
+                assert max(others) <= 60
+                seen[own - 1] = others
+                order.append(own - 1)
+        assert sorted(order) == data.train_articles.tolist()
+        epochs.append((order, seen))
+    assert epochs[0][0] != epochs[1][0]
+    assert epochs[0][1] != epochs[1][1]
+
+
+def test_batches_of_articles_are_the_same_with_workers(busy, make_dataset) -> None:
+    alone, with_workers = (
+        list(TitleBodyDataLoader(busy.config(train_batch_size=9, worker=worker), make_dataset()))
+        for worker in (0, 2)
+    )
+    for one, other in zip(alone, with_workers, strict=True):
+        for name in one:
+            torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
+
+
+def test_validation_shows_each_held_out_body_the_same_titles_each_time(busy, make_dataset) -> None:
+    """Other negatives each epoch: the best epoch is the one with the easiest of them."""
+    config = busy.config(eval_batch_size=2, history_length=50)
+    loader = ImpressionDataLoader(config, make_dataset())
+    batches = [batch for batch, *_ in loader]
+    bodies = torch.cat([batch["history"] for batch in batches])
+    shown = torch.cat([batch["candidates"] for batch in batches]).view(3, 6)
+    labels = torch.cat([batch["label"] for batch in batches]).view(3, 6)
+    assert bodies.shape == (3, 1)
+    assert torch.equal(bodies[:, 0], shown[:, 0] + 60)
+    assert (shown[:, 1:] != shown[:, :1]).all()
+    assert labels.tolist() == [[1, 0, 0, 0, 0, 0]] * 3
+    again = torch.cat([batch["candidates"] for batch, *_ in loader]).view(3, 6)
+    assert torch.equal(shown, again)
+
+
+def test_other_texts_are_other_content(make_dataset, make_tokenizer) -> None:
+    """A stage that reuses an artifact of another corpus never trains."""
+    content = make_dataset().content
+    assert make_dataset().content == content
+    assert make_dataset([*ARTICLES[:-1], Article("title0", "body59 body59")]).content != content
+    assert make_dataset([*ARTICLES[:-1], Article("title59", "body59")]).content != content
+    assert make_dataset(ARTICLES[::-1]).content != content
+    assert TitleBodyDataset(ARTICLES, make_tokenizer(WORDS[::-1]), 8, 16, 5, 3).content != content
+
+
+def test_the_cache_gives_the_same_texts(make_dataset, tmp_path: Path) -> None:
+    cached = [make_dataset(cache_dir=tmp_path / "cache") for _ in range(2)]
+    for data in cached:
+        assert data.content == make_dataset().content
+        np.testing.assert_array_equal(data.text_tokens.values, make_dataset().text_tokens.values)
+    assert len(list((tmp_path / "cache").iterdir())) == 2  # titles, bodies
+
+
+def test_one_article_alone_is_refused(make_dataset) -> None:
+    with pytest.raises(ValueError, match="at least 2 articles, got 1"):
+        make_dataset(ARTICLES[:1])
+
+
+def test_two_articles_are_each_others_negatives(make_dataset) -> None:
+    data = make_dataset(ARTICLES[:2])
+    assert (len(data.train_articles), len(data.valid_articles)) == (1, 1)

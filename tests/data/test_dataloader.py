@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader
+
+HISTORY_LENGTH = 4
+
+
+def lines_of(file: Path) -> list[dict[str, list[str]]]:
+    """The impressions of a file, by a reader of the test's own."""
+    rows = []
+    for line in file.read_text().splitlines()[1:]:
+        _, user, _, history, candidates, labels = line.split("\t")
+        rows.append(
+            {
+                "user": [user],
+                "history": history.split(),
+                "candidates": candidates.split(),
+                "labels": labels.split(),
+            }
+        )
+    return rows
+
+
+def clicks_of_file(file: Path) -> Counter:
+    """(user, newest clicks, clicked news, unclicked candidates) of every usable click."""
+    return Counter(
+        (*row["user"], tuple(row["history"][-HISTORY_LENGTH:]), clicked, frozenset(unclicked))
+        for row in lines_of(file)
+        for clicked, label in zip(row["candidates"], row["labels"], strict=True)
+        if label == "1" and (unclicked := unclicked_of(row))
+    )
+
+
+def unclicked_of(row: dict[str, list[str]]) -> set[str]:
+    shown = zip(row["candidates"], row["labels"], strict=True)
+    return {news for news, label in shown if label == "0"}
+
+
+def click_loader(files, **settings) -> ClickDataLoader:
+    given = {"history_length": HISTORY_LENGTH, "negatives": 3, "train_batch_size": 7, "seed": 9}
+    return ClickDataLoader(*files.train(**{**given, **settings}))
+
+
+def epoch_of(loader: ClickDataLoader, epoch: int) -> dict[str, torch.Tensor]:
+    """All samples of an epoch in their order, by field."""
+    loader.set_epoch(epoch)
+    return joined(list(loader))
+
+
+def joined(batches: Iterable[Interaction]) -> dict[str, torch.Tensor]:
+    batches = list(batches)
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, values in one.items():
+        torch.testing.assert_close(values, other[name], rtol=0, atol=0)
+
+
+def test_an_epoch_has_every_click_once_beside_negatives_of_its_own_impression(busy) -> None:
+    """A click lost, doubled or beside another impression's candidates is wrong training data."""
+    loader = click_loader(busy)
+    found = epoch_of(loader, 0)
+    dataset = loader._dataset
+    expected = clicks_of_file(busy.folder / "tiny.train.inter")
+    seen: Counter = Counter()
+    for user, history, shown in zip(
+        found["user_id"], found["history"], found["candidates"], strict=True
+    ):
+        name = str(dataset.id2token("user_id", user))
+        newest = tuple(dataset.id2token("item_id", history[history != 0].numpy()).tolist())
+        clicked, *negatives = dataset.id2token("item_id", shown.numpy()).tolist()
+        matches = [key for key in expected if key[:3] == (name, newest, clicked)]
+        (match,) = matches
+        assert set(negatives) <= match[3]
+        assert len(set(negatives)) == min(3, len(match[3]))
+        seen[match] += 1
+    assert seen == expected
+    assert sum(expected.values()) > 60
+    assert min(len(key[3]) for key in expected) < 3  # some have fewer than asked for
+
+
+def test_a_batch_has_the_shapes_and_types_that_models_expect(busy) -> None:
+    loader = click_loader(busy)
+    batch = next(iter(loader))
+    assert isinstance(batch, Interaction)
+    shapes = {name: tuple(batch[name].shape) for name in batch}
+    assert shapes == {"user_id": (7,), "history": (7, 4), "candidates": (7, 4), "label": (7,)}
+    assert {batch[name].dtype for name in batch} == {torch.int64}
+    assert batch["label"].tolist() == [0] * 7
+    assert len(loader) == -(-sum(clicks_of_file(busy.folder / "tiny.train.inter").values()) // 7)
+    empty_slots = batch["history"] == 0  # padding stands in front alone
+    assert (empty_slots.long().diff(dim=1) <= 0).all()
+
+
+def test_an_epoch_is_the_same_for_any_batch_size_and_number_of_workers(busy) -> None:
+    """Results would change with the machine, and a resumed run with its past."""
+    expected = epoch_of(click_loader(busy), 2)
+    for settings in ({"train_batch_size": 1}, {"train_batch_size": 1000}, {"worker": 2}):
+        assert_same(epoch_of(click_loader(busy, **settings), 2), expected)
+
+
+def test_a_later_epoch_does_not_depend_on_those_before_it(busy) -> None:
+    """A run that goes on after a crash would go on with other data."""
+    loader = click_loader(busy)
+    epochs = [epoch_of(loader, number) for number in range(4)]
+    torch.rand(100)  # and not on anything else that draws
+    assert_same(epoch_of(click_loader(busy), 3), epochs[3])
+    assert_same(epoch_of(loader, 1), epochs[1])
+    for batch in loader:  # broken off in between
+        assert batch is not None
+        break
+    assert_same(epoch_of(loader, 1), epochs[1])
+
+
+def test_each_epoch_and_seed_has_another_order_and_other_negatives(busy) -> None:
+    """The same batches in each epoch: the model learns their neighbourhood, not the clicks."""
+    first, second = (epoch_of(click_loader(busy), epoch) for epoch in (0, 1))
+    other_seed = epoch_of(click_loader(busy, seed=10), 0)
+    for other in (second, other_seed):
+        assert not torch.equal(other["candidates"][:, 0], first["candidates"][:, 0])
+        assert in_file_order(other) != in_file_order(first)
+        assert [row[:-1] for row in in_file_order(other)] == [r[:-1] for r in in_file_order(first)]
+
+
+def in_file_order(epoch: dict[str, torch.Tensor]) -> list[tuple]:
+    """The samples, sorted: (user, history, clicked, negatives)."""
+    return sorted(
+        (user, history, shown[0], shown[1:])
+        for user, history, shown in zip(
+            epoch["user_id"].tolist(),
+            epoch["history"].tolist(),
+            epoch["candidates"].tolist(),
+            strict=True,
+        )
+    )
+
+
+def test_negatives_change_each_epoch_where_the_order_does_not(busy) -> None:
+    loader = click_loader(busy, shuffle=False)
+    first, second = epoch_of(loader, 0), epoch_of(loader, 1)
+    torch.testing.assert_close(first["candidates"][:, 0], second["candidates"][:, 0])
+    assert not torch.equal(first["candidates"][:, 1:], second["candidates"][:, 1:])
+
+
+def test_clicks_that_give_no_sample_are_told(atomic, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is dropped silently."""
+    with caplog.at_level(logging.INFO):
+        loader = ClickDataLoader(*atomic.train())
+    assert loader.clicks.without_negatives == 1
+    assert "1 clicks stand in impressions without an unclicked candidate" in caplog.text
+    assert sum(len(batch["label"]) for batch in loader) == 2
+
+
+def test_training_without_any_usable_click_is_refused(empty) -> None:
+    """Unlabelled impressions given as training would end in an epoch of nothing."""
+    empty.write_items()
+    empty.write_split("train", [("1", "U1", "0", "", "N1 N2", ""), ("2", "U1", "0", "", "N1", "1")])
+    with pytest.raises(ValueError, match="clicked and unclicked candidates, got none"):
+        ClickDataLoader(*empty.train())
+
+
+def eval_loader(files, **settings) -> ImpressionDataLoader:
+    return ImpressionDataLoader(
+        *files.train(**{"history_length": HISTORY_LENGTH, "eval_batch_size": 7, **settings})
+    )
+
+
+@pytest.mark.parametrize("settings", [{}, {"eval_batch_size": 1}, {"worker": 2}])
+def test_evaluation_has_whole_impressions_in_the_order_of_the_file(busy, settings) -> None:
+    """A candidate that slides into the next impression changes two of its metrics."""
+    loader = eval_loader(busy, **settings)
+    dataset, found = loader._dataset, []
+    for batch, *nothing in loader:
+        assert nothing == [None, None, None]
+        sizes = batch["impression_size"].tolist()
+        for number, user, history, shown, labels in zip(
+            batch["impression"].tolist(),
+            batch["user_id"],
+            batch["history"],
+            batch["candidates"].split(sizes),
+            batch["label"].split(sizes),
+            strict=True,
+        ):
+            assert number == len(found)
+            found.append(
+                {
+                    "user": [str(dataset.id2token("user_id", user))],
+                    "history": dataset.id2token("item_id", history[history != 0].numpy()).tolist(),
+                    "candidates": dataset.id2token("item_id", shown.numpy()).tolist(),
+                    "labels": [f"{label:.0f}" for label in labels.tolist()],
+                }
+            )
+            assert len(history) == HISTORY_LENGTH
+    expected = lines_of(busy.folder / "tiny.train.inter")
+    assert len(loader) == -(-60 // settings.get("eval_batch_size", 7))
+    assert any(not row["history"] for row in expected)
+    for row in expected:
+        row["history"] = row["history"][-HISTORY_LENGTH:]
+    assert found == expected
+
+
+def test_unlabelled_candidates_and_those_of_nobody_are_kept(atomic) -> None:
+    """A leaderboard wants a rank for each of them; an empty history is a user as well."""
+    test = atomic.dataset().build()[2]
+    ((batch, *_),) = ImpressionDataLoader(atomic.config(), test)
+    assert batch["impression_size"].tolist() == [2, 1]
+    assert batch["label"].tolist() == [-1, -1, -1]
+    assert batch["label"].dtype == torch.float32
+    assert batch["history"][1].unique().tolist() == [0]
+
+
+def test_a_validation_inside_an_epoch_leaves_the_epoch_as_it_is(busy) -> None:
+    """RecBole tells by a global switch whether ``loader.dataset`` means samples or the data set."""
+    loader, other = click_loader(busy), eval_loader(busy)
+    expected = epoch_of(loader, 1)
+    batches = []
+    for batch in loader:
+        batches.append(batch)
+        assert sum(len(part["user_id"]) for part, *_ in other) == 60
+        assert loader.dataset is loader._dataset
+    assert_same(joined(batches), expected)
+
+
+def test_batches_from_the_cache_are_the_same_and_quiet(busy) -> None:
+    """Arrays that torch may not write make it warn, once for each worker."""
+    first = epoch_of(click_loader(busy), 0)
+    whole = joined(batch for batch, *_ in eval_loader(busy))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_same(epoch_of(click_loader(busy), 0), first)
+        assert_same(joined(batch for batch, *_ in eval_loader(busy)), whole)
