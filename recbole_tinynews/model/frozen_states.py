@@ -50,46 +50,85 @@ class FrozenStates:
         return flat.view(len(texts), width, -1)
 
 
-def fits_on_disk(folder: Path, tokens: Ragged, hidden_size: int) -> bool:
-    """Whether the table takes no more than half of the free disk."""
-    folder.mkdir(parents=True, exist_ok=True)
-    needed = len(tokens.values) * hidden_size * np.dtype(np.float32).itemsize
-    free = shutil.disk_usage(folder).free
-    if needed > FREE_SHARE * free:
-        getLogger().info(
-            f"Hidden states of the frozen layers would take {needed / 1e9:.1f} GB of the "
-            f"{free / 1e9:.1f} GB free in {folder}; they are computed each time instead."
-        )
-        return False
-    return True
-
-
 def open_frozen_states(
-    folder: Path, key: str, tokens: Ragged, hidden_size: int, compute: Compute
-) -> FrozenStates:
-    """The table with this key, made with ``compute`` (texts -> ``[texts, width, hidden]``) if absent.
+    folder: Path,
+    key: str,
+    tokens: Ragged,
+    hidden_size: int,
+    compute: Compute,
+    only_with_ample_room: bool = True,
+) -> FrozenStates | None:
+    """The table with this key; where there is none, it is made.
 
-    The key must cover the frozen weights and the tokens: a table is never read for others.
+    Args:
+        folder: where tables lie.
+        key: covers the frozen weights and the tokens, so that a table is never read for others.
+        tokens: of the texts.
+        hidden_size: of a token's state.
+        compute: texts -> ``[texts, width, hidden]``.
+        only_with_ample_room: make no table that takes more than half of the free disk, and return
+            ``None``. Otherwise a table that the disk cannot hold at all is an error.
+
+    Raises:
+        ValueError: the disk cannot hold the table, and it was asked for.
     """
     place = folder / f"frozen-states-{key}.npy"
     shape = (len(tokens.values), hidden_size)
-    if not place.is_file():
+    table = _read(place, shape)
+    if table is None:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(prefix=f".{place.name}-", dir=folder)
-        os.close(handle)
-        try:
-            _fill(Path(unfinished), shape, tokens, compute)
-            os.replace(unfinished, place)
-        finally:
-            Path(unfinished).unlink(missing_ok=True)
-    # copy-on-write: torch wants a writable array, the file stays as it is
-    table = np.lib.format.open_memmap(place, mode="c")
-    if table.shape != shape or table.dtype != np.float32:
-        raise ValueError(
-            f"{place} expects {shape} float32 hidden states, got {table.shape} {table.dtype}. "
-            "The file is damaged: delete it and start again."
-        )
+        if not _has_room(folder, shape, only_with_ample_room):
+            return None
+        _make(place, shape, tokens, compute)
+        table = _read(place, shape)
+        assert table is not None, "a table that was just written"
     return FrozenStates(table, tokens.offsets)
+
+
+def _read(place: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+    if not place.is_file():
+        return None
+    try:
+        # copy-on-write: torch wants a writable array, the file stays as it is
+        table = np.lib.format.open_memmap(place, mode="c")
+    except ValueError as problem:
+        getLogger().warning(f"{place} cannot be read and is made anew: {problem}")
+        return None
+    if table.shape != shape or table.dtype != np.float32:
+        getLogger().warning(
+            f"{place} expects {shape} float32 hidden states, got {table.shape} {table.dtype}, and "
+            "is made anew."
+        )
+        return None
+    return table
+
+
+def _has_room(folder: Path, shape: tuple[int, int], ample: bool) -> bool:
+    needed = shape[0] * shape[1] * np.dtype(np.float32).itemsize
+    free = shutil.disk_usage(folder).free
+    if needed <= (FREE_SHARE if ample else 1) * free:
+        return True
+    size = f"{needed / 1e9:.1f} GB of the {free / 1e9:.1f} GB free in {folder}"
+    if not ample:  # a memory-mapped file that outgrows the disk ends the process without a word
+        raise ValueError(
+            f"use_cache=true expects room for the frozen layers' hidden states, {size}. "
+            "Make room, or set use_cache to auto or false."
+        )
+    getLogger().info(
+        f"Hidden states of the frozen layers would take {size}; they are computed each time."
+    )
+    return False
+
+
+def _make(place: Path, shape: tuple[int, int], tokens: Ragged, compute: Compute) -> None:
+    """Beside its place first, then renamed: a half-filled table never has the name."""
+    handle, unfinished = tempfile.mkstemp(prefix=f".{place.name}-", dir=place.parent)
+    os.close(handle)
+    try:
+        _fill(Path(unfinished), shape, tokens, compute)
+        os.replace(unfinished, place)
+    finally:
+        Path(unfinished).unlink(missing_ok=True)
 
 
 def _fill(place: Path, shape: tuple[int, int], tokens: Ragged, compute: Compute) -> None:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 class AttentionPooling(nn.Module):
     """Additive attention with one learned query: ``sum_j softmax_j(q . tanh(W x_j + b) + c) x_j``.
 
-    PLM-NR (Wu et al., SIGIR 2021) and Tiny-NewsRec (EMNLP 2022), the base model. A row that is masked
-    everywhere gives zeros, not NaN.
+    PLM-NR (Wu et al., SIGIR 2021) and Tiny-NewsRec (EMNLP 2022), the base model. A row that is
+    masked everywhere gives zeros, not NaN.
     """
 
     def __init__(self, dim: int, query_dim: int) -> None:
@@ -28,9 +28,8 @@ class AttentionPooling(nn.Module):
             weights = energy.softmax(dim=-1)
         else:
             energy = energy.masked_fill(~mask, float("-inf"))
-            energy = energy.masked_fill(
-                ~mask.any(dim=-1, keepdim=True), 0.0
-            )  # softmax of -inf: NaN
+            nothing = ~mask.any(dim=-1, keepdim=True)  # its softmax over -inf would be NaN
+            energy = energy.masked_fill(nothing, 0.0)
             weights = energy.softmax(dim=-1) * mask
         return (weights.unsqueeze(-2) @ inputs).squeeze(-2)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_PADDING = 0.05  # share of the computed tokens of a group
+MAX_PADDING = 0.05  # share of the computed tokens
 TOKENS_AT_ONCE = 16_384  # bounds the memory of one pass; far beyond where larger passes pay
 
 
@@ -14,8 +14,9 @@ def length_groups(
 ) -> list[NDArray[np.int64]]:
     """Positions of texts that are encoded together, padded to the longest of their group.
 
-    Every position stands in exactly one group. At most ``max_padding`` of a group's tokens are
-    padding, and a group has at most ``tokens`` tokens unless a single text has more.
+    Every position stands in exactly one group. Of the tokens computed for all groups together at
+    most ``max_padding`` are padding, and a group has at most ``tokens`` of them unless a single
+    text has more.
 
     >>> [group.tolist() for group in length_groups(np.array([4, 9, 4, 5]), max_padding=0.2)]
     [[0, 2, 3], [1]]

@@ -20,9 +20,10 @@ from transformers import PreTrainedModel
 
 from recbole_tinynews.data.array_cache import content_key
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.model.frozen_states import FrozenStates, fits_on_disk, open_frozen_states
+from recbole_tinynews.model.frozen_states import FrozenStates, open_frozen_states
 from recbole_tinynews.model.layers import AttentionPooling, mean_pooling
 from recbole_tinynews.model.length_groups import length_groups
+from recbole_tinynews.model.plm import apply_layer, embed, layers_of
 
 Pooling = Literal["attention", "mean", "cls"]
 NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}
@@ -46,7 +47,11 @@ class NewsEncoder(nn.Module):
         dropout: of the layers that train; frozen layers always run without.
         mask_padding: whether pad tokens stay out of pooling (docs/method.md, section 3).
         states_folder: where the frozen layers' states are kept; ``None``: computed each time.
-        check_disk: keep them only where the disk has room (``use_cache: auto``).
+        check_disk: keep them only where the disk has ample room (``use_cache: auto``).
+
+    Raises:
+        ValueError: the language model's attention is not torch's fused one, which alone takes the
+            masks as they are made here.
     """
 
     def __init__(
@@ -63,6 +68,11 @@ class NewsEncoder(nn.Module):
         check_disk: bool = True,
     ) -> None:
         super().__init__()
+        if plm.config._attn_implementation != "sdpa":  # others would add the mask as numbers
+            raise ValueError(
+                "NewsEncoder expects a language model with attn_implementation='sdpa', got "
+                f"{plm.config._attn_implementation!r}. Load it with load_plm."
+            )
         self.plm, self.tokens = plm, tokens
         self.pooling_kind, self.mask_padding = pooling, mask_padding
         self.states_folder, self.check_disk = states_folder, check_disk
@@ -78,18 +88,18 @@ class NewsEncoder(nn.Module):
         self._vectors: Tensor | None = None
         self._encoded = np.zeros(0, dtype=bool)
         self._vectors_of: tuple[int, ...] = ()
+        self.train(self.training)
 
     # --------------------------------------------------------------- what learns and what not
 
     def _freeze(self, finetune_layers: int | Literal["all"], dropout: float) -> None:
-        layers = self.plm.encoder.layer
-        everything = finetune_layers == "all"
-        trained = len(layers) if everything else min(int(finetune_layers), len(layers))
-        self.first_trained = len(layers) - trained
-        self.embeddings_train = everything
-        learning: list[nn.Module] = [*layers[self.first_trained :]]
-        if everything:
-            learning.append(self.plm.embeddings)
+        depth = len(layers_of(self.plm))
+        self.embeddings_train = finetune_layers == "all"
+        trained = depth if finetune_layers == "all" else min(finetune_layers, depth)
+        self.first_trained = depth - trained
+        learning: list[nn.Module] = [*self._trained_layers()]
+        if self.embeddings_train:
+            learning.append(self.plm.get_submodule("embeddings"))
         self.plm.requires_grad_(False)
         for module in learning:
             module.requires_grad_(True)
@@ -98,8 +108,11 @@ class NewsEncoder(nn.Module):
                     part.p = dropout
 
     def _frozen_modules(self) -> list[nn.Module]:
-        frozen: list[nn.Module] = [*self.plm.encoder.layer[: self.first_trained]]
-        return frozen if self.embeddings_train else [self.plm.embeddings, *frozen]
+        frozen: list[nn.Module] = [*layers_of(self.plm)[: self.first_trained]]
+        return frozen if self.embeddings_train else [self.plm.get_submodule("embeddings"), *frozen]
+
+    def _trained_layers(self) -> nn.ModuleList:
+        return layers_of(self.plm)[self.first_trained :]
 
     def train(self, mode: bool = True) -> NewsEncoder:
         """Frozen layers stay in evaluation mode; the vectors of an evaluation are dropped."""
@@ -154,8 +167,8 @@ class NewsEncoder(nn.Module):
             hidden = self._frozen_part(token_ids, real)
         else:
             hidden = states.rows(ids, token_ids.shape[1]).to(token_ids.device)
-        for layer in self.plm.encoder.layer[self.first_trained :]:
-            hidden = _layer_output(layer, hidden, real)
+        for layer in self._trained_layers():
+            hidden = apply_layer(layer, hidden, real)
         return self.dense(self._pool(hidden, real if self.mask_padding else None))
 
     def _token_rows(self, ids: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
@@ -184,9 +197,9 @@ class NewsEncoder(nn.Module):
 
     def _frozen_part(self, token_ids: Tensor, real: Tensor | None) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.embeddings_train):
-            hidden = self.plm.embeddings(input_ids=token_ids)
-            for layer in self.plm.encoder.layer[: self.first_trained]:
-                hidden = _layer_output(layer, hidden, real)
+            hidden = embed(self.plm, token_ids)
+            for layer in layers_of(self.plm)[: self.first_trained]:
+                hidden = apply_layer(layer, hidden, real)
         return hidden
 
     def _stored_states(self) -> FrozenStates | None:
@@ -196,14 +209,15 @@ class NewsEncoder(nn.Module):
         frozen = [p for module in self._frozen_modules() for p in module.parameters()]
         weights = _versions(frozen)
         if self._states_of != weights:
-            self._states, self._states_of = None, weights
-            if not self.check_disk or fits_on_disk(
-                self.states_folder, self.tokens, self.hidden_size
-            ):
-                key = content_key(self._states_key())
-                self._states = open_frozen_states(
-                    self.states_folder, key, self.tokens, self.hidden_size, self._compute_states
-                )
+            self._states = open_frozen_states(
+                self.states_folder,
+                content_key(self._states_key()),
+                self.tokens,
+                self.hidden_size,
+                self._compute_states,
+                self.check_disk,
+            )
+            self._states_of = weights
         return self._states
 
     def _states_key(self) -> Iterator[str | bytes]:
@@ -222,12 +236,6 @@ class NewsEncoder(nn.Module):
         device_type = self.dense.weight.device.type
         with torch.no_grad(), torch.autocast(device_type, enabled=False):
             return self._frozen_part(*self._token_rows(ids))
-
-
-def _layer_output(layer: nn.Module, hidden: Tensor, real: Tensor | None) -> Tensor:
-    mask = None if real is None else real[:, None, None, :]  # [batch, heads, queries, keys]
-    output = layer(hidden, attention_mask=mask)
-    return output[0] if isinstance(output, tuple) else output  # transformers 4 returns a tuple
 
 
 def _versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 PACKAGE_PREFIX = "package:"
+PROBE = [[5, 6, 7], [8, 9, 0]]  # token ids of every vocabulary; the last one is left out
+PROBE_TOLERANCE = 1e-4
 
 
 def locate_plm(plm: str, folders: Sequence[Path] = ()) -> str:
@@ -49,8 +53,15 @@ def _package_folder(name: str) -> Path:
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """The fast tokenizer of a language model."""
-    return AutoTokenizer.from_pretrained(source, use_fast=True)
+    """The fast tokenizer of a language model.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(source, use_fast=True)
+    except OSError as problem:
+        raise ValueError(_not_found(source, "tokenizer", problem)) from problem
 
 
 def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
@@ -60,9 +71,17 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
     fused one. The pooler stays, unused, because the published sizes count it (docs/method.md, 6).
 
     Raises:
-        ValueError: another kind of model, or more layers asked for than it has.
+        ValueError: no such model, another kind of model, or more layers asked for than it has.
     """
-    plm = AutoModel.from_pretrained(source, attn_implementation="sdpa", dtype="float32")
+    try:
+        plm = AutoModel.from_pretrained(source, attn_implementation="sdpa", dtype="float32")
+    except OSError as problem:
+        raise ValueError(_not_found(source, "model", problem)) from problem
+    except ValueError as problem:  # of another architecture, or without fused attention
+        raise ValueError(
+            f"plm={source} expects an encoder such as BERT or RoBERTa, and "
+            f"{str(problem).partition('. ')[0]}. Choose another plm."
+        ) from problem
     layers = getattr(getattr(plm, "encoder", None), "layer", None)
     if not isinstance(layers, nn.ModuleList) or not hasattr(plm, "embeddings"):
         raise ValueError(
@@ -77,4 +96,68 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
         )
     plm.encoder.layer = layers[:keep]
     plm.config.num_hidden_layers = keep
+    _check_layers(plm, source)
     return plm
+
+
+def layers_of(plm: PreTrainedModel) -> nn.ModuleList:
+    """The layers of its encoder, first to last."""
+    return cast("nn.ModuleList", plm.get_submodule("encoder.layer"))
+
+
+def embed(plm: PreTrainedModel, token_ids: Tensor) -> Tensor:
+    """Input of the first layer, ``[texts, length, hidden]``."""
+    return plm.get_submodule("embeddings")(input_ids=token_ids)
+
+
+def apply_layer(layer: nn.Module, hidden: Tensor, real: Tensor | None) -> Tensor:
+    """Output of one layer, ``[texts, length, hidden]``.
+
+    Shapes:
+        real: ``[texts, length]``, True where a token may be attended to; ``None``: everywhere.
+    """
+    mask = None if real is None else real[:, None, None, :]  # [texts, heads, queries, keys]
+    output = layer(hidden, attention_mask=mask)
+    return output[0] if isinstance(output, tuple) else output  # transformers 4 returns a tuple
+
+
+def longest_text(plm: PreTrainedModel) -> int:
+    """How many tokens it can read; RoBERTa's positions begin behind that of padding."""
+    positions: int = plm.config.max_position_embeddings
+    padding = getattr(plm.get_submodule("embeddings"), "padding_idx", None)
+    return positions if padding is None else positions - padding - 1
+
+
+def _check_layers(plm: PreTrainedModel, source: str) -> None:
+    """Refuse a model whose layers need more than hidden states and a mask.
+
+    An encoder may widen the embeddings first, as ELECTRA's does, or end with a norm of its own:
+    layers run without that fail far from here, or give other vectors and no error.
+    """
+    probe = torch.tensor(PROBE)
+    real = torch.ones_like(probe).bool()
+    real[-1, -1] = False
+    with torch.no_grad():
+        expected = plm(input_ids=probe, attention_mask=real.long()).last_hidden_state
+        try:
+            hidden = embed(plm, probe)
+            for layer in layers_of(plm):
+                hidden = apply_layer(layer, hidden, real)
+        except (AttributeError, RuntimeError, TypeError, ValueError):
+            hidden = torch.full_like(expected, torch.nan)
+    if hidden.shape != expected.shape or not torch.allclose(
+        hidden[real], expected[real], atol=PROBE_TOLERANCE
+    ):
+        raise ValueError(
+            f"plm={source} expects layers that need hidden states and a mask alone, as those of "
+            f"BERT and RoBERTa, got {type(plm).__name__}, whose encoder does more. "
+            "Choose another plm."
+        )
+
+
+def _not_found(source: str, part: str, problem: OSError) -> str:
+    return (
+        f"plm={source} expects a folder with a {part}, or a name on the model hub that can be "
+        f"reached, and the {part} could not be loaded: {str(problem).splitlines()[0]} "
+        "Check the name, or name a local folder or package:NAME."
+    )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import InputType, ModelType
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.model.news_encoder import NewsEncoder
-from recbole_tinynews.model.plm import load_plm, load_tokenizer, locate_plm
+from recbole_tinynews.model.plm import load_plm, load_tokenizer, locate_plm, longest_text
 from recbole_tinynews.model.user_encoder import UserEncoder
 
 
@@ -61,6 +62,10 @@ class NewsRecommender(AbstractRecommender):
         tokenizer = load_tokenizer(self.plm_source)
         return dataset.tokens("title", tokenizer, config["max_title_length"])
 
+    def text_widths(self, config: Any, dataset: Any) -> NDArray[np.int64]:
+        """How long each text is with its padding, where pad tokens take part in pooling."""
+        return np.full(dataset.num(dataset.iid_field), config["max_title_length"])
+
     def make_user_encoder(self, config: Any) -> nn.Module:
         """``(history vectors [batch, history, dim], clicked [batch, history]) -> [batch, dim]``."""
         return UserEncoder(
@@ -77,15 +82,16 @@ class NewsRecommender(AbstractRecommender):
     def _make_news_encoder(self, config: Any, dataset: Any) -> NewsEncoder:
         tokens = self.news_tokens(config, dataset)
         plm = load_plm(self.plm_source, config["num_hidden_layers"])
-        most = plm.config.max_position_embeddings
+        if not config["mask_padding_in_news_pooling"]:
+            widths = self.text_widths(config, dataset)
+            tokens = pad_rows(tokens, widths, plm.config.pad_token_id or 0)
+        most = longest_text(plm)
         if tokens.lengths.max(initial=0) > most:
             raise ValueError(
                 f"{type(self).__name__} expects texts of at most {most} tokens, which "
                 f"{config['plm']} can read, got {tokens.lengths.max()}. "
                 "Lower max_title_length or max_body_length."
             )
-        if not config["mask_padding_in_news_pooling"]:
-            tokens = pad_rows(tokens, plm.config.pad_token_id or 0)
         return NewsEncoder(
             plm,
             tokens,
@@ -134,9 +140,16 @@ class NewsRecommender(AbstractRecommender):
         return (candidates * users.repeat_interleave(interaction[IMPRESSION_SIZE], 0)).sum(-1)
 
 
-def pad_rows(tokens: Ragged, pad_token_id: int) -> Ragged:
-    """Every text padded to the longest, for pooling over pad tokens (docs/method.md, section 3)."""
-    texts = np.flatnonzero(tokens.lengths)
-    padded = tokens.padded(texts, pad_token_id)
-    lengths = np.where(tokens.lengths > 0, padded.shape[1], 0)
-    return Ragged.from_lengths(padded.ravel(), lengths)
+def pad_rows(tokens: Ragged, widths: NDArray[np.int64], pad_token_id: int) -> Ragged:
+    """Every text padded to its width, for pooling over pad tokens (docs/method.md, section 3).
+
+    >>> pad_rows(Ragged.from_rows([[], [7], [8, 9]], int), np.array([2, 3, 2]), 0).values.tolist()
+    [7, 0, 0, 8, 9]
+    """
+    lengths = np.where(tokens.lengths > 0, np.maximum(widths, tokens.lengths), 0)
+    rows = np.repeat(np.arange(tokens.rows), lengths)
+    starts = np.cumsum(lengths) - lengths
+    filled = np.arange(len(rows)) - starts[rows] < tokens.lengths[rows]
+    values = np.full(len(rows), pad_token_id, dtype=tokens.values.dtype)
+    values[filled] = tokens.values
+    return Ragged.from_lengths(values, lengths)

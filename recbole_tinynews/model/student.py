@@ -34,7 +34,8 @@ def teacher_labels(interaction: Interaction) -> TeacherLabels:
     missing = [field for field in fields if field not in interaction]
     if missing:
         raise ValueError(
-            f"A student's loss expects a batch labelled by its teachers, got one without {missing}. "
-            "Train it with DistillationTrainer, or label batches with TeacherEnsemble.label."
+            "A student's loss expects a batch labelled by its teachers, got one without "
+            f"{', '.join(missing)}. Train it with DistillationTrainer, or label batches "
+            "with TeacherEnsemble.label."
         )
     return TeacherLabels(*(interaction[field] for field in fields))

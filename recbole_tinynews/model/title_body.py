@@ -1,7 +1,7 @@
 """Domain-specific post-training: a body finds its own title (Tiny-NewsRec, EMNLP 2022).
 
-A body stands where the history does and is the user, titles are the candidates; so the news encoder,
-the losses, the trainer and the metrics of recommendation serve post-training as they are.
+A body stands where the history does and is the user, titles are the candidates; so the news
+encoder, the losses, the trainer and the metrics of recommendation serve post-training as they are.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
@@ -33,17 +35,22 @@ class TitleBodyMatcher(PLMNR):
         """Titles and bodies in one table."""
         return dataset.text_tokens
 
+    def text_widths(self, config: Any, dataset: Any) -> NDArray[np.int64]:
+        """Titles and bodies are padded apart."""
+        is_title = np.arange(dataset.text_tokens.rows) <= dataset.articles
+        return np.where(is_title, config["max_title_length"], config["max_body_length"])
+
     def make_user_encoder(self, config: Any) -> nn.Module:
         """None is trained before clicks are seen."""
         return BodyAsUser()
 
     def states_folder(self, config: Any, dataset: Any) -> Path | None:
-        """Bodies are long and read about once: storing their states would cost more than it saves."""
+        """None: bodies are long and read about once, so a table costs more than it saves."""
         return None
 
 
 class TitleBodyStudent(TitleBodyMatcher):
-    """The student in Stage I: ``L_1 = L_DP_distill + L_DP_emb + L_DP`` under M post-trained teachers.
+    """The student in Stage I, under M post-trained teachers: ``L_DP_distill + L_DP_emb + L_DP``.
 
     Its projections are not carried over to Stage II; its news encoder is.
     """
@@ -53,7 +60,9 @@ class TitleBodyStudent(TitleBodyMatcher):
         teacher = config.for_stage("post_train_teacher")
         self.distillation = make_distillation(config, teacher["news_dim"])
 
-    def calculate_loss(self, interaction: Interaction) -> DistillationLoss:
+    def calculate_loss(  # type: ignore[override]  # other summands than the teacher's
+        self, interaction: Interaction
+    ) -> DistillationLoss:
         """Weighted summands, each the mean over the batch."""
         student, teachers = self.score(interaction), teacher_labels(interaction)
         return self.distillation(

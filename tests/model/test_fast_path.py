@@ -1,0 +1,201 @@
+"""The encoder that saves work against the plain one: the same losses, gradients and weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+from naive import NaivePLMNR
+from recbole_tinynews.model.recommender import NewsRecommender
+from tiny import EMPTY_TITLE, LONG_TITLE, MAX_TITLE, SHORT_TITLE, Tiny, World, titles
+
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
+HISTORY = torch.tensor(
+    [
+        [0, 0, 5, LONG_TITLE, LONG_TITLE, SHORT_TITLE],  # a repeat
+        [0, 0, 0, 0, 0, 0],
+        [8, 9, 10, 11, 12, 13],
+        [0, 0, 0, 0, 0, EMPTY_TITLE],
+        [0, 0, 5, 5, 5, 5],
+    ]
+)
+CANDIDATES = torch.tensor(
+    [
+        [LONG_TITLE, 20, EMPTY_TITLE, 21],  # one stands in the history too
+        [EMPTY_TITLE, 5, 22, 22],
+        [23, 24, 25, 26],
+        [SHORT_TITLE, LONG_TITLE, 8, 9],
+        [27, 5, 28, 29],
+    ]
+)
+
+
+def batch() -> Interaction:
+    return Interaction(
+        {
+            "history": HISTORY,
+            "candidates": CANDIDATES,
+            "label": torch.zeros(len(HISTORY), dtype=torch.long),
+        }
+    )
+
+
+def pair(tiny: Tiny, **settings: Any) -> tuple[World, NewsRecommender, NaivePLMNR]:
+    """The fast and the plain model with equal weights, in float64."""
+    world = tiny.world("PLMNR", **settings)
+    model = world.model.double().train()
+    return world, model, NaivePLMNR(model, world.config, titles())
+
+
+def assert_equal_gradients(model: NewsRecommender, naive: NaivePLMNR, **tolerance: float) -> None:
+    fast = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
+    plain = {n: p.grad for n, p in naive.named().items() if p.requires_grad}
+    assert fast.keys() == plain.keys()
+    for name, gradient in fast.items():
+        expected = plain[name] if plain[name] is not None else torch.zeros_like(gradient)
+        torch.testing.assert_close(
+            gradient, expected.to(gradient.dtype), **tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def assert_same(tiny: Tiny, **settings: Any) -> None:
+    _, model, naive = pair(tiny, **settings)
+    loss, expected = model.calculate_loss(batch()).target, naive.loss(HISTORY, CANDIDATES)
+    torch.testing.assert_close(loss, expected, **EXACT)
+    loss.backward()
+    expected.backward()
+    assert_equal_gradients(model, naive, **EXACT)
+
+
+@pytest.mark.parametrize("pooling", ["attention", "mean", "cls"])
+@pytest.mark.parametrize("layers", [0, 1, 2, "all"])
+def test_saved_work_changes_neither_loss_nor_gradient(tiny: Tiny, pooling, layers) -> None:
+    """Each saving is exact on paper; a wrong mask or a wrong place learns something else."""
+    assert_same(tiny, num_hidden_layers=3, finetune_layers=layers, news_pooling=pooling)
+
+
+@pytest.mark.parametrize("layers", [1, "all"])
+def test_roberta_is_read_as_its_own_code_reads_it(tiny: Tiny, roberta_folder: Path, layers) -> None:
+    """Its padding has another id, and its positions are counted from there."""
+    assert_same(tiny._replace(plm=roberta_folder), num_hidden_layers=3, finetune_layers=layers)
+
+
+@pytest.mark.parametrize("pooling", ["attention", "mean", "cls"])
+def test_pad_tokens_take_part_where_they_are_asked_to(tiny: Tiny, pooling) -> None:
+    """The reference code's way is only comparable if every title is as long as there."""
+    assert_same(tiny, mask_padding_in_news_pooling=False, news_pooling=pooling)
+
+
+def test_pad_tokens_that_take_part_are_counted_to_the_limit_and_not_to_the_longest_title(
+    tiny: Tiny,
+) -> None:
+    """A data set of short titles would be pooled in another way than the reference code does."""
+    world = tiny.world(mask_padding_in_news_pooling=False, max_title_length=39)
+    assert set(world.model.news_encoder.tokens.lengths.tolist()) == {0, 39}
+    assert_same(tiny, mask_padding_in_news_pooling=False, max_title_length=39)
+
+
+@pytest.mark.parametrize("padding", ["masked", "learned"])
+@pytest.mark.parametrize("user_encoder", ["attention", "self_attention"])
+def test_empty_history_slots_do_what_the_setting_says(tiny: Tiny, padding, user_encoder) -> None:
+    """Masked in training and learned in the test is a defect of the reference code."""
+    assert_same(tiny, history_padding=padding, user_encoder=user_encoder)
+
+
+def test_the_weights_after_many_steps_are_the_same(tiny: Tiny) -> None:
+    """An error too small for one gradient grows with each step."""
+    world, model, naive = pair(tiny, num_hidden_layers=3, finetune_layers=2)
+    ours = [p for p in model.parameters() if p.requires_grad]
+    theirs = [p for p in naive.parameters() if p.requires_grad]
+    optimizers = [torch.optim.Adam(each, lr=1e-3, amsgrad=True) for each in (ours, theirs)]
+    loader = world.clicks()
+    for epoch in range(4):
+        loader.set_epoch(epoch)
+        for each in loader:
+            expected = naive.loss(each["history"], each["candidates"])
+            losses = model.calculate_loss(each).target, expected
+            for optimizer, loss in zip(optimizers, losses, strict=True):
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+    assert optimizers[0].state[ours[0]]["step"] >= 20
+    plain = naive.named()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter, plain[name], **EXACT)
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_stored_states_of_frozen_layers_change_neither_loss_nor_gradient(
+    tiny: Tiny, layers
+) -> None:
+    """float32, as the table is; key biases, whose true gradient is 0, are noise in both."""
+    settings = {"num_hidden_layers": 3, "finetune_layers": layers, "use_cache": True}
+    world = tiny.world("PLMNR", **settings)
+    model = world.model.train()
+    naive = NaivePLMNR(model, world.config, titles()).double()
+    loss = model.calculate_loss(batch()).target
+    assert len(list(world.train.cache_dir.glob("frozen-states-*.npy"))) == 1
+    expected = naive.loss(HISTORY, CANDIDATES)
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-5)
+    loss.backward()
+    expected.backward()
+    assert_equal_gradients(model, naive, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_of_frozen_layers_is_off_from_the_start(tiny: Tiny) -> None:
+    """Their stored states were computed without; dropout would make the two ways differ."""
+    model = tiny.world(plm_dropout=0.5, finetune_layers=0).model
+    for _ in range(2):  # as built, and after train()
+        first, second = (model.calculate_loss(batch()).target.detach() for _ in range(2))
+        assert torch.equal(first, second)
+        model.train()
+
+
+def test_dropout_of_trained_layers_is_on(tiny: Tiny) -> None:
+    """The reference code never switches to training mode; here that would be silent too."""
+    model = tiny.world(plm_dropout=0.5, finetune_layers=1).model.train()
+    first, second = (model.calculate_loss(batch()).target.detach() for _ in range(2))
+    assert first != second
+
+
+def test_a_news_is_computed_once_however_often_it_stands_in_a_batch(
+    tiny: Tiny, monkeypatch
+) -> None:
+    """Half of the slots of a real batch are repeats or empty."""
+    encoder = tiny.world().model.news_encoder
+    computed: list[int] = []
+    plain = encoder.encode_distinct
+    monkeypatch.setattr(
+        encoder, "encode_distinct", lambda ids: computed.extend(ids.tolist()) or plain(ids)
+    )
+    vectors = encoder(torch.cat([HISTORY, CANDIDATES], dim=1))
+    assert vectors.shape == (*HISTORY.shape[:1], 10, 16)
+    assert sorted(computed) == sorted(set(computed))
+    assert (vectors[1, :6] == 0).all()
+
+
+def test_an_encoder_refuses_attention_that_would_add_its_mask_as_numbers(tiny: Tiny) -> None:
+    """True and False would become 1 and 0 in front of a softmax, without an error."""
+    from transformers import AutoModel
+
+    from recbole_tinynews.model.news_encoder import NewsEncoder
+
+    encoder = tiny.world().model.news_encoder
+    plm = AutoModel.from_pretrained(tiny.plm, attn_implementation="eager")
+    with pytest.raises(ValueError, match="load_plm"):
+        NewsEncoder(plm, encoder.tokens, 16, 8)
+
+
+def test_a_title_longer_than_the_model_reads_is_refused_before_training(
+    tiny: Tiny, roberta_folder: Path
+) -> None:
+    """RoBERTa reads 2 tokens fewer than it has positions: an index error after minutes."""
+    with pytest.raises(ValueError, match=r"at most 38 tokens.*max_title_length"):
+        tiny._replace(plm=roberta_folder).world(
+            max_title_length=39, mask_padding_in_news_pooling=False
+        )
+    assert MAX_TITLE < 38

@@ -1,0 +1,41 @@
+"""Parameters of bert-base shaped models, counted from tensors without values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, BertConfig
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.model.news_encoder import NewsEncoder
+from recbole_tinynews.model.user_encoder import UserEncoder
+
+NOTHING = Ragged.from_rows([[]], np.int32)
+
+
+def parameters(layers: int) -> list[torch.nn.Parameter]:
+    with torch.device("meta"):
+        plm = AutoModel.from_config(
+            BertConfig(num_hidden_layers=layers), attn_implementation="sdpa"
+        )
+        news_encoder = NewsEncoder(plm, NOTHING, news_dim=256, query_dim=200, finetune_layers=2)
+        user_encoder = UserEncoder(256, 200)
+    return [*news_encoder.parameters(), *user_encoder.parameters()]
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [(12, 109_884_962), (4, 53_181_986), (2, 39_006_242), (1, 31_918_370)],
+)
+def test_a_model_is_as_large_as_the_paper_says(layers: int, expected: int) -> None:
+    """A missing pooler or a second dense layer shows in no metric of a unit test."""
+    assert sum(p.numel() for p in parameters(layers)) == expected
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"), [(12, 14_578_466), (2, 14_578_466), (1, 7_490_594)]
+)
+def test_as_much_trains_as_the_paper_says(layers: int, expected: int) -> None:
+    """A trained embedding or a frozen pooling would be another method."""
+    assert sum(p.numel() for p in parameters(layers) if p.requires_grad) == expected

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
+from recbole_tinynews.data.title_body import TitleBodyDataLoader
+from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.stages import Run
+from tiny import DATASET, Tiny
+
+
+@pytest.fixture
+def articles(tiny: Tiny):
+    def make(model_class=TitleBodyMatcher, **settings):
+        from recbole_tinynews.data.dataset import NewsDataset
+
+        config = tiny.config("TinyNewsRec", **settings)
+        staged = config.for_stage("post_train_teacher")
+        data = Run(config, NewsDataset(config)).data_of(TitleBodyMatcher, staged)
+        torch.manual_seed(0)
+        return staged, data, model_class(staged, data)
+
+    return make
+
+
+def test_the_loss_is_the_dot_product_of_a_body_with_titles(articles) -> None:
+    """`L_DP` has no user encoder: a layer between body and score would be another method."""
+    config, data, model = articles()
+    batch = TitleBodyDataLoader(config, data).collate_fn([0, 1, 2])
+    bodies, titles = model.encode_news(batch[HISTORY])[:, 0], model.encode_news(batch[CANDIDATES])
+    scores = torch.einsum("bd,bcd->bc", bodies, titles)
+    expected = F.cross_entropy(scores, torch.zeros(3, dtype=torch.long))
+    torch.testing.assert_close(model.calculate_loss(batch).target, expected)
+    assert list(model.user_encoder.parameters()) == []
+
+
+def test_a_title_and_its_body_are_read_as_what_they_are(articles) -> None:
+    """One table holds both: a shifted id would match each body with its neighbour's title."""
+    _, data, model = articles()
+    tokens = model.news_encoder.tokens
+    own = tokens.row(data.title_ids(7))[1:-1]
+    body = tokens.row(data.body_ids(7))[1:-1]
+    shared = min(len(own), len(body))
+    assert own[:shared].tolist() == body[:shared].tolist()  # abstracts begin with the title here
+
+
+def test_scores_of_held_out_articles_are_ranked_like_impressions(articles) -> None:
+    config, data, model = articles()
+    batch = ImpressionDataLoader(config, data).collate_fn([0])[0]
+    scores = model.eval().predict(batch)
+    assert scores.shape == batch[CANDIDATES].shape
+    bodies, titles = model.encode_news(batch[HISTORY])[0, 0], model.encode_news(batch[CANDIDATES])
+    torch.testing.assert_close(scores, titles @ bodies)
+
+
+def test_titles_and_bodies_are_padded_apart_where_pad_tokens_take_part(articles) -> None:
+    """A title of 12 words with 500 pad tokens is little but padding."""
+    config, data, model = articles(mask_padding_in_news_pooling=False)
+    lengths = model.news_encoder.tokens.lengths
+    assert set(lengths[1 : 1 + data.articles]) == {config["max_title_length"]}
+    assert set(lengths[1 + data.articles :]) == {config["max_body_length"]}
+
+
+def test_states_of_bodies_are_never_stored(articles, tmp_path) -> None:
+    """A corpus of two million bodies would take terabytes."""
+    _, _, model = articles(use_cache=True)
+    model.encode_news(torch.tensor([1, 2]))
+    assert list(tmp_path.rglob("frozen-states*")) == []
+
+
+def test_a_student_refuses_a_batch_that_no_teacher_has_labelled(articles) -> None:
+    """Without labels it would be trained as if it had no teachers."""
+    config, data, model = articles(TitleBodyStudent)
+    batch = TitleBodyDataLoader(config, data).collate_fn([0, 1])
+    with pytest.raises(ValueError, match=r"teacher_scores.*DistillationTrainer"):
+        model.calculate_loss(batch)
+
+
+def test_a_students_vectors_lie_in_a_space_of_their_own_size(tiny: Tiny) -> None:
+    """Projections are made for the teachers' size: W has the shape student x teacher."""
+    world = tiny.world("TinyNewsRec", finetune_teacher_news_dim=24, post_train_teacher_news_dim=24)
+    projection = world.model.distillation.item_embedding.projections[0]
+    assert projection.weight.shape == (16, 24)
+    losses = world.model.calculate_loss(world.clicked([0, 1, 2]))
+    assert all(part.isfinite() for part in losses)
+
+
+def test_padded_slots_count_in_the_embedding_loss_only_where_asked(tiny: Tiny) -> None:
+    """A zero vector is easy to imitate: it would make the loss look small."""
+    losses = {}
+    for masked in (True, False):
+        world = tiny.world("TinyNewsRec", mask_padding_in_embedding_loss=masked)
+        samples = np.flatnonzero(
+            world.train.inter_feat.history.lengths[world.clicks().clicks.impression] < 4
+        )
+        losses[masked] = world.model.calculate_loss(world.clicked(samples.tolist()))
+    assert losses[True].embedding != losses[False].embedding
+    assert losses[True].target == losses[False].target
+
+
+def test_tiny_newsrec_learns_from_history_candidates_and_user(tiny: Tiny) -> None:
+    """History and candidates joined in another order than the teachers' compares strangers."""
+    world = tiny.world("TinyNewsRec", distillation_loss_weight=0, target_loss_weight=0)
+    batch, model = world.clicked(list(range(6))), world.model
+    student = model.score(batch)
+    teachers = {
+        name: batch[f"teacher_{name}"] for name in ("scores", "history", "candidates", "user")
+    }
+    weights = F.log_softmax(teachers["scores"], -1)[..., 0].softmax(-1)
+    expected = 0.0
+    for row in range(6):
+        for number in range(2):
+            of_items = model.distillation.item_embedding.projections[number]
+            of_users = model.distillation.user_embedding.projections[number]
+            errors = [
+                (of_items(theirs[row, number, slot]) - ours[row, slot]).square().mean()
+                for ours, theirs, ids in (
+                    (student.history, teachers["history"], batch[HISTORY]),
+                    (student.candidates, teachers["candidates"], batch[CANDIDATES]),
+                )
+                for slot in range(ids.shape[1])
+                if ids[row, slot] != 0
+            ]
+            user = (of_users(teachers["user"][row, number]) - student.user[row]).square().mean()
+            expected = expected + weights[row, number] * (torch.stack(errors).mean() + user) / 6
+    losses = model.calculate_loss(batch)
+    torch.testing.assert_close(losses.embedding, expected)
+    assert losses.distillation == losses.target == 0
+    assert world.train.dataset_name == DATASET

@@ -1,0 +1,288 @@
+"""A language model and a data set small enough for unit tests, written to disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import (
+    BertConfig,
+    BertModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+)
+
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.data.dataloader import (
+    CANDIDATES,
+    HISTORY,
+    IMPRESSION,
+    IMPRESSION_SIZE,
+    ClickDataLoader,
+    ImpressionDataLoader,
+)
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.distillation.teacher_ensemble import Teacher, TeacherEnsemble
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.trainer import DistillationTrainer
+
+DATASET = "tiny"
+WORDS = [f"word{number}" for number in range(50)]
+LAYERS, HIDDEN, MAX_TITLE = 3, 32, 12
+NEWS, EMPTY_TITLE, LONG_TITLE, SHORT_TITLE = 40, 1, 2, 3  # the last three are news ids
+
+SETTINGS: dict[str, Any] = {
+    "use_gpu": False,
+    "show_progress": False,
+    "use_cache": False,
+    "num_hidden_layers": 2,
+    "finetune_layers": 1,
+    "plm_dropout": 0.0,
+    "news_dim": 16,
+    "query_dim": 8,
+    "max_title_length": MAX_TITLE,
+    "max_body_length": 20,
+    "history_length": 6,
+    "negatives": 3,
+    "epochs": 1,
+    "learning_rate": 1e-3,
+    "train_batch_size": 8,
+    "eval_batch_size": 4,
+}
+STAGE_SETTINGS: dict[str, Any] = {
+    "num_teachers": 2,
+    "teacher_checkpoint_interval": 2,
+    **{
+        f"{stage}_{name}": value
+        for stage in ("post_train_teacher", "post_train_student")
+        for name, value in {
+            "negatives": 3,
+            "max_title_length": MAX_TITLE,
+            "train_batch_size": 8,
+            "learning_rate": 1e-2,
+            "plm_learning_rate": 1e-2,
+            "finetune_layers": 1,
+            "epochs": 1,
+            "max_steps": 4,
+        }.items()
+    },
+    "finetune_teacher_learning_rate": 1e-3,
+    "finetune_teacher_max_steps": 3,
+    "max_steps": 3,
+}
+
+
+# ------------------------------------------------------------------------------ language models
+
+
+def write_bert(folder: Path, layers: int = LAYERS, seed: int = 0) -> Path:
+    """A BERT with random weights large enough to tell titles apart, and its fast tokenizer."""
+    special = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+    config = BertConfig(
+        vocab_size=len(special) + len(WORDS),
+        hidden_size=HIDDEN,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=40,
+        initializer_range=0.2,
+    )
+    return _write(folder, BertModel, config, list(special.values()), special, seed)
+
+
+def write_roberta(folder: Path, layers: int = LAYERS) -> Path:
+    """As ``write_bert``; RoBERTa's padding has id 1, and its positions begin behind it."""
+    special = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
+    config = RobertaConfig(
+        vocab_size=len(special) + len(WORDS),
+        hidden_size=HIDDEN,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=40,
+        initializer_range=0.2,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+    )
+    return _write(folder, RobertaModel, config, list(special.values()), special, 0)
+
+
+def _write(
+    folder: Path,
+    model_class: type[PreTrainedModel],
+    config: Any,
+    first: list[str],
+    special: dict[str, str],
+    seed: int,
+) -> Path:
+    torch.manual_seed(seed)
+    model = model_class(config)
+    for parameter in model.parameters():  # biases and norms too: zeros would hide what drops them
+        torch.nn.init.normal_(parameter, std=0.2)
+    for name, parameter in model.named_parameters():
+        if name.endswith("LayerNorm.weight"):
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    model.save_pretrained(folder)
+    vocabulary = {token: index for index, token in enumerate([*first, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=special["unk"]))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    ends = [(special[end], vocabulary[special[end]]) for end in ("cls", "sep")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{special['cls']} $A {special['sep']}", special_tokens=ends
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, **{f"{kind}_token": token for kind, token in special.items()}
+    ).save_pretrained(folder)
+    return folder
+
+
+# ------------------------------------------------------------------------------------- data set
+
+
+def titles() -> list[str]:
+    """Of each news; the first three are empty, longer than any limit, and one word."""
+    random = np.random.default_rng(5)
+    made = [" ".join(random.choice(WORDS, random.integers(2, 9))) for _ in range(NEWS)]
+    made[EMPTY_TITLE - 1] = ""
+    made[LONG_TITLE - 1] = " ".join(random.choice(WORDS, 30))
+    made[SHORT_TITLE - 1] = WORDS[0]
+    return made
+
+
+def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
+    """The atomic files of a data set in ``folder/tiny``: clicked news share a word.
+
+    The first impression has no history, the second one click and nothing else, the third no click.
+    """
+    random = np.random.default_rng(3)
+    place = folder / DATASET
+    place.mkdir(parents=True)
+    rows = ["item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq\tabstract:token_seq"]
+    for number, title in enumerate(titles(), start=1):
+        abstract = f"{title} {' '.join(random.choice(WORDS, 10))}".strip()
+        rows.append(f"N{number}\tnews\tworld\t{title}\t{abstract}")
+    (place / f"{DATASET}.item").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    for split, impressions in (("train", 40), ("valid", 14), ("test", 14)):
+        lines = [
+            "impression_id:token\tuser_id:token\ttimestamp:float\thistory:token_seq\t"
+            "candidates:token_seq\tlabels:float_seq"
+        ]
+        for row in range(impressions):
+            history = random.choice(NEWS, random.integers(1, 9)) + 1
+            candidates = random.choice(NEWS, random.integers(3, 7), replace=False) + 1
+            labels = np.zeros(len(candidates), dtype=int)
+            labels[candidates.argmin()] = 1
+            if row == 0:
+                history = history[:0]
+            elif row == 1:
+                candidates, labels = candidates[:1], np.ones(1, dtype=int)
+            elif row == 2:
+                labels[:] = 0
+            shown = "" if split == "test" and not labelled_test else " ".join(map(str, labels))
+            lines.append(
+                f"{split}-{row}\tU{row % 7}\t{1573000000 + row}\t"
+                f"{' '.join(f'N{n}' for n in history)}\t{' '.join(f'N{n}' for n in candidates)}\t"
+                f"{shown}"
+            )
+        (place / f"{DATASET}.{split}.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+# --------------------------------------------------------------------------- what tests put together
+
+
+class Tiny(NamedTuple):
+    """Where the language model and the data set lie, and what is made of them."""
+
+    plm: Path
+    data: Path
+
+    def settings(self, model: str | type = "PLMNR", **settings: Any) -> dict[str, Any]:
+        """Settings of a small run; ``settings`` come last."""
+        name = model if isinstance(model, str) else model.__name__
+        stages = STAGE_SETTINGS if name == "TinyNewsRec" else {}
+        places = {"plm": str(self.plm), "data_path": str(self.data)}
+        return {**SETTINGS, **places, **stages, **settings}
+
+    def config(self, model: str | type = "PLMNR", **settings: Any) -> NewsConfig:
+        """The checked settings."""
+        return NewsConfig(model, DATASET, config_dict=self.settings(model, **settings))
+
+    def world(self, model: str | type = "PLMNR", **settings: Any) -> World:
+        """Config, data and an untrained model of it, the same whenever it is called."""
+        config = self.config(model, **settings)
+        train, valid, test = NewsDataset(config).build()
+        torch.manual_seed(1)
+        return World(config, train, valid, test, config.model_class(config, train))
+
+
+class World(NamedTuple):
+    """A recommender and the data that it reads."""
+
+    config: NewsConfig
+    train: NewsDataset
+    valid: NewsDataset
+    test: NewsDataset
+    model: NewsRecommender
+
+    def clicks(self) -> ClickDataLoader:
+        """Batches of training."""
+        return ClickDataLoader(self.config, self.train)
+
+    def impressions(self) -> ImpressionDataLoader:
+        """Batches of evaluation."""
+        return ImpressionDataLoader(self.config, self.valid)
+
+    def shown(self, rows: list[int]) -> Interaction:
+        """The chosen impressions of the validation."""
+        return self.impressions().collate_fn(rows)[0]
+
+    def clicked(self, samples: list[int]) -> Interaction:
+        """The chosen clicks of the training, labelled by teachers where the model is a student."""
+        batch = self.clicks().collate_fn(samples)
+        if issubclass(find_trainer(type(self.model)), DistillationTrainer):
+            trainer = DistillationTrainer(self.config, self.model)
+            trainer.teachers = self.teachers()
+            batch = trainer.label(batch)
+        return batch
+
+    def teachers(self) -> TeacherEnsemble:
+        """As many untrained teachers as the settings ask for, no two of them alike."""
+        config = self.config.for_stage("finetune_teacher")
+        made = []
+        for seed in range(config["num_teachers"]):
+            torch.manual_seed(100 + seed)
+            teacher = PLMNR(config, self.train)
+            made.append(Teacher(teacher.news_encoder, teacher.user_encoder))
+        return TeacherEnsemble(made)
+
+    def trainer(self) -> Any:
+        """The trainer that the model gets, with teachers where it needs them."""
+        trainer = find_trainer(type(self.model))(self.config, self.model)
+        if isinstance(trainer, DistillationTrainer):
+            trainer.teachers = self.teachers()
+        return trainer
+
+
+def impressions_of(histories: list[list[int]], candidates: list[list[int]]) -> Interaction:
+    """A batch of evaluation with the given news ids; histories are padded in front."""
+    width = max(map(len, histories))
+    return Interaction(
+        {
+            "user_id": torch.zeros(len(histories), dtype=torch.long),
+            IMPRESSION: torch.arange(len(histories)),
+            IMPRESSION_SIZE: torch.tensor([len(shown) for shown in candidates]),
+            HISTORY: torch.tensor([[0] * (width - len(h)) + h for h in histories]),
+            CANDIDATES: torch.tensor([news for shown in candidates for news in shown]),
+        }
+    )
