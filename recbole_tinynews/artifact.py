@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable
+from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +19,9 @@ from torch import Tensor
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.array_cache import content_key
 from recbole_tinynews.settings.names import STAGES
-from recbole_tinynews.trainer.weights import load_weights
+from recbole_tinynews.trainer.weights import check_weights, load_weights
 
+_PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
 FORMAT = 1  # raised whenever a change in the code changes results
 WEIGHTS, SETTINGS, METRICS, COPIES = "model.safetensors", "settings.yaml", "metrics.json", "copies"
 
@@ -29,7 +32,7 @@ _WITHOUT_EFFECT = frozenset(
         *("device", "local_rank", "single_spec", "result_file", "eval_dump", "use_cache"),
         *("eval_batch_size", "loss_decimal_place", "log_wandb", "wandb_project"),
         *("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path"),
-        *("config_files", "config_file", "stage", "fresh", "eval_type"),
+        *("config_files", "config_file", "stage", "fresh", "eval_type", "save_steps"),
         "post_train_corpus",  # its content is covered with the data
     )
 )
@@ -44,19 +47,32 @@ _OF_STUDENTS = frozenset(
 
 
 class Weights(NamedTuple):
-    """All weights of one recommender, and where they come from.
+    """The weights of one recommender, on disk.
 
-    ``stage`` and ``model_class`` say how to build the model that they fit.
+    ``stage`` and ``model_class`` say how to build the model that they fit; a later file's weights
+    replace an earlier one's.
     """
 
     stage: str
     model_class: type
-    values: dict[str, Tensor]
-    source: Path
+    files: tuple[Path, ...]
+
+    @property
+    def source(self) -> Path:
+        """The file that names them in a message."""
+        return self.files[-1]
+
+    def load(self) -> dict[str, Tensor]:
+        """All weights by name."""
+        return {name: value for file in self.files for name, value in load_weights(file).items()}
 
 
 class Artifact(NamedTuple):
-    """A finished stage. ``valid`` is its best validation result, ``seconds`` what it took."""
+    """A finished stage.
+
+    ``valid`` is its best validation result, ``seconds`` what it took, and ``reused`` whether an
+    earlier run made it.
+    """
 
     name: str
     model_class: type
@@ -64,12 +80,12 @@ class Artifact(NamedTuple):
     folder: Path
     seconds: float
     valid: dict[str, Any]
+    reused: bool = False
 
     @property
     def weights(self) -> Weights:
         """The best weights, or after post-training the last."""
-        path = self.folder / WEIGHTS
-        return Weights(self.name, self.model_class, load_weights(path), path)
+        return Weights(self.name, self.model_class, (self.folder / WEIGHTS,))
 
     def copies(self, count: int) -> list[Weights]:
         """The last ``count`` copies kept on the way, oldest first.
@@ -77,20 +93,18 @@ class Artifact(NamedTuple):
         Raises:
             ValueError: there are fewer.
         """
-        steps = {int(p.stem.removeprefix("step-")): p for p in (self.folder / COPIES).glob("*")}
+        kept = (self.folder / COPIES).glob("step-*.safetensors")
+        steps = {int(path.stem.removeprefix("step-")): path for path in kept}
         if len(steps) < count:
             raise ValueError(
                 f"num_teachers={count} expects as many copies of the post-trained teacher, got "
                 f"{len(steps)} in {self.folder / COPIES}. Post-train longer "
-                f"(post_train_teacher_epochs, post_train_teacher_max_steps), keep copies more often "
+                "(post_train_teacher_epochs, post_train_teacher_max_steps), keep copies more often "
                 "(teacher_checkpoint_interval), or ask for fewer teachers."
             )
-        complete = self.weights
+        # a copy holds what trains; the rest, in model.safetensors, never changed
         return [
-            # a copy holds what trains; the rest never changed
-            complete._replace(
-                values={**complete.values, **load_weights(steps[step])}, source=steps[step]
-            )
+            self.weights._replace(files=(self.folder / WEIGHTS, steps[step]))
             for step in sorted(steps)[-count:]
         ]
 
@@ -110,7 +124,7 @@ def settings_that_matter(
     }
 
 
-def fingerprint(settings: dict[str, Any], contents: Iterable[str]) -> str:
+def fingerprint(settings: dict[str, Any], contents: Iterable[str | Path]) -> str:
     """A short name for everything that decides what a stage results in."""
     described = json.dumps(settings, sort_keys=True, default=str)
     return content_key([str(FORMAT), described, *contents])[:12]
@@ -125,6 +139,33 @@ def write_text(path: Path, text: str) -> None:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def source_of(model_class: type) -> list[Path]:
+    """The files of a user's own classes: their code decides a result as much as settings do.
+
+    A change in the package's own code raises ``FORMAT`` instead.
+    """
+    modules = [sys.modules.get(cls.__module__) for cls in model_class.__mro__]
+    own = [m for m in modules if m and m.__name__.partition(".")[0] not in _PACKAGES]
+    files = [getattr(module, "__file__", None) for module in dict.fromkeys(own)]
+    return [Path(file) for file in files if file]
+
+
+def read_artifact(name: str, model_class: type, mark: str, folder: Path) -> Artifact | None:
+    """The finished stage in ``folder``; None where it is absent, unfinished or damaged."""
+    try:
+        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        artifact = Artifact(
+            name, model_class, mark, folder, metrics["seconds"], metrics["valid"], reused=True
+        )
+        check_weights(folder / WEIGHTS)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        getLogger().warning(f"{folder} is damaged and is made anew: {problem}")
+        return None
+    return artifact
 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:

@@ -17,15 +17,16 @@ import torch
 import transformers
 from recbole.utils import init_logger, init_seed, set_color
 
-from recbole_tinynews import __version__
-from recbole_tinynews.artifact import write_text
-from recbole_tinynews.model.speed import news_per_second
+import recbole_tinynews
+from recbole_tinynews.artifact import Artifact, write_text
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.dump import write_eval_dump
-from recbole_tinynews.registry import is_news_model
-from recbole_tinynews.stages import Run, Trained, train_system
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.speed import news_per_second
+from recbole_tinynews.registry import find_trainer, is_news_model
+from recbole_tinynews.stages import Run, train_system
 
 
 def run(
@@ -60,58 +61,68 @@ def run(
             "RecBole itself reads."
         )
     init_logger(config)
+    transformers.utils.logging.disable_progress_bar()  # a bar for each of the models read from disk
     logger = getLogger()
     logger.info(config)
     init_seed(config["seed"], config["reproducibility"])
     data = NewsDataset(config)
     logger.info(data)
     this_run = Run(config, data)
-    trained = train_system(this_run, config.model_class)
-    test = evaluate_test(this_run, trained)
+    artifact = train_system(this_run, config.model_class)
+    model = this_run.rebuild(artifact.weights)
+    test = evaluate_test(this_run, model)
     result = {
         "model": config["model"],
         "dataset": config["dataset"],
         "seed": config["seed"],
-        "valid": trained.artifact.valid,
+        "valid": artifact.valid,
         "test": test,
-        "parameters": trained.model.parameter_count,
+        "parameters": model.parameter_count,
         "stages": [
             {
-                "name": artifact.name,
-                "fingerprint": artifact.fingerprint,
-                "reused": False,
-                "seconds": round(artifact.seconds, 2),
+                "name": stage.name,
+                "fingerprint": stage.fingerprint,
+                "reused": stage.reused,
+                "seconds": round(stage.seconds, 2),
             }
-            for artifact in this_run.artifacts
+            for stage in this_run.artifacts
         ],
-        "news_per_second": round(news_per_second(trained.model.news_encoder), 1),
+        "news_per_second": round(news_per_second(model.news_encoder), 1),
         "environment": environment(config),
     }
-    report(result, trained)
+    report(result, artifact)
     if config["result_file"]:
         write_text(Path(config["result_file"]), json.dumps(_finite(result), indent=2) + "\n")
     return result
 
 
-def evaluate_test(run: Run, trained: Trained) -> dict[str, Any]:
-    """The best model's metrics on the test impressions; empty where they have no labels."""
+def evaluate_test(run: Run, model: NewsRecommender) -> dict[str, Any]:
+    """The best model's metrics on the test impressions.
+
+    NaN where no impression has labels; nothing at all where there are no test impressions.
+    """
     if run.test is None or not run.test.inter_feat.labelled:
         getLogger().warning(
-            f"Data set '{run.dataset.dataset_name}' has no labelled test impressions: no test result."
+            f"Data set '{run.dataset.dataset_name}' has no labelled test impressions, and so no "
+            "test result."
         )
-        if run.test is None:
-            return {}
+    if run.test is None:
+        return {}
+    trainer = find_trainer(type(model))(run.config, model)
     loader = ImpressionDataLoader(run.config, run.test)
-    result = trained.trainer.evaluate(loader, show_progress=run.config["show_progress"])
+    show_progress = run.config["show_progress"]
+    result = trainer.evaluate(loader, load_best_model=False, show_progress=show_progress)
+    ranked = trainer.eval_collector.ranked
+    assert result is not None
+    assert ranked is not None, "evaluate has just ranked them"
     if run.config["eval_dump"]:
-        collector = trained.trainer.eval_collector
         write_eval_dump(
-            run.config["eval_dump"], collector.ids, collector.ranked, run.config["topk"]
+            run.config["eval_dump"], trainer.eval_collector.ids, ranked, run.config["topk"]
         )
     return dict(result)
 
 
-def report(result: dict[str, Any], trained: Trained) -> None:
+def report(result: dict[str, Any], artifact: Artifact) -> None:
     """The last lines of the log: what came out, and where it lies."""
     logger = getLogger()
     logger.info(set_color("best valid", "yellow") + f": {result['valid']}")
@@ -120,13 +131,13 @@ def report(result: dict[str, Any], trained: Trained) -> None:
         set_color("size and speed", "yellow")
         + f": {result['parameters']:,} parameters, {result['news_per_second']:,} news per second"
     )
-    logger.info(set_color("saved in", "yellow") + f": {trained.artifact.folder}")
+    logger.info(set_color("saved in", "yellow") + f": {artifact.folder}")
 
 
 def environment(config: NewsConfig) -> dict[str, Any]:
     """What the figures of a run depend on beside its settings."""
     return {
-        "recbole_tinynews": __version__,
+        "recbole_tinynews": recbole_tinynews.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from logging import getLogger
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from recbole.utils import init_seed, set_color
 
 from recbole_tinynews.artifact import (
+    METRICS,
     WEIGHTS,
     Artifact,
     Weights,
     fingerprint,
+    read_artifact,
     settings_that_matter,
+    source_of,
     write_metrics,
     write_settings,
 )
@@ -36,18 +40,17 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.names import STAGES
-from recbole_tinynews.trainer import NewsTrainer
+from recbole_tinynews.trainer.training_state import STATE
 from recbole_tinynews.trainer.weights import load_into
 
-Start = Callable[[NewsRecommender], None]
+PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # weights and tokenizer
 
 
-class Trained(NamedTuple):
-    """A model that a stage has just trained (its last weights), its trainer and its artifact."""
+class Start(NamedTuple):
+    """Weights that an earlier stage hands to a new model, and how they are put into it."""
 
-    model: NewsRecommender
-    trainer: NewsTrainer
-    artifact: Artifact
+    weights: Weights
+    put: Callable[[NewsRecommender, Weights], None]
 
 
 class Run:
@@ -55,8 +58,11 @@ class Run:
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
         self.config, self.dataset = config, dataset
-        self.train, self.valid, self.test = dataset.build()
+        train, self.valid, self.test = dataset.build()
+        assert train is not None, "a data set without training impressions is refused when read"
+        self.train = train
         self.artifacts: list[Artifact] = []
+        self._articles: dict[tuple, TitleBodyDataset] = {}
 
     def stage_config(self, stage: str) -> NewsConfig:
         """The settings of a stage; the last one has the plain ones."""
@@ -67,22 +73,26 @@ class Run:
         if not issubclass(model_class, TitleBodyMatcher):
             return self.train
         corpus = config["post_train_corpus"]
-        return TitleBodyDataset(
-            read_corpus(Path(corpus)) if corpus else articles_of(self.dataset),
-            load_tokenizer(locate_plm(config["plm"], [Path(config["data_path"])])),
-            config["max_title_length"],
-            config["max_body_length"],
-            config["negatives"],
-            config["seed"],
-            self.dataset.cache_dir,
-        )
+        source = locate_plm(config["plm"], [Path(config["data_path"])])
+        lengths = config["max_title_length"], config["max_body_length"]
+        sampling = config["negatives"], config["seed"]
+        wanted = (corpus, source, *lengths, *sampling)
+        if wanted not in self._articles:  # a corpus is large, and M teachers read the same
+            self._articles[wanted] = TitleBodyDataset(
+                read_corpus(Path(corpus)) if corpus else articles_of(self.dataset),
+                load_tokenizer(source),
+                *lengths,
+                *sampling,
+                self.dataset.cache_dir,
+            )
+        return self._articles[wanted]
 
     def rebuild(self, weights: Weights) -> NewsRecommender:
         """The recommender that the weights belong to."""
         config = self.stage_config(weights.stage)
         data = self.data_of(weights.model_class, config)
         model = weights.model_class(config, data).to(config["device"])
-        load_into(model, weights.values, weights.source)
+        load_into(model, weights.load(), weights.source)
         return model
 
     def train_stage(
@@ -93,46 +103,71 @@ class Run:
         start: Start | None = None,
         teachers: Sequence[Weights] = (),
         number: int = 0,
-    ) -> Trained:
-        """Train one model and leave its artifact.
+    ) -> Artifact:
+        """Train one model and leave its artifact, or reuse the one that lies there.
+
+        A training that was stopped goes on from its last saved state.
 
         Args:
             stage: its name; settings with it as prefix are its own.
             model_class: what is trained.
             after: artifacts that it stands on.
-            start: puts handed-over weights into the new model.
+            start: what the new model starts with, if not with the language model alone.
             teachers: weights of the teachers that label its batches.
             number: which of several equal models; each has a seed of its own.
         """
         started = time.perf_counter()
         config = self.stage_config(stage)
+        if number:
+            config["seed"] += number
         data = self.data_of(model_class, config)
         settings = settings_that_matter(config, model_class, bool(teachers))
-        mark = fingerprint(
-            {**settings, "number": number},
-            [data.content, plm_content(config), *(artifact.fingerprint for artifact in after)],
-        )
+        contents = [
+            data.content,
+            plm_content(config),
+            *(artifact.fingerprint for artifact in after),
+            start.weights.source.name if start else "",
+        ]
+        mark = fingerprint(settings, [*contents, *source_of(model_class)])
         folder = Path(config["checkpoint_dir"]) / self.dataset.dataset_name / f"{stage}-{mark}"
-        getLogger().info(set_color(f"Stage {stage}", "pink") + f" -> {folder}")
+        if config["fresh"]:
+            shutil.rmtree(folder, ignore_errors=True)
+        artifact = read_artifact(stage, model_class, mark, folder)
+        label = set_color(f"Stage {stage}", "pink")
+        if artifact is not None:
+            getLogger().info(f"{label} is reused: {folder}")
+        else:
+            getLogger().info(f"{label} -> {folder}")
+            (folder / METRICS).unlink(missing_ok=True)  # it marks a complete folder
+            best = self._fit(config, model_class, data, folder, start, teachers)
+            seconds = time.perf_counter() - started
+            artifact = Artifact(stage, model_class, mark, folder, seconds, dict(best or {}))
+            write_settings(folder, settings)
+            write_metrics(folder, {"valid": artifact.valid, "seconds": seconds})
+        shutil.rmtree(folder / STATE, ignore_errors=True)
+        self.artifacts.append(artifact)
+        return artifact
 
-        init_seed(config["seed"] + number, config["reproducibility"])
+    def _fit(
+        self,
+        config: NewsConfig,
+        model_class: type,
+        data: NewsDataset | TitleBodyDataset,
+        folder: Path,
+        start: Start | None,
+        teachers: Sequence[Weights],
+    ) -> dict | None:
+        init_seed(config["seed"], config["reproducibility"])
         model = model_class(config, data).to(config["device"])
         if start is not None:
-            start(model)
+            start.put(model, start.weights)
         trainer = find_trainer(model_class)(config, model)
         trainer.saved_model_file = str(folder / WEIGHTS)
+        trainer.resume_checkpoint()
         if teachers:
             trainer.teachers = TeacherEnsemble([_as_teacher(self.rebuild(t)) for t in teachers])
         train, valid = self._loaders(config, data)
-        _, best = trainer.fit(train, valid, show_progress=config["show_progress"])
-
-        artifact = Artifact(
-            stage, model_class, mark, folder, time.perf_counter() - started, dict(best or {})
-        )
-        write_settings(folder, settings)
-        write_metrics(folder, {"valid": artifact.valid, "seconds": artifact.seconds})
-        self.artifacts.append(artifact)
-        return Trained(model, trainer, artifact)
+        return trainer.fit(train, valid, show_progress=config["show_progress"])[1]
 
     def _loaders(
         self, config: NewsConfig, data: NewsDataset | TitleBodyDataset
@@ -143,7 +178,7 @@ class Run:
         return ClickDataLoader(config, data), valid
 
 
-def train_system(run: Run, model_class: type) -> Trained:
+def train_system(run: Run, model_class: type) -> Artifact:
     """All stages of the system, the model asked for last."""
     for base in model_class.__mro__:
         if base.__name__ in SYSTEMS:
@@ -151,63 +186,61 @@ def train_system(run: Run, model_class: type) -> Trained:
     return run.train_stage(model_class.__name__, model_class)
 
 
-def tiny_newsrec(run: Run, model_class: type) -> Trained:
+def tiny_newsrec(run: Run, model_class: type) -> Artifact:
     """Four stages (Tiny-NewsRec, EMNLP 2022, section 3).
 
     Post-train the teacher and keep its last M copies; post-train the student under them (Stage I);
     finetune each of them; finetune the student under the finetuned ones (Stage II).
     """
-    teacher = run.train_stage("post_train_teacher", TitleBodyMatcher).artifact
+    teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
     copies = teacher.copies(run.config["num_teachers"])
     from_teacher = run.config["student_init"] == "teacher"
     student = run.train_stage(
         "post_train_student",
         TitleBodyStudent,
         after=[teacher],
-        start=first_layers_of(teacher.weights) if from_teacher else None,
+        start=Start(teacher.weights, put_first_layers) if from_teacher else None,
         teachers=copies,
-    ).artifact
+    )
     finetuned = [
         run.train_stage(
-            "finetune_teacher", PLMNR, after=[teacher], start=news_encoder_of(copy), number=number
-        ).artifact
-        for number, copy in enumerate(copies)
+            "finetune_teacher",
+            PLMNR,
+            after=[teacher],
+            start=Start(copy, put_news_encoder),
+            number=number,
+        )
+        # the last copy is number 0, so that fewer teachers are the last of more
+        for number, copy in enumerate(reversed(copies))
     ]
     return run.train_stage(
         model_class.__name__,
         model_class,
         after=[student, *finetuned],
-        start=news_encoder_of(student.weights),
+        start=Start(student.weights, put_news_encoder),
         teachers=[artifact.weights for artifact in finetuned],
     )
 
 
-SYSTEMS: dict[str, Callable[[Run, type], Trained]] = {"TinyNewsRec": tiny_newsrec}
+SYSTEMS: dict[str, Callable[[Run, type], Artifact]] = {"TinyNewsRec": tiny_newsrec}
 
 
-def news_encoder_of(weights: Weights) -> Start:
+def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
     """Start with the whole news encoder of an earlier stage; every weight must be there."""
-
-    def start(model: NewsRecommender) -> None:
-        of_encoder = {n: v for n, v in weights.values.items() if n.startswith("news_encoder.")}
-        load_into(model.news_encoder, of_encoder, weights.source, prefix="news_encoder.")
-
-    return start
+    prefix = "news_encoder."
+    of_encoder = {n: v for n, v in weights.load().items() if n.startswith(prefix)}
+    load_into(model.news_encoder, of_encoder, weights.source, prefix)
 
 
-def first_layers_of(weights: Weights) -> Start:
+def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
     """Start with as many of the teacher's first layers as the student has (``student_init``).
 
     Pooling and dense layer stay random, as they do behind the layers of the plain language model.
     """
-
-    def start(model: NewsRecommender) -> None:
-        plm, prefix = model.news_encoder.plm, "news_encoder.plm."
-        wanted = {f"{prefix}{name}" for name in plm.state_dict()}
-        kept = {name: value for name, value in weights.values.items() if name in wanted}
-        load_into(plm, kept, weights.source, prefix=prefix)
-
-    return start
+    plm, prefix = model.news_encoder.plm, "news_encoder.plm."
+    wanted = {f"{prefix}{name}" for name in plm.state_dict()}
+    kept = {name: value for name, value in weights.load().items() if name in wanted}
+    load_into(plm, kept, weights.source, prefix)
 
 
 def plm_content(config: NewsConfig) -> str:
@@ -215,7 +248,7 @@ def plm_content(config: NewsConfig) -> str:
     source = locate_plm(config["plm"], [Path(config["data_path"])])
     if not Path(source).is_dir():
         return source
-    files = sorted(p for p in Path(source).iterdir() if p.suffix in {".json", ".safetensors"})
+    files = sorted(p for p in Path(source).iterdir() if p.suffix in PLM_FILES)
     return content_key([part for file in files for part in (file.name, file)])
 
 

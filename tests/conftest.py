@@ -7,7 +7,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: no tes
 
 import pytest
 import torch
-
 from tiny import Tiny, write_bert, write_dataset, write_roberta
 
 torch.set_num_threads(1)  # the tensors of a unit test are too small to be shared out

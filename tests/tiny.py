@@ -198,7 +198,7 @@ def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
     return folder
 
 
-# --------------------------------------------------------------------------- what tests put together
+# ------------------------------------------------------------------------- what tests put together
 
 
 class Tiny(NamedTuple):

@@ -22,31 +22,50 @@ if TYPE_CHECKING:
 
 HISTORY, CANDIDATES = "history", "candidates"
 IMPRESSION, IMPRESSION_SIZE = "impression", "impression_size"
+ORDER_DRAW = -1  # negatives take the draws from 0 on
 
 
 class TrainDataLoader(AbstractDataLoader):
     """Batches of training samples in an order and with negatives that (seed, epoch) decide.
 
-    ``set_epoch`` chooses the epoch before the loader is iterated. A subclass says what a sample is.
+    ``set_epoch`` chooses the epoch before the loader is iterated, and how many of its batches have
+    been trained on already. A subclass says what a sample is (``collate_samples``).
     """
 
     def __init__(self, config: Any, dataset: Any, samples: int) -> None:
-        self.sample_size, self.epoch = samples, 0
+        self.sample_size = samples
         self.seed = int(config["seed"])
-        super().__init__(config, dataset, None, shuffle=bool(config["shuffle"]))
+        self.shuffled = bool(config["shuffle"])
+        super().__init__(config, dataset, None, shuffle=False)  # the order is our own
+        self.set_epoch(0)
 
     def _init_batch_size_and_step(self) -> None:
         self.step = self.config["train_batch_size"]
         self.set_batch_size(self.step)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order and the negatives of ``epoch``."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, trained_batches: int = 0) -> None:
+        """Choose the order and the negatives of ``epoch``, behind the batches trained on."""
+        self.epoch, self.trained_batches = epoch, trained_batches
+        places = np.arange(self.sample_size)
+        if self.shuffled:
+            keys = random_bits(self.seed, epoch, places, np.array(ORDER_DRAW))
+            self.order = np.argsort(keys, kind="stable")
+        else:
+            self.order = places
 
     def __iter__(self) -> Iterator[Interaction]:
-        order = random_bits(self.seed, self.epoch, np.array(-1), np.array(0))
-        self.generator.manual_seed(int(order) >> 1)  # torch takes a signed seed
-        return super().__iter__()
+        batches = super().__iter__()
+        return (batch for batch in batches if batch is not None)
+
+    def collate_fn(self, index: Sequence[int]) -> Interaction | None:
+        """The batch at the places ``index`` of the epoch's order; None for one trained on."""
+        if index[0] // self.step < self.trained_batches:
+            return None
+        return self.collate_samples(self.order[np.asarray(index)])
+
+    def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
+        """The batch of these samples."""
+        raise NotImplementedError
 
 
 class ClickDataLoader(TrainDataLoader):
@@ -78,9 +97,8 @@ class ClickDataLoader(TrainDataLoader):
         self.history_width = dataset.history_width(config)
         super().__init__(config, dataset, len(self.clicks.news))
 
-    def collate_fn(self, index: Sequence[int]) -> Interaction:
-        """The batch of the samples ``index``."""
-        samples = np.asarray(index)
+    def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
+        """The batch of these clicks."""
         rows = self.clicks.impression[samples]
         negatives = self.negatives.draw(self.epoch, samples, rows)
         return Interaction(

@@ -15,7 +15,7 @@ from recbole_tinynews.data.ragged import Ragged
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-TEXTS_AT_ONCE = 10_000
+TEXTS_AT_ONCE = 1_000  # bounds the memory that lists of tokens take
 
 
 def tokenise(
@@ -63,17 +63,18 @@ def _rules(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _token_arrays(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Arrays:
-    rows: list[list[int]] = [[]]
+    parts = [Ragged.from_rows([[]], np.int32)]  # padding
     with tqdm(total=len(texts) - 1, desc="Tokenise", unit=" texts", disable=None) as bar:
         for start in range(1, len(texts), TEXTS_AT_ONCE):
             chunk = texts[start : start + TEXTS_AT_ONCE]
-            rows += tokenizer(
+            rows = tokenizer(
                 chunk,
                 truncation=True,
                 max_length=max_length,
                 return_attention_mask=False,
                 return_token_type_ids=False,
             )["input_ids"]
+            parts.append(Ragged.from_rows(rows, np.int32))
             bar.update(len(chunk))
-    tokens = Ragged.from_rows(rows, np.int32)
+    tokens = Ragged.concatenate(parts)
     return {"values": tokens.values, "offsets": tokens.offsets}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
 from recbole_tinynews.data.array_cache import content_key
@@ -148,10 +148,10 @@ class TitleBodyDataLoader(TrainDataLoader):
     def __init__(self, config: Any, dataset: TitleBodyDataset) -> None:
         super().__init__(config, dataset, len(dataset.train_articles))
 
-    def collate_fn(self, index: Sequence[int]) -> Interaction:
-        """The batch of the samples ``index``."""
+    def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
+        """The batch of these training articles."""
         data = self._dataset
-        articles = data.train_articles[np.asarray(index)]
+        articles = data.train_articles[samples]
         shown = np.column_stack([articles, data.negatives.draw(self.epoch, articles)])
         return Interaction(
             {

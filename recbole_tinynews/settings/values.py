@@ -112,6 +112,8 @@ NEWS_RULES: dict[str, Rule] = {
     "negatives": POSITIVE,
     # training
     "plm_learning_rate": or_(NOT_NEGATIVE, None),
+    "eval_steps": or_(POSITIVE, None),
+    "fresh": SWITCH,
     "max_steps": or_(POSITIVE, None),
     "warmup_steps": or_(COUNT, None),
     "accumulation_steps": POSITIVE,

@@ -17,7 +17,16 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_tinynews.evaluation.collector import ImpressionCollector
+from recbole_tinynews.trainer.losses import LossMeans, detached, named_losses
 from recbole_tinynews.trainer.optimization import autocast_dtype, make_schedule, parameter_groups
+from recbole_tinynews.trainer.training_state import (
+    STATE,
+    TrainingState,
+    newest_state,
+    put_state,
+    save_state,
+    take_state,
+)
 from recbole_tinynews.trainer.weights import load_into, load_weights, save_weights
 
 LossFunction = Callable[[Interaction], "Tensor | tuple[Tensor, ...]"]
@@ -34,6 +43,11 @@ class NewsTrainer(Trainer):
         step: optimizer steps taken so far.
     """
 
+    saved_model_file: str
+    clip_grad_norm: Any
+    epochs: int
+    eval_step: int
+
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
         self.eval_collector = ImpressionCollector(config)
@@ -41,8 +55,13 @@ class NewsTrainer(Trainer):
         self.accumulation_steps = config["accumulation_steps"]
         self.dtype = autocast_dtype(config["precision"], self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        if isinstance(self.clip_grad_norm, (int, float)):  # RecBole's setting is a dict
+            self.clip_grad_norm = {"max_norm": self.clip_grad_norm}
         self.step = 0
+        self.round = 0
         self.schedule: Any = None
+        self.losses = LossMeans()
+        self._state: TrainingState | None = None
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
         groups = parameter_groups(
@@ -57,20 +76,23 @@ class NewsTrainer(Trainer):
     # ------------------------------------------------------------------------------- training
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
-        """As RecBole's; ``max_steps`` ends training after that many optimizer steps.
+        """As RecBole's, in rounds of ``eval_steps`` optimizer steps, or of one pass over the data.
+
+        ``max_steps`` ends training after that many steps. With ``resume_checkpoint`` before it,
+        training goes on where the saved state was taken, and ends with the same weights.
 
         Returns:
             The best validation score and the result it stands in.
         """
-        steps_per_epoch = math.ceil(len(train_data) / self.accumulation_steps)
-        self.max_steps = self.config["max_steps"] or self.epochs * steps_per_epoch
-        self.epochs = min(self.epochs, math.ceil(self.max_steps / steps_per_epoch))
+        self.steps_per_pass = math.ceil(len(train_data) / self.accumulation_steps)
+        last_step = self.epochs * self.steps_per_pass
+        self.last_step = min(last_step, self.config["max_steps"] or last_step)
+        self.steps_per_round = self.config["eval_steps"] or self.steps_per_pass
+        self.epochs = math.ceil(self.last_step / self.steps_per_round)
         self.eval_step = min(self.eval_step, self.epochs)
-        self.schedule = make_schedule(
-            self.optimizer,
-            self.config["warmup_steps"],
-            min(self.max_steps, self.epochs * steps_per_epoch),
-        )
+        self.schedule = make_schedule(self.optimizer, self.config["warmup_steps"], self.last_step)
+        if self._state is not None:
+            self._go_on(self._state)
         return super().fit(train_data, valid_data, **kwargs)
 
     def _train_epoch(
@@ -80,60 +102,81 @@ class NewsTrainer(Trainer):
         loss_func: LossFunction | None = None,
         show_progress: bool = False,
     ) -> float | tuple[float, ...]:
-        """Train one epoch; the mean of each loss over its batches, by the names it came with."""
+        """Train one round; the mean of each loss over its batches, by the names it came with."""
         self.model.train()
         self.optimizer.zero_grad()
-        train_data.set_epoch(epoch_idx)
         loss_func = loss_func or self.model.calculate_loss
-        total, batches, last = None, 0, len(train_data)
+        self.round = epoch_idx
+        end = min((epoch_idx + 1) * self.steps_per_round, self.last_step)
         with tqdm(
-            train_data,
-            total=last,
+            total=end,
+            initial=self.step,
             ncols=100,
+            unit=" steps",
             desc=set_color(f"Train {epoch_idx:>5}", "pink"),
             disable=not show_progress,
         ) as progress:
-            for batches, interaction in enumerate(progress, start=1):
-                losses = self._backward(interaction, loss_func, self._group_size(batches, last))
-                total = losses if total is None else _add(total, losses)
-                if batches % self.accumulation_steps == 0 or batches == last:
-                    self._update()
-                if batches % 10 == 0 and show_progress:
-                    progress.set_postfix_str(_running(total, batches))
-                if self.step >= self.max_steps:
-                    break
-        assert total is not None, "a loader without batches is refused when it is made"
-        if isinstance(total, tuple):
-            return _like(total, [float(value) / batches for value in total])
-        return float(total) / batches
+            while self.step < end:
+                self._train_pass(train_data, end, loss_func, progress)
+        self._save_state()
+        means = self.losses.means()
+        self.losses = LossMeans()
+        return means
 
-    def _group_size(self, batch: int, last: int) -> int:
-        """Batches that share the optimizer step of ``batch`` (the last group may be smaller)."""
-        first = (batch - 1) // self.accumulation_steps * self.accumulation_steps
-        return min(self.accumulation_steps, last - first)
+    def _train_pass(
+        self, train_data: Any, end: int, loss_func: LossFunction, progress: tqdm
+    ) -> None:
+        """Train on what is left of this pass over the data, up to the step ``end``."""
+        number, steps = divmod(self.step, self.steps_per_pass)
+        trained = steps * self.accumulation_steps
+        train_data.set_epoch(number, trained)
+        last = len(train_data)
+        for batch, interaction in enumerate(train_data, start=trained + 1):
+            self.losses.add(self._backward(interaction, loss_func, self._share(batch, train_data)))
+            if batch % self.accumulation_steps == 0 or batch == last:
+                self._update()
+                progress.update()
+                if self.step % 10 == 0 and not progress.disable:
+                    progress.set_postfix_str(f"loss {self.losses.total():.4f}")
+                if self.step >= end:
+                    break
+                if self.step % (self.config["save_steps"] or self.last_step) == 0:
+                    self._save_state()
+
+    def _share(self, batch: int, train_data: Any) -> float:
+        """How much ``batch`` (from 1) counts in its optimizer step: its share of the samples.
+
+        The last batch may be smaller, and the last step may have fewer batches.
+        """
+        size, samples = train_data.step, train_data.sample_size
+        together = self.accumulation_steps * size
+        first = (batch - 1) * size // together * together
+        return min(size, samples - (batch - 1) * size) / min(together, samples - first)
 
     def _backward(
-        self, interaction: Interaction, loss_func: LossFunction, group_size: int
+        self, interaction: Interaction, loss_func: LossFunction, share: float
     ) -> Tensor | tuple[Tensor, ...]:
-        """Add the gradient of one batch; returns its losses without graph."""
+        """Add the gradient of one batch; returns its losses."""
         enabled = self.dtype is not None
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled):
             losses = loss_func(interaction.to(self.device))
-        loss = sum(losses) if isinstance(losses, tuple) else losses
-        self._check_nan(loss)
-        self.scaler.scale(loss / group_size).backward()
-        if isinstance(losses, tuple):
-            return _like(losses, [part.detach() for part in losses])
-        return losses.detach()
+        loss = torch.stack(losses).sum() if isinstance(losses, tuple) else losses
+        kept = detached(losses)
+        if loss.isnan():
+            raise ValueError(_not_a_number(kept, self.step))
+        self.scaler.scale(loss * share).backward()
+        return kept
 
     def _update(self) -> None:
         """One optimizer step; gradients are clipped at their true size."""
         self.scaler.unscale_(self.optimizer)
         if self.clip_grad_norm:
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+        scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.schedule.step()
+        if self.scaler.get_scale() >= scale:  # else fp16 overflowed, and the step was left out
+            self.schedule.step()
         self.optimizer.zero_grad()
         self.step += 1
         self._after_step()
@@ -142,6 +185,17 @@ class NewsTrainer(Trainer):
         """For trainers that do something at certain steps."""
 
     # ----------------------------------------------------------------------------- evaluation
+
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
+        """As RecBole's; a score that is not defined would end training without any best weights."""
+        score, result = super()._valid_epoch(valid_data, show_progress=show_progress)
+        if math.isnan(score):
+            raise ValueError(
+                "Validation expects impressions with clicked and unclicked candidates, and found "
+                f"none among {len(valid_data.impressions.impression_id)}. Give labelled validation "
+                "data, or train without: --eval_step=0."
+            )
+        return score, result
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
         """Whole impressions, never split: each user is encoded once."""
@@ -173,10 +227,55 @@ class NewsTrainer(Trainer):
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
 
-    def resume_checkpoint(self, resume_file: str) -> None:
-        """Not yet: a run that was stopped begins anew."""
-        raise NotImplementedError(
-            f"NewsTrainer cannot resume {resume_file} yet. Start the training anew."
+    @property
+    def state_folder(self) -> Path:
+        """Where the state of a training under way lies, beside its best weights."""
+        return Path(self.saved_model_file).parent / STATE
+
+    def resume_checkpoint(self, resume_file: str | None = None) -> None:
+        """Go on from the last state in ``resume_file`` (a ``state`` folder), if there is one.
+
+        It takes effect in ``fit``. A state that cannot be read is named and left out: training
+        then begins anew.
+        """
+        self._state = newest_state(Path(resume_file) if resume_file else self.state_folder)
+
+    def _go_on(self, state: TrainingState) -> None:
+        try:
+            put_state(self.model, self.optimizer, state)
+        except ValueError as problem:
+            self.logger.warning(f"{self.state_folder} is no state to go on from: {problem}")
+            return
+        progress = state.progress
+        self.step = progress["step"]
+        self.start_epoch = progress["round"]
+        self.cur_step = progress["cur_step"]
+        self.best_valid_score = progress["best_valid_score"]
+        self.best_valid_result = progress["best_valid_result"]
+        self.losses = LossMeans(**progress["losses"])
+        self.schedule.load_state_dict(progress["schedule"])
+        self.scaler.load_state_dict(progress["scaler"])
+        self.logger.info(f"Going on from step {self.step} of {self.last_step}.")
+
+    def _save_state(self) -> None:
+        if self.config["save_steps"] == 0:
+            return
+        save_state(
+            self.state_folder,
+            take_state(
+                self.model,
+                self.optimizer,
+                {
+                    "step": self.step,
+                    "round": self.round,
+                    "cur_step": self.cur_step,
+                    "best_valid_score": float(self.best_valid_score),
+                    "best_valid_result": self.best_valid_result,
+                    "losses": self.losses.as_dict(),
+                    "schedule": self.schedule.state_dict(),
+                    "scaler": self.scaler.state_dict(),
+                },
+            ),
         )
 
     def _generate_train_loss_output(
@@ -184,7 +283,8 @@ class NewsTrainer(Trainer):
     ) -> str:
         places = self.config["loss_decimal_place"] or 4
         parts = [
-            set_color(name, "blue") + f": {value:.{places}f}" for name, value in _named(losses)
+            set_color(name, "blue") + f": {value:.{places}f}"
+            for name, value in named_losses(losses)
         ]
         return (
             set_color(f"epoch {epoch_idx} training", "green")
@@ -196,30 +296,13 @@ class NewsTrainer(Trainer):
     def _add_train_loss_to_tensorboard(
         self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
     ) -> None:
-        for name, value in _named(losses):
+        for name, value in named_losses(losses):
             self.tensorboard.add_scalar(f"{tag}/{name.replace(' ', '_')}", value, epoch_idx)
 
 
-def _named(losses: Any) -> list[tuple[str, float]]:
-    """``(name, value)`` of each loss, the sum first where there are several."""
-    if not isinstance(losses, tuple):
-        return [("train loss", losses)]
-    names = getattr(losses, "_fields", [f"train_loss{i + 1}" for i in range(len(losses))])
-    named = list(zip((f"{name} loss" for name in names), losses, strict=True))
-    return named if len(named) == 1 else [("train loss", sum(losses)), *named]
-
-
-def _like(losses: tuple, values: list) -> tuple:
-    """The same kind of tuple, with other values."""
-    return type(losses)(*values) if hasattr(losses, "_fields") else tuple(values)
-
-
-def _add(total: Any, losses: Any) -> Any:
-    if isinstance(losses, tuple):
-        return _like(losses, [a + b for a, b in zip(total, losses, strict=True)])
-    return total + losses
-
-
-def _running(total: Any, batches: int) -> str:
-    value = sum(total) if isinstance(total, tuple) else total
-    return f"loss {float(value) / batches:.4f}"
+def _not_a_number(losses: Any, step: int) -> str:
+    parts = ", ".join(f"{name} {float(value):.4g}" for name, value in named_losses(losses))
+    return (
+        f"Training expects finite losses, got {parts} after {step} optimizer steps. "
+        "Lower the learning rate, set clip_grad_norm, or set precision=fp32."
+    )

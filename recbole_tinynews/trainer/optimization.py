@@ -8,21 +8,18 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_constant_schedule, get_linear_schedule_with_warmup
 
+PLM_PREFIX = "news_encoder.plm."
+
 
 def parameter_groups(
     model: nn.Module, learning_rate: float, plm_learning_rate: float | None
 ) -> list[dict]:
     """What trains, the language model's layers with a rate of their own (``None``: the same)."""
-    plm = model.news_encoder.plm if hasattr(model, "news_encoder") else nn.Module()
-    of_plm = {id(p) for p in plm.parameters()}
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if id(p) not in of_plm], "lr": learning_rate},
-        {
-            "params": [p for p in trained if id(p) in of_plm],
-            "lr": learning_rate if plm_learning_rate is None else plm_learning_rate,
-        },
-    ]
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    of_plm = [p for name, p in trained.items() if name.startswith(PLM_PREFIX)]
+    others = [p for name, p in trained.items() if not name.startswith(PLM_PREFIX)]
+    plm_rate = learning_rate if plm_learning_rate is None else plm_learning_rate
+    groups = [{"params": others, "lr": learning_rate}, {"params": of_plm, "lr": plm_rate}]
     return [group for group in groups if group["params"]]
 
 

@@ -25,7 +25,7 @@ class PostTrainingTrainer(NewsTrainer):
         """As ``NewsTrainer``'s; the last weights stay, whatever the validation says of them."""
         result = super().fit(train_data, valid_data, **kwargs)
         self._save_copy()
-        save_weights(self.model.state_dict(), Path(self.saved_model_file))
+        self._save_checkpoint(self.epochs - 1, verbose=False)
         return result
 
     def _after_step(self) -> None:

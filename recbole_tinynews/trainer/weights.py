@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
-    """Write tensors by name; a killed run leaves the former file or the new one, nothing between."""
+    """Write tensors by name; a killed run leaves the former file or the new one, no half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}-{os.getpid()}")
     try:
@@ -43,6 +43,20 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         ) from problem
 
 
+def check_weights(path: Path) -> None:
+    """Read the header and the bounds of the tensors, without loading them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no safetensors file, or is cut off.
+    """
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except SafetensorError as problem:
+        raise ValueError(f"{path} is no complete safetensors file: {problem}") from problem
+
+
 def load_into(
     module: nn.Module, weights: dict[str, Tensor], source: Path, prefix: str = ""
 ) -> None:
@@ -65,8 +79,9 @@ def load_into(
     ]
     if missing or unexpected or reshaped:
         raise ValueError(
-            f"{source} expects the weights of a {type(module).__name__} with the same settings, got "
-            f"missing {missing[:3]}, unexpected {unexpected[:3]}, other shapes {reshaped[:3]}. "
+            f"{source} expects the weights of a {type(module).__name__} with the same settings, "
+            f"got missing {missing[:3]}, unexpected {unexpected[:3]}, "
+            f"other shapes {reshaped[:3]}. "
             "Load it with the settings that stand in settings.yaml beside it."
         )
     module.load_state_dict(own)

@@ -220,8 +220,9 @@ def test_validation_shows_each_held_out_body_the_same_titles_each_time(busy, mak
     assert torch.equal(bodies[:, 0], shown[:, 0] + 60)
     assert (shown[:, 1:] != shown[:, :1]).all()
     assert labels.tolist() == [[1, 0, 0, 0, 0, 0]] * 3
-    again = torch.cat([batch["candidates"] for batch, *_ in loader]).view(3, 6)
-    assert torch.equal(shown, again)
+    for again in (loader, ImpressionDataLoader(config, make_dataset())):
+        repeated = torch.cat([batch["candidates"] for batch, *_ in again]).view(3, 6)
+        assert torch.equal(shown, repeated)
 
 
 def test_other_texts_are_other_content(make_dataset, make_tokenizer) -> None:

@@ -124,6 +124,19 @@ def test_a_later_epoch_does_not_depend_on_those_before_it(busy) -> None:
     assert_same(epoch_of(loader, 1), epochs[1])
 
 
+@pytest.mark.parametrize("worker", [0, 2])
+def test_an_epoch_goes_on_behind_the_batches_trained_on(busy, worker: int) -> None:
+    """A resumed run would see clicks twice, or never."""
+    loader = click_loader(busy, worker=worker)
+    whole = epoch_of(loader, 2)
+    loader.set_epoch(2, trained_batches=3)
+    rest = joined(list(loader))
+    assert_same(rest, {name: values[3 * 7 :] for name, values in whole.items()})
+    loader.set_epoch(2, trained_batches=len(loader))
+    assert list(loader) == []
+    assert_same(epoch_of(loader, 2), whole)
+
+
 def test_each_epoch_and_seed_has_another_order_and_other_negatives(busy) -> None:
     """The same batches in each epoch: the model learns their neighbourhood, not the clicks."""
     first, second = (epoch_of(click_loader(busy), epoch) for epoch in (0, 1))

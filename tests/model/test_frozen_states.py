@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny import Tiny
 from torch import Tensor
 
 from recbole_tinynews.data.ragged import Ragged
@@ -13,7 +14,6 @@ from recbole_tinynews.model import frozen_states
 from recbole_tinynews.model.frozen_states import open_frozen_states
 from recbole_tinynews.model.news_encoder import NewsEncoder
 from recbole_tinynews.model.plm import load_plm
-from tiny import Tiny
 
 IDS = torch.tensor([1, 2, 3, 4, 5, 6])
 
@@ -149,8 +149,8 @@ def test_an_interrupted_build_leaves_nothing_behind(make, tmp_path, monkeypatch)
     def interrupted(ids: np.ndarray) -> Tensor:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(encoder, "_compute_states", interrupted)
+    monkeypatch.setattr(encoder, "_compute_states", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         encoder(IDS)
     assert tables(tmp_path) == []
     torch.testing.assert_close(make()(IDS), computed(make()), rtol=1e-5, atol=1e-5)

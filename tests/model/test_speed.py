@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import torch
+from tiny import Tiny
 
 from recbole_tinynews.model.speed import news_per_second
-from tiny import Tiny
 
 
 def test_speed_is_that_of_all_layers_and_leaves_the_encoder_as_it_was(

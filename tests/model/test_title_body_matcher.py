@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tiny import DATASET, Tiny
 from torch.nn import functional as F
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
 from recbole_tinynews.data.title_body import TitleBodyDataLoader
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.stages import Run
-from tiny import DATASET, Tiny
 
 
 @pytest.fixture

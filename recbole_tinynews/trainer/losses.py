@@ -1,0 +1,79 @@
+"""Losses of many batches by name: their means, as a log line or a saved state wants them."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+
+def named_losses(losses: Any) -> list[tuple[str, float]]:
+    """``(name, value)`` of each loss, the sum first where there are several."""
+    if not isinstance(losses, tuple):
+        return [("train loss", losses)]
+    names = getattr(losses, "_fields", [f"train_loss{i + 1}" for i in range(len(losses))])
+    named = list(zip((f"{name} loss" for name in names), losses, strict=True))
+    return named if len(named) == 1 else [("train loss", sum(losses)), *named]
+
+
+def detached(losses: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    """The same losses, without the graph that they came from."""
+    if not isinstance(losses, tuple):
+        return losses.detach()
+    parts = [part.detach() for part in losses]
+    return type(losses)(*parts) if hasattr(losses, "_fields") else tuple(parts)
+
+
+class LossMeans:
+    """Running means of the losses that batches return: one tensor, a tuple, or a NamedTuple.
+
+    Sums are kept in float64, so that a run that goes on from a saved state logs what an
+    undisturbed one would have.
+    """
+
+    def __init__(
+        self,
+        sums: Sequence[float] = (),
+        names: Sequence[str] | None = None,
+        single: bool = False,
+        batches: int = 0,
+    ) -> None:
+        self.sums, self.names = list(sums), names
+        self.single, self.batches = single, batches
+
+    def add(self, losses: Tensor | tuple[Tensor, ...]) -> None:
+        """Count the losses of one more batch."""
+        self.single = not isinstance(losses, tuple)
+        self.names = getattr(losses, "_fields", None)
+        values = [float(part) for part in (losses if isinstance(losses, tuple) else (losses,))]
+        self.sums = [a + b for a, b in zip(self.sums or [0.0] * len(values), values, strict=True)]
+        self.batches += 1
+
+    def total(self) -> float:
+        """Mean of the sum of all losses."""
+        return sum(self.sums) / max(self.batches, 1)
+
+    def means(self) -> float | tuple[float, ...]:
+        """The means, as the kind of value that the batches returned."""
+        means = [value / max(self.batches, 1) for value in self.sums]
+        if self.single:
+            return means[0]
+        if self.names is None:
+            return tuple(means)
+        return _named_tuple(list(self.names))(*means)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values that ``LossMeans(**values)`` goes on from."""
+        names = None if self.names is None else list(self.names)
+        return {
+            "sums": self.sums,
+            "names": names,
+            "single": self.single,
+            "batches": self.batches,
+        }
+
+
+def _named_tuple(names: list[str]) -> Any:
+    return namedtuple("Losses", names)

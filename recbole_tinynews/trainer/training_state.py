@@ -1,0 +1,125 @@
+"""Where a training run stands: enough to go on as if it had never been stopped.
+
+    state/step-N/   state.safetensors  progress.json
+
+Tensors are safetensors and everything else is json, so that a state can be read without running
+anything. A state is written beside its place and renamed; the one before it is deleted only then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from logging import getLogger
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from recbole_tinynews.trainer.weights import load_weights, save_weights
+
+STATE = "state"  # folder beside the weights
+TENSORS, PROGRESS = "state.safetensors", "progress.json"
+FORMAT = 1
+_MODEL, _OPTIMIZER, _RANDOM, _CUDA = "model.", "optimizer.", "random.cpu", "random.cuda."
+
+
+class TrainingState(NamedTuple):
+    """A saved state: tensors by name, and plain values."""
+
+    tensors: dict[str, Tensor]
+    progress: dict[str, Any]
+
+
+def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any]) -> TrainingState:
+    """What trains, what the optimizer remembers, and the random numbers to come."""
+    tensors: dict[str, Tensor] = {
+        _MODEL + name: value for name, value in model.named_parameters() if value.requires_grad
+    }
+    values: dict[str, dict[str, Any]] = {}
+    for index, remembered in optimizer.state_dict()["state"].items():
+        for key, value in remembered.items():
+            if isinstance(value, Tensor):
+                tensors[f"{_OPTIMIZER}{index}.{key}"] = value
+            else:
+                values.setdefault(str(index), {})[key] = value
+    tensors[_RANDOM] = torch.get_rng_state()
+    for number, state in enumerate(torch.cuda.get_rng_state_all()):
+        tensors[f"{_CUDA}{number}"] = state
+    rates = [group["lr"] for group in optimizer.param_groups]
+    return TrainingState(
+        tensors, {"format": FORMAT, "rates": rates, "optimizer": values, **progress}
+    )
+
+
+def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> None:
+    """Bring model, optimizer and random numbers to where the state was taken.
+
+    Raises:
+        ValueError: the state is of another model or optimizer.
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    saved = _with_prefix(state.tensors, _MODEL)
+    same = trained.keys() == saved.keys() and all(
+        saved[name].shape == value.shape for name, value in trained.items()
+    )
+    if not same or len(state.progress["rates"]) != len(optimizer.param_groups):
+        raise ValueError("it was taken of another model")
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(saved[name])
+    remembered: dict[int, dict[str, Any]] = {
+        int(index): dict(values) for index, values in state.progress["optimizer"].items()
+    }
+    for name, value in _with_prefix(state.tensors, _OPTIMIZER).items():
+        index, key = name.split(".", 1)
+        remembered.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": remembered})
+    for group, rate in zip(optimizer.param_groups, state.progress["rates"], strict=True):
+        group["lr"] = rate
+    torch.set_rng_state(state.tensors[_RANDOM])
+    cuda = _with_prefix(state.tensors, _CUDA)
+    if cuda and len(cuda) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([cuda[str(number)] for number in range(len(cuda))])
+
+
+def save_state(folder: Path, state: TrainingState) -> None:
+    """Make it the one state of ``folder``."""
+    name = f"step-{state.progress['step']}"
+    unfinished = folder / f".{name}-{os.getpid()}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        save_weights(state.tensors, unfinished / TENSORS)
+        (unfinished / PROGRESS).write_text(json.dumps(state.progress), encoding="utf-8")
+        shutil.rmtree(folder / name, ignore_errors=True)
+        os.replace(unfinished, folder / name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    for older in folder.iterdir():
+        if older.name != name:
+            shutil.rmtree(older, ignore_errors=True)
+
+
+def newest_state(folder: Path) -> TrainingState | None:
+    """The last complete state in ``folder``; a damaged one is named and left out."""
+    found = {int(p.name.removeprefix("step-")): p for p in folder.glob("step-*")}
+    for step in sorted(found, reverse=True):
+        try:
+            progress = json.loads((found[step] / PROGRESS).read_text(encoding="utf-8"))
+            if progress.get("format") != FORMAT:
+                raise ValueError(f"its format is {progress.get('format')}, not {FORMAT}")
+            return TrainingState(load_weights(found[step] / TENSORS), progress)
+        except (OSError, ValueError) as problem:
+            getLogger().warning(f"{found[step]} is no state to go on from: {problem}")
+    return None
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,181 @@
+"""What every recommender holds; a new one is covered as soon as it has its yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+from tiny import Tiny, World, impressions_of
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.registry import model_names
+from recbole_tinynews.trainer.weights import load_into, load_weights, save_weights
+
+ROWS = [0, 1, 2, 3, 4, 5, 6]  # an empty history, one candidate, and five others
+
+
+class PairwiseLoss(NamedTuple):
+    pairwise: Tensor
+
+
+class MeanOfHistory(nn.Module):
+    def __init__(self, news_dim: int) -> None:
+        super().__init__()
+        self.without_history = nn.Parameter(torch.randn(news_dim))
+
+    def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
+        mean = history.sum(-2) / clicked.sum(-1, keepdim=True).clamp(min=1)
+        return torch.where(clicked.any(-1, keepdim=True), mean, self.without_history)
+
+
+class Outsider(NewsRecommender):
+    """A recommender that no package knows, with a user encoder and a loss of its own."""
+
+    def make_user_encoder(self, config: Any) -> nn.Module:
+        return MeanOfHistory(config["news_dim"])
+
+    def calculate_loss(self, interaction: Interaction) -> PairwiseLoss:
+        scores = self.score(interaction).scores
+        return PairwiseLoss(F.softplus(scores[:, 1:] - scores[:, :1]).mean())
+
+
+@pytest.fixture(params=[*model_names(), Outsider])
+def world(request: pytest.FixtureRequest, tiny: Tiny) -> World:
+    return tiny.world(request.param)
+
+
+@pytest.fixture
+def model(world: World) -> NewsRecommender:
+    return world.model.eval()
+
+
+@torch.no_grad()
+def scores_of(model: NewsRecommender, batch: Interaction) -> Tensor:
+    return model.predict(batch)
+
+
+def test_every_candidate_of_whole_impressions_gets_one_score(model, world) -> None:
+    """The collector takes flat scores; a padded matrix would shift every later impression."""
+    batch = world.shown(ROWS)
+    scores = scores_of(model, batch)
+    assert scores.shape == (int(batch[IMPRESSION_SIZE].sum()),)
+    assert scores.isfinite().all()
+    assert scores.unique().numel() > len(scores) / 2  # else the tests below could not fail
+
+
+def test_a_score_ignores_the_other_impressions_of_its_batch(model, world) -> None:
+    """Attention over the wrong axis mixes users while every shape still fits."""
+    together = scores_of(model, world.shown(ROWS))
+    model.train(True).eval()  # no vector is kept
+    alone = torch.cat([scores_of(model, world.shown([row])) for row in ROWS])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_a_score_ignores_how_far_the_history_is_padded(model) -> None:
+    """The same user would get other news in a batch with a user who read more."""
+    narrow = impressions_of([[4, 5]], [[6, 7, 8]])
+    wide = impressions_of([[0] * 30 + [4, 5]], [[6, 7, 8]])
+    torch.testing.assert_close(scores_of(model, wide), scores_of(model, narrow))
+
+
+def test_a_score_ignores_the_order_of_the_candidates(model) -> None:
+    """Files list clicked news first here and there: a place must not be a signal."""
+    there, back = [4, 2, 9, 11], [11, 9, 2, 4]
+    forwards = scores_of(model, impressions_of([[5, 6]], [there]))
+    backwards = scores_of(model, impressions_of([[5, 6]], [back]))
+    torch.testing.assert_close(forwards, backwards.flip(0))
+
+
+def test_what_is_ranked_is_what_was_trained(model, world) -> None:
+    """A loss on other scores than those of `predict` trains one model and evaluates another."""
+    batch = world.clicks().collate_fn(range(9))
+    trained = model.score(batch).scores
+    shown = impressions_of(batch[HISTORY].tolist(), batch[CANDIDATES].tolist())
+    ranked = scores_of(model, shown).view_as(trained)
+    torch.testing.assert_close(ranked, trained.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_each_part_of_the_loss_has_a_name_and_a_gradient(world) -> None:
+    """RecBole adds up any tuple: a constant among its parts would look like a loss that learns."""
+    model = world.model.train()
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    losses = model.calculate_loss(world.clicked(list(range(8))))
+    assert losses._fields
+    for name, part in losses._asdict().items():
+        assert part.shape == (), name
+        assert part.isfinite(), name
+        gradients = torch.autograd.grad(
+            part, list(trained.values()), retain_graph=True, allow_unused=True
+        )
+        assert any(g is not None and g.abs().sum() > 0 for g in gradients), name
+    sum(losses).backward()
+    assert [name for name, p in trained.items() if p.grad is None] == []
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    assert [name for name in frozen if model.get_parameter(name).grad is not None] == []
+
+
+def test_loaded_weights_give_the_same_scores(model, world, tiny, tmp_path: Path) -> None:
+    """State that is not in the weights is lost with the process, and nobody is told."""
+    place = tmp_path / "model.safetensors"
+    before = scores_of(model, world.shown(ROWS))
+    save_weights(model.state_dict(), place)
+    torch.manual_seed(99)
+    other = type(model)(world.config, world.train).eval()
+    assert not torch.equal(scores_of(other, world.shown(ROWS)), before)
+    load_into(other, load_weights(place), place)
+    assert torch.equal(scores_of(other, world.shown(ROWS)), before)
+
+
+def test_the_table_of_news_vectors_changes_no_score(model, world) -> None:
+    """Each news is encoded once in an evaluation; a row under another id would go unseen."""
+    batch = world.shown(ROWS)
+    for each in world.impressions():  # fills the table bit by bit
+        scores_of(model, each[0])
+    from_table = scores_of(model, batch)
+    with torch.enable_grad():  # never reads the table
+        computed = model.predict(batch)
+    torch.testing.assert_close(from_table, computed, rtol=1e-5, atol=1e-6)
+
+
+def _step(model: NewsRecommender, world: World) -> None:
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.01)
+    with torch.enable_grad():
+        sum(model.calculate_loss(world.clicked(list(range(8))))).backward()
+    optimizer.step()
+
+
+def _load(model: NewsRecommender, world: World) -> None:
+    weights = {name: value + 0.01 for name, value in model.state_dict().items()}
+    model.load_state_dict(weights)
+
+
+def _train_and_back(model: NewsRecommender, world: World) -> None:
+    model.train(True)
+    _step(model, world)
+    model.eval()
+
+
+@pytest.mark.parametrize("change", [_step, _load, _train_and_back])
+def test_vectors_of_earlier_weights_are_never_used(model, world, change) -> None:
+    """After loading the best epoch, the last epoch's vectors were ranked with, without an error."""
+    batch = world.shown(ROWS)
+    before = scores_of(model, batch)
+    change(model, world)
+    after = scores_of(model, batch)
+    with torch.enable_grad():
+        computed = model.predict(batch)
+    torch.testing.assert_close(after, computed, rtol=1e-5, atol=1e-6)
+    assert (after - before).abs().max() > 1e-4
+
+
+def test_a_user_without_history_gets_a_ranking(model) -> None:
+    """A zero vector ties all candidates, so that 2 or 3 impressions of 100 are decided by order."""
+    scores = scores_of(model, impressions_of([[0, 0, 0]], [[4, 5, 6, 7]]))
+    assert scores.isfinite().all()
+    assert scores.unique().numel() == 4

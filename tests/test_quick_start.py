@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import logging
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from tiny import DATASET, Tiny, write_dataset
+
+import recbole_tinynews
+from recbole_tinynews import quick_start
+from recbole_tinynews.quick_start import main, run
+
+KEYS = [
+    *("model", "dataset", "seed", "valid", "test", "parameters"),
+    *("stages", "news_per_second", "environment"),
+]
+METRICS = {"auc", "mrr", "ndcg@5", "ndcg@10", "impressions", "skipped"}
+
+
+def flags(tiny: Tiny, model: str, **settings) -> list[str]:
+    return [f"--{name}={value}" for name, value in tiny.settings(model, **settings).items()]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("model", "stages"),
+    [
+        ("PLMNR", ["PLMNR"]),
+        (
+            "TinyNewsRec",
+            [
+                *("post_train_teacher", "post_train_student"),
+                *("finetune_teacher", "finetune_teacher", "TinyNewsRec"),
+            ],
+        ),
+    ],
+)
+def test_a_run_leaves_the_result_that_was_promised(tiny: Tiny, tmp_path, model, stages) -> None:
+    """Checks and tables read these keys; a renamed one is found by nobody else."""
+    result = run(
+        model,
+        DATASET,
+        config_dict=tiny.settings(model),
+        command_line=["--result_file=out/result.json", "--eval_dump=out/dump.csv"],
+    )
+    assert list(result) == KEYS
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert written == json.loads(json.dumps(result))
+    assert (result["model"], result["dataset"], result["seed"]) == (model, DATASET, 2020)
+    for split in ("valid", "test"):
+        assert result[split].keys() == METRICS
+        assert (result[split]["impressions"], result[split]["skipped"]) == (12, 2)
+        assert all(0 <= result[split][m] <= 1 for m in METRICS - {"impressions", "skipped"})
+    assert [stage["name"] for stage in result["stages"]] == stages
+    for stage in result["stages"]:
+        assert list(stage) == ["name", "fingerprint", "reused", "seconds"]
+        assert stage["reused"] is False
+        folder = tmp_path / "saved" / DATASET / f"{stage['name']}-{stage['fingerprint']}"
+        assert {"model.safetensors", "settings.yaml", "metrics.json"} <= {
+            path.name for path in folder.iterdir()
+        }
+        assert (folder / "copies").is_dir() == (stage["name"] == "post_train_teacher")
+    weights = load_file(folder / "model.safetensors")
+    served = ("news_encoder.", "user_encoder.")
+    assert result["parameters"] == sum(
+        value.numel() for name, value in weights.items() if name.startswith(served)
+    )
+    assert result["news_per_second"] > 0
+    assert result["environment"]["recbole_tinynews"] == recbole_tinynews.__version__
+
+    dump = rows_of(tmp_path / "out" / "dump.csv")
+    assert list(dump[0]) == ["impression_id", "auc", "mrr", "ndcg@5", "ndcg@10"]
+    assert [row["impression_id"] for row in dump] == [f"test-{row}" for row in range(14)]
+    assert [row["impression_id"] for row in dump if row["auc"] == ""] == ["test-1", "test-2"]
+    for metric in METRICS - {"impressions", "skipped"}:
+        values = [float(row[metric]) for row in dump if row[metric]]
+        assert np.mean(values) == pytest.approx(result["test"][metric], abs=1e-6)
+
+
+def test_a_class_outside_the_package_runs_with_a_setting_of_its_own(
+    tiny: Tiny, tmp_path: Path, monkeypatch
+) -> None:
+    """The promise to whoever has a new idea: a class and a yaml, nothing registered."""
+    (tmp_path / "users_model.py").write_text(
+        "from recbole_tinynews.model.plmnr import PLMNR\n"
+        "class MyRecommender(PLMNR):\n"
+        "    def __init__(self, config, dataset):\n"
+        "        super().__init__(config, dataset)\n"
+        "        self.sharpness = config['sharpness']\n"
+        "    def calculate_loss(self, interaction):\n"
+        "        losses = super().calculate_loss(interaction)\n"
+        "        return losses._replace(target=losses.target * self.sharpness)\n"
+    )
+    (tmp_path / "MyRecommender.yaml").write_text("sharpness: 1.0  # (float) Weight of the loss.\n")
+    (tmp_path / "my.yaml").write_text("sharpness: 0.0\nmax_steps: 2\n")
+    spec = importlib.util.spec_from_file_location("users_model", tmp_path / "users_model.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "users_model", module)
+    spec.loader.exec_module(module)
+
+    settings = tiny.settings(module.MyRecommender)
+    result = run(module.MyRecommender, DATASET, ["my.yaml"], settings)
+    assert result["model"] == "MyRecommender"
+    assert result["test"].keys() == METRICS
+    place = next((tmp_path / "saved" / DATASET).glob("MyRecommender-*"))
+    assert "sharpness: 0.0" in (place / "settings.yaml").read_text()
+    with pytest.raises(ValueError, match=r"sharpnes .*Did you mean sharpness"):
+        run(module.MyRecommender, DATASET, config_dict={**settings, "sharpnes": 1})
+
+
+def test_the_flags_of_a_host_program_are_no_settings(tiny: Tiny, monkeypatch) -> None:
+    """Under pytest, `--maxfail=1` becomes a setting; in a notebook, whatever Jupyter was given."""
+    monkeypatch.setattr(sys, "argv", ["host", "--epochs=0", "--no_such=1", "--model=BPR"])
+    result = run("PLMNR", DATASET, config_dict=tiny.settings(max_steps=1))
+    assert result["model"] == "PLMNR"
+
+
+def test_the_command_line_reads_its_flags(tiny: Tiny, monkeypatch) -> None:
+    arguments = [*flags(tiny, "PLMNR", max_steps=1), "-m", "PLMNR", f"--dataset={DATASET}"]
+    monkeypatch.setattr(sys, "argv", ["run_recbole.py", *arguments])
+    assert main()["model"] == "PLMNR"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("--learnin_rate=9", "Did you mean learning_rate"),
+        ("--news_pooling=maximum", "news_pooling"),
+        ("--model=PLM-NR", "Did you mean PLMNR"),
+        ("--dataset=nowhere", "does not exist"),
+        ("--plm=package:no_such_package", "pip install"),
+        ("--num_hidden_layers=9", "has 3 layers"),
+        ("--nproc=2", "not yet supported"),
+        ("--model=BPR", "expects a news recommender"),
+    ],
+)
+def test_a_mistake_ends_with_its_message_alone(tiny: Tiny, capsys, wrong, message) -> None:
+    """A traceback hides the one line that helps."""
+    right = [*flags(tiny, "PLMNR"), "--model=PLMNR", f"--dataset={DATASET}"]
+    name = wrong.partition("=")[0]
+    arguments = [*(flag for flag in right if not flag.startswith(f"{name}=")), wrong]
+    if "BPR" in wrong:  # news recommenders' settings are none of its
+        arguments = [wrong, "--dataset=ml-100k"]
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_the_script_exits_with_an_error_code() -> None:
+    """A shell script goes on after a run that never began."""
+    script = Path(recbole_tinynews.__file__).parent.parent / "run_recbole.py"
+    if not script.is_file():
+        pytest.skip("an installation from a wheel has no run_recbole.py")
+    done = subprocess.run(
+        [sys.executable, str(script), "--learnin_rate=9"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "Did you mean learning_rate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("labels", ["none", "no file"])
+def test_a_test_set_without_labels_is_no_obstacle(tiny: Tiny, tmp_path, caplog, labels) -> None:
+    """MIND-large's test set has none, and the training before took days."""
+    data = write_dataset(tmp_path / "unlabelled", labelled_test=False)
+    if labels == "no file":
+        (data / DATASET / f"{DATASET}.test.inter").unlink()
+    caplog.set_level(logging.WARNING)
+    settings = tiny._replace(data=data).settings(
+        max_steps=1, result_file="result.json", eval_dump="dump.csv"
+    )
+    result = run("PLMNR", DATASET, config_dict=settings)
+    assert "no labelled test impressions" in caplog.text
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert written["valid"].keys() == METRICS
+    if labels == "no file":
+        assert result["test"] == written["test"] == {}
+    else:
+        assert (result["test"]["impressions"], result["test"]["skipped"]) == (0, 14)
+        assert math.isnan(result["test"]["auc"])
+        assert written["test"]["auc"] is None  # json has no NaN
+        assert len(rows_of(tmp_path / "dump.csv")) == 14
+
+
+def test_the_test_is_taken_with_the_best_weights(tiny: Tiny, monkeypatch) -> None:
+    """The last epoch's would be tested if the two were kept in one place."""
+    seen: dict[str, object] = {}
+    plain = quick_start.evaluate_test
+
+    def watched(this_run, model):
+        result = plain(this_run, model)
+        seen["model"] = {n: v.clone() for n, v in model.state_dict().items()}
+        seen["saved"] = this_run.artifacts[-1].weights.load()
+        return result
+
+    monkeypatch.setattr(quick_start, "evaluate_test", watched)
+    run("PLMNR", DATASET, config_dict=tiny.settings(epochs=3, learning_rate=0.05))
+    assert seen["model"].keys() == seen["saved"].keys()
+    assert all((value == seen["saved"][name]).all() for name, value in seen["model"].items())

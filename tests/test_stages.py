@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from tiny import DATASET, Tiny, titles, write_bert
+from torch import Tensor
+
+from recbole_tinynews import stages
+from recbole_tinynews.artifact import Artifact
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.model.plm import load_plm
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.stages import Run, put_first_layers, put_news_encoder, train_system
+
+
+class Story(NamedTuple):
+    """A run of all stages, and each stage's weights before its first step."""
+
+    run: Run
+    artifact: Artifact
+    starts: list[tuple[str, dict[str, Tensor]]]
+    teachers: list[list[dict[str, Tensor]]]
+
+    def artifacts(self, stage: str) -> list[Artifact]:
+        return [artifact for artifact in self.run.artifacts if artifact.name == stage]
+
+    def start_of(self, stage: str) -> list[dict[str, Tensor]]:
+        return [weights for name, weights in self.starts if name == stage]
+
+
+def copy_of(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in weights.items()}
+
+
+def tell(tiny: Tiny, **settings: Any) -> Story:
+    config = tiny.config("TinyNewsRec", **settings)
+    run = Run(config, NewsDataset(config))
+    starts: list[tuple[str, dict[str, Tensor]]] = []
+    teachers: list[list[dict[str, Tensor]]] = []
+    find = stages.find_trainer
+
+    def watched(model_class: type) -> Any:
+        trainer_class = find(model_class)
+
+        def fit(self: Any, *arguments: Any, **keywords: Any) -> tuple:
+            stage = Path(self.saved_model_file).parent.name.rsplit("-", 1)[0]
+            starts.append((stage, copy_of(self.model.state_dict())))
+            ensemble = getattr(self, "teachers", None)
+            if ensemble is not None:
+                teachers.append([copy_of(m.state_dict()) for m in ensemble.news_encoders])
+            return trainer_class.fit(self, *arguments, **keywords)
+
+        return type(trainer_class.__name__, (trainer_class,), {"fit": fit})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "find_trainer", watched)
+        return Story(run, train_system(run, config.model_class), starts, teachers)
+
+
+@pytest.fixture(scope="module")
+def story(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    folder = tmp_path_factory.mktemp("story")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return tell(tiny, checkpoint_dir=str(folder / "saved"))
+
+
+def of_encoder(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    prefix = "news_encoder."
+    return {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    assert one.keys() == other.keys()
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_the_stages_come_in_the_papers_order(story: Story) -> None:
+    assert [artifact.name for artifact in story.run.artifacts] == [
+        "post_train_teacher",
+        "post_train_student",
+        "finetune_teacher",
+        "finetune_teacher",
+        "TinyNewsRec",
+    ]
+    assert len({artifact.fingerprint for artifact in story.run.artifacts}) == 5
+
+
+def test_each_teacher_is_finetuned_from_a_copy_of_its_own(story: Story) -> None:
+    """The reference code loads nothing here: all of its teachers restart from the plain model."""
+    copies = story.artifacts("post_train_teacher")[0].copies(2)[::-1]
+    starts = [of_encoder(start) for start in story.start_of("finetune_teacher")]
+    for start, copy in zip(starts, copies, strict=True):
+        assert equal(start, of_encoder(copy.load()))
+    assert not equal(starts[0], starts[1])
+    fresh = dict(load_plm(story.run.config["plm"]).state_dict())
+    of_plm = {n.removeprefix("plm."): v for n, v in starts[0].items() if n.startswith("plm.")}
+    assert not equal(of_plm, fresh)
+
+
+def test_the_student_starts_from_its_own_first_stage(story: Story) -> None:
+    """Without it, the whole first stage would be thrown away, and nobody would be told."""
+    (artifact,) = story.artifacts("post_train_student")
+    (start,) = story.start_of("TinyNewsRec")
+    assert equal(of_encoder(start), of_encoder(artifact.weights.load()))
+    (before,) = story.start_of("post_train_student")
+    assert not equal(of_encoder(start), of_encoder(before))
+    assert len([name for name in start if ".encoder.layer.2." in name]) == 0  # two layers
+
+
+def test_the_first_stage_starts_from_the_plain_language_model(story: Story) -> None:
+    plain = load_plm(story.run.config["plm"], 2).state_dict()
+    (start,) = story.start_of("post_train_student")
+    for name, value in plain.items():
+        assert torch.equal(start[f"news_encoder.plm.{name}"], value)
+
+
+def test_each_stage_is_taught_by_the_teachers_that_belong_to_it(story: Story) -> None:
+    """Post-trained ones in the first stage, finetuned ones in the second."""
+    copies = [of_encoder(c.load()) for c in story.artifacts("post_train_teacher")[0].copies(2)]
+    tuned = [of_encoder(a.weights.load()) for a in story.artifacts("finetune_teacher")]
+    first, second = story.teachers
+    assert all(equal(one, other) for one, other in zip(first, copies, strict=True))
+    assert all(equal(one, other) for one, other in zip(second, tuned, strict=True))
+    assert not equal(second[0], first[-1])
+
+
+def test_teachers_differ_in_their_user_encoders_too(story: Story) -> None:
+    """M runs with one seed are one run M times, but for the copy."""
+    one, other = story.start_of("finetune_teacher")
+    name = "user_encoder.pooling.projection.weight"
+    assert not torch.equal(one[name], other[name])
+
+
+def test_each_stage_leaves_its_folder(story: Story) -> None:
+    for artifact in story.run.artifacts:
+        assert artifact.folder.name == f"{artifact.name}-{artifact.fingerprint}"
+        names = {path.name for path in artifact.folder.iterdir()}
+        expected = {"model.safetensors", "settings.yaml", "metrics.json"}
+        if artifact.name == "post_train_teacher":
+            expected |= {"copies"}
+        assert names == expected
+        assert artifact.folder.parent.name == DATASET
+        assert 0 <= artifact.valid["auc"] <= 1
+        assert artifact.seconds > 0
+
+
+def test_no_weights_hold_a_teacher(story: Story) -> None:
+    """A student that carries its teachers is as large as they are."""
+    for artifact in story.artifacts("TinyNewsRec"):
+        rooms = {name.split(".")[0] for name in artifact.weights.load()}
+        assert rooms == {"news_encoder", "user_encoder", "distillation"}
+    student = story.run.rebuild(story.artifact.weights)
+    assert len(student.news_encoder.plm.encoder.layer) == 2
+    assert len([n for n, _ in student.named_parameters() if ".layer.2." in n]) == 0
+
+
+def test_a_stage_has_the_settings_of_its_name(story: Story, tiny: Tiny) -> None:
+    """A teacher with the student's layers would be no teacher."""
+    assert story.run.stage_config("finetune_teacher")["num_hidden_layers"] is None
+    assert story.run.stage_config("TinyNewsRec")["num_hidden_layers"] == 2
+    (start, _) = story.start_of("finetune_teacher")
+    assert any(".encoder.layer.2." in name for name in start)
+
+
+def test_students_may_start_from_the_teachers_first_layers(tiny: Tiny) -> None:
+    story = tell(tiny, student_init="teacher", post_train_teacher_finetune_layers="all")
+    teacher = story.artifacts("post_train_teacher")[0].weights.load()
+    (start,) = story.start_of("post_train_student")
+    shared = [name for name in start if name.startswith("news_encoder.plm.")]
+    assert len([name for name in shared if ".encoder.layer." in name]) == 2 * 16
+    assert all(torch.equal(start[name], teacher[name]) for name in shared)
+    plain = load_plm(str(tiny.plm)).get_parameter("encoder.layer.0.output.dense.weight")
+    assert not torch.equal(start["news_encoder.plm.encoder.layer.0.output.dense.weight"], plain)
+    assert not torch.equal(start["news_encoder.dense.weight"], teacher["news_encoder.dense.weight"])
+
+
+def test_more_teachers_than_copies_are_refused_by_name(tiny: Tiny) -> None:
+    with pytest.raises(ValueError, match=r"num_teachers=3 .*got 2"):
+        tell(tiny, num_teachers=3)
+
+
+def test_the_corpus_is_read_once_for_all_stages(tiny: Tiny, tmp_path, monkeypatch) -> None:
+    """A teacher for each copy would hold the whole corpus M times in memory."""
+    made: list[object] = []
+    plain = stages.read_corpus
+    monkeypatch.setattr(stages, "read_corpus", lambda path: made.append(path) or plain(path))
+    corpus = tmp_path / "corpus.tsv"
+    corpus.write_text(
+        "".join(f"A{n}\t{title}\t{title} {title}\n" for n, title in enumerate(titles()))
+    )
+    tell(tiny, post_train_corpus=str(corpus))
+    assert made == [corpus]
+
+
+def test_a_stage_that_begins_anew_is_not_complete(tiny: Tiny, monkeypatch) -> None:
+    """Killed now, it would be taken for finished, with half-trained weights."""
+    config = tiny.config()
+    first = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    metrics = first.folder / "metrics.json"
+    assert metrics.is_file()
+    (first.folder / "model.safetensors").write_bytes(b"cut off")
+    monkeypatch.setattr(stages, "find_trainer", lambda cls: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    assert not metrics.exists()
+
+
+def test_the_same_run_gives_the_same_weights(tiny: Tiny) -> None:
+    weights = []
+    for fresh in (False, True):
+        config = tiny.config(plm_dropout=0.2, fresh=fresh)
+        artifact = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+        assert not artifact.reused
+        weights.append((artifact.fingerprint, artifact.weights.load()))
+    assert weights[0][0] == weights[1][0]
+    assert equal(weights[0][1], weights[1][1])
+
+
+def test_a_finished_stage_is_reused_and_a_damaged_one_made_anew(tiny: Tiny) -> None:
+    """Teachers take hours; weights that were cut off would end the run that needs them."""
+
+    def again(**settings: Any) -> Artifact:
+        config = tiny.config(**settings)
+        return Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+
+    first = again()
+    reused = again(save_steps=1, show_progress=False)
+    assert reused.reused
+    assert reused._replace(reused=False) == first
+    assert not again(epochs=3).reused
+    (first.folder / "model.safetensors").write_bytes(b"cut off")
+    repaired = again()
+    assert not repaired.reused
+    assert repaired.folder == first.folder
+
+
+def test_fewer_teachers_are_the_last_of_more(tiny: Tiny) -> None:
+    """A benchmark over the number of teachers would train each of them anew."""
+    both, one = tell(tiny), tell(tiny, num_teachers=1)
+    reused = {a.name: a.reused for a in one.run.artifacts}
+    assert reused == {
+        "post_train_teacher": True,
+        "post_train_student": False,
+        "finetune_teacher": True,
+        "TinyNewsRec": False,
+    }
+    kept, all_of_them = (told.artifacts("finetune_teacher") for told in (one, both))
+    assert kept[0].folder == all_of_them[0].folder
+
+
+def test_a_variant_of_a_system_goes_through_its_stages(tiny: Tiny, monkeypatch) -> None:
+    """A user's subclass of TinyNewsRec would otherwise be trained without any teacher."""
+    called: list[type] = []
+    monkeypatch.setitem(stages.SYSTEMS, "TinyNewsRec", lambda run, model: called.append(model))
+    variant = type("Variant", (TinyNewsRec,), {})
+    train_system(object(), variant)
+    assert called == [variant]
+
+
+@pytest.mark.parametrize("put", [put_news_encoder, put_first_layers])
+def test_a_start_that_does_not_fit_is_refused(tiny: Tiny, put) -> None:
+    """The reference code goes on with what it has: nothing."""
+    config = tiny.config("TinyNewsRec")
+    made = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    model = tiny.world(num_hidden_layers=3).model
+    with pytest.raises(ValueError, match="missing"):
+        put(model, made.weights)
+
+
+def test_another_language_model_is_another_stage(tiny: Tiny, tmp_path: Path) -> None:
+    """Its folder may be filled anew under the same name."""
+    folder = write_bert(tmp_path / "plm", seed=1)
+    config = tiny.config(plm=str(folder))
+    first = stages.plm_content(config)
+    assert stages.plm_content(config) == first
+    (folder / "tokenizer_config.json").write_text("{}")
+    assert stages.plm_content(config) != first
+    assert stages.plm_content(tiny.config(plm="bert-base-uncased")) == "bert-base-uncased"

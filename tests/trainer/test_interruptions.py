@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from tiny import Tiny
+
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.stages import Run, train_system
+from recbole_tinynews.trainer import NewsTrainer
+
+# What a state must hold, all at once: a smaller last group, rates that change with the step,
+# dropout, validations within a pass, and early stopping that counts them.
+BUSY: dict[str, Any] = {
+    "train_batch_size": 3,
+    "accumulation_steps": 2,
+    "epochs": 3,
+    "warmup_steps": 5,
+    "plm_dropout": 0.3,
+    "eval_steps": 4,
+    "stopping_step": 2,
+    "save_steps": 3,
+    "learning_rate": 3e-3,
+}
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing catches it on its way out."""
+
+
+def run_stage(tiny: Tiny, folder: Path, **settings: Any) -> tuple[dict, dict]:
+    """Weights and validation result of one stage, as its folder has them."""
+    config = tiny.config(checkpoint_dir=str(folder), **{**BUSY, **settings})
+    artifact = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    assert not (artifact.folder / "state").exists()
+    return artifact.weights.load(), artifact.valid
+
+
+@contextmanager
+def killed(step: int, hook: str = "_after_step") -> Iterator[None]:
+    """Whatever is trained here is killed where ``hook`` is called after that step."""
+    plain = getattr(NewsTrainer, hook)
+
+    def until(self: NewsTrainer, *arguments: Any, **keywords: Any) -> Any:
+        if self.step >= step:
+            raise Killed
+        return plain(self, *arguments, **keywords)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NewsTrainer, hook, until)
+        with pytest.raises(Killed):
+            yield
+
+
+def assert_same(one: tuple[dict, dict], other: tuple[dict, dict]) -> None:
+    assert one[1] == other[1]
+    assert one[0].keys() == other[0].keys()
+    for name, value in one[0].items():
+        assert torch.equal(value, other[0][name]), name
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return run_stage(tiny, folder)
+
+
+@pytest.mark.parametrize(
+    ("hook", "step"),
+    [
+        *(("_after_step", step) for step in (1, 2, 3, 4, 7, 8, 11, 13)),
+        *(("_valid_epoch", step) for step in (1, 5, 12)),
+        *(("_save_checkpoint", step) for step in (1, 5)),
+    ],
+)
+def test_a_killed_training_ends_as_an_undisturbed_one(
+    tiny: Tiny, tmp_path: Path, undisturbed, hook: str, step: int
+) -> None:
+    """Hours of training are lost, or worse: end in other numbers than the paper's."""
+    with killed(step, hook):
+        run_stage(tiny, tmp_path)
+    assert_same(run_stage(tiny, tmp_path), undisturbed)
+
+
+def test_a_training_killed_again_and_again_comes_to_its_end(
+    tiny: Tiny, tmp_path: Path, undisturbed
+) -> None:
+    for step in (2, 5, 6, 9):
+        with killed(step):
+            run_stage(tiny, tmp_path)
+    assert_same(run_stage(tiny, tmp_path), undisturbed)
+
+
+def test_a_training_that_goes_on_does_not_begin_anew(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal weights alone would hide a state that is never read."""
+    with killed(8):
+        run_stage(tiny, tmp_path)
+    steps: list[int] = []
+    monkeypatch.setattr(NewsTrainer, "_after_step", lambda self: steps.append(self.step))
+    run_stage(tiny, tmp_path)
+    assert steps[0] == 7  # saved at 6
+
+
+def test_without_saved_states_training_begins_anew(tiny: Tiny, tmp_path: Path, undisturbed) -> None:
+    with killed(9):
+        run_stage(tiny, tmp_path, save_steps=0)
+    assert not list(tmp_path.rglob("progress.json"))
+    assert_same(run_stage(tiny, tmp_path, save_steps=0), undisturbed)
+
+
+@pytest.mark.parametrize("name", ["progress.json", "state.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"{", b'{"format": 99}', b"\x80\x04cos\nsystem\n"])
+def test_a_damaged_state_is_named_and_left_out(
+    tiny: Tiny, tmp_path: Path, undisturbed, name: str, content: bytes, caplog
+) -> None:
+    """Cut off, from a newer version, or a pickle in disguise: nothing of it is run or used."""
+    with killed(6):
+        run_stage(tiny, tmp_path)
+    (file,) = tmp_path.rglob(name)
+    file.write_bytes(content)
+    assert_same(run_stage(tiny, tmp_path), undisturbed)
+    assert "no state to go on from" in caplog.text
+
+
+def test_a_state_of_another_model_is_named_and_left_out(tiny: Tiny, tmp_path: Path, caplog) -> None:
+    """Copied by hand, its weights would go into layers that they were not made for."""
+    with killed(6):
+        run_stage(tiny, tmp_path, news_dim=24)
+    (folder,) = (path.parent.parent for path in tmp_path.rglob("step-*"))
+    expected = run_stage(tiny, tmp_path / "other")
+    (other,) = (tmp_path / "other").rglob("metrics.json")
+    other.unlink()
+    (folder / "state").rename(other.parent / "state")
+    assert_same(run_stage(tiny, tmp_path / "other"), expected)
+    assert "no state to go on from" in caplog.text
+
+
+CHILD = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import torch
+torch.set_num_threads(1)
+from recbole_tinynews.quick_start import run
+from recbole_tinynews.trainer import NewsTrainer
+
+left = int(sys.argv[2])
+
+def kill(self):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+plain = NewsTrainer._update
+NewsTrainer._update = lambda self: (plain(self), kill(self))[0]
+run(sys.argv[3], "tiny", [sys.argv[4]])
+"""
+
+
+def run_child(model: str, settings: Path, folder: Path, steps: int) -> int:
+    command = [sys.executable, "-c", CHILD, str(Path(__file__).parents[1]), str(steps)]
+    folder.mkdir(exist_ok=True)
+    return subprocess.run(
+        [*command, model, str(settings)], cwd=folder, capture_output=True, check=False
+    ).returncode
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
+def test_all_four_stages_go_on_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
+    """A signal that nothing can catch, at steps nobody has chosen, in a process of its own."""
+    given = tiny.settings("TinyNewsRec", plm_dropout=0.2, save_steps=1)
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(yaml.safe_dump(given))
+    config = tiny.config("TinyNewsRec", plm_dropout=0.2, save_steps=1)
+    expected = Run(config, NewsDataset(config))
+    train_system(expected, config.model_class)
+
+    generator = np.random.default_rng(0)
+    folder, codes = tmp_path / "killed", []
+    while not codes or codes[-1] != 0:
+        codes.append(run_child("TinyNewsRec", settings, folder, int(generator.integers(2, 7))))
+        assert codes[-1] in (0, -signal.SIGKILL)
+        assert len(codes) < 15
+    assert codes.count(-signal.SIGKILL) >= 2
+    for artifact in expected.artifacts:
+        (made,) = folder.rglob(f"{artifact.folder.name}/model.safetensors")
+        for name, value in artifact.weights.load().items():
+            torch.testing.assert_close(load_file(made)[name], value, rtol=0, atol=0)
+
+
+def test_leftovers_of_a_killed_save_are_no_state(tiny: Tiny, tmp_path: Path, undisturbed) -> None:
+    """Half of a state under its final name would be gone on from."""
+    with killed(6):
+        run_stage(tiny, tmp_path)
+    (state,) = tmp_path.rglob("step-*")
+    os.rename(state, state.with_name(".step-9-123"))
+    assert_same(run_stage(tiny, tmp_path), undisturbed)

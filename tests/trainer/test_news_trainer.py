@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny import Tiny, World
+from torch.nn import functional as F
+
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.trainer import news_trainer
+
+
+def trained(world: World, **arguments: Any) -> Any:
+    trainer = world.trainer()
+    torch.manual_seed(0)
+    trainer.fit(world.clicks(), **arguments)
+    return trainer
+
+
+def weights_of(world: World) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in world.model.state_dict().items()}
+
+
+def assert_equal(one: dict, other: dict, **tolerance: float) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(
+            value, other[name], **tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def colourless(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+# -------------------------------------------------------------------------------------- training
+
+
+@pytest.mark.parametrize("max_steps", [None, 3])
+def test_small_batches_accumulated_train_as_one_large_batch(tiny: Tiny, max_steps) -> None:
+    """The last step has fewer batches, and its last batch fewer clicks: each click counts alike."""
+    worlds = [
+        tiny.world(train_batch_size=size, accumulation_steps=count, epochs=2, max_steps=max_steps)
+        for size, count in ((16, 1), (4, 4))
+    ]
+    for world in worlds:
+        world.model.double()
+        samples = world.clicks().sample_size
+        assert samples % 16
+        assert samples % 4
+        trained(world)
+    assert_equal(*map(weights_of, worlds), rtol=1e-9, atol=1e-9)
+
+
+def test_training_ends_after_the_steps_asked_for(tiny: Tiny) -> None:
+    """A schedule for fewer steps, an epoch more: neither shows in a log line."""
+    for accumulation, per_epoch in ((1, 5), (2, 3)):
+        for steps in (1, per_epoch, per_epoch + 1):
+            world = tiny.world(max_steps=steps, accumulation_steps=accumulation, epochs=9)
+            trainer = trained(world)
+            assert trainer.step == steps
+            assert len(trainer.train_loss_dict) == -(-steps // per_epoch)
+    assert trained(tiny.world(epochs=2)).step == 10
+
+
+def test_the_last_epoch_of_a_training_that_ends_early_is_validated(tiny: Tiny) -> None:
+    """Without a validation nothing is saved, and the test would have no weights."""
+    world = tiny.world(max_steps=2, epochs=9, eval_step=3)
+    trainer = trained(world, valid_data=world.impressions())
+    assert Path(trainer.saved_model_file).is_file()
+    assert trainer.best_valid_result["impressions"] == 12
+
+
+def gradient_steps(world: World, monkeypatch) -> list[dict[str, float]]:
+    """Norms of the gradient before and after clipping, at each step."""
+    seen: list[dict[str, float]] = []
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def watched(parameters, **arguments):
+        parameters = list(parameters)
+        norm = clip(parameters, **arguments)
+        left = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        seen.append({"before": float(norm), "after": float(left)})
+        return norm
+
+    monkeypatch.setattr(news_trainer, "clip_grad_norm_", watched)
+    trainer = world.trainer()
+    # the usual first scale makes fp16 overflow, and leave out the first steps
+    trainer.scaler = torch.amp.GradScaler("cpu", 1024.0, enabled=trainer.scaler.is_enabled())
+    trainer.fit(world.clicks())
+    return seen
+
+
+def test_gradients_are_clipped_at_their_true_size(tiny: Tiny, monkeypatch) -> None:
+    """fp16 multiplies the loss by thousands: clipped before that is undone, every step is tiny."""
+    clip = {"max_norm": 0.1}
+    plain = gradient_steps(tiny.world(clip_grad_norm=clip, max_steps=2), monkeypatch)
+    half = gradient_steps(
+        tiny.world(clip_grad_norm=clip, max_steps=2, precision="fp16"), monkeypatch
+    )
+    assert [step["after"] for step in plain] == pytest.approx([0.1, 0.1], rel=1e-3)
+    assert [step["after"] for step in half] == pytest.approx([0.1, 0.1], rel=1e-3)
+    assert half[0]["before"] == pytest.approx(plain[0]["before"], rel=0.05)
+
+
+def test_a_number_is_taken_as_the_largest_norm(tiny: Tiny, monkeypatch) -> None:
+    """RecBole's setting is a dict; `--clip_grad_norm=1` would end in `**1`."""
+    steps = gradient_steps(tiny.world(clip_grad_norm=0.1, max_steps=1), monkeypatch)
+    assert steps[0]["after"] == pytest.approx(0.1, rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_learns_nearly_the_same_in_full_weights(tiny: Tiny, precision) -> None:
+    """Weights cast to half would stop changing: their steps are below its resolution."""
+    full, half = tiny.world(epochs=2), tiny.world(epochs=2, precision=precision)
+    seen: list[torch.dtype] = []
+    half.model.news_encoder.dense.register_forward_hook(
+        lambda module, inputs, output: seen.append(output.dtype)
+    )
+    losses = [list(trained(world).train_loss_dict.values()) for world in (full, half)]
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float16
+    assert set(seen) == {dtype}
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)  # fp16 leaves out its first steps
+    assert losses[1] != losses[0]
+    assert {p.dtype for p in half.model.parameters()} == {torch.float32}
+    results = [
+        world.trainer().evaluate(world.impressions(), load_best_model=False)
+        for world in (full, half)
+    ]
+    assert results[1]["auc"] == pytest.approx(results[0]["auc"], abs=0.1)
+
+
+def test_a_seed_decides_every_weight_and_another_decides_otherwise(tiny: Tiny) -> None:
+    """A result that cannot be had again cannot be compared."""
+    worlds = [tiny.world(plm_dropout=0.3, seed=seed) for seed in (1, 1, 2)]
+    for world in worlds:
+        trained(world)
+    one, again, other = map(weights_of, worlds)
+    assert all(torch.equal(value, again[name]) for name, value in one.items())
+    assert not all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_each_epoch_has_an_order_and_negatives_of_its_own(tiny: Tiny, monkeypatch) -> None:
+    """The reference code draws negatives once, and trains on the same few for ever."""
+    world = tiny.world(epochs=2)
+    seen: list[torch.Tensor] = []
+    plain = world.model.calculate_loss
+    monkeypatch.setattr(
+        world.model,
+        "calculate_loss",
+        lambda batch: seen.append(batch["candidates"]) or plain(batch),
+    )
+    trained(world)
+    loader = world.clicks()
+    expected = []
+    for epoch in range(2):
+        loader.set_epoch(epoch)
+        expected += [batch["candidates"] for batch in loader]
+    assert all(torch.equal(one, other) for one, other in zip(seen, expected, strict=True))
+    assert not torch.equal(seen[0], seen[len(loader)])
+
+
+def test_a_loss_that_is_no_number_ends_training_by_name(tiny: Tiny, monkeypatch) -> None:
+    """NaN spreads to every weight in one step, and ranks nothing."""
+    world = tiny.world("TinyNewsRec")
+    plain = type(world.model.distillation).forward
+
+    def broken(self, *arguments):
+        return plain(self, *arguments)._replace(embedding=torch.tensor(float("nan")))
+
+    monkeypatch.setattr(type(world.model.distillation), "forward", broken)
+    before = weights_of(world)
+    with pytest.raises(ValueError, match=r"embedding loss nan.*after 0 optimizer steps.*Lower"):
+        trained(world)
+    assert_equal(weights_of(world), before, rtol=0, atol=0)
+
+
+def test_losses_are_shown_and_kept_by_name_and_as_means(tiny: Tiny, tmp_path, caplog) -> None:
+    """RecBole prints the sum over all batches as train_loss1, train_loss2, train_loss3."""
+    world = tiny.world("TinyNewsRec", learning_rate=0.0, plm_learning_rate=0.0, max_steps=None)
+    caplog.set_level(logging.INFO)
+    torch.manual_seed(0)
+    trainer = world.trainer()
+    model, loader = world.model.train(), world.clicks()
+    batches = [model.calculate_loss(trainer.label(batch)) for batch in loader]
+    expected = {
+        name: float(np.mean([getattr(losses, name).item() for losses in batches]))
+        for name in ("distillation", "embedding", "target")
+    }
+    trainer.fit(loader)
+    shown = ", ".join(f"{name} loss: {value:.4f}" for name, value in expected.items())
+    (line,) = [colourless(m) for m in caplog.messages if "epoch 0 training" in colourless(m)]
+    assert shown in line
+    assert f"train loss: {sum(expected.values()):.4f}" in line
+    assert trainer.train_loss_dict[0] == pytest.approx(sum(expected.values()), rel=1e-5)
+
+    trainer.tensorboard.flush()
+    events = EventAccumulator(str(Path(trainer.tensorboard.log_dir))).Reload()
+    for name, value in {**expected, "train": sum(expected.values())}.items():
+        (event,) = events.Scalars(f"Loss/Train/{name}_loss")
+        assert event.value == pytest.approx(value, rel=1e-5)
+
+
+def test_a_loss_without_parts_is_trained_and_shown_too(tiny: Tiny, caplog) -> None:
+    """A user's recommender may return one tensor, as RecBole's models do, or a plain tuple."""
+
+    class Plain(PLMNR):
+        def calculate_loss(self, interaction):
+            return super().calculate_loss(interaction).target
+
+    class Pair(PLMNR):
+        def calculate_loss(self, interaction):
+            target = super().calculate_loss(interaction).target
+            return 0.25 * target, 0.75 * target
+
+    caplog.set_level(logging.INFO)
+    worlds = [tiny.world(model) for model in ("PLMNR", Plain, Pair)]
+    losses = [trained(world).train_loss_dict[0] for world in worlds]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    lines = [colourless(m) for m in caplog.messages if "epoch 0 training" in colourless(m)]
+    assert "target loss: " in lines[0]
+    assert "train loss: " in lines[1]
+    assert "train_loss1 loss: " in lines[2]
+
+
+# ------------------------------------------------------------------------------------ evaluation
+
+
+def test_results_are_those_of_plain_scores(tiny: Tiny) -> None:
+    """Loader, collector and evaluator stand between a model and its metrics."""
+    world = tiny.world()
+    trainer = trained(world)
+    result = trainer.evaluate(world.impressions(), load_best_model=False)
+    shown = world.valid.inter_feat
+    model = world.model.eval()
+    scores: list[float] = []
+    for row in range(shown.rows):
+        clicked = torch.tensor(shown.history.row(row)[-6:]).long()[None]
+        candidates = torch.tensor(shown.candidates.row(row)).long()
+        user = model.encode_user(model.encode_news(clicked), clicked != 0)
+        if not clicked.numel():
+            user = model.user_encoder.pad_doc[None]
+        scores += (model.encode_news(candidates) @ user[0]).tolist()
+    ranked = rank_impressions(np.array(scores), shown.labels, shown.candidates.offsets)
+    expected = {
+        "auc": auc(ranked).mean(),
+        "mrr": mrr(ranked).mean(),
+        "ndcg@5": ndcg(ranked, 5).mean(),
+        "ndcg@10": ndcg(ranked, 10).mean(),
+        "impressions": 12,
+        "skipped": 2,
+    }
+    assert dict(result) == pytest.approx(expected, abs=1e-6)
+
+
+def test_evaluating_again_gives_the_same(tiny: Tiny) -> None:
+    """Dropout left on, or vectors left over, would make the second result another one."""
+    world = tiny.world(plm_dropout=0.5)
+    trainer = trained(world)
+    first = trainer.evaluate(world.impressions(), load_best_model=False)
+    assert trainer.evaluate(world.impressions(), load_best_model=False) == first
+    world.model.train()
+    assert trainer.evaluate(world.impressions(), load_best_model=False) == first
+
+
+def test_the_best_epoch_is_tested_and_not_the_last(tiny: Tiny, monkeypatch) -> None:
+    """An epoch that got worse leaves worse weights, and vectors of theirs."""
+    world = tiny.world(epochs=3, learning_rate=1e-2, stopping_step=5)
+    trainer = world.trainer()
+    kept: list[dict[str, torch.Tensor]] = []
+    scores = iter([0.5, 0.9, 0.7])
+    plain = trainer.evaluate
+
+    def staged(*arguments, **keywords):
+        result = plain(*arguments, **keywords)
+        kept.append(weights_of(world))
+        result["auc"] = next(scores)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "evaluate", staged)
+        score, result = trainer.fit(world.clicks(), world.impressions())
+    assert (score, result["auc"]) == (0.9, 0.9)
+    tested = trainer.evaluate(world.impressions())
+    assert_equal(weights_of(world), kept[1], rtol=0, atol=0)
+    fresh = tiny.world()
+    fresh.model.load_state_dict(kept[1])
+    other = fresh.trainer().evaluate(fresh.impressions(), load_best_model=False)
+    assert tested == other
+
+
+def test_validation_without_a_single_click_ends_the_run_where_it_happens(tiny: Tiny) -> None:
+    """NaN beats nothing: no epoch is the best, no weights are saved, and the test finds no file."""
+    world = tiny.world()
+    shown = world.valid.inter_feat
+    world.valid.inter_feat = shown._replace(labels=np.full_like(shown.labels, -1))
+    with pytest.raises(ValueError, match=r"clicked and unclicked candidates.*eval_step=0"):
+        trained(world, valid_data=world.impressions())
+
+
+def test_scores_that_are_no_numbers_are_blamed_on_the_impressions_id(tiny: Tiny) -> None:
+    world = tiny.world()
+    with torch.no_grad():
+        world.model.news_encoder.dense.bias.fill_(float("nan"))
+    with pytest.raises(ValueError, match="impression valid-0"):
+        world.trainer().evaluate(world.impressions(), load_best_model=False)
+
+
+# ----------------------------------------------------------------------------------- checkpoints
+
+
+def test_what_is_saved_are_weights_and_nothing_that_runs(tiny: Tiny, tmp_path: Path) -> None:
+    """RecBole pickles its Config into each checkpoint."""
+    world = tiny.world()
+    trainer = trained(world, valid_data=world.impressions())
+    place = Path(trainer.saved_model_file)
+    assert place.suffix == ".safetensors"
+    assert load_file(place).keys() == world.model.state_dict().keys()
+    assert [p for p in tmp_path.rglob("*") if p.suffix in {".pth", ".pt", ".pkl"}] == []
+
+
+def test_a_training_without_validation_keeps_its_last_weights(tiny: Tiny) -> None:
+    world = tiny.world(epochs=2)
+    trainer = trained(world)
+    saved = load_file(trainer.saved_model_file)
+    assert_equal(saved, weights_of(world), rtol=0, atol=0)
+
+
+def test_weights_of_other_settings_are_refused(tiny: Tiny) -> None:
+    trainer = trained(tiny.world())
+    other = tiny.world(news_dim=24)
+    loader = ImpressionDataLoader(other.config, other.valid)
+    with pytest.raises(ValueError, match="other shapes"):
+        other.trainer().evaluate(loader, model_file=trainer.saved_model_file)
+
+
+def test_a_model_learns_what_there_is_to_learn(tiny: Tiny) -> None:
+    """Every test above could pass with a gradient of the wrong sign."""
+    world = tiny.world(epochs=8, finetune_layers="all", learning_rate=3e-3)
+    losses = trained(world).train_loss_dict
+    assert losses[7] < 0.6 * losses[0]
+    assert losses[0] == pytest.approx(
+        float(F.cross_entropy(torch.zeros(1, 4), torch.tensor([0]))), abs=2
+    )

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import Tiny
+
+from recbole_tinynews.trainer.optimization import autocast_dtype, make_schedule
+
+
+def test_each_rate_reaches_its_parameters_and_no_other(tiny: Tiny) -> None:
+    """A language model trained with the heads' rate forgets what it knew."""
+    world = tiny.world(learning_rate=1e-3, plm_learning_rate=1e-5, finetune_layers=2)
+    groups = world.trainer().optimizer.param_groups
+    rate_of = {id(p): group["lr"] for group in groups for p in group["params"]}
+    for name, parameter in world.model.named_parameters():
+        expected = None
+        if parameter.requires_grad:
+            expected = 1e-5 if ".plm." in name else 1e-3
+        assert rate_of.get(id(parameter)) == expected, name
+
+
+def test_without_a_rate_of_its_own_the_language_model_has_the_plain_one(tiny: Tiny) -> None:
+    groups = tiny.world(learning_rate=1e-3).trainer().optimizer.param_groups
+    assert {group["lr"] for group in groups} == {1e-3}
+    held = tiny.world(learning_rate=1e-3, plm_learning_rate=0).trainer().optimizer.param_groups
+    assert {group["lr"] for group in held} == {1e-3, 0}
+
+
+@pytest.mark.parametrize("amsgrad", [True, False])
+def test_amsgrad_is_the_settings_choice(tiny: Tiny, amsgrad: bool) -> None:
+    """RecBole's Adam takes no such argument, and would drop it without a word."""
+    world = tiny.world(amsgrad=amsgrad)
+    trainer = world.trainer()
+    trainer.fit(world.clicks())
+    states = trainer.optimizer.state.values()
+    assert {"max_exp_avg_sq" in state for state in states} == {amsgrad}
+
+
+def test_another_learner_trains_too(tiny: Tiny) -> None:
+    """SGD has no amsgrad: the setting must not reach it."""
+    world = tiny.world(learner="sgd")
+    assert isinstance(world.trainer().optimizer, torch.optim.SGD)
+    assert "amsgrad" not in world.trainer().optimizer.param_groups[0]
+
+
+def rates(warmup_steps: int | None, steps: int) -> list[float]:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    schedule = make_schedule(optimizer, warmup_steps, steps)
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+def test_rates_rise_for_the_warm_up_and_then_fall_to_nothing() -> None:
+    """An off-by-one starts with the full rate or ends above 0."""
+    assert rates(2, 6) == pytest.approx([0.0, 1.0, 2.0, 1.5, 1.0, 0.5])
+    assert rates(0, 4) == pytest.approx([2.0, 1.5, 1.0, 0.5])
+
+
+def test_rates_stay_where_no_warm_up_is_set() -> None:
+    assert rates(None, 5) == [2.0] * 5
+
+
+def test_the_decay_ends_with_the_last_step_of_the_training(tiny: Tiny) -> None:
+    """With max_steps counted in epochs the rate would still be high at the end."""
+    world = tiny.world(warmup_steps=1, max_steps=5, accumulation_steps=2, epochs=4)
+    trainer = world.trainer()
+    trainer.fit(world.clicks())
+    assert trainer.step == 5
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == [0, 0]
+
+
+def test_precision_names_a_type_that_the_device_computes() -> None:
+    cpu = torch.device("cpu")
+    assert autocast_dtype("fp32", cpu) is None
+    assert autocast_dtype("bf16", cpu) is torch.bfloat16
+    assert autocast_dtype("fp16", cpu) is torch.float16
+    assert autocast_dtype("auto", cpu) in (None, torch.bfloat16)
