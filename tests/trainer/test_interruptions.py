@@ -173,12 +173,14 @@ run(sys.argv[3], "tiny", [sys.argv[4]])
 """
 
 
-def run_child(model: str, settings: Path, folder: Path, steps: int) -> int:
+def run_child(
+    model: str, settings: Path, folder: Path, steps: int
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", CHILD, str(Path(__file__).parents[1]), str(steps)]
     folder.mkdir(exist_ok=True)
     return subprocess.run(
-        [*command, model, str(settings)], cwd=folder, capture_output=True, check=False
-    ).returncode
+        [*command, model, str(settings)], cwd=folder, capture_output=True, check=False, text=True
+    )
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
@@ -194,8 +196,9 @@ def test_all_four_stages_go_on_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     folder, codes = tmp_path / "killed", []
     while not codes or codes[-1] != 0:
-        codes.append(run_child("TinyNewsRec", settings, folder, int(generator.integers(2, 7))))
-        assert codes[-1] in (0, -signal.SIGKILL)
+        child = run_child("TinyNewsRec", settings, folder, int(generator.integers(2, 7)))
+        codes.append(child.returncode)
+        assert codes[-1] in (0, -signal.SIGKILL), child.stderr
         assert len(codes) < 15
     assert codes.count(-signal.SIGKILL) >= 2
     for artifact in expected.artifacts:
