@@ -22,9 +22,12 @@ from recbole_tinynews.data.array_cache import content_key
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.model.frozen_states import FrozenStates, open_frozen_states
 from recbole_tinynews.model.layers import AttentionPooling, mean_pooling
-from recbole_tinynews.model.length_groups import length_groups
+from recbole_tinynews.model.length_groups import TOKENS_AT_ONCE, length_groups
 from recbole_tinynews.model.plm import apply_layer, embed, layers_of
 
+LOOK_UP_TOKENS = (
+    512  # small blocks encode little that nobody asked for, and fill a CPU all the same
+)
 Pooling = Literal["attention", "mean", "cls"]
 NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}
 STATES_FORMAT = "frozen states 1"  # raised whenever the meaning of the stored states changes
@@ -88,6 +91,7 @@ class NewsEncoder(nn.Module):
         self._vectors: Tensor | None = None
         self._encoded = np.zeros(0, dtype=bool)
         self._vectors_of: tuple[int, ...] = ()
+        self._blocks: tuple[list[NDArray[np.int64]], NDArray[np.int64]] | None = None
         self.train(self.training)
 
     # --------------------------------------------------------------- what learns and what not
@@ -136,18 +140,42 @@ class NewsEncoder(nn.Module):
         return vectors[place]
 
     def _look_up(self, ids: NDArray[np.int64]) -> Tensor:
-        """Vectors by id; those not met since the weights last changed are encoded now."""
+        """Vectors by id; those not met since the weights last changed are encoded now.
+
+        Texts are encoded in blocks that never change, so that a vector does not depend, not even in
+        its last bit, on which others were asked for before: a run that was stopped ends as one
+        that was not.
+        """
         weights = _versions(self.parameters())
         if self._vectors is None or self._vectors_of != weights:
             self._vectors = self.dense.weight.new_zeros(self.tokens.rows, self.dense.out_features)
-            self._encoded = np.zeros(self.tokens.rows, dtype=bool)
+            self._encoded = self.tokens.lengths == 0
             self._vectors_of = weights
         missing = ids[~self._encoded[ids]]
         if len(missing):
-            where = torch.from_numpy(missing).to(self._vectors.device)
-            self._vectors[where] = self.encode_distinct(missing).to(self._vectors.dtype)
-            self._encoded[missing] = True
+            blocks, block_of = self._look_up_blocks()
+            for block in np.unique(block_of[missing]):
+                members = blocks[block]
+                where = torch.from_numpy(members).to(self._vectors.device)
+                self._vectors[where] = self._encode_group(members).to(self._vectors.dtype)
+                self._encoded[members] = True
         return self._vectors[torch.from_numpy(ids).to(self._vectors.device)]
+
+    def _look_up_blocks(self) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
+        """The ids of each block, and the block of each id."""
+        if self._blocks is None:
+            on_cpu = self.dense.weight.device.type == "cpu"
+            with_text = np.flatnonzero(self.tokens.lengths)
+            groups = length_groups(
+                self.tokens.lengths[with_text],
+                tokens=LOOK_UP_TOKENS if on_cpu else TOKENS_AT_ONCE,
+            )
+            blocks = [with_text[group] for group in groups]
+            block_of = np.zeros(self.tokens.rows, dtype=np.int64)
+            for number, members in enumerate(blocks):
+                block_of[members] = number
+            self._blocks = blocks, block_of
+        return self._blocks
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``; zeros for those without any token."""

@@ -203,8 +203,9 @@ def test_all_four_stages_go_on_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
     assert codes.count(-signal.SIGKILL) >= 2
     for artifact in expected.artifacts:
         (made,) = folder.rglob(f"{artifact.folder.name}/model.safetensors")
+        weights = load_file(made)
         for name, value in artifact.weights.load().items():
-            torch.testing.assert_close(load_file(made)[name], value, rtol=0, atol=0)
+            torch.testing.assert_close(weights[name], value, rtol=0, atol=0)
 
 
 def test_leftovers_of_a_killed_save_are_no_state(tiny: Tiny, tmp_path: Path, undisturbed) -> None:
