@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: help check test bench mind-mini
+.PHONY: help check test lowest bench mind-mini
 
 help:            ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -12,6 +12,11 @@ check:           ## Format, lint and types, as CI checks them.
 
 test:            ## All tests; those on real data where RECBOLE_TINYNEWS_DATA names its folder.
 	$(PYTHON) -m pytest
+
+lowest:          ## Unit tests on the lowest supported versions, in an environment of their own.
+	$(PYTHON) -m venv --clear .lowest
+	.lowest/bin/pip install --quiet -e ".[test]" -r tests/lowest.txt
+	.lowest/bin/python -m pytest -m "not real"
 
 bench:           ## Benchmarks, at their default sizes.
 	$(PYTHON) benchmarks/evaluate.py

@@ -31,6 +31,7 @@ setup(
     packages=[*find_packages(include=["recbole_tinynews", "recbole_tinynews.*"]), *DATA_FOLDERS],
     package_dir=DATA_FOLDERS,
     package_data={
+        "recbole_tinynews.convert": ["*.yaml"],
         "recbole_tinynews.properties": ["**/*.yaml"],
         "recbole_tinynews.dataset": ["**/*"],
     },

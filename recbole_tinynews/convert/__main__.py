@@ -7,34 +7,67 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, cast
 
+from recbole_tinynews.convert import release
 from recbole_tinynews.convert.conversion import convert_mind
 from recbole_tinynews.convert.errors import ConversionError, LineError
+from recbole_tinynews.convert.release import DEFAULT_FOLDER, RELEASES
 from recbole_tinynews.convert.report import readable
 from recbole_tinynews.convert.settings import LAST_DAY, LAYOUTS, ON_ERROR
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 1 where nothing was written."""
-    flags = vars(_parser().parse_args(arguments))
+    flags = _flags(arguments)
     begin = time.perf_counter()
     try:
-        report = convert_mind(**flags)
-    except (ConversionError, OSError) as error:
+        report = convert_mind(**_with_download(**flags))
+    except ConversionError as error:
         status, message = 1, f"Not converted, nothing written: {error}"
         if isinstance(error, LineError):
             message += (
                 "\nMend the line, or have bad lines dropped and counted with --on-error=skip."
             )
     except KeyboardInterrupt:
-        status, message = 130, "Interrupted: nothing written."
+        status = 130
+        message = "Interrupted: nothing half written has a final name; a download will go on."
     else:
         print(readable(report))
         print(f"wrote {', '.join(_written(report))} in {time.perf_counter() - begin:.1f} s")
         return 0
     print(message, file=sys.stderr)  # here, where the readers and their progress bars are closed
     return status
+
+
+def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
+    """The flags given, and what one implies of another."""
+    parser = _parser()
+    flags = vars(parser.parse_args(arguments))
+    if flags["download"] is None:
+        for name in ("train", "dataset"):
+            if flags[name] is None:
+                parser.error(f"--{name} is required without --download")
+        for name in ("download_dir", "download_url"):
+            if flags[name] is not None:
+                parser.error(f"--{name.replace('_', '-')} expects --download={'|'.join(RELEASES)}")
+    elif flags["train"] is not None:
+        parser.error("--download brings the training set: pass --download or --train")
+    return flags
+
+
+def _with_download(
+    download: str | None, download_dir: str | None, download_url: str | None, **flags: Any
+) -> dict[str, Any]:
+    """What ``convert_mind`` takes; a release fills in what was not told."""
+    defaults: dict[str, Any] = {"valid": LAST_DAY}
+    if download is not None:
+        folder = DEFAULT_FOLDER if download_dir is None else Path(download_dir)
+        defaults = release.download(download, folder, download_url)._asdict()
+        defaults["dataset"] = f"mind-{download}"
+    return flags | {name: value for name, value in defaults.items() if flags[name] is None}
 
 
 def _written(report: dict[str, Any]) -> list[str]:
@@ -49,16 +82,17 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m recbole_tinynews.convert", description=__doc__, allow_abbrev=False
     )
     folder = "a folder with behaviors.tsv and news.tsv"
-    parser.add_argument("--train", required=True, metavar="DIR", help=folder)
+    parser.add_argument("--train", metavar="DIR", help=folder)
     parser.add_argument(
         "--valid",
-        default=LAST_DAY,
         metavar="DIR|last-day|FRACTION",
         help="a folder; or the last calendar day (UTC) or the latest fraction of the training "
-        "impressions (default: %(default)s)",
+        "impressions (default: last-day, for --download=large its dev folder)",
     )
     parser.add_argument("--test", metavar="DIR", help=f"{folder}; labels may be missing")
-    parser.add_argument("--dataset", required=True, metavar="NAME", help="name of the data set")
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="name of the data set (of a download: mind-demo, ...)"
+    )
     parser.add_argument(
         "--bodies", metavar="FILE", help="tab-separated id, title, body, plain or gzip"
     )
@@ -77,6 +111,21 @@ def _parser() -> argparse.ArgumentParser:
         default="impression",
         help="interaction: also write NAME-flat, a row per candidate, which stock RecBole reads",
     )
+    parser.add_argument(
+        "--check-leaks",
+        action="store_true",
+        help="count clicks that the history gives away and impressions that splits share",
+    )
+    parser.add_argument(
+        "--download",
+        choices=RELEASES,
+        help="convert this release of MIND, downloaded unless it is there, with dev as the test "
+        "set (large: dev for validation, and its unlabelled test set)",
+    )
+    parser.add_argument(
+        "--download-dir", metavar="DIR", help=f"where downloads are kept ({DEFAULT_FOLDER})"
+    )
+    parser.add_argument("--download-url", metavar="URL", help="a mirror to download from")
     return parser
 
 
@@ -86,4 +135,6 @@ def _end(signal_number: int, _: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _end)
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show is no error
+        cast(TextIOWrapper, stream).reconfigure(errors="backslashreplace")
     sys.exit(main())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from recbole_tinynews.convert.mind import Impression, News
 
@@ -23,6 +23,25 @@ INTER_HEADER = (
 def open_atomic(path: Path) -> TextIO:
     r"""Open for writing UTF-8 with ``\n`` alone, wherever it runs."""
     return path.open("w", encoding="utf-8", newline="\n", buffering=1 << 20)
+
+
+class InterRow(NamedTuple):
+    """The fields of one line of a ``.inter``, as text."""
+
+    impression_id: str
+    user_id: str
+    timestamp: str
+    history: str
+    candidates: str
+    labels: str
+
+
+def read_inter(path: Path) -> Iterator[InterRow]:
+    """The rows of a ``.inter`` that this package has written."""
+    with path.open(encoding="utf-8", newline="\n", buffering=1 << 20) as file:
+        assert next(file) == f"{INTER_HEADER}\n"
+        for line in file:
+            yield InterRow._make(line[:-1].split("\t"))
 
 
 def impression_row(impression: Impression) -> str:

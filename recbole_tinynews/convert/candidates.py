@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from recbole_tinynews.convert.errors import LineError, quoted
 
+PADDING = "[PAD]"  # RecBole's token of index 0: news of that id would become padding, silently
+
 
 class Candidates(NamedTuple):
     """Ids in the order of display; ``labels`` as in the atomic file (``0 1 0``), '' for none."""
@@ -45,9 +47,12 @@ def parse_ids(text: str, column: int) -> list[str]:
     """Ids separated by single spaces; '' holds none.
 
     Raises:
-        LineError: an id is empty or holds white space, where a later reader would cut it in two.
+        LineError: an id is empty, holds white space, where a later reader would cut it in two, or
+            is RecBole's padding.
     """
     ids = text.split()
+    if PADDING in text and PADDING in ids:
+        raise reserved_id(column)
     if " ".join(ids) == text:
         return ids
     for position, token in enumerate(text.split(" "), 1):  # slow, to say which
@@ -64,6 +69,13 @@ def parse_ids(text: str, column: int) -> list[str]:
                 column,
             )
     raise AssertionError(text)
+
+
+def reserved_id(column: int) -> LineError:
+    """The error of an id that RecBole keeps for itself."""
+    return LineError(
+        "reserved id", f"expected an id other than RecBole's padding, got '{PADDING}'.", column
+    )
 
 
 def _unlabelled(text: str, column: int) -> Candidates:

@@ -15,8 +15,9 @@ from recbole_tinynews.convert.atomic import (
     write_items,
 )
 from recbole_tinynews.convert.catalogue import Bodies, Catalogue
-from recbole_tinynews.convert.errors import SkippedLines, stop
+from recbole_tinynews.convert.errors import ConversionError, SkippedLines, stop
 from recbole_tinynews.convert.flat import write_flat_interactions, write_flat_items
+from recbole_tinynews.convert.leaks import find_leaks
 from recbole_tinynews.convert.mind import (
     IMPRESSIONS_FILE,
     NEWS_FILE,
@@ -43,15 +44,17 @@ def convert_mind(
     output: PathLike = "dataset",
     on_error: str = "stop",
     layout: str = "impression",
+    check_leaks: bool = False,
 ) -> dict[str, Any]:
     """Convert MIND folders into ``output/dataset/`` and return the report written there.
 
     ``valid`` is ``last-day``, a fraction of the training impressions (the latest ones), or a
     folder. ``on_error="skip"`` drops bad lines and reports them. ``layout="interaction"`` adds the
-    data set ``<dataset>-flat`` that stock RecBole reads.
+    data set ``<dataset>-flat`` that stock RecBole reads. ``check_leaks`` looks for
+    answers that the result gives away (see ``leaks``).
 
     Raises:
-        ConversionError: settings or input can't be used; nothing was written.
+        ConversionError: settings or input can't be used, or the disk is full; nothing was written.
     """
     settings = checked(
         Settings(
@@ -63,10 +66,16 @@ def convert_mind(
             output=Path(output),
             on_error=on_error,
             layout=layout,
+            check_leaks=check_leaks,
         )
     )
-    with staged(settings.output, settings.datasets) as staging:
-        return _Conversion(settings, staging).run()
+    try:
+        with staged(settings.output, settings.datasets) as staging:
+            return _Conversion(settings, staging).run()
+    except OSError as error:  # readers name their file, so this is about what is written
+        raise ConversionError(
+            f"--output={settings.output}: expected to write the data set, got: {error}."
+        ) from error
 
 
 class _Conversion:
@@ -107,6 +116,9 @@ class _Conversion:
             "skipped_lines": self.skipped.summary(),
             "flat": self._write_flat(items, impressions),
         }
+        if self.settings.check_leaks:
+            files = {split: self._file(f"{split}.inter") for split in impressions}
+            report["leaks"] = find_leaks(files)
         with open_atomic(self._file("report.json")) as file:
             json.dump(report, file, indent=2)
             file.write("\n")

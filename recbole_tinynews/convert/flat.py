@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from recbole_tinynews.convert.atomic import INTER_HEADER, open_atomic
+from recbole_tinynews.convert.atomic import open_atomic, read_inter
 from recbole_tinynews.convert.errors import ConversionError, quoted
 from recbole_tinynews.convert.mind import News
 
@@ -42,11 +42,9 @@ def write_flat_items(path: Path, news: Iterable[News]) -> None:
 def write_flat_interactions(inter: Path, path: Path) -> int:
     """Write the candidates of a finished, labelled ``.inter``; return how many."""
     rows = 0
-    with inter.open(encoding="utf-8", newline="\n") as impressions, open_atomic(path) as file:
-        assert next(impressions) == f"{INTER_HEADER}\n"
+    with open_atomic(path) as file:
         file.write(f"{_INTER_HEADER}\n")
-        for line in impressions:
-            _, user, timestamp, _, candidates, labels = line[:-1].split("\t")
+        for _, user, timestamp, _, candidates, labels in read_inter(inter):
             _check(user)
             ids = candidates.split(" ")
             file.write(

@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from recbole_tinynews.convert.candidates import parse_candidates, parse_ids
+from recbole_tinynews.convert.candidates import (
+    PADDING,
+    parse_candidates,
+    parse_ids,
+    reserved_id,
+)
 from recbole_tinynews.convert.errors import ConversionError, LineError, quoted
 from recbole_tinynews.convert.rows import read_rows
 from recbole_tinynews.convert.timestamps import utc_seconds
@@ -151,6 +156,8 @@ def _parse_impression(fields: list[str]) -> Impression:
 
 def _parse_id(text: str, column: int) -> str:
     if text.split() == [text]:
+        if text == PADDING:
+            raise reserved_id(column)
         return text
     if not text.strip():
         raise LineError("empty id", f"expected an id, got {quoted(text)}.", column)

@@ -7,6 +7,7 @@ from typing import Any
 
 from recbole_tinynews.convert.catalogue import Bodies, Catalogue
 from recbole_tinynews.convert.errors import EXAMPLES
+from recbole_tinynews.convert.leaks import leak_notes
 
 
 def news_summary(catalogue: Catalogue) -> dict[str, Any]:
@@ -70,4 +71,7 @@ def readable(report: dict[str, Any]) -> str:
     if report["bodies"] is not None:
         notes["items without body"] = report["bodies"]["items_without_body"]
     lines += [f" note: {count:,} {what}" for what, count in notes.items() if count]
+    if "leaks" in report:  # only where they were asked for
+        leaks = list(leak_notes(report["leaks"])) or ["none found"]
+        lines += [f" leak: {note}" for note in leaks]
     return "\n".join(lines)

@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from recbole_tinynews.convert.errors import ConversionError, LineError, quoted
 
-_BATCH = 1 << 20  # bytes of lines between two looks at the progress bar
+_BATCH = 1 << 20  # bytes between two looks at the progress bar
+_LONGEST_LINE = 1 << 26  # bytes: a file without line ends must not fill the memory
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -32,25 +33,22 @@ def read_rows(
     Only ``\n`` ends a line, with or without ``\r`` before it: Python's own idea of a line would
     also cut a title at U+2028, U+0085 or a lone ``\r``. A byte-order mark is not text.
     """
-    with path.open("rb") as file, _progress(path) as progress:
-        source = _unzipped(file)
-        number = 0
-        while lines := _read_batch(source, path):
-            for line in lines:
-                number += 1
-                try:
-                    fields = _split(line, columns, first=number == 1)
-                except LineError as error:
-                    on_bad_line(error.at(path, number))
-                else:
-                    yield Row(number, fields)
-            progress.update(file.tell() - progress.n)
+    number = 0
+    for lines in _read_batches(path):
+        for line in lines:
+            number += 1
+            try:
+                fields = _split(line, columns, first=number == 1)
+            except LineError as error:
+                on_bad_line(error.at(path, number))
+            else:
+                yield Row(number, fields)
     if number == 0:
         raise ConversionError(f"{path}: expected rows of {_listed(columns)}, got an empty file.")
 
 
 def _split(line: bytes, columns: Sequence[str], first: bool) -> list[str]:
-    line = line.removesuffix(b"\n").removesuffix(b"\r")
+    line = line.removesuffix(b"\r")
     if first:
         line = line.removeprefix(_BYTE_ORDER_MARK)
     if b"\0" in line:
@@ -73,13 +71,30 @@ def _split(line: bytes, columns: Sequence[str], first: bool) -> list[str]:
     return fields
 
 
-def _read_batch(source: BinaryIO, path: Path) -> list[bytes]:
+def _read_batches(path: Path) -> Iterator[list[bytes]]:
+    r"""Lines without their ``\n``, a batch of them at a time."""
+    number, rest = 0, b""
     try:
-        return source.readlines(_BATCH)
+        with path.open("rb") as file, _progress(path) as progress:
+            source = _unzipped(file)
+            while block := source.read(_BATCH):
+                *lines, rest = (rest + block).split(b"\n")
+                number += len(lines)
+                if len(rest) > _LONGEST_LINE:
+                    raise ConversionError(
+                        f"{path}:{number + 1}: expected a line of at most {_LONGEST_LINE:,} bytes, "
+                        "got a longer one. Is it a text file?"
+                    )
+                yield lines
+                progress.update(file.tell() - progress.n)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ConversionError(
             f"{path}: expected a whole gzip file, got a damaged one ({error}). Copy it anew."
         ) from error
+    except OSError as error:
+        raise ConversionError(f"{path}: expected a readable file, got: {error}.") from error
+    if rest:
+        yield [rest]
 
 
 def _unzipped(file: BinaryIO) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ class Settings(NamedTuple):
     output: Path
     on_error: str
     layout: str
+    check_leaks: bool = False
 
     @property
     def folders(self) -> dict[str, Path]:
@@ -40,10 +42,11 @@ class Settings(NamedTuple):
         return [self.dataset, *flat]
 
     def as_given(self) -> dict[str, Any]:
-        """For the report."""
+        """For the report: what decides the files (a check of the result does not)."""
         return {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self._asdict().items()
+            if name != "check_leaks"
         }
 
 
@@ -53,7 +56,13 @@ def checked(settings: Settings) -> Settings:
     Raises:
         ConversionError: something can't be meant so; all mistakes are listed at once.
     """
-    problems = []
+    problems = [
+        f"--{name}={quoted(str(value))}: expected a path, got a NUL byte in it."
+        for name, value in settings._asdict().items()
+        if name != "dataset" and "\0" in str(value)
+    ]
+    if problems:  # the system can't even be asked about such a path
+        raise ConversionError("\n".join(problems))
     valid = _parse_valid(settings.valid)
     if isinstance(valid, float) and not 0 < valid < 1:
         problems.append(
@@ -69,8 +78,11 @@ def checked(settings: Settings) -> Settings:
         if value not in known:
             problems.append(f"--{flag}={value}: expected one of {', '.join(known)}.")
     for split, folder in settings.folders.items():
-        problems += _folder_problems(split, folder)
-    if settings.bodies is not None and not settings.bodies.is_file():
+        try:
+            problems += _folder_problems(split, folder)
+        except OSError as error:  # a name too long, a folder without permission
+            problems.append(f"--{split}={folder}: expected a folder of MIND, got: {error}.")
+    if settings.bodies is not None and not os.path.isfile(settings.bodies):
         problems.append(f"--bodies={settings.bodies}: expected a file, found none there.")
     if problems:
         raise ConversionError("\n".join(problems))

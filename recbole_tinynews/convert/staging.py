@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from logging import getLogger
 from pathlib import Path
 
 from recbole_tinynews.convert.errors import ConversionError
+from recbole_tinynews.convert.locking import locked
+
+# In the order of their publication. Without .item and .train.inter nothing is a data set, and a
+# report vouches for all: they come last, so that a kill in between leaves what no reader accepts.
+_KINDS = ("valid.inter", "test.inter", "item", "train.inter", "report.json")
 
 
 @contextmanager
@@ -17,46 +27,105 @@ def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
 
     What was written there is moved to ``output/<dataset>/`` when the block ends well, and removed
     when it does not. Of an earlier conversion nothing is left to be mistaken for this one: a file
-    that this one did not write goes too. The report is removed first and moved last, so that a
-    folder with a report is complete.
+    that this one did not write goes too. What a killed conversion of the same data set left behind
+    is removed, with a warning.
 
     Raises:
-        ConversionError: nothing can be written there.
+        ConversionError: nothing can be written there, or another process is writing the same.
     """
-    created = not output.exists()
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        for dataset in datasets:
-            if (output / dataset).exists() and not (output / dataset).is_dir():
-                raise NotADirectoryError(f"{output / dataset} is not a folder")
-        staging = Path(tempfile.mkdtemp(prefix=f".{datasets[0]}.", suffix=".partial", dir=output))
-    except OSError as error:
-        raise ConversionError(
-            f"--output={output}: expected a folder that can be written to, got: {error}."
-        ) from error
-    try:
-        for dataset in datasets:
-            (staging / dataset).mkdir()
+    with ExitStack() as stack:  # what it undoes is undone on Ctrl-C too
+        try:
+            staging = _prepare(output, datasets, stack)
+        except OSError as error:
+            raise ConversionError(
+                f"--output={output}: expected a folder that can be written to, got: {error}."
+            ) from error
         yield staging
-        for dataset in datasets:
-            _publish(staging / dataset, output / dataset)
-    finally:  # Ctrl-C included
-        shutil.rmtree(staging, ignore_errors=True)
-        if created:
-            with suppress(OSError):  # not empty: all went well
-                output.rmdir()
+        with _signals_wait():
+            for dataset in datasets:
+                _publish(staging / dataset, output / dataset)
+
+
+def _prepare(output: Path, datasets: Sequence[str], stack: ExitStack) -> Path:
+    created = [folder for folder in (output, *output.parents) if not folder.exists()]
+    stack.callback(_remove_empty, created)
+    output.mkdir(parents=True, exist_ok=True)
+    for dataset in datasets:
+        _check_target(output / dataset)
+    name = datasets[0]
+    if stack.enter_context(locked(output / f".{name}.lock", f"writing '{name}' there")):
+        _remove_leftovers(output, name)
+    else:
+        getLogger(__name__).warning(
+            f"{output} lies on a file system without locks: start no second conversion into it."
+        )
+    staging = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=output))
+    stack.callback(shutil.rmtree, staging, ignore_errors=True)
+    for dataset in datasets:
+        (staging / dataset).mkdir()
+    return staging
+
+
+def _check_target(target: Path) -> None:
+    """Tell before hours of work what would fail after them."""
+    if not os.path.lexists(target):  # a broken link is in the way too
+        return
+    if not target.is_dir():
+        raise NotADirectoryError(f"{target} is not a folder")
+    if not os.access(target, os.W_OK | os.X_OK):
+        raise PermissionError(f"{target} is not writable")
+    for kind in _KINDS:
+        if (target / f"{target.name}.{kind}").is_dir():
+            raise IsADirectoryError(f"{target / f'{target.name}.{kind}'} is a folder")
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # not empty: all went well
+            folder.rmdir()
+
+
+def _remove_leftovers(output: Path, dataset: str) -> None:
+    """Whoever holds the lock knows that no living process owns them."""
+    name = re.compile(rf"\.{re.escape(dataset)}\.[a-z0-9_]{{8}}\.partial")  # not of dataset.other
+    for folder in [path for path in output.iterdir() if name.fullmatch(path.name)]:
+        shutil.rmtree(folder, ignore_errors=True)
+        what = "can't be removed" if folder.exists() else "were removed"
+        getLogger(__name__).warning(
+            f"{folder}: the leftovers of a conversion that was killed {what}."
+        )
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Ctrl-C and SIGTERM arrive a few milliseconds later, when the renames are done.
+
+    By handlers, since a mask of this thread would let a signal in by another one.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals don't arrive here
+        yield
+        return
+    arrived: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: arrived.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def _publish(staging: Path, target: Path) -> None:
-    target.mkdir(exist_ok=True)
-    report = f"{target.name}.report.json"
-    (target / report).unlink(missing_ok=True)
+    if not target.exists():
+        staging.replace(target)
+        return
+    for kind in reversed(_KINDS):  # old and new files never lie together
+        (target / f"{target.name}.{kind}").unlink(missing_ok=True)
     written = {file.name for file in staging.iterdir()}
-    for old in (f"{target.name}.{kind}" for kind in ("item", *_INTER_FILES)):
-        if old not in written:
-            (target / old).unlink(missing_ok=True)
-    for name in sorted(written, key=lambda name: name == report):
+    last = [f"{target.name}.{kind}" for kind in _KINDS]
+    for name in [*sorted(written.difference(last)), *(name for name in last if name in written)]:
         (staging / name).replace(target / name)
-
-
-_INTER_FILES = ("train.inter", "valid.inter", "test.inter")

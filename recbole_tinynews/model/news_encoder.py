@@ -23,11 +23,10 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.model.frozen_states import FrozenStates, open_frozen_states
 from recbole_tinynews.model.layers import AttentionPooling, mean_pooling
 from recbole_tinynews.model.length_groups import TOKENS_AT_ONCE, length_groups
-from recbole_tinynews.model.plm import apply_layer, embed, layers_of
+from recbole_tinynews.model.plm import apply_layer, embed, layers_of, set_dropout
 
-LOOK_UP_TOKENS = (
-    512  # small blocks encode little that nobody asked for, and fill a CPU all the same
-)
+# small blocks encode little that nobody asked for, and fill a CPU all the same
+LOOK_UP_TOKENS = 512
 Pooling = Literal["attention", "mean", "cls"]
 NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}
 STATES_FORMAT = "frozen states 1"  # raised whenever the meaning of the stored states changes
@@ -107,9 +106,7 @@ class NewsEncoder(nn.Module):
         self.plm.requires_grad_(False)
         for module in learning:
             module.requires_grad_(True)
-            for part in module.modules():
-                if isinstance(part, nn.Dropout):
-                    part.p = dropout
+            set_dropout(module, dropout)
 
     def _frozen_modules(self) -> list[nn.Module]:
         frozen: list[nn.Module] = [*layers_of(self.plm)[: self.first_trained]]

@@ -121,6 +121,15 @@ def apply_layer(layer: nn.Module, hidden: Tensor, real: Tensor | None) -> Tensor
     return output[0] if isinstance(output, tuple) else output  # transformers 4 returns a tuple
 
 
+def set_dropout(module: nn.Module, probability: float) -> None:
+    """Give every dropout inside the module this probability."""
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = probability
+        if hasattr(part, "dropout_prob"):  # fused attention of transformers 4 has none of its own
+            part.dropout_prob = probability
+
+
 def longest_text(plm: PreTrainedModel) -> int:
     """How many tokens it can read; RoBERTa's positions begin behind that of padding."""
     positions: int = plm.config.max_position_embeddings

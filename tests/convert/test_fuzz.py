@@ -1,0 +1,259 @@
+"""Spoilt lines by the hundred thousand, against a plain parser that is written from the format.
+
+What the converter keeps must be exactly the lines that the plain parser accepts, and what it skips
+must be counted: kept + skipped == given.
+"""
+
+from __future__ import annotations
+
+import gzip
+import random
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from mind_folder import IMPRESSIONS, NEWS, WriteMind
+
+from recbole_tinynews.convert import ConversionError, convert_mind
+from recbole_tinynews.convert.errors import LineError, stop
+from recbole_tinynews.convert.mind import read_impressions
+
+IMPRESSION_LINES, NEWS_LINES, BODY_LINES = 64_000, 24_000, 16_000  # 104,000 spoilt lines in all
+A_FILE = 8_000
+
+PIECES = [
+    *(
+        b"\t",
+        b" ",
+        b"  ",
+        b"\r",
+        b"\n",
+        b"\0",
+        b"\xff",
+        b"\xc3",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+    ),
+    *("\xa0", "\u2028", "\x85", "\x0b", "\x1c", "\u3000", "\ufeff", "\u200b", "é", "😀", "٣"),
+    *(b"-", b"-0", b"-1", b"-2", b"-0 ", b"-1 ", b"0", b"1", b"N", b"[PAD]", b'"', b"'", b"\\"),
+    *(b"AM", b"PM", b"13:00:00", b"2/30/2019", b"/", b":", b"NA", b"nan", b"null", b"%s", b"../"),
+]
+BYTES = [piece.encode() if isinstance(piece, str) else piece for piece in PIECES]
+
+
+def spoil(line: bytes, rng: random.Random) -> bytes:
+    """One to three changes at random places."""
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        start = rng.randrange(len(line) + 1)
+        stop_ = min(len(line), start + rng.choice((0, 1, 1, 2, 5, 20)))
+        kind = rng.randrange(5)
+        if kind == 0:
+            new = rng.choice(BYTES)  # in place of a stretch, or between two bytes
+        elif kind == 1:
+            new = b""
+        elif kind == 2:
+            new = line[start:stop_] * 2
+        elif kind == 3:
+            new = bytes([rng.randrange(256)])
+        else:
+            new = line[start:stop_][::-1]
+        line = line[:start] + new + line[stop_:]
+    return line
+
+
+def is_id(text: str) -> bool:
+    return text.split() == [text] and text != "[PAD]"
+
+
+def plain_columns(line: bytes, columns: int) -> list[str] | None:
+    try:
+        fields = line.decode().split("\t")
+    except UnicodeDecodeError:
+        return None
+    return None if b"\0" in line or len(fields) != columns else fields
+
+
+def plain_impression(line: bytes) -> list[str] | None:
+    """The row of the atomic file, None for a line that is bad by itself."""
+    fields = plain_columns(line, 5)
+    if fields is None:
+        return None
+    number, user, time, history, shown = fields
+    if (
+        re.fullmatch(r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{4} [0-9]{1,2}:[0-9]{2}:[0-9]{2} [AP]M", time)
+        is None
+    ):
+        return None
+    try:
+        moment = datetime.strptime(time, "%m/%d/%Y %I:%M:%S %p").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
+    parts = shown.split(" ")
+    ids = [part[:-2] for part in parts]
+    clicks = history.split(" ") if history else []
+    if not all(map(is_id, [number, user, *clicks, *ids])):
+        return None
+    if not all(part.endswith(("-0", "-1")) for part in parts) or moment.second > 59:
+        return None
+    labels = " ".join(part[-1] for part in parts)
+    return [number, user, str(int(moment.timestamp())), history, " ".join(ids), labels]
+
+
+def lines_of(content: bytes) -> list[bytes]:
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    return [line.removesuffix(b"\r") for line in (lines if lines[-1] else lines[:-1])]
+
+
+def expected_impressions(content: bytes) -> list[list[str]]:
+    kept: dict[str, list[str]] = {}
+    for line in lines_of(content):
+        row = plain_impression(line)
+        if row is not None:
+            kept.setdefault(row[0], row)
+    return list(kept.values())
+
+
+def read(path: Path) -> list[list[str]]:
+    return [line.split("\t") for line in path.read_bytes().decode().split("\n")[1:-1]]
+
+
+@pytest.mark.parametrize("seed", range(IMPRESSION_LINES // A_FILE))
+def test_no_spoilt_impression_is_lost_or_changed_without_a_count(
+    write_mind: WriteMind, tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    train, good = write_mind(), [f"{line}\n".encode() for line in IMPRESSIONS]
+    bases = [
+        b"%d\tU1\t11/15/2019 12:05:00 PM\tN1 N2\tN3-0 N2-1 N1-0",
+        b"%d\tU22\t1/2/2020 1:00:59 AM\t\tN1-1",
+    ]
+    spoilt = [spoil(rng.choice(bases) % (100 + i), rng) + b"\n" for i in range(A_FILE)]
+    content = b"".join([*good, *spoilt])
+    (train / "behaviors.tsv").write_bytes(content)
+    valid = write_mind(name="valid")
+    report = convert_mind(train, "tiny", valid=valid, output=tmp_path / "out", on_error="skip")
+
+    kept = read(tmp_path / "out" / "tiny" / "tiny.train.inter")
+    assert kept == expected_impressions(content)
+    skipped = report["skipped_lines"]["total"]
+    assert report["impressions"]["train"]["impressions"] == len(kept)
+    assert len(kept) + skipped == len(lines_of(content))
+    assert min(len(kept), skipped) > A_FILE / 20  # spoilt enough, and not too much
+
+
+@pytest.mark.parametrize("seed", range(NEWS_LINES // A_FILE))
+def test_no_spoilt_news_is_lost_or_changed_without_a_count(
+    write_mind: WriteMind, tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(1000 + seed)
+    train, good = write_mind(), [f"{line}\n".encode() for line in NEWS]
+    base = 'N%d\tsports\tgolf\tA "title"\tAn abstract\thttp://a\t[]\t[]'
+    spoilt = [
+        spoil((base % rng.randrange(10, 99_999)).encode(), rng) + b"\n" for _ in range(A_FILE)
+    ]
+    content = b"".join([*good, *spoilt])
+    (train / "news.tsv").write_bytes(content)
+    report = convert_mind(train, "tiny", output=tmp_path / "out", on_error="skip")
+
+    first: dict[str, list[str]] = {}
+    used = 0
+    for line in lines_of(content):
+        fields = plain_columns(line, 8)
+        if fields is not None and is_id(fields[0]):
+            used += first.setdefault(fields[0], fields[:5]) == fields[:5]
+    written = read(tmp_path / "out" / "tiny" / "tiny.item")
+    assert written == [[text.replace("\r", " ") for text in row] for row in first.values()]
+    assert report["news"]["rows"] == {str(train / "news.tsv"): used}
+    assert used + report["skipped_lines"]["total"] == len(lines_of(content))
+    assert used - len(first) == report["news"]["repeated_in_one_file_with_the_same_text"]
+
+
+@pytest.mark.parametrize("seed", range(BODY_LINES // A_FILE))
+def test_no_spoilt_body_is_lost_or_changed_without_a_count(
+    write_mind: WriteMind, tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(2000 + seed)
+    bodies = tmp_path / "bodies.tsv"
+    spoilt = [
+        spoil(f"N{rng.choice((1, 2, 3, 44))}\ttitle\tThe body of it.".encode(), rng) + b"\n"
+        for _ in range(A_FILE)
+    ]
+    content = b"".join(spoilt)
+    bodies.write_bytes(content)
+    report = convert_mind(
+        write_mind(), "tiny", bodies=bodies, output=tmp_path / "out", on_error="skip"
+    )
+    first: dict[str, str] = {}
+    used = 0
+    for line in lines_of(content):
+        fields = plain_columns(line, 3)
+        if fields is not None and is_id(fields[0]):
+            known = {line.split("\t")[0] for line in NEWS}
+            used += fields[0] not in known or first.setdefault(fields[0], fields[2]) == fields[2]
+    assert report["bodies"]["rows"] == used
+    assert used + report["skipped_lines"]["total"] == len(lines_of(content))
+    written = {row[0]: row[5] for row in read(tmp_path / "out" / "tiny" / "tiny.item")}
+    assert {key: text.replace("\r", " ") for key, text in first.items()} == {
+        key: text for key, text in written.items() if key in first
+    }
+
+
+def test_one_spoilt_line_alone_is_a_line_error_or_an_impression(tmp_path: Path) -> None:
+    """Stopping and skipping must agree on which line is bad, and the error must say where."""
+    rng = random.Random(3)
+    path = tmp_path / "behaviors.tsv"
+    for _ in range(4_000):
+        content = spoil(b"7\tU1\t11/15/2019 1:00:00 AM\tN1\tN2-0 N3-1", rng).replace(b"\n", b"")
+        path.write_bytes(content + b"\n")
+        expected = expected_impressions(content + b"\n")
+        if not expected:
+            with pytest.raises(LineError, match=rf"{re.escape(str(path))}:1: "):
+                list(read_impressions(path, stop, labels_required=True))
+            continue
+        ((*ids, timestamp, history, candidates, labels),) = read_impressions(
+            path, stop, labels_required=True
+        )
+        row = [*ids, str(timestamp), " ".join(history), " ".join(candidates), labels]
+        assert [row] == expected
+
+
+def whole_files(rng: random.Random) -> Iterator[tuple[str, bytes]]:
+    """A file of the three with its bytes spoilt, cut, packed, or packed and cut."""
+    good = {"behaviors.tsv": IMPRESSIONS, "news.tsv": NEWS}
+    for _ in range(400):
+        name, rows = rng.choice(list(good.items()))
+        content = "".join(f"{row}\n" for row in rows).encode()
+        packed = gzip.compress(content, mtime=0)
+        change: Callable[[bytes], bytes] = rng.choice(
+            [
+                lambda content: spoil(content, rng),
+                lambda content: content[: rng.randrange(len(content))],
+                lambda content: content.decode().encode(rng.choice(("utf-16", "utf-32", "cp500"))),
+                lambda content: bytes(rng.randrange(256) for _ in range(rng.randrange(99))),
+                lambda _, packed=packed: spoil(packed, rng),
+                lambda _, packed=packed: packed[: rng.randrange(len(packed))],
+            ]
+        )
+        yield name, change(content)
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_a_spoilt_file_is_converted_or_refused_with_its_name(
+    write_mind: WriteMind, tmp_path: Path, on_error: str
+) -> None:
+    """A traceback from zlib or numpy tells nobody which of six files to copy anew."""
+    train, output = write_mind(), tmp_path / "out"
+    good = {name: (train / name).read_bytes() for name in ("behaviors.tsv", "news.tsv")}
+    messages = []
+    for name, content in whole_files(random.Random(4)):
+        (train / name).write_bytes(content)
+        try:
+            convert_mind(train, "tiny", valid=0.5, output=output, on_error=on_error)
+        except ConversionError as error:
+            messages.append((f"{train / name}", str(error)))
+        (train / name).write_bytes(good[name])
+        assert not list(output.glob(".*"))
+    assert all(path in message or "--valid" in message for path, message in messages)
+    assert len(messages) > 100

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mind_folder import IMPRESSIONS, WriteMind
+
+from recbole_tinynews.convert import __main__ as command
+from recbole_tinynews.convert import convert_mind
+
+TRAIN = ["1\tU1\t11/14/2019 1:00:00 AM\tN1\tN2-0 N3-1", "2\tU1\t11/14/2019 2:00:00 AM\t\tN2-1"]
+NOTHING = {"impressions": 0, "clicks": 0, "examples": []}
+
+
+@pytest.fixture
+def leaks(write_mind: WriteMind, tmp_path: Path) -> Callable[..., dict]:
+    """The leaks of a data set with the given splits."""
+
+    def check(train: list[str] = TRAIN, **splits: list[str]) -> dict:
+        folders = {name: write_mind(rows, name=name) for name, rows in splits.items()}
+        folders.setdefault("valid", 0.5)
+        report = convert_mind(
+            write_mind(train), "tiny", output=tmp_path / "out", check_leaks=True, **folders
+        )
+        return report["leaks"]
+
+    return check
+
+
+def test_nothing_is_said_of_a_data_set_without_leaks(leaks: Callable[..., dict]) -> None:
+    found = leaks(test=["1\tU2\t11/15/2019 1:00:00 AM\tN1\tN2-0 N3-1"])
+    assert found["clicked_in_history"] == dict.fromkeys(("train", "valid", "test"), NOTHING)
+    pairs = dict.fromkeys(("valid in train", "test in train", "test in valid"), NOTHING)
+    assert found["same_user_time_and_candidates"] == found["same_id_user_and_time"] == pairs
+
+
+def test_a_clicked_candidate_of_the_history_is_counted_by_click_and_impression(
+    leaks: Callable[..., dict],
+) -> None:
+    """A model that recommends what was read already would win."""
+    rows = [
+        "5\tU1\t11/14/2019 1:00:00 AM\tN1 N2 N3\tN3-1 N1-1 N2-0",  # N2 was not clicked
+        "6\tU1\t11/14/2019 1:00:01 AM\tN10 N21\tN1-1 N2-1 N0-0",  # part of an id is another id
+        "7\tU1\t11/14/2019 1:00:02 AM\t\tN1-1",
+        "8\tU1\t11/14/2019 1:00:03 AM\tN9\tN9-0 N8-0 N9-1",
+    ]
+    found = leaks(valid=rows)["clicked_in_history"]
+    assert found["train"] == NOTHING
+    assert found["valid"] == {
+        "clicks": 3,
+        "impressions": 2,
+        "examples": ["impression 5 of U1, N3", "impression 8 of U1, N9"],
+    }
+
+
+def test_an_impression_is_known_again_without_labels_shuffled_and_renumbered(
+    leaks: Callable[..., dict],
+) -> None:
+    """MIND shuffles candidates; a copied impression under another id has the same answer."""
+    test = ["77\tU1\t11/14/2019 1:00:00 AM\tN1\tN3 N2", "78\tU1\t11/14/2019 1:00:01 AM\tN1\tN3 N2"]
+    found = leaks(valid=[TRAIN[1]], test=test)
+    assert found["same_user_time_and_candidates"]["test in train"] == {
+        "impressions": 1,
+        "clicks": 0,
+        "examples": ["impression 77 of U1"],
+    }
+    assert found["same_id_user_and_time"]["test in train"] == NOTHING
+
+
+def test_clicks_of_an_impression_whose_id_user_and_time_are_known_are_counted(
+    leaks: Callable[..., dict],
+) -> None:
+    """The same display with other candidates is still the same visit."""
+    found = leaks(valid=["1\tU1\t11/14/2019 1:00:00 AM\tN1\tN7-1 N3-1 N4-0"])
+    assert found["same_id_user_and_time"]["valid in train"] == {
+        "impressions": 1,
+        "clicks": 2,
+        "examples": ["impression 1 of U1"],
+    }
+    assert found["same_user_time_and_candidates"]["valid in train"] == NOTHING
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        TRAIN[0].replace("U1", "U2"),
+        TRAIN[0].replace("1:00:00", "1:00:01"),
+        TRAIN[0].replace("1:00:00 AM", "1:00:00 PM"),
+        TRAIN[0].replace("N2-0", "N2-0 N4-0"),
+    ],
+)
+def test_another_user_time_or_candidate_is_another_impression(
+    leaks: Callable[..., dict], other: str
+) -> None:
+    found = leaks(test=[other], valid=[TRAIN[1]])
+    assert found["same_user_time_and_candidates"]["test in train"] == NOTHING
+
+
+def test_the_same_folder_twice_is_told_whole(write_mind: WriteMind, tmp_path: Path) -> None:
+    folder = write_mind()
+    report = convert_mind(
+        folder, "tiny", valid=folder, test=folder, output=tmp_path / "out", check_leaks=True
+    )
+    for kind in ("same_user_time_and_candidates", "same_id_user_and_time"):
+        assert {pair: found["impressions"] for pair, found in report["leaks"][kind].items()} == {
+            "valid in train": 3,
+            "test in train": 3,
+            "test in valid": 3,
+        }
+
+
+def test_the_counts_are_those_of_a_plain_double_loop(leaks: Callable[..., dict]) -> None:
+    rng = random.Random(0)
+
+    def rows(first: int) -> list[str]:
+        return [
+            f"{rng.randrange(60) if first < 0 else first + number}\tU{rng.randrange(3)}\t"
+            f"11/14/2019 1:00:0{rng.randrange(3)} AM\t"
+            + " ".join(f"N{rng.randrange(4)}" for _ in range(rng.randrange(3)))
+            + "\t"
+            + " ".join(
+                f"N{n}-{rng.randrange(2)}" for n in rng.sample(range(4), rng.randrange(1, 4))
+            )
+            for number in range(60)
+        ]
+
+    early, late = rows(0), rows(0)
+    found = leaks(early, valid=late)
+    split = [line.split("\t") for line in late]
+    known = [line.split("\t") for line in early]
+    shown = [(r[1], r[2], {part[:-2] for part in r[4].split(" ")}) for r in known]
+    repeated = sum((r[1], r[2], {p[:-2] for p in r[4].split(" ")}) in shown for r in split)
+    assert found["same_user_time_and_candidates"]["valid in train"]["impressions"] == repeated > 0
+    same = sum(r[:3] in [k[:3] for k in known] for r in split)
+    assert found["same_id_user_and_time"]["valid in train"]["impressions"] == same > 0
+    clicked = sum(
+        part.endswith("-1") and part[:-2] in r[3].split(" ")
+        for r in split
+        for part in r[4].split(" ")
+    )
+    assert found["clicked_in_history"]["valid"]["clicks"] == clicked > 0
+
+
+def test_leaks_are_a_warning_in_the_summary_and_no_error(
+    write_mind: WriteMind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = write_mind(["1\tU1\t11/14/2019 1:00:00 AM\tN3\tN3-1 N2-0", *IMPRESSIONS[1:]])
+    flags = [f"--train={train}", "--dataset=tiny", f"--output={tmp_path / 'out'}"]
+    assert command.main([*flags, "--check-leaks", f"--test={train}"]) == 0
+    printed = capsys.readouterr().out
+    assert "leak: train: 1 clicks on news that are already in the history" in printed
+    assert "leak: test in train: 1 impressions that occur in both splits" in printed
+
+
+def test_a_report_without_a_check_is_silent_about_leaks(
+    write_mind: WriteMind, tmp_path: Path
+) -> None:
+    """An empty entry would read as a check that found nothing."""
+    train = write_mind()
+    report = convert_mind(train, "tiny", output=tmp_path / "out")
+    checked = convert_mind(train, "tiny", output=tmp_path / "out", check_leaks=True)
+    assert "leaks" not in report
+    del checked["leaks"]
+    assert report == checked
+
+
+def test_a_check_that_found_nothing_says_so(
+    write_mind: WriteMind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Silence could mean that nothing was checked."""
+    train = write_mind([*TRAIN, "3\tU1\t11/15/2019 2:00:00 AM\t\tN2-1"])
+    flags = [f"--train={train}", "--dataset=tiny", f"--output={tmp_path / 'out'}"]
+    assert command.main([*flags, "--check-leaks"]) == 0
+    assert "leak: none found" in capsys.readouterr().out
