@@ -17,9 +17,11 @@ lowest:          ## Unit tests on the lowest supported versions, in an environme
 	$(PYTHON) -m venv --clear .lowest
 	.lowest/bin/pip install --quiet -e ".[test]" -r tests/lowest.txt
 	.lowest/bin/python -m pytest -m "not real"
+	rm -rf .lowest
 
 bench:           ## Benchmarks, at their default sizes.
 	$(PYTHON) benchmarks/evaluate.py
+	$(PYTHON) benchmarks/data.py
 
 mind-mini:       ## Write the embedded synthetic data set anew, bit for bit.
 	$(PYTHON) dataset/make_mind_mini.py
