@@ -72,6 +72,24 @@ def test_training_ends_after_the_steps_asked_for(tiny: Tiny) -> None:
     assert trained(tiny.world(epochs=2)).step == 10
 
 
+def test_validations_within_a_pass_come_after_the_steps_asked_for(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One pass over MIND-large is hours; a round may also reach into the next pass."""
+    validated: list[int] = []
+    plain = news_trainer.NewsTrainer._valid_epoch
+    monkeypatch.setattr(
+        news_trainer.NewsTrainer,
+        "_valid_epoch",
+        lambda self, *a, **k: (validated.append(self.step), plain(self, *a, **k))[1],
+    )
+    one, other = (tiny.world(epochs=2, eval_steps=steps) for steps in (None, 3))
+    for world in (one, other):
+        trained(world, valid_data=world.impressions())
+    assert validated == [5, 10, 3, 6, 9, 10]
+    assert_equal(weights_of(one), weights_of(other), rtol=0, atol=0)
+
+
 def test_the_last_epoch_of_a_training_that_ends_early_is_validated(tiny: Tiny) -> None:
     """Without a validation nothing is saved, and the test would have no weights."""
     world = tiny.world(max_steps=2, epochs=9, eval_step=3)
