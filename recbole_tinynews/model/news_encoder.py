@@ -26,7 +26,7 @@ from recbole_tinynews.model.length_groups import TOKENS_AT_ONCE, length_groups
 from recbole_tinynews.model.plm import apply_layer, embed, layers_of, set_dropout
 
 # small blocks encode little that nobody asked for, and fill a CPU all the same
-LOOK_UP_TOKENS = 512
+LOOK_UP_TOKENS = 128
 Pooling = Literal["attention", "mean", "cls"]
 NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}
 STATES_FORMAT = "frozen states 1"  # raised whenever the meaning of the stored states changes
