@@ -127,7 +127,7 @@ def set_dropout(module: nn.Module, probability: float) -> None:
         if isinstance(part, nn.Dropout):
             part.p = probability
         if hasattr(part, "dropout_prob"):  # fused attention of transformers 4 has none of its own
-            part.dropout_prob = probability
+            vars(part)["dropout_prob"] = probability
 
 
 def longest_text(plm: PreTrainedModel) -> int:
