@@ -40,6 +40,7 @@ setup(
         "torch>=2.6",
         "transformers>=4.57",
         "safetensors>=0.4.3",
+        "filelock>=3.12",
         "tokenizers>=0.21",
         "numpy>=1.26",
         "pandas>=2.2",

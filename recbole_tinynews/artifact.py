@@ -22,7 +22,7 @@ from recbole_tinynews.settings.names import STAGES
 from recbole_tinynews.trainer.weights import check_weights, load_weights
 
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
-FORMAT = 1  # raised whenever a change in the code changes results
+FORMAT = 2  # raised whenever a change in the code changes results
 WEIGHTS, SETTINGS, METRICS, COPIES = "model.safetensors", "settings.yaml", "metrics.json", "copies"
 
 # Settings that change how a run is shown, stored or sped up, and never what it results in.
@@ -30,6 +30,7 @@ _WITHOUT_EFFECT = frozenset(
     (
         *("checkpoint_dir", "data_path", "show_progress", "state", "worker", "gpu_id", "use_gpu"),
         *("device", "local_rank", "single_spec", "result_file", "eval_dump", "use_cache"),
+        "cache_budget",
         *("eval_batch_size", "loss_decimal_place", "log_wandb", "wandb_project"),
         *("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path"),
         *("config_files", "config_file", "stage", "fresh", "eval_type", "save_steps"),

@@ -92,6 +92,7 @@ class TitleBodyDataset:
         seed: int,
         cache_dir: Path | None = None,
     ) -> None:
+        self.cache_dir = cache_dir
         titles = tokenise(
             ["", *(a.title for a in articles)], tokenizer, max_title_length, cache_dir
         )

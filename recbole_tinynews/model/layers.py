@@ -17,13 +17,21 @@ class AttentionPooling(nn.Module):
         self.projection = nn.Linear(dim, query_dim)
         self.query = nn.Linear(query_dim, 1)
 
-    def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+    def energy(self, inputs: Tensor) -> Tensor:
+        """What each input's weight is the softmax of, ``[..., dim]`` -> ``[...]``."""
+        return self.query(self.projection(inputs).tanh()).squeeze(-1)
+
+    def forward(
+        self, inputs: Tensor, mask: Tensor | None = None, energy: Tensor | None = None
+    ) -> Tensor:
         """Pool the middle axis: ``[batch, length, dim]`` -> ``[batch, dim]``.
 
         Shapes:
             mask: ``[batch, length]``, True where an input takes part; ``None``: all do.
+            energy: ``[batch, length]``, where it is known already.
         """
-        energy = self.query(self.projection(inputs).tanh()).squeeze(-1)  # [batch, length]
+        if energy is None:
+            energy = self.energy(inputs)
         if mask is None:
             weights = energy.softmax(dim=-1)
         else:

@@ -1,7 +1,7 @@
 """Text into vectors: news ids in, news vectors out, and every saving in between.
 
-Each saving is exact: repeats are encoded once, padding is not encoded, texts of like length go
-together, frozen layers are read from a table, and at evaluation each news is encoded once.
+Each saving is exact: repeats are encoded once, no padding is computed, frozen layers are read from
+a table, and at evaluation each news is encoded once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,12 +19,12 @@ from transformers import PreTrainedModel
 
 from recbole_tinynews.data.array_cache import content_key
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.model.frozen_states import FrozenStates, open_frozen_states
+from recbole_tinynews.model.frozen_states import FrozenStates, Storage, open_frozen_states
 from recbole_tinynews.model.layers import AttentionPooling, mean_pooling
-from recbole_tinynews.model.length_groups import TOKENS_AT_ONCE, length_groups
+from recbole_tinynews.model.packing import Pack, packs, tokens_at_once
 from recbole_tinynews.model.plm import apply_layer, embed, layers_of, set_dropout
 
-# small blocks encode little that nobody asked for, and fill a CPU all the same
+# small packs encode little that nobody asked for, and fill a CPU all the same
 LOOK_UP_TOKENS = 128
 Pooling = Literal["attention", "mean", "cls"]
 NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}
@@ -48,8 +47,7 @@ class NewsEncoder(nn.Module):
         finetune_layers: the last n layers train; ``all``: all of them and the embeddings.
         dropout: of the layers that train; frozen layers always run without.
         mask_padding: whether pad tokens stay out of pooling (docs/method.md, section 3).
-        states_folder: where the frozen layers' states are kept; ``None``: computed each time.
-        check_disk: keep them only where the disk has ample room (``use_cache: auto``).
+        storage: where the frozen layers' states are kept; ``None``: computed each time.
 
     Raises:
         ValueError: the language model's attention is not torch's fused one, which alone takes the
@@ -66,8 +64,7 @@ class NewsEncoder(nn.Module):
         finetune_layers: int | Literal["all"] = "all",
         dropout: float = 0.1,
         mask_padding: bool = True,
-        states_folder: Path | None = None,
-        check_disk: bool = True,
+        storage: Storage | None = None,
     ) -> None:
         super().__init__()
         if plm.config._attn_implementation != "sdpa":  # others would add the mask as numbers
@@ -77,7 +74,7 @@ class NewsEncoder(nn.Module):
             )
         self.plm, self.tokens = plm, tokens
         self.pooling_kind, self.mask_padding = pooling, mask_padding
-        self.states_folder, self.check_disk = states_folder, check_disk
+        self.storage = storage
         self.hidden_size = plm.config.hidden_size
         self.pad_token_id = plm.config.pad_token_id or 0
         self.pooling = (
@@ -90,7 +87,7 @@ class NewsEncoder(nn.Module):
         self._vectors: Tensor | None = None
         self._encoded = np.zeros(0, dtype=bool)
         self._vectors_of: tuple[int, ...] = ()
-        self._blocks: tuple[list[NDArray[np.int64]], NDArray[np.int64]] | None = None
+        self._look_up_packs: tuple[list[Pack], NDArray[np.int64]] | None = None
         self.train(self.training)
 
     # --------------------------------------------------------------- what learns and what not
@@ -139,7 +136,7 @@ class NewsEncoder(nn.Module):
     def _look_up(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors by id; those not met since the weights last changed are encoded now.
 
-        Texts are encoded in blocks that never change, so that a vector does not depend, not even in
+        Texts are encoded in packs that never change, so that a vector does not depend, not even in
         its last bit, on which others were asked for before: a run that was stopped ends as one
         that was not.
         """
@@ -150,97 +147,118 @@ class NewsEncoder(nn.Module):
             self._vectors_of = weights
         missing = ids[~self._encoded[ids]]
         if len(missing):
-            blocks, block_of = self._look_up_blocks()
-            for block in np.unique(block_of[missing]):
-                members = blocks[block]
-                where = torch.from_numpy(members).to(self._vectors.device)
-                self._vectors[where] = self._encode_group(members).to(self._vectors.dtype)
-                self._encoded[members] = True
+            every_id = np.arange(self.tokens.rows)
+            packed, pack_of = self._packs_for_look_up()
+            for number in np.unique(pack_of[missing]):
+                pack = packed[number]
+                where = torch.from_numpy(pack.members).to(self._vectors.device)
+                self._vectors[where] = self._encode(every_id, pack).to(self._vectors.dtype)
+                self._encoded[pack.members] = True
         return self._vectors[torch.from_numpy(ids).to(self._vectors.device)]
 
-    def _look_up_blocks(self) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
-        """The ids of each block, and the block of each id."""
-        if self._blocks is None:
+    def _packs_for_look_up(self) -> tuple[list[Pack], NDArray[np.int64]]:
+        """All texts in packs, and the pack of each id."""
+        if self._look_up_packs is None:
             on_cpu = self.dense.weight.device.type == "cpu"
-            with_text = np.flatnonzero(self.tokens.lengths)
-            groups = length_groups(
-                self.tokens.lengths[with_text],
-                tokens=LOOK_UP_TOKENS if on_cpu else TOKENS_AT_ONCE,
-            )
-            blocks = [with_text[group] for group in groups]
-            block_of = np.zeros(self.tokens.rows, dtype=np.int64)
-            for number, members in enumerate(blocks):
-                block_of[members] = number
-            self._blocks = blocks, block_of
-        return self._blocks
+            at_once = LOOK_UP_TOKENS if on_cpu else self._tokens_at_once()
+            packed = packs(self.tokens.lengths, at_once)
+            pack_of = np.zeros(self.tokens.rows, dtype=np.int64)
+            for number, pack in enumerate(packed):
+                pack_of[pack.members] = number
+            self._look_up_packs = packed, pack_of
+        return self._look_up_packs
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``; zeros for those without any token."""
-        lengths = self.tokens.lengths_of(ids)
-        with_text = np.flatnonzero(lengths)
-        groups = length_groups(lengths[with_text])
-        if not groups:
+        packed = packs(self.tokens.lengths_of(ids), self._tokens_at_once())
+        if not packed:
             return self.dense.weight.new_zeros(len(ids), self.dense.out_features)
-        encoded = torch.cat([self._encode_group(ids[with_text[group]]) for group in groups])
-        places = torch.from_numpy(with_text[np.concatenate(groups)]).to(encoded.device)
+        encoded = torch.cat([self._encode(ids, pack) for pack in packed])
+        places = torch.from_numpy(np.concatenate([pack.members for pack in packed]))
+        places = places.to(encoded.device)
         return encoded.new_zeros(len(ids), encoded.shape[-1]).index_copy(0, places, encoded)
 
-    def _encode_group(self, ids: NDArray[np.int64]) -> Tensor:
-        token_ids, real = self._token_rows(ids)
-        states = self._stored_states()
-        if states is None:
-            hidden = self._frozen_part(token_ids, real)
-        else:
-            hidden = states.rows(ids, token_ids.shape[1]).to(token_ids.device)
+    def _encode(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
+        """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
+        members = ids[pack.members]
+        token_ids, real = self._token_row(members)
+        hidden = self._behind_frozen(members, pack, token_ids, real)
+        hidden = hidden.to(self._compute_dtype())  # once, not before each product and each sum
         for layer in self._trained_layers():
-            hidden = apply_layer(layer, hidden, real)
-        return self.dense(self._pool(hidden, real if self.mask_padding else None))
+            hidden = apply_layer(layer, hidden, pack, real)
+        return self.dense(self._pool(hidden, pack, real if self.mask_padding else None))
 
-    def _token_rows(self, ids: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
-        """Token ids ``[ids, longest]`` and which of them are real; ``None`` if all are."""
-        rows = self.tokens.padded(ids, self.pad_token_id)
-        real = rows != self.pad_token_id
+    def _compute_dtype(self) -> torch.dtype:
+        device_type = self.dense.weight.device.type
+        if torch.is_autocast_enabled(device_type):
+            return torch.get_autocast_dtype(device_type)
+        return self.dense.weight.dtype
+
+    def _tokens_at_once(self) -> int:
+        inner = getattr(self.plm.config, "intermediate_size", 4 * self.hidden_size)
+        return tokens_at_once(self.dense.weight.device, inner * self._compute_dtype().itemsize)
+
+    def _token_row(self, members: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
+        """Token ids ``[tokens]`` and which of them are real; ``None`` if all are."""
+        row = self.tokens.values[self.tokens.positions(members)]
+        real = row != self.pad_token_id
         device = self.dense.weight.device
-        token_ids = torch.from_numpy(rows.astype(np.int64)).to(device)
+        token_ids = torch.from_numpy(row.astype(np.int64)).to(device)
         return token_ids, None if real.all() else torch.from_numpy(real).to(device)
 
-    def _pool(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        if self.pooling is not None:
-            return self.pooling(hidden, mask)
-        return hidden[:, 0] if self.pooling_kind == "cls" else mean_pooling(hidden, mask)
+    def _pool(self, hidden: Tensor, pack: Pack, real: Tensor | None) -> Tensor:
+        """One vector of each text, ``[texts, hidden]``."""
+        blocks = pack.split(hidden)
+        masks = [None] * len(blocks) if real is None else pack.split(real)
+        if self.pooling_kind == "cls":
+            pooled = [block[:, 0] for block in blocks]
+        elif self.pooling is None:
+            pooled = [mean_pooling(*each) for each in zip(blocks, masks, strict=True)]
+        else:
+            energies = pack.split(self.pooling.energy(hidden))  # of all blocks at once
+            pooled = [self.pooling(*each) for each in zip(blocks, masks, energies, strict=True)]
+        return torch.cat(pooled)
 
     # -------------------------------------------------------------------------- frozen layers
 
     @contextmanager
     def without_tables(self) -> Iterator[None]:
         """Compute every layer, as for news never seen before."""
-        folder, self.states_folder = self.states_folder, None
+        storage, self.storage = self.storage, None
         try:
             yield
         finally:
-            self.states_folder = folder
+            self.storage = storage
 
-    def _frozen_part(self, token_ids: Tensor, real: Tensor | None) -> Tensor:
+    def _behind_frozen(
+        self, members: NDArray[np.int64], pack: Pack, token_ids: Tensor, real: Tensor | None
+    ) -> Tensor:
+        """Input of the first layer that trains, ``[tokens, hidden]``: stored, or computed now."""
+        states = self._stored_states()
+        if states is not None and states.stored[members].all():
+            return states.rows(members).to(token_ids.device)
+        return self._frozen_part(token_ids, pack, real)
+
+    def _frozen_part(self, token_ids: Tensor, pack: Pack, real: Tensor | None) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.embeddings_train):
-            hidden = embed(self.plm, token_ids)
+            hidden = embed(self.plm, token_ids, pack)
             for layer in layers_of(self.plm)[: self.first_trained]:
-                hidden = apply_layer(layer, hidden, real)
+                hidden = apply_layer(layer, hidden, pack, real)
         return hidden
 
     def _stored_states(self) -> FrozenStates | None:
         """The table for the frozen weights as they are now, or ``None`` where none is kept."""
-        if self.states_folder is None or self.first_trained == 0:
+        if self.storage is None or self.first_trained == 0:
             return None
         frozen = [p for module in self._frozen_modules() for p in module.parameters()]
         weights = _versions(frozen)
         if self._states_of != weights:
             self._states = open_frozen_states(
-                self.states_folder,
+                self.storage,
                 content_key(self._states_key()),
                 self.tokens,
                 self.hidden_size,
                 self._compute_states,
-                self.check_disk,
             )
             self._states_of = weights
         return self._states
@@ -257,10 +275,11 @@ class NewsEncoder(nn.Module):
         yield self.tokens.values.tobytes()
         yield self.tokens.offsets.tobytes()
 
-    def _compute_states(self, ids: NDArray[np.int64]) -> Tensor:
+    def _compute_states(self, members: NDArray[np.int64], pack: Pack) -> Tensor:
         device_type = self.dense.weight.device.type
+        token_ids, real = self._token_row(members)
         with torch.no_grad(), torch.autocast(device_type, enabled=False):
-            return self._frozen_part(*self._token_rows(ids))
+            return self._frozen_part(token_ids, pack, real)
 
 
 def _versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from recbole_tinynews.model.packing import Pack, packs
 
 PACKAGE_PREFIX = "package:"
 PROBE = [[5, 6, 7], [8, 9, 0]]  # token ids of every vocabulary; the last one is left out
@@ -105,20 +109,60 @@ def layers_of(plm: PreTrainedModel) -> nn.ModuleList:
     return cast("nn.ModuleList", plm.get_submodule("encoder.layer"))
 
 
-def embed(plm: PreTrainedModel, token_ids: Tensor) -> Tensor:
-    """Input of the first layer, ``[texts, length, hidden]``."""
-    return plm.get_submodule("embeddings")(input_ids=token_ids)
+def embed(plm: PreTrainedModel, token_ids: Tensor, pack: Pack) -> Tensor:
+    """Input of the first layer, ``[tokens, hidden]``, from ``[tokens]``."""
+    embeddings = plm.get_submodule("embeddings")
+    return torch.cat([embeddings(input_ids=ids).flatten(0, 1) for ids in pack.split(token_ids)])
 
 
-def apply_layer(layer: nn.Module, hidden: Tensor, real: Tensor | None) -> Tensor:
-    """Output of one layer, ``[texts, length, hidden]``.
+def apply_layer(layer: nn.Module, hidden: Tensor, pack: Pack, real: Tensor | None = None) -> Tensor:
+    """Output of one layer of BERT's kind, ``[tokens, hidden]``, of texts without padding.
 
     Shapes:
-        real: ``[texts, length]``, True where a token may be attended to; ``None``: everywhere.
+        hidden: ``[tokens, hidden]``.
+        real: ``[tokens]``, True where a token may be attended to; ``None``: everywhere.
+
+    Raises:
+        AttributeError: the layer has other parts than BERT's.
     """
-    mask = None if real is None else real[:, None, None, :]  # [texts, heads, queries, keys]
-    output = layer(hidden, attention_mask=mask)
-    return output[0] if isinstance(output, tuple) else output  # transformers 4 returns a tuple
+    attention: Any = layer.get_submodule("attention")
+    heads: Any = attention.self
+    projections = heads.query, heads.key, heads.value
+    queries_keys_values = F.linear(  # one multiplication instead of three
+        hidden,
+        torch.cat([projection.weight for projection in projections]),
+        torch.cat([projection.bias for projection in projections]),
+    )
+    masks = [None] * len(pack.blocks) if real is None else pack.split(real)
+    dropout = heads.dropout.p if heads.training else 0.0
+    context = torch.cat(
+        [
+            _attend(block, mask, heads.num_attention_heads, dropout)
+            for block, mask in zip(pack.split(queries_keys_values), masks, strict=True)
+        ]
+    )
+    hidden = attention.output(context, hidden)
+    return layer.get_submodule("output")(layer.get_submodule("intermediate")(hidden), hidden)
+
+
+def _attend(block: Tensor, mask: Tensor | None, heads: int, dropout: float) -> Tensor:
+    """What each token gathers from its text, ``[texts * length, hidden]``.
+
+    Shapes:
+        block: ``[texts, length, 3 * hidden]``, queries, keys and values behind each other.
+        mask: ``[texts, length]``, True where a token may be attended to.
+    """
+    texts, length, _ = block.shape
+    queries, keys, values = block.view(texts, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
+    seen = None if mask is None else mask[:, None, None, :]
+    if block.is_cuda or (block.dtype == torch.float32 and not dropout):
+        context = F.scaled_dot_product_attention(queries, keys, values, seen, dropout)
+    else:  # a CPU's fused attention has no dropout, and a backward pass many times slower
+        energy = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+        if seen is not None:
+            energy = energy.masked_fill(~seen, float("-inf"))
+        context = F.dropout(energy.softmax(dim=-1), dropout) @ values
+    return context.transpose(1, 2).reshape(texts * length, -1)
 
 
 def set_dropout(module: nn.Module, probability: float) -> None:
@@ -138,28 +182,28 @@ def longest_text(plm: PreTrainedModel) -> int:
 
 
 def _check_layers(plm: PreTrainedModel, source: str) -> None:
-    """Refuse a model whose layers need more than hidden states and a mask.
+    """Refuse a model whose layers, run one after the other as BERT's, give something else.
 
-    An encoder may widen the embeddings first, as ELECTRA's does, or end with a norm of its own:
-    layers run without that fail far from here, or give other vectors and no error.
+    An encoder may widen the embeddings first, as ELECTRA's does, end with a norm of its own, or
+    have layers of other parts: run as BERT's they fail far from here, or give other vectors.
     """
     probe = torch.tensor(PROBE)
     real = torch.ones_like(probe).bool()
     real[-1, -1] = False
+    (pack,) = packs(np.full(len(probe), probe.shape[1]), probe.numel())
     with torch.no_grad():
-        expected = plm(input_ids=probe, attention_mask=real.long()).last_hidden_state
+        expected = plm(input_ids=probe, attention_mask=real.long()).last_hidden_state[real]
         try:
-            hidden = embed(plm, probe)
+            hidden = embed(plm, probe.flatten(), pack)
             for layer in layers_of(plm):
-                hidden = apply_layer(layer, hidden, real)
+                hidden = apply_layer(layer, hidden, pack, real.flatten())
+            hidden = hidden[real.flatten()]
         except (AttributeError, RuntimeError, TypeError, ValueError):
             hidden = torch.full_like(expected, torch.nan)
-    if hidden.shape != expected.shape or not torch.allclose(
-        hidden[real], expected[real], atol=PROBE_TOLERANCE
-    ):
+    if hidden.shape != expected.shape or not torch.allclose(hidden, expected, atol=PROBE_TOLERANCE):
         raise ValueError(
-            f"plm={source} expects layers that need hidden states and a mask alone, as those of "
-            f"BERT and RoBERTa, got {type(plm).__name__}, whose encoder does more. "
+            f"plm={source} expects layers that are built and used as those of BERT and RoBERTa, "
+            f"got {type(plm).__name__}, whose encoder does more or other things. "
             "Choose another plm."
         )
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.model.frozen_states import Storage
 from recbole_tinynews.model.news_encoder import NewsEncoder
 from recbole_tinynews.model.plm import load_plm, load_tokenizer, locate_plm, longest_text
 from recbole_tinynews.model.user_encoder import UserEncoder
@@ -75,9 +76,16 @@ class NewsRecommender(AbstractRecommender):
             config["history_padding"],
         )
 
-    def states_folder(self, config: Any, dataset: Any) -> Path | None:
+    def storage(self, config: Any, dataset: Any) -> Storage | None:
         """Where the frozen layers' hidden states are kept; ``None``: computed each time."""
-        return None if config["use_cache"] is False else dataset.cache_dir
+        if config["use_cache"] is False or dataset.cache_dir is None:
+            return None
+        return Storage(
+            dataset.cache_dir,
+            config["cache_precision"],
+            config["cache_budget"],
+            ample_room=config["use_cache"] == "auto",
+        )
 
     def _make_news_encoder(self, config: Any, dataset: Any) -> NewsEncoder:
         tokens = self.news_tokens(config, dataset)
@@ -101,8 +109,7 @@ class NewsRecommender(AbstractRecommender):
             finetune_layers=config["finetune_layers"],
             dropout=config["plm_dropout"],
             mask_padding=config["mask_padding_in_news_pooling"],
-            states_folder=self.states_folder(config, dataset),
-            check_disk=config["use_cache"] == "auto",
+            storage=self.storage(config, dataset),
         )
 
     @property

@@ -6,7 +6,6 @@ encoder, the losses, the trainer and the metrics of recommendation serve post-tr
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.multi_teacher import DistillationLoss, Lesson
+from recbole_tinynews.model.frozen_states import Storage
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.student import make_distillation, teacher_labels
 
@@ -44,9 +44,16 @@ class TitleBodyMatcher(PLMNR):
         """None is trained before clicks are seen."""
         return BodyAsUser()
 
-    def states_folder(self, config: Any, dataset: Any) -> Path | None:
-        """None: bodies are long and read about once, so a table costs more than it saves."""
-        return None
+    def storage(self, config: Any, dataset: Any) -> Storage | None:
+        """Titles, which are read 1 + ``negatives`` times a pass; bodies only if asked for.
+
+        A body is long and is read once a pass: its states cost more than they save in a short
+        post-training. ``use_cache: true`` stores as many of them as the budget holds.
+        """
+        storage = super().storage(config, dataset)
+        if storage is None or config["use_cache"] is True:
+            return storage
+        return storage._replace(longest=config["max_title_length"])
 
 
 class TitleBodyStudent(TitleBodyMatcher):

@@ -119,6 +119,8 @@ NEWS_RULES: dict[str, Rule] = {
     "accumulation_steps": POSITIVE,
     "precision": one_of("fp32", "bf16", "fp16", "auto"),
     "use_cache": one_of("auto", True, False),
+    "cache_precision": one_of("fp32", "fp16", "bf16"),
+    "cache_budget": or_(NOT_NEGATIVE, None),
     "save_steps": or_(COUNT, None),
     # distillation
     "num_teachers": POSITIVE,

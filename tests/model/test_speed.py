@@ -19,7 +19,7 @@ def test_speed_is_that_of_all_layers_and_leaves_the_encoder_as_it_was(
     assert news_per_second(encoder) > 0
     assert len(layers) >= 4  # a warm-up and three runs
     assert encoder.training
-    assert encoder.states_folder is not None
+    assert encoder.storage is not None
 
 
 def _counting(method, calls: list[int]):

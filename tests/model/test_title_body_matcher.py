@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny import DATASET, Tiny
+from tiny import DATASET, MAX_TITLE, Tiny
 from torch.nn import functional as F
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
@@ -64,11 +64,19 @@ def test_titles_and_bodies_are_padded_apart_where_pad_tokens_take_part(articles)
     assert set(lengths[1 + data.articles :]) == {config["max_body_length"]}
 
 
-def test_states_of_bodies_are_never_stored(articles, tmp_path) -> None:
+@pytest.mark.parametrize(("use_cache", "bodies"), [("auto", False), (True, True), (False, None)])
+def test_states_of_bodies_are_stored_only_if_asked_for(articles, use_cache, bodies) -> None:
     """A corpus of two million bodies would take terabytes."""
-    _, _, model = articles(use_cache=True)
+    _, data, model = articles(use_cache=use_cache)
     model.encode_news(torch.tensor([1, 2]))
-    assert list(tmp_path.rglob("frozen-states*")) == []
+    tables = list(data.cache_dir.glob("frozen-states-*.npy"))
+    if bodies is None:
+        assert tables == []
+        return
+    (table,) = tables
+    lengths = data.text_tokens.lengths
+    stored = len(np.load(table, mmap_mode="r"))
+    assert stored == (lengths.sum() if bodies else lengths[lengths <= MAX_TITLE].sum())
 
 
 def test_a_student_refuses_a_batch_that_no_teacher_has_labelled(articles) -> None:

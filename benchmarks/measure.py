@@ -1,0 +1,48 @@
+"""What the benchmarks share: their input, and how their figures are written."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from recbole_tinynews.convert import convert_mind
+
+
+def samples_from(data: Path | None, folder: Path, name: str) -> str:
+    """Atomic files of ``name`` in ``folder``, of a MIND folder or synthetic; returns which."""
+    if data is not None:
+        convert_mind(Path(data) / "mind" / "train", name, valid="last-day", output=folder)
+        return "real MIND impressions"
+    from recbole_tinynews.convert.synthetic import Settings, generate
+
+    generate(folder / "raw", Settings(news=8_000, users=2_000, impressions=4_000))
+    convert_mind(folder / "raw" / "train", name, valid="last-day", output=folder)
+    return "synthetic impressions"
+
+
+def finish(benchmark: str, figures: dict[str, Any]) -> None:
+    """The last line: one JSON object with every figure, and what they were measured on."""
+    machine = {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    print(json.dumps(rounded({"benchmark": benchmark, **figures, "machine": machine})))
+
+
+def rounded(value: Any) -> Any:
+    """Floats with as many digits as were measured."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return float(f"{value:.4g}") if isinstance(value, float) else value

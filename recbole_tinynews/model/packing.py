@@ -1,0 +1,80 @@
+"""Texts behind each other without padding, those of equal length side by side.
+
+Most of a layer looks at one token at a time and does not care where a text ends; only attention
+and pooling do, and they take texts of one length at a time, without padding and without masks.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# The largest activation of a pass. On a CPU the allocator of the system maps what is larger anew
+# each time, and the kernel clears it page by page; a GPU has an allocator of torch's own.
+ACTIVATION_BYTES = {"cpu": 24 << 20, "cuda": 512 << 20}
+
+
+class Block(NamedTuple):
+    """Texts of one length."""
+
+    texts: int
+    length: int
+
+
+class Pack(NamedTuple):
+    """Texts that pass through the language model together, shortest first.
+
+    Shapes:
+        members: ``[texts]``, their positions among those that were packed.
+    """
+
+    members: NDArray[np.int64]
+    blocks: tuple[Block, ...]
+
+    def split(self, tokens: Tensor) -> list[Tensor]:
+        """Of each block, ``[texts, length, ...]``, from ``[tokens, ...]``."""
+        parts = tokens.split([block.texts * block.length for block in self.blocks])
+        return [
+            part.view(*block, *tokens.shape[1:])
+            for part, block in zip(parts, self.blocks, strict=True)
+        ]
+
+
+def packs(lengths: NDArray[np.int64], tokens: int) -> list[Pack]:
+    """Every text in one pack, and at most ``tokens`` tokens in each unless one text has more.
+
+    Texts without any token are in none.
+
+    >>> [pack.members.tolist() for pack in packs(np.array([4, 9, 0, 4, 5]), tokens=9)]
+    [[0, 3], [4], [1]]
+    >>> packs(np.array([4, 9, 0, 4, 5]), tokens=99)[0].blocks[0]
+    Block(texts=2, length=4)
+    """
+    order = np.argsort(lengths, kind="stable")
+    order = order[np.searchsorted(lengths[order], 0, side="right") :]
+    ends = np.cumsum(lengths[order])
+    made: list[Pack] = []
+    start = 0
+    while start < len(order):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + tokens, side="right")))
+        members = order[start:stop]
+        widths, counts = np.unique(lengths[members], return_counts=True)
+        blocks = (Block(int(n), int(width)) for n, width in zip(counts, widths, strict=True))
+        made.append(Pack(members, tuple(blocks)))
+        start = stop
+    return made
+
+
+def tokens_at_once(device: torch.device, bytes_of_a_token: int) -> int:
+    """How many tokens pass through the language model together on this device.
+
+    >>> tokens_at_once(torch.device("cpu"), bytes_of_a_token=1536 * 4)
+    4096
+    """
+    at_most = ACTIVATION_BYTES.get(device.type, ACTIVATION_BYTES["cuda"])
+    return max(1, at_most // bytes_of_a_token)
