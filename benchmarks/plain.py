@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel
 
-from recbole_tinynews.model.plm import layers_of, set_dropout
+from recbole_tinynews.model.plm import layers_of
 from recbole_tinynews.model.recommender import NewsRecommender
 
 
@@ -29,9 +29,11 @@ class PlainPLMNR(nn.Module):
         )
         for name, parameter in self.plm.named_parameters():
             parameter.requires_grad_(encoder.plm.get_parameter(name).requires_grad)
-        set_dropout(self.plm, 0.0)
-        for layer in layers_of(self.plm)[encoder.first_trained :]:
-            set_dropout(layer, dropout)  # alike in both: frozen layers have none
+        for number, layer in enumerate(layers_of(self.plm)):
+            for module in layer.modules():
+                if isinstance(module, nn.Dropout):  # alike in both: frozen layers have none
+                    module.p = dropout if number >= encoder.first_trained else 0.0
+        self.plm.get_submodule("embeddings.dropout").p = 0.0
         self.pooling = copy.deepcopy(encoder.pooling)
         self.dense = copy.deepcopy(encoder.dense)
         self.user_encoder = copy.deepcopy(model.user_encoder)

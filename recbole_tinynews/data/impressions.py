@@ -41,6 +41,15 @@ class Impressions(NamedTuple):
         """Whether clicks are known (a leaderboard's test set has none)."""
         return len(self.labels) > 0 and not bool((self.labels == UNLABELLED).all())
 
+    def news_ids(self, history_length: int) -> NDArray[np.int64]:
+        """Distinct ids of the candidates and of the newest clicks, without padding's 0."""
+        seen = self.candidates.values, self.history.last(history_length).values
+        marked = np.zeros(1 + max(int(ids.max(initial=0)) for ids in seen), dtype=bool)
+        for ids in seen:
+            marked[ids] = True  # a sort of millions of ids takes seconds
+        marked[0] = False
+        return np.flatnonzero(marked)
+
     def between(self, start: int, stop: int) -> Impressions:
         """The impressions ``start .. stop - 1``; their values are views, not copies."""
         candidates = self.candidates.between(start, stop)

@@ -106,6 +106,17 @@ class Ragged(NamedTuple):
         matrix[filled] = self.values[self.positions(rows)]
         return matrix
 
+    def last(self, width: int) -> Ragged:
+        """The last ``width`` values of each row.
+
+        >>> Ragged.from_rows([[1, 2, 3], [], [4]], int).last(2).values.tolist()
+        [2, 3, 4]
+        """
+        lengths = np.minimum(self.lengths, width)
+        return Ragged.from_lengths(
+            self.values[_positions(self.offsets[1:] - lengths, lengths)], lengths
+        )
+
     def newest(self, rows: NDArray, width: int) -> NDArray:
         """The last ``width`` values of the chosen rows, padded **in front** with 0.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -51,6 +53,12 @@ class TeacherEnsemble(nn.Module):
     def train(self, mode: bool = True) -> TeacherEnsemble:
         """Teachers never train, whatever module they hang in."""
         return super().train(False)
+
+    def encode_ahead(self, ids: NDArray[np.int64], show_progress: bool = False) -> None:
+        """Encode what batches are going to hold, once for the whole training."""
+        news_encoder: Any
+        for news_encoder in self.news_encoders:
+            news_encoder.encode_ahead(ids, show_progress)
 
     @torch.no_grad()
     def label(self, history: Tensor, candidates: Tensor) -> TeacherLabels:

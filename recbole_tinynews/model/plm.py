@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from recbole_tinynews.model.layers import Dropout, drop_out
 from recbole_tinynews.model.packing import Pack, packs
 
 PACKAGE_PREFIX = "package:"
@@ -161,15 +162,16 @@ def _attend(block: Tensor, mask: Tensor | None, heads: int, dropout: float) -> T
         energy = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
         if seen is not None:
             energy = energy.masked_fill(~seen, float("-inf"))
-        context = F.dropout(energy.softmax(dim=-1), dropout) @ values
+        context = drop_out(energy.softmax(dim=-1), dropout) @ values
     return context.transpose(1, 2).reshape(texts * length, -1)
 
 
 def set_dropout(module: nn.Module, probability: float) -> None:
     """Give every dropout inside the module this probability."""
     for part in module.modules():
-        if isinstance(part, nn.Dropout):
-            part.p = probability
+        for name, child in part.named_children():
+            if isinstance(child, nn.Dropout):
+                setattr(part, name, Dropout(probability))
         if hasattr(part, "dropout_prob"):  # fused attention of transformers 4 has none of its own
             vars(part)["dropout_prob"] = probability
 

@@ -82,3 +82,18 @@ def test_a_leaderboards_test_set_is_not_taken_for_one_without_clicks() -> None:
     assert impressions_of([0, 0]).labelled
     assert not impressions_of([-1, -1], [-1]).labelled
     assert not impressions_of().labelled
+
+
+def test_every_news_that_a_batch_may_hold_is_named_and_no_other() -> None:
+    """One left out is encoded alone and slowly; clicks too old for the history need not be."""
+    shown = Impressions(
+        np.array(["a", "b", "c"]),
+        np.zeros(3, np.int32),
+        np.zeros(3, np.int64),
+        Ragged.from_rows([[9, 1, 2], [], [3]], np.int32),
+        Ragged.from_rows([[4], [4, 7], []], np.int32),
+        np.zeros(3, np.int8),
+    )
+    assert shown.news_ids(2).tolist() == [1, 2, 3, 4, 7]
+    assert shown.between(1, 2).news_ids(2).tolist() == [4, 7]
+    assert shown.between(2, 2).news_ids(2).tolist() == []
