@@ -1,6 +1,7 @@
 """What a finished stage leaves behind: weights, settings and metrics in a folder of its own.
 
 <checkpoint_dir>/<dataset>/<stage>-<fingerprint>/   model.safetensors  settings.yaml  metrics.json
+                                                    plm/, where it ranks news
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from recbole_tinynews.settings.names import STAGES
 from recbole_tinynews.trainer.weights import check_weights, load_weights
 
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
-FORMAT = 2  # raised whenever a change in the code changes results
+FORMAT = 3  # raised whenever a change in the code changes results
+READABLE = frozenset((FORMAT,))  # formats whose recommenders score as they did when they were made
 WEIGHTS, SETTINGS, METRICS, COPIES = "model.safetensors", "settings.yaml", "metrics.json", "copies"
+PLM = "plm"  # configuration and tokenizer of the language model
+FORMAT_KEY, MADE_FROM = "format", "made_from"  # stand in settings.yaml beside the settings
 
 # Settings that change how a run is shown, stored or sped up, and never what it results in.
 _WITHOUT_EFFECT = frozenset(
@@ -35,6 +39,8 @@ _WITHOUT_EFFECT = frozenset(
         *("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path"),
         *("config_files", "config_file", "stage", "fresh", "eval_type", "save_steps"),
         "post_train_corpus",  # its content is covered with the data
+        "model",  # the system asked for: another one has the same teachers; model_class is covered
+        *("stage_one", "stage_two"),  # what a stage stands on says which there were
     )
 )
 # Settings that matter only to a student that has teachers.
@@ -117,11 +123,27 @@ def settings_that_matter(
     left_out = _WITHOUT_EFFECT if has_teachers else _WITHOUT_EFFECT | _OF_STUDENTS
     return {
         "model_class": f"{model_class.__module__}.{model_class.__name__}",
-        **{
-            name: value if isinstance(value, (bool, int, float, list, dict)) else str(value)
-            for name, value in sorted(config.final_config_dict.items())
-            if value is not None and name not in left_out and not name.startswith(STAGES)
-        },
+        **_plain(
+            {
+                name: value
+                for name, value in config.final_config_dict.items()
+                if name not in left_out and not name.startswith(STAGES)
+            }
+        ),
+    }
+
+
+def settings_of_stages(config: NewsConfig) -> dict[str, Any]:
+    """The settings under a stage's name, which say what a student's teachers are like."""
+    final = config.final_config_dict
+    return _plain({name: value for name, value in final.items() if name.startswith(STAGES)})
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if isinstance(value, (bool, int, float, list, dict)) else str(value)
+        for name, value in sorted(settings.items())
+        if value is not None
     }
 
 
@@ -169,12 +191,49 @@ def read_artifact(name: str, model_class: type, mark: str, folder: Path) -> Arti
     return artifact
 
 
+def as_written(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings as ``settings.yaml`` gives them back: no tuple or enum reaches the yaml."""
+    return json.loads(json.dumps(settings, default=str))
+
+
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     """``settings.yaml``."""
-    plain = json.loads(json.dumps(settings, default=str))  # no tuple or enum reaches the yaml
-    write_text(folder / SETTINGS, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(as_written(settings), sort_keys=False, allow_unicode=True)
+    write_text(folder / SETTINGS, text)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What stands in ``settings.yaml``; nothing in it is run.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is no yaml, or holds no settings.
+    """
+    try:
+        settings = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
+    except yaml.YAMLError as problem:
+        raise ValueError(f"{folder / SETTINGS} is no yaml: {problem}") from problem
+    if not isinstance(settings, dict) or not isinstance(settings.get("model_class"), str):
+        raise ValueError(
+            f"{folder / SETTINGS} expects the settings of a finished stage, model_class among "
+            "them, and holds something else. Train it anew."
+        )
+    return settings
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """``metrics.json``, written last: a folder that has it is complete."""
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+
+
+def kept_test_result(artifact: Artifact, content: str) -> dict[str, Any] | None:
+    """What a finished stage has scored on the test impressions of this content, if it is known."""
+    metrics = json.loads((artifact.folder / METRICS).read_text(encoding="utf-8"))
+    return metrics.get("test", {}).get(content)
+
+
+def keep_test_result(artifact: Artifact, content: str, result: dict[str, Any]) -> None:
+    """Write it beside its other metrics, under the content of the data that it holds for."""
+    metrics = json.loads((artifact.folder / METRICS).read_text(encoding="utf-8"))
+    metrics["test"] = {**metrics.get("test", {}), content: result}
+    write_metrics(artifact.folder, metrics)

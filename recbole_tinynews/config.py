@@ -25,17 +25,19 @@ from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_
 from recbole_tinynews.settings.literals import LiteralLoader, parse_value, read_yaml
 from recbole_tinynews.settings.mistakes import (
     Layer,
+    contradictions,
     name_mistakes,
     process_mistakes,
     switch_mistakes,
     value_mistakes,
 )
 from recbole_tinynews.settings.names import (
+    POST_TRAINING,
     STAGES,
-    TEACHER_STAGES,
     plain_name,
     recbole_model_settings,
     recbole_overall_settings,
+    settings_of_stage,
     split_stage,
 )
 from recbole_tinynews.settings.values import NEWS_RULES, RECBOLE_RULES
@@ -44,6 +46,7 @@ DEFAULT_MODEL = "TinyNewsRec"
 DEFAULT_DATASET = "mind-mini"
 
 _METRICS_AT_K = ("ndcg",)
+_MATCHING_METRIC = METRIC_NAMES["accuracy"]
 
 
 class NewsConfig(Config):
@@ -79,8 +82,9 @@ class NewsConfig(Config):
         """The settings as ``stage`` sees them: its own where it has them, else the plain ones.
 
         A teacher has ``teacher_num_hidden_layers`` layers (None: all) unless the stage's own
-        ``num_hidden_layers`` says otherwise. The copy shares no settings with this config; asked
-        for another stage, it answers as the run's own config would.
+        ``num_hidden_layers`` says otherwise; post-training shows matching accuracy too. The copy
+        shares no settings with this config; asked for another stage, it answers as the run's own
+        config would.
         """
         if stage not in STAGES:
             raise ValueError(f"A stage is one of {', '.join(STAGES)}, got {stage!r}.")
@@ -88,12 +92,10 @@ class NewsConfig(Config):
             return self._run_config.for_stage(stage)
         staged = copy.copy(self)
         staged._run_config = self
-        staged.final_config_dict = final = copy.deepcopy(self.final_config_dict)
-        if stage in TEACHER_STAGES and "teacher_num_hidden_layers" in final:
-            final["num_hidden_layers"] = final["teacher_num_hidden_layers"]
-        for name in self._declared:
-            if f"{stage}_{name}" in final:
-                final[name] = final[f"{stage}_{name}"]
+        final = settings_of_stage(stage, copy.deepcopy(self.final_config_dict))
+        staged.final_config_dict = final
+        if stage in POST_TRAINING and _MATCHING_METRIC not in final["metrics"]:
+            final["metrics"].insert(0, _MATCHING_METRIC)
         return staged
 
     # RecBole's hooks, in the order of their call
@@ -168,7 +170,7 @@ class NewsConfig(Config):
             *process_mistakes(final),
         ]
         if self._is_news:
-            mistakes += [*self._map_metrics(), *self._find_data()]
+            mistakes += [*contradictions(final), *self._map_metrics(), *self._find_data()]
         if mistakes:
             raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *mistakes]))
         if self._is_news:

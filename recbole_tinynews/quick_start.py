@@ -18,15 +18,19 @@ import transformers
 from recbole.utils import init_logger, init_seed, set_color
 
 import recbole_tinynews
-from recbole_tinynews.artifact import Artifact, write_text
+from recbole_tinynews.artifact import Artifact, keep_test_result, kept_test_result, write_text
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.dump import write_eval_dump
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.speed import news_per_second
+from recbole_tinynews.plan import plan, plan_table
 from recbole_tinynews.registry import find_trainer, is_news_model
 from recbole_tinynews.stages import Run, train_system
+from recbole_tinynews.summary import oracle_of, summary
+
+TEACHER = "finetune_teacher"  # the stage that makes one
 
 
 def run(
@@ -47,7 +51,7 @@ def run(
 
     Returns:
         What ``result_file`` holds: model, dataset, seed, valid, test, parameters, stages,
-        news_per_second and environment. Metrics are fractions.
+        news_per_second, environment, and teachers where there are any. Metrics are fractions.
 
     Raises:
         ValueError: settings that don't fit, all of them named.
@@ -68,6 +72,8 @@ def run(
     data = NewsDataset(config)
     logger.info(data)
     this_run = Run(config, data)
+    steps = plan_table(plan(this_run, config.model_class))
+    logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{steps}")
     artifact = train_system(this_run, config.model_class)
     model = this_run.rebuild(artifact.weights)
     test = evaluate_test(this_run, model)
@@ -90,7 +96,10 @@ def run(
         "news_per_second": round(news_per_second(model.news_encoder), 1),
         "environment": environment(config),
     }
-    report(result, artifact)
+    teachers = evaluate_teachers(this_run)
+    if teachers:
+        result["teachers"] = teachers
+    report(result, artifact, oracle_of(Path(config["data_path"])))
     if config["result_file"]:
         write_text(Path(config["result_file"]), json.dumps(_finite(result), indent=2) + "\n")
     return result
@@ -101,36 +110,71 @@ def evaluate_test(run: Run, model: NewsRecommender) -> dict[str, Any]:
 
     NaN where no impression has labels; nothing at all where there are no test impressions.
     """
-    if run.test is None or not run.test.inter_feat.labelled:
+    if not _has_labels(run):
         getLogger().warning(
             f"Data set '{run.dataset.dataset_name}' has no labelled test impressions, and so no "
             "test result."
         )
     if run.test is None:
         return {}
-    trainer = find_trainer(type(model))(run.config, model)
-    loader = ImpressionDataLoader(run.config, run.test)
-    show_progress = run.config["show_progress"]
+    return _evaluate(run, run.config, model, run.config["eval_dump"])
+
+
+def evaluate_teachers(run: Run) -> dict[str, Any]:
+    """The finetuned teachers' test metrics, their size and speed; nothing where there are none.
+
+    A teacher is tested once: its result is kept beside it for these test impressions.
+    """
+    artifacts = [artifact for artifact in run.artifacts[:-1] if artifact.name == TEACHER]
+    if not artifacts:
+        return {}
+    one = run.rebuild(artifacts[0].weights)
+    return {
+        "test": [_tested(run, artifact) for artifact in artifacts] if _has_labels(run) else [],
+        "parameters": one.parameter_count,
+        "news_per_second": round(news_per_second(one.news_encoder), 1),
+    }
+
+
+def _tested(run: Run, artifact: Artifact) -> dict[str, Any]:
+    result = kept_test_result(artifact, run.dataset.content)
+    if result is None:
+        getLogger().info(f"Testing {artifact.folder.name}")
+        model = run.rebuild(artifact.weights)
+        result = _evaluate(run, run.stage_config(artifact.name), model)
+        try:
+            keep_test_result(artifact, run.dataset.content, result)
+        except OSError as problem:  # it costs time, not the result
+            getLogger().warning(f"{artifact.folder} is tested anew the next time: {problem}")
+    return result
+
+
+def _has_labels(run: Run) -> bool:
+    return run.test is not None and run.test.inter_feat.labelled
+
+
+def _evaluate(
+    run: Run, config: NewsConfig, model: NewsRecommender, dump: str | None = None
+) -> dict[str, Any]:
+    assert run.test is not None, "the callers ask for it"
+    trainer = find_trainer(type(model))(config, model)
+    loader = ImpressionDataLoader(config, run.test)
+    show_progress = config["show_progress"]
     result = trainer.evaluate(loader, load_best_model=False, show_progress=show_progress)
     ranked = trainer.eval_collector.ranked
     assert result is not None
     assert ranked is not None, "evaluate has just ranked them"
-    if run.config["eval_dump"]:
-        write_eval_dump(
-            run.config["eval_dump"], trainer.eval_collector.ids, ranked, run.config["topk"]
-        )
+    if dump:
+        write_eval_dump(dump, trainer.eval_collector.ids, ranked, config["topk"])
     return dict(result)
 
 
-def report(result: dict[str, Any], artifact: Artifact) -> None:
+def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float]) -> None:
     """The last lines of the log: what came out, and where it lies."""
     logger = getLogger()
     logger.info(set_color("best valid", "yellow") + f": {result['valid']}")
     logger.info(set_color("test result", "yellow") + f": {result['test']}")
-    logger.info(
-        set_color("size and speed", "yellow")
-        + f": {result['parameters']:,} parameters, {result['news_per_second']:,} news per second"
-    )
+    logger.info(set_color("test, size and speed", "yellow") + f":\n{summary(result, oracle)}")
     logger.info(set_color("saved in", "yellow") + f": {artifact.folder}")
 
 

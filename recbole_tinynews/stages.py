@@ -7,17 +7,22 @@ import time
 from collections.abc import Callable, Sequence
 from logging import getLogger
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recbole.utils import init_seed, set_color
 
 from recbole_tinynews.artifact import (
+    FORMAT,
+    FORMAT_KEY,
+    MADE_FROM,
     METRICS,
+    PLM,
     WEIGHTS,
     Artifact,
     Weights,
     fingerprint,
     read_artifact,
+    settings_of_stages,
     settings_that_matter,
     source_of,
     write_metrics,
@@ -34,6 +39,7 @@ from recbole_tinynews.data.title_body import (
     read_corpus,
 )
 from recbole_tinynews.distillation.teacher_ensemble import Teacher, TeacherEnsemble
+from recbole_tinynews.model.bare_plm import write_bare_plm
 from recbole_tinynews.model.plm import load_tokenizer, locate_plm
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
@@ -53,6 +59,27 @@ class Start(NamedTuple):
     put: Callable[[NewsRecommender, Weights], None]
 
 
+class Recipe(NamedTuple):
+    """All that decides what a stage results in, and the folder that is named after it.
+
+    ``settings`` are those that matter; ``made_from`` names, by digests and fingerprints, the data,
+    the language model, the stages before, the start and a user's own code.
+    """
+
+    stage: str
+    model_class: type
+    config: NewsConfig
+    data: NewsDataset | TitleBodyDataset
+    settings: dict[str, Any]
+    made_from: dict[str, Any]
+    fingerprint: str
+    folder: Path
+
+    def finished(self) -> Artifact | None:
+        """What an earlier run has made of it."""
+        return read_artifact(self.stage, self.model_class, self.fingerprint, self.folder)
+
+
 class Run:
     """One run of a system: its settings, its data, and the artifacts of the stages so far."""
 
@@ -63,6 +90,7 @@ class Run:
         self.train = train
         self.artifacts: list[Artifact] = []
         self._articles: dict[tuple, TitleBodyDataset] = {}
+        self._plm_contents: dict[str, str] = {}
 
     def stage_config(self, stage: str) -> NewsConfig:
         """The settings of a stage; the last one has the plain ones."""
@@ -117,36 +145,73 @@ class Run:
             number: which of several equal models; each has a seed of its own.
         """
         started = time.perf_counter()
-        config = self.stage_config(stage)
-        if number:
-            config["seed"] += number
-        data = self.data_of(model_class, config)
-        settings = settings_that_matter(config, model_class, bool(teachers))
-        contents = [
-            data.content,
-            plm_content(config),
-            *(artifact.fingerprint for artifact in after),
-            start.weights.source.name if start else "",
-        ]
-        mark = fingerprint(settings, [*contents, *source_of(model_class)])
-        folder = Path(config["checkpoint_dir"]) / self.dataset.dataset_name / f"{stage}-{mark}"
-        if config["fresh"]:
+        recipe = self.recipe(stage, model_class, after, start, teachers, number)
+        folder = recipe.folder
+        if self.config["fresh"]:
             shutil.rmtree(folder, ignore_errors=True)
-        artifact = read_artifact(stage, model_class, mark, folder)
+        artifact = recipe.finished()
         label = set_color(f"Stage {stage}", "pink")
         if artifact is not None:
             getLogger().info(f"{label} is reused: {folder}")
         else:
             getLogger().info(f"{label} -> {folder}")
             (folder / METRICS).unlink(missing_ok=True)  # it marks a complete folder
-            best = self._fit(config, model_class, data, folder, start, teachers)
+            best = self._fit(recipe.config, model_class, recipe.data, folder, start, teachers)
             seconds = time.perf_counter() - started
-            artifact = Artifact(stage, model_class, mark, folder, seconds, dict(best or {}))
-            write_settings(folder, settings)
-            write_metrics(folder, {"valid": artifact.valid, "seconds": seconds})
+            artifact = Artifact(
+                stage, model_class, recipe.fingerprint, folder, seconds, dict(best or {})
+            )
+            self._write(recipe, artifact, bool(teachers))
         shutil.rmtree(folder / STATE, ignore_errors=True)
         self.artifacts.append(artifact)
         return artifact
+
+    def recipe(
+        self,
+        stage: str,
+        model_class: type,
+        after: Sequence[Artifact] = (),
+        start: Start | None = None,
+        teachers: Sequence[Weights] = (),
+        number: int = 0,
+    ) -> Recipe:
+        """What ``train_stage`` would make of the same arguments, and where."""
+        config = self.stage_config(stage)
+        if number:
+            config["seed"] += number
+        data = self.data_of(model_class, config)
+        settings = settings_that_matter(config, model_class, bool(teachers))
+        code = source_of(model_class)
+        made_from: dict[str, Any] = {
+            "data": data.content,
+            "language_model": self._plm_content(config),
+            "after": [artifact.fingerprint for artifact in after],
+            "start": start.weights.source.name if start else "",
+        }
+        contents = [made_from["data"], made_from["language_model"]]
+        contents += [*made_from["after"], made_from["start"]]
+        mark = fingerprint(settings, [*contents, *code])
+        made_from["code"] = content_key(code)
+        folder = Path(config["checkpoint_dir"]) / self.dataset.dataset_name / f"{stage}-{mark}"
+        return Recipe(stage, model_class, config, data, settings, made_from, mark, folder)
+
+    def _write(self, recipe: Recipe, artifact: Artifact, has_teachers: bool) -> None:
+        """All but the weights; the metrics come last."""
+        if not issubclass(recipe.model_class, TitleBodyMatcher):  # a matcher ranks no news
+            write_bare_plm(self._plm_source(recipe.config), recipe.folder / PLM)
+        of_teachers = settings_of_stages(recipe.config) if has_teachers else {}
+        head = {FORMAT_KEY: FORMAT, MADE_FROM: recipe.made_from}
+        write_settings(recipe.folder, {**head, **recipe.settings, **of_teachers})
+        write_metrics(recipe.folder, {"valid": artifact.valid, "seconds": artifact.seconds})
+
+    def _plm_source(self, config: NewsConfig) -> str:
+        return locate_plm(config["plm"], [Path(config["data_path"])])
+
+    def _plm_content(self, config: NewsConfig) -> str:
+        source = self._plm_source(config)
+        if source not in self._plm_contents:  # all of its weights are read
+            self._plm_contents[source] = plm_content(config)
+        return self._plm_contents[source]
 
     def _fit(
         self,
@@ -191,18 +256,36 @@ def tiny_newsrec(run: Run, model_class: type) -> Artifact:
 
     Post-train the teacher and keep its last M copies; post-train the student under them (Stage I);
     finetune each of them; finetune the student under the finetuned ones (Stage II).
+
+    The paper's ablations: without ``stage_one`` the student enters Stage II as it would have
+    entered Stage I; without ``stage_two`` it is finetuned alone, as a PLM-NR; without both it is a
+    PLM-NR of the student's size, and no teacher is made that nobody asks.
     """
-    teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
-    copies = teacher.copies(run.config["num_teachers"])
+    stage_one, stage_two = run.config["stage_one"], run.config["stage_two"]
     from_teacher = run.config["student_init"] == "teacher"
-    student = run.train_stage(
-        "post_train_student",
-        TitleBodyStudent,
-        after=[teacher],
-        start=Start(teacher.weights, put_first_layers) if from_teacher else None,
-        teachers=copies,
+    if not (stage_one or stage_two or from_teacher):
+        return run.train_stage(model_class.__name__, PLMNR)
+    before = teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
+    start = Start(teacher.weights, put_first_layers) if from_teacher else None
+    copies = teacher.copies(run.config["num_teachers"]) if stage_one or stage_two else []
+    if stage_one:
+        before = run.train_stage(
+            "post_train_student", TitleBodyStudent, after=[teacher], start=start, teachers=copies
+        )
+        start = Start(before.weights, put_news_encoder)
+    finetuned = finetuned_teachers(run, teacher, copies) if stage_two else []
+    return run.train_stage(
+        model_class.__name__,
+        model_class if stage_two else PLMNR,
+        after=[before, *finetuned],
+        start=start,
+        teachers=[artifact.weights for artifact in finetuned],
     )
-    finetuned = [
+
+
+def finetuned_teachers(run: Run, teacher: Artifact, copies: Sequence[Weights]) -> list[Artifact]:
+    """Each copy of the post-trained teacher, finetuned on clicks."""
+    return [
         run.train_stage(
             "finetune_teacher",
             PLMNR,
@@ -213,13 +296,6 @@ def tiny_newsrec(run: Run, model_class: type) -> Artifact:
         # the last copy is number 0, so that fewer teachers are the last of more
         for number, copy in enumerate(reversed(copies))
     ]
-    return run.train_stage(
-        model_class.__name__,
-        model_class,
-        after=[student, *finetuned],
-        start=Start(student.weights, put_news_encoder),
-        teachers=[artifact.weights for artifact in finetuned],
-    )
 
 
 SYSTEMS: dict[str, Callable[[Run, type], Artifact]] = {"TinyNewsRec": tiny_newsrec}

@@ -18,7 +18,11 @@ ROOMS: dict[str, set[str]] = {
     # entry points and wiring
     "run_": {"quick_start", "stages", "benchmark"},
     "benchmark": {"quick_start", "stages", "config", *WORKROOMS},
-    "quick_start": {"stages", "artifact", "config", *WORKROOMS},
+    "__init__": {"ranking"},  # when it is asked for
+    "quick_start": {"stages", "plan", "summary", "artifact", "config", *WORKROOMS},
+    "ranking": {"artifact", "settings", "registry", "trainer", "model", "data"},
+    "plan": {"stages", "artifact", "settings", "trainer", "table"},
+    "summary": {"table"},
     "stages": {"artifact", "config", "distillation", *WORKROOMS},  # it seats students and teachers
     "artifact": {"config", "settings", "trainer", "data"},
     "config": {"registry", "settings", "evaluation", "compat"},
@@ -28,6 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "model": {"distillation", "data"},
     # what stands alone
     "settings": set(),
+    "table": set(),
     "compat": set(),
     "convert": set(),
     "data": set(),

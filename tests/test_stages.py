@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
-from tiny import DATASET, Tiny, titles, write_bert
+from tiny import DATASET, STAGE_SETTINGS, Tiny, titles, write_bert
 from torch import Tensor
 
 from recbole_tinynews import stages
@@ -24,6 +25,7 @@ class Story(NamedTuple):
     artifact: Artifact
     starts: list[tuple[str, dict[str, Tensor]]]
     teachers: list[list[dict[str, Tensor]]]
+    losses: dict[str, tuple[str, ...]]
 
     def artifacts(self, stage: str) -> list[Artifact]:
         return [artifact for artifact in self.run.artifacts if artifact.name == stage]
@@ -41,6 +43,7 @@ def tell(tiny: Tiny, **settings: Any) -> Story:
     run = Run(config, NewsDataset(config))
     starts: list[tuple[str, dict[str, Tensor]]] = []
     teachers: list[list[dict[str, Tensor]]] = []
+    losses: dict[str, tuple[str, ...]] = {}
     find = stages.find_trainer
 
     def watched(model_class: type) -> Any:
@@ -54,11 +57,18 @@ def tell(tiny: Tiny, **settings: Any) -> Story:
                 teachers.append([copy_of(m.state_dict()) for m in ensemble.news_encoders])
             return trainer_class.fit(self, *arguments, **keywords)
 
-        return type(trainer_class.__name__, (trainer_class,), {"fit": fit})
+        def backward(self: Any, *arguments: Any) -> Any:
+            stage = Path(self.saved_model_file).parent.name.rsplit("-", 1)[0]
+            parts = trainer_class._backward(self, *arguments)
+            losses[stage] = parts._fields
+            return parts
+
+        watching = {"fit": fit, "_backward": backward}
+        return type(trainer_class.__name__, (trainer_class,), watching)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "find_trainer", watched)
-        return Story(run, train_system(run, config.model_class), starts, teachers)
+        return Story(run, train_system(run, config.model_class), starts, teachers, losses)
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +153,8 @@ def test_each_stage_leaves_its_folder(story: Story) -> None:
         expected = {"model.safetensors", "settings.yaml", "metrics.json"}
         if artifact.name == "post_train_teacher":
             expected |= {"copies"}
+        if not artifact.name.startswith("post_train"):  # those rank no news
+            expected |= {"plm"}
         assert names == expected
         assert artifact.folder.parent.name == DATASET
         assert 0 <= artifact.valid["auc"] <= 1
@@ -262,6 +274,19 @@ def test_a_variant_of_a_system_goes_through_its_stages(tiny: Tiny, monkeypatch) 
     assert called == [variant]
 
 
+class OtherSystem(TinyNewsRec):
+    """A system of its own, under the same teachers."""
+
+
+def test_teachers_are_shared_between_systems(tiny: Tiny) -> None:
+    """They are hours of work, and a benchmark of ten systems would train them ten times."""
+    tell(tiny)
+    config = tiny.config(OtherSystem, **STAGE_SETTINGS)
+    other = Run(config, NewsDataset(config))
+    train_system(other, OtherSystem)
+    assert [a.reused for a in other.artifacts] == [True] * 4 + [False]
+
+
 @pytest.mark.parametrize("put", [put_news_encoder, put_first_layers])
 def test_a_start_that_does_not_fit_is_refused(tiny: Tiny, put) -> None:
     """The reference code goes on with what it has: nothing."""
@@ -281,3 +306,173 @@ def test_another_language_model_is_another_stage(tiny: Tiny, tmp_path: Path) -> 
     (folder / "tokenizer_config.json").write_text("{}")
     assert stages.plm_content(config) != first
     assert stages.plm_content(tiny.config(plm="bert-base-uncased")) == "bert-base-uncased"
+
+
+# ----------------------------------------------------------------- what a change makes anew
+
+ALL = ("post_train_teacher", "post_train_student", "finetune_teacher", "TinyNewsRec")
+
+
+def again(story: Story, tiny: Tiny, **settings: Any) -> Story:
+    """Another run where the first one's artifacts lie, and those of no other test."""
+    shutil.copytree(story.run.config["checkpoint_dir"], "saved")
+    return tell(tiny, checkpoint_dir="saved", **settings)
+
+
+def made(story: Story) -> list[str]:
+    """The stages that were trained, in their order."""
+    return list(dict.fromkeys(a.name for a in story.run.artifacts if not a.reused))
+
+
+@pytest.mark.parametrize(
+    ("settings", "stages_made"),
+    [
+        ({}, ()),
+        ({"learning_rate": 2e-3}, ("TinyNewsRec",)),
+        ({"finetune_teacher_max_steps": 2}, ("finetune_teacher", "TinyNewsRec")),
+        ({"post_train_student_max_steps": 3}, ("post_train_student", "TinyNewsRec")),
+        ({"post_train_student_negative_titles": "hard"}, ("post_train_student", "TinyNewsRec")),
+        ({"post_train_student_temperature": 2.0}, ("post_train_student", "TinyNewsRec")),
+        ({"post_train_teacher_negative_titles": "hard"}, ALL),
+        ({"temperature": 2.0}, ("post_train_student", "TinyNewsRec")),
+        ({"num_hidden_layers": 1}, ("post_train_student", "TinyNewsRec")),
+        ({"num_teachers": 1}, ("post_train_student", "TinyNewsRec")),
+        ({"seed": 1}, ALL),
+    ],
+    ids=str,
+)
+def test_a_change_makes_anew_what_sees_it_and_nothing_else(
+    story: Story, tiny: Tiny, settings, stages_made
+) -> None:
+    """Teachers that take hours, trained again for a student's rate; or not, for a seed."""
+    assert set(made(again(story, tiny, **settings))) == set(stages_made)
+
+
+@pytest.mark.parametrize("change", ["news", "clicks"])
+def test_changed_data_make_everything_anew_that_reads_them(
+    story: Story, tiny: Tiny, tmp_path: Path, change: str
+) -> None:
+    """The same name and another content: yesterday's teachers for today's news."""
+    copied = tmp_path / "data"
+    shutil.copytree(tiny.data, copied)
+    file = copied / DATASET / f"{DATASET}.{'item' if change == 'news' else 'train.inter'}"
+    lines = file.read_text().splitlines()
+    if change == "news":
+        lines[5] = lines[5].replace("word", "other ", 1)
+    else:
+        del lines[-1]
+    file.write_text("\n".join(lines) + "\n")
+    remade = again(story, tiny, data_path=str(copied))
+    # post-training reads no clicks
+    assert made(remade) == list(ALL if change == "news" else ALL[2:])
+
+
+# --------------------------------------------------------------------------- ablations
+
+
+def test_without_stage_one_the_student_enters_stage_two_as_a_plain_language_model(
+    story: Story, tiny: Tiny
+) -> None:
+    ablated = again(story, tiny, stage_one=False)
+    assert [a.name for a in ablated.run.artifacts] == [
+        *("post_train_teacher", "finetune_teacher", "finetune_teacher", "TinyNewsRec")
+    ]
+    assert made(ablated) == ["TinyNewsRec"]  # its teachers are those of the whole method
+    (start,) = ablated.start_of("TinyNewsRec")
+    for name, value in load_plm(str(tiny.plm), 2).state_dict().items():
+        assert torch.equal(start[f"news_encoder.plm.{name}"], value)
+    (of_story,) = story.start_of("TinyNewsRec")
+    assert not equal(of_encoder(start), of_encoder(of_story))
+    tuned = [of_encoder(a.weights.load()) for a in story.artifacts("finetune_teacher")]
+    (taught,) = ablated.teachers
+    assert all(equal(one, other) for one, other in zip(taught, tuned, strict=True))
+    assert ablated.losses == {"TinyNewsRec": ("distillation", "embedding", "target")}
+
+
+def test_without_stage_one_the_student_starts_as_student_init_says(
+    story: Story, tiny: Tiny
+) -> None:
+    """Beside a Stage I that began with the teacher's layers, the ablation must begin there too."""
+    ablated = again(story, tiny, stage_one=False, student_init="teacher")
+    teacher = story.artifacts("post_train_teacher")[0].weights.load()
+    (start,) = ablated.start_of("TinyNewsRec")
+    shared = [name for name in start if name.startswith("news_encoder.plm.")]
+    assert all(torch.equal(start[name], teacher[name]) for name in shared)
+
+
+def test_without_stage_two_the_student_of_stage_one_is_finetuned_alone(
+    story: Story, tiny: Tiny
+) -> None:
+    ablated = again(story, tiny, stage_two=False)
+    assert [a.name for a in ablated.run.artifacts] == [*ALL[:2], "TinyNewsRec"]
+    assert made(ablated) == ["TinyNewsRec"]
+    assert ablated.losses == {"TinyNewsRec": ("target",)}
+    assert ablated.teachers == []
+    (start,) = ablated.start_of("TinyNewsRec")
+    (student,) = story.artifacts("post_train_student")
+    assert equal(of_encoder(start), of_encoder(student.weights.load()))
+    rooms = {name.split(".")[0] for name in ablated.artifact.weights.load()}
+    assert rooms == {"news_encoder", "user_encoder"}
+    model, whole = (told.run.rebuild(told.artifact.weights) for told in (ablated, story))
+    assert type(model) is PLMNR
+    assert model.parameter_count == whole.parameter_count
+
+
+def test_without_both_stages_it_is_a_plmnr_of_the_students_size(tiny: Tiny) -> None:
+    """The baseline of the ablation; any teacher would be made for nothing."""
+    ablated = tell(tiny, stage_one=False, stage_two=False)
+    assert [a.name for a in ablated.run.artifacts] == ["TinyNewsRec"]
+    config = tiny.config("PLMNR", num_hidden_layers=2, max_steps=3)
+    plain = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    assert equal(ablated.artifact.weights.load(), plain.weights.load())
+    assert ablated.artifact.valid == plain.valid
+
+
+@pytest.mark.parametrize("removed", ["distillation", "embedding", "target"])
+def test_without_a_loss_both_stages_train_without_it(
+    story: Story, tiny: Tiny, removed: str
+) -> None:
+    """The paper's ablation; our definition: the loss is gone from both stages."""
+    ablated = again(story, tiny, **{f"{removed}_loss_weight": 0})
+    left = tuple(n for n in ("distillation", "embedding", "target") if n != removed)
+    assert ablated.losses == {"post_train_student": left, "TinyNewsRec": left}
+    for stage in ("post_train_student", "TinyNewsRec"):
+        (artifact,) = ablated.artifacts(stage)
+        names = [n for n in artifact.weights.load() if n.startswith("distillation.")]
+        assert (names == []) == (removed == "embedding")
+
+
+def test_a_loss_may_be_gone_from_one_stage_alone(story: Story, tiny: Tiny) -> None:
+    ablated = again(story, tiny, post_train_student_embedding_loss_weight=0)
+    assert ablated.losses["post_train_student"] == ("distillation", "target")
+    assert ablated.losses["TinyNewsRec"] == ("distillation", "embedding", "target")
+
+
+def test_one_to_six_teachers(tiny: Tiny) -> None:
+    """The paper's sweep over M: teachers are trained once for all of it."""
+    settings = {"teacher_checkpoint_interval": 1, "post_train_teacher_epochs": 2}
+    settings |= {"post_train_teacher_max_steps": 6, "finetune_teacher_max_steps": 1}
+    finetuned: set[Path] = set()
+    for count in (6, 1, 4):
+        told = tell(tiny, num_teachers=count, **settings)
+        assert [len(taught) for taught in told.teachers] == [count, count]
+        teachers = told.artifacts("finetune_teacher")
+        assert len(teachers) == count
+        assert all(a.reused for a in teachers) == (count < 6)
+        finetuned |= {a.folder for a in teachers}
+    assert len(finetuned) == 6
+
+
+@pytest.mark.parametrize("kind", ["random", "category", "in_batch", "hard"])
+def test_every_kind_of_titles_serves_both_stages_of_post_training(
+    story: Story, tiny: Tiny, kind: str
+) -> None:
+    """Each shows how often the own title is found, among the same ones in the validation."""
+    told = again(story, tiny, negative_titles=kind)
+    for stage in ("post_train_teacher", "post_train_student"):
+        (artifact,) = told.artifacts(stage)
+        assert 0 <= artifact.valid["accuracy"] <= 1
+        held_out = story.artifacts(stage)[0].valid
+        assert artifact.valid["impressions"] == held_out["impressions"]
+    assert "accuracy" not in told.artifact.valid
+    assert (made(told) == []) == (kind == "random")

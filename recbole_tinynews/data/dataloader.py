@@ -63,6 +63,10 @@ class TrainDataLoader(AbstractDataLoader):
             return None
         return self.collate_samples(self.order[np.asarray(index)])
 
+    def news_ids(self) -> NDArray[np.int64]:
+        """Texts that are read again and again, so that teachers may encode them beforehand."""
+        return np.empty(0, dtype=np.int64)
+
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
         """The batch of these samples."""
         raise NotImplementedError
@@ -97,6 +101,10 @@ class ClickDataLoader(TrainDataLoader):
         self.history_width = dataset.history_width(config)
         super().__init__(config, dataset, len(self.clicks.news))
 
+    def news_ids(self) -> NDArray[np.int64]:
+        """Every news that a batch may hold."""
+        return self.impressions.news_ids(self.history_width)
+
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
         """The batch of these clicks."""
         rows = self.clicks.impression[samples]
@@ -129,6 +137,10 @@ class ImpressionDataLoader(AbstractDataLoader):
     def _init_batch_size_and_step(self) -> None:
         self.step = self.config["eval_batch_size"]
         self.set_batch_size(self.step)
+
+    def news_ids(self) -> NDArray[np.int64]:
+        """Every news that a batch may hold."""
+        return self.impressions.news_ids(self.history_width)
 
     def collate_fn(self, index: Sequence[int]) -> tuple[Interaction, None, None, None]:
         """The batch of the impressions ``index``, as RecBole's evaluation takes it."""

@@ -61,27 +61,3 @@ class ImpressionNegatives:
         starts = np.cumsum(available) - available
         picks = starts[:, None] + np.arange(self.count) % available[:, None]
         return candidates.values[shuffled[picks]]
-
-
-class OtherTitles:
-    """Titles of other articles, for title-body matching: uniform, without the sample's own.
-
-    Sample ``i`` is article ``i``. Titles of one sample may repeat: with thousands of articles and
-    nine negatives that is rare, and rejecting repeats would change nothing else.
-    """
-
-    def __init__(self, articles: int, count: int, seed: int) -> None:
-        if articles < 2:
-            raise ValueError(
-                f"Title-body matching expects at least 2 articles, got {articles}. "
-                "Give a larger corpus with --post_train_corpus."
-            )
-        self.articles, self.count, self.seed = articles, count, seed
-
-    def draw(self, epoch: int, samples: NDArray) -> NDArray[np.int64]:
-        """Article numbers, ``[batch, count]``, none equal to its sample."""
-        bits = random_bits(
-            self.seed, epoch, np.asarray(samples)[:, None], np.arange(self.count)[None, :]
-        )
-        other = (bits % np.uint64(self.articles - 1)).astype(np.int64)
-        return other + (other >= np.asarray(samples)[:, None])

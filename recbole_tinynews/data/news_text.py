@@ -64,7 +64,8 @@ def _rules(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _token_arrays(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Arrays:
     parts = [Ragged.from_rows([[]], np.int32)]  # padding
-    with tqdm(total=len(texts) - 1, desc="Tokenise", unit=" texts", disable=None) as bar:
+    shown = None if len(texts) > TEXTS_AT_ONCE else True  # none for what takes no time
+    with tqdm(total=len(texts) - 1, desc="Tokenise", unit=" texts", disable=shown) as bar:
         for start in range(1, len(texts), TEXTS_AT_ONCE):
             chunk = texts[start : start + TEXTS_AT_ONCE]
             rows = tokenizer(

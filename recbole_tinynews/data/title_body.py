@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,8 +16,14 @@ from recbole_tinynews.data.array_cache import content_key
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, TrainDataLoader, id_tensor
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.data.lines import read_lines
-from recbole_tinynews.data.negatives import OtherTitles
 from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.data.other_titles import (
+    UNKNOWN,
+    BatchTitles,
+    CategoryTitles,
+    OtherTitles,
+    WrongTitles,
+)
 from recbole_tinynews.data.ragged import Ragged
 
 if TYPE_CHECKING:
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 500  # articles kept for validation
 FEWEST_ARTICLES = 20  # of which one is held out, and nine of the others are negatives
+HARD_POOL = 4  # titles drawn for each one that `negative_titles: hard` keeps
 
 
 class Article(NamedTuple):
@@ -33,6 +41,7 @@ class Article(NamedTuple):
 
     title: str
     body: str
+    category: str = UNKNOWN
 
 
 def read_corpus(path: Path) -> list[Article]:
@@ -65,10 +74,12 @@ def read_corpus(path: Path) -> list[Article]:
 def articles_of(dataset: NewsDataset) -> list[Article]:
     """The data set's own news: title and body, or abstract where there is no body."""
     text = dataset.news_text
+    _, *names = dataset.field2id_token["category"].tolist()
+    categories = np.array([UNKNOWN, *names])[dataset.item_feat["category"].numpy()].tolist()
     pairs = [
-        Article(title.strip(), body.strip() or abstract.strip())
-        for title, abstract, body in zip(
-            text["title"][1:], text["abstract"][1:], text["body"][1:], strict=True
+        Article(title.strip(), body.strip() or abstract.strip(), category)
+        for title, abstract, body, category in zip(
+            text["title"][1:], text["abstract"][1:], text["body"][1:], categories[1:], strict=True
         )
     ]
     articles = [pair for pair in pairs if pair.title and pair.body]
@@ -79,7 +90,12 @@ class TitleBodyDataset:
     """Articles as impressions: the history is one body, the candidates are titles.
 
     Text ids: 0 is padding, ``1 .. articles`` are the titles, ``articles + 1 .. 2 articles`` the
-    bodies, so that one news encoder with one token table reads both.
+    bodies, so that one news encoder with one token table reads both. Articles whose titles have
+    the same tokens share the id of the first one's.
+
+    Attributes:
+        titles: ``[articles]``, the first article with the same title.
+        categories: ``[articles]``.
     """
 
     def __init__(
@@ -98,14 +114,16 @@ class TitleBodyDataset:
         )
         bodies = tokenise(["", *(a.body for a in articles)], tokenizer, max_body_length, cache_dir)
         self.text_tokens = Ragged.concatenate([titles, bodies.between(1, bodies.rows)])
-        self.content = content_key([values.tobytes() for values in self.text_tokens])
         self.articles = len(articles)
+        self.titles = _first_with_equal_tokens(titles.between(1, titles.rows))
+        self.categories = np.array([article.category for article in articles])
+        parts = (*self.text_tokens, self.categories)
+        self.content = content_key([part.tobytes() for part in parts])
         held_out = max(1, min(HELD_OUT_MOST, int(self.articles * HELD_OUT_SHARE)))
         # a corpus is often sorted by source, so the held-out part is drawn from all of it
         order = np.random.default_rng(seed).permutation(self.articles)
         self.train_articles, self.valid_articles = np.sort(order[held_out:]), order[:held_out]
-        self.negatives = OtherTitles(self.articles, negatives, seed)
-        self.inter_feat = self._held_out_impressions()
+        self.inter_feat = self._held_out_impressions(OtherTitles(self.titles, negatives, seed))
 
     def history_width(self, config: Any) -> int:
         """One slot, for the body."""
@@ -113,16 +131,19 @@ class TitleBodyDataset:
 
     def title_ids(self, article: Any) -> Any:
         """Text ids of the titles of articles."""
-        return article + 1
+        return self.titles[article] + 1
 
     def body_ids(self, article: Any) -> Any:
         """Text ids of the bodies of articles."""
         return article + 1 + self.articles
 
-    def _held_out_impressions(self) -> Impressions:
-        """Each held-out body with its own title and negatives that never change."""
+    def _held_out_impressions(self, negatives: OtherTitles) -> Impressions:
+        """Each held-out body with its own title and random others that never change.
+
+        Whatever is trained against, so that all settings are judged alike.
+        """
         articles = self.valid_articles
-        others = self.negatives.draw(-1, articles)  # epoch -1: none that is trained on
+        others = negatives.draw(-1, articles)  # epoch -1: none that is trained on
         shown = self.title_ids(np.column_stack([articles, others])).astype(np.int32)
         labels = np.zeros(shown.shape, dtype=np.int8)
         labels[:, 0] = 1
@@ -140,20 +161,30 @@ class TitleBodyDataset:
 class TitleBodyDataLoader(TrainDataLoader):
     """One sample is one article: its body, its title and titles of other articles.
 
+    No article that is held out takes part: a title that is only ever wrong would be learnt to be
+    wrong, and found less often in the validation than one that was never seen.
+
     Fields of a batch:
         history: ``[batch, 1]``, the text id of the body.
-        candidates: ``[batch, 1 + negatives]``, text ids of titles, the body's own **first**.
+        candidates: ``[batch, 1 + negatives]``, text ids of titles, the body's own **first**; as
+            many as a full batch has under ``negative_titles: in_batch``, and ``HARD_POOL`` times
+            as many negatives under ``hard``, of which the trainer keeps the hardest.
         label: ``[batch]``, the place of the own title: 0.
     """
 
     def __init__(self, config: Any, dataset: TitleBodyDataset) -> None:
+        trained = dataset.train_articles
+        self.negatives = WRONG_TITLES[config["negative_titles"]](
+            config, dataset.titles[trained], dataset.categories[trained]
+        )
         super().__init__(config, dataset, len(dataset.train_articles))
 
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
         """The batch of these training articles."""
         data = self._dataset
         articles = data.train_articles[samples]
-        shown = np.column_stack([articles, data.negatives.draw(self.epoch, articles)])
+        wrong = data.train_articles[self.negatives.draw(self.epoch, samples)]
+        shown = np.column_stack([articles, wrong])
         return Interaction(
             {
                 HISTORY: id_tensor(data.body_ids(articles)[:, None]),
@@ -161,6 +192,30 @@ class TitleBodyDataLoader(TrainDataLoader):
                 self.config["LABEL_FIELD"]: torch.zeros(len(articles), dtype=torch.long),
             }
         )
+
+
+# The kinds of `negative_titles`, from the settings and the articles' titles and categories.
+WRONG_TITLES: dict[str, Callable[[Any, NDArray, NDArray], WrongTitles]] = {
+    "random": lambda config, titles, categories: OtherTitles(
+        titles, config["negatives"], config["seed"]
+    ),
+    "category": lambda config, titles, categories: CategoryTitles(
+        titles, categories, config["negatives"], config["seed"]
+    ),
+    "in_batch": lambda config, titles, categories: BatchTitles(
+        titles, config["train_batch_size"], config["seed"]
+    ),
+    "hard": lambda config, titles, categories: OtherTitles(
+        titles, HARD_POOL * config["negatives"], config["seed"]
+    ),
+}
+
+
+def _first_with_equal_tokens(titles: Ragged) -> NDArray[np.int64]:
+    """The first row with the same tokens, ``[rows]``."""
+    first: dict[bytes, int] = {}
+    rows = (titles.row(row).tobytes() for row in range(titles.rows))
+    return np.array([first.setdefault(tokens, row) for row, tokens in enumerate(rows)])
 
 
 def _enough(articles: list[Article], dropped: int, source: str) -> list[Article]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import namedtuple
+from functools import cache
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,14 +12,6 @@ from torch.nn import functional as F
 from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss, mix_scores
 from recbole_tinynews.distillation.teacher_weights import teacher_weights
-
-
-class DistillationLoss(NamedTuple):
-    """Weighted summands of ``L_1`` or ``L_2``; a loss whose weight is 0 is 0."""
-
-    distillation: Tensor
-    embedding: Tensor
-    target: Tensor
 
 
 class Lesson(NamedTuple):
@@ -45,9 +39,9 @@ class MultiTeacherDistillation(nn.Module):
         teacher_dim: size of a teacher's vectors.
         student_dim: size of the student's.
         temperature: T of the soft labels.
-        distillation_weight: of the soft-label loss; 0 removes it.
-        embedding_weight: of the embedding loss; 0 removes it and its projections.
-        target_weight: of the target loss; 0 removes it.
+        distillation_weight: of the soft-label loss, ``distillation``; 0 removes it.
+        embedding_weight: of the ``embedding`` loss; 0 removes it and its projections.
+        target_weight: of the ``target`` loss; 0 removes it.
         shared_projection: one projection for items and users of a teacher (method.md, section 3).
     """
 
@@ -82,25 +76,31 @@ class MultiTeacherDistillation(nn.Module):
 
     def forward(
         self, student: Lesson, teachers: Lesson, label: Tensor, items_mask: Tensor | None = None
-    ) -> DistillationLoss:
-        """Each summand's mean over the batch.
+    ) -> tuple[Tensor, ...]:
+        """Each summand's mean over the batch, by name: those whose weight is not 0, and no other.
 
         Shapes:
             label: ``[batch]``, the place of the right candidate.
             items_mask: ``[batch, items]``, True where an item's embedding counts.
         """
         weights = teacher_weights(teachers.scores, label)
-        zero = student.scores.new_zeros(())
-        distillation = embedding = target = zero
+        losses: dict[str, Tensor] = {}
         if self.distillation_weight:
             mixed = mix_scores(teachers.scores, weights)
-            distillation = self.distillation_weight * self.soft_label(student.scores, mixed)
+            of_labels = self.soft_label(student.scores, mixed)
+            losses["distillation"] = self.distillation_weight * of_labels
         if self.embedding_weight:
             of_items = self.item_embedding(student.items, teachers.items, weights, items_mask)
             of_users = self.user_embedding(
                 student.user.unsqueeze(1), teachers.user.unsqueeze(2), weights
             )
-            embedding = self.embedding_weight * (of_items + of_users)
+            losses["embedding"] = self.embedding_weight * (of_items + of_users)
         if self.target_weight:
-            target = self.target_weight * F.cross_entropy(student.scores, label)
-        return DistillationLoss(distillation, embedding, target)
+            losses["target"] = self.target_weight * F.cross_entropy(student.scores, label)
+        return _named(tuple(losses))(*losses.values())
+
+
+@cache
+def _named(names: tuple[str, ...]) -> Any:
+    """A NamedTuple with these fields, which the log shows; one class for each set of names."""
+    return namedtuple("DistillationLoss", names)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recbole.evaluator import register
 
 from recbole_tinynews.evaluation.impression_metric import RANKED_KEY, ImpressionMetric
-from recbole_tinynews.evaluation.metrics import RankedImpressions, auc, mrr, ndcg
+from recbole_tinynews.evaluation.metrics import RankedImpressions, accuracy, auc, mrr, ndcg
 
 
 class ImpressionAUC(ImpressionMetric):
@@ -19,6 +19,14 @@ class ImpressionAUC(ImpressionMetric):
     def values(self, ranked: RankedImpressions) -> dict[str, NDArray[np.float64]]:
         """Under ``auc``."""
         return {"auc": auc(ranked)}
+
+
+class ImpressionAccuracy(ImpressionMetric):
+    """How often a click is ranked first: the matching accuracy of post-training."""
+
+    def values(self, ranked: RankedImpressions) -> dict[str, NDArray[np.float64]]:
+        """Under ``accuracy``."""
+        return {"accuracy": accuracy(ranked)}
 
 
 class ImpressionMRR(ImpressionMetric):
@@ -50,13 +58,14 @@ class ImpressionCount(ImpressionMetric):
         return {"impressions": len(ranked.clicked), "skipped": ranked.skipped}
 
 
-METRICS = (ImpressionAUC, ImpressionMRR, ImpressionNDCG, ImpressionCount)
+METRICS = (ImpressionAUC, ImpressionMRR, ImpressionNDCG, ImpressionAccuracy, ImpressionCount)
 
 # What users write in `metrics` (lower case) -> the registered class of ours that computes it.
 METRIC_NAMES = {
     "auc": ImpressionAUC.__name__,
     "mrr": ImpressionMRR.__name__,
     "ndcg": ImpressionNDCG.__name__,
+    "accuracy": ImpressionAccuracy.__name__,
 }
 COUNT_METRIC = ImpressionCount.__name__
 

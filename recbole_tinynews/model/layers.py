@@ -56,11 +56,13 @@ class AttentionPooling(nn.Module):
             mask: ``[batch, length]``, True where an input takes part; ``None``: all do.
             energy: ``[batch, length]``, where it is known already.
         """
-        if energy is None:
-            energy = self.energy(inputs)
         if mask is None:
-            weights = energy.softmax(dim=-1)
+            weights = (self.energy(inputs) if energy is None else energy).softmax(dim=-1)
         else:
+            if energy is None:  # of nothing that is masked: a third of all histories is empty
+                energy = inputs.new_zeros(mask.shape).masked_scatter(
+                    mask, self.energy(inputs[mask]).to(inputs.dtype)
+                )
             energy = energy.masked_fill(~mask, float("-inf"))
             nothing = ~mask.any(dim=-1, keepdim=True)  # its softmax over -inf would be NaN
             energy = energy.masked_fill(nothing, 0.0)

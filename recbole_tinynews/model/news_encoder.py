@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
@@ -48,6 +49,8 @@ class NewsEncoder(nn.Module):
         finetune_layers: the last n layers train; ``all``: all of them and the embeddings.
         dropout: of the layers that train; frozen layers always run without.
         mask_padding: whether pad tokens stay out of pooling (docs/method.md, section 3).
+        history_cache_steps: for so many steps of training the vector of a clicked news may be used
+            again, without a gradient (SpeedyFeed, Xiao et al., KDD 2022); 0: never, which is exact.
         storage: where the frozen layers' states are kept; ``None``: computed each time.
 
     Raises:
@@ -66,6 +69,7 @@ class NewsEncoder(nn.Module):
         dropout: float = 0.1,
         mask_padding: bool = True,
         storage: Storage | None = None,
+        history_cache_steps: int = 0,
     ) -> None:
         super().__init__()
         if plm.config._attn_implementation != "sdpa":  # others would add the mask as numbers
@@ -76,6 +80,9 @@ class NewsEncoder(nn.Module):
         self.plm, self.tokens = plm, tokens
         self.pooling_kind, self.mask_padding = pooling, mask_padding
         self.storage = storage
+        self.history_cache_steps = history_cache_steps
+        self._recent: RecentVectors | None = None
+        self._encoded_anew: NDArray[np.int64] | None = None
         self.hidden_size = plm.config.hidden_size
         self.pad_token_id = plm.config.pad_token_id or 0
         self.pooling = (
@@ -126,13 +133,37 @@ class NewsEncoder(nn.Module):
 
     def forward(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, news_dim]``."""
+        if not self.training and not torch.is_grad_enabled():
+            return self._look_up(news_ids)
         distinct, place = torch.unique(news_ids, return_inverse=True)
         ids = distinct.cpu().numpy()
-        if self.training or torch.is_grad_enabled():
-            vectors = self.encode_distinct(ids)
-        else:
-            vectors = self._look_up(ids)
-        return vectors[place]
+        if self._encoded_anew is not None:
+            return self._encode_or_reuse(ids, self._encoded_anew)[place]
+        return self.encode_distinct(ids)[place]
+
+    @contextmanager
+    def reusing_all_but(self, news_ids: Tensor) -> Iterator[None]:
+        """Where ``history_cache_steps`` allows it, encode in training these ids alone anew."""
+        self._encoded_anew = news_ids.cpu().numpy() if self.history_cache_steps else None
+        try:
+            yield
+        finally:
+            self._encoded_anew = None
+
+    def _encode_or_reuse(self, ids: NDArray[np.int64], anew: NDArray[np.int64]) -> Tensor:
+        if self._recent is None:
+            self._recent = RecentVectors(
+                self.dense.weight.new_zeros(self.tokens.rows, self.dense.out_features),
+                self.history_cache_steps,
+            )
+        needed = np.isin(ids, anew) | ~self._recent.usable(ids)
+        encoded = self.encode_distinct(ids[needed])
+        vectors = encoded.new_empty(len(ids), encoded.shape[-1])
+        vectors = vectors.index_copy(0, self._places(np.flatnonzero(needed)), encoded)
+        reused = self._recent.read(ids[~needed]).to(vectors)
+        vectors = vectors.index_copy(0, self._places(np.flatnonzero(~needed)), reused)
+        self._recent.keep(ids[needed], encoded)
+        return vectors
 
     @torch.no_grad()
     def encode_ahead(self, ids: NDArray[np.int64], show_progress: bool = False) -> None:
@@ -154,7 +185,7 @@ class NewsEncoder(nn.Module):
                 encoded[members] = True
                 progress.update(int(lengths[pack.members].sum()))
 
-    def _look_up(self, ids: NDArray[np.int64]) -> Tensor:
+    def _look_up(self, news_ids: Tensor) -> Tensor:
         """Vectors by id; those not met since the weights last changed are encoded now.
 
         Texts are encoded in packs that never change, so that a vector does not depend, not even in
@@ -162,6 +193,7 @@ class NewsEncoder(nn.Module):
         that was not.
         """
         vectors, encoded = self._remembered()
+        ids = news_ids.cpu().numpy()
         missing = ids[~encoded[ids]]
         if len(missing):
             every_id = np.arange(self.tokens.rows)
@@ -172,7 +204,7 @@ class NewsEncoder(nn.Module):
                 made = self._encode(every_id, pack)[torch.from_numpy(new)]
                 vectors[self._places(pack.members[new])] = made.to(vectors.dtype)
                 encoded[pack.members] = True
-        return vectors[self._places(ids)]
+        return F.embedding(news_ids.to(vectors.device), vectors)
 
     def _remembered(self) -> tuple[Tensor, NDArray[np.bool_]]:
         """Vectors of all ids, and which of them are there; none is once a weight has changed."""
@@ -310,6 +342,29 @@ class NewsEncoder(nn.Module):
         token_ids, real = self._token_row(members)
         with torch.no_grad(), torch.autocast(device_type, enabled=False):
             return self._frozen_part(token_ids, pack, real)
+
+
+class RecentVectors:
+    """News vectors of the last steps of a training, without gradients."""
+
+    def __init__(self, vectors: Tensor, steps: int) -> None:
+        self.vectors, self.steps, self.step = vectors, steps, 0
+        self._made_in = np.full(len(vectors), -1 - steps)  # too early to be used
+
+    def usable(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each vector was made in one of the last ``steps`` steps before this one."""
+        return self._made_in[ids] >= self.step - self.steps
+
+    def read(self, ids: NDArray[np.int64]) -> Tensor:
+        """The vectors of ids, ``[ids, news_dim]``."""
+        return self.vectors[torch.from_numpy(ids).to(self.vectors.device)]
+
+    def keep(self, ids: NDArray[np.int64], vectors: Tensor) -> None:
+        """Remember what this step has encoded; what follows is the next step."""
+        places = torch.from_numpy(ids).to(self.vectors.device)
+        self.vectors[places] = vectors.detach().to(self.vectors.dtype)
+        self._made_in[ids] = self.step
+        self.step += 1
 
 
 def _versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:

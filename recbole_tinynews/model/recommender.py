@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +13,11 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import InputType, ModelType
 from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.model.bare_plm import bare_plm
 from recbole_tinynews.model.frozen_states import Storage
 from recbole_tinynews.model.news_encoder import NewsEncoder
 from recbole_tinynews.model.plm import load_plm, load_tokenizer, locate_plm, longest_text
@@ -60,8 +63,7 @@ class NewsRecommender(AbstractRecommender):
 
     def news_tokens(self, config: Any, dataset: Any) -> Ragged:
         """Token ids that the news encoder reads for each news id: the title's."""
-        tokenizer = load_tokenizer(self.plm_source)
-        return dataset.tokens("title", tokenizer, config["max_title_length"])
+        return dataset.tokens("title", self.tokenizer, config["max_title_length"])
 
     def text_widths(self, config: Any, dataset: Any) -> NDArray[np.int64]:
         """How long each text is with its padding, where pad tokens take part in pooling."""
@@ -87,12 +89,23 @@ class NewsRecommender(AbstractRecommender):
             ample_room=config["use_cache"] == "auto",
         )
 
-    def _make_news_encoder(self, config: Any, dataset: Any) -> NewsEncoder:
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Of its language model."""
+        return load_tokenizer(self.plm_source)
+
+    def text_table(self, config: Any, dataset: Any, plm: PreTrainedModel) -> Ragged:
+        """What the news encoder reads for each news id: ``news_tokens``, padded if it is to be."""
         tokens = self.news_tokens(config, dataset)
-        plm = load_plm(self.plm_source, config["num_hidden_layers"])
         if not config["mask_padding_in_news_pooling"]:
             widths = self.text_widths(config, dataset)
             tokens = pad_rows(tokens, widths, plm.config.pad_token_id or 0)
+        return tokens
+
+    def _make_news_encoder(self, config: Any, dataset: Any) -> NewsEncoder:
+        load = bare_plm if config["weights_follow"] else load_plm  # no user can set it
+        plm = load(self.plm_source, config["num_hidden_layers"])
+        tokens = self.text_table(config, dataset, plm)
         most = longest_text(plm)
         if tokens.lengths.max(initial=0) > most:
             raise ValueError(
@@ -110,6 +123,7 @@ class NewsRecommender(AbstractRecommender):
             dropout=config["plm_dropout"],
             mask_padding=config["mask_padding_in_news_pooling"],
             storage=self.storage(config, dataset),
+            history_cache_steps=config["history_cache_steps"],
         )
 
     @property
@@ -133,7 +147,8 @@ class NewsRecommender(AbstractRecommender):
         history_ids, candidate_ids = interaction[HISTORY], interaction[CANDIDATES]
         width = history_ids.shape[1]
         # one call for both, so that a news in the history and among the candidates is encoded once
-        vectors = self.encode_news(torch.cat([history_ids, candidate_ids], dim=1))
+        with self.news_encoder.reusing_all_but(candidate_ids):
+            vectors = self.encode_news(torch.cat([history_ids, candidate_ids], dim=1))
         history, candidates = vectors[:, :width], vectors[:, width:]
         user = self.encode_user(history, history_ids != 0)
         scores = (candidates @ user.unsqueeze(-1)).squeeze(-1)

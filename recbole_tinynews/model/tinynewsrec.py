@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
+from torch import Tensor
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY
-from recbole_tinynews.distillation.multi_teacher import DistillationLoss, Lesson
+from recbole_tinynews.distillation.multi_teacher import Lesson
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import make_distillation, teacher_labels
 
@@ -29,8 +30,8 @@ class TinyNewsRec(NewsRecommender):
         teacher = config.for_stage("finetune_teacher")
         self.distillation = make_distillation(config, teacher["news_dim"])
 
-    def calculate_loss(self, interaction: Interaction) -> DistillationLoss:
-        """Weighted summands, each the mean over the batch."""
+    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
+        """Weighted summands by name, each the mean over the batch."""
         student, teachers = self.score(interaction), teacher_labels(interaction)
         real = torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1) != 0
         return self.distillation(

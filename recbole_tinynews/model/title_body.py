@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.distillation.multi_teacher import DistillationLoss, Lesson
+from recbole_tinynews.distillation.multi_teacher import Lesson
 from recbole_tinynews.model.frozen_states import Storage
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.student import make_distillation, teacher_labels
@@ -55,6 +56,20 @@ class TitleBodyMatcher(PLMNR):
             return storage
         return storage._replace(longest=config["max_title_length"])
 
+    @torch.no_grad()
+    def present_scores(self, interaction: Interaction) -> Tensor:
+        """Scores of a training batch by the weights as they are: without gradient or dropout.
+
+        Shapes:
+            returned: ``[batch, candidates]``.
+        """
+        encoder = self.news_encoder
+        encoder.plm.eval()  # of dropout alone: the encoder still encodes just what it is asked for
+        try:
+            return self.score(interaction).scores
+        finally:
+            encoder.train(encoder.training)
+
 
 class TitleBodyStudent(TitleBodyMatcher):
     """The student in Stage I, under M post-trained teachers: ``L_DP_distill + L_DP_emb + L_DP``.
@@ -69,8 +84,8 @@ class TitleBodyStudent(TitleBodyMatcher):
 
     def calculate_loss(  # type: ignore[override]  # other summands than the teacher's
         self, interaction: Interaction
-    ) -> DistillationLoss:
-        """Weighted summands, each the mean over the batch."""
+    ) -> tuple[Tensor, ...]:
+        """Weighted summands by name, each the mean over the batch."""
         student, teachers = self.score(interaction), teacher_labels(interaction)
         return self.distillation(
             Lesson(student.scores, student.candidates, student.user),

@@ -6,7 +6,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from recbole_tinynews.settings.names import plain_name, unknown_setting
+from recbole_tinynews.settings.names import (
+    POST_TRAINING,
+    plain_name,
+    settings_of_stage,
+    unknown_setting,
+)
 from recbole_tinynews.settings.values import Rule, unfit_value
 
 # The entries that RecBole's code reads of these settings; it drops a misspelt one without a word.
@@ -14,6 +19,8 @@ _ENTRIES = {
     "eval_args": ("split", "group_by", "order", "mode"),
     "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
 }
+
+_LOSS_WEIGHTS = ("distillation_loss_weight", "embedding_loss_weight", "target_loss_weight")
 
 
 class Layer(NamedTuple):
@@ -62,6 +69,33 @@ def value_mistakes(
         mistake = unfit_value(plain, value, rules, defaults.get(plain))
         if mistake:
             yield f"{name} ({sources.get(name, 'default')}) {mistake}"
+
+
+def contradictions(final: Mapping[str, Any]) -> Iterator[str]:
+    """Settings that fit one by one and not together, before teachers are trained for nothing."""
+    stage_one, stage_two = settings_of_stage("post_train_student", final), final
+    for settings, switch, prefix in (
+        (stage_one, "stage_one", "post_train_student_"),
+        (stage_two, "stage_two", ""),
+    ):
+        weights = [settings.get(name) for name in _LOSS_WEIGHTS]
+        if settings.get(switch) and not any(weights):
+            names = ", ".join(prefix + name for name in _LOSS_WEIGHTS)
+            yield f"{names} are all 0, which leaves no loss. Raise one, or set {switch}=false"
+    for stage in POST_TRAINING:
+        settings = settings_of_stage(stage, final)
+        kind, corpus = settings.get("negative_titles"), settings.get("post_train_corpus")
+        if kind == "category" and corpus:
+            yield (
+                f"{stage}_negative_titles=category expects articles with a category, and "
+                f"{corpus} (post_train_corpus) has none. Set negative_titles to random, in_batch "
+                "or hard, or post_train_corpus=~ to post-train on the data set's own news"
+            )
+        if kind == "in_batch" and settings["train_batch_size"] == 1:
+            yield (
+                f"{stage}_negative_titles=in_batch expects a {stage}_train_batch_size of at least "
+                "2, got 1: an article has no other one in its batch"
+            )
 
 
 def process_mistakes(final: Mapping[str, Any]) -> Iterator[str]:

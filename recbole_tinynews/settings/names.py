@@ -13,6 +13,7 @@ from recbole.utils import argument_list
 from recbole_tinynews.settings.literals import read_yaml
 
 TEACHER_STAGES = ("post_train_teacher", "pretrain_teacher", "finetune_teacher")
+POST_TRAINING = ("post_train_teacher", "post_train_student")
 STAGES = (*TEACHER_STAGES, "post_train_student")
 
 # Read by RecBole's code for every model, but declared nowhere.
@@ -83,6 +84,22 @@ def split_stage(name: str) -> tuple[str | None, str]:
         if name.startswith(f"{stage}_"):
             return stage, name.removeprefix(f"{stage}_")
     return None, name
+
+
+def settings_of_stage(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as ``stage`` sees them: its own where it has them, else the plain ones.
+
+    >>> settings_of_stage("finetune_teacher", {"epochs": 4, "finetune_teacher_epochs": 1})["epochs"]
+    1
+    """
+    seen = dict(settings)
+    if stage in TEACHER_STAGES and "teacher_num_hidden_layers" in settings:
+        seen["num_hidden_layers"] = settings["teacher_num_hidden_layers"]
+    for name, value in settings.items():
+        of_stage, plain = split_stage(name)
+        if of_stage == stage:
+            seen[plain] = value
+    return seen
 
 
 def plain_name(name: str, declared: Mapping[str, Any]) -> str:

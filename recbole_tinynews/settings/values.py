@@ -110,6 +110,7 @@ NEWS_RULES: dict[str, Rule] = {
     "max_body_length": POSITIVE,
     "history_length": POSITIVE,
     "negatives": POSITIVE,
+    "negative_titles": one_of("random", "category", "in_batch", "hard"),
     # training
     "plm_learning_rate": or_(NOT_NEGATIVE, None),
     "eval_steps": or_(POSITIVE, None),
@@ -119,6 +120,7 @@ NEWS_RULES: dict[str, Rule] = {
     "accumulation_steps": POSITIVE,
     "precision": one_of("fp32", "bf16", "fp16", "auto"),
     "use_cache": one_of("auto", True, False),
+    "history_cache_steps": COUNT,
     "cache_precision": one_of("fp32", "fp16", "bf16"),
     "cache_budget": or_(NOT_NEGATIVE, None),
     "save_steps": or_(COUNT, None),

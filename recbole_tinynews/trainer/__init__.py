@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from recbole.data.interaction import Interaction
+
 from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
+from recbole_tinynews.trainer.hard_titles import choose_titles
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.post_training import PostTrainingTrainer
 
@@ -14,9 +17,17 @@ class TinyNewsRecTrainer(DistillationTrainer):
 class TitleBodyStudentTrainer(DistillationTrainer):
     """Stage I: the student under its post-trained teachers."""
 
+    def prepare(self, interaction: Interaction) -> Interaction:
+        """The batch with its titles chosen, and then labelled."""
+        return super().prepare(choose_titles(self.config, self.model, interaction))
+
 
 class TitleBodyMatcherTrainer(PostTrainingTrainer):
     """Post-training of the teacher."""
+
+    def prepare(self, interaction: Interaction) -> Interaction:
+        """The batch with its titles chosen."""
+        return super().prepare(choose_titles(self.config, self.model, interaction))
 
 
 __all__ = [

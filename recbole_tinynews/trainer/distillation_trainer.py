@@ -8,7 +8,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY
 from recbole_tinynews.distillation.teacher_ensemble import TeacherEnsemble
-from recbole_tinynews.trainer.news_trainer import LossFunction, NewsTrainer
+from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 
 class DistillationTrainer(NewsTrainer):
@@ -19,26 +19,26 @@ class DistillationTrainer(NewsTrainer):
 
     teachers: TeacherEnsemble | None = None
 
-    def _train_epoch(
-        self,
-        train_data: Any,
-        epoch_idx: int,
-        loss_func: LossFunction | None = None,
-        show_progress: bool = False,
-    ) -> float | tuple[float, ...]:
+    def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
+        """As NewsTrainer's; the teachers encode first what they will be asked for."""
+        if self.teachers is not None:
+            with self._autocast():
+                self.teachers.encode_ahead(
+                    train_data.news_ids(), kwargs.get("show_progress", False)
+                )
+        return super().fit(train_data, valid_data, **kwargs)
+
+    def prepare(self, interaction: Interaction) -> Interaction:
+        """The batch, labelled."""
+        return self.label(super().prepare(interaction))
+
+    def label(self, interaction: Interaction) -> Interaction:
+        """The batch with the teachers' scores and vectors as further fields."""
         if self.teachers is None:
             raise ValueError(
                 f"{type(self).__name__} expects its teachers before training, got none. Set "
                 "trainer.teachers, or run the model's stages with run_recbole.py."
             )
-        learn = loss_func or self.model.calculate_loss
-        return super()._train_epoch(
-            train_data, epoch_idx, lambda batch: learn(self.label(batch)), show_progress
-        )
-
-    def label(self, interaction: Interaction) -> Interaction:
-        """The batch with the teachers' scores and vectors as further fields."""
-        assert self.teachers is not None
         labels = self.teachers.label(interaction[HISTORY], interaction[CANDIDATES])
         for name, value in labels._asdict().items():
             interaction[f"teacher_{name}"] = value

@@ -157,15 +157,21 @@ class NewsTrainer(Trainer):
         self, interaction: Interaction, loss_func: LossFunction, share: float
     ) -> Tensor | tuple[Tensor, ...]:
         """Add the gradient of one batch; returns its losses."""
-        enabled = self.dtype is not None
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled):
-            losses = loss_func(interaction.to(self.device))
+        with self._autocast():
+            losses = loss_func(self.prepare(interaction.to(self.device)))
         loss = torch.stack(losses).sum() if isinstance(losses, tuple) else losses
         kept = detached(losses)
         if loss.isnan():
             raise ValueError(_not_a_number(kept, self.step))
         self.scaler.scale(loss * share).backward()
         return kept
+
+    def prepare(self, interaction: Interaction) -> Interaction:
+        """The batch as its loss takes it; for trainers that label batches or choose from them."""
+        return interaction
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)
 
     def _update(self) -> None:
         """One optimizer step; gradients are clipped at their true size."""
@@ -217,6 +223,9 @@ class NewsTrainer(Trainer):
             load_into(self.model, load_weights(path), path)
             self.logger.info(f"Loading model structure and parameters from {path}")
         self.eval_collector.start(eval_data.impressions.impression_id)
+        self.model.eval()
+        with self._autocast():
+            self.model.news_encoder.encode_ahead(eval_data.news_ids(), show_progress)
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
     # ------------------------------------------------------------------- checkpoints and logs

@@ -103,6 +103,12 @@ def save_state(folder: Path, state: TrainingState) -> None:
             shutil.rmtree(older, ignore_errors=True)
 
 
+def saved_step(folder: Path) -> int | None:
+    """The step of the last state in ``folder``, which is not read; None where there is none."""
+    steps = [int(path.name.removeprefix("step-")) for path in folder.glob("step-*")]
+    return max(steps, default=None)
+
+
 def newest_state(folder: Path) -> TrainingState | None:
     """The last complete state in ``folder``; a damaged one is named and left out."""
     found = {int(p.name.removeprefix("step-")): p for p in folder.glob("step-*")}

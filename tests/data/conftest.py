@@ -59,9 +59,9 @@ class AtomicFiles(NamedTuple):
     ) -> Path:
         return self.write(f"{split}.inter", header, rows)
 
-    def config(self, **settings: Any) -> NewsConfig:
+    def config(self, model: str = "PLMNR", **settings: Any) -> NewsConfig:
         given = {"data_path": str(self.folder.parent), "checkpoint_dir": str(self.checkpoint_dir)}
-        return NewsConfig("PLMNR", "tiny", config_dict={"worker": 0, **given, **settings})
+        return NewsConfig(model, "tiny", config_dict={"worker": 0, **given, **settings})
 
     def dataset(self, **settings: Any) -> NewsDataset:
         return NewsDataset(self.config(**settings))

@@ -6,19 +6,24 @@ import gzip
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.other_titles import BatchTitles, CategoryTitles, OtherTitles
 from recbole_tinynews.data.title_body import (
+    HARD_POOL,
+    WRONG_TITLES,
     Article,
     TitleBodyDataLoader,
     TitleBodyDataset,
     articles_of,
     read_corpus,
 )
+from recbole_tinynews.settings.values import NEWS_RULES
 
 AWKWARD = ["1", '"Quoted', "NA"], ["2", "Über\u2028東京", "null"], ["2", "again", "an id twice"]
 LINES = [*AWKWARD, *([str(i), f"title {i}", f"body {i}"] for i in range(3, 23))]
@@ -96,7 +101,7 @@ def test_own_news_match_their_body_else_their_abstract(empty) -> None:
     header = "item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq"
     header += "\tabstract:token_seq\tbody:token_seq"
     special = [
-        ("M1", "", "", "both", "its abstract", "its body"),
+        ("M1", "sports", "", "both", "its abstract", "its body"),
         ("M2", "", "", "abstract alone", "its abstract", ""),
         ("M3", "", "", "blank body", "its abstract", "  "),
         ("M4", "", "", "nothing", "", ""),
@@ -107,7 +112,7 @@ def test_own_news_match_their_body_else_their_abstract(empty) -> None:
     empty.write_split("train", [("1", "U1", "0", "N99", "N1 N2", "1 0")])  # N99 has no row
     articles = articles_of(empty.dataset())
     assert articles[:3] == [
-        Article("both", "its body"),
+        Article("both", "its body", "sports"),
         Article("abstract alone", "its abstract"),
         Article("blank body", "its abstract"),
     ]
@@ -147,7 +152,7 @@ def test_titles_and_bodies_have_ids_of_their_own(make_dataset) -> None:
 
 
 def test_titles_and_bodies_are_cut_at_their_own_lengths(make_tokenizer) -> None:
-    long = [Article("title1 " * 50, "body1 " * 50)] * 20
+    long = [Article(f"title{i} " * 50, "body1 " * 50) for i in range(20)]
     data = TitleBodyDataset(long, make_tokenizer(WORDS), 8, 16, 5, 0)
     assert data.text_tokens.lengths.tolist() == [0] + [8] * 20 + [16] * 20
 
@@ -174,7 +179,8 @@ def test_held_out_articles_are_few_in_a_large_corpus(make_dataset) -> None:
 def test_an_epoch_has_each_trained_body_once_beside_its_own_title(busy, make_dataset) -> None:
     """The own title among the negatives is an answer that is right and wrong at once."""
     data = make_dataset()
-    loader = TitleBodyDataLoader(busy.config(train_batch_size=7), data)
+    config = busy.config("TinyNewsRec", train_batch_size=7, negatives=5)
+    loader = TitleBodyDataLoader(config, data)
     epochs = []
     for epoch in range(2):
         loader.set_epoch(epoch)
@@ -200,7 +206,11 @@ def test_an_epoch_has_each_trained_body_once_beside_its_own_title(busy, make_dat
 
 def test_batches_of_articles_are_the_same_with_workers(busy, make_dataset) -> None:
     alone, with_workers = (
-        list(TitleBodyDataLoader(busy.config(train_batch_size=9, worker=worker), make_dataset()))
+        list(
+            TitleBodyDataLoader(
+                busy.config("TinyNewsRec", train_batch_size=9, worker=worker), make_dataset()
+            )
+        )
         for worker in (0, 2)
     )
     for one, other in zip(alone, with_workers, strict=True):
@@ -210,7 +220,7 @@ def test_batches_of_articles_are_the_same_with_workers(busy, make_dataset) -> No
 
 def test_validation_shows_each_held_out_body_the_same_titles_each_time(busy, make_dataset) -> None:
     """Other negatives each epoch: the best epoch is the one with the easiest of them."""
-    config = busy.config(eval_batch_size=2, history_length=50)
+    config = busy.config("TinyNewsRec", eval_batch_size=2, history_length=50)
     loader = ImpressionDataLoader(config, make_dataset())
     batches = [batch for batch, *_ in loader]
     bodies = torch.cat([batch["history"] for batch in batches])
@@ -232,6 +242,7 @@ def test_other_texts_are_other_content(make_dataset, make_tokenizer) -> None:
     assert make_dataset([*ARTICLES[:-1], Article("title0", "body59 body59")]).content != content
     assert make_dataset([*ARTICLES[:-1], Article("title59", "body59")]).content != content
     assert make_dataset(ARTICLES[::-1]).content != content
+    assert make_dataset([a._replace(category="news") for a in ARTICLES]).content != content
     assert TitleBodyDataset(ARTICLES, make_tokenizer(WORDS[::-1]), 8, 16, 5, 3).content != content
 
 
@@ -244,10 +255,117 @@ def test_the_cache_gives_the_same_texts(make_dataset, tmp_path: Path) -> None:
 
 
 def test_one_article_alone_is_refused(make_dataset) -> None:
-    with pytest.raises(ValueError, match="at least 2 articles, got 1"):
+    with pytest.raises(ValueError, match="at least 2 different titles, got 1"):
         make_dataset(ARTICLES[:1])
 
 
 def test_two_articles_are_each_others_negatives(make_dataset) -> None:
     data = make_dataset(ARTICLES[:2])
     assert (len(data.train_articles), len(data.valid_articles)) == (1, 1)
+
+
+# ------------------------------------------------------------------------ which wrong titles
+
+# two titles stand over ten articles each, and two categories hold all of them
+TWICE = [
+    Article(f"title{i % 10 if i < 20 else i}", f"body{i} body{i}", f"category{i % 2}")
+    for i in range(60)
+]
+
+
+def batches(busy, data: TitleBodyDataset, kind: str, epoch: int = 0, **settings: Any) -> list:
+    config = busy.config(
+        "TinyNewsRec",
+        **{"negative_titles": kind, "negatives": 5, "seed": 3, "train_batch_size": 8, **settings},
+    )
+    loader = TitleBodyDataLoader(config, data)
+    loader.set_epoch(epoch)
+    return list(loader)
+
+
+@pytest.mark.parametrize("kind", WRONG_TITLES)
+def test_no_kind_shows_the_own_title_as_a_wrong_one(busy, make_dataset, kind: str) -> None:
+    """Another article's equal title too: its id is the one of the first article that has it."""
+    data = make_dataset(TWICE)
+    width = {"in_batch": 8, "hard": 1 + HARD_POOL * 5}.get(kind, 6)
+    for epoch in range(3):
+        trained = []
+        for batch in batches(busy, data, kind, epoch):
+            own, others = batch["candidates"][:, :1], batch["candidates"][:, 1:]
+            assert batch["candidates"].shape[1] == width  # of a short last batch too
+            assert (others != own).all()
+            bodies = batch["history"][:, 0].numpy() - 61
+            assert own[:, 0].tolist() == [data.titles[body] + 1 for body in bodies]
+            trained += bodies.tolist()
+        assert sorted(trained) == data.train_articles.tolist()
+
+
+def test_each_kind_draws_what_its_name_says(busy, make_dataset) -> None:
+    """A table whose rows are mixed up trains, and compares one kind with itself."""
+    data = make_dataset(TWICE)
+    trained = data.train_articles
+    titles, categories = data.titles[trained], data.categories[trained]
+    draws = {
+        "random": OtherTitles(titles, 5, 3),
+        "category": CategoryTitles(titles, categories, 5, 3),
+        "in_batch": BatchTitles(titles, 8, 3),
+        "hard": OtherTitles(titles, HARD_POOL * 5, 3),
+    }
+    assert draws.keys() == WRONG_TITLES.keys()
+    for kind, draw in draws.items():
+        for batch in batches(busy, data, kind, epoch=2):
+            articles = batch["history"][:, 0].numpy() - 61
+            samples = np.searchsorted(trained, articles)
+            expected = data.title_ids(trained[draw.draw(2, samples)])
+            np.testing.assert_array_equal(batch["candidates"][:, 1:].numpy(), expected)
+
+
+def test_the_setting_names_every_kind() -> None:
+    assert NEWS_RULES["negative_titles"].choices == tuple(WRONG_TITLES)
+
+
+@pytest.mark.parametrize("kind", WRONG_TITLES)
+def test_an_epoch_that_is_gone_on_with_shows_the_same_titles(busy, make_dataset, kind) -> None:
+    """With workers or after a kill, training would go on with other negatives."""
+    data = make_dataset(TWICE)
+    whole = batches(busy, data, kind, epoch=1)
+    with_workers = batches(busy, data, kind, epoch=1, worker=2)
+    config = busy.config(
+        "TinyNewsRec", negative_titles=kind, negatives=5, seed=3, train_batch_size=8
+    )
+    loader = TitleBodyDataLoader(config, make_dataset(TWICE))
+    loader.set_epoch(1, trained_batches=3)
+    for others, expected in ((with_workers, whole), (list(loader), whole[3:])):
+        assert len(others) == len(expected)
+        for one, other in zip(expected, others, strict=True):
+            assert torch.equal(one["candidates"], other["candidates"])
+
+
+@pytest.mark.parametrize("kind", WRONG_TITLES)
+def test_titles_of_held_out_articles_are_no_wrong_ones(busy, make_dataset, kind) -> None:
+    """Seen only where it is wrong, a title is learnt to be wrong: the validation would sink."""
+    data = make_dataset([a._replace(category="news") for a in ARTICLES])
+    shown = {
+        title
+        for epoch in range(3)
+        for batch in batches(busy, data, kind, epoch)
+        for title in batch["candidates"].ravel().tolist()
+    }
+    assert shown == set(data.title_ids(data.train_articles).tolist())
+
+
+@pytest.mark.parametrize("kind", WRONG_TITLES)
+def test_the_validation_is_the_same_whatever_is_trained_against(busy, make_dataset, kind) -> None:
+    """Accuracies against negatives of different hardness can't be compared."""
+    data = make_dataset(TWICE)
+    before = data.inter_feat.candidates.values.copy()
+    batches(busy, data, kind)
+    np.testing.assert_array_equal(data.inter_feat.candidates.values, before)
+    shown = before.reshape(len(data.valid_articles), 6)
+    expected = OtherTitles(data.titles, 5, 3).draw(-1, data.valid_articles)
+    np.testing.assert_array_equal(shown[:, 1:], data.title_ids(expected))
+
+
+def test_a_corpus_without_categories_has_no_titles_of_a_category(busy, make_dataset) -> None:
+    with pytest.raises(ValueError, match=r"negative_titles=category expects .* got 57 without"):
+        batches(busy, make_dataset(), "category")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recbole_tinynews.data.impressions import Impressions
-from recbole_tinynews.data.negatives import ImpressionNegatives, OtherTitles, _mix, random_bits
+from recbole_tinynews.data.negatives import ImpressionNegatives, _mix, random_bits
 from recbole_tinynews.data.ragged import Ragged
 
 LABELS = [[0, 1, 0, 0, 0, 1, 0], [1, 0], [0, 1, 0], [1, 1], [0, 0, 0, 0, 1]]
@@ -124,32 +124,3 @@ def test_bits_tell_all_their_arguments_apart() -> None:
         for draw in range(3)
     ]
     assert len(set(numbers)) == len(numbers)
-
-
-@pytest.mark.parametrize("articles", [2, 3, 50])
-def test_the_own_title_is_never_among_the_others(articles: int) -> None:
-    """The right answer would stand among the wrong ones."""
-    samples = np.arange(articles)
-    for epoch in range(30):
-        drawn = OtherTitles(articles, 9, 5).draw(epoch, samples)
-        assert drawn.shape == (articles, 9)
-        assert (drawn != samples[:, None]).all()
-        assert drawn.min() >= 0
-        assert drawn.max() < articles
-
-
-def test_other_titles_are_drawn_alike_and_anew() -> None:
-    negatives = OtherTitles(11, 9, 5)
-    drawn = np.concatenate([negatives.draw(epoch, np.full(1, 4)) for epoch in range(600)])
-    counts = np.bincount(drawn.ravel(), minlength=11)
-    assert counts[4] == 0
-    assert chi_square(np.delete(counts, 4)) < 27.9  # 9 degrees of freedom: 1 in 1,000
-    assert not np.array_equal(negatives.draw(0, np.arange(11)), negatives.draw(1, np.arange(11)))
-    np.testing.assert_array_equal(
-        negatives.draw(1, np.array([7, 2])), negatives.draw(1, np.arange(11))[[7, 2]]
-    )
-
-
-def test_one_article_alone_has_no_other_title() -> None:
-    with pytest.raises(ValueError, match="at least 2 articles, got 1"):
-        OtherTitles(1, 9, 0)

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from recbole_tinynews.evaluation.metrics import (
     NaNScoreError,
+    accuracy,
     auc,
     candidate_ranks,
     mrr,
@@ -45,6 +46,10 @@ def slow_mrr(scores, labels) -> float:
     return sum(label / rank for rank, label in enumerate(y, start=1)) / sum(y)
 
 
+def slow_accuracy(scores, labels) -> float:
+    return float(labels[slow_order(scores)[0]] == 1)
+
+
 def slow_dcg(y, k) -> float:
     return sum((2**label - 1) / math.log2(rank + 1) for rank, label in enumerate(y[:k], start=1))
 
@@ -54,10 +59,16 @@ def slow_ndcg(scores, labels, k) -> float:
     return slow_dcg(y, k) / slow_dcg(sorted(y, reverse=True), k)
 
 
+def slow_metrics(s, y) -> tuple[float, ...]:
+    ndcgs = slow_ndcg(s, y, 5), slow_ndcg(s, y, 10)
+    return slow_auc(s, y), slow_mrr(s, y), *ndcgs, slow_accuracy(s, y)
+
+
 def all_metrics(impressions) -> np.ndarray:
-    """``[evaluated impressions, 4]``."""
+    """``[evaluated impressions, 5]``."""
     ranked = rank_impressions(*impressions)
-    return np.column_stack([auc(ranked), mrr(ranked), ndcg(ranked, 5), ndcg(ranked, 10)])
+    values = [auc(ranked), mrr(ranked), ndcg(ranked, 5), ndcg(ranked, 10), accuracy(ranked)]
+    return np.column_stack(values)
 
 
 def both_classes(impressions) -> list:
@@ -78,10 +89,7 @@ def test_all_metrics_agree_with_their_definitions_on_thousands_of_impressions(
     many_impressions,
 ) -> None:
     """Vectorised code that is wrong for one size or one tie moves every average a little."""
-    expected = [
-        (slow_auc(s, y), slow_mrr(s, y), slow_ndcg(s, y, 5), slow_ndcg(s, y, 10))
-        for s, y in ((s.tolist(), y.tolist()) for s, y in both_classes(many_impressions))
-    ]
+    expected = [slow_metrics(s.tolist(), y.tolist()) for s, y in both_classes(many_impressions)]
     np.testing.assert_allclose(all_metrics(many_impressions), expected, **EXACT)
 
 
@@ -209,7 +217,7 @@ def test_nothing_to_evaluate_gives_no_values_and_no_warning(labels) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         values = all_metrics((np.zeros(len(labels)), np.array(labels), offsets))
-    assert values.shape == (0, 4)
+    assert values.shape == (0, 5)
 
 
 # What is refused
@@ -325,8 +333,5 @@ def test_reversing_the_scores_mirrors_auc(ragged, impression) -> None:
 def test_any_small_impressions_agree_with_the_definitions(ragged, impressions) -> None:
     """Sizes, ties and classes that the random thousands happen to miss."""
     plain = ragged.of(*impressions)
-    expected = [
-        (slow_auc(s, y), slow_mrr(s, y), slow_ndcg(s, y, 5), slow_ndcg(s, y, 10))
-        for s, y in both_classes(plain)
-    ]
-    np.testing.assert_allclose(all_metrics(plain), np.reshape(expected, (-1, 4)), **EXACT)
+    expected = [slow_metrics(s, y) for s, y in both_classes(plain)]
+    np.testing.assert_allclose(all_metrics(plain), np.reshape(expected, (-1, 5)), **EXACT)

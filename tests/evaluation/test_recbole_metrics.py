@@ -48,10 +48,11 @@ def test_results_have_the_promised_keys_and_average_evaluated_impressions_only()
         "mrr": 0.75,
         "ndcg@5": 0.8155,
         "ndcg@10": 0.8155,
+        "accuracy": 0.5,
         "impressions": 2,
         "skipped": 1,
     }
-    assert [type(value) for value in result.values()] == [float] * 4 + [int] * 2
+    assert [type(value) for value in result.values()] == [float] * 5 + [int] * 2
 
 
 def test_metric_decimal_place_is_the_users() -> None:
@@ -67,7 +68,7 @@ def test_nothing_evaluated_is_nan_and_counted_without_a_warning() -> None:
         warnings.simplefilter("error")
         result = evaluate([0.5, 0.2], [-1, -1], [0, 2])
     assert (result.pop("impressions"), result.pop("skipped")) == (0, 1)
-    assert set(result) == {"auc", "mrr", "ndcg@5", "ndcg@10"}
+    assert set(result) == {"auc", "mrr", "ndcg@5", "ndcg@10", "accuracy"}
     assert all(math.isnan(value) for value in result.values())
 
 

@@ -327,3 +327,43 @@ def test_vectors_encoded_ahead_are_dropped_with_the_first_step(tiny: Tiny) -> No
         before = encoder(CANDIDATES)
         encoder.dense.weight.mul_(1.5)
         assert not torch.allclose(encoder(CANDIDATES), before)
+
+
+def test_vectors_of_earlier_steps_stand_for_clicks_alone_and_not_for_long(
+    tiny: Tiny, monkeypatch
+) -> None:
+    """Candidates without a gradient teach nothing; vectors of long ago are of another model."""
+    model = tiny.world(history_cache_steps=2).model.train()
+    encoder, encoded = model.news_encoder, []
+    plain = encoder.encode_distinct
+    monkeypatch.setattr(
+        encoder, "encode_distinct", lambda ids: encoded.append(set(ids.tolist())) or plain(ids)
+    )
+    shown = set(torch.cat([HISTORY, CANDIDATES], dim=1).flatten().tolist())
+    candidates = set(CANDIDATES.flatten().tolist())
+    before = model.score(batch())
+    with torch.no_grad():
+        encoder.dense.weight.mul_(2.0)
+    for _ in range(3):
+        model.score(batch())
+    # the clicks of step 0 served steps 1 and 2; padding is never encoded
+    assert encoded[0] == encoded[3] | {0} == shown
+    assert encoded[1] == encoded[2] == candidates
+    again = tiny.world(history_cache_steps=2).model.train()
+    again.score(batch())
+    with torch.no_grad():
+        again.news_encoder.dense.weight.mul_(2.0)
+    reused = again.score(batch())
+    clicked_only = ~torch.isin(HISTORY, CANDIDATES) & (HISTORY != 0)
+    assert torch.equal(reused.history[clicked_only], before.history[clicked_only])
+    reused.scores.sum().backward()
+    assert again.news_encoder.dense.weight.grad.abs().sum() > 0
+
+
+def test_without_history_cache_every_step_encodes_all(tiny: Tiny) -> None:
+    """The default is exact training."""
+    model = tiny.world().model.train()
+    first = model.score(batch())
+    with torch.no_grad():
+        model.news_encoder.dense.weight.mul_(2.0)
+    assert not torch.allclose(model.score(batch()).history, first.history)

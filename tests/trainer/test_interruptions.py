@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ import yaml
 from safetensors.torch import load_file
 from tiny import Tiny
 
+from recbole_tinynews.artifact import Artifact
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.stages import Run, train_system
 from recbole_tinynews.trainer import NewsTrainer
 
@@ -151,55 +153,99 @@ def test_a_state_of_another_model_is_named_and_left_out(tiny: Tiny, tmp_path: Pa
     assert "no state to go on from" in caplog.text
 
 
-CHILD = """
+def post_train(tiny: Tiny, folder: Path, kind: str, stages: int = 2) -> list[Artifact]:
+    """The first stages of Tiny-NewsRec, matched against such titles."""
+    config = tiny.config(
+        "TinyNewsRec",
+        checkpoint_dir=str(folder),
+        negative_titles=kind,
+        plm_dropout=0.3,
+        save_steps=2,
+        post_train_teacher_max_steps=7,  # into a second pass, behind a short last batch
+        post_train_student_max_steps=7,
+        post_train_teacher_epochs=2,
+        post_train_student_epochs=2,
+    )
+    run = Run(config, NewsDataset(config))
+    teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
+    if stages == 2:
+        copies = teacher.copies(2)
+        run.train_stage("post_train_student", TitleBodyStudent, after=[teacher], teachers=copies)
+    return run.artifacts
+
+
+@pytest.mark.parametrize("kind", ["random", "category", "in_batch", "hard"])
+@pytest.mark.parametrize("step", [3, 6])
+def test_post_training_goes_on_against_the_same_titles(
+    tiny: Tiny, tmp_path: Path, kind: str, step: int
+) -> None:
+    """Titles that depend on more than seed, epoch, sample and weights would be other ones."""
+    expected = post_train(tiny, tmp_path / "undisturbed", kind)
+    with killed(step, "_update"):
+        post_train(tiny, tmp_path / "killed", kind)
+    post_train(tiny, tmp_path / "killed", kind, stages=1)
+    with killed(step, "_update"):  # the student; its teacher is finished
+        post_train(tiny, tmp_path / "killed", kind)
+    for one, other in zip(post_train(tiny, tmp_path / "killed", kind), expected, strict=True):
+        assert_same((one.weights.load(), one.valid), (other.weights.load(), other.valid))
+
+
+# Importing takes longer than training, so it is done once for some runs; each is a process.
+RUNS = """
 import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-import torch
-torch.set_num_threads(1)
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.trainer import NewsTrainer
 
-left = int(sys.argv[2])
+model, settings, *steps = sys.argv[1:]
+plain = NewsTrainer._update
 
-def kill(self):
+def update_until_killed(self):
     global left
+    plain(self)
     left -= 1
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 
-plain = NewsTrainer._update
-NewsTrainer._update = lambda self: (plain(self), kill(self))[0]
-run(sys.argv[3], "tiny", [sys.argv[4]])
+NewsTrainer._update = update_until_killed
+for left in map(int, steps):
+    if os.fork() == 0:
+        os.dup2(2, 1)
+        run(model, "tiny", [settings])
+        sys.exit()
+    code = os.waitstatus_to_exitcode(os.wait()[1])
+    print(code, flush=True)
+    if code != -signal.SIGKILL:
+        break
 """
 
 
-def run_child(
-    model: str, settings: Path, folder: Path, steps: int
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", CHILD, str(Path(__file__).parents[1]), str(steps)]
+def run_again_and_again(settings: Path, folder: Path, steps: Sequence[int]) -> list[int]:
+    """Exit codes of runs that are killed after so many updates, up to one that is not killed."""
     folder.mkdir(exist_ok=True)
-    return subprocess.run(
-        [*command, model, str(settings)], cwd=folder, capture_output=True, check=False, text=True
-    )
+    command = [sys.executable, "-c", RUNS, "TinyNewsRec", str(settings), *map(str, steps)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False, text=True)
+    codes = [int(code) for code in done.stdout.split()]
+    assert codes, done.stderr
+    assert codes[-1] in (0, -signal.SIGKILL), done.stderr
+    return codes
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no kill -9")
 def test_all_four_stages_go_on_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
     """A signal that nothing can catch, at steps nobody has chosen, in a process of its own."""
-    given = tiny.settings("TinyNewsRec", plm_dropout=0.2, save_steps=1)
+    chosen = {"plm_dropout": 0.2, "save_steps": 1, "negative_titles": "hard"}
+    given = tiny.settings("TinyNewsRec", **chosen)
     settings = tmp_path / "settings.yaml"
     settings.write_text(yaml.safe_dump(given))
-    config = tiny.config("TinyNewsRec", plm_dropout=0.2, save_steps=1)
+    config = tiny.config("TinyNewsRec", **chosen)
     expected = Run(config, NewsDataset(config))
     train_system(expected, config.model_class)
 
-    generator = np.random.default_rng(0)
-    folder, codes = tmp_path / "killed", []
-    while not codes or codes[-1] != 0:
-        child = run_child("TinyNewsRec", settings, folder, int(generator.integers(2, 7)))
-        codes.append(child.returncode)
-        assert codes[-1] in (0, -signal.SIGKILL), child.stderr
-        assert len(codes) < 15
+    steps = np.random.default_rng(0).integers(2, 7, size=15)
+    folder = tmp_path / "killed"
+    codes = run_again_and_again(settings, folder, steps[:2])
+    codes += run_again_and_again(settings, folder, steps[2:])  # sets have another order there
+    assert codes[-1] == 0
     assert codes.count(-signal.SIGKILL) >= 2
     for artifact in expected.artifacts:
         (made,) = folder.rglob(f"{artifact.folder.name}/model.safetensors")

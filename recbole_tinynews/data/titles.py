@@ -1,0 +1,48 @@
+"""Titles that no data set has: what a recommender asks of a data set, for them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.data.ragged import Ragged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Titles:
+    """The news ``1, 2, ...`` with these titles; 0 is padding, as in ``NewsDataset``."""
+
+    cache_dir = None  # nothing is written where a recommender only serves
+
+    def __init__(self, titles: Sequence[str], iid_field: str) -> None:
+        self.titles, self.iid_field = ["", *titles], iid_field
+
+    def tokens(self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Ragged:
+        """Token ids of the titles."""
+        if field != "title":
+            raise ValueError(_only_titles(f"the text '{field}'"))
+        return tokenise(self.titles, tokenizer, max_length)
+
+    def num(self, field: str) -> int:
+        """How many news there are, padding included."""
+        if field != self.iid_field:
+            raise ValueError(_only_titles(f"the field '{field}'"))
+        return len(self.titles)
+
+    def history_width(self, config: Any) -> int:
+        """Newest clicks that the user encoder sees."""
+        return config["history_length"]
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(_only_titles(f"'{name}'"))
+
+
+def _only_titles(asked_for: str) -> str:
+    return (
+        f"A recommender that is loaded to rank titles expects nothing but titles, and asks for "
+        f"{asked_for} of its data set. Build it with its data set: stages.Run(config, dataset)."
+        "rebuild(weights)."
+    )

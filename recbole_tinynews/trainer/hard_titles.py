@@ -1,0 +1,46 @@
+"""Hard negatives of post-training: of many wrong titles, those that the model scores highest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_tinynews.data.dataloader import CANDIDATES
+
+
+def choose_titles(config: Any, model: Any, interaction: Interaction) -> Interaction:
+    """The batch with the candidates that its loss is to see.
+
+    Under ``negative_titles: hard`` they are the hardest ``negatives`` for the model that trains, to
+    be chosen before any teacher labels the batch. The choice draws no random numbers, so that a
+    training that goes on chooses what an undisturbed one would have.
+    """
+    if config["negative_titles"] == "hard":
+        titles = interaction[CANDIDATES]
+        places = hardest(model.present_scores(interaction), titles, config["negatives"])
+        interaction[CANDIDATES] = titles.gather(1, places)
+    return interaction
+
+
+def hardest(scores: Tensor, titles: Tensor, count: int) -> Tensor:
+    """Where the own title and the ``count`` highest-scored wrong ones stand, hardest first.
+
+    Where a title stands twice, its second place is taken only if there are too few others.
+
+    >>> scores = torch.tensor([[0.0, 3.0, 5.0, 3.0, 4.0]])
+    >>> hardest(scores, torch.tensor([[7, 1, 2, 1, 3]]), count=3)
+    tensor([[0, 2, 4, 1]])
+
+    Shapes:
+        scores: ``[batch, candidates]``, the own title first.
+        titles: ``[batch, candidates]``, ids.
+        returned: ``[batch, 1 + count]``, places among the candidates.
+    """
+    equal = titles.unsqueeze(2) == titles.unsqueeze(1)  # [batch, candidates, candidates]
+    repeats = equal.tril(diagonal=-1).any(dim=2)
+    wrong = scores.masked_fill(repeats, -torch.inf)[:, 1:]
+    order = wrong.argsort(dim=1, descending=True, stable=True)[:, :count] + 1
+    return torch.cat([torch.zeros_like(order[:, :1]), order], dim=1)

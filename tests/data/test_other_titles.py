@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recbole_tinynews.data.negatives import random_bits
+from recbole_tinynews.data.other_titles import (
+    UNKNOWN,
+    BatchTitles,
+    CategoryTitles,
+    OtherTitles,
+    WrongTitles,
+)
+
+# article -> the first one with its title; 0, 2 and 7 have one title, and so have 5 and 6
+TITLES = np.array([0, 1, 0, 3, 4, 5, 5, 0, 8, 9])
+CATEGORIES = np.array(["a", "b", "a", "a", "b", "a", "a", "b", UNKNOWN, "c"])
+SEED = 5
+
+
+def slowly(epoch: int, sample: int, count: int, allowed: Callable[[int], bool]) -> list[int]:
+    """One title after the other, from a list of all articles that may be drawn."""
+    pool = [
+        article
+        for article in sorted(range(len(TITLES)), key=lambda a: (TITLES[a], a))
+        if TITLES[article] != TITLES[sample] and allowed(article)
+    ]
+    bits = (int(random_bits(SEED, epoch, np.array(sample), np.array(n))) for n in range(count))
+    return [pool[number % len(pool)] for number in bits]
+
+
+def of_category(sample: int) -> Callable[[int], bool]:
+    others = [
+        a
+        for a, name in enumerate(CATEGORIES)
+        if name == CATEGORIES[sample] and TITLES[a] != TITLES[sample]
+    ]
+    known = CATEGORIES[sample] != UNKNOWN
+    return lambda article: article in others or not known or len(others) < 2
+
+
+def test_other_titles_are_those_of_the_plain_way() -> None:
+    samples = np.array([7, 0, 3, 9, 5])
+    for epoch in range(-1, 20):
+        drawn = OtherTitles(TITLES, 4, SEED).draw(epoch, samples)
+        expected = [slowly(epoch, sample, 4, lambda article: True) for sample in samples]
+        assert drawn.tolist() == expected
+
+
+def test_titles_of_a_category_are_those_of_the_plain_way() -> None:
+    """Article 8 has no category, 9 is alone in its own: both get any titles."""
+    samples = np.arange(10)
+    for epoch in range(20):
+        drawn = CategoryTitles(TITLES, CATEGORIES, 2, SEED).draw(epoch, samples)
+        expected = [slowly(epoch, sample, 2, of_category(sample)) for sample in samples]
+        assert drawn.tolist() == expected
+
+
+def test_titles_of_the_batch_are_all_of_them_and_no_own_one() -> None:
+    samples = np.array([7, 0, 3, 9])
+    for epoch in range(5):
+        drawn = BatchTitles(TITLES, 4, SEED).draw(epoch, samples)
+        any_titles = OtherTitles(TITLES, 3, SEED).draw(epoch, samples)
+        assert drawn.tolist() == [
+            [any_titles[0, 0], 3, 9],  # 0 has 7's title
+            [3, 9, any_titles[1, 2]],
+            [9, 7, 0],
+            [7, 0, 3],
+        ]
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_a_short_last_batch_has_as_many_wrong_titles(left: int) -> None:
+    """One article alone has no other title in its batch, and a loss of 0 whatever it learns."""
+    drawn = BatchTitles(TITLES, 4, SEED).draw(1, np.array([3, 9])[:left])
+    any_titles = OtherTitles(TITLES, 3, SEED).draw(1, np.array([3, 9])[:left])
+    np.testing.assert_array_equal(drawn[:, left - 1 :], any_titles[:, left - 1 :])
+    assert drawn[:, : left - 1].tolist() == ([[9], [3]] if left == 2 else [[]])
+
+
+KINDS: dict[str, Callable[[], WrongTitles]] = {
+    "random": lambda: OtherTitles(TITLES, 3, SEED),
+    "category": lambda: CategoryTitles(TITLES, CATEGORIES, 3, SEED),
+    "in_batch": lambda: BatchTitles(TITLES, 4, SEED),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@every_kind
+def test_no_wrong_title_reads_as_the_right_one(kind: str) -> None:
+    """543 articles of the real corpus share a title: an answer that is right and wrong at once."""
+    for epoch in range(30):
+        for samples in (np.array([0, 2, 7, 5]), np.array([6, 5, 8, 1])):
+            drawn = KINDS[kind]().draw(epoch, samples)
+            assert drawn.shape == (4, 3)
+            assert (TITLES[drawn] != TITLES[samples][:, None]).all()
+
+
+@every_kind
+def test_a_draw_is_the_same_after_a_restart_and_another_in_each_epoch(kind: str) -> None:
+    samples = np.array([0, 2, 5, 6])
+    first = KINDS[kind]().draw(3, samples)
+    np.testing.assert_array_equal(KINDS[kind]().draw(3, samples), first)
+    epochs = {tuple(KINDS[kind]().draw(epoch, samples).ravel()) for epoch in range(10)}
+    assert len(epochs) == 10
+
+
+@pytest.mark.parametrize("kind", ["random", "category"])
+def test_a_draw_of_titles_does_not_depend_on_its_batch(kind: str) -> None:
+    together = KINDS[kind]().draw(1, np.arange(10))
+    np.testing.assert_array_equal(KINDS[kind]().draw(1, np.array([7, 2])), together[[7, 2]])
+
+
+@pytest.mark.parametrize("articles", [2, 3, 50])
+def test_the_own_title_is_never_among_the_others(articles: int) -> None:
+    """The right answer would stand among the wrong ones."""
+    samples = np.arange(articles)
+    for epoch in range(30):
+        drawn = OtherTitles(samples, 9, SEED).draw(epoch, samples)
+        assert drawn.shape == (articles, 9)
+        assert (drawn != samples[:, None]).all()
+        assert drawn.min() >= 0
+        assert drawn.max() < articles
+
+
+def test_other_titles_are_drawn_alike() -> None:
+    negatives = OtherTitles(TITLES, 9, SEED)
+    drawn = np.concatenate([negatives.draw(epoch, np.full(1, 5)) for epoch in range(600)])
+    counts = np.bincount(drawn.ravel(), minlength=10)
+    assert counts[[5, 6]].tolist() == [0, 0]
+    expected = counts.sum() / 8
+    chi_square = ((np.delete(counts, [5, 6]) - expected) ** 2 / expected).sum()
+    assert chi_square < 24.3  # 7 degrees of freedom: 1 in 1,000
+
+
+@pytest.mark.parametrize("articles", [1, 20])
+def test_articles_with_one_title_have_no_other(articles: int) -> None:
+    """A division by zero would draw some article, the own one included."""
+    with pytest.raises(ValueError, match=rf"at least 2 different titles, got 1 in {articles}"):
+        OtherTitles(np.zeros(articles, int), 9, 0).draw(0, np.arange(articles))
+
+
+def test_a_category_that_is_too_small_is_counted_in_the_log(caplog: Any) -> None:
+    """Half of the negatives random, and nobody told, is another experiment."""
+    with caplog.at_level(logging.INFO):
+        CategoryTitles(TITLES, CATEGORIES, 2, SEED)
+    # 7's category has 2 others, 1's has 2; 0 and 2 have 3, 5 and 6 have 3
+    assert "2 of 10 articles have fewer than 2 others of their category" in caplog.text
+
+
+def test_articles_without_any_category_are_refused() -> None:
+    """A corpus file has none: the negatives would be random under another name."""
+    with pytest.raises(ValueError, match=r"expects articles with a category, got 10 without"):
+        CategoryTitles(TITLES, np.array([UNKNOWN] * 10), 2, SEED)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from recbole_tinynews.settings.mistakes import contradictions
+
+FITTING: dict[str, Any] = {
+    "stage_one": True,
+    "stage_two": True,
+    "distillation_loss_weight": 1.0,
+    "embedding_loss_weight": 1.0,
+    "target_loss_weight": 1.0,
+    "negative_titles": "random",
+    "post_train_corpus": None,
+    "train_batch_size": 128,
+}
+WEIGHTS = [name for name in FITTING if name.endswith("weight")]
+NO_LOSS = dict.fromkeys(WEIGHTS, 0)
+NO_LOSS_IN_STAGE_ONE = {f"post_train_student_{name}": 0 for name in WEIGHTS}
+
+
+def mistakes(**settings: Any) -> list[str]:
+    return list(contradictions({**FITTING, **settings}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (NO_LOSS, ["post_train_student_distillation_loss_weight", "distillation_loss_weight"]),
+        (NO_LOSS_IN_STAGE_ONE, ["post_train_student_distillation_loss_weight"]),
+        ({**NO_LOSS, "stage_one": False}, ["distillation_loss_weight"]),
+        ({**NO_LOSS, "stage_two": False}, ["post_train_student_distillation_loss_weight"]),
+        ({**NO_LOSS, "stage_one": False, "stage_two": False}, []),
+        ({**NO_LOSS_IN_STAGE_ONE, "stage_one": False}, []),
+        ({**NO_LOSS, "post_train_student_target_loss_weight": 1}, ["distillation_loss_weight"]),
+        ({"distillation_loss_weight": 0, "embedding_loss_weight": 0}, []),
+    ],
+)
+def test_a_stage_without_any_loss_is_refused_before_its_teachers_train(settings, named) -> None:
+    """The first backward would fail, hours later; a stage that does not run needs no loss."""
+    found = mistakes(**settings)
+    assert [mistake.split(",")[0] for mistake in found] == named
+    assert all("leaves no loss" in mistake for mistake in found)
+
+
+@pytest.mark.parametrize(
+    ("settings", "stages"),
+    [
+        (
+            {"negative_titles": "category", "post_train_corpus": "news.tsv"},
+            ["post_train_teacher", "post_train_student"],
+        ),
+        (
+            {"post_train_teacher_negative_titles": "category", "post_train_corpus": "news.tsv"},
+            ["post_train_teacher"],
+        ),
+        ({"negative_titles": "category"}, []),
+        ({"negative_titles": "hard", "post_train_corpus": "news.tsv"}, []),
+        (
+            {"negative_titles": "in_batch", "post_train_student_train_batch_size": 1},
+            ["post_train_student"],
+        ),
+        ({"negative_titles": "in_batch", "train_batch_size": 2}, []),
+    ],
+)
+def test_titles_that_cannot_be_had_are_refused_at_once(settings, stages) -> None:
+    """A corpus file has no categories, a batch of one no other titles."""
+    found = mistakes(**settings)
+    assert [mistake.split("_negative_titles=")[0] for mistake in found] == stages
+    assert all(" expects " in mistake for mistake in found)
+
+
+def test_models_without_these_settings_contradict_nothing() -> None:
+    assert list(contradictions({"learning_rate": 1.0, "train_batch_size": 1})) == []
