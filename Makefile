@@ -19,9 +19,8 @@ lowest:          ## Unit tests on the lowest supported versions, in an environme
 	.lowest/bin/python -m pytest -m "not real"
 	rm -rf .lowest
 
-bench:           ## Benchmarks, at their default sizes.
-	$(PYTHON) benchmarks/evaluate.py
-	$(PYTHON) benchmarks/data.py
+bench:           ## All benchmarks at a small size; their figures go into bench.csv.
+	$(PYTHON) benchmarks/all.py
 
 mind-mini:       ## Write the embedded synthetic data set anew, bit for bit.
 	$(PYTHON) dataset/make_mind_mini.py

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -23,8 +21,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 NAME = "synthetic"
 BATCH_SIZES = (32, 128)
@@ -178,19 +174,9 @@ def main() -> None:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     print()
-    machine = {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-    print(json.dumps(_rounded({"benchmark": "data", "sizes": results, "machine": machine})))
+    from measure import finish  # torch is no part of what a step's memory is
 
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return round(value, 3) if isinstance(value, float) else value
+    finish("data", {"sizes": results})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,13 @@ def samples_from(data: Path | None, folder: Path, name: str) -> str:
     generate(folder / "raw", Settings(news=8_000, users=2_000, impressions=4_000))
     convert_mind(folder / "raw" / "train", name, valid="last-day", output=folder)
     return "synthetic impressions"
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """How long it takes, once."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def finish(benchmark: str, figures: dict[str, Any]) -> None:
