@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from logging import getLogger
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +44,12 @@ def _file_digest(path: Path) -> bytes:
     return digest.digest()
 
 
-def cached_arrays(folder: Path | None, name: str, key: str, make: Callable[[], Arrays]) -> Arrays:
+def cached_arrays(
+    folder: Path | None, name: str, key: str, make: Callable[[], Arrays], writable: bool = False
+) -> Arrays:
     """The arrays that ``make`` returns, memory-mapped from ``folder/name-key`` if they lie there.
+
+    ``writable`` ones may be written to in memory; the files stay as they are.
 
     ``folder=None`` always makes them. A folder that cannot be written to, or files that cannot be
     read, cost time, never the result: the arrays are made and a warning says why.
@@ -54,7 +59,7 @@ def cached_arrays(folder: Path | None, name: str, key: str, make: Callable[[], A
     place = folder / f"{name}-{key}"
     if place.is_dir():
         try:
-            return _read(place)
+            return _read(place, "c" if writable else "r")
         except (OSError, ValueError, EOFError) as problem:  # EOFError: numpy's, of an empty file
             getLogger().warning(f"{place} cannot be read and is made anew: {problem}")
             shutil.rmtree(place, ignore_errors=True)
@@ -66,10 +71,10 @@ def cached_arrays(folder: Path | None, name: str, key: str, make: Callable[[], A
     return arrays
 
 
-def _read(place: Path) -> Arrays:
+def _read(place: Path, mode: Literal["c", "r"]) -> Arrays:
     names = json.loads((place / NAMES).read_text())
     return {
-        name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
+        name: np.load(place / f"{name}.npy", mmap_mode=mode, allow_pickle=False) for name in names
     }
 
 

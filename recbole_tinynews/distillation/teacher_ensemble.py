@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,11 +55,13 @@ class TeacherEnsemble(nn.Module):
         """Teachers never train, whatever module they hang in."""
         return super().train(False)
 
-    def encode_ahead(self, ids: NDArray[np.int64], show_progress: bool = False) -> None:
-        """Encode what batches are going to hold, once for the whole training."""
+    def encode_ahead(
+        self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
+    ) -> None:
+        """Encode what batches are going to hold, once for all trainings that keep ``folder``."""
         news_encoder: Any
         for news_encoder in self.news_encoders:
-            news_encoder.encode_ahead(ids, show_progress)
+            news_encoder.encode_ahead(ids, show_progress, folder)
 
     @torch.no_grad()
     def label(self, history: Tensor, candidates: Tensor) -> TeacherLabels:

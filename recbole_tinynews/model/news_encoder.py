@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from recbole_tinynews.data.array_cache import content_key
+from recbole_tinynews.data.array_cache import cached_arrays, content_key
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.model.frozen_states import FrozenStates, Storage, open_frozen_states
 from recbole_tinynews.model.layers import AttentionPooling, mean_pooling
@@ -166,15 +167,50 @@ class NewsEncoder(nn.Module):
         return vectors
 
     @torch.no_grad()
-    def encode_ahead(self, ids: NDArray[np.int64], show_progress: bool = False) -> None:
+    def encode_ahead(
+        self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
+    ) -> None:
         """Encode distinct ids now, to be looked up until the weights change.
 
         Much faster than when they are asked for in small numbers. How a text is packed depends on
         ``ids`` alone: a run that was stopped ends with the same vectors as one that was not.
+
+        Args:
+            ids: of texts.
+            show_progress: by a bar.
+            folder: where a memory-mapped table of the vectors is kept for the next training, or
+                read; ``None``: in memory alone.
         """
         vectors, encoded = self._remembered()
         if encoded[ids].all():
             return
+        if folder is None:
+            self._encode_all(ids, vectors, show_progress)
+        else:
+
+            def make() -> dict[str, NDArray]:
+                table = torch.zeros_like(vectors)
+                self._encode_all(ids, table, show_progress)
+                return {"vectors": table.cpu().numpy()}
+
+            key = content_key(self._vectors_key(ids))
+            table = cached_arrays(folder, "news-vectors", key, make, writable=True)["vectors"]
+            self._vectors = torch.from_numpy(table).to(vectors.device)
+            encoded[:] = self.tokens.lengths == 0
+        encoded[ids] = True
+
+    def _vectors_key(self, ids: NDArray[np.int64]) -> Iterator[str | bytes]:
+        yield str(self._compute_dtype())
+        yield from self._states_key()
+        for name, value in self.state_dict().items():
+            yield name
+            yield value.detach().cpu().contiguous().numpy().tobytes()
+        yield self.pooling_kind
+        yield ids.tobytes()
+
+    def _encode_all(
+        self, ids: NDArray[np.int64], vectors: Tensor, show_progress: bool = False
+    ) -> None:
         lengths = self.tokens.lengths_of(ids)
         with tqdm(
             total=int(lengths.sum()), desc="Encode news", unit=" tokens", disable=not show_progress
@@ -182,7 +218,6 @@ class NewsEncoder(nn.Module):
             for pack in packs(lengths, self._tokens_at_once()):
                 members = ids[pack.members]
                 vectors[self._places(members)] = self._encode(ids, pack).to(vectors.dtype)
-                encoded[members] = True
                 progress.update(int(lengths[pack.members].sum()))
 
     def _look_up(self, news_ids: Tensor) -> Tensor:

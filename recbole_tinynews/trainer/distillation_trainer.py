@@ -24,7 +24,9 @@ class DistillationTrainer(NewsTrainer):
         if self.teachers is not None:
             with self._autocast():
                 self.teachers.encode_ahead(
-                    train_data.news_ids(), kwargs.get("show_progress", False)
+                    train_data.news_ids(),
+                    kwargs.get("show_progress", False),
+                    None if self.config["use_cache"] is False else train_data.dataset.cache_dir,
                 )
         return super().fit(train_data, valid_data, **kwargs)
 

@@ -367,3 +367,29 @@ def test_without_history_cache_every_step_encodes_all(tiny: Tiny) -> None:
     with torch.no_grad():
         model.news_encoder.dense.weight.mul_(2.0)
     assert not torch.allclose(model.score(batch()).history, first.history)
+
+
+@torch.no_grad()
+def test_vectors_of_a_teacher_are_kept_for_the_next_training_and_no_other_teacher(
+    tiny: Tiny, tmp_path: Path, monkeypatch
+) -> None:
+    """Two students under one teacher would each wait for it; another's vectors teach nonsense."""
+    ids = np.arange(5, 35)
+    first = tiny.world().model.news_encoder.eval()
+    first(CANDIDATES)  # asked for before: must be neither kept nor lost
+    first.encode_ahead(ids, folder=tmp_path)
+    expected = first(torch.arange(1, 41))
+    second = tiny.world().model.news_encoder.eval()
+    second(CANDIDATES)
+    with monkeypatch.context() as patch:
+        patch.setattr(second, "_encode_all", None)
+        second.encode_ahead(ids, folder=tmp_path)
+    assert torch.equal(second(torch.arange(1, 41)), expected)
+    assert len(list(tmp_path.iterdir())) == 1
+    third = tiny.world().model.news_encoder.eval()
+    third.dense.weight.mul_(1.5)
+    third.encode_ahead(ids, folder=tmp_path)
+    fourth = tiny.world().model.news_encoder.eval()
+    fourth.encode_ahead(ids[1:], folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert not torch.allclose(third(CANDIDATES), first(CANDIDATES))
