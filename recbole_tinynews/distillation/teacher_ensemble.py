@@ -65,19 +65,18 @@ class TeacherEnsemble(nn.Module):
 
     @torch.no_grad()
     def label(self, history: Tensor, candidates: Tensor) -> TeacherLabels:
-        """Labels of a training batch, in full precision.
+        """Labels of a training batch; from news vectors on in full precision.
 
         Shapes:
             history: ``[batch, history]``, news ids, 0 for an empty slot.
             candidates: ``[batch, candidates]``, news ids.
         """
-        with torch.autocast(history.device.type, enabled=False):
-            made = [
-                _label(news_encoder, user_encoder, history, candidates)
-                for news_encoder, user_encoder in zip(
-                    self.news_encoders, self.user_encoders, strict=True
-                )
-            ]
+        made = [
+            _label(news_encoder, user_encoder, history, candidates)
+            for news_encoder, user_encoder in zip(
+                self.news_encoders, self.user_encoders, strict=True
+            )
+        ]
         return TeacherLabels(*(torch.stack(parts, dim=1) for parts in zip(*made, strict=True)))
 
 
@@ -85,6 +84,7 @@ def _label(
     news_encoder: nn.Module, user_encoder: nn.Module, history: Tensor, candidates: Tensor
 ) -> TeacherLabels:
     history_vectors, candidate_vectors = news_encoder(history), news_encoder(candidates)
-    user = user_encoder(history_vectors, history != 0)
-    scores = (candidate_vectors @ user.unsqueeze(-1)).squeeze(-1)
+    with torch.autocast(history.device.type, enabled=False):
+        user = user_encoder(history_vectors, history != 0)
+        scores = (candidate_vectors @ user.unsqueeze(-1)).squeeze(-1)
     return TeacherLabels(scores, candidate_vectors, history_vectors, user)
