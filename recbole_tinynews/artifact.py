@@ -1,6 +1,7 @@
 """What a finished stage leaves behind: weights, settings and metrics in a folder of its own.
 
 <checkpoint_dir>/<dataset>/<stage>-<fingerprint>/   model.safetensors  settings.yaml  metrics.json
+                                                    training.csv  training.svg
                                                     plm/, where it ranks news
 """
 
@@ -26,6 +27,7 @@ _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
 FORMAT = 3  # raised whenever a change in the code changes results
 READABLE = frozenset((FORMAT,))  # formats whose recommenders score as they did when they were made
 WEIGHTS, SETTINGS, METRICS, COPIES = "model.safetensors", "settings.yaml", "metrics.json", "copies"
+CURVE, FIGURE = "training.csv", "training.svg"  # of losses and metrics by step; nothing reads them
 PLM = "plm"  # configuration and tokenizer of the language model
 FORMAT_KEY, MADE_FROM = "format", "made_from"  # stand in settings.yaml beside the settings
 
@@ -183,7 +185,11 @@ def read_artifact(name: str, model_class: type, mark: str, folder: Path) -> Arti
             name, model_class, mark, folder, metrics["seconds"], metrics["valid"], reused=True
         )
         check_weights(folder / WEIGHTS)
-    except FileNotFoundError:
+        for copy in metrics.get(COPIES, ()):
+            check_weights(folder / COPIES / copy)
+    except FileNotFoundError as problem:
+        if (folder / METRICS).is_file():
+            getLogger().warning(f"{folder} is incomplete and is made anew: {problem}")
         return None
     except (OSError, ValueError, KeyError, TypeError) as problem:
         getLogger().warning(f"{folder} is damaged and is made anew: {problem}")

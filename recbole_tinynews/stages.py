@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 from recbole.utils import init_seed, set_color
 
 from recbole_tinynews.artifact import (
+    COPIES,
+    CURVE,
+    FIGURE,
     FORMAT,
     FORMAT_KEY,
     MADE_FROM,
@@ -27,6 +30,7 @@ from recbole_tinynews.artifact import (
     source_of,
     write_metrics,
     write_settings,
+    write_text,
 )
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.array_cache import content_key
@@ -39,6 +43,7 @@ from recbole_tinynews.data.title_body import (
     read_corpus,
 )
 from recbole_tinynews.distillation.teacher_ensemble import Teacher, TeacherEnsemble
+from recbole_tinynews.figures import Panel, as_svg, step_figure
 from recbole_tinynews.model.bare_plm import write_bare_plm
 from recbole_tinynews.model.plm import load_tokenizer, locate_plm
 from recbole_tinynews.model.plmnr import PLMNR
@@ -46,6 +51,7 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.names import STAGES
+from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.training_state import STATE
 from recbole_tinynews.trainer.weights import load_into
 
@@ -156,7 +162,7 @@ class Run:
         else:
             getLogger().info(f"{label} -> {folder}")
             (folder / METRICS).unlink(missing_ok=True)  # it marks a complete folder
-            best = self._fit(recipe.config, model_class, recipe.data, folder, start, teachers)
+            best = self._fit(recipe, start, teachers)
             seconds = time.perf_counter() - started
             artifact = Artifact(
                 stage, model_class, recipe.fingerprint, folder, seconds, dict(best or {})
@@ -202,7 +208,11 @@ class Run:
         of_teachers = settings_of_stages(recipe.config) if has_teachers else {}
         head = {FORMAT_KEY: FORMAT, MADE_FROM: recipe.made_from}
         write_settings(recipe.folder, {**head, **recipe.settings, **of_teachers})
-        write_metrics(recipe.folder, {"valid": artifact.valid, "seconds": artifact.seconds})
+        metrics: dict[str, Any] = {"valid": artifact.valid, "seconds": artifact.seconds}
+        copies = sorted(path.name for path in (recipe.folder / COPIES).glob("step-*.safetensors"))
+        if copies:  # named, so that one that goes missing is missed
+            metrics[COPIES] = copies
+        write_metrics(recipe.folder, metrics)
 
     def _plm_source(self, config: NewsConfig) -> str:
         return locate_plm(config["plm"], [Path(config["data_path"])])
@@ -213,26 +223,21 @@ class Run:
             self._plm_contents[source] = plm_content(config)
         return self._plm_contents[source]
 
-    def _fit(
-        self,
-        config: NewsConfig,
-        model_class: type,
-        data: NewsDataset | TitleBodyDataset,
-        folder: Path,
-        start: Start | None,
-        teachers: Sequence[Weights],
-    ) -> dict | None:
+    def _fit(self, recipe: Recipe, start: Start | None, teachers: Sequence[Weights]) -> dict | None:
+        config, model_class, data = recipe.config, recipe.model_class, recipe.data
         init_seed(config["seed"], config["reproducibility"])
         model = model_class(config, data).to(config["device"])
         if start is not None:
             start.put(model, start.weights)
         trainer = find_trainer(model_class)(config, model)
-        trainer.saved_model_file = str(folder / WEIGHTS)
+        trainer.saved_model_file = str(recipe.folder / WEIGHTS)
         trainer.resume_checkpoint()
         if teachers:
             trainer.teachers = TeacherEnsemble([_as_teacher(self.rebuild(t)) for t in teachers])
         train, valid = self._loaders(config, data)
-        return trainer.fit(train, valid, show_progress=config["show_progress"])[1]
+        best = trainer.fit(train, valid, show_progress=config["show_progress"])[1]
+        write_curve(recipe.folder, recipe.stage, trainer.curve)
+        return best
 
     def _loaders(
         self, config: NewsConfig, data: NewsDataset | TitleBodyDataset
@@ -326,6 +331,19 @@ def plm_content(config: NewsConfig) -> str:
         return source
     files = sorted(p for p in Path(source).iterdir() if p.suffix in PLM_FILES)
     return content_key([part for file in files for part in (file.name, file)])
+
+
+def write_curve(folder: Path, stage: str, curve: TrainingCurve) -> None:
+    """Losses and validation metrics by step, as a table and a figure.
+
+    Neither is worth the hours of the training that they show: a failure is only a warning.
+    """
+    try:
+        write_text(folder / CURVE, curve.as_csv())
+        panels = Panel("training loss", curve.losses), Panel("validation metric", curve.metrics)
+        write_text(folder / FIGURE, as_svg(step_figure(stage, panels)))
+    except Exception as problem:
+        getLogger().warning(f"{folder / FIGURE} could not be drawn: {problem!r}")
 
 
 def _as_teacher(model: NewsRecommender) -> Teacher:

@@ -23,7 +23,13 @@ ROOMS: dict[str, set[str]] = {
     "ranking": {"artifact", "settings", "registry", "trainer", "model", "data"},
     "plan": {"stages", "artifact", "settings", "trainer", "table"},
     "summary": {"table"},
-    "stages": {"artifact", "config", "distillation", *WORKROOMS},  # it seats students and teachers
+    "stages": {
+        "artifact",
+        "config",
+        "distillation",
+        "figures",
+        *WORKROOMS,
+    },  # it seats students and teachers
     "artifact": {"config", "settings", "trainer", "data"},
     "config": {"registry", "settings", "evaluation", "compat"},
     "registry": {"trainer", "model"},
@@ -33,6 +39,7 @@ ROOMS: dict[str, set[str]] = {
     # what stands alone
     "settings": set(),
     "table": set(),
+    "figures": set(),
     "compat": set(),
     "convert": set(),
     "data": set(),
@@ -119,6 +126,16 @@ def test_nothing_is_evaluated_or_unpickled(file: Path) -> None:
     """A setting, or a model from somewhere else, must not be able to run anything."""
     called = {ast.unparse(n.func) for n in ast.walk(parse(file)) if isinstance(n, ast.Call)}
     assert called & FORBIDDEN_CALLS == set()
+
+
+@every_file
+def test_matplotlib_waits_for_a_figure_and_opens_no_window(file: Path) -> None:
+    """All of it takes half a second to import; pyplot looks for a display and keeps each figure."""
+    tree = parse(file)
+    at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = [m for node in at_once for m in imports_of(node, file)]
+    assert [m for m in modules if is_under(m, {"matplotlib"})] == []
+    assert [m for m in imports_of(tree, file) if is_under(m, {"matplotlib.pyplot", "pylab"})] == []
 
 
 def test_the_room_table_is_free_of_circles() -> None:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import pytest
 import torch
 from tiny import DATASET, STAGE_SETTINGS, Tiny, titles, write_bert
@@ -15,7 +16,9 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.model.plm import load_plm
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.model.title_body import TitleBodyMatcher
 from recbole_tinynews.stages import Run, put_first_layers, put_news_encoder, train_system
+from recbole_tinynews.trainer.curve import COUNTS
 
 
 class Story(NamedTuple):
@@ -151,6 +154,7 @@ def test_each_stage_leaves_its_folder(story: Story) -> None:
         assert artifact.folder.name == f"{artifact.name}-{artifact.fingerprint}"
         names = {path.name for path in artifact.folder.iterdir()}
         expected = {"model.safetensors", "settings.yaml", "metrics.json"}
+        expected |= {"training.csv", "training.svg"}
         if artifact.name == "post_train_teacher":
             expected |= {"copies"}
         if not artifact.name.startswith("post_train"):  # those rank no news
@@ -159,6 +163,34 @@ def test_each_stage_leaves_its_folder(story: Story) -> None:
         assert artifact.folder.parent.name == DATASET
         assert 0 <= artifact.valid["auc"] <= 1
         assert artifact.seconds > 0
+
+
+def test_each_stage_shows_how_it_was_trained(story: Story) -> None:
+    """Losses by name with their sum, and the metric that the stage is validated by."""
+    for artifact in story.run.artifacts:
+        table = artifact.folder / "training.csv"
+        curve = pd.read_csv(table, dtype=str).astype(float).set_index("step")  # exact in any pandas
+        summands = [f"{name}_loss" for name in story.losses[artifact.name]]
+        losses = summands if len(summands) == 1 else ["train_loss", *summands]
+        assert list(curve.columns) == [*losses, *(m for m in artifact.valid if m not in COUNTS)]
+        assert curve[losses].notna().all(axis=None)
+        metric = "accuracy" if artifact.name.startswith("post_train") else "auc"
+        assert artifact.valid[metric] in set(curve[metric])
+        assert "<svg" in (artifact.folder / "training.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("broken", ["as_svg", "step_figure"])
+def test_a_figure_that_cannot_be_drawn_costs_no_training(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, caplog, broken: str
+) -> None:
+    """A missing font, a full disk, no matplotlib at all: the weights took hours."""
+    monkeypatch.setattr(stages, broken, lambda *arguments: 1 / 0)
+    config = tiny.config(max_steps=1)
+    made = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    assert "training.svg could not be drawn: ZeroDivisionError" in caplog.text
+    assert (made.folder / "training.csv").is_file()
+    assert not (made.folder / "training.svg").exists()
+    assert Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR).reused
 
 
 def test_no_weights_hold_a_teacher(story: Story) -> None:
@@ -249,6 +281,27 @@ def test_a_finished_stage_is_reused_and_a_damaged_one_made_anew(tiny: Tiny) -> N
     repaired = again()
     assert not repaired.reused
     assert repaired.folder == first.folder
+
+
+@pytest.mark.parametrize("damage", ["deleted", "cut off"])
+def test_a_post_training_that_lost_a_copy_is_made_anew(tiny: Tiny, damage: str, caplog) -> None:
+    """The run would end hours later, in an error about too few teachers."""
+    config = tiny.config("TinyNewsRec")
+
+    def again() -> Artifact:
+        return Run(config, NewsDataset(config)).train_stage("post_train_teacher", TitleBodyMatcher)
+
+    folder = again().folder
+    copy = max((folder / "copies").iterdir())
+    if damage == "deleted":
+        copy.unlink()
+    else:
+        copy.write_bytes(b"cut off")
+    repaired = again()
+    assert not repaired.reused
+    assert "made anew" in caplog.text
+    assert copy in repaired.copies(2)[-1].files
+    assert again().reused
 
 
 def test_fewer_teachers_are_the_last_of_more(tiny: Tiny) -> None:

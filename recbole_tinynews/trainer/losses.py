@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+Losses = float | tuple[float, ...]  # plain values, as a tensor, a tuple or a NamedTuple came
+
 
 def named_losses(losses: Any) -> list[tuple[str, float]]:
     """``(name, value)`` of each loss, the sum first where there are several."""
@@ -18,12 +20,13 @@ def named_losses(losses: Any) -> list[tuple[str, float]]:
     return named if len(named) == 1 else [("train loss", sum(losses)), *named]
 
 
-def detached(losses: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-    """The same losses, without the graph that they came from."""
+def plain_losses(losses: Tensor | tuple[Tensor, ...]) -> Losses:
+    """The same losses as numbers, read once from the device for all who count them."""
     if not isinstance(losses, tuple):
-        return losses.detach()
-    parts = [part.detach() for part in losses]
-    return type(losses)(*parts) if hasattr(losses, "_fields") else tuple(parts)
+        return losses.item()
+    kind: Any = type(losses)
+    parts = [part.item() for part in losses]
+    return kind(*parts) if hasattr(losses, "_fields") else tuple(parts)
 
 
 class LossMeans:
@@ -43,11 +46,11 @@ class LossMeans:
         self.sums, self.names = list(sums), names
         self.single, self.batches = single, batches
 
-    def add(self, losses: Tensor | tuple[Tensor, ...]) -> None:
+    def add(self, losses: Losses) -> None:
         """Count the losses of one more batch."""
         self.single = not isinstance(losses, tuple)
         self.names = getattr(losses, "_fields", None)
-        values = [float(part) for part in (losses if isinstance(losses, tuple) else (losses,))]
+        values = losses if isinstance(losses, tuple) else (losses,)
         self.sums = [a + b for a, b in zip(self.sums or [0.0] * len(values), values, strict=True)]
         self.batches += 1
 
@@ -55,7 +58,7 @@ class LossMeans:
         """Mean of the sum of all losses."""
         return sum(self.sums) / max(self.batches, 1)
 
-    def means(self) -> float | tuple[float, ...]:
+    def means(self) -> Losses:
         """The means, as the kind of value that the batches returned."""
         means = [value / max(self.batches, 1) for value in self.sums]
         if self.single:

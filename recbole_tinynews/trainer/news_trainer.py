@@ -17,7 +17,8 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_tinynews.evaluation.collector import ImpressionCollector
-from recbole_tinynews.trainer.losses import LossMeans, detached, named_losses
+from recbole_tinynews.trainer.curve import TrainingCurve
+from recbole_tinynews.trainer.losses import Losses, LossMeans, named_losses, plain_losses
 from recbole_tinynews.trainer.optimization import autocast_dtype, make_schedule, parameter_groups
 from recbole_tinynews.trainer.training_state import (
     STATE,
@@ -36,11 +37,12 @@ class NewsTrainer(Trainer):
     """Epochs, early stopping, evaluation and logging are RecBole's.
 
     Added are two learning rates, gradient accumulation, warm-up, mixed precision that clips true
-    gradients, metrics over whole impressions, losses by name, and weights without pickle.
+    gradients, metrics over whole impressions, losses by name and step, and weights without pickle.
 
     Attributes:
         saved_model_file: where the best weights of the validation go.
         step: optimizer steps taken so far.
+        curve: losses and validation metrics by step.
     """
 
     saved_model_file: str
@@ -61,6 +63,7 @@ class NewsTrainer(Trainer):
         self.round = 0
         self.schedule: Any = None
         self.losses = LossMeans()
+        self.curve = TrainingCurve(0)
         self._state: TrainingState | None = None
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
@@ -91,9 +94,12 @@ class NewsTrainer(Trainer):
         self.epochs = math.ceil(self.last_step / self.steps_per_round)
         self.eval_step = min(self.eval_step, self.epochs)
         self.schedule = make_schedule(self.optimizer, self.config["warmup_steps"], self.last_step)
+        self.curve = TrainingCurve(self.last_step)
         if self._state is not None:
             self._go_on(self._state)
-        return super().fit(train_data, valid_data, **kwargs)
+        result = super().fit(train_data, valid_data, **kwargs)
+        self.curve.close(self.step)
+        return result
 
     def _train_epoch(
         self,
@@ -101,7 +107,7 @@ class NewsTrainer(Trainer):
         epoch_idx: int,
         loss_func: LossFunction | None = None,
         show_progress: bool = False,
-    ) -> float | tuple[float, ...]:
+    ) -> Losses:
         """Train one round; the mean of each loss over its batches, by the names it came with."""
         self.model.train()
         self.optimizer.zero_grad()
@@ -132,9 +138,12 @@ class NewsTrainer(Trainer):
         train_data.set_epoch(number, trained)
         last = len(train_data)
         for batch, interaction in enumerate(train_data, start=trained + 1):
-            self.losses.add(self._backward(interaction, loss_func, self._share(batch, train_data)))
+            losses = self._backward(interaction, loss_func, self._share(batch, train_data))
+            self.losses.add(losses)
+            self.curve.add_batch(losses)
             if batch % self.accumulation_steps == 0 or batch == last:
                 self._update()
+                self.curve.add_step(self.step)
                 progress.update()
                 if self.step % 10 == 0 and not progress.disable:
                     progress.set_postfix_str(f"loss {self.losses.total():.4f}")
@@ -153,14 +162,12 @@ class NewsTrainer(Trainer):
         first = (batch - 1) * size // together * together
         return min(size, samples - (batch - 1) * size) / min(together, samples - first)
 
-    def _backward(
-        self, interaction: Interaction, loss_func: LossFunction, share: float
-    ) -> Tensor | tuple[Tensor, ...]:
+    def _backward(self, interaction: Interaction, loss_func: LossFunction, share: float) -> Losses:
         """Add the gradient of one batch; returns its losses."""
         with self._autocast():
             losses = loss_func(self.prepare(interaction.to(self.device)))
         loss = torch.stack(losses).sum() if isinstance(losses, tuple) else losses
-        kept = detached(losses)
+        kept = plain_losses(losses)
         if loss.isnan():
             raise ValueError(_not_a_number(kept, self.step))
         self.scaler.scale(loss * share).backward()
@@ -201,6 +208,7 @@ class NewsTrainer(Trainer):
                 f"none among {len(valid_data.impressions.impression_id)}. Give labelled validation "
                 "data, or train without: --eval_step=0."
             )
+        self.curve.add_validation(self.step, result)
         return score, result
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
@@ -262,6 +270,8 @@ class NewsTrainer(Trainer):
         self.best_valid_score = progress["best_valid_score"]
         self.best_valid_result = progress["best_valid_result"]
         self.losses = LossMeans(**progress["losses"])
+        curve = progress.get("curve", {})  # a state of an earlier version has none
+        self.curve = TrainingCurve(self.last_step, **curve)
         self.schedule.load_state_dict(progress["schedule"])
         self.scaler.load_state_dict(progress["scaler"])
         self.logger.info(f"Going on from step {self.step} of {self.last_step}.")
@@ -281,6 +291,7 @@ class NewsTrainer(Trainer):
                     "best_valid_score": float(self.best_valid_score),
                     "best_valid_result": self.best_valid_result,
                     "losses": self.losses.as_dict(),
+                    "curve": self.curve.as_dict(),
                     "schedule": self.schedule.state_dict(),
                     "scaler": self.scaler.state_dict(),
                 },

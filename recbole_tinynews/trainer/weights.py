@@ -15,8 +15,11 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}-{os.getpid()}")
     try:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode  # safetensors lets nobody but the owner read
         # safetensors refuses tensors that share memory, as a shared projection does
         save_file(_distinct(weights), unfinished)
+        unfinished.chmod(mode)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.stages import Run, train_system
-from recbole_tinynews.trainer import NewsTrainer
+from recbole_tinynews.trainer import NewsTrainer, curve
 
 # What a state must hold, all at once: a smaller last group, rates that change with the step,
 # dropout, validations within a pass, and early stopping that counts them.
@@ -42,12 +43,23 @@ class Killed(BaseException):
     """Stands for a signal: nothing catches it on its way out."""
 
 
-def run_stage(tiny: Tiny, folder: Path, **settings: Any) -> tuple[dict, dict]:
-    """Weights and validation result of one stage, as its folder has them."""
+Outcome = tuple[dict, dict, str]
+
+
+def run_stage(tiny: Tiny, folder: Path, **settings: Any) -> Outcome:
+    """What one stage results in, as its folder has it."""
     config = tiny.config(checkpoint_dir=str(folder), **{**BUSY, **settings})
-    artifact = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curve, "POINTS", 5)  # some steps a point, so that some states lie between two
+        artifact = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
     assert not (artifact.folder / "state").exists()
-    return artifact.weights.load(), artifact.valid
+    return outcome(artifact)
+
+
+def outcome(artifact: Artifact) -> Outcome:
+    """Weights, validation result, and losses and metrics by step."""
+    shown = (artifact.folder / "training.csv").read_text(encoding="utf-8")
+    return artifact.weights.load(), artifact.valid, shown
 
 
 @contextmanager
@@ -66,15 +78,15 @@ def killed(step: int, hook: str = "_after_step") -> Iterator[None]:
             yield
 
 
-def assert_same(one: tuple[dict, dict], other: tuple[dict, dict]) -> None:
-    assert one[1] == other[1]
+def assert_same(one: Outcome, other: Outcome) -> None:
+    assert one[1:] == other[1:]
     assert one[0].keys() == other[0].keys()
     for name, value in one[0].items():
         assert torch.equal(value, other[0][name]), name
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
+def undisturbed(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     folder = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -153,6 +165,25 @@ def test_a_state_of_another_model_is_named_and_left_out(tiny: Tiny, tmp_path: Pa
     assert "no state to go on from" in caplog.text
 
 
+def test_a_state_of_a_version_without_curves_is_gone_on_from(
+    tiny: Tiny, tmp_path: Path, undisturbed
+) -> None:
+    """A training of days must survive an upgrade; its curve begins where it went on."""
+    with killed(8):
+        run_stage(tiny, tmp_path)
+    (file,) = tmp_path.rglob("progress.json")
+    progress = json.loads(file.read_text(encoding="utf-8"))
+    del progress["curve"]
+    file.write_text(json.dumps(progress), encoding="utf-8")
+    gone_on = run_stage(tiny, tmp_path)
+    late = [
+        (weights, valid, [line for line in shown.splitlines()[1:] if int(line.split(",")[0]) > 10])
+        for weights, valid, shown in (gone_on, undisturbed)
+    ]
+    assert len(late[0][2]) > 2
+    assert_same(*late)
+
+
 def post_train(tiny: Tiny, folder: Path, kind: str, stages: int = 2) -> list[Artifact]:
     """The first stages of Tiny-NewsRec, matched against such titles."""
     config = tiny.config(
@@ -187,7 +218,7 @@ def test_post_training_goes_on_against_the_same_titles(
     with killed(step, "_update"):  # the student; its teacher is finished
         post_train(tiny, tmp_path / "killed", kind)
     for one, other in zip(post_train(tiny, tmp_path / "killed", kind), expected, strict=True):
-        assert_same((one.weights.load(), one.valid), (other.weights.load(), other.valid))
+        assert_same(outcome(one), outcome(other))
 
 
 # Importing takes longer than training, so it is done once for some runs; each is a process.
@@ -252,6 +283,8 @@ def test_all_four_stages_go_on_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
         weights = load_file(made)
         for name, value in artifact.weights.load().items():
             torch.testing.assert_close(weights[name], value, rtol=0, atol=0)
+        shown = made.with_name("training.csv").read_text(encoding="utf-8")
+        assert shown == outcome(artifact)[2]
 
 
 def test_leftovers_of_a_killed_save_are_no_state(tiny: Tiny, tmp_path: Path, undisturbed) -> None:

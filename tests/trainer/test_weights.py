@@ -112,3 +112,11 @@ def test_tensors_that_share_memory_are_saved_under_both_names(tmp_path: Path) ->
     loaded = load_weights(tmp_path / "weights.safetensors")
     assert torch.equal(loaded["of_items.weight"], loaded["of_users.weight"])
     load_into(both, loaded, tmp_path)
+
+
+def test_others_may_read_weights_as_they_may_read_any_file(tmp_path: Path) -> None:
+    """A colleague on the same machine could list the student, and not load it."""
+    save_weights({"w": torch.ones(2)}, tmp_path / "model.safetensors")
+    (tmp_path / "any").touch()
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1

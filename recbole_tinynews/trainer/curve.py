@@ -1,0 +1,78 @@
+"""What a training was like: its losses and validation metrics, by optimizer step."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from recbole_tinynews.trainer.losses import Losses, named_losses
+
+POINTS = 200  # of each loss at most, however long the training
+COUNTS = frozenset(("impressions", "skipped"))  # of a validation: what its metrics stand on
+Row = dict[str, float]
+
+
+class TrainingCurve:
+    """A row of losses every few steps, and a row of metrics at each validation.
+
+    A loss is its mean over all batches since the row before, so that none is left out. ``waiting``
+    has the sum and the number of those that no row has yet: with it, a training that goes on from
+    a saved state ends with the curve of an undisturbed one.
+    """
+
+    def __init__(
+        self,
+        last_step: int,
+        losses: Iterable[Row] = (),
+        metrics: Iterable[Row] = (),
+        waiting: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        self.interval = math.ceil(last_step / POINTS)
+        self.losses, self.metrics = list(losses), list(metrics)
+        self.waiting = dict(waiting or {})
+
+    def add_batch(self, losses: Losses) -> None:
+        """Count the losses of one more batch."""
+        for name, value in named_losses(losses):  # another round may have other ones
+            total, batches = self.waiting.get(name, (0.0, 0))
+            self.waiting[name] = (total + value, batches + 1)
+
+    def add_step(self, step: int) -> None:
+        """Make a row if it is time for one."""
+        if step % self.interval == 0:
+            self.close(step)
+
+    def close(self, step: int) -> None:
+        """Make a row of what waits for one, if anything does."""
+        if self.waiting:
+            means = {_column(name): total / n for name, (total, n) in self.waiting.items()}
+            self.losses.append({"step": step, **means})
+            self.waiting = {}
+
+    def add_validation(self, step: int, result: Mapping[str, Any]) -> None:
+        """Make a row of its metrics; counts are none."""
+        metrics = {name: float(value) for name, value in result.items() if name not in COUNTS}
+        self.metrics.append({"step": step, **metrics})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values that ``TrainingCurve(last_step, **values)`` goes on from."""
+        return {"losses": self.losses, "metrics": self.metrics, "waiting": self.waiting}
+
+    def as_csv(self) -> str:
+        """A line a step, a column for each name; empty where it was not measured at that step."""
+        rows: dict[float, Row] = {}
+        for row in (*self.losses, *self.metrics):
+            rows.setdefault(row["step"], {}).update(row)
+        columns = dict.fromkeys(name for row in (*self.losses, *self.metrics) for name in row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(columns) or ["step"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[step] for step in sorted(rows))
+        return text.getvalue()
+
+
+def _column(name: str) -> str:
+    return name.replace(" ", "_")
