@@ -1,17 +1,22 @@
+"""What all tests share. Nothing slow is imported here: pytest-xdist's controller reads it too."""
+
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-
-os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: no test downloads anything
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-from tiny import Tiny, write_bert, write_dataset, write_roberta
 
-torch.set_num_threads(1)  # the tensors of a unit test are too small to be shared out
+if TYPE_CHECKING:
+    from tiny import Tiny
+    from torch.utils.tensorboard import SummaryWriter
+
+# Read when transformers and torch are imported, here and in processes that a test starts.
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads anything
+os.environ["OMP_NUM_THREADS"] = "1"  # the tensors of a unit test are too small to be shared out
 
 
 @pytest.fixture(autouse=True)
@@ -21,27 +26,50 @@ def _own_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.fixture(autouse=True)
-def _own_logging() -> Iterator[None]:
-    """RecBole configures the root logger; at DEBUG, torch traces each backward pass, slowly."""
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
+def _own_autograd() -> Iterator[None]:
+    """Importing RecBole's SINE, as a look-up of SASRec does, has autograd trace every operation.
+
+    The tests after it would train five times as slowly, and fp16 would stop at its first overflow.
+    """
+    import torch
+
     yield
-    root.setLevel(level)
-    for handler in set(root.handlers) - set(handlers):
-        root.removeHandler(handler)
-        handler.close()
+    torch.autograd.set_detect_anomaly(False)
+
+
+@pytest.fixture(autouse=True)
+def _closed_tensorboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every trainer of RecBole opens a writer, whose threads and file would outlive its test."""
+    from recbole.utils import get_tensorboard
+
+    writers: list[SummaryWriter] = []
+
+    def opened(logger: logging.Logger) -> SummaryWriter:
+        writers.append(get_tensorboard(logger))
+        return writers[-1]
+
+    monkeypatch.setattr("recbole.trainer.trainer.get_tensorboard", opened)
+    yield
+    for writer in writers:
+        writer.close()
 
 
 @pytest.fixture(scope="session")
 def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tiny import write_bert
+
     return write_bert(tmp_path_factory.mktemp("bert"))
 
 
 @pytest.fixture(scope="session")
 def roberta_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tiny import write_roberta
+
     return write_roberta(tmp_path_factory.mktemp("roberta"))
 
 
 @pytest.fixture(scope="session")
 def tiny(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    from tiny import Tiny, write_dataset
+
     return Tiny(bert_folder, write_dataset(tmp_path_factory.mktemp("data")))

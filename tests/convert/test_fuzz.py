@@ -200,13 +200,19 @@ def test_no_spoilt_body_is_lost_or_changed_without_a_count(
     }
 
 
+def write_anew(path: Path, content: bytes) -> None:
+    """As a new file: one that is cut and written again waits for the disk on ext4."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+
+
 def test_one_spoilt_line_alone_is_a_line_error_or_an_impression(tmp_path: Path) -> None:
     """Stopping and skipping must agree on which line is bad, and the error must say where."""
     rng = random.Random(3)
     path = tmp_path / "behaviors.tsv"
     for _ in range(4_000):
         content = spoil(b"7\tU1\t11/15/2019 1:00:00 AM\tN1\tN2-0 N3-1", rng).replace(b"\n", b"")
-        path.write_bytes(content + b"\n")
+        write_anew(path, content + b"\n")
         expected = expected_impressions(content + b"\n")
         if not expected:
             with pytest.raises(LineError, match=rf"{re.escape(str(path))}:1: "):
@@ -248,12 +254,12 @@ def test_a_spoilt_file_is_converted_or_refused_with_its_name(
     good = {name: (train / name).read_bytes() for name in ("behaviors.tsv", "news.tsv")}
     messages = []
     for name, content in whole_files(random.Random(4)):
-        (train / name).write_bytes(content)
+        write_anew(train / name, content)
         try:
             convert_mind(train, "tiny", valid=0.5, output=output, on_error=on_error)
         except ConversionError as error:
             messages.append((f"{train / name}", str(error)))
-        (train / name).write_bytes(good[name])
+        write_anew(train / name, good[name])
         assert not list(output.glob(".*"))
     assert all(path in message or "--valid" in message for path, message in messages)
     assert len(messages) > 100
