@@ -24,7 +24,7 @@ from recbole_tinynews.settings.names import STAGES
 from recbole_tinynews.trainer.weights import check_weights, load_weights
 
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
-FORMAT = 3  # raised whenever a change in the code changes results
+FORMAT = 4  # raised whenever a change in the code changes results
 READABLE = frozenset((FORMAT,))  # formats whose recommenders score as they did when they were made
 WEIGHTS, SETTINGS, METRICS, COPIES = "model.safetensors", "settings.yaml", "metrics.json", "copies"
 CURVE, FIGURE = "training.csv", "training.svg"  # of losses and metrics by step; nothing reads them
@@ -45,14 +45,8 @@ _WITHOUT_EFFECT = frozenset(
         *("stage_one", "stage_two"),  # what a stage stands on says which there were
     )
 )
-# Settings that matter only to a student that has teachers.
-_OF_STUDENTS = frozenset(
-    (
-        *("num_teachers", "temperature", "shared_projection", "mask_padding_in_embedding_loss"),
-        *("distillation_loss_weight", "embedding_loss_weight", "target_loss_weight"),
-        *("student_init", "teacher_num_hidden_layers"),
-    )
-)
+# Settings of overall.yaml that matter only to a student that has teachers.
+_OF_STUDENTS = frozenset(("num_teachers", "teacher_num_hidden_layers"))
 
 
 class Weights(NamedTuple):
@@ -121,8 +115,14 @@ class Artifact(NamedTuple):
 def settings_that_matter(
     config: NewsConfig, model_class: type, has_teachers: bool
 ) -> dict[str, Any]:
-    """The settings that decide a stage's result, without those of other stages."""
-    left_out = _WITHOUT_EFFECT if has_teachers else _WITHOUT_EFFECT | _OF_STUDENTS
+    """The settings that decide a stage's result, without those of other stages.
+
+    A stage without teachers is one that several systems may ask for: settings that the system
+    declares for itself do not concern it. A student is its system's own.
+    """
+    left_out: set[str] = set(_WITHOUT_EFFECT)
+    if not has_teachers:
+        left_out |= _OF_STUDENTS | config.settings_of_others(model_class)
     return {
         "model_class": f"{model_class.__module__}.{model_class.__name__}",
         **_plain(

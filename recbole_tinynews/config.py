@@ -20,6 +20,7 @@ from recbole_tinynews.registry import (
     is_news_model,
     is_stock_model,
     model_yaml_files,
+    stage_yaml_files,
 )
 from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_line
 from recbole_tinynews.settings.literals import LiteralLoader, parse_value, read_yaml
@@ -97,6 +98,17 @@ class NewsConfig(Config):
         if stage in POST_TRAINING and _MATCHING_METRIC not in final["metrics"]:
             final["metrics"].insert(0, _MATCHING_METRIC)
         return staged
+
+    def settings_of_others(self, model_class: type) -> set[str]:
+        """Settings that concern only other models than this one, which a stage of the run trains.
+
+        Those are declared by the yaml of the system asked for or of another stage.
+        """
+        own = {name for file in model_yaml_files(model_class) for name in read_yaml(file)}
+        others = [*stage_yaml_files(), *model_yaml_files(self.model_class)]
+        overall = packaged_folder("properties") / "overall.yaml"
+        shared = recbole_overall_settings().keys() | read_yaml(overall).keys()
+        return {name for file in others for name in read_yaml(file)} - own - shared
 
     # RecBole's hooks, in the order of their call
 
@@ -201,8 +213,8 @@ class NewsConfig(Config):
 
     def _load_our_yaml(self, model_class: type, dataset: str) -> None:
         properties = packaged_folder("properties")
-        declaring = [properties / "overall.yaml", *model_yaml_files(model_class)]
-        self.internal_config_dict.update(self._declare(declaring))
+        overall, of_model = properties / "overall.yaml", model_yaml_files(model_class)
+        self.internal_config_dict.update(self._declare([overall, *stage_yaml_files(), *of_model]))
         for name in (dataset, f"{dataset}.{model_class.__name__}"):
             file = properties / "dataset" / f"{name}.yaml"
             if file.is_file():

@@ -20,7 +20,8 @@ from recbole_tinynews.artifact import (
     read_settings,
 )
 from recbole_tinynews.settings.names import POST_TRAINING, STAGES
-from recbole_tinynews.stages import Recipe, Run, Start, train_system
+from recbole_tinynews.stages import Recipe, Run, Start
+from recbole_tinynews.systems import train_system
 from recbole_tinynews.table import text_table
 from recbole_tinynews.trainer.training_state import STATE, saved_step
 

@@ -27,8 +27,9 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.speed import news_per_second
 from recbole_tinynews.plan import plan, plan_table
 from recbole_tinynews.registry import find_trainer, is_news_model
-from recbole_tinynews.stages import Run, train_system
+from recbole_tinynews.stages import Run
 from recbole_tinynews.summary import oracle_of, summary
+from recbole_tinynews.systems import train_system
 
 TEACHER = "finetune_teacher"  # the stage that makes one
 

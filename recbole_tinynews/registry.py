@@ -101,22 +101,34 @@ def model_yaml_files(model_class: type) -> list[Path]:
 
     A class of a user has its yaml beside its module, under the name of the class.
     """
-    folders = ((cls, _yaml_folder(cls)) for cls in reversed(model_class.__mro__))
-    files = (folder / f"{cls.__name__}.yaml" for cls, folder in folders if folder is not None)
-    return [file for file in files if file.is_file()]
+    return [
+        folder / f"{cls.__name__}.yaml"
+        for cls in reversed(model_class.__mro__)
+        for folder in _yaml_folders(cls)
+        if (folder / f"{cls.__name__}.yaml").is_file()
+    ]
+
+
+def stage_yaml_files() -> list[Path]:
+    """The yaml files of models that are trained on the way to others, and asked for by no name."""
+    return sorted(_stage_yaml_folder().glob("*.yaml"))
 
 
 def _model_yaml_folder() -> Path:
     return packaged_folder("properties") / "model"
 
 
-def _yaml_folder(cls: type) -> Path | None:
+def _stage_yaml_folder() -> Path:
+    return packaged_folder("properties") / "stage"
+
+
+def _yaml_folders(cls: type) -> list[Path]:
     if _is_from(cls, "recbole_tinynews"):
-        return _model_yaml_folder()
+        return [_model_yaml_folder(), _stage_yaml_folder()]
     if is_stock_model(cls):
-        return _RECBOLE_MODEL_YAML
+        return [_RECBOLE_MODEL_YAML]
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)  # a notebook has none
-    return Path(file).resolve().parent if file else None
+    return [Path(file).resolve().parent] if file else []
 
 
 def _own_trainer(model_class: type, ours: object = None) -> type | None:

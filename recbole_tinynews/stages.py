@@ -1,4 +1,4 @@
-"""A stage, the stages of each system, and how each hands on what it made to the next."""
+"""A stage: what it reads, what it results in, and how it is trained, resumed or reused."""
 
 from __future__ import annotations
 
@@ -46,9 +46,8 @@ from recbole_tinynews.distillation.teacher_ensemble import Teacher, TeacherEnsem
 from recbole_tinynews.figures import Panel, as_svg, step_figure
 from recbole_tinynews.model.bare_plm import write_bare_plm
 from recbole_tinynews.model.plm import load_tokenizer, locate_plm
-from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.model.title_body import TitleBodyMatcher
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.names import STAGES
 from recbole_tinynews.trainer.curve import TrainingCurve
@@ -246,82 +245,6 @@ class Run:
             return TitleBodyDataLoader(config, data), ImpressionDataLoader(config, data)
         valid = ImpressionDataLoader(config, self.valid) if self.valid else None
         return ClickDataLoader(config, data), valid
-
-
-def train_system(run: Run, model_class: type) -> Artifact:
-    """All stages of the system, the model asked for last."""
-    for base in model_class.__mro__:
-        if base.__name__ in SYSTEMS:
-            return SYSTEMS[base.__name__](run, model_class)
-    return run.train_stage(model_class.__name__, model_class)
-
-
-def tiny_newsrec(run: Run, model_class: type) -> Artifact:
-    """Four stages (Tiny-NewsRec, EMNLP 2022, section 3).
-
-    Post-train the teacher and keep its last M copies; post-train the student under them (Stage I);
-    finetune each of them; finetune the student under the finetuned ones (Stage II).
-
-    The paper's ablations: without ``stage_one`` the student enters Stage II as it would have
-    entered Stage I; without ``stage_two`` it is finetuned alone, as a PLM-NR; without both it is a
-    PLM-NR of the student's size, and no teacher is made that nobody asks.
-    """
-    stage_one, stage_two = run.config["stage_one"], run.config["stage_two"]
-    from_teacher = run.config["student_init"] == "teacher"
-    if not (stage_one or stage_two or from_teacher):
-        return run.train_stage(model_class.__name__, PLMNR)
-    before = teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
-    start = Start(teacher.weights, put_first_layers) if from_teacher else None
-    copies = teacher.copies(run.config["num_teachers"]) if stage_one or stage_two else []
-    if stage_one:
-        before = run.train_stage(
-            "post_train_student", TitleBodyStudent, after=[teacher], start=start, teachers=copies
-        )
-        start = Start(before.weights, put_news_encoder)
-    finetuned = finetuned_teachers(run, teacher, copies) if stage_two else []
-    return run.train_stage(
-        model_class.__name__,
-        model_class if stage_two else PLMNR,
-        after=[before, *finetuned],
-        start=start,
-        teachers=[artifact.weights for artifact in finetuned],
-    )
-
-
-def finetuned_teachers(run: Run, teacher: Artifact, copies: Sequence[Weights]) -> list[Artifact]:
-    """Each copy of the post-trained teacher, finetuned on clicks."""
-    return [
-        run.train_stage(
-            "finetune_teacher",
-            PLMNR,
-            after=[teacher],
-            start=Start(copy, put_news_encoder),
-            number=number,
-        )
-        # the last copy is number 0, so that fewer teachers are the last of more
-        for number, copy in enumerate(reversed(copies))
-    ]
-
-
-SYSTEMS: dict[str, Callable[[Run, type], Artifact]] = {"TinyNewsRec": tiny_newsrec}
-
-
-def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
-    """Start with the whole news encoder of an earlier stage; every weight must be there."""
-    prefix = "news_encoder."
-    of_encoder = {n: v for n, v in weights.load().items() if n.startswith(prefix)}
-    load_into(model.news_encoder, of_encoder, weights.source, prefix)
-
-
-def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
-    """Start with as many of the teacher's first layers as the student has (``student_init``).
-
-    Pooling and dense layer stay random, as they do behind the layers of the plain language model.
-    """
-    plm, prefix = model.news_encoder.plm, "news_encoder.plm."
-    wanted = {f"{prefix}{name}" for name in plm.state_dict()}
-    kept = {name: value for name, value in weights.load().items() if name in wanted}
-    load_into(plm, kept, weights.source, prefix)
 
 
 def plm_content(config: NewsConfig) -> str:

@@ -19,17 +19,13 @@ ROOMS: dict[str, set[str]] = {
     "run_": {"quick_start", "stages", "benchmark"},
     "benchmark": {"quick_start", "stages", "config", *WORKROOMS},
     "__init__": {"ranking"},  # when it is asked for
-    "quick_start": {"stages", "plan", "summary", "artifact", "config", *WORKROOMS},
+    "quick_start": {"stages", "systems", "plan", "summary", "artifact", "config", *WORKROOMS},
     "ranking": {"artifact", "settings", "registry", "trainer", "model", "data"},
-    "plan": {"stages", "artifact", "settings", "trainer", "table"},
+    "plan": {"stages", "systems", "artifact", "settings", "trainer", "table"},
     "summary": {"table"},
-    "stages": {
-        "artifact",
-        "config",
-        "distillation",
-        "figures",
-        *WORKROOMS,
-    },  # it seats students and teachers
+    "systems": {"stages", "artifact", "model", "trainer"},
+    # it seats students and teachers, and draws how they trained
+    "stages": {"artifact", "config", "distillation", "figures", *WORKROOMS},
     "artifact": {"config", "settings", "trainer", "data"},
     "config": {"registry", "settings", "evaluation", "compat"},
     "registry": {"trainer", "model"},

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from tiny import Tiny
+from tiny import STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.artifact import (
     Artifact,
@@ -18,6 +19,7 @@ from recbole_tinynews.artifact import (
 )
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.model.title_body import TitleBodyMatcher
 from recbole_tinynews.trainer.weights import save_weights
 
 
@@ -107,6 +109,32 @@ def test_a_students_settings_do_not_concern_a_stage_without_teachers(tiny: Tiny)
     assert of(PLMNR, **settings) == of(PLMNR)
     assert of(TinyNewsRec, **settings) != of(TinyNewsRec)
     assert of(PLMNR, finetune_teacher_epochs=3) == of(PLMNR)  # another stage's
+
+
+def test_systems_share_a_stage_whatever_they_declare_for_themselves(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A benchmark would train the same teachers once for each of its systems."""
+    (tmp_path / "Other.yaml").write_text("my_width: 8\n")
+    (tmp_path / "others_module.py").write_text(
+        "from recbole_tinynews.model.tinynewsrec import TinyNewsRec\n"
+        "class Other(TinyNewsRec):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    other = importlib.import_module("others_module").Other
+
+    def of(system: type, stage: type, **given) -> str:
+        config = tiny.config(system, **{**STAGE_SETTINGS, **given})
+        return fingerprint(settings_that_matter(config, stage, False), ["data"])
+
+    for stage in (PLMNR, TitleBodyMatcher):
+        assert of(other, stage, my_width=16) == of(TinyNewsRec, stage)
+    assert of(PLMNR, PLMNR) == of(TinyNewsRec, PLMNR, num_hidden_layers=2)
+    assert of(other, other, my_width=16) != of(other, other)
+    # what only post-training reads does not make a PLM-NR another one
+    settings = {"negative_titles": "hard", "teacher_checkpoint_interval": 7}
+    assert of(PLMNR, PLMNR, **settings) == of(PLMNR, PLMNR)
+    assert of(PLMNR, TitleBodyMatcher, **settings) != of(PLMNR, TitleBodyMatcher)
 
 
 def test_the_data_changes_the_fingerprint(tiny: Tiny) -> None:

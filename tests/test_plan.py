@@ -10,9 +10,11 @@ from tiny import DATASET, Tiny, write_bert, write_dataset
 
 from recbole_tinynews import stages
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.plan import Step, nearest_differences, plan, plan_table
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.stages import Run, train_system
+from recbole_tinynews.stages import Run
+from recbole_tinynews.systems import train_system
 from recbole_tinynews.trainer import NewsTrainer
 
 STAGES = ["post_train_teacher", "post_train_student", "finetune_teacher", "finetune_teacher"]
@@ -192,9 +194,9 @@ def test_the_nearest_of_several_is_compared_with(tiny: Tiny, at_hand: Path) -> N
     """Any other would name settings that nobody has just changed."""
     before = {"news_dim": 8, "query_dim": 4, "epochs": 2, "max_steps": None}
     this_run = run_of(tiny, at_hand, **before)
-    this_run.train_stage("TinyNewsRec", stages.PLMNR)
+    this_run.train_stage("TinyNewsRec", PLMNR)
     again = run_of(tiny, at_hand, **{**before, "epochs": 1})
-    recipe = again.recipe("TinyNewsRec", stages.PLMNR)
+    recipe = again.recipe("TinyNewsRec", PLMNR)
     assert nearest_differences(recipe) == ["epochs: 1, there: 2"]
 
 

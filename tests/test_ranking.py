@@ -24,7 +24,8 @@ from recbole_tinynews.evaluation import metrics
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.ranking import Ranker, load
-from recbole_tinynews.stages import Run, train_system
+from recbole_tinynews.stages import Run
+from recbole_tinynews.systems import train_system
 
 
 class Served(NamedTuple):

@@ -10,14 +10,15 @@ import torch
 from tiny import DATASET, STAGE_SETTINGS, Tiny, titles, write_bert
 from torch import Tensor
 
-from recbole_tinynews import stages
+from recbole_tinynews import stages, systems
 from recbole_tinynews.artifact import Artifact
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.model.plm import load_plm
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.title_body import TitleBodyMatcher
-from recbole_tinynews.stages import Run, put_first_layers, put_news_encoder, train_system
+from recbole_tinynews.stages import Run
+from recbole_tinynews.systems import put_first_layers, put_news_encoder, train_system
 from recbole_tinynews.trainer.curve import COUNTS
 
 
@@ -321,7 +322,7 @@ def test_fewer_teachers_are_the_last_of_more(tiny: Tiny) -> None:
 def test_a_variant_of_a_system_goes_through_its_stages(tiny: Tiny, monkeypatch) -> None:
     """A user's subclass of TinyNewsRec would otherwise be trained without any teacher."""
     called: list[type] = []
-    monkeypatch.setitem(stages.SYSTEMS, "TinyNewsRec", lambda run, model: called.append(model))
+    monkeypatch.setitem(systems.SYSTEMS, "TinyNewsRec", lambda run, model: called.append(model))
     variant = type("Variant", (TinyNewsRec,), {})
     train_system(object(), variant)
     assert called == [variant]

@@ -21,7 +21,8 @@ from recbole_tinynews.artifact import Artifact
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
-from recbole_tinynews.stages import Run, train_system
+from recbole_tinynews.stages import Run
+from recbole_tinynews.systems import train_system
 from recbole_tinynews.trainer import NewsTrainer, curve
 
 # What a state must hold, all at once: a smaller last group, rates that change with the step,
