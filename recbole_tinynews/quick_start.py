@@ -25,6 +25,7 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.dump import write_eval_dump
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.speed import news_per_second
+from recbole_tinynews.model.title_body import TitleBodyMatcher
 from recbole_tinynews.plan import plan, plan_table
 from recbole_tinynews.registry import find_trainer, is_news_model
 from recbole_tinynews.stages import Run
@@ -77,7 +78,8 @@ def run(
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{steps}")
     artifact = train_system(this_run, config.model_class)
     model = this_run.rebuild(artifact.weights)
-    test = evaluate_test(this_run, model)
+    ranks_news = not isinstance(model, TitleBodyMatcher)
+    test = evaluate_test(this_run, model) if ranks_news else {}
     result = {
         "model": config["model"],
         "dataset": config["dataset"],
@@ -97,7 +99,7 @@ def run(
         "news_per_second": round(news_per_second(model.news_encoder), 1),
         "environment": environment(config),
     }
-    teachers = evaluate_teachers(this_run)
+    teachers = evaluate_teachers(this_run) if config["stage"] is None else {}
     if teachers:
         result["teachers"] = teachers
     report(result, artifact, oracle_of(Path(config["data_path"])))

@@ -22,6 +22,10 @@ KEYS = [
     *("model", "dataset", "seed", "valid", "test", "parameters"),
     *("stages", "news_per_second", "environment"),
 ]
+FOUR_STAGES = [
+    *("post_train_teacher", "post_train_student"),
+    *("finetune_teacher", "finetune_teacher", "TinyNewsRec"),
+]
 METRICS = {"auc", "mrr", "ndcg@5", "ndcg@10", "impressions", "skipped"}
 
 
@@ -38,13 +42,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     ("model", "stages"),
     [
         ("PLMNR", ["PLMNR"]),
-        (
-            "TinyNewsRec",
-            [
-                *("post_train_teacher", "post_train_student"),
-                *("finetune_teacher", "finetune_teacher", "TinyNewsRec"),
-            ],
-        ),
+        ("TinyNewsRec", FOUR_STAGES),
     ],
 )
 def test_a_run_leaves_the_result_that_was_promised(tiny: Tiny, tmp_path, model, stages) -> None:
@@ -118,6 +116,35 @@ def test_a_class_outside_the_package_runs_with_a_setting_of_its_own(
     assert "sharpness: 0.0" in (place / "settings.yaml").read_text()
     with pytest.raises(ValueError, match=r"sharpnes .*Did you mean sharpness"):
         run(module.MyRecommender, DATASET, config_dict={**settings, "sharpnes": 1})
+
+
+@pytest.mark.parametrize(
+    ("stage", "count", "tested"),
+    [
+        ("post_train_teacher", 1, False),
+        ("post_train_student", 2, False),
+        ("finetune_teacher", 4, True),
+    ],
+)
+def test_a_run_ends_with_the_stage_that_was_asked_for(
+    tiny: Tiny, stage: str, count: int, tested: bool
+) -> None:
+    """Whoever wants the teachers alone would pay for a student; all M of them must be there."""
+    settings = tiny.settings("TinyNewsRec")
+    result = run("TinyNewsRec", DATASET, config_dict={**settings, "stage": stage})
+    assert [s["name"] for s in result["stages"]] == FOUR_STAGES[:count]
+    assert bool(result["test"]) == tested
+    assert "teachers" not in result
+    whole = run("TinyNewsRec", DATASET, config_dict=settings)
+    assert [s["reused"] for s in whole["stages"]] == [True] * count + [False] * (5 - count)
+
+
+def test_a_stage_that_the_system_lacks_is_a_mistake(tiny: Tiny) -> None:
+    """All of the system would be trained, for a stage that never comes."""
+    settings = tiny.settings("TinyNewsRec", stage="finetune_teachers")
+    with pytest.raises(ValueError, match="finetune_teacher, TinyNewsRec, got finetune_teachers"):
+        run("TinyNewsRec", DATASET, config_dict=settings)
+    assert list(Path("saved").rglob("*.safetensors")) == []
 
 
 def test_the_flags_of_a_host_program_are_no_settings(tiny: Tiny, monkeypatch) -> None:
