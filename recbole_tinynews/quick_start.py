@@ -33,6 +33,7 @@ from recbole_tinynews.summary import oracle_of, summary
 from recbole_tinynews.systems import train_system
 
 TEACHER = "finetune_teacher"  # the stage that makes one
+ONCE_MENDED = "Finished stages are kept: once that is mended, the same command goes on from there."
 
 
 def run(
@@ -198,7 +199,7 @@ def environment(config: NewsConfig) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """RecBole's command line: its flags, and ``--key=value`` for any setting.
 
-    A mistake in the settings ends the program with its message alone.
+    A mistake in the settings, or a disk that is full, ends the program with its message alone.
     """
     parser = argparse.ArgumentParser(
         description="Train and evaluate a news recommender.",
@@ -225,6 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         return run(given.model, given.dataset, files, command_line=settings)
     except (ValueError, FileNotFoundError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
+    except OSError as problem:
+        parser.exit(1, f"{parser.prog}: {problem}\n{ONCE_MENDED}\n")
 
 
 def _finite(value: Any) -> Any:

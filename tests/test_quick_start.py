@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tiny import DATASET, Tiny, write_dataset
 
 import recbole_tinynews
 from recbole_tinynews import quick_start
 from recbole_tinynews.quick_start import main, run
+from recbole_tinynews.trainer import weights
 
 KEYS = [
     *("model", "dataset", "seed", "valid", "test", "parameters"),
@@ -137,6 +139,30 @@ def test_a_run_ends_with_the_stage_that_was_asked_for(
     assert "teachers" not in result
     whole = run("TinyNewsRec", DATASET, config_dict=settings)
     assert [s["reused"] for s in whole["stages"]] == [True] * count + [False] * (5 - count)
+
+
+def test_a_full_disk_ends_a_run_with_one_line_and_costs_no_finished_stage(
+    tiny: Tiny, monkeypatch, capsys
+) -> None:
+    """Hours of post-training would be lost to a disk that could be cleared in a minute."""
+    plain = weights.save_file
+
+    def full(tensors, file) -> None:
+        if "finetune_teacher" in str(file):
+            raise SafetensorError("No space left on device (os error 28)")
+        plain(tensors, file)
+
+    arguments = [*flags(tiny, "TinyNewsRec"), "--model=TinyNewsRec", f"--dataset={DATASET}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(weights, "save_file", full)
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+    assert exit_.value.code == 1
+    error = capsys.readouterr().err
+    assert "No space left on device" in error
+    assert "Finished stages are kept" in error
+    assert "Traceback" not in error
+    assert [s["reused"] for s in main(arguments)["stages"]] == [True, True, False, False, False]
 
 
 def test_a_stage_that_the_system_lacks_is_a_mistake(tiny: Tiny) -> None:
