@@ -19,6 +19,7 @@ SMALL = {
     "encode": ["--news=256"],
     "evaluate": ["--every=16", "--impressions=20000"],
     "data": ["--size=demo"],
+    "submission": ["--impressions=5000"],
 }
 
 

@@ -36,7 +36,7 @@ _WITHOUT_EFFECT = frozenset(
     (
         *("checkpoint_dir", "data_path", "show_progress", "state", "worker", "gpu_id", "use_gpu"),
         *("device", "local_rank", "single_spec", "result_file", "eval_dump", "use_cache"),
-        "cache_budget",
+        *("cache_budget", "submission"),
         *("eval_batch_size", "loss_decimal_place", "log_wandb", "wandb_project"),
         *("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path"),
         *("config_files", "config_file", "stage", "fresh", "eval_type", "save_steps"),

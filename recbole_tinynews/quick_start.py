@@ -23,6 +23,7 @@ from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.dump import write_eval_dump
+from recbole_tinynews.evaluation.submission.write import write_submission
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.speed import news_per_second
 from recbole_tinynews.model.title_body import TitleBodyMatcher
@@ -75,6 +76,12 @@ def run(
     data = NewsDataset(config)
     logger.info(data)
     this_run = Run(config, data)
+    if config["submission"] and this_run.test is None:  # not found out after the training
+        raise ValueError(
+            f"submission={config['submission']} expects test impressions, and data set "
+            f"'{data.dataset_name}' has no {data.dataset_name}.test.inter. Convert it with "
+            "--test=DIR, labelled or not."
+        )
     steps = plan_table(plan(this_run, config.model_class))
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{steps}")
     artifact = train_system(this_run, config.model_class)
@@ -121,7 +128,7 @@ def evaluate_test(run: Run, model: NewsRecommender) -> dict[str, Any]:
         )
     if run.test is None:
         return {}
-    return _evaluate(run, run.config, model, run.config["eval_dump"])
+    return _evaluate(run, run.config, model, run.config["eval_dump"], run.config["submission"])
 
 
 def evaluate_teachers(run: Run) -> dict[str, Any]:
@@ -158,18 +165,30 @@ def _has_labels(run: Run) -> bool:
 
 
 def _evaluate(
-    run: Run, config: NewsConfig, model: NewsRecommender, dump: str | None = None
+    run: Run,
+    config: NewsConfig,
+    model: NewsRecommender,
+    dump: str | None = None,
+    submission: str | None = None,
 ) -> dict[str, Any]:
     assert run.test is not None, "the callers ask for it"
     trainer = find_trainer(type(model))(config, model)
     loader = ImpressionDataLoader(config, run.test)
     show_progress = config["show_progress"]
     result = trainer.evaluate(loader, load_best_model=False, show_progress=show_progress)
-    ranked = trainer.eval_collector.ranked
+    collector = trainer.eval_collector
     assert result is not None
-    assert ranked is not None, "evaluate has just ranked them"
+    assert collector.ranked is not None, "evaluate has just ranked them"
     if dump:
-        write_eval_dump(dump, trainer.eval_collector.ids, ranked, config["topk"])
+        write_eval_dump(dump, collector.ids, collector.ranked, config["topk"])
+    if submission:
+        assert (collector.rows == np.arange(len(run.test))).all(), "a leaderboard pairs lines"
+        write_submission(
+            submission, collector.ids, collector.scores, collector.offsets, show_progress
+        )
+        getLogger().info(
+            set_color("submission", "yellow") + f": {submission} ({len(run.test):,} impressions)"
+        )
     return dict(result)
 
 

@@ -90,6 +90,7 @@ def test_a_setting_that_changes_the_result_changes_the_fingerprint(tiny: Tiny, s
         {"eval_batch_size": 99},
         {"result_file": "result.json"},
         {"eval_dump": "dump.csv"},
+        {"submission": "submission.zip"},
         {"worker": 2},
     ],
 )

@@ -26,7 +26,8 @@ class ImpressionCollector(Collector):
     Where no metric asks for impressions, everything is left to RecBole.
 
     ``start`` before an evaluation names its impressions and drops what an interrupted evaluation
-    left. Afterwards ``ranked`` and ``ids`` describe it, impression by impression.
+    left. Afterwards ``ranked``, ``ids``, ``scores`` and ``offsets`` describe it, impression by
+    impression.
     """
 
     def __init__(self, config: Any) -> None:
@@ -43,6 +44,8 @@ class ImpressionCollector(Collector):
         """Forget the batches collected so far, and what was ranked before."""
         self.ranked: RankedImpressions | None = None  # [impressions], as collected
         self.rows = np.empty(0, np.int64)  # [impressions], as collected
+        self.scores = np.empty(0, np.float32)  # [candidates in total], or float64
+        self.offsets = np.zeros(1, np.int64)  # [impressions + 1], of the scores
         self._scores: list[Tensor] = []
         self._labels: list[Tensor] = []
         self._sizes: list[Tensor] = []
@@ -100,10 +103,11 @@ class ImpressionCollector(Collector):
             return super().get_data_struct()
         kept = (self._scores, self._labels, self._sizes, self._rows)
         self.clear()
-        scores, labels, sizes, rows = (torch.cat(k) if k else torch.empty(0) for k in kept)
+        scores, labels, sizes, rows = map(_together, kept)
         self.rows = rows.numpy().astype(np.int64)
-        offsets = np.append(0, np.cumsum(sizes.numpy())).astype(np.int64)
-        self.ranked = self._rank(scores, labels, offsets)
+        self.scores = scores.numpy()
+        self.offsets = np.append(0, np.cumsum(sizes.numpy())).astype(np.int64)
+        self.ranked = self._rank(scores, labels, self.offsets)
         struct = DataStruct()
         struct._data_dict.update(self.data_struct._data_dict)  # what data_collect found
         struct.set("rec.score", scores)
@@ -131,6 +135,13 @@ class ImpressionCollector(Collector):
         if self.impression_ids is None:
             return f"the impression in row {row} of the evaluated split"
         return f"impression {self.impression_ids[row]} (row {row} of the evaluated split)"
+
+
+def _together(parts: list[Tensor]) -> Tensor:
+    """All parts behind each other; the list is emptied, so that they are not kept twice."""
+    together = torch.cat(parts) if parts else torch.empty(0)
+    parts.clear()
+    return together
 
 
 def _kept(tensor: Tensor) -> Tensor:

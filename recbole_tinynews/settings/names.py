@@ -29,7 +29,7 @@ _UNDECLARED_OF_MODELS = (
     *("has_residual", "norm", "sim", "contrast", "use_filter", "tau", "cin"),
 )
 # Ours, but of use whichever model runs.
-_OF_EVERY_RUN = ("result_file",)
+_OF_EVERY_RUN = ("result_file", "submission")
 
 # Settings of the whole run, which no stage may have for itself: the data set is read once, the
 # metrics are mapped once, and `precision` is what a stage has instead of RecBole's enable_amp.
@@ -43,7 +43,7 @@ WHOLE_RUN = frozenset(
         *("metrics", "topk", "valid_metric_bigger", "eval_args", "train_neg_sample_args"),
         *("repeatable", "metric_decimal_place", "enable_amp", "enable_scaler"),
         *("teacher_num_hidden_layers", "num_teachers", "teacher_checkpoint_interval"),
-        *("stage", "stage_one", "stage_two", "fresh", "result_file", "eval_dump"),
+        *("stage", "stage_one", "stage_two", "fresh", "result_file", "eval_dump", "submission"),
     )
 )
 

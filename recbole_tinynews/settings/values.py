@@ -60,6 +60,7 @@ NOT_NEGATIVE = Rule("a number >= 0", lambda value: _is_number(value) and value >
 ABOVE_ZERO = Rule("a number > 0", lambda value: _is_number(value) and value > 0)
 PROBABILITY = Rule("a number >= 0 and < 1", lambda value: _is_number(value) and 0 <= value < 1)
 TEXT = Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
+ZIP_FILE = Rule("a file name that ends in .zip", lambda value: str(value).endswith(".zip"))
 CUTOFFS = Rule(
     "an int >= 1 or a list of them",
     lambda value: (
@@ -92,6 +93,7 @@ NEWS_RULES: dict[str, Rule] = {
     **RECBOLE_RULES,
     "topk": CUTOFFS,
     "valid_metric": TEXT,
+    "submission": or_(ZIP_FILE, None),
     # the model
     "plm": TEXT,
     "num_hidden_layers": or_(POSITIVE, None),

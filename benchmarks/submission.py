@@ -1,0 +1,143 @@
+"""How long a test set takes to rank and to write as a submission, with the news vectors at hand.
+
+MIND-large's test set has about 2.4 million impressions of 37 candidates; this one is synthetic, as
+large as it is asked for, and has no labels. Batches, user vectors, scores and metrics go through
+RecBole's evaluator as in a run; then come the ranks and the zip, and its check beside a
+``behaviors.tsv``. Memory is the peak of the whole process so far.
+
+    python benchmarks/submission.py [--impressions=20000] [--news=20000]
+    python benchmarks/submission.py --impressions=2400000 --news=120000
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from measure import finish
+
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.impressions import UNLABELLED, Impressions
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.evaluation.submission.check import check_submission
+from recbole_tinynews.evaluation.submission.write import write_submission
+from recbole_tinynews.trainer import NewsTrainer
+
+NAME = "bench"
+EMBEDDED_PLM = Path(__file__).parents[1] / "dataset" / "mind-mini" / "language_model"
+
+
+def synthetic_impressions(impressions: int, news: int) -> Impressions:
+    """As in MIND: 37 candidates on average (median 24, at most 300), 33 clicks in a history."""
+    rng = np.random.default_rng(0)
+    shown = np.exp(rng.normal(np.log(24), 0.93, impressions)).round().clip(2, 300).astype(np.int64)
+    clicked = np.exp(rng.normal(np.log(19), 1.05, impressions)).round().clip(0, 500)
+    clicked = clicked.astype(np.int64)
+    candidates = rng.integers(1, news + 1, shown.sum(), np.int32)
+    history = rng.integers(1, news + 1, clicked.sum(), np.int32)
+    return Impressions(
+        np.arange(1, impressions + 1).astype(str),
+        np.ones(impressions, np.int32),
+        np.zeros(impressions, np.int64),
+        Ragged.from_lengths(history, clicked),
+        Ragged.from_lengths(candidates, shown),
+        np.full(len(candidates), UNLABELLED, np.int8),
+    )
+
+
+def write_news(folder: Path, news: int) -> None:
+    """Atomic files of a data set with so many news, and one impression to train on."""
+    folder.mkdir()
+    header = "item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq\n"
+    rows = "".join(f"N{number}\tnews\tworld\tNews number {number}\n" for number in range(news))
+    (folder / f"{NAME}.item").write_text(header + rows, encoding="utf-8")
+    (folder / f"{NAME}.train.inter").write_text(
+        "impression_id:token\tuser_id:token\ttimestamp:float\thistory:token_seq\t"
+        "candidates:token_seq\tlabels:float_seq\n1\tU1\t0\tN0\tN1 N2\t1 0\n",
+        encoding="utf-8",
+    )
+
+
+def write_behaviors(path: Path, impressions: Impressions) -> None:
+    """Ids and as many candidates; what a checker looks at."""
+    with path.open("w", encoding="utf-8") as file:
+        for name, size in zip(
+            impressions.impression_id, impressions.candidates.lengths, strict=True
+        ):
+            file.write(f"{name}\tU1\t11/15/2019 8:55:22 AM\t\t{' '.join(['N12345'] * size)}\n")
+
+
+def peak_gb() -> float:
+    """The most memory that this process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kilobytes on Linux
+
+
+def timed(part: str, impressions: int, work: Callable[[], object]) -> dict[str, float]:
+    """Seconds by the clock and of the processor, which other work on the machine leaves as it is.
+
+    Figures by name; the memory is the peak up to the end of the part.
+    """
+    began, cpu_began = time.perf_counter(), time.process_time()
+    work()
+    wall, cpu = time.perf_counter() - began, time.process_time() - cpu_began
+    print(
+        f"{part:10}{wall:9.1f} s{impressions / wall:12,.0f} impressions/s{cpu:9.1f} s of processor"
+        f"{peak_gb():8.2f} GB",
+        flush=True,
+    )
+    return {f"{part}_seconds": wall, f"{part}_cpu_seconds": cpu, f"{part}_gb": peak_gb()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--impressions", type=int, default=20_000)
+    parser.add_argument("--news", type=int, default=20_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        write_news(Path(folder, NAME), options.news)
+        settings = {
+            "data_path": folder,
+            "checkpoint_dir": folder,
+            "plm": str(EMBEDDED_PLM),
+            "num_hidden_layers": 1,
+            "show_progress": False,
+            "use_gpu": False,
+        }
+        config = NewsConfig("PLMNR", NAME, config_dict=settings)
+        data = NewsDataset(config)
+        test = data.copy(synthetic_impressions(options.impressions, data.item_num - 1))
+        trainer = NewsTrainer(config, config.model_class(config, data))
+        loader = ImpressionDataLoader(config, test)
+        trainer.model.eval().news_encoder.encode_ahead(np.arange(1, data.item_num))
+        shown = test.inter_feat
+        sizes = shown.candidates.lengths
+        print(
+            f"{shown.rows:,} impressions, {sizes.mean():.1f} candidates and "
+            f"{np.minimum(shown.history.lengths, 50).mean():.1f} clicks each, "
+            f"{data.item_num - 1:,} news"
+        )
+        figures = {"data_gb": peak_gb()}
+        evaluate = partial(trainer.evaluate, loader, load_best_model=False)
+        figures |= timed("scoring", shown.rows, evaluate)
+        collected = trainer.eval_collector
+        file, behaviors = Path(folder, "submission.zip"), Path(folder, "behaviors.tsv")
+        write = partial(write_submission, file, collected.ids, collected.scores, collected.offsets)
+        figures |= timed("writing", shown.rows, write)
+        write_behaviors(behaviors, shown)
+        figures |= timed("checking", shown.rows, partial(check_submission, file, behaviors))
+        megabytes = file.stat().st_size / 1e6
+    print(f"zip: {megabytes:.1f} MB; before scoring: {figures['data_gb']:.2f} GB")
+    size = {"impressions": shown.rows, "candidates": int(sizes.sum()), "zip_mb": megabytes}
+    finish("submission", {**size, **figures})
+
+
+if __name__ == "__main__":
+    main()

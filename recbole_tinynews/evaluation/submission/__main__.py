@@ -1,0 +1,40 @@
+"""Check a submission: ``python -m recbole_tinynews.evaluation.submission FILE --behaviors=...``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from recbole_tinynews.evaluation.submission.check import check_submission
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status is 0, or 1 where something is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recbole_tinynews.evaluation.submission",
+        description="Check a submission to the MIND leaderboard, and name its first bad line.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", metavar="FILE", help="the zip, or the prediction.txt in it")
+    parser.add_argument(
+        "--behaviors",
+        metavar="behaviors.tsv",
+        required=True,
+        help="MIND's impressions of the test set, plain or gzip",
+    )
+    flags = parser.parse_args(arguments)
+    try:
+        checked = check_submission(flags.file, flags.behaviors, sys.stderr.isatty())
+    except (ValueError, OSError) as mistake:
+        print(mistake, file=sys.stderr)
+        return 1
+    print(
+        f"{flags.file} ranks all {checked.impressions:,} impressions "
+        f"({checked.candidates:,} candidates) as they are listed in {flags.behaviors}."
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Whether a submission is what the leaderboard takes, line by line beside ``behaviors.tsv``."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import lru_cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from tqdm import tqdm
+
+from recbole_tinynews.data.lines import read_lines
+from recbole_tinynews.evaluation.submission import PREDICTION, SubmissionError
+
+BEHAVIORS_COLUMNS = 5  # impression id, user id, time, history, candidates
+_ZIP_MAGIC = b"PK"
+_LONGEST_LINE = 1 << 24  # bytes: a file without line ends must not fill the memory
+_LONGEST_QUOTE = 60
+_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: encrypted
+
+
+class Counts(NamedTuple):
+    """How much was checked."""
+
+    impressions: int
+    candidates: int
+
+
+class Shown(NamedTuple):
+    """An impression of ``behaviors.tsv``, and how many candidates it has."""
+
+    impression_id: str
+    candidates: int
+
+
+def check_submission(
+    file: str | Path, behaviors: str | Path, show_progress: bool = False
+) -> Counts:
+    """Read a zip or a plain ``prediction.txt`` beside the impressions it is to rank.
+
+    Both files are read line by line. Ids are compared as text: ``7`` is not ``007``.
+
+    Raises:
+        SubmissionError: the first line that is wrong, what it should be and what it is; or why the
+            zip can't be read.
+        FileNotFoundError: one of the two files is not there.
+        ValueError: ``behaviors`` can't be read.
+    """
+    file = Path(file)
+    number = candidates = 0
+    with ExitStack() as stack:
+        try:
+            prediction = _opened(file, stack)
+            bar = stack.enter_context(
+                tqdm(
+                    total=prediction.size,
+                    desc=f"Check {file.name}",
+                    unit="B",
+                    unit_scale=True,
+                    disable=not show_progress,
+                )
+            )
+            pairs = zip_longest(_lines(prediction.lines), _shown(Path(behaviors)))
+            for number, (line, shown) in enumerate(pairs, start=1):
+                problem = _problem(line, shown)
+                if problem:
+                    raise SubmissionError(f"{file}, line {number}, {problem}.")
+                candidates += shown.candidates
+                bar.update(len(line))
+        except _DAMAGED_ZIP as problem:
+            raise SubmissionError(
+                f"{file} expects a whole zip, and after line {number} can't be read: {problem}. "
+                "Write or copy it anew."
+            ) from problem
+    return Counts(number, candidates)
+
+
+class _Prediction(NamedTuple):
+    lines: IO[bytes]
+    size: int  # bytes
+
+
+def _opened(file: Path, stack: ExitStack) -> _Prediction:
+    """``prediction.txt``, in a zip or plain: by content, not by name."""
+    raw = stack.enter_context(file.open("rb"))
+    zipped = raw.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+    raw.seek(0)
+    if not zipped:
+        return _Prediction(raw, file.stat().st_size)
+    archive = stack.enter_context(zipfile.ZipFile(raw))
+    names = archive.namelist()
+    if names != [PREDICTION]:
+        listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        raise SubmissionError(
+            f"{file} expects a zip that holds {PREDICTION} alone, got {listed or 'nothing'}."
+        )
+    size = archive.getinfo(PREDICTION).file_size
+    return _Prediction(stack.enter_context(archive.open(PREDICTION)), size)
+
+
+def _lines(prediction: IO[bytes]) -> Iterator[bytes]:
+    while line := prediction.readline(_LONGEST_LINE):
+        yield line
+
+
+def _shown(behaviors: Path) -> Iterator[Shown]:
+    for number, line in enumerate(read_lines(behaviors), start=1):
+        fields = line.split("\t")
+        if len(fields) != BEHAVIORS_COLUMNS:
+            raise ValueError(
+                f"{behaviors}, line {number}, expects {BEHAVIORS_COLUMNS} tab-separated columns, "
+                f"got {len(fields)}. Pass MIND's behaviors.tsv of the test set."
+            )
+        yield Shown(fields[0], len(fields[4].split()))
+
+
+def _problem(line: bytes | None, shown: Shown | None) -> str | None:
+    """What is wrong with a line; nothing where it ranks the impression."""
+    if shown is None:
+        return f"expects the end of the file, as in behaviors.tsv, got {_quoted(line or b'')}"
+    if line is None:
+        return f"expects impression {shown.impression_id!r}, got the end of the file"
+    try:
+        text = line.decode().removesuffix("\n")
+    except UnicodeDecodeError as problem:
+        return f"expects UTF-8, got {problem}"
+    name, _, ranks = text.partition(" ")
+    if name != shown.impression_id:
+        return f"expects impression {shown.impression_id!r} and a space, got {_quoted(text)}"
+    words = _words(ranks)
+    right = _numbers(shown.candidates)
+    if ranks[:1] == "[" and ranks[-1:] == "]" and len(words) == len(right) == len(right & {*words}):
+        return None
+    return _problem_of_ranks(ranks, shown.candidates)
+
+
+def _problem_of_ranks(ranks: str, candidates: int) -> str:
+    if ranks.endswith("\r"):
+        return r"expects \n alone at its end, got \r\n. Write it with Unix line ends"
+    if ranks.split() != [ranks] or ranks[0] != "[" or ranks[-1] != "]":
+        return f"expects a list [r1,r2,...] without spaces, got {_quoted(ranks)}"
+    words, right = _words(ranks), _numbers(candidates)
+    if len(words) != candidates:
+        return f"expects {candidates} ranks, one for each candidate, got {len(words)}"
+    for place, word in enumerate(words, start=1):
+        if word not in right:
+            expected = f"a whole number of 1..{candidates}"
+            return f"expects {expected} as the rank of candidate {place}, got {_quoted(word)}"
+    first = next(place for place, word in enumerate(words) if word in words[:place])
+    earlier = words.index(words[first]) + 1
+    return (
+        f"expects each rank once, got {words[first]} for candidate {earlier} and again for "
+        f"candidate {first + 1}"
+    )
+
+
+def _words(ranks: str) -> list[str]:
+    inner = ranks[1:-1]
+    return inner.split(",") if inner else []
+
+
+@lru_cache(maxsize=1024)
+def _numbers(candidates: int) -> frozenset[str]:
+    """The ranks that so many candidates have, as they are to be written."""
+    return frozenset(map(str, range(1, candidates + 1)))
+
+
+def _quoted(text: str | bytes) -> str:
+    shown = text.decode(errors="backslashreplace") if isinstance(text, bytes) else text
+    return repr(shown[:_LONGEST_QUOTE]) + ("..." if len(shown) > _LONGEST_QUOTE else "")

@@ -1,0 +1,95 @@
+"""Scores of a test set as ``prediction.txt`` in a zip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from recbole_tinynews.evaluation.complete_file import complete_file
+from recbole_tinynews.evaluation.metrics import NaNScoreError, candidate_ranks
+from recbole_tinynews.evaluation.submission import PREDICTION, SubmissionError
+
+_BLOCK = 16_384  # impressions ranked and written at a time: bounds the memory
+
+
+def write_submission(
+    path: str | Path,
+    impression_ids: Sequence[str] | NDArray[np.str_],
+    scores: NDArray[np.floating],
+    offsets: NDArray[np.int64],
+    show_progress: bool = False,
+) -> None:
+    """Rank the candidates of each impression, as the metrics do, and write the ranks.
+
+    Equal scores make equal files, byte for byte. The zip appears under its name only when it is
+    complete.
+
+    Shapes:
+        impression_ids: ``[impressions]``, in the order of the test set; written as they are.
+        scores: ``[candidates in total]``.
+        offsets: ``[impressions + 1]``; impression i owns ``scores[offsets[i]:offsets[i + 1]]``.
+
+    Raises:
+        SubmissionError: a score is NaN, an id would not stay one word, or the disk is full.
+        ValueError: the arrays don't fit together.
+    """
+    if len(impression_ids) != len(offsets) - 1 or offsets[-1] != len(scores):
+        raise ValueError(
+            "write_submission expects an id for each impression and a score for each candidate, "
+            f"got {len(impression_ids)} ids for {len(offsets) - 1} impressions and {len(scores)} "
+            f"scores for {offsets[-1]} candidates. Pass what was collected in one evaluation."
+        )
+    member = ZipInfo(PREDICTION)  # without the time of day, so that files can be compared
+    member.compress_type = ZIP_DEFLATED
+    try:
+        with (
+            complete_file(Path(path)) as partial,
+            ZipFile(partial, "w") as archive,
+            archive.open(member, "w") as file,
+            tqdm(
+                total=len(impression_ids),
+                desc="Write submission",
+                unit=" impressions",
+                disable=not show_progress,
+            ) as progress,
+        ):
+            for start in range(0, len(impression_ids), _BLOCK):
+                ids = list(map(str, impression_ids[start : start + _BLOCK]))
+                bounds = offsets[start : start + _BLOCK + 1]
+                shown = scores[bounds[0] : bounds[-1]]
+                file.write("".join(_lines(ids, shown, bounds - bounds[0])).encode())
+                progress.update(len(ids))
+    except OSError as problem:
+        raise SubmissionError(
+            f"The submission {path} could not be written, and no part of it is left: {problem}. "
+            "Make room or name another place: the same command then ranks again, without training."
+        ) from problem
+
+
+def _lines(
+    ids: list[str], scores: NDArray[np.floating], offsets: NDArray[np.int64]
+) -> Iterator[str]:
+    r"""The lines of some impressions.
+
+    >>> list(_lines(["7", "8"], np.array([0.5, 0.5, 0.2, 0.1]), np.array([0, 3, 4])))
+    ['7 [2,1,3]\n', '8 [1]\n']
+    """
+    try:
+        ranks = candidate_ranks(scores, offsets).tolist()
+    except NaNScoreError as error:
+        raise SubmissionError(
+            f"The model scored impression {ids[error.impression]} with NaN. {error}"
+        ) from error
+    bounds = offsets.tolist()
+    for name, start, end in zip(ids, bounds[:-1], bounds[1:], strict=True):
+        if name.split() != [name]:  # a line is split at white space
+            raise SubmissionError(
+                f"A submission expects impression ids without white space, got {name!r}. "
+                "Give the test set the ids of MIND's behaviors.tsv."
+            )
+        yield f"{name} {str(ranks[start:end]).replace(' ', '')}\n"

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+
+from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
+from recbole_tinynews.evaluation.submission import SubmissionError, write
+from recbole_tinynews.evaluation.submission.write import write_submission
+
+
+def lines_of(path: Path) -> list[str]:
+    with ZipFile(path) as archive:
+        assert archive.namelist() == ["prediction.txt"]
+        assert archive.testzip() is None
+        return archive.read("prediction.txt").decode().splitlines(keepends=True)
+
+
+def as_mind_reads(path: Path) -> np.ndarray:
+    """Scores 1 / rank of all candidates behind each other, as MIND's script takes them."""
+    ranks = [json.loads(line.strip("\n").split()[1]) for line in lines_of(path)]
+    return np.concatenate([1 / np.array(each, float) for each in ranks])
+
+
+def plain_line(name: str, scores: list[float]) -> str:
+    order = sorted(range(len(scores)), key=lambda c: (scores[c], c), reverse=True)
+    ranks = [order.index(candidate) + 1 for candidate in range(len(scores))]
+    return f"{name} [{','.join(map(str, ranks))}]\n"
+
+
+def metrics_of(scores: np.ndarray, labels: np.ndarray, offsets: np.ndarray) -> dict:
+    ranked = rank_impressions(scores, labels, offsets)
+    return {"auc": auc(ranked), "mrr": mrr(ranked), "ndcg": ndcg(ranked, 5)}
+
+
+def test_the_worked_examples_are_written_to_the_byte(tmp_path) -> None:
+    """With a space in the list, or ranks of the sorted order, the leaderboard misreads them."""
+    scores = np.array([0.5, 0.5, 0.2, 0.9, 0.3, 0.3, 0.1, 0.3, 0.7, -1.0])
+    write_submission(tmp_path / "a.zip", ["1", "2", "3"], scores, np.array([0, 3, 9, 10]))
+    assert lines_of(tmp_path / "a.zip") == ["1 [2,1,3]\n", "2 [1,5,4,6,3,2]\n", "3 [1]\n"]
+
+
+def test_ranks_are_those_of_a_plain_loop(tmp_path, many_impressions, monkeypatch) -> None:
+    """Ties, -0.0 beside 0.0, 1 to 300 candidates: a place off is another impression's rank."""
+    monkeypatch.setattr(write, "_BLOCK", 333)  # several blocks, the last one not full
+    rows = many_impressions.split()
+    ids = np.arange(1, len(rows) + 1).astype(str)
+    write_submission(tmp_path / "a.zip", ids, many_impressions.scores, many_impressions.offsets)
+    expected = [
+        plain_line(name, scores.tolist()) for name, (scores, _) in zip(ids, rows, strict=True)
+    ]
+    assert lines_of(tmp_path / "a.zip") == expected
+
+
+def test_without_ties_a_submission_scores_as_the_run_did(tmp_path, many_impressions) -> None:
+    """The leaderboard's figure would not be the one that the model was chosen by."""
+    _, labels, offsets = many_impressions
+    scores = np.random.default_rng(5).permutation(len(labels)).astype(np.float32)
+    write_submission(tmp_path / "a.zip", np.arange(len(offsets) - 1).astype(str), scores, offsets)
+    own = metrics_of(scores, labels, offsets)
+    submitted = metrics_of(as_mind_reads(tmp_path / "a.zip"), labels, offsets)
+    for name, values in own.items():
+        np.testing.assert_array_equal(values, submitted[name], err_msg=name)
+
+
+def test_ties_change_the_auc_alone_and_by_what_the_order_makes_of_them(
+    tmp_path, many_impressions
+) -> None:
+    """docs/data.md says so: ranks resolve a tie that our AUC counts one half."""
+    # the click ties with an unclicked candidate before it, and then with one behind it
+    scores, labels = np.array([0.5, 0.5, 0.2] * 2), np.array([0, 1, 0, 1, 0, 0])
+    write_submission(tmp_path / "a.zip", ["1", "2"], scores, np.array([0, 3, 6]))
+    assert lines_of(tmp_path / "a.zip") == ["1 [2,1,3]\n", "2 [2,1,3]\n"]
+    own = metrics_of(scores, labels, np.array([0, 3, 6]))
+    submitted = metrics_of(as_mind_reads(tmp_path / "a.zip"), labels, np.array([0, 3, 6]))
+    assert (own["auc"].tolist(), submitted["auc"].tolist()) == ([0.75, 0.75], [1.0, 0.5])
+
+    scores, labels, offsets = many_impressions
+    write_submission(tmp_path / "b.zip", np.arange(len(offsets) - 1).astype(str), scores, offsets)
+    own = metrics_of(scores, labels, offsets)
+    submitted = metrics_of(as_mind_reads(tmp_path / "b.zip"), labels, offsets)
+    np.testing.assert_array_equal(own["mrr"], submitted["mrr"])
+    np.testing.assert_array_equal(own["ndcg"], submitted["ndcg"])
+    assert np.abs(own["auc"] - submitted["auc"]).max() > 0.1  # else this could not fail
+
+
+def test_ids_are_written_as_they_are(tmp_path) -> None:
+    """A leading zero lost, or a word made a number, pairs the line with nothing."""
+    ids = np.array(["007", "x-9", "née"])
+    write_submission(tmp_path / "a.zip", ids, np.arange(3.0), np.arange(4))
+    assert lines_of(tmp_path / "a.zip") == ["007 [1]\n", "x-9 [1]\n", "née [1]\n"]
+
+
+@pytest.mark.parametrize("wrong", ["", "a b", "a\u2028b", "a\n"])
+def test_an_id_that_would_not_stay_one_word_is_refused(tmp_path, wrong) -> None:
+    """Split at white space, its line would have three words, or be two lines."""
+    with pytest.raises(SubmissionError, match="ids without white space"):
+        write_submission(tmp_path / "a.zip", ["1", wrong], np.zeros(2), np.arange(3))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nan_is_blamed_on_its_impression(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(write, "_BLOCK", 1)
+    with pytest.raises(SubmissionError, match="scored impression 8 with NaN"):
+        write_submission(tmp_path / "a.zip", ["7", "8"], np.array([0.0, np.nan]), np.arange(3))
+
+
+@pytest.mark.parametrize(
+    ("ids", "offsets"), [(["1"], [0, 1, 2]), (["1", "2"], [0, 1, 3]), (["1", "2"], [0, 1, 1])]
+)
+def test_arrays_that_do_not_fit_are_refused(tmp_path, ids, offsets) -> None:
+    """A plain zip of the two would leave out the last impressions without a word."""
+    with pytest.raises(ValueError, match="an id for each impression and a score for each"):
+        write_submission(tmp_path / "a.zip", ids, np.zeros(2), np.array(offsets))
+
+
+def test_equal_scores_make_equal_files(tmp_path) -> None:
+    """Two runs can then be compared by their checksums."""
+    for name in ("a.zip", "b.zip"):
+        write_submission(tmp_path / name, ["1"], np.array([2.0, 1.0]), np.array([0, 2]))
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_a_full_disk_is_named_and_leaves_the_older_file_and_no_rest(tmp_path) -> None:
+    """Half a zip under the final name would be found out by the leaderboard alone."""
+    path = tmp_path / "a.zip"
+    path.write_text("older")
+    scores = np.random.default_rng(0).normal(size=400_000)
+    ids, offsets = np.arange(4_000).astype(str), np.arange(0, 400_001, 100)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(SubmissionError, match=r"a\.zip could not be written.*Make room"):
+            write_submission(path, ids, scores, offsets)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_text() == "older"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_writing_and_checking_need_no_framework() -> None:
+    """Torch and RecBole take seconds to import, and a machine that only checks may lack them."""
+    code = (
+        "import sys\n"
+        "import recbole_tinynews.evaluation.submission.__main__\n"
+        "import recbole_tinynews.evaluation.submission.write\n"
+        "found = {'torch', 'recbole', 'transformers', 'pandas'} & sys.modules.keys()\n"
+        "sys.exit(f'imported: {found}' if found else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,94 @@
+"""``--submission``, from a run to the file that the leaderboard takes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+from tiny import DATASET, Tiny, write_dataset
+
+from recbole_tinynews.convert import convert_mind
+from recbole_tinynews.convert.synthetic import Settings, generate
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
+from recbole_tinynews.evaluation.submission.check import check_submission
+from recbole_tinynews.quick_start import main, run
+
+
+def ranks_of(path: Path) -> dict[str, list[int]]:
+    with ZipFile(path) as archive:
+        lines = archive.read("prediction.txt").decode().splitlines()
+    return {name: json.loads(ranks) for name, ranks in (line.split() for line in lines)}
+
+
+def test_a_labelled_test_set_scores_through_its_submission_as_the_run_did(
+    tiny: Tiny, tmp_path
+) -> None:
+    """The ranks would be of other scores, or of other impressions, than the reported metrics."""
+    settings = tiny.settings(max_steps=2)
+    result = run("PLMNR", DATASET, config_dict=settings, command_line=["--submission=out/a.zip"])
+    submitted = ranks_of(tmp_path / "out" / "a.zip")
+    test = NewsDataset(tiny.config()).build()[2].inter_feat
+    assert list(submitted) == [f"test-{row}" for row in range(14)]
+    ranks = np.concatenate([np.array(each, float) for each in submitted.values()])
+    ranked = rank_impressions(1 / ranks, test.labels, test.candidates.offsets)
+    # random weights give no two candidates of an impression one score, so the AUC is equal too
+    for name, values in (
+        *(("auc", auc(ranked)), ("mrr", mrr(ranked))),
+        *(("ndcg@5", ndcg(ranked, 5)), ("ndcg@10", ndcg(ranked, 10))),
+    ):
+        assert values.mean() == pytest.approx(result["test"][name], abs=1e-6)
+
+
+@pytest.mark.parametrize("model", ["PLMNR", "TinyNewsRec"])
+def test_the_same_command_ranks_an_unlabelled_test_set_without_training_again(
+    tiny: Tiny, tmp_path, model
+) -> None:
+    """A leaderboard's submission is an afterthought: it must not cost the training once more."""
+    data = write_dataset(tmp_path / "unlabelled", labelled_test=False)
+    settings = tiny._replace(data=data).settings(model, max_steps=1)
+    first = run(model, DATASET, config_dict=settings)
+    again = run(model, DATASET, config_dict=settings, command_line=["--submission=a.zip"])
+    assert not any(stage["reused"] for stage in first["stages"])
+    assert all(stage["reused"] for stage in again["stages"])
+    test = NewsDataset(tiny._replace(data=data).config()).build()[2].inter_feat
+    submitted = ranks_of(tmp_path / "a.zip")
+    assert list(submitted) == test.impression_id.tolist()
+    assert [len(ranks) for ranks in submitted.values()] == test.candidates.lengths.tolist()
+    assert submitted["test-1"] == [1]  # one candidate
+
+
+def test_what_was_converted_from_mind_passes_beside_minds_own_file(tiny: Tiny, tmp_path) -> None:
+    """Ids, order and candidates go through conversion, cache, batches and ranks."""
+    generate(tmp_path / "raw", Settings(7, 500, 40, 60, test_impressions=50))
+    behaviors = tmp_path / "raw" / "test" / "behaviors.tsv"
+    behaviors.write_text(re.sub(r"-[01]\b", "", behaviors.read_text()))
+    convert_mind(tmp_path / "raw" / "train", "mind", test=behaviors.parent, output=tmp_path)
+    settings = tiny._replace(data=tmp_path).settings(max_steps=1)
+    run("PLMNR", "mind", config_dict={**settings, "submission": "a.zip"})
+    assert check_submission("a.zip", behaviors).impressions == 50
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("--submission=out.txt", "submission (command line) expects a file name that ends in .zip"),
+        ("--submission=out.zip", "has no tiny.test.inter"),
+    ],
+)
+def test_what_can_not_be_submitted_is_said_before_the_training(
+    tiny: Tiny, tmp_path, capsys, setting, message
+) -> None:
+    """Days later would be late."""
+    data = write_dataset(tmp_path / "data")
+    (data / DATASET / f"{DATASET}.test.inter").unlink()
+    settings = tiny._replace(data=data).settings(max_steps=1)
+    flags = [f"--{name}={value}" for name, value in settings.items()]
+    with pytest.raises(SystemExit):
+        main(["--model=PLMNR", f"--dataset={DATASET}", *flags, setting])
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob(f"saved/{DATASET}/PLMNR-*"))
