@@ -11,7 +11,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.recommender import NewsRecommender, Scored
 
 
 class PLMNRLoss(NamedTuple):
@@ -26,7 +26,6 @@ class PLMNR(NewsRecommender):
     ``L_FT`` of Tiny-NewsRec (EMNLP 2022), where PLM-NR is teacher, baseline and start.
     """
 
-    def calculate_loss(self, interaction: Interaction) -> PLMNRLoss:
+    def losses(self, scored: Scored, interaction: Interaction) -> tuple[Tensor, ...]:
         """Mean over the batch."""
-        scores = self.score(interaction).scores
-        return PLMNRLoss(F.cross_entropy(scores, interaction[self.label_field]))
+        return PLMNRLoss(F.cross_entropy(scored.scores, interaction[self.label_field]))

@@ -43,9 +43,10 @@ class Scored(NamedTuple):
 class NewsRecommender(AbstractRecommender):
     """Scores the candidates of an impression for the user who saw it.
 
-    A subclass says what is learnt by ``calculate_loss``, which returns a NamedTuple of weighted
-    summands (RecBole adds them up; their names stand in the log). To read other text, override
-    ``news_tokens``; to model users in another way, ``make_user_encoder``.
+    A subclass says what is learnt by ``losses``, which returns a NamedTuple of weighted summands
+    (RecBole adds them up; their names stand in the log). To read other text, override
+    ``news_tokens``; to model users in another way, ``make_user_encoder``. docs/extending.md has a
+    whole one.
     """
 
     type = ModelType.GENERAL  # RecBole lays no further yaml over ours for this type
@@ -153,6 +154,20 @@ class NewsRecommender(AbstractRecommender):
         user = self.encode_user(history, history_ids != 0)
         scores = (candidates @ user.unsqueeze(-1)).squeeze(-1)
         return Scored(scores, candidates, history, user)
+
+    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
+        """Score a training batch once, for all losses."""
+        return self.losses(self.score(interaction), interaction)
+
+    def losses(self, scored: Scored, interaction: Interaction) -> tuple[Tensor, ...]:
+        """Weighted summands by name, each the mean over the batch.
+
+        A subclass adds its own to its base's:
+        ``summands(**super().losses(scored, interaction)._asdict(), mine=...)``.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement losses(scored, interaction)."
+        )
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY
 from recbole_tinynews.distillation.multi_teacher import Lesson
-from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.recommender import NewsRecommender, Scored
 from recbole_tinynews.model.student import make_distillation, teacher_labels
 
 
@@ -30,9 +30,9 @@ class TinyNewsRec(NewsRecommender):
         teacher = config.for_stage("finetune_teacher")
         self.distillation = make_distillation(config, teacher["news_dim"])
 
-    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
+    def losses(self, scored: Scored, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted summands by name, each the mean over the batch."""
-        student, teachers = self.score(interaction), teacher_labels(interaction)
+        student, teachers = scored, teacher_labels(interaction)
         real = torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1) != 0
         return self.distillation(
             Lesson(

@@ -18,6 +18,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.multi_teacher import Lesson
 from recbole_tinynews.model.frozen_states import Storage
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.recommender import Scored
 from recbole_tinynews.model.student import make_distillation, teacher_labels
 
 
@@ -82,11 +83,9 @@ class TitleBodyStudent(TitleBodyMatcher):
         teacher = config.for_stage("post_train_teacher")
         self.distillation = make_distillation(config, teacher["news_dim"])
 
-    def calculate_loss(  # type: ignore[override]  # other summands than the teacher's
-        self, interaction: Interaction
-    ) -> tuple[Tensor, ...]:
+    def losses(self, scored: Scored, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted summands by name, each the mean over the batch."""
-        student, teachers = self.score(interaction), teacher_labels(interaction)
+        student, teachers = scored, teacher_labels(interaction)
         return self.distillation(
             Lesson(student.scores, student.candidates, student.user),
             Lesson(teachers.scores, teachers.candidates, teachers.user),

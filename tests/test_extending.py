@@ -1,0 +1,165 @@
+"""The code of docs/extending.md, run as it stands there."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from test_contract import (  # noqa: F401  # collected here too, with the fixtures below
+    model,
+    test_a_score_ignores_how_far_the_history_is_padded,
+    test_a_score_ignores_the_order_of_the_candidates,
+    test_a_score_ignores_the_other_impressions_of_its_batch,
+    test_a_user_without_history_gets_a_ranking,
+    test_every_candidate_of_whole_impressions_gets_one_score,
+    test_the_table_of_news_vectors_changes_no_score,
+    test_vectors_of_earlier_weights_are_never_used,
+    test_what_is_ranked_is_what_was_trained,
+)
+from tiny import DATASET, Tiny, World
+
+import recbole_tinynews
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.quick_start import run
+
+DOCUMENT = Path(recbole_tinynews.__file__).parent.parent / "docs" / "extending.md"
+TEACHERS = [
+    *("post_train_teacher", "post_train_student"),
+    *("finetune_teacher", "finetune_teacher"),
+]
+
+if not DOCUMENT.is_file():
+    pytest.skip("an installation from a wheel has no docs", allow_module_level=True)
+
+
+def write_files(folder: Path) -> None:
+    """Every fenced block that begins with the comment of a file name, as that file."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```$", text, re.M | re.S)
+    assert [name for name, _ in blocks] == ["my_recommender.py", "MyRecommender.yaml"]
+    for name, content in blocks:
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+def module_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """``my_recommender``, imported as its user would."""
+    spec = importlib.util.spec_from_file_location("my_recommender", folder / "my_recommender.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "my_recommender", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
+    """The class of the document."""
+    write_files(tmp_path)
+    return module_of(tmp_path, monkeypatch).MyRecommender
+
+
+@pytest.fixture
+def world(documented: type, tiny: Tiny) -> World:
+    """What the contract is tested on."""
+    return tiny.world(documented, max_text_length=24)
+
+
+def curve_of(run_folder: Path) -> list[str]:
+    """What a training has left over its steps, by name."""
+    with (run_folder / "training.csv").open(encoding="utf-8", newline="") as file:
+        return next(csv.reader(file))
+
+
+def test_the_document_runs_and_its_student_has_the_teachers_that_were_there(
+    tiny: Tiny, tmp_path, monkeypatch, capsys
+) -> None:
+    """A user copies it, and the first thing that he sees of the package fails."""
+    settings = {**tiny.settings("TinyNewsRec"), "max_steps": 2}
+    del settings["num_teachers"]  # the document's yaml says it
+    plain = run("TinyNewsRec", DATASET, config_dict={**settings, "num_teachers": 2})
+    write_files(tmp_path)
+
+    def command(*more: str) -> dict:
+        """``python my_recommender.py --dataset=...``."""
+        flags = {**settings, "dataset": DATASET, "result_file": "result.json"}
+        arguments = [f"--{name}={value}" for name, value in flags.items()]
+        monkeypatch.setattr(sys, "argv", ["my_recommender.py", *arguments, *more])
+        runpy.run_path("my_recommender.py", run_name="__main__")
+        return json.loads(Path("result.json").read_text())
+
+    result = command("--max_text_length=24", "--submission=mine.zip")
+    assert "'auc': " in capsys.readouterr().out
+    assert Path("mine.zip").is_file()
+    stages = [(stage["name"], stage["reused"]) for stage in result["stages"]]
+    assert stages == [*((name, True) for name in TEACHERS), ("MyRecommender", False)]
+    marks = [[stage["fingerprint"] for stage in each["stages"][:-1]] for each in (plain, result)]
+    assert marks[0] == marks[1]
+    folder = next(Path("saved", DATASET).glob("MyRecommender-*"))
+    losses = ("distillation", "embedding", "target", "category")
+    assert {f"{name}_loss" for name in losses} <= set(curve_of(folder))
+
+    # another weight of its own loss is another student, of the same teachers
+    again = command("--max_text_length=24", "--category_loss_weight=0.5")
+    assert [stage["reused"] for stage in again["stages"]] == [*[True] * 4, False]
+    reused = command("--max_text_length=24", "--category_loss_weight=0.5")
+    assert all(stage["reused"] for stage in reused["stages"])
+
+
+def test_with_plmnr_as_its_base_it_trains_on_clicks_alone(
+    tiny: Tiny, tmp_path, monkeypatch
+) -> None:
+    """The document says that the import and the base are all there is to change."""
+    write_files(tmp_path)
+    file, yaml = tmp_path / "my_recommender.py", tmp_path / "MyRecommender.yaml"
+    code = file.read_text()
+    code = code.replace("model.tinynewsrec import TinyNewsRec", "model.plmnr import PLMNR")
+    file.write_text(code.replace("(TinyNewsRec)", "(PLMNR)"))
+    yaml.write_text(re.sub("num_teachers.*\n", "", yaml.read_text()))  # a student's setting
+    mine = module_of(tmp_path, monkeypatch).MyRecommender
+    result = run(mine, DATASET, config_dict=tiny.settings(max_steps=2, max_text_length=24))
+    assert [stage["name"] for stage in result["stages"]] == ["MyRecommender"]
+    folder = next(Path("saved", DATASET).glob("MyRecommender-*"))
+    assert {"target_loss", "category_loss"} <= set(curve_of(folder))
+
+
+def test_it_reads_the_abstract_behind_the_title(world: World, tiny: Tiny) -> None:
+    """Tokens of the title alone would train as well, and the document would be wrong."""
+    data: NewsDataset = world.train
+    title, abstract = (data.news_text[field][4] for field in ("title", "abstract"))
+    tokens = world.model.news_encoder.tokens.row(4)
+    read = world.model.tokenizer.decode(tokens, skip_special_tokens=True)
+    assert f"{title} {abstract}".startswith(read)
+    assert len(read.split()) == min(22, len(f"{title} {abstract}".split())) > len(title.split())
+
+
+def test_the_category_loss_is_its_formula_and_trains_the_news_encoder(world: World) -> None:
+    """A weight forgotten, or a detached vector, is seen in no log."""
+    batch = world.clicked(list(range(8)))
+    losses = world.model.train().calculate_loss(batch)
+    scored = world.model.score(batch)
+    logits = world.model.category_head(scored.candidates).double()  # [batch, candidates, classes]
+    right = world.train.item_feat["category"][batch["candidates"]]
+    chosen = torch.log_softmax(logits, -1).gather(-1, right[..., None])
+    torch.testing.assert_close(losses.category.double(), -0.1 * chosen.mean())
+    losses.category.backward()
+    assert world.model.news_encoder.dense.weight.grad.abs().max() > 0
+
+
+def test_clicks_fade_as_the_document_says(documented: type, monkeypatch) -> None:
+    """Ages counted from the wrong end would have the oldest click weigh most."""
+    torch.manual_seed(0)
+    encoder = sys.modules["my_recommender"].FadingClicks(2)
+    history = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0.0, 0.0]] * 3])
+    clicked = torch.tensor([[False, True, True], [False] * 3])
+    user = encoder(history, clicked)
+    share = 1 / (1 + np.exp(-np.log1p(np.exp(-2.0))))  # of the newest, beside one click before it
+    torch.testing.assert_close(user[0], torch.tensor([1 - share, share], dtype=torch.float32))
+    assert torch.equal(user[1], encoder.new_user)
