@@ -120,9 +120,9 @@ def settings_that_matter(
     A stage without teachers is one that several systems may ask for: settings that the system
     declares for itself do not concern it. A student is its system's own.
     """
-    left_out: set[str] = set(_WITHOUT_EFFECT)
+    left_out = _WITHOUT_EFFECT | config.settings_of_others(model_class, is_student=has_teachers)
     if not has_teachers:
-        left_out |= _OF_STUDENTS | config.settings_of_others(model_class)
+        left_out |= _OF_STUDENTS
     return {
         "model_class": f"{model_class.__module__}.{model_class.__name__}",
         **_plain(

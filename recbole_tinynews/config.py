@@ -99,16 +99,19 @@ class NewsConfig(Config):
             final["metrics"].insert(0, _MATCHING_METRIC)
         return staged
 
-    def settings_of_others(self, model_class: type) -> set[str]:
+    def settings_of_others(self, model_class: type, is_student: bool = False) -> set[str]:
         """Settings that concern only other models than this one, which a stage of the run trains.
 
-        Those are declared by the yaml of the system asked for or of another stage.
+        Those are declared by the yaml of the system asked for or of another stage. A student is
+        its system's own: of those, only what a class outside the package brings along does not
+        concern it, so that another weight of a user's own loss leaves Stage I as it is.
         """
-        own = {name for file in model_yaml_files(model_class) for name in read_yaml(file)}
+        properties = packaged_folder("properties")
         others = [*stage_yaml_files(), *model_yaml_files(self.model_class)]
-        overall = packaged_folder("properties") / "overall.yaml"
-        shared = recbole_overall_settings().keys() | read_yaml(overall).keys()
-        return {name for file in others for name in read_yaml(file)} - own - shared
+        shared = [properties / "overall.yaml", *model_yaml_files(model_class)]
+        if is_student:
+            shared += [file for file in others if properties in file.parents]
+        return _names_in(others) - _names_in(shared) - recbole_overall_settings().keys()
 
     # RecBole's hooks, in the order of their call
 
@@ -215,7 +218,8 @@ class NewsConfig(Config):
         properties = packaged_folder("properties")
         overall, of_model = properties / "overall.yaml", model_yaml_files(model_class)
         self.internal_config_dict.update(self._declare([overall, *stage_yaml_files(), *of_model]))
-        for name in (dataset, f"{dataset}.{model_class.__name__}"):
+        of_classes = [f"{dataset}.{cls.__name__}" for cls in reversed(model_class.__mro__)]
+        for name in (dataset, *of_classes):  # a subclass keeps what suits its base here
             file = properties / "dataset" / f"{name}.yaml"
             if file.is_file():
                 self.internal_config_dict.update(self._add_layer(f"file {file}", read_yaml(file)))
@@ -285,6 +289,10 @@ class NewsConfig(Config):
                 "exist. Convert MIND into it: python -m recbole_tinynews.convert --train=DIR "
                 f"--valid=last-day --test=DIR --dataset={self.dataset} --output={folder.parent}"
             )
+
+
+def _names_in(files: Sequence[Path]) -> set[str]:
+    return {name for file in files for name in read_yaml(file)}
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -19,7 +19,7 @@ from recbole_tinynews.artifact import (
 )
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
-from recbole_tinynews.model.title_body import TitleBodyMatcher
+from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.trainer.weights import save_weights
 
 
@@ -132,6 +132,10 @@ def test_systems_share_a_stage_whatever_they_declare_for_themselves(
         assert of(other, stage, my_width=16) == of(TinyNewsRec, stage)
     assert of(PLMNR, PLMNR) == of(TinyNewsRec, PLMNR, num_hidden_layers=2)
     assert of(other, other, my_width=16) != of(other, other)
+    # Stage I is a student's, and yet not concerned by what a user's class brings along
+    config = tiny.config(other, my_width=16, temperature=2.0, **STAGE_SETTINGS)
+    of_stage_one = settings_that_matter(config, TitleBodyStudent, True)
+    assert (of_stage_one.get("my_width"), of_stage_one["temperature"]) == (None, 2.0)
     # what only post-training reads does not make a PLM-NR another one
     settings = {"negative_titles": "hard", "teacher_checkpoint_interval": 7}
     assert of(PLMNR, PLMNR, **settings) == of(PLMNR, PLMNR)

@@ -180,6 +180,15 @@ def test_a_users_class_is_declared_by_the_yaml_beside_it_over_its_bases(users_mo
     assert (config["model"], config.model_class) == ("NPE", users_model)
 
 
+def test_a_users_class_keeps_what_suits_its_base_on_a_data_set(properties: Path) -> None:
+    """A new student on mind-mini would be trained with rates and sizes made for BERT."""
+    folder = properties / "dataset"
+    (folder / "mind-mini.PLMNR.yaml").write_text("post_train_student_epochs: 2\nepochs: 5\n")
+    (folder / "mind-mini.Mine.yaml").write_text("epochs: 6\n")
+    config = NewsConfig(type("Mine", (PLMNR,), {}), "mind-mini")
+    assert (config["post_train_student_epochs"], config["epochs"]) == (2, 6)
+
+
 def test_a_users_class_gets_no_yaml_of_a_recbole_model_of_its_name(users_model: type) -> None:
     """RecBole has an NPE of its own, whose settings would slip in."""
     assert "embedding_size" not in NewsConfig(users_model, "mind-mini")

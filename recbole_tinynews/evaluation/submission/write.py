@@ -35,8 +35,9 @@ def write_submission(
         offsets: ``[impressions + 1]``; impression i owns ``scores[offsets[i]:offsets[i + 1]]``.
 
     Raises:
-        SubmissionError: a score is NaN, an id would not stay one word, or the disk is full.
+        SubmissionError: a score is NaN, or an id would not stay one word.
         ValueError: the arrays don't fit together.
+        OSError: the file can't be written, as on a full disk.
     """
     if len(impression_ids) != len(offsets) - 1 or offsets[-1] != len(scores):
         raise ValueError(
@@ -65,10 +66,7 @@ def write_submission(
                 file.write("".join(_lines(ids, shown, bounds - bounds[0])).encode())
                 progress.update(len(ids))
     except OSError as problem:
-        raise SubmissionError(
-            f"The submission {path} could not be written, and no part of it is left: {problem}. "
-            "Make room or name another place: the same command then ranks again, without training."
-        ) from problem
+        raise OSError(f"The submission {path} could not be written: {problem}") from problem
 
 
 def _lines(
