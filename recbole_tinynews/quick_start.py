@@ -182,7 +182,7 @@ def _evaluate(
     if dump:
         write_eval_dump(dump, collector.ids, collector.ranked, config["topk"])
     if submission:
-        assert (collector.rows == np.arange(len(run.test))).all(), "a leaderboard pairs lines"
+        assert np.array_equal(collector.rows, np.arange(len(run.test))), "in the files' order"
         write_submission(
             submission, collector.ids, collector.scores, collector.offsets, show_progress
         )

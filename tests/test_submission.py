@@ -78,6 +78,7 @@ def test_what_was_converted_from_mind_passes_beside_minds_own_file(tiny: Tiny, t
     [
         ("--submission=out.txt", "submission (command line) expects a file name that ends in .zip"),
         ("--submission=out.zip", "has no tiny.test.inter"),
+        ("--submission=out.zip --stage=post_train_teacher", "expects a stage that ranks news"),
     ],
 )
 def test_what_can_not_be_submitted_is_said_before_the_training(
@@ -89,6 +90,6 @@ def test_what_can_not_be_submitted_is_said_before_the_training(
     settings = tiny._replace(data=data).settings(max_steps=1)
     flags = [f"--{name}={value}" for name, value in settings.items()]
     with pytest.raises(SystemExit):
-        main(["--model=PLMNR", f"--dataset={DATASET}", *flags, setting])
+        main(["--model=PLMNR", f"--dataset={DATASET}", *flags, *setting.split()])
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob(f"saved/{DATASET}/PLMNR-*"))

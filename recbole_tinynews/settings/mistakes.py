@@ -82,6 +82,11 @@ def contradictions(final: Mapping[str, Any]) -> Iterator[str]:
         if settings.get(switch) and not any(weights):
             names = ", ".join(prefix + name for name in _LOSS_WEIGHTS)
             yield f"{names} are all 0, which leaves no loss. Raise one, or set {switch}=false"
+    if final.get("submission") and final.get("stage") in POST_TRAINING:
+        yield (
+            f"submission={final['submission']} expects a stage that ranks news, and "
+            f"stage={final['stage']} ranks titles of articles. Set stage=~ or submission=~"
+        )
     for stage in POST_TRAINING:
         settings = settings_of_stage(stage, final)
         kind, corpus = settings.get("negative_titles"), settings.get("post_train_corpus")
