@@ -78,6 +78,7 @@ STAGE_SETTINGS: dict[str, Any] = {
     "finetune_teacher_max_steps": 3,
     "max_steps": 3,
 }
+WITH_TEACHERS = ("TinyNewsRec", "TinyBERT", "TinyBERTMT", "MTBERT")
 
 
 # ------------------------------------------------------------------------------ language models
@@ -210,7 +211,7 @@ class Tiny(NamedTuple):
     def settings(self, model: str | type = "PLMNR", **settings: Any) -> dict[str, Any]:
         """Settings of a small run; ``settings`` come last."""
         name = model if isinstance(model, str) else model.__name__
-        stages = STAGE_SETTINGS if name == "TinyNewsRec" else {}
+        stages = STAGE_SETTINGS if name in WITH_TEACHERS else {}
         places = {"plm": str(self.plm), "data_path": str(self.data)}
         return {**SETTINGS, **places, **stages, **settings}
 
@@ -249,18 +250,15 @@ class World(NamedTuple):
 
     def clicked(self, samples: list[int]) -> Interaction:
         """The chosen clicks of the training, labelled by teachers where the model is a student."""
-        batch = self.clicks().collate_fn(samples)
-        if issubclass(find_trainer(type(self.model)), DistillationTrainer):
-            trainer = DistillationTrainer(self.config, self.model)
-            trainer.teachers = self.teachers()
-            batch = trainer.label(batch)
-        return batch
+        batch, trainer = self.clicks().collate_fn(samples), self.trainer()
+        return trainer.label(batch) if isinstance(trainer, DistillationTrainer) else batch
 
     def teachers(self) -> TeacherEnsemble:
-        """As many untrained teachers as the settings ask for, no two of them alike."""
+        """As many untrained teachers as the model asks for, no two of them alike."""
         config = self.config.for_stage("finetune_teacher")
+        count = getattr(self.model, "number_of_teachers", lambda c: c["num_teachers"])(config)
         made = []
-        for seed in range(config["num_teachers"]):
+        for seed in range(count):
             torch.manual_seed(100 + seed)
             teacher = PLMNR(config, self.train)
             made.append(Teacher(teacher.news_encoder, teacher.user_encoder))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss, mix_scores
+from recbole_tinynews.distillation.summands import summands
 from recbole_tinynews.distillation.teacher_weights import teacher_weights
 
 
@@ -97,10 +96,4 @@ class MultiTeacherDistillation(nn.Module):
             losses["embedding"] = self.embedding_weight * (of_items + of_users)
         if self.target_weight:
             losses["target"] = self.target_weight * F.cross_entropy(student.scores, label)
-        return _named(tuple(losses))(*losses.values())
-
-
-@cache
-def _named(names: tuple[str, ...]) -> Any:
-    """A NamedTuple with these fields, which the log shows; one class for each set of names."""
-    return namedtuple("DistillationLoss", names)
+        return summands(losses)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -38,3 +39,6 @@ class States(NamedTuple):
     attention: dict[int, Tensor]
     pooled: Tensor
     vectors: Tensor
+
+
+NO_STATES = States(np.empty(0, np.int64), {}, {}, torch.empty(0, 0), torch.empty(0, 0))

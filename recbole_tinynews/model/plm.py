@@ -5,13 +5,19 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from recbole_tinynews.model.layers import Dropout, drop_out
 from recbole_tinynews.model.packing import Pack, packs
@@ -103,6 +109,26 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
     plm.config.num_hidden_layers = keep
     _check_layers(plm, source)
     return plm
+
+
+class PLMSize(NamedTuple):
+    """How deep and how wide a language model is."""
+
+    layers: int
+    hidden: int
+
+
+def plm_size(source: str) -> PLMSize:
+    """Read from its configuration, without its weights.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except OSError as problem:
+        raise ValueError(_not_found(source, "configuration", problem)) from problem
+    return PLMSize(config.num_hidden_layers, config.hidden_size)
 
 
 def layers_of(plm: PreTrainedModel) -> nn.ModuleList:
