@@ -126,7 +126,7 @@ def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
 
 def put_copies(model: CoFinetunedTeachers, *copies: Weights) -> None:
     """Start each teacher from a copy of its own; the shared layers are those of the first."""
-    for teacher, copy in reversed([*zip(model.all, copies, strict=True)]):
+    for teacher, copy in reversed([*zip(model.teachers, copies, strict=True)]):
         put_news_encoder(teacher, copy)
 
 

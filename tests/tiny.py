@@ -84,12 +84,14 @@ WITH_TEACHERS = ("TinyNewsRec", "TinyBERT", "TinyBERTMT", "MTBERT")
 # ------------------------------------------------------------------------------ language models
 
 
-def write_bert(folder: Path, layers: int = LAYERS, seed: int = 0) -> Path:
+def write_bert(
+    folder: Path, layers: int = LAYERS, seed: int = 0, hidden_size: int = HIDDEN
+) -> Path:
     """A BERT with random weights large enough to tell titles apart, and its fast tokenizer."""
     special = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
     config = BertConfig(
         vocab_size=len(special) + len(WORDS),
-        hidden_size=HIDDEN,
+        hidden_size=hidden_size,
         num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=64,

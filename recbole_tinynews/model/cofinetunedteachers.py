@@ -36,15 +36,15 @@ class CoFinetunedTeachers(PLMNR):
             other.user_encoder = self.user_encoder
 
     @property
-    def all(self) -> list[PLMNR]:
-        """The teachers, the first one first."""
+    def teachers(self) -> list[PLMNR]:
+        """All of them, itself first."""
         return [self, *cast("Iterable[PLMNR]", self.others)]
 
     def calculate_loss(self, interaction: Interaction) -> PLMNRLoss:
         """Sum over teachers of the mean over the batch."""
-        losses = [PLMNR.calculate_loss(each, interaction).target for each in self.all]
+        losses = [PLMNR.calculate_loss(each, interaction).target for each in self.teachers]
         return PLMNRLoss(torch.stack(losses).sum())
 
     def as_teachers(self) -> list[Teacher]:
         """All of them."""
-        return [Teacher(each.news_encoder, each.user_encoder) for each in self.all]
+        return [Teacher(each.news_encoder, each.user_encoder) for each in self.teachers]

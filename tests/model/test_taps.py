@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from eager import Reference
 from tiny import EMPTY_TITLE, LONG_TITLE, NEWS, SHORT_TITLE, Tiny
 from torch import Tensor
-from transformers import AutoModel
 
 from recbole_tinynews.distillation.states import States, Taps
 from recbole_tinynews.model import news_encoder as news_encoder_module
@@ -33,51 +32,6 @@ def tap(encoder: NewsEncoder, taps: Taps = ALL, ids: Tensor = IDS) -> States:
     with encoder.tapped(taps) as tapped:
         encoder(ids)
     return tapped.states()
-
-
-class Reference:
-    """One padded text after the other through transformers' own eager code."""
-
-    def __init__(self, encoder: NewsEncoder, plm: Any) -> None:
-        self.encoder = encoder
-        self.plm = AutoModel.from_pretrained(plm, attn_implementation="eager").eval()
-        self.plm.to(encoder.dense.weight.dtype)
-        self.plm.load_state_dict(encoder.plm.state_dict())
-        self.asked: list[Tensor] = []  # queries and keys of each layer, in turn
-        for layer in self.plm.encoder.layer:
-            for part in (layer.attention.self.query, layer.attention.self.key):
-                part.register_forward_hook(lambda module, given, made: self.asked.append(made))
-
-    def states(self, text: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Hidden states ``[tokens, hidden]``, attention scores and weights ``[pairs, heads]``."""
-        row = self.encoder.tokens.values[self.encoder.tokens.positions(np.array([text]))]
-        real = row != self.encoder.pad_token_id
-        length = int(real.sum())
-        padded = np.full(40, self.encoder.pad_token_id)
-        padded[: len(row)] = row
-        self.asked.clear()
-        made = self.plm(
-            input_ids=torch.from_numpy(padded.astype(np.int64))[None],
-            attention_mask=(torch.arange(40) < length)[None].long(),
-            output_hidden_states=True,
-            output_attentions=True,
-        )
-        hidden = [state[0, :length] for state in made.hidden_states]
-        weights = [
-            each[0, :, :length, :length].permute(1, 2, 0).flatten(0, 1) for each in made.attentions
-        ]
-        scores = []
-        for queries, keys in zip(self.asked[::2], self.asked[1::2], strict=True):
-            of_layer = queries.new_zeros(length, length, HEADS)
-            size = queries.shape[-1] // HEADS
-            for i in range(length):
-                for j in range(length):
-                    for head in range(HEADS):
-                        part = slice(head * size, (head + 1) * size)
-                        product = queries[0, i, part] @ keys[0, j, part]
-                        of_layer[i, j, head] = product / math.sqrt(size)
-            scores.append(of_layer.flatten(0, 1))
-        return hidden, scores, weights
 
 
 def assert_as_transformers(tiny: Tiny, encoder: NewsEncoder, **tolerance: float) -> None:
