@@ -42,7 +42,7 @@ from recbole_tinynews.data.title_body import (
     articles_of,
     read_corpus,
 )
-from recbole_tinynews.distillation.teacher_ensemble import Teacher, TeacherEnsemble
+from recbole_tinynews.distillation.teacher_ensemble import TeacherEnsemble
 from recbole_tinynews.figures import Panel, as_svg, step_figure
 from recbole_tinynews.model.bare_plm import write_bare_plm
 from recbole_tinynews.model.plm import load_tokenizer, locate_plm
@@ -58,10 +58,19 @@ PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # we
 
 
 class Start(NamedTuple):
-    """Weights that an earlier stage hands to a new model, and how they are put into it."""
+    """Weights that an earlier stage hands to a new model, and how they are put into it.
+
+    ``more`` are further weights, for a model that is made of several; ``put`` takes them too.
+    """
 
     weights: Weights
-    put: Callable[[NewsRecommender, Weights], None]
+    put: Callable[..., None]
+    more: Sequence[Weights] = ()
+
+    @property
+    def name(self) -> str:
+        """The files that it is made from."""
+        return " ".join(weights.source.name for weights in (self.weights, *self.more))
 
 
 class StageReached(Exception):  # noqa: N818  # nothing went wrong
@@ -206,7 +215,7 @@ class Run:
             "data": data.content,
             "language_model": self._plm_content(config),
             "after": [artifact.fingerprint for artifact in after],
-            "start": start.weights.source.name if start else "",
+            "start": start.name if start else "",
         }
         contents = [made_from["data"], made_from["language_model"]]
         contents += [*made_from["after"], made_from["start"]]
@@ -242,12 +251,13 @@ class Run:
         init_seed(config["seed"], config["reproducibility"])
         model = model_class(config, data).to(config["device"])
         if start is not None:
-            start.put(model, start.weights)
+            start.put(model, start.weights, *start.more)
         trainer = find_trainer(model_class)(config, model)
         trainer.saved_model_file = str(recipe.folder / WEIGHTS)
         trainer.resume_checkpoint()
         if teachers:
-            trainer.teachers = TeacherEnsemble([_as_teacher(self.rebuild(t)) for t in teachers])
+            made = [self.rebuild(weights).as_teachers() for weights in teachers]
+            trainer.teachers = TeacherEnsemble([each for several in made for each in several])
         train, valid = self._loaders(config, data)
         best = trainer.fit(train, valid, show_progress=config["show_progress"])[1]
         write_curve(recipe.folder, recipe.stage, trainer.curve)
@@ -282,7 +292,3 @@ def write_curve(folder: Path, stage: str, curve: TrainingCurve) -> None:
         write_text(folder / FIGURE, as_svg(step_figure(stage, panels)))
     except Exception as problem:
         getLogger().warning(f"{folder / FIGURE} could not be drawn: {problem!r}")
-
-
-def _as_teacher(model: NewsRecommender) -> Teacher:
-    return Teacher(model.news_encoder, model.user_encoder)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from recbole_tinynews.artifact import Artifact, Weights
+from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
+from recbole_tinynews.model.inner_state_student import InnerStateStudent
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
@@ -74,7 +78,50 @@ def finetuned_teachers(run: Run, teacher: Artifact, copies: Sequence[Weights]) -
     ]
 
 
-SYSTEMS: dict[str, Callable[[Run, type], Artifact]] = {"TinyNewsRec": tiny_newsrec}
+def tinybert(run: Run, model_class: type[InnerStateStudent]) -> Artifact:
+    """Three stages: post-train a teacher, finetune its last copies, distil them into the student.
+
+    TinyBERT has one teacher, TinyBERT-MT as many as Tiny-NewsRec; they are Tiny-NewsRec's own.
+    """
+    teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
+    copies = teacher.copies(model_class.number_of_teachers(run.config))
+    finetuned = finetuned_teachers(run, teacher, copies)
+    return run.train_stage(
+        model_class.__name__,
+        model_class,
+        after=finetuned,
+        teachers=[artifact.weights for artifact in finetuned],
+    )
+
+
+def mtbert(run: Run, model_class: type[InnerStateStudent]) -> Artifact:
+    """Three stages (MT-BERT, Findings of ACL 2021): copies of a teacher, finetuned together.
+
+    The student starts with the pooling, dense layer and user encoder that they share.
+    """
+    teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
+    last, *others = reversed(teacher.copies(model_class.number_of_teachers(run.config)))
+    together = run.train_stage(
+        "finetune_teacher",
+        CoFinetunedTeachers,
+        after=[teacher],
+        start=Start(last, put_copies, others),
+    )
+    return run.train_stage(
+        model_class.__name__,
+        model_class,
+        after=[together],
+        start=Start(together.weights, put_heads),
+        teachers=[together.weights],
+    )
+
+
+SYSTEMS: dict[str, Callable[[Run, Any], Artifact]] = {
+    "TinyNewsRec": tiny_newsrec,
+    "TinyBERT": tinybert,
+    "TinyBERTMT": tinybert,
+    "MTBERT": mtbert,
+}
 
 
 def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
@@ -82,6 +129,21 @@ def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
     prefix = "news_encoder."
     of_encoder = {n: v for n, v in weights.load().items() if n.startswith(prefix)}
     load_into(model.news_encoder, of_encoder, weights.source, prefix)
+
+
+def put_copies(model: CoFinetunedTeachers, *copies: Weights) -> None:
+    """Start each teacher from a copy of its own; the shared layers are those of the first."""
+    for teacher, copy in reversed([*zip(model.teachers, copies, strict=True)]):
+        put_news_encoder(teacher, copy)
+
+
+def put_heads(model: NewsRecommender, weights: Weights) -> None:
+    """Start with the teachers' pooling, dense layer and user encoder, not with their layers."""
+    loaded = weights.load()
+    for name in ("news_encoder.pooling", "news_encoder.dense", "user_encoder"):
+        module = operator.attrgetter(name)(model)
+        if module is not None:  # mean and cls pool without weights
+            load_into(module, loaded, weights.source, f"{name}.")
 
 
 def put_first_layers(model: NewsRecommender, weights: Weights) -> None:

@@ -45,6 +45,9 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     [
         ("PLMNR", ["PLMNR"]),
         ("TinyNewsRec", FOUR_STAGES),
+        ("TinyBERT", ["post_train_teacher", "finetune_teacher", "TinyBERT"]),
+        ("TinyBERTMT", [*FOUR_STAGES[:1], *FOUR_STAGES[2:4], "TinyBERTMT"]),
+        ("MTBERT", ["post_train_teacher", "finetune_teacher", "MTBERT"]),
     ],
 )
 def test_a_run_leaves_the_result_that_was_promised(tiny: Tiny, tmp_path, model, stages) -> None:
@@ -55,7 +58,7 @@ def test_a_run_leaves_the_result_that_was_promised(tiny: Tiny, tmp_path, model, 
         config_dict=tiny.settings(model),
         command_line=["--result_file=out/result.json", "--eval_dump=out/dump.csv"],
     )
-    assert list(result) == [*KEYS, *(["teachers"] if model == "TinyNewsRec" else [])]
+    assert list(result) == [*KEYS, *(["teachers"] if "finetune_teacher" in stages else [])]
     written = json.loads((tmp_path / "out" / "result.json").read_text())
     assert written == json.loads(json.dumps(result))
     assert (result["model"], result["dataset"], result["seed"]) == (model, DATASET, 2020)

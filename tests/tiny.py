@@ -78,17 +78,20 @@ STAGE_SETTINGS: dict[str, Any] = {
     "finetune_teacher_max_steps": 3,
     "max_steps": 3,
 }
+WITH_TEACHERS = ("TinyNewsRec", "TinyBERT", "TinyBERTMT", "MTBERT")
 
 
 # ------------------------------------------------------------------------------ language models
 
 
-def write_bert(folder: Path, layers: int = LAYERS, seed: int = 0) -> Path:
+def write_bert(
+    folder: Path, layers: int = LAYERS, seed: int = 0, hidden_size: int = HIDDEN
+) -> Path:
     """A BERT with random weights large enough to tell titles apart, and its fast tokenizer."""
     special = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
     config = BertConfig(
         vocab_size=len(special) + len(WORDS),
-        hidden_size=HIDDEN,
+        hidden_size=hidden_size,
         num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=64,
@@ -210,7 +213,7 @@ class Tiny(NamedTuple):
     def settings(self, model: str | type = "PLMNR", **settings: Any) -> dict[str, Any]:
         """Settings of a small run; ``settings`` come last."""
         name = model if isinstance(model, str) else model.__name__
-        stages = STAGE_SETTINGS if name == "TinyNewsRec" else {}
+        stages = STAGE_SETTINGS if name in WITH_TEACHERS else {}
         places = {"plm": str(self.plm), "data_path": str(self.data)}
         return {**SETTINGS, **places, **stages, **settings}
 
@@ -249,18 +252,15 @@ class World(NamedTuple):
 
     def clicked(self, samples: list[int]) -> Interaction:
         """The chosen clicks of the training, labelled by teachers where the model is a student."""
-        batch = self.clicks().collate_fn(samples)
-        if issubclass(find_trainer(type(self.model)), DistillationTrainer):
-            trainer = DistillationTrainer(self.config, self.model)
-            trainer.teachers = self.teachers()
-            batch = trainer.label(batch)
-        return batch
+        batch, trainer = self.clicks().collate_fn(samples), self.trainer()
+        return trainer.label(batch) if isinstance(trainer, DistillationTrainer) else batch
 
     def teachers(self) -> TeacherEnsemble:
-        """As many untrained teachers as the settings ask for, no two of them alike."""
+        """As many untrained teachers as the model asks for, no two of them alike."""
         config = self.config.for_stage("finetune_teacher")
+        count = getattr(self.model, "number_of_teachers", lambda c: c["num_teachers"])(config)
         made = []
-        for seed in range(config["num_teachers"]):
+        for seed in range(count):
             torch.manual_seed(100 + seed)
             teacher = PLMNR(config, self.train)
             made.append(Teacher(teacher.news_encoder, teacher.user_encoder))

@@ -43,6 +43,10 @@ class SoftLabelLoss(nn.Module):
         Shapes:
             student_scores, teacher_scores: ``[batch, candidates]``, raw, of the same candidates.
         """
+        return self.of_samples(student_scores, teacher_scores).mean()
+
+    def of_samples(self, student_scores: Tensor, teacher_scores: Tensor) -> Tensor:
+        """The loss of each sample, ``[batch]``, where samples count differently."""
         if student_scores.shape != teacher_scores.shape:  # would broadcast without an error
             raise ValueError(
                 "SoftLabelLoss expects equal shapes [batch, candidates], got student "
@@ -51,4 +55,4 @@ class SoftLabelLoss(nn.Module):
             )
         target = F.softmax(teacher_scores.detach() / self.temperature, dim=-1)
         log_student = F.log_softmax(student_scores / self.temperature, dim=-1)
-        return -(target * log_student).sum(dim=-1).mean() * self.temperature**2
+        return -(target * log_student).sum(dim=-1) * self.temperature**2

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from recbole_tinynews.distillation.states import States, Taps
+
 
 class Teacher(NamedTuple):
     """One finetuned or post-trained recommender, as the two functions that it is made of."""
@@ -78,6 +80,21 @@ class TeacherEnsemble(nn.Module):
             )
         ]
         return TeacherLabels(*(torch.stack(parts, dim=1) for parts in zip(*made, strict=True)))
+
+    @torch.no_grad()
+    def states(self, news_ids: Tensor, taps: Taps) -> list[States]:
+        """Each teacher's inner states of the distinct news among the ids, computed now.
+
+        Shapes:
+            news_ids: any.
+        """
+        made = []
+        news_encoder: Any
+        for news_encoder in self.news_encoders:
+            with news_encoder.tapped(taps) as tap:
+                news_encoder(news_ids)
+            made.append(tap.states())
+        return made
 
 
 def _label(

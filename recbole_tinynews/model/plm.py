@@ -5,13 +5,19 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from recbole_tinynews.model.layers import Dropout, drop_out
 from recbole_tinynews.model.packing import Pack, packs
@@ -105,6 +111,26 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
     return plm
 
 
+class PLMSize(NamedTuple):
+    """How deep and how wide a language model is."""
+
+    layers: int
+    hidden: int
+
+
+def plm_size(source: str) -> PLMSize:
+    """Read from its configuration, without its weights.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except OSError as problem:
+        raise ValueError(_not_found(source, "configuration", problem)) from problem
+    return PLMSize(config.num_hidden_layers, config.hidden_size)
+
+
 def layers_of(plm: PreTrainedModel) -> nn.ModuleList:
     """The layers of its encoder, first to last."""
     return cast("nn.ModuleList", plm.get_submodule("encoder.layer"))
@@ -116,12 +142,20 @@ def embed(plm: PreTrainedModel, token_ids: Tensor, pack: Pack) -> Tensor:
     return torch.cat([embeddings(input_ids=ids).flatten(0, 1) for ids in pack.split(token_ids)])
 
 
-def apply_layer(layer: nn.Module, hidden: Tensor, pack: Pack, real: Tensor | None = None) -> Tensor:
+def apply_layer(
+    layer: nn.Module,
+    hidden: Tensor,
+    pack: Pack,
+    real: Tensor | None = None,
+    scores: list[Tensor] | None = None,
+) -> Tensor:
     """Output of one layer of BERT's kind, ``[tokens, hidden]``, of texts without padding.
 
     Shapes:
         hidden: ``[tokens, hidden]``.
         real: ``[tokens]``, True where a token may be attended to; ``None``: everywhere.
+        scores: takes the attention scores of each block, ``[texts, heads, length, length]``, as
+            they are before mask and softmax; ``None``: they are not kept.
 
     Raises:
         AttributeError: the layer has other parts than BERT's.
@@ -138,7 +172,7 @@ def apply_layer(layer: nn.Module, hidden: Tensor, pack: Pack, real: Tensor | Non
     dropout = heads.dropout.p if heads.training else 0.0
     context = torch.cat(
         [
-            _attend(block, mask, heads.num_attention_heads, dropout)
+            _attend(block, mask, heads.num_attention_heads, dropout, scores)
             for block, mask in zip(pack.split(queries_keys_values), masks, strict=True)
         ]
     )
@@ -146,7 +180,9 @@ def apply_layer(layer: nn.Module, hidden: Tensor, pack: Pack, real: Tensor | Non
     return layer.get_submodule("output")(layer.get_submodule("intermediate")(hidden), hidden)
 
 
-def _attend(block: Tensor, mask: Tensor | None, heads: int, dropout: float) -> Tensor:
+def _attend(
+    block: Tensor, mask: Tensor | None, heads: int, dropout: float, scores: list[Tensor] | None
+) -> Tensor:
     """What each token gathers from its text, ``[texts * length, hidden]``.
 
     Shapes:
@@ -156,10 +192,13 @@ def _attend(block: Tensor, mask: Tensor | None, heads: int, dropout: float) -> T
     texts, length, _ = block.shape
     queries, keys, values = block.view(texts, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
     seen = None if mask is None else mask[:, None, None, :]
-    if block.is_cuda or (block.dtype == torch.float32 and not dropout):
+    fused = block.is_cuda or (block.dtype == torch.float32 and not dropout)
+    if fused and scores is None:
         context = F.scaled_dot_product_attention(queries, keys, values, seen, dropout)
     else:  # a CPU's fused attention has no dropout, and a backward pass many times slower
         energy = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+        if scores is not None:
+            scores.append(energy)
         if seen is not None:
             energy = energy.masked_fill(~seen, float("-inf"))
         context = drop_out(energy.softmax(dim=-1), dropout) @ values

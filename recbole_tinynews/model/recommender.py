@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.distillation.teacher_ensemble import Teacher
 from recbole_tinynews.model.bare_plm import bare_plm
 from recbole_tinynews.model.frozen_states import Storage
 from recbole_tinynews.model.news_encoder import NewsEncoder
@@ -126,6 +127,10 @@ class NewsRecommender(AbstractRecommender):
             storage=self.storage(config, dataset),
             history_cache_steps=config["history_cache_steps"],
         )
+
+    def as_teachers(self) -> list[Teacher]:
+        """What it is to a student: one teacher, or several where it is made of several."""
+        return [Teacher(self.news_encoder, self.user_encoder)]
 
     @property
     def parameter_count(self) -> int:

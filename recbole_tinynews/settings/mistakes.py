@@ -20,7 +20,9 @@ _ENTRIES = {
     "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
 }
 
-_LOSS_WEIGHTS = ("distillation_loss_weight", "embedding_loss_weight", "target_loss_weight")
+_LOSS_WEIGHTS = tuple(
+    f"{loss}_loss_weight" for loss in ("distillation", "hidden", "attention", "embedding", "target")
+)
 
 
 class Layer(NamedTuple):
@@ -78,15 +80,20 @@ def contradictions(final: Mapping[str, Any]) -> Iterator[str]:
         (stage_one, "stage_one", "post_train_student_"),
         (stage_two, "stage_two", ""),
     ):
-        weights = [settings.get(name) for name in _LOSS_WEIGHTS]
-        if settings.get(switch) and not any(weights):
-            names = ", ".join(prefix + name for name in _LOSS_WEIGHTS)
-            yield f"{names} are all 0, which leaves no loss. Raise one, or set {switch}=false"
+        weights = [name for name in _LOSS_WEIGHTS if name in settings]
+        # a system without the switch has the last stage, and no student before it
+        on = settings.get(switch, switch == "stage_two")
+        if weights and on and not any(settings[name] for name in weights):
+            names = ", ".join(prefix + name for name in weights)
+            instead = f", or set {switch}=false" if switch in settings else ""
+            yield f"{names} are all 0, which leaves no loss. Raise one{instead}"
     if final.get("submission") and final.get("stage") in POST_TRAINING:
         yield (
             f"submission={final['submission']} expects a stage that ranks news, and "
             f"stage={final['stage']} ranks titles of articles. Set stage=~ or submission=~"
         )
+    if "layer_mapping" in final:
+        yield from _incomparable(final)
     for stage in POST_TRAINING:
         settings = settings_of_stage(stage, final)
         kind, corpus = settings.get("negative_titles"), settings.get("post_train_corpus")
@@ -101,6 +108,22 @@ def contradictions(final: Mapping[str, Any]) -> Iterator[str]:
                 f"{stage}_negative_titles=in_batch expects a {stage}_train_batch_size of at least "
                 "2, got 1: an article has no other one in its batch"
             )
+
+
+def _incomparable(final: Mapping[str, Any]) -> Iterator[str]:
+    """What keeps a student from comparing its inner states with its teachers', token by token."""
+    teacher = settings_of_stage("finetune_teacher", final)
+    for name in ("max_title_length", "mask_padding_in_news_pooling"):
+        if teacher[name] != final[name]:
+            yield (
+                f"finetune_teacher_{name} expects {final[name]}, as the student has, got "
+                f"{teacher[name]}: their states are compared token by token. Set both alike"
+            )
+    if final["history_cache_steps"]:
+        yield (
+            f"history_cache_steps expects 0, got {final['history_cache_steps']}: the inner states "
+            "of all news of a batch are compared, and vectors of earlier steps have none"
+        )
 
 
 def process_mistakes(final: Mapping[str, Any]) -> Iterator[str]:

@@ -6,12 +6,21 @@ from recbole.data.interaction import Interaction
 
 from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
 from recbole_tinynews.trainer.hard_titles import choose_titles
+from recbole_tinynews.trainer.inner_state_trainer import InnerStateTrainer
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.post_training import PostTrainingTrainer
 
 
 class TinyNewsRecTrainer(DistillationTrainer):
     """Stage II: the student under its finetuned teachers."""
+
+
+class TinyBERTTrainer(InnerStateTrainer):
+    """TinyBERT and TinyBERT-MT under their finetuned teachers."""
+
+
+class MTBERTTrainer(InnerStateTrainer):
+    """MT-BERT under its co-finetuned teachers."""
 
 
 class TitleBodyStudentTrainer(DistillationTrainer):
@@ -32,8 +41,11 @@ class TitleBodyMatcherTrainer(PostTrainingTrainer):
 
 __all__ = [
     "DistillationTrainer",
+    "InnerStateTrainer",
+    "MTBERTTrainer",
     "NewsTrainer",
     "PostTrainingTrainer",
+    "TinyBERTTrainer",
     "TinyNewsRecTrainer",
     "TitleBodyMatcherTrainer",
     "TitleBodyStudentTrainer",

@@ -73,3 +73,44 @@ def embedding(
 
 def mean(values: Vector) -> float:
     return sum(values) / len(values)
+
+
+# ------------------------------------------- inner states, padded as [texts, length, ...] lists
+
+
+def padded_hidden(
+    student: Sequence[Sequence[Vector]],
+    teacher: Sequence[Sequence[Vector]],
+    mask: Sequence[Sequence[bool]],
+    matrix: Sequence[Vector] | None = None,
+) -> float:
+    """``MSE(H_s W, H_t)`` over the tokens of the mask; ``matrix`` is ``W`` transposed."""
+    own, others = [], []
+    for text, row in enumerate(mask):
+        for token, real in enumerate(row):
+            if real:
+                vector = student[text][token]
+                if matrix is not None:
+                    vector = projected(matrix, [0.0] * len(matrix), vector)
+                own.append(vector)
+                others.append(teacher[text][token])
+    return mse(own, others)
+
+
+def padded_attention(
+    student: Sequence[Sequence[Sequence[Vector]]],
+    teacher: Sequence[Sequence[Sequence[Vector]]],
+    mask: Sequence[Sequence[bool]],
+) -> float:
+    """``mean over heads of MSE(A_s, A_t)`` of ``[texts, heads, length, length]``."""
+    of_heads = []
+    for head in range(len(student[0])):
+        squares = [
+            (student[text][head][i][j] - teacher[text][head][i][j]) ** 2
+            for text, row in enumerate(mask)
+            for i, seeing in enumerate(row)
+            for j, seen in enumerate(row)
+            if seeing and seen
+        ]
+        of_heads.append(mean(squares))
+    return mean(of_heads)

@@ -45,6 +45,49 @@ def test_a_stage_without_any_loss_is_refused_before_its_teachers_train(settings,
     assert all("leaves no loss" in mistake for mistake in found)
 
 
+COMPARED: dict[str, Any] = {
+    "distillation_loss_weight": 0.0,
+    "hidden_loss_weight": 0.0,
+    "target_loss_weight": 1.0,
+    "layer_mapping": "uniform",
+    "max_title_length": 30,
+    "mask_padding_in_news_pooling": True,
+    "history_cache_steps": 0,
+    "train_batch_size": 128,
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({}, []),
+        ({"target_loss_weight": 0}, ["leaves no loss. Raise one"]),
+        ({"target_loss_weight": 0, "hidden_loss_weight": 0.1}, []),
+        ({"history_cache_steps": 2}, ["history_cache_steps expects 0, got 2"]),
+        (
+            {"finetune_teacher_max_title_length": 24},
+            ["finetune_teacher_max_title_length expects 30"],
+        ),
+        (
+            {"finetune_teacher_mask_padding_in_news_pooling": False},
+            ["finetune_teacher_mask_padding_in_news_pooling expects True"],
+        ),
+        (
+            {"post_train_teacher_max_title_length": 24},
+            [],
+        ),  # what it reads is compared with nobody's
+    ],
+)
+def test_a_student_that_cannot_compare_is_refused_before_its_teachers_train(
+    settings, found
+) -> None:
+    """Its first step would fail, hours later: states are compared token by token."""
+    told = list(contradictions({**COMPARED, **settings}))
+    assert len(told) == len(found)
+    assert all(part in mistake for part, mistake in zip(found, told, strict=True))
+    assert not any("stage_two" in mistake for mistake in told)
+
+
 @pytest.mark.parametrize(
     ("settings", "stages"),
     [

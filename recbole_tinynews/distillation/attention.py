@@ -1,0 +1,30 @@
+"""Attention distillation: the student's layers look where those of the teacher look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from recbole_tinynews.distillation.hidden import mean_squared_error
+from recbole_tinynews.distillation.layer_mapping import LayerPair
+
+
+def attention_loss(
+    student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], pairs: Sequence[LayerPair]
+) -> Tensor:
+    """Sum over layer pairs of the mean over heads of ``MSE(A_s, A_t)``, shape ``[]``.
+
+    ``L_attn`` of TinyBERT (Jiao et al., Findings of EMNLP 2020). ``A`` are attention scores before
+    the softmax, masked positions left out. The mean is over all pairs of tokens of one text, for
+    the distinct texts of a batch (our definition).
+
+    Shapes:
+        student, teacher: by layer, ``[pairs, heads]`` of the same pairs of tokens.
+    """
+    losses = [
+        mean_squared_error("attention_loss", student[pair.student], teacher[pair.teacher])
+        for pair in pairs
+    ]
+    return torch.stack(losses).sum()

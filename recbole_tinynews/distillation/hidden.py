@@ -1,0 +1,92 @@
+"""Hidden-state distillation: the student's layers imitate those of the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_tinynews.distillation.layer_mapping import LayerPair
+
+
+class HiddenStateLoss(nn.Module):
+    """Sum over layer pairs of ``MSE(H_s W_h, H_t)``; for the pair 0, 0 it is ``MSE(E_s W_e, E_t)``.
+
+    ``L_hidn`` and ``L_embd`` of TinyBERT (Jiao et al., Findings of EMNLP 2020). ``W`` is there only
+    where the widths differ: one without bias for all pairs, Xavier-uniform. The mean is over the
+    tokens of the distinct texts of a batch, pad tokens left out (our definition).
+    """
+
+    def __init__(self, pairs: Sequence[LayerPair], student_dim: int, teacher_dim: int) -> None:
+        super().__init__()
+        self.pairs = tuple(pairs)
+        self.projection = None
+        if student_dim != teacher_dim:
+            self.projection = linear_map(student_dim, teacher_dim)
+
+    def forward(self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor]) -> Tensor:
+        """Shape ``[]``.
+
+        Shapes:
+            student, teacher: by layer, ``[tokens, hidden]`` of the same tokens.
+        """
+        losses = []
+        for pair in self.pairs:
+            own = student[pair.student]
+            own = own if self.projection is None else self.projection(own)
+            losses.append(mean_squared_error("HiddenStateLoss", own, teacher[pair.teacher]))
+        return torch.stack(losses).sum()
+
+
+class ProjectedHiddenStateLoss(nn.Module):
+    """Sum over layer pairs of ``MSE(H_s, W_t H_t)``, with a ``W_t`` of its own for each pair.
+
+    The hidden loss of MT-BERT (Wu et al., Findings of ACL 2021), whose projections stand on the
+    side of the teacher, whatever the widths: without bias, Xavier-uniform. A ``W`` for each pair,
+    and the mean as in ``HiddenStateLoss``, are our definition.
+    """
+
+    def __init__(self, pairs: Sequence[LayerPair], student_dim: int, teacher_dim: int) -> None:
+        super().__init__()
+        self.pairs = tuple(pairs)
+        self.projections = nn.ModuleList(linear_map(teacher_dim, student_dim) for _ in self.pairs)
+
+    def forward(self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor]) -> Tensor:
+        """Shape ``[]``.
+
+        Shapes:
+            student, teacher: by layer, ``[tokens, hidden]`` of the same tokens.
+        """
+        losses = [
+            mean_squared_error(
+                "ProjectedHiddenStateLoss",
+                student[pair.student],
+                project(teacher[pair.teacher].detach()),
+            )
+            for pair, project in zip(self.pairs, self.projections, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+
+def linear_map(inputs: int, outputs: int) -> nn.Linear:
+    """A matrix without bias, Xavier-uniform."""
+    made = nn.Linear(inputs, outputs, bias=False)
+    nn.init.xavier_uniform_(made.weight)
+    return made
+
+
+def mean_squared_error(name: str, student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over all numbers; in full precision under mixed precision.
+
+    Raises:
+        ValueError: other shapes, which would broadcast, or pair a token with a stranger's.
+    """
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f"{name} expects equal shapes, got student {tuple(student.shape)} and teacher "
+            f"{tuple(teacher.shape)}. Give student and teacher the same texts and tokens; the "
+            "attention loss also needs the same number of heads (else attention_loss_weight=0)."
+        )
+    return F.mse_loss(student, teacher.to(student.dtype))

@@ -1,0 +1,50 @@
+"""Several teachers finetuned together, so that what they say is said in one space.
+
+Wu et al., "One Teacher is Enough? Pre-trained Language Model Distillation from Multiple Teachers",
+Findings of ACL 2021 (MT-BERT).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import nn
+
+from recbole_tinynews.distillation.teacher_ensemble import Teacher
+from recbole_tinynews.model.plmnr import PLMNR, PLMNRLoss
+
+
+class CoFinetunedTeachers(PLMNR):
+    """M language models under one pooling, dense layer and user encoder: the sum of their ``L_FT``.
+
+    The co-finetuning of MT-BERT, whose teachers share pooling and prediction layers; on news this
+    is our definition. It is itself the first teacher, and ``others`` holds the rest. The first one,
+    which starts from the last copy of the post-trained teacher, speaks for all where one ranking is
+    asked for: in the validation and among the results.
+    """
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        others = [PLMNR(config, dataset) for _ in range(config["num_teachers"] - 1)]
+        self.others = nn.ModuleList(others)
+        for other in others:
+            other.news_encoder.pooling = self.news_encoder.pooling
+            other.news_encoder.dense = self.news_encoder.dense
+            other.user_encoder = self.user_encoder
+
+    @property
+    def teachers(self) -> list[PLMNR]:
+        """All of them, itself first."""
+        return [self, *cast("Iterable[PLMNR]", self.others)]
+
+    def calculate_loss(self, interaction: Interaction) -> PLMNRLoss:
+        """Sum over teachers of the mean over the batch."""
+        losses = [PLMNR.calculate_loss(each, interaction).target for each in self.teachers]
+        return PLMNRLoss(torch.stack(losses).sum())
+
+    def as_teachers(self) -> list[Teacher]:
+        """All of them."""
+        return [Teacher(each.news_encoder, each.user_encoder) for each in self.teachers]

@@ -1,0 +1,37 @@
+"""MT-BERT on news: several teachers finetuned together, and a student of all of them.
+
+Wu et al., "One Teacher is Enough? Pre-trained Language Model Distillation from Multiple Teachers",
+Findings of ACL 2021.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from recbole_tinynews.distillation.mtbert import MTBERTDistillation
+from recbole_tinynews.model.inner_state_student import Compared, InnerStateStudent
+
+
+class MTBERT(InnerStateStudent):
+    """``sum_i [mean(CE(y_i/T, y_s/T) / (1 + CE(y_i, y))) + MSE(H_s, W_i H_ti)] + CE(y_s, y)``.
+
+    MT-BERT's multi-teacher hidden and distillation losses, after a public re-implementation. Its
+    teachers are ``CoFinetunedTeachers``, with whose pooling, dense layer and user encoder it
+    starts. What the paper leaves to its tasks is our definition: the layer pairs of ``TinyBERT``,
+    one ``W`` for each teacher and pair, and that start.
+    """
+
+    def make_distillation(self, config: Any, compared: Compared) -> nn.Module:
+        """MT-BERT's terms, summed over the teachers."""
+        return MTBERTDistillation(
+            self.number_of_teachers(config),
+            compared.pairs,
+            compared.student_dim,
+            compared.teacher_dim,
+            temperature=config["temperature"],
+            distillation_weight=config["distillation_loss_weight"],
+            hidden_weight=config["hidden_loss_weight"],
+            target_weight=config["target_loss_weight"],
+        )

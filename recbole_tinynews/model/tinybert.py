@@ -1,0 +1,42 @@
+"""TinyBERT on news: a small recommender that imitates one large one, layer by layer.
+
+Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding", Findings of EMNLP 2020.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from recbole_tinynews.distillation.tinybert import TinyBERTDistillation
+from recbole_tinynews.model.inner_state_student import Compared, InnerStateStudent
+
+
+class TinyBERT(InnerStateStudent):
+    """``L_pred + L_hidn + L_attn + L_embd + CE(z_s, y)`` under one finetuned teacher.
+
+    TinyBERT's equations ``L_attn`` (attention scores), ``L_hidn`` (hidden states), ``L_embd``
+    (embedding outputs) and ``L_pred`` (soft labels) in one joint loss on clicks, as the authors of
+    Tiny-NewsRec train it, the teacher being a PLM-NR that was post-trained and finetuned. Our
+    definition: the target's weight of 1, layer ``m`` of the student facing layer ``ceil(m N / d)``
+    of the teacher, and means over the distinct news of a batch (docs/method.md).
+    """
+
+    @staticmethod
+    def number_of_teachers(config: Any) -> int:
+        """One, whatever ``num_teachers`` other systems have."""
+        return 1
+
+    def make_distillation(self, config: Any, compared: Compared) -> nn.Module:
+        """TinyBERT's terms, averaged over the teachers."""
+        return TinyBERTDistillation(
+            self.number_of_teachers(config),
+            *compared,
+            temperature=config["temperature"],
+            distillation_weight=config["distillation_loss_weight"],
+            hidden_weight=config["hidden_loss_weight"],
+            attention_weight=config["attention_loss_weight"],
+            embedding_weight=config["embedding_loss_weight"],
+            target_weight=config["target_loss_weight"],
+        )

@@ -1,0 +1,20 @@
+"""TinyBERT-MT: TinyBERT under several teachers, a baseline of Tiny-NewsRec (EMNLP 2022)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_tinynews.model.tinybert import TinyBERT
+
+
+class TinyBERTMT(TinyBERT):
+    """``(1/M) sum_i L_distillation(student, t_i) + CE(z_s, y)`` under Tiny-NewsRec's M teachers.
+
+    ``L_distillation`` is every term of ``TinyBERT`` but the target loss. The uniform mean is our
+    definition: the paper names the system and its results, and no more.
+    """
+
+    @staticmethod
+    def number_of_teachers(config: Any) -> int:
+        """M."""
+        return config["num_teachers"]

@@ -1,0 +1,216 @@
+"""Students of inner states: their losses from padded texts, and what they ask teachers for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from eager import Reference
+from recbole.data.interaction import Interaction
+from tiny import EMPTY_TITLE, LONG_TITLE, SHORT_TITLE, Tiny, World, write_bert
+from torch import Tensor
+from torch.nn import functional as F
+
+from recbole_tinynews.distillation.teacher_ensemble import TeacherEnsemble
+from recbole_tinynews.trainer import InnerStateTrainer
+
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
+STUDENTS = ["TinyBERT", "TinyBERTMT", "MTBERT"]
+HISTORY = torch.tensor([[0, 0, 5, LONG_TITLE], [0, 0, 0, 0], [0, 0, 0, EMPTY_TITLE]])
+CANDIDATES = torch.tensor([[SHORT_TITLE, 9, 5, 9], [10, 11, 12, 13], [9, LONG_TITLE, 14, 15]])
+LABEL = torch.zeros(len(HISTORY), dtype=torch.long)
+DISTINCT = [EMPTY_TITLE, LONG_TITLE, SHORT_TITLE, 5, *range(9, 16)]
+
+
+def labelled(world: World) -> tuple[Interaction, TeacherEnsemble]:
+    trainer = world.trainer()
+    trainer.teachers.to(next(world.model.parameters()).dtype)
+    fields = {"history": HISTORY.clone(), "candidates": CANDIDATES, "label": LABEL}
+    return trainer.label(Interaction(fields)), trainer.teachers
+
+
+def of_texts(reference: Reference) -> tuple[list[Tensor], list[Tensor]]:
+    """Hidden states and attention scores by layer, over the distinct texts of the batch."""
+    each = [reference.states(text) for text in DISTINCT]
+    return (
+        [torch.cat(layer) for layer in zip(*(hidden for hidden, _, _ in each), strict=True)],
+        [torch.cat(layer) for layer in zip(*(scores for _, scores, _ in each), strict=True)],
+    )
+
+
+def soft_label(own: Tensor, teacher: Tensor) -> Tensor:
+    return -(teacher.softmax(-1) * own.log_softmax(-1)).sum(-1)
+
+
+def by_the_formulas(
+    world: World, plm: Path, batch: Interaction, ensemble: TeacherEnsemble, pairs: Any
+) -> tuple[dict[str, Tensor], Reference]:
+    """The losses from padded texts in transformers' own code; pairs of layers as documented."""
+    own = Reference(world.model.news_encoder, plm)
+    hidden, attention = of_texts(own)
+    scores = world.model.score(batch).scores
+    losses = dict.fromkeys(("distillation", "hidden", "attention", "embedding"), 0.0)
+    count = len(ensemble.news_encoders)
+    for number, encoder in enumerate(ensemble.news_encoders):
+        with torch.no_grad():
+            of_teacher, looked_at = of_texts(Reference(encoder, plm))
+        labels = batch["teacher_scores"][:, number]
+        soft = soft_label(scores, labels)
+        if type(world.model).__name__ == "MTBERT":
+            error = F.cross_entropy(labels, LABEL, reduction="none")
+            losses["distillation"] += (soft / (1 + error)).mean()
+            for pair, (m, g) in enumerate(pairs):
+                matrix = world.model.distillation.hidden[number].projections[pair].weight
+                losses["hidden"] += ((of_teacher[g] @ matrix.T - hidden[m]) ** 2).mean()
+            continue
+        losses["distillation"] += soft.mean() / count
+        for m, g in pairs:
+            losses["hidden"] += ((hidden[m] - of_teacher[g]) ** 2).mean() / count
+            squares = (attention[m - 1] - looked_at[g - 1]) ** 2
+            losses["attention"] += squares.mean(0).mean() / count  # heads last
+        losses["embedding"] += ((hidden[0] - of_teacher[0]) ** 2).mean() / count
+    return {**losses, "target": F.cross_entropy(scores, LABEL)}, own
+
+
+@pytest.mark.parametrize(
+    ("settings", "pairs"),
+    [
+        ({"finetune_layers": "all"}, [(1, 2), (2, 3)]),
+        ({"finetune_layers": 2, "layer_mapping": "last"}, [(1, 2), (2, 3)]),
+        ({"finetune_layers": 1, "mask_padding_in_news_pooling": False}, [(2, 3)]),
+        ({"num_hidden_layers": 1}, [(1, 3)]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", STUDENTS)
+def test_losses_equal_those_of_padded_texts_in_transformers_own_code(
+    tiny: Tiny, name: str, settings, pairs
+) -> None:
+    """Rows of other tokens, layers or heads give a loss of the right shape that falls as well."""
+    world = tiny.world(name, **settings)
+    world.model.double().train()
+    batch, teachers = labelled(world)
+    losses = world.model.calculate_loss(batch)
+    expected, own = by_the_formulas(world, tiny.plm, batch, teachers, pairs)
+    unlearnt = {"embedding"} if settings.get("finetune_layers") != "all" else set()
+    unlearnt |= {"attention", "embedding"} if name == "MTBERT" else set()
+    assert set(losses._fields) == expected.keys() - unlearnt
+    for field, value in losses._asdict().items():
+        torch.testing.assert_close(value, expected[field], **EXACT)
+    if settings.get("finetune_layers") == "all":
+        inner = [field for field in ("hidden", "attention", "embedding") if field in losses._fields]
+        sum(getattr(losses, field) for field in inner).backward()
+        sum(expected[field] for field in inner).backward()
+        for parameter, plain in own.plm.named_parameters():
+            gradient = world.model.news_encoder.plm.get_parameter(parameter).grad
+            if plain.grad is not None and plain.grad.abs().sum() > 0:
+                torch.testing.assert_close(gradient, plain.grad, **EXACT)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_stored_states_change_no_loss(tiny: Tiny, name: str) -> None:
+    """Student and teachers read the last frozen state; a table of others would train quietly."""
+    losses = []
+    for use_cache in (False, True):
+        settings = {"finetune_layers": 1, "layer_mapping": "uniform", "use_cache": use_cache}
+        world = tiny.world(name, **settings)
+        world.model.train()
+        losses.append(world.model.calculate_loss(labelled(world)[0]))
+        assert (world.model.news_encoder._states is not None) == use_cache
+    torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["TinyBERT", "TinyBERTMT"])
+def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, name: str) -> None:
+    """Whatever is above 0 there is a difference of the two ways, and would be learnt."""
+    world = tiny.world(name, num_hidden_layers=3, finetune_layers="all", num_teachers=1)
+    trainer = world.trainer()
+    teacher = trainer.teachers.news_encoders[0]
+    for parameter in teacher.plm.parameters():
+        parameter.add_(0.01 * torch.randn_like(parameter))
+    batch = trainer.label(world.clicks().collate_fn([0, 1, 2]))
+    before = world.model.train().calculate_loss(batch)
+    assert min(before.hidden, before.attention, before.embedding) > 1e-6
+    world.model.news_encoder.load_state_dict(teacher.state_dict())
+    losses = world.model.calculate_loss(batch)
+    assert max(losses.hidden, losses.attention, losses.embedding) < 1e-10
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_teacher_of_another_width_is_projected(tiny: Tiny, tmp_path: Path, name: str) -> None:
+    """BERT's large one teaches a base one: the map between them has to learn, and to be saved."""
+    wide = write_bert(tmp_path / "wide", hidden_size=48)
+    world = tiny.world(name, finetune_layers="all", finetune_teacher_plm=str(wide))
+    losses = world.model.train().calculate_loss(world.clicked([0, 1, 2, 3]))
+    sum(losses).backward()
+    maps = {n: p for n, p in world.model.named_parameters() if n.startswith("distillation.")}
+    assert {tuple(p.shape) for p in maps.values()} == {(32, 48) if name == "MTBERT" else (48, 32)}
+    teachers = 1 if name == "TinyBERT" else 2
+    assert len(maps) == 2 * teachers  # hidden and embedding, or one for each pair of layers
+    assert all(parameter.grad.abs().sum() > 0 for parameter in maps.values())
+    assert not any("plm" in n for n in maps)
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [
+        ({}, {3, 6}),
+        ({"layer_mapping": "last"}, {5, 6}),
+        ({"teacher_num_hidden_layers": 4}, {2, 4}),
+        ({"finetune_layers": 1}, {6}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", STUDENTS)
+def test_settings_choose_the_layers_that_are_compared(
+    tiny: Tiny, tmp_path: Path, name: str, settings, asked
+) -> None:
+    """Two layers of six: the mappings differ, and the teachers may be cut themselves."""
+    deep = tiny._replace(plm=write_bert(tmp_path / "deep", layers=6))
+    model = deep.world(name, **{"finetune_layers": 2, **settings}).model
+    assert model.teacher_taps.hidden == asked
+    assert model.teacher_taps.attention == (set() if name == "MTBERT" else asked)
+
+
+def test_an_unasked_teacher_is_not_run(tiny: Tiny, monkeypatch) -> None:
+    """Soft labels alone are read from a table; twelve layers a step would be for nothing."""
+    monkeypatch.setattr(TeacherEnsemble, "states", None)
+    world = tiny.world("TinyBERT", hidden_loss_weight=0, attention_loss_weight=0)
+    losses = world.model.train().calculate_loss(world.clicked([0, 1]))
+    assert losses._fields == ("distillation", "target")
+
+
+def test_teachers_are_asked_for_the_layers_that_learn_alone(tiny: Tiny, monkeypatch) -> None:
+    asked = []
+    plain = TeacherEnsemble.states
+    monkeypatch.setattr(
+        TeacherEnsemble, "states", lambda *given: asked.append(given[2]) or plain(*given)
+    )
+    tiny.world("TinyBERT", finetune_layers=1, attention_loss_weight=0).clicked([0, 1])
+    assert [(taps.hidden, taps.attention) for taps in asked] == [({3}, set())]
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_batch_without_inner_states_is_refused(tiny: Tiny, name: str) -> None:
+    """Labels of scores alone would leave out what the method is about."""
+    world = tiny.world(name)
+    batch, _ = labelled(world)
+    del batch.teacher_states
+    with pytest.raises(ValueError, match=r"teachers' inner states.*InnerStateTrainer"):
+        world.model.calculate_loss(batch)
+    with pytest.raises(ValueError, match="without teacher_scores"):
+        world.model.calculate_loss(world.clicks().collate_fn([0, 1]))
+
+
+def test_teachers_that_read_other_tokens_are_refused_before_the_first_step(tiny: Tiny) -> None:
+    """Cut to another length, the rows behind the first long title are a neighbour's."""
+    world = tiny.world("TinyBERT")
+    trainer = InnerStateTrainer(world.config, world.model)
+    trainer.teachers = tiny.world("TinyBERT", max_title_length=7).teachers()
+    with pytest.raises(ValueError, match=r"teacher 0 reads others.*max_title_length"):
+        trainer.fit(world.clicks())
+    assert trainer.step == 0
+    with pytest.raises(ValueError, match="expects its teachers before training"):
+        InnerStateTrainer(world.config, world.model).fit(world.clicks())

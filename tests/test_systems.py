@@ -1,0 +1,136 @@
+"""The systems: their stages, what each hands on, and what they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import STAGE_SETTINGS, Tiny
+from torch import Tensor
+
+from recbole_tinynews.artifact import Artifact
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
+from recbole_tinynews.model.tinybert import TinyBERT
+from recbole_tinynews.plan import plan
+from recbole_tinynews.stages import Run
+from recbole_tinynews.systems import put_copies, put_heads, train_system
+
+HEADS = ("news_encoder.pooling.", "news_encoder.dense.", "user_encoder.")
+
+
+@pytest.fixture(scope="module")
+def saved(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Tiny-NewsRec has been trained, once for this file."""
+    folder = tmp_path_factory.mktemp("systems")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train(tiny, folder, "TinyNewsRec")
+    return folder
+
+
+def run_of(tiny: Tiny, folder: Path, model: str | type, **settings: Any) -> Run:
+    config = tiny.config(model, **{**STAGE_SETTINGS, "checkpoint_dir": str(folder), **settings})
+    return Run(config, NewsDataset(config))
+
+
+def train(tiny: Tiny, folder: Path, model: str | type, **settings: Any) -> list[Artifact]:
+    run = run_of(tiny, folder, model, **settings)
+    steps = plan(run, run.config.model_class)
+    train_system(run, run.config.model_class)
+    assert [step.action == "reused" for step in steps] == [a.reused for a in run.artifacts]
+    return run.artifacts
+
+
+def reused(artifacts: list[Artifact]) -> list[tuple[str, bool]]:
+    return [(artifact.name, artifact.reused) for artifact in artifacts]
+
+
+def under(prefixes: tuple[str, ...], weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in weights.items() if name.startswith(prefixes)}
+
+
+def test_tinybert_learns_under_the_first_of_tiny_newsrecs_teachers(tiny: Tiny, saved: Path) -> None:
+    """A benchmark would post-train and finetune it for hours a second time."""
+    artifacts = train(tiny, saved, "TinyBERT")
+    assert reused(artifacts) == [
+        ("post_train_teacher", True),
+        ("finetune_teacher", True),
+        ("TinyBERT", False),
+    ]
+    of_both = train(tiny, saved, "TinyNewsRec")
+    assert [a.folder for a in artifacts[:2]] == [of_both[0].folder, of_both[2].folder]
+    assert reused(train(tiny, saved, "TinyBERT", attention_loss_weight=0.5)) == reused(artifacts)
+
+
+def test_tinybert_mt_learns_under_all_of_tiny_newsrecs_teachers(tiny: Tiny, saved: Path) -> None:
+    assert reused(train(tiny, saved, "TinyBERTMT")) == [
+        ("post_train_teacher", True),
+        ("finetune_teacher", True),
+        ("finetune_teacher", True),
+        ("TinyBERTMT", False),
+    ]
+
+
+def test_mt_bert_finetunes_its_teachers_together_once(tiny: Tiny, saved: Path) -> None:
+    """They are the most expensive stage of all: no weight of the student makes them anew."""
+    first = train(tiny, saved, "MTBERT")
+    assert reused(first) == [
+        ("post_train_teacher", True),
+        ("finetune_teacher", False),
+        ("MTBERT", False),
+    ]
+    assert first[1].model_class is CoFinetunedTeachers
+    changed = train(tiny, saved, "MTBERT", hidden_loss_weight=0.5)
+    assert [artifact.reused for artifact in changed] == [True, True, False]
+    # one teacher is other teachers than two: the number counts, though the copies are the same
+    fewer = train(tiny, saved, "MTBERT", num_teachers=1)
+    assert [artifact.reused for artifact in fewer] == [True, False, False]
+    assert all(artifact.reused for artifact in train(tiny, saved, "MTBERT"))
+
+
+def test_each_of_mt_berts_teachers_starts_from_a_copy_of_its_own(tiny: Tiny, saved: Path) -> None:
+    """M times the same copy would be one teacher; the first one's heads are those of the last."""
+    run = run_of(tiny, saved, "MTBERT")
+    last, before = train(tiny, saved, "TinyNewsRec")[0].copies(2)[::-1]
+    config = run.stage_config("finetune_teacher")
+    model = CoFinetunedTeachers(config, run.train)
+    put_copies(model, last, before)
+    for teacher, copy in zip(model.teachers, (last, before), strict=True):
+        found, expected = teacher.state_dict(), copy.load()
+        plm = [name for name in expected if name.startswith("news_encoder.plm.")]
+        assert plm
+        assert all(torch.equal(found[name], expected[name]) for name in plm)
+    heads = [copy.load()["news_encoder.dense.weight"] for copy in (last, before)]
+    assert torch.equal(model.news_encoder.dense.weight, heads[0])
+    assert not torch.equal(*heads)
+
+
+@pytest.mark.parametrize("pooling", ["attention", "mean"])
+def test_mt_berts_student_starts_with_its_teachers_heads(tiny: Tiny, tmp_path, pooling) -> None:
+    """And with the language model's own layers: the teachers' would make it another student."""
+    rates = ("learning_rate", "plm_learning_rate")
+    settings = {**dict.fromkeys(rates, 0.0), **{f"finetune_teacher_{rate}": 1e-2 for rate in rates}}
+    artifacts = train(tiny, tmp_path, "MTBERT", news_pooling=pooling, **settings)
+    together, student = artifacts[1:]
+    start, teachers = student.weights.load(), together.weights.load()
+    heads = under(HEADS, start)
+    assert len(heads) == (4 if pooling == "attention" else 0) + 2 + 5
+    assert all(torch.equal(value, teachers[name]) for name, value in heads.items())
+    layer = "news_encoder.plm.encoder.layer.1.output.dense.weight"
+    plain = tiny.world("MTBERT").model.state_dict()
+    assert torch.equal(start[layer], plain[layer])
+
+
+def test_heads_of_another_size_are_refused(tiny: Tiny, saved: Path) -> None:
+    weights = train(tiny, saved, "MTBERT")[1].weights
+    with pytest.raises(ValueError, match="other shapes"):
+        put_heads(tiny.world("MTBERT", query_dim=5).model, weights)
+
+
+def test_a_variant_of_a_system_has_its_teachers(tiny: Tiny, saved: Path, monkeypatch) -> None:
+    """A user's subclass would otherwise train without any, and be called distilled."""
+    variant = type("Variant", (TinyBERT,), {})
+    assert [a.reused for a in train(tiny, saved, variant)] == [True, True, False]
