@@ -6,12 +6,17 @@ from recbole.data.interaction import Interaction
 
 from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
 from recbole_tinynews.trainer.hard_titles import choose_titles
+from recbole_tinynews.trainer.joint_trainer import JointTrainer
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.post_training import PostTrainingTrainer
 
 
 class TinyNewsRecTrainer(DistillationTrainer):
     """Stage II: the student under its finetuned teachers."""
+
+
+class NewsBERTTrainer(JointTrainer):
+    """The student and its teachers in one run; NewsBERT-MT's too."""
 
 
 class TitleBodyStudentTrainer(DistillationTrainer):
@@ -32,6 +37,8 @@ class TitleBodyMatcherTrainer(PostTrainingTrainer):
 
 __all__ = [
     "DistillationTrainer",
+    "JointTrainer",
+    "NewsBERTTrainer",
     "NewsTrainer",
     "PostTrainingTrainer",
     "TinyNewsRecTrainer",
