@@ -52,6 +52,31 @@ def tiny_newsrec(run: Run, model_class: type) -> Artifact:
     )
 
 
+def newsbert(run: Run, model_class: type) -> Artifact:
+    """Two stages (NewsBERT, Findings of EMNLP 2021; the teacher's post-training is Tiny-NewsRec's).
+
+    Post-train the teacher; then one run trains it and its student together on clicks.
+    """
+    return _jointly(run, model_class, teachers=1)
+
+
+def newsbert_mt(run: Run, model_class: type) -> Artifact:
+    """As ``newsbert``, with the last M copies of the post-trained teacher."""
+    return _jointly(run, model_class, run.config["num_teachers"])
+
+
+def _jointly(run: Run, model_class: type, teachers: int) -> Artifact:
+    teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
+    put = put_heads if run.config["student_init"] == "plm" else put_first_layers_and_heads
+    return run.train_stage(
+        model_class.__name__,
+        model_class,
+        after=[teacher],
+        start=Start(teacher.weights, put),
+        teachers=teacher.copies(teachers),
+    )
+
+
 def finetuned_teachers(run: Run, teacher: Artifact, copies: Sequence[Weights]) -> list[Artifact]:
     """Each copy of the post-trained teacher, finetuned on clicks."""
     return [
@@ -67,7 +92,11 @@ def finetuned_teachers(run: Run, teacher: Artifact, copies: Sequence[Weights]) -
     ]
 
 
-SYSTEMS: dict[str, Callable[[Run, type], Artifact]] = {"TinyNewsRec": tiny_newsrec}
+SYSTEMS: dict[str, Callable[[Run, type], Artifact]] = {
+    "TinyNewsRec": tiny_newsrec,
+    "NewsBERT": newsbert,
+    "NewsBERTMT": newsbert_mt,
+}
 
 
 def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
@@ -86,3 +115,21 @@ def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
     wanted = {f"{prefix}{name}" for name in plm.state_dict()}
     kept = {name: value for name, value in weights.load().items() if name in wanted}
     load_into(plm, kept, weights.source, prefix)
+
+
+def put_heads(model: NewsRecommender, weights: Weights) -> None:
+    """Start with the post-trained teacher's pooling and dense layer, which joint training shares.
+
+    The language model stays as it is.
+    """
+    loaded = weights.load()
+    for name in ("pooling", "dense"):
+        part = getattr(model.news_encoder, name)
+        if part is not None:  # not every pooling has weights
+            load_into(part, loaded, weights.source, f"news_encoder.{name}.")
+
+
+def put_first_layers_and_heads(model: NewsRecommender, weights: Weights) -> None:
+    """Start with all of the post-trained teacher that the student has room for."""
+    put_first_layers(model, weights)
+    put_heads(model, weights)

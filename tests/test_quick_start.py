@@ -45,6 +45,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
                 *("finetune_teacher", "finetune_teacher", "TinyNewsRec"),
             ],
         ),
+        ("NewsBERT", ["post_train_teacher", "NewsBERT"]),
+        ("NewsBERTMT", ["post_train_teacher", "NewsBERTMT"]),
     ],
 )
 def test_a_run_leaves_the_result_that_was_promised(tiny: Tiny, tmp_path, model, stages) -> None:

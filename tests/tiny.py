@@ -29,6 +29,8 @@ from recbole_tinynews.data.dataloader import (
 )
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.distillation.teacher_ensemble import Teacher, TeacherEnsemble
+from recbole_tinynews.model.joint_teachers import JointTeachers
+from recbole_tinynews.model.newsbert import NewsBERT
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import find_trainer
@@ -57,6 +59,7 @@ SETTINGS: dict[str, Any] = {
     "train_batch_size": 8,
     "eval_batch_size": 4,
 }
+WITH_STAGES = {"TinyNewsRec", "NewsBERT", "NewsBERTMT"}
 STAGE_SETTINGS: dict[str, Any] = {
     "num_teachers": 2,
     "teacher_checkpoint_interval": 2,
@@ -210,7 +213,7 @@ class Tiny(NamedTuple):
     def settings(self, model: str | type = "PLMNR", **settings: Any) -> dict[str, Any]:
         """Settings of a small run; ``settings`` come last."""
         name = model if isinstance(model, str) else model.__name__
-        stages = STAGE_SETTINGS if name == "TinyNewsRec" else {}
+        stages = STAGE_SETTINGS if name in WITH_STAGES else {}
         places = {"plm": str(self.plm), "data_path": str(self.data)}
         return {**SETTINGS, **places, **stages, **settings}
 
@@ -254,6 +257,8 @@ class World(NamedTuple):
             trainer = DistillationTrainer(self.config, self.model)
             trainer.teachers = self.teachers()
             batch = trainer.label(batch)
+        elif isinstance(self.model, NewsBERT):
+            batch = self.trainer().prepare(batch)
         return batch
 
     def teachers(self) -> TeacherEnsemble:
@@ -266,11 +271,24 @@ class World(NamedTuple):
             made.append(Teacher(teacher.news_encoder, teacher.user_encoder))
         return TeacherEnsemble(made)
 
+    def joint_teachers(self) -> JointTeachers:
+        """Teachers that train with the model, no two of them alike."""
+        assert isinstance(self.model, NewsBERT)
+        count = self.config["num_teachers"] if self.config["model"] == "NewsBERTMT" else 1
+        teachers = self.model.make_teachers(self.config, self.train, count)
+        for seed, teacher in enumerate(teachers.members):
+            torch.manual_seed(100 + seed)
+            for parameter in teacher.news_encoder.plm.parameters():
+                parameter.data.add_(torch.randn_like(parameter), alpha=0.05)
+        return teachers
+
     def trainer(self) -> Any:
         """The trainer that the model gets, with teachers where it needs them."""
         trainer = find_trainer(type(self.model))(self.config, self.model)
         if isinstance(trainer, DistillationTrainer):
             trainer.teachers = self.teachers()
+        elif isinstance(self.model, NewsBERT):
+            trainer.teachers = self.joint_teachers()
         return trainer
 
 

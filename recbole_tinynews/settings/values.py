@@ -58,6 +58,7 @@ POSITIVE = an_int(1)
 COUNT = an_int(0)
 NOT_NEGATIVE = Rule("a number >= 0", lambda value: _is_number(value) and value >= 0)
 ABOVE_ZERO = Rule("a number > 0", lambda value: _is_number(value) and value > 0)
+SHARE = Rule("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
 PROBABILITY = Rule("a number >= 0 and < 1", lambda value: _is_number(value) and 0 <= value < 1)
 TEXT = Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
 CUTOFFS = Rule(
@@ -130,6 +131,12 @@ NEWS_RULES: dict[str, Rule] = {
     "temperature": ABOVE_ZERO,
     "distillation_loss_weight": NOT_NEGATIVE,
     "embedding_loss_weight": NOT_NEGATIVE,
+    "hidden_loss_weight": NOT_NEGATIVE,
+    "news_vector_loss_weight": NOT_NEGATIVE,
+    "user_loss_weight": NOT_NEGATIVE,
+    "teacher_target_loss_weight": NOT_NEGATIVE,
+    "gradient_momentum": SHARE,
+    "layer_mapping": one_of("uniform", "last"),
     "target_loss_weight": NOT_NEGATIVE,
     "shared_projection": SWITCH,
     "mask_padding_in_embedding_loss": SWITCH,
