@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss
+from recbole_tinynews.distillation.summands import summands
 
 TEACHERS = "teachers"  # field of a training batch: what each teacher makes of it, as `Observed`
 
@@ -102,7 +101,7 @@ class JointDistillation(nn.Module):
                 each = [F.cross_entropy(teacher.scores, label) for teacher in teachers]
                 loss = torch.stack(each).sum()
             losses[name] = weight * loss
-        return _named(tuple(losses))(*losses.values())
+        return summands(losses)
 
 
 def _hidden(student: Observed, teacher: Observed) -> Tensor:
@@ -112,7 +111,7 @@ def _hidden(student: Observed, teacher: Observed) -> Tensor:
 
 def _mse(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean over rows and dimensions; no gradient reaches the teacher."""
-    return F.mse_loss(student, teacher.detach())
+    return F.mse_loss(student, teacher.detach().to(student.dtype))  # a stored state may be fp16
 
 
 def _check_rows(student: Observed, teachers: Sequence[Observed]) -> None:
@@ -125,9 +124,3 @@ def _check_rows(student: Observed, teachers: Sequence[Observed]) -> None:
                 "JointDistillation expects student and teachers to read the same news in the same "
                 f"order, got {student.ids[:5]}... and {teacher.ids[:5]}... Give both one batch."
             )
-
-
-@cache
-def _named(names: tuple[str, ...]) -> Any:
-    """A NamedTuple with these fields, which the log shows; one class for each set of names."""
-    return namedtuple("JointLoss", names)

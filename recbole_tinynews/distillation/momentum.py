@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from recbole_tinynews.distillation.layer_mapping import LayerPair
+
 
 @torch.no_grad()
 def add_momentum(
     student: Sequence[nn.Module],
     teachers: Sequence[Sequence[nn.Module]],
-    pairs: Sequence[int],
+    pairs: Sequence[LayerPair],
     beta: float,
 ) -> None:
     """``g^s_i <- beta g^t_i + (1 - beta) g^s_i`` in place, for the gradients of each layer.
@@ -25,13 +27,13 @@ def add_momentum(
     Args:
         student: its layers, first to last.
         teachers: of each teacher its layers, first to last, built as the student's are.
-        pairs: ``g(1) .. g(d)``, as ``paired_layers`` has them.
+        pairs: one for each layer of the student, in order (``layer_pairs``).
         beta: share of the teachers' gradient.
     """
-    first = 0
-    for layer, last in zip(student, pairs, strict=True):
-        belonging = [each for layers in teachers for each in layers[first:last]]
-        first = last
+    before = 0
+    for layer, pair in zip(student, pairs, strict=True):
+        belonging = [each for layers in teachers for each in layers[before : pair.teacher]]
+        before = pair.teacher
         for name, parameter in layer.named_parameters():
             found = [each.get_parameter(name).grad for each in belonging]
             gradients = [gradient for gradient in found if gradient is not None]

@@ -9,7 +9,7 @@ from recbole.data.interaction import Interaction
 from torch import nn
 
 from recbole_tinynews.distillation.joint import Observed
-from recbole_tinynews.distillation.layer_pairs import paired_layers
+from recbole_tinynews.distillation.layer_mapping import layer_pairs
 from recbole_tinynews.distillation.momentum import add_momentum
 from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.model.plm import layers_of
@@ -34,7 +34,7 @@ class JointTeachers(nn.Module):
         student: whose heads become the teachers' own.
         teachers: as deep as each other.
         compared: layers of the student whose outputs imitate; 0 is the embedding output.
-        mapping: ``uniform`` or ``last``, which layers belong together (``paired_layers``).
+        mapping: ``uniform`` or ``last``, which layers belong together (``layer_pairs``).
         beta: of the momentum; 0: none.
     """
 
@@ -55,8 +55,9 @@ class JointTeachers(nn.Module):
         # plain lists, so that no layer is a part of this module by a second name
         self._layers = [list(layers_of(teacher.news_encoder.plm)) for teacher in teachers]
         depth = len(layers_of(student.news_encoder.plm))
-        self.pairs = paired_layers(depth, len(self._layers[0]), mapping)
-        self.layers = {layer: [0, *self.pairs][layer] for layer in compared}
+        self.pairs = layer_pairs(depth, len(self._layers[0]), mapping)
+        teacher_of = {0: 0, **dict(self.pairs)}
+        self.layers = {layer: teacher_of[layer] for layer in compared}
         self.beta = beta
 
     def observe(self, interaction: Interaction) -> list[Observed]:

@@ -23,14 +23,17 @@ from recbole_tinynews.model.recommender import NewsRecommender
 
 
 class NewsBERT(NewsRecommender):
-    """The student: ``L^s`` of the paper, and its teacher's ``L^t`` in the same sum.
+    """The student; its loss holds ``L^s`` of the paper and its teacher's ``L^t``.
 
-    Soft labels, hidden states and embedding output of paired layers, pooled news vectors, the
-    target; momentum of gradients. The formulas are in docs/method.md, section 3. Our definition:
-    the pairs for a teacher of any depth, and which of its layers lend momentum; the user encoder
-    is shared too, and what is shared learns from both losses; the distinct news of a batch count
-    alike in hidden states and pooled vectors. What is compared behind frozen layers alone is a
-    constant and is not computed.
+    ``L^s = L_distill + L_hidden_layers + L_hidden_pooled + CE``: soft labels; embedding output and
+    hidden states of paired layers; pooled news vectors; the target. ``L^t`` is the teacher's own
+    ``CE``. Gradients of paired layers are mixed: ``g^s_i <- beta g^t_i + (1 - beta) g^s_i``
+    (docs/method.md, section 7).
+
+    Our definition: the factor ``T ** 2``; the pairs under a teacher of any depth, and which of its
+    layers lend momentum; the user encoder is shared too, and what is shared learns from both
+    losses; each distinct news of a batch counts once in hidden states and pooled vectors. What
+    frozen layers alone decide is a constant, and is not computed.
 
     Joint training is the one exception to the rule that a student never meets its teacher: the
     trainer holds the teacher, and puts what it makes of a batch into it, gradients included. The

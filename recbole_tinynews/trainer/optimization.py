@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_constant_schedule, get_linear_schedule_with_warmup
 
-PLM = "plm"  # part of the names of a language model's parameters
+PLM_PART = "news_encoder.plm."  # of the model itself, or of a model that is part of it
 
 
 def parameter_groups(
@@ -16,8 +16,8 @@ def parameter_groups(
 ) -> list[dict]:
     """What trains, the language model's layers with a rate of their own (``None``: the same)."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    of_plm = [p for name, p in trained.items() if PLM in name.split(".")]
-    others = [p for name, p in trained.items() if PLM not in name.split(".")]
+    of_plm = [p for name, p in trained.items() if PLM_PART in name]
+    others = [p for name, p in trained.items() if PLM_PART not in name]
     plm_rate = learning_rate if plm_learning_rate is None else plm_learning_rate
     groups = [{"params": others, "lr": learning_rate}, {"params": of_plm, "lr": plm_rate}]
     return [group for group in groups if group["params"]]

@@ -1,0 +1,47 @@
+"""Which layer of a teacher a layer of its student imitates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+MAPPINGS: dict[str, Callable[[int, int, int], int]] = {
+    "uniform": lambda layer, student, teacher: math.ceil(layer * teacher / student),
+    "last": lambda layer, student, teacher: teacher - student + layer,
+}
+
+
+class LayerPair(NamedTuple):
+    """Layers that belong together, counted from 1; the embedding outputs are 0 and 0."""
+
+    student: int
+    teacher: int
+
+
+def layer_pairs(student_layers: int, teacher_layers: int, mapping: str) -> list[LayerPair]:
+    """A pair for each layer of the student, the last layers always being one.
+
+    ``uniform`` is TinyBERT's ``g(m) = m * N / d``, rounded up where d does not divide N (our
+    definition); ``last`` pairs the last layers one by one, as in the older code of Tiny-NewsRec's
+    authors.
+
+    >>> [tuple(pair) for pair in layer_pairs(4, 12, "uniform")]
+    [(1, 3), (2, 6), (3, 9), (4, 12)]
+    >>> [tuple(pair) for pair in layer_pairs(2, 12, "last")]
+    [(1, 11), (2, 12)]
+
+    Raises:
+        ValueError: the teacher has fewer layers than the student, and ``last`` finds no pair.
+    """
+    if mapping == "last" and teacher_layers < student_layers:
+        raise ValueError(
+            f"layer_mapping=last expects a teacher with at least the student's {student_layers} "
+            f"layers, got one with {teacher_layers}. Raise teacher_num_hidden_layers, lower "
+            "num_hidden_layers, or set layer_mapping=uniform."
+        )
+    to_teacher = MAPPINGS[mapping]
+    return [
+        LayerPair(layer, to_teacher(layer, student_layers, teacher_layers))
+        for layer in range(1, student_layers + 1)
+    ]
