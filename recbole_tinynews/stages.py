@@ -45,6 +45,8 @@ from recbole_tinynews.data.title_body import (
 from recbole_tinynews.distillation.teacher_ensemble import TeacherEnsemble
 from recbole_tinynews.figures import Panel, as_svg, step_figure
 from recbole_tinynews.model.bare_plm import write_bare_plm
+from recbole_tinynews.model.joint_teachers import JointTeachers
+from recbole_tinynews.model.newsbert import NewsBERT
 from recbole_tinynews.model.plm import load_tokenizer, locate_plm
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.title_body import TitleBodyMatcher
@@ -256,12 +258,24 @@ class Run:
         trainer.saved_model_file = str(recipe.folder / WEIGHTS)
         trainer.resume_checkpoint()
         if teachers:
-            made = [self.rebuild(weights).as_teachers() for weights in teachers]
-            trainer.teachers = TeacherEnsemble([each for several in made for each in several])
+            trainer.teachers = self._teachers(recipe, model, teachers)
         train, valid = self._loaders(config, data)
         best = trainer.fit(train, valid, show_progress=config["show_progress"])[1]
         write_curve(recipe.folder, recipe.stage, trainer.curve)
         return best
+
+    def _teachers(
+        self, recipe: Recipe, model: NewsRecommender, teachers: Sequence[Weights]
+    ) -> TeacherEnsemble | JointTeachers:
+        """Frozen ones that label batches, or ones that train together with the model."""
+        if not isinstance(model, NewsBERT):
+            made = [self.rebuild(weights).as_teachers() for weights in teachers]
+            return TeacherEnsemble([each for several in made for each in several])
+        joint = model.make_teachers(recipe.config, recipe.data, len(teachers))
+        for teacher, weights in zip(joint.members, teachers, strict=True):
+            plm, prefix = teacher.get_submodule("news_encoder.plm"), "news_encoder.plm."
+            load_into(plm, weights.load(), weights.source, prefix)
+        return joint.to(recipe.config["device"])
 
     def _loaders(
         self, config: NewsConfig, data: NewsDataset | TitleBodyDataset

@@ -116,11 +116,39 @@ def mtbert(run: Run, model_class: type[InnerStateStudent]) -> Artifact:
     )
 
 
+def newsbert(run: Run, model_class: type) -> Artifact:
+    """Two stages (NewsBERT, Findings of EMNLP 2021; the teacher's post-training is Tiny-NewsRec's).
+
+    Post-train the teacher; then one run trains it and its student together on clicks.
+    """
+    return _jointly(run, model_class, teachers=1)
+
+
+def newsbert_mt(run: Run, model_class: type) -> Artifact:
+    """As ``newsbert``, with the last M copies of the post-trained teacher."""
+    return _jointly(run, model_class, run.config["num_teachers"])
+
+
+def _jointly(run: Run, model_class: type, teachers: int) -> Artifact:
+    teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
+    from_plm = run.config["student_init"] == "plm"
+    put = put_pooling_and_dense if from_plm else put_first_layers_pooling_and_dense
+    return run.train_stage(
+        model_class.__name__,
+        model_class,
+        after=[teacher],
+        start=Start(teacher.weights, put),
+        teachers=teacher.copies(teachers),
+    )
+
+
 SYSTEMS: dict[str, Callable[[Run, Any], Artifact]] = {
     "TinyNewsRec": tiny_newsrec,
     "TinyBERT": tinybert,
     "TinyBERTMT": tinybert,
     "MTBERT": mtbert,
+    "NewsBERT": newsbert,
+    "NewsBERTMT": newsbert_mt,
 }
 
 
@@ -137,13 +165,22 @@ def put_copies(model: CoFinetunedTeachers, *copies: Weights) -> None:
         put_news_encoder(teacher, copy)
 
 
+def put_pooling_and_dense(model: NewsRecommender, weights: Weights) -> None:
+    """Start with what stands behind a teacher's layers, not with the layers."""
+    for name in ("news_encoder.pooling", "news_encoder.dense"):
+        _put_part(model, name, weights)
+
+
 def put_heads(model: NewsRecommender, weights: Weights) -> None:
     """Start with the teachers' pooling, dense layer and user encoder, not with their layers."""
-    loaded = weights.load()
-    for name in ("news_encoder.pooling", "news_encoder.dense", "user_encoder"):
-        module = operator.attrgetter(name)(model)
-        if module is not None:  # mean and cls pool without weights
-            load_into(module, loaded, weights.source, f"{name}.")
+    put_pooling_and_dense(model, weights)
+    _put_part(model, "user_encoder", weights)
+
+
+def _put_part(model: NewsRecommender, name: str, weights: Weights) -> None:
+    part = operator.attrgetter(name)(model)
+    if part is not None:  # mean and cls pool without weights
+        load_into(part, weights.load(), weights.source, f"{name}.")
 
 
 def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
@@ -155,3 +192,9 @@ def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
     wanted = {f"{prefix}{name}" for name in plm.state_dict()}
     kept = {name: value for name, value in weights.load().items() if name in wanted}
     load_into(plm, kept, weights.source, prefix)
+
+
+def put_first_layers_pooling_and_dense(model: NewsRecommender, weights: Weights) -> None:
+    """Start with all of the post-trained teacher that the student has room for."""
+    put_first_layers(model, weights)
+    put_pooling_and_dense(model, weights)

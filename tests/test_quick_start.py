@@ -48,6 +48,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         ("TinyBERT", ["post_train_teacher", "finetune_teacher", "TinyBERT"]),
         ("TinyBERTMT", [*FOUR_STAGES[:1], *FOUR_STAGES[2:4], "TinyBERTMT"]),
         ("MTBERT", ["post_train_teacher", "finetune_teacher", "MTBERT"]),
+        ("NewsBERT", ["post_train_teacher", "NewsBERT"]),
+        ("NewsBERTMT", ["post_train_teacher", "NewsBERTMT"]),
     ],
 )
 def test_a_run_leaves_the_result_that_was_promised(tiny: Tiny, tmp_path, model, stages) -> None:

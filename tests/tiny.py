@@ -29,6 +29,8 @@ from recbole_tinynews.data.dataloader import (
 )
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.distillation.teacher_ensemble import Teacher, TeacherEnsemble
+from recbole_tinynews.model.joint_teachers import JointTeachers
+from recbole_tinynews.model.newsbert import NewsBERT
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import find_trainer
@@ -78,7 +80,7 @@ STAGE_SETTINGS: dict[str, Any] = {
     "finetune_teacher_max_steps": 3,
     "max_steps": 3,
 }
-WITH_TEACHERS = ("TinyNewsRec", "TinyBERT", "TinyBERTMT", "MTBERT")
+WITH_TEACHERS = ("TinyNewsRec", "TinyBERT", "TinyBERTMT", "MTBERT", "NewsBERT", "NewsBERTMT")
 
 
 # ------------------------------------------------------------------------------ language models
@@ -252,8 +254,7 @@ class World(NamedTuple):
 
     def clicked(self, samples: list[int]) -> Interaction:
         """The chosen clicks of the training, labelled by teachers where the model is a student."""
-        batch, trainer = self.clicks().collate_fn(samples), self.trainer()
-        return trainer.label(batch) if isinstance(trainer, DistillationTrainer) else batch
+        return self.trainer().prepare(self.clicks().collate_fn(samples))
 
     def teachers(self) -> TeacherEnsemble:
         """As many untrained teachers as the model asks for, no two of them alike."""
@@ -266,11 +267,24 @@ class World(NamedTuple):
             made.append(Teacher(teacher.news_encoder, teacher.user_encoder))
         return TeacherEnsemble(made)
 
+    def joint_teachers(self) -> JointTeachers:
+        """Teachers that train with the model, no two of them alike."""
+        assert isinstance(self.model, NewsBERT)
+        count = self.config["num_teachers"] if self.config["model"] == "NewsBERTMT" else 1
+        teachers = self.model.make_teachers(self.config, self.train, count)
+        for seed, teacher in enumerate(teachers.members):
+            torch.manual_seed(100 + seed)
+            for parameter in teacher.news_encoder.plm.parameters():
+                parameter.data.add_(torch.randn_like(parameter), alpha=0.05)
+        return teachers
+
     def trainer(self) -> Any:
         """The trainer that the model gets, with teachers where it needs them."""
         trainer = find_trainer(type(self.model))(self.config, self.model)
         if isinstance(trainer, DistillationTrainer):
             trainer.teachers = self.teachers()
+        elif isinstance(self.model, NewsBERT):
+            trainer.teachers = self.joint_teachers()
         return trainer
 
 

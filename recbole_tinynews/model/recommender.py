@@ -71,6 +71,10 @@ class NewsRecommender(AbstractRecommender):
         """How long each text is with its padding, where pad tokens take part in pooling."""
         return np.full(dataset.num(dataset.iid_field), config["max_title_length"])
 
+    def layers_kept(self, config: Any) -> int | None:
+        """How many of the language model's first layers it has; ``None``: all."""
+        return config["num_hidden_layers"]
+
     def make_user_encoder(self, config: Any) -> nn.Module:
         """``(history vectors [batch, history, dim], clicked [batch, history]) -> [batch, dim]``."""
         return UserEncoder(
@@ -106,7 +110,7 @@ class NewsRecommender(AbstractRecommender):
 
     def _make_news_encoder(self, config: Any, dataset: Any) -> NewsEncoder:
         load = bare_plm if config["weights_follow"] else load_plm  # no user can set it
-        plm = load(self.plm_source, config["num_hidden_layers"])
+        plm = load(self.plm_source, self.layers_kept(config))
         tokens = self.text_table(config, dataset, plm)
         most = longest_text(plm)
         if tokens.lengths.max(initial=0) > most:

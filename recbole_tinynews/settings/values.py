@@ -58,6 +58,7 @@ POSITIVE = an_int(1)
 COUNT = an_int(0)
 NOT_NEGATIVE = Rule("a number >= 0", lambda value: _is_number(value) and value >= 0)
 ABOVE_ZERO = Rule("a number > 0", lambda value: _is_number(value) and value > 0)
+SHARE = Rule("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
 PROBABILITY = Rule("a number >= 0 and < 1", lambda value: _is_number(value) and 0 <= value < 1)
 TEXT = Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
 ZIP_FILE = Rule("a file name that ends in .zip", lambda value: str(value).endswith(".zip"))
@@ -134,6 +135,10 @@ NEWS_RULES: dict[str, Rule] = {
     "embedding_loss_weight": NOT_NEGATIVE,
     "hidden_loss_weight": NOT_NEGATIVE,
     "attention_loss_weight": NOT_NEGATIVE,
+    "news_vector_loss_weight": NOT_NEGATIVE,
+    "user_loss_weight": NOT_NEGATIVE,
+    "teacher_target_loss_weight": NOT_NEGATIVE,
+    "gradient_momentum": SHARE,
     "layer_mapping": one_of("uniform", "last"),
     "target_loss_weight": NOT_NEGATIVE,
     "shared_projection": SWITCH,

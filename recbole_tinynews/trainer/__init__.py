@@ -7,6 +7,7 @@ from recbole.data.interaction import Interaction
 from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
 from recbole_tinynews.trainer.hard_titles import choose_titles
 from recbole_tinynews.trainer.inner_state_trainer import InnerStateTrainer
+from recbole_tinynews.trainer.joint_trainer import JointTrainer
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.post_training import PostTrainingTrainer
 
@@ -21,6 +22,10 @@ class TinyBERTTrainer(InnerStateTrainer):
 
 class MTBERTTrainer(InnerStateTrainer):
     """MT-BERT under its co-finetuned teachers."""
+
+
+class NewsBERTTrainer(JointTrainer):
+    """The student and its teachers in one run; NewsBERT-MT's too."""
 
 
 class TitleBodyStudentTrainer(DistillationTrainer):
@@ -42,7 +47,9 @@ class TitleBodyMatcherTrainer(PostTrainingTrainer):
 __all__ = [
     "DistillationTrainer",
     "InnerStateTrainer",
+    "JointTrainer",
     "MTBERTTrainer",
+    "NewsBERTTrainer",
     "NewsTrainer",
     "PostTrainingTrainer",
     "TinyBERTTrainer",

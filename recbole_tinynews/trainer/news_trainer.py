@@ -12,7 +12,7 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 from recbole.utils import set_color
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
@@ -68,13 +68,18 @@ class NewsTrainer(Trainer):
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
         groups = parameter_groups(
-            self.model, self.config["learning_rate"], self.config["plm_learning_rate"]
+            self.learners, self.config["learning_rate"], self.config["plm_learning_rate"]
         )
         optimizer = super()._build_optimizer(params=groups, **kwargs)
         for group in optimizer.param_groups:
             if "amsgrad" in group:  # RecBole's Adam has no argument for it
                 group["amsgrad"] = bool(self.config["amsgrad"])
         return optimizer
+
+    @property
+    def learners(self) -> nn.Module:
+        """All that the optimizer changes and a saved state holds; the model is saved and served."""
+        return self.model
 
     # ------------------------------------------------------------------------------- training
 
@@ -183,8 +188,9 @@ class NewsTrainer(Trainer):
     def _update(self) -> None:
         """One optimizer step; gradients are clipped at their true size."""
         self.scaler.unscale_(self.optimizer)
+        self._before_step()
         if self.clip_grad_norm:
-            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+            clip_grad_norm_(self.learners.parameters(), **self.clip_grad_norm)
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -193,6 +199,9 @@ class NewsTrainer(Trainer):
         self.optimizer.zero_grad()
         self.step += 1
         self._after_step()
+
+    def _before_step(self) -> None:
+        """For trainers that change gradients: they are complete, of true size, and not clipped."""
 
     def _after_step(self) -> None:
         """For trainers that do something at certain steps."""
@@ -259,7 +268,7 @@ class NewsTrainer(Trainer):
 
     def _go_on(self, state: TrainingState) -> None:
         try:
-            put_state(self.model, self.optimizer, state)
+            put_state(self.learners, self.optimizer, state)
         except ValueError as problem:
             self.logger.warning(f"{self.state_folder} is no state to go on from: {problem}")
             return
@@ -282,7 +291,7 @@ class NewsTrainer(Trainer):
         save_state(
             self.state_folder,
             take_state(
-                self.model,
+                self.learners,
                 self.optimizer,
                 {
                     "step": self.step,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -220,6 +221,38 @@ def test_post_training_goes_on_against_the_same_titles(
         post_train(tiny, tmp_path / "killed", kind)
     for one, other in zip(post_train(tiny, tmp_path / "killed", kind), expected, strict=True):
         assert_same(outcome(one), outcome(other))
+
+
+def train_jointly(tiny: Tiny, folder: Path, model: str, **settings: Any) -> Outcome:
+    """A student and its teachers; what is left is the student."""
+    busy = {"max_steps": None, "finetune_layers": "all", "gradient_momentum": 0.4, **settings}
+    config = tiny.config(model, checkpoint_dir=str(folder), **{**BUSY, **busy})
+    run = Run(config, NewsDataset(config))
+    return outcome(train_system(run, config.model_class))
+
+
+@pytest.mark.parametrize("model", ["NewsBERT", "NewsBERTMT"])
+def test_a_student_and_its_teachers_go_on_together(
+    tiny: Tiny, tmp_path: Path, model: str, caplog
+) -> None:
+    """Teachers that begin anew beside a student that goes on: nothing in the log would say so."""
+    caplog.set_level("INFO")
+    expected = train_jointly(tiny, tmp_path / "undisturbed", model)
+    folder = tmp_path / "killed"
+    train_jointly(tiny, folder, model, max_steps=1)  # the teacher's post-training
+    for step in (4, 11):
+        with killed(step):
+            train_jointly(tiny, folder, model)
+        (state,) = folder.rglob("state.safetensors")
+        names = {name.removeprefix("model.") for name in load_file(state)}
+        rooms = {".".join(name.split(".")[:3]) for name in names if name.startswith("teachers")}
+        assert rooms == {f"teachers.members.{n}" for n in range(2 if model[-2:] == "MT" else 1)}
+        assert "student.user_encoder.pooling.query.weight" in names
+    found = train_jointly(tiny, folder, model)
+    assert re.findall(r"Going on from step (\d+)", caplog.text) == ["3", "9"]
+    assert_same(found, expected)
+    assert {name.split(".")[0] for name in found[0]} == {"news_encoder", "user_encoder"}
+    assert not list(folder.rglob("state.safetensors"))
 
 
 # Importing takes longer than training, so it is done once for some runs; each is a process.

@@ -1,0 +1,41 @@
+"""Momentum distillation: the student's gradients lean towards those of its teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from recbole_tinynews.distillation.layer_mapping import LayerPair
+
+
+@torch.no_grad()
+def add_momentum(
+    student: Sequence[nn.Module],
+    teachers: Sequence[Sequence[nn.Module]],
+    pairs: Sequence[LayerPair],
+    beta: float,
+) -> None:
+    """``g^s_i <- beta g^t_i + (1 - beta) g^s_i`` in place, for the gradients of each layer.
+
+    NewsBERT (Wu et al., Findings of EMNLP 2021). ``g^t_i`` is the mean over the teacher layers
+    ``g(i-1) + 1 .. g(i)``, those that have no gradient left out; of several teachers, over the
+    layers of all of them. Where none is left, and where the student's layer has no gradient,
+    nothing changes (our definition, as is the mean over teachers).
+
+    Args:
+        student: its layers, first to last.
+        teachers: of each teacher its layers, first to last, built as the student's are.
+        pairs: one for each layer of the student, in order (``layer_pairs``).
+        beta: share of the teachers' gradient.
+    """
+    before = 0
+    for layer, pair in zip(student, pairs, strict=True):
+        belonging = [each for layers in teachers for each in layers[before : pair.teacher]]
+        before = pair.teacher
+        for name, parameter in layer.named_parameters():
+            found = [each.get_parameter(name).grad for each in belonging]
+            gradients = [gradient for gradient in found if gradient is not None]
+            if parameter.grad is not None and gradients:
+                parameter.grad.lerp_(torch.stack(gradients).mean(dim=0), beta)

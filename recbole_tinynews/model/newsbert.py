@@ -1,0 +1,87 @@
+"""NewsBERT: a teacher and a small student that learn from clicks and from each other, in one run.
+
+Wu et al., "NewsBERT: Distilling Pre-trained Language Model for Intelligent News Application",
+Findings of EMNLP 2021.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_tinynews.distillation.joint import (
+    TEACHERS,
+    JointDistillation,
+    JointWeights,
+    Observed,
+)
+from recbole_tinynews.model.joint_teachers import JointTeacher, JointTeachers, observe
+from recbole_tinynews.model.plm import layers_of
+from recbole_tinynews.model.recommender import NewsRecommender
+
+
+class NewsBERT(NewsRecommender):
+    """The student; its loss holds ``L^s`` of the paper and its teacher's ``L^t``.
+
+    ``L^s = L_distill + L_hidden_layers + L_hidden_pooled + CE``: soft labels; embedding output and
+    hidden states of paired layers; pooled news vectors; the target. ``L^t`` is the teacher's own
+    ``CE``. Gradients of paired layers are mixed: ``g^s_i <- beta g^t_i + (1 - beta) g^s_i``
+    (docs/method.md, section 7).
+
+    Our definition: the factor ``T ** 2``; the pairs under a teacher of any depth, and which of its
+    layers lend momentum; the user encoder is shared too, and what is shared learns from both
+    losses; each distinct news of a batch counts once in hidden states and pooled vectors. What
+    frozen layers alone decide is a constant, and is not computed.
+
+    Joint training is the one exception to the rule that a student never meets its teacher: the
+    trainer holds the teacher, and puts what it makes of a batch into it, gradients included. The
+    student itself holds none, and so is saved, counted and served alone.
+    """
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.layer_mapping = config["layer_mapping"]
+        self.gradient_momentum = config["gradient_momentum"]
+        weights = JointWeights(*(config[f"{name}_loss_weight"] for name in JointWeights._fields))
+        weights = self._without_constants(weights)
+        self.distillation = JointDistillation(config["temperature"], weights)
+        trained = range(self.news_encoder.first_trained + 1, self._depth + 1)
+        self.compared = [*([0] if weights.embedding else []), *(trained if weights.hidden else [])]
+
+    @property
+    def _depth(self) -> int:
+        return len(layers_of(self.news_encoder.plm))
+
+    def _without_constants(self, weights: JointWeights) -> JointWeights:
+        """Frozen outputs have no gradient: what compares them alone is removed."""
+        encoder = self.news_encoder
+        if not encoder.embeddings_train:
+            weights = weights._replace(embedding=0.0)
+        if encoder.first_trained == self._depth:
+            weights = weights._replace(hidden=0.0)
+            if encoder.pooling is None:
+                weights = weights._replace(news_vector=0.0)
+        return weights
+
+    def make_teachers(self, config: Any, dataset: Any, count: int) -> JointTeachers:
+        """Teachers for it, with the plain language model and this student's heads."""
+        teachers = [JointTeacher(config, dataset) for _ in range(count)]
+        return JointTeachers(
+            self, teachers, self.compared, self.layer_mapping, self.gradient_momentum
+        )
+
+    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
+        """Weighted summands by name, each the mean over the batch."""
+        student = observe(self, interaction, {layer: layer for layer in self.compared})
+        return self.distillation(student, _observed(interaction), interaction[self.label_field])
+
+
+def _observed(interaction: Interaction) -> list[Observed]:
+    if TEACHERS not in interaction:
+        raise ValueError(
+            "NewsBERT's loss expects a batch that its teachers have seen, got one without "
+            f"'{TEACHERS}'. Train it with JointTrainer, which puts it there."
+        )
+    return interaction[TEACHERS]

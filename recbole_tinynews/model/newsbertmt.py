@@ -1,0 +1,18 @@
+"""NewsBERT-MT: NewsBERT with several teachers, as in the Tiny-NewsRec paper's comparison.
+
+Yu et al., "Tiny-NewsRec: Effective and Efficient PLM-based News Recommendation", EMNLP 2022, which
+publishes no formula of it.
+"""
+
+from __future__ import annotations
+
+from recbole_tinynews.model.newsbert import NewsBERT
+
+
+class NewsBERTMT(NewsBERT):
+    """The last M copies of the post-trained teacher train together with one student.
+
+    All of it is our definition: what the student imitates is averaged over the teachers, each
+    teacher's language model learns from its own ``L^t``, momentum takes the mean of their
+    gradients, and all share pooling, dense layer and user encoder, started from the final copy.
+    """

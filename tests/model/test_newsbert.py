@@ -1,0 +1,333 @@
+"""Joint training against a plain version: padded titles, transformers' own outputs, autograd."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from naive import NaivePLMNR, pool
+from recbole.data.interaction import Interaction
+from tiny import LAYERS, Tiny, World, titles
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_tinynews.model.newsbert import NewsBERT
+from recbole_tinynews.model.plm import layers_of
+
+EXACT = {"rtol": 1e-8, "atol": 1e-10}
+SAMPLES = list(range(9))
+
+
+class Plain(NamedTuple):
+    """One recommender as a reader of the paper would write it, on one batch."""
+
+    scores: Tensor
+    user: Tensor
+    hidden: list[Tensor]
+    pooled: Tensor
+
+
+def plain(naive: NaivePLMNR, batch: Interaction) -> Plain:
+    history, candidates = batch["history"], batch["candidates"]
+    news = torch.cat([history, candidates], 1).unique()
+    rows = {key: values[news[news > 0] - 1] for key, values in naive.titles.items()}
+    real = rows["attention_mask"].bool()
+    states = naive.plm(
+        input_ids=rows["input_ids"],
+        attention_mask=rows["attention_mask"],
+        output_hidden_states=True,
+    ).hidden_states
+    user = naive.encode_user(naive.encode_news(history), history != 0)
+    pooled = pool(naive.config["news_pooling"], naive.news_pooling, states[-1], real)
+    return Plain(
+        torch.einsum("bcd,bd->bc", naive.encode_news(candidates), user),
+        user,
+        [state[real] for state in states],
+        pooled,
+    )
+
+
+class Story(NamedTuple):
+    """The same batch through the trainer and through the plain version."""
+
+    world: World
+    trainer: Any
+    losses: dict[str, float]
+    student: NaivePLMNR
+    teachers: list[NaivePLMNR]
+    expected: dict[str, Tensor]
+
+
+def naive_of(model: Any, config: Any, layers: int) -> NaivePLMNR:
+    class Deep(dict):
+        def __missing__(self, name: str) -> Any:
+            return config[name]
+
+    naive = NaivePLMNR(model, Deep(num_hidden_layers=layers), titles()).double()
+    naive.plm.load_state_dict(model.news_encoder.plm.state_dict())
+    return naive
+
+
+def tell(tiny: Tiny, model: str, momentum: bool = True, **settings: Any) -> Story:
+    world = tiny.world(model, **settings)
+    trainer = world.trainer()
+    trainer.learners.double().train()
+    batch = world.clicks().collate_fn(SAMPLES)
+    losses = trainer._backward(world.clicks().collate_fn(SAMPLES), world.model.calculate_loss, 1.0)
+    if momentum:
+        trainer._before_step()
+
+    config = world.config
+    student = naive_of(world.model, config, config["num_hidden_layers"])
+    teachers = [naive_of(teacher, config, LAYERS) for teacher in trainer.teachers.members]
+    for teacher in teachers:
+        teacher.news_pooling, teacher.dense = student.news_pooling, student.dense
+        teacher.user = student.user
+    expected = plain_losses(student, teachers, batch, world)
+    torch.stack(list(expected.values())).sum().backward()
+    if momentum:
+        plain_momentum(student, teachers, config)
+    return Story(world, trainer, losses._asdict(), student, teachers, expected)
+
+
+def g(layer: int, config: Any) -> int:
+    depth = config["num_hidden_layers"]
+    if not layer:
+        return 0
+    if config["layer_mapping"] == "last":
+        return LAYERS - depth + layer
+    return math.ceil(layer * LAYERS / depth)
+
+
+def plain_losses(
+    student: NaivePLMNR, teachers: list[NaivePLMNR], batch: Interaction, world: World
+) -> dict[str, Tensor]:
+    """The formulas, a mean over teachers around them; constants are left out."""
+    config, label = world.config, batch[world.model.label_field]
+    t = config["temperature"]
+    own, given = plain(student, batch), [plain(teacher, batch) for teacher in teachers]
+    made = {name: torch.zeros((), dtype=torch.float64) for name in ("distillation", "hidden")}
+    made |= {name: made["hidden"] for name in ("embedding", "news_vector", "user")}
+    for teacher in given:
+        probabilities = (teacher.scores.detach() / t).softmax(-1)
+        soft = -(probabilities * (own.scores / t).log_softmax(-1)).sum(-1).mean() * t**2
+        made["distillation"] = made["distillation"] + soft / len(given)
+        for layer, state in enumerate(own.hidden):
+            if state.requires_grad:
+                name = "hidden" if layer else "embedding"
+                error = (state - teacher.hidden[g(layer, config)].detach()) ** 2
+                made[name] = made[name] + error.mean() / len(given)
+        for name in ("pooled", "user"):
+            error = (getattr(own, name) - getattr(teacher, name).detach()) ** 2
+            key = "news_vector" if name == "pooled" else name
+            made[key] = made[key] + error.mean() / len(given)
+    made["target"] = F.cross_entropy(own.scores, label)
+    made["teacher_target"] = sum(F.cross_entropy(each.scores, label) for each in given)
+    weights = {name: config[f"{name}_loss_weight"] for name in made}
+    return {
+        name: weights[name] * value
+        for name, value in made.items()
+        if weights[name] and value.requires_grad
+    }
+
+
+def plain_momentum(student: NaivePLMNR, teachers: list[NaivePLMNR], config: Any) -> None:
+    beta = config["gradient_momentum"]
+    for number, layer in enumerate(student.plm.encoder.layer, start=1):
+        for name, parameter in layer.named_parameters():
+            lent = [
+                naive.plm.encoder.layer[other - 1].get_parameter(name).grad
+                for naive in teachers
+                for other in range(g(number - 1, config) + 1, g(number, config) + 1)
+            ]
+            lent = [each for each in lent if each is not None]
+            if lent and parameter.grad is not None:
+                parameter.grad = beta * sum(lent) / len(lent) + (1 - beta) * parameter.grad
+
+
+def assert_equal_gradients(found: nn.Module, plain: nn.Module, where: str) -> int:
+    compared = 0
+    for name, parameter in found.named_parameters():
+        expected = plain.get_parameter(name).grad
+        assert (parameter.grad is None) == (expected is None), f"{where}.{name}"
+        if expected is not None:
+            torch.testing.assert_close(
+                parameter.grad, expected, **EXACT, msg=lambda m, n=name: f"{where}.{n}: {m}"
+            )
+            compared += 1
+    return compared
+
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("NewsBERT", {}),
+    ("NewsBERT", {"finetune_layers": "all", "temperature": 2.0, "user_loss_weight": 0.7}),
+    ("NewsBERT", {"finetune_layers": 2, "layer_mapping": "last", "gradient_momentum": 0.6}),
+    ("NewsBERT", {"num_hidden_layers": 1, "finetune_layers": 2, "target_loss_weight": 0.1}),
+    ("NewsBERTMT", {"finetune_layers": "all", "num_hidden_layers": 1, "gradient_momentum": 0.5}),
+    ("NewsBERTMT", {"num_teachers": 3, "user_loss_weight": 1.0, "teacher_target_loss_weight": 2.0}),
+]
+
+
+@pytest.mark.parametrize(("model", "settings"), CASES, ids=lambda each: str(each)[:60])
+def test_losses_and_gradients_are_those_of_the_formulas(tiny: Tiny, model, settings) -> None:
+    """Momentum, routing, pairs and shared heads all at once; each can be wrong and still train."""
+    story = tell(tiny, model, **settings)
+    assert story.losses == {
+        name: pytest.approx(float(value.detach()), rel=1e-9)
+        for name, value in story.expected.items()
+    }
+    encoder = story.world.model.news_encoder
+    of_student = assert_equal_gradients(encoder.plm, story.student.plm, "student")
+    assert of_student > 10
+    for teacher, naive in zip(story.trainer.teachers.members, story.teachers, strict=True):
+        of_teacher = assert_equal_gradients(teacher.news_encoder.plm, naive.plm, "teacher")
+        assert of_teacher >= of_student
+    assert_equal_gradients(encoder.pooling, story.student.news_pooling, "pooling")
+    assert_equal_gradients(encoder.dense, story.student.dense, "dense")
+    assert_equal_gradients(story.world.model.user_encoder, story.student.user, "user")
+
+
+def test_momentum_changes_the_students_trained_layers_and_nothing_else(tiny: Tiny) -> None:
+    """The comparison above would pass if both sides left it out."""
+    settings = {"finetune_layers": 2, "num_hidden_layers": 2}  # 1: layer 2 lends; 2: layer 3
+    without, with_it = (tell(tiny, "NewsBERT", momentum=each, **settings) for each in (False, True))
+    before, after = (
+        {name: p.grad for name, p in story.trainer.learners.named_parameters()}
+        for story in (without, with_it)
+    )
+    changed = {
+        name for name, value in before.items() if value is not None and (value != after[name]).any()
+    }
+    layers = {name.partition(".layer.")[2][:1] for name in changed}
+    assert layers == {"0", "1"}
+    assert all(name.startswith("student.news_encoder.plm.encoder.layer.") for name in changed)
+
+
+HEADS = ("news_encoder.pooling.", "news_encoder.dense.", "user_encoder.")
+# Loss -> whose parameters it moves. Pooled vectors come before the dense layer.
+ROUTES = {
+    "distillation": {"student", *HEADS},
+    "hidden": {"student"},
+    "embedding": {"student"},
+    "news_vector": {"student", "news_encoder.pooling."},
+    "user": {"student", *HEADS},
+    "target": {"student", *HEADS},
+    "teacher_target": {"teacher", *HEADS},
+}
+
+
+@pytest.mark.parametrize("model", ["NewsBERT", "NewsBERTMT"])
+def test_each_loss_moves_what_it_is_meant_to_move(tiny: Tiny, model: str) -> None:
+    """A teacher that is pulled to its student, heads that only one of them trains."""
+    world = tiny.world(model, finetune_layers="all", user_loss_weight=1.0)
+    trainer = world.trainer()
+    trainer.learners.train()
+    losses = world.model.calculate_loss(trainer.prepare(world.clicks().collate_fn(SAMPLES)))
+    assert losses._fields == tuple(ROUTES)
+    named = {n: p for n, p in trainer.learners.named_parameters() if p.requires_grad}
+    for name, loss in losses._asdict().items():
+        gradients = torch.autograd.grad(loss, list(named.values()), None, True, allow_unused=True)
+        moved: dict[str, int] = {}
+        for parameter, gradient in zip(named, gradients, strict=True):
+            if gradient is not None and gradient.abs().sum() > 0:
+                who, _, inside = parameter.partition(".")
+                head = next((head for head in HEADS if inside.startswith(head)), None)
+                number = inside.split(".")[1] if who == "teachers" else ""
+                room = head or {"student": "student", "teachers": f"teacher{number}"}[who]
+                moved[room] = moved.get(room, 0) + 1
+        expected = set(ROUTES[name])
+        if "teacher" in expected:
+            expected.remove("teacher")
+            expected |= {f"teacher{number}" for number in range(len(trainer.teachers.members))}
+        assert set(moved) == expected, name
+
+
+@pytest.mark.parametrize("mapping", ["uniform", "last"])
+def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, mapping: str) -> None:
+    """Two paths through the code that give other states would never let the loss reach zero."""
+    world = tiny.world(
+        "NewsBERTMT",
+        num_hidden_layers=LAYERS,
+        finetune_layers="all",
+        layer_mapping=mapping,
+        user_loss_weight=1.0,
+    )
+    trainer = world.trainer()
+    for teacher in trainer.teachers.members:
+        teacher.news_encoder.plm.load_state_dict(world.model.news_encoder.plm.state_dict())
+    batch = trainer.prepare(world.clicks().collate_fn(SAMPLES))
+    losses = world.model.calculate_loss(batch)
+    for name in ("hidden", "embedding", "news_vector", "user"):
+        assert getattr(losses, name).item() == 0
+    weights = [p for p in world.model.parameters() if p.requires_grad]
+    pulls = torch.autograd.grad(losses.distillation, weights, retain_graph=True)
+    target = torch.autograd.grad(losses.target, weights)
+    for pull, other in zip(pulls, target, strict=True):
+        assert pull.abs().max() <= 1e-5 * max(other.abs().max(), 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "compared", "removed"),
+    [
+        ({"finetune_layers": "all"}, [0, 1, 2], set()),
+        ({"finetune_layers": 2}, [1, 2], {"embedding"}),
+        ({"finetune_layers": 1}, [2], {"embedding"}),
+        ({"finetune_layers": 0}, [], {"embedding", "hidden"}),
+        (
+            {"finetune_layers": 0, "news_pooling": "mean"},
+            [],
+            {"embedding", "hidden", "news_vector"},
+        ),
+        ({"finetune_layers": "all", "hidden_loss_weight": 0}, [0], {"hidden"}),
+    ],
+)
+def test_constants_are_neither_computed_nor_logged(tiny: Tiny, settings, compared, removed) -> None:
+    """Frozen layers of the student would be run in each step for a number that never falls."""
+    world = tiny.world("NewsBERT", **settings)
+    assert world.model.compared == compared
+    losses = world.model.calculate_loss(world.clicked(SAMPLES))
+    assert losses._fields == tuple(n for n in ROUTES if n not in removed | {"user"})
+    for name, loss in losses._asdict().items():
+        assert loss.requires_grad, name
+
+
+def test_all_that_is_shared_is_shared(tiny: Tiny) -> None:
+    """A copy of a head would start equal and learn from one loss alone."""
+    world = tiny.world("NewsBERTMT", num_teachers=3)
+    teachers = world.joint_teachers().members
+    assert len(teachers) == 3
+    for teacher in teachers:
+        assert teacher.news_encoder.dense is world.model.news_encoder.dense
+        assert teacher.news_encoder.pooling is world.model.news_encoder.pooling
+        assert teacher.user_encoder is world.model.user_encoder
+        assert len(layers_of(teacher.news_encoder.plm)) == LAYERS
+    assert len({id(teacher.news_encoder.plm) for teacher in teachers}) == 3
+
+
+def test_a_teacher_may_be_shallower_than_its_language_model(tiny: Tiny) -> None:
+    world = tiny.world("NewsBERT", teacher_num_hidden_layers=2, num_hidden_layers=1)
+    (teacher,) = world.joint_teachers().members
+    assert len(layers_of(teacher.news_encoder.plm)) == 2
+    settings = {"num_hidden_layers": 3, "layer_mapping": "last"}
+    with pytest.raises(ValueError, match=r"at least the student's 3 layers, got one with 2"):
+        tiny.world("NewsBERT", teacher_num_hidden_layers=2, **settings).joint_teachers()
+
+
+def test_a_batch_that_no_teacher_has_seen_is_refused(tiny: Tiny) -> None:
+    """The fallback would be a student that learns from clicks alone, and is called distilled."""
+    world = tiny.world("NewsBERT")
+    assert isinstance(world.model, NewsBERT)
+    with pytest.raises(ValueError, match=r"its teachers have seen.*JointTrainer"):
+        world.model.calculate_loss(world.clicks().collate_fn([0, 1]))
+
+
+def test_the_student_holds_no_teacher(tiny: Tiny) -> None:
+    """What is saved, counted and served would be as large as all of them together."""
+    world = tiny.world("NewsBERTMT")
+    before = list(world.model.state_dict())
+    trainer = world.trainer()
+    trainer.fit(world.clicks())
+    assert list(world.model.state_dict()) == before == list(tiny.world("PLMNR").model.state_dict())
+    assert world.model.parameter_count == tiny.world("PLMNR").model.parameter_count

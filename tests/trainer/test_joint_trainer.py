@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import Tiny, World
+from torch import Tensor
+
+from recbole_tinynews.trainer import JointTrainer
+from recbole_tinynews.trainer.optimization import make_schedule
+from recbole_tinynews.trainer.weights import load_weights
+
+MODELS = ["NewsBERT", "NewsBERTMT"]
+OF_SCORES = {"hidden_loss_weight": 0, "embedding_loss_weight": 0, "news_vector_loss_weight": 0}
+
+
+def weights(trainer: Any) -> dict[str, Tensor]:
+    return {n: p.detach().clone() for n, p in trainer.learners.named_parameters()}
+
+
+def trained(world: World) -> Any:
+    trainer = world.trainer()
+    trainer.learners.double()
+    torch.manual_seed(0)
+    trainer.fit(world.clicks())
+    return trainer
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_everything_that_trains_is_optimised_once(tiny: Tiny, model: str) -> None:
+    """The reference code leaves the shared heads out: its user encoder stays random.
+
+    Twice in the optimizer, a shared head would take two steps for one.
+    """
+    world = tiny.world(model, learning_rate=1e-3, plm_learning_rate=1e-5)
+    trainer = world.trainer()
+    rates = [(p, group["lr"]) for group in trainer.optimizer.param_groups for p in group["params"]]
+    assert len({id(p) for p, _ in rates}) == len(rates)
+    rate_of = {id(p): rate for p, rate in rates}
+    teachers = trainer.teachers.members
+    assert len(teachers) == {"NewsBERT": 1, "NewsBERTMT": 2}[model]
+    named = [world.model, *teachers]
+    for recommender in named:
+        for name, parameter in recommender.named_parameters():
+            expected = None
+            if parameter.requires_grad:
+                expected = 1e-5 if ".plm." in name else 1e-3
+            assert rate_of.pop(id(parameter), expected) == expected, name
+    assert rate_of == {}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_teachers_heads_and_student_all_train(tiny: Tiny, model: str, precision: str) -> None:
+    """A part that stays as it was looks like any other in the log."""
+    world = tiny.world(model, precision=precision, plm_dropout=0.3, finetune_layers=1)
+    trainer = world.trainer()
+    before = weights(trainer)
+    trainer.fit(world.clicks())
+    assert trainer.step == 3
+    changed = {n for n, p in trainer.learners.named_parameters() if not torch.equal(p, before[n])}
+    expected = {n for n, p in trainer.learners.named_parameters() if p.requires_grad}
+    maybe = {"student.user_encoder.pad_doc"}  # so few clicks may all have a history
+    assert changed | maybe == expected | maybe
+    assert all(parameter.isfinite().all() for parameter in trainer.learners.parameters())
+
+
+def test_a_teacher_trains_with_dropout_and_a_validation_leaves_it_so(tiny: Tiny) -> None:
+    """`model.train()` does not know the teachers, who hang in the trainer."""
+    world = tiny.world("NewsBERT", plm_dropout=0.4, epochs=2, max_steps=None)
+    trainer = world.trainer()
+    modes: list[bool] = []
+    plain = trainer.teachers.observe
+
+    def observe(batch: Any) -> Any:
+        modes.append(trainer.teachers.members[0].news_encoder.training)
+        return plain(batch)
+
+    trainer.teachers.eval()
+    trainer.teachers.observe = observe
+    trainer.fit(world.clicks(), world.impressions())
+    assert len(modes) == trainer.step
+    assert all(modes)
+
+
+def test_without_teachers_it_is_refused_before_its_first_step(tiny: Tiny) -> None:
+    world = tiny.world("NewsBERT")
+    trainer = JointTrainer(world.config, world.model)
+    with pytest.raises(ValueError, match=r"expects its teachers.*trainer.teachers"):
+        trainer.fit(world.clicks())
+    assert trainer.step == 0
+
+
+def test_momentum_takes_the_gradient_of_a_whole_step(tiny: Tiny) -> None:
+    """Taken after each batch of an accumulated step, it would bend the first ones again and again.
+
+    Losses on scores alone: the others are means over the distinct news of a batch.
+    """
+    settings = {**OF_SCORES, "gradient_momentum": 0.5, "epochs": 2, "max_steps": None}
+    trainers = [
+        trained(tiny.world("NewsBERT", train_batch_size=size, accumulation_steps=count, **settings))
+        for size, count in ((16, 1), (4, 4))
+    ]
+    one, other = map(weights, trainers)
+    assert trainers[0].step == trainers[1].step > 2
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-9, atol=1e-9)
+
+
+def test_gradients_are_bent_first_and_clipped_then(tiny: Tiny) -> None:
+    """Clipped before, the step would have another length; unscaled after, another mixture.
+
+    SGD at rate 1 shows the gradient that it was given.
+    """
+    world = tiny.world(
+        "NewsBERT", learner="sgd", learning_rate=1.0, clip_grad_norm=0.01, gradient_momentum=0.5
+    )
+    trainer = world.trainer()
+    trainer.learners.double().train()
+    trainer.schedule = make_schedule(trainer.optimizer, None, 1)
+    trainer._backward(world.clicks().collate_fn(range(8)), world.model.calculate_loss, 1.0)
+    before = weights(trainer)
+    given = {
+        n: p.grad.clone() for n, p in trainer.learners.named_parameters() if p.grad is not None
+    }
+    trainer._update()
+    taken = {name: before[name] - p.detach() for name, p in trainer.learners.named_parameters()}
+    length = torch.cat([step.flatten() for step in taken.values()]).norm()
+    assert length.item() == pytest.approx(0.01, rel=1e-3)
+
+    student, teacher = "student.news_encoder.plm.", "teachers.members.0.news_encoder.plm."
+    weight = "attention.self.value.weight"
+    own, lent = f"{student}encoder.layer.1.{weight}", f"{teacher}encoder.layer.2.{weight}"
+    bent = (given[own] + given[lent]) / 2
+    scale = taken[lent].norm() / given[lent].norm()
+    torch.testing.assert_close(taken[own], bent * scale, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_validation_and_saved_weights_are_the_students(tiny: Tiny, model: str) -> None:
+    """Early stopping that looks at a teacher keeps the student's worst epoch."""
+    world = tiny.world(model, epochs=2, max_steps=None)
+    trainer = world.trainer()
+    result = trainer.fit(world.clicks(), world.impressions())[1]
+    again = JointTrainer(world.config, world.model)  # it has no teachers
+    again.saved_model_file = trainer.saved_model_file
+    found = again.evaluate(world.impressions())
+    assert {name: pytest.approx(value) for name, value in found.items()} == dict(result)
+    saved = load_weights(Path(trainer.saved_model_file))
+    assert saved.keys() == tiny.world("PLMNR").model.state_dict().keys()
