@@ -22,10 +22,12 @@ from transformers import PreTrainedModel
 
 from recbole_tinynews.data.array_cache import cached_arrays, content_key
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.model.frozen_states import FrozenStates, Storage, open_frozen_states
 from recbole_tinynews.model.layers import AttentionPooling, mean_pooling
 from recbole_tinynews.model.packing import Pack, packs, tokens_at_once
 from recbole_tinynews.model.plm import apply_layer, embed, layers_of, set_dropout
+from recbole_tinynews.model.taps import Tap
 
 # small packs encode little that nobody asked for, and fill a CPU all the same
 LOOK_UP_TOKENS = 128
@@ -84,6 +86,7 @@ class NewsEncoder(nn.Module):
         self.history_cache_steps = history_cache_steps
         self._recent: RecentVectors | None = None
         self._encoded_anew: NDArray[np.int64] | None = None
+        self._tap: Tap | None = None
         self.hidden_size = plm.config.hidden_size
         self.pad_token_id = plm.config.pad_token_id or 0
         self.pooling = (
@@ -134,7 +137,7 @@ class NewsEncoder(nn.Module):
 
     def forward(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, news_dim]``."""
-        if not self.training and not torch.is_grad_enabled():
+        if not self.training and not torch.is_grad_enabled() and self._tap is None:
             return self._look_up(news_ids)
         distinct, place = torch.unique(news_ids, return_inverse=True)
         ids = distinct.cpu().numpy()
@@ -150,6 +153,19 @@ class NewsEncoder(nn.Module):
             yield
         finally:
             self._encoded_anew = None
+
+    @contextmanager
+    def tapped(self, taps: Taps) -> Iterator[Tap]:
+        """Whatever is encoded inside leaves its inner states in the tap, with their gradients.
+
+        Frozen layers are computed as far as they are asked for, and else read as always. Each call
+        of the encoder adds its distinct texts; none is looked up.
+        """
+        self._tap = tap = Tap(taps)
+        try:
+            yield tap
+        finally:
+            self._tap = None
 
     def _encode_or_reuse(self, ids: NDArray[np.int64], anew: NDArray[np.int64]) -> Tensor:
         if self._recent is None:
@@ -281,9 +297,27 @@ class NewsEncoder(nn.Module):
         token_ids, real = self._token_row(members)
         hidden = self._behind_frozen(members, pack, token_ids, real)
         hidden = hidden.to(self._compute_dtype())  # once, not before each product and each sum
-        for layer in self._trained_layers():
-            hidden = apply_layer(layer, hidden, pack, real)
-        return self.dense(self._pool(hidden, pack, real if self.mask_padding else None))
+        trained = range(self.first_trained + 1, len(layers_of(self.plm)) + 1)
+        hidden = self._through(trained, hidden, pack, real, self._tap)
+        pooled = self._pool(hidden, pack, real if self.mask_padding else None)
+        vectors = self.dense(pooled)
+        if self._tap is not None:
+            self._tap.keep_texts(members, pooled, vectors)
+        return vectors
+
+    def _through(
+        self, numbers: range, hidden: Tensor, pack: Pack, real: Tensor | None, tap: Tap | None
+    ) -> Tensor:
+        """Output of the last of these layers, which count from 1."""
+        layers = layers_of(self.plm)
+        for number in numbers:
+            scores = None if tap is None else tap.scores_of(number)
+            hidden = apply_layer(layers[number - 1], hidden, pack, real, scores)
+            if tap is not None:
+                tap.keep_hidden(number, hidden, real)
+                if scores is not None:
+                    tap.keep_attention(number, scores, pack, real)
+        return hidden
 
     def _compute_dtype(self) -> torch.dtype:
         device_type = self.dense.weight.device.type
@@ -331,17 +365,27 @@ class NewsEncoder(nn.Module):
         self, members: NDArray[np.int64], pack: Pack, token_ids: Tensor, real: Tensor | None
     ) -> Tensor:
         """Input of the first layer that trains, ``[tokens, hidden]``: stored, or computed now."""
-        states = self._stored_states()
-        if states is not None and states.stored[members].all():
-            return states.rows(members).to(token_ids.device)
-        return self._frozen_part(token_ids, pack, real)
+        states, tap = self._stored_states(), self._tap
+        if states is None or not states.stored[members].all():
+            return self._frozen_part(self.first_trained, token_ids, pack, real, tap)
+        hidden = states.rows(members).to(token_ids.device)
+        if tap is not None:
+            deepest = tap.deepest(self.first_trained)
+            if deepest >= 0:
+                self._frozen_part(deepest, token_ids, pack, real, tap)
+            if deepest < self.first_trained:
+                tap.keep_hidden(self.first_trained, hidden, real)
+        return hidden
 
-    def _frozen_part(self, token_ids: Tensor, pack: Pack, real: Tensor | None) -> Tensor:
+    def _frozen_part(
+        self, last: int, token_ids: Tensor, pack: Pack, real: Tensor | None, tap: Tap | None = None
+    ) -> Tensor:
+        """Output of the frozen layer ``last``; 0: of the embeddings."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.embeddings_train):
             hidden = embed(self.plm, token_ids, pack)
-            for layer in layers_of(self.plm)[: self.first_trained]:
-                hidden = apply_layer(layer, hidden, pack, real)
-        return hidden
+            if tap is not None:
+                tap.keep_hidden(0, hidden, real)
+            return self._through(range(1, last + 1), hidden, pack, real, tap)
 
     def _stored_states(self) -> FrozenStates | None:
         """The table for the frozen weights as they are now, or ``None`` where none is kept."""
@@ -376,7 +420,7 @@ class NewsEncoder(nn.Module):
         device_type = self.dense.weight.device.type
         token_ids, real = self._token_row(members)
         with torch.no_grad(), torch.autocast(device_type, enabled=False):
-            return self._frozen_part(token_ids, pack, real)
+            return self._frozen_part(self.first_trained, token_ids, pack, real)
 
 
 class RecentVectors:

@@ -116,12 +116,20 @@ def embed(plm: PreTrainedModel, token_ids: Tensor, pack: Pack) -> Tensor:
     return torch.cat([embeddings(input_ids=ids).flatten(0, 1) for ids in pack.split(token_ids)])
 
 
-def apply_layer(layer: nn.Module, hidden: Tensor, pack: Pack, real: Tensor | None = None) -> Tensor:
+def apply_layer(
+    layer: nn.Module,
+    hidden: Tensor,
+    pack: Pack,
+    real: Tensor | None = None,
+    scores: list[Tensor] | None = None,
+) -> Tensor:
     """Output of one layer of BERT's kind, ``[tokens, hidden]``, of texts without padding.
 
     Shapes:
         hidden: ``[tokens, hidden]``.
         real: ``[tokens]``, True where a token may be attended to; ``None``: everywhere.
+        scores: takes the attention scores of each block, ``[texts, heads, length, length]``, as
+            they are before mask and softmax; ``None``: they are not kept.
 
     Raises:
         AttributeError: the layer has other parts than BERT's.
@@ -138,7 +146,7 @@ def apply_layer(layer: nn.Module, hidden: Tensor, pack: Pack, real: Tensor | Non
     dropout = heads.dropout.p if heads.training else 0.0
     context = torch.cat(
         [
-            _attend(block, mask, heads.num_attention_heads, dropout)
+            _attend(block, mask, heads.num_attention_heads, dropout, scores)
             for block, mask in zip(pack.split(queries_keys_values), masks, strict=True)
         ]
     )
@@ -146,7 +154,9 @@ def apply_layer(layer: nn.Module, hidden: Tensor, pack: Pack, real: Tensor | Non
     return layer.get_submodule("output")(layer.get_submodule("intermediate")(hidden), hidden)
 
 
-def _attend(block: Tensor, mask: Tensor | None, heads: int, dropout: float) -> Tensor:
+def _attend(
+    block: Tensor, mask: Tensor | None, heads: int, dropout: float, scores: list[Tensor] | None
+) -> Tensor:
     """What each token gathers from its text, ``[texts * length, hidden]``.
 
     Shapes:
@@ -156,10 +166,13 @@ def _attend(block: Tensor, mask: Tensor | None, heads: int, dropout: float) -> T
     texts, length, _ = block.shape
     queries, keys, values = block.view(texts, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
     seen = None if mask is None else mask[:, None, None, :]
-    if block.is_cuda or (block.dtype == torch.float32 and not dropout):
+    fused = block.is_cuda or (block.dtype == torch.float32 and not dropout)
+    if fused and scores is None:
         context = F.scaled_dot_product_attention(queries, keys, values, seen, dropout)
     else:  # a CPU's fused attention has no dropout, and a backward pass many times slower
         energy = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+        if scores is not None:
+            scores.append(energy)
         if seen is not None:
             energy = energy.masked_fill(~seen, float("-inf"))
         context = drop_out(energy.softmax(dim=-1), dropout) @ values
