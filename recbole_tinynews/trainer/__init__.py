@@ -6,6 +6,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
 from recbole_tinynews.trainer.hard_titles import choose_titles
+from recbole_tinynews.trainer.masked_language_model import MaskedLanguageModelTrainer
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.post_training import PostTrainingTrainer
 
@@ -32,6 +33,7 @@ class TitleBodyMatcherTrainer(PostTrainingTrainer):
 
 __all__ = [
     "DistillationTrainer",
+    "MaskedLanguageModelTrainer",
     "NewsTrainer",
     "PostTrainingTrainer",
     "TinyNewsRecTrainer",
