@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from recbole_tinynews.artifact import Artifact, Weights
+from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
@@ -67,7 +68,63 @@ def finetuned_teachers(run: Run, teacher: Artifact, copies: Sequence[Weights]) -
     ]
 
 
-SYSTEMS: dict[str, Callable[[Run, type], Artifact]] = {"TinyNewsRec": tiny_newsrec}
+def plmnr_dapt(run: Run, model_class: type) -> Artifact:
+    """Masked-language-model training on the corpus, then finetuning."""
+    return _pretrained(run, model_class, MaskedLanguageModel)
+
+
+def plmnr_tapt(run: Run, model_class: type) -> Artifact:
+    """Masked-language-model training on the task's own news, then finetuning."""
+    return _pretrained(run, model_class, TaskLanguageModel)
+
+
+def _pretrained(run: Run, model_class: type, pretraining: type[MaskedLanguageModel]) -> Artifact:
+    _check_layers(run, "pretrain_teacher")
+    before = run.train_stage("pretrain_teacher", pretraining)
+    start = Start(before.weights, put_language_model)
+    return run.train_stage(model_class.__name__, model_class, after=[before], start=start)
+
+
+def plmnr_dp(run: Run, model_class: type) -> Artifact:
+    """Title-body matching, then finetuning of what it ended with (Tiny-NewsRec, section 3)."""
+    _check_layers(run, "post_train_teacher")
+    before = run.train_stage("post_train_teacher", TitleBodyMatcher)
+    start = Start(before.weights, put_news_encoder)  # which are those of the last copy
+    return run.train_stage(model_class.__name__, model_class, after=[before], start=start)
+
+
+def ensemble_teacher(run: Run, model_class: type) -> Artifact:
+    """The teachers of Tiny-NewsRec, post-trained and finetuned as there, and their mean."""
+    teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
+    finetuned = finetuned_teachers(run, teacher, teacher.copies(run.config["num_teachers"]))
+    return run.train_stage(
+        model_class.__name__,
+        model_class,
+        after=finetuned,
+        teachers=[artifact.weights for artifact in finetuned],
+    )
+
+
+SYSTEMS: dict[str, Callable[[Run, type], Artifact]] = {
+    "EnsembleTeacher": ensemble_teacher,
+    "PLMNRDAPT": plmnr_dapt,
+    "PLMNRDP": plmnr_dp,
+    "PLMNRTAPT": plmnr_tapt,
+    "TinyNewsRec": tiny_newsrec,
+}
+
+
+def _check_layers(run: Run, stage: str) -> None:
+    """Refuse to train other layers on texts than those that are finetuned afterwards."""
+    own = run.config["num_hidden_layers"]
+    before = run.stage_config(stage)["num_hidden_layers"]
+    if own != before:
+        shown = ["~" if number is None else number for number in (own, before)]
+        raise ValueError(
+            f"{run.config['model']} finetunes the layers that {stage} has trained, and expects as "
+            f"many there, got num_hidden_layers={shown[0]} and {shown[1]} in {stage}. "
+            f"Set teacher_num_hidden_layers={shown[0]}."
+        )
 
 
 def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
@@ -75,6 +132,11 @@ def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
     prefix = "news_encoder."
     of_encoder = {n: v for n, v in weights.load().items() if n.startswith(prefix)}
     load_into(model.news_encoder, of_encoder, weights.source, prefix)
+
+
+def put_language_model(model: NewsRecommender, weights: Weights) -> None:
+    """Start with the language model of an earlier stage; every weight must be there."""
+    load_into(model.news_encoder.plm, weights.load(), weights.source, "news_encoder.plm.")
 
 
 def put_first_layers(model: NewsRecommender, weights: Weights) -> None:

@@ -38,6 +38,13 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     ("model", "stages"),
     [
         ("PLMNR", ["PLMNR"]),
+        ("PLMNRDAPT", ["pretrain_teacher", "PLMNRDAPT"]),
+        ("PLMNRTAPT", ["pretrain_teacher", "PLMNRTAPT"]),
+        ("PLMNRDP", ["post_train_teacher", "PLMNRDP"]),
+        (
+            "EnsembleTeacher",
+            ["post_train_teacher", "finetune_teacher", "finetune_teacher", "EnsembleTeacher"],
+        ),
         (
             "TinyNewsRec",
             [
@@ -55,7 +62,7 @@ def test_a_run_leaves_the_result_that_was_promised(tiny: Tiny, tmp_path, model, 
         config_dict=tiny.settings(model),
         command_line=["--result_file=out/result.json", "--eval_dump=out/dump.csv"],
     )
-    assert list(result) == [*KEYS, *(["teachers"] if model == "TinyNewsRec" else [])]
+    assert list(result) == [*KEYS, *(["teachers"] if "finetune_teacher" in stages else [])]
     written = json.loads((tmp_path / "out" / "result.json").read_text())
     assert written == json.loads(json.dumps(result))
     assert (result["model"], result["dataset"], result["seed"]) == (model, DATASET, 2020)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from recbole.data.interaction import Interaction
 
 from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
+from recbole_tinynews.trainer.ensemble_teacher import EnsembleTeacherTrainer
 from recbole_tinynews.trainer.hard_titles import choose_titles
 from recbole_tinynews.trainer.masked_language_model import MaskedLanguageModelTrainer
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
@@ -33,6 +34,7 @@ class TitleBodyMatcherTrainer(PostTrainingTrainer):
 
 __all__ = [
     "DistillationTrainer",
+    "EnsembleTeacherTrainer",
     "MaskedLanguageModelTrainer",
     "NewsTrainer",
     "PostTrainingTrainer",
