@@ -31,7 +31,7 @@ class NewsEncoders(nn.Module):
     @property
     def each(self) -> list[NewsEncoder]:
         """The encoders."""
-        return [*self.encoders]  # type: ignore[list-item]  # a ModuleList knows modules alone
+        return [*self.encoders]
 
     @property
     def plm(self) -> PreTrainedModel:

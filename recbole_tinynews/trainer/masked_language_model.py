@@ -37,7 +37,8 @@ class MaskedLanguageModelTrainer(NewsTrainer):
             loss += F.cross_entropy(scores, truth, reduction="sum").item()
             right += int((scores.argmax(dim=-1) == truth).sum())
             tokens += len(truth)
-        counted = max(tokens, 1)
-        result = {LOSS: loss / counted, ACCURACY: right / counted, TOKENS: tokens}
+        counted, places = max(tokens, 1), self.config["metric_decimal_place"]
+        means = {LOSS: loss / counted, ACCURACY: right / counted}
+        result = {**{name: round(mean, places) for name, mean in means.items()}, TOKENS: tokens}
         self.curve.add_validation(self.step, result)
         return result[LOSS], result
