@@ -188,8 +188,8 @@ def _other_settings(here: dict[str, Any], there: dict[str, Any]) -> Iterator[tup
 def _implied(stage: str, names: Set[str]) -> set[str]:
     """What differs because a setting does that is named already."""
     implied = {"language_model"} if "plm" in names else set()
-    # the data of post-training are token ids
-    if stage in POST_TRAINING and not names.isdisjoint(_OF_TOKENS):
+    # the data of these are token ids
+    if stage in (*POST_TRAINING, "pretrain_teacher") and not names.isdisjoint(_OF_TOKENS):
         implied.add("data")
     return implied
 

@@ -66,7 +66,8 @@ class _Settings(dict[str, Any]):
         return None
 
     def for_stage(self, stage: str) -> _Settings:
-        return _Settings(settings_of_stage(stage, self))
+        # an unset setting is not in the file, and here ~ says as much as a number
+        return _Settings(settings_of_stage(stage, {"teacher_num_hidden_layers": None, **self}))
 
 
 class _NewsVectors(nn.Module):
@@ -264,8 +265,7 @@ class Ranker:
             self._known.move_to_end(text)
         while len(self._known) > KEPT_VECTORS:
             self._known.popitem(last=False)
-        padding = self._encoder.dense.weight.new_zeros(self._encoder.dense.out_features)
-        return torch.stack([padding, *found])
+        return torch.stack([torch.zeros_like(found[0]), *found])
 
 
 def load(

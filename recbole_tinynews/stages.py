@@ -34,14 +34,8 @@ from recbole_tinynews.artifact import (
 )
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.array_cache import content_key
-from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, TrainDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.title_body import (
-    TitleBodyDataLoader,
-    TitleBodyDataset,
-    articles_of,
-    read_corpus,
-)
+from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.teacher_ensemble import TeacherEnsemble
 from recbole_tinynews.figures import Panel, as_svg, step_figure
 from recbole_tinynews.model.bare_plm import write_bare_plm
@@ -49,7 +43,6 @@ from recbole_tinynews.model.joint_teachers import JointTeachers
 from recbole_tinynews.model.newsbert import NewsBERT
 from recbole_tinynews.model.plm import load_tokenizer, locate_plm
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.title_body import TitleBodyMatcher
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.names import STAGES
 from recbole_tinynews.trainer.curve import TrainingCurve
@@ -87,9 +80,9 @@ class Recipe(NamedTuple):
     """
 
     stage: str
-    model_class: type
+    model_class: type[NewsRecommender]
     config: NewsConfig
-    data: NewsDataset | TitleBodyDataset
+    data: TrainingData
     settings: dict[str, Any]
     made_from: dict[str, Any]
     fingerprint: str
@@ -110,31 +103,20 @@ class Run:
         self.train = train
         self.artifacts: list[Artifact] = []
         self.last_stage: str | None = config["stage"]
-        self._articles: dict[tuple, TitleBodyDataset] = {}
+        self._data: dict[tuple, TrainingData] = {}
         self._plm_contents: dict[str, str] = {}
 
     def stage_config(self, stage: str) -> NewsConfig:
         """The settings of a stage; the last one has the plain ones."""
         return self.config.for_stage(stage) if stage in STAGES else self.config
 
-    def data_of(self, model_class: type, config: NewsConfig) -> NewsDataset | TitleBodyDataset:
-        """What a model reads: articles in post-training, else the impressions of training."""
-        if not issubclass(model_class, TitleBodyMatcher):
-            return self.train
-        corpus = config["post_train_corpus"]
-        source = locate_plm(config["plm"], [Path(config["data_path"])])
-        lengths = config["max_title_length"], config["max_body_length"]
-        sampling = config["negatives"], config["seed"]
-        wanted = (corpus, source, *lengths, *sampling)
-        if wanted not in self._articles:  # a corpus is large, and M teachers read the same
-            self._articles[wanted] = TitleBodyDataset(
-                read_corpus(Path(corpus)) if corpus else articles_of(self.dataset),
-                load_tokenizer(source),
-                *lengths,
-                *sampling,
-                self.dataset.cache_dir,
-            )
-        return self._articles[wanted]
+    def data_of(self, model_class: type[NewsRecommender], config: NewsConfig) -> TrainingData:
+        """What a model is trained on: impressions, or texts that come before any clicks."""
+        kind, source = model_class.reads, self._plm_source(config)
+        wanted = (kind, source, *(config[name] for name in kind.settings))
+        if wanted not in self._data:  # a corpus is large, and M teachers read the same
+            self._data[wanted] = kind.read(config, self.train, load_tokenizer(source))
+        return self._data[wanted]
 
     def rebuild(self, weights: Weights) -> NewsRecommender:
         """The recommender that the weights belong to."""
@@ -228,7 +210,7 @@ class Run:
 
     def _write(self, recipe: Recipe, artifact: Artifact, has_teachers: bool) -> None:
         """All but the weights; the metrics come last."""
-        if not issubclass(recipe.model_class, TitleBodyMatcher):  # a matcher ranks no news
+        if recipe.model_class.ranks_news:
             write_bare_plm(self._plm_source(recipe.config), recipe.folder / PLM)
         of_teachers = settings_of_stages(recipe.config) if has_teachers else {}
         head = {FORMAT_KEY: FORMAT, MADE_FROM: recipe.made_from}
@@ -259,7 +241,7 @@ class Run:
         trainer.resume_checkpoint()
         if teachers:
             trainer.teachers = self._teachers(recipe, model, teachers)
-        train, valid = self._loaders(config, data)
+        train, valid = data.loaders(config, self.valid)
         best = trainer.fit(train, valid, show_progress=config["show_progress"])[1]
         write_curve(recipe.folder, recipe.stage, trainer.curve)
         return best
@@ -276,14 +258,6 @@ class Run:
             plm, prefix = teacher.get_submodule("news_encoder.plm"), "news_encoder.plm."
             load_into(plm, weights.load(), weights.source, prefix)
         return joint.to(recipe.config["device"])
-
-    def _loaders(
-        self, config: NewsConfig, data: NewsDataset | TitleBodyDataset
-    ) -> tuple[TrainDataLoader, ImpressionDataLoader | None]:
-        if isinstance(data, TitleBodyDataset):
-            return TitleBodyDataLoader(config, data), ImpressionDataLoader(config, data)
-        valid = ImpressionDataLoader(config, self.valid) if self.valid else None
-        return ClickDataLoader(config, data), valid
 
 
 def plm_content(config: NewsConfig) -> str:

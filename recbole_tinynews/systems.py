@@ -1,19 +1,26 @@
-"""The systems: which stage follows which, and what each hands on to the next."""
+"""The systems: which stage follows which."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from recbole_tinynews.artifact import Artifact, Weights
+from recbole_tinynews.handover import (
+    put_copies,
+    put_first_layers,
+    put_first_layers_pooling_and_dense,
+    put_heads,
+    put_language_model,
+    put_news_encoder,
+    put_pooling_and_dense,
+)
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.inner_state_student import InnerStateStudent
+from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.stages import Run, StageReached, Start
-from recbole_tinynews.trainer.weights import load_into
 
 
 def train_system(run: Run, model_class: type) -> Artifact:
@@ -29,6 +36,44 @@ def train_system(run: Run, model_class: type) -> Artifact:
 def one_stage(run: Run, model_class: type) -> Artifact:
     """A model that stands on no other."""
     return run.train_stage(model_class.__name__, model_class)
+
+
+def plmnr_dapt(run: Run, model_class: type) -> Artifact:
+    """Masked-language-model training on the corpus, then finetuning."""
+    return _pretrained(run, model_class, MaskedLanguageModel)
+
+
+def plmnr_tapt(run: Run, model_class: type) -> Artifact:
+    """Masked-language-model training on the task's own news, then finetuning."""
+    return _pretrained(run, model_class, TaskLanguageModel)
+
+
+def _pretrained(run: Run, model_class: type, pretraining: type[MaskedLanguageModel]) -> Artifact:
+    _check_layers(run, "pretrain_teacher")
+    before = run.train_stage("pretrain_teacher", pretraining)
+    start = Start(before.weights, put_language_model)
+    return run.train_stage(model_class.__name__, model_class, after=[before], start=start)
+
+
+def plmnr_dp(run: Run, model_class: type) -> Artifact:
+    """Title-body matching, then finetuning of what it ended with (Tiny-NewsRec, section 3)."""
+    _check_layers(run, "post_train_teacher")
+    before = run.train_stage("post_train_teacher", TitleBodyMatcher)
+    start = Start(before.weights, put_news_encoder)  # which are those of the last copy
+    return run.train_stage(model_class.__name__, model_class, after=[before], start=start)
+
+
+def _check_layers(run: Run, stage: str) -> None:
+    """Refuse to train other layers on texts than those that are finetuned afterwards."""
+    own = run.config["num_hidden_layers"]
+    before = run.stage_config(stage)["num_hidden_layers"]
+    if own != before:
+        shown = ["~" if number is None else number for number in (own, before)]
+        raise ValueError(
+            f"{run.config['model']} finetunes the layers that {stage} has trained, and expects as "
+            f"many there, got num_hidden_layers={shown[0]} and {shown[1]} in {stage}. "
+            f"Set teacher_num_hidden_layers={shown[0]}."
+        )
 
 
 def tiny_newsrec(run: Run, model_class: type) -> Artifact:
@@ -76,6 +121,18 @@ def finetuned_teachers(run: Run, teacher: Artifact, copies: Sequence[Weights]) -
         # the last copy is number 0, so that fewer teachers are the last of more
         for number, copy in enumerate(reversed(copies))
     ]
+
+
+def ensemble_teacher(run: Run, model_class: type) -> Artifact:
+    """The teachers of Tiny-NewsRec, post-trained and finetuned as there, and their mean."""
+    teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
+    finetuned = finetuned_teachers(run, teacher, teacher.copies(run.config["num_teachers"]))
+    return run.train_stage(
+        model_class.__name__,
+        model_class,
+        after=finetuned,
+        teachers=[artifact.weights for artifact in finetuned],
+    )
 
 
 def tinybert(run: Run, model_class: type[InnerStateStudent]) -> Artifact:
@@ -143,58 +200,14 @@ def _jointly(run: Run, model_class: type, teachers: int) -> Artifact:
 
 
 SYSTEMS: dict[str, Callable[[Run, Any], Artifact]] = {
+    "PLMNRDAPT": plmnr_dapt,
+    "PLMNRTAPT": plmnr_tapt,
+    "PLMNRDP": plmnr_dp,
     "TinyNewsRec": tiny_newsrec,
+    "EnsembleTeacher": ensemble_teacher,
     "TinyBERT": tinybert,
     "TinyBERTMT": tinybert,
     "MTBERT": mtbert,
     "NewsBERT": newsbert,
     "NewsBERTMT": newsbert_mt,
 }
-
-
-def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
-    """Start with the whole news encoder of an earlier stage; every weight must be there."""
-    prefix = "news_encoder."
-    of_encoder = {n: v for n, v in weights.load().items() if n.startswith(prefix)}
-    load_into(model.news_encoder, of_encoder, weights.source, prefix)
-
-
-def put_copies(model: CoFinetunedTeachers, *copies: Weights) -> None:
-    """Start each teacher from a copy of its own; the shared layers are those of the first."""
-    for teacher, copy in reversed([*zip(model.teachers, copies, strict=True)]):
-        put_news_encoder(teacher, copy)
-
-
-def put_pooling_and_dense(model: NewsRecommender, weights: Weights) -> None:
-    """Start with what stands behind a teacher's layers, not with the layers."""
-    for name in ("news_encoder.pooling", "news_encoder.dense"):
-        _put_part(model, name, weights)
-
-
-def put_heads(model: NewsRecommender, weights: Weights) -> None:
-    """Start with the teachers' pooling, dense layer and user encoder, not with their layers."""
-    put_pooling_and_dense(model, weights)
-    _put_part(model, "user_encoder", weights)
-
-
-def _put_part(model: NewsRecommender, name: str, weights: Weights) -> None:
-    part = operator.attrgetter(name)(model)
-    if part is not None:  # mean and cls pool without weights
-        load_into(part, weights.load(), weights.source, f"{name}.")
-
-
-def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
-    """Start with as many of the teacher's first layers as the student has (``student_init``).
-
-    Pooling and dense layer stay random, as they do behind the layers of the plain language model.
-    """
-    plm, prefix = model.news_encoder.plm, "news_encoder.plm."
-    wanted = {f"{prefix}{name}" for name in plm.state_dict()}
-    kept = {name: value for name, value in weights.load().items() if name in wanted}
-    load_into(plm, kept, weights.source, prefix)
-
-
-def put_first_layers_pooling_and_dense(model: NewsRecommender, weights: Weights) -> None:
-    """Start with all of the post-trained teacher that the student has room for."""
-    put_first_layers(model, weights)
-    put_pooling_and_dense(model, weights)

@@ -23,7 +23,8 @@ ROOMS: dict[str, set[str]] = {
     "ranking": {"artifact", "settings", "registry", "trainer", "model", "data"},
     "plan": {"stages", "systems", "artifact", "settings", "trainer", "table"},
     "summary": {"table"},
-    "systems": {"stages", "artifact", "model", "trainer"},
+    "systems": {"stages", "handover", "artifact", "model"},
+    "handover": {"artifact", "model", "trainer"},
     # it seats students and teachers, and draws how they trained
     "stages": {"artifact", "config", "distillation", "figures", *WORKROOMS},
     "artifact": {"config", "settings", "trainer", "data"},

@@ -44,6 +44,10 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     ("model", "stages"),
     [
         ("PLMNR", ["PLMNR"]),
+        ("PLMNRDAPT", ["pretrain_teacher", "PLMNRDAPT"]),
+        ("PLMNRTAPT", ["pretrain_teacher", "PLMNRTAPT"]),
+        ("PLMNRDP", ["post_train_teacher", "PLMNRDP"]),
+        ("EnsembleTeacher", [*FOUR_STAGES[:1], *FOUR_STAGES[2:4], "EnsembleTeacher"]),
         ("TinyNewsRec", FOUR_STAGES),
         ("TinyBERT", ["post_train_teacher", "finetune_teacher", "TinyBERT"]),
         ("TinyBERTMT", [*FOUR_STAGES[:1], *FOUR_STAGES[2:4], "TinyBERTMT"]),

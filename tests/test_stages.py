@@ -12,13 +12,15 @@ from torch import Tensor
 
 from recbole_tinynews import stages, systems
 from recbole_tinynews.artifact import Artifact
+from recbole_tinynews.data import title_body
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.handover import put_first_layers, put_news_encoder
 from recbole_tinynews.model.plm import load_plm
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.title_body import TitleBodyMatcher
 from recbole_tinynews.stages import Run
-from recbole_tinynews.systems import put_first_layers, put_news_encoder, train_system
+from recbole_tinynews.systems import train_system
 from recbole_tinynews.trainer.curve import COUNTS
 
 
@@ -232,8 +234,8 @@ def test_more_teachers_than_copies_are_refused_by_name(tiny: Tiny) -> None:
 def test_the_corpus_is_read_once_for_all_stages(tiny: Tiny, tmp_path, monkeypatch) -> None:
     """A teacher for each copy would hold the whole corpus M times in memory."""
     made: list[object] = []
-    plain = stages.read_corpus
-    monkeypatch.setattr(stages, "read_corpus", lambda path: made.append(path) or plain(path))
+    plain = title_body.read_corpus
+    monkeypatch.setattr(title_body, "read_corpus", lambda path: made.append(path) or plain(path))
     corpus = tmp_path / "corpus.tsv"
     corpus.write_text(
         "".join(f"A{n}\t{title}\t{title} {title}\n" for n, title in enumerate(titles()))

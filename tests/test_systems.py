@@ -12,11 +12,12 @@ from torch import Tensor
 
 from recbole_tinynews.artifact import Artifact
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.handover import put_copies, put_heads
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.tinybert import TinyBERT
 from recbole_tinynews.plan import plan
 from recbole_tinynews.stages import Run
-from recbole_tinynews.systems import put_copies, put_heads, train_system
+from recbole_tinynews.systems import train_system
 
 HEADS = ("news_encoder.pooling.", "news_encoder.dense.", "user_encoder.")
 

@@ -34,6 +34,7 @@ from recbole_tinynews.model.newsbert import NewsBERT
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.systems import SYSTEMS
 from recbole_tinynews.trainer import DistillationTrainer
 
 DATASET = "tiny"
@@ -59,6 +60,7 @@ SETTINGS: dict[str, Any] = {
     "train_batch_size": 8,
     "eval_batch_size": 4,
 }
+SAME_LAYERS = ("PLMNRDAPT", "PLMNRTAPT", "PLMNRDP")  # finetune those that were trained on texts
 STAGE_SETTINGS: dict[str, Any] = {
     "num_teachers": 2,
     "teacher_checkpoint_interval": 2,
@@ -76,11 +78,15 @@ STAGE_SETTINGS: dict[str, Any] = {
             "max_steps": 4,
         }.items()
     },
+    "pretrain_teacher_train_batch_size": 8,
+    "pretrain_teacher_learning_rate": 1e-2,
+    "pretrain_teacher_plm_learning_rate": 1e-2,
+    "pretrain_teacher_finetune_layers": 1,
+    "pretrain_teacher_max_steps": 4,
     "finetune_teacher_learning_rate": 1e-3,
     "finetune_teacher_max_steps": 3,
     "max_steps": 3,
 }
-WITH_TEACHERS = ("TinyNewsRec", "TinyBERT", "TinyBERTMT", "MTBERT", "NewsBERT", "NewsBERTMT")
 
 
 # ------------------------------------------------------------------------------ language models
@@ -215,7 +221,9 @@ class Tiny(NamedTuple):
     def settings(self, model: str | type = "PLMNR", **settings: Any) -> dict[str, Any]:
         """Settings of a small run; ``settings`` come last."""
         name = model if isinstance(model, str) else model.__name__
-        stages = STAGE_SETTINGS if name in WITH_TEACHERS else {}
+        stages = dict(STAGE_SETTINGS) if name in SYSTEMS else {}
+        if name in SAME_LAYERS:
+            stages["teacher_num_hidden_layers"] = SETTINGS["num_hidden_layers"]
         places = {"plm": str(self.plm), "data_path": str(self.data)}
         return {**SETTINGS, **places, **stages, **settings}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from recbole_tinynews.data.atomic_files import (
     read_impressions,
     read_news,
 )
+from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
@@ -47,6 +48,7 @@ class NewsDataset(Dataset):
         content: digest of the atomic files, the same for equal files wherever they lie.
     """
 
+    settings: ClassVar[tuple[str, ...]] = ()  # of a stage: its impressions are those of the run
     inter_feat: Impressions
 
     # ---------------------------------------------------------------- RecBole's loading hooks
@@ -130,6 +132,21 @@ class NewsDataset(Dataset):
             parts[split] = self.copy(self.inter_feat.between(start, start + rows))
             start += rows
         return [parts.get(split) for split in SPLITS]
+
+    # ------------------------------------------------------- what a stage that reads clicks asks
+
+    @classmethod
+    def read(
+        cls, config: Any, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
+    ) -> NewsDataset:
+        """The training impressions as they are."""
+        return news
+
+    def loaders(
+        self, config: Any, valid: NewsDataset | None
+    ) -> tuple[ClickDataLoader, ImpressionDataLoader | None]:
+        """Clicks to train on, and the impressions of the validation."""
+        return ClickDataLoader(config, self), ImpressionDataLoader(config, valid) if valid else None
 
     # ------------------------------------------------------------------------- what it offers
 

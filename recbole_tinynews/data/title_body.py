@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
 from recbole_tinynews.data.array_cache import content_key
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, TrainDataLoader, id_tensor
+from recbole_tinynews.data.dataloader import (
+    CANDIDATES,
+    HISTORY,
+    ImpressionDataLoader,
+    TrainDataLoader,
+    id_tensor,
+)
+from recbole_tinynews.data.held_out import hold_out
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.data.lines import read_lines
 from recbole_tinynews.data.news_text import tokenise
@@ -31,7 +38,6 @@ if TYPE_CHECKING:
 
     from recbole_tinynews.data.dataset import NewsDataset
 
-HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 500  # articles kept for validation
 FEWEST_ARTICLES = 20  # of which one is held out, and nine of the others are negatives
 HARD_POOL = 4  # titles drawn for each one that `negative_titles: hard` keeps
 
@@ -42,6 +48,12 @@ class Article(NamedTuple):
     title: str
     body: str
     category: str = UNKNOWN
+
+
+def articles_for(config: Any, news: NewsDataset) -> list[Article]:
+    """Those of ``post_train_corpus``, or else the data set's own."""
+    corpus = config["post_train_corpus"]
+    return read_corpus(Path(corpus)) if corpus else articles_of(news)
 
 
 def read_corpus(path: Path) -> list[Article]:
@@ -98,6 +110,10 @@ class TitleBodyDataset:
         categories: ``[articles]``.
     """
 
+    settings: ClassVar[tuple[str, ...]] = (
+        *("post_train_corpus", "max_title_length", "max_body_length", "negatives", "seed"),
+    )
+
     def __init__(
         self,
         articles: list[Article],
@@ -119,11 +135,29 @@ class TitleBodyDataset:
         self.categories = np.array([article.category for article in articles])
         parts = (*self.text_tokens, self.categories)
         self.content = content_key([part.tobytes() for part in parts])
-        held_out = max(1, min(HELD_OUT_MOST, int(self.articles * HELD_OUT_SHARE)))
-        # a corpus is often sorted by source, so the held-out part is drawn from all of it
-        order = np.random.default_rng(seed).permutation(self.articles)
-        self.train_articles, self.valid_articles = np.sort(order[held_out:]), order[:held_out]
+        self.train_articles, self.valid_articles = hold_out(self.articles, seed)
         self.inter_feat = self._held_out_impressions(OtherTitles(self.titles, negatives, seed))
+
+    @classmethod
+    def read(
+        cls, config: Any, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
+    ) -> TitleBodyDataset:
+        """The articles for a stage with these settings."""
+        return cls(
+            articles_for(config, news),
+            tokenizer,
+            config["max_title_length"],
+            config["max_body_length"],
+            config["negatives"],
+            config["seed"],
+            news.cache_dir,
+        )
+
+    def loaders(
+        self, config: Any, valid: NewsDataset | None
+    ) -> tuple[TitleBodyDataLoader, ImpressionDataLoader]:
+        """Articles to train on, and those held out as impressions."""
+        return TitleBodyDataLoader(config, self), ImpressionDataLoader(config, self)
 
     def history_width(self, config: Any) -> int:
         """One slot, for the body."""
@@ -223,7 +257,7 @@ def _enough(articles: list[Article], dropped: int, source: str) -> list[Article]
         getLogger().info(f"{source}: {dropped} articles without a title or a body are left out.")
     if len(articles) < FEWEST_ARTICLES:
         raise ValueError(
-            f"Title-body matching expects at least {FEWEST_ARTICLES} articles with title and body, "
+            f"Post-training expects at least {FEWEST_ARTICLES} articles with title and body, "
             f"got {len(articles)} from {source}. Name a corpus with --post_train_corpus=FILE."
         )
     return articles

@@ -42,8 +42,8 @@ class CoFinetunedTeachers(PLMNR):
 
     def calculate_loss(self, interaction: Interaction) -> PLMNRLoss:
         """Sum over teachers of the mean over the batch."""
-        losses = [PLMNR.calculate_loss(each, interaction).target for each in self.teachers]
-        return PLMNRLoss(torch.stack(losses).sum())
+        losses = [PLMNR.calculate_loss(each, interaction) for each in self.teachers]
+        return PLMNRLoss(torch.stack([target for (target,) in losses]).sum())
 
     def as_teachers(self) -> list[Teacher]:
         """All of them."""

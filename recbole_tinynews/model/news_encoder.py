@@ -319,6 +319,28 @@ class NewsEncoder(nn.Module):
                     tap.keep_attention(number, scores, pack, real)
         return hidden
 
+    def read(self, token_ids: Tensor, lengths: NDArray[np.int64]) -> Tensor:
+        """Last hidden states of texts that are in no table, each layer computed.
+
+        Shapes:
+            token_ids: ``[tokens]``, text behind text, without pad tokens.
+            lengths: ``[texts]``, tokens of each.
+            returned: ``[tokens, hidden]``.
+        """
+        texts = Ragged.from_lengths(np.arange(len(token_ids)), lengths)
+        packed = packs(lengths, self._tokens_at_once())
+        places = [self._places(texts.positions(pack.members)) for pack in packed]
+        read = [
+            self._read(token_ids[each], pack) for each, pack in zip(places, packed, strict=True)
+        ]
+        states = torch.cat(read)
+        return torch.empty_like(states).index_copy(0, torch.cat(places), states)
+
+    def _read(self, token_ids: Tensor, pack: Pack) -> Tensor:
+        hidden = self._frozen_part(self.first_trained, token_ids, pack, None)
+        trained = range(self.first_trained + 1, len(layers_of(self.plm)) + 1)
+        return self._through(trained, hidden.to(self._compute_dtype()), pack, None, None)
+
     def _compute_dtype(self) -> torch.dtype:
         device_type = self.dense.weight.device.type
         if torch.is_autocast_enabled(device_type):

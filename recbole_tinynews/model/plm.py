@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -14,10 +15,12 @@ from torch.nn import functional as F
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForMaskedLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from recbole_tinynews.model.layers import Dropout, drop_out
 from recbole_tinynews.model.packing import Pack, packs
@@ -129,6 +132,28 @@ def plm_size(source: str) -> PLMSize:
     except OSError as problem:
         raise ValueError(_not_found(source, "configuration", problem)) from problem
     return PLMSize(config.num_hidden_layers, config.hidden_size)
+
+
+def load_language_model_head(source: str, plm: PreTrainedModel) -> nn.Module:
+    """From hidden states ``[..., hidden]`` to scores over the vocabulary ``[..., tokens]``.
+
+    It is the language model's own where its weights have one, and random where they have none. Its
+    decoder's weights are the word embeddings of ``plm``: one tensor, which trains if they do.
+    """
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # it warns at length of a head that is missing
+    try:
+        whole, loading = AutoModelForMaskedLM.from_pretrained(
+            source, dtype="float32", output_loading_info=True
+        )
+    finally:
+        logging.set_verbosity(verbosity)
+    decoder = whole.get_output_embeddings()
+    ((name, head),) = ((n, part) for n, part in whole.named_children() if decoder in part.modules())
+    if any(missing.startswith(f"{name}.") for missing in loading["missing_keys"]):
+        getLogger().info(f"{source} has no head for masked tokens, which starts random.")
+    decoder.weight = plm.get_input_embeddings().weight
+    return head
 
 
 def layers_of(plm: PreTrainedModel) -> nn.ModuleList:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.teacher_ensemble import Teacher
 from recbole_tinynews.model.bare_plm import bare_plm
 from recbole_tinynews.model.frozen_states import Storage
@@ -48,8 +50,14 @@ class NewsRecommender(AbstractRecommender):
     (RecBole adds them up; their names stand in the log). To read other text, override
     ``news_tokens``; to model users in another way, ``make_user_encoder``. docs/extending.md has a
     whole one.
+
+    Attributes:
+        reads: the kind of data it is trained on.
+        ranks_news: whether its artifact can be loaded to rank news.
     """
 
+    reads: ClassVar[type[TrainingData]] = NewsDataset
+    ranks_news: ClassVar[bool] = True
     type = ModelType.GENERAL  # RecBole lays no further yaml over ours for this type
     input_type = InputType.LISTWISE
 

@@ -6,7 +6,7 @@ encoder, the losses, the trainer and the metrics of recommendation serve post-tr
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.data.title_body import TitleBodyDataset
 from recbole_tinynews.distillation.multi_teacher import Lesson
 from recbole_tinynews.model.frozen_states import Storage
 from recbole_tinynews.model.plmnr import PLMNR
@@ -32,6 +33,9 @@ class BodyAsUser(nn.Module):
 
 class TitleBodyMatcher(PLMNR):
     """``L_DP``: cross entropy of a body's own title among 1 + ``negatives`` titles."""
+
+    reads = TitleBodyDataset
+    ranks_news: ClassVar[bool] = False
 
     def news_tokens(self, config: Any, dataset: Any) -> Ragged:
         """Titles and bodies in one table."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from recbole.data.interaction import Interaction
 
 from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
+from recbole_tinynews.trainer.ensemble_teacher import EnsembleTeacherTrainer
 from recbole_tinynews.trainer.hard_titles import choose_titles
 from recbole_tinynews.trainer.inner_state_trainer import InnerStateTrainer
 from recbole_tinynews.trainer.joint_trainer import JointTrainer
+from recbole_tinynews.trainer.masked_language_model import MaskedLanguageModelTrainer
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.post_training import PostTrainingTrainer
 
@@ -46,9 +48,11 @@ class TitleBodyMatcherTrainer(PostTrainingTrainer):
 
 __all__ = [
     "DistillationTrainer",
+    "EnsembleTeacherTrainer",
     "InnerStateTrainer",
     "JointTrainer",
     "MTBERTTrainer",
+    "MaskedLanguageModelTrainer",
     "NewsBERTTrainer",
     "NewsTrainer",
     "PostTrainingTrainer",

@@ -11,7 +11,9 @@ from typing import Any
 from recbole_tinynews.trainer.losses import Losses, named_losses
 
 POINTS = 200  # of each loss at most, however long the training
-COUNTS = frozenset(("impressions", "skipped"))  # of a validation: what its metrics stand on
+COUNTS = frozenset(
+    ("impressions", "skipped", "tokens")
+)  # of a validation: what its metrics stand on
 Row = dict[str, float]
 
 

@@ -8,20 +8,25 @@ import torch
 from transformers import AutoModel, BertConfig
 
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.model.ensembleteacher import NewsEncoders, UserEncoders
 from recbole_tinynews.model.news_encoder import NewsEncoder
 from recbole_tinynews.model.user_encoder import UserEncoder
 
 NOTHING = Ragged.from_rows([[]], np.int32)
 
 
-def parameters(layers: int) -> list[torch.nn.Parameter]:
+def encoders(layers: int) -> tuple[NewsEncoder, UserEncoder]:
     with torch.device("meta"):
         plm = AutoModel.from_config(
             BertConfig(num_hidden_layers=layers), attn_implementation="sdpa"
         )
         news_encoder = NewsEncoder(plm, NOTHING, news_dim=256, query_dim=200, finetune_layers=2)
         user_encoder = UserEncoder(256, 200)
-    return [*news_encoder.parameters(), *user_encoder.parameters()]
+    return news_encoder, user_encoder
+
+
+def parameters(layers: int) -> list[torch.nn.Parameter]:
+    return [parameter for module in encoders(layers) for parameter in module.parameters()]
 
 
 @pytest.mark.parametrize(
@@ -31,6 +36,13 @@ def parameters(layers: int) -> list[torch.nn.Parameter]:
 def test_a_model_is_as_large_as_the_paper_says(layers: int, expected: int) -> None:
     """A missing pooler or a second dense layer shows in no metric of a unit test."""
     assert sum(p.numel() for p in parameters(layers)) == expected
+
+
+def test_an_ensemble_is_as_large_as_its_four_teachers() -> None:
+    """It is what the student is compared with: one teacher's size would hide what it saves."""
+    news_encoders, user_encoders = zip(*(encoders(12) for _ in range(4)), strict=True)
+    together = NewsEncoders(news_encoders), UserEncoders(user_encoders)
+    assert sum(p.numel() for part in together for p in part.parameters()) == 4 * 109_884_962
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,12 @@ from tiny import Tiny
 
 from recbole_tinynews.artifact import Artifact
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.model.masked_language_model import TaskLanguageModel
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.stages import Run
 from recbole_tinynews.systems import train_system
-from recbole_tinynews.trainer import NewsTrainer, curve
+from recbole_tinynews.trainer import MaskedLanguageModelTrainer, NewsTrainer, curve
 
 # What a state must hold, all at once: a smaller last group, rates that change with the step,
 # dropout, validations within a pass, and early stopping that counts them.
@@ -65,9 +66,11 @@ def outcome(artifact: Artifact) -> Outcome:
 
 
 @contextmanager
-def killed(step: int, hook: str = "_after_step") -> Iterator[None]:
-    """Whatever is trained here is killed where ``hook`` is called after that step."""
-    plain = getattr(NewsTrainer, hook)
+def killed(
+    step: int, hook: str = "_after_step", owner: type[NewsTrainer] = NewsTrainer
+) -> Iterator[None]:
+    """Whatever is trained here is killed where ``owner``'s hook is called after that step."""
+    plain = getattr(owner, hook)
 
     def until(self: NewsTrainer, *arguments: Any, **keywords: Any) -> Any:
         if self.step >= step:
@@ -75,7 +78,7 @@ def killed(step: int, hook: str = "_after_step") -> Iterator[None]:
         return plain(self, *arguments, **keywords)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(NewsTrainer, hook, until)
+        patch.setattr(owner, hook, until)
         with pytest.raises(Killed):
             yield
 
@@ -253,6 +256,31 @@ def test_a_student_and_its_teachers_go_on_together(
     assert_same(found, expected)
     assert {name.split(".")[0] for name in found[0]} == {"news_encoder", "user_encoder"}
     assert not list(folder.rglob("state.safetensors"))
+
+
+def pretrain(tiny: Tiny, folder: Path) -> Artifact:
+    """Masked-language-model training into a third pass, behind short last batches."""
+    settings = {"epochs": 3, "max_steps": 11, "eval_steps": 4, "finetune_layers": "all"}
+    config = tiny.config(
+        "PLMNRTAPT",
+        checkpoint_dir=str(folder),
+        plm_dropout=0.3,
+        save_steps=2,
+        **{f"pretrain_teacher_{name}": value for name, value in settings.items()},
+    )
+    return Run(config, NewsDataset(config)).train_stage("pretrain_teacher", TaskLanguageModel)
+
+
+@pytest.mark.parametrize(("hook", "step"), [("_update", 3), ("_update", 7), ("_valid_epoch", 8)])
+def test_masked_training_goes_on_with_the_same_masks(
+    tiny: Tiny, tmp_path: Path, hook: str, step: int
+) -> None:
+    """Masks that depend on more than seed, epoch and text would be other ones."""
+    expected = pretrain(tiny, tmp_path / "undisturbed")
+    owner = MaskedLanguageModelTrainer if hook == "_valid_epoch" else NewsTrainer
+    with killed(step, hook, owner):
+        pretrain(tiny, tmp_path / "killed")
+    assert_same(outcome(pretrain(tiny, tmp_path / "killed")), outcome(expected))
 
 
 # Importing takes longer than training, so it is done once for some runs; each is a process.

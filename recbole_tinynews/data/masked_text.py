@@ -1,0 +1,132 @@
+"""Texts for masked-language-model training: bodies of a corpus, or all news of the task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from recbole.data.interaction import Interaction
+
+from recbole_tinynews.data.array_cache import content_key
+from recbole_tinynews.data.dataloader import TrainDataLoader, id_tensor
+from recbole_tinynews.data.held_out import hold_out
+from recbole_tinynews.data.masking import Masking
+from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.data.title_body import articles_for
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from recbole_tinynews.data.dataset import NewsDataset
+
+TOKENS, LENGTHS = "tokens", "lengths"
+PLACES, TRUTH = "places", "truth"
+HELD_OUT_EPOCH = -1  # none that is trained on: the same tokens are hidden in each validation
+
+
+class MaskedTextDataset:
+    """Texts as token ids, a twentieth of them held out; a subclass says which texts.
+
+    Attributes:
+        tokens: ragged ``[texts, *]``, cut at ``max_length`` with [CLS] and [SEP] counted.
+        masking: how they are masked.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ("max_body_length", "seed")
+
+    def __init__(
+        self,
+        texts: list[str],
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        seed: int,
+        cache_dir: Path | None = None,
+    ) -> None:
+        if len(texts) < 2:
+            raise ValueError(
+                "Masked-language-model training expects at least 2 texts, one of them to be held "
+                f"out, got {len(texts)}. Name a corpus with --post_train_corpus=FILE, or convert "
+                "news with their text."
+            )
+        self.cache_dir = cache_dir
+        self.masking = Masking(tokenizer, seed)
+        tokens = tokenise(["", *texts], tokenizer, max_length, cache_dir)
+        self.tokens = tokens.between(1, tokens.rows)
+        self.content = content_key([part.tobytes() for part in self.tokens])
+        self.train_texts, self.valid_texts = hold_out(len(texts), seed)
+
+    @classmethod
+    def read(
+        cls, config: Any, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
+    ) -> MaskedTextDataset:
+        """The texts for a stage with these settings."""
+        texts = cls.texts(config, news)
+        return cls(texts, tokenizer, config["max_body_length"], config["seed"], news.cache_dir)
+
+    @staticmethod
+    def texts(config: Any, news: NewsDataset) -> list[str]:
+        """What is read; no text is empty."""
+        raise NotImplementedError
+
+    def loaders(
+        self, config: Any, valid: NewsDataset | None
+    ) -> tuple[MaskedTextDataLoader, MaskedTextDataLoader]:
+        """Texts to train on, and those held out, which are always masked alike."""
+        held_out = MaskedTextDataLoader(config, self, self.valid_texts)
+        held_out.set_epoch(HELD_OUT_EPOCH)
+        return MaskedTextDataLoader(config, self, self.train_texts), held_out
+
+
+class MaskedBodies(MaskedTextDataset):
+    """Bodies of the post-training corpus (DAPT): the articles that title-body matching reads."""
+
+    settings = (*MaskedTextDataset.settings, "post_train_corpus")
+
+    @staticmethod
+    def texts(config: Any, news: NewsDataset) -> list[str]:
+        """Of the file, or of the data set's own news: the abstract where there is no body."""
+        return [article.body for article in articles_for(config, news)]
+
+
+class MaskedNews(MaskedTextDataset):
+    """Title and abstract of each of the task's own news, as one text (TAPT)."""
+
+    @staticmethod
+    def texts(config: Any, news: NewsDataset) -> list[str]:
+        """Of all news that have any text, whichever split shows them: no click is seen."""
+        text = news.news_text
+        pairs = zip(text["title"], text["abstract"], strict=True)
+        joined = (" ".join((title.strip(), abstract.strip())).strip() for title, abstract in pairs)
+        return [each for each in joined if each]
+
+
+class MaskedTextDataLoader(TrainDataLoader):
+    """One sample is one text, masked anew each epoch.
+
+    Fields of a batch (text behind text, so a batch is never indexed by row):
+        tokens: ``[tokens of the batch]``, as they are seen.
+        lengths: ``[batch]``, tokens of each text.
+        places: ``[chosen]``, of the tokens that are to be found, among all of the batch.
+        truth: ``[chosen]``, these tokens.
+    """
+
+    def __init__(self, config: Any, dataset: MaskedTextDataset, texts: NDArray[np.int64]) -> None:
+        self.texts = texts
+        super().__init__(config, dataset, len(texts))
+
+    def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
+        """The batch of these texts."""
+        texts = self.texts[samples]
+        tokens = self._dataset.tokens.take(texts)
+        masked = self._dataset.masking.draw(self.epoch, tokens, texts)
+        return Interaction(
+            {
+                TOKENS: torch.from_numpy(masked.tokens),
+                LENGTHS: id_tensor(tokens.lengths),
+                PLACES: torch.from_numpy(masked.places),
+                TRUTH: torch.from_numpy(masked.truth),
+            }
+        )

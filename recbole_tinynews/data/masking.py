@@ -1,0 +1,72 @@
+"""Which tokens of a text are hidden from a masked language model, drawn from (seed, epoch, text).
+
+The draw depends on nothing else, neither on the batch nor on the number of loader workers, so that
+a resumed run hides what an undisturbed one would have.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_tinynews.data.negatives import random_bits
+from recbole_tinynews.data.ragged import Ragged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+CHOSEN, MASKED, REPLACED = 0.15, 0.8, 0.1  # of the ordinary tokens; of the chosen; of the chosen
+OTHER_TOKEN = 1 << 32  # the places of a text take the draws from 0 on, tokens put there from here
+
+
+class MaskedTokens(NamedTuple):
+    """Texts as a masked language model sees them, and what it is to find.
+
+    Shapes:
+        tokens: ``[tokens]``, text behind text.
+        places: ``[chosen]``, of the chosen tokens among them.
+        truth: ``[chosen]``, the tokens that stood there.
+    """
+
+    tokens: NDArray[np.int64]
+    places: NDArray[np.int64]
+    truth: NDArray[np.int64]
+
+
+class Masking:
+    """BERT's masking (Devlin et al., NAACL 2019, section 3.1).
+
+    Each ordinary token is chosen with probability 0.15; of the chosen, 80 % become the mask token,
+    10 % any other ordinary token, and 10 % stay as they are. Special tokens of the tokenizer,
+    unknown words among them, are neither chosen nor put in place of another.
+
+    Raises:
+        ValueError: the tokenizer has no mask token.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, seed: int) -> None:
+        if tokenizer.mask_token_id is None:
+            raise ValueError(
+                "Masked-language-model training expects a tokenizer with a mask token, and that of "
+                f"{tokenizer.name_or_path} has none. Choose another plm."
+            )
+        self.seed, self.mask_id = seed, int(tokenizer.mask_token_id)
+        self.special = np.array(sorted(tokenizer.all_special_ids))
+        self.ordinary = np.setdiff1d(np.arange(len(tokenizer)), self.special)
+
+    def draw(self, epoch: int, tokens: Ragged, texts: NDArray) -> MaskedTokens:
+        """Mask ``tokens``, a row for each of the texts with the numbers ``texts``."""
+        truth = tokens.values.astype(np.int64)
+        text = np.repeat(texts, tokens.lengths)
+        place = np.arange(len(truth)) - np.repeat(tokens.offsets[:-1], tokens.lengths)
+        draw = random_bits(self.seed, epoch, text, place) / 2.0**64  # uniform on [0, 1]
+        chosen = (draw < CHOSEN) & ~np.isin(truth, self.special)
+        masked = chosen & (draw < CHOSEN * MASKED)
+        replaced = chosen & ~masked & (draw < CHOSEN * (MASKED + REPLACED))
+        bits = random_bits(self.seed, epoch, text[replaced], place[replaced] + OTHER_TOKEN)
+        seen = truth.copy()
+        seen[masked] = self.mask_id
+        seen[replaced] = self.ordinary[bits % np.uint64(len(self.ordinary))]
+        return MaskedTokens(seen, np.flatnonzero(chosen), truth[chosen])

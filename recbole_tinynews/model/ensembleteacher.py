@@ -1,0 +1,119 @@
+"""The mean of several finetuned teachers: what they know together, before any distillation.
+
+A baseline of "Tiny-NewsRec", EMNLP 2022. How it averages is our definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.model.news_encoder import NewsEncoder
+from recbole_tinynews.model.recommender import NewsRecommender
+
+
+class NewsEncoders(nn.Module):
+    """M news encoders as one, their vectors behind each other: ``[..., M * news_dim]``."""
+
+    def __init__(self, encoders: Iterable[NewsEncoder]) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(encoders)
+
+    @property
+    def each(self) -> list[NewsEncoder]:
+        """The encoders."""
+        return [*self.encoders]
+
+    @property
+    def plm(self) -> PreTrainedModel:
+        """The first one's language model; all have read with the same tokenizer."""
+        return self.each[0].plm
+
+    @property
+    def tokens(self) -> Ragged:
+        """What each of them reads."""
+        return self.each[0].tokens
+
+    @tokens.setter
+    def tokens(self, tokens: Ragged) -> None:
+        for encoder in self.each:
+            encoder.tokens = tokens
+
+    def forward(self, news_ids: Tensor) -> Tensor:
+        """News vectors, ``[*news_ids.shape, M * news_dim]``."""
+        return torch.cat([encoder(news_ids) for encoder in self.each], dim=-1)
+
+    def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
+        """Vectors of distinct ids, ``[ids, M * news_dim]``."""
+        return torch.cat([encoder.encode_distinct(ids) for encoder in self.each], dim=-1)
+
+    def encode_ahead(
+        self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
+    ) -> None:
+        """As each encoder's."""
+        for encoder in self.each:
+            encoder.encode_ahead(ids, show_progress, folder)
+
+    @contextmanager
+    def without_tables(self) -> Iterator[None]:
+        """As each encoder's."""
+        with ExitStack() as stack:
+            for encoder in self.each:
+                stack.enter_context(encoder.without_tables())
+            yield
+
+    def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
+        """Nothing is used again where nothing trains."""
+        return nullcontext()
+
+
+class UserEncoders(nn.Module):
+    """M user encoders as one, whose product with news vectors is the mean of theirs."""
+
+    def __init__(self, encoders: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(encoders)
+
+    def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
+        """``[batch, history, M * news_dim]`` -> ``[batch, M * news_dim]``."""
+        parts = history.chunk(len(self.encoders), dim=-1)
+        users = [encoder(part, clicked) for encoder, part in zip(self.encoders, parts, strict=True)]
+        return torch.cat(users, dim=-1) / len(users)
+
+
+class EnsembleTeacher(NewsRecommender):
+    """Mean of the raw scores of M finetuned teachers (our definition); nothing is trained.
+
+    Its teachers are those of Tiny-NewsRec, with the settings of ``finetune_teacher``. Vectors of
+    news and user are theirs behind each other, the user's divided by M, so that the dot product is
+    the mean of their scores and everything that takes a recommender takes this one. Size and time
+    are those of all of them.
+    """
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.requires_grad_(False)
+
+    def text_table(self, config: Any, dataset: Any, plm: PreTrainedModel) -> Ragged:
+        """What its teachers read."""
+        return super().text_table(config.for_stage("finetune_teacher"), dataset, plm)
+
+    def _make_news_encoder(  # type: ignore[override]  # it is used as one encoder is
+        self, config: Any, dataset: Any
+    ) -> NewsEncoders:
+        make, teacher = super()._make_news_encoder, config.for_stage("finetune_teacher")
+        return NewsEncoders(make(teacher, dataset) for _ in range(config["num_teachers"]))
+
+    def make_user_encoder(self, config: Any) -> nn.Module:
+        """As many as there are teachers."""
+        make, teacher = super().make_user_encoder, config.for_stage("finetune_teacher")
+        return UserEncoders(make(teacher) for _ in range(config["num_teachers"]))

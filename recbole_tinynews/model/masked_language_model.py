@@ -1,0 +1,98 @@
+"""Masked-language-model training of a news encoder's language model, before it sees any clicks.
+
+Devlin et al., "BERT", NAACL 2019; on text of a domain or a task, as DAPT and TAPT: Gururangan et
+al., "Don't Stop Pretraining", ACL 2020. Values are those of the reference code's further
+pre-training (docs/method.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_tinynews.data.masked_text import (
+    LENGTHS,
+    PLACES,
+    TOKENS,
+    TRUTH,
+    MaskedBodies,
+    MaskedNews,
+    MaskedTextDataset,
+)
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.data.training_data import TrainingData
+from recbole_tinynews.model.frozen_states import Storage
+from recbole_tinynews.model.plm import load_language_model_head
+from recbole_tinynews.model.recommender import NewsRecommender
+
+
+class MaskedLoss(NamedTuple):
+    """The one summand of masked-language-model training."""
+
+    masked: Tensor
+
+
+class Guess(NamedTuple):
+    """What a batch of masked texts gives on the way to its loss.
+
+    Shapes:
+        scores: ``[chosen, vocabulary]``, raw, in full precision: a sum over thousands of tokens.
+        truth: ``[chosen]``, the tokens that stood there.
+    """
+
+    scores: Tensor
+    truth: Tensor
+
+
+class MaskedLanguageModel(NewsRecommender):
+    """Cross entropy of the tokens that were hidden in bodies of the corpus (DAPT).
+
+    Our definition: the poster names DAPT without details. The decoder of the head is tied to the
+    word embeddings and is frozen with them. Of what is trained the language model is handed on;
+    pooling and dense layer of the news encoder wait, untrained, and the head is dropped.
+    """
+
+    reads: ClassVar[type[TrainingData]] = MaskedBodies
+    ranks_news = False
+
+    def __init__(self, config: Any, dataset: MaskedTextDataset) -> None:
+        super().__init__(config, dataset)
+        for name, part in self.news_encoder.named_children():
+            if name != "plm":
+                part.requires_grad_(False)
+        self.head = load_language_model_head(self.plm_source, self.news_encoder.plm)
+
+    def text_table(self, config: Any, dataset: Any, plm: Any) -> Ragged:
+        """Every text as it is; batches bring theirs masked."""
+        return dataset.tokens
+
+    def storage(self, config: Any, dataset: Any) -> Storage | None:
+        """None: each epoch masks the texts anew, and so the frozen layers are computed anew."""
+        return None
+
+    def make_user_encoder(self, config: Any) -> nn.Module:
+        """None is trained before clicks are seen."""
+        return nn.Identity()
+
+    def guess(self, interaction: Interaction) -> Guess:
+        """Scores of all tokens at the places that were chosen."""
+        states = self.news_encoder.read(interaction[TOKENS], interaction[LENGTHS].cpu().numpy())
+        scores = self.head(states[interaction[PLACES]])
+        full = torch.promote_types(scores.dtype, torch.float32)
+        return Guess(scores.to(full), interaction[TRUTH])
+
+    def calculate_loss(self, interaction: Interaction) -> MaskedLoss:
+        """Mean over the chosen tokens of the batch; 0 in a batch without any."""
+        scores, truth = self.guess(interaction)
+        total = F.cross_entropy(scores, truth, reduction="sum")
+        return MaskedLoss(total / max(len(truth), 1))
+
+
+class TaskLanguageModel(MaskedLanguageModel):
+    """The same on titles and abstracts of the task's own news (TAPT)."""
+
+    reads = MaskedNews

@@ -1,0 +1,17 @@
+"""PLM-NR after domain-adaptive pretraining of its language model.
+
+Gururangan et al., "Don't Stop Pretraining", ACL 2020; a baseline of Tiny-NewsRec (EMNLP 2022).
+"""
+
+from __future__ import annotations
+
+from recbole_tinynews.model.plmnr import PLMNR
+
+
+class PLMNRDAPT(PLMNR):
+    """PLM-NR whose language model has read the bodies of a news corpus before (DAPT).
+
+    Masked-language-model training (``model/masked_language_model.py``), then ``L_FT`` of ``PLMNR``;
+    pooling, dense layer and user encoder start random. The poster gives results and no details: the
+    recipe is our definition, with the values of the reference code's further pre-training.
+    """

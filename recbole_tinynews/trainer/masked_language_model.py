@@ -1,0 +1,44 @@
+"""Masked-language-model training: its validation finds hidden tokens and ranks no candidates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from recbole_tinynews.trainer.news_trainer import NewsTrainer
+
+LOSS, ACCURACY, TOKENS = "held_out_loss", "accuracy", "tokens"
+
+
+class MaskedLanguageModelTrainer(NewsTrainer):
+    """``NewsTrainer`` that keeps the weights with the lowest loss on the held-out texts.
+
+    The validation result has that loss, a mean over all chosen tokens, how often the right token is
+    scored first (``accuracy``), and how many tokens both stand on.
+    """
+
+    def __init__(self, config: Any, model: Any) -> None:
+        super().__init__(config, model)
+        self.valid_metric, self.valid_metric_bigger = LOSS, False
+        self.best_valid_score = np.inf
+
+    @torch.no_grad()
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
+        """Loss and accuracy on the held-out texts."""
+        self.model.eval()
+        loss, right, tokens = 0.0, 0, 0
+        for batch in tqdm(valid_data, desc="Evaluate", ncols=100, disable=not show_progress):
+            with self._autocast():
+                scores, truth = self.model.guess(batch.to(self.device))
+            loss += F.cross_entropy(scores, truth, reduction="sum").item()
+            right += int((scores.argmax(dim=-1) == truth).sum())
+            tokens += len(truth)
+        counted, places = max(tokens, 1), self.config["metric_decimal_place"]
+        means = {LOSS: loss / counted, ACCURACY: right / counted}
+        result = {**{name: round(mean, places) for name, mean in means.items()}, TOKENS: tokens}
+        self.curve.add_validation(self.step, result)
+        return result[LOSS], result

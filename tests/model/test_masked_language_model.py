@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+from tiny import Tiny, write_roberta
+from torch import Tensor
+from transformers import AutoModelForMaskedLM
+
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.model.masked_language_model import MaskedLanguageModel
+from recbole_tinynews.stages import Run
+from recbole_tinynews.trainer import MaskedLanguageModelTrainer
+
+PLM = "news_encoder.plm."
+
+
+@pytest.fixture
+def make(tiny: Tiny):
+    def made(**settings: Any) -> tuple[Any, Any, MaskedLanguageModel]:
+        config = tiny.config("PLMNRDAPT", **settings)
+        staged = config.for_stage("pretrain_teacher")
+        data = Run(config, NewsDataset(config)).data_of(MaskedLanguageModel, staged)
+        torch.manual_seed(0)
+        return staged, data, MaskedLanguageModel(staged, data)
+
+    return made
+
+
+@pytest.fixture(params=["bert", "roberta"])
+def plm(request, tiny: Tiny, tmp_path: Path) -> Path:
+    return tiny.plm if request.param == "bert" else write_roberta(tmp_path / "roberta")
+
+
+def batch_of(config: Any, data: Any) -> Interaction:
+    return data.loaders(config, None)[0].collate_fn(range(12))
+
+
+def reference_of(model: MaskedLanguageModel, plm: Path) -> Any:
+    """The library's own model of the same layers, with the weights of ours."""
+    whole = AutoModelForMaskedLM.from_pretrained(
+        plm, num_hidden_layers=2, attn_implementation="eager"
+    )
+    base = whole.base_model_prefix
+    ours = {name.replace(PLM, f"{base}."): value for name, value in model.state_dict().items()}
+    (head,) = (name for name, part in whole.named_children() if name != base)
+    ours = {name.replace("head.", f"{head}.", 1): value for name, value in ours.items()}
+    missing, _ = whole.load_state_dict(ours, strict=False)
+    assert missing == []
+    return whole.train()
+
+
+def loss_of_reference(whole: Any, batch: Interaction, padding: int) -> Tensor:
+    """Padded, masked, and the tokens that were not chosen left out by their label."""
+    lengths = batch["lengths"].numpy()
+    labels = torch.full_like(batch["tokens"], -100)
+    labels[batch["places"]] = batch["truth"]
+    rows = np.arange(len(lengths))
+    seen, wanted = (
+        torch.from_numpy(Ragged.from_lengths(values.numpy(), lengths).padded(rows, filler))
+        for values, filler in ((batch["tokens"], padding), (labels, -100))
+    )
+    real = torch.arange(seen.shape[1]) < batch["lengths"][:, None]
+    return whole(input_ids=seen, attention_mask=real.long(), labels=wanted).loss
+
+
+@pytest.mark.parametrize("layers", [1, "all"])
+def test_loss_and_gradients_are_those_of_transformers(make, plm: Path, layers) -> None:
+    """Texts without padding, a head put onto other layers: each could shift what is learnt."""
+    config, data, model = make(plm=str(plm), pretrain_teacher_finetune_layers=layers)
+    model = model.train().double()
+    batch = batch_of(config, data)
+    whole = reference_of(model, plm).double()
+    whole.eval()  # without dropout, as the settings of the tests have it
+    (loss,) = model.calculate_loss(batch)
+    expected = loss_of_reference(whole, batch, model.tokenizer.pad_token_id)
+    torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
+    loss.backward()
+    expected.backward()
+    compared = 0
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            assert parameter.grad is None, name
+            continue
+        base = whole.base_model_prefix
+        theirs = name.replace(PLM, f"{base}.")
+        if name.startswith("head."):
+            (head,) = (each for each, _ in whole.named_children() if each != base)
+            theirs = name.replace("head", head, 1)
+        gradient = whole.get_parameter(theirs).grad
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-7, atol=1e-9)
+        compared += 1
+    assert compared >= 16 + 5  # a layer, and the head
+
+
+def test_the_decoder_is_the_word_embeddings(make, plm: Path) -> None:
+    """Two tables that begin alike would part with the first step."""
+    for layers, learns in ((1, False), ("all", True)):
+        model = make(plm=str(plm), pretrain_teacher_finetune_layers=layers)[2]
+        words = model.news_encoder.plm.get_input_embeddings().weight
+        decoders = [
+            part.weight
+            for part in model.head.modules()
+            if isinstance(part, torch.nn.Linear) and part.out_features == len(words)
+        ]
+        assert [weight is words for weight in decoders] == [True]
+        assert words.requires_grad == learns
+
+
+def test_the_head_is_the_language_models_own_where_it_has_one(
+    make, tiny: Tiny, tmp_path: Path, caplog
+) -> None:
+    """bert-base-uncased ships one; a random head would first unlearn what the layers know."""
+    caplog.set_level("INFO")
+    make()
+    assert "no head for masked tokens" in caplog.text
+    caplog.clear()
+    torch.manual_seed(3)
+    whole = AutoModelForMaskedLM.from_pretrained(tiny.plm)
+    whole.cls.predictions.bias.data.normal_()
+    whole.save_pretrained(tmp_path / "whole")
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "whole" / file).write_bytes((tiny.plm / file).read_bytes())
+    model = make(plm=str(tmp_path / "whole"))[2]
+    for name, value in whole.cls.state_dict().items():
+        assert torch.equal(model.head.state_dict()[name], value), name
+    assert "no head for masked tokens" not in caplog.text
+
+
+def test_a_batch_of_which_nothing_is_hidden_has_a_loss_of_zero(make) -> None:
+    """The mean over no token is NaN, and ends a training of days."""
+    config, data, model = make()
+    batch = batch_of(config, data)
+    batch["places"], batch["truth"] = batch["places"][:0], batch["truth"][:0]
+    (loss,) = model.calculate_loss(batch)
+    loss.backward()
+    assert loss == 0
+
+
+def test_what_is_frozen_stays_and_what_is_not_learns(make, tmp_path: Path) -> None:
+    config, data, model = make(plm_dropout=0.1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trainer = MaskedLanguageModelTrainer(config, model)
+    trainer.saved_model_file = str(tmp_path / "model.safetensors")
+    trainer.fit(*data.loaders(config, None))
+    changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained <= changed | {"head.predictions.decoder.bias"}
+    assert all(name.startswith((f"{PLM}encoder.layer.1.", "head.")) for name in changed)
+    assert any(name.startswith(f"{PLM}encoder.layer.1.") for name in changed)
+    assert "head.predictions.decoder.weight" not in changed
+
+
+def test_a_text_is_read_as_the_table_reads_it(make) -> None:
+    """Unmasked, the states are those that the news encoder pools."""
+    _, data, model = make()
+    encoder = model.eval().news_encoder
+    rows = np.arange(3, 12)
+    tokens = data.tokens.take(rows)
+    states = encoder.read(torch.from_numpy(tokens.values.astype(np.int64)), tokens.lengths)
+    for number, row in enumerate(rows):
+        alone = torch.from_numpy(data.tokens.row(row).astype(np.int64))[None]
+        expected = encoder.plm(input_ids=alone).last_hidden_state[0]
+        places = slice(tokens.offsets[number], tokens.offsets[number + 1])
+        torch.testing.assert_close(states[places], expected, rtol=1e-5, atol=1e-5)

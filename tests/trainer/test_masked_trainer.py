@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import Tiny
+from torch.nn import functional as F
+
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.model.masked_language_model import MaskedLanguageModel
+from recbole_tinynews.stages import Run
+from recbole_tinynews.trainer import MaskedLanguageModelTrainer
+
+
+def pretrain(tiny: Tiny, tmp_path: Path, **settings) -> tuple[MaskedLanguageModelTrainer, tuple]:
+    config = tiny.config("PLMNRDAPT", **settings)
+    staged = config.for_stage("pretrain_teacher")
+    data = Run(config, NewsDataset(config)).data_of(MaskedLanguageModel, staged)
+    torch.manual_seed(0)
+    trainer = MaskedLanguageModelTrainer(staged, MaskedLanguageModel(staged, data))
+    trainer.saved_model_file = str(tmp_path / "model.safetensors")
+    return trainer, data.loaders(staged, None)
+
+
+def test_the_validation_is_a_mean_over_the_hidden_tokens(tiny: Tiny, tmp_path: Path) -> None:
+    """A mean of batch means would count a token of a short batch more often."""
+    trainer, (_, valid) = pretrain(tiny, tmp_path, pretrain_teacher_train_batch_size=1)
+    score, result = trainer._valid_epoch(valid)
+    losses, right = [], []
+    for batch in valid:
+        scores, truth = trainer.model.eval().guess(batch)
+        losses += F.cross_entropy(scores, truth, reduction="none").tolist()
+        right += (scores.argmax(-1) == truth).tolist()
+    assert len(losses) > len([*valid])  # else each batch counts alike
+    assert result["tokens"] == len(losses)
+    assert score == result["held_out_loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-5)
+    assert result["accuracy"] == pytest.approx(sum(right) / len(right), abs=1e-6)
+
+
+def test_the_weights_with_the_lowest_loss_are_kept(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RecBole keeps the highest score, which here is the worst."""
+    losses = iter([3.0, 1.0, 2.0, 4.0, 5.0, 0.5])
+    kept: list[dict] = []
+
+    def validated(self, *arguments, **keywords):
+        loss = next(losses)
+        kept.append({n: v.detach().clone() for n, v in self.model.state_dict().items()})
+        return loss, {"held_out_loss": loss}
+
+    monkeypatch.setattr(MaskedLanguageModelTrainer, "_valid_epoch", validated)
+    trainer, loaders = pretrain(
+        tiny, tmp_path, pretrain_teacher_epochs=6, pretrain_teacher_max_steps=30, stopping_step=2
+    )
+    best = trainer.fit(*loaders)
+    assert best == (1.0, {"held_out_loss": 1.0})
+    assert len(kept) == 5  # three in a row that are no better end it
+    saved = load_file(trainer.saved_model_file)
+    assert all(torch.equal(saved[name], value) for name, value in kept[1].items())
+
+
+def test_the_model_learns_to_find_hidden_tokens(tiny: Tiny, tmp_path: Path) -> None:
+    trainer, loaders = pretrain(
+        tiny,
+        tmp_path,
+        pretrain_teacher_epochs=12,
+        pretrain_teacher_max_steps=60,
+        pretrain_teacher_finetune_layers="all",
+    )
+    trainer.fit(*loaders)
+    losses = [row["masked_loss"] for row in trainer.curve.losses]
+    assert sum(losses[-5:]) < sum(losses[:5]) * 0.9
+
+
+def test_losses_and_validations_are_told_apart_in_the_curve(tiny: Tiny, tmp_path: Path) -> None:
+    """Under one name the validation would overwrite the training of its step."""
+    trainer, loaders = pretrain(tiny, tmp_path)
+    trainer.fit(*loaders)
+    (tmp_path / "curve.csv").write_text(trainer.curve.as_csv())
+    curve = pd.read_csv(tmp_path / "curve.csv")
+    assert list(curve.columns) == ["step", "masked_loss", "held_out_loss", "accuracy"]
+    assert curve.masked_loss.notna().all()
