@@ -9,6 +9,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recbole.data.dataloader import AbstractDataLoader
 from recbole.utils import init_seed, set_color
 
 from recbole_tinynews.artifact import (
@@ -34,7 +35,7 @@ from recbole_tinynews.artifact import (
 )
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.array_cache import content_key
-from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, TrainDataLoader
+from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.title_body import (
     TitleBodyDataLoader,
@@ -51,6 +52,8 @@ from recbole_tinynews.model.title_body import TitleBodyMatcher
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.names import STAGES
 from recbole_tinynews.trainer.curve import TrainingCurve
+from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
+from recbole_tinynews.trainer.model_state import put_model_state
 from recbole_tinynews.trainer.training_state import STATE
 from recbole_tinynews.trainer.weights import load_into
 
@@ -130,8 +133,16 @@ class Run:
         config = self.stage_config(weights.stage)
         data = self.data_of(weights.model_class, config)
         model = weights.model_class(config, data).to(config["device"])
-        load_into(model, weights.load(), weights.source)
+        put_model_state(model, weights.load(), weights.source)
         return model
+
+    def trainer(self, config: NewsConfig, model: NewsRecommender) -> ImpressionEvaluation:
+        """What trains and evaluates the model."""
+        return find_trainer(type(model))(config, model)
+
+    def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
+        """Batches of whole impressions, as the models read them."""
+        return ImpressionDataLoader(config, shown)
 
     def train_stage(
         self,
@@ -217,8 +228,7 @@ class Run:
 
     def _write(self, recipe: Recipe, artifact: Artifact, has_teachers: bool) -> None:
         """All but the weights; the metrics come last."""
-        if not issubclass(recipe.model_class, TitleBodyMatcher):  # a matcher ranks no news
-            write_bare_plm(self._plm_source(recipe.config), recipe.folder / PLM)
+        self._write_plm(recipe)
         of_teachers = settings_of_stages(recipe.config) if has_teachers else {}
         head = {FORMAT_KEY: FORMAT, MADE_FROM: recipe.made_from}
         write_settings(recipe.folder, {**head, **recipe.settings, **of_teachers})
@@ -227,6 +237,10 @@ class Run:
         if copies:  # named, so that one that goes missing is missed
             metrics[COPIES] = copies
         write_metrics(recipe.folder, metrics)
+
+    def _write_plm(self, recipe: Recipe) -> None:
+        if not issubclass(recipe.model_class, TitleBodyMatcher):  # a matcher ranks no news
+            write_bare_plm(self._plm_source(recipe.config), recipe.folder / PLM)
 
     def _plm_source(self, config: NewsConfig) -> str:
         return locate_plm(config["plm"], [Path(config["data_path"])])
@@ -243,7 +257,7 @@ class Run:
         model = model_class(config, data).to(config["device"])
         if start is not None:
             start.put(model, start.weights)
-        trainer = find_trainer(model_class)(config, model)
+        trainer = self.trainer(config, model)
         trainer.saved_model_file = str(recipe.folder / WEIGHTS)
         trainer.resume_checkpoint()
         if teachers:
@@ -255,10 +269,10 @@ class Run:
 
     def _loaders(
         self, config: NewsConfig, data: NewsDataset | TitleBodyDataset
-    ) -> tuple[TrainDataLoader, ImpressionDataLoader | None]:
+    ) -> tuple[AbstractDataLoader, AbstractDataLoader | None]:
         if isinstance(data, TitleBodyDataset):
             return TitleBodyDataLoader(config, data), ImpressionDataLoader(config, data)
-        valid = ImpressionDataLoader(config, self.valid) if self.valid else None
+        valid = self.impressions(config, self.valid) if self.valid else None
         return ClickDataLoader(config, data), valid
 
 

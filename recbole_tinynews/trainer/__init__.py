@@ -8,6 +8,7 @@ from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
 from recbole_tinynews.trainer.hard_titles import choose_titles
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.post_training import PostTrainingTrainer
+from recbole_tinynews.trainer.recbole_training import on_impressions
 
 
 class TinyNewsRecTrainer(DistillationTrainer):
@@ -37,4 +38,5 @@ __all__ = [
     "TinyNewsRecTrainer",
     "TitleBodyMatcherTrainer",
     "TitleBodyStudentTrainer",
+    "on_impressions",
 ]
