@@ -83,7 +83,7 @@ def run(
     artifact = train_system(this_run, config.model_class)
     model = this_run.rebuild(artifact.weights)
     ranks_news = not isinstance(model, TitleBodyMatcher)
-    test = evaluate_test(this_run, model) if ranks_news else TestResult({}, {})
+    test = evaluate_test(this_run, model) if ranks_news else Tested({}, {})
     result: dict[str, Any] = {
         "model": config["model"],
         "dataset": config["dataset"],
@@ -112,7 +112,7 @@ def run(
     return result
 
 
-class TestResult(NamedTuple):
+class Tested(NamedTuple):
     """Metrics on the test impressions, and on those of them whose clicked news are all cold.
 
     NaN where no such impression has labels; nothing at all where there are no test impressions.
@@ -122,7 +122,7 @@ class TestResult(NamedTuple):
     test_cold: dict[str, Any]
 
 
-def evaluate_test(run: Run, model: AbstractRecommender) -> TestResult:
+def evaluate_test(run: Run, model: AbstractRecommender) -> Tested:
     """What the best model makes of the test impressions."""
     if not _has_labels(run):
         getLogger().warning(
@@ -130,7 +130,7 @@ def evaluate_test(run: Run, model: AbstractRecommender) -> TestResult:
             "test result."
         )
     if run.test is None:
-        return TestResult({}, {})
+        return Tested({}, {})
     return _evaluate(run, run.config, model, run.config["eval_dump"])
 
 
@@ -169,7 +169,7 @@ def _has_labels(run: Run) -> bool:
 
 def _evaluate(
     run: Run, config: NewsConfig, model: AbstractRecommender, dump: str | None = None
-) -> TestResult:
+) -> Tested:
     assert run.test is not None, "the callers ask for it"
     trainer = run.trainer(config, model)
     loader = run.impressions(config, run.test)
@@ -187,7 +187,7 @@ def _evaluate(
         clicked_before=list(run.train.item_counter),
     )
     of_cold = trainer.evaluator.evaluate(collector.struct_of(cold))
-    return TestResult(dict(result), dict(of_cold))
+    return Tested(dict(result), dict(of_cold))
 
 
 def parameter_count(model: AbstractRecommender) -> int:

@@ -55,7 +55,6 @@ from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.model_state import put_model_state
 from recbole_tinynews.trainer.training_state import STATE
-from recbole_tinynews.trainer.weights import load_into
 
 PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # weights and tokenizer
 

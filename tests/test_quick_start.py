@@ -21,7 +21,7 @@ from recbole_tinynews.quick_start import main, run
 from recbole_tinynews.trainer import weights
 
 KEYS = [
-    *("model", "dataset", "seed", "valid", "test", "parameters"),
+    *("model", "dataset", "seed", "valid", "test", "test_cold", "parameters"),
     *("stages", "news_per_second", "environment"),
 ]
 FOUR_STAGES = [
@@ -196,7 +196,7 @@ def test_the_command_line_reads_its_flags(tiny: Tiny, monkeypatch) -> None:
         ("--plm=package:no_such_package", "pip install"),
         ("--num_hidden_layers=9", "has 3 layers"),
         ("--nproc=2", "not yet supported"),
-        ("--model=BPR", "expects a news recommender"),
+        ("--model=BPR", "expects a data set of impressions"),
     ],
 )
 def test_a_mistake_ends_with_its_message_alone(tiny: Tiny, capsys, wrong, message) -> None:

@@ -17,7 +17,6 @@ from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.data.negatives import ImpressionNegatives
 from recbole_tinynews.toolkit.feeds import Rows
 from recbole_tinynews.toolkit.interactions import InteractionDataset
-from recbole_tinynews.toolkit.mends import read_ft_ratio
 
 
 def train_loader(config: Any, dataset: InteractionDataset) -> AbstractDataLoader:
@@ -31,9 +30,7 @@ def train_loader(config: Any, dataset: InteractionDataset) -> AbstractDataLoader
         return UserDataLoader(config, dataset, None, shuffle=True)
     if dataset.feed.rows is Rows.PAIRS and config["impression_negatives"]:
         return ImpressionPairDataLoader(config, dataset.with_unclicked_beside())
-    loader = TrainDataLoader(config, dataset, _sampler(config, dataset), shuffle=config["shuffle"])
-    read_ft_ratio(loader.transform, config)
-    return loader
+    return TrainDataLoader(config, dataset, _sampler(config, dataset), shuffle=config["shuffle"])
 
 
 def _sampler(config: Any, dataset: InteractionDataset) -> Any:

@@ -4,7 +4,6 @@
 | --- | --- |
 | scipy >= 1.13 has no `dok_matrix._update`: LightGCN, NGCF, GCMC, SpectralCF don't build | here |
 | Pop counts a news once a batch, however often it was clicked in it | here |
-| BERT4Rec's `ft_ratio` is never read: it is looked for as an attribute of the settings | here |
 | importing any sequential model makes autograd trace every operation (SINE's module) | `registry` |
 | torch >= 2.6: the best model is a pickle that `torch.load` refuses | `trainer` |
 | state in attributes (Pop's counts, ItemKNN's matrices) is no part of the weights | `trainer` |
@@ -20,7 +19,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from recbole.data.transform import MaskItemSequence
 from recbole.model.general_recommender import Pop
 from scipy.sparse import dok_matrix
 from torch import Tensor
@@ -32,12 +30,6 @@ def apply() -> None:
         dok_matrix._update = _update
     if _pop_loses_clicks():
         Pop.calculate_loss = _count_every_click
-
-
-def read_ft_ratio(transform: Any, config: Any) -> None:
-    """Have BERT4Rec's transform mask the last item alone in this share of the batches."""
-    if isinstance(transform, MaskItemSequence) and config["ft_ratio"] is not None:
-        transform.ft_ratio = config["ft_ratio"]
 
 
 def _update(self: Any, entries: dict[tuple[int, int], float]) -> None:
