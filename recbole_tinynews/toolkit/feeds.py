@@ -85,11 +85,22 @@ UNFIT: dict[str, str] = {
 
 
 def feed_of(model_class: type, input_type: InputType) -> Feed:
-    """What a model, or a user's subclass of it, is fed."""
+    """What a model, or a user's subclass of it, is fed.
+
+    Raises:
+        ValueError: no family has its type and input type.
+    """
     for cls in model_class.__mro__:
         if cls.__name__ in EXCEPTIONS:
             return EXCEPTIONS[cls.__name__]
-    return FAMILIES[getattr(model_class, "type"), input_type]  # noqa: B009 (RecBole's attribute)
+    family = getattr(model_class, "type", None), input_type
+    if family not in FAMILIES:
+        known = "; ".join(f"{kind.name}, {reads.name}" for kind, reads in FAMILIES)
+        raise ValueError(
+            f"{model_class.__name__} expects a type and an input_type that are fed impressions "
+            f"({known}), got {', '.join(getattr(each, 'name', str(each)) for each in family)}"
+        )
+    return FAMILIES[family]
 
 
 def why_unfit(model_class: type) -> str | None:

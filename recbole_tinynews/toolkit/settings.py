@@ -12,6 +12,7 @@ from recbole_tinynews.toolkit.feeds import Rows, feed_of, why_unfit
 
 _INPUT_TYPES = {"CE": InputType.POINTWISE, "BPR": InputType.PAIRWISE}  # by loss_type, as RecBole
 _SAMPLED = {"distribution": "uniform", "sample_num": 1}
+_NO_SAMPLES = (None, "none", "None")  # as a distribution, in RecBole's code
 
 
 def has_impressions(data_set: Path) -> bool:
@@ -29,12 +30,18 @@ def fit_settings(model_class: type, final: dict[str, Any], asked: Set[str]) -> I
     if reason:
         yield f"model {model_class.__name__} cannot run on impressions: {reason}"
         return
-    input_type = getattr(model_class, "input_type", None) or _INPUT_TYPES.get(final["loss_type"])
+    loss_type = final.get("loss_type")
+    input_type = getattr(model_class, "input_type", None) or _INPUT_TYPES.get(loss_type)
     if input_type is None:
-        yield f"loss_type expects {' or '.join(_INPUT_TYPES)}, got {final['loss_type']}"
+        yield f"loss_type expects {' or '.join(_INPUT_TYPES)}, got {loss_type}"
+        return
+    try:
+        rows = feed_of(model_class, input_type).rows
+    except ValueError as problem:
+        yield str(problem)
         return
     yield from _fit_history(final, asked)
-    yield from _fit_negatives(feed_of(model_class, input_type).rows, final, asked)
+    yield from _fit_negatives(rows, final, asked)
 
 
 def _fit_history(final: dict[str, Any], asked: Set[str]) -> Iterator[str]:
@@ -48,7 +55,7 @@ def _fit_negatives(rows: Rows, final: dict[str, Any], asked: Set[str]) -> Iterat
     name = "train_neg_sample_args"
     if name not in asked:
         final[name] = None
-    samples = bool(final[name]) and final[name].get("distribution") not in (None, "none", "None")
+    samples = bool(final[name]) and final[name].get("distribution", "uniform") not in _NO_SAMPLES
     if final["impression_negatives"] is None:
         final["impression_negatives"] = rows is Rows.LABELLED and not samples
     if rows is Rows.LABELLED and final["impression_negatives"] and samples:

@@ -13,6 +13,14 @@ from recbole_tinynews.trainer.losses import Losses
 class RecBoleTraining(ImpressionEvaluation):
     """Epochs are those of the RecBole trainer that stands behind it; see ``on_impressions``."""
 
+    epochs: int
+    eval_step: int
+
+    def fit(self, *args: Any, **kwargs: Any) -> tuple:
+        """As the trainer's own; one that trains in a single pass is validated after it."""
+        self.eval_step = min(self.eval_step, self.epochs)
+        return super().fit(*args, **kwargs)
+
     def _train_epoch(self, train_data: Any, *args: Any, **kwargs: Any) -> Any:
         """As the trainer's own; its mean losses are kept for the curve."""
         losses = super()._train_epoch(train_data, *args, **kwargs)

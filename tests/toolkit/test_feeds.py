@@ -31,6 +31,12 @@ def test_every_model_of_recbole_is_fed_or_named_with_the_reason() -> None:
     assert fed > 60
 
 
+def test_a_model_of_another_kind_is_told_which_kinds_there_are() -> None:
+    mine = type("Mine", (find_model("BPR"),), {})
+    with pytest.raises(ValueError, match=r"Mine expects .*GENERAL, PAIRWISE.*got .*LISTWISE"):
+        feed_of(mine, InputType.LISTWISE)
+
+
 @pytest.mark.parametrize(
     ("model", "input_type", "feed"),
     [

@@ -57,6 +57,14 @@ def test_scores_of_one_row_have_a_shape(stock) -> None:
     assert run.trainer(run.config, model)._neg_sample_batch_eval((row,))[1].shape == (1,)
 
 
+def test_a_model_of_one_pass_is_validated_however_seldom_that_is_asked_for(stock) -> None:
+    """Nothing would be saved, and the test would have no weights."""
+    run = stock("Pop", epochs=9, eval_step=5)
+    trainer = run.trainer(run.config, run.config.model_class(run.config, run.interactions))
+    loaders = run._loaders(run.config, run.interactions)
+    assert trainer.fit(*loaders, verbose=False)[1].keys() == METRICS
+
+
 def test_what_trains_is_recboles_own_trainer_of_the_model(stock) -> None:
     """A scheme of its own is part of a model; Pop trains in one pass, whatever epochs says."""
     for model, scheme in (("Pop", "TraditionalTrainer"), ("RecVAE", "RecVAETrainer")):

@@ -20,6 +20,7 @@ def config_of(tiny: Tiny, model: str, *flags: str, **settings) -> NewsConfig:
         ("BPR", {}, False, 1),
         ("BPR", {"impression_negatives": True}, True, 1),
         ("BPR", {"train_neg_sample_args": UNIFORM}, False, 2),
+        ("BPR", {"train_neg_sample_args": {"sample_num": 3}}, False, 3),
         ("NeuMF", {}, True, "none"),
         ("NeuMF", {"train_neg_sample_args": UNIFORM}, False, 2),
         ("DeepFM", {}, True, "none"),
