@@ -41,7 +41,9 @@ from recbole_tinynews.settings.names import (
     settings_of_stage,
     split_stage,
 )
-from recbole_tinynews.settings.values import NEWS_RULES, RECBOLE_RULES
+from recbole_tinynews.settings.values import NEWS_RULES, RECBOLE_RULES, TOOLKIT_RULES
+from recbole_tinynews.toolkit.feeds import UNFIT
+from recbole_tinynews.toolkit.settings import fit_settings, has_impressions
 
 DEFAULT_MODEL = "TinyNewsRec"
 DEFAULT_DATASET = "mind-mini"
@@ -59,8 +61,13 @@ class NewsConfig(Config):
     flags are not settings. Text is read as yaml and never evaluated.
 
     Every mistake that can be seen before data or weights are touched is reported in one
-    ``ValueError``: unknown names, values that don't fit, files that can't be read. RecBole's own
-    models keep RecBole's behaviour under the same strictness about names.
+    ``ValueError``: unknown names, values that don't fit, files that can't be read.
+
+    RecBole's own models keep RecBole's settings under the same strictness about names. Where the
+    data set holds impressions, ``properties/recbole.yaml`` is laid over them.
+
+    Attributes:
+        on_impressions: whether the model runs on impressions, with MIND's metrics.
     """
 
     def __init__(
@@ -157,10 +164,21 @@ class NewsConfig(Config):
     ) -> tuple[str, type, str]:
         model = model or self.external_config_dict.get("model") or DEFAULT_MODEL
         dataset = dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET
-        return super()._get_model_and_dataset(find_model(model), str(dataset))
+        try:
+            model_class = find_model(model)
+        except ValueError as problem:
+            reason = UNFIT.get(str(model))
+            if reason is None:
+                raise
+            # else its package would be installed for nothing
+            raise ValueError(f"model {model} cannot run on impressions: {reason}") from problem
+        return super()._get_model_and_dataset(model_class, str(dataset))
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         self._is_news = is_news_model(model_class)
+        data_path = self.external_config_dict.get("data_path", "dataset")
+        data_folder = self._data_folder(data_path, dataset)
+        self.on_impressions = self._is_news or has_impressions(data_folder)
         # By a name that RecBole has no yaml for: a user's news recommender may be called as one
         # of RecBole's models.
         name = "" if self._is_news else model
@@ -171,11 +189,14 @@ class NewsConfig(Config):
             self._load_our_yaml(model_class, dataset)
         else:
             self._load_recbole_model_yaml(model_class)
+            if self.on_impressions:
+                self._load_yaml([properties_file("recbole.yaml")], [f"{dataset}.{model}"])
         self._layers += given
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        rules = NEWS_RULES if self._is_news else RECBOLE_RULES
+        stock_rules = TOOLKIT_RULES if self.on_impressions else RECBOLE_RULES
+        rules = NEWS_RULES if self._is_news else stock_rules
         defaults = self._declared if self._is_news else {}  # RecBole's models mix kinds freely
         mistakes = [
             *self._mistakes,
@@ -185,7 +206,12 @@ class NewsConfig(Config):
             *process_mistakes(final),
         ]
         if self._is_news:
-            mistakes += [*contradictions(final), *self._map_metrics(), *self._find_data()]
+            mistakes += contradictions(final)
+        elif self.on_impressions:
+            asked = {name for layer in self._layers for name in layer.values}
+            mistakes += fit_settings(self.model_class, final, asked)
+        if self.on_impressions:
+            mistakes += [*self._map_metrics(), *self._find_data()]
         if mistakes:
             raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *mistakes]))
         if self._is_news:
@@ -215,12 +241,16 @@ class NewsConfig(Config):
         return values
 
     def _load_our_yaml(self, model_class: type, dataset: str) -> None:
-        properties = packaged_folder("properties")
-        overall, of_model = properties / "overall.yaml", model_yaml_files(model_class)
-        self.internal_config_dict.update(self._declare([overall, *stage_yaml_files(), *of_model]))
+        overall, of_model = properties_file("overall.yaml"), model_yaml_files(model_class)
+        declaring = [overall, *stage_yaml_files(), *of_model]
         of_classes = [f"{dataset}.{cls.__name__}" for cls in reversed(model_class.__mro__)]
-        for name in (dataset, *of_classes):  # a subclass keeps what suits its base here
-            file = properties / "dataset" / f"{name}.yaml"
+        self._load_yaml(declaring, [dataset, *of_classes])  # a subclass keeps what suits its base
+
+    def _load_yaml(self, declaring: Sequence[Path], of_data_sets: Sequence[str]) -> None:
+        """Lay yaml files over what is loaded: those that declare settings, then those that set."""
+        self.internal_config_dict.update(self._declare(declaring))
+        for name in of_data_sets:
+            file = properties_file("dataset", f"{name}.yaml")
             if file.is_file():
                 self.internal_config_dict.update(self._add_layer(f"file {file}", read_yaml(file)))
 
@@ -274,16 +304,16 @@ class NewsConfig(Config):
         if final["enable_amp"] and not asked and final.get("precision") == "fp32":
             final["precision"] = "auto"
 
+    def _data_folder(self, data_path: Any, dataset: str) -> Path:
+        """Of the data set; of the one that travels with the package, if no path was asked for."""
+        folder, packaged = Path(str(data_path), dataset), packaged_folder("dataset") / dataset
+        given = "data_path" in self.external_config_dict or folder.is_dir()
+        return folder if given or not packaged.is_dir() else packaged
+
     def _find_data(self) -> Iterator[str]:
-        """Use the data set that travels with the package, unless a ``data_path`` was asked for."""
-        final = self.final_config_dict
-        folder = Path(str(final["data_path"]), self.dataset)
-        if folder.is_dir():
-            return
-        packaged = packaged_folder("dataset")
-        if "data_path" not in self.external_config_dict and (packaged / self.dataset).is_dir():
-            final["data_path"] = str(packaged)
-        else:
+        folder = self._data_folder(self.final_config_dict["data_path"], self.dataset)
+        self.final_config_dict["data_path"] = str(folder.parent)
+        if not folder.is_dir():
             yield (
                 f"dataset expects a folder {folder.resolve()} (data_path/dataset), which does not "
                 "exist. Convert MIND into it: python -m recbole_tinynews.convert --train=DIR "
@@ -293,6 +323,11 @@ class NewsConfig(Config):
 
 def _names_in(files: Sequence[Path]) -> set[str]:
     return {name for file in files for name in read_yaml(file)}
+
+
+def properties_file(*parts: str) -> Path:
+    """A yaml file of ours."""
+    return packaged_folder("properties").joinpath(*parts)
 
 
 def _as_list(value: Any) -> list[Any]:

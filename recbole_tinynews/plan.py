@@ -91,6 +91,7 @@ class _PlanningRun(Run):
         vars(self).update(vars(run))
         self.artifacts = []
         self.steps: list[Step] = []
+        self._planned = run  # whose recipes these are
 
     def train_stage(
         self,
@@ -102,7 +103,7 @@ class _PlanningRun(Run):
         number: int = 0,
     ) -> Artifact:
         self.stop_behind_last(stage)
-        recipe = self.recipe(stage, model_class, after, start, teachers, number)
+        recipe = self._planned.recipe(stage, model_class, after, start, teachers, number)
         follows = any(isinstance(artifact, _Unmade) for artifact in after)
         finished = None if self.config["fresh"] else recipe.finished()
         if finished is not None:

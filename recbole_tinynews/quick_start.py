@@ -10,31 +10,33 @@ import sys
 from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import transformers
+from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import init_logger, init_seed, set_color
 
 import recbole_tinynews
 from recbole_tinynews.artifact import Artifact, keep_test_result, kept_test_result, write_text
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.evaluation.cold import cold_impressions
 from recbole_tinynews.evaluation.dump import write_eval_dump
 from recbole_tinynews.evaluation.submission.write import write_submission
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.speed import news_per_second
-from recbole_tinynews.model.title_body import TitleBodyMatcher
 from recbole_tinynews.plan import plan, plan_table
-from recbole_tinynews.registry import find_trainer, is_news_model
+from recbole_tinynews.recbole_run import RecBoleRun
+from recbole_tinynews.registry import is_news_model
 from recbole_tinynews.stages import Run
 from recbole_tinynews.summary import oracle_of, summary
 from recbole_tinynews.systems import train_system
 
 TEACHER = "finetune_teacher"  # the stage that makes one
 ONCE_MENDED = "Finished stages are kept: once that is mended, the same command goes on from there."
+_STAND_INS = frozenset(("fake_loss", "dummy_param"))  # an optimizer wants a parameter
 
 
 def run(
@@ -47,26 +49,26 @@ def run(
     """Train a recommender and evaluate it per impression.
 
     Args:
-        model: a name, or a class of your own derived from ``NewsRecommender``.
+        model: a name, of RecBole's own models too, or a class of your own derived from
+            ``NewsRecommender`` or one of them.
         dataset: name of a folder of atomic files in ``data_path``.
         config_file_list: yaml files, later over earlier.
         config_dict: settings over those.
         command_line: ``--key=value`` strings over all others; ``sys.argv`` is never read.
 
     Returns:
-        What ``result_file`` holds: model, dataset, seed, valid, test, parameters, stages,
-        news_per_second, environment, and teachers where there are any. Metrics are fractions.
+        What ``result_file`` holds: model, dataset, seed, valid, test, test_cold, parameters,
+        stages, news_per_second (None for RecBole's own models), environment, and teachers where
+        there are any. Metrics are fractions.
 
     Raises:
         ValueError: settings that don't fit, all of them named.
     """
     config = NewsConfig(model, dataset, config_file_list, config_dict, command_line)
-    if not is_news_model(config.model_class):
+    if not config.on_impressions:
         raise ValueError(
-            f"run expects a news recommender, got RecBole's own {config['model']}. Running "
-            "RecBole's models on impressions is not supported yet; "
-            "python -m recbole_tinynews.convert --layout=interaction writes a data set that "
-            "RecBole itself reads."
+            f"run expects a data set of impressions for {config['model']}, got none in "
+            f"{config['data_path']}. Convert MIND into it: python -m recbole_tinynews.convert."
         )
     init_logger(config)
     transformers.utils.logging.disable_progress_bar()  # a bar for each of the models read from disk
@@ -75,7 +77,7 @@ def run(
     init_seed(config["seed"], config["reproducibility"])
     data = NewsDataset(config)
     logger.info(data)
-    this_run = Run(config, data)
+    this_run = (Run if is_news_model(config.model_class) else RecBoleRun)(config, data)
     if config["submission"] and this_run.test is None:  # not found out after the training
         raise ValueError(
             f"submission={config['submission']} expects test impressions, and data set "
@@ -86,15 +88,15 @@ def run(
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{steps}")
     artifact = train_system(this_run, config.model_class)
     model = this_run.rebuild(artifact.weights)
-    ranks_news = not isinstance(model, TitleBodyMatcher)
-    test = evaluate_test(this_run, model) if ranks_news else {}
-    result = {
+    ranks_news = not isinstance(model, NewsRecommender) or model.ranks_news
+    test = evaluate_test(this_run, model) if ranks_news else Tested({}, {})
+    result: dict[str, Any] = {
         "model": config["model"],
         "dataset": config["dataset"],
         "seed": config["seed"],
         "valid": artifact.valid,
-        "test": test,
-        "parameters": model.parameter_count,
+        **test._asdict(),
+        "parameters": parameter_count(model),
         "stages": [
             {
                 "name": stage.name,
@@ -104,7 +106,7 @@ def run(
             }
             for stage in this_run.artifacts
         ],
-        "news_per_second": round(news_per_second(model.news_encoder), 1),
+        "news_per_second": speed_of(model),
         "environment": environment(config),
     }
     teachers = evaluate_teachers(this_run) if config["stage"] is None else {}
@@ -116,18 +118,25 @@ def run(
     return result
 
 
-def evaluate_test(run: Run, model: NewsRecommender) -> dict[str, Any]:
-    """The best model's metrics on the test impressions.
+class Tested(NamedTuple):
+    """Metrics on the test impressions, and on those of them whose clicked news are all cold.
 
-    NaN where no impression has labels; nothing at all where there are no test impressions.
+    NaN where no such impression has labels; nothing at all where there are no test impressions.
     """
+
+    test: dict[str, Any]
+    test_cold: dict[str, Any]
+
+
+def evaluate_test(run: Run, model: AbstractRecommender) -> Tested:
+    """What the best model makes of the test impressions."""
     if not _has_labels(run):
         getLogger().warning(
             f"Data set '{run.dataset.dataset_name}' has no labelled test impressions, and so no "
             "test result."
         )
     if run.test is None:
-        return {}
+        return Tested({}, {})
     return _evaluate(run, run.config, model, run.config["eval_dump"], run.config["submission"])
 
 
@@ -152,7 +161,7 @@ def _tested(run: Run, artifact: Artifact) -> dict[str, Any]:
     if result is None:
         getLogger().info(f"Testing {artifact.folder.name}")
         model = run.rebuild(artifact.weights)
-        result = _evaluate(run, run.stage_config(artifact.name), model)
+        result = _evaluate(run, run.stage_config(artifact.name), model).test
         try:
             keep_test_result(artifact, run.dataset.content, result)
         except OSError as problem:  # it costs time, not the result
@@ -167,13 +176,13 @@ def _has_labels(run: Run) -> bool:
 def _evaluate(
     run: Run,
     config: NewsConfig,
-    model: NewsRecommender,
+    model: AbstractRecommender,
     dump: str | None = None,
     submission: str | None = None,
-) -> dict[str, Any]:
+) -> Tested:
     assert run.test is not None, "the callers ask for it"
-    trainer = find_trainer(type(model))(config, model)
-    loader = ImpressionDataLoader(config, run.test)
+    trainer = run.trainer(config, model)
+    loader = run.impressions(config, run.test)
     show_progress = config["show_progress"]
     result = trainer.evaluate(loader, load_best_model=False, show_progress=show_progress)
     collector = trainer.eval_collector
@@ -189,7 +198,28 @@ def _evaluate(
         getLogger().info(
             set_color("submission", "yellow") + f": {submission} ({len(run.test):,} impressions)"
         )
-    return dict(result)
+    cold = cold_impressions(
+        run.test.inter_feat.candidates.values,
+        run.test.inter_feat.labels,
+        run.test.inter_feat.candidates.offsets,
+        clicked_before=list(run.train.item_counter),
+    )
+    of_cold = trainer.evaluator.evaluate(collector.struct_of(cold))
+    return Tested(dict(result), dict(of_cold))
+
+
+def parameter_count(model: AbstractRecommender) -> int:
+    """Parameters of what serves a user; a memory-based model's stand-in for one is none."""
+    if isinstance(model, NewsRecommender):
+        return model.parameter_count
+    return sum(p.numel() for name, p in model.named_parameters() if name not in _STAND_INS)
+
+
+def speed_of(model: AbstractRecommender) -> float | None:
+    """News encoded in a second; None for a model that encodes none."""
+    if isinstance(model, NewsRecommender):
+        return round(news_per_second(model.news_encoder), 1)
+    return None
 
 
 def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float]) -> None:
@@ -197,6 +227,7 @@ def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float])
     logger = getLogger()
     logger.info(set_color("best valid", "yellow") + f": {result['valid']}")
     logger.info(set_color("test result", "yellow") + f": {result['test']}")
+    logger.info(set_color("test result, clicked news cold", "yellow") + f": {result['test_cold']}")
     logger.info(set_color("test, size and speed", "yellow") + f":\n{summary(result, oracle)}")
     logger.info(set_color("saved in", "yellow") + f": {artifact.folder}")
 

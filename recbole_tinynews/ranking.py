@@ -334,6 +334,7 @@ def _check_folder(folder: Path) -> None:
         raise ValueError(
             f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
             "post-training has none, since it ranks no news: load the folder of the last stage. "
+            "RecBole's own models have none either: they know ids alone, and are not loaded here. "
             "Any other has lost it, or is of an earlier version: run the command that made it "
             "again with --fresh."
         )

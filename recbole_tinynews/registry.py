@@ -11,6 +11,7 @@ from pathlib import Path
 
 import recbole
 import recbole.model
+import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import get_model, get_trainer
 
@@ -62,6 +63,7 @@ def find_model(model: str | type) -> type:
             f"No model is named {model!r}.{_suggest(str(model), [*ours, *stock])} "
             f"Models of recbole_tinynews: {', '.join(ours)}; RecBole's own go by RecBole's names."
         )
+    traced = torch.is_anomaly_enabled()
     try:
         return get_model(model)
     except ModuleNotFoundError as error:
@@ -69,6 +71,8 @@ def find_model(model: str | type) -> type:
             f"RecBole's model {model} needs the package {error.name!r}, which is not installed. "
             f"Run: pip install {error.name}"
         ) from error
+    finally:  # RecBole's SINE has autograd trace everything, whichever model is looked up
+        torch.autograd.set_detect_anomaly(traced)
 
 
 def is_news_model(model_class: type) -> bool:

@@ -9,6 +9,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recbole.data.dataloader import AbstractDataLoader
 from recbole.utils import init_seed, set_color
 
 from recbole_tinynews.artifact import (
@@ -34,6 +35,7 @@ from recbole_tinynews.artifact import (
 )
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.array_cache import content_key
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.teacher_ensemble import TeacherEnsemble
@@ -46,6 +48,8 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.names import STAGES
 from recbole_tinynews.trainer.curve import TrainingCurve
+from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
+from recbole_tinynews.trainer.model_state import put_model_state
 from recbole_tinynews.trainer.training_state import STATE
 from recbole_tinynews.trainer.weights import load_into
 
@@ -123,8 +127,20 @@ class Run:
         config = self.stage_config(weights.stage)
         data = self.data_of(weights.model_class, config)
         model = weights.model_class(config, data).to(config["device"])
-        load_into(model, weights.load(), weights.source)
+        put_model_state(model, weights.load(), weights.source)
         return model
+
+    def trainer(self, config: NewsConfig, model: NewsRecommender) -> ImpressionEvaluation:
+        """What trains and evaluates the model."""
+        return find_trainer(type(model))(config, model)
+
+    def loaders(self, config: NewsConfig, data: TrainingData) -> tuple[Any, Any]:
+        """Batches of training, and of validation where there is any."""
+        return data.loaders(config, self.valid)
+
+    def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
+        """Batches of whole impressions, as the models read them."""
+        return ImpressionDataLoader(config, shown)
 
     def train_stage(
         self,
@@ -210,8 +226,7 @@ class Run:
 
     def _write(self, recipe: Recipe, artifact: Artifact, has_teachers: bool) -> None:
         """All but the weights; the metrics come last."""
-        if recipe.model_class.ranks_news:
-            write_bare_plm(self._plm_source(recipe.config), recipe.folder / PLM)
+        self._write_plm(recipe)
         of_teachers = settings_of_stages(recipe.config) if has_teachers else {}
         head = {FORMAT_KEY: FORMAT, MADE_FROM: recipe.made_from}
         write_settings(recipe.folder, {**head, **recipe.settings, **of_teachers})
@@ -220,6 +235,10 @@ class Run:
         if copies:  # named, so that one that goes missing is missed
             metrics[COPIES] = copies
         write_metrics(recipe.folder, metrics)
+
+    def _write_plm(self, recipe: Recipe) -> None:
+        if recipe.model_class.ranks_news:
+            write_bare_plm(self._plm_source(recipe.config), recipe.folder / PLM)
 
     def _plm_source(self, config: NewsConfig) -> str:
         return locate_plm(config["plm"], [Path(config["data_path"])])
@@ -236,12 +255,12 @@ class Run:
         model = model_class(config, data).to(config["device"])
         if start is not None:
             start.put(model, start.weights, *start.more)
-        trainer = find_trainer(model_class)(config, model)
+        trainer = self.trainer(config, model)
         trainer.saved_model_file = str(recipe.folder / WEIGHTS)
         trainer.resume_checkpoint()
         if teachers:
             trainer.teachers = self._teachers(recipe, model, teachers)
-        train, valid = data.loaders(config, self.valid)
+        train, valid = self.loaders(config, data)
         best = trainer.fit(train, valid, show_progress=config["show_progress"])[1]
         write_curve(recipe.folder, recipe.stage, trainer.curve)
         return best

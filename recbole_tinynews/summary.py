@@ -56,5 +56,5 @@ def oracle_of(data_set: Path) -> dict[str, float]:
 def _row(name: str, of: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
     cells = [f"{of[metric]:.4f}" if metric in of else "" for metric in metrics]
     size = f"{of['parameters']:,}" if "parameters" in of else ""
-    speed = f"{of['news_per_second']:,.0f}" if "news_per_second" in of else ""
+    speed = f"{of['news_per_second']:,.0f}" if of.get("news_per_second") is not None else ""
     return [name, *cells, size, speed]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from tiny import Tiny
     from torch.utils.tensorboard import SummaryWriter
+
+    from recbole_tinynews.recbole_run import RecBoleRun
 
 # Read when transformers and torch are imported, here and in processes that a test starts.
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads anything
@@ -73,3 +75,17 @@ def tiny(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     from tiny import Tiny, write_dataset
 
     return Tiny(bert_folder, write_dataset(tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture
+def stock(tiny: Tiny) -> Callable[..., RecBoleRun]:
+    """Starts a run of one of RecBole's own models on the tiny data set; nothing is trained yet."""
+    from recbole_tinynews.config import NewsConfig
+    from recbole_tinynews.data.dataset import NewsDataset
+    from recbole_tinynews.recbole_run import RecBoleRun
+
+    def started(model: str | type, **settings: object) -> RecBoleRun:
+        config = NewsConfig(model, "tiny", config_dict=tiny.stock_settings(**settings))
+        return RecBoleRun(config, NewsDataset(config))
+
+    return started

@@ -19,7 +19,11 @@ ROOMS: dict[str, set[str]] = {
     "run_": {"quick_start", "stages", "benchmark"},
     "benchmark": {"quick_start", "stages", "config", *WORKROOMS},
     "__init__": {"ranking"},  # when it is asked for
-    "quick_start": {"stages", "systems", "plan", "summary", "artifact", "config", *WORKROOMS},
+    "quick_start": {
+        *("stages", "systems", "recbole_run", "plan", "summary", "artifact", "config"),
+        *WORKROOMS,
+    },
+    "recbole_run": {"stages", "artifact", "config", "toolkit", *WORKROOMS},
     "ranking": {"artifact", "settings", "registry", "trainer", "model", "data"},
     "plan": {"stages", "systems", "artifact", "settings", "trainer", "table"},
     "summary": {"table"},
@@ -28,11 +32,12 @@ ROOMS: dict[str, set[str]] = {
     # it seats students and teachers, and draws how they trained
     "stages": {"artifact", "config", "distillation", "figures", *WORKROOMS},
     "artifact": {"config", "settings", "trainer", "data"},
-    "config": {"registry", "settings", "evaluation", "compat"},
+    "config": {"registry", "settings", "toolkit", "evaluation", "compat"},
     "registry": {"trainer", "model"},
     # what trains and what is trained
     "trainer": {"distillation", "evaluation", "data"},  # data: the names of a batch's fields
     "model": {"distillation", "data"},
+    "toolkit": {"data"},  # RecBole's own models on impressions
     # what stands alone
     "settings": set(),
     "table": set(),

@@ -21,7 +21,7 @@ from recbole_tinynews.quick_start import main, run
 from recbole_tinynews.trainer import weights
 
 KEYS = [
-    *("model", "dataset", "seed", "valid", "test", "parameters"),
+    *("model", "dataset", "seed", "valid", "test", "test_cold", "parameters"),
     *("stages", "news_per_second", "environment"),
 ]
 FOUR_STAGES = [
@@ -205,7 +205,7 @@ def test_the_command_line_reads_its_flags(tiny: Tiny, monkeypatch) -> None:
         ("--plm=package:no_such_package", "pip install"),
         ("--num_hidden_layers=9", "has 3 layers"),
         ("--nproc=2", "not yet supported"),
-        ("--model=BPR", "expects a news recommender"),
+        ("--model=BPR", "expects a data set of impressions"),
     ],
 )
 def test_a_mistake_ends_with_its_message_alone(tiny: Tiny, capsys, wrong, message) -> None:
@@ -274,3 +274,80 @@ def test_the_test_is_taken_with_the_best_weights(tiny: Tiny, monkeypatch) -> Non
     run("PLMNR", DATASET, config_dict=tiny.settings(epochs=3, learning_rate=0.05))
     assert seen["model"].keys() == seen["saved"].keys()
     assert all((value == seen["saved"][name]).all() for name, value in seen["model"].items())
+
+
+@pytest.mark.parametrize("model", ["Pop", "DeepFM", "SASRec"])
+def test_recboles_own_models_leave_the_same_result(tiny: Tiny, tmp_path: Path, model: str) -> None:
+    """A table of both reads one kind of file; a baseline with another one is left out of it."""
+    settings = tiny.stock_settings(result_file="result.json", eval_dump="dump.csv")
+    result = run(model, DATASET, config_dict=settings)
+    assert list(result) == KEYS
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert result["news_per_second"] is None  # it encodes none
+    assert (result["parameters"] == 0) == (model == "Pop")
+    for split in ("valid", "test"):
+        assert result[split].keys() == METRICS
+        assert (result[split]["impressions"], result[split]["skipped"]) == (12, 2)
+    dump = rows_of(tmp_path / "dump.csv")
+    assert [row["impression_id"] for row in dump] == [f"test-{row}" for row in range(14)]
+    (stage,) = result["stages"]
+    folder = tmp_path / "saved" / DATASET / f"{model}-{stage['fingerprint']}"
+    assert {path.name for path in folder.iterdir()} == {
+        *("model.safetensors", "settings.yaml", "metrics.json", "training.csv", "training.svg")
+    }
+    again = run(model, DATASET, config_dict=settings)
+    assert again["stages"][0]["reused"]
+    assert again["test"] == result["test"]
+    other = run(model, DATASET, config_dict={**settings, "history_length": 2})
+    assert not other["stages"][0]["reused"]
+
+
+def test_a_users_subclass_of_a_recbole_model_runs_too(tiny: Tiny) -> None:
+    from recbole.model.general_recommender.bpr import BPR
+
+    mine = type("Mine", (BPR,), {"__module__": "__nowhere__"})
+    result = run(mine, DATASET, config_dict=tiny.stock_settings(embedding_size=4))
+    assert result["model"] == "Mine"
+    assert result["test"].keys() == METRICS
+
+
+@pytest.mark.parametrize("model", ["PLMNR", "Pop", "SASRec"])
+def test_cold_impressions_are_reported_apart(tiny: Tiny, tmp_path: Path, caplog, model) -> None:
+    """A popularity that is good on the whole may know nothing of the news of the day."""
+    settings = tiny.settings(max_steps=1) if model == "PLMNR" else tiny.stock_settings()
+    caplog.set_level(logging.INFO)
+    result = run(model, DATASET, config_dict={**settings, "eval_dump": "dump.csv"})
+
+    def impressions(split: str) -> list[tuple[str, set[str]]]:
+        """Id and clicked news of each, as they stand in the file."""
+        place = tiny.data / DATASET / f"{DATASET}.{split}.inter"
+        with place.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        return [
+            (
+                row["impression_id:token"],
+                {
+                    news
+                    for news, label in zip(
+                        row["candidates:token_seq"].split(),
+                        row["labels:float_seq"].split(),
+                        strict=True,
+                    )
+                    if label == "1"
+                },
+            )
+            for row in rows
+        ]
+
+    known = set().union(*(clicked for _, clicked in impressions("train")))
+    cold = {name for name, clicked in impressions("test") if clicked and not clicked & known}
+    rows = [row for row in rows_of(tmp_path / "dump.csv") if row["impression_id"] in cold]
+    evaluated = [row for row in rows if row["auc"]]
+    assert result["test_cold"].keys() == METRICS
+    assert 0 < len(evaluated) < result["test"]["impressions"]
+    assert result["test_cold"]["impressions"] == len(evaluated)
+    assert result["test_cold"]["skipped"] == len(rows) - len(evaluated)
+    for metric in METRICS - {"impressions", "skipped"}:
+        by_hand = np.mean([float(row[metric]) for row in evaluated])
+        assert result["test_cold"][metric] == pytest.approx(by_hand, abs=1e-6)
+    assert "clicked news cold" in caplog.text

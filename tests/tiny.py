@@ -89,6 +89,16 @@ STAGE_SETTINGS: dict[str, Any] = {
 }
 
 
+STOCK_SETTINGS: dict[str, Any] = {
+    "use_gpu": False,
+    "show_progress": False,
+    "epochs": 1,
+    "history_length": 6,
+    "train_batch_size": 32,
+    "eval_batch_size": 16,
+}
+
+
 # ------------------------------------------------------------------------------ language models
 
 
@@ -226,6 +236,10 @@ class Tiny(NamedTuple):
             stages["teacher_num_hidden_layers"] = SETTINGS["num_hidden_layers"]
         places = {"plm": str(self.plm), "data_path": str(self.data)}
         return {**SETTINGS, **places, **stages, **settings}
+
+    def stock_settings(self, **settings: Any) -> dict[str, Any]:
+        """Settings of a small run of one of RecBole's own models."""
+        return {**STOCK_SETTINGS, "data_path": str(self.data), **settings}
 
     def config(self, model: str | type = "PLMNR", **settings: Any) -> NewsConfig:
         """The checked settings."""

@@ -115,6 +115,16 @@ class ImpressionCollector(Collector):
         struct.set(RANKED_KEY, self.ranked)
         return struct
 
+    def struct_of(self, kept: NDArray[np.bool_]) -> DataStruct:
+        """What metrics need of a part of the last evaluation.
+
+        ``kept`` says for each row of the split whether its impression belongs to it.
+        """
+        assert self.ranked is not None, "an evaluation comes before its parts"
+        struct = DataStruct()
+        struct.set(RANKED_KEY, self.ranked.only(kept[self.rows]))
+        return struct
+
     def _rank(
         self, scores: Tensor, labels: Tensor, offsets: NDArray[np.int64]
     ) -> RankedImpressions:

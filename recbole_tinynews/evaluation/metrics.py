@@ -50,6 +50,18 @@ class RankedImpressions(NamedTuple):
         """Sums of ``values`` (``[clicks]``) over each impression, ``[evaluated impressions]``."""
         return np.add.reduceat(values, np.cumsum(self.clicked) - self.clicked)
 
+    def only(self, kept: NDArray[np.bool_]) -> RankedImpressions:
+        """The impressions where ``kept`` (``[impressions]``) holds, as if ranked alone."""
+        evaluated = kept[self.evaluated]
+        clicks = np.repeat(evaluated, self.clicked)
+        return RankedImpressions(
+            self.evaluated[kept],
+            self.clicked[evaluated],
+            self.unclicked[evaluated],
+            self.ranks[clicks],
+            self.beaten[clicks],
+        )
+
     @property
     def skipped(self) -> int:
         """Number of impressions without clicks, without unclicked candidates or without labels."""

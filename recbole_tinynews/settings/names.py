@@ -14,6 +14,7 @@ from recbole_tinynews.settings.literals import read_yaml
 
 TEACHER_STAGES = ("post_train_teacher", "pretrain_teacher", "finetune_teacher")
 POST_TRAINING = ("post_train_teacher", "post_train_student")
+RANK_NO_NEWS = (*POST_TRAINING, "pretrain_teacher")
 STAGES = (*TEACHER_STAGES, "post_train_student")
 
 # Read by RecBole's code for every model, but declared nowhere.

@@ -148,6 +148,16 @@ NEWS_RULES: dict[str, Rule] = {
     "stage_two": SWITCH,
 }
 
+# Of RecBole's own models, where they run on impressions.
+TOOLKIT_RULES: dict[str, Rule] = {
+    **RECBOLE_RULES,
+    "topk": CUTOFFS,
+    "valid_metric": TEXT,
+    "history_length": POSITIVE,
+    "impression_negatives": one_of(None, True, False),
+    "fresh": SWITCH,
+}
+
 # For a setting without a rule of its own, such as a user's: the kind of its default, or nothing.
 # `alpha: 1` is meant to take 0.5 as well.
 _NUMBER = Rule("a number", lambda value: isinstance(value, float) or _is_int(value))

@@ -12,6 +12,7 @@ from recbole_tinynews.trainer.joint_trainer import JointTrainer
 from recbole_tinynews.trainer.masked_language_model import MaskedLanguageModelTrainer
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.post_training import PostTrainingTrainer
+from recbole_tinynews.trainer.recbole_training import on_impressions
 
 
 class TinyNewsRecTrainer(DistillationTrainer):
@@ -60,4 +61,5 @@ __all__ = [
     "TinyNewsRecTrainer",
     "TitleBodyMatcherTrainer",
     "TitleBodyStudentTrainer",
+    "on_impressions",
 ]

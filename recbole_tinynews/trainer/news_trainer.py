@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
-from recbole.trainer import Trainer
 from recbole.utils import set_color
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_tinynews.evaluation.collector import ImpressionCollector
 from recbole_tinynews.trainer.curve import TrainingCurve
+from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.losses import Losses, LossMeans, named_losses, plain_losses
 from recbole_tinynews.trainer.optimization import autocast_dtype, make_schedule, parameter_groups
 from recbole_tinynews.trainer.training_state import (
@@ -28,42 +26,31 @@ from recbole_tinynews.trainer.training_state import (
     save_state,
     take_state,
 )
-from recbole_tinynews.trainer.weights import load_into, load_weights, save_weights
 
 LossFunction = Callable[[Interaction], "Tensor | tuple[Tensor, ...]"]
 
 
-class NewsTrainer(Trainer):
+class NewsTrainer(ImpressionEvaluation):
     """Epochs, early stopping, evaluation and logging are RecBole's.
 
     Added are two learning rates, gradient accumulation, warm-up, mixed precision that clips true
-    gradients, metrics over whole impressions, losses by name and step, and weights without pickle.
-
-    Attributes:
-        saved_model_file: where the best weights of the validation go.
-        step: optimizer steps taken so far.
-        curve: losses and validation metrics by step.
+    gradients, losses by name and step, and what ``ImpressionEvaluation`` adds.
     """
 
-    saved_model_file: str
     clip_grad_norm: Any
     epochs: int
     eval_step: int
 
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
-        self.eval_collector = ImpressionCollector(config)
-        self.saved_model_file = os.path.splitext(self.saved_model_file)[0] + ".safetensors"
         self.accumulation_steps = config["accumulation_steps"]
         self.dtype = autocast_dtype(config["precision"], self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         if isinstance(self.clip_grad_norm, (int, float)):  # RecBole's setting is a dict
             self.clip_grad_norm = {"max_norm": self.clip_grad_norm}
-        self.step = 0
         self.round = 0
         self.schedule: Any = None
         self.losses = LossMeans()
-        self.curve = TrainingCurve(0)
         self._state: TrainingState | None = None
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
@@ -208,50 +195,13 @@ class NewsTrainer(Trainer):
 
     # ----------------------------------------------------------------------------- evaluation
 
-    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
-        """As RecBole's; a score that is not defined would end training without any best weights."""
-        score, result = super()._valid_epoch(valid_data, show_progress=show_progress)
-        if math.isnan(score):
-            raise ValueError(
-                "Validation expects impressions with clicked and unclicked candidates, and found "
-                f"none among {len(valid_data.impressions.impression_id)}. Give labelled validation "
-                "data, or train without: --eval_step=0."
-            )
-        self.curve.add_validation(self.step, result)
-        return score, result
-
-    def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
-        """Whole impressions, never split: each user is encoded once."""
-        interaction = batched_data[0].to(self.device)
-        return interaction, self.model.predict(interaction), None, None
-
-    def evaluate(
-        self,
-        eval_data: Any,
-        load_best_model: bool = True,
-        model_file: str | None = None,
-        show_progress: bool = False,
-    ) -> dict | None:
-        """As RecBole's, with weights that are read without pickle."""
-        if not eval_data:
-            return None
-        if load_best_model:
-            path = Path(model_file or self.saved_model_file)
-            load_into(self.model, load_weights(path), path)
-            self.logger.info(f"Loading model structure and parameters from {path}")
-        self.eval_collector.start(eval_data.impressions.impression_id)
+    def before_ranking(self, eval_data: Any, show_progress: bool) -> None:
+        """Encode the news of all its batches together, each once."""
         self.model.eval()
         with self._autocast():
             self.model.news_encoder.encode_ahead(eval_data.news_ids(), show_progress)
-        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
     # ------------------------------------------------------------------- checkpoints and logs
-
-    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
-        save_weights(self.model.state_dict(), path)
-        if verbose:
-            self.logger.info(set_color("Saving current", "blue") + f": {path}")
 
     @property
     def state_folder(self) -> Path:

@@ -1,0 +1,111 @@
+"""Which of RecBole's own models is fed what of the impressions, and which cannot be helped."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from recbole.utils import InputType, ModelType
+
+
+class Rows(Enum):
+    """What one training row is.
+
+    ``impression_negatives`` says where negatives come from: unclicked candidates of the click's own
+    impression, or RecBole's sampler with ``train_neg_sample_args``. Where it is not set, pairs are
+    sampled, and labelled rows are the candidates of the impressions.
+    """
+
+    CLICKS = "a click"  # nothing is said of what was not clicked
+    PAIRS = "a click and a negative"
+    LABELLED = "an item and whether it was clicked"
+    USERS = "a user, whose clicks the model knows by itself"
+
+
+class Sequence(Enum):
+    """What stands in the item sequence of a row."""
+
+    NONE = "there is none"
+    HISTORY = "the impression's history, without the row's own item"
+    HISTORY_AND_CLICK = "in training the click behind it, for models that mask items of a sequence"
+
+
+class Feed(NamedTuple):
+    """What a model is fed."""
+
+    rows: Rows
+    sequence: Sequence = Sequence.NONE
+    negative_sequence: bool = False  # a random item beside each of the sequence
+
+
+_HISTORY = Sequence.HISTORY
+
+# The families. A model without an input type of its own goes by its loss_type in RecBole's way:
+# CE is point-wise (over all items), BPR pair-wise.
+FAMILIES: dict[tuple[ModelType, InputType], Feed] = {
+    (ModelType.TRADITIONAL, InputType.POINTWISE): Feed(Rows.CLICKS),
+    (ModelType.GENERAL, InputType.PAIRWISE): Feed(Rows.PAIRS),
+    (ModelType.GENERAL, InputType.POINTWISE): Feed(Rows.LABELLED),
+    (ModelType.CONTEXT, InputType.POINTWISE): Feed(Rows.LABELLED),
+    (ModelType.SEQUENTIAL, InputType.PAIRWISE): Feed(Rows.PAIRS, _HISTORY),
+    (ModelType.SEQUENTIAL, InputType.POINTWISE): Feed(Rows.CLICKS, _HISTORY),
+}
+# Models that are not fed as their family is.
+EXCEPTIONS: dict[str, Feed] = {
+    "BERT4Rec": Feed(Rows.CLICKS, Sequence.HISTORY_AND_CLICK),
+    "DIN": Feed(Rows.LABELLED, _HISTORY),
+    "DIEN": Feed(Rows.LABELLED, _HISTORY, negative_sequence=True),
+    **dict.fromkeys(
+        ("CDAE", "DiffRec", "ENMF", "MacridVAE", "MultiDAE", "MultiVAE", "RecVAE"),
+        Feed(Rows.USERS),
+    ),
+}
+
+_GRAPH = "it needs a knowledge graph (.kg and .link files), which these data sets have none of"
+_LIBRARY = "it is trained at once, on one table of all rows, by a library of its own"
+_ENTITIES = "it needs vectors of the items' entities, made from a knowledge graph"
+_PRETRAIN = "it needs a stage of training before this one, whose pickle today's torch doesn't load"
+
+UNFIT_FAMILIES: dict[ModelType, str] = {
+    ModelType.KNOWLEDGE: _GRAPH,
+    ModelType.DECISIONTREE: _LIBRARY,
+}
+UNFIT: dict[str, str] = {
+    "FEARec": "it reads the sequences of all rows from one table, which is never made here",
+    "GRU4RecKG": _ENTITIES,
+    "KD_DAGFM": _PRETRAIN,
+    "KSR": _ENTITIES,
+    "LDiffRec": "it needs item vectors of another model (item_emb.npy)",
+    "NCL": "it needs faiss on a GPU",
+    "lightgbm": _LIBRARY,
+    "xgboost": _LIBRARY,
+    "RaCT": _PRETRAIN,
+    "S3Rec": _PRETRAIN,
+}
+
+
+def feed_of(model_class: type, input_type: InputType) -> Feed:
+    """What a model, or a user's subclass of it, is fed.
+
+    Raises:
+        ValueError: no family has its type and input type.
+    """
+    for cls in model_class.__mro__:
+        if cls.__name__ in EXCEPTIONS:
+            return EXCEPTIONS[cls.__name__]
+    family = getattr(model_class, "type", None), input_type
+    if family not in FAMILIES:
+        known = "; ".join(f"{kind.name}, {reads.name}" for kind, reads in FAMILIES)
+        raise ValueError(
+            f"{model_class.__name__} expects a type and an input_type that are fed impressions "
+            f"({known}), got {', '.join(getattr(each, 'name', str(each)) for each in family)}"
+        )
+    return FAMILIES[family]
+
+
+def why_unfit(model_class: type) -> str | None:
+    """Why a model cannot run on impressions; None where it can."""
+    for cls in model_class.__mro__:
+        if cls.__name__ in UNFIT:
+            return UNFIT[cls.__name__]
+    return UNFIT_FAMILIES.get(getattr(model_class, "type", None))

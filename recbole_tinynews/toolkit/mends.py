@@ -1,0 +1,53 @@
+"""What RecBole 1.2.1 does wrong, or can no longer do, mended for the models that run here.
+
+| what happens | mended |
+| --- | --- |
+| scipy >= 1.13 has no `dok_matrix._update`: LightGCN, NGCF, GCMC, SpectralCF don't build | here |
+| Pop counts a news once a batch, however often it was clicked in it | here |
+| importing any sequential model makes autograd trace every operation (SINE's module) | `registry` |
+| torch >= 2.6: the best model is a pickle that `torch.load` refuses | `trainer` |
+| state in attributes (Pop's counts, ItemKNN's matrices) is no part of the weights | `trainer` |
+| an empty history has length 0, and the last of its items the index -1 | `toolkit.interactions` |
+| pandas 3: the padding row of a `token` feature becomes id -9223372036854775808 | `NewsDataset` |
+
+Each looks first whether RecBole works by itself, and then leaves it alone.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from recbole.model.general_recommender import Pop
+from scipy.sparse import dok_matrix
+from torch import Tensor
+
+
+def apply() -> None:
+    """Mend what models are built of and trained by; again is no change."""
+    if not hasattr(dok_matrix, "_update"):
+        dok_matrix._update = _update
+    if _pop_loses_clicks():
+        Pop.calculate_loss = _count_every_click
+
+
+def _update(self: Any, entries: dict[tuple[int, int], float]) -> None:
+    """What scipy < 1.13 had: set many entries without looking at each of them."""
+    self._dict.update(entries)
+
+
+def _pop_loses_clicks() -> bool:
+    counts = SimpleNamespace(
+        ITEM_ID="item", n_items=2, device="cpu", item_cnt=torch.zeros(2, 1, dtype=torch.long)
+    )
+    Pop.calculate_loss(counts, {"item": torch.tensor([1, 1])})
+    return int(counts.item_cnt[1]) != 2
+
+
+def _count_every_click(self: Any, interaction: Any) -> Tensor:
+    """Pop's loss, which is none: the clicks are counted. RecBole's adds 1 for each item clicked."""
+    clicks = torch.bincount(interaction[self.ITEM_ID], minlength=self.n_items)
+    self.item_cnt += clicks.unsqueeze(-1)
+    self.max_cnt = self.item_cnt.max(dim=0)[0]
+    return torch.zeros(1, device=self.device, requires_grad=True)

@@ -1,0 +1,79 @@
+"""What trainers on impressions share: whole impressions are ranked, weights are no pickle."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from recbole.trainer import Trainer
+from recbole.utils import set_color
+
+from recbole_tinynews.evaluation.collector import ImpressionCollector
+from recbole_tinynews.trainer.curve import TrainingCurve
+from recbole_tinynews.trainer.model_state import put_model_state, take_model_state
+from recbole_tinynews.trainer.weights import load_weights, save_weights
+
+
+class ImpressionEvaluation(Trainer):
+    """A base to put before any trainer of RecBole's.
+
+    Attributes:
+        saved_model_file: where the best weights of the validation go.
+        step: optimizer steps taken so far.
+        curve: losses and validation metrics by step.
+    """
+
+    saved_model_file: str
+
+    def __init__(self, config: Any, model: Any) -> None:
+        super().__init__(config, model)
+        self.eval_collector = ImpressionCollector(config)
+        self.saved_model_file = os.path.splitext(self.saved_model_file)[0] + ".safetensors"
+        self.step = 0
+        self.curve = TrainingCurve(0)
+
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
+        """As RecBole's; a score that is not defined would end training without any best weights."""
+        score, result = super()._valid_epoch(valid_data, show_progress=show_progress)
+        if math.isnan(score):
+            raise ValueError(
+                "Validation expects impressions with clicked and unclicked candidates, and found "
+                f"none among {len(valid_data.impressions.impression_id)}. Give labelled validation "
+                "data, or train without: --eval_step=0."
+            )
+        self.curve.add_validation(self.step, result)
+        return score, result
+
+    def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
+        """Whole impressions, never split."""
+        interaction = batched_data[0].to(self.device)
+        return interaction, self.model.predict(interaction), None, None
+
+    def evaluate(
+        self,
+        eval_data: Any,
+        load_best_model: bool = True,
+        model_file: str | None = None,
+        show_progress: bool = False,
+    ) -> dict | None:
+        """As RecBole's, with weights that are read without pickle."""
+        if not eval_data:
+            return None
+        if load_best_model:
+            path = Path(model_file or self.saved_model_file)
+            put_model_state(self.model, load_weights(path), path)
+            self.logger.info(f"Loading model structure and parameters from {path}")
+        self.eval_collector.start(eval_data.impressions.impression_id)
+        self.before_ranking(eval_data, show_progress)
+        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+
+    def before_ranking(self, eval_data: Any, show_progress: bool) -> None:
+        """For trainers that prepare their model for what it will be asked for."""
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
+        save_weights(take_model_state(self.model), path)
+        if verbose:
+            self.logger.info(set_color("Saving current", "blue") + f": {path}")

@@ -1,0 +1,52 @@
+"""Trainers of RecBole's own models, on impressions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
+from recbole_tinynews.trainer.losses import Losses
+
+
+class RecBoleTraining(ImpressionEvaluation):
+    """Epochs are those of the RecBole trainer that stands behind it; see ``on_impressions``."""
+
+    epochs: int
+    eval_step: int
+
+    def fit(self, *args: Any, **kwargs: Any) -> tuple:
+        """As the trainer's own; one that trains in a single pass is validated after it."""
+        self.eval_step = min(self.eval_step, self.epochs)
+        return super().fit(*args, **kwargs)
+
+    def _train_epoch(self, train_data: Any, *args: Any, **kwargs: Any) -> Any:
+        """As the trainer's own; its mean losses are kept for the curve."""
+        losses = super()._train_epoch(train_data, *args, **kwargs)
+        self.step += len(train_data)
+        if losses is not None:
+            self.curve.add_batch(_mean(losses, len(train_data)))
+            self.curve.close(self.step)
+        return losses
+
+    def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
+        """Some models squeeze the scores of a batch of one row to a number without a shape."""
+        interaction, scores, *nothing = super()._neg_sample_batch_eval(batched_data)
+        return interaction, torch.atleast_1d(scores), *nothing
+
+    def resume_checkpoint(self, resume_file: str | None = None) -> None:
+        """RecBole's state of training is a pickle: a training that was stopped begins anew."""
+
+
+def on_impressions(trainer: type) -> type:
+    """The same RecBole trainer, which ranks whole impressions and keeps weights without pickle."""
+    if issubclass(trainer, ImpressionEvaluation):
+        return trainer
+    return type(f"Impression{trainer.__name__}", (RecBoleTraining, trainer), {})
+
+
+def _mean(losses: Any, batches: int) -> Losses:
+    if isinstance(losses, tuple):
+        return tuple(loss / batches for loss in losses)
+    return losses / batches

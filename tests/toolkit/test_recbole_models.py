@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_tinynews.toolkit.loaders import train_loader
+
+METRICS = {"auc", "mrr", "ndcg@5", "ndcg@10", "impressions", "skipped"}
+GENERAL = ("Pop", "ItemKNN", "EASE", "BPR", "LightGCN", "NGCF", "NeuMF", "MultiVAE")
+CONTEXT = ("LR", "FM", "DeepFM", "WideDeep", "AutoInt", "DCN", "xDeepFM")
+SEQUENTIAL = ("FPMC", "GRU4Rec", "SASRec", "SASRecF", "BERT4Rec", "DIN", "SHAN")
+
+
+@pytest.mark.parametrize("model", [*GENERAL, *CONTEXT, *SEQUENTIAL])
+def test_a_model_trains_and_ranks_whole_impressions(stock, model: str) -> None:
+    """A baseline that learnt from shifted rows, or was tested with other weights, looks weak."""
+    run = stock(model)
+    trained = run.config.model_class(run.config, run.interactions)
+    trainer = run.trainer(run.config, trained)
+    loader = run.impressions(run.config, run.valid)
+    score, result = trainer.fit(train_loader(run.config, run.interactions), loader, verbose=False)
+    assert result.keys() == METRICS
+    assert (result["impressions"], result["skipped"]) == (12, 2)
+    assert score == result["auc"]
+    assert all(math.isfinite(loss) for loss in trainer.train_loss_dict.values())
+
+    # a new model, with what was saved of the best one, ranks as that did
+    run = stock(model)
+    torch.manual_seed(99)
+    other = run.config.model_class(run.config, run.interactions)
+    best = trainer.saved_model_file
+    trainer = run.trainer(run.config, other)
+    assert dict(trainer.evaluate(loader, load_best_model=True, model_file=best)) == result
+
+    # a score does not depend on the other impressions of its batch
+    batch, together, *_ = trainer._neg_sample_batch_eval(loader.collate_fn([1]))
+    first, last = loader.bounds[1:3]
+    assert last > first + 1
+    assert together.shape == batch["item_id"].shape
+    assert together.isfinite().all()
+    loader.bounds = np.arange(len(run.valid.inter_feat.user) + 1)
+    alone = [
+        trainer._neg_sample_batch_eval(loader.collate_fn([row]))[1] for row in range(first, last)
+    ]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
+
+
+def test_scores_of_one_row_have_a_shape(stock) -> None:
+    """FPMC squeezes them to a number, which can be counted with no impression."""
+    run = stock("FPMC")
+    model = run.config.model_class(run.config, run.interactions)
+    row = run.interactions.rows(np.array([0]))
+    assert model.predict(row).shape == ()
+    assert run.trainer(run.config, model)._neg_sample_batch_eval((row,))[1].shape == (1,)
+
+
+def test_a_model_of_one_pass_is_validated_however_seldom_that_is_asked_for(stock) -> None:
+    """Nothing would be saved, and the test would have no weights."""
+    run = stock("Pop", epochs=9, eval_step=5)
+    trainer = run.trainer(run.config, run.config.model_class(run.config, run.interactions))
+    loaders = run._loaders(run.config, run.interactions)
+    assert trainer.fit(*loaders, verbose=False)[1].keys() == METRICS
+
+
+def test_what_trains_is_recboles_own_trainer_of_the_model(stock) -> None:
+    """A scheme of its own is part of a model; Pop trains in one pass, whatever epochs says."""
+    for model, scheme in (("Pop", "TraditionalTrainer"), ("RecVAE", "RecVAETrainer")):
+        run = stock(model, epochs=3)
+        trainer = run.trainer(run.config, run.config.model_class(run.config, run.interactions))
+        assert type(trainer).__mro__[3].__name__ == scheme
+        assert trainer.epochs == (1 if model == "Pop" else 3)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+from tiny import DATASET, Tiny
+
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.evaluation.recbole_metrics import METRIC_NAMES
+
+UNIFORM = {"distribution": "uniform", "sample_num": 2}
+
+
+def config_of(tiny: Tiny, model: str, *flags: str, **settings) -> NewsConfig:
+    places = {"data_path": str(tiny.data)}
+    return NewsConfig(model, DATASET, config_dict={**places, **settings}, command_line=flags)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "impression_negatives", "samples"),
+    [
+        ("BPR", {}, False, 1),
+        ("BPR", {"impression_negatives": True}, True, 1),
+        ("BPR", {"train_neg_sample_args": UNIFORM}, False, 2),
+        ("BPR", {"train_neg_sample_args": {"sample_num": 3}}, False, 3),
+        ("NeuMF", {}, True, "none"),
+        ("NeuMF", {"train_neg_sample_args": UNIFORM}, False, 2),
+        ("DeepFM", {}, True, "none"),
+        ("DeepFM", {"impression_negatives": False}, False, 1),
+        ("Pop", {}, False, "none"),
+        ("SASRec", {}, False, "none"),
+        ("SASRec", {"loss_type": "BPR"}, False, 1),
+        ("DIN", {}, True, "none"),
+        ("MultiVAE", {}, False, "none"),
+    ],
+)
+def test_each_family_gets_the_negatives_that_it_expects(
+    tiny: Tiny, model: str, settings: dict, impression_negatives: bool, samples: int | str
+) -> None:
+    """RecBole samples for Pop too by default, and counts the samples as clicks."""
+    config = config_of(tiny, model, **settings)
+    assert config["impression_negatives"] is impression_negatives
+    assert config["train_neg_sample_args"]["sample_num"] == samples
+
+
+@pytest.mark.parametrize("model", ["Pop", "BPR", "DeepFM", "SASRec", "DIN"])
+def test_on_impressions_the_metrics_are_minds(tiny: Tiny, model: str) -> None:
+    """RecBole's AUC pools all rows, its MRR counts the first click: other numbers, same names."""
+    config = config_of(tiny, model)
+    assert set(config["metrics"]) >= {METRIC_NAMES[name] for name in ("auc", "mrr", "ndcg")}
+    assert (config["valid_metric"], config["topk"]) == ("AUC", [5, 10])
+    assert config["eval_args"]["mode"] == {"valid": "labeled", "test": "labeled"}
+    with pytest.raises(ValueError, match="metrics expects some of AUC, MRR, NDCG"):
+        config_of(tiny, model, metrics=["Recall"])
+
+
+def test_other_settings_stay_recboles(tiny: Tiny) -> None:
+    """A baseline with our learning rate is another baseline."""
+    config = config_of(tiny, "BPR", "--embedding_size=8")
+    assert (config["learning_rate"], config["train_batch_size"]) == (0.001, 2048)
+    assert (config["epochs"], config["embedding_size"]) == (300, 8)
+    with pytest.raises(ValueError, match=r"finetune_layers .*is no setting"):
+        config_of(tiny, "BPR", "--finetune_layers=1")
+    with pytest.raises(ValueError, match=r"impression_negative .*Did you mean impression_neg"):
+        config_of(tiny, "BPR", "--impression_negative=true")
+
+
+def test_both_names_of_the_history_length_mean_the_same(tiny: Tiny) -> None:
+    for settings in ({"history_length": 7}, {"MAX_ITEM_LIST_LENGTH": 7}):
+        config = config_of(tiny, "SASRec", **settings)
+        assert config["history_length"] == config["MAX_ITEM_LIST_LENGTH"] == 7
+    with pytest.raises(ValueError, match="history_length is MAX_ITEM_LIST_LENGTH under another"):
+        config_of(tiny, "SASRec", history_length=7, MAX_ITEM_LIST_LENGTH=8)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("KGAT", {}, "KGAT cannot run on impressions: it needs a knowledge graph"),
+        ("NCL", {}, "NCL cannot run on impressions: it needs faiss"),
+        ("lightgbm", {}, "lightgbm cannot run on impressions: it is trained at once"),
+        ("SASRec", {"loss_type": "TOP1"}, "loss_type expects CE or BPR, got TOP1"),
+        ("BPR", {"train_neg_sample_args": None}, "train_neg_sample_args expects a distribution"),
+        (
+            "DeepFM",
+            {"train_neg_sample_args": UNIFORM, "impression_negatives": True},
+            "leave one of them out",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said_before_any_data_are_read(
+    tiny: Tiny, model: str, settings: dict, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        config_of(tiny, model, **settings)
+
+
+def test_a_data_set_of_interactions_keeps_recboles_settings(tmp_path) -> None:
+    """Its columns are not ours: RecBole's metrics and splits are what its users expect of it."""
+    place = tmp_path / "data" / "flat"
+    place.mkdir(parents=True)
+    (place / "flat.train.inter").write_text("user_id:token\titem_id:token\nU1\tN1\n")
+    config = NewsConfig("BPR", "flat", config_dict={"data_path": str(place.parent)})
+    assert not config.on_impressions
+    assert config["valid_metric"] == "MRR@10"
