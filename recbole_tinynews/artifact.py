@@ -122,7 +122,8 @@ def settings_that_matter(
     """
     left_out: set[str] = set(_WITHOUT_EFFECT)
     if not has_teachers:
-        left_out |= _OF_STUDENTS | config.settings_of_others(model_class)
+        left_out |= _OF_STUDENTS - getattr(model_class, "also_reads", frozenset())
+        left_out |= config.settings_of_others(model_class)
     return {
         "model_class": f"{model_class.__module__}.{model_class.__name__}",
         **_plain(
