@@ -122,7 +122,7 @@ def settings_that_matter(
     """
     left_out = _WITHOUT_EFFECT | config.settings_of_others(model_class, is_student=has_teachers)
     if not has_teachers:
-        left_out |= _OF_STUDENTS
+        left_out |= _OF_STUDENTS - getattr(model_class, "also_reads", frozenset())
     return {
         "model_class": f"{model_class.__module__}.{model_class.__name__}",
         **_plain(

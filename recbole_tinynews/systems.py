@@ -155,7 +155,18 @@ def mtbert(run: Run, model_class: type[InnerStateStudent]) -> Artifact:
     """Three stages (MT-BERT, Findings of ACL 2021): copies of a teacher, finetuned together.
 
     The student starts with the pooling, dense layer and user encoder that they share.
+
+    Raises:
+        ValueError: the student's settings give those another shape.
     """
+    teachers = run.config.for_stage("finetune_teacher")
+    for name in ("news_dim", "query_dim", "news_pooling", "user_encoder"):
+        if teachers[name] != run.config[name]:
+            raise ValueError(
+                f"{model_class.__name__} expects a student with its teachers' {name}, got "
+                f"{run.config[name]} for {teachers[name]}: it starts with their pooling, dense "
+                f"layer and user encoder. Set {name} and finetune_teacher_{name} alike."
+            )
     teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
     last, *others = reversed(teacher.copies(model_class.number_of_teachers(run.config)))
     together = run.train_stage(

@@ -16,6 +16,7 @@ from recbole_tinynews.handover import put_copies, put_heads
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.tinybert import TinyBERT
 from recbole_tinynews.plan import plan
+from recbole_tinynews.ranking import load
 from recbole_tinynews.stages import Run
 from recbole_tinynews.systems import train_system
 
@@ -49,6 +50,12 @@ def reused(artifacts: list[Artifact]) -> list[tuple[str, bool]]:
     return [(artifact.name, artifact.reused) for artifact in artifacts]
 
 
+def assert_served(artifact: Artifact, model_class: type | None = None) -> None:
+    """The folder is enough to rank with, though no teacher is there."""
+    ranked = load(artifact.folder, model_class).rank(["word1"], ["word2", "word3"], ids=False)
+    assert ranked[0].score > ranked[1].score
+
+
 def under(prefixes: tuple[str, ...], weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in weights.items() if name.startswith(prefixes)}
 
@@ -61,6 +68,7 @@ def test_tinybert_learns_under_the_first_of_tiny_newsrecs_teachers(tiny: Tiny, s
         ("finetune_teacher", True),
         ("TinyBERT", False),
     ]
+    assert_served(artifacts[-1])
     of_both = train(tiny, saved, "TinyNewsRec")
     assert [a.folder for a in artifacts[:2]] == [of_both[0].folder, of_both[2].folder]
     assert reused(train(tiny, saved, "TinyBERT", attention_loss_weight=0.5)) == reused(artifacts)
@@ -89,6 +97,9 @@ def test_mt_bert_finetunes_its_teachers_together_once(tiny: Tiny, saved: Path) -
     # one teacher is other teachers than two: the number counts, though the copies are the same
     fewer = train(tiny, saved, "MTBERT", num_teachers=1)
     assert [artifact.reused for artifact in fewer] == [True, False, False]
+    for artifact in (first[1], fewer[1]):
+        assert_served(artifact, CoFinetunedTeachers)
+    assert_served(first[-1])
     assert all(artifact.reused for artifact in train(tiny, saved, "MTBERT"))
 
 
@@ -123,6 +134,25 @@ def test_mt_berts_student_starts_with_its_teachers_heads(tiny: Tiny, tmp_path, p
     layer = "news_encoder.plm.encoder.layer.1.output.dense.weight"
     plain = tiny.world("MTBERT").model.state_dict()
     assert torch.equal(start[layer], plain[layer])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"finetune_teacher_news_dim": 24},
+        {"query_dim": 5, "finetune_teacher_query_dim": 8},
+        {"finetune_teacher_news_pooling": "mean"},
+        {"finetune_teacher_user_encoder": "self_attention"},
+    ],
+    ids=str,
+)
+def test_heads_that_will_not_fit_are_refused_before_anything_runs(
+    tiny: Tiny, tmp_path: Path, settings
+) -> None:
+    """The student is built last, when its teachers have taken their hours."""
+    run = run_of(tiny, tmp_path, "MTBERT", **settings)
+    with pytest.raises(ValueError, match=r"MTBERT expects a student with its teachers' \w+, got"):
+        plan(run, run.config.model_class)
 
 
 def test_heads_of_another_size_are_refused(tiny: Tiny, saved: Path) -> None:

@@ -7,7 +7,7 @@ Findings of ACL 2021 (MT-BERT).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from recbole.data.interaction import Interaction
@@ -25,6 +25,8 @@ class CoFinetunedTeachers(PLMNR):
     which starts from the last copy of the post-trained teacher, speaks for all where one ranking is
     asked for: in the validation and among the results.
     """
+
+    also_reads: ClassVar[frozenset[str]] = frozenset(("num_teachers",))  # as students do
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
