@@ -74,7 +74,7 @@ def newsbert_mt(run: Run, model_class: type) -> Artifact:
 
 def _jointly(run: Run, model_class: type, teachers: int) -> Artifact:
     teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
-    put = put_heads if run.config["student_init"] == "plm" else put_first_layers_and_heads
+    put = put_pooling_and_dense if run.config["student_init"] == "plm" else put_all_but_user_encoder
     return run.train_stage(
         model_class.__name__,
         model_class,
@@ -124,7 +124,7 @@ def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
     load_into(plm, kept, weights.source, prefix)
 
 
-def put_heads(model: NewsRecommender, weights: Weights) -> None:
+def put_pooling_and_dense(model: NewsRecommender, weights: Weights) -> None:
     """Start with the post-trained teacher's pooling and dense layer, which joint training shares.
 
     The language model stays as it is.
@@ -136,7 +136,7 @@ def put_heads(model: NewsRecommender, weights: Weights) -> None:
             load_into(part, loaded, weights.source, f"news_encoder.{name}.")
 
 
-def put_first_layers_and_heads(model: NewsRecommender, weights: Weights) -> None:
+def put_all_but_user_encoder(model: NewsRecommender, weights: Weights) -> None:
     """Start with all of the post-trained teacher that the student has room for."""
     put_first_layers(model, weights)
-    put_heads(model, weights)
+    put_pooling_and_dense(model, weights)
