@@ -45,7 +45,7 @@ def put_heads(model: NewsRecommender, weights: Weights) -> None:
     _put_part(model, "user_encoder", weights)
 
 
-def put_first_layers_pooling_and_dense(model: NewsRecommender, weights: Weights) -> None:
+def put_all_but_user_encoder(model: NewsRecommender, weights: Weights) -> None:
     """Start with all of the post-trained teacher that the student has room for."""
     put_first_layers(model, weights)
     put_pooling_and_dense(model, weights)

@@ -160,7 +160,7 @@ class Run:
             model_class: what is trained.
             after: artifacts that it stands on.
             start: what the new model starts with, if not with the language model alone.
-            teachers: weights of the teachers that label its batches.
+            teachers: weights of the teachers that label its batches, or train together with it.
             number: which of several equal models; each has a seed of its own.
 
         Raises:

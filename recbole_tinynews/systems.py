@@ -9,7 +9,7 @@ from recbole_tinynews.artifact import Artifact, Weights
 from recbole_tinynews.handover import (
     put_copies,
     put_first_layers,
-    put_first_layers_pooling_and_dense,
+    put_all_but_user_encoder,
     put_heads,
     put_language_model,
     put_news_encoder,
@@ -200,7 +200,7 @@ def newsbert_mt(run: Run, model_class: type) -> Artifact:
 def _jointly(run: Run, model_class: type, teachers: int) -> Artifact:
     teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
     from_plm = run.config["student_init"] == "plm"
-    put = put_pooling_and_dense if from_plm else put_first_layers_pooling_and_dense
+    put = put_pooling_and_dense if from_plm else put_all_but_user_encoder
     return run.train_stage(
         model_class.__name__,
         model_class,
