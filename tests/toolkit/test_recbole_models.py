@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_tinynews.systems import train_system
 from recbole_tinynews.toolkit.loaders import train_loader
+from recbole_tinynews.trainer.model_state import put_model_state
 
 METRICS = {"auc", "mrr", "ndcg@5", "ndcg@10", "impressions", "skipped"}
 GENERAL = ("Pop", "ItemKNN", "EASE", "BPR", "LightGCN", "NGCF", "NeuMF", "MultiVAE")
@@ -72,3 +74,18 @@ def test_what_trains_is_recboles_own_trainer_of_the_model(stock) -> None:
         trainer = run.trainer(run.config, run.config.model_class(run.config, run.interactions))
         assert type(trainer).__mro__[3].__name__ == scheme
         assert trainer.epochs == (1 if model == "Pop" else 3)
+
+
+def test_what_a_model_draws_while_it_is_built_is_drawn_again(stock) -> None:
+    """NNCF's neighbours are no weights: with others, its test would be another model's."""
+    run = stock("NNCF", neigh_num=10)
+    artifact = train_system(run, run.config.model_class)
+    np.random.seed(77)
+    shown = run.impressions(run.config, run.valid)
+    other = run.config.model_class(run.config, run.interactions)
+    put_model_state(other, artifact.weights.load(), artifact.folder)
+    drawn_anew = run.trainer(run.config, other).evaluate(shown, load_best_model=False)
+    assert dict(drawn_anew) != artifact.valid  # else the test could not fail
+    model = run.rebuild(artifact.weights)
+    tested = run.trainer(run.config, model).evaluate(shown, load_best_model=False)
+    assert dict(tested) == artifact.valid

@@ -55,7 +55,7 @@ def test_on_impressions_the_metrics_are_minds(tiny: Tiny, model: str) -> None:
 def test_other_settings_stay_recboles(tiny: Tiny) -> None:
     """A baseline with our learning rate is another baseline."""
     config = config_of(tiny, "BPR", "--embedding_size=8")
-    assert (config["learning_rate"], config["train_batch_size"]) == (0.001, 2048)
+    assert (config["learning_rate"], config["stopping_step"]) == (0.001, 10)
     assert (config["epochs"], config["embedding_size"]) == (300, 8)
     with pytest.raises(ValueError, match=r"finetune_layers .*is no setting"):
         config_of(tiny, "BPR", "--finetune_layers=1")
