@@ -20,6 +20,7 @@ FEW = 40  # points that can still be told apart
 
 
 COLUMN = 3.35  # inches: a column of a paper in two columns
+TWO_IN_A_ROW = 20  # characters of names that fit beside each other in a legend
 SMALL: dict[Any, Any] = {"font.size": 8, "axes.linewidth": 0.6}  # readable at that width
 
 
@@ -77,7 +78,8 @@ def column_figure(plots: Sequence[Plot]) -> Figure:
 
     with matplotlib.rc_context(SMALL):
         names = list(dict.fromkeys(series.name for plot in plots for series in plot.series))
-        legend = 0.17 * -(-len(names) // 2) if len(names) > 1 else 0
+        columns = 2 if max(map(len, names)) <= TWO_IN_A_ROW else 1
+        legend = 0.17 * -(-len(names) // columns) if len(names) > 1 else 0
         height = 2.1 * len(plots) + 0.2 + legend
         figure = Figure(figsize=(COLUMN, height), layout="constrained")
         column = figure.subplots(len(plots), 1, squeeze=False)[:, 0]
@@ -89,7 +91,7 @@ def column_figure(plots: Sequence[Plot]) -> Figure:
                 [handles[name] for name in names],
                 names,
                 loc="outside lower center",
-                ncols=2,
+                ncols=columns,
                 frameon=False,
                 columnspacing=1.0,
                 handlelength=2.2,
@@ -99,7 +101,7 @@ def column_figure(plots: Sequence[Plot]) -> Figure:
 
 
 def _draw_plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
     for series in plot.series:
         place = names.index(series.name)
@@ -120,6 +122,9 @@ def _draw_plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:
             axes.annotate(text, (x, y), (3, 3), textcoords="offset points", fontsize=6.5)
     if plot.log_x:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))  # no powers of ten
+        axes.xaxis.set_minor_formatter(NullFormatter())
     if plot.whole_x:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.08, y=0.12)

@@ -86,7 +86,7 @@ class Board:
             f"{self.finished} of {self.rows} done, {len(progress.running)} running, "
             f"{len(trainings)} waiting, {self.failed} failed; "
             f"{duration(now - self.began)} gone, "
-            + ("time left not known yet" if left is None else f"about {duration(left)} left")
+            + ("time left unknown" if left is None else f"about {duration(left)} left")
         ]
         if running or waiting:
             lines += text_table([*running, *waiting]).splitlines()

@@ -42,24 +42,28 @@ def _quality_against_speed(systems: Sequence[SystemResult]) -> Figure | None:
 def _against(
     systems: Sequence[SystemResult], column: str, unit: float, label: str, log: bool
 ) -> Figure | None:
-    """A line for each family, its sizes marked with their layers."""
+    """A line for each family, from size to size."""
     measured = [each for each in systems if column in each.means]
     if not measured:
         return None
+    best: dict[int | None, SystemResult] = {}  # of each size, which alone bears its number
+    for each in measured:
+        best[each.row.layers] = max(each, best.get(each.row.layers, each), key=_quality)
     series = []
     for family, members in _families(measured):
         members.sort(key=lambda each: each.means[column].value)
-        series.append(
-            _series(
-                family, members, [unit * each.means[column].value for each in members]
-            )._replace(labels=[str(each.row.layers or "") for each in members])
-        )
-    return column_figure([Plot(label, _label(_QUALITY), series, log_x=log)])
+        x = [unit * each.means[column].value for each in members]
+        of_best = [str(each.row.layers or "") if each in best.values() else "" for each in members]
+        series.append(_series(family, members, x)._replace(labels=of_best))
+    x_label = f"{label}; at the points: layers"
+    return column_figure([Plot(x_label, _label(_QUALITY), series, log_x=log)])
 
 
 def _effect_of_stages(systems: Sequence[SystemResult]) -> Figure | None:
-    """Systems with as many layers as the first has."""
+    """Systems with as many layers as the first has, if there are two to compare."""
     same = [each for each in systems if each.row.layers == systems[0].row.layers]
+    if len(same) < 2:
+        return None
     rows = []
     for each in same:
         value, deviation = each.means[_QUALITY]
@@ -116,6 +120,10 @@ def _series(
     deviations = [100 * (mean.deviation or 0) for mean in means]
     errors = deviations if any(deviations) else []
     return Series(name, list(x), [100 * mean.value for mean in means], errors)
+
+
+def _quality(system: SystemResult) -> float:
+    return system.means[_QUALITY].value
 
 
 def _label(metric: str) -> str:
