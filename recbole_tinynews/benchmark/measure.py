@@ -12,8 +12,6 @@ from recbole.utils import init_seed
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.model.news_encoder import NewsEncoder
-from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.speed import impressions_per_second, news_per_second
 from recbole_tinynews.stages import Run
 from recbole_tinynews.systems import train_system
@@ -28,28 +26,22 @@ def measure(model_class: type, dataset: str, settings: Mapping[str, Any]) -> dic
     init_seed(config["seed"], config["reproducibility"])
     run = Run(config, NewsDataset(config))
     model = run.rebuild(train_system(run, model_class).weights)
-    encoders = served_encoders(model)
     speed: dict[str, Any] = {
-        "news_per_second": news_per_second(*encoders),
-        "news_per_second_batch_1": news_per_second(*encoders, batch=1),
+        "news_per_second": news_per_second(model.news_encoder),
+        "news_per_second_batch_1": news_per_second(model.news_encoder, batch=1),
     }
     shown = run.test or run.valid
     if shown is not None:
-        ranked = impressions_per_second(model, encoders, ImpressionDataLoader(config, shown))
+        ranked = impressions_per_second(model, ImpressionDataLoader(config, shown))
         speed["impressions_per_second"] = ranked.encoded
         speed["impressions_per_second_cached"] = ranked.cached
     return {
         **{name: float(f"{value:.4g}") for name, value in speed.items()},
         "peak_memory_mb": peak_memory_mb(model.device),
         "threads": torch.get_num_threads(),
-        "precision": str(encoders[0].dense.weight.dtype).removeprefix("torch."),
+        "precision": str(next(model.parameters()).dtype).removeprefix("torch."),
         "device": device_name(model.device),
     }
-
-
-def served_encoders(model: NewsRecommender) -> list[NewsEncoder]:
-    """The news encoders that a news goes through before it can be ranked."""
-    return [model.news_encoder]
 
 
 def peak_memory_mb(device: torch.device) -> int | None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
 from recbole_tinynews.model.news_encoder import NewsEncoder
+from recbole_tinynews.model.recommender import NewsRecommender
 
 NEWS, REPEATS = 1024, 3
 NEWS_ALONE = 64  # are enough where each is encoded by itself
@@ -31,33 +33,30 @@ class RankingSpeed(NamedTuple):
     cached: float
 
 
-def news_per_second(*news_encoders: NewsEncoder, batch: int | None = None) -> float:
+def news_per_second(news_encoder: NewsEncoder, batch: int | None = None) -> float:
     """Median of a few runs over the same news, every layer computed, no table read.
 
     The news are spread over the data set, so that their lengths are its own.
 
     Args:
-        news_encoders: a system of several encodes each news with all of them.
+        news_encoder: encodes them, in the precision of its weights.
         batch: news that come at once; None: all, in packs as large as the encoder makes them.
     """
     count = NEWS_ALONE if batch == 1 else NEWS
-    ids = _spread(np.flatnonzero(news_encoders[0].tokens.lengths), count)
+    ids = _spread(np.flatnonzero(news_encoder.tokens.lengths), count)
     parts = [
         ids[start : start + (batch or len(ids))] for start in range(0, len(ids), batch or NEWS)
     ]
 
     def encode() -> None:
-        for news_encoder in news_encoders:
-            for part in parts:
-                news_encoder.encode_distinct(part).sum().item()  # .item() waits for a GPU
+        for part in parts:
+            news_encoder.encode_distinct(part).sum().item()  # .item() waits for a GPU
 
-    with _serving(news_encoders):
+    with _serving(news_encoder):
         return len(ids) / _median_seconds(encode)
 
 
-def impressions_per_second(
-    model: Any, news_encoders: Sequence[NewsEncoder], loader: ImpressionDataLoader
-) -> RankingSpeed:
+def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader) -> RankingSpeed:
     """Medians of a few runs over the same impressions, spread over their split.
 
     Users are encoded and candidates scored in both cases; batches are collated before.
@@ -74,30 +73,27 @@ def impressions_per_second(
             model.predict(batch).sum().item()
 
     def encode_and_rank() -> None:
-        for news_encoder in news_encoders:
-            news_encoder.train()  # which drops its vectors
-            news_encoder.eval()
-            news_encoder.encode_ahead(news)
+        model.news_encoder.train()  # which drops its vectors
+        model.news_encoder.eval()
+        model.news_encoder.encode_ahead(news)
         rank()
 
-    with _serving(news_encoders, model):
+    with _serving(model.news_encoder, model):
         encoded = _median_seconds(encode_and_rank)
         return RankingSpeed(len(rows) / encoded, len(rows) / _median_seconds(rank))
 
 
 @contextmanager
-def _serving(news_encoders: Sequence[NewsEncoder], *models: torch.nn.Module) -> Iterator[None]:
+def _serving(news_encoder: NewsEncoder, model: nn.Module | None = None) -> Iterator[None]:
     """In evaluation mode, without gradients and tables; afterwards all is as it was."""
-    modules = [*news_encoders, *models]
-    was_training = [module.training for module in modules]
-    with torch.no_grad(), ExitStack() as stack:
-        for news_encoder in news_encoders:
-            stack.enter_context(news_encoder.without_tables())
-        for module in modules:
-            module.eval()
-        yield
-    for module, mode in zip(modules, was_training, strict=True):
-        module.train(mode)
+    served = news_encoder if model is None else model
+    was_training = served.training
+    served.eval()
+    try:
+        with torch.no_grad(), news_encoder.without_tables():
+            yield
+    finally:
+        served.train(was_training)
 
 
 def _spread(choices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
