@@ -43,7 +43,8 @@ def plan_rows(
         given: settings for every row whose model has them.
 
     Raises:
-        ValueError: a setting that no row's model has, or a file whose class can't be had.
+        ValueError: a setting that no row's model has, a file whose class can't be had, or a mistake
+            that every row has.
     """
     existing = {*model_names(), *recbole_model_names()}
     classes = {
@@ -58,6 +59,9 @@ def plan_rows(
             planned.append(_plan(suite, row, classes[row.model], dataset, seeds, given))
         else:
             planned.append(PlannedRow(row, why_not=f"{NO_MODEL} ({row.model})"))
+    mistakes = [each.why_not for each in planned if each.row.model in classes]
+    if mistakes and all(mistakes):  # such as a data set that isn't there
+        raise ValueError(mistakes[0])
     return planned
 
 

@@ -17,7 +17,13 @@ from recbole_tinynews.benchmark.results import METRICS, as_csv
 from recbole_tinynews.benchmark.significance import RESAMPLES, SEED, Comparison, compare
 from recbole_tinynews.benchmark.suite import Suite
 from recbole_tinynews.benchmark.summary import SystemResult
-from recbole_tinynews.benchmark.table import HEADS, as_latex, as_markdown, make_table
+from recbole_tinynews.benchmark.table import (
+    HEADS,
+    as_latex,
+    as_markdown,
+    make_table,
+    speed_markdown,
+)
 from recbole_tinynews.figures import as_png, as_svg
 
 SIGNIFICANT = 0.05
@@ -45,7 +51,8 @@ def write_report(
     table = make_table(systems, seeds, suite.published, notes)
     write_text(output / "table.md", as_markdown(table))
     write_text(output / "table.tex", as_latex(table))
-    written = ["table.md", "table.tex"]
+    write_text(output / "speed.md", speed_markdown(systems))
+    written = ["table.md", "table.tex", "speed.md"]
     found = significance(suite.reference, impressions)
     if found:
         write_text(output / "significance.csv", significance_csv(suite.reference, found))

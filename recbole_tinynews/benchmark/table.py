@@ -13,6 +13,14 @@ from recbole_tinynews.benchmark.summary import Mean, SystemResult
 
 HEADS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
 _SIZE = {"parameters": ("Parameters", "M"), "news_per_second": ("News", "1/s")}
+SPEED_HEADS = {
+    "news_per_second": "News, 1/s",
+    "news_per_second_batch_1": "one by one, 1/s",
+    "impressions_per_second": "Impressions, 1/s",
+    "impressions_per_second_cached": "cached, 1/s",
+    "peak_memory_mb": "Peak memory, MB",
+    "seconds": "Training, s",
+}
 MORE_TEXT, ELSEWHERE = "*", "†"
 
 
@@ -113,6 +121,27 @@ def as_latex(table: Table) -> str:
             lines.append(" & ".join(texts) + r" \\")
     lines += ["\\bottomrule", "\\end{tabular}"]
     return "\n".join([*lines, *(f"% {note}" for note in table.notes)]) + "\n"
+
+
+def speed_markdown(systems: Sequence[SystemResult]) -> str:
+    """How fast and how large each system is, and how long its stages took to train."""
+    columns = [name for name in SPEED_HEADS if any(name in each.means for each in systems)]
+    lines = [
+        _line(["System", *(SPEED_HEADS[name] for name in columns)]),
+        _line(["---", *["---:"] * len(columns)]),
+    ]
+    for each in systems:
+        if each.means:
+            values = [each.means.get(name) for name in columns]
+            cells = [f"{mean.value:,.0f}" if mean else "" for mean in values]
+            lines.append(_line([each.row.label, *cells]))
+    note = (
+        "Impressions are ranked from the text of their news, each encoded once, or from cached "
+        "news vectors; users are encoded in both cases. Peak memory is that of a process that "
+        "loads the data set and the model, encodes and ranks (on a GPU: of tensors). Training: all "
+        "stages of the system, those too that it shares."
+    )
+    return "\n".join([*lines, "", note]) + "\n"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -196,6 +196,7 @@ def test_every_row_of_the_paper_runs(make_benchmark, tmp_path: Path) -> None:
     plm = write_bert(tmp_path / "bert", layers=4)
     own = {"plm": str(plm), **read_suite("tiny", DATASET).settings}
     own |= {"post_train_student_max_steps": 1, "finetune_teacher_max_steps": 1, "max_steps": 1}
+    own["post_train_teacher_epochs"] = 2  # for six copies
     succeeded, words = said(make_benchmark("tiny", settings=own, jobs=2))
     assert succeeded, words
     there = [row["system"] for row in rows_of(tmp_path / "out" / "results.csv")]
@@ -203,6 +204,7 @@ def test_every_row_of_the_paper_runs(make_benchmark, tmp_path: Path) -> None:
     assert sorted(there) == sorted(row.label for row in rows if row.model in model_names())
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"table.md", "table.tex", "significance.csv", "significance.md"} <= names
+    assert "speed.md" in names
     for figure in ("size", "speed", "stages", "losses", "teachers"):
         assert {f"{figure}.png", f"{figure}.svg"} <= names
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")

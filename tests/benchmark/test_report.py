@@ -122,7 +122,8 @@ def test_a_report_of_a_few_rows_is_written_whole(systems, tmp_path: Path) -> Non
     """After the first hour of a benchmark there are no others."""
     suite = read_suite("paper", "mind-small")
     written = write_report(tmp_path, suite, [1, 2], systems[:1], {}, [])
-    assert written == ["table.md", "table.tex", "size.svg", "size.png", "speed.svg", "speed.png"]
+    figures = ["size.svg", "size.png", "speed.svg", "speed.png"]
+    assert written == ["table.md", "table.tex", "speed.md", *figures]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
     assert (tmp_path / "size.png").read_bytes().startswith(b"\x89PNG")
 

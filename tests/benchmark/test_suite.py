@@ -154,6 +154,7 @@ def test_rows_can_be_left_out_for_a_data_set(write_suite) -> None:
         ({"settings": {"fresh": True}}, "fresh: Systems share their stages"),
         ({"settings": {"seed": 1}}, "seed: Name seeds with --seeds"),
         ({"systems": ["+nowhere.py:Mine"]}, "there is no file"),
+        ({"dataset": "nowhere"}, "dataset expects a folder"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_trained(

@@ -9,7 +9,7 @@ from benchmark_rows import system
 from recbole_tinynews.benchmark.results import COLUMNS, ResultsFile
 from recbole_tinynews.benchmark.suite import Published, Row
 from recbole_tinynews.benchmark.summary import summarise
-from recbole_tinynews.benchmark.table import as_latex, as_markdown, make_table
+from recbole_tinynews.benchmark.table import as_latex, as_markdown, make_table, speed_markdown
 
 RESULTS = """\
 Small,1,0.6,0.3,0.35,0.4,1500000,200.0
@@ -102,6 +102,23 @@ def test_the_papers_figures_are_marked_where_they_are_of_other_data() -> None:
     assert lines[0].endswith("| nDCG@10 | AUC, paper |")
     assert [line.split(" | ")[-1] for line in lines[2:5]] == ["70.50 ± 0.10 |", "68.00† |", " |"]
     assert "† the paper's figures on Feeds." in lines
+
+
+def test_speed_has_a_table_of_its_own() -> None:
+    cells = {"news_per_second": 1234.4, "impressions_per_second_cached": 9.6, "seconds": 61.0}
+    systems = [
+        system("A", cells, {"news_per_second": 1235.6}),
+        system("Pop", {"auc": 0.5, "seconds": 1.0}),
+        system("B", why_not="broken"),
+    ]
+    lines = speed_markdown(systems).splitlines()
+    assert lines[:4] == [
+        "| System | News, 1/s | cached, 1/s | Training, s |",
+        "| --- | ---: | ---: | ---: |",
+        "| A | 1,235 | 10 | 61 |",
+        "| Pop |  |  | 1 |",
+    ]
+    assert lines[4] == ""
 
 
 def test_every_cell_of_the_csv_comes_back(tmp_path: Path) -> None:
