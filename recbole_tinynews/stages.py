@@ -34,6 +34,7 @@ from recbole_tinynews.artifact import (
     write_text,
 )
 from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.data.alone import alone
 from recbole_tinynews.data.array_cache import content_key
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
@@ -153,7 +154,8 @@ class Run:
     ) -> Artifact:
         """Train one model and leave its artifact, or reuse the one that lies there.
 
-        A training that was stopped goes on from its last saved state.
+        A training that was stopped goes on from its last saved state. While another process trains
+        the same, this one waits, and finds it finished.
 
         Args:
             stage: its name; settings with it as prefix are its own.
@@ -167,26 +169,35 @@ class Run:
             StageReached: the stages behind ``last_stage`` are not wanted, and this is one of them.
         """
         self.stop_behind_last(stage)
-        started = time.perf_counter()
         recipe = self.recipe(stage, model_class, after, start, teachers, number)
-        folder = recipe.folder
+        artifact = None if self.config["fresh"] else recipe.finished()
+        if artifact is None:
+            with alone(recipe.folder):  # two systems of a benchmark may want it at once
+                artifact = self._make(recipe, start, teachers)
+        else:
+            _tell_reused(artifact)
+        shutil.rmtree(recipe.folder / STATE, ignore_errors=True)
+        self.artifacts.append(artifact)
+        return artifact
+
+    def _make(self, recipe: Recipe, start: Start | None, teachers: Sequence[Weights]) -> Artifact:
+        """Train it, unless another process has done so while this one waited."""
+        stage, model_class, folder = recipe.stage, recipe.model_class, recipe.folder
+        started = time.perf_counter()
         if self.config["fresh"]:
             shutil.rmtree(folder, ignore_errors=True)
         artifact = recipe.finished()
-        label = set_color(f"Stage {stage}", "pink")
         if artifact is not None:
-            getLogger().info(f"{label} is reused: {folder}")
-        else:
-            getLogger().info(f"{label} -> {folder}")
-            (folder / METRICS).unlink(missing_ok=True)  # it marks a complete folder
-            best = self._fit(recipe, start, teachers)
-            seconds = time.perf_counter() - started
-            artifact = Artifact(
-                stage, model_class, recipe.fingerprint, folder, seconds, dict(best or {})
-            )
-            self._write(recipe, artifact, bool(teachers))
-        shutil.rmtree(folder / STATE, ignore_errors=True)
-        self.artifacts.append(artifact)
+            _tell_reused(artifact)
+            return artifact
+        getLogger().info(f"{_label(stage)} -> {folder}")
+        (folder / METRICS).unlink(missing_ok=True)  # it marks a complete folder
+        best = self._fit(recipe, start, teachers)
+        seconds = time.perf_counter() - started
+        artifact = Artifact(
+            stage, model_class, recipe.fingerprint, folder, seconds, dict(best or {})
+        )
+        self._write(recipe, artifact, bool(teachers))
         return artifact
 
     def stop_behind_last(self, stage: str) -> None:
@@ -299,3 +310,11 @@ def write_curve(folder: Path, stage: str, curve: TrainingCurve) -> None:
         write_text(folder / FIGURE, as_svg(step_figure(stage, panels)))
     except Exception as problem:
         getLogger().warning(f"{folder / FIGURE} could not be drawn: {problem!r}")
+
+
+def _label(stage: str) -> str:
+    return set_color(f"Stage {stage}", "pink")
+
+
+def _tell_reused(artifact: Artifact) -> None:
+    getLogger().info(f"{_label(artifact.name)} is reused: {artifact.folder}")

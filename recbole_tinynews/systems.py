@@ -7,9 +7,9 @@ from typing import Any
 
 from recbole_tinynews.artifact import Artifact, Weights
 from recbole_tinynews.handover import (
+    put_all_but_user_encoder,
     put_copies,
     put_first_layers,
-    put_all_but_user_encoder,
     put_heads,
     put_language_model,
     put_news_encoder,

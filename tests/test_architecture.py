@@ -17,7 +17,11 @@ WORKROOMS = {"settings", "compat", "registry", "trainer", "model", "data", "eval
 ROOMS: dict[str, set[str]] = {
     # entry points and wiring
     "run_": {"quick_start", "stages", "benchmark"},
-    "benchmark": {"quick_start", "stages", "config", *WORKROOMS},
+    # it runs systems, looks their stages up to measure them, and draws the results
+    "benchmark": {
+        *("quick_start", "stages", "systems", "artifact", "config", "figures", "table"),
+        *WORKROOMS,
+    },
     "__init__": {"ranking"},  # when it is asked for
     "quick_start": {
         *("stages", "systems", "recbole_run", "plan", "summary", "artifact", "config"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -532,3 +534,33 @@ def test_every_kind_of_titles_serves_both_stages_of_post_training(
         assert artifact.valid["impressions"] == held_out["impressions"]
     assert "accuracy" not in told.artifact.valid
     assert (made(told) == []) == (kind == "random")
+
+
+def test_a_stage_that_another_process_trains_is_waited_for_and_reused(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two systems of a benchmark want the same teachers: trained twice they cost twice as much."""
+    config = tiny.config(max_steps=1, checkpoint_dir=str(tmp_path / "saved"))
+    made = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    elsewhere = shutil.copytree(made.folder, tmp_path / "elsewhere")
+    shutil.rmtree(made.folder)
+
+    @contextmanager
+    def after_the_other(place: Path) -> Iterator[None]:
+        shutil.copytree(elsewhere, place)
+        yield
+
+    monkeypatch.setattr(stages, "alone", after_the_other)
+    monkeypatch.setattr(Run, "_fit", lambda *arguments: 1 / 0)
+    found = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    assert (found.reused, found.folder, found.valid) == (True, made.folder, made.valid)
+
+
+def test_a_finished_stage_needs_no_lock(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may lie where nothing can be written, or be read by many at once."""
+    config = tiny.config(max_steps=1, checkpoint_dir=str(tmp_path / "saved"))
+    Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    monkeypatch.setattr(stages, "alone", lambda place: 1 / 0)
+    assert Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR).reused

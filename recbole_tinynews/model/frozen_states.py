@@ -11,19 +11,18 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from recbole_tinynews.data.alone import alone
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.model.packing import Pack, packs
 
@@ -189,7 +188,7 @@ def _make(plan: _Plan, compute: Compute) -> None:
     What is there after an interruption stays, and the next build goes on from it. Of several
     processes that want the same table one makes it, and the others wait.
     """
-    with _alone(plan.place):
+    with alone(plan.place):
         if _read(plan) is not None:
             return
         unfinished = plan.place.with_name(f".{plan.place.name}.unfinished")
@@ -198,20 +197,6 @@ def _make(plan: _Plan, compute: Compute) -> None:
         _fill(plan, compute, table, done, progress)
         os.replace(unfinished, plan.place)
         progress.unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    lock = FileLock(place.with_name(f".{place.name}.lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        getLogger().info(f"Waiting for another process that makes {place}.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _begin(plan: _Plan, unfinished: Path, progress: Path) -> tuple[np.memmap, int]:

@@ -1,0 +1,201 @@
+"""A benchmark from its settings to its report: what is there stays, what is missing is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from recbole_tinynews.artifact import write_text
+from recbole_tinynews.benchmark.board import Board
+from recbole_tinynews.benchmark.planning import NO_MODEL, PlannedRow, plan_rows
+from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.results import METRICS, ResultsFile, as_csv
+from recbole_tinynews.benchmark.runner import Outcome, run_jobs
+from recbole_tinynews.benchmark.suite import choose, read_suite
+from recbole_tinynews.benchmark.summary import SystemResult, summarise
+from recbole_tinynews.benchmark.table import HEADS
+from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
+
+RESULTS, NOT_RUN = "results.csv", "not_run.csv"
+
+
+class Benchmark:
+    """Rows of a suite on a data set.
+
+    Args:
+        suite: name of one of the package's, or the path of a yaml file.
+        dataset: name of the data set.
+        seeds: None: those of the suite.
+        systems: labels, models or groups of rows, ``+file.py:Class``; none: all rows.
+        settings: for every system that has them.
+        jobs: trainings side by side, which share the threads among them.
+        output: folder of the results; None: benchmarks/results/ and the folder that the suite says.
+
+    Raises:
+        ValueError: no such suite or system, or a setting that no system has.
+    """
+
+    def __init__(
+        self,
+        suite: str = "paper",
+        dataset: str = "mind-mini",
+        seeds: Sequence[int] | None = None,
+        systems: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
+        jobs: int = 1,
+        output: str | Path | None = None,
+    ) -> None:
+        self.suite = read_suite(suite, dataset)
+        self.dataset, self.jobs = dataset, jobs
+        self.seeds = list(seeds or self.suite.seeds)
+        rows, asked = choose(self.suite, systems)
+        self.planned = plan_rows(self.suite, rows, dataset, self.seeds, settings or {})
+        labels = {row.label for row in asked}
+        self.asked = [planned for planned in self.planned if planned.row.label in labels]
+        self.output = Path(output or Path("benchmarks", "results", self.suite.folder)).resolve()
+        self.results = ResultsFile(self.output / RESULTS)
+        self.errors: dict[tuple[str, int], str] = {}
+        self.unmeasured: dict[str, str] = {}
+
+    def run(self, out: TextIO | None = None) -> bool:
+        """Do what is missing and write the report; whether every system asked for has its results.
+
+        A row whose model does not exist is reported, and is no failure.
+        """
+        runnable = [planned for planned in self.asked if not planned.why_not]
+        # a seed after the other: the whole table is there once before it is there again
+        jobs = [
+            job for seed in self.seeds for each in runnable for job in self._missing(each, seed)
+        ]
+        there = sum(self._row(each, seed) is not None for each in runnable for seed in self.seeds)
+        board = Board(len(runnable) * len(self.seeds), there, self.jobs, out)
+        for planned in self.asked:
+            if planned.why_not:
+                board.tell(f"not run   {planned.row.label}: {planned.why_not}")
+        if there:
+            board.tell(f"{there} results are there already, in {self.results.path}")
+
+        def after(outcome: Outcome) -> list[Job]:
+            follows = self._keep(outcome)
+            board.ended(outcome, _in_words(outcome.cells))
+            return follows
+
+        run_jobs(jobs, self.jobs, after, board.watch)
+        board.tell(f"written   {', '.join(self.report())} in {self.output}")
+        mistaken = [each for each in self.asked if each.why_not and NO_MODEL not in each.why_not]
+        return not (mistaken or self.errors or self.unmeasured)
+
+    def report(self) -> list[str]:
+        """Write tables, significance and figures of what is there; the names of the files."""
+        shown = list(self._shown())
+        impressions = {
+            each.row.label: [self._impressions(planned, seed) for seed in each.seeds]
+            for planned, each in shown
+            if each.means
+        }
+        there = {
+            label: files if all(file.is_file() for file in files) else []
+            for label, files in impressions.items()
+        }
+        write_text(self.output / NOT_RUN, as_csv(["system", "seed", "reason"], self._not_run()))
+        systems = [each for _, each in shown]
+        written = write_report(
+            self.output, self.suite, self.seeds, systems, there, list(self._notes())
+        )
+        return [RESULTS, NOT_RUN, *written]
+
+    def _row(self, planned: PlannedRow, seed: int) -> dict[str, str] | None:
+        if planned.why_not:
+            return None
+        return self.results.of(planned.row.label, seed, planned.fingerprints[seed])
+
+    def _missing(self, planned: PlannedRow, seed: int) -> list[Job]:
+        row = self._row(planned, seed)
+        if row is None:
+            return [self._job(TRAIN, planned, seed)]
+        return [] if row["device"] else [self._job(MEASURE, planned, seed)]
+
+    def _job(self, action: str, planned: PlannedRow, seed: int) -> Job:
+        threads = torch.get_num_threads()
+        name = planned.file_name(seed)
+        return Job(
+            action=action,
+            system=planned.row.label,
+            seed=seed,
+            model=planned.row.model,
+            dataset=self.dataset,
+            settings=planned.settings,
+            threads=max(1, threads // self.jobs) if action == TRAIN else threads,
+            answer=self.output / "logs" / f"{name}.json",
+            log=self.output / "logs" / f"{name}.log",
+            impressions=self._impressions(planned, seed),
+        )
+
+    def _impressions(self, planned: PlannedRow, seed: int) -> Path:
+        return self.output / "impressions" / f"{planned.file_name(seed)}.npz"
+
+    def _keep(self, outcome: Outcome) -> list[Job]:
+        """Put what a job has found into its row; a measurement follows from a training."""
+        job = outcome.job
+        key = (job.system, job.seed)
+        if outcome.error is not None:
+            if job.action == TRAIN:
+                self.errors[key] = " ".join(outcome.error.split())
+            else:
+                self.unmeasured[job.system] = " ".join(outcome.error.split())
+            return []
+        planned = next(each for each in self.planned if each.row.label == job.system)
+        mark = planned.fingerprints[job.seed]
+        cells = outcome.cells
+        if job.action == MEASURE:  # an empty one, of a system that encodes no news, is one too
+            cells = {"device": "-", **cells}
+        self.results.put({"system": job.system, "seed": job.seed, "settings": mark, **cells})
+        return [self._job(MEASURE, planned, job.seed)] if job.action == TRAIN else []
+
+    def _shown(self) -> Iterator[tuple[PlannedRow, SystemResult]]:
+        """Rows of the table: those asked for, and those that have results of these settings."""
+        for planned in self.planned:
+            rows = {seed: row for seed in self.seeds if (row := self._row(planned, seed))}
+            errors = [
+                text for (label, _), text in self.errors.items() if label == planned.row.label
+            ]
+            if rows or planned in self.asked:
+                why_not = planned.why_not or next(iter(errors), "")
+                yield planned, summarise(planned.row, rows, why_not)
+
+    def _not_run(self) -> Iterator[dict[str, Any]]:
+        for planned in self.asked:
+            if planned.why_not:
+                yield {"system": planned.row.label, "seed": "", "reason": planned.why_not}
+        for (label, seed), reason in self.errors.items():
+            yield {"system": label, "seed": seed, "reason": reason}
+
+    def _notes(self) -> Iterator[str]:
+        rows = [
+            row
+            for planned in self.planned
+            for seed in self.seeds
+            if (row := self._row(planned, seed))
+        ]
+        impressions = sorted({row["impressions"] for row in rows if row["impressions"]})
+        yield f"Data set {self.dataset}: {' or '.join(impressions) or 'no'} test impressions."
+        of_speed = [row for row in rows if row["news_per_second"]]
+        where = sorted({(row["device"], row["threads"], row["precision"]) for row in of_speed})
+        for device, threads, precision in where:
+            yield (
+                f"Speed: median of 3 runs after one for warm-up, titles of the data set as long as "
+                f"they are, {device}, threads: {threads}, precision {precision}, no other "
+                "system running beside it. More of it: speed.md."
+            )
+        for label, reason in self.unmeasured.items():
+            yield f"Speed of {label} was not measured: {reason}"
+
+
+def _in_words(cells: Mapping[str, Any]) -> str:
+    known = [f"{HEADS[name]} {cells[name]:.4f}" for name in METRICS if cells.get(name) is not None]
+    if cells.get("news_per_second") is not None:
+        known.append(f"{cells['news_per_second']:,.0f} news/s")
+    return ", ".join(known)

@@ -1,0 +1,66 @@
+"""The command line of ``run_benchmark.py``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from recbole_tinynews.benchmark.benchmark import Benchmark
+from recbole_tinynews.settings.command_line import parse_command_line
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a benchmark; the program ends with status 1 where a system failed or is mistaken."""
+    parser = argparse.ArgumentParser(
+        description="Train and measure systems side by side; write tables and figures.",
+        epilog="Any setting for all systems that have it: --key=value, e.g. --plm=FOLDER.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--suite", default="paper", help="name or yaml file (default: paper)")
+    parser.add_argument("--dataset", "-d", default="mind-mini", help="name (default: mind-mini)")
+    parser.add_argument("--seeds", help="such as 1,2,3 (default: those of the suite)")
+    parser.add_argument(
+        "--systems",
+        help="labels, models or groups of the suite's rows, separated by commas (default: all); "
+        "+path/to/file.py:Class adds a recommender of your own",
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side (default: 1)")
+    parser.add_argument("--output", help="folder (default: benchmarks/results/DATASET)")
+    given, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    settings = parse_command_line(rest)
+    try:
+        if settings.problems:
+            raise ValueError("\n- ".join(["The command line has mistakes:", *settings.problems]))
+        if given.jobs < 1:
+            raise ValueError(f"--jobs expects at least 1, got {given.jobs}.")
+        benchmark = Benchmark(
+            given.suite,
+            given.dataset,
+            seeds_of(given.seeds) if given.seeds else None,
+            given.systems.split(",") if given.systems else (),
+            settings.values,
+            given.jobs,
+            given.output,
+        )
+    except (ValueError, FileNotFoundError) as mistake:
+        parser.exit(1, f"{parser.prog}: {mistake}\n")
+    if not benchmark.run():
+        parser.exit(1)
+
+
+def seeds_of(text: str) -> list[int]:
+    """Whole numbers between commas, each once.
+
+    Raises:
+        ValueError: something else.
+    """
+    try:
+        seeds = [int(each) for each in text.split(",")]
+    except ValueError:
+        seeds = []
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError(
+            f"--seeds expects different whole numbers, such as --seeds=1,2,3, got {text!r}."
+        )
+    return seeds

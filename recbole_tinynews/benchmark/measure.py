@@ -1,0 +1,61 @@
+"""Size and speed of a finished system, measured in a process that does nothing else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from recbole.utils import init_seed
+
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.model.speed import impressions_per_second, news_per_second
+from recbole_tinynews.stages import Run
+from recbole_tinynews.systems import train_system
+
+
+def measure(model_class: type, dataset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Size and speed, of every system in the same way, in the precision of its weights.
+
+    Its stages are finished, and are only looked up.
+    """
+    config = NewsConfig(model_class, dataset, config_dict=settings)
+    init_seed(config["seed"], config["reproducibility"])
+    run = Run(config, NewsDataset(config))
+    model = run.rebuild(train_system(run, model_class).weights)
+    speed: dict[str, Any] = {
+        "news_per_second": news_per_second(model.news_encoder),
+        "news_per_second_batch_1": news_per_second(model.news_encoder, batch=1),
+    }
+    shown = run.test or run.valid
+    if shown is not None:
+        ranked = impressions_per_second(model, ImpressionDataLoader(config, shown))
+        speed["impressions_per_second"] = ranked.encoded
+        speed["impressions_per_second_cached"] = ranked.cached
+    return {
+        **{name: float(f"{value:.4g}") for name, value in speed.items()},
+        "peak_memory_mb": peak_memory_mb(model.device),
+        "threads": torch.get_num_threads(),
+        "precision": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "device": device_name(model.device),
+    }
+
+
+def peak_memory_mb(device: torch.device) -> int | None:
+    """Most memory that this process has held, on its GPU where it has one; None: nobody knows."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e6)
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6)
+
+
+def device_name(device: torch.device) -> str:
+    """Such as ``cpu``, or the name of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,0 +1,92 @@
+"""Which rows of a table can be run, with which settings, and why the others can't."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from recbole_tinynews.benchmark.recommender_file import is_file_spec, model_class_of
+from recbole_tinynews.benchmark.settings import refuse_unknown, result_fingerprint, row_settings
+from recbole_tinynews.benchmark.suite import TITLE, Row, Suite
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.registry import is_news_model, model_names, recbole_model_names
+
+NO_MODEL = "no such model"
+OWN_TEXT = ("text of its own choice",)
+
+
+class PlannedRow(NamedTuple):
+    """A row, its settings, and the fingerprint of its result by seed; or why it can't be run."""
+
+    row: Row
+    settings: Mapping[str, Any] = {}
+    fingerprints: Mapping[int, str] = {}
+    why_not: str = ""
+
+    def file_name(self, seed: int) -> str:
+        """Of what is kept of its run with this seed; no two runs share one."""
+        return f"{re.sub('[^A-Za-z0-9.-]+', '_', self.row.label)}-{seed}-{self.fingerprints[seed]}"
+
+
+def plan_rows(
+    suite: Suite, rows: Sequence[Row], dataset: str, seeds: Sequence[int], given: Mapping[str, Any]
+) -> list[PlannedRow]:
+    """Every row with what it needs, before the first of them is run.
+
+    Args:
+        suite: what its rows share.
+        rows: of the suite and added ones.
+        dataset: its name.
+        seeds: of all rows.
+        given: settings for every row whose model has them.
+
+    Raises:
+        ValueError: a setting that no row's model has, a file whose class can't be had, or a mistake
+            that every row has.
+    """
+    existing = {*model_names(), *recbole_model_names()}
+    classes = {
+        row.model: model_class_of(row.model)
+        for row in rows
+        if is_file_spec(row.model) or row.model in existing
+    }
+    refuse_unknown(given, classes.values())
+    planned = []
+    for row in rows:
+        if row.model in classes:
+            planned.append(_plan(suite, row, classes[row.model], dataset, seeds, given))
+        else:
+            planned.append(PlannedRow(row, why_not=f"{NO_MODEL} ({row.model})"))
+    mistakes = [each.why_not for each in planned if each.row.model in classes]
+    if mistakes and all(mistakes):  # such as a data set that isn't there
+        raise ValueError(mistakes[0])
+    return planned
+
+
+def _plan(
+    suite: Suite,
+    row: Row,
+    model_class: type,
+    dataset: str,
+    seeds: Sequence[int],
+    given: Mapping[str, Any],
+) -> PlannedRow:
+    settings = row_settings(row, model_class, suite, given)
+    if row.reads == TITLE and _chooses_its_text(model_class):
+        row = row._replace(reads=OWN_TEXT)
+    try:
+        config = NewsConfig(model_class, dataset, config_dict=settings)
+        fingerprints = {}
+        for seed in seeds:
+            config["seed"] = seed
+            fingerprints[seed] = result_fingerprint(config)
+    except (ValueError, OSError) as mistake:
+        return PlannedRow(row, settings, why_not=" ".join(str(mistake).split()))
+    return PlannedRow(row, settings, fingerprints)
+
+
+def _chooses_its_text(model_class: type) -> bool:
+    plain = NewsRecommender.news_tokens
+    return is_news_model(model_class) and getattr(model_class, "news_tokens", plain) is not plain

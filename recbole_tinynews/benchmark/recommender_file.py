@@ -1,0 +1,59 @@
+"""A recommender of the user's own, as the command line names it: ``+path/to/file.py:Class``."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from recbole_tinynews.registry import find_model
+
+_MARK = "+"
+
+
+def is_file_spec(text: str) -> bool:
+    """Whether it names a class in a file."""
+    return text.startswith(_MARK)
+
+
+def model_class_of(model: str) -> type:
+    """The class that a row's model names, from a file or by the registry.
+
+    Raises:
+        ValueError: there is none; the message says what was looked for where.
+    """
+    if not is_file_spec(model):
+        return find_model(model)
+    path, colon, name = model.removeprefix(_MARK).rpartition(":")
+    if not colon or not path.endswith(".py") or not name:
+        raise ValueError(f"A system of your own is written +path/to/file.py:Class, got {model!r}.")
+    module = _module_of(Path(path).resolve())
+    cls = getattr(module, name, None)
+    if not isinstance(cls, type):
+        found = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise ValueError(f"{path} has no class {name!r}. It has {', '.join(found) or 'none'}.")
+    return find_model(cls)
+
+
+def _module_of(path: Path) -> object:
+    """The file as a module under its own name, where the registry finds the yaml beside it."""
+    name = path.stem
+    known = sys.modules.get(name)
+    if known is not None:
+        if getattr(known, "__file__", None) == str(path):
+            return known
+        raise ValueError(f"{path} has the name of another module, {known}. Rename the file.")
+    if not path.is_file():
+        raise ValueError(f"A system of your own is looked for in {path}, where there is no file.")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None, "a path that ends in .py has a loader"
+    assert spec.loader is not None, "the same"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.append(str(path.parent))  # for the files beside it that it imports
+    try:
+        spec.loader.exec_module(module)
+    except Exception as problem:
+        del sys.modules[name]
+        raise ValueError(f"{path} can't be imported: {problem!r}") from problem
+    return module

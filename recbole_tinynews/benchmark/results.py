@@ -1,0 +1,89 @@
+"""``results.csv``: a row for each system and seed, there from the moment that it is finished."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from recbole_tinynews.artifact import write_text
+
+METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
+SPEEDS = (
+    "news_per_second",  # a large batch
+    "news_per_second_batch_1",
+    "impressions_per_second",  # with the news encoded for them
+    "impressions_per_second_cached",  # with their vectors at hand
+)
+MEASURED = (*SPEEDS, "peak_memory_mb", "threads", "precision", "device")
+COLUMNS = (
+    *("system", "seed", *METRICS, "parameters", *SPEEDS),
+    *("peak_memory_mb", "threads", "precision", "device"),
+    *("seconds", "impressions", "skipped", "settings"),
+)
+_EMPTY = ("", None)
+Key = tuple[str, int]
+
+
+class ResultsFile:
+    """The rows by system and seed; each change is on disk before the next.
+
+    A row of other settings stands for nobody: it is replaced when its system is run again.
+
+    Raises:
+        ValueError: the file has other columns.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[Key, dict[str, str]] = {}
+        if path.is_file():
+            with path.open(encoding="utf-8", newline="") as file:
+                reader = csv.DictReader(file)
+                if tuple(reader.fieldnames or ()) != COLUMNS:
+                    raise ValueError(
+                        f"{path} expects the columns {','.join(COLUMNS)}, got "
+                        f"{','.join(reader.fieldnames or ())}. Move it away, or name another "
+                        "--output."
+                    )
+                self.rows = {(row["system"], int(row["seed"])): row for row in reader}
+
+    def of(self, system: str, seed: int, settings: str) -> dict[str, str] | None:
+        """The row, if it was made with these settings (their fingerprint)."""
+        row = self.rows.get((system, seed))
+        return row if row and row["settings"] == settings else None
+
+    def put(self, row: Mapping[str, Any]) -> None:
+        """Add a row, or more cells of one; an unknown value is an empty cell."""
+        unknown = sorted(set(row) - set(COLUMNS))
+        assert not unknown, f"no columns: {unknown}"
+        key = (str(row["system"]), int(row["seed"]))
+        cells = {name: _cell(row[name]) for name in COLUMNS if name in row}
+        before = self.rows.get(key, {})
+        if "settings" in cells and before.get("settings") != cells["settings"]:
+            before = {}
+        self.rows[key] = {**dict.fromkeys(COLUMNS, ""), **before, **cells}
+        write_text(self.path, as_csv(COLUMNS, self.rows.values()))
+
+
+def as_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Lines of a csv with a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def number(row: Mapping[str, str], column: str) -> float | None:
+    """A cell's number; None where it is empty or not defined."""
+    value = float(row[column]) if row[column] not in _EMPTY else float("nan")
+    return None if value != value else value
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return repr(round(value, 6)) if isinstance(value, float) else str(value)

@@ -1,0 +1,221 @@
+"""A suite: the rows of a table, in its order, as yaml declares them for a data set."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_tinynews.benchmark.recommender_file import is_file_spec
+from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.settings.literals import read_yaml
+
+ADDED = "added"  # group of the rows that the command line adds
+TITLE = ("title",)
+_KEYS = {
+    *("rows", "rows_of", "layers", "settings", "seeds", "reference", "folder", "figures"),
+    *("published", "datasets"),
+}
+_ROW_KEYS = {"label", "model", "layers", "settings", "group", "reads"}
+_DATASET_KEYS = {"layers", "settings", "seeds", "leave_out"}
+_ALL = "all"  # the size that keeps every layer of the language model
+
+
+class Row(NamedTuple):
+    """One system of the table.
+
+    ``label`` is its name there, ``family`` the same without the number of layers, ``model`` a
+    model's name or ``+file.py:Class``. ``settings`` are what sets the row apart from the others,
+    ``layers`` how many the served encoder has. ``reads`` names the text that it ranks by.
+    """
+
+    label: str
+    family: str
+    model: str
+    layers: int | None = None
+    settings: Mapping[str, Any] = {}
+    group: str = ADDED
+    reads: tuple[str, ...] = TITLE
+
+
+class Published(NamedTuple):
+    """Other people's figures in percent: by label and metric the value, and its deviation if known.
+
+    ``here`` are those of the same data, ``elsewhere`` of others, which ``elsewhere_is`` names.
+    """
+
+    here: Mapping[str, Mapping[str, Sequence[float]]] = {}
+    elsewhere: Mapping[str, Mapping[str, Sequence[float]]] = {}
+    elsewhere_is: str = ""
+
+
+class Suite(NamedTuple):
+    """Rows for one data set, and what they share.
+
+    ``settings`` hold for every row whose model knows them. ``reference`` is the label of the row
+    that the others are tested against, and ``figures`` names the families of each figure.
+    """
+
+    name: str
+    rows: Sequence[Row]
+    settings: Mapping[str, Any]
+    seeds: Sequence[int]
+    reference: str
+    folder: str
+    figures: Mapping[str, Sequence[str]]
+    published: Published
+
+
+def suite_names() -> list[str]:
+    """Suites that travel with the package."""
+    return sorted(path.stem for path in _folder().glob("*.yaml"))
+
+
+def read_suite(name: str, dataset: str) -> Suite:
+    """The suite, sized for the data set.
+
+    Args:
+        name: of a suite of the package, or a path to a yaml file of one's own.
+        dataset: name of the data set, which the patterns under ``datasets`` are compared with.
+
+    Raises:
+        ValueError: there is no such suite, or its yaml says what no suite can.
+    """
+    declared = _read(_file_of(name))
+    own = _of_dataset(declared, dataset)
+    layers = {**declared.get("layers", {}), **own.get("layers", {})}
+    left_out = own.get("leave_out", [])
+    rows = [row for each in declared["rows"] for row in _rows(each, layers)]
+    unknown = [label for label in left_out if label not in {row.label for row in rows}]
+    rows = [row for row in rows if row.label not in left_out]
+    doubled = sorted({row.label for row in rows if [r.label for r in rows].count(row.label) > 1})
+    if unknown or doubled:
+        raise ValueError(
+            f"Suite {name} expects a label of its own for each row of {dataset}, and rows to leave "
+            f"out that it has. Twice there: {doubled or 'none'}; unknown: {unknown or 'none'}. "
+            "Mend layers and leave_out under datasets."
+        )
+    return Suite(
+        name=Path(name).stem,
+        rows=rows,
+        settings={**declared.get("settings", {}), **own.get("settings", {})},
+        seeds=own.get("seeds") or declared.get("seeds") or [2020],
+        reference=str(declared.get("reference", rows[0].label)).format_map(layers),
+        folder=declared.get("folder", "{dataset}").format(dataset=dataset),
+        figures=declared.get("figures", {}),
+        published=_published(declared.get("published"), dataset),
+    )
+
+
+def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
+    """All rows of the table, and those of them that are asked for.
+
+    Args:
+        suite: its rows come first.
+        systems: labels, models or groups of rows; ``+file.py:Class`` adds a row. None at all, or
+            added ones alone, ask for the whole suite.
+
+    Raises:
+        ValueError: nothing has such a name.
+    """
+    added = [_added(each) for each in systems if is_file_spec(each)]
+    named = [each for each in systems if not is_file_spec(each)]
+    asked = list(suite.rows) if not named else []
+    for name in named:
+        found = [row for row in suite.rows if name.casefold() in _names(row)]
+        if not found:
+            known = sorted({known for row in suite.rows for known in (row.label, row.model)})
+            nearest = difflib.get_close_matches(name, known, n=2)
+            hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
+            raise ValueError(
+                f"Suite {suite.name} has no system {name!r}.{hint} Name labels, models or groups "
+                f"of its rows: {', '.join(row.label for row in suite.rows)}."
+            )
+        asked += [row for row in found if row not in asked]
+    asked = [row for row in suite.rows if row in asked]  # in the suite's order
+    return [*suite.rows, *added], [*asked, *added]
+
+
+def _names(row: Row) -> set[str]:
+    return {row.label.casefold(), row.family.casefold(), row.model.casefold(), row.group.casefold()}
+
+
+def _added(spec: str) -> Row:
+    label = spec.rpartition(":")[2]
+    return Row(label, label, spec)
+
+
+def _folder() -> Path:
+    return packaged_folder("properties") / "benchmark"
+
+
+def _file_of(name: str) -> Path:
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    if name not in suite_names():
+        raise ValueError(
+            f"No suite is named {name!r}. Suites: {', '.join(suite_names())}; or give the path of "
+            "a yaml file."
+        )
+    return _folder() / f"{name}.yaml"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A suite's yaml over that of the suite whose rows it takes (``rows_of``)."""
+    declared = read_yaml(file)
+    _refuse_unknown(f"Suite {file}", declared, _KEYS)
+    if "rows_of" in declared:
+        taken = _read(_file_of(declared.pop("rows_of")))
+        kept = ("rows", "layers", "reference", "figures")
+        declared = {**{key: taken[key] for key in kept if key in taken}, **declared}
+    if not declared.get("rows"):
+        raise ValueError(f"Suite {file} expects rows, or rows_of another suite, and has none.")
+    return declared
+
+
+def _of_dataset(declared: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """What is declared for a data set; of several patterns that fit, later ones come over."""
+    own: dict[str, Any] = {}
+    for pattern, values in declared.get("datasets", {}).items():
+        _refuse_unknown(f"datasets: {pattern}", values, _DATASET_KEYS)
+        if fnmatchcase(dataset, pattern):
+            own.update(values)
+    return own
+
+
+def _published(declared: Mapping[str, Any] | None, dataset: str) -> Published:
+    """The figures, where the data set is the one that they are of."""
+    if not declared or not any(fnmatchcase(dataset, each) for each in declared["datasets"]):
+        return Published()
+    return Published(**read_yaml(_folder() / "published" / f"{declared['file']}.yaml"))
+
+
+def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Row]:
+    """One row for each size."""
+    _refuse_unknown(f"row {declared.get('label')}", declared, _ROW_KEYS)
+    sizes = declared.get("layers", _ALL)
+    for size in sizes if isinstance(sizes, list) else [sizes]:
+        if size not in layers:
+            raise ValueError(
+                f"row {declared['label']} expects layers of {', '.join(layers)}, got {size!r}."
+            )
+        settings = dict(declared.get("settings", {}))
+        if size != _ALL:
+            settings["num_hidden_layers"] = layers[size]
+        yield Row(
+            label=declared["label"].format(layers=layers[size]),
+            family=declared["label"].replace("_{layers}", ""),
+            model=declared["model"],
+            layers=layers[size],
+            settings=settings,
+            group=declared.get("group", ""),
+            reads=tuple(declared.get("reads", TITLE)),
+        )
+
+
+def _refuse_unknown(where: str, given: Mapping[str, Any], known: set[str]) -> None:
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise ValueError(f"{where} expects some of {', '.join(sorted(known))}, got {unknown}.")

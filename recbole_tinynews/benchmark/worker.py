@@ -1,0 +1,101 @@
+"""What a process of a benchmark does: train and test a system, or measure it; then it ends.
+
+A process for each keeps its memory apart, and takes nothing but its own system with it when it is
+killed. What it says goes into a log file, what it finds into a json file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_tinynews.artifact import write_text
+
+TRAIN, MEASURE = "train", "measure"
+
+
+class Job(NamedTuple):
+    """Plain values, which travel to the process.
+
+    ``answer`` is where the json goes, ``log`` where all that is printed does, and ``impressions``
+    where the metrics of each test impression do.
+    """
+
+    action: str
+    system: str
+    seed: int
+    model: str
+    dataset: str
+    settings: Mapping[str, Any]
+    threads: int
+    answer: Path
+    log: Path
+    impressions: Path
+
+
+def work(job: Job) -> None:
+    """Do it, and leave ``{"cells": ...}`` or ``{"error": ...}``."""
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("a", encoding="utf-8") as log:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(log.fileno(), stream.fileno())
+        try:
+            answer: dict[str, Any] = {"cells": _ACTIONS[job.action](job)}
+        except Exception as problem:
+            traceback.print_exc()
+            answer = {"error": str(problem) or repr(problem)}
+        write_text(job.answer, json.dumps(answer))
+
+
+def train(job: Job) -> dict[str, Any]:
+    """The cells of its row that training and test fill."""
+    from recbole_tinynews.benchmark.impressions import keep_eval_dump
+    from recbole_tinynews.benchmark.recommender_file import model_class_of
+    from recbole_tinynews.benchmark.results import METRICS
+    from recbole_tinynews.quick_start import run
+
+    _use(job.threads)
+    dump = job.impressions.with_suffix(f".{os.getpid()}.csv")
+    settings = {**job.settings, "seed": job.seed, "eval_dump": str(dump)}
+    try:
+        result = run(model_class_of(job.model), job.dataset, config_dict=settings)
+        if dump.is_file():
+            keep_eval_dump(dump, job.impressions)
+    finally:
+        dump.unlink(missing_ok=True)
+    test = result.get("test", {})
+    stages = result.get("stages", [])
+    return {
+        **{name: test.get(name) for name in (*METRICS, "impressions", "skipped")},
+        "parameters": result.get("parameters"),
+        # of all its stages, those too that another system has trained
+        "seconds": round(sum(stage["seconds"] for stage in stages), 1) if stages else None,
+    }
+
+
+def measure_speed(job: Job) -> dict[str, Any]:
+    """The cells of its row that say how large and fast it is; none where it encodes no news."""
+    from recbole_tinynews.benchmark.measure import measure
+    from recbole_tinynews.benchmark.recommender_file import model_class_of
+    from recbole_tinynews.registry import is_news_model
+
+    _use(job.threads)
+    model_class = model_class_of(job.model)
+    if not is_news_model(model_class):
+        return {}
+    return measure(model_class, job.dataset, {**job.settings, "seed": job.seed})
+
+
+def _use(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+_ACTIONS: dict[str, Callable[[Job], dict[str, Any]]] = {TRAIN: train, MEASURE: measure_speed}

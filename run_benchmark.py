@@ -1,0 +1,8 @@
+"""Train and measure systems side by side: ``python run_benchmark.py --suite=paper``."""
+
+from __future__ import annotations
+
+from recbole_tinynews.benchmark.command import main
+
+if __name__ == "__main__":
+    main()

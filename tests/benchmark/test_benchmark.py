@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from benchmark_rows import said
+from tiny import DATASET, write_bert
+
+from recbole_tinynews.benchmark import runner
+from recbole_tinynews.benchmark.benchmark import Benchmark
+from recbole_tinynews.benchmark.impressions import read_impressions
+from recbole_tinynews.benchmark.results import METRICS
+from recbole_tinynews.benchmark.suite import read_suite
+from recbole_tinynews.benchmark.worker import TRAIN, Job
+from recbole_tinynews.quick_start import run
+from recbole_tinynews.registry import model_names
+
+OWN = """\
+from recbole_tinynews.model.plmnr import PLMNR
+
+
+class {name}(PLMNR):
+    '''A recommender outside the package.'''
+
+    def calculate_loss(self, interaction):
+        {body}
+        return super().calculate_loss(interaction)
+"""
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_own(folder: Path, name: str, body: str = "pass") -> str:
+    """A recommender in a file; returns how the command line names it."""
+    path = folder / f"{name.lower()}_file.py"
+    path.write_text(OWN.format(name=name, body=body), encoding="utf-8")
+    return f"+{path}:{name}"
+
+
+def trained(output: Path, stage: str) -> int:
+    """How often a stage was trained, as the logs tell."""
+    text = "".join(file.read_text(encoding="utf-8") for file in (output / "logs").glob("*.log"))
+    return len(re.findall(rf"Stage {stage}\S* -> ", text))
+
+
+class Killed(Benchmark):
+    """Ends like a process that is killed after its first result."""
+
+    def _keep(self, outcome: Any) -> list[Job]:
+        super()._keep(outcome)
+        raise KeyboardInterrupt
+
+
+def test_results_are_those_of_single_runs(make_benchmark, tmp_path: Path) -> None:
+    """Settings that a row loses on the way would make a table of something else."""
+    benchmark = make_benchmark(systems=["PLM-NR_1", "Tiny-NewsRec_2"], seeds=[1, 2])
+    succeeded, words = said(benchmark)
+    assert succeeded, words
+    rows = rows_of(tmp_path / "out" / "results.csv")
+    assert [(row["system"], row["seed"]) for row in rows] == [
+        ("PLM-NR_1", "1"),
+        ("Tiny-NewsRec_2", "1"),
+        ("PLM-NR_1", "2"),
+        ("Tiny-NewsRec_2", "2"),
+    ]
+    planned = {each.row.label: each for each in benchmark.planned}
+    for row, model in zip(rows, ["PLMNR", "TinyNewsRec"] * 2, strict=True):
+        of_row = planned[row["system"]]
+        seed = int(row["seed"])
+        alone = run(
+            model,
+            DATASET,
+            config_dict={
+                **of_row.settings,
+                "seed": seed,
+                "num_hidden_layers": int(row["system"][-1]),
+                "checkpoint_dir": str(tmp_path / "alone"),
+            },
+        )
+        for metric in METRICS:
+            assert float(row[metric]) == pytest.approx(alone["test"][metric], abs=1e-6)
+        assert int(row["parameters"]) == alone["parameters"]
+        assert min(float(row[name]) for name in ("news_per_second", "impressions_per_second")) > 0
+        assert float(row["impressions_per_second_cached"]) > float(row["impressions_per_second"])
+        assert (row["device"], row["precision"], row["threads"]) == ("cpu", "float32", "1")
+        assert float(row["peak_memory_mb"]) > 50
+        kept = read_impressions(
+            tmp_path / "out" / "impressions" / f"{of_row.file_name(seed)}.npz"
+        ).values
+        assert kept.shape == (14, len(METRICS))
+        for column, metric in enumerate(METRICS):
+            assert np.nanmean(kept[:, column]) == pytest.approx(float(row[metric]), abs=1e-6)
+        assert np.isnan(kept).all(axis=1).sum() == int(row["skipped"])
+
+
+def test_a_killed_benchmark_goes_on_where_it_stopped(
+    make_benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was finished is neither trained nor measured again; then nothing is left to do."""
+    killed = make_benchmark(cls=Killed, systems=["plain"])
+    with pytest.raises(KeyboardInterrupt):
+        killed.run()
+    results = tmp_path / "out" / "results.csv"
+    (first,) = rows_of(results)
+    assert (first["system"], first["news_per_second"]) == ("PLM-NR_2", "")
+    jobs: list[tuple[str, str]] = []
+    start = runner._start
+
+    def started(job: Job) -> Any:
+        jobs.append((job.action, job.system))
+        return start(job)
+
+    monkeypatch.setattr(runner, "_start", started)
+    succeeded, words = said(make_benchmark(systems=["plain"]))
+    assert succeeded, words
+    assert jobs == [("measure", "PLM-NR_2"), ("train", "PLM-NR_1"), ("measure", "PLM-NR_1")]
+    assert "1 results are there already" in words
+    before = results.read_bytes()
+    jobs.clear()
+    succeeded, words = said(make_benchmark(systems=["plain"]))
+    assert succeeded
+    assert jobs == []
+    assert results.read_bytes() == before
+    # other settings are another result
+    make_benchmark(systems=["PLM-NR_1"], settings={"learning_rate": 0.5}).run()
+    assert jobs == [("train", "PLM-NR_1"), ("measure", "PLM-NR_1")]
+    assert len(rows_of(results)) == 2
+
+
+def test_a_system_that_fails_is_no_end_of_the_others(make_benchmark, tmp_path: Path) -> None:
+    """Hours of other systems must not hang on one mistake, and the mistake must be read."""
+    broken = write_own(tmp_path, "Broken", "raise ValueError('no | such thing')")
+    dead = write_own(tmp_path, "Dead", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    benchmark = make_benchmark(systems=[broken, dead, "PLM-NR_1"])
+    succeeded, words = said(benchmark)
+    assert not succeeded
+    assert "failed    Broken, seed 1: no | such thing" in words
+    rows = rows_of(tmp_path / "out" / "results.csv")
+    assert [row["system"] for row in rows] == ["PLM-NR_1"]
+    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert "| Broken | not run: no \\| such thing |" in table
+    assert "| Dead | not run: its process was killed by signal 9 |" in table
+    not_run = {row["system"]: row["reason"] for row in rows_of(tmp_path / "out" / "not_run.csv")}
+    assert not_run == {
+        "Broken": "no | such thing",
+        "Dead": "its process was killed by signal 9",
+    }
+    logs = "".join(file.read_text() for file in (tmp_path / "out" / "logs").glob("Broken*.log"))
+    assert "Traceback" in logs
+
+
+def test_a_recommender_of_ones_own_stands_beside_the_others(make_benchmark, tmp_path: Path) -> None:
+    """One class in one file, its settings in a yaml beside it."""
+    spec = write_own(tmp_path, "Mine", "assert self.new_setting == 7")
+    text = Path(spec[1:].rpartition(":")[0])
+    text.write_text(
+        text.read_text()
+        + "\n    def __init__(self, config, dataset):\n        super().__init__(config, dataset)\n"
+        + "        self.new_setting = config['new_setting']\n"
+    )
+    (tmp_path / "Mine.yaml").write_text("new_setting: 6  # (int) Ours.\n")
+    benchmark = make_benchmark(systems=[spec, "PLM-NR_1"], settings={"new_setting": 7})
+    succeeded, words = said(benchmark)
+    assert succeeded, words
+    assert [row["system"] for row in rows_of(tmp_path / "out" / "results.csv")] == [
+        "PLM-NR_1",
+        "Mine",
+    ]
+    assert "| Mine | " in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+
+
+def test_two_systems_side_by_side_train_a_shared_stage_once(make_benchmark, tmp_path: Path) -> None:
+    """Twice the hours of the most expensive stage, or two processes that write one file."""
+    benchmark = make_benchmark(systems=["TinyNewsRec"], jobs=2)
+    succeeded, words = said(benchmark)
+    assert succeeded, words
+    first, second = words.splitlines()[:2]
+    assert first.startswith("training  Tiny-NewsRec_2")
+    assert second.startswith("training  Tiny-NewsRec_1")
+    output = tmp_path / "out"
+    assert trained(output, "post_train_teacher") == 1
+    assert trained(output, "finetune_teacher") == 2  # one for each copy
+    assert trained(output, "post_train_student") == 2  # one for each size
+    assert len(rows_of(output / "results.csv")) == 2
+
+
+def test_every_row_of_the_paper_runs(make_benchmark, tmp_path: Path) -> None:
+    """The suite `tiny`: a row that can't run is found here, not after hours of `paper`."""
+    plm = write_bert(tmp_path / "bert", layers=4)
+    own = {"plm": str(plm), **read_suite("tiny", DATASET).settings}
+    own |= {"post_train_student_max_steps": 1, "finetune_teacher_max_steps": 1, "max_steps": 1}
+    own["post_train_teacher_epochs"] = 2  # for six copies
+    succeeded, words = said(make_benchmark("tiny", settings=own, jobs=2))
+    assert succeeded, words
+    there = [row["system"] for row in rows_of(tmp_path / "out" / "results.csv")]
+    rows = read_suite("tiny", DATASET).rows
+    assert sorted(there) == sorted(row.label for row in rows if row.model in model_names())
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"table.md", "table.tex", "significance.csv", "significance.md"} <= names
+    assert "speed.md" in names
+    for figure in ("size", "speed", "stages", "losses", "teachers"):
+        assert {f"{figure}.png", f"{figure}.svg"} <= names
+    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    for row in rows:
+        if row.model not in model_names():
+            assert f"| {row.label} | not run: no such model ({row.model}) |" in table
+
+
+def test_trainings_of_seeds_that_share_nothing_go_side_by_side() -> None:
+    """Two systems of one seed wait for each other's stages; two seeds never do."""
+
+    def job(action: str, system: str, seed: int) -> Job:
+        return Job(action, system, seed, "", "", {}, 1, Path(), Path(), Path())
+
+    waiting = [job(TRAIN, "A", 1), job(TRAIN, "B", 1), job(TRAIN, "A", 2)]
+    first = runner._next(waiting, [], 2)
+    assert first == waiting[0]
+    assert runner._next(waiting[1:], [first], 2) == waiting[2]
+    assert runner._next(waiting[1:2], [first], 2) == waiting[1]
+    assert runner._next(waiting[1:], [first], 1) is None
+    # a measurement runs alone
+    speed = job("measure", "A", 1)
+    assert runner._next([waiting[1], speed], [], 1) == speed
+    assert runner._next([waiting[1], speed], [], 2) == waiting[1]
+    assert runner._next([speed], [waiting[1]], 2) is None
+    assert runner._next(waiting, [speed], 2) is None
+    assert runner._next([speed], [], 2) == speed

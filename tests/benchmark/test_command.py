@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from recbole_tinynews.benchmark import command
+from recbole_tinynews.benchmark.command import main, seeds_of
+
+
+@pytest.mark.parametrize("text", ["1,x", "1,1", "1.5", "", "-1", "1,,2"])
+def test_seeds_are_whole_numbers(text: str) -> None:
+    """A seed that is taken for another number can't be repeated."""
+    with pytest.raises(ValueError, match="--seeds expects different whole numbers"):
+        seeds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suite=papers"], "No suite is named"),
+        (["--seeds=one"], "--seeds expects"),
+        (["--systems=TinyBERT_9"], "no system 'TinyBERT_9'"),
+        (["--jobs=0"], "--jobs expects at least 1"),
+        (["--epochs", "3"], "write --epochs=3"),
+    ],
+)
+def test_a_mistake_ends_with_its_message_alone(capsys, arguments, message: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_the_status_says_whether_all_was_run(monkeypatch, succeeds: bool) -> None:
+    """A script that goes on after a failed system would publish half a table."""
+    asked: list[tuple] = []
+
+    class Told:
+        def __init__(self, *arguments) -> None:
+            asked.append(arguments)
+
+        def run(self) -> bool:
+            return succeeds
+
+    monkeypatch.setattr(command, "Benchmark", Told)
+    arguments = ["--suite=tiny", "--seeds=3,1", "--systems=A,+b.py:C", "--plm=x", "--jobs=2"]
+    if succeeds:
+        main(arguments)
+    else:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 1
+    expected = ("tiny", "mind-mini", [3, 1], ["A", "+b.py:C"], {"plm": "x"}, 2, None)
+    assert asked == [expected]

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tiny import DATASET, Tiny
+
+from recbole_tinynews.benchmark.benchmark import Benchmark
+from recbole_tinynews.benchmark.planning import NO_MODEL, plan_rows
+from recbole_tinynews.benchmark.settings import knows, row_settings
+from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.registry import model_names
+
+PAPER = [
+    *("PLM-NR_12 (FT)", "PLM-NR_12 (DAPT)", "PLM-NR_12 (TAPT)", "PLM-NR_12 (DP)"),
+    *("PLM-NR_4 (FT)", "PLM-NR_2 (FT)", "PLM-NR_1 (FT)"),
+    *("TinyBERT_4", "TinyBERT_2", "TinyBERT_1", "NewsBERT_4", "NewsBERT_2", "NewsBERT_1"),
+    *("Tiny-NewsRec_4", "Tiny-NewsRec_2", "Tiny-NewsRec_1"),
+    *("Ensemble-Teacher_12", "TinyBERT-MT_4", "NewsBERT-MT_4", "MT-BERT_4"),
+    *("Tiny-NewsRec_4 w/o Stage I", "Tiny-NewsRec_4 w/o Stage II"),
+    *(
+        f"Tiny-NewsRec_{layers} w/o {loss} loss"
+        for loss in ("target", "embedding", "distillation")
+        for layers in (4, 2, 1)
+    ),
+    *(f"Tiny-NewsRec_4 (M={count})" for count in range(1, 7)),
+]
+
+
+def test_the_paper_has_all_its_rows_in_its_order() -> None:
+    assert [row.label for row in read_suite("paper", "mind-small").rows] == PAPER
+
+
+def test_a_small_language_model_gets_students_that_are_smaller_than_it() -> None:
+    """A student with every layer of its teacher would be no distillation at all."""
+    suite = read_suite("paper", "mind-mini")
+    assert suite.reference == "Tiny-NewsRec_3"
+    assert len(suite.rows) == len(PAPER)
+    by_label = {row.label: row for row in suite.rows}
+    assert by_label["Tiny-NewsRec_3"].settings == {"num_hidden_layers": 3}
+    assert by_label["PLM-NR_4 (FT)"].settings == {}
+    assert by_label["PLM-NR_4 (FT)"].layers == 4
+    assert by_label["Tiny-NewsRec_3"].family == "Tiny-NewsRec"
+
+
+@pytest.mark.parametrize("name", suite_names())
+@pytest.mark.parametrize("dataset", ["mind-mini", "mind-small", "mind-sample", "other"])
+def test_every_row_has_settings_that_its_model_declares(
+    tiny: Tiny, name: str, dataset: str
+) -> None:
+    """A misspelt setting would be found when the row's turn comes, hours later."""
+    suite = read_suite(name, dataset)
+    given = {"data_path": str(tiny.data), "plm": str(tiny.plm)}
+    for planned in plan_rows(suite, suite.rows, DATASET, [1], given):
+        if planned.row.model in model_names():
+            assert planned.why_not == ""
+            assert len(planned.fingerprints[1]) == 12
+        else:
+            assert planned.why_not.startswith(NO_MODEL)
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_settings_for_all_rows_reach_some(name: str) -> None:
+    """They pass by models that don't have them, and so would a misspelt one."""
+    for dataset in ("mind-mini", "mind-small"):
+        for setting in read_suite(name, dataset).settings:
+            assert knows(TinyNewsRec, setting)
+
+
+def test_rows_with_different_results_have_different_fingerprints(tiny: Tiny) -> None:
+    """A row that takes another's result for its own is never run."""
+    suite = read_suite("paper", "mind-small")
+    given = {"data_path": str(tiny.data), "plm": str(tiny.plm)}
+    planned = plan_rows(suite, suite.rows, DATASET, [1, 2], given)
+    marks = [mark for each in planned for mark in each.fingerprints.values()]
+    twins = 2  # seeds of Tiny-NewsRec_4 and of M=4, its default
+    assert len(marks) - len(set(marks)) == twins
+
+
+def test_a_setting_for_all_comes_under_what_makes_a_row() -> None:
+    """--num_teachers=2 must not make one point of the figure over their number."""
+    suite = read_suite("paper", "mind-small")._replace(settings={"epochs": 1, "negatives": 2})
+    row = next(row for row in suite.rows if row.label == "Tiny-NewsRec_4 (M=5)")
+    given = {"num_teachers": 2, "epochs": 3, "stage_one": False}
+    settings = row_settings(row, TinyNewsRec, suite, given)
+    assert (settings["num_teachers"], settings["epochs"], settings["negatives"]) == (5, 3, 2)
+    assert settings["stage_one"] is False
+    assert "stage_one" not in row_settings(row, PLMNR, suite, given)
+
+
+def test_rows_are_chosen_by_label_model_or_group_in_the_suites_order() -> None:
+    suite = read_suite("paper", "mind-small")
+    rows, asked = choose(suite, ["tinybert_2", "PLMNR", "stages"])
+    assert [row.label for row in asked] == [
+        *("PLM-NR_12 (FT)", "PLM-NR_4 (FT)", "PLM-NR_2 (FT)", "PLM-NR_1 (FT)", "TinyBERT_2"),
+        *("Tiny-NewsRec_4 w/o Stage I", "Tiny-NewsRec_4 w/o Stage II"),
+    ]
+    assert rows == suite.rows
+
+
+def test_a_system_of_ones_own_is_added_to_what_is_asked_for() -> None:
+    suite = read_suite("paper", "mind-small")
+    rows, asked = choose(suite, ["+some/mine.py:Mine"])
+    assert (len(rows), len(asked)) == (len(PAPER) + 1, len(PAPER) + 1)
+    assert asked[-1].label == "Mine"
+    _, asked = choose(suite, ["TinyBERT_1", "+some/mine.py:Mine"])
+    assert [row.label for row in asked] == ["TinyBERT_1", "Mine"]
+
+
+def test_the_papers_figures_stand_beside_the_real_data_set_alone() -> None:
+    """Beside synthetic data they would be taken for something to be reached."""
+    printed = read_suite("paper", "mind-large").published
+    assert printed.here["PLM-NR_12 (FT)"]["auc"] == [69.72, 0.15]
+    assert printed.here.keys() | printed.elsewhere.keys() == set(PAPER)
+    for dataset in ("mind-mini", "mind-sample", "other"):
+        assert not read_suite("paper", dataset).published.here
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"row": []}, "got \\['row'\\]"),
+        ({"rows": [{"label": "A", "model": "PLMNR", "setting": {}}]}, "got \\['setting'\\]"),
+        ({"rows": [{"label": "A", "model": "PLMNR", "layers": "huge"}]}, "got 'huge'"),
+        ({"rows": [{"label": "A", "model": "PLMNR"}] * 2}, "Twice there: \\['A'\\]"),
+        ({"datasets": {"*": {"leave_out": ["B"]}}}, "unknown: \\['B'\\]"),
+        ({"datasets": {"*": {"layer": {}}}}, "got \\['layer'\\]"),
+        ({"rows": []}, "expects rows"),
+    ],
+)
+def test_a_mistaken_suite_says_what_is_wrong(write_suite, keys: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_suite(write_suite(**keys), "any")
+
+
+def test_rows_can_be_left_out_for_a_data_set(write_suite) -> None:
+    path = write_suite(datasets={"mini*": {"leave_out": ["PLM-NR_1"], "seeds": [7]}})
+    assert [row.label for row in read_suite(path, "mini-1").rows][:2] == [
+        "PLM-NR_2",
+        "Tiny-NewsRec_2",
+    ]
+    assert (read_suite(path, "mini-1").seeds, read_suite(path, "maxi").seeds) == ([7], [1])
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"suite": "papers"}, "No suite is named 'papers'. Suites: paper, tiny"),
+        ({"systems": ["TinyBERT_9"]}, "no system 'TinyBERT_9'. Did you mean TinyBERT_"),
+        ({"settings": {"epoch": 1}}, "epoch is no setting. Did you mean epochs"),
+        ({"settings": {"fresh": True}}, "fresh: Systems share their stages"),
+        ({"settings": {"seed": 1}}, "seed: Name seeds with --seeds"),
+        ({"systems": ["+nowhere.py:Mine"]}, "there is no file"),
+        ({"dataset": "nowhere"}, "dataset expects a folder"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_trained(
+    keywords: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Benchmark(**keywords)
+
+
+def test_a_mistaken_row_is_not_run_and_the_others_are(make_benchmark: Callable) -> None:
+    """A value that one model refuses says nothing against the rest."""
+    benchmark = make_benchmark(settings={"temperature": -1.0})
+    why_not = {planned.row.label: planned.why_not for planned in benchmark.planned}
+    assert why_not["PLM-NR_2"] == ""
+    assert "temperature" in why_not["Tiny-NewsRec_2"]

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from benchmark_rows import system
+
+from recbole_tinynews.benchmark.results import COLUMNS, ResultsFile
+from recbole_tinynews.benchmark.suite import Published, Row
+from recbole_tinynews.benchmark.summary import summarise
+from recbole_tinynews.benchmark.table import as_latex, as_markdown, make_table, speed_markdown
+
+RESULTS = """\
+Small,1,0.6,0.3,0.35,0.4,1500000,200.0
+Small,2,0.62,0.31,0.35,0.42,1500000,220.0
+Large_2,1,0.605,0.32,0.35,0.39,12000000,50.0
+Large_2,2,0.615,0.32,0.35,0.41,12000000,50.0
+Popular,1,0.5,0.2,0.25,0.3,,
+"""
+TABLE = """\
+| System | AUC | MRR | nDCG@5 | nDCG@10 | Parameters (M) | News (1/s) |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: |
+| Small | **61.00 ± 1.41** | 30.50 ± 0.71 | **35.00 ± 0.00** | **41.00 ± 1.41** | 1.50 | 210 |
+| Large_2\\* | **61.00 ± 0.71** | **32.00 ± 0.00** | **35.00 ± 0.00** | 40.00 ± 1.41 | 12.00 | 50 |
+|  |  |  |  |  |  |  |
+| Popular | 50.00 | 20.00 | 25.00 | 30.00 |  |  |
+| Absent | not run: no such model (Absent) |  |  |  |  |  |
+
+Percent, per impression, mean ± standard deviation over seeds 1, 2.
+
+\\* ranks by more text than the title: title and abstract.
+
+Popular: seeds 1 of 1, 2: out of memory.
+
+a note
+"""
+LATEX = r"""% needs \usepackage{booktabs}
+\begin{tabular}{lrrrrrr}
+\toprule
+System & AUC & MRR & nDCG@5 & nDCG@10 & Parameters (M) & News (1/s) \\
+\midrule
+Small & \textbf{61.00 $\pm$ 1.41} & 30.50 $\pm$ 0.71 & \textbf{35.00 $\pm$ 0.00} & """ + (
+    r"""\textbf{41.00 $\pm$ 1.41} & 1.50 & 210 \\
+Large\_2$^*$ & \textbf{61.00 $\pm$ 0.71} & \textbf{32.00 $\pm$ 0.00} & """
+    r"""\textbf{35.00 $\pm$ 0.00} & 40.00 $\pm$ 1.41 & 12.00 & 50 \\
+\midrule
+Popular & 50.00 & 20.00 & 25.00 & 30.00 &  &  \\
+Absent & \multicolumn{6}{l}{not run: no such model (Absent)} \\
+\bottomrule
+\end{tabular}
+% Percent, per impression, mean ± standard deviation over seeds 1, 2.
+% * ranks by more text than the title: title and abstract.
+% Popular: seeds 1 of 1, 2: out of memory.
+% a note
+"""
+)
+
+
+@pytest.fixture
+def table(tmp_path: Path):
+    """Of a csv written by hand."""
+    path = tmp_path / "results.csv"
+    lines = [line + "," * (len(COLUMNS) - 8) for line in RESULTS.splitlines()]
+    path.write_text("\n".join([",".join(COLUMNS), *lines]) + "\n", encoding="utf-8")
+    results = ResultsFile(path).rows
+
+    def of(row: Row, why_not: str = ""):
+        seeds = {seed: cells for (label, seed), cells in results.items() if label == row.label}
+        return summarise(row, seeds, why_not)
+
+    systems = [
+        of(Row("Small", "Small", "PLMNR", group="one")),
+        of(Row("Large_2", "Large", "PLMNR", group="one", reads=("title", "abstract"))),
+        of(Row("Popular", "Popular", "Pop", group="two"), "out of memory"),
+        of(Row("Absent", "Absent", "Absent", group="two"), "no such model (Absent)"),
+    ]
+    return make_table(systems, [1, 2], Published(), ["a note"])
+
+
+def test_the_markdown_is_that_of_the_results(table) -> None:
+    """Deviations of a sample, by hand: sqrt(((60 - 61)^2 + (62 - 61)^2) / 1) = 1.41."""
+    assert as_markdown(table) == TABLE
+
+
+def test_the_latex_is_that_of_the_results(table) -> None:
+    """A percent sign or underscore that is not escaped ends the line, or the typesetting."""
+    assert as_latex(table) == LATEX
+
+
+def test_what_looks_equal_is_equally_bold() -> None:
+    """0.611111 beside 0.611112 would be bold for no reason that a reader can see."""
+    one, two = system("A", {"auc": 0.611111}), system("B", {"auc": 0.611112})
+    text = as_markdown(make_table([one, two], [1], Published()))
+    assert text.count("**61.11**") == 2
+
+
+def test_the_papers_figures_are_marked_where_they_are_of_other_data() -> None:
+    published = Published({"A": {"auc": [70.5, 0.1]}}, {"B": {"auc": [68.0]}}, "on Feeds")
+    systems = [system(label, {"auc": 0.5}) for label in "ABC"]
+    lines = as_markdown(make_table(systems, [1], published)).splitlines()
+    assert lines[0].endswith("| nDCG@10 | AUC, paper |")
+    assert [line.split(" | ")[-1] for line in lines[2:5]] == ["70.50 ± 0.10 |", "68.00† |", " |"]
+    assert "† the paper's figures on Feeds." in lines
+
+
+def test_speed_has_a_table_of_its_own() -> None:
+    cells = {"news_per_second": 1234.4, "impressions_per_second_cached": 9.6, "seconds": 61.0}
+    systems = [
+        system("A", cells, {"news_per_second": 1235.6}),
+        system("Pop", {"auc": 0.5, "seconds": 1.0}),
+        system("B", why_not="broken"),
+    ]
+    lines = speed_markdown(systems).splitlines()
+    assert lines[:4] == [
+        "| System | News, 1/s | cached, 1/s | Training, s |",
+        "| --- | ---: | ---: | ---: |",
+        "| A | 1,235 | 10 | 61 |",
+        "| Pop |  |  | 1 |",
+    ]
+    assert lines[4] == ""
+
+
+def test_every_cell_of_the_csv_comes_back(tmp_path: Path) -> None:
+    """Rounding or an empty cell that turns into 0 would change a mean without a word."""
+    results = ResultsFile(tmp_path / "results.csv")
+    results.put({"system": "A, b", "seed": 1, "auc": 1 / 3, "mrr": None, "settings": "x"})
+    results.put({"system": "A, b", "seed": 1, "parameters": 12, "settings": "x"})
+    results.put({"system": "B", "seed": 2, "auc": float("nan"), "settings": "y"})
+    with (tmp_path / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(COLUMNS)
+    assert COLUMNS[:8] == (
+        *("system", "seed", "auc", "mrr", "ndcg@5", "ndcg@10", "parameters", "news_per_second"),
+    )
+    assert [(row["system"], row["auc"], row["mrr"], row["parameters"]) for row in rows] == [
+        ("A, b", "0.333333", "", "12"),
+        ("B", "nan", "", ""),
+    ]
+    again = ResultsFile(tmp_path / "results.csv")
+    assert again.of("A, b", 1, "x") == rows[0]
+    assert again.of("A, b", 1, "other") is None
+    assert summarise(Row("B", "B", "B"), {2: rows[1]}).means == {}
+
+
+def test_a_row_of_other_settings_is_replaced_whole(tmp_path: Path) -> None:
+    """A speed measured with other settings must not stay beside a new AUC."""
+    results = ResultsFile(tmp_path / "results.csv")
+    results.put({"system": "A", "seed": 1, "auc": 0.5, "news_per_second": 9.0, "settings": "x"})
+    results.put({"system": "A", "seed": 1, "auc": 0.6, "settings": "y"})
+    assert results.of("A", 1, "y")["news_per_second"] == ""
+    assert len(results.rows) == 1
+
+
+def test_a_file_with_other_columns_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text("system,auc\nA,0.5\n")
+    with pytest.raises(ValueError, match="Move it away"):
+        ResultsFile(tmp_path / "results.csv")
