@@ -96,4 +96,4 @@ class MultiTeacherDistillation(nn.Module):
             losses["embedding"] = self.embedding_weight * (of_items + of_users)
         if self.target_weight:
             losses["target"] = self.target_weight * F.cross_entropy(student.scores, label)
-        return summands(**losses)
+        return summands(losses)

@@ -1,25 +1,21 @@
-"""Losses by name, where which ones there are is decided by settings."""
+"""The summands of a student's loss, by the names that stand in the log."""
 
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from torch import Tensor
 
 
-def summands(**losses: Tensor) -> Any:
-    """A NamedTuple of weighted summands: RecBole adds them up, the log shows their names.
-
-    >>> import torch
-    >>> summands(target=torch.tensor(1.0), category=torch.tensor(0.5))
-    Losses(target=tensor(1.), category=tensor(0.5000))
-    """
+def summands(losses: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    """The losses as a NamedTuple with these fields, which RecBole adds up."""
     return _named(tuple(losses))(*losses.values())
 
 
 @cache
 def _named(names: tuple[str, ...]) -> Any:
     """One class for each set of names."""
-    return namedtuple("Losses", names)
+    return namedtuple("DistillationLoss", names)

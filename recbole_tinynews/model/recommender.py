@@ -180,7 +180,7 @@ class NewsRecommender(AbstractRecommender):
         """Weighted summands by name, each the mean over the batch.
 
         A subclass adds its own to its base's:
-        ``summands(**super().losses(scored, interaction)._asdict(), mine=...)``.
+        ``summands({**super().losses(scored, interaction)._asdict(), "mine": ...})``.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must implement losses(scored, interaction)."
