@@ -150,6 +150,15 @@ def test_a_run_ends_with_the_stage_that_was_asked_for(
     assert [s["reused"] for s in whole["stages"]] == [True] * count + [False] * (5 - count)
 
 
+def test_a_run_may_end_with_a_masked_language_model(tiny: Tiny) -> None:
+    """It ranks no news, and has a loss where others have metrics of impressions."""
+    settings = tiny.settings("PLMNRTAPT", stage="pretrain_teacher")
+    result = run("PLMNRTAPT", DATASET, config_dict=settings)
+    assert [s["name"] for s in result["stages"]] == ["pretrain_teacher"]
+    assert result["test"] == {}
+    assert result["valid"].keys() == {"held_out_loss", "accuracy", "tokens"}
+
+
 def test_a_full_disk_ends_a_run_with_one_line_and_costs_no_finished_stage(
     tiny: Tiny, monkeypatch, capsys
 ) -> None:
