@@ -3,12 +3,53 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import yaml
+from tiny import DATASET, SETTINGS, STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.results import COLUMNS
 from recbole_tinynews.benchmark.suite import Row
 from recbole_tinynews.benchmark.summary import SystemResult, summarise
+
+ROWS = [
+    {"label": "PLM-NR_{layers}", "model": "PLMNR", "layers": ["large", "small"], "group": "plain"},
+    {"label": "Tiny-NewsRec_{layers}", "model": "TinyNewsRec", "layers": ["large", "small"]},
+]
+FEW_STEPS = {**STAGE_SETTINGS, "max_steps": 1, "post_train_student_max_steps": 1}
+
+
+def write_suite(folder: Path, **keys: Any) -> str:
+    """A suite of few rows in a file; returns its path."""
+    suite = {"layers": {"all": 3, "large": 2, "small": 1}, "rows": ROWS, "seeds": [1], **keys}
+    path = folder / "few.yaml"
+    path.write_text(yaml.safe_dump(suite), encoding="utf-8")
+    return str(path)
+
+
+def make_benchmark(
+    tiny: Tiny,
+    folder: Path,
+    suite: str | None = None,
+    cls: type[Benchmark] = Benchmark,
+    settings: Mapping[str, Any] | None = None,
+    **keywords: Any,
+) -> Benchmark:
+    """A benchmark on the tiny data set; results and stages lie in the folder."""
+    of_rows = ("num_hidden_layers", "show_progress")
+    small = {
+        **{name: value for name, value in SETTINGS.items() if name not in of_rows},
+        **FEW_STEPS,
+        "plm": str(tiny.plm),
+        "data_path": str(tiny.data),
+        "checkpoint_dir": str(folder / "saved"),
+        **(settings or {}),
+    }
+    keywords.setdefault("output", folder / "out")
+    return cls(suite or write_suite(folder), DATASET, settings=small, **keywords)
 
 
 def said(benchmark: Benchmark) -> tuple[bool, str]:

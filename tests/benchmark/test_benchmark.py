@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from benchmark_rows import said
-from tiny import DATASET, write_bert
+from benchmark_rows import make_benchmark, said
+from tiny import DATASET, Tiny, write_bert
 
 from recbole_tinynews.benchmark import runner
 from recbole_tinynews.benchmark.benchmark import Benchmark
@@ -30,6 +32,11 @@ class {name}(PLMNR):
         {body}
         return super().calculate_loss(interaction)
 """
+
+
+@pytest.fixture(name="make_benchmark")
+def _make_benchmark(tiny: Tiny, tmp_path: Path) -> Callable[..., Benchmark]:
+    return partial(make_benchmark, tiny, tmp_path)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmark_rows import make_benchmark, write_suite
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
@@ -28,6 +31,16 @@ PAPER = [
     ),
     *(f"Tiny-NewsRec_4 (M={count})" for count in range(1, 7)),
 ]
+
+
+@pytest.fixture(name="make_benchmark")
+def _make_benchmark(tiny: Tiny, tmp_path: Path) -> Callable[..., Benchmark]:
+    return partial(make_benchmark, tiny, tmp_path)
+
+
+@pytest.fixture(name="write_suite")
+def _write_suite(tmp_path: Path) -> Callable[..., str]:
+    return partial(write_suite, tmp_path)
 
 
 def test_the_paper_has_all_its_rows_in_its_order() -> None:
