@@ -31,7 +31,7 @@ def fit_settings(model_class: type, final: dict[str, Any], asked: Set[str]) -> I
         yield f"model {model_class.__name__} cannot run on impressions: {reason}"
         return
     loss_type = final.get("loss_type")
-    input_type = getattr(model_class, "input_type", None) or _INPUT_TYPES.get(loss_type)
+    input_type = getattr(model_class, "input_type", None) or _INPUT_TYPES.get(str(loss_type))
     if input_type is None:
         yield f"loss_type expects {' or '.join(_INPUT_TYPES)}, got {loss_type}"
         return
