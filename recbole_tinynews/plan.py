@@ -46,9 +46,19 @@ class Step(NamedTuple):
 
 
 def plan(run: Run, model_class: type) -> list[Step]:
-    """What ``train_system`` would do now; nothing is trained or written."""
+    """What ``train_system`` would do now; nothing is trained or written.
+
+    Raises:
+        ValueError: the system has no stage of the name that ``run`` is to end with.
+    """
     planning = _PlanningRun(run)
     train_system(planning, model_class)
+    names = list(dict.fromkeys(step.stage for step in planning.steps))
+    if run.last_stage is not None and run.last_stage not in names:
+        raise ValueError(
+            f"stage expects one of the stages of {model_class.__name__} as it is set, "
+            f"{', '.join(names)}, got {run.last_stage}."
+        )
     return planning.steps
 
 
@@ -91,14 +101,17 @@ class _PlanningRun(Run):
         teachers: Sequence[Weights] = (),
         number: int = 0,
     ) -> Artifact:
+        self.stop_behind_last(stage)
         recipe = self.recipe(stage, model_class, after, start, teachers, number)
         follows = any(isinstance(artifact, _Unmade) for artifact in after)
         finished = None if self.config["fresh"] else recipe.finished()
         if finished is not None:
             self.steps.append(Step(stage, "reused", recipe.folder.name))
-            return finished
-        self.steps.append(self._step(recipe, follows))
-        return _Unmade(stage, model_class, recipe.fingerprint, recipe.folder, 0.0, {})
+        else:
+            self.steps.append(self._step(recipe, follows))
+            finished = _Unmade(stage, model_class, recipe.fingerprint, recipe.folder, 0.0, {})
+        self.artifacts.append(finished)
+        return finished
 
     def _step(self, recipe: Recipe, follows: bool) -> Step:
         if self.config["fresh"]:

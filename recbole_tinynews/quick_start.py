@@ -25,6 +25,7 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.dump import write_eval_dump
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.speed import news_per_second
+from recbole_tinynews.model.title_body import TitleBodyMatcher
 from recbole_tinynews.plan import plan, plan_table
 from recbole_tinynews.registry import find_trainer, is_news_model
 from recbole_tinynews.stages import Run
@@ -32,6 +33,7 @@ from recbole_tinynews.summary import oracle_of, summary
 from recbole_tinynews.systems import train_system
 
 TEACHER = "finetune_teacher"  # the stage that makes one
+ONCE_MENDED = "Finished stages are kept: once that is mended, the same command goes on from there."
 
 
 def run(
@@ -77,7 +79,8 @@ def run(
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{steps}")
     artifact = train_system(this_run, config.model_class)
     model = this_run.rebuild(artifact.weights)
-    test = evaluate_test(this_run, model)
+    ranks_news = not isinstance(model, TitleBodyMatcher)
+    test = evaluate_test(this_run, model) if ranks_news else {}
     result = {
         "model": config["model"],
         "dataset": config["dataset"],
@@ -97,7 +100,7 @@ def run(
         "news_per_second": round(news_per_second(model.news_encoder), 1),
         "environment": environment(config),
     }
-    teachers = evaluate_teachers(this_run)
+    teachers = evaluate_teachers(this_run) if config["stage"] is None else {}
     if teachers:
         result["teachers"] = teachers
     report(result, artifact, oracle_of(Path(config["data_path"])))
@@ -196,7 +199,7 @@ def environment(config: NewsConfig) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """RecBole's command line: its flags, and ``--key=value`` for any setting.
 
-    A mistake in the settings ends the program with its message alone.
+    A mistake in the settings, or a disk that is full, ends the program with its message alone.
     """
     parser = argparse.ArgumentParser(
         description="Train and evaluate a news recommender.",
@@ -223,6 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         return run(given.model, given.dataset, files, command_line=settings)
     except (ValueError, FileNotFoundError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
+    except OSError as problem:
+        parser.exit(1, f"{parser.prog}: {problem}\n{ONCE_MENDED}\n")
 
 
 def _finite(value: Any) -> Any:

@@ -73,6 +73,10 @@ class Start(NamedTuple):
         return " ".join(weights.source.name for weights in (self.weights, *self.more))
 
 
+class StageReached(Exception):  # noqa: N818  # nothing went wrong
+    """What was asked for is made, and so the stages behind it are not."""
+
+
 class Recipe(NamedTuple):
     """All that decides what a stage results in, and the folder that is named after it.
 
@@ -103,6 +107,7 @@ class Run:
         assert train is not None, "a data set without training impressions is refused when read"
         self.train = train
         self.artifacts: list[Artifact] = []
+        self.last_stage: str | None = config["stage"]
         self._articles: dict[tuple, TitleBodyDataset] = {}
         self._plm_contents: dict[str, str] = {}
 
@@ -157,7 +162,11 @@ class Run:
             start: what the new model starts with, if not with the language model alone.
             teachers: weights of the teachers that label its batches.
             number: which of several equal models; each has a seed of its own.
+
+        Raises:
+            StageReached: the stages behind ``last_stage`` are not wanted, and this is one of them.
         """
+        self.stop_behind_last(stage)
         started = time.perf_counter()
         recipe = self.recipe(stage, model_class, after, start, teachers, number)
         folder = recipe.folder
@@ -179,6 +188,12 @@ class Run:
         shutil.rmtree(folder / STATE, ignore_errors=True)
         self.artifacts.append(artifact)
         return artifact
+
+    def stop_behind_last(self, stage: str) -> None:
+        """Raise ``StageReached`` where ``last_stage`` is made and another one is to follow."""
+        made = [artifact.name for artifact in self.artifacts]
+        if self.last_stage in made and stage != self.last_stage:
+            raise StageReached
 
     def recipe(
         self,

@@ -12,15 +12,22 @@ from recbole_tinynews.model.inner_state_student import InnerStateStudent
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
-from recbole_tinynews.stages import Run, Start
+from recbole_tinynews.stages import Run, StageReached, Start
 from recbole_tinynews.trainer.weights import load_into
 
 
 def train_system(run: Run, model_class: type) -> Artifact:
-    """All stages of the system, the model asked for last."""
-    for base in model_class.__mro__:
-        if base.__name__ in SYSTEMS:
-            return SYSTEMS[base.__name__](run, model_class)
+    """All stages of the system, the model asked for last; or those up to ``run.last_stage``."""
+    bases = (base.__name__ for base in model_class.__mro__)
+    system = next((SYSTEMS[name] for name in bases if name in SYSTEMS), one_stage)
+    try:
+        return system(run, model_class)
+    except StageReached:
+        return run.artifacts[-1]
+
+
+def one_stage(run: Run, model_class: type) -> Artifact:
+    """A model that stands on no other."""
     return run.train_stage(model_class.__name__, model_class)
 
 

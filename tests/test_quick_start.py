@@ -11,16 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tiny import DATASET, Tiny, write_dataset
 
 import recbole_tinynews
 from recbole_tinynews import quick_start
 from recbole_tinynews.quick_start import main, run
+from recbole_tinynews.trainer import weights
 
 KEYS = [
     *("model", "dataset", "seed", "valid", "test", "parameters"),
     *("stages", "news_per_second", "environment"),
+]
+FOUR_STAGES = [
+    *("post_train_teacher", "post_train_student"),
+    *("finetune_teacher", "finetune_teacher", "TinyNewsRec"),
 ]
 METRICS = {"auc", "mrr", "ndcg@5", "ndcg@10", "impressions", "skipped"}
 
@@ -38,13 +44,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     ("model", "stages"),
     [
         ("PLMNR", ["PLMNR"]),
-        (
-            "TinyNewsRec",
-            [
-                *("post_train_teacher", "post_train_student"),
-                *("finetune_teacher", "finetune_teacher", "TinyNewsRec"),
-            ],
-        ),
+        ("TinyNewsRec", FOUR_STAGES),
         ("TinyBERT", ["post_train_teacher", "finetune_teacher", "TinyBERT"]),
         (
             "TinyBERTMT",
@@ -124,6 +124,59 @@ def test_a_class_outside_the_package_runs_with_a_setting_of_its_own(
     assert "sharpness: 0.0" in (place / "settings.yaml").read_text()
     with pytest.raises(ValueError, match=r"sharpnes .*Did you mean sharpness"):
         run(module.MyRecommender, DATASET, config_dict={**settings, "sharpnes": 1})
+
+
+@pytest.mark.parametrize(
+    ("stage", "count", "tested"),
+    [
+        ("post_train_teacher", 1, False),
+        ("post_train_student", 2, False),
+        ("finetune_teacher", 4, True),
+    ],
+)
+def test_a_run_ends_with_the_stage_that_was_asked_for(
+    tiny: Tiny, stage: str, count: int, tested: bool
+) -> None:
+    """Whoever wants the teachers alone would pay for a student; all M of them must be there."""
+    settings = tiny.settings("TinyNewsRec")
+    result = run("TinyNewsRec", DATASET, config_dict={**settings, "stage": stage})
+    assert [s["name"] for s in result["stages"]] == FOUR_STAGES[:count]
+    assert bool(result["test"]) == tested
+    assert "teachers" not in result
+    whole = run("TinyNewsRec", DATASET, config_dict=settings)
+    assert [s["reused"] for s in whole["stages"]] == [True] * count + [False] * (5 - count)
+
+
+def test_a_full_disk_ends_a_run_with_one_line_and_costs_no_finished_stage(
+    tiny: Tiny, monkeypatch, capsys
+) -> None:
+    """Hours of post-training would be lost to a disk that could be cleared in a minute."""
+    plain = weights.save_file
+
+    def full(tensors, file) -> None:
+        if "finetune_teacher" in str(file):
+            raise SafetensorError("No space left on device (os error 28)")
+        plain(tensors, file)
+
+    arguments = [*flags(tiny, "TinyNewsRec"), "--model=TinyNewsRec", f"--dataset={DATASET}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(weights, "save_file", full)
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+    assert exit_.value.code == 1
+    error = capsys.readouterr().err
+    assert "No space left on device" in error
+    assert "Finished stages are kept" in error
+    assert "Traceback" not in error
+    assert [s["reused"] for s in main(arguments)["stages"]] == [True, True, False, False, False]
+
+
+def test_a_stage_that_the_system_lacks_is_a_mistake(tiny: Tiny) -> None:
+    """All of the system would be trained, for a stage that never comes."""
+    settings = tiny.settings("TinyNewsRec", stage="finetune_teachers")
+    with pytest.raises(ValueError, match="finetune_teacher, TinyNewsRec, got finetune_teachers"):
+        run("TinyNewsRec", DATASET, config_dict=settings)
+    assert list(Path("saved").rglob("*.safetensors")) == []
 
 
 def test_the_flags_of_a_host_program_are_no_settings(tiny: Tiny, monkeypatch) -> None:

@@ -136,6 +136,7 @@ NEWS_RULES: dict[str, Rule] = {
     "target_loss_weight": NOT_NEGATIVE,
     "shared_projection": SWITCH,
     "mask_padding_in_embedding_loss": SWITCH,
+    "stage": or_(TEXT, None),
     "stage_one": SWITCH,
     "stage_two": SWITCH,
 }

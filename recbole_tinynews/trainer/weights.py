@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
-    """Write tensors by name; a killed run leaves the former file or the new one, no half of it."""
+    """Write tensors by name; a killed run leaves the former file or the new one, no half of it.
+
+    Raises:
+        OSError: they cannot be written, as on a full disk.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}-{os.getpid()}")
     try:
@@ -21,6 +25,8 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
         save_file(_distinct(weights), unfinished)
         unfinished.chmod(mode)
         os.replace(unfinished, path)
+    except SafetensorError as problem:  # what the system has said stands in its text alone
+        raise OSError(f"{path} could not be written: {problem}") from problem
     finally:
         unfinished.unlink(missing_ok=True)
 

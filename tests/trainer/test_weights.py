@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from recbole_tinynews.trainer.weights import load_into, load_weights, save_weights
@@ -56,14 +57,15 @@ def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
         load_weights(tmp_path / "model.safetensors")
 
 
-def test_a_failed_write_leaves_the_former_file(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("error", [OSError, SafetensorError])  # of the system, of safetensors
+def test_a_failed_write_leaves_the_former_file(tmp_path: Path, monkeypatch, error) -> None:
     """A full disk while saving would take the best weights along."""
     place = tmp_path / "model.safetensors"
     save_weights({"a": torch.ones(1)}, place)
 
     def full(tensors, file) -> None:
         Path(file).write_bytes(b"half")
-        raise OSError("No space left on device")
+        raise error("No space left on device")
 
     monkeypatch.setattr("recbole_tinynews.trainer.weights.save_file", full)
     with pytest.raises(OSError, match="No space"):
