@@ -20,6 +20,8 @@ from recbole_tinynews.ranking import load
 from recbole_tinynews.stages import Run
 from recbole_tinynews.systems import train_system
 
+from recbole_tinynews.trainer import InnerStateTrainer
+
 HEADS = ("news_encoder.pooling.", "news_encoder.dense.", "user_encoder.")
 
 
@@ -159,6 +161,28 @@ def test_heads_of_another_size_are_refused(tiny: Tiny, saved: Path) -> None:
     weights = train(tiny, saved, "MTBERT")[1].weights
     with pytest.raises(ValueError, match="other shapes"):
         put_heads(tiny.world("MTBERT", query_dim=5).model, weights)
+
+
+@pytest.mark.parametrize("name", ["TinyBERT", "MTBERT"])
+def test_a_student_goes_on_to_the_same_weights(tiny: Tiny, saved: Path, name: str) -> None:
+    """Teachers that draw random numbers, or hand over other states after a stop, would show."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: InnerStateTrainer) -> None:
+        if self.step == 2:
+            raise Killed
+
+    settings = {"plm_dropout": 0.3, "finetune_teacher_plm_dropout": 0.1, "save_steps": 1}
+    expected = train(tiny, saved, name, **settings)[-1].weights.load()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InnerStateTrainer, "_after_step", killed)
+        with pytest.raises(Killed):
+            train(tiny, saved, name, fresh=True, **settings)
+    gone_on = train(tiny, saved, name, **settings)[-1]
+    assert not gone_on.reused
+    assert all(torch.equal(value, expected[n]) for n, value in gone_on.weights.load().items())
 
 
 def test_a_variant_of_a_system_has_its_teachers(tiny: Tiny, saved: Path, monkeypatch) -> None:
