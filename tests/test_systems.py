@@ -19,7 +19,6 @@ from recbole_tinynews.plan import plan
 from recbole_tinynews.ranking import load
 from recbole_tinynews.stages import Run
 from recbole_tinynews.systems import train_system
-
 from recbole_tinynews.trainer import InnerStateTrainer
 
 HEADS = ("news_encoder.pooling.", "news_encoder.dense.", "user_encoder.")
