@@ -101,7 +101,7 @@ class JointDistillation(nn.Module):
                 each = [F.cross_entropy(teacher.scores, label) for teacher in teachers]
                 loss = torch.stack(each).sum()
             losses[name] = weight * loss
-        return summands(**losses)
+        return summands(losses)
 
 
 def _hidden(student: Observed, teacher: Observed) -> Tensor:

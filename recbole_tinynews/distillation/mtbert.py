@@ -101,4 +101,4 @@ class MTBERTDistillation(nn.Module):
             losses["hidden"] = self.hidden_weight * torch.stack(of_hidden).sum()
         if self.target_weight:
             losses["target"] = self.target_weight * F.cross_entropy(student.scores, label)
-        return summands(**losses)
+        return summands(losses)

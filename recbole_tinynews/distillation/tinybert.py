@@ -123,7 +123,7 @@ class TinyBERTDistillation(nn.Module):
             losses["embedding"] = self.embedding_weight * _mean(of_embedding)
         if self.target_weight:
             losses["target"] = self.target_weight * F.cross_entropy(student.scores, label)
-        return summands(**losses)
+        return summands(losses)
 
 
 def _of_each_teacher(teachers: int, pairs: tuple[LayerPair, ...], *dims: int) -> nn.ModuleList:
