@@ -46,7 +46,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def write_own(folder: Path, name: str, body: str = "pass") -> str:
     """A recommender in a file; returns how the command line names it."""
-    path = folder / f"{name.lower()}_file.py"
+    path = folder / f"{name.lower()}_system.py"
     path.write_text(OWN.format(name=name, body=body), encoding="utf-8")
     return f"+{path}:{name}"
 
