@@ -28,7 +28,7 @@ class NewsBERT(NewsRecommender):
     ``L^s = L_distill + L_hidden_layers + L_hidden_pooled + CE``: soft labels; embedding output and
     hidden states of paired layers; pooled news vectors; the target. ``L^t`` is the teacher's own
     ``CE``. Gradients of paired layers are mixed: ``g^s_i <- beta g^t_i + (1 - beta) g^s_i``
-    (docs/method.md, section 7).
+    (docs/method.md, section 8).
 
     Our definition: the factor ``T ** 2``; the pairs under a teacher of any depth, and which of its
     layers lend momentum; the user encoder is shared too, and what is shared learns from both
