@@ -64,9 +64,9 @@ def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     plain = quick_start._evaluate
 
-    def watched(run: Run, config: Any, model: Any, dump: Any = None) -> dict[str, Any]:
+    def watched(run: Run, config: Any, model: Any, *files: Any) -> Any:
         names.append(type(model).__name__)
-        return plain(run, config, model, dump)
+        return plain(run, config, model, *files)
 
     monkeypatch.setattr(quick_start, "_evaluate", watched)
     return names

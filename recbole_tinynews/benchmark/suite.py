@@ -197,7 +197,7 @@ def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Ro
     _refuse_unknown(f"row {declared.get('label')}", declared, _ROW_KEYS)
     sizes = declared.get("layers", _ALL)
     for size in sizes if isinstance(sizes, list) else [sizes]:
-        if size not in layers:
+        if size not in layers and "layers" in declared:
             raise ValueError(
                 f"row {declared['label']} expects layers of {', '.join(layers)}, got {size!r}."
             )
@@ -205,10 +205,10 @@ def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Ro
         if size != _ALL:
             settings["num_hidden_layers"] = layers[size]
         yield Row(
-            label=declared["label"].format(layers=layers[size]),
+            label=declared["label"].format(layers=layers.get(size)),
             family=declared["label"].replace("_{layers}", ""),
             model=declared["model"],
-            layers=layers[size],
+            layers=layers.get(size),
             settings=settings,
             group=declared.get("group", ""),
             reads=tuple(declared.get("reads", TITLE)),

@@ -176,7 +176,7 @@ def _printed(figures: Sequence[float] | None, mark: str) -> Cell:
 
 
 def _mark(system: SystemResult) -> str:
-    return "" if system.row.reads == TITLE else MORE_TEXT
+    return "" if set(system.row.reads) <= set(TITLE) else MORE_TEXT
 
 
 def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> list[str]:
@@ -187,7 +187,7 @@ def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> list[str]:
     marked = {each.row.reads for each in systems if _mark(each)}
     texts = sorted(" and ".join(reads) for reads in marked)
     if texts:
-        notes.append(f"{MORE_TEXT} ranks by more text than the title: {'; '.join(texts)}.")
+        notes.append(f"{MORE_TEXT} ranks by other text than the title alone: {'; '.join(texts)}.")
     for each in systems:
         if each.means and len(each.seeds) < len(seeds):
             why = f": {each.why_not}" if each.why_not else ""

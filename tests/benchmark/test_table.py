@@ -29,7 +29,7 @@ TABLE = """\
 
 Percent, per impression, mean ± standard deviation over seeds 1, 2.
 
-\\* ranks by more text than the title: title and abstract.
+\\* ranks by other text than the title alone: title and abstract.
 
 Popular: seeds 1 of 1, 2: out of memory.
 
@@ -50,7 +50,7 @@ Absent & \multicolumn{6}{l}{not run: no such model (Absent)} \\
 \bottomrule
 \end{tabular}
 % Percent, per impression, mean ± standard deviation over seeds 1, 2.
-% * ranks by more text than the title: title and abstract.
+% * ranks by other text than the title alone: title and abstract.
 % Popular: seeds 1 of 1, 2: out of memory.
 % a note
 """

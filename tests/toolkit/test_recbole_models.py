@@ -63,7 +63,7 @@ def test_a_model_of_one_pass_is_validated_however_seldom_that_is_asked_for(stock
     """Nothing would be saved, and the test would have no weights."""
     run = stock("Pop", epochs=9, eval_step=5)
     trainer = run.trainer(run.config, run.config.model_class(run.config, run.interactions))
-    loaders = run._loaders(run.config, run.interactions)
+    loaders = run.loaders(run.config, run.interactions)
     assert trainer.fit(*loaders, verbose=False)[1].keys() == METRICS
 
 
