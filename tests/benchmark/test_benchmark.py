@@ -21,6 +21,8 @@ from recbole_tinynews.benchmark.worker import TRAIN, Job
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.registry import model_names
 
+pytestmark = pytest.mark.whole
+
 OWN = """\
 from recbole_tinynews.model.plmnr import PLMNR
 
