@@ -7,8 +7,10 @@ killed. What it says goes into a log file, what it finds into a json file.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,6 +42,7 @@ class Job(NamedTuple):
 
 def work(job: Job) -> None:
     """Do it, and leave ``{"cells": ...}`` or ``{"error": ...}``."""
+    threading.Thread(target=_end_with_the_benchmark, daemon=True).start()
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("a", encoding="utf-8") as log:
         for stream in (sys.stdout, sys.stderr):
@@ -51,6 +54,14 @@ def work(job: Job) -> None:
             traceback.print_exc()
             answer = {"error": str(problem) or repr(problem)}
         write_text(job.answer, json.dumps(answer))
+
+
+def _end_with_the_benchmark() -> None:
+    """A benchmark that is killed can't end its processes, which would go on unseen."""
+    benchmark = multiprocessing.parent_process()
+    if benchmark is not None:
+        benchmark.join()
+        os._exit(1)  # what was begun is taken up the next time
 
 
 def train(job: Job) -> dict[str, Any]:

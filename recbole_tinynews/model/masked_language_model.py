@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
@@ -64,7 +65,10 @@ class MaskedLanguageModel(NewsRecommender):
         for name, part in self.news_encoder.named_children():
             if name != "plm":
                 part.requires_grad_(False)
-        self.head = load_language_model_head(self.plm_source, self.news_encoder.plm)
+        plm = self.news_encoder.plm
+        tokens = torch.from_numpy(dataset.tokens.values.astype(np.int64))
+        counts = torch.bincount(tokens, minlength=plm.get_input_embeddings().num_embeddings)
+        self.head = load_language_model_head(self.plm_source, plm, counts)
 
     def text_table(self, config: Any, dataset: Any, plm: Any) -> Ragged:
         """Every text as it is; batches bring theirs masked."""

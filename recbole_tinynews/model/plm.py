@@ -134,11 +134,18 @@ def plm_size(source: str) -> PLMSize:
     return PLMSize(config.num_hidden_layers, config.hidden_size)
 
 
-def load_language_model_head(source: str, plm: PreTrainedModel) -> nn.Module:
+def load_language_model_head(source: str, plm: PreTrainedModel, counts: Tensor) -> nn.Module:
     """From hidden states ``[..., hidden]`` to scores over the vocabulary ``[..., tokens]``.
 
-    It is the language model's own where its weights have one, and random where they have none. Its
-    decoder's weights are the word embeddings of ``plm``: one tensor, which trains if they do.
+    It is the language model's own where its weights have one. Where they have none it is random and
+    knows how frequent each token is: the layers below would else be bent towards frequent words
+    first, all texts alike. Its decoder's weights are the word embeddings of ``plm``: one tensor,
+    which trains if they do.
+
+    Args:
+        source: of the language model.
+        plm: the language model without a head.
+        counts: ``[tokens]``, how often each token of the vocabulary stands in the texts.
     """
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # it warns at length of a head that is missing
@@ -152,6 +159,8 @@ def load_language_model_head(source: str, plm: PreTrainedModel) -> nn.Module:
     ((name, head),) = ((n, part) for n, part in whole.named_children() if decoder in part.modules())
     if any(missing.startswith(f"{name}.") for missing in loading["missing_keys"]):
         getLogger().info(f"{source} has no head for masked tokens, which starts random.")
+        with torch.no_grad():
+            decoder.bias.copy_(((counts + 1) / (counts + 1).sum()).log())
     decoder.weight = plm.get_input_embeddings().weight
     return head
 

@@ -19,7 +19,7 @@ from recbole_tinynews.model.recommender import NewsRecommender
 
 NEWS, REPEATS = 1024, 3
 NEWS_ALONE = 64  # are enough where each is encoded by itself
-IMPRESSIONS = 256
+IMPRESSIONS = 64
 
 
 class RankingSpeed(NamedTuple):

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmark_rows import make_benchmark, said
-from tiny import DATASET, Tiny, write_bert
+from benchmark_rows import FEW_STEPS, make_benchmark, said, write_suite
+from tiny import DATASET, SETTINGS, Tiny, write_bert
 
 from recbole_tinynews.benchmark import runner
 from recbole_tinynews.benchmark.benchmark import Benchmark
@@ -141,6 +145,44 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(
     make_benchmark(systems=["PLM-NR_1"], settings={"learning_rate": 0.5}).run()
     assert jobs == [("train", "PLM-NR_1"), ("measure", "PLM-NR_1")]
     assert len(rows_of(results)) == 2
+
+
+def test_no_training_goes_on_unseen_behind_a_benchmark_that_was_killed(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    """It would take the machine, and the lock of a stage, from the next benchmark."""
+    sign = tmp_path / "pid"
+    body = f"import os, time; open({str(sign)!r}, 'w').write(str(os.getpid())); time.sleep(300)"
+    small = {**SETTINGS, **FEW_STEPS, "data_path": str(tiny.data), "plm": str(tiny.plm)}
+    command = [
+        *(sys.executable, str(Path(__file__).parents[2] / "run_benchmark.py")),
+        *(f"--suite={write_suite(tmp_path, settings=small)}", f"--dataset={DATASET}"),
+        *(f"--systems=PLM-NR_1,{write_own(tmp_path, 'Slow', body)}", f"--output={tmp_path}/out"),
+    ]
+    benchmark = subprocess.Popen(command)
+    assert within(100, lambda: sign.is_file() and sign.read_text())
+    training = int(sign.read_text())
+    benchmark.kill()
+    benchmark.wait()
+    assert within(20, lambda: not running(training))
+
+
+def within(seconds: float, happens: Callable[[], object]) -> bool:
+    """Whether it does before so many seconds are over."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if happens():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_a_system_that_fails_is_no_end_of_the_others(make_benchmark, tmp_path: Path) -> None:

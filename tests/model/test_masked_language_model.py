@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
-from tiny import Tiny, write_roberta
+from tiny import HIDDEN, Tiny, write_roberta
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
@@ -130,6 +130,21 @@ def test_the_head_is_the_language_models_own_where_it_has_one(
     for name, value in whole.cls.state_dict().items():
         assert torch.equal(model.head.state_dict()[name], value), name
     assert "no head for masked tokens" not in caplog.text
+
+
+def test_a_random_head_begins_with_how_frequent_each_token_is(make, plm: Path) -> None:
+    """The layers below would else be bent towards frequent words first, all texts alike."""
+    _, data, model = make(plm=str(plm))
+    (decoder,) = (
+        part
+        for part in model.head.modules()
+        if isinstance(part, torch.nn.Linear) and part.out_features > HIDDEN
+    )
+    counts = np.ones(decoder.out_features)
+    np.add.at(counts, data.tokens.values, 1)
+    expected = torch.from_numpy(counts / counts.sum()).float()
+    torch.testing.assert_close(decoder.bias.exp(), expected)
+    assert expected.max() > 2 * expected.min()
 
 
 def test_a_batch_of_which_nothing_is_hidden_has_a_loss_of_zero(make) -> None:
