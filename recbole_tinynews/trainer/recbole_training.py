@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
+from recbole_tinynews.trainer.item_sequences import reads_sequence_alone, scores_by_sequence
 from recbole_tinynews.trainer.losses import Losses
 
 
@@ -32,6 +33,9 @@ class RecBoleTraining(ImpressionEvaluation):
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
         """Some models squeeze the scores of a batch of one row to a number without a shape."""
+        if reads_sequence_alone(self.model):
+            interaction = batched_data[0].to(self.device)
+            return interaction, scores_by_sequence(self.model, interaction), None, None
         interaction, scores, *nothing = super()._neg_sample_batch_eval(batched_data)
         return interaction, torch.atleast_1d(scores), *nothing
 

@@ -8,6 +8,7 @@ import torch
 
 from recbole_tinynews.systems import train_system
 from recbole_tinynews.toolkit.loaders import train_loader
+from recbole_tinynews.trainer import item_sequences
 from recbole_tinynews.trainer.model_state import put_model_state
 
 METRICS = {"auc", "mrr", "ndcg@5", "ndcg@10", "impressions", "skipped"}
@@ -48,6 +49,39 @@ def test_a_model_trains_and_ranks_whole_impressions(stock, model: str) -> None:
         trainer._neg_sample_batch_eval(loader.collate_fn([row]))[1] for row in range(first, last)
     ]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["FPMC", "GRU4Rec", "NARM", "SASRecF", "BERT4Rec", "STAMP"])
+def test_a_history_read_once_gives_the_scores_of_one_read_for_each_candidate(
+    stock, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that got the history of another, or one with the candidate in it, is another user's."""
+    monkeypatch.setattr(item_sequences, "AT_ONCE", 3)
+    run = stock(model, eval_batch_size=64)
+    trained = run.config.model_class(run.config, run.interactions).eval()
+    for parameter in trained.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    trainer = run.trainer(run.config, trained)
+    for batch, *_ in run.impressions(run.config, run.valid):
+        with torch.no_grad():
+            expected = torch.atleast_1d(trained.predict(batch))
+            scores = trainer._neg_sample_batch_eval((batch,))[1]
+        torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
+        assert scores.std() > 0.01
+
+
+def test_each_history_is_read_once(stock) -> None:
+    """SASRec takes a minute for every thousand impressions otherwise."""
+    run = stock("SASRec", eval_batch_size=64)
+    model = run.config.model_class(run.config, run.interactions).eval()
+    rows: list[int] = []
+    model.trm_encoder.register_forward_hook(lambda *call: rows.append(len(call[1][0])))
+    trainer = run.trainer(run.config, model)
+    for batch, *_ in run.impressions(run.config, run.valid):
+        rows.clear()
+        trainer._neg_sample_batch_eval((batch,))
+        histories = {tuple(row) for row in batch["item_id_list"].tolist()}
+        assert len(histories) <= sum(rows) < len(batch["item_id"])
 
 
 def test_scores_of_one_row_have_a_shape(stock) -> None:
