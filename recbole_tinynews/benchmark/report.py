@@ -21,6 +21,7 @@ from recbole_tinynews.benchmark.table import (
     HEADS,
     as_latex,
     as_markdown,
+    cold_markdown,
     make_table,
     speed_markdown,
 )
@@ -52,7 +53,8 @@ def write_report(
     write_text(output / "table.md", as_markdown(table))
     write_text(output / "table.tex", as_latex(table))
     write_text(output / "speed.md", speed_markdown(systems))
-    written = ["table.md", "table.tex", "speed.md"]
+    write_text(output / "cold.md", cold_markdown(systems))
+    written = ["table.md", "table.tex", "speed.md", "cold.md"]
     found = significance(suite.reference, impressions)
     if found:
         write_text(output / "significance.csv", significance_csv(suite.reference, found))

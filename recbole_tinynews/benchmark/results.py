@@ -11,6 +11,7 @@ from typing import Any
 from recbole_tinynews.artifact import write_text
 
 METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
+COLD = tuple(f"cold_{name}" for name in METRICS)  # where nobody had clicked the clicked news before
 SPEEDS = (
     "news_per_second",  # a large batch
     "news_per_second_batch_1",
@@ -21,7 +22,7 @@ MEASURED = (*SPEEDS, "peak_memory_mb", "threads", "precision", "device")
 COLUMNS = (
     *("system", "seed", *METRICS, "parameters", *SPEEDS),
     *("peak_memory_mb", "threads", "precision", "device"),
-    *("seconds", "impressions", "skipped", "settings"),
+    *("seconds", "impressions", "skipped", *COLD, "cold_impressions", "settings"),
 )
 _EMPTY = ("", None)
 Key = tuple[str, int]

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from recbole_tinynews.benchmark.results import METRICS, SPEEDS, number
+from recbole_tinynews.benchmark.results import COLD, METRICS, SPEEDS, number
 from recbole_tinynews.benchmark.suite import Row
 
-AVERAGED = (*METRICS, "parameters", *SPEEDS, "peak_memory_mb", "seconds")
+AVERAGED = (*METRICS, *COLD, "parameters", *SPEEDS, "peak_memory_mb", "seconds")
 
 
 class Mean(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from recbole_tinynews.benchmark.results import METRICS
+from recbole_tinynews.benchmark.results import COLD, METRICS
 from recbole_tinynews.benchmark.suite import TITLE, Published
 from recbole_tinynews.benchmark.summary import Mean, SystemResult
 
@@ -140,6 +140,25 @@ def speed_markdown(systems: Sequence[SystemResult]) -> str:
         "news vectors; users are encoded in both cases. Peak memory is that of a process that "
         "loads the data set and the model, encodes and ranks (on a GPU: of tensors). Training: all "
         "stages of the system, those too that it shares."
+    )
+    return "\n".join([*lines, "", note]) + "\n"
+
+
+def cold_markdown(systems: Sequence[SystemResult]) -> str:
+    """The metrics again, of the impressions whose clicked news nobody had clicked in training."""
+    known = [each for each in systems if any(name in each.means for name in COLD)]
+    best = {name: _best(known, name) for name in COLD}
+    lines = [
+        _line(["System, clicked news cold", *HEADS.values()]),
+        _line(["---", *["---:"] * len(HEADS)]),
+    ]
+    for each in known:
+        cells = [_metric(each.means.get(name), best[name]) for name in COLD]
+        texts = [f"**{cell.text}**" if cell.best else cell.text for cell in cells]
+        lines.append(_line([each.row.label, *texts]))
+    note = (
+        "Percent, of those test impressions alone whose clicked news were never clicked in "
+        "training."
     )
     return "\n".join([*lines, "", note]) + "\n"
 

@@ -80,10 +80,11 @@ def train(job: Job) -> dict[str, Any]:
             keep_eval_dump(dump, job.impressions)
     finally:
         dump.unlink(missing_ok=True)
-    test = result.get("test", {})
+    test, cold = result.get("test", {}), result.get("test_cold", {})
     stages = result.get("stages", [])
     return {
         **{name: test.get(name) for name in (*METRICS, "impressions", "skipped")},
+        **{f"cold_{name}": cold.get(name) for name in (*METRICS, "impressions")},
         "parameters": result.get("parameters"),
         # of all its stages, those too that another system has trained
         "seconds": round(sum(stage["seconds"] for stage in stages), 1) if stages else None,

@@ -99,6 +99,8 @@ def test_results_are_those_of_single_runs(make_benchmark, tmp_path: Path) -> Non
         )
         for metric in METRICS:
             assert float(row[metric]) == pytest.approx(alone["test"][metric], abs=1e-6)
+            cold = alone["test_cold"][metric]
+            assert float(row[f"cold_{metric}"]) == pytest.approx(cold, abs=1e-6)
         assert int(row["parameters"]) == alone["parameters"]
         assert min(float(row[name]) for name in ("news_per_second", "impressions_per_second")) > 0
         assert float(row["impressions_per_second_cached"]) > float(row["impressions_per_second"])

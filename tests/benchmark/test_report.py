@@ -123,7 +123,7 @@ def test_a_report_of_a_few_rows_is_written_whole(systems, tmp_path: Path) -> Non
     suite = read_suite("paper", "mind-small")
     written = write_report(tmp_path, suite, [1, 2], systems[:1], {}, [])
     figures = ["size.svg", "size.png", "speed.svg", "speed.png"]
-    assert written == ["table.md", "table.tex", "speed.md", *figures]
+    assert written == ["table.md", "table.tex", "speed.md", "cold.md", *figures]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
     assert (tmp_path / "size.png").read_bytes().startswith(b"\x89PNG")
 

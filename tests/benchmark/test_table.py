@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 from benchmark_rows import system
 
-from recbole_tinynews.benchmark.results import COLUMNS, ResultsFile
+from recbole_tinynews.benchmark.results import COLUMNS, METRICS, ResultsFile
 from recbole_tinynews.benchmark.suite import Published, Row
 from recbole_tinynews.benchmark.summary import summarise
-from recbole_tinynews.benchmark.table import as_latex, as_markdown, make_table, speed_markdown
+from recbole_tinynews.benchmark.table import (
+    as_latex,
+    as_markdown,
+    cold_markdown,
+    make_table,
+    speed_markdown,
+)
 
 RESULTS = """\
 Small,1,0.6,0.3,0.35,0.4,1500000,200.0
@@ -156,3 +162,21 @@ def test_a_file_with_other_columns_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text("system,auc\nA,0.5\n")
     with pytest.raises(ValueError, match="Move it away"):
         ResultsFile(tmp_path / "results.csv")
+
+
+def test_cold_impressions_have_a_table_of_their_own() -> None:
+    """A system that knows popular news alone looks strong where the news are known."""
+    cells = {
+        f"cold_{name}": value for name, value in zip(METRICS, (0.5, 0.2, 0.25, 0.3), strict=True)
+    }
+    better = {**cells, "cold_auc": 0.61}
+    systems = [
+        system("A", cells, {**cells, "cold_auc": 0.52}),
+        system("B", better),
+        system("C", {}),
+    ]
+    assert cold_markdown(systems).splitlines()[2:4] == [
+        "| A | 51.00 ± 1.41 | **20.00 ± 0.00** | **25.00 ± 0.00** | **30.00 ± 0.00** |",
+        "| B | **61.00** | **20.00** | **25.00** | **30.00** |",
+    ]
+    assert "| C |" not in cold_markdown(systems)
