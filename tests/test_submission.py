@@ -62,6 +62,20 @@ def test_the_same_command_ranks_an_unlabelled_test_set_without_training_again(
     assert submitted["test-1"] == [1]  # one candidate
 
 
+@pytest.mark.parametrize("model", ["BPR", "DeepFM", "GRU4Rec"])
+def test_recboles_own_models_submit_too(tiny: Tiny, tmp_path, model: str) -> None:
+    """Their rows are candidates: one too many or too few shifts every rank behind it."""
+    data = write_dataset(tmp_path / "unlabelled", labelled_test=False)
+    settings = tiny._replace(data=data).stock_settings(submission="a.zip")
+    result = run(model, DATASET, config_dict=settings)
+    assert result["test"]["impressions"] == 0
+    test = NewsDataset(tiny._replace(data=data).config()).build()[2].inter_feat
+    submitted = ranks_of(tmp_path / "a.zip")
+    assert list(submitted) == test.impression_id.tolist()
+    for ranks, size in zip(submitted.values(), test.candidates.lengths, strict=True):
+        assert sorted(ranks) == list(range(1, size + 1))
+
+
 def test_what_was_converted_from_mind_passes_beside_minds_own_file(tiny: Tiny, tmp_path) -> None:
     """Ids, order and candidates go through conversion, cache, batches and ranks."""
     generate(tmp_path / "raw", Settings(7, 500, 40, 60, test_impressions=50))

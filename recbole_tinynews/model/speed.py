@@ -17,7 +17,7 @@ from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionData
 from recbole_tinynews.model.news_encoder import NewsEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 
-NEWS, REPEATS = 1024, 3
+NEWS, REPEATS = 512, 3
 NEWS_ALONE = 64  # are enough where each is encoded by itself
 IMPRESSIONS = 64
 
