@@ -20,6 +20,7 @@ FEW = 40  # points that can still be told apart
 
 
 COLUMN = 3.35  # inches: a column of a paper in two columns
+BESIDE = 2.5  # points between series whose x are equal
 TWO_IN_A_ROW = 20  # characters of names that fit beside each other in a legend
 SMALL: dict[Any, Any] = {"font.size": 8, "axes.linewidth": 0.6}  # readable at that width
 
@@ -102,9 +103,13 @@ def column_figure(plots: Sequence[Plot]) -> Figure:
 
 def _draw_plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.transforms import ScaledTranslation
 
     for series in plot.series:
         place = names.index(series.name)
+        # bars of equal x stand side by side: on a log axis none are equal
+        aside = 0.0 if plot.log_x else BESIDE * (place - (len(names) - 1) / 2)
+        move = ScaledTranslation(aside / 72, 0, axes.get_figure().dpi_scale_trans)
         axes.errorbar(
             series.x,
             series.y,
@@ -117,9 +122,13 @@ def _draw_plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:
             linewidth=1.2,
             elinewidth=0.8,
             capsize=2,
+            transform=axes.transData + move,
         )
+        errors = series.errors or [0.0] * len(series.y)
+        for x, y, error in zip(series.x, series.y, errors, strict=True):
+            axes.update_datalim([(x, y - error), (x, y + error)])  # moved points don't count
         for x, y, text in zip(series.x, series.y, series.labels, strict=False):
-            axes.annotate(text, (x, y), (3, 3), textcoords="offset points", fontsize=6.5)
+            axes.annotate(text, (x, y), (3 + aside, 3), textcoords="offset points", fontsize=6.5)
     if plot.log_x:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -128,6 +137,7 @@ def _draw_plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:
     if plot.whole_x:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.08, y=0.12)
+    axes.autoscale()
     _tidy(axes, plot.x_label, plot.y_label)
 
 
