@@ -56,6 +56,16 @@ def _closed_tensorboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         writer.close()
 
 
+@pytest.fixture(autouse=True)
+def _no_figure_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes matplotlib longer than a few steps of training take a tiny model.
+
+    Fixtures of a module come before this one: what they train is drawn, and tests look at that.
+    """
+    monkeypatch.setattr("recbole_tinynews.stages.step_figure", lambda title, panels: title)
+    monkeypatch.setattr("recbole_tinynews.stages.as_svg", lambda figure: f"<svg>{figure}</svg>")
+
+
 @pytest.fixture(scope="session")
 def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny import write_bert
