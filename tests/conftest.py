@@ -87,6 +87,21 @@ def tiny(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     return Tiny(bert_folder, write_dataset(tmp_path_factory.mktemp("data")))
 
 
+@pytest.fixture(scope="session")
+def all_four_stages(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint folder of a Tiny-NewsRec with the settings of a small run: copy it."""
+    from recbole_tinynews.data.dataset import NewsDataset
+    from recbole_tinynews.stages import Run
+    from recbole_tinynews.systems import train_system
+
+    folder = tmp_path_factory.mktemp("all_four_stages")
+    config = tiny.config("TinyNewsRec", checkpoint_dir=str(folder / "saved"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train_system(Run(config, NewsDataset(config)), config.model_class)
+    return folder / "saved"
+
+
 @pytest.fixture
 def stock(tiny: Tiny) -> Callable[..., RecBoleRun]:
     """Starts a run of one of RecBole's own models on the tiny data set; nothing is trained yet."""
