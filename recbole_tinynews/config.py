@@ -134,6 +134,11 @@ class NewsConfig(Config):
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         return LiteralLoader
 
+    def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
+        values = read_yaml(file)  # parsed once, not once for each config as RecBole does
+        self.internal_config_dict.update(values)
+        return values
+
     def _load_config_files(self, file_list: Sequence[str | Path] | None) -> dict[str, Any]:
         merged: dict[str, Any] = {}
         for file in [file_list] if isinstance(file_list, (str, Path)) else file_list or ():

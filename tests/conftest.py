@@ -56,6 +56,16 @@ def _closed_tensorboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         writer.close()
 
 
+@pytest.fixture(autouse=True)
+def _no_figure_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes matplotlib longer than a few steps of training take a tiny model.
+
+    Fixtures of a module come before this one: what they train is drawn, and tests look at that.
+    """
+    monkeypatch.setattr("recbole_tinynews.stages.step_figure", lambda title, panels: title)
+    monkeypatch.setattr("recbole_tinynews.stages.as_svg", lambda figure: f"<svg>{figure}</svg>")
+
+
 @pytest.fixture(scope="session")
 def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny import write_bert
@@ -75,6 +85,21 @@ def tiny(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     from tiny import Tiny, write_dataset
 
     return Tiny(bert_folder, write_dataset(tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture(scope="session")
+def all_four_stages(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint folder of a Tiny-NewsRec with the settings of a small run: copy it."""
+    from recbole_tinynews.data.dataset import NewsDataset
+    from recbole_tinynews.stages import Run
+    from recbole_tinynews.systems import train_system
+
+    folder = tmp_path_factory.mktemp("all_four_stages")
+    config = tiny.config("TinyNewsRec", checkpoint_dir=str(folder / "saved"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train_system(Run(config, NewsDataset(config)), config.model_class)
+    return folder / "saved"
 
 
 @pytest.fixture

@@ -78,6 +78,7 @@ def curve_of(run_folder: Path) -> list[str]:
         return next(csv.reader(file))
 
 
+@pytest.mark.whole
 def test_the_document_runs_and_its_student_has_the_teachers_that_were_there(
     tiny: Tiny, tmp_path, monkeypatch, capsys
 ) -> None:

@@ -208,11 +208,10 @@ def test_a_moved_ensemble_ranks_as_it_was_evaluated(
 
 
 def test_a_second_run_reuses_the_ensemble_and_another_system_its_teachers(
-    tiny: Tiny, tmp_path: Path
+    tiny: Tiny, tmp_path: Path, all_four_stages: Path
 ) -> None:
     """Four teachers of twelve layers are days of work."""
-    place = {"checkpoint_dir": str(tmp_path)}
-    tell(tiny, "TinyNewsRec", **place)
+    place = {"checkpoint_dir": str(shutil.copytree(all_four_stages, tmp_path / "saved"))}
     settings = {**tiny.settings("EnsembleTeacher"), **STAGE_SETTINGS, **place}
     first = run("EnsembleTeacher", DATASET, config_dict=settings)
     assert [s["reused"] for s in first["stages"]] == [True, True, True, False]

@@ -166,6 +166,7 @@ def test_titles_are_ranked_where_nothing_but_the_folder_is(student: Served, tmp_
     assert size < 100_000  # the weights are not there twice
 
 
+@pytest.mark.whole
 def test_the_package_is_imported_without_torch() -> None:
     """`import recbole_tinynews` for its version would take seconds."""
     code = (

@@ -164,6 +164,7 @@ def test_a_class_of_a_notebook_has_no_yaml_and_is_no_error(properties: Path) -> 
     assert model_yaml_files(typed_in) == [properties / "model" / "PLMNR.yaml"]
 
 
+@pytest.mark.whole
 def test_looking_names_up_imports_neither_models_nor_optional_packages() -> None:
     """`--help` and a misspelt name must answer at once, and where lightgbm is missing."""
     code = (

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,13 @@ def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.fixture
+def trained(all_four_stages: Path) -> None:
+    """Tiny-NewsRec is at hand where these tests look for it, and nothing of it is tested yet."""
+    shutil.copytree(all_four_stages, "saved")
+
+
+@pytest.mark.usefixtures("trained")
 def test_a_teacher_is_tested_once(tiny: Tiny, tmp_path: Path, tested, caplog) -> None:
     """Large teachers would be tested anew by every student of a benchmark."""
     caplog.set_level(logging.INFO)
@@ -95,6 +103,7 @@ def test_a_teacher_is_tested_once(tiny: Tiny, tmp_path: Path, tested, caplog) ->
     assert first["teachers"]["parameters"] > first["parameters"]  # they have all layers
 
 
+@pytest.mark.usefixtures("trained")
 def test_a_result_of_other_test_impressions_is_not_taken(tiny: Tiny, tested) -> None:
     """The teachers' line would be of other data than the student's."""
     settings = tiny.settings("TinyNewsRec")
@@ -110,6 +119,7 @@ def test_a_result_of_other_test_impressions_is_not_taken(tiny: Tiny, tested) -> 
     assert set(kept) == {"another", content}  # nothing that was known is forgotten
 
 
+@pytest.mark.usefixtures("trained")
 def test_teachers_that_may_not_be_written_to_cost_no_result(
     tiny: Tiny, tested, monkeypatch, caplog
 ) -> None:
@@ -124,6 +134,7 @@ def test_teachers_that_may_not_be_written_to_cost_no_result(
     assert "tested anew the next time: read-only" in caplog.text
 
 
+@pytest.mark.usefixtures("trained")
 def test_teachers_are_not_tested_without_labels(tiny: Tiny, tmp_path: Path, tested, caplog) -> None:
     """MIND-large's test set has none: hours for a NaN."""
     caplog.set_level(logging.INFO)

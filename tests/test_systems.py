@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,9 @@ HEADS = ("news_encoder.pooling.", "news_encoder.dense.", "user_encoder.")
 
 
 @pytest.fixture(scope="module")
-def saved(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where Tiny-NewsRec has been trained, once for this file."""
-    folder = tmp_path_factory.mktemp("systems")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        train(tiny, folder, "TinyNewsRec")
-    return folder
+def saved(all_four_stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Tiny-NewsRec has been trained, and the other systems of this file will be."""
+    return Path(shutil.copytree(all_four_stages, tmp_path_factory.mktemp("systems") / "saved"))
 
 
 def run_of(tiny: Tiny, folder: Path, model: str | type, **settings: Any) -> Run:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -72,6 +74,16 @@ def parse_value(text: str) -> Any:
     return text
 
 
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """Kept by content: the rows of a benchmark would parse the package's files hundreds of times.
+
+    Yaml's parser is written in Python, and was nine tenths of the time that a plan took. What it
+    returns is shared: copy it.
+    """
+    return yaml.load(text, Loader=LiteralLoader)
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The settings in a yaml file; an empty file has none.
 
@@ -80,7 +92,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
-            content = yaml.load(file, Loader=LiteralLoader)
+            content = copy.deepcopy(_parsed(file.read()))
     except OSError as error:
         raise ValueError(
             f"The settings file {path} can't be read: {error.strerror}. Check its path."

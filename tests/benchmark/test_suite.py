@@ -157,7 +157,7 @@ def test_rows_can_be_left_out_for_a_data_set(write_suite) -> None:
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"suite": "papers"}, "No suite is named 'papers'. Suites: paper, sample, tiny"),
+        ({"suite": "papers"}, f"No suite is named 'papers'. Suites: {', '.join(suite_names())};"),
         ({"systems": ["TinyBERT_9"]}, "no system 'TinyBERT_9'. Did you mean TinyBERT_"),
         ({"settings": {"epoch": 1}}, "epoch is no setting. Did you mean epochs"),
         ({"settings": {"fresh": True}}, "fresh: Systems share their stages"),

@@ -121,6 +121,7 @@ def test_a_metric_that_is_better_when_smaller_is_known_as_such() -> None:
         del table["impressionlossforthistest"]
 
 
+@pytest.mark.whole
 def test_importing_the_module_registers_nothing() -> None:
     """Another plugin's process must not change because ours was imported."""
     code = (

@@ -143,7 +143,7 @@ def learning(model: nn.Module) -> list[nn.Parameter]:
     return [p for p in model.parameters() if p.requires_grad]
 
 
-@pytest.mark.parametrize("layers", [1, 2, "all"])
+@pytest.mark.parametrize("layers", [1, "all"])  # 2 are the student's below
 def test_the_weights_after_many_steps_are_the_same(tiny: Tiny, layers) -> None:
     """An error too small for one gradient grows with each step."""
     world, model, naive = pair(tiny, num_hidden_layers=3, finetune_layers=layers)

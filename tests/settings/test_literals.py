@@ -102,3 +102,13 @@ def test_an_empty_file_is_no_settings_and_merge_keys_are_no_repetition(tmp_path:
     assert read_yaml(file) == {}
     file.write_text("base: &base {k: 1}\nnext: {<<: *base, k: 2}\n", encoding="utf-8-sig")
     assert read_yaml(file) == {"base": {"k": 1}, "next": {"k": 2}}
+
+
+def test_a_file_is_parsed_once_and_never_read_stale_or_changed(tmp_path: Path) -> None:
+    """The second run of a process would have the first one's changes, or yesterday's file."""
+    file = tmp_path / "a.yaml"
+    file.write_text("eval_args: {order: RO}\n")
+    read_yaml(file)["eval_args"]["order"] = "TO"
+    assert read_yaml(file) == {"eval_args": {"order": "RO"}}
+    file.write_text("eval_args: {order: TO}\n")
+    assert read_yaml(file) == {"eval_args": {"order": "TO"}}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,10 +99,27 @@ def undisturbed(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Outcome
         return run_stage(tiny, folder)
 
 
+@pytest.fixture(scope="module")
+def killed_at_8(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What such a training leaves; its last state was saved at step 6."""
+    folder = tmp_path_factory.mktemp("killed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        with killed(8):
+            run_stage(tiny, folder / "saved")
+    return folder / "saved"
+
+
+@pytest.fixture
+def stopped(killed_at_8: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be gone on from."""
+    return Path(shutil.copytree(killed_at_8, tmp_path / "stopped"))
+
+
 @pytest.mark.parametrize(
     ("hook", "step"),
     [
-        *(("_after_step", step) for step in (1, 2, 3, 4, 7, 8, 11, 13)),
+        *(("_after_step", step) for step in (1, 3, 4, 8, 13)),
         *(("_valid_epoch", step) for step in (1, 5, 12)),
         *(("_save_checkpoint", step) for step in (1, 5)),
     ],
@@ -125,14 +143,12 @@ def test_a_training_killed_again_and_again_comes_to_its_end(
 
 
 def test_a_training_that_goes_on_does_not_begin_anew(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Equal weights alone would hide a state that is never read."""
-    with killed(8):
-        run_stage(tiny, tmp_path)
     steps: list[int] = []
     monkeypatch.setattr(NewsTrainer, "_after_step", lambda self: steps.append(self.step))
-    run_stage(tiny, tmp_path)
+    run_stage(tiny, stopped)
     assert steps[0] == 7  # saved at 6
 
 
@@ -146,14 +162,12 @@ def test_without_saved_states_training_begins_anew(tiny: Tiny, tmp_path: Path, u
 @pytest.mark.parametrize("name", ["progress.json", "state.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"{", b'{"format": 99}', b"\x80\x04cos\nsystem\n"])
 def test_a_damaged_state_is_named_and_left_out(
-    tiny: Tiny, tmp_path: Path, undisturbed, name: str, content: bytes, caplog
+    tiny: Tiny, stopped: Path, undisturbed, name: str, content: bytes, caplog
 ) -> None:
     """Cut off, from a newer version, or a pickle in disguise: nothing of it is run or used."""
-    with killed(6):
-        run_stage(tiny, tmp_path)
-    (file,) = tmp_path.rglob(name)
+    (file,) = stopped.rglob(name)
     file.write_bytes(content)
-    assert_same(run_stage(tiny, tmp_path), undisturbed)
+    assert_same(run_stage(tiny, stopped), undisturbed)
     assert "no state to go on from" in caplog.text
 
 
@@ -171,16 +185,14 @@ def test_a_state_of_another_model_is_named_and_left_out(tiny: Tiny, tmp_path: Pa
 
 
 def test_a_state_of_a_version_without_curves_is_gone_on_from(
-    tiny: Tiny, tmp_path: Path, undisturbed
+    tiny: Tiny, stopped: Path, undisturbed
 ) -> None:
     """A training of days must survive an upgrade; its curve begins where it went on."""
-    with killed(8):
-        run_stage(tiny, tmp_path)
-    (file,) = tmp_path.rglob("progress.json")
+    (file,) = stopped.rglob("progress.json")
     progress = json.loads(file.read_text(encoding="utf-8"))
     del progress["curve"]
     file.write_text(json.dumps(progress), encoding="utf-8")
-    gone_on = run_stage(tiny, tmp_path)
+    gone_on = run_stage(tiny, stopped)
     late = [
         (weights, valid, [line for line in shown.splitlines()[1:] if int(line.split(",")[0]) > 10])
         for weights, valid, shown in (gone_on, undisturbed)
@@ -211,17 +223,16 @@ def post_train(tiny: Tiny, folder: Path, kind: str, stages: int = 2) -> list[Art
 
 
 @pytest.mark.parametrize("kind", ["random", "category", "in_batch", "hard"])
-@pytest.mark.parametrize("step", [3, 6])
 def test_post_training_goes_on_against_the_same_titles(
-    tiny: Tiny, tmp_path: Path, kind: str, step: int
+    tiny: Tiny, tmp_path: Path, kind: str
 ) -> None:
     """Titles that depend on more than seed, epoch, sample and weights would be other ones."""
     expected = post_train(tiny, tmp_path / "undisturbed", kind)
-    with killed(step, "_update"):
-        post_train(tiny, tmp_path / "killed", kind)
-    post_train(tiny, tmp_path / "killed", kind, stages=1)
-    with killed(step, "_update"):  # the student; its teacher is finished
-        post_train(tiny, tmp_path / "killed", kind)
+    for stages in (1, 2):  # first the teacher, then the student of a finished one
+        for step in (3, 6):
+            with killed(step, "_update"):
+                post_train(tiny, tmp_path / "killed", kind)
+        post_train(tiny, tmp_path / "killed", kind, stages)
     for one, other in zip(post_train(tiny, tmp_path / "killed", kind), expected, strict=True):
         assert_same(outcome(one), outcome(other))
 
@@ -234,6 +245,7 @@ def train_jointly(tiny: Tiny, folder: Path, model: str, **settings: Any) -> Outc
     return outcome(train_system(run, config.model_class))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("model", ["NewsBERT", "NewsBERTMT"])
 def test_a_student_and_its_teachers_go_on_together(
     tiny: Tiny, tmp_path: Path, model: str, caplog
@@ -324,6 +336,7 @@ def run_again_and_again(settings: Path, folder: Path, steps: Sequence[int]) -> l
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no kill -9")
+@pytest.mark.whole
 def test_all_four_stages_go_on_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
     """A signal that nothing can catch, at steps nobody has chosen, in a process of its own."""
     chosen = {"plm_dropout": 0.2, "save_steps": 1, "negative_titles": "hard"}
@@ -349,10 +362,8 @@ def test_all_four_stages_go_on_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
         assert shown == outcome(artifact)[2]
 
 
-def test_leftovers_of_a_killed_save_are_no_state(tiny: Tiny, tmp_path: Path, undisturbed) -> None:
+def test_leftovers_of_a_killed_save_are_no_state(tiny: Tiny, stopped: Path, undisturbed) -> None:
     """Half of a state under its final name would be gone on from."""
-    with killed(6):
-        run_stage(tiny, tmp_path)
-    (state,) = tmp_path.rglob("step-*")
+    (state,) = stopped.rglob("step-*")
     os.rename(state, state.with_name(".step-9-123"))
-    assert_same(run_stage(tiny, tmp_path), undisturbed)
+    assert_same(run_stage(tiny, stopped), undisturbed)
