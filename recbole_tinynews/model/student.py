@@ -6,7 +6,10 @@ from typing import Any
 
 from recbole.data.interaction import Interaction
 
-from recbole_tinynews.distillation.multi_teacher import MultiTeacherDistillation
+from recbole_tinynews.distillation.multi_teacher import (
+    MultiTeacherDistillation,
+    MultiTeacherWeights,
+)
 from recbole_tinynews.distillation.teacher_ensemble import TeacherLabels
 
 
@@ -17,11 +20,19 @@ def make_distillation(config: Any, teacher_dim: int) -> MultiTeacherDistillation
         teacher_dim,
         config["news_dim"],
         temperature=config["temperature"],
-        distillation_weight=config["distillation_loss_weight"],
-        embedding_weight=config["embedding_loss_weight"],
-        target_weight=config["target_loss_weight"],
+        weights=loss_weights(config, MultiTeacherWeights),
         shared_projection=config["shared_projection"],
     )
+
+
+def loss_weights(config: Any, kind: Any) -> Any:
+    """The weights that the settings give to the losses of a distillation.
+
+    Args:
+        config: holds ``<loss>_loss_weight``.
+        kind: a NamedTuple with the names of the losses.
+    """
+    return kind(*(config[f"{loss}_loss_weight"] for loss in kind._fields))
 
 
 def teacher_labels(interaction: Interaction) -> TeacherLabels:
