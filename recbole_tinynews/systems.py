@@ -125,14 +125,7 @@ def finetuned_teachers(run: Run, teacher: Artifact, copies: Sequence[Weights]) -
 
 def ensemble_teacher(run: Run, model_class: type) -> Artifact:
     """The teachers of Tiny-NewsRec, post-trained and finetuned as there, and their mean."""
-    teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
-    finetuned = finetuned_teachers(run, teacher, teacher.copies(run.config["num_teachers"]))
-    return run.train_stage(
-        model_class.__name__,
-        model_class,
-        after=finetuned,
-        teachers=[artifact.weights for artifact in finetuned],
-    )
+    return _under_finetuned(run, model_class, run.config["num_teachers"])
 
 
 def tinybert(run: Run, model_class: type[InnerStateStudent]) -> Artifact:
@@ -140,9 +133,12 @@ def tinybert(run: Run, model_class: type[InnerStateStudent]) -> Artifact:
 
     TinyBERT has one teacher, TinyBERT-MT as many as Tiny-NewsRec; they are Tiny-NewsRec's own.
     """
+    return _under_finetuned(run, model_class, model_class.number_of_teachers(run.config))
+
+
+def _under_finetuned(run: Run, model_class: type, teachers: int) -> Artifact:
     teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
-    copies = teacher.copies(model_class.number_of_teachers(run.config))
-    finetuned = finetuned_teachers(run, teacher, copies)
+    finetuned = finetuned_teachers(run, teacher, teacher.copies(teachers))
     return run.train_stage(
         model_class.__name__,
         model_class,
