@@ -6,7 +6,7 @@ Findings of EMNLP 2021.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from recbole.data.interaction import Interaction
 from torch import Tensor
@@ -40,6 +40,8 @@ class NewsBERT(NewsRecommender):
     trainer holds the teacher, and puts what it makes of a batch into it, gradients included. The
     student itself holds none, and so is saved, counted and served alone.
     """
+
+    makes_teachers: ClassVar[bool] = True
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
