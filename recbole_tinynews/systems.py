@@ -19,6 +19,7 @@ from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.inner_state_student import InnerStateStudent
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.student import paired_layers
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.stages import Run, StageReached, Start
 
@@ -74,6 +75,11 @@ def _check_layers(run: Run, stage: str) -> None:
             f"many there, got num_hidden_layers={shown[0]} and {shown[1]} in {stage}. "
             f"Set teacher_num_hidden_layers={shown[0]}."
         )
+
+
+def _check_pairs(run: Run, teacher: str) -> None:
+    """Refuse a teacher too shallow for ``layer_mapping`` before it is trained, not after."""
+    paired_layers(run.config, run.stage_config(teacher))
 
 
 def tiny_newsrec(run: Run, model_class: type) -> Artifact:
@@ -133,6 +139,7 @@ def tinybert(run: Run, model_class: type[InnerStateStudent]) -> Artifact:
 
     TinyBERT has one teacher, TinyBERT-MT as many as Tiny-NewsRec; they are Tiny-NewsRec's own.
     """
+    _check_pairs(run, "finetune_teacher")
     return _under_finetuned(run, model_class, model_class.number_of_teachers(run.config))
 
 
@@ -155,6 +162,7 @@ def mtbert(run: Run, model_class: type[InnerStateStudent]) -> Artifact:
     Raises:
         ValueError: the student's settings give those another shape.
     """
+    _check_pairs(run, "finetune_teacher")
     teachers = run.config.for_stage("finetune_teacher")
     for name in ("news_dim", "query_dim", "news_pooling", "user_encoder"):
         if teachers[name] != run.config[name]:
@@ -194,6 +202,7 @@ def newsbert_mt(run: Run, model_class: type) -> Artifact:
 
 
 def _jointly(run: Run, model_class: type, teachers: int) -> Artifact:
+    _check_pairs(run, "post_train_teacher")
     teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
     from_plm = run.config["student_init"] == "plm"
     put = put_pooling_and_dense if from_plm else put_all_but_user_encoder
