@@ -43,7 +43,6 @@ from recbole_tinynews.distillation.teacher_ensemble import TeacherEnsemble
 from recbole_tinynews.figures import Panel, as_svg, step_figure
 from recbole_tinynews.model.bare_plm import write_bare_plm
 from recbole_tinynews.model.joint_teachers import JointTeachers
-from recbole_tinynews.model.newsbert import NewsBERT
 from recbole_tinynews.model.plm import load_tokenizer, locate_plm
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import find_trainer
@@ -277,10 +276,10 @@ class Run:
         return best
 
     def _teachers(
-        self, recipe: Recipe, model: NewsRecommender, teachers: Sequence[Weights]
+        self, recipe: Recipe, model: Any, teachers: Sequence[Weights]
     ) -> TeacherEnsemble | JointTeachers:
         """Frozen ones that label batches, or ones that train together with the model."""
-        if not isinstance(model, NewsBERT):
+        if not model.makes_teachers:
             made = [self.rebuild(weights).as_teachers() for weights in teachers]
             return TeacherEnsemble([each for several in made for each in several])
         joint = model.make_teachers(recipe.config, recipe.data, len(teachers))

@@ -19,6 +19,7 @@ from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.inner_state_student import InnerStateStudent
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.student import paired_layers
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.stages import Run, StageReached, Start
 
@@ -76,6 +77,11 @@ def _check_layers(run: Run, stage: str) -> None:
         )
 
 
+def _check_pairs(run: Run, teacher: str) -> None:
+    """Refuse a teacher too shallow for ``layer_mapping`` before it is trained, not after."""
+    paired_layers(run.config, run.stage_config(teacher))
+
+
 def tiny_newsrec(run: Run, model_class: type) -> Artifact:
     """Four stages (Tiny-NewsRec, EMNLP 2022, section 3).
 
@@ -125,14 +131,7 @@ def finetuned_teachers(run: Run, teacher: Artifact, copies: Sequence[Weights]) -
 
 def ensemble_teacher(run: Run, model_class: type) -> Artifact:
     """The teachers of Tiny-NewsRec, post-trained and finetuned as there, and their mean."""
-    teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
-    finetuned = finetuned_teachers(run, teacher, teacher.copies(run.config["num_teachers"]))
-    return run.train_stage(
-        model_class.__name__,
-        model_class,
-        after=finetuned,
-        teachers=[artifact.weights for artifact in finetuned],
-    )
+    return _under_finetuned(run, model_class, run.config["num_teachers"])
 
 
 def tinybert(run: Run, model_class: type[InnerStateStudent]) -> Artifact:
@@ -140,9 +139,13 @@ def tinybert(run: Run, model_class: type[InnerStateStudent]) -> Artifact:
 
     TinyBERT has one teacher, TinyBERT-MT as many as Tiny-NewsRec; they are Tiny-NewsRec's own.
     """
+    _check_pairs(run, "finetune_teacher")
+    return _under_finetuned(run, model_class, model_class.number_of_teachers(run.config))
+
+
+def _under_finetuned(run: Run, model_class: type, teachers: int) -> Artifact:
     teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
-    copies = teacher.copies(model_class.number_of_teachers(run.config))
-    finetuned = finetuned_teachers(run, teacher, copies)
+    finetuned = finetuned_teachers(run, teacher, teacher.copies(teachers))
     return run.train_stage(
         model_class.__name__,
         model_class,
@@ -159,6 +162,7 @@ def mtbert(run: Run, model_class: type[InnerStateStudent]) -> Artifact:
     Raises:
         ValueError: the student's settings give those another shape.
     """
+    _check_pairs(run, "finetune_teacher")
     teachers = run.config.for_stage("finetune_teacher")
     for name in ("news_dim", "query_dim", "news_pooling", "user_encoder"):
         if teachers[name] != run.config[name]:
@@ -198,6 +202,7 @@ def newsbert_mt(run: Run, model_class: type) -> Artifact:
 
 
 def _jointly(run: Run, model_class: type, teachers: int) -> Artifact:
+    _check_pairs(run, "post_train_teacher")
     teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
     from_plm = run.config["student_init"] == "plm"
     put = put_pooling_and_dense if from_plm else put_all_but_user_encoder

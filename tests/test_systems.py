@@ -153,6 +153,19 @@ def test_heads_that_will_not_fit_are_refused_before_anything_runs(
         plan(run, run.config.model_class)
 
 
+@pytest.mark.parametrize("model", ["TinyBERT", "TinyBERTMT", "MTBERT", "NewsBERT", "NewsBERTMT"])
+def test_a_teacher_too_shallow_to_be_paired_is_refused_before_anything_runs(
+    tiny: Tiny, tmp_path: Path, model: str
+) -> None:
+    """Layers are paired where the student is built, when its teachers have taken their hours."""
+    run = run_of(tiny, tmp_path, model, teacher_num_hidden_layers=2, num_hidden_layers=3)
+    assert plan(run, run.config.model_class)
+    last = {"num_hidden_layers": None, "layer_mapping": "last"}  # all three of its layers
+    run = run_of(tiny, tmp_path, model, teacher_num_hidden_layers=2, **last)
+    with pytest.raises(ValueError, match=r"at least the student's 3 layers, got one with 2"):
+        plan(run, run.config.model_class)
+
+
 def test_heads_of_another_size_are_refused(tiny: Tiny, saved: Path) -> None:
     weights = train(tiny, saved, "MTBERT")[1].weights
     with pytest.raises(ValueError, match="other shapes"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss
-from recbole_tinynews.distillation.summands import summands
+from recbole_tinynews.distillation.summands import mean_of, weighted
 
 TEACHERS = "teachers"  # field of a training batch: what each teacher makes of it, as `Observed`
 
@@ -82,26 +82,26 @@ class JointDistillation(nn.Module):
             label: ``[batch]``, the place of the clicked candidate.
         """
         _check_rows(student, teachers)
-        imitated: dict[str, Callable[[Observed], Tensor]] = {
-            "distillation": lambda teacher: self.soft_label(student.scores, teacher.scores),
-            "hidden": lambda teacher: _hidden(student, teacher),
-            "embedding": lambda teacher: _mse(student.hidden[0], teacher.hidden[0]),
-            "news_vector": lambda teacher: _mse(student.pooled, teacher.pooled),
-            "user": lambda teacher: _mse(student.user, teacher.user),
-        }
-        losses: dict[str, Tensor] = {}
-        for name, weight in self.weights._asdict().items():
-            if not weight:
-                continue
-            if name in imitated:
-                loss = torch.stack([imitated[name](teacher) for teacher in teachers]).mean()
-            elif name == "target":
-                loss = F.cross_entropy(student.scores, label)
-            else:
-                each = [F.cross_entropy(teacher.scores, label) for teacher in teachers]
-                loss = torch.stack(each).sum()
-            losses[name] = weight * loss
-        return summands(losses)
+        return weighted(
+            self.weights,
+            {
+                "distillation": lambda: mean_of(
+                    self.soft_label(student.scores, each.scores) for each in teachers
+                ),
+                "hidden": lambda: mean_of(_hidden(student, each) for each in teachers),
+                "embedding": lambda: mean_of(
+                    _mse(student.hidden[0], each.hidden[0]) for each in teachers
+                ),
+                "news_vector": lambda: mean_of(
+                    _mse(student.pooled, each.pooled) for each in teachers
+                ),
+                "user": lambda: mean_of(_mse(student.user, each.user) for each in teachers),
+                "target": lambda: F.cross_entropy(student.scores, label),
+                "teacher_target": lambda: torch.stack(
+                    [F.cross_entropy(each.scores, label) for each in teachers]
+                ).sum(),
+            },
+        )
 
 
 def _hidden(student: Observed, teacher: Observed) -> Tensor:

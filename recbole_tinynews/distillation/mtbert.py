@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.distillation.hidden import ProjectedHiddenStateLoss
-from recbole_tinynews.distillation.inner_states import Seen, check_teachers
+from recbole_tinynews.distillation.inner_states import (
+    TRAIN_MORE,
+    Seen,
+    check_teachers,
+    compare_hidden,
+    taps_of,
+)
 from recbole_tinynews.distillation.layer_mapping import LayerPair
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss
-from recbole_tinynews.distillation.states import Taps
-from recbole_tinynews.distillation.summands import summands
+from recbole_tinynews.distillation.summands import check_weights, weighted
 from recbole_tinynews.distillation.teacher_weights import inverse_error_weights
+
+
+class MTBERTWeights(NamedTuple):
+    """Of each loss; 0 removes it, and the projections of ``hidden``."""
+
+    distillation: float = 1.0
+    hidden: float = 1.0
+    target: float = 1.0
 
 
 class MTBERTDistillation(nn.Module):
@@ -31,9 +45,7 @@ class MTBERTDistillation(nn.Module):
         student_dim: width of the student's hidden states.
         teacher_dim: width of a teacher's.
         temperature: T of the soft labels.
-        distillation_weight: of the soft-label loss ``distillation``; 0 removes it.
-        hidden_weight: of the ``hidden`` loss; 0 removes it and its projections.
-        target_weight: of the ``target`` loss; 0 removes it.
+        weights: of the losses.
     """
 
     def __init__(
@@ -42,40 +54,23 @@ class MTBERTDistillation(nn.Module):
         pairs: Sequence[LayerPair],
         student_dim: int,
         teacher_dim: int,
-        temperature: float = 1.0,
-        distillation_weight: float = 1.0,
-        hidden_weight: float = 1.0,
-        target_weight: float = 1.0,
+        temperature: float,
+        weights: MTBERTWeights,
     ) -> None:
         super().__init__()
         self.teachers, self.pairs = teachers, tuple(pairs)
         self.soft_label = SoftLabelLoss(temperature)
-        self.distillation_weight, self.target_weight = distillation_weight, target_weight
-        self.hidden_weight = hidden_weight if pairs else 0.0
-        if not (distillation_weight or self.hidden_weight or target_weight):
-            raise ValueError(
-                "MTBERTDistillation expects at least one loss whose weight is not 0 and which "
-                "depends on a layer that trains, got none. Raise distillation_loss_weight or "
-                "target_loss_weight, or train more layers (finetune_layers)."
-            )
-        if self.hidden_weight:
+        if not pairs:
+            weights = weights._replace(hidden=0.0)
+        check_weights("MTBERTDistillation", weights, TRAIN_MORE)
+        self.weights = weights
+        self.student_taps = taps_of([pair.student for pair in pairs], weights)
+        self.teacher_taps = taps_of([pair.teacher for pair in pairs], weights)
+        if weights.hidden:
             self.hidden = nn.ModuleList(
                 ProjectedHiddenStateLoss(self.pairs, student_dim, teacher_dim)
                 for _ in range(teachers)
             )
-
-    @property
-    def student_taps(self) -> Taps:
-        """What it needs of the student's inner states."""
-        return self._taps([pair.student for pair in self.pairs])
-
-    @property
-    def teacher_taps(self) -> Taps:
-        """What it needs of a teacher's."""
-        return self._taps([pair.teacher for pair in self.pairs])
-
-    def _taps(self, layers: list[int]) -> Taps:
-        return Taps(hidden=frozenset(layers if self.hidden_weight else ()))
 
     def forward(self, student: Seen, teachers: Sequence[Seen], label: Tensor) -> tuple[Tensor, ...]:
         """Each summand by name: those whose weight is not 0, and no other.
@@ -84,21 +79,19 @@ class MTBERTDistillation(nn.Module):
             label: ``[batch]``, the place of the clicked candidate.
         """
         check_teachers("MTBERTDistillation", student, teachers, self.teachers)
-        losses: dict[str, Tensor] = {}
-        if self.distillation_weight:
-            scores = torch.stack([each.scores for each in teachers], dim=1)
-            weights = inverse_error_weights(scores, label)  # [batch, teachers]
-            of_samples = torch.stack(
-                [self.soft_label.of_samples(student.scores, each.scores) for each in teachers],
-                dim=1,
-            )
-            losses["distillation"] = self.distillation_weight * (weights * of_samples).sum(1).mean()
-        if self.hidden_weight:
-            of_hidden = [
-                compare(student.states.hidden, each.states.hidden)
-                for compare, each in zip(self.hidden, teachers, strict=True)
-            ]
-            losses["hidden"] = self.hidden_weight * torch.stack(of_hidden).sum()
-        if self.target_weight:
-            losses["target"] = self.target_weight * F.cross_entropy(student.scores, label)
-        return summands(losses)
+        return weighted(
+            self.weights,
+            {
+                "distillation": lambda: self._soft_labels(student, teachers, label),
+                "hidden": lambda: torch.stack(compare_hidden(self.hidden, student, teachers)).sum(),
+                "target": lambda: F.cross_entropy(student.scores, label),
+            },
+        )
+
+    def _soft_labels(self, student: Seen, teachers: Sequence[Seen], label: Tensor) -> Tensor:
+        scores = torch.stack([each.scores for each in teachers], dim=1)
+        weights = inverse_error_weights(scores, label)  # [batch, teachers]
+        of_samples = torch.stack(
+            [self.soft_label.of_samples(student.scores, each.scores) for each in teachers], dim=1
+        )
+        return (weights * of_samples).sum(1).mean()

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss, mix_scores
-from recbole_tinynews.distillation.summands import summands
+from recbole_tinynews.distillation.summands import check_weights, weighted
 from recbole_tinynews.distillation.teacher_weights import teacher_weights
 
 
@@ -27,6 +27,14 @@ class Lesson(NamedTuple):
     user: Tensor
 
 
+class MultiTeacherWeights(NamedTuple):
+    """Of each loss; 0 removes it, and the projections of ``embedding``."""
+
+    distillation: float = 1.0
+    embedding: float = 1.0
+    target: float = 1.0
+
+
 class MultiTeacherDistillation(nn.Module):
     """``L_1`` (titles and bodies) and ``L_2`` (news and users) of Tiny-NewsRec, EMNLP 2022.
 
@@ -38,9 +46,7 @@ class MultiTeacherDistillation(nn.Module):
         teacher_dim: size of a teacher's vectors.
         student_dim: size of the student's.
         temperature: T of the soft labels.
-        distillation_weight: of the soft-label loss, ``distillation``; 0 removes it.
-        embedding_weight: of the ``embedding`` loss; 0 removes it and its projections.
-        target_weight: of the ``target`` loss; 0 removes it.
+        weights: of the losses.
         shared_projection: one projection for items and users of a teacher (method.md, section 3).
     """
 
@@ -49,23 +55,19 @@ class MultiTeacherDistillation(nn.Module):
         teachers: int,
         teacher_dim: int,
         student_dim: int,
-        temperature: float = 1.0,
-        distillation_weight: float = 1.0,
-        embedding_weight: float = 1.0,
-        target_weight: float = 1.0,
+        temperature: float,
+        weights: MultiTeacherWeights,
         shared_projection: bool = False,
     ) -> None:
         super().__init__()
-        if not (distillation_weight or embedding_weight or target_weight):
-            raise ValueError(
-                "MultiTeacherDistillation expects at least one loss whose weight is not 0, got "
-                "none. Raise distillation_loss_weight, embedding_loss_weight or target_loss_weight."
-            )
+        check_weights(
+            "MultiTeacherDistillation",
+            weights,
+            "Raise distillation_loss_weight, embedding_loss_weight or target_loss_weight.",
+        )
+        self.weights = weights
         self.soft_label = SoftLabelLoss(temperature)
-        self.distillation_weight = distillation_weight
-        self.embedding_weight = embedding_weight
-        self.target_weight = target_weight
-        if embedding_weight:
+        if weights.embedding:
             self.item_embedding = ProjectedEmbeddingLoss(teachers, teacher_dim, student_dim)
             self.user_embedding = (
                 self.item_embedding
@@ -83,17 +85,21 @@ class MultiTeacherDistillation(nn.Module):
             items_mask: ``[batch, items]``, True where an item's embedding counts.
         """
         weights = teacher_weights(teachers.scores, label)
-        losses: dict[str, Tensor] = {}
-        if self.distillation_weight:
-            mixed = mix_scores(teachers.scores, weights)
-            of_labels = self.soft_label(student.scores, mixed)
-            losses["distillation"] = self.distillation_weight * of_labels
-        if self.embedding_weight:
+
+        def embedding() -> Tensor:
             of_items = self.item_embedding(student.items, teachers.items, weights, items_mask)
             of_users = self.user_embedding(
                 student.user.unsqueeze(1), teachers.user.unsqueeze(2), weights
             )
-            losses["embedding"] = self.embedding_weight * (of_items + of_users)
-        if self.target_weight:
-            losses["target"] = self.target_weight * F.cross_entropy(student.scores, label)
-        return summands(losses)
+            return of_items + of_users
+
+        return weighted(
+            self.weights,
+            {
+                "distillation": lambda: self.soft_label(
+                    student.scores, mix_scores(teachers.scores, weights)
+                ),
+                "embedding": embedding,
+                "target": lambda: F.cross_entropy(student.scores, label),
+            },
+        )

@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from recbole_tinynews.distillation.mtbert import MTBERTDistillation
+from recbole_tinynews.distillation.mtbert import MTBERTDistillation, MTBERTWeights
 from recbole_tinynews.model.inner_state_student import Compared, InnerStateStudent
+from recbole_tinynews.model.student import loss_weights
 
 
 class MTBERT(InnerStateStudent):
@@ -31,7 +32,5 @@ class MTBERT(InnerStateStudent):
             compared.student_dim,
             compared.teacher_dim,
             temperature=config["temperature"],
-            distillation_weight=config["distillation_loss_weight"],
-            hidden_weight=config["hidden_loss_weight"],
-            target_weight=config["target_loss_weight"],
+            weights=loss_weights(config, MTBERTWeights),
         )

@@ -1,14 +1,14 @@
-"""Text into vectors: news ids in, news vectors out, and every saving in between.
+"""Text into vectors: news ids in, news vectors out.
 
-Each saving is exact: repeats are encoded once, no padding is computed, frozen layers are read from
-a table, and at evaluation each news is encoded once.
+Every saving is exact: repeats are encoded once, no padding is computed, frozen layers are read from
+a table (``frozen_states``), and at evaluation each news is encoded once (``news_vectors``).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -16,21 +16,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from recbole_tinynews.data.array_cache import cached_arrays, content_key
+from recbole_tinynews.data.array_cache import content_key
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.model.frozen_states import FrozenStates, Storage, open_frozen_states
 from recbole_tinynews.model.layers import AttentionPooling, mean_pooling
+from recbole_tinynews.model.news_vectors import NewsVectors, RecentVectors, versions
 from recbole_tinynews.model.packing import Pack, packs, tokens_at_once
 from recbole_tinynews.model.plm import apply_layer, embed, layers_of, set_dropout
 from recbole_tinynews.model.taps import Tap
 
-# small packs encode little that nobody asked for, and fill a CPU all the same
-LOOK_UP_TOKENS = 128
 Pooling = Literal["attention", "mean", "cls"]
 NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}
 STATES_FORMAT = "frozen states 1"  # raised whenever the meaning of the stored states changes
@@ -83,9 +80,7 @@ class NewsEncoder(nn.Module):
         self.plm, self.tokens = plm, tokens
         self.pooling_kind, self.mask_padding = pooling, mask_padding
         self.storage = storage
-        self.history_cache_steps = history_cache_steps
-        self._recent: RecentVectors | None = None
-        self._encoded_anew: NDArray[np.int64] | None = None
+        self._vectors, self._recent = NewsVectors(), RecentVectors(history_cache_steps)
         self._tap: Tap | None = None
         self.hidden_size = plm.config.hidden_size
         self.pad_token_id = plm.config.pad_token_id or 0
@@ -96,10 +91,6 @@ class NewsEncoder(nn.Module):
         self._freeze(finetune_layers, dropout)
         self._states: FrozenStates | None = None
         self._states_of: tuple[int, ...] = ()
-        self._vectors: Tensor | None = None
-        self._encoded = np.zeros(0, dtype=bool)
-        self._vectors_of: tuple[int, ...] = ()
-        self._look_up_packs: tuple[list[Pack], NDArray[np.int64]] | None = None
         self.train(self.training)
 
     # --------------------------------------------------------------- what learns and what not
@@ -130,7 +121,7 @@ class NewsEncoder(nn.Module):
         for module in self._frozen_modules():
             module.eval()
         if mode:
-            self._vectors = None
+            self._vectors.forget()
         return self
 
     # ------------------------------------------------------------------------- ids -> vectors
@@ -138,21 +129,21 @@ class NewsEncoder(nn.Module):
     def forward(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, news_dim]``."""
         if not self.training and not torch.is_grad_enabled() and self._tap is None:
-            return self._look_up(news_ids)
+            return self._vectors.look_up(self, news_ids)
         distinct, place = torch.unique(news_ids, return_inverse=True)
         ids = distinct.cpu().numpy()
-        if self._encoded_anew is not None:
-            return self._encode_or_reuse(ids, self._encoded_anew)[place]
-        return self.encode_distinct(ids)[place]
+        vectors = self._recent.encode(self, ids) if self._recent.used else self.encode_distinct(ids)
+        return vectors[place]
 
-    @contextmanager
-    def reusing_all_but(self, news_ids: Tensor) -> Iterator[None]:
+    def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
         """Where ``history_cache_steps`` allows it, encode in training these ids alone anew."""
-        self._encoded_anew = news_ids.cpu().numpy() if self.history_cache_steps else None
-        try:
-            yield
-        finally:
-            self._encoded_anew = None
+        return self._recent.reusing_all_but(news_ids)
+
+    def encode_ahead(
+        self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
+    ) -> None:
+        """Encode distinct ids now, to be looked up until the weights change (``NewsVectors``)."""
+        self._vectors.encode_ahead(self, ids, show_progress, folder)
 
     @contextmanager
     def tapped(self, taps: Taps) -> Iterator[Tap]:
@@ -167,131 +158,20 @@ class NewsEncoder(nn.Module):
         finally:
             self._tap = None
 
-    def _encode_or_reuse(self, ids: NDArray[np.int64], anew: NDArray[np.int64]) -> Tensor:
-        if self._recent is None:
-            self._recent = RecentVectors(
-                self.dense.weight.new_zeros(self.tokens.rows, self.dense.out_features),
-                self.history_cache_steps,
-            )
-        needed = np.isin(ids, anew) | ~self._recent.usable(ids)
-        encoded = self.encode_distinct(ids[needed])
-        vectors = encoded.new_empty(len(ids), encoded.shape[-1])
-        vectors = vectors.index_copy(0, self._places(np.flatnonzero(needed)), encoded)
-        reused = self._recent.read(ids[~needed]).to(vectors)
-        vectors = vectors.index_copy(0, self._places(np.flatnonzero(~needed)), reused)
-        self._recent.keep(ids[needed], encoded)
-        return vectors
-
-    @torch.no_grad()
-    def encode_ahead(
-        self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
-    ) -> None:
-        """Encode distinct ids now, to be looked up until the weights change.
-
-        Much faster than when they are asked for in small numbers. How a text is packed depends on
-        ``ids`` alone: a run that was stopped ends with the same vectors as one that was not.
-
-        Args:
-            ids: of texts.
-            show_progress: by a bar.
-            folder: where a memory-mapped table of the vectors is kept for the next training, or
-                read; ``None``: in memory alone.
-        """
-        vectors, encoded = self._remembered()
-        if encoded[ids].all():
-            return
-        if folder is None:
-            self._encode_all(ids, vectors, show_progress)
-        else:
-
-            def make() -> dict[str, NDArray]:
-                table = torch.zeros_like(vectors)
-                self._encode_all(ids, table, show_progress)
-                return {"vectors": table.cpu().numpy()}
-
-            key = content_key(self._vectors_key(ids))
-            table = cached_arrays(folder, "news-vectors", key, make, writable=True)["vectors"]
-            self._vectors = torch.from_numpy(table).to(vectors.device)
-            encoded[:] = self.tokens.lengths == 0
-        encoded[ids] = True
-
-    def _vectors_key(self, ids: NDArray[np.int64]) -> Iterator[str | bytes]:
-        yield str(self._compute_dtype())
-        yield from self._states_key()
-        for name, value in self.state_dict().items():
-            yield name
-            yield value.detach().cpu().contiguous().numpy().tobytes()
-        yield self.pooling_kind
-        yield ids.tobytes()
-
-    def _encode_all(
-        self, ids: NDArray[np.int64], vectors: Tensor, show_progress: bool = False
-    ) -> None:
-        lengths = self.tokens.lengths_of(ids)
-        with tqdm(
-            total=int(lengths.sum()), desc="Encode news", unit=" tokens", disable=not show_progress
-        ) as progress:
-            for pack in packs(lengths, self._tokens_at_once()):
-                members = ids[pack.members]
-                vectors[self._places(members)] = self._encode(ids, pack).to(vectors.dtype)
-                progress.update(int(lengths[pack.members].sum()))
-
-    def _look_up(self, news_ids: Tensor) -> Tensor:
-        """Vectors by id; those not met since the weights last changed are encoded now.
-
-        Texts are encoded in packs that never change, so that a vector does not depend, not even in
-        its last bit, on which others were asked for before: a run that was stopped ends as one
-        that was not.
-        """
-        vectors, encoded = self._remembered()
-        ids = news_ids.cpu().numpy()
-        missing = ids[~encoded[ids]]
-        if len(missing):
-            every_id = np.arange(self.tokens.rows)
-            packed, pack_of = self._packs_for_look_up()
-            for number in np.unique(pack_of[missing]):
-                pack = packed[number]
-                new = ~encoded[pack.members]  # what was encoded ahead stays as it is
-                made = self._encode(every_id, pack)[torch.from_numpy(new)]
-                vectors[self._places(pack.members[new])] = made.to(vectors.dtype)
-                encoded[pack.members] = True
-        return F.embedding(news_ids.to(vectors.device), vectors)
-
-    def _remembered(self) -> tuple[Tensor, NDArray[np.bool_]]:
-        """Vectors of all ids, and which of them are there; none is once a weight has changed."""
-        weights = _versions(self.parameters())
-        if self._vectors is None or self._vectors_of != weights:
-            self._vectors = self.dense.weight.new_zeros(self.tokens.rows, self.dense.out_features)
-            self._encoded = self.tokens.lengths == 0
-            self._vectors_of = weights
-        return self._vectors, self._encoded
-
-    def _places(self, ids: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(ids).to(self.dense.weight.device)
-
-    def _packs_for_look_up(self) -> tuple[list[Pack], NDArray[np.int64]]:
-        """All texts in packs, and the pack of each id."""
-        if self._look_up_packs is None:
-            on_cpu = self.dense.weight.device.type == "cpu"
-            at_once = LOOK_UP_TOKENS if on_cpu else self._tokens_at_once()
-            packed = packs(self.tokens.lengths, at_once)
-            pack_of = np.zeros(self.tokens.rows, dtype=np.int64)
-            for number, pack in enumerate(packed):
-                pack_of[pack.members] = number
-            self._look_up_packs = packed, pack_of
-        return self._look_up_packs
-
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``; zeros for those without any token."""
-        packed = packs(self.tokens.lengths_of(ids), self._tokens_at_once())
+        packed = packs(self.tokens.lengths_of(ids), self.tokens_at_once())
         if not packed:
-            return self.dense.weight.new_zeros(len(ids), self.dense.out_features)
-        encoded = torch.cat([self._encode(ids, pack) for pack in packed])
-        places = torch.from_numpy(np.concatenate([pack.members for pack in packed]))
-        places = places.to(encoded.device)
+            return self.zeros(len(ids))
+        encoded = torch.cat([self.encode_pack(ids, pack) for pack in packed])
+        places = self._places(np.concatenate([pack.members for pack in packed]))
         return encoded.new_zeros(len(ids), encoded.shape[-1]).index_copy(0, places, encoded)
 
-    def _encode(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
+    def zeros(self, texts: int) -> Tensor:
+        """As many vectors as they are without any token, ``[texts, news_dim]``."""
+        return self.dense.weight.new_zeros(texts, self.dense.out_features)
+
+    def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
         members = ids[pack.members]
         token_ids, real = self._token_row(members)
@@ -328,7 +208,7 @@ class NewsEncoder(nn.Module):
             returned: ``[tokens, hidden]``.
         """
         texts = Ragged.from_lengths(np.arange(len(token_ids)), lengths)
-        packed = packs(lengths, self._tokens_at_once())
+        packed = packs(lengths, self.tokens_at_once())
         places = [self._places(texts.positions(pack.members)) for pack in packed]
         read = [
             self._read(token_ids[each], pack) for each, pack in zip(places, packed, strict=True)
@@ -347,7 +227,11 @@ class NewsEncoder(nn.Module):
             return torch.get_autocast_dtype(device_type)
         return self.dense.weight.dtype
 
-    def _tokens_at_once(self) -> int:
+    def _places(self, ids: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(ids).to(self.dense.weight.device)
+
+    def tokens_at_once(self) -> int:
+        """How many tokens pass through the language model together."""
         inner = getattr(self.plm.config, "intermediate_size", 4 * self.hidden_size)
         return tokens_at_once(self.dense.weight.device, inner * self._compute_dtype().itemsize)
 
@@ -414,7 +298,7 @@ class NewsEncoder(nn.Module):
         if self.storage is None or self.first_trained == 0:
             return None
         frozen = [p for module in self._frozen_modules() for p in module.parameters()]
-        weights = _versions(frozen)
+        weights = versions(frozen)
         if self._states_of != weights:
             self._states = open_frozen_states(
                 self.storage,
@@ -425,6 +309,15 @@ class NewsEncoder(nn.Module):
             )
             self._states_of = weights
         return self._states
+
+    def content(self) -> Iterator[str | bytes]:
+        """All that decides a vector: a table with another key is never read for it."""
+        yield str(self._compute_dtype())
+        yield from self._states_key()
+        for name, value in self.state_dict().items():
+            yield name
+            yield value.detach().cpu().contiguous().numpy().tobytes()
+        yield self.pooling_kind
 
     def _states_key(self) -> Iterator[str | bytes]:
         yield STATES_FORMAT
@@ -443,31 +336,3 @@ class NewsEncoder(nn.Module):
         token_ids, real = self._token_row(members)
         with torch.no_grad(), torch.autocast(device_type, enabled=False):
             return self._frozen_part(self.first_trained, token_ids, pack, real)
-
-
-class RecentVectors:
-    """News vectors of the last steps of a training, without gradients."""
-
-    def __init__(self, vectors: Tensor, steps: int) -> None:
-        self.vectors, self.steps, self.step = vectors, steps, 0
-        self._made_in = np.full(len(vectors), -1 - steps)  # too early to be used
-
-    def usable(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether each vector was made in one of the last ``steps`` steps before this one."""
-        return self._made_in[ids] >= self.step - self.steps
-
-    def read(self, ids: NDArray[np.int64]) -> Tensor:
-        """The vectors of ids, ``[ids, news_dim]``."""
-        return self.vectors[torch.from_numpy(ids).to(self.vectors.device)]
-
-    def keep(self, ids: NDArray[np.int64], vectors: Tensor) -> None:
-        """Remember what this step has encoded; what follows is the next step."""
-        places = torch.from_numpy(ids).to(self.vectors.device)
-        self.vectors[places] = vectors.detach().to(self.vectors.dtype)
-        self._made_in[ids] = self.step
-        self.step += 1
-
-
-def _versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:
-    """Changes with every change of the values: torch counts in-place writes, loading included."""
-    return tuple(number for p in parameters for number in (p.data_ptr(), p._version))

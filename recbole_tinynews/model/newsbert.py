@@ -6,7 +6,7 @@ Findings of EMNLP 2021.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from recbole.data.interaction import Interaction
 from torch import Tensor
@@ -20,6 +20,7 @@ from recbole_tinynews.distillation.joint import (
 from recbole_tinynews.model.joint_teachers import JointTeacher, JointTeachers, observe
 from recbole_tinynews.model.plm import layers_of
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.student import loss_weights
 
 
 class NewsBERT(NewsRecommender):
@@ -40,12 +41,13 @@ class NewsBERT(NewsRecommender):
     student itself holds none, and so is saved, counted and served alone.
     """
 
+    makes_teachers: ClassVar[bool] = True
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.layer_mapping = config["layer_mapping"]
         self.gradient_momentum = config["gradient_momentum"]
-        weights = JointWeights(*(config[f"{name}_loss_weight"] for name in JointWeights._fields))
-        weights = self._without_constants(weights)
+        weights = self._without_constants(loss_weights(config, JointWeights))
         self.distillation = JointDistillation(config["temperature"], weights)
         trained = range(self.news_encoder.first_trained + 1, self._depth + 1)
         self.compared = [*([0] if weights.embedding else []), *(trained if weights.hidden else [])]

@@ -54,10 +54,13 @@ class NewsRecommender(AbstractRecommender):
     Attributes:
         reads: the kind of data it is trained on.
         ranks_news: whether its artifact can be loaded to rank news.
+        makes_teachers: whether its teachers train together with it, and are those that its
+            ``make_teachers`` returns; else they are frozen.
     """
 
     reads: ClassVar[type[TrainingData]] = NewsDataset
     ranks_news: ClassVar[bool] = True
+    makes_teachers: ClassVar[bool] = False
     type = ModelType.GENERAL  # RecBole lays no further yaml over ours for this type
     input_type = InputType.LISTWISE
 

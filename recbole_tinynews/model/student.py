@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from recbole.data.interaction import Interaction
 
-from recbole_tinynews.distillation.multi_teacher import MultiTeacherDistillation
+from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
+from recbole_tinynews.distillation.multi_teacher import (
+    MultiTeacherDistillation,
+    MultiTeacherWeights,
+)
 from recbole_tinynews.distillation.teacher_ensemble import TeacherLabels
+from recbole_tinynews.model.plm import locate_plm, plm_size
 
 
 def make_distillation(config: Any, teacher_dim: int) -> MultiTeacherDistillation:
@@ -17,11 +23,33 @@ def make_distillation(config: Any, teacher_dim: int) -> MultiTeacherDistillation
         teacher_dim,
         config["news_dim"],
         temperature=config["temperature"],
-        distillation_weight=config["distillation_loss_weight"],
-        embedding_weight=config["embedding_loss_weight"],
-        target_weight=config["target_loss_weight"],
+        weights=loss_weights(config, MultiTeacherWeights),
         shared_projection=config["shared_projection"],
     )
+
+
+def loss_weights(config: Any, kind: Any) -> Any:
+    """The weights that the settings give to the losses of a distillation.
+
+    Args:
+        config: holds ``<loss>_loss_weight``.
+        kind: a NamedTuple with the names of the losses.
+    """
+    return kind(*(config[f"{loss}_loss_weight"] for loss in kind._fields))
+
+
+def paired_layers(config: Any, teacher: Any) -> list[LayerPair]:
+    """Which layers belong together by the settings of student and teacher, before either is built.
+
+    Raises:
+        ValueError: ``layer_mapping`` finds no such layer in the teacher.
+    """
+    return layer_pairs(_depth(config), _depth(teacher), config["layer_mapping"])
+
+
+def _depth(config: Any) -> int:
+    source = locate_plm(config["plm"], [Path(config["data_path"])])
+    return config["num_hidden_layers"] or plm_size(source).layers
 
 
 def teacher_labels(interaction: Interaction) -> TeacherLabels:

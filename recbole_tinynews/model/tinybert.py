@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from recbole_tinynews.distillation.tinybert import TinyBERTDistillation
+from recbole_tinynews.distillation.tinybert import TinyBERTDistillation, TinyBERTWeights
 from recbole_tinynews.model.inner_state_student import Compared, InnerStateStudent
+from recbole_tinynews.model.student import loss_weights
 
 
 class TinyBERT(InnerStateStudent):
@@ -34,9 +35,5 @@ class TinyBERT(InnerStateStudent):
             self.number_of_teachers(config),
             *compared,
             temperature=config["temperature"],
-            distillation_weight=config["distillation_loss_weight"],
-            hidden_weight=config["hidden_loss_weight"],
-            attention_weight=config["attention_loss_weight"],
-            embedding_weight=config["embedding_loss_weight"],
-            target_weight=config["target_loss_weight"],
+            weights=loss_weights(config, TinyBERTWeights),
         )

@@ -9,7 +9,7 @@ from batches import LABEL, MASK, Padded, padded
 from torch import Tensor
 
 from recbole_tinynews.distillation.layer_mapping import layer_pairs
-from recbole_tinynews.distillation.mtbert import MTBERTDistillation
+from recbole_tinynews.distillation.mtbert import MTBERTDistillation, MTBERTWeights
 from recbole_tinynews.distillation.states import Taps
 
 SUMMANDS = ("distillation", "hidden", "target")
@@ -17,10 +17,10 @@ PAIRS = layer_pairs(2, 5, "uniform")
 TEACHERS, DIM, TEACHER_DIM = 3, 4, 6
 
 
-def make(**settings: Any) -> MTBERTDistillation:
+def make(pairs: Any = PAIRS, temperature: float = 1.0, **weights: float) -> MTBERTDistillation:
     torch.manual_seed(0)
     return MTBERTDistillation(
-        TEACHERS, settings.pop("pairs", PAIRS), DIM, TEACHER_DIM, **settings
+        TEACHERS, pairs, DIM, TEACHER_DIM, temperature, MTBERTWeights(**weights)
     ).double()
 
 
@@ -79,7 +79,7 @@ def test_each_summand_equals_the_formula(temperature: float) -> None:
 
 def test_weights_multiply_their_summand_alone() -> None:
     whole = values(loss_of(make()))
-    weighted = make(distillation_weight=0.5, hidden_weight=3.0, target_weight=0.2)
+    weighted = make(distillation=0.5, hidden=3.0, target=0.2)
     expected = [f * v for f, v in zip([0.5, 3.0, 0.2], whole, strict=True)]
     assert values(loss_of(weighted)) == pytest.approx(expected)
 
@@ -87,7 +87,7 @@ def test_weights_multiply_their_summand_alone() -> None:
 @pytest.mark.parametrize("removed", SUMMANDS)
 def test_a_weight_of_zero_removes_a_summand_and_its_projections(removed: str) -> None:
     """Projections without a gradient would be saved, and counted, for nothing."""
-    module = make(**{f"{removed}_weight": 0})
+    module = make(**{removed: 0})
     assert loss_of(module)._fields == tuple(name for name in SUMMANDS if name != removed)
     assert len(list(module.parameters())) == (0 if removed == "hidden" else 2 * TEACHERS)
     hidden = frozenset() if removed == "hidden" else frozenset({3, 5})
@@ -98,7 +98,7 @@ def test_what_does_not_train_is_no_summand() -> None:
     """Only the projections would learn from it."""
     assert loss_of(make(pairs=[]))._fields == ("distillation", "target")
     with pytest.raises(ValueError, match="at least one loss"):
-        make(pairs=[], distillation_weight=0, target_weight=0)
+        make(pairs=[], distillation=0, target=0)
 
 
 def test_every_projection_is_one_of_its_own_and_learns() -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-from typing import Any
-
 import plain
 import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.distillation.multi_teacher import Lesson, MultiTeacherDistillation
+from recbole_tinynews.distillation.multi_teacher import (
+    Lesson,
+    MultiTeacherDistillation,
+    MultiTeacherWeights,
+)
 
 SUMMANDS = ("distillation", "embedding", "target")
 BATCH, TEACHERS, CANDIDATES, ITEMS, TEACHER_DIM, DIM = 4, 3, 5, 7, 6, 2
@@ -36,9 +38,13 @@ def lessons() -> tuple[Lesson, Lesson, Tensor]:
     return student, teachers, torch.tensor([0, 3, 1, 4])
 
 
-def make(**settings: Any) -> MultiTeacherDistillation:
+def make(
+    temperature: float = 1.0, shared_projection: bool = False, **weights: float
+) -> MultiTeacherDistillation:
     torch.manual_seed(0)
-    module = MultiTeacherDistillation(TEACHERS, TEACHER_DIM, DIM, **settings).double()
+    module = MultiTeacherDistillation(
+        TEACHERS, TEACHER_DIM, DIM, temperature, MultiTeacherWeights(**weights), shared_projection
+    ).double()
     for name, parameter in module.named_parameters():
         if name.endswith("bias"):
             nn.init.normal_(parameter)
@@ -96,7 +102,7 @@ def test_each_summand_equals_the_papers_formula(
 def test_weights_multiply_their_summand_alone() -> None:
     """RecBole adds the summands up as they are: a weight outside of them is lost."""
     plain_sum = values(make()(*lessons(), MASK))
-    weighted = make(distillation_weight=0.5, embedding_weight=3.0, target_weight=0.2)
+    weighted = make(distillation=0.5, embedding=3.0, target=0.2)
     found = values(weighted(*lessons(), MASK))
     factors = [0.5, 3.0, 0.2]
     assert found == pytest.approx([f * v for f, v in zip(factors, plain_sum, strict=True)])
@@ -108,7 +114,7 @@ def test_a_weight_of_zero_removes_a_summand_and_its_work(removed: str) -> None:
 
     A summand that is logged as 0 looks like one that was learnt to the end.
     """
-    module = make(**{f"{removed}_weight": 0})
+    module = make(**{removed: 0})
     student, teachers, label = lessons()
     for tensor in student:
         tensor.requires_grad_()
@@ -125,7 +131,7 @@ def test_a_weight_of_zero_removes_a_summand_and_its_work(removed: str) -> None:
 def test_without_any_summand_it_is_refused() -> None:
     """Otherwise the first backward fails, after the teachers were trained."""
     with pytest.raises(ValueError, match="at least one loss whose weight is not 0"):
-        make(distillation_weight=0, embedding_weight=0, target_weight=0)
+        make(distillation=0, embedding=0, target=0)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +139,7 @@ def test_without_any_summand_it_is_refused() -> None:
 )
 def test_projections_have_the_papers_number_of_parameters(shared: bool, parameters: int) -> None:
     """M = 4, 256 -> 256: one projection for each teacher, or one for news and one for users."""
-    module = MultiTeacherDistillation(4, 256, 256, shared_projection=shared)
+    module = MultiTeacherDistillation(4, 256, 256, 1.0, MultiTeacherWeights(), shared)
     assert sum(parameter.numel() for parameter in module.parameters()) == parameters
 
 

@@ -13,7 +13,7 @@ from recbole_tinynews.distillation.hidden import HiddenStateLoss
 from recbole_tinynews.distillation.inner_states import Seen
 from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
 from recbole_tinynews.distillation.states import Taps
-from recbole_tinynews.distillation.tinybert import TinyBERTDistillation
+from recbole_tinynews.distillation.tinybert import TinyBERTDistillation, TinyBERTWeights
 
 SUMMANDS = ("distillation", "hidden", "attention", "embedding", "target")
 STUDENT_LAYERS, TEACHER_LAYERS, DIM = 2, 5, 6
@@ -21,10 +21,17 @@ PAIRS = layer_pairs(STUDENT_LAYERS, TEACHER_LAYERS, "uniform")  # 1 <-> 3, 2 <->
 
 
 def make(
-    teachers: int = 1, dim: int = DIM, pairs: Any = PAIRS, trains: bool = True, **settings: Any
+    teachers: int = 1,
+    dim: int = DIM,
+    pairs: Any = PAIRS,
+    trains: bool = True,
+    temperature: float = 1.0,
+    **weights: float,
 ) -> TinyBERTDistillation:
     torch.manual_seed(0)
-    return TinyBERTDistillation(teachers, pairs, trains, dim, DIM, **settings).double()
+    return TinyBERTDistillation(
+        teachers, pairs, trains, dim, DIM, temperature, TinyBERTWeights(**weights)
+    ).double()
 
 
 def student(dim: int = DIM) -> Padded:
@@ -155,7 +162,7 @@ def test_weights_multiply_their_summand_alone() -> None:
     """RecBole adds the summands up as they are: a weight outside of them is lost."""
     whole = values(loss_of(make(), student(), teacher()))
     factors = dict(zip(SUMMANDS, [0.5, 3.0, 0.1, 7.0, 0.2], strict=True))
-    weighted = make(**{f"{name}_weight": factor for name, factor in factors.items()})
+    weighted = make(**factors)
     found = values(loss_of(weighted, student(), teacher()))
     expected = [f * v for f, v in zip(factors.values(), whole, strict=True)]
     assert found == pytest.approx(expected)
@@ -164,7 +171,7 @@ def test_weights_multiply_their_summand_alone() -> None:
 @pytest.mark.parametrize("removed", SUMMANDS)
 def test_a_weight_of_zero_removes_a_summand_and_its_work(removed: str) -> None:
     """A layer of the teacher that nobody looks at would still be computed in each step."""
-    module = make(dim=4, **{f"{removed}_weight": 0})
+    module = make(dim=4, **{removed: 0})
     loss = loss_of(module, student(4), teacher())
     assert loss._fields == tuple(name for name in SUMMANDS if name != removed)
     hidden = {m for m, _ in PAIRS} if removed != "hidden" else set()
@@ -189,7 +196,7 @@ def test_what_does_not_train_is_no_summand() -> None:
         "target",
     )
     with pytest.raises(ValueError, match="at least one loss"):
-        make(trains=False, pairs=[], distillation_weight=0, target_weight=0)
+        make(trains=False, pairs=[], distillation=0, target=0)
 
 
 @pytest.mark.parametrize("dim", [DIM, 4])

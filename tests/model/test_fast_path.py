@@ -300,7 +300,7 @@ def test_news_encoded_ahead_are_read_and_not_computed_again(tiny: Tiny, monkeypa
     encoder = tiny.world().model.news_encoder.eval()
     ids = torch.unique(torch.cat([HISTORY.flatten(), CANDIDATES.flatten()])).numpy()
     encoder.encode_ahead(ids)
-    monkeypatch.setattr(encoder, "_encode", None)
+    monkeypatch.setattr(encoder, "encode_pack", None)
     encoder.encode_ahead(ids[::2])
     assert encoder(HISTORY).isfinite().all()
 
@@ -382,7 +382,7 @@ def test_vectors_of_a_teacher_are_kept_for_the_next_training_and_no_other_teache
     second = tiny.world().model.news_encoder.eval()
     second(CANDIDATES)
     with monkeypatch.context() as patch:
-        patch.setattr(second, "_encode_all", None)
+        patch.setattr(second, "encode_pack", None)
         second.encode_ahead(ids, folder=tmp_path)
     assert torch.equal(second(torch.arange(1, 41)), expected)
     assert len(list(tmp_path.iterdir())) == 1
