@@ -85,7 +85,7 @@ def column_figure(plots: Sequence[Plot]) -> Figure:
         figure = Figure(figsize=(COLUMN, height), layout="constrained")
         column = figure.subplots(len(plots), 1, squeeze=False)[:, 0]
         for axes, plot in zip(column, plots, strict=True):
-            _draw_plot(axes, plot, names)
+            _draw_plot(figure, axes, plot, names)
         if len(names) > 1:
             handles = {h.get_label(): h for axes in column for h in axes.containers}
             figure.legend(
@@ -101,7 +101,7 @@ def column_figure(plots: Sequence[Plot]) -> Figure:
     return figure
 
 
-def _draw_plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:
+def _draw_plot(figure: Figure, axes: Axes, plot: Plot, names: Sequence[str]) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
     from matplotlib.transforms import ScaledTranslation
 
@@ -109,7 +109,7 @@ def _draw_plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:
         place = names.index(series.name)
         # bars of equal x stand side by side: on a log axis none are equal
         aside = 0.0 if plot.log_x else BESIDE * (place - (len(names) - 1) / 2)
-        move = ScaledTranslation(aside / 72, 0, axes.get_figure().dpi_scale_trans)
+        move = ScaledTranslation(aside / 72, 0, figure.dpi_scale_trans)
         axes.errorbar(
             series.x,
             series.y,

@@ -66,9 +66,8 @@ class MaskedLanguageModel(NewsRecommender):
             if name != "plm":
                 part.requires_grad_(False)
         plm = self.news_encoder.plm
-        tokens = torch.from_numpy(dataset.tokens.values.astype(np.int64))
-        counts = torch.bincount(tokens, minlength=plm.get_input_embeddings().num_embeddings)
-        self.head = load_language_model_head(self.plm_source, plm, counts)
+        counts = np.bincount(dataset.tokens.values, minlength=plm.config.vocab_size)
+        self.head = load_language_model_head(self.plm_source, plm, torch.from_numpy(counts))
 
     def text_table(self, config: Any, dataset: Any, plm: Any) -> Ragged:
         """Every text as it is; batches bring theirs masked."""
