@@ -187,8 +187,8 @@ class Benchmark:
         for device, threads, precision in where:
             yield (
                 f"Speed: median of 3 runs after one for warm-up, titles of the data set as long as "
-                f"they are, {device}, threads: {threads}, precision {precision}, no other "
-                "system running beside it. More of it: speed.md."
+                f"they are, {device}, threads: {threads}, precision {precision}, nothing "
+                "else of the benchmark running beside it. More of it: speed.md."
             )
         for label, reason in self.unmeasured.items():
             yield f"Speed of {label} was not measured: {reason}"
