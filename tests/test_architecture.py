@@ -17,9 +17,9 @@ WORKROOMS = {"settings", "compat", "registry", "trainer", "model", "data", "eval
 ROOMS: dict[str, set[str]] = {
     # entry points and wiring
     "run_": {"quick_start", "stages", "benchmark"},
-    # it runs systems, looks their stages up to measure them, and draws the results
+    # it runs and measures systems, and draws the results
     "benchmark": {
-        *("quick_start", "stages", "systems", "artifact", "config", "figures", "table"),
+        *("quick_start", "stages", "artifact", "config", "figures", "table"),
         *WORKROOMS,
     },
     "__init__": {"ranking"},  # when it is asked for

@@ -10,7 +10,12 @@ import torch
 
 from recbole_tinynews.artifact import write_text
 from recbole_tinynews.benchmark.board import Board
-from recbole_tinynews.benchmark.planning import NO_MODEL, PlannedRow, plan_rows
+from recbole_tinynews.benchmark.planning import (
+    NO_MODEL,
+    PlannedRow,
+    language_model_layers,
+    plan_rows,
+)
 from recbole_tinynews.benchmark.report import write_report
 from recbole_tinynews.benchmark.results import METRICS, ResultsFile, as_csv
 from recbole_tinynews.benchmark.runner import Outcome, run_jobs
@@ -48,7 +53,8 @@ class Benchmark:
         jobs: int = 1,
         output: str | Path | None = None,
     ) -> None:
-        self.suite = read_suite(suite, dataset)
+        all_layers = language_model_layers(read_suite(suite, dataset), dataset, settings or {})
+        self.suite = read_suite(suite, dataset, all_layers)
         self.dataset, self.jobs = dataset, jobs
         self.seeds = list(seeds or self.suite.seeds)
         rows, asked = choose(self.suite, systems)

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             given.suite,
             given.dataset,
             seeds_of(given.seeds) if given.seeds else None,
-            given.systems.split(",") if given.systems else (),
+            [each.strip() for each in given.systems.split(",")] if given.systems else (),
             settings.values,
             given.jobs,
             given.output,

@@ -1,4 +1,4 @@
-"""Size and speed of a finished system, measured in a process that does nothing else."""
+"""Size and speed of a system, measured in a process that does nothing else."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.model.speed import impressions_per_second, news_per_second
 from recbole_tinynews.stages import Run
-from recbole_tinynews.systems import train_system
 
 
 def measure(model_class: type, dataset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Size and speed, of every system in the same way, in the precision of its weights.
 
-    Its stages are finished, and are only looked up.
+    The weights are those that a training would start with: speed does not depend on them, and so
+    not on whether its stages are still there.
     """
     config = NewsConfig(model_class, dataset, config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
     run = Run(config, NewsDataset(config))
-    model = run.rebuild(train_system(run, model_class).weights)
+    model = model_class(config, run.data_of(model_class, config)).to(config["device"])
     speed: dict[str, Any] = {
         "news_per_second": news_per_second(model.news_encoder),
         "news_per_second_batch_1": news_per_second(model.news_encoder, batch=1),

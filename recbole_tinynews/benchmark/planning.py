@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.benchmark.recommender_file import is_file_spec, model_class_of
 from recbole_tinynews.benchmark.settings import refuse_unknown, result_fingerprint, row_settings
 from recbole_tinynews.benchmark.suite import TITLE, Row, Suite
 from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.model.plm import locate_plm, plm_size
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import is_news_model, model_names, recbole_model_names
 
@@ -52,7 +54,7 @@ def plan_rows(
         for row in rows
         if is_file_spec(row.model) or row.model in existing
     }
-    refuse_unknown(given, classes.values())
+    refuse_unknown({**suite.settings, **given}, classes.values())
     planned = []
     for row in rows:
         if row.model in classes:
@@ -63,6 +65,24 @@ def plan_rows(
     if mistakes and all(mistakes):  # such as a data set that isn't there
         raise ValueError(mistakes[0])
     return planned
+
+
+def language_model_layers(suite: Suite, dataset: str, given: Mapping[str, Any]) -> int | None:
+    """How many layers a row has that keeps all of them; None where nothing says so.
+
+    A suite expects a language model, and the command line may name another.
+    """
+    for row in suite.rows:
+        if row.model in model_names():
+            model_class = model_class_of(row.model)
+            settings = row_settings(row._replace(settings={}), model_class, suite, given)
+            try:
+                config = NewsConfig(model_class, dataset, config_dict=settings)
+                source = locate_plm(config["plm"], [Path(config["data_path"])])
+                return config["num_hidden_layers"] or plm_size(source).layers
+            except (ValueError, OSError):  # which each row tells of itself
+                return None
+    return None
 
 
 def _plan(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from recbole_tinynews.benchmark.suite import ADDED, Suite
+from recbole_tinynews.benchmark.suite import ADDED, FIGURES, Suite
 from recbole_tinynews.benchmark.summary import SystemResult
 from recbole_tinynews.benchmark.table import HEADS
 from recbole_tinynews.figures import Plot, Series, column_figure, dot_figure
@@ -19,14 +19,11 @@ _QUALITY = "auc"
 def suite_figures(suite: Suite, systems: Sequence[SystemResult]) -> Iterator[tuple[str, Figure]]:
     """Each figure that the suite asks for, by its name; none without results."""
     for name, families in suite.figures.items():
-        kind = _KINDS.get(name)
-        if kind is None:
-            raise ValueError(f"figures expects some of {', '.join(_KINDS)}, got {name!r}.")
         shown = [each for family in families for each in systems if each.row.family == family]
         if name in ("size", "speed"):
             shown += [each for each in systems if each.row.group == ADDED]
         shown = [each for each in shown if _QUALITY in each.means]
-        figure = kind(shown) if shown else None
+        figure = _KINDS[name](shown) if shown else None
         if figure is not None:
             yield name, figure
 
@@ -97,13 +94,19 @@ def _effect_of_teachers(systems: Sequence[SystemResult]) -> Figure | None:
     )
 
 
-_KINDS: dict[str, Callable[[Sequence[SystemResult]], Figure | None]] = {
-    "size": _quality_against_size,
-    "speed": _quality_against_speed,
-    "stages": _effect_of_stages,
-    "losses": _effect_of_losses,
-    "teachers": _effect_of_teachers,
-}
+_KINDS: dict[str, Callable[[Sequence[SystemResult]], Figure | None]] = dict(
+    zip(
+        FIGURES,
+        (
+            _quality_against_size,
+            _quality_against_speed,
+            _effect_of_stages,
+            _effect_of_losses,
+            _effect_of_teachers,
+        ),
+        strict=True,
+    )
+)
 
 
 def _families(systems: Sequence[SystemResult]) -> list[tuple[str, list[SystemResult]]]:

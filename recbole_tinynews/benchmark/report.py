@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_tinynews.artifact import write_text
 from recbole_tinynews.benchmark.impressions import read_impressions
 from recbole_tinynews.benchmark.plots import suite_figures
 from recbole_tinynews.benchmark.results import METRICS, as_csv
-from recbole_tinynews.benchmark.significance import RESAMPLES, SEED, Comparison, compare
+from recbole_tinynews.benchmark.significance import (
+    RESAMPLES,
+    SEED,
+    Comparison,
+    compare,
+    compare_pairs,
+)
 from recbole_tinynews.benchmark.suite import Suite
 from recbole_tinynews.benchmark.summary import SystemResult
 from recbole_tinynews.benchmark.table import (
@@ -28,7 +35,9 @@ from recbole_tinynews.benchmark.table import (
 from recbole_tinynews.figures import as_png, as_svg
 
 SIGNIFICANT = 0.05
+Means = dict[str, NDArray[np.float64]]  # [metrics, impressions] by system
 Found = dict[str, dict[str, Comparison]]  # by metric and system
+Pairs = dict[str, dict[tuple[str, str], Comparison]]  # by metric, system and the other one
 
 
 def write_report(
@@ -55,11 +64,7 @@ def write_report(
     write_text(output / "speed.md", speed_markdown(systems))
     write_text(output / "cold.md", cold_markdown(systems))
     written = ["table.md", "table.tex", "speed.md", "cold.md"]
-    found = significance(suite.reference, impressions)
-    if found:
-        write_text(output / "significance.csv", significance_csv(suite.reference, found))
-        write_text(output / "significance.md", significance_markdown(suite.reference, found))
-        written += ["significance.csv", "significance.md"]
+    written += _write_significance(output, suite.reference, impressions)
     for name, figure in suite_figures(suite, systems):
         write_text(output / f"{name}.svg", as_svg(figure))
         _write_bytes(output / f"{name}.png", as_png(figure))
@@ -67,58 +72,98 @@ def write_report(
     return written
 
 
-def significance(reference: str, impressions: Mapping[str, Sequence[Path]]) -> Found:
-    """Each system against the reference, by metric; nothing where either has no impressions.
+def _write_significance(
+    output: Path, reference: str, impressions: Mapping[str, Sequence[Path]]
+) -> list[str]:
+    """What can be tested; files of an earlier report that can't be made again go."""
+    texts = {}
+    missing = [name for name, files in impressions.items() if not files]
+    if missing:
+        getLogger().warning(
+            f"Significance leaves out {', '.join(missing)}: metrics of their impressions are "
+            "missing. They lie beside results.csv where it was made."
+        )
+    known = read_means({name: files for name, files in impressions.items() if files})
+    if len(known) > 1:
+        texts["significance.csv"] = significance_csv(pairwise(known))
+    if len(known) > 1 and reference in known:
+        found = against(reference, known)
+        texts["significance.md"] = significance_markdown(reference, found, missing)
+    elif impressions:
+        getLogger().warning(f"significance.md needs results of {reference} and of another system.")
+    for name in ("significance.csv", "significance.md"):
+        if name in texts:
+            write_text(output / name, texts[name])
+        else:
+            (output / name).unlink(missing_ok=True)
+    return [*texts]
 
-    A system's metric of an impression is the mean over its seeds, so the test speaks of other
+
+def read_means(impressions: Mapping[str, Sequence[Path]]) -> Means:
+    """Metrics of the impressions that were ranked, ``[metrics, impressions]`` for each system.
+
+    A system's metric of an impression is the mean over its seeds, so a test speaks of other
     impressions, not of other seeds.
+
+    Raises:
+        ValueError: they are of different impressions.
     """
-    known = {name: files for name, files in impressions.items() if files}
-    missing = [name for name in impressions if name not in known]
-    if missing or reference not in known or len(known) < 2:
-        if missing:
-            getLogger().warning(
-                f"Significance stays as it is: metrics of impressions are missing for "
-                f"{', '.join(missing)}. They lie beside results.csv where it was made."
-            )
-        return {}
     digests, means = set(), {}
-    for name, files in known.items():
+    for name, files in impressions.items():
         read = [read_impressions(file) for file in files]
         digests |= {each.of for each in read}
-        means[name] = np.mean([each.values.astype(np.float64) for each in read], axis=0)
+        mean = np.mean([each.values.astype(np.float64) for each in read], axis=0)
+        means[name] = mean[~np.isnan(mean[:, 0])].T
     if len(digests) > 1:
         raise ValueError(
             "Significance expects every system to have ranked the same impressions, got "
-            f"{len(digests)} sets of them in {next(iter(known.values()))[0].parent}. Delete the "
-            "rows of another data set from results.csv."
+            f"{len(digests)} sets of them in {next(iter(impressions.values()))[0].parent}. Delete "
+            "the rows of another data set from results.csv."
         )
-    others = [name for name in known if name != reference]
-    ranked = ~np.isnan(means[reference][:, 0])
+    return means
+
+
+def against(reference: str, means: Means) -> Found:
+    """Each other system against the reference, by metric and system."""
+    others = [name for name in means if name != reference]
     found: Found = {}
     for column, metric in enumerate(METRICS):
-        values = np.stack([means[name][ranked, column] for name in others])
-        compared = compare(means[reference][ranked, column], values)
+        values = np.stack([means[name][column] for name in others])
+        compared = compare(means[reference][column], values)
         found[metric] = dict(zip(others, compared, strict=True))
     return found
 
 
-def significance_csv(reference: str, found: Found) -> str:
-    """A line for each metric and system."""
+def pairwise(means: Means) -> Pairs:
+    """Each pair of systems, the later one of the table against the earlier one."""
+    names = [*means]
+    pairs = [(late, early) for late in range(len(names)) for early in range(late)]
+    found: Pairs = {}
+    for column, metric in enumerate(METRICS):
+        compared = compare_pairs(np.stack([means[name][column] for name in names]), pairs)
+        found[metric] = {
+            (names[late], names[early]): comparison
+            for (late, early), comparison in zip(pairs, compared, strict=True)
+        }
+    return found
+
+
+def significance_csv(found: Pairs) -> str:
+    """A line for each metric and pair of systems."""
     rows: list[dict[str, Any]] = [
         {
             "metric": metric,
             "system": system,
             "reference": reference,
-            **{name: f"{value:.6g}" for name, value in comparison._asdict().items()},
+            **{name: f"{value:.4g}" for name, value in comparison._asdict().items()},
         }
         for metric, of_metric in found.items()
-        for system, comparison in of_metric.items()
+        for (system, reference), comparison in of_metric.items()
     ]
     return as_csv(["metric", "system", "reference", *Comparison._fields], rows)
 
 
-def significance_markdown(reference: str, found: Found) -> str:
+def significance_markdown(reference: str, found: Found, missing: Sequence[str] = ()) -> str:
     """Differences in percent points and corrected p, bold where they are significant."""
     lines = [
         "| against " + reference + " | " + " | ".join(HEADS.values()) + " |",
@@ -135,8 +180,11 @@ def significance_markdown(reference: str, found: Found) -> str:
     note = (
         f"\nDifference of means in percent points. Paired bootstrap over impressions, "
         f"{RESAMPLES:,} resamples, seed {SEED}; p corrected after Holm for the {count} comparisons "
-        f"of a metric; bold: p < {SIGNIFICANT}. Metrics of an impression are means over seeds.\n"
+        f"of a metric; bold: p < {SIGNIFICANT}. Metrics of an impression are means over seeds. "
+        "significance.csv has every pair of systems, corrected for all of them together.\n"
     )
+    if missing:
+        note += f"\nWithout their impressions, and so left out: {', '.join(missing)}.\n"
     return "\n".join([*lines, note])
 
 

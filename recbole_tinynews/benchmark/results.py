@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.artifact import write_text
+from recbole_tinynews.data.alone import alone
 
 METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
-COLD = tuple(f"cold_{name}" for name in METRICS)  # where nobody had clicked the clicked news before
+COLD = tuple(f"cold_{name}" for name in METRICS)  # clicked news that training never clicked
+COLD_COUNT = "cold_impressions"
 SPEEDS = (
     "news_per_second",  # a large batch
     "news_per_second_batch_1",
@@ -22,16 +24,17 @@ MEASURED = (*SPEEDS, "peak_memory_mb", "threads", "precision", "device")
 COLUMNS = (
     *("system", "seed", *METRICS, "parameters", *SPEEDS),
     *("peak_memory_mb", "threads", "precision", "device"),
-    *("seconds", "impressions", "skipped", *COLD, "cold_impressions", "settings"),
+    *("seconds", "impressions", "skipped", *COLD, COLD_COUNT, "settings"),
 )
 _EMPTY = ("", None)
-Key = tuple[str, int]
+Key = tuple[str, int, str]
 
 
 class ResultsFile:
-    """The rows by system and seed; each change is on disk before the next.
+    """The rows by system, seed and settings (their fingerprint).
 
-    A row of other settings stands for nobody: it is replaced when its system is run again.
+    Each change is on disk before the next, and no result is lost to one of other settings or to a
+    benchmark that writes into the same file.
 
     Raises:
         ValueError: the file has other columns.
@@ -39,34 +42,35 @@ class ResultsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows: dict[Key, dict[str, str]] = {}
-        if path.is_file():
-            with path.open(encoding="utf-8", newline="") as file:
-                reader = csv.DictReader(file)
-                if tuple(reader.fieldnames or ()) != COLUMNS:
-                    raise ValueError(
-                        f"{path} expects the columns {','.join(COLUMNS)}, got "
-                        f"{','.join(reader.fieldnames or ())}. Move it away, or name another "
-                        "--output."
-                    )
-                self.rows = {(row["system"], int(row["seed"])): row for row in reader}
+        self.rows = self._read()
 
     def of(self, system: str, seed: int, settings: str) -> dict[str, str] | None:
-        """The row, if it was made with these settings (their fingerprint)."""
-        row = self.rows.get((system, seed))
-        return row if row and row["settings"] == settings else None
+        """The row, if there is one."""
+        return self.rows.get((system, seed, settings))
 
     def put(self, row: Mapping[str, Any]) -> None:
         """Add a row, or more cells of one; an unknown value is an empty cell."""
         unknown = sorted(set(row) - set(COLUMNS))
         assert not unknown, f"no columns: {unknown}"
-        key = (str(row["system"]), int(row["seed"]))
+        key = (str(row["system"]), int(row["seed"]), str(row["settings"]))
         cells = {name: _cell(row[name]) for name in COLUMNS if name in row}
-        before = self.rows.get(key, {})
-        if "settings" in cells and before.get("settings") != cells["settings"]:
-            before = {}
-        self.rows[key] = {**dict.fromkeys(COLUMNS, ""), **before, **cells}
-        write_text(self.path, as_csv(COLUMNS, self.rows.values()))
+        with alone(self.path):
+            self.rows = self._read()  # with what another benchmark has added
+            before = self.rows.get(key, {})
+            self.rows[key] = {**dict.fromkeys(COLUMNS, ""), **before, **cells}
+            write_text(self.path, as_csv(COLUMNS, self.rows.values()))
+
+    def _read(self) -> dict[Key, dict[str, str]]:
+        if not self.path.is_file():
+            return {}
+        with self.path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise ValueError(
+                    f"{self.path} expects the columns {','.join(COLUMNS)}, got "
+                    f"{','.join(reader.fieldnames or ())}. Move it away, or name another --output."
+                )
+            return {(row["system"], int(row["seed"]), row["settings"]): row for row in reader}
 
 
 def as_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:

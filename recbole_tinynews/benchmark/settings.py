@@ -35,6 +35,7 @@ OURS = {
     "eval_dump": "Metrics of each impression go into --output",
     "fresh": "Systems share their stages: name another --checkpoint_dir, or delete that folder",
     "stage": "Every system is run to its end",
+    "submission": "Submit a system by run_recbole.py, which finds its stages finished",
 }
 _STAGES_AT_WILL = ("stage_one", "stage_two")  # of the row, though of no stage
 
@@ -52,7 +53,7 @@ def row_settings(
 
 
 def refuse_unknown(given: Mapping[str, Any], model_classes: Iterable[type]) -> None:
-    """Settings for all systems that none of them has, or that are the benchmark's to decide.
+    """Refuse settings for all systems that none of them has, or that the benchmark decides.
 
     Raises:
         ValueError: with every one of them, and the nearest name.
@@ -84,6 +85,7 @@ def _declared(model_class: type) -> dict[str, Any]:
         files = [overall, *stage_yaml_files(), *files]
     else:
         declared |= recbole_model_settings()
+        files = [packaged_folder("properties") / "recbole.yaml", *files]
     for file in files:
         declared |= {k: v for k, v in read_yaml(file).items() if split_stage(k)[0] is None}
     return declared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,6 +22,7 @@ _KEYS = {
 _ROW_KEYS = {"label", "model", "layers", "settings", "group", "reads"}
 _DATASET_KEYS = {"layers", "settings", "seeds", "leave_out"}
 _ALL = "all"  # the size that keeps every layer of the language model
+FIGURES = ("size", "speed", "stages", "losses", "teachers")
 
 
 class Row(NamedTuple):
@@ -73,12 +75,13 @@ def suite_names() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.yaml"))
 
 
-def read_suite(name: str, dataset: str) -> Suite:
+def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
     """The suite, sized for the data set.
 
     Args:
         name: of a suite of the package, or a path to a yaml file of one's own.
         dataset: name of the data set, which the patterns under ``datasets`` are compared with.
+        all_layers: of the language model; None: those that the suite expects it to have.
 
     Raises:
         ValueError: there is no such suite, or its yaml says what no suite can.
@@ -86,25 +89,30 @@ def read_suite(name: str, dataset: str) -> Suite:
     declared = _read(_file_of(name))
     own = _of_dataset(declared, dataset)
     layers = {**declared.get("layers", {}), **own.get("layers", {})}
+    if all_layers is not None:
+        layers[_ALL] = all_layers
     left_out = own.get("leave_out", [])
     rows = [row for each in declared["rows"] for row in _rows(each, layers)]
     unknown = [label for label in left_out if label not in {row.label for row in rows}]
+    reference = str(declared.get("reference", rows[0].label)).format_map(layers)
+    figures = declared.get("figures", {})
+    _check_names(name, rows, reference, figures)
     rows = [row for row in rows if row.label not in left_out]
-    doubled = sorted({row.label for row in rows if [r.label for r in rows].count(row.label) > 1})
+    doubled = _doubled(rows)
     if unknown or doubled:
         raise ValueError(
             f"Suite {name} expects a label of its own for each row of {dataset}, and rows to leave "
             f"out that it has. Twice there: {doubled or 'none'}; unknown: {unknown or 'none'}. "
-            "Mend layers and leave_out under datasets."
+            f"Mend layers and leave_out under datasets (sizes are now {layers})."
         )
     return Suite(
         name=Path(name).stem,
         rows=rows,
         settings={**declared.get("settings", {}), **own.get("settings", {})},
         seeds=own.get("seeds") or declared.get("seeds") or [2020],
-        reference=str(declared.get("reference", rows[0].label)).format_map(layers),
+        reference=reference,
         folder=declared.get("folder", "{dataset}").format(dataset=dataset),
-        figures=declared.get("figures", {}),
+        figures=figures,
         published=_published(declared.get("published"), dataset),
     )
 
@@ -135,7 +143,34 @@ def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
             )
         asked += [row for row in found if row not in asked]
     asked = [row for row in suite.rows if row in asked]  # in the suite's order
-    return [*suite.rows, *added], [*asked, *added]
+    rows = [*suite.rows, *added]
+    if doubled := _doubled(rows):
+        raise ValueError(
+            f"A system of one's own expects a name that no other row has, got {doubled} twice. "
+            "Name the class differently."
+        )
+    return rows, [*asked, *added]
+
+
+def _doubled(rows: Sequence[Row]) -> list[str]:
+    """Labels of more than one row."""
+    return sorted(label for label, times in Counter(row.label for row in rows).items() if times > 1)
+
+
+def _check_names(
+    suite: str, rows: Sequence[Row], reference: str, figures: Mapping[str, Sequence[str]]
+) -> None:
+    """Refuse what would be missed in the report only, behind all trainings."""
+    mistakes = [f"label {row.label!r} has a comma" for row in rows if "," in row.label]
+    if reference not in {row.label for row in rows}:
+        mistakes.append(f"reference {reference!r} is no row")
+    families = {row.family for row in rows}
+    for figure, shown in figures.items():
+        if figure not in FIGURES:
+            mistakes.append(f"figure {figure!r} is none of {', '.join(FIGURES)}")
+        mistakes += [f"figure {figure}: no rows {each!r}" for each in shown if each not in families]
+    if mistakes:
+        raise ValueError("\n- ".join([f"Suite {suite} has mistakes:", *mistakes]))
 
 
 def _names(row: Row) -> set[str]:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from recbole_tinynews.benchmark.results import COLD, METRICS, SPEEDS, number
+from recbole_tinynews.benchmark.results import COLD, COLD_COUNT, METRICS, SPEEDS, number
 from recbole_tinynews.benchmark.suite import Row
 
-AVERAGED = (*METRICS, *COLD, "parameters", *SPEEDS, "peak_memory_mb", "seconds")
+AVERAGED = (*METRICS, *COLD, COLD_COUNT, "parameters", *SPEEDS, "peak_memory_mb", "seconds")
 
 
 class Mean(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from recbole_tinynews.benchmark.results import COLD, METRICS
+from recbole_tinynews.benchmark.results import COLD, COLD_COUNT, METRICS
 from recbole_tinynews.benchmark.suite import TITLE, Published
 from recbole_tinynews.benchmark.summary import Mean, SystemResult
 
@@ -120,7 +120,8 @@ def as_latex(table: Table) -> str:
                 texts[1:] = [f"\\multicolumn{{{width - 1}}}{{l}}{{{texts[1]}}}"]
             lines.append(" & ".join(texts) + r" \\")
     lines += ["\\bottomrule", "\\end{tabular}"]
-    return "\n".join([*lines, *(f"% {note}" for note in table.notes)]) + "\n"
+    notes = [f"\\par\\smallskip{{\\footnotesize {_escaped(note)}}}" for note in table.notes]
+    return "\n".join([*lines, *notes]) + "\n"
 
 
 def speed_markdown(systems: Sequence[SystemResult]) -> str:
@@ -156,10 +157,14 @@ def cold_markdown(systems: Sequence[SystemResult]) -> str:
         cells = [_metric(each.means.get(name), best[name]) for name in COLD]
         texts = [f"**{cell.text}**" if cell.best else cell.text for cell in cells]
         lines.append(_line([each.row.label, *texts]))
+    counts = sorted({each.means[COLD_COUNT].value for each in known if COLD_COUNT in each.means})
     note = (
         "Percent, of those test impressions alone whose clicked news were never clicked in "
-        "training."
+        f"training impressions: {' or '.join(f'{count:,.0f}' for count in counts) or 'none'}."
     )
+    without = [each.row.label for each in systems if each.means and each not in known]
+    if without:
+        note += f" Not known of {', '.join(without)}."
     return "\n".join([*lines, "", note]) + "\n"
 
 

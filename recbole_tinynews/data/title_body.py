@@ -213,6 +213,14 @@ class TitleBodyDataLoader(TrainDataLoader):
         )
         super().__init__(config, dataset, len(dataset.train_articles))
 
+    def news_ids(self) -> NDArray[np.int64]:
+        """Under ``use_cache: true`` all texts, read once a pass, but again by every student."""
+        if self.config["use_cache"] is not True:
+            return super().news_ids()
+        data = self._dataset
+        articles = data.train_articles
+        return np.union1d(data.title_ids(articles), data.body_ids(articles))
+
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
         """The batch of these training articles."""
         data = self._dataset

@@ -146,7 +146,7 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(
     # other settings are another result
     make_benchmark(systems=["PLM-NR_1"], settings={"learning_rate": 0.5}).run()
     assert jobs == [("train", "PLM-NR_1"), ("measure", "PLM-NR_1")]
-    assert len(rows_of(results)) == 2
+    assert len(rows_of(results)) == 3
 
 
 def test_no_training_goes_on_unseen_behind_a_benchmark_that_was_killed(

@@ -9,7 +9,13 @@ from benchmark_rows import system
 
 from recbole_tinynews.benchmark.impressions import keep_eval_dump, read_impressions
 from recbole_tinynews.benchmark.plots import suite_figures
-from recbole_tinynews.benchmark.report import significance, significance_csv, write_report
+from recbole_tinynews.benchmark.report import (
+    against,
+    pairwise,
+    read_means,
+    significance_csv,
+    write_report,
+)
 from recbole_tinynews.benchmark.suite import read_suite
 from recbole_tinynews.figures import as_png
 
@@ -35,27 +41,32 @@ def test_impressions_come_back_as_they_were_dumped(tmp_path: Path) -> None:
 def test_significance_is_of_means_over_seeds_without_skipped_impressions(tmp_path: Path) -> None:
     reference = [keep(tmp_path, "r1", ["0.2", "", "0.4"]), keep(tmp_path, "r2", ["0.4", "", "0.6"])]
     other = [keep(tmp_path, "o", ["0.5", "", "0.9"])]
-    found = significance("R", {"O": other, "R": reference})
+    means = read_means({"R": reference, "O": other})
+    found = against("R", means)
     assert found["auc"]["O"].difference == pytest.approx((0.2 + 0.4) / 2)
-    rows = list(csv.DictReader(significance_csv("R", found).splitlines()))
+    rows = list(csv.DictReader(significance_csv(pairwise(means)).splitlines()))
     assert [row["metric"] for row in rows] == ["auc", "mrr", "ndcg@5", "ndcg@10"]
     assert {(row["system"], row["reference"], row["difference"]) for row in rows} == {
         ("O", "R", "0.3")
     }
 
 
+def test_every_pair_of_systems_is_tested_once(tmp_path: Path) -> None:
+    """A sentence on two systems needs their own test, not each one's against a third."""
+    scores = {"A": ["0.2", "0.4"], "B": ["0.3", "0.6"], "C": ["0.9", "0.9"]}
+    means = read_means({name: [keep(tmp_path, name, auc)] for name, auc in scores.items()})
+    found = pairwise(means)["auc"]
+    assert [*found] == [("B", "A"), ("C", "A"), ("C", "B")]
+    assert found["C", "B"].difference == pytest.approx(0.45)
+    alone = against("B", means)["auc"]["C"]
+    assert (alone.difference, alone.p) == (found["C", "B"].difference, found["C", "B"].p)
+
+
 def test_systems_that_ranked_other_impressions_are_not_compared(tmp_path: Path) -> None:
     """As many impressions as the others have are still others."""
     files = {"A": [keep(tmp_path, "a", ["0.2"])], "B": [keep(tmp_path, "b", ["0.3"], "j")]}
     with pytest.raises(ValueError, match="the same impressions"):
-        significance("A", files)
-
-
-def test_significance_stays_where_impressions_are_missing(tmp_path: Path) -> None:
-    """Results from a repository come without them; the test of all systems is not half of it."""
-    kept = [keep(tmp_path, "a", ["0.2", "0.4"])]
-    assert significance("A", {"A": kept, "B": []}) == {}
-    assert significance("A", {"B": kept}) == {}
+        read_means(files)
 
 
 @pytest.fixture
@@ -126,6 +137,24 @@ def test_a_report_of_a_few_rows_is_written_whole(systems, tmp_path: Path) -> Non
     assert written == ["table.md", "table.tex", "speed.md", "cold.md", *figures]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
     assert (tmp_path / "size.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_system_without_impressions_is_named_and_the_others_are_tested(
+    systems, tmp_path: Path
+) -> None:
+    """A test that is left from an earlier report speaks of other results than the table."""
+    suite = read_suite("paper", "mind-small")
+    reference, other, lost = suite.reference, "TinyBERT_4", "NewsBERT_4"
+    files = {name: [keep(tmp_path, name, ["0.2", "0.4"])] for name in (reference, other)}
+    out = tmp_path / "out"
+    out.mkdir()
+    written = write_report(out, suite, [1, 2], systems, {**files, lost: []}, [])
+    assert {"significance.csv", "significance.md"} <= {*written}
+    text = (out / "significance.md").read_text(encoding="utf-8")
+    assert f"| {other} | +0.00" in text
+    assert f"left out: {lost}." in text
+    write_report(out, suite, [1, 2], systems, {reference: files[reference], other: []}, [])
+    assert not list(out.glob("significance.*"))
 
 
 def test_the_same_figure_is_the_same_file(systems) -> None:

@@ -138,6 +138,10 @@ def test_the_papers_figures_stand_beside_the_real_data_set_alone() -> None:
         ({"datasets": {"*": {"leave_out": ["B"]}}}, "unknown: \\['B'\\]"),
         ({"datasets": {"*": {"layer": {}}}}, "got \\['layer'\\]"),
         ({"rows": []}, "expects rows"),
+        ({"rows": [{"label": "A, b", "model": "PLMNR"}]}, "label 'A, b' has a comma"),
+        ({"reference": "PLM-NR_3"}, "reference 'PLM-NR_3' is no row"),
+        ({"figures": {"sizes": []}}, "figure 'sizes' is none of size, speed"),
+        ({"figures": {"size": ["BERT"]}}, "figure size: no rows 'BERT'"),
     ],
 )
 def test_a_mistaken_suite_says_what_is_wrong(write_suite, keys: dict, message: str) -> None:
@@ -162,6 +166,7 @@ def test_rows_can_be_left_out_for_a_data_set(write_suite) -> None:
         ({"settings": {"epoch": 1}}, "epoch is no setting. Did you mean epochs"),
         ({"settings": {"fresh": True}}, "fresh: Systems share their stages"),
         ({"settings": {"seed": 1}}, "seed: Name seeds with --seeds"),
+        ({"settings": {"submission": "a.zip"}}, "submission: Submit a system by run_recbole.py"),
         ({"systems": ["+nowhere.py:Mine"]}, "there is no file"),
         ({"dataset": "nowhere"}, "dataset expects a folder"),
     ],
@@ -171,6 +176,36 @@ def test_mistakes_are_found_before_anything_is_trained(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Benchmark(**keywords)
+
+
+def test_a_misspelt_setting_of_a_suite_is_found_before_anything_is_trained(
+    make_benchmark: Callable, write_suite: Callable
+) -> None:
+    """It would reach no row, and the table would be of the defaults."""
+    with pytest.raises(ValueError, match=r"epoch is no setting\. Did you mean epochs"):
+        make_benchmark(suite=write_suite(settings={"epoch": 1}))
+
+
+def test_two_systems_of_ones_own_with_one_name_are_refused() -> None:
+    """They would share a row, and one of them have the other's result."""
+    with pytest.raises(ValueError, match=r"\['Mine'\] twice"):
+        choose(read_suite("paper", "mind-small"), ["+one.py:Mine", "+two.py:Mine"])
+
+
+def test_rows_are_named_after_the_language_model_that_is_there(make_benchmark: Callable) -> None:
+    """Another one's figures would stand under the name of the paper's 12 layers."""
+    suite = make_benchmark(suite="paper").suite  # whose language model has 12, the tiny one 3
+    assert suite.rows[0].label == "PLM-NR_3 (FT)"
+    assert suite.rows[0].settings == {}
+
+
+def test_settings_of_recboles_models_reach_them(tiny: Tiny) -> None:
+    """Ours for them stand in a file of their own, and a benchmark must know them too."""
+    suite = read_suite("toolkit", "mind-mini")
+    given = {"data_path": str(tiny.data), "plm": str(tiny.plm), "impression_negatives": True}
+    planned = {each.row.label: each for each in plan_rows(suite, suite.rows, DATASET, [1], given)}
+    assert planned["FPMC"].settings["impression_negatives"] is True
+    assert "impression_negatives" not in planned["PLM-NR"].settings
 
 
 def test_a_mistaken_row_is_not_run_and_the_others_are(make_benchmark: Callable) -> None:

@@ -55,10 +55,11 @@ Popular & 50.00 & 20.00 & 25.00 & 30.00 &  &  \\
 Absent & \multicolumn{6}{l}{not run: no such model (Absent)} \\
 \bottomrule
 \end{tabular}
-% Percent, per impression, mean ± standard deviation over seeds 1, 2.
-% * ranks by other text than the title alone: title and abstract.
-% Popular: seeds 1 of 1, 2: out of memory.
-% a note
+\par\smallskip{\footnotesize """
+    r"""Percent, per impression, mean $\pm$ standard deviation over seeds 1, 2.}
+\par\smallskip{\footnotesize $^*$ ranks by other text than the title alone: title and abstract.}
+\par\smallskip{\footnotesize Popular: seeds 1 of 1, 2: out of memory.}
+\par\smallskip{\footnotesize a note}
 """
 )
 
@@ -72,7 +73,7 @@ def table(tmp_path: Path):
     results = ResultsFile(path).rows
 
     def of(row: Row, why_not: str = ""):
-        seeds = {seed: cells for (label, seed), cells in results.items() if label == row.label}
+        seeds = {seed: cells for (label, seed, _), cells in results.items() if label == row.label}
         return summarise(row, seeds, why_not)
 
     systems = [
@@ -149,13 +150,24 @@ def test_every_cell_of_the_csv_comes_back(tmp_path: Path) -> None:
     assert summarise(Row("B", "B", "B"), {2: rows[1]}).means == {}
 
 
-def test_a_row_of_other_settings_is_replaced_whole(tmp_path: Path) -> None:
-    """A speed measured with other settings must not stay beside a new AUC."""
+def test_a_row_of_other_settings_stays_and_lends_no_cell(tmp_path: Path) -> None:
+    """A speed measured with other settings must not stand beside a new AUC, nor be lost."""
     results = ResultsFile(tmp_path / "results.csv")
     results.put({"system": "A", "seed": 1, "auc": 0.5, "news_per_second": 9.0, "settings": "x"})
     results.put({"system": "A", "seed": 1, "auc": 0.6, "settings": "y"})
-    assert results.of("A", 1, "y")["news_per_second"] == ""
-    assert len(results.rows) == 1
+    again = ResultsFile(tmp_path / "results.csv")
+    assert again.of("A", 1, "y")["news_per_second"] == ""
+    assert again.of("A", 1, "x")["news_per_second"] == "9.0"
+
+
+def test_two_benchmarks_that_write_into_one_file_lose_no_row(tmp_path: Path) -> None:
+    """The second would write what it had read at its start, and hours of the first be gone."""
+    first, second = (ResultsFile(tmp_path / "results.csv") for _ in range(2))
+    first.put({"system": "A", "seed": 1, "settings": "x"})
+    second.put({"system": "B", "seed": 1, "settings": "x"})
+    first.put({"system": "C", "seed": 1, "settings": "x"})
+    there = ResultsFile(tmp_path / "results.csv").rows
+    assert [system for system, *_ in there] == ["A", "B", "C"]
 
 
 def test_a_file_with_other_columns_is_left_alone(tmp_path: Path) -> None:
@@ -169,14 +181,16 @@ def test_cold_impressions_have_a_table_of_their_own() -> None:
     cells = {
         f"cold_{name}": value for name, value in zip(METRICS, (0.5, 0.2, 0.25, 0.3), strict=True)
     }
+    cells["cold_impressions"] = 1519
     better = {**cells, "cold_auc": 0.61}
     systems = [
         system("A", cells, {**cells, "cold_auc": 0.52}),
         system("B", better),
-        system("C", {}),
+        system("C", {"auc": 0.5}),
     ]
     assert cold_markdown(systems).splitlines()[2:4] == [
         "| A | 51.00 ± 1.41 | **20.00 ± 0.00** | **25.00 ± 0.00** | **30.00 ± 0.00** |",
         "| B | **61.00** | **20.00** | **25.00** | **30.00** |",
     ]
     assert "| C |" not in cold_markdown(systems)
+    assert cold_markdown(systems).endswith("training impressions: 1,519. Not known of C.\n")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
 from recbole_tinynews.data.other_titles import BatchTitles, CategoryTitles, OtherTitles
 from recbole_tinynews.data.title_body import (
     HARD_POOL,
@@ -369,3 +369,16 @@ def test_the_validation_is_the_same_whatever_is_trained_against(busy, make_datas
 def test_a_corpus_without_categories_has_no_titles_of_a_category(busy, make_dataset) -> None:
     with pytest.raises(ValueError, match=r"negative_titles=category expects .* got 57 without"):
         batches(busy, make_dataset(), "category")
+
+
+def test_teachers_encode_all_articles_for_their_students_only_where_asked_to(
+    busy, make_dataset
+) -> None:
+    """A text left out would be computed by every student's run; by default none is kept."""
+    data = make_dataset()
+    loader = TitleBodyDataLoader(busy.config("TinyNewsRec", use_cache=True), data)
+    shown = np.concatenate(
+        [ids.numpy().ravel() for batch in loader for ids in (batch[HISTORY], batch[CANDIDATES])]
+    )
+    assert loader.news_ids().tolist() == sorted(set(shown.tolist()))
+    assert len(TitleBodyDataLoader(busy.config("TinyNewsRec"), data).news_ids()) == 0
