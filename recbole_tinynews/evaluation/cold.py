@@ -1,4 +1,4 @@
-"""Which impressions ask for news that nobody had clicked before: the everyday case of news."""
+"""Which impressions ask for news that training never clicked: the everyday case of news."""
 
 from __future__ import annotations
 
