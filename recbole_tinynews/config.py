@@ -21,6 +21,7 @@ from recbole_tinynews.registry import (
     is_stock_model,
     model_yaml_files,
     stage_yaml_files,
+    users_yaml_files,
 )
 from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_line
 from recbole_tinynews.settings.literals import LiteralLoader, parse_value, read_yaml
@@ -64,7 +65,8 @@ class NewsConfig(Config):
     ``ValueError``: unknown names, values that don't fit, files that can't be read.
 
     RecBole's own models keep RecBole's settings under the same strictness about names. Where the
-    data set holds impressions, ``properties/recbole.yaml`` is laid over them.
+    data set holds impressions, ``properties/recbole.yaml`` is laid over them, and the yaml of a
+    user's class over both.
 
     Attributes:
         on_impressions: whether the model runs on impressions, with MIND's metrics.
@@ -193,9 +195,7 @@ class NewsConfig(Config):
         if self._is_news:
             self._load_our_yaml(model_class, dataset)
         else:
-            self._load_recbole_model_yaml(model_class)
-            if self.on_impressions:
-                self._load_yaml([properties_file("recbole.yaml")], [f"{dataset}.{model}"])
+            self._load_recbole_yaml(model_class, dataset)
         self._layers += given
 
     def _set_default_parameters(self) -> None:
@@ -259,10 +259,18 @@ class NewsConfig(Config):
             if file.is_file():
                 self.internal_config_dict.update(self._add_layer(f"file {file}", read_yaml(file)))
 
-    def _load_recbole_model_yaml(self, model_class: type) -> None:
+    def _load_recbole_yaml(self, model_class: type, dataset: str) -> None:
+        """RecBole's below ours, and below what a user's class asks for in a yaml of its own."""
         self._declared.update(recbole_model_settings())
-        values = self._declare(model_yaml_files(model_class))
+        own = users_yaml_files(model_class)
+        stock = self._declare([file for file in model_yaml_files(model_class) if file not in own])
         if not is_stock_model(model_class):  # else RecBole has loaded them, in its own order
+            self.internal_config_dict.update(stock)
+        if self.on_impressions:
+            self._load_yaml([properties_file("recbole.yaml")], [f"{dataset}.{self.model}"])
+        for file in own:
+            values = self._add_layer(f"file {file}", read_yaml(file))
+            self._declared.update(values)
             self.internal_config_dict.update(values)
 
     def _declare(self, files: Sequence[Path]) -> dict[str, Any]:

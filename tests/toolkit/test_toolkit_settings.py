@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import pytest
 from tiny import DATASET, Tiny
 
@@ -9,9 +13,49 @@ from recbole_tinynews.evaluation.recbole_metrics import METRIC_NAMES
 UNIFORM = {"distribution": "uniform", "sample_num": 2}
 
 
-def config_of(tiny: Tiny, model: str, *flags: str, **settings) -> NewsConfig:
+def config_of(tiny: Tiny, model: str | type, *flags: str, **settings) -> NewsConfig:
     places = {"data_path": str(tiny.data)}
     return NewsConfig(model, DATASET, config_dict={**places, **settings}, command_line=flags)
+
+
+@pytest.fixture
+def users_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
+    """A class derived from RecBole's BPR, with a yaml beside its module."""
+    (tmp_path / "users_bpr.py").write_text(
+        "from recbole.model.general_recommender.bpr import BPR\nclass MyBPR(BPR):\n    pass\n"
+    )
+    (tmp_path / "MyBPR.yaml").write_text(
+        "train_batch_size: 64\nhistory_length: 7\nimpression_negatives: true\nmy_width: 3\n"
+        "train_neg_sample_args: {distribution: uniform, sample_num: 4}\n"
+    )
+    spec = importlib.util.spec_from_file_location("users_bpr", tmp_path / "users_bpr.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "users_bpr", module)
+    spec.loader.exec_module(module)
+    return module.MyBPR
+
+
+def test_the_yaml_of_a_users_class_lies_over_ours(tiny: Tiny, users_model: type) -> None:
+    """Its batches, histories and negatives would be others than its file says, without a word."""
+    config = config_of(tiny, users_model)
+    assert (config["train_batch_size"], config["my_width"]) == (64, 3)
+    assert config["history_length"] == config["MAX_ITEM_LIST_LENGTH"] == 7
+    assert config["train_neg_sample_args"]["sample_num"] == 4
+    assert config["impression_negatives"] is True
+    assert (config["embedding_size"], config["eval_batch_size"]) == (64, 4096)  # BPR's, ours
+    assert config_of(tiny, users_model, "--train_batch_size=9")["train_batch_size"] == 9
+
+
+def test_a_mistake_in_the_yaml_of_a_users_class_names_the_file(
+    tiny: Tiny, users_model: type, tmp_path: Path
+) -> None:
+    """RecBole drops a misspelt entry, and samples once."""
+    file = tmp_path / "MyBPR.yaml"
+    file.write_text("train_neg_sample_args: {sample_nmu: 4}\ntrain_batch_size: 0\n")
+    with pytest.raises(ValueError, match="don't fit") as caught:
+        config_of(tiny, users_model)
+    assert f"train_neg_sample_args (file {file}) has no entry sample_nmu" in str(caught.value)
+    assert f"train_batch_size (file {file}) expects an int >= 1, got 0" in str(caught.value)
 
 
 @pytest.mark.parametrize(
