@@ -77,6 +77,21 @@ LEARNER = Rule(
 )
 SWITCH = Rule("true or false", lambda value: isinstance(value, bool))
 
+
+def _are_samples(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return value is None
+    chosen = not value.get("dynamic") or POSITIVE.holds(value.get("candidate_num"))
+    known = value.get("distribution", "uniform") in ("uniform", "popularity", None)
+    return known and chosen and POSITIVE.holds(value.get("sample_num", 1))
+
+
+SAMPLES = Rule(
+    "~ or a distribution (uniform, popularity) with a sample_num >= 1, and a candidate_num >= 1 "
+    "where dynamic is true",
+    _are_samples,
+)
+
 # Settings of RecBole's, whichever model runs.
 RECBOLE_RULES: dict[str, Rule] = {
     "learner": LEARNER,
@@ -154,6 +169,7 @@ TOOLKIT_RULES: dict[str, Rule] = {
     "topk": CUTOFFS,
     "valid_metric": TEXT,
     "history_length": POSITIVE,
+    "train_neg_sample_args": SAMPLES,
     "impression_negatives": one_of(None, True, False),
     "fresh": SWITCH,
 }

@@ -69,7 +69,9 @@ def test_a_mistake_in_the_yaml_of_a_users_class_names_the_file(
         ("NeuMF", {"train_neg_sample_args": UNIFORM}, False, 2),
         ("DeepFM", {}, True, "none"),
         ("DeepFM", {"impression_negatives": False}, False, 1),
+        ("BPR", {"impression_negatives": True, "train_neg_sample_args": UNIFORM}, True, 2),
         ("Pop", {}, False, "none"),
+        ("Pop", {"impression_negatives": False, "train_neg_sample_args": None}, False, "none"),
         ("SASRec", {}, False, "none"),
         ("SASRec", {"loss_type": "BPR"}, False, 1),
         ("DIN", {}, True, "none"),
@@ -135,6 +137,57 @@ def test_what_does_not_fit_is_said_before_any_data_are_read(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         config_of(tiny, model, **settings)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        *(5, "uniform", {"distribution": "popular"}, {"sample_num": 0}, {"sample_num": "many"}),
+        *({"dynamic": True}, {"dynamic": True, "candidate_num": 0}),
+    ],
+)
+def test_samples_that_cannot_be_drawn_are_a_mistake(tiny: Tiny, how: object) -> None:
+    """RecBole finds out with the data read, by an error that names no setting."""
+    with pytest.raises(ValueError, match=r"args \(config_dict\) expects ~ or a distribution"):
+        config_of(tiny, "BPR", train_neg_sample_args=how)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("Pop", {"train_neg_sample_args": UNIFORM}),
+        ("Pop", {"train_neg_sample_args": {}}),  # RecBole's default: uniform, one sample
+        ("MultiVAE", {"train_neg_sample_args": UNIFORM}),
+        ("SASRec", {"train_neg_sample_args": UNIFORM}),
+        ("Pop", {"impression_negatives": True}),
+        ("MultiVAE", {"impression_negatives": True}),
+        ("SASRec", {"impression_negatives": True}),
+        ("BERT4Rec", {"impression_negatives": True}),
+    ],
+)
+def test_a_model_that_knows_no_negatives_refuses_them(
+    tiny: Tiny, model: str, settings: dict
+) -> None:
+    """Pop counted its samples as clicks; the others were trained as if nothing had been asked."""
+    with pytest.raises(ValueError, match=rf"{next(iter(settings))} expects .*row of {model}"):
+        config_of(tiny, model, **settings)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"dynamic": True, "candidate_num": 3},
+        {"distribution": "popularity"},
+        {"distribution": "popularity", "alpha": 0.5},
+    ],
+)
+def test_a_way_to_sample_is_refused_beside_negatives_of_the_impression(
+    tiny: Tiny, how: dict
+) -> None:
+    """The table would name negatives that nobody drew."""
+    with pytest.raises(ValueError, match=r"expects a sample_num alone beside impression_neg"):
+        config_of(tiny, "BPR", impression_negatives=True, train_neg_sample_args=how)
+    assert config_of(tiny, "BPR", train_neg_sample_args=how)["impression_negatives"] is False
 
 
 def test_a_data_set_of_interactions_keeps_recboles_settings(tmp_path) -> None:
