@@ -49,6 +49,7 @@ from recbole_tinynews.toolkit.settings import fit_settings, has_impressions
 DEFAULT_MODEL = "TinyNewsRec"
 DEFAULT_DATASET = "mind-mini"
 
+_RECBOLES_DATASET = "ml-100k"  # RecBole brings it along, wherever data_path points
 _METRICS_AT_K = ("ndcg",)
 _MATCHING_METRIC = METRIC_NAMES["accuracy"]
 
@@ -185,7 +186,9 @@ class NewsConfig(Config):
         self._is_news = is_news_model(model_class)
         data_path = self.external_config_dict.get("data_path", "dataset")
         data_folder = self._data_folder(data_path, dataset)
-        self.on_impressions = self._is_news or has_impressions(data_folder)
+        # A missing data set is said to be missing, not said to lack what impressions have.
+        missing = not data_folder.is_dir() and dataset != _RECBOLES_DATASET
+        self.on_impressions = self._is_news or missing or has_impressions(data_folder)
         # By a name that RecBole has no yaml for: a user's news recommender may be called as one
         # of RecBole's models.
         name = "" if self._is_news else model
@@ -204,6 +207,7 @@ class NewsConfig(Config):
         rules = NEWS_RULES if self._is_news else stock_rules
         defaults = self._declared if self._is_news else {}  # RecBole's models mix kinds freely
         mistakes = [
+            *(self._find_data() if self.on_impressions else ()),
             *self._mistakes,
             *name_mistakes(self._layers, self._declared, with_stages=self._is_news),
             *switch_mistakes(self._switches, self._declared),
@@ -216,7 +220,7 @@ class NewsConfig(Config):
             asked = {name for layer in self._layers for name in layer.values}
             mistakes += fit_settings(self.model_class, final, asked)
         if self.on_impressions:
-            mistakes += [*self._map_metrics(), *self._find_data()]
+            mistakes += self._map_metrics()
         if mistakes:
             raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *mistakes]))
         if self._is_news:

@@ -198,3 +198,30 @@ def test_a_data_set_of_interactions_keeps_recboles_settings(tmp_path) -> None:
     config = NewsConfig("BPR", "flat", config_dict={"data_path": str(place.parent)})
     assert not config.on_impressions
     assert config["valid_metric"] == "MRR@10"
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        *("--eval_dump=x.csv", "--impression_negatives=true", "--history_length=20", "--fresh"),
+        *("--metrics=[AUC, MRR]", "--submission=x.zip", "--result_file=x.json"),
+    ],
+)
+def test_a_missing_data_set_is_missing_for_recboles_models_too(flag: str) -> None:
+    """`eval_dump is no setting. Did you mean eval_step?` says nothing of the name that is wrong."""
+    with pytest.raises(ValueError, match="don't fit") as caught:
+        NewsConfig("BPR", "mind-mni", command_line=[flag])
+    _, *mistakes = str(caught.value).splitlines()
+    assert len(mistakes) == 1
+    assert "dataset expects a folder" in mistakes[0]
+    assert "convert" in mistakes[0]
+
+
+@pytest.mark.parametrize("model", ["BPR", "PLMNR"])
+def test_a_missing_data_set_comes_before_other_mistakes(model: str) -> None:
+    """They may be no mistakes on the data set that was meant."""
+    with pytest.raises(ValueError, match="don't fit") as caught:
+        NewsConfig(model, "mind-mni", command_line=["--learnin_rate=1", "--epochs=-1"])
+    _, first, *others = str(caught.value).splitlines()
+    assert first.startswith("- dataset expects a folder")
+    assert len(others) == 2
