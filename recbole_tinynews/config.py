@@ -21,6 +21,7 @@ from recbole_tinynews.registry import (
     is_stock_model,
     model_yaml_files,
     stage_yaml_files,
+    users_yaml_files,
 )
 from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_line
 from recbole_tinynews.settings.literals import LiteralLoader, parse_value, read_yaml
@@ -48,6 +49,7 @@ from recbole_tinynews.toolkit.settings import fit_settings, has_impressions
 DEFAULT_MODEL = "TinyNewsRec"
 DEFAULT_DATASET = "mind-mini"
 
+_RECBOLES_DATASET = "ml-100k"  # RecBole brings it along, wherever data_path points
 _METRICS_AT_K = ("ndcg",)
 _MATCHING_METRIC = METRIC_NAMES["accuracy"]
 
@@ -64,7 +66,8 @@ class NewsConfig(Config):
     ``ValueError``: unknown names, values that don't fit, files that can't be read.
 
     RecBole's own models keep RecBole's settings under the same strictness about names. Where the
-    data set holds impressions, ``properties/recbole.yaml`` is laid over them.
+    data set holds impressions, ``properties/recbole.yaml`` is laid over them, and the yaml of a
+    user's class over both.
 
     Attributes:
         on_impressions: whether the model runs on impressions, with MIND's metrics.
@@ -183,7 +186,9 @@ class NewsConfig(Config):
         self._is_news = is_news_model(model_class)
         data_path = self.external_config_dict.get("data_path", "dataset")
         data_folder = self._data_folder(data_path, dataset)
-        self.on_impressions = self._is_news or has_impressions(data_folder)
+        # A missing data set is said to be missing, not said to lack what impressions have.
+        missing = not data_folder.is_dir() and dataset != _RECBOLES_DATASET
+        self.on_impressions = self._is_news or missing or has_impressions(data_folder)
         # By a name that RecBole has no yaml for: a user's news recommender may be called as one
         # of RecBole's models.
         name = "" if self._is_news else model
@@ -193,9 +198,7 @@ class NewsConfig(Config):
         if self._is_news:
             self._load_our_yaml(model_class, dataset)
         else:
-            self._load_recbole_model_yaml(model_class)
-            if self.on_impressions:
-                self._load_yaml([properties_file("recbole.yaml")], [f"{dataset}.{model}"])
+            self._load_recbole_yaml(model_class, dataset)
         self._layers += given
 
     def _set_default_parameters(self) -> None:
@@ -204,6 +207,7 @@ class NewsConfig(Config):
         rules = NEWS_RULES if self._is_news else stock_rules
         defaults = self._declared if self._is_news else {}  # RecBole's models mix kinds freely
         mistakes = [
+            *(self._find_data() if self.on_impressions else ()),
             *self._mistakes,
             *name_mistakes(self._layers, self._declared, with_stages=self._is_news),
             *switch_mistakes(self._switches, self._declared),
@@ -216,7 +220,7 @@ class NewsConfig(Config):
             asked = {name for layer in self._layers for name in layer.values}
             mistakes += fit_settings(self.model_class, final, asked)
         if self.on_impressions:
-            mistakes += [*self._map_metrics(), *self._find_data()]
+            mistakes += self._map_metrics()
         if mistakes:
             raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *mistakes]))
         if self._is_news:
@@ -259,10 +263,18 @@ class NewsConfig(Config):
             if file.is_file():
                 self.internal_config_dict.update(self._add_layer(f"file {file}", read_yaml(file)))
 
-    def _load_recbole_model_yaml(self, model_class: type) -> None:
+    def _load_recbole_yaml(self, model_class: type, dataset: str) -> None:
+        """RecBole's below ours, and below what a user's class asks for in a yaml of its own."""
         self._declared.update(recbole_model_settings())
-        values = self._declare(model_yaml_files(model_class))
+        own = users_yaml_files(model_class)
+        stock = self._declare([file for file in model_yaml_files(model_class) if file not in own])
         if not is_stock_model(model_class):  # else RecBole has loaded them, in its own order
+            self.internal_config_dict.update(stock)
+        if self.on_impressions:
+            self._load_yaml([properties_file("recbole.yaml")], [f"{dataset}.{self.model}"])
+        for file in own:
+            values = self._add_layer(f"file {file}", read_yaml(file))
+            self._declared.update(values)
             self.internal_config_dict.update(values)
 
     def _declare(self, files: Sequence[Path]) -> dict[str, Any]:

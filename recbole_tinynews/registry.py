@@ -113,6 +113,11 @@ def model_yaml_files(model_class: type) -> list[Path]:
     ]
 
 
+def users_yaml_files(model_class: type) -> list[Path]:
+    """Those of a model derived from RecBole's that lie beside the modules of a user's classes."""
+    return [file for file in model_yaml_files(model_class) if file.parent != _RECBOLE_MODEL_YAML]
+
+
 def stage_yaml_files() -> list[Path]:
     """The yaml files of models that are trained on the way to others, and asked for by no name."""
     return sorted(_stage_yaml_folder().glob("*.yaml"))

@@ -55,6 +55,7 @@ def properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("model", "dataset"):
         (folder / name).mkdir(parents=True)
     (tmp_path / "installed" / "dataset" / "mind-mini").mkdir(parents=True)
+    (tmp_path / "dataset" / "any").mkdir(parents=True)  # holds no impressions
     (folder / "overall.yaml").write_text(OVERALL)
     (folder / "model" / "PLMNR.yaml").write_text(PLMNR_YAML)
     return folder

@@ -268,6 +268,22 @@ def test_a_test_set_without_labels_is_no_obstacle(tiny: Tiny, tmp_path, caplog, 
         assert len(rows_of(tmp_path / "dump.csv")) == 14
 
 
+@pytest.mark.parametrize("model", ["PLMNR", "BPR"])
+def test_a_test_file_of_a_header_alone_is_refused_before_the_training(
+    tiny: Tiny, tmp_path, capsys, model: str
+) -> None:
+    """The training would be over when a bare AssertionError says so."""
+    there = tiny._replace(data=write_dataset(tmp_path / "data"))
+    file = there.data / DATASET / f"{DATASET}.test.inter"
+    file.write_text(file.read_text().splitlines(keepends=True)[0])
+    settings = there.stock_settings() if model == "BPR" else there.settings(max_steps=1)
+    given = [f"--{name}={value}" for name, value in settings.items()]
+    with pytest.raises(SystemExit):
+        main([f"--model={model}", f"--dataset={DATASET}", *given])
+    assert f"expects impressions in {file}, got a header alone" in capsys.readouterr().err
+    assert not list(tmp_path.glob(f"saved/{DATASET}/{model}-*"))
+
+
 def test_the_test_is_taken_with_the_best_weights(tiny: Tiny, monkeypatch) -> None:
     """The last epoch's would be tested if the two were kept in one place."""
     seen: dict[str, object] = {}

@@ -87,23 +87,32 @@ def test_what_was_converted_from_mind_passes_beside_minds_own_file(tiny: Tiny, t
     assert check_submission("a.zip", behaviors).impressions == 50
 
 
+NO_ZIP = "submission (command line) expects a file name that ends in .zip"
+
+
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("model", "setting", "message"),
     [
-        ("--submission=out.txt", "submission (command line) expects a file name that ends in .zip"),
-        ("--submission=out.zip", "has no tiny.test.inter"),
-        ("--submission=out.zip --stage=post_train_teacher", "expects a stage that ranks news"),
+        *((model, "--submission=out.txt", NO_ZIP) for model in ("PLMNR", "BPR")),
+        *((model, "--submission=123", NO_ZIP) for model in ("PLMNR", "BPR")),
+        *((model, "--submission=out.zip", "has no tiny.test.inter") for model in ("PLMNR", "BPR")),
+        (
+            "PLMNR",
+            "--submission=out.zip --stage=post_train_teacher",
+            "expects a stage that ranks news",
+        ),
     ],
 )
 def test_what_can_not_be_submitted_is_said_before_the_training(
-    tiny: Tiny, tmp_path, capsys, setting, message
+    tiny: Tiny, tmp_path, capsys, model, setting, message
 ) -> None:
     """Days later would be late."""
     data = write_dataset(tmp_path / "data")
     (data / DATASET / f"{DATASET}.test.inter").unlink()
-    settings = tiny._replace(data=data).settings(max_steps=1)
+    there = tiny._replace(data=data)
+    settings = there.stock_settings() if model == "BPR" else there.settings(max_steps=1)
     flags = [f"--{name}={value}" for name, value in settings.items()]
     with pytest.raises(SystemExit):
-        main(["--model=PLMNR", f"--dataset={DATASET}", *flags, *setting.split()])
+        main([f"--model={model}", f"--dataset={DATASET}", *flags, *setting.split()])
     assert message in capsys.readouterr().err
-    assert not list(tmp_path.glob(f"saved/{DATASET}/PLMNR-*"))
+    assert not list(tmp_path.glob(f"saved/{DATASET}/{model}-*"))

@@ -74,6 +74,13 @@ class NewsDataset(Dataset):
         )
         self.inter_feat, sizes = _from_arrays(arrays)
         self.splits, self.file_size_list = list(present), sizes.tolist()
+        empty = [file for file, rows in zip(present.values(), sizes, strict=True) if not rows]
+        if empty:  # a training would be for nothing, or end without the validation asked for
+            raise ValueError(
+                f"NewsDataset expects impressions in {', '.join(map(str, empty))}, got a header "
+                "alone. Convert the data set anew, or delete a validation or test file that is to "
+                "have none."
+            )
         self._set_index(self.uid_field, np.array(arrays["users"]))
         self._set_index(self.iid_field, np.array(arrays["news"]))
         self.user_feat = None

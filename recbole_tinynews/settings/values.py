@@ -77,6 +77,21 @@ LEARNER = Rule(
 )
 SWITCH = Rule("true or false", lambda value: isinstance(value, bool))
 
+
+def _are_samples(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return value is None
+    chosen = not value.get("dynamic") or POSITIVE.holds(value.get("candidate_num"))
+    known = value.get("distribution", "uniform") in ("uniform", "popularity", None)
+    return known and chosen and POSITIVE.holds(value.get("sample_num", 1))
+
+
+SAMPLES = Rule(
+    "~ or a distribution (uniform, popularity) with a sample_num >= 1, and a candidate_num >= 1 "
+    "where dynamic is true",
+    _are_samples,
+)
+
 # Settings of RecBole's, whichever model runs.
 RECBOLE_RULES: dict[str, Rule] = {
     "learner": LEARNER,
@@ -90,11 +105,18 @@ RECBOLE_RULES: dict[str, Rule] = {
     "worker": COUNT,
 }
 
-NEWS_RULES: dict[str, Rule] = {
+# Of every model that runs on impressions.
+_IMPRESSION_RULES: dict[str, Rule] = {
     **RECBOLE_RULES,
     "topk": CUTOFFS,
     "valid_metric": TEXT,
+    "history_length": POSITIVE,
+    "fresh": SWITCH,
     "submission": or_(ZIP_FILE, None),
+}
+
+NEWS_RULES: dict[str, Rule] = {
+    **_IMPRESSION_RULES,
     # the model
     "plm": TEXT,
     "num_hidden_layers": or_(POSITIVE, None),
@@ -111,13 +133,11 @@ NEWS_RULES: dict[str, Rule] = {
     # the data
     "max_title_length": POSITIVE,
     "max_body_length": POSITIVE,
-    "history_length": POSITIVE,
     "negatives": POSITIVE,
     "negative_titles": one_of("random", "category", "in_batch", "hard"),
     # training
     "plm_learning_rate": or_(NOT_NEGATIVE, None),
     "eval_steps": or_(POSITIVE, None),
-    "fresh": SWITCH,
     "max_steps": or_(POSITIVE, None),
     "warmup_steps": or_(COUNT, None),
     "accumulation_steps": POSITIVE,
@@ -150,12 +170,9 @@ NEWS_RULES: dict[str, Rule] = {
 
 # Of RecBole's own models, where they run on impressions.
 TOOLKIT_RULES: dict[str, Rule] = {
-    **RECBOLE_RULES,
-    "topk": CUTOFFS,
-    "valid_metric": TEXT,
-    "history_length": POSITIVE,
+    **_IMPRESSION_RULES,
+    "train_neg_sample_args": SAMPLES,
     "impression_negatives": one_of(None, True, False),
-    "fresh": SWITCH,
 }
 
 # For a setting without a rule of its own, such as a user's: the kind of its default, or nothing.

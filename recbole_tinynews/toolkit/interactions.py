@@ -146,7 +146,8 @@ def others(history: Ragged, items: NDArray) -> Ragged:
     """Histories without the item of their own row.
 
     A history that holds the click would tell it, and one that lacks it alone of all candidates
-    would as well: it is left out wherever a candidate is scored, in training and in evaluation.
+    would as well: it is left out of every row of candidates. A negative that is drawn to a click
+    later shares the click's history, and may stand in it.
 
     >>> others(Ragged.from_rows([[1, 2, 1], [2]], int), np.array([1, 1])).lengths.tolist()
     [1, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from logging import getLogger
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,23 @@ from recbole_tinynews.toolkit.interactions import InteractionDataset
 
 def train_loader(config: Any, dataset: InteractionDataset) -> AbstractDataLoader:
     """The loader of training: rows as the model is fed, with the negatives that were asked for."""
-    if len(dataset) == 0:
+    from_impression = dataset.feed.rows is Rows.PAIRS and config["impression_negatives"]
+    rows = dataset.with_unclicked_beside() if from_impression else dataset
+    if len(rows) == 0:
+        wanted = "clicks beside an unclicked candidate" if from_impression else "clicks"
         raise ValueError(
-            f"{config['model']} expects clicks among the training impressions of "
+            f"{config['model']} expects {wanted} among the training impressions of "
             f"'{dataset.dataset_name}', got none. Check NAME.report.json."
         )
+    if len(rows) < len(dataset):
+        getLogger().info(
+            f"{len(dataset) - len(rows)} clicks stand in impressions without an unclicked "
+            "candidate and give no training sample."
+        )
+    if from_impression:
+        return ImpressionPairDataLoader(config, rows)
     if dataset.feed.rows is Rows.USERS:
         return UserDataLoader(config, dataset, None, shuffle=True)
-    if dataset.feed.rows is Rows.PAIRS and config["impression_negatives"]:
-        return ImpressionPairDataLoader(config, dataset.with_unclicked_beside())
     return TrainDataLoader(config, dataset, _sampler(config, dataset), shuffle=config["shuffle"])
 
 

@@ -6,11 +6,11 @@
 | Pop counts a news once a batch, however often it was clicked in it | here |
 | importing any sequential model makes autograd trace every operation (SINE's module) | `registry` |
 | torch >= 2.6: the best model is a pickle that `torch.load` refuses | `trainer` |
-| state in attributes (Pop's counts, ItemKNN's matrices) is no part of the weights | `trainer` |
 | an empty history has length 0, and the last of its items the index -1 | `toolkit.interactions` |
 | pandas 3: the padding row of a `token` feature becomes id -9223372036854775808 | `NewsDataset` |
 
-Each looks first whether RecBole works by itself, and then leaves it alone.
+The two of this module look first whether RecBole works by itself, and then leave it alone; the
+others hold with any version of scipy, torch or pandas.
 """
 
 from __future__ import annotations

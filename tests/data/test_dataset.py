@@ -59,6 +59,18 @@ def test_a_split_without_a_file_is_none(atomic, gone: str) -> None:
     assert record(left, 0)[0] == ("x-5" if gone == "valid" else "4")
 
 
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_a_file_without_an_impression_is_refused_when_it_is_read(atomic, split: str) -> None:
+    """Of the test, it ended in a bare AssertionError after the training; of the others in silence.
+
+    The second start reads the cache.
+    """
+    file = atomic.write_split(split, [])
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"impressions in {file}, got a header alone"):
+            atomic.dataset()
+
+
 def test_fields_are_those_that_a_recbole_user_expects(atomic) -> None:
     """RecBole's models, samplers and case studies ask for them by these names."""
     dataset = atomic.dataset()

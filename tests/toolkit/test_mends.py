@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from recbole.data.dataset import Dataset
 from recbole.model.general_recommender import lightgcn, pop
 from recbole.model.sequential_recommender import gru4rec, sine
 from recbole.trainer import Trainer
 from scipy.sparse import dok_matrix
 
 from recbole_tinynews import registry
+from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.registry import find_model
 from recbole_tinynews.toolkit import mends
 from recbole_tinynews.toolkit.loaders import train_loader
@@ -128,3 +131,23 @@ def test_an_empty_history_is_no_index_before_the_first(stock) -> None:
     batch["item_length"] = torch.where(batch["item_id_list"].any(1), batch["item_length"], 0)
     with pytest.raises(RuntimeError, match="out of bounds"):
         model.predict(batch)
+
+
+@pytest.mark.filterwarnings("ignore")  # pandas warns of what RecBole does, RecBole goes on
+def test_the_padding_row_of_a_feature_is_padding(stock, tmp_path: Path) -> None:
+    """A padded sequence of items would ask an embedding of categories for row -2 ** 63."""
+    place = tmp_path / "data" / "flat"
+    place.mkdir(parents=True)
+    (place / "flat.inter").write_text("user_id:token\titem_id:token\nU1\tN1\n")
+    (place / "flat.item").write_text("item_id:token\tcategory:token\nN1\tnews\n")
+    settings = {"data_path": str(place.parent), "load_col": None}
+    theirs = Dataset(NewsConfig("BPR", "flat", config_dict=settings))
+    theirs._change_feat_format()
+    if theirs.item_feat["category"][0] == 0:
+        pytest.skip("this pandas fills the cell as RecBole asks it to")
+    assert theirs.item_feat["category"].tolist() == [-(2**63), 1]
+
+    features = stock("DeepFM").interactions.item_feat
+    for field in ("category", "subcategory"):
+        assert features[field][0] == 0
+        assert features[field][1:].min() > 0

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import logging
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
+from recbole_tinynews.toolkit.interactions import InteractionDataset
 from recbole_tinynews.toolkit.loaders import RowDataLoader, packed, train_loader
 
 
@@ -69,6 +71,32 @@ def test_negatives_of_the_impression_are_its_unclicked_candidates(stock, model: 
                 assert negative in unclicked
     if model == "FPMC":
         assert next(iter(loader))["item_id_list"].shape[1] == 6
+
+
+def test_a_click_without_an_unclicked_candidate_is_not_dropped_silently(stock, caplog) -> None:
+    """Whoever counts the rows of an epoch would look for the fault elsewhere."""
+    caplog.set_level(logging.INFO)
+    run = stock("BPR", impression_negatives=True)
+    loader = loader_of(run)
+    left_out = len(run.interactions) - loader.sample_size
+    assert left_out == 1  # the second impression is one click and nothing else
+    assert f"{left_out} clicks stand in impressions without an unclicked" in caplog.text
+    caplog.clear()
+    loader_of(stock("BPR"))
+    assert "unclicked" not in caplog.text
+
+
+@pytest.mark.parametrize("labels", [1, 0])
+def test_training_without_any_pair_is_an_error_of_ours(stock, labels: int) -> None:
+    """Torch asks for a positive `num_samples`, and nobody has a setting of that name."""
+    run = stock("BPR", impression_negatives=True)
+    shown = run.train.inter_feat
+    run.train.inter_feat = shown._replace(labels=np.full_like(shown.labels, labels))
+    data = InteractionDataset(run.train, run.config, run.feed)
+    with pytest.raises(
+        ValueError, match=r"BPR expects clicks beside an unclicked .*'tiny', got no"
+    ):
+        train_loader(run.config, data)
 
 
 def test_labelled_rows_are_every_candidate_once_an_epoch(stock) -> None:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import pytest
 from tiny import DATASET, Tiny
 
@@ -9,9 +13,49 @@ from recbole_tinynews.evaluation.recbole_metrics import METRIC_NAMES
 UNIFORM = {"distribution": "uniform", "sample_num": 2}
 
 
-def config_of(tiny: Tiny, model: str, *flags: str, **settings) -> NewsConfig:
+def config_of(tiny: Tiny, model: str | type, *flags: str, **settings) -> NewsConfig:
     places = {"data_path": str(tiny.data)}
     return NewsConfig(model, DATASET, config_dict={**places, **settings}, command_line=flags)
+
+
+@pytest.fixture
+def users_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
+    """A class derived from RecBole's BPR, with a yaml beside its module."""
+    (tmp_path / "users_bpr.py").write_text(
+        "from recbole.model.general_recommender.bpr import BPR\nclass MyBPR(BPR):\n    pass\n"
+    )
+    (tmp_path / "MyBPR.yaml").write_text(
+        "train_batch_size: 64\nhistory_length: 7\nimpression_negatives: true\nmy_width: 3\n"
+        "train_neg_sample_args: {distribution: uniform, sample_num: 4}\n"
+    )
+    spec = importlib.util.spec_from_file_location("users_bpr", tmp_path / "users_bpr.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "users_bpr", module)
+    spec.loader.exec_module(module)
+    return module.MyBPR
+
+
+def test_the_yaml_of_a_users_class_lies_over_ours(tiny: Tiny, users_model: type) -> None:
+    """Its batches, histories and negatives would be others than its file says, without a word."""
+    config = config_of(tiny, users_model)
+    assert (config["train_batch_size"], config["my_width"]) == (64, 3)
+    assert config["history_length"] == config["MAX_ITEM_LIST_LENGTH"] == 7
+    assert config["train_neg_sample_args"]["sample_num"] == 4
+    assert config["impression_negatives"] is True
+    assert (config["embedding_size"], config["eval_batch_size"]) == (64, 4096)  # BPR's, ours
+    assert config_of(tiny, users_model, "--train_batch_size=9")["train_batch_size"] == 9
+
+
+def test_a_mistake_in_the_yaml_of_a_users_class_names_the_file(
+    tiny: Tiny, users_model: type, tmp_path: Path
+) -> None:
+    """RecBole drops a misspelt entry, and samples once."""
+    file = tmp_path / "MyBPR.yaml"
+    file.write_text("train_neg_sample_args: {sample_nmu: 4}\ntrain_batch_size: 0\n")
+    with pytest.raises(ValueError, match="don't fit") as caught:
+        config_of(tiny, users_model)
+    assert f"train_neg_sample_args (file {file}) has no entry sample_nmu" in str(caught.value)
+    assert f"train_batch_size (file {file}) expects an int >= 1, got 0" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +69,9 @@ def config_of(tiny: Tiny, model: str, *flags: str, **settings) -> NewsConfig:
         ("NeuMF", {"train_neg_sample_args": UNIFORM}, False, 2),
         ("DeepFM", {}, True, "none"),
         ("DeepFM", {"impression_negatives": False}, False, 1),
+        ("BPR", {"impression_negatives": True, "train_neg_sample_args": UNIFORM}, True, 2),
         ("Pop", {}, False, "none"),
+        ("Pop", {"impression_negatives": False, "train_neg_sample_args": None}, False, "none"),
         ("SASRec", {}, False, "none"),
         ("SASRec", {"loss_type": "BPR"}, False, 1),
         ("DIN", {}, True, "none"),
@@ -93,6 +139,57 @@ def test_what_does_not_fit_is_said_before_any_data_are_read(
         config_of(tiny, model, **settings)
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        *(5, "uniform", {"distribution": "popular"}, {"sample_num": 0}, {"sample_num": "many"}),
+        *({"dynamic": True}, {"dynamic": True, "candidate_num": 0}),
+    ],
+)
+def test_samples_that_cannot_be_drawn_are_a_mistake(tiny: Tiny, how: object) -> None:
+    """RecBole finds out with the data read, by an error that names no setting."""
+    with pytest.raises(ValueError, match=r"args \(config_dict\) expects ~ or a distribution"):
+        config_of(tiny, "BPR", train_neg_sample_args=how)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("Pop", {"train_neg_sample_args": UNIFORM}),
+        ("Pop", {"train_neg_sample_args": {}}),  # RecBole's default: uniform, one sample
+        ("MultiVAE", {"train_neg_sample_args": UNIFORM}),
+        ("SASRec", {"train_neg_sample_args": UNIFORM}),
+        ("Pop", {"impression_negatives": True}),
+        ("MultiVAE", {"impression_negatives": True}),
+        ("SASRec", {"impression_negatives": True}),
+        ("BERT4Rec", {"impression_negatives": True}),
+    ],
+)
+def test_a_model_that_knows_no_negatives_refuses_them(
+    tiny: Tiny, model: str, settings: dict
+) -> None:
+    """Pop counted its samples as clicks; the others were trained as if nothing had been asked."""
+    with pytest.raises(ValueError, match=rf"{next(iter(settings))} expects .*row of {model}"):
+        config_of(tiny, model, **settings)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"dynamic": True, "candidate_num": 3},
+        {"distribution": "popularity"},
+        {"distribution": "popularity", "alpha": 0.5},
+    ],
+)
+def test_a_way_to_sample_is_refused_beside_negatives_of_the_impression(
+    tiny: Tiny, how: dict
+) -> None:
+    """The table would name negatives that nobody drew."""
+    with pytest.raises(ValueError, match=r"expects a sample_num alone beside impression_neg"):
+        config_of(tiny, "BPR", impression_negatives=True, train_neg_sample_args=how)
+    assert config_of(tiny, "BPR", train_neg_sample_args=how)["impression_negatives"] is False
+
+
 def test_a_data_set_of_interactions_keeps_recboles_settings(tmp_path) -> None:
     """Its columns are not ours: RecBole's metrics and splits are what its users expect of it."""
     place = tmp_path / "data" / "flat"
@@ -101,3 +198,30 @@ def test_a_data_set_of_interactions_keeps_recboles_settings(tmp_path) -> None:
     config = NewsConfig("BPR", "flat", config_dict={"data_path": str(place.parent)})
     assert not config.on_impressions
     assert config["valid_metric"] == "MRR@10"
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        *("--eval_dump=x.csv", "--impression_negatives=true", "--history_length=20", "--fresh"),
+        *("--metrics=[AUC, MRR]", "--submission=x.zip", "--result_file=x.json"),
+    ],
+)
+def test_a_missing_data_set_is_missing_for_recboles_models_too(flag: str) -> None:
+    """`eval_dump is no setting. Did you mean eval_step?` says nothing of the name that is wrong."""
+    with pytest.raises(ValueError, match="don't fit") as caught:
+        NewsConfig("BPR", "mind-mni", command_line=[flag])
+    _, *mistakes = str(caught.value).splitlines()
+    assert len(mistakes) == 1
+    assert "dataset expects a folder" in mistakes[0]
+    assert "convert" in mistakes[0]
+
+
+@pytest.mark.parametrize("model", ["BPR", "PLMNR"])
+def test_a_missing_data_set_comes_before_other_mistakes(model: str) -> None:
+    """They may be no mistakes on the data set that was meant."""
+    with pytest.raises(ValueError, match="don't fit") as caught:
+        NewsConfig(model, "mind-mni", command_line=["--learnin_rate=1", "--epochs=-1"])
+    _, first, *others = str(caught.value).splitlines()
+    assert first.startswith("- dataset expects a folder")
+    assert len(others) == 2
