@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
 import json
 import re
 import runpy
@@ -28,6 +29,7 @@ from test_contract import (  # noqa: F401  # collected here too, with the fixtur
 from tiny import DATASET, Tiny, World
 
 import recbole_tinynews
+from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.quick_start import run
 
@@ -112,6 +114,24 @@ def test_the_document_runs_and_its_student_has_the_teachers_that_were_there(
     assert [stage["reused"] for stage in again["stages"]] == [*[True] * 4, False]
     reused = command("--max_text_length=24", "--category_loss_weight=0.5")
     assert all(stage["reused"] for stage in reused["stages"])
+
+
+@pytest.mark.whole
+def test_it_stands_in_a_benchmark_beside_others(tiny: Tiny, tmp_path: Path) -> None:
+    """A process of its own knows neither the class nor the yaml beside it."""
+    write_files(tmp_path)
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("rows: [{label: PLM-NR, model: PLMNR}]\n", encoding="utf-8")
+    settings = {**tiny.settings("TinyNewsRec"), "max_steps": 1, "max_text_length": 24}
+    for of_benchmark in ("seed", "show_progress", "num_teachers"):
+        settings.pop(of_benchmark, None)
+    spec = f"+{tmp_path / 'my_recommender.py'}:MyRecommender"
+    benchmark = Benchmark(
+        str(suite), DATASET, [1], ["PLM-NR", spec], settings, output=tmp_path / "results"
+    )
+    assert benchmark.run(io.StringIO())
+    table = (tmp_path / "results" / "table.md").read_text(encoding="utf-8")
+    assert re.search(r"^\| MyRecommender\\\* \| \**\d", table, re.M)  # it reads more than titles
 
 
 def test_with_plmnr_as_its_base_it_trains_on_clicks_alone(
