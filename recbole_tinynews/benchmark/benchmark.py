@@ -98,18 +98,18 @@ class Benchmark:
         """Write tables, significance and figures of what is there; the names of the files."""
         shown = list(self._shown())
         impressions = {
-            each.row.label: [self._impressions(planned, seed) for seed in each.seeds]
+            each.row.label: {
+                seed: file
+                for seed in each.seeds
+                if (file := self._impressions(planned, seed)).is_file()
+            }
             for planned, each in shown
             if each.means
-        }
-        there = {
-            label: files if all(file.is_file() for file in files) else []
-            for label, files in impressions.items()
         }
         write_text(self.output / NOT_RUN, as_csv(["system", "seed", "reason"], self._not_run()))
         systems = [each for _, each in shown]
         written = write_report(
-            self.output, self.suite, self.seeds, systems, there, list(self._notes())
+            self.output, self.suite, self.seeds, systems, impressions, list(self._notes())
         )
         return [RESULTS, NOT_RUN, *written]
 

@@ -45,7 +45,7 @@ def write_report(
     suite: Suite,
     seeds: Sequence[int],
     systems: Sequence[SystemResult],
-    impressions: Mapping[str, Sequence[Path]],
+    impressions: Mapping[str, Mapping[int, Path]],
     notes: Sequence[str],
 ) -> list[str]:
     """Write them into ``output``; returns the names of the files.
@@ -55,7 +55,7 @@ def write_report(
         suite: its order, its reference, its figures.
         seeds: that were asked for.
         systems: rows to be shown.
-        impressions: files of each system's metrics by impression, one for each of its seeds.
+        impressions: files of each system's metrics by impression, by seed, where they are there.
         notes: what stands under the table.
     """
     table = make_table(systems, seeds, suite.published, notes)
@@ -73,7 +73,7 @@ def write_report(
 
 
 def _write_significance(
-    output: Path, reference: str, impressions: Mapping[str, Sequence[Path]]
+    output: Path, reference: str, impressions: Mapping[str, Mapping[int, Path]]
 ) -> list[str]:
     """What can be tested; files of an earlier report that can't be made again go."""
     texts = {}
@@ -83,12 +83,15 @@ def _write_significance(
             f"Significance leaves out {', '.join(missing)}: metrics of their impressions are "
             "missing. They lie beside results.csv where it was made."
         )
-    known = read_means({name: files for name, files in impressions.items() if files})
+    there = {name: files for name, files in impressions.items() if files}
+    seeds = sorted(set[int]().union(*there.values()).intersection(*there.values()))
+    files_of = {name: [files[seed] for seed in seeds] for name, files in there.items()}
+    known = read_means(files_of) if seeds else {}
     if len(known) > 1:
         texts["significance.csv"] = significance_csv(pairwise(known))
     if len(known) > 1 and reference in known:
         found = against(reference, known)
-        texts["significance.md"] = significance_markdown(reference, found, missing)
+        texts["significance.md"] = significance_markdown(reference, found, seeds, missing)
     elif impressions:
         getLogger().warning(f"significance.md needs results of {reference} and of another system.")
     for name in ("significance.csv", "significance.md"):
@@ -102,8 +105,8 @@ def _write_significance(
 def read_means(impressions: Mapping[str, Sequence[Path]]) -> Means:
     """Metrics of the impressions that were ranked, ``[metrics, impressions]`` for each system.
 
-    A system's metric of an impression is the mean over its seeds, so a test speaks of other
-    impressions, not of other seeds.
+    A system's metric of an impression is the mean over its files, one of each seed, so a test
+    speaks of other impressions, not of other seeds.
 
     Raises:
         ValueError: they are of different impressions.
@@ -163,8 +166,13 @@ def significance_csv(found: Pairs) -> str:
     return as_csv(["metric", "system", "reference", *Comparison._fields], rows)
 
 
-def significance_markdown(reference: str, found: Found, missing: Sequence[str] = ()) -> str:
-    """Differences in percent points and corrected p, bold where they are significant."""
+def significance_markdown(
+    reference: str, found: Found, seeds: Sequence[int], missing: Sequence[str]
+) -> str:
+    """Differences in percent points and corrected p, bold where they are significant.
+
+    ``seeds`` are those that all systems have; ``missing`` names systems that have none.
+    """
     lines = [
         "| against " + reference + " | " + " | ".join(HEADS.values()) + " |",
         "| --- |" + " ---: |" * len(METRICS),
@@ -180,7 +188,8 @@ def significance_markdown(reference: str, found: Found, missing: Sequence[str] =
     note = (
         f"\nDifference of means in percent points. Paired bootstrap over impressions, "
         f"{RESAMPLES:,} resamples, seed {SEED}; p corrected after Holm for the {count} comparisons "
-        f"of a metric; bold: p < {SIGNIFICANT}. Metrics of an impression are means over seeds. "
+        f"of a metric; bold: p < {SIGNIFICANT}. Metrics of an impression are means over seeds "
+        f"({', '.join(map(str, seeds))}: those that all systems have). "
         "significance.csv has every pair of systems, corrected for all of them together.\n"
     )
     if missing:

@@ -145,15 +145,17 @@ def test_a_system_without_impressions_is_named_and_the_others_are_tested(
     """A test that is left from an earlier report speaks of other results than the table."""
     suite = read_suite("paper", "mind-small")
     reference, other, lost = suite.reference, "TinyBERT_4", "NewsBERT_4"
-    files = {name: [keep(tmp_path, name, ["0.2", "0.4"])] for name in (reference, other)}
+    files = {name: {1: keep(tmp_path, name, ["0.2", "0.4"])} for name in (reference, other)}
+    files[other][2] = keep(tmp_path, "of another seed", ["0.9", "0.9"])  # nothing to compare with
     out = tmp_path / "out"
     out.mkdir()
-    written = write_report(out, suite, [1, 2], systems, {**files, lost: []}, [])
+    written = write_report(out, suite, [1, 2], systems, {**files, lost: {}}, [])
     assert {"significance.csv", "significance.md"} <= {*written}
     text = (out / "significance.md").read_text(encoding="utf-8")
     assert f"| {other} | +0.00" in text
+    assert "seeds (1: those that all systems have)" in text
     assert f"left out: {lost}." in text
-    write_report(out, suite, [1, 2], systems, {reference: files[reference], other: []}, [])
+    write_report(out, suite, [1, 2], systems, {reference: files[reference], other: {}}, [])
     assert not list(out.glob("significance.*"))
 
 
