@@ -188,8 +188,8 @@ def significance_markdown(
     note = (
         f"\nDifference of means in percent points. Paired bootstrap over impressions, "
         f"{RESAMPLES:,} resamples, seed {SEED}; p corrected after Holm for the {count} comparisons "
-        f"of a metric; bold: p < {SIGNIFICANT}. Metrics of an impression are means over seeds "
-        f"({', '.join(map(str, seeds))}: those that all systems have). "
+        f"of a metric; bold: p < {SIGNIFICANT}. Metrics of an impression are means over the seeds "
+        f"that all systems have: {', '.join(map(str, seeds))}. "
         "significance.csv has every pair of systems, corrected for all of them together.\n"
     )
     if missing:

@@ -153,7 +153,7 @@ def test_a_system_without_impressions_is_named_and_the_others_are_tested(
     assert {"significance.csv", "significance.md"} <= {*written}
     text = (out / "significance.md").read_text(encoding="utf-8")
     assert f"| {other} | +0.00" in text
-    assert "seeds (1: those that all systems have)" in text
+    assert "over the seeds that all systems have: 1." in text
     assert f"left out: {lost}." in text
     write_report(out, suite, [1, 2], systems, {reference: files[reference], other: {}}, [])
     assert not list(out.glob("significance.*"))
