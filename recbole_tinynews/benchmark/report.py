@@ -15,13 +15,7 @@ from recbole_tinynews.artifact import write_text
 from recbole_tinynews.benchmark.impressions import read_impressions
 from recbole_tinynews.benchmark.plots import suite_figures
 from recbole_tinynews.benchmark.results import METRICS, as_csv
-from recbole_tinynews.benchmark.significance import (
-    RESAMPLES,
-    SEED,
-    Comparison,
-    compare,
-    compare_pairs,
-)
+from recbole_tinynews.benchmark.significance import RESAMPLES, SEED, Comparison, compare
 from recbole_tinynews.benchmark.suite import Suite
 from recbole_tinynews.benchmark.summary import SystemResult
 from recbole_tinynews.benchmark.table import (
@@ -36,8 +30,7 @@ from recbole_tinynews.figures import as_png, as_svg
 
 SIGNIFICANT = 0.05
 Means = dict[str, NDArray[np.float64]]  # [metrics, impressions] by system
-Found = dict[str, dict[str, Comparison]]  # by metric and system
-Pairs = dict[str, dict[tuple[str, str], Comparison]]  # by metric, system and the other one
+Found = dict[str, dict[tuple[str, str], Comparison]]  # by metric, system and the other one
 
 
 def write_report(
@@ -87,10 +80,10 @@ def _write_significance(
     seeds = sorted(set[int]().union(*there.values()).intersection(*there.values()))
     files_of = {name: [files[seed] for seed in seeds] for name, files in there.items()}
     known = read_means(files_of) if seeds else {}
-    if len(known) > 1:
-        texts["significance.csv"] = significance_csv(pairwise(known))
-    if len(known) > 1 and reference in known:
-        found = against(reference, known)
+    found = compare_systems(known) if len(known) > 1 else {}
+    if found:
+        texts["significance.csv"] = significance_csv(found)
+    if found and reference in known:
         texts["significance.md"] = significance_markdown(reference, found, seeds, missing)
     elif impressions:
         getLogger().warning(f"significance.md needs results of {reference} and of another system.")
@@ -126,39 +119,29 @@ def read_means(impressions: Mapping[str, Sequence[Path]]) -> Means:
     return means
 
 
-def against(reference: str, means: Means) -> Found:
-    """Each other system against the reference, by metric and system."""
-    others = [name for name in means if name != reference]
+def compare_systems(means: Means) -> Found:
+    """Each system against each other one, by metric, in the order of the table."""
+    names = [*means]
     found: Found = {}
     for column, metric in enumerate(METRICS):
-        values = np.stack([means[name][column] for name in others])
-        compared = compare(means[reference][column], values)
-        found[metric] = dict(zip(others, compared, strict=True))
-    return found
-
-
-def pairwise(means: Means) -> Pairs:
-    """Each pair of systems, the later one of the table against the earlier one."""
-    names = [*means]
-    pairs = [(late, early) for late in range(len(names)) for early in range(late)]
-    found: Pairs = {}
-    for column, metric in enumerate(METRICS):
-        compared = compare_pairs(np.stack([means[name][column] for name in names]), pairs)
+        compared = compare(np.stack([means[name][column] for name in names]))
         found[metric] = {
-            (names[late], names[early]): comparison
-            for (late, early), comparison in zip(pairs, compared, strict=True)
+            (names[system], names[other]): compared[system, other]
+            for other in range(len(names))
+            for system in range(len(names))
+            if system != other
         }
     return found
 
 
-def significance_csv(found: Pairs) -> str:
-    """A line for each metric and pair of systems."""
+def significance_csv(found: Found) -> str:
+    """A line for each metric, system and other system (``reference``)."""
     rows: list[dict[str, Any]] = [
         {
             "metric": metric,
             "system": system,
             "reference": reference,
-            **{name: f"{value:.4g}" for name, value in comparison._asdict().items()},
+            **{name: f"{value:.3g}" for name, value in comparison._asdict().items()},
         }
         for metric, of_metric in found.items()
         for (system, reference), comparison in of_metric.items()
@@ -177,20 +160,21 @@ def significance_markdown(
         "| against " + reference + " | " + " | ".join(HEADS.values()) + " |",
         "| --- |" + " ---: |" * len(METRICS),
     ]
-    for system in found[METRICS[0]]:
+    systems = [system for system, other in found[METRICS[0]] if other == reference]
+    for system in systems:
         cells = []
         for metric in METRICS:
-            each = found[metric][system]
+            each = found[metric][system, reference]
             text = f"{100 * each.difference:+.2f} (p = {each.p_holm:.4f})"
             cells.append(f"**{text}**" if each.p_holm < SIGNIFICANT else text)
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
-    count = len(found[METRICS[0]])
+    count = len(systems)
     note = (
         f"\nDifference of means in percent points. Paired bootstrap over impressions, "
         f"{RESAMPLES:,} resamples, seed {SEED}; p corrected after Holm for the {count} comparisons "
         f"of a metric; bold: p < {SIGNIFICANT}. Metrics of an impression are means over the seeds "
         f"that all systems have: {', '.join(map(str, seeds))}. "
-        "significance.csv has every pair of systems, corrected for all of them together.\n"
+        "significance.csv has the same against every other system.\n"
     )
     if missing:
         note += f"\nWithout their impressions, and so left out: {', '.join(missing)}.\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ _AT_ONCE = 2_000_000  # draws in memory
 class Comparison(NamedTuple):
     """A system's mean minus another's, its 95 % interval, and how likely chance alone is.
 
-    ``p`` is of this comparison alone, ``p_holm`` of all that are made together.
+    ``p`` is of this comparison alone, ``p_holm`` of all that are made with the same other system.
     """
 
     difference: float
@@ -26,33 +27,9 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    reference: NDArray[np.floating],
-    others: NDArray[np.floating],
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> list[Comparison]:
-    """Each system against the reference.
-
-    Shapes:
-        reference: ``[impressions]``.
-        others: ``[systems, impressions]``, of the same impressions in the same order.
-    """
-    if others.ndim != 2 or others.shape[1:] != reference.shape:
-        raise ValueError(
-            f"compare expects others of shape [systems, {len(reference)}], as the reference has "
-            f"impressions, got {list(others.shape)}. Pass metrics of the same impressions."
-        )
-    pairs = [(system, 0) for system in range(1, 1 + len(others))]
-    return compare_pairs(np.vstack([reference[None], others]), pairs, resamples, seed)
-
-
-def compare_pairs(
-    values: NDArray[np.floating],
-    pairs: Sequence[tuple[int, int]],
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> list[Comparison]:
-    """The first system of each pair against its second, all on the same resampled impressions.
+    values: NDArray[np.floating], resamples: int = RESAMPLES, seed: int = SEED
+) -> dict[tuple[int, int], Comparison]:
+    """Each system against each other one, all on the same resampled impressions.
 
     The impressions are drawn anew with replacement (Efron and Tibshirani 1993, chapter 16). Under
     the null hypothesis differences scatter about 0 as resampled ones do about the measured one, so
@@ -61,25 +38,28 @@ def compare_pairs(
 
     Shapes:
         values: ``[systems, impressions]``.
-        pairs: of rows of ``values``.
+        returned: by the rows of a system and of the one that it is compared with.
     """
     exact = values.astype(np.float64)
     means = exact.mean(axis=1)
     drawn = _resampled_means(exact, resamples, np.random.default_rng(seed))
     # equal means differ in the last bits, by the order of their sums
     tolerance = 1e-12 * np.abs(exact).max(initial=0)
-    found = []
-    for system, other in pairs:
+    found: dict[tuple[int, int], Comparison] = {}
+    for system, other in combinations(range(len(values)), 2):
         measured = means[system] - means[other]
         gains = drawn[:, system] - drawn[:, other]
+        low, high = np.quantile(gains, (0.025, 0.975)).tolist()
         as_far = np.abs(gains - measured) >= np.abs(measured) - tolerance
-        low, high = np.quantile(gains, (0.025, 0.975))
-        found.append((measured, low, high, (1 + as_far.sum()) / (1 + resamples)))
-    corrected = holm([p for *_, p in found])
-    return [
-        Comparison(*map(float, (*row, p_holm)))
-        for row, p_holm in zip(found, corrected, strict=True)
-    ]
+        p = (1 + int(as_far.sum())) / (1 + resamples)
+        found[system, other] = Comparison(float(measured), low, high, p, p)
+        found[other, system] = Comparison(-float(measured), -high, -low, p, p)
+    for other in range(len(values)):
+        pairs = [(system, other) for system in range(len(values)) if system != other]
+        corrected = holm([found[pair].p for pair in pairs]).tolist()
+        for pair, p_holm in zip(pairs, corrected, strict=True):
+            found[pair] = found[pair]._replace(p_holm=p_holm)
+    return found
 
 
 def holm(p: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
