@@ -53,7 +53,7 @@ def compare(
         as_far = np.abs(gains - measured) >= np.abs(measured) - tolerance
         p = (1 + int(as_far.sum())) / (1 + resamples)
         found[system, other] = Comparison(float(measured), low, high, p, p)
-        found[other, system] = Comparison(-float(measured), -high, -low, p, p)
+        found[other, system] = Comparison(0.0 - float(measured), -high, -low, p, p)
     for other in range(len(values)):
         pairs = [(system, other) for system in range(len(values)) if system != other]
         corrected = holm([found[pair].p for pair in pairs]).tolist()

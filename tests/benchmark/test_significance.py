@@ -11,7 +11,7 @@ from recbole_tinynews.benchmark.significance import Comparison, compare, holm
 
 def against(reference: np.ndarray, others: np.ndarray, resamples: int = 1000) -> list[Comparison]:
     """Each of the others compared with the reference."""
-    found = against(np.vstack([reference[None], others]), resamples)
+    found = compare(np.vstack([reference[None], others]), resamples)
     return [found[1 + row, 0] for row in range(len(others))]
 
 
