@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from recbole_tinynews.benchmark.suite import ADDED, FIGURES, Suite
+from recbole_tinynews.benchmark.suite import ADDED, Suite
 from recbole_tinynews.benchmark.summary import SystemResult
 from recbole_tinynews.benchmark.table import HEADS
 from recbole_tinynews.figures import Plot, Series, column_figure, dot_figure
@@ -94,19 +94,14 @@ def _effect_of_teachers(systems: Sequence[SystemResult]) -> Figure | None:
     )
 
 
-_KINDS: dict[str, Callable[[Sequence[SystemResult]], Figure | None]] = dict(
-    zip(
-        FIGURES,
-        (
-            _quality_against_size,
-            _quality_against_speed,
-            _effect_of_stages,
-            _effect_of_losses,
-            _effect_of_teachers,
-        ),
-        strict=True,
-    )
-)
+# By the names of `suite.FIGURES`.
+_KINDS: dict[str, Callable[[Sequence[SystemResult]], Figure | None]] = {
+    "size": _quality_against_size,
+    "speed": _quality_against_speed,
+    "stages": _effect_of_stages,
+    "losses": _effect_of_losses,
+    "teachers": _effect_of_teachers,
+}
 
 
 def _families(systems: Sequence[SystemResult]) -> list[tuple[str, list[SystemResult]]]:
