@@ -28,8 +28,8 @@ from transformers import BertConfig, BertModel
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.model.news_encoder import NewsEncoder
-from recbole_tinynews.model.plm import load_tokenizer, locate_plm
+from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 
 DEPTHS = (12, 4, 2, 1)
 PAPER = {4: 2.59, 2: 5.07, 1: 8.46}  # speed-ups of students over 12 layers, on the paper's GPU

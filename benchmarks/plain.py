@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel
 
-from recbole_tinynews.model.plm import layers_of
+from recbole_tinynews.encoder.language_model import layers_of
 from recbole_tinynews.model.recommender import NewsRecommender
 
 

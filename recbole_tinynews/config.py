@@ -15,6 +15,8 @@ from recbole.config import Config
 from recbole_tinynews import compat
 from recbole_tinynews.evaluation.recbole_metrics import COUNT_METRIC, METRIC_NAMES, register_metrics
 from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.recbole_models.feeds import UNFIT
+from recbole_tinynews.recbole_models.fitting import fit_settings, has_impressions
 from recbole_tinynews.registry import (
     find_model,
     is_news_model,
@@ -43,8 +45,6 @@ from recbole_tinynews.settings.names import (
     split_stage,
 )
 from recbole_tinynews.settings.values import NEWS_RULES, RECBOLE_RULES, TOOLKIT_RULES
-from recbole_tinynews.toolkit.feeds import UNFIT
-from recbole_tinynews.toolkit.settings import fit_settings, has_impressions
 
 DEFAULT_MODEL = "TinyNewsRec"
 DEFAULT_DATASET = "mind-mini"

@@ -19,20 +19,25 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import init_logger, init_seed, set_color
 
 import recbole_tinynews
-from recbole_tinynews.artifact import Artifact, keep_test_result, kept_test_result, write_text
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.cold import cold_impressions
 from recbole_tinynews.evaluation.dump import write_eval_dump
 from recbole_tinynews.evaluation.submission.write import write_submission
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.speed import news_per_second
-from recbole_tinynews.plan import plan, plan_table
-from recbole_tinynews.recbole_run import RecBoleRun
+from recbole_tinynews.pipeline.artifact import (
+    Artifact,
+    keep_test_result,
+    kept_test_result,
+    write_text,
+)
+from recbole_tinynews.pipeline.plan import plan, plan_table
+from recbole_tinynews.pipeline.recbole_run import RecBoleRun
+from recbole_tinynews.pipeline.speed import news_per_second
+from recbole_tinynews.pipeline.stages import Run
+from recbole_tinynews.pipeline.summary import oracle_of, summary
+from recbole_tinynews.pipeline.systems import train_system
 from recbole_tinynews.registry import is_news_model
-from recbole_tinynews.stages import Run
-from recbole_tinynews.summary import oracle_of, summary
-from recbole_tinynews.systems import train_system
 
 TEACHER = "finetune_teacher"  # the stage that makes one
 ONCE_MENDED = "Finished stages are kept: once that is mended, the same command goes on from there."

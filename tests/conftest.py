@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tiny import Tiny
     from torch.utils.tensorboard import SummaryWriter
 
-    from recbole_tinynews.recbole_run import RecBoleRun
+    from recbole_tinynews.pipeline.recbole_run import RecBoleRun
 
 # Read when transformers and torch are imported, here and in processes that a test starts.
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads anything
@@ -62,8 +62,10 @@ def _no_figure_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Fixtures of a module come before this one: what they train is drawn, and tests look at that.
     """
-    monkeypatch.setattr("recbole_tinynews.stages.step_figure", lambda title, panels: title)
-    monkeypatch.setattr("recbole_tinynews.stages.as_svg", lambda figure: f"<svg>{figure}</svg>")
+    monkeypatch.setattr("recbole_tinynews.pipeline.stages.step_figure", lambda title, panels: title)
+    monkeypatch.setattr(
+        "recbole_tinynews.pipeline.stages.as_svg", lambda figure: f"<svg>{figure}</svg>"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -91,8 +93,8 @@ def tiny(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 def all_four_stages(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint folder of a Tiny-NewsRec with the settings of a small run: copy it."""
     from recbole_tinynews.data.dataset import NewsDataset
-    from recbole_tinynews.stages import Run
-    from recbole_tinynews.systems import train_system
+    from recbole_tinynews.pipeline.stages import Run
+    from recbole_tinynews.pipeline.systems import train_system
 
     folder = tmp_path_factory.mktemp("all_four_stages")
     config = tiny.config("TinyNewsRec", checkpoint_dir=str(folder / "saved"))
@@ -107,7 +109,7 @@ def stock(tiny: Tiny) -> Callable[..., RecBoleRun]:
     """Starts a run of one of RecBole's own models on the tiny data set; nothing is trained yet."""
     from recbole_tinynews.config import NewsConfig
     from recbole_tinynews.data.dataset import NewsDataset
-    from recbole_tinynews.recbole_run import RecBoleRun
+    from recbole_tinynews.pipeline.recbole_run import RecBoleRun
 
     def started(model: str | type, **settings: object) -> RecBoleRun:
         config = NewsConfig(model, "tiny", config_dict=tiny.stock_settings(**settings))

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import model_names
-from recbole_tinynews.trainer.weights import load_into, load_weights, save_weights
 
 TRAIN_NOTHING = {"EnsembleTeacher"}
 ROWS = [0, 1, 2, 3, 4, 5, 6]  # an empty history, one candidate, and five others

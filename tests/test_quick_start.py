@@ -17,8 +17,8 @@ from tiny import DATASET, Tiny, write_dataset
 
 import recbole_tinynews
 from recbole_tinynews import quick_start
+from recbole_tinynews.files import tensors as weights
 from recbole_tinynews.quick_start import main, run
-from recbole_tinynews.trainer import weights
 
 KEYS = [
     *("model", "dataset", "seed", "valid", "test", "test_cold", "parameters"),

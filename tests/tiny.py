@@ -28,13 +28,13 @@ from recbole_tinynews.data.dataloader import (
     ImpressionDataLoader,
 )
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.distillation.teacher_ensemble import Teacher, TeacherEnsemble
+from recbole_tinynews.distillation.frozen_teachers import Teacher, TeacherEnsemble
 from recbole_tinynews.model.joint_teachers import JointTeachers
 from recbole_tinynews.model.newsbert import NewsBERT
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.pipeline.systems import SYSTEMS
 from recbole_tinynews.registry import find_trainer
-from recbole_tinynews.systems import SYSTEMS
 from recbole_tinynews.trainer import DistillationTrainer
 
 DATASET = "tiny"

@@ -8,8 +8,8 @@ from typing import Any, TextIO
 
 import torch
 
-from recbole_tinynews.artifact import write_text
 from recbole_tinynews.benchmark.board import Board
+from recbole_tinynews.benchmark.means import SystemResult, summarise
 from recbole_tinynews.benchmark.planning import (
     NO_MODEL,
     PlannedRow,
@@ -17,12 +17,12 @@ from recbole_tinynews.benchmark.planning import (
     plan_rows,
 )
 from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.result_table import HEADS
 from recbole_tinynews.benchmark.results import METRICS, ResultsFile, as_csv
 from recbole_tinynews.benchmark.runner import Outcome, run_jobs
 from recbole_tinynews.benchmark.suite import choose, read_suite
-from recbole_tinynews.benchmark.summary import SystemResult, summarise
-from recbole_tinynews.benchmark.table import HEADS
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
+from recbole_tinynews.pipeline.artifact import write_text
 
 RESULTS, NOT_RUN = "results.csv", "not_run.csv"
 

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from recbole_tinynews.benchmark.runner import Outcome, Progress
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
-from recbole_tinynews.table import text_table
+from recbole_tinynews.pipeline.text_table import text_table
 
 NEXT = 5  # of those that wait, the others are counted
 _DOING = {TRAIN: "training", MEASURE: "measuring"}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.results import METRICS
-from recbole_tinynews.data.array_cache import content_key
+from recbole_tinynews.files.array_cache import content_key
 
 
 class ImpressionMetrics(NamedTuple):

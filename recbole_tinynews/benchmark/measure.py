@@ -12,8 +12,8 @@ from recbole.utils import init_seed
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.model.speed import impressions_per_second, news_per_second
-from recbole_tinynews.stages import Run
+from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second
+from recbole_tinynews.pipeline.stages import Run
 
 
 def measure(model_class: type, dataset: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.benchmark.recommender_file import is_file_spec, model_class_of
-from recbole_tinynews.benchmark.settings import refuse_unknown, result_fingerprint, row_settings
+from recbole_tinynews.benchmark.row_settings import refuse_unknown, result_fingerprint, row_settings
 from recbole_tinynews.benchmark.suite import TITLE, Row, Suite
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.model.plm import locate_plm, plm_size
+from recbole_tinynews.encoder.language_model import locate_plm, plm_size
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import is_news_model, model_names, recbole_model_names
 

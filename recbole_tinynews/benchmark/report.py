@@ -11,14 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.artifact import write_text
 from recbole_tinynews.benchmark.impressions import read_impressions
+from recbole_tinynews.benchmark.means import SystemResult
 from recbole_tinynews.benchmark.plots import suite_figures
-from recbole_tinynews.benchmark.results import METRICS, as_csv
-from recbole_tinynews.benchmark.significance import RESAMPLES, SEED, Comparison, compare
-from recbole_tinynews.benchmark.suite import Suite
-from recbole_tinynews.benchmark.summary import SystemResult
-from recbole_tinynews.benchmark.table import (
+from recbole_tinynews.benchmark.result_table import (
     HEADS,
     as_latex,
     as_markdown,
@@ -26,7 +22,11 @@ from recbole_tinynews.benchmark.table import (
     make_table,
     speed_markdown,
 )
-from recbole_tinynews.figures import as_png, as_svg
+from recbole_tinynews.benchmark.results import METRICS, as_csv
+from recbole_tinynews.benchmark.significance import RESAMPLES, SEED, Comparison, compare
+from recbole_tinynews.benchmark.suite import Suite
+from recbole_tinynews.pipeline.artifact import write_text
+from recbole_tinynews.pipeline.figures import as_png, as_svg
 
 SIGNIFICANT = 0.05
 Means = dict[str, NDArray[np.float64]]  # [metrics, impressions] by system

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.artifact import write_text
-from recbole_tinynews.data.alone import alone
+from recbole_tinynews.files.locks import alone
+from recbole_tinynews.pipeline.artifact import write_text
 
 METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
 COLD = tuple(f"cold_{name}" for name in METRICS)  # clicked news that training never clicked

@@ -14,9 +14,9 @@ from typing import Any, cast
 from recbole_tinynews.convert import release
 from recbole_tinynews.convert.conversion import convert_mind
 from recbole_tinynews.convert.errors import ConversionError, LineError
+from recbole_tinynews.convert.options import LAST_DAY, LAYOUTS, ON_ERROR
 from recbole_tinynews.convert.release import DEFAULT_FOLDER, RELEASES
 from recbole_tinynews.convert.report import readable
-from recbole_tinynews.convert.settings import LAST_DAY, LAYOUTS, ON_ERROR
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,8 +25,8 @@ from recbole_tinynews.convert.mind import (
     OnBadLine,
     read_impressions,
 )
+from recbole_tinynews.convert.options import LAST_DAY, Settings, checked
 from recbole_tinynews.convert.report import bodies_summary, news_summary, without_news_summary
-from recbole_tinynews.convert.settings import LAST_DAY, Settings, checked
 from recbole_tinynews.convert.split import cut_rows, last_day, latest_fraction
 from recbole_tinynews.convert.staging import staged
 from recbole_tinynews.convert.tally import Tally

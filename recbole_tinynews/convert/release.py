@@ -13,7 +13,7 @@ from recbole_tinynews.convert.download import Source, fetch
 from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.locking import locked
 from recbole_tinynews.convert.mind import IMPRESSIONS_FILE, NEWS_FILE
-from recbole_tinynews.convert.settings import LAST_DAY
+from recbole_tinynews.convert.options import LAST_DAY
 
 RELEASES = ("demo", "small", "large")  # of downloads.yaml
 DEFAULT_FOLDER = Path("~", ".cache", "recbole_tinynews", "mind")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from recbole_tinynews.data.impressions import UNLABELLED, Impressions
-from recbole_tinynews.data.lines import read_lines
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.files.lines import read_lines
 
 PADDING = "[PAD]"  # RecBole's token of id 0
 NEWS_COLUMNS = ("item_id:token", "category:token", "subcategory:token", "title:token_seq")

@@ -13,7 +13,6 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, set_color
 
-from recbole_tinynews.data.array_cache import Arrays, cached_arrays, content_key
 from recbole_tinynews.data.atomic_files import (
     PADDING,
     TokenIndex,
@@ -25,6 +24,7 @@ from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoad
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
-from recbole_tinynews.data.array_cache import content_key
 from recbole_tinynews.data.dataloader import TrainDataLoader, id_tensor
 from recbole_tinynews.data.held_out import hold_out
 from recbole_tinynews.data.masking import Masking
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.title_body import articles_for
+from recbole_tinynews.files.array_cache import content_key
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from recbole_tinynews.data.array_cache import Arrays, cached_arrays, content_key
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

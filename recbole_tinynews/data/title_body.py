@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
-from recbole_tinynews.data.array_cache import content_key
 from recbole_tinynews.data.dataloader import (
     CANDIDATES,
     HISTORY,
@@ -22,7 +21,6 @@ from recbole_tinynews.data.dataloader import (
 )
 from recbole_tinynews.data.held_out import hold_out
 from recbole_tinynews.data.impressions import Impressions
-from recbole_tinynews.data.lines import read_lines
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.other_titles import (
     UNKNOWN,
@@ -32,6 +30,8 @@ from recbole_tinynews.data.other_titles import (
     WrongTitles,
 )
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.lines import read_lines
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

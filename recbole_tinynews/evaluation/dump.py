@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_tinynews.evaluation.complete_file import complete_file
 from recbole_tinynews.evaluation.metrics import RankedImpressions, auc, mrr, ndcg
+from recbole_tinynews.files.whole import complete_file
 
 
 def write_eval_dump(

@@ -1,3 +1,3 @@
-"""News recommenders and the encoders they are composed of."""
+"""News recommenders that a user can name, and the models of stages."""
 
 from __future__ import annotations

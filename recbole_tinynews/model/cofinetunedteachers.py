@@ -13,7 +13,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import nn
 
-from recbole_tinynews.distillation.teacher_ensemble import Teacher
+from recbole_tinynews.distillation.frozen_teachers import Teacher
 from recbole_tinynews.model.plmnr import PLMNR, PLMNRLoss
 
 

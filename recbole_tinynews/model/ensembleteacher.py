@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.model.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 
 

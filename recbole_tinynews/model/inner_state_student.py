@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from recbole_tinynews.distillation.inner_states import Seen
 from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
 from recbole_tinynews.distillation.states import NO_STATES, States, Taps
-from recbole_tinynews.model.plm import layers_of, locate_plm, plm_size
+from recbole_tinynews.encoder.language_model import layers_of, locate_plm, plm_size
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import teacher_labels
 

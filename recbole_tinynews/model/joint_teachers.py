@@ -8,11 +8,11 @@ from typing import Any
 from recbole.data.interaction import Interaction
 from torch import nn
 
-from recbole_tinynews.distillation.joint import Observed
 from recbole_tinynews.distillation.layer_mapping import layer_pairs
 from recbole_tinynews.distillation.momentum import add_momentum
+from recbole_tinynews.distillation.newsbert import Observed
 from recbole_tinynews.distillation.states import Taps
-from recbole_tinynews.model.plm import layers_of
+from recbole_tinynews.encoder.language_model import layers_of
 from recbole_tinynews.model.recommender import NewsRecommender
 
 

@@ -26,8 +26,8 @@ from recbole_tinynews.data.masked_text import (
 )
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
-from recbole_tinynews.model.frozen_states import Storage
-from recbole_tinynews.model.plm import load_language_model_head
+from recbole_tinynews.encoder.frozen_states import Storage
+from recbole_tinynews.encoder.language_model import load_language_model_head
 from recbole_tinynews.model.recommender import NewsRecommender
 
 

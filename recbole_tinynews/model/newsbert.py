@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.distillation.joint import (
+from recbole_tinynews.distillation.newsbert import (
     TEACHERS,
     JointDistillation,
     JointWeights,
     Observed,
 )
+from recbole_tinynews.encoder.language_model import layers_of
 from recbole_tinynews.model.joint_teachers import JointTeacher, JointTeachers, observe
-from recbole_tinynews.model.plm import layers_of
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import loss_weights
 

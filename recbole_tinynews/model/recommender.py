@@ -19,12 +19,17 @@ from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, IMPRESSION_SIZ
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
-from recbole_tinynews.distillation.teacher_ensemble import Teacher
-from recbole_tinynews.model.bare_plm import bare_plm
-from recbole_tinynews.model.frozen_states import Storage
-from recbole_tinynews.model.news_encoder import NewsEncoder
-from recbole_tinynews.model.plm import load_plm, load_tokenizer, locate_plm, longest_text
-from recbole_tinynews.model.user_encoder import UserEncoder
+from recbole_tinynews.distillation.frozen_teachers import Teacher
+from recbole_tinynews.encoder.bare_language_model import bare_plm
+from recbole_tinynews.encoder.frozen_states import Storage
+from recbole_tinynews.encoder.language_model import (
+    load_plm,
+    load_tokenizer,
+    locate_plm,
+    longest_text,
+)
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.user_encoder import UserEncoder
 
 
 class Scored(NamedTuple):

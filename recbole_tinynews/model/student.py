@@ -7,13 +7,13 @@ from typing import Any
 
 from recbole.data.interaction import Interaction
 
+from recbole_tinynews.distillation.frozen_teachers import TeacherLabels
 from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
-from recbole_tinynews.distillation.multi_teacher import (
+from recbole_tinynews.distillation.tinynewsrec import (
     MultiTeacherDistillation,
     MultiTeacherWeights,
 )
-from recbole_tinynews.distillation.teacher_ensemble import TeacherLabels
-from recbole_tinynews.model.plm import locate_plm, plm_size
+from recbole_tinynews.encoder.language_model import locate_plm, plm_size
 
 
 def make_distillation(config: Any, teacher_dim: int) -> MultiTeacherDistillation:

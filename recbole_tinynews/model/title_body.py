@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.title_body import TitleBodyDataset
-from recbole_tinynews.distillation.multi_teacher import Lesson
-from recbole_tinynews.model.frozen_states import Storage
+from recbole_tinynews.distillation.tinynewsrec import Lesson
+from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import Scored
 from recbole_tinynews.model.student import make_distillation, teacher_labels

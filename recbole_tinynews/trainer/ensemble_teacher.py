@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recbole_tinynews.distillation.teacher_ensemble import TeacherEnsemble
+from recbole_tinynews.distillation.frozen_teachers import TeacherEnsemble
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 

@@ -11,9 +11,9 @@ from recbole.trainer import Trainer
 from recbole.utils import set_color
 
 from recbole_tinynews.evaluation.collector import ImpressionCollector
+from recbole_tinynews.files.tensors import load_weights, save_weights
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state, take_model_state
-from recbole_tinynews.trainer.weights import load_weights, save_weights
 
 
 class ImpressionEvaluation(Trainer):

@@ -7,7 +7,7 @@ from typing import Any
 from recbole.data.interaction import Interaction
 from torch import nn
 
-from recbole_tinynews.distillation.joint import TEACHERS
+from recbole_tinynews.distillation.newsbert import TEACHERS
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 

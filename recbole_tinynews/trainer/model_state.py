@@ -15,7 +15,7 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from recbole_tinynews.trainer.weights import load_into
+from recbole_tinynews.files.tensors import load_into
 
 _OTHER = "other_parameter."
 _SPARSE = (".data", ".indices", ".indptr", ".shape")  # of a compressed sparse row matrix

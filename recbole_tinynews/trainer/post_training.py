@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
-from recbole_tinynews.trainer.weights import save_weights
 
 
 class PostTrainingTrainer(NewsTrainer):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from recbole_tinynews.trainer.weights import load_weights, save_weights
+from recbole_tinynews.files.tensors import load_weights, save_weights
 
 STATE = "state"  # folder beside the weights
 TENSORS, PROGRESS = "state.safetensors", "progress.json"

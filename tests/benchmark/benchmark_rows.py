@@ -11,9 +11,9 @@ import yaml
 from tiny import DATASET, SETTINGS, STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
+from recbole_tinynews.benchmark.means import SystemResult, summarise
 from recbole_tinynews.benchmark.results import COLUMNS
 from recbole_tinynews.benchmark.suite import Row
-from recbole_tinynews.benchmark.summary import SystemResult, summarise
 
 ROWS = [
     {"label": "PLM-NR_{layers}", "model": "PLMNR", "layers": ["large", "small"], "group": "plain"},

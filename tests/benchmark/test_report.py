@@ -16,7 +16,7 @@ from recbole_tinynews.benchmark.report import (
     write_report,
 )
 from recbole_tinynews.benchmark.suite import FIGURES, read_suite
-from recbole_tinynews.figures import as_png
+from recbole_tinynews.pipeline.figures import as_png
 
 
 def keep(folder: Path, name: str, auc: list[str], ids: str = "i") -> Path:

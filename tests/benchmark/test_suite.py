@@ -11,7 +11,7 @@ from tiny import DATASET, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.planning import plan_rows
-from recbole_tinynews.benchmark.settings import knows, row_settings
+from recbole_tinynews.benchmark.row_settings import knows, row_settings
 from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from benchmark_rows import system
 
-from recbole_tinynews.benchmark.results import COLUMNS, METRICS, ResultsFile
-from recbole_tinynews.benchmark.suite import Published, Row
-from recbole_tinynews.benchmark.summary import summarise
-from recbole_tinynews.benchmark.table import (
+from recbole_tinynews.benchmark.means import summarise
+from recbole_tinynews.benchmark.result_table import (
     as_latex,
     as_markdown,
     cold_markdown,
     make_table,
     speed_markdown,
 )
+from recbole_tinynews.benchmark.results import COLUMNS, METRICS, ResultsFile
+from recbole_tinynews.benchmark.suite import Published, Row
 
 RESULTS = """\
 Small,1,0.6,0.3,0.35,0.4,1500000,200.0

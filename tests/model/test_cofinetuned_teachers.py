@@ -8,8 +8,8 @@ import torch
 from tiny import Tiny, World
 from torch.nn import functional as F
 
+from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
-from recbole_tinynews.trainer.weights import load_into, load_weights, save_weights
 
 SHARED = ("news_encoder.pooling.", "news_encoder.dense.", "user_encoder.")
 

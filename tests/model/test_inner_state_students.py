@@ -13,7 +13,7 @@ from tiny import EMPTY_TITLE, LONG_TITLE, SHORT_TITLE, Tiny, World, write_bert
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_tinynews.distillation.teacher_ensemble import TeacherEnsemble
+from recbole_tinynews.distillation.frozen_teachers import TeacherEnsemble
 from recbole_tinynews.trainer import InnerStateTrainer
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}

@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel
-from recbole_tinynews.stages import Run
+from recbole_tinynews.pipeline.stages import Run
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer
 
 PLM = "news_encoder.plm."

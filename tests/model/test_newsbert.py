@@ -13,8 +13,8 @@ from tiny import LAYERS, Tiny, World, titles
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_tinynews.encoder.language_model import layers_of
 from recbole_tinynews.model.newsbert import NewsBERT
-from recbole_tinynews.model.plm import layers_of
 
 EXACT = {"rtol": 1e-8, "atol": 1e-10}
 SAMPLES = list(range(9))

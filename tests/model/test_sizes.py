@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModel, BertConfig
 
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.user_encoder import UserEncoder
 from recbole_tinynews.model.ensembleteacher import NewsEncoders, UserEncoders
-from recbole_tinynews.model.news_encoder import NewsEncoder
-from recbole_tinynews.model.user_encoder import UserEncoder
 
 NOTHING = Ragged.from_rows([[]], np.int32)
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
 from recbole_tinynews.data.title_body import TitleBodyDataLoader
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
-from recbole_tinynews.stages import Run
+from recbole_tinynews.pipeline.stages import Run
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from tiny import Tiny
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.title_body import HARD_POOL, TitleBodyDataLoader
-from recbole_tinynews.distillation.teacher_ensemble import Teacher, TeacherEnsemble
+from recbole_tinynews.distillation.frozen_teachers import Teacher, TeacherEnsemble
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.pipeline.stages import Run
 from recbole_tinynews.registry import find_trainer
-from recbole_tinynews.stages import Run
 from recbole_tinynews.trainer import DistillationTrainer
 from recbole_tinynews.trainer.hard_titles import hardest
 

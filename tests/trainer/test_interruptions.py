@@ -19,13 +19,13 @@ import yaml
 from safetensors.torch import load_file
 from tiny import Tiny
 
-from recbole_tinynews.artifact import Artifact
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.model.masked_language_model import TaskLanguageModel
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
-from recbole_tinynews.stages import Run
-from recbole_tinynews.systems import train_system
+from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.stages import Run
+from recbole_tinynews.pipeline.systems import train_system
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer, NewsTrainer, curve
 
 # What a state must hold, all at once: a smaller last group, rates that change with the step,

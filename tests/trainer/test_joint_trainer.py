@@ -8,9 +8,9 @@ import torch
 from tiny import Tiny, World
 from torch import Tensor
 
+from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.trainer import JointTrainer
 from recbole_tinynews.trainer.optimization import make_schedule
-from recbole_tinynews.trainer.weights import load_weights
 
 MODELS = ["NewsBERT", "NewsBERTMT"]
 OF_SCORES = {"hidden_loss_weight": 0, "embedding_loss_weight": 0, "news_vector_loss_weight": 0}

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel
-from recbole_tinynews.stages import Run
+from recbole_tinynews.pipeline.stages import Run
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer
 
 

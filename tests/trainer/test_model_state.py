@@ -8,8 +8,8 @@ import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 from scipy import sparse
 
+from recbole_tinynews.files.tensors import load_weights, save_weights
 from recbole_tinynews.trainer.model_state import put_model_state, take_model_state
-from recbole_tinynews.trainer.weights import load_weights, save_weights
 
 
 class Remembering(AbstractRecommender):

@@ -10,7 +10,7 @@ from tiny import Tiny
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.title_body import TitleBodyDataLoader
 from recbole_tinynews.model.title_body import TitleBodyMatcher
-from recbole_tinynews.stages import Run
+from recbole_tinynews.pipeline.stages import Run
 from recbole_tinynews.trainer import PostTrainingTrainer
 
 

@@ -13,8 +13,8 @@ from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
-from recbole_tinynews.data.lines import read_lines
 from recbole_tinynews.evaluation.submission import PREDICTION, SubmissionError
+from recbole_tinynews.files.lines import read_lines
 
 BEHAVIORS_COLUMNS = 5  # impression id, user id, time, history, candidates
 _ZIP_MAGIC = b"PK"

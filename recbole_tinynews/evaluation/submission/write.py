@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from recbole_tinynews.evaluation.complete_file import complete_file
 from recbole_tinynews.evaluation.metrics import NaNScoreError, candidate_ranks
 from recbole_tinynews.evaluation.submission import PREDICTION, SubmissionError
+from recbole_tinynews.files.whole import complete_file
 
 _BLOCK = 16_384  # impressions ranked and written at a time: bounds the memory
 

@@ -1,0 +1,229 @@
+"""The table of a suite, as Markdown and as LaTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from recbole_tinynews.benchmark.means import Mean, SystemResult
+from recbole_tinynews.benchmark.results import COLD, COLD_COUNT, METRICS
+from recbole_tinynews.benchmark.suite import TITLE, Published
+
+HEADS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
+_SIZE = {"parameters": ("Parameters", "M"), "news_per_second": ("News", "1/s")}
+SPEED_HEADS = {
+    "news_per_second": "News, 1/s",
+    "news_per_second_batch_1": "one by one, 1/s",
+    "impressions_per_second": "Impressions, 1/s",
+    "impressions_per_second_cached": "cached, 1/s",
+    "peak_memory_mb": "Peak memory, MB",
+    "seconds": "Training, s",
+}
+MORE_TEXT, ELSEWHERE = "*", "†"
+
+
+class Cell(NamedTuple):
+    """Text of a cell, and whether it is the best of its column."""
+
+    text: str
+    best: bool = False
+
+
+class Table(NamedTuple):
+    """What both writers write: a head, groups of lines, and notes under them.
+
+    A line that was not run has one cell beside its name.
+    """
+
+    head: Sequence[str]
+    groups: Sequence[Sequence[Sequence[Cell]]]
+    notes: Sequence[str]
+
+
+def make_table(
+    systems: Sequence[SystemResult],
+    seeds: Sequence[int],
+    published: Published,
+    notes: Sequence[str] = (),
+) -> Table:
+    """Means over seeds in percent, in the order given, a group for each run of equal groups.
+
+    Other people's figures stand beside ours where there are any, in percent as they were printed.
+    """
+    printed = [*published.here.values(), *published.elsewhere.values()]
+    beside = [metric for metric in METRICS if any(metric in each for each in printed)]
+    sizes = [name for name in _SIZE if any(name in each.means for each in systems)]
+    head = [
+        "System",
+        *HEADS.values(),
+        *(f"{_SIZE[name][0]} ({_SIZE[name][1]})" for name in sizes),
+        *(f"{HEADS[name]}, paper" for name in beside),
+    ]
+    best = {name: _best(systems, name) for name in METRICS}
+    groups = []
+    for _, members in groupby(systems, key=lambda each: each.row.group):
+        lines = []
+        for each in members:
+            name = Cell(each.row.label + _mark(each))
+            if not each.means:
+                lines.append([name, Cell(f"not run: {each.why_not}")])
+                continue
+            cells = [_metric(each.means.get(metric), best[metric]) for metric in METRICS]
+            cells += [_size(each.means.get(size), size) for size in sizes]
+            here = published.here.get(each.row.label)
+            there = published.elsewhere.get(each.row.label, {})
+            cells += [_printed((here or there).get(m), "" if here else ELSEWHERE) for m in beside]
+            lines.append([name, *cells])
+        groups.append(lines)
+    of_others = [f"{ELSEWHERE} the paper's figures {published.elsewhere_is}."] if beside else []
+    return Table(head, groups, [*_notes(systems, seeds), *of_others, *notes])
+
+
+def as_markdown(table: Table) -> str:
+    """A table of GitHub's Markdown; the best of a column is bold."""
+    width = len(table.head)
+    lines = [_line(table.head), _line(["---", *["---:"] * (width - 1)])]
+    for number, group in enumerate(table.groups):
+        if number:
+            lines.append(_line([""] * width))
+        for cells in group:
+            texts = [f"**{c.text}**" if c.best else c.text.replace("|", "\\|") for c in cells]
+            texts[0] = texts[0].replace("*", "\\*")
+            lines.append(_line([*texts, *[""] * (width - len(texts))]))
+    notes = [
+        f"\n{note.replace('*', chr(92) + '*', 1) if note.startswith('*') else note}"
+        for note in table.notes
+    ]
+    return "\n".join([*lines, *notes]) + "\n"
+
+
+def as_latex(table: Table) -> str:
+    r"""A ``tabular`` with the rules of booktabs, for ``\input`` into a table of one's own."""
+    width = len(table.head)
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}",
+        "\\toprule",
+        " & ".join(map(_escaped, table.head)) + r" \\",
+        "\\midrule",
+    ]
+    for number, group in enumerate(table.groups):
+        if number:
+            lines.append("\\midrule")
+        for cells in group:
+            texts = [
+                f"\\textbf{{{_escaped(c.text)}}}" if c.best else _escaped(c.text) for c in cells
+            ]
+            if len(texts) < width:
+                texts[1:] = [f"\\multicolumn{{{width - 1}}}{{l}}{{{texts[1]}}}"]
+            lines.append(" & ".join(texts) + r" \\")
+    lines += ["\\bottomrule", "\\end{tabular}"]
+    notes = [f"\\par\\smallskip{{\\footnotesize {_escaped(note)}}}" for note in table.notes]
+    return "\n".join([*lines, *notes]) + "\n"
+
+
+def speed_markdown(systems: Sequence[SystemResult]) -> str:
+    """How fast and how large each system is, and how long its stages took to train."""
+    columns = [name for name in SPEED_HEADS if any(name in each.means for each in systems)]
+    lines = [
+        _line(["System", *(SPEED_HEADS[name] for name in columns)]),
+        _line(["---", *["---:"] * len(columns)]),
+    ]
+    for each in systems:
+        if each.means:
+            values = [each.means.get(name) for name in columns]
+            cells = [f"{mean.value:,.0f}" if mean else "" for mean in values]
+            lines.append(_line([each.row.label, *cells]))
+    note = (
+        "Impressions are ranked from the text of their news, each encoded once, or from cached "
+        "news vectors; users are encoded in both cases. Peak memory is that of a process that "
+        "loads the data set and the model, encodes and ranks (on a GPU: of tensors). Training: all "
+        "stages of the system, those too that it shares."
+    )
+    return "\n".join([*lines, "", note]) + "\n"
+
+
+def cold_markdown(systems: Sequence[SystemResult]) -> str:
+    """The metrics again, of the impressions whose clicked news nobody had clicked in training."""
+    known = [each for each in systems if any(name in each.means for name in COLD)]
+    best = {name: _best(known, name) for name in COLD}
+    lines = [
+        _line(["System, clicked news cold", *HEADS.values()]),
+        _line(["---", *["---:"] * len(HEADS)]),
+    ]
+    for each in known:
+        cells = [_metric(each.means.get(name), best[name]) for name in COLD]
+        texts = [f"**{cell.text}**" if cell.best else cell.text for cell in cells]
+        lines.append(_line([each.row.label, *texts]))
+    counts = sorted({each.means[COLD_COUNT].value for each in known if COLD_COUNT in each.means})
+    note = (
+        "Percent, of those test impressions alone whose clicked news were never clicked in "
+        f"training impressions: {' or '.join(f'{count:,.0f}' for count in counts) or 'none'}."
+    )
+    without = [each.row.label for each in systems if each.means and each not in known]
+    if without:
+        note += f" Not known of {', '.join(without)}."
+    return "\n".join([*lines, "", note]) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _best(systems: Sequence[SystemResult], metric: str) -> float | None:
+    """As it is printed, so that what looks equal is equally bold."""
+    values = [each.means[metric].value for each in systems if metric in each.means]
+    return round(100 * max(values), 2) if len(values) > 1 else None
+
+
+def _metric(mean: Mean | None, best: float | None) -> Cell:
+    if mean is None:
+        return Cell("")
+    value = round(100 * mean.value, 2)
+    spread = "" if mean.deviation is None else f" ± {100 * mean.deviation:.2f}"
+    return Cell(f"{value:.2f}{spread}", value == best)
+
+
+def _size(mean: Mean | None, name: str) -> Cell:
+    if mean is None:
+        return Cell("")
+    return Cell(f"{mean.value / 1e6:.2f}" if name == "parameters" else f"{mean.value:,.0f}")
+
+
+def _printed(figures: Sequence[float] | None, mark: str) -> Cell:
+    if not figures:
+        return Cell("")
+    value, *deviation = figures
+    return Cell(f"{value:.2f}{''.join(f' ± {each:.2f}' for each in deviation)}{mark}")
+
+
+def _mark(system: SystemResult) -> str:
+    return "" if set(system.row.reads) <= set(TITLE) else MORE_TEXT
+
+
+def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> list[str]:
+    several = len(seeds) > 1
+    listed = ", ".join(map(str, seeds))
+    spread = ", mean ± standard deviation over seeds" if several else ", seed"
+    notes = [f"Percent, per impression{spread} {listed}."]
+    marked = {each.row.reads for each in systems if _mark(each)}
+    texts = sorted(" and ".join(reads) for reads in marked)
+    if texts:
+        notes.append(f"{MORE_TEXT} ranks by other text than the title alone: {'; '.join(texts)}.")
+    for each in systems:
+        if each.means and len(each.seeds) < len(seeds):
+            why = f": {each.why_not}" if each.why_not else ""
+            ran = ", ".join(map(str, each.seeds))
+            notes.append(f"{each.row.label}: seeds {ran} of {listed}{why}.")
+    return notes
+
+
+_LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
+_LATEX |= {"±": r"$\pm$", "†": r"$^\dagger$", "*": r"$^*$"}
+_LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+
+
+def _escaped(text: str) -> str:
+    return re.sub("|".join(map(re.escape, _LATEX)), lambda found: _LATEX[found[0]], text)

@@ -1,0 +1,47 @@
+"""A language model without its weights: configuration and tokenizer, a few hundred KB.
+
+They travel with a finished recommender, whose own weights hold all of its language model's.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+
+from recbole_tinynews.encoder.language_model import load_tokenizer
+
+
+def write_bare_plm(source: str, folder: Path) -> None:
+    """Configuration and fast tokenizer of a language model, in ``folder`` whole or not at all.
+
+    What lies there already stays: it was written for the same weights.
+    """
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
+        unfinished = Path(beside, folder.name)
+        AutoConfig.from_pretrained(source).save_pretrained(unfinished)
+        load_tokenizer(source).save_pretrained(unfinished)
+        try:
+            os.replace(unfinished, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was first
+                raise
+
+
+def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
+    """As ``load_plm``, with random weights where the caller loads those of a recommender.
+
+    No code that may lie beside the configuration is run.
+    """
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    if num_hidden_layers is not None:
+        config.num_hidden_layers = num_hidden_layers
+    return AutoModel.from_config(
+        config, attn_implementation="sdpa", dtype=torch.float32, trust_remote_code=False
+    )

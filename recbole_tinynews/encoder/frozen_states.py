@@ -1,0 +1,261 @@
+"""Hidden states behind the frozen layers, computed once and kept in a memory-mapped table.
+
+Frozen layers run without dropout, so what they give for a text never changes: training starts at
+the first layer that learns.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from logging import getLogger
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.files.locks import alone
+
+FREE_SHARE = 0.5  # `use_cache: auto` leaves at least this share of the free disk alone
+TOKENS_AT_ONCE = 2_048  # fixed, so that a build that goes on makes what it would have made
+TOKENS_BETWEEN_SAVES = 262_144
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# numpy has no bfloat16: its bits are stored as integers
+STORED_AS: dict[str, np.dtype] = {
+    "fp32": np.dtype("<f4"),
+    "fp16": np.dtype("<f2"),
+    "bf16": np.dtype("<i2"),
+}
+
+Compute = Callable[[NDArray[np.int64], Pack], Tensor]
+
+
+class Storage(NamedTuple):
+    """Where hidden states are kept, and which.
+
+    Attributes:
+        folder: where tables lie.
+        precision: ``fp32``, ``fp16`` or ``bf16``, of the stored numbers.
+        budget: GB that a table may take; the shortest texts come first. ``None``: no limit.
+        ample_room: make no table that takes more than half of the free disk (``use_cache: auto``).
+            Otherwise a table that the disk cannot hold is an error.
+        longest: texts of more tokens are not stored; ``None``: all are.
+    """
+
+    folder: Path
+    precision: str = "fp32"
+    budget: float | None = None
+    ample_room: bool = True
+    longest: int | None = None
+
+
+class FrozenStates:
+    """Rows of hidden states, one for each token of each stored text, without padding.
+
+    Attributes:
+        stored: ``[texts]``, whether the states of a text are here.
+    """
+
+    def __init__(self, table: Tensor, tokens: Ragged, stored: NDArray[np.bool_]) -> None:
+        self.table, self.stored = table, stored
+        self._rows = _layout(tokens, stored)
+
+    def rows(self, texts: NDArray[np.int64]) -> Tensor:
+        """States of stored texts behind each other, ``[tokens, hidden]``."""
+        return self.table.index_select(0, torch.from_numpy(self._rows.positions(texts)))
+
+
+class _Plan(NamedTuple):
+    """A table before it is there."""
+
+    place: Path
+    precision: str
+    shape: tuple[int, int]
+    tokens: Ragged
+    stored: NDArray[np.bool_]
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * STORED_AS[self.precision].itemsize
+
+
+def open_frozen_states(
+    storage: Storage, key: str, tokens: Ragged, hidden_size: int, compute: Compute
+) -> FrozenStates | None:
+    """The table with this key; where there is none, it is made, or goes on being made.
+
+    Args:
+        storage: where it is kept, and which texts.
+        key: covers the frozen weights and the tokens, so that a table is never read for others.
+        tokens: of the texts.
+        hidden_size: of a token's state.
+        compute: texts in the order of a pack, and the pack -> ``[tokens, hidden]``.
+
+    Returns:
+        ``None`` where nothing is to be stored, or ``storage`` asks for more room than there is.
+
+    Raises:
+        ValueError: the disk cannot hold the table, and it was asked for.
+    """
+    row_bytes = hidden_size * STORED_AS[storage.precision].itemsize
+    longest = _longest_stored(storage, tokens.lengths, row_bytes)
+    stored = (tokens.lengths > 0) & (tokens.lengths <= longest)
+    if not stored.any():
+        return None
+    plan = _Plan(
+        storage.folder / f"frozen-states-{key}-{storage.precision}-{longest}.npy",
+        storage.precision,
+        (int(tokens.lengths[stored].sum()), hidden_size),
+        tokens,
+        stored,
+    )
+    table = _read(plan)
+    if table is None:
+        storage.folder.mkdir(parents=True, exist_ok=True)
+        if not _has_room(plan, storage.ample_room):
+            return None
+        _make(plan, compute)
+        table = _read(plan)
+        assert table is not None, "a table that was just written"
+    return FrozenStates(table, tokens, stored)
+
+
+def _layout(tokens: Ragged, stored: NDArray[np.bool_]) -> Ragged:
+    lengths = np.where(stored, tokens.lengths, 0)
+    return Ragged.from_lengths(np.empty(int(lengths.sum()), np.bool_), lengths)
+
+
+def _longest_stored(storage: Storage, lengths: NDArray[np.int64], row_bytes: int) -> int:
+    """Length of the longest texts that are stored: shorter ones are, longer ones are not."""
+    longest = int(lengths.max(initial=0))
+    if storage.longest is not None:
+        longest = min(longest, storage.longest)
+    if storage.budget is not None:
+        tokens_up_to = np.cumsum(np.bincount(lengths) * np.arange(lengths.max(initial=0) + 1))
+        fitting = np.flatnonzero(tokens_up_to * row_bytes <= storage.budget * 1e9)
+        longest = min(longest, int(fitting[-1]) if len(fitting) else 0)
+    return longest
+
+
+def _read(plan: _Plan) -> Tensor | None:
+    if not plan.place.is_file():
+        return None
+    try:
+        # copy-on-write: torch wants a writable array, the file stays as it is
+        table = np.lib.format.open_memmap(plan.place, mode="c")
+    except ValueError as problem:
+        getLogger().warning(f"{plan.place} cannot be read and is made anew: {problem}")
+        return None
+    if table.shape != plan.shape or table.dtype != STORED_AS[plan.precision]:
+        getLogger().warning(
+            f"{plan.place} expects {plan.shape} {plan.precision} hidden states, got {table.shape} "
+            f"{table.dtype}, and is made anew."
+        )
+        return None
+    return torch.from_numpy(table).view(PRECISIONS[plan.precision])
+
+
+def _has_room(plan: _Plan, ample: bool) -> bool:
+    free = shutil.disk_usage(plan.place.parent).free
+    if plan.bytes <= (FREE_SHARE if ample else 1) * free:
+        return True
+    size = f"{plan.bytes / 1e9:.1f} GB of the {free / 1e9:.1f} GB free in {plan.place.parent}"
+    if not ample:  # a memory-mapped file that outgrows the disk ends the process without a word
+        raise ValueError(
+            f"use_cache=true expects room for the frozen layers' hidden states, {size}. "
+            "Make room, lower cache_budget, or set use_cache to auto or false."
+        )
+    getLogger().info(
+        f"Hidden states of the frozen layers would take {size}; they are computed each time. "
+        "A lower cache_budget (GB) stores those of the shortest texts."
+    )
+    return False
+
+
+def _make(plan: _Plan, compute: Compute) -> None:
+    """Beside its place first, then renamed: a half-filled table never has the name.
+
+    What is there after an interruption stays, and the next build goes on from it. Of several
+    processes that want the same table one makes it, and the others wait.
+    """
+    with alone(plan.place):
+        if _read(plan) is not None:
+            return
+        unfinished = plan.place.with_name(f".{plan.place.name}.unfinished")
+        progress = plan.place.with_name(f".{plan.place.name}.json")
+        table, done = _begin(plan, unfinished, progress)
+        _fill(plan, compute, table, done, progress)
+        os.replace(unfinished, plan.place)
+        progress.unlink(missing_ok=True)
+
+
+def _begin(plan: _Plan, unfinished: Path, progress: Path) -> tuple[np.memmap, int]:
+    """The table to fill, and how many packs of it are there."""
+    if unfinished.is_file() and progress.is_file():
+        try:
+            done = int(json.loads(progress.read_text())["packs"])
+            table = np.lib.format.open_memmap(unfinished, mode="r+")
+            if table.shape == plan.shape and table.dtype == STORED_AS[plan.precision]:
+                return table, done
+        except (ValueError, KeyError, TypeError):
+            pass  # cut off: made anew
+    progress.unlink(missing_ok=True)
+    table = np.lib.format.open_memmap(
+        unfinished, mode="w+", dtype=STORED_AS[plan.precision], shape=plan.shape
+    )
+    _reserve(unfinished)
+    return table, 0
+
+
+def _reserve(path: Path) -> None:
+    """Take the room now: a write into a mapped file that the disk cannot hold ends the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as problem:
+            if problem.errno != errno.ENOSPC:
+                return  # a file system that cannot reserve
+            path.unlink()
+            raise ValueError(
+                f"{path.parent} expects room for the frozen layers' hidden states, and the disk is "
+                "full. Make room, or set use_cache=false."
+            ) from problem
+
+
+def _fill(plan: _Plan, compute: Compute, table: np.memmap, done: int, progress: Path) -> None:
+    texts = np.flatnonzero(plan.stored)
+    layout = _layout(plan.tokens, plan.stored)
+    unsaved = 0
+    with tqdm(total=plan.shape[0], desc="Frozen layers", unit=" tokens", disable=None) as bar:
+        for number, pack in enumerate(packs(layout.lengths[texts], TOKENS_AT_ONCE)):
+            members = texts[pack.members]
+            positions = layout.positions(members)
+            if number >= done:
+                states = compute(members, pack).to(PRECISIONS[plan.precision]).cpu()
+                bits = states.view(torch.int16) if plan.precision == "bf16" else states
+                table[positions] = bits.numpy()
+                unsaved += len(positions)
+            if unsaved >= TOKENS_BETWEEN_SAVES:
+                table.flush()
+                _save_progress(progress, number + 1)
+                unsaved = 0
+            bar.update(len(positions))
+    table.flush()
+
+
+def _save_progress(progress: Path, packs_done: int) -> None:
+    beside = progress.with_name(f"{progress.name}.new")
+    beside.write_text(json.dumps({"packs": packs_done}))
+    os.replace(beside, progress)

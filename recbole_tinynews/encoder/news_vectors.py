@@ -1,0 +1,184 @@
+"""What a news encoder remembers: the vectors of an evaluation, and of a training's last steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.files.array_cache import cached_arrays, content_key
+
+if TYPE_CHECKING:
+    from recbole_tinynews.encoder.news_encoder import NewsEncoder
+
+# small packs encode little that nobody asked for, and fill a CPU all the same
+LOOK_UP_TOKENS = 128
+
+
+class NewsVectors:
+    """Vectors by id, for as long as no weight changes: at evaluation each news is encoded once.
+
+    The encoder is handed over each time, and never held.
+    """
+
+    def __init__(self) -> None:
+        self._vectors: Tensor | None = None
+        self._encoded = np.zeros(0, dtype=bool)
+        self._weights: tuple[int, ...] = ()
+        self._look_up_packs: tuple[list[Pack], NDArray[np.int64]] | None = None
+
+    def forget(self) -> None:
+        """Drop all vectors."""
+        self._vectors = None
+
+    @torch.no_grad()
+    def encode_ahead(
+        self, encoder: NewsEncoder, ids: NDArray[np.int64], show_progress: bool, folder: Path | None
+    ) -> None:
+        """Encode distinct ids now, to be looked up until the weights change.
+
+        Much faster than when they are asked for in small numbers. How a text is packed depends on
+        ``ids`` alone: a run that was stopped ends with the same vectors as one that was not.
+
+        Args:
+            encoder: of the vectors.
+            ids: of texts.
+            show_progress: by a bar.
+            folder: where a memory-mapped table of the vectors is kept for the next training, or
+                read; ``None``: in memory alone.
+        """
+        vectors, encoded = self._current(encoder)
+        if encoded[ids].all():
+            return
+        if folder is None:
+            _encode_all(encoder, ids, vectors, show_progress)
+        else:
+
+            def make() -> dict[str, NDArray]:
+                table = torch.zeros_like(vectors)
+                _encode_all(encoder, ids, table, show_progress)
+                return {"vectors": table.cpu().numpy()}
+
+            key = content_key(chain(encoder.content(), [ids.tobytes()]))
+            table = cached_arrays(folder, "news-vectors", key, make, writable=True)["vectors"]
+            self._vectors = torch.from_numpy(table).to(vectors.device)
+            encoded[:] = encoder.tokens.lengths == 0
+        encoded[ids] = True
+
+    def look_up(self, encoder: NewsEncoder, news_ids: Tensor) -> Tensor:
+        """Vectors by id; those not met since the weights last changed are encoded now.
+
+        Texts are encoded in packs that never change, so that a vector does not depend, not even in
+        its last bit, on which others were asked for before: a run that was stopped ends as one
+        that was not.
+        """
+        vectors, encoded = self._current(encoder)
+        ids = news_ids.cpu().numpy()
+        missing = ids[~encoded[ids]]
+        if len(missing):
+            every_id = np.arange(encoder.tokens.rows)
+            packed, pack_of = self._packs(encoder, vectors.device)
+            for number in np.unique(pack_of[missing]):
+                pack = packed[number]
+                new = ~encoded[pack.members]  # what was encoded ahead stays as it is
+                made = encoder.encode_pack(every_id, pack)[torch.from_numpy(new)]
+                vectors[_places(pack.members[new], vectors)] = made.to(vectors.dtype)
+                encoded[pack.members] = True
+        return F.embedding(news_ids.to(vectors.device), vectors)
+
+    def _current(self, encoder: NewsEncoder) -> tuple[Tensor, NDArray[np.bool_]]:
+        """Vectors of all ids, and which of them are there; none is once a weight has changed."""
+        weights = versions(encoder.parameters())
+        if self._vectors is None or self._weights != weights:
+            self._vectors = encoder.zeros(encoder.tokens.rows)
+            self._encoded = encoder.tokens.lengths == 0
+            self._weights = weights
+        return self._vectors, self._encoded
+
+    def _packs(
+        self, encoder: NewsEncoder, device: torch.device
+    ) -> tuple[list[Pack], NDArray[np.int64]]:
+        """All texts in packs, and the pack of each id."""
+        if self._look_up_packs is None:
+            at_once = LOOK_UP_TOKENS if device.type == "cpu" else encoder.tokens_at_once()
+            packed = packs(encoder.tokens.lengths, at_once)
+            pack_of = np.zeros(encoder.tokens.rows, dtype=np.int64)
+            for number, pack in enumerate(packed):
+                pack_of[pack.members] = number
+            self._look_up_packs = packed, pack_of
+        return self._look_up_packs
+
+
+class RecentVectors:
+    """News vectors of the last steps of a training, without gradients.
+
+    SpeedyFeed, Xiao et al., KDD 2022. With 0 steps none is ever used again, which is exact.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.step = steps, 0
+        self._vectors: Tensor | None = None
+        self._made_in = np.zeros(0, dtype=np.int64)  # the step, of each id
+        self._anew = np.zeros(0, dtype=np.int64)
+        self.used = False  # whether vectors are being used again
+
+    @contextmanager
+    def reusing_all_but(self, news_ids: Tensor) -> Iterator[None]:
+        """Encode these ids anew, whether or not their vectors are recent."""
+        if self.steps:
+            self._anew, self.used = news_ids.cpu().numpy(), True
+        try:
+            yield
+        finally:
+            self.used = False
+
+    def encode(self, encoder: NewsEncoder, ids: NDArray[np.int64]) -> Tensor:
+        """Vectors of distinct ids, ``[ids, news_dim]``; what follows is the next step."""
+        if self._vectors is None:
+            self._vectors = encoder.zeros(encoder.tokens.rows)
+            self._made_in = np.full(encoder.tokens.rows, -1 - self.steps)  # too early to be used
+        recent = self._made_in[ids] >= self.step - self.steps
+        needed = np.isin(ids, self._anew) | ~recent
+        encoded = encoder.encode_distinct(ids[needed])
+        vectors = encoded.new_empty(len(ids), encoded.shape[-1])
+        vectors = vectors.index_copy(0, _places(np.flatnonzero(needed), encoded), encoded)
+        reused = self._vectors[_places(ids[~needed], self._vectors)].to(vectors)
+        vectors = vectors.index_copy(0, _places(np.flatnonzero(~needed), encoded), reused)
+        self._vectors[_places(ids[needed], self._vectors)] = encoded.detach().to(
+            self._vectors.dtype
+        )
+        self._made_in[ids[needed]] = self.step
+        self.step += 1
+        return vectors
+
+
+def versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:
+    """Changes with every change of the values: torch counts in-place writes, loading included."""
+    return tuple(number for p in parameters for number in (p.data_ptr(), p._version))
+
+
+def _encode_all(
+    encoder: NewsEncoder, ids: NDArray[np.int64], vectors: Tensor, show_progress: bool
+) -> None:
+    lengths = encoder.tokens.lengths_of(ids)
+    with tqdm(
+        total=int(lengths.sum()), desc="Encode news", unit=" tokens", disable=not show_progress
+    ) as progress:
+        for pack in packs(lengths, encoder.tokens_at_once()):
+            members = ids[pack.members]
+            vectors[_places(members, vectors)] = encoder.encode_pack(ids, pack).to(vectors.dtype)
+            progress.update(int(lengths[pack.members].sum()))
+
+
+def _places(ids: NDArray[np.int64], vectors: Tensor) -> Tensor:
+    return torch.from_numpy(ids).to(vectors.device)

@@ -1,0 +1,80 @@
+"""Inner states of a language model, gathered while it encodes and not by a second pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recbole_tinynews.distillation.states import States, Taps
+from recbole_tinynews.encoder.packing import Pack
+
+
+class Tap:
+    """Takes what ``taps`` asks for out of one pack of texts after the other."""
+
+    def __init__(self, taps: Taps) -> None:
+        self.taps = taps
+        self._ids: list[NDArray[np.int64]] = []
+        self._hidden: dict[int, list[Tensor]] = {layer: [] for layer in sorted(taps.hidden)}
+        self._attention: dict[int, list[Tensor]] = {layer: [] for layer in sorted(taps.attention)}
+        self._pooled: list[Tensor] = []
+        self._vectors: list[Tensor] = []
+
+    def deepest(self, frozen: int) -> int:
+        """The last layer that must be computed, though the output of layer ``frozen`` is known.
+
+        -1: none, not even the embeddings.
+        """
+        hidden = (layer for layer in self.taps.hidden if layer < frozen)
+        attention = (layer for layer in self.taps.attention if layer <= frozen)
+        return max([*hidden, *attention], default=-1)
+
+    def scores_of(self, layer: int) -> list[Tensor] | None:
+        """Where the layer is to put the scores of its attention; ``None``: nowhere."""
+        return [] if layer in self.taps.attention else None
+
+    def keep_hidden(self, layer: int, hidden: Tensor, real: Tensor | None) -> None:
+        """The output of a layer, ``[tokens, hidden]``, if it is wanted."""
+        if layer in self.taps.hidden:
+            self._hidden[layer].append(hidden if real is None else hidden[real])
+
+    def keep_attention(
+        self, layer: int, scores: Sequence[Tensor], pack: Pack, real: Tensor | None
+    ) -> None:
+        """The scores of each block, ``[texts, heads, length, length]``."""
+        masks = [None] * len(pack.blocks) if real is None else pack.split(real)
+        for block, mask in zip(scores, masks, strict=True):
+            pairs = block.permute(0, 2, 3, 1)  # [texts, length, length, heads]
+            if mask is None:
+                self._attention[layer].append(pairs.flatten(0, 2))
+            else:
+                self._attention[layer].append(pairs[mask[:, :, None] & mask[:, None, :]])
+
+    def keep_texts(self, ids: NDArray[np.int64], pooled: Tensor, vectors: Tensor) -> None:
+        """What a pack of texts ended as."""
+        self._ids.append(ids)
+        self._pooled.append(pooled)
+        self._vectors.append(vectors)
+
+    def states(self) -> States:
+        """All that was taken so far.
+
+        Raises:
+            ValueError: nothing was encoded, or no text had any token.
+        """
+        if not self._ids:
+            raise ValueError(
+                "Tap expects at least one text with tokens to be encoded under it, got none. Call "
+                "the news encoder inside of its `tapped` block, with a text that is not empty."
+            )
+        return States(
+            np.concatenate(self._ids),
+            {layer: torch.cat(parts) for layer, parts in self._hidden.items()},
+            {layer: torch.cat(parts) for layer, parts in self._attention.items()},
+            torch.cat(self._pooled),
+            torch.cat(self._vectors),
+        )

@@ -1,0 +1,70 @@
+"""A user as one vector, made of the vectors of the news that were clicked."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recbole_tinynews.encoder.layers import AttentionPooling
+
+HEAD_DIM = 16  # NRMS (Wu et al., EMNLP 2019): 16 heads of 16 at news_dim 256
+
+
+class UserEncoder(nn.Module):
+    """Attention pooling over the history, as in PLM-NR; ``self_attention`` puts NRMS's before it.
+
+    ``pad_doc`` is one learned news vector. Under ``history_padding="learned"`` it fills every empty
+    slot and takes part in the attention; under ``"masked"`` empty slots take no part, and it stands
+    for a user without any history, whose scores would all tie otherwise.
+    """
+
+    def __init__(
+        self,
+        news_dim: int,
+        query_dim: int,
+        kind: str = "attention",
+        history_padding: str = "masked",
+    ) -> None:
+        super().__init__()
+        if kind == "self_attention" and news_dim % HEAD_DIM:
+            raise ValueError(
+                f"UserEncoder expects a news_dim divisible by {HEAD_DIM} for self_attention, got "
+                f"{news_dim}. Set news_dim to a multiple of {HEAD_DIM} or user_encoder=attention."
+            )
+        self.history_padding = history_padding
+        self.self_attention = (
+            nn.MultiheadAttention(news_dim, news_dim // HEAD_DIM, batch_first=True)
+            if kind == "self_attention"
+            else None
+        )
+        self.pooling = AttentionPooling(news_dim, query_dim)
+        self.pad_doc = nn.Parameter(torch.empty(news_dim).uniform_(-1, 1) * news_dim**-0.5)
+
+    def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
+        """User vectors, ``[batch, dim]``.
+
+        Shapes:
+            history: ``[batch, history, dim]``, vectors of the clicked news.
+            clicked: ``[batch, history]``, True where the slot holds a click.
+        """
+        empty_slot = ~clicked.unsqueeze(-1)
+        if self.history_padding == "learned":
+            history = torch.where(empty_slot, self.pad_doc.to(history.dtype), history)
+            mask = None
+        else:
+            mask = clicked
+        if self.self_attention is not None:
+            history = self._attend(history, mask)
+        pooled = self.pooling(history, mask)
+        if mask is None:
+            return pooled
+        return torch.where(mask.any(dim=-1, keepdim=True), pooled, self.pad_doc.to(pooled.dtype))
+
+    def _attend(self, history: Tensor, mask: Tensor | None) -> Tensor:
+        assert self.self_attention is not None
+        ignored = None
+        if mask is not None:  # a row without any click may not be masked whole: its softmax is NaN
+            ignored = ~mask & mask.any(dim=-1, keepdim=True)
+        return self.self_attention(
+            history, history, history, key_padding_mask=ignored, need_weights=False
+        )[0]

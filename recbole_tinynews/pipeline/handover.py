@@ -1,0 +1,63 @@
+"""What one stage hands on to the next: weights put into a new model, all of them by name."""
+
+from __future__ import annotations
+
+import operator
+
+from recbole_tinynews.files.tensors import load_into
+from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.pipeline.artifact import Weights
+
+
+def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
+    """Start with the whole news encoder of an earlier stage; every weight must be there."""
+    prefix = "news_encoder."
+    of_encoder = {n: v for n, v in weights.load().items() if n.startswith(prefix)}
+    load_into(model.news_encoder, of_encoder, weights.source, prefix)
+
+
+def put_language_model(model: NewsRecommender, weights: Weights) -> None:
+    """Start with the language model of an earlier stage; every weight must be there."""
+    load_into(model.news_encoder.plm, weights.load(), weights.source, "news_encoder.plm.")
+
+
+def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
+    """Start with as many of the teacher's first layers as the student has (``student_init``).
+
+    Pooling and dense layer stay random, as they do behind the layers of the plain language model.
+    """
+    plm, prefix = model.news_encoder.plm, "news_encoder.plm."
+    wanted = {f"{prefix}{name}" for name in plm.state_dict()}
+    kept = {name: value for name, value in weights.load().items() if name in wanted}
+    load_into(plm, kept, weights.source, prefix)
+
+
+def put_pooling_and_dense(model: NewsRecommender, weights: Weights) -> None:
+    """Start with what stands behind a teacher's layers, not with the layers."""
+    for name in ("news_encoder.pooling", "news_encoder.dense"):
+        _put_part(model, name, weights)
+
+
+def put_heads(model: NewsRecommender, weights: Weights) -> None:
+    """Start with the teachers' pooling, dense layer and user encoder, not with their layers."""
+    put_pooling_and_dense(model, weights)
+    _put_part(model, "user_encoder", weights)
+
+
+def put_all_but_user_encoder(model: NewsRecommender, weights: Weights) -> None:
+    """Start with all of the post-trained teacher that the student has room for."""
+    put_first_layers(model, weights)
+    put_pooling_and_dense(model, weights)
+
+
+def put_copies(model: CoFinetunedTeachers, *copies: Weights) -> None:
+    """Start each teacher from a copy of its own; the shared layers are those of the first."""
+    for teacher, copy in reversed([*zip(model.teachers, copies, strict=True)]):
+        put_news_encoder(teacher, copy)
+
+
+def _put_part(model: NewsRecommender, name: str, weights: Weights) -> None:
+    part = operator.attrgetter(name)(model)
+    if part is not None:  # mean and cls pool without weights
+        load_into(part, weights.load(), weights.source, f"{name}.")

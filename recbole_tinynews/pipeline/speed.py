@@ -1,0 +1,111 @@
+"""News encoded and impressions ranked per second: how fast a recommender serves."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.model.recommender import NewsRecommender
+
+NEWS, REPEATS = 512, 3
+NEWS_ALONE = 64  # are enough where each is encoded by itself
+IMPRESSIONS = 64
+
+
+class RankingSpeed(NamedTuple):
+    """Impressions ranked per second.
+
+    ``encoded``: from the text of all their news, each encoded once; ``cached``: from news vectors
+    that are there already.
+    """
+
+    encoded: float
+    cached: float
+
+
+def news_per_second(news_encoder: NewsEncoder, batch: int | None = None) -> float:
+    """Median of a few runs over the same news, every layer computed, no table read.
+
+    The news are spread over the data set, so that their lengths are its own.
+
+    Args:
+        news_encoder: encodes them, in the precision of its weights.
+        batch: news that come at once; None: all, in packs as large as the encoder makes them.
+    """
+    count = NEWS_ALONE if batch == 1 else NEWS
+    ids = _spread(np.flatnonzero(news_encoder.tokens.lengths), count)
+    parts = [
+        ids[start : start + (batch or len(ids))] for start in range(0, len(ids), batch or NEWS)
+    ]
+
+    def encode() -> None:
+        for part in parts:
+            news_encoder.encode_distinct(part).sum().item()  # .item() waits for a GPU
+
+    with _serving(news_encoder):
+        return len(ids) / _median_seconds(encode)
+
+
+def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader) -> RankingSpeed:
+    """Medians of a few runs over the same impressions, spread over their split.
+
+    Users are encoded and candidates scored in both cases; batches are collated before.
+    """
+    rows = _spread(np.arange(loader.impressions.rows), IMPRESSIONS)
+    parts = [rows[start : start + loader.step] for start in range(0, len(rows), loader.step)]
+    batches = [loader.collate_fn(part.tolist())[0].to(model.device) for part in parts]
+    shown = [batch[field].flatten() for batch in batches for field in (HISTORY, CANDIDATES)]
+    news = torch.cat(shown).unique().cpu().numpy()
+    news = news[news != 0]  # empty slots
+
+    def rank() -> None:
+        for batch in batches:
+            model.predict(batch).sum().item()
+
+    def encode_and_rank() -> None:
+        model.news_encoder.train()  # which drops its vectors
+        model.news_encoder.eval()
+        model.news_encoder.encode_ahead(news)
+        rank()
+
+    with _serving(model.news_encoder, model):
+        encoded = _median_seconds(encode_and_rank)
+        return RankingSpeed(len(rows) / encoded, len(rows) / _median_seconds(rank))
+
+
+@contextmanager
+def _serving(news_encoder: NewsEncoder, model: nn.Module | None = None) -> Iterator[None]:
+    """In evaluation mode, without gradients and tables; afterwards all is as it was."""
+    served = news_encoder if model is None else model
+    was_training = served.training
+    served.eval()
+    try:
+        with torch.no_grad(), news_encoder.without_tables():
+            yield
+    finally:
+        served.train(was_training)
+
+
+def _spread(choices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """So many of them, from the first to the last in equal steps."""
+    return choices[np.linspace(0, len(choices) - 1, min(count, len(choices))).astype(int)]
+
+
+def _median_seconds(work: Callable[[], None]) -> float:
+    seconds = []
+    work()  # warm-up
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)

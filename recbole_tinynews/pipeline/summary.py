@@ -1,0 +1,60 @@
+"""The last table of a run: the model beside its teachers and the best that anyone could do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from recbole_tinynews.pipeline.text_table import text_table
+
+_COUNTS = {"impressions", "skipped"}
+
+
+def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
+    """Metrics on the test impressions, size and speed; a line for each system.
+
+    ``result`` is that of the run; ``oracle`` has the metrics of ranking by the true probabilities,
+    and is empty where nobody knows them.
+    """
+    teachers = result.get("teachers", {})
+    metrics = [name for name in result["test"] if name not in _COUNTS]
+    lines: list[tuple[str, Mapping[str, Any]]] = []
+    if teachers:
+        count, of_each = len(teachers["test"]), teachers["test"]
+        size = {key: teachers[key] for key in ("parameters", "news_per_second")}
+        if count == 1:
+            lines.append(("teacher", {**of_each[0], **size}))
+        elif count:
+            mean = {name: fmean(each[name] for each in of_each) for name in metrics}
+            lines.append((f"{count} teachers, mean", {**mean, **size}))
+            lines.append((f"best of them by {metrics[0]}", {**best(of_each, metrics[0]), **size}))
+        else:
+            lines.append(("teachers", size))
+    lines.append((result["model"], {**result, **result["test"]}))
+    if oracle and metrics:
+        lines.append(("oracle", oracle))
+    head = ["", *metrics, "parameters", "news per second"]
+    return text_table([head, *(_row(name, of, metrics) for name, of in lines)], right=True)
+
+
+def best(results: Sequence[Mapping[str, float]], metric: str) -> Mapping[str, float]:
+    """The one with the highest ``metric``."""
+    return max(results, key=lambda each: each[metric])
+
+
+def oracle_of(data_set: Path) -> dict[str, float]:
+    """Test metrics of ranking by the true click probabilities, which synthetic data know."""
+    file = data_set / f"{data_set.name}.oracle.json"
+    if not file.is_file():
+        return {}
+    return json.loads(file.read_text(encoding="utf-8")).get("test", {})
+
+
+def _row(name: str, of: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    cells = [f"{of[metric]:.4f}" if metric in of else "" for metric in metrics]
+    size = f"{of['parameters']:,}" if "parameters" in of else ""
+    speed = f"{of['news_per_second']:,.0f}" if of.get("news_per_second") is not None else ""
+    return [name, *cells, size, speed]

@@ -1,0 +1,177 @@
+"""A split of impressions as RecBole's own models know a data set: rows of a user and an item."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource, FeatureType
+
+from recbole_tinynews.data.dataloader import id_tensor
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.impressions import UNLABELLED
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.recbole_models.feeds import Feed, Rows, Sequence
+
+
+class InteractionDataset(Dataset):
+    """RecBole's data set over the ragged impressions of one split.
+
+    ``inter_feat`` holds the clicks: what models build matrices and graphs of, and samplers take for
+    positives. ``dataset[index]`` makes the training rows that a model is fed, when they are asked
+    for: no table of all candidates is ever made. Everything else is ``Dataset``'s own.
+
+    Attributes:
+        impressions: the ragged impressions of the split.
+        places: where the rows of ``dataset[index]`` stand among the candidates.
+    """
+
+    def __init__(self, shown: NewsDataset, config: Any, feed: Feed) -> None:
+        self.__dict__.update(shown.__dict__)
+        self.config, self.feed = config, feed
+        self.impressions = shown.inter_feat
+        self.label_field = config["LABEL_FIELD"]
+        self.sequence_field = self.iid_field + config["LIST_SUFFIX"]
+        self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
+        self.negative_field = config["NEG_PREFIX"] + self.sequence_field
+        self.width = config["MAX_ITEM_LIST_LENGTH"]
+        self._describe()
+        labels = self.impressions.labels
+        clicked = np.flatnonzero(labels == 1)
+        all_candidates = feed.rows is Rows.LABELLED and config["impression_negatives"]
+        self.places = np.flatnonzero(labels != UNLABELLED) if all_candidates else clicked
+        self.inter_feat = self._clicks(clicked)
+
+    def _describe(self) -> None:
+        """Only what RecBole's models are fed: context-aware ones embed every field there is."""
+        token, inter = FeatureType.TOKEN, FeatureSource.INTERACTION
+        self.field2type: dict = {}
+        self.field2source: dict = {}
+        self.field2seqlen: dict = {}
+        for field, kind, source in (
+            (self.uid_field, token, FeatureSource.USER_ID),
+            (self.iid_field, token, FeatureSource.ITEM_ID),
+            (self.time_field, FeatureType.FLOAT, inter),
+            (self.label_field, FeatureType.FLOAT, inter),
+            ("category", token, FeatureSource.ITEM),
+            ("subcategory", token, FeatureSource.ITEM),
+        ):
+            self.set_field_property(field, kind, source, 1)
+        if self.feed.sequence is not Sequence.NONE:
+            self.set_field_property(self.sequence_field, FeatureType.TOKEN_SEQ, inter, self.width)
+            self.set_field_property(self.length_field, token, inter, 1)
+
+    def _clicks(self, places: NDArray[np.int64]) -> Interaction:
+        shown = self.impressions
+        rows = shown.candidates.rows_of(places)
+        return Interaction(
+            {
+                self.uid_field: id_tensor(shown.user[rows]),
+                self.iid_field: id_tensor(shown.candidates.values[places]),
+                self.time_field: id_tensor(shown.timestamp[rows]),
+                self.label_field: torch.ones(len(places)),
+            }
+        )
+
+    def with_unclicked_beside(self) -> InteractionDataset:
+        """The same, with the rows of those clicks alone that have an unclicked candidate."""
+        other = self.copy(self.inter_feat)
+        lengths = self.impressions.candidates.lengths
+        rows = self.rows_of_impressions(np.arange(len(self)))
+        clicks = np.bincount(rows, minlength=len(lengths))
+        other.places = self.places[(clicks < lengths)[rows]]
+        return other
+
+    def rows_of_impressions(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The impressions that the training rows ``index`` stand in."""
+        return self.impressions.candidates.rows_of(self.places[index])
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def inter_num(self) -> int:
+        """Clicks: what models build their matrices of."""
+        return len(self.inter_feat)
+
+    def __getitem__(self, index: Any, join: bool = True) -> Interaction:
+        return self.rows(self.places[np.asarray(index)], training=True)
+
+    def rows(self, places: NDArray[np.int64], training: bool = False) -> Interaction:
+        """Rows of the candidates at ``places``, with what the model is fed.
+
+        Fields, each ``[rows]`` but the sequences:
+            user_id, item_id, label; category and subcategory of the item.
+            item_id_list: ``[rows, MAX_ITEM_LIST_LENGTH]``, padded **behind** with 0.
+            item_length: at least 1, as RecBole's models need it for an empty history.
+        """
+        shown = self.impressions
+        impression = shown.candidates.rows_of(places)
+        items = shown.candidates.values[places]
+        batch = Interaction(
+            {
+                self.uid_field: id_tensor(shown.user[impression]),
+                self.iid_field: id_tensor(items),
+                self.label_field: torch.from_numpy(shown.labels[places].astype(np.float32)),
+            }
+        )
+        if self.feed.sequence is not Sequence.NONE:
+            history = others(shown.history.take(impression), items)
+            with_click = training and self.feed.sequence is Sequence.HISTORY_AND_CLICK
+            padded, lengths = padded_behind(history, self.width, items if with_click else None)
+            batch[self.sequence_field] = id_tensor(padded)
+            batch[self.length_field] = id_tensor(np.maximum(lengths, 1))
+        if self.feed.negative_sequence:
+            batch[self.negative_field] = self._negatives_of(batch[self.sequence_field])
+        return self.join(batch)
+
+    def _negatives_of(self, sequence: torch.Tensor) -> torch.Tensor:
+        drawn = torch.randint(1, self.item_num, sequence.shape)
+        return drawn.masked_fill(sequence == 0, 0)
+
+    def join(self, df: Interaction) -> Interaction:
+        """Category and subcategory of the items; RecBole's own goes through lists of numbers."""
+        assert self.item_feat is not None, "a NewsDataset has one"
+        items = df[self.iid_field]
+        for field in self.item_feat.columns:
+            df[field] = self.item_feat[field][items]
+        return df
+
+
+def others(history: Ragged, items: NDArray) -> Ragged:
+    """Histories without the item of their own row.
+
+    A history that holds the click would tell it, and one that lacks it alone of all candidates
+    would as well: it is left out of every row of candidates. A negative that is drawn to a click
+    later shares the click's history, and may stand in it.
+
+    >>> others(Ragged.from_rows([[1, 2, 1], [2]], int), np.array([1, 1])).lengths.tolist()
+    [1, 1]
+    """
+    row = np.repeat(np.arange(history.rows), history.lengths)
+    kept = history.values != items[row]
+    return Ragged.from_lengths(history.values[kept], np.bincount(row[kept], minlength=history.rows))
+
+
+def padded_behind(
+    history: Ragged, width: int, last: NDArray | None = None
+) -> tuple[NDArray, NDArray[np.int64]]:
+    """The newest ``width`` items of each row, ``[rows, width]``, and how many there are.
+
+    ``last`` gives each row one more item, which counts as the newest.
+
+    >>> padded_behind(Ragged.from_rows([[1, 2, 3], []], int), 2)[0].tolist()
+    [[2, 3], [0, 0]]
+    """
+    newest = history.last(width if last is None else width - 1)
+    lengths = newest.lengths
+    padded = np.zeros((history.rows, width), dtype=np.int64)
+    padded[np.arange(width) < lengths[:, None]] = newest.values
+    if last is not None:
+        padded[np.arange(history.rows), lengths] = last
+        lengths = lengths + 1
+    return padded, lengths

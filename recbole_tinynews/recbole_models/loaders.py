@@ -1,0 +1,123 @@
+"""Batches of rows for RecBole's own models: RecBole's loaders wherever one does the job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from logging import getLogger
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from recbole.data.dataloader import AbstractDataLoader, TrainDataLoader, UserDataLoader
+from recbole.data.interaction import Interaction
+from recbole.data.transform import InverseItemSequence
+from recbole.sampler import RepeatableSampler, Sampler
+
+from recbole_tinynews.data.dataloader import IMPRESSION, IMPRESSION_SIZE, id_tensor
+from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.data.negatives import ImpressionNegatives
+from recbole_tinynews.recbole_models.feeds import Rows
+from recbole_tinynews.recbole_models.interactions import InteractionDataset
+
+
+def train_loader(config: Any, dataset: InteractionDataset) -> AbstractDataLoader:
+    """The loader of training: rows as the model is fed, with the negatives that were asked for."""
+    from_impression = dataset.feed.rows is Rows.PAIRS and config["impression_negatives"]
+    rows = dataset.with_unclicked_beside() if from_impression else dataset
+    if len(rows) == 0:
+        wanted = "clicks beside an unclicked candidate" if from_impression else "clicks"
+        raise ValueError(
+            f"{config['model']} expects {wanted} among the training impressions of "
+            f"'{dataset.dataset_name}', got none. Check NAME.report.json."
+        )
+    if len(rows) < len(dataset):
+        getLogger().info(
+            f"{len(dataset) - len(rows)} clicks stand in impressions without an unclicked "
+            "candidate and give no training sample."
+        )
+    if from_impression:
+        return ImpressionPairDataLoader(config, rows)
+    if dataset.feed.rows is Rows.USERS:
+        return UserDataLoader(config, dataset, None, shuffle=True)
+    return TrainDataLoader(config, dataset, _sampler(config, dataset), shuffle=config["shuffle"])
+
+
+def _sampler(config: Any, dataset: InteractionDataset) -> Any:
+    arguments = config["train_neg_sample_args"]
+    distribution, alpha = arguments["distribution"], arguments["alpha"]
+    if distribution == "none":
+        return None
+    if config["repeatable"]:
+        return RepeatableSampler(["train"], dataset, distribution, alpha).set_phase("train")
+    return Sampler(["train"], [dataset], distribution, alpha).set_phase("train")
+
+
+class ImpressionPairDataLoader(TrainDataLoader):
+    """Pairs whose negatives are unclicked candidates of the click's own impression.
+
+    Drawn anew each epoch from (seed, epoch, click), as for news recommenders.
+    ``train_neg_sample_args`` says how many; its distribution is not asked.
+    """
+
+    def __init__(self, config: Any, dataset: InteractionDataset) -> None:
+        super().__init__(config, dataset, None, shuffle=config["shuffle"])
+        count, seed = self.neg_sample_num, int(config["seed"])
+        self.negatives = ImpressionNegatives(dataset.impressions, count, seed)
+        self.epoch = -1
+
+    def __iter__(self) -> Iterator[Interaction]:
+        self.epoch += 1
+        return super().__iter__()
+
+    def collate_fn(self, index: Sequence[int]) -> Interaction:
+        """The clicks ``index``, once for each of their negatives, as RecBole's sampling has it."""
+        clicks = np.asarray(index)
+        batch = self.transform(self._dataset, self._dataset[clicks])
+        rows = self._dataset.rows_of_impressions(clicks)
+        drawn = self.negatives.draw(self.epoch, clicks, rows)  # [batch, count]
+        return self.sampling_func(batch, id_tensor(drawn.T.reshape(-1)))
+
+
+class RowDataLoader(AbstractDataLoader):
+    """Whole impressions for evaluation, a row for each candidate, at most ``eval_batch_size`` rows.
+
+    An impression with more candidates is a batch of its own. Beside the rows' fields a batch has
+    ``impression`` and ``impression_size``, ``[impressions]``; it is never indexed by row.
+    """
+
+    def __init__(self, config: Any, dataset: InteractionDataset) -> None:
+        self.impressions: Impressions = dataset.impressions
+        self.bounds = packed(self.impressions.candidates.lengths, config["eval_batch_size"])
+        self.sample_size = len(self.bounds) - 1
+        super().__init__(config, dataset, None, shuffle=False)
+
+    def _init_batch_size_and_step(self) -> None:
+        self.step = 1  # one pack of impressions
+        self.set_batch_size(self.config["eval_batch_size"])
+
+    def collate_fn(self, index: Sequence[int]) -> tuple[Interaction, None, None, None]:
+        """The pack of impressions ``index``, as RecBole's evaluation takes it."""
+        (pack,) = index
+        impressions = np.arange(self.bounds[pack], self.bounds[pack + 1])
+        candidates = self.impressions.candidates
+        batch = self._dataset.rows(candidates.positions(impressions))
+        if isinstance(self.transform, InverseItemSequence):  # the others augment, for training
+            batch = self.transform(self._dataset, batch)
+        batch[IMPRESSION] = id_tensor(impressions)
+        batch[IMPRESSION_SIZE] = id_tensor(candidates.lengths_of(impressions))
+        return batch, None, None, None
+
+
+def packed(sizes: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Bounds of consecutive packs with at most ``most`` rows, or of one larger impression.
+
+    >>> packed(np.array([3, 2, 9, 1]), 5).tolist()
+    [0, 2, 3, 4]
+    """
+    ends = np.append(0, np.cumsum(sizes))
+    bounds = [0]
+    while bounds[-1] < len(sizes):
+        start = bounds[-1]
+        stop = int(np.searchsorted(ends, ends[start] + most, side="right")) - 1
+        bounds.append(max(stop, start + 1))
+    return np.array(bounds)

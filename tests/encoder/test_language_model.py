@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import LAYERS
+from transformers import (
+    DistilBertConfig,
+    DistilBertModel,
+    ElectraConfig,
+    ElectraModel,
+    GPT2Config,
+    GPT2Model,
+    MPNetConfig,
+    MPNetModel,
+)
+
+from recbole_tinynews.encoder import language_model as plm_module
+from recbole_tinynews.encoder.language_model import (
+    apply_layer,
+    load_plm,
+    load_tokenizer,
+    locate_plm,
+)
+
+SMALL = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+def package(root: Path, monkeypatch: pytest.MonkeyPatch, *models: str) -> str:
+    """An installed package that may not be imported, with models in some of its folders."""
+    name = f"models_{'_'.join(models) or 'none'}"
+    for folder in ("code", *models):
+        (root / name / folder).mkdir(parents=True)
+    for model in models:
+        (root / name / model / "config.json").write_text("{}")
+    (root / name / "__init__.py").write_text("raise RuntimeError('a model package was imported')")
+    monkeypatch.syspath_prepend(root)
+    importlib.invalidate_caches()
+    return name
+
+
+def test_a_name_on_the_hub_stays_as_it_is(tmp_path: Path) -> None:
+    assert locate_plm("bert-base-uncased", [tmp_path]) == "bert-base-uncased"
+
+
+def test_a_folder_is_found_from_here_or_beside_the_data_set(tmp_path: Path) -> None:
+    """The embedded data set brings its language model, wherever it was installed."""
+    for folder in ("here", "data/beside"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.json").write_text("{}")
+    assert locate_plm("here") == "here"
+    assert locate_plm(str(tmp_path / "here")) == str(tmp_path / "here")
+    assert locate_plm("beside", [tmp_path / "data"]) == str(tmp_path / "data" / "beside")
+
+
+def test_a_package_is_found_without_being_imported(tmp_path: Path, monkeypatch) -> None:
+    """Importing a stranger's package runs it, and may pull in half an ecosystem."""
+    name = package(tmp_path, monkeypatch, "model")
+    assert locate_plm(f"package:{name}") == str(tmp_path / name / "model")
+    assert name not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["no_such_package", "not/a/name", "json.decoder", ""])
+def test_a_package_that_is_not_there_says_what_to_install(name: str) -> None:
+    with pytest.raises(ValueError, match=r"package:.*there is none.*pip install"):
+        locate_plm(f"package:{name}")
+
+
+@pytest.mark.parametrize(("models", "count"), [((), 0), (("large", "small"), 2)])
+def test_a_package_without_the_one_model_is_refused(tmp_path, monkeypatch, models, count) -> None:
+    """Taking the first of several would depend on the file system."""
+    name = package(tmp_path, monkeypatch, *models)
+    with pytest.raises(ValueError, match=rf"one subfolder.*got {count}.*plm=FOLDER"):
+        locate_plm(f"package:{name}")
+
+
+def test_a_student_has_the_first_layers(bert_folder: Path) -> None:
+    """The last ones expect another input, and train to something much worse."""
+    whole, cut = load_plm(str(bert_folder)), load_plm(str(bert_folder), 2)
+    assert len(whole.encoder.layer) == LAYERS
+    assert cut.config.num_hidden_layers == len(cut.encoder.layer) == 2
+    for ours, theirs in zip(cut.encoder.layer, whole.encoder.layer, strict=False):
+        assert torch.equal(ours.output.dense.weight, theirs.output.dense.weight)
+
+
+@pytest.mark.parametrize("layers", [0, LAYERS + 1])
+def test_layers_that_are_not_there_are_refused(bert_folder: Path, layers: int) -> None:
+    """`layers[:9]` of three is three: a smaller model than was asked for, without an error."""
+    with pytest.raises(ValueError, match=rf"has 3 layers, got num_hidden_layers={layers}.*1\.\.3"):
+        load_plm(str(bert_folder), layers)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: GPT2Model(GPT2Config(vocab_size=60, n_embd=16, n_layer=2, n_head=2)),
+        lambda: DistilBertModel(
+            DistilBertConfig(vocab_size=60, dim=16, hidden_dim=16, n_layers=2, n_heads=2)
+        ),
+    ],
+    ids=["GPT2", "DistilBERT"],
+)
+def test_a_model_of_another_build_is_refused(tmp_path: Path, model) -> None:
+    model().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"'embeddings' and 'encoder.layer'.*Choose another"):
+        load_plm(str(tmp_path))
+
+
+def test_a_model_without_fused_attention_is_refused(tmp_path: Path) -> None:
+    """MPNet has all the right names, and a position bias that its layers are given from outside."""
+    MPNetModel(MPNetConfig(**SMALL)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"such as BERT or RoBERTa.*MPNet.*Choose another plm"):
+        load_plm(str(tmp_path))
+
+
+def test_a_model_that_widens_its_embeddings_is_refused(tmp_path: Path) -> None:
+    """A small ELECTRA ends in an error of shapes, far from the setting."""
+    config = ElectraConfig(**SMALL, intermediate_size=16, embedding_size=8)
+    ElectraModel(config).save_pretrained(tmp_path)
+    # transformers 4 has no fused attention for it, and says so first
+    with pytest.raises(ValueError, match=r"such as|ElectraModel, whose encoder does more"):
+        load_plm(str(tmp_path))
+
+
+def test_layers_that_give_other_vectors_without_their_encoder_are_refused(
+    bert_folder: Path, monkeypatch
+) -> None:
+    """A bias or a norm of the encoder's own would be left out, and nothing would fail."""
+    monkeypatch.setattr(plm_module, "apply_layer", lambda *given: apply_layer(*given) + 0.01)
+    with pytest.raises(ValueError, match="BertModel, whose encoder does more"):
+        load_plm(str(bert_folder))
+
+
+def test_roberta_is_taken(roberta_folder: Path) -> None:
+    assert len(load_plm(str(roberta_folder), 2).encoder.layer) == 2
+    assert load_tokenizer(str(roberta_folder)).is_fast
+
+
+@pytest.mark.parametrize("load", [load_plm, load_tokenizer])
+def test_a_model_that_cannot_be_had_is_a_clear_error(load) -> None:
+    """On a machine without a hub the default model is the first thing that a user meets."""
+    with pytest.raises(ValueError, match=r"plm=nobody/no-such-model expects.*package:NAME"):
+        load("nobody/no-such-model")

@@ -1,0 +1,174 @@
+"""Inner states that are tapped, against what transformers itself gives for padded texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from eager import Reference
+from tiny import EMPTY_TITLE, LONG_TITLE, NEWS, SHORT_TITLE, Tiny
+from torch import Tensor
+
+from recbole_tinynews.distillation.states import States, Taps
+from recbole_tinynews.encoder import language_model as plm_module
+from recbole_tinynews.encoder import news_encoder as news_encoder_module
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.packing import packs
+
+IDS = torch.tensor([[0, 5, LONG_TITLE, 5], [SHORT_TITLE, 9, EMPTY_TITLE, 20]])
+TEXTS = [5, 9, 20, EMPTY_TITLE, LONG_TITLE, SHORT_TITLE]  # all but padding
+LAYERS, HEADS = 3, 2
+ALL = Taps(frozenset(range(LAYERS + 1)), frozenset(range(1, LAYERS + 1)))
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
+
+
+def encoder_of(tiny: Tiny, **settings: Any) -> NewsEncoder:
+    return tiny.world(num_hidden_layers=LAYERS, **settings).model.train().news_encoder
+
+
+def tap(encoder: NewsEncoder, taps: Taps = ALL, ids: Tensor = IDS) -> States:
+    with encoder.tapped(taps) as tapped:
+        encoder(ids)
+    return tapped.states()
+
+
+def assert_as_transformers(tiny: Tiny, encoder: NewsEncoder, **tolerance: float) -> None:
+    states = tap(encoder)
+    reference = Reference(encoder, tiny.plm)
+    with torch.no_grad():
+        each = [reference.states(int(text)) for text in states.ids]
+    assert sorted(states.ids.tolist()) == sorted(TEXTS)
+    for layer, hidden in states.hidden.items():
+        expected = torch.cat([state[layer] for state, _, _ in each])
+        torch.testing.assert_close(hidden, expected, **tolerance)
+    lengths = [len(hidden[0]) for hidden, _, _ in each]
+    for layer, scores in states.attention.items():
+        expected = torch.cat([of_text[layer - 1] for _, of_text, _ in each])
+        torch.testing.assert_close(scores, expected, **tolerance)
+        parts = scores.split([length**2 for length in lengths])
+        for part, length, (_, _, weights) in zip(parts, lengths, each, strict=True):
+            softened = part.view(length, length, HEADS).softmax(dim=1).flatten(0, 1)
+            torch.testing.assert_close(softened, weights[layer - 1], **tolerance)
+    assert states.hidden.keys() == ALL.hidden
+    assert states.attention.keys() == ALL.attention
+
+
+@pytest.mark.parametrize("layers", [0, 1, "all"])
+def test_tapped_states_are_those_of_transformers(tiny: Tiny, layers) -> None:
+    """A student would imitate states of other tokens, or scores of another scale, and still learn.
+
+    The queries and keys are transformers' own; the weights of its softmax are a second witness.
+    """
+    encoder = encoder_of(tiny, finetune_layers=layers)
+    assert_as_transformers(tiny, encoder.double(), **EXACT)
+
+
+def test_pad_tokens_that_take_part_in_pooling_are_in_no_state(tiny: Tiny) -> None:
+    """Most of a short title would be padding, and the loss a loss about padding."""
+    encoder = encoder_of(tiny, mask_padding_in_news_pooling=False)
+    assert (encoder.tokens.values == encoder.pad_token_id).any()
+    assert_as_transformers(tiny, encoder.double(), **EXACT)
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_states_beside_a_stored_table_are_those_without_it(tiny: Tiny, layers) -> None:
+    """Layers below the table are computed as far as they are asked for; the rest is read."""
+    encoder = encoder_of(tiny, finetune_layers=layers, use_cache=True)
+    assert_as_transformers(tiny, encoder, rtol=1e-4, atol=1e-4)
+    assert encoder._states is not None
+
+
+@pytest.mark.parametrize(
+    ("taps", "computed"),
+    [
+        (Taps(frozenset({3}), frozenset({3})), 0),
+        (Taps(frozenset({2, 3})), 0),
+        (Taps(frozenset({1, 3})), 1),
+        (Taps(frozenset({0})), 0),
+        (Taps(attention=frozenset({2})), 2),
+    ],
+)
+def test_no_frozen_layer_is_computed_beyond_what_is_asked_for(
+    tiny: Tiny, monkeypatch, taps: Taps, computed: int
+) -> None:
+    """Ten frozen layers of a teacher in each step would cost more than the student's training."""
+    encoder = encoder_of(tiny, finetune_layers=1, use_cache=True)
+    encoder(IDS)  # makes the table
+    plain, layers = plm_module.apply_layer, []
+    monkeypatch.setattr(
+        news_encoder_module,
+        "apply_layer",
+        lambda layer, *given: layers.append(layer) or plain(layer, *given),
+    )
+    tap(encoder, taps)
+    assert len(layers) == computed + 1  # the trained one
+
+
+def test_tapping_changes_neither_vectors_nor_gradients(tiny: Tiny) -> None:
+    """The attention of a tapped layer takes another way through the code."""
+    encoder = encoder_of(tiny, finetune_layers="all")
+    made = []
+    for taps in (Taps(), ALL):
+        encoder.zero_grad()
+        with encoder.tapped(taps):
+            vectors = encoder(IDS)
+        vectors.square().sum().backward()
+        grads = [p.grad.clone() for p in encoder.parameters() if p.grad is not None]
+        made.append((vectors.detach(), grads))
+    torch.testing.assert_close(made[0], made[1], rtol=1e-4, atol=1e-4)
+
+
+def test_states_are_of_the_pass_that_made_the_vectors(tiny: Tiny) -> None:
+    """Under dropout a second pass would be another one: its states belong to other scores."""
+    encoder = encoder_of(tiny, finetune_layers=2, plm_dropout=0.4)
+    with encoder.tapped(ALL) as tapped:
+        vectors = encoder(IDS)
+    states = tapped.states()
+    place = {int(text): row for row, text in enumerate(states.ids)}
+    for text, vector in zip(IDS.flatten().tolist(), vectors.flatten(0, 1), strict=True):
+        if text in place:
+            assert torch.equal(vector, states.vectors[place[text]])
+    torch.testing.assert_close(states.vectors, encoder.dense(states.pooled), **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("layers", "hidden", "attention"),
+    [(1, {3}, {3}), (2, {2, 3}, {2, 3}), ("all", {0, 1, 2, 3}, {1, 2, 3})],
+)
+def test_gradients_reach_the_layers_that_train_through_their_states(
+    tiny: Tiny, layers, hidden, attention
+) -> None:
+    """A loss on detached states is a constant that looks like a loss."""
+    states = tap(encoder_of(tiny, finetune_layers=layers))
+    assert {layer for layer, state in states.hidden.items() if state.requires_grad} == hidden
+    assert {layer for layer, state in states.attention.items() if state.requires_grad} == attention
+
+
+def test_a_teachers_states_stand_in_the_rows_of_its_students(tiny: Tiny, monkeypatch) -> None:
+    """Another split into packs would pair each token with a stranger's."""
+    ids = torch.arange(1, NEWS + 1)
+    once = tap(encoder_of(tiny), ids=ids)
+    monkeypatch.setattr(
+        news_encoder_module, "packs", lambda lengths, tokens: packs(lengths, tokens=20)
+    )
+    teacher = encoder_of(tiny).eval()
+    with torch.no_grad():
+        often = tap(teacher, ids=ids)
+    assert np.array_equal(once.ids, often.ids)
+    for one, other in zip(once[1:3], often[1:3], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(once[3:], often[3:], rtol=1e-4, atol=1e-4)
+    assert not often.hidden[3].requires_grad
+
+
+def test_nothing_is_kept_when_nothing_is_tapped(tiny: Tiny) -> None:
+    """A tap that stays open fills the memory of a long training."""
+    encoder = encoder_of(tiny)
+    with encoder.tapped(ALL) as tapped:
+        encoder(IDS)
+    encoder(IDS)
+    assert len(tapped.states().ids) == len(TEXTS)
+    with encoder.tapped(ALL) as tapped, pytest.raises(ValueError, match="at least one text"):
+        tapped.states()

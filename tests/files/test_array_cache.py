@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recbole_tinynews.files import array_cache
+from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
+
+
+class Maker:
+    """Makes the same arrays each time, and counts."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.arrays: Arrays = {
+            "numbers": np.arange(1000, dtype=np.int32),
+            "names": np.array(["", "ü", "longer"]),
+            "nothing": np.zeros(0, np.int8),
+        }
+
+    def __call__(self) -> Arrays:
+        self.times += 1
+        return self.arrays
+
+
+@pytest.fixture
+def make() -> Maker:
+    return Maker()
+
+
+def assert_equal(found: Arrays, expected: Arrays) -> None:
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_second_call_reads_what_the_first_one_made(tmp_path: Path, make: Maker) -> None:
+    """A cache that is never hit costs every start the minutes it was to save."""
+    cached_arrays(tmp_path / "new" / "cache", "some", "key", make)
+    found = cached_arrays(tmp_path / "new" / "cache", "some", "key", make)
+    assert make.times == 1
+    assert_equal(found, make.arrays)
+    assert isinstance(found["numbers"], np.memmap)  # a gigabyte of impressions is not copied
+
+
+def test_another_key_or_name_is_other_content(tmp_path: Path, make: Maker) -> None:
+    for name, key in (("a", "1"), ("a", "2"), ("b", "1"), ("a", "1")):
+        cached_arrays(tmp_path, name, key, make)
+    assert make.times == 3
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path: Path, make: Maker) -> None:
+    cached_arrays(None, "a", "1", make)
+    cached_arrays(None, "a", "1", make)
+    assert make.times == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle", "gone", "no names"])
+def test_damaged_arrays_are_made_anew_with_a_warning(
+    tmp_path: Path, make: Maker, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk once must not stop every later run, nor feed it half of the impressions."""
+    cached_arrays(tmp_path, "some", "key", make)
+    file = tmp_path / "some-key" / "numbers.npy"
+    whole = file.read_bytes()
+    if damage == "truncated":
+        file.write_bytes(whole[: len(whole) // 2])
+    elif damage == "empty":
+        file.write_bytes(b"")
+    elif damage == "text":
+        file.write_bytes(b"no array at all")
+    elif damage == "pickle":
+        with file.open("wb") as target:
+            np.save(target, np.array([{"an": "object"}], dtype=object), allow_pickle=True)
+    elif damage == "gone":
+        file.unlink()
+    else:
+        (tmp_path / "some-key" / "names.json").write_text("[")
+
+    with caplog.at_level(logging.WARNING):
+        assert_equal(cached_arrays(tmp_path, "some", "key", make), make.arrays)
+    assert make.times == 2
+    assert "some-key cannot be read and is made anew" in caplog.text
+    assert_equal(cached_arrays(tmp_path, "some", "key", make), make.arrays)
+    assert make.times == 2  # the new ones lie there
+
+
+def test_a_strangers_pickle_is_never_run(tmp_path: Path, make: Maker) -> None:
+    """A cache that came with a data set would run its author's code."""
+    cached_arrays(tmp_path, "some", "key", make)
+    ran = tmp_path / "ran"
+
+    class Bomb:
+        def __reduce__(self) -> tuple:
+            return Path.touch, (ran,)
+
+    (tmp_path / "some-key" / "numbers.npy").write_bytes(pickle.dumps(Bomb()))
+    cached_arrays(tmp_path, "some", "key", make)
+    assert not ran.exists()
+
+
+def test_objects_are_never_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        cached_arrays(tmp_path, "a", "1", lambda: {"objects": np.array([{}], dtype=object)})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("blocked", ["folder", "place"])
+def test_a_place_that_cannot_be_written_only_warns(
+    tmp_path: Path, make: Maker, blocked: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A data set on a read-only disk is a reason to be slower, not to stop."""
+    folder = tmp_path / "folder"
+    if blocked == "folder":
+        folder.write_text("a file stands where the folder would")
+    else:
+        folder.mkdir()
+        (folder / "some-key").write_text("a file stands where the arrays would")
+    with caplog.at_level(logging.WARNING):
+        assert_equal(cached_arrays(folder, "some", "key", make), make.arrays)
+    assert "cannot be written, so nothing is cached" in caplog.text
+
+
+@pytest.mark.parametrize("stop", [OSError, KeyboardInterrupt])
+def test_a_half_written_folder_never_has_the_final_name(
+    tmp_path: Path, make: Maker, stop: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed run would leave some of the arrays, and the next one would take them for all."""
+    seen: list[bool] = []
+    save = np.save
+
+    def save_one(file: Path, *args: object, **kwargs: object) -> None:
+        seen.append((tmp_path / "some-key").exists())
+        if len(seen) == 2:
+            raise stop
+        save(file, *args, **kwargs)
+
+    monkeypatch.setattr(array_cache.np, "save", save_one)
+    if stop is OSError:
+        cached_arrays(tmp_path, "some", "key", make)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            cached_arrays(tmp_path, "some", "key", make)
+    assert seen == [False, False]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_was_first_wins(tmp_path: Path, make: Maker) -> None:
+    """Two runs that start together make the same arrays; the slower one must not fail."""
+
+    def make_slowly() -> Arrays:
+        cached_arrays(tmp_path, "some", "key", make)
+        return make()
+
+    assert_equal(cached_arrays(tmp_path, "some", "key", make_slowly), make.arrays)
+    assert [place.name for place in tmp_path.iterdir()] == ["some-key"]
+
+
+def test_the_cache_is_readable_as_other_folders_are(tmp_path: Path, make: Maker) -> None:
+    """A private folder in a shared checkpoint_dir makes each colleague convert anew, silently."""
+    cached_arrays(tmp_path, "some", "key", make)
+    (tmp_path / "usual").mkdir()
+    assert (tmp_path / "some-key").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_key_is_the_content_and_not_its_place(tmp_path: Path) -> None:
+    """Keys by path or time miss after a copy, and hit after an edit within the same second."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(b"content")
+    two.write_bytes(b"content")
+    assert content_key([one]) == content_key([two])
+    two.write_bytes(b"Content")
+    assert content_key([one]) != content_key([two])
+    assert content_key([one, two]) != content_key([two, one])
+
+
+def test_parts_of_a_key_cannot_run_into_each_other() -> None:
+    """``ab, c`` and ``a, bc`` are different inputs."""
+    assert content_key(["ab", "c"]) != content_key(["a", "bc"]) != content_key(["abc"])
+    assert content_key(["a"]) == content_key([b"a"])

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from recbole_tinynews.files.lines import read_lines
+
+TEXT = "first\u2028still first\x85\x0b\r\nsecond\rstill second\n\nfourth, without an end"
+LINES = ["first\u2028still first\x85\x0b", "second\rstill second", "", "fourth, without an end"]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte-order mark"])
+@pytest.mark.parametrize("zipped", [False, True], ids=["text", "gzip"])
+def test_only_line_feeds_end_a_line(tmp_path: Path, zipped: bool, mark: str) -> None:
+    """U+2028 in a title would make two articles of one, each of them broken."""
+    data = (mark + TEXT).encode()
+    file = tmp_path / "any.name"
+    file.write_bytes(gzip.compress(data) if zipped else data)
+    assert list(read_lines(file)) == LINES
+
+
+def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    """A codec's offset into a buffer finds nothing in a file of two million lines."""
+    file = tmp_path / "latin.tsv"
+    file.write_bytes(b"fine\n\xe9t\xe9\nfine\n")
+    with pytest.raises(ValueError, match=r"latin\.tsv, line 2, expects UTF-8"):
+        list(read_lines(file))
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    for place in (tmp_path / "gone.tsv", tmp_path):
+        with pytest.raises(FileNotFoundError, match=f"{place} is to be read"):
+            list(read_lines(place))
+
+
+@pytest.mark.parametrize("damage", ["cut off", "overwritten"])
+def test_a_damaged_gzip_file_is_no_short_file(tmp_path: Path, damage: str) -> None:
+    """Half a download would train on half a corpus."""
+    data = bytearray(gzip.compress("".join(f"line {i * i}\n" for i in range(5000)).encode()))
+    middle = len(data) // 2
+    if damage == "cut off":
+        del data[middle:]
+    else:
+        data[middle : middle + 20] = bytes(20)
+    file = tmp_path / "half.tsv.gz"
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=r"half\.tsv\.gz expects a whole gzip file"):
+        list(read_lines(file))
+
+
+def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert list(read_lines(tmp_path / "empty")) == []

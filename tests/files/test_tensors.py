@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
+
+
+class Opened:
+    """A pickle that leaves a trace when it is opened."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.trace,)
+
+
+def test_weights_come_back_as_they_were(tmp_path: Path) -> None:
+    place = tmp_path / "deep" / "model.safetensors"
+    weights = {"a": torch.randn(2, 3).T, "b": torch.tensor(1.5), "c": torch.arange(3)}
+    save_weights(weights, place)
+    loaded = load_weights(place)
+    assert loaded.keys() == weights.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in weights.items())
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+def test_a_pickle_in_disguise_is_refused_and_not_opened(tmp_path: Path) -> None:
+    """Loading a stranger's model must not run the stranger's code."""
+    place, trace = tmp_path / "model.safetensors", tmp_path / "opened"
+    place.write_bytes(pickle.dumps(Opened(trace)))
+    with pytest.raises(ValueError, match="safetensors format"):
+        load_weights(place)
+    torch.save({"a": torch.zeros(1)}, place)
+    with pytest.raises(ValueError, match="safetensors format"):
+        load_weights(place)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("kept", [0, 5, -1])
+def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, kept: int) -> None:
+    place = tmp_path / "model.safetensors"
+    save_weights({"a": torch.zeros(100)}, place)
+    place.write_bytes(place.read_bytes()[:kept])
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_weights(place)
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="Train the model first"):
+        load_weights(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("error", [OSError, SafetensorError])  # of the system, of safetensors
+def test_a_failed_write_leaves_the_former_file(tmp_path: Path, monkeypatch, error) -> None:
+    """A full disk while saving would take the best weights along."""
+    place = tmp_path / "model.safetensors"
+    save_weights({"a": torch.ones(1)}, place)
+
+    def full(tensors, file) -> None:
+        Path(file).write_bytes(b"half")
+        raise error("No space left on device")
+
+    monkeypatch.setattr("recbole_tinynews.files.tensors.save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        save_weights({"a": torch.zeros(1)}, place)
+    assert load_weights(place)["a"] == 1
+    assert list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("0.weight"), r"missing \['0.weight'\]"),
+        (lambda w: w.update({"2.weight": torch.zeros(1)}), r"unexpected \['2.weight'\]"),
+        (lambda w: w.update({"0.weight": torch.zeros(2, 9)}), r"0.weight \(2, 9\) for \(2, 3\)"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(change, message: str) -> None:
+    """The reference code loads nothing at all and trains on: all names begin differently."""
+    module = nn.Sequential(nn.Linear(3, 2))
+    before = module[0].weight.clone()
+    weights = {name: value + 1 for name, value in module.state_dict().items()}
+    change(weights)
+    with pytest.raises(ValueError, match=message):
+        load_into(module, weights, Path("model.safetensors"))
+    assert torch.equal(module[0].weight, before)
+
+
+def test_only_what_has_the_prefix_is_loaded_and_all_of_it(tmp_path: Path) -> None:
+    module = nn.Linear(1, 1)
+    load_into(
+        module,
+        {"news.weight": torch.ones(1, 1), "news.bias": torch.ones(1), "user.x": torch.zeros(1)},
+        tmp_path,
+        prefix="news.",
+    )
+    assert module.weight == module.bias == 1
+    with pytest.raises(ValueError, match="missing"):
+        load_into(module, {"weight": torch.ones(1, 1), "bias": torch.ones(1)}, tmp_path, "news.")
+
+
+def test_tensors_that_share_memory_are_saved_under_both_names(tmp_path: Path) -> None:
+    """A projection shared by news and users has two names; safetensors refuses such tensors."""
+    shared = nn.Linear(2, 2)
+    both = nn.ModuleDict({"of_items": shared, "of_users": shared})
+    save_weights(both.state_dict(), tmp_path / "weights.safetensors")
+    loaded = load_weights(tmp_path / "weights.safetensors")
+    assert torch.equal(loaded["of_items.weight"], loaded["of_users.weight"])
+    load_into(both, loaded, tmp_path)
+
+
+def test_others_may_read_weights_as_they_may_read_any_file(tmp_path: Path) -> None:
+    """A colleague on the same machine could list the student, and not load it."""
+    save_weights({"w": torch.ones(2)}, tmp_path / "model.safetensors")
+    (tmp_path / "any").touch()
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny import STAGE_SETTINGS, Tiny
+
+from recbole_tinynews.files.tensors import save_weights
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.pipeline.artifact import (
+    Artifact,
+    fingerprint,
+    settings_that_matter,
+    write_metrics,
+    write_settings,
+    write_text,
+)
+
+
+def artifact(folder: Path, steps: list[int]) -> Artifact:
+    save_weights(
+        {"frozen": torch.zeros(1), "trained": torch.zeros(1)}, folder / "model.safetensors"
+    )
+    for step in steps:
+        place = folder / "copies" / f"step-{step}.safetensors"
+        save_weights({"trained": torch.tensor([float(step)])}, place)
+    return Artifact("post_train_teacher", PLMNR, "abc", folder, 1.0, {})
+
+
+def test_the_last_copies_become_teachers_in_the_order_of_their_steps(tmp_path: Path) -> None:
+    """By name, step 500 comes after step 1500."""
+    made = artifact(tmp_path, [500, 1000, 1500, 1743])
+    copies = made.copies(3)
+    assert [float(copy.load()["trained"]) for copy in copies] == [1000, 1500, 1743]
+    assert all(copy.load()["frozen"] == 0 for copy in copies)
+    assert [copy.source.stem for copy in copies] == ["step-1000", "step-1500", "step-1743"]
+
+
+def test_what_a_killed_run_left_is_no_copy(tmp_path: Path) -> None:
+    made = artifact(tmp_path, [2])
+    (tmp_path / "copies" / ".step-4.safetensors-123").write_bytes(b"half")
+    assert len(made.copies(1)) == 1
+
+
+def test_more_teachers_than_copies_say_what_to_do(tmp_path: Path) -> None:
+    """Fewer teachers than asked for would be another experiment under the same name."""
+    made = artifact(tmp_path, [2, 4])
+    with pytest.raises(
+        ValueError, match=r"num_teachers=3 .*got 2 in .*teacher_checkpoint_interval"
+    ):
+        made.copies(3)
+
+
+def mark(tiny: Tiny, model: type = PLMNR, contents: tuple[str, ...] = ("data",), **settings) -> str:
+    config = tiny.config(model, **settings)
+    return fingerprint(settings_that_matter(config, model, model is TinyNewsRec), contents)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"learning_rate": 2e-3},
+        {"seed": 7},
+        {"finetune_layers": 2},
+        {"plm_dropout": 0.2},
+        {"train_batch_size": 9},
+        {"history_length": 5},
+        {"max_steps": 3},
+        {"precision": "bf16"},
+        {"user_encoder": "self_attention"},
+    ],
+)
+def test_a_setting_that_changes_the_result_changes_the_fingerprint(tiny: Tiny, settings) -> None:
+    """A stage would be taken for another one, and its weights for what was asked for."""
+    assert mark(tiny, **settings) != mark(tiny)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"checkpoint_dir": "elsewhere"},
+        {"show_progress": True},
+        {"use_cache": "auto"},
+        {"eval_batch_size": 99},
+        {"result_file": "result.json"},
+        {"eval_dump": "dump.csv"},
+        {"submission": "submission.zip"},
+        {"worker": 2},
+    ],
+)
+def test_a_setting_without_effect_leaves_the_fingerprint(tiny: Tiny, settings) -> None:
+    """Teachers would be trained for hours again because a file has another name."""
+    assert mark(tiny, **settings) == mark(tiny)
+
+
+def test_a_students_settings_do_not_concern_a_stage_without_teachers(tiny: Tiny) -> None:
+    """Another temperature would finetune all teachers again."""
+    settings = {"temperature": 2.0, "num_teachers": 3, "target_loss_weight": 0.2}
+
+    def of(model: type, **given) -> str:
+        config = tiny.config("TinyNewsRec", **given)
+        return fingerprint(settings_that_matter(config, model, model is TinyNewsRec), ["data"])
+
+    assert of(PLMNR, **settings) == of(PLMNR)
+    assert of(TinyNewsRec, **settings) != of(TinyNewsRec)
+    assert of(PLMNR, finetune_teacher_epochs=3) == of(PLMNR)  # another stage's
+
+
+def test_systems_share_a_stage_whatever_they_declare_for_themselves(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A benchmark would train the same teachers once for each of its systems."""
+    (tmp_path / "Other.yaml").write_text("my_width: 8\n")
+    (tmp_path / "others_module.py").write_text(
+        "from recbole_tinynews.model.tinynewsrec import TinyNewsRec\n"
+        "class Other(TinyNewsRec):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    other = importlib.import_module("others_module").Other
+
+    def of(system: type, stage: type, **given) -> str:
+        config = tiny.config(system, **{**STAGE_SETTINGS, **given})
+        return fingerprint(settings_that_matter(config, stage, False), ["data"])
+
+    for stage in (PLMNR, TitleBodyMatcher):
+        assert of(other, stage, my_width=16) == of(TinyNewsRec, stage)
+    assert of(PLMNR, PLMNR) == of(TinyNewsRec, PLMNR, num_hidden_layers=2)
+    assert of(other, other, my_width=16) != of(other, other)
+    # Stage I is a student's, and yet not concerned by what a user's class brings along
+    config = tiny.config(other, my_width=16, temperature=2.0, **STAGE_SETTINGS)
+    of_stage_one = settings_that_matter(config, TitleBodyStudent, True)
+    assert (of_stage_one.get("my_width"), of_stage_one["temperature"]) == (None, 2.0)
+    # what only post-training reads does not make a PLM-NR another one
+    settings = {"negative_titles": "hard", "teacher_checkpoint_interval": 7}
+    assert of(PLMNR, PLMNR, **settings) == of(PLMNR, PLMNR)
+    assert of(PLMNR, TitleBodyMatcher, **settings) != of(PLMNR, TitleBodyMatcher)
+
+
+def test_the_data_changes_the_fingerprint(tiny: Tiny) -> None:
+    assert mark(tiny, contents=("other",)) != mark(tiny)
+    assert mark(tiny, contents=("data", "teacher")) != mark(tiny)
+
+
+def test_settings_and_metrics_are_read_without_running_anything(tiny: Tiny, tmp_path) -> None:
+    """A yaml with a Python tag needs an unsafe loader."""
+    config = tiny.config("TinyNewsRec")
+    write_settings(tmp_path, settings_that_matter(config, TinyNewsRec, True))
+    settings = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8"))
+    assert settings["num_teachers"] == 2
+    assert settings["model_class"] == "recbole_tinynews.model.tinynewsrec.TinyNewsRec"
+    assert settings["learning_rate"] == 1e-3
+    write_metrics(tmp_path, {"valid": {"auc": 0.5}})
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"valid": {"auc": 0.5}}
+
+
+def test_a_failed_write_leaves_the_former_text(tmp_path: Path) -> None:
+    place = tmp_path / "deep" / "result.json"
+    write_text(place, "first")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(place, "\ud800")
+    assert place.read_text() == "first"
+    assert list(place.parent.iterdir()) == [place]

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib
+import pytest
+from matplotlib.colors import to_hex
+
+from recbole_tinynews.pipeline.figures import (
+    BESIDE,
+    COLOURS,
+    FEW,
+    Panel,
+    Plot,
+    Series,
+    as_svg,
+    column_figure,
+    step_figure,
+)
+
+LOSSES = [{"step": 5, "train_loss": 3.0, "target_loss": 1.0}, {"step": 10, "train_loss": 2.0}]
+METRICS = [{"step": 10, "auc": 0.6, "ndcg@5": 0.4}]
+PANELS = [Panel("training loss", LOSSES), Panel("validation metric", METRICS)]
+
+
+def test_a_figure_shows_every_point_and_says_what_it_is() -> None:
+    """A line without its name, or an axis without its own, has to be guessed."""
+    figure = step_figure("finetune_teacher", PANELS)
+    losses, metrics = figure.axes
+    assert figure.get_suptitle() == "finetune_teacher"
+    assert [axes.get_ylabel() for axes in figure.axes] == ["training loss", "validation metric"]
+    assert metrics.get_xlabel() == "optimizer steps"
+    assert losses.get_shared_x_axes().joined(losses, metrics)
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in losses.lines}
+    assert drawn == {"train_loss": [[5, 3], [10, 2]], "target_loss": [[5, 1]]}
+    for axes in figure.axes:
+        names = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert names == [line.get_label() for line in axes.lines]
+        assert all(line.get_marker() != "None" for line in axes.lines)  # one point has no line
+
+
+def test_lines_are_told_apart_without_their_colours() -> None:
+    """Red beside green is one line twice for one reader in twenty, and for every printer."""
+    row = {"step": 1.0, **{f"loss{n}": float(n) for n in range(5)}}
+    (axes,) = step_figure("stage", [Panel("loss", [row])]).axes
+    assert [to_hex(line.get_color()).upper() for line in axes.lines] == list(COLOURS[:5])
+    assert len({(line.get_marker(), str(line._dash_pattern)) for line in axes.lines}) == 5
+
+
+def test_any_number_of_losses_is_drawn() -> None:
+    """More names than colours: a line that is left out looks like a loss that is gone."""
+    row = {"step": 1.0, **{f"loss{n}": float(n) for n in range(11)}}
+    (axes,) = step_figure("stage", [Panel("loss", [row] * (FEW + 1))]).axes
+    assert len(axes.lines) == 11
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_panel_without_points_is_no_empty_frame(kept: int) -> None:
+    """A training without validation, or one that goes on from a state without a curve."""
+    panels = [panel if n == kept else panel._replace(rows=[]) for n, panel in enumerate(PANELS)]
+    (axes,) = step_figure("stage", panels).axes
+    assert (axes.get_ylabel(), axes.get_xlabel()) == (panels[kept].label, "optimizer steps")
+    assert step_figure("stage", []).axes == []
+
+
+def test_the_same_curve_is_the_same_file_and_leaves_matplotlib_as_it_was() -> None:
+    """A date or a random id in it makes every run of a repository's figures a change."""
+    before = dict(matplotlib.rcParams)
+    one, other = (as_svg(step_figure("stage", PANELS)) for _ in range(2))
+    assert one == other
+    assert "<dc:date>" not in one
+    assert dict(matplotlib.rcParams) == before
+    assert ElementTree.fromstring(one).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_bars_of_equal_x_stand_side_by_side_and_inside_of_the_axes() -> None:
+    """Five systems of one size would be one bar, the last of them."""
+    series = [Series(name, [1, 2], [60, 61], [1, 1]) for name in ("A", "B")]
+    figure = column_figure([Plot("layers", "AUC (%)", series)])
+    (axes,) = figure.axes
+    places = [
+        bars.lines[0].get_transform().transform(bars.lines[0].get_xydata())
+        for bars in axes.containers
+    ]
+    apart = places[1] - places[0]
+    assert apart[:, 0] == pytest.approx(BESIDE / 72 * figure.dpi)
+    assert apart[:, 1] == pytest.approx(0)
+    low, high = axes.get_ylim()
+    assert low < 59
+    assert high > 62

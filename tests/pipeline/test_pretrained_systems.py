@@ -1,0 +1,224 @@
+"""The systems that finetune what was trained on texts, and the mean of several of them."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from tiny import DATASET, STAGE_SETTINGS, Tiny, titles
+from torch import Tensor
+
+import recbole_tinynews
+from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.encoder.language_model import load_plm
+from recbole_tinynews.pipeline import stages
+from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.stages import Run
+from recbole_tinynews.pipeline.systems import train_system
+from recbole_tinynews.quick_start import run
+
+PLM = "news_encoder.plm."
+
+
+class Story(NamedTuple):
+    """A run of all stages, and what each began with."""
+
+    run: Run
+    artifact: Artifact
+    starts: dict[str, dict[str, Tensor]]
+
+    def made(self, stage: str) -> dict[str, Tensor]:
+        (artifact,) = (a for a in self.run.artifacts if a.name == stage)
+        return artifact.weights.load()
+
+
+def tell(tiny: Tiny, model: str, **settings: Any) -> Story:
+    config = tiny.config(model, **settings)
+    this_run = Run(config, NewsDataset(config))
+    starts: dict[str, dict[str, Tensor]] = {}
+    find = stages.find_trainer
+
+    def watched(model_class: type) -> Any:
+        trainer_class = find(model_class)
+
+        def fit(self: Any, *arguments: Any, **keywords: Any) -> tuple:
+            stage = Path(self.saved_model_file).parent.name.rsplit("-", 1)[0]
+            starts[stage] = {n: v.clone() for n, v in self.model.state_dict().items()}
+            return trainer_class.fit(self, *arguments, **keywords)
+
+        return type(trainer_class.__name__, (trainer_class,), {"fit": fit})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "find_trainer", watched)
+        return Story(this_run, train_system(this_run, config.model_class), starts)
+
+
+@pytest.mark.parametrize(
+    ("model", "reads"),
+    [("PLMNRDAPT", "MaskedLanguageModel"), ("PLMNRTAPT", "TaskLanguageModel")],
+)
+def test_finetuning_starts_from_the_masked_language_models_layers(
+    tiny: Tiny, model: str, reads: str
+) -> None:
+    """The reference code loads nothing here, and finetunes the plain language model."""
+    story = tell(tiny, model)
+    assert [a.name for a in story.run.artifacts] == ["pretrain_teacher", model]
+    assert story.run.artifacts[0].model_class.__name__ == reads
+    made, start = story.made("pretrain_teacher"), story.starts[model]
+    plain = load_plm(str(tiny.plm), 2).state_dict()
+    of_plm = {name for name in start if name.startswith(PLM)}
+    assert of_plm == {f"{PLM}{name}" for name in plain}
+    for name in of_plm:
+        assert torch.equal(start[name], made[name]), name
+        frozen = ".layer.1." not in name
+        assert torch.equal(start[name], plain[name.removeprefix(PLM)]) == frozen, name
+    assert not any(name.startswith("head.") for name in start)
+    folder = story.run.artifacts[0].folder
+    assert not (folder / "plm").exists()  # it ranks no news
+
+
+def test_dp_finetunes_the_last_copy_of_tiny_newsrecs_teacher(tiny: Tiny) -> None:
+    """Its post-training is hours of work, and the same one."""
+    student = tell(tiny, "TinyNewsRec", teacher_num_hidden_layers=2)
+    story = tell(tiny, "PLMNRDP")
+    before, last = story.run.artifacts
+    assert (before.name, before.reused) == ("post_train_teacher", True)
+    assert before.folder == student.run.artifacts[0].folder
+    (copy,) = before.copies(1)
+    start, kept = story.starts["PLMNRDP"], copy.load()
+    of_encoder = {name for name in start if name.startswith("news_encoder.")}
+    assert of_encoder == {name for name in kept if name.startswith("news_encoder.")}
+    assert all(torch.equal(start[name], kept[name]) for name in of_encoder)
+    assert not last.reused
+
+
+@pytest.mark.parametrize("model", ["PLMNRDAPT", "PLMNRTAPT", "PLMNRDP"])
+def test_other_layers_than_those_trained_on_texts_are_refused(tiny: Tiny, model: str) -> None:
+    """Twelve layers trained for days, of which the first four, all frozen, are then taken."""
+    with pytest.raises(ValueError, match=r"num_hidden_layers=2 and ~ in p.*hidden_layers=2\."):
+        tell(tiny, model, teacher_num_hidden_layers=None)
+
+
+def test_a_change_of_the_masked_training_makes_it_anew(tiny: Tiny, tmp_path: Path) -> None:
+    def made(**settings: Any) -> list[str]:
+        artifacts = tell(tiny, "PLMNRDAPT", checkpoint_dir=str(tmp_path), **settings).run.artifacts
+        return [a.name for a in artifacts if not a.reused]
+
+    both = ["pretrain_teacher", "PLMNRDAPT"]
+    assert made() == both
+    assert made() == []
+    assert made(learning_rate=2e-3) == ["PLMNRDAPT"]
+    assert made(pretrain_teacher_max_steps=2) == both
+    assert made(max_body_length=10) == both
+    corpus = tmp_path / "corpus.tsv"
+    corpus.write_text("".join(f"A{n}\t{t or 'word1'}\t{t} word2\n" for n, t in enumerate(titles())))
+    assert made(post_train_corpus=str(corpus)) == both
+
+
+# ------------------------------------------------------------------------------- the ensemble
+
+
+@pytest.fixture(scope="module")
+def ensemble(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    folder = tmp_path_factory.mktemp("ensemble")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        sizes = {"finetune_teacher_news_dim": 24, "post_train_teacher_news_dim": 24}
+        sizes |= {"finetune_teacher_max_title_length": 9, "teacher_checkpoint_interval": 1}
+        place = str(folder / "saved")
+        return tell(tiny, "EnsembleTeacher", checkpoint_dir=place, num_teachers=3, **sizes)
+
+
+def teachers_of(story: Story) -> list[Any]:
+    artifacts = [a for a in story.run.artifacts if a.name == "finetune_teacher"]
+    return [story.run.rebuild(a.weights).eval() for a in artifacts]
+
+
+@torch.no_grad()
+def test_the_ensembles_scores_are_the_mean_of_its_teachers(ensemble: Story) -> None:
+    """A sum, a mean of ranks or of probabilities, or one teacher three times, is another system."""
+    model = ensemble.run.rebuild(ensemble.artifact.weights).eval()
+    batch = ImpressionDataLoader(ensemble.run.config, ensemble.run.test).collate_fn(range(14))[0]
+    each = [teacher.predict(batch) for teacher in teachers_of(ensemble)]
+    assert len(each) == 3
+    assert min((one - other).abs().max() for one, other in pairwise(each)) > 0.01
+    torch.testing.assert_close(model.predict(batch), torch.stack(each).mean(0))
+    clicks, _ = ensemble.run.train.loaders(ensemble.run.config, None)
+    click = clicks.collate_fn(range(8))
+    every = [teacher.score(click).scores for teacher in teachers_of(ensemble)]
+    torch.testing.assert_close(model.score(click).scores, torch.stack(every).mean(0))
+    assert click[HISTORY].shape[0] == click[CANDIDATES].shape[0] == 8
+
+
+def test_the_ensemble_is_as_large_and_as_slow_as_all_of_its_teachers(ensemble: Story) -> None:
+    """With the size of one teacher it would look like the best system of all."""
+    model = ensemble.run.rebuild(ensemble.artifact.weights)
+    teachers = teachers_of(ensemble)
+    assert model.parameter_count == sum(teacher.parameter_count for teacher in teachers)
+    assert not any(p.requires_grad for p in model.parameters())
+    ids = np.array([3, 4, 9])
+    encoded: list[int] = []
+    for encoder in model.news_encoder.encoders:
+        plain = encoder.encode_distinct
+        encoder.encode_distinct = lambda ids, plain=plain: encoded.append(len(ids)) or plain(ids)
+    with torch.no_grad():
+        vectors = model.news_encoder.encode_distinct(ids)
+        expected = [teacher.news_encoder.encode_distinct(ids) for teacher in teachers]
+    torch.testing.assert_close(vectors, torch.cat(expected, dim=-1))
+    assert encoded == [3, 3, 3]
+
+
+def test_nothing_is_trained_beyond_the_teachers(ensemble: Story) -> None:
+    made = ensemble.artifact.weights.load()
+    teachers = [a for a in ensemble.run.artifacts if a.name == "finetune_teacher"]
+    for number, teacher in enumerate(teachers):
+        for name, value in teacher.weights.load().items():
+            room, rest = name.split(".", 1)
+            assert torch.equal(made.pop(f"{room}.encoders.{number}.{rest}"), value), name
+    assert not made
+    assert 0 <= ensemble.artifact.valid["auc"] <= 1
+
+
+@pytest.mark.parametrize("layers", [None, 2])
+def test_a_moved_ensemble_ranks_as_it_was_evaluated(
+    ensemble: Story, tiny: Tiny, tmp_path: Path, layers: int | None
+) -> None:
+    """Alone, without its teachers' folders; its teachers' sizes and lengths are not its own."""
+    story = ensemble
+    if layers:
+        story = tell(tiny, "EnsembleTeacher", teacher_num_hidden_layers=layers)
+    folder = shutil.copytree(story.artifact.folder, tmp_path / "moved")
+    ranker = recbole_tinynews.load(folder, data_path=tiny.data)
+    test = story.run.test
+    shown, names = test.inter_feat, test.field2id_token[test.iid_field]
+    batch = ImpressionDataLoader(story.run.config, test).collate_fn([4])[0]
+    with torch.no_grad():
+        expected = story.run.rebuild(story.artifact.weights).eval().predict(batch)
+    ranked = ranker.rank(
+        names[shown.history.row(4)].tolist(), names[shown.candidates.row(4)].tolist(), ids=True
+    )
+    scores = [score for _, score, _ in sorted(ranked, key=lambda each: each.place)]
+    np.testing.assert_allclose(scores, expected.numpy(), atol=1e-5)
+
+
+def test_a_second_run_reuses_the_ensemble_and_another_system_its_teachers(
+    tiny: Tiny, tmp_path: Path, all_four_stages: Path
+) -> None:
+    """Four teachers of twelve layers are days of work."""
+    place = {"checkpoint_dir": str(shutil.copytree(all_four_stages, tmp_path / "saved"))}
+    settings = {**tiny.settings("EnsembleTeacher"), **STAGE_SETTINGS, **place}
+    first = run("EnsembleTeacher", DATASET, config_dict=settings)
+    assert [s["reused"] for s in first["stages"]] == [True, True, True, False]
+    again = run("EnsembleTeacher", DATASET, config_dict=settings)
+    assert [s["reused"] for s in again["stages"]] == [True] * 4
+    assert again["test"] == first["test"]
+    assert first["parameters"] == 2 * first["teachers"]["parameters"]
+    fewer = run("EnsembleTeacher", DATASET, config_dict={**settings, "num_teachers": 1})
+    assert [s["reused"] for s in fewer["stages"]] == [True, True, False]
+    assert fewer["test"] == pytest.approx(fewer["teachers"]["test"][0])

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import DATASET, Tiny, write_dataset
+
+from recbole_tinynews import quick_start
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.pipeline.stages import Run
+from recbole_tinynews.pipeline.summary import oracle_of, summary
+from recbole_tinynews.quick_start import run
+
+TEST = {"auc": 0.6, "mrr": 0.3, "ndcg@5": 0.31, "ndcg@10": 0.37, "impressions": 9, "skipped": 1}
+RESULT: dict[str, Any] = {
+    "model": "TinyNewsRec",
+    "test": TEST,
+    "parameters": 15_840_000,
+    "news_per_second": 1234.5,
+}
+
+
+def teachers(*aucs: float) -> dict[str, Any]:
+    tests = [{**TEST, "auc": auc, "mrr": 1 - auc} for auc in aucs]
+    return {"test": tests, "parameters": 109_000_000, "news_per_second": 98.7}
+
+
+def test_the_student_stands_beside_its_teachers_and_the_oracle() -> None:
+    """The best is one teacher with all of its metrics, not the best of each metric."""
+    result = {**RESULT, "teachers": teachers(0.7, 0.65)}
+    assert summary(result, {"auc": 0.8, "mrr": 0.53, "ndcg@5": 0.6, "ndcg@10": 0.64}) == (
+        "                        auc     mrr  ndcg@5  ndcg@10   parameters  news per second\n"
+        "2 teachers, mean     0.6750  0.3250  0.3100   0.3700  109,000,000               99\n"
+        "best of them by auc  0.7000  0.3000  0.3100   0.3700  109,000,000               99\n"
+        "TinyNewsRec          0.6000  0.3000  0.3100   0.3700   15,840,000            1,234\n"
+        "oracle               0.8000  0.5300  0.6000   0.6400"
+    )
+
+
+def test_what_there_is_not_leaves_no_line() -> None:
+    """A single teacher is no mean, and most data sets have no oracle."""
+    one = summary({**RESULT, "teachers": teachers(0.7)}, {}).splitlines()
+    assert [line.split("  ")[0] for line in one[1:]] == ["teacher", "TinyNewsRec"]
+    alone = summary({**RESULT, "model": "PLMNR"}, {}).splitlines()
+    assert [line.split("  ")[0] for line in alone[1:]] == ["PLMNR"]
+    untested = summary({**RESULT, "test": {}, "teachers": teachers()}, {"auc": 0.8}).splitlines()
+    assert untested[0].split() == ["parameters", "news", "per", "second"]
+    assert [line.split()[0] for line in untested[1:]] == ["teachers", "TinyNewsRec"]
+
+
+def test_the_oracle_is_read_where_the_data_set_has_one(tmp_path: Path) -> None:
+    assert oracle_of(tmp_path / "tiny") == {}
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "tiny.oracle.json").write_text(json.dumps({"test": {"auc": 0.8}}))
+    assert oracle_of(tmp_path / "tiny") == {"auc": 0.8}
+
+
+@pytest.fixture
+def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the systems that are evaluated on the test impressions."""
+    names: list[str] = []
+    plain = quick_start._evaluate
+
+    def watched(run: Run, config: Any, model: Any, *files: Any) -> Any:
+        names.append(type(model).__name__)
+        return plain(run, config, model, *files)
+
+    monkeypatch.setattr(quick_start, "_evaluate", watched)
+    return names
+
+
+@pytest.fixture
+def trained(all_four_stages: Path) -> None:
+    """Tiny-NewsRec is at hand where these tests look for it, and nothing of it is tested yet."""
+    shutil.copytree(all_four_stages, "saved")
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_teacher_is_tested_once(tiny: Tiny, tmp_path: Path, tested, caplog) -> None:
+    """Large teachers would be tested anew by every student of a benchmark."""
+    caplog.set_level(logging.INFO)
+    settings = tiny.settings("TinyNewsRec", eval_dump="dump.csv")
+    first = run("TinyNewsRec", DATASET, config_dict=settings)
+    assert tested == ["TinyNewsRec", "PLMNR", "PLMNR"]
+    assert "best of them by auc" in caplog.text
+    dump = (tmp_path / "dump.csv").read_text()
+    again = run("TinyNewsRec", DATASET, config_dict=settings)
+    assert tested == ["TinyNewsRec", "PLMNR", "PLMNR", "TinyNewsRec"]
+    assert again["teachers"]["test"] == first["teachers"]["test"]
+    assert (tmp_path / "dump.csv").read_text() == dump  # of the student, not of a teacher
+    config = tiny.config("TinyNewsRec")
+    this_run = Run(config, NewsDataset(config))
+    for stage, result in zip(first["stages"][2:4], first["teachers"]["test"], strict=True):
+        folder = tmp_path / "saved" / DATASET / f"finetune_teacher-{stage['fingerprint']}"
+        kept = json.loads((folder / "metrics.json").read_text())
+        assert kept["test"] == {this_run.dataset.content: result}
+        assert kept["valid"].keys() == result.keys()
+    assert first["teachers"]["test"][0] != first["teachers"]["test"][1]
+    assert first["teachers"]["parameters"] > first["parameters"]  # they have all layers
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_result_of_other_test_impressions_is_not_taken(tiny: Tiny, tested) -> None:
+    """The teachers' line would be of other data than the student's."""
+    settings = tiny.settings("TinyNewsRec")
+    first = run("TinyNewsRec", DATASET, config_dict=settings)
+    for file in Path("saved", DATASET).glob("finetune_teacher-*/metrics.json"):
+        text = file.read_text()
+        (content,) = json.loads(text)["test"]
+        file.write_text(text.replace(content, "another").replace('"auc": 0.', '"auc": 9.'))
+    again = run("TinyNewsRec", DATASET, config_dict=settings)
+    assert tested.count("PLMNR") == 4
+    assert again["teachers"]["test"] == first["teachers"]["test"]
+    kept = json.loads(file.read_text())["test"]
+    assert set(kept) == {"another", content}  # nothing that was known is forgotten
+
+
+@pytest.mark.usefixtures("trained")
+def test_teachers_that_may_not_be_written_to_cost_no_result(
+    tiny: Tiny, tested, monkeypatch, caplog
+) -> None:
+    """Teachers are shared, and the result of the student's hours is written after theirs."""
+
+    def refused(*arguments: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(quick_start, "keep_test_result", refused)
+    result = run("TinyNewsRec", DATASET, config_dict=tiny.settings("TinyNewsRec"))
+    assert len(result["teachers"]["test"]) == 2
+    assert "tested anew the next time: read-only" in caplog.text
+
+
+@pytest.mark.usefixtures("trained")
+def test_teachers_are_not_tested_without_labels(tiny: Tiny, tmp_path: Path, tested, caplog) -> None:
+    """MIND-large's test set has none: hours for a NaN."""
+    caplog.set_level(logging.INFO)
+    data = write_dataset(tmp_path / "unlabelled", labelled_test=False)
+    settings = tiny._replace(data=data).settings("TinyNewsRec", result_file="result.json")
+    result = run("TinyNewsRec", DATASET, config_dict=settings)
+    assert "PLMNR" not in tested
+    assert result["teachers"]["test"] == []
+    assert json.loads(Path("result.json").read_text())["teachers"]["parameters"] > 0
+
+
+def test_a_recommender_without_teachers_has_none_in_its_result(
+    tiny: Tiny, tmp_path: Path, tested, caplog
+) -> None:
+    """The oracle of its data set stands beside it all the same."""
+    caplog.set_level(logging.INFO)
+    data = write_dataset(tmp_path / "synthetic")
+    oracle = data / DATASET / f"{DATASET}.oracle.json"
+    oracle.write_text(json.dumps({"test": {"auc": 0.8765}}))
+    settings = tiny._replace(data=data).settings(max_steps=1)
+    result = run("PLMNR", DATASET, config_dict=settings)
+    assert "oracle  0.8765" in caplog.text
+    assert "teachers" not in result
+    assert tested == ["PLMNR"]

@@ -1,0 +1,200 @@
+"""The systems: their stages, what each hands on, and what they share."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import STAGE_SETTINGS, Tiny
+from torch import Tensor
+
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
+from recbole_tinynews.model.tinybert import TinyBERT
+from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.handover import put_copies, put_heads
+from recbole_tinynews.pipeline.plan import plan
+from recbole_tinynews.pipeline.stages import Run
+from recbole_tinynews.pipeline.systems import train_system
+from recbole_tinynews.serving.ranking import load
+from recbole_tinynews.trainer import InnerStateTrainer
+
+HEADS = ("news_encoder.pooling.", "news_encoder.dense.", "user_encoder.")
+
+
+@pytest.fixture(scope="module")
+def saved(all_four_stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Tiny-NewsRec has been trained, and the other systems of this file will be."""
+    return Path(shutil.copytree(all_four_stages, tmp_path_factory.mktemp("systems") / "saved"))
+
+
+def run_of(tiny: Tiny, folder: Path, model: str | type, **settings: Any) -> Run:
+    config = tiny.config(model, **{**STAGE_SETTINGS, "checkpoint_dir": str(folder), **settings})
+    return Run(config, NewsDataset(config))
+
+
+def train(tiny: Tiny, folder: Path, model: str | type, **settings: Any) -> list[Artifact]:
+    run = run_of(tiny, folder, model, **settings)
+    steps = plan(run, run.config.model_class)
+    train_system(run, run.config.model_class)
+    assert [step.action == "reused" for step in steps] == [a.reused for a in run.artifacts]
+    return run.artifacts
+
+
+def reused(artifacts: list[Artifact]) -> list[tuple[str, bool]]:
+    return [(artifact.name, artifact.reused) for artifact in artifacts]
+
+
+def assert_served(artifact: Artifact, model_class: type | None = None) -> None:
+    """The folder is enough to rank with, though no teacher is there."""
+    ranked = load(artifact.folder, model_class).rank(["word1"], ["word2", "word3"], ids=False)
+    assert ranked[0].score > ranked[1].score
+
+
+def under(prefixes: tuple[str, ...], weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in weights.items() if name.startswith(prefixes)}
+
+
+def test_tinybert_learns_under_the_first_of_tiny_newsrecs_teachers(tiny: Tiny, saved: Path) -> None:
+    """A benchmark would post-train and finetune it for hours a second time."""
+    artifacts = train(tiny, saved, "TinyBERT")
+    assert reused(artifacts) == [
+        ("post_train_teacher", True),
+        ("finetune_teacher", True),
+        ("TinyBERT", False),
+    ]
+    assert_served(artifacts[-1])
+    of_both = train(tiny, saved, "TinyNewsRec")
+    assert [a.folder for a in artifacts[:2]] == [of_both[0].folder, of_both[2].folder]
+    assert reused(train(tiny, saved, "TinyBERT", attention_loss_weight=0.5)) == reused(artifacts)
+
+
+def test_tinybert_mt_learns_under_all_of_tiny_newsrecs_teachers(tiny: Tiny, saved: Path) -> None:
+    assert reused(train(tiny, saved, "TinyBERTMT")) == [
+        ("post_train_teacher", True),
+        ("finetune_teacher", True),
+        ("finetune_teacher", True),
+        ("TinyBERTMT", False),
+    ]
+
+
+def test_mt_bert_finetunes_its_teachers_together_once(tiny: Tiny, saved: Path) -> None:
+    """They are the most expensive stage of all: no weight of the student makes them anew."""
+    first = train(tiny, saved, "MTBERT")
+    assert reused(first) == [
+        ("post_train_teacher", True),
+        ("finetune_teacher", False),
+        ("MTBERT", False),
+    ]
+    assert first[1].model_class is CoFinetunedTeachers
+    changed = train(tiny, saved, "MTBERT", hidden_loss_weight=0.5)
+    assert [artifact.reused for artifact in changed] == [True, True, False]
+    # one teacher is other teachers than two: the number counts, though the copies are the same
+    fewer = train(tiny, saved, "MTBERT", num_teachers=1)
+    assert [artifact.reused for artifact in fewer] == [True, False, False]
+    for artifact in (first[1], fewer[1]):
+        assert_served(artifact, CoFinetunedTeachers)
+    assert_served(first[-1])
+    assert all(artifact.reused for artifact in train(tiny, saved, "MTBERT"))
+
+
+def test_each_of_mt_berts_teachers_starts_from_a_copy_of_its_own(tiny: Tiny, saved: Path) -> None:
+    """M times the same copy would be one teacher; the first one's heads are those of the last."""
+    run = run_of(tiny, saved, "MTBERT")
+    last, before = train(tiny, saved, "TinyNewsRec")[0].copies(2)[::-1]
+    config = run.stage_config("finetune_teacher")
+    model = CoFinetunedTeachers(config, run.train)
+    put_copies(model, last, before)
+    for teacher, copy in zip(model.teachers, (last, before), strict=True):
+        found, expected = teacher.state_dict(), copy.load()
+        plm = [name for name in expected if name.startswith("news_encoder.plm.")]
+        assert plm
+        assert all(torch.equal(found[name], expected[name]) for name in plm)
+    heads = [copy.load()["news_encoder.dense.weight"] for copy in (last, before)]
+    assert torch.equal(model.news_encoder.dense.weight, heads[0])
+    assert not torch.equal(*heads)
+
+
+@pytest.mark.parametrize("pooling", ["attention", "mean"])
+def test_mt_berts_student_starts_with_its_teachers_heads(tiny: Tiny, tmp_path, pooling) -> None:
+    """And with the language model's own layers: the teachers' would make it another student."""
+    rates = ("learning_rate", "plm_learning_rate")
+    settings = {**dict.fromkeys(rates, 0.0), **{f"finetune_teacher_{rate}": 1e-2 for rate in rates}}
+    artifacts = train(tiny, tmp_path, "MTBERT", news_pooling=pooling, **settings)
+    together, student = artifacts[1:]
+    start, teachers = student.weights.load(), together.weights.load()
+    heads = under(HEADS, start)
+    assert len(heads) == (4 if pooling == "attention" else 0) + 2 + 5
+    assert all(torch.equal(value, teachers[name]) for name, value in heads.items())
+    layer = "news_encoder.plm.encoder.layer.1.output.dense.weight"
+    plain = tiny.world("MTBERT").model.state_dict()
+    assert torch.equal(start[layer], plain[layer])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"finetune_teacher_news_dim": 24},
+        {"query_dim": 5, "finetune_teacher_query_dim": 8},
+        {"finetune_teacher_news_pooling": "mean"},
+        {"finetune_teacher_user_encoder": "self_attention"},
+    ],
+    ids=str,
+)
+def test_heads_that_will_not_fit_are_refused_before_anything_runs(
+    tiny: Tiny, tmp_path: Path, settings
+) -> None:
+    """The student is built last, when its teachers have taken their hours."""
+    run = run_of(tiny, tmp_path, "MTBERT", **settings)
+    with pytest.raises(ValueError, match=r"MTBERT expects a student with its teachers' \w+, got"):
+        plan(run, run.config.model_class)
+
+
+@pytest.mark.parametrize("model", ["TinyBERT", "TinyBERTMT", "MTBERT", "NewsBERT", "NewsBERTMT"])
+def test_a_teacher_too_shallow_to_be_paired_is_refused_before_anything_runs(
+    tiny: Tiny, tmp_path: Path, model: str
+) -> None:
+    """Layers are paired where the student is built, when its teachers have taken their hours."""
+    run = run_of(tiny, tmp_path, model, teacher_num_hidden_layers=2, num_hidden_layers=3)
+    assert plan(run, run.config.model_class)
+    last = {"num_hidden_layers": None, "layer_mapping": "last"}  # all three of its layers
+    run = run_of(tiny, tmp_path, model, teacher_num_hidden_layers=2, **last)
+    with pytest.raises(ValueError, match=r"at least the student's 3 layers, got one with 2"):
+        plan(run, run.config.model_class)
+
+
+def test_heads_of_another_size_are_refused(tiny: Tiny, saved: Path) -> None:
+    weights = train(tiny, saved, "MTBERT")[1].weights
+    with pytest.raises(ValueError, match="other shapes"):
+        put_heads(tiny.world("MTBERT", query_dim=5).model, weights)
+
+
+@pytest.mark.parametrize("name", ["TinyBERT", "MTBERT"])
+def test_a_student_goes_on_to_the_same_weights(tiny: Tiny, saved: Path, name: str) -> None:
+    """Teachers that draw random numbers, or hand over other states after a stop, would show."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: InnerStateTrainer) -> None:
+        if self.step == 2:
+            raise Killed
+
+    settings = {"plm_dropout": 0.3, "finetune_teacher_plm_dropout": 0.1, "save_steps": 1}
+    expected = train(tiny, saved, name, **settings)[-1].weights.load()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InnerStateTrainer, "_after_step", killed)
+        with pytest.raises(Killed):
+            train(tiny, saved, name, fresh=True, **settings)
+    gone_on = train(tiny, saved, name, **settings)[-1]
+    assert not gone_on.reused
+    assert all(torch.equal(value, expected[n]) for n, value in gone_on.weights.load().items())
+
+
+def test_a_variant_of_a_system_has_its_teachers(tiny: Tiny, saved: Path, monkeypatch) -> None:
+    """A user's subclass would otherwise train without any, and be called distilled."""
+    variant = type("Variant", (TinyBERT,), {})
+    assert [a.reused for a in train(tiny, saved, variant)] == [True, True, False]

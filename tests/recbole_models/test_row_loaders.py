@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_tinynews.recbole_models.interactions import InteractionDataset
+from recbole_tinynews.recbole_models.loaders import RowDataLoader, packed, train_loader
+
+
+def loader_of(run):
+    return train_loader(run.config, run.interactions)
+
+
+def pairs_of(batches) -> list[tuple[int, int, int]]:
+    return [
+        row
+        for batch in batches
+        for row in zip(
+            batch["user_id"].tolist(),
+            batch["item_id"].tolist(),
+            batch["neg_item_id"].tolist(),
+            strict=True,
+        )
+    ]
+
+
+def test_sampled_negatives_are_recboles_and_none_was_clicked_by_the_user(stock) -> None:
+    run = stock("BPR", train_neg_sample_args={"distribution": "uniform", "sample_num": 3})
+    pairs = pairs_of(loader_of(run))
+    clicked = set(
+        zip(
+            run.interactions.inter_feat["user_id"].tolist(),
+            run.interactions.inter_feat["item_id"].tolist(),
+            strict=True,
+        )
+    )
+    assert len(pairs) == 3 * len(run.interactions)
+    assert {(user, item) for user, item, _ in pairs} == clicked
+    assert not {(user, negative) for user, _, negative in pairs} & clicked
+    assert len({negative for *_, negative in pairs}) > 20
+
+
+@pytest.mark.parametrize("model", ["BPR", "FPMC"])
+def test_negatives_of_the_impression_are_its_unclicked_candidates(stock, model: str) -> None:
+    """A candidate of another impression was shown to somebody else, at another time."""
+    arguments = {"distribution": "uniform", "sample_num": 2}
+    run = stock(model, impression_negatives=True, train_neg_sample_args=arguments, shuffle=False)
+    loader = loader_of(run)
+    shown = run.interactions.impressions
+    possible = []
+    for row in range(shown.rows):
+        labels = shown.labels[shown.candidates.offsets[row] : shown.candidates.offsets[row + 1]]
+        items = shown.candidates.row(row)
+        unclicked = set(items[labels == 0].tolist())
+        possible += [(int(item), unclicked) for item in items[labels == 1] if unclicked]
+    epochs = [pairs_of(loader) for _ in range(2)]
+    assert epochs[0] != epochs[1]  # drawn anew
+    assert epochs == [pairs_of(again) for again in [loader_of(run)] * 2]  # from the seed alone
+    size = loader.step
+    for pairs in epochs:
+        assert len(pairs) == 2 * len(possible)
+        for start in range(0, len(possible), size):  # a batch holds its clicks twice over
+            clicks = possible[start : start + size]
+            batch = pairs[2 * start : 2 * start + 2 * len(clicks)]
+            for (item, unclicked), (_, positive, negative) in zip(clicks * 2, batch, strict=True):
+                assert positive == item
+                assert negative in unclicked
+    if model == "FPMC":
+        assert next(iter(loader))["item_id_list"].shape[1] == 6
+
+
+def test_a_click_without_an_unclicked_candidate_is_not_dropped_silently(stock, caplog) -> None:
+    """Whoever counts the rows of an epoch would look for the fault elsewhere."""
+    caplog.set_level(logging.INFO)
+    run = stock("BPR", impression_negatives=True)
+    loader = loader_of(run)
+    left_out = len(run.interactions) - loader.sample_size
+    assert left_out == 1  # the second impression is one click and nothing else
+    assert f"{left_out} clicks stand in impressions without an unclicked" in caplog.text
+    caplog.clear()
+    loader_of(stock("BPR"))
+    assert "unclicked" not in caplog.text
+
+
+@pytest.mark.parametrize("labels", [1, 0])
+def test_training_without_any_pair_is_an_error_of_ours(stock, labels: int) -> None:
+    """Torch asks for a positive `num_samples`, and nobody has a setting of that name."""
+    run = stock("BPR", impression_negatives=True)
+    shown = run.train.inter_feat
+    run.train.inter_feat = shown._replace(labels=np.full_like(shown.labels, labels))
+    data = InteractionDataset(run.train, run.config, run.feed)
+    with pytest.raises(
+        ValueError, match=r"BPR expects clicks beside an unclicked .*'tiny', got no"
+    ):
+        train_loader(run.config, data)
+
+
+def test_labelled_rows_are_every_candidate_once_an_epoch(stock) -> None:
+    run = stock("DeepFM")
+    batches = list(loader_of(run))
+    assert max(len(batch) for batch in batches) == 32
+    seen = torch.cat([batch["item_id"] for batch in batches]).sort()[0]
+    shown = run.interactions.impressions
+    assert seen.tolist() == sorted(shown.candidates.values.tolist())
+    labels = torch.cat([batch["label"] for batch in batches])
+    assert labels.sum() == (shown.labels == 1).sum()
+    assert labels.dtype == torch.float32
+
+
+def test_a_point_wise_model_may_have_samples_instead(stock) -> None:
+    """RecBole's own setting, which its users know."""
+    arguments = {"distribution": "uniform", "sample_num": 4}
+    run = stock("NeuMF", train_neg_sample_args=arguments)
+    batches = list(loader_of(run))
+    labels = torch.cat([batch["label"] for batch in batches])
+    assert len(labels) == 5 * len(run.interactions.inter_feat)
+    assert labels.sum() == len(run.interactions.inter_feat)
+
+
+@pytest.mark.parametrize("most", [1, 7, 1000])
+def test_evaluation_batches_hold_whole_impressions(stock, most: int) -> None:
+    """RecBole cuts a batch at eval_batch_size, through impressions: metrics would see halves."""
+    run = stock("DIN", eval_batch_size=most)
+    loader = run.impressions(run.config, run.valid)
+    assert isinstance(loader, RowDataLoader)
+    shown = run.valid.inter_feat
+    batches = [batch for batch, *_ in loader]
+    assert len(batches) == len(loader)
+    sizes = np.concatenate([batch["impression_size"] for batch in batches])
+    assert (sizes == shown.candidates.lengths).all()
+    rows = np.concatenate([batch["impression"] for batch in batches])
+    assert (rows == np.arange(shown.rows)).all()
+    items = np.concatenate([batch["item_id"] for batch in batches])
+    assert (items == shown.candidates.values).all()
+    for batch in batches:
+        assert len(batch["item_id"]) == batch["impression_size"].sum()
+        assert len(batch["item_id"]) <= most or len(batch["impression"]) == 1
+
+
+def test_packs_are_as_full_as_they_can_be() -> None:
+    """A batch an impression would take hours on MIND-large."""
+    random = np.random.default_rng(1)
+    sizes = random.integers(0, 9, 200)
+    bounds = packed(sizes, 20).tolist()
+    filled = [int(sizes[a:b].sum()) for a, b in pairwise(bounds)]
+    assert (bounds[0], bounds[-1]) == (0, 200)
+    assert max(filled) <= 20
+    for start, end in pairwise(bounds[:-1]):
+        assert sizes[start : end + 1].sum() > 20
+    assert packed(np.zeros(0, int), 5).tolist() == [0]
+
+
+def test_an_evaluation_inverts_sequences_and_masks_none(stock) -> None:
+    """SHAN reads the inverted sequence; masking is what BERT4Rec is trained by."""
+    for model, field in (("SHAN", "Inverse_item_id_list"), ("BERT4Rec", "Mask_item_id_list")):
+        run = stock(model)
+        batch = run.impressions(run.config, run.valid).collate_fn([0])[0]
+        assert (field in batch) == (model == "SHAN")
+
+
+def test_what_bert4rec_is_trained_to_find_last_is_the_click(stock) -> None:
+    """RecBole masks items of the sequence alone: without the click in it, no news is learnt."""
+    run = stock("BERT4Rec", ft_ratio=1.0)
+    batch = next(iter(loader_of(run)))
+    assert (batch["MASK_INDEX"][:, -1] == batch["item_length"] - 1).all()
+    assert (batch["Pos_item_id"][:, -1] == batch["item_id"]).all()
+    assert not (batch["Mask_item_id_list"] == batch["item_id"][:, None]).any()

@@ -1,0 +1,436 @@
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tiny import DATASET, Tiny, titles, write_roberta
+
+import recbole_tinynews
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.evaluation import metrics
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.stages import Run
+from recbole_tinynews.pipeline.systems import train_system
+from recbole_tinynews.quick_start import run
+from recbole_tinynews.serving import ranking
+from recbole_tinynews.serving.ranking import Ranker, load
+
+
+class Served(NamedTuple):
+    """A finished run, its last artifact, and the test impressions in words."""
+
+    run: Run
+    artifact: Artifact
+    data: Path
+
+    def impressions(self) -> tuple[list[list[str]], list[list[str]], list[np.ndarray]]:
+        """Histories and candidates as news ids, and the scores that evaluation gives."""
+        config, test = self.run.config, self.run.test
+        model = self.run.rebuild(self.artifact.weights).eval()
+        shown = test.inter_feat
+        batch = ImpressionDataLoader(config, test).collate_fn(range(shown.rows))[0]
+        with torch.no_grad():
+            scores = model.predict(batch).numpy()
+        names = test.field2id_token[test.iid_field]
+        rows = range(shown.rows)
+        return (
+            [names[shown.history.row(row)].tolist() for row in rows],
+            [names[shown.candidates.row(row)].tolist() for row in rows],
+            np.split(scores, shown.candidates.offsets[1:-1]),
+        )
+
+    def load(self, **given: Any) -> Ranker:
+        return load(self.artifact.folder, **{"data_path": self.data, **given})
+
+
+def serve(tiny: Tiny, model: str | type = "PLMNR", **settings: Any) -> Served:
+    config = tiny.config(model, **settings)
+    this_run = Run(config, NewsDataset(config))
+    return Served(this_run, train_system(this_run, config.model_class), tiny.data)
+
+
+@pytest.fixture(scope="module")
+def student(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """A Tiny-NewsRec whose teachers have another size of news vectors."""
+    folder = tmp_path_factory.mktemp("student")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        sizes = {f"{stage}_news_dim": 24 for stage in ("post_train_teacher", "finetune_teacher")}
+        place = str(folder / "saved")
+        return serve(tiny, "TinyNewsRec", checkpoint_dir=place, **sizes)
+
+
+def in_order_given(ranked: list[ranking.Ranked]) -> np.ndarray:
+    return np.array([score for _, score, _ in sorted(ranked, key=lambda each: each.place)])
+
+
+def words_of(ids: list[str]) -> list[str]:
+    return [titles()[int(each.removeprefix("N")) - 1] for each in ids]
+
+
+# ------------------------------------------------------------------------- the same as evaluation
+
+
+def assert_ranks_as_evaluated(served: Served) -> None:
+    histories, candidates, expected = served.impressions()
+    ranker = served.load()
+    by_ids = ranker.rank(histories, candidates)
+    words = [words_of(each) for each in histories], [words_of(each) for each in candidates]
+    by_titles = ranker.rank(*words, ids=False)
+    assert len(by_ids) == len(by_titles) == len(expected)
+    for row, scores in enumerate(expected):
+        np.testing.assert_allclose(in_order_given(by_ids[row]), scores, atol=1e-5)
+        np.testing.assert_allclose(in_order_given(by_titles[row]), scores, atol=1e-5)
+        assert [each.score for each in by_ids[row]] == sorted(
+            (each.score for each in by_ids[row]), reverse=True
+        )
+        assert all(candidates[row][each.place] == each.candidate for each in by_ids[row])
+        alone = ranker.rank(histories[row], candidates[row], ids=True)
+        np.testing.assert_allclose(in_order_given(alone), scores, atol=1e-5)
+
+
+def test_a_loaded_student_ranks_as_evaluation_does(student: Served) -> None:
+    """What is served would be another model than the one whose metrics were reported."""
+    assert_ranks_as_evaluated(student)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"history_padding": "learned"},  # every empty slot counts, so the width does
+        {"mask_padding_in_news_pooling": False},  # so does the width of a title
+        {"user_encoder": "self_attention", "news_pooling": "mean", "max_title_length": 7},
+        {"history_length": 2},
+    ],
+)
+def test_settings_of_the_training_are_those_of_the_ranking(tiny: Tiny, settings) -> None:
+    """Each changes every score, and none of them the shape of a weight."""
+    assert_ranks_as_evaluated(serve(tiny, max_steps=2, **settings))
+
+
+def test_another_kind_of_tokenizer_travels_as_well(tiny: Tiny, tmp_path: Path) -> None:
+    """RoBERTa's has other special tokens and another padding id."""
+    plm = write_roberta(tmp_path / "roberta")
+    assert_ranks_as_evaluated(serve(tiny._replace(plm=plm), max_steps=2))
+
+
+def test_ranked_test_impressions_have_the_metrics_of_the_run(tiny: Tiny, tmp_path) -> None:
+    """The figures in a README are then those of the model that is served."""
+    result = run("PLMNR", DATASET, config_dict=tiny.settings(max_steps=2))
+    (folder,) = (tmp_path / "saved" / DATASET).glob("PLMNR-*")
+    config = tiny.config()
+    shown = NewsDataset(config).build()[2]
+    names, impressions = shown.field2id_token[shown.iid_field], shown.inter_feat
+    rows = range(impressions.rows)
+    ranked = load(folder, data_path=tiny.data).rank(
+        [names[impressions.history.row(row)] for row in rows],
+        [names[impressions.candidates.row(row)] for row in rows],
+    )
+    scores = np.concatenate([in_order_given(each) for each in ranked])
+    measured = metrics.rank_impressions(scores, impressions.labels, impressions.candidates.offsets)
+    for name, values in (("auc", metrics.auc(measured)), ("ndcg@5", metrics.ndcg(measured, 5))):
+        assert np.mean(values) == pytest.approx(result["test"][name], abs=1e-6)
+
+
+def test_teachers_can_be_loaded_too(student: Served) -> None:
+    """They have settings of their own stage: other layers, another size of vectors."""
+    (artifact, _) = [a for a in student.run.artifacts if a.name == "finetune_teacher"]
+    assert_ranks_as_evaluated(student._replace(artifact=artifact))
+
+
+# ---------------------------------------------------------------------------- what it needs
+
+
+def test_titles_are_ranked_where_nothing_but_the_folder_is(student: Served, tmp_path) -> None:
+    """On another machine there are no atomic files, no language model and no hub."""
+    histories, candidates, expected = student.impressions()
+    moved = tmp_path / "moved"
+    shutil.copytree(student.artifact.folder, moved)
+    settings = yaml.safe_load((moved / "settings.yaml").read_text())
+    (moved / "settings.yaml").write_text(yaml.safe_dump({**settings, "plm": "no/such-model"}))
+    ranked = load(moved).rank(words_of(histories[5]), words_of(candidates[5]))
+    np.testing.assert_allclose(in_order_given(ranked), expected[5], atol=1e-5)
+    size = sum(path.stat().st_size for path in (moved / "plm").iterdir())
+    assert size < 100_000  # the weights are not there twice
+
+
+@pytest.mark.whole
+def test_the_package_is_imported_without_torch() -> None:
+    """`import recbole_tinynews` for its version would take seconds."""
+    code = (
+        "import sys, recbole_tinynews; assert 'torch' not in sys.modules; "
+        "assert callable(recbole_tinynews.load); assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert recbole_tinynews.load is load
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = recbole_tinynews.no_such_name
+
+
+def test_each_text_is_encoded_once(student: Served, monkeypatch) -> None:
+    """A server meets the same news thousands of times a minute."""
+    ranker = student.load()
+    encoded: list[int] = []
+    plain = ranker._encoder.encode_distinct
+    monkeypatch.setattr(
+        ranker._encoder, "encode_distinct", lambda ids: encoded.append(len(ids)) or plain(ids)
+    )
+    first = ranker.rank([["word1", "word2 word3"], []], [["word2 word3"], ["word4"]], ids=False)
+    assert encoded == [3]
+    assert ranker.rank(["word1", "word2 word3"], ["word2 word3"], ids=False) == first[0]
+    ranker.rank(["word1"], ["word5"], ids=False)
+    assert encoded == [3, 1]
+
+
+def test_memory_does_not_grow_with_the_texts_met(student: Served, monkeypatch) -> None:
+    """A server that runs for months would end without any."""
+    monkeypatch.setattr(ranking, "KEPT_VECTORS", 2)
+    ranker = student.load()
+    shown = ["word1 word2", "word3 word4", "word5 word6"]
+    before = ranker.rank([], shown)
+    assert list(ranker._known) == shown[1:]
+    ranker.rank([], [shown[1]])
+    ranker.rank([], ["word7 word8"])
+    assert list(ranker._known) == [shown[1], "word7 word8"]
+    after = ranker.rank([], shown)
+    assert [each.candidate for each in after] == [each.candidate for each in before]
+    np.testing.assert_allclose([e.score for e in after], [e.score for e in before], atol=1e-6)
+
+
+def test_more_users_than_fit_a_batch_are_ranked_alike(student: Served, monkeypatch) -> None:
+    histories, candidates, expected = student.impressions()
+    monkeypatch.setattr(ranking, "USERS_AT_ONCE", 3)
+    ranked = student.load().rank(histories, candidates)
+    for each, scores in zip(ranked, expected, strict=True):
+        np.testing.assert_allclose(in_order_given(each), scores, atol=1e-5)
+
+
+# ---------------------------------------------------------------------------- what a user may ask
+
+
+def test_texts_never_seen_and_empty_histories_are_ranked(student: Served) -> None:
+    """A new article and a new user are what a recommender is for."""
+    ranker = student.load()
+    ranked = ranker.rank([], ["nobody has ever read this", "word1 word2", ""])
+    assert sorted(each.candidate for each in ranked) == [
+        "",
+        "nobody has ever read this",
+        "word1 word2",
+    ]
+    assert len({each.score for each in ranked}) == 3
+
+
+def test_equal_candidates_keep_their_order_and_their_places(student: Served) -> None:
+    """Two articles may share a title, and the caller's list tells them apart."""
+    ranked = student.load().rank(["word3 word4"], [*["word1 word2"] * 40, "word5"] * 2)
+    places = [each.place for each in ranked if each.candidate == "word1 word2"]
+    assert places == sorted(places)
+    assert len(places) == 80
+    assert isinstance(ranked[0].score, float)
+
+
+def test_only_the_newest_clicks_count(student: Served) -> None:
+    """The oldest ones instead would rank by what the user read years ago."""
+    ranker = student.load()
+    history = [f"word{number} word{number + 1}" for number in range(9)]
+    shown = ["word20 word30", "word40 word41"]
+    assert ranker.rank(history, shown) == ranker.rank(history[-6:], shown)
+    assert ranker.rank(history, shown) != ranker.rank(history[:6], shown)
+
+
+def test_ids_are_never_ranked_as_titles(student: Served, tmp_path: Path) -> None:
+    """The score of the text "N7" looks like any other."""
+    ranker = student.load()
+    expected = ranker.rank(words_of(["N5", "N6"]), words_of(["N7", "N8"]))
+    for ids in (None, True):
+        ranked = ranker.rank(["N5", "N6"], ["N7", "N8"], ids=ids)
+        assert [each.place for each in ranked] == [each.place for each in expected]
+        assert [each.score for each in ranked] == [each.score for each in expected]
+    as_titles = ranker.rank(["N5", "N6"], ["N7", "N8"], ids=False)
+    assert [each.score for each in as_titles] != [each.score for each in expected]
+    mixed = ranker.rank(ranker.titles(["N5", "N6"]), ["a new article"])
+    assert len(mixed) == 1
+    with pytest.raises(ValueError, match=r"all ids or all titles, got the id 'N5' and 'N999'"):
+        ranker.rank(["N5"], ["N999"])
+    with pytest.raises(ValueError, match=r"got 'N998', which .*\.item .*2 of 3 are unknown"):
+        ranker.rank([], ["N1", "N998", "N999"], ids=True)
+
+
+def test_without_the_data_set_ids_are_refused_and_titles_are_not(student: Served, tmp_path) -> None:
+    elsewhere = student.load(data_path=tmp_path)
+    for ids in (None, True):
+        with pytest.raises(FileNotFoundError, match=r"tiny\.item .*data_path"):
+            elsewhere.rank(["N5"], ["N7"], ids=ids)
+    assert elsewhere.rank(["N5"], ["N7"], ids=False)
+    assert elsewhere.rank(["word1"], ["a title"])
+    assert elsewhere.rank(["Obama"], ["Brexit"])
+
+
+@pytest.mark.parametrize(
+    ("history", "candidates", "error", "message"),
+    [
+        ([], [], ValueError, "at least 1 candidate, got none"),
+        ([[], []], [["a b"], []], ValueError, "got none for user 1"),
+        ([[]], [["a b"], ["c d"]], ValueError, "1 histories and 2 lists"),
+        ("a b", ["a b"], TypeError, "history as a list of texts, got 'a b'"),
+        (["a b"], "c d", TypeError, "candidates as a list of texts, got 'c d'"),
+        (["a b"], ["c d", 7], TypeError, "candidates as a list of texts, got 7"),
+        ([3], ["c d"], TypeError, "history as a list of texts, got 3"),
+        (None, ["c d"], TypeError, "history as a list of texts, got None"),
+        (["a b"], {"c d": 1}, TypeError, "candidates as a list of texts"),
+        (["a b"], [["c d"]], TypeError, "history of user 0 as a list"),
+        ([["a b"]], ["c d"], TypeError, r"history as a list of texts, got \['a b'\]"),
+    ],
+)
+def test_what_is_no_question_is_refused(student, history, candidates, error, message) -> None:
+    """A string is a sequence of strings: its letters would be ranked."""
+    with pytest.raises(error, match=message):
+        student.load().rank(history, candidates)
+
+
+def test_a_score_that_is_not_a_number_is_no_rank(student: Served) -> None:
+    """NaN sorts to the end and nobody notices."""
+    ranker = student.load()
+    torch.nn.init.constant_(ranker._model.user_encoder.pad_doc, float("nan"))
+    with pytest.raises(ValueError, match="'word1 word2' with NaN"):
+        ranker.rank([], ["word1 word2"])
+
+
+# --------------------------------------------------------------------------- what is no artifact
+
+
+@pytest.fixture
+def folder(student: Served, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(student.artifact.folder, tmp_path / "copied"))
+
+
+def test_a_folder_that_is_no_artifact_says_what_would_be_one(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere is none"):
+        load(folder.parent / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"has none of them\. Did you mean .*: copied"):
+        load(folder.parent)
+    (folder.parent / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"has none of them\.$"):
+        load(folder.parent / "empty")
+
+
+def test_an_unfinished_artifact_is_not_served(folder: Path) -> None:
+    """Weights of a training under way load without any error."""
+    (folder / "metrics.json").unlink()
+    with pytest.raises(ValueError, match=r"unfinished: metrics\.json .*goes on"):
+        load(folder)
+
+
+def test_another_format_is_refused(folder: Path) -> None:
+    """Its weights may fit and its scores be others."""
+    settings = yaml.safe_load((folder / "settings.yaml").read_text())
+    (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "format": 0}))
+    with pytest.raises(ValueError, match="has format 0, and this version"):
+        load(folder)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: b: c", "seed: 1", "model_class: !!python/name:os"])
+def test_settings_that_are_none_are_refused(folder: Path, text: str) -> None:
+    (folder / "settings.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"settings\.yaml"):
+        load(folder)
+
+
+def test_cut_off_weights_are_refused(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="cannot be read"):
+        load(folder)
+
+
+def test_a_stage_that_ranks_nothing_is_refused(student: Served) -> None:
+    """It has no user encoder: the body of an article stands for the user there."""
+    first = student.run.artifacts[0]
+    with pytest.raises(ValueError, match="ranks no news: load the folder of the last stage"):
+        load(first.folder)
+
+
+# ------------------------------------------------------------------------- classes from elsewhere
+
+
+@pytest.fixture
+def users_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
+    (tmp_path / "served_model.py").write_text(
+        "from recbole_tinynews.model.plmnr import PLMNR\n"
+        "class Doubled(PLMNR):\n"
+        "    def encode_news(self, news_ids):\n"
+        "        return 2 * super().encode_news(news_ids)\n"
+    )
+    spec = importlib.util.spec_from_file_location("served_model", tmp_path / "served_model.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "served_model", module)
+    spec.loader.exec_module(module)
+    return module.Doubled
+
+
+def test_a_users_own_class_ranks_by_its_own_scores(tiny: Tiny, users_class: type) -> None:
+    """Ranking by the base's formula would be silently another model."""
+    assert_ranks_as_evaluated(serve(tiny, users_class, max_steps=2))
+
+
+def test_a_class_is_never_imported_because_a_folder_names_it(
+    tiny: Tiny, users_class: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's folder beside a stranger's module would run it."""
+    served = serve(tiny, users_class, max_steps=2)
+    monkeypatch.delitem(sys.modules, "served_model")
+    monkeypatch.syspath_prepend(".")  # it could be imported
+    with pytest.raises(ValueError, match=r"served_model\.Doubled, .*load\(folder, model=Doubled"):
+        served.load()
+    assert "served_model" not in sys.modules
+    assert served.load(model=users_class).rank([], ["word1 word2"])
+    with pytest.raises(ValueError, match=r"Pass that class"):
+        served.load(model=PLMNR)
+
+
+@pytest.mark.parametrize("named", ["os.system", "subprocess.Popen", "builtins.dict"])
+def test_what_is_no_recommender_is_not_built(folder: Path, named: str) -> None:
+    """The name comes with the folder."""
+    settings = yaml.safe_load((folder / "settings.yaml").read_text())
+    (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "model_class": named}))
+    with pytest.raises(ValueError, match="subclass of NewsRecommender"):
+        load(folder)
+
+
+def test_code_beside_the_language_model_is_not_run(folder: Path) -> None:
+    """The module that ``auto_map`` names is imported by transformers, once someone says yes."""
+    (folder / "plm" / "evil.py").write_text("raise SystemExit('it ran')\n")
+    for name in ("config.json", "tokenizer_config.json"):
+        file = folder / "plm" / name
+        named = {"AutoConfig": "evil.A", "AutoModel": "evil.B", "AutoTokenizer": ["evil.C", None]}
+        content = {**json.loads(file.read_text()), "auto_map": named}
+        file.write_text(json.dumps(content))
+    with contextlib.suppress(ValueError):  # refused is as good as left alone
+        load(folder).rank([], ["word1 word2"])
+
+
+def test_a_recommender_that_reads_more_than_titles_says_so(tiny: Tiny, monkeypatch) -> None:
+    """Its scores would lack what it reads."""
+    served = serve(tiny, max_steps=2)
+    monkeypatch.setattr(
+        PLMNR,
+        "news_tokens",
+        lambda self, config, data: data.tokens("abstract", self.tokenizer, 12),
+    )
+    with pytest.raises(ValueError, match="nothing but titles, and asks for the text 'abstract'"):
+        served.load()
+    monkeypatch.setattr(PLMNR, "news_tokens", lambda self, config, data: data.item_feat)
+    with pytest.raises(AttributeError, match="nothing but titles, and asks for 'item_feat'"):
+        served.load()
