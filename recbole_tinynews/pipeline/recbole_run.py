@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from recbole.data.dataloader import AbstractDataLoader
@@ -39,9 +40,11 @@ class RecBoleRun(Run):
         init_seed(self.config["seed"], self.config["reproducibility"])
         return super().rebuild(weights)
 
-    def trainer(self, config: NewsConfig, model: Any) -> Any:
+    def trainer(
+        self, config: NewsConfig, model: Any, teachers: Any = None, folder: Path | None = None
+    ) -> Any:
         """RecBole's trainer of the model, over whole impressions."""
-        return on_impressions(find_trainer(type(model)))(config, model)
+        return on_impressions(find_trainer(type(model)))(config, model, folder)
 
     def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
         """Batches of whole impressions, a row for each candidate."""

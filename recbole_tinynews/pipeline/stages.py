@@ -16,13 +16,13 @@ from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.training_data import TrainingData
-from recbole_tinynews.distillation.frozen_teachers import TeacherEnsemble
+from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.encoder.bare_language_model import write_bare_plm
 from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.locks import alone
 from recbole_tinynews.files.tensors import load_into
-from recbole_tinynews.model.joint_teachers import JointTeachers
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
     COPIES,
@@ -33,7 +33,6 @@ from recbole_tinynews.pipeline.artifact import (
     MADE_FROM,
     METRICS,
     PLM,
-    WEIGHTS,
     Artifact,
     Weights,
     fingerprint,
@@ -130,9 +129,16 @@ class Run:
         put_model_state(model, weights.load(), weights.source)
         return model
 
-    def trainer(self, config: NewsConfig, model: NewsRecommender) -> ImpressionEvaluation:
-        """What trains and evaluates the model."""
-        return find_trainer(type(model))(config, model)
+    def trainer(
+        self,
+        config: NewsConfig,
+        model: NewsRecommender,
+        teachers: Teachers | None = None,
+        folder: Path | None = None,
+    ) -> ImpressionEvaluation:
+        """What trains and evaluates the model; without a folder and teachers, what evaluates it."""
+        of_student = {} if teachers is None else {"teachers": teachers}
+        return find_trainer(type(model))(config, model, folder=folder, **of_student)
 
     def loaders(self, config: NewsConfig, data: TrainingData) -> tuple[Any, Any]:
         """Batches of training, and of validation where there is any."""
@@ -265,23 +271,19 @@ class Run:
         model = model_class(config, data).to(config["device"])
         if start is not None:
             start.put(model, start.weights, *start.more)
-        trainer = self.trainer(config, model)
-        trainer.saved_model_file = str(recipe.folder / WEIGHTS)
+        taught = self._teachers(recipe, model, teachers) if teachers else None
+        trainer = self.trainer(config, model, taught, recipe.folder)
         trainer.resume_checkpoint()
-        if teachers:
-            trainer.teachers = self._teachers(recipe, model, teachers)
         train, valid = self.loaders(config, data)
         best = trainer.fit(train, valid, show_progress=config["show_progress"])[1]
         write_curve(recipe.folder, recipe.stage, trainer.curve)
         return best
 
-    def _teachers(
-        self, recipe: Recipe, model: Any, teachers: Sequence[Weights]
-    ) -> TeacherEnsemble | JointTeachers:
+    def _teachers(self, recipe: Recipe, model: Any, teachers: Sequence[Weights]) -> Teachers:
         """Frozen ones that label batches, or ones that train together with the model."""
         if not model.makes_teachers:
-            made = [self.rebuild(weights).as_teachers() for weights in teachers]
-            return TeacherEnsemble([each for several in made for each in several])
+            finished = [self.rebuild(weights) for weights in teachers]
+            return FrozenTeachers([each for several in finished for each in several.teachers])
         joint = model.make_teachers(recipe.config, recipe.data, len(teachers))
         for teacher, weights in zip(joint.members, teachers, strict=True):
             plm, prefix = teacher.get_submodule("news_encoder.plm"), "news_encoder.plm."
