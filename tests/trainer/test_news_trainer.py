@@ -209,7 +209,7 @@ def test_losses_are_shown_and_kept_by_name_and_as_means(tiny: Tiny, tmp_path, ca
     torch.manual_seed(0)
     trainer = world.trainer()
     model, loader = world.model.train(), world.clicks()
-    batches = [model.calculate_loss(trainer.label(batch)) for batch in loader]
+    batches = [model.calculate_loss(trainer.prepare(batch)) for batch in loader]
     expected = {
         name: float(np.mean([getattr(losses, name).item() for losses in batches]))
         for name in ("distillation", "embedding", "target")
