@@ -32,10 +32,10 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.artifact import (
     FORMAT_KEY,
-    METRICS,
+    METRICS_FILE,
     PLM,
     READABLE,
-    SETTINGS,
+    SETTINGS_FILE,
     WEIGHTS,
     read_settings,
 )
@@ -317,13 +317,15 @@ def _check_folder(folder: Path) -> None:
         raise FileNotFoundError(
             f"load expects the folder of a finished stage, and {folder.absolute()} is none."
         )
-    missing = [name for name in (WEIGHTS, SETTINGS, METRICS) if not (folder / name).is_file()]
+    missing = [
+        name for name in (WEIGHTS, SETTINGS_FILE, METRICS_FILE) if not (folder / name).is_file()
+    ]
     if len(missing) == 3:
-        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS}"))
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS_FILE}"))
         hint = f" Did you mean one of those in it: {', '.join(inside)}?" if inside else ""
         raise FileNotFoundError(
-            f"load expects the folder of a finished stage, with {WEIGHTS}, {SETTINGS} and "
-            f"{METRICS}, and {folder} has none of them.{hint}"
+            f"load expects the folder of a finished stage, with {WEIGHTS}, {SETTINGS_FILE} and "
+            f"{METRICS_FILE}, and {folder} has none of them.{hint}"
         )
     if missing:
         raise ValueError(

@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
-from tiny import HIDDEN, Tiny, write_roberta
+from tiny import HIDDEN, Tiny, run_of, write_roberta
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
-from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel
-from recbole_tinynews.pipeline.stages import Run
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer
 
 PLM = "news_encoder.plm."
@@ -25,7 +23,7 @@ def make(tiny: Tiny):
     def made(**settings: Any) -> tuple[Any, Any, MaskedLanguageModel]:
         config = tiny.config("PLMNRDAPT", **settings)
         staged = config.for_stage("pretrain_teacher")
-        data = Run(config, NewsDataset(config)).data_of(MaskedLanguageModel, staged)
+        data = run_of(config).factory.data(MaskedLanguageModel, staged)
         torch.manual_seed(0)
         return staged, data, MaskedLanguageModel(staged, data)
 

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import DATASET, Tiny, write_dataset
+from tiny import DATASET, Tiny, run_of, write_dataset
 
 from recbole_tinynews import quick_start
-from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.pipeline.stages import Run
 from recbole_tinynews.pipeline.summary import oracle_of, summary
 from recbole_tinynews.quick_start import run
 
@@ -65,9 +63,9 @@ def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     plain = quick_start._evaluate
 
-    def watched(run: Run, config: Any, model: Any, *files: Any) -> Any:
+    def watched(factory: Any, config: Any, model: Any, *files: Any) -> Any:
         names.append(type(model).__name__)
-        return plain(run, config, model, *files)
+        return plain(factory, config, model, *files)
 
     monkeypatch.setattr(quick_start, "_evaluate", watched)
     return names
@@ -93,11 +91,11 @@ def test_a_teacher_is_tested_once(tiny: Tiny, tmp_path: Path, tested, caplog) ->
     assert again["teachers"]["test"] == first["teachers"]["test"]
     assert (tmp_path / "dump.csv").read_text() == dump  # of the student, not of a teacher
     config = tiny.config("TinyNewsRec")
-    this_run = Run(config, NewsDataset(config))
+    this_run = run_of(config)
     for stage, result in zip(first["stages"][2:4], first["teachers"]["test"], strict=True):
         folder = tmp_path / "saved" / DATASET / f"finetune_teacher-{stage['fingerprint']}"
         kept = json.loads((folder / "metrics.json").read_text())
-        assert kept["test"] == {this_run.dataset.content: result}
+        assert kept["test"] == {this_run.factory.dataset.content: result}
         assert kept["valid"].keys() == result.keys()
     assert first["teachers"]["test"][0] != first["teachers"]["test"][1]
     assert first["teachers"]["parameters"] > first["parameters"]  # they have all layers
