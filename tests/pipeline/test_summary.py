@@ -79,7 +79,7 @@ def trained(all_four_stages: Path) -> None:
 
 @pytest.mark.usefixtures("trained")
 def test_a_teacher_is_tested_once(tiny: Tiny, tmp_path: Path, tested, caplog) -> None:
-    """Large teachers would be tested anew by every student of a benchmark."""
+    """Large teachers would be tested again by every student of a benchmark."""
     caplog.set_level(logging.INFO)
     settings = tiny.settings("TinyNewsRec", eval_dump="dump.csv")
     first = run("TinyNewsRec", DATASET, config_dict=settings)
@@ -129,7 +129,7 @@ def test_teachers_that_may_not_be_written_to_cost_no_result(
     monkeypatch.setattr(quick_start, "keep_test_result", refused)
     result = run("TinyNewsRec", DATASET, config_dict=tiny.settings("TinyNewsRec"))
     assert len(result["teachers"]["test"]) == 2
-    assert "tested anew the next time: read-only" in caplog.text
+    assert "will be tested again the next time: read-only" in caplog.text
 
 
 @pytest.mark.usefixtures("trained")
