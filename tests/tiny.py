@@ -28,11 +28,13 @@ from recbole_tinynews.data.dataloader import (
     ImpressionDataLoader,
 )
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.distillation.frozen_teachers import Teacher, TeacherEnsemble
+from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.model.joint_teachers import JointTeachers
 from recbole_tinynews.model.newsbert import NewsBERT
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.student import Student
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.factory import NewsFactory
 from recbole_tinynews.pipeline.run import Run
@@ -285,21 +287,19 @@ class World(NamedTuple):
         """The chosen clicks of the training, labelled by teachers where the model is a student."""
         return self.trainer().prepare(self.clicks().collate_fn(samples))
 
-    def teachers(self) -> TeacherEnsemble:
+    def teachers(self) -> FrozenTeachers:
         """As many untrained teachers as the model asks for, no two of them alike."""
         config = self.config.for_stage("finetune_teacher")
-        count = getattr(self.model, "number_of_teachers", lambda c: c["num_teachers"])(config)
         made = []
-        for seed in range(count):
+        for seed in range(self.number_of_teachers()):
             torch.manual_seed(100 + seed)
-            teacher = PLMNR(config, self.train)
-            made.append(Teacher(teacher.news_encoder, teacher.user_encoder))
-        return TeacherEnsemble(made)
+            made.append(PLMNR(config, self.train))
+        return FrozenTeachers(made)
 
     def joint_teachers(self) -> JointTeachers:
         """Teachers that train with the model, no two of them alike."""
         assert isinstance(self.model, NewsBERT)
-        count = self.config["num_teachers"] if self.config["model"] == "NewsBERTMT" else 1
+        count = self.number_of_teachers()
         teachers = self.model.make_teachers(self.config, self.train, count)
         for seed, teacher in enumerate(teachers.members):
             torch.manual_seed(100 + seed)
@@ -307,14 +307,21 @@ class World(NamedTuple):
                 parameter.data.add_(torch.randn_like(parameter), alpha=0.05)
         return teachers
 
-    def trainer(self) -> Any:
+    def number_of_teachers(self) -> int:
+        """As the system has them."""
+        if isinstance(self.model, Student):
+            return self.model.number_of_teachers(self.config)
+        return self.config["num_teachers"]
+
+    def trainer(self, folder: Path | None = None, teachers: Teachers | None = None) -> Any:
         """The trainer that the model gets, with teachers where it needs them."""
-        trainer = find_trainer(type(self.model))(self.config, self.model)
-        if isinstance(trainer, DistillationTrainer):
-            trainer.teachers = self.teachers()
-        elif isinstance(self.model, NewsBERT):
-            trainer.teachers = self.joint_teachers()
-        return trainer
+        trainer_class = find_trainer(type(self.model))
+        if not issubclass(trainer_class, DistillationTrainer):
+            return trainer_class(self.config, self.model, folder)
+        if teachers is None:
+            joint = self.model.makes_teachers
+            teachers = self.joint_teachers() if joint else self.teachers()
+        return trainer_class(self.config, self.model, teachers, folder)
 
 
 def run_of(config: NewsConfig) -> Run:

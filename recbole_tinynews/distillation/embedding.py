@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -21,19 +23,27 @@ class ProjectedEmbeddingLoss(nn.Module):
         self.dims = (teacher_dim, student_dim)
 
     def forward(
-        self, student: Tensor, teacher: Tensor, weights: Tensor, mask: Tensor | None = None
+        self,
+        student: Tensor,
+        teachers: Sequence[Tensor],
+        weights: Tensor,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Mean over dimensions and items, weighted sum over teachers, mean over the batch.
 
         Shapes:
             student: ``[batch, items, student_dim]``.
-            teacher: ``[batch, teachers, items, teacher_dim]``, labels without gradient.
+            teachers: of each, ``[batch, items, teacher_dim]``, labels without gradient.
             weights: ``[batch, teachers]``.
             mask: ``[batch, items]``, True where an item counts; ``None``: all do.
         """
-        self._check_shapes(student, teacher, weights, mask)
+        self._check_shapes(student, teachers, weights, mask)
         projected = torch.stack(
-            [project(teacher[:, i].detach()) for i, project in enumerate(self.projections)], dim=1
+            [
+                project(teacher.detach())
+                for project, teacher in zip(self.projections, teachers, strict=True)
+            ],
+            dim=1,
         )
         # [batch, teachers, items]
         errors = (projected - student.unsqueeze(1)).square().mean(dim=-1)
@@ -45,15 +55,20 @@ class ProjectedEmbeddingLoss(nn.Module):
         return (weights * per_teacher).sum(dim=-1).mean()
 
     def _check_shapes(
-        self, student: Tensor, teacher: Tensor, weights: Tensor, mask: Tensor | None
+        self, student: Tensor, teachers: Sequence[Tensor], weights: Tensor, mask: Tensor | None
     ) -> None:
         """Any of these broadcasts against the others without an error where a size is 1."""
-        batch, items, teachers = *student.shape[:2], len(self.projections)
+        batch, items, count = *student.shape[:2], len(self.projections)
+        if len(teachers) != count:
+            raise ValueError(
+                f"ProjectedEmbeddingLoss expects {count} teachers, one for each projection, got "
+                f"{len(teachers)}. Build it with the number of teachers that label its batches."
+            )
         teacher_dim, student_dim = self.dims
         for name, tensor, expected in (
             ("student", student, (batch, items, student_dim)),
-            ("teacher", teacher, (batch, teachers, items, teacher_dim)),
-            ("weights", weights, (batch, teachers)),
+            *(("teacher", teacher, (batch, items, teacher_dim)) for teacher in teachers),
+            ("weights", weights, (batch, count)),
             ("mask", mask, (batch, items)),
         ):
             if tensor is not None and tensor.shape != expected:

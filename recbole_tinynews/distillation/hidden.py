@@ -34,9 +34,9 @@ class HiddenStateLoss(nn.Module):
         """
         losses = []
         for pair in self.pairs:
-            own = student[pair.student]
+            own, other = student[pair.student], teacher[pair.teacher].detach()
             own = own if self.projection is None else self.projection(own)
-            losses.append(mean_squared_error("HiddenStateLoss", own, teacher[pair.teacher]))
+            losses.append(mean_squared_error("HiddenStateLoss", own, other))
         return torch.stack(losses).sum()
 
 

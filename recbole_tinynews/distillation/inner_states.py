@@ -1,13 +1,14 @@
-"""What a student and its teachers make of one batch, as far as they are compared in it."""
+"""What losses on inner states share: the states they ask for, and a check of their rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
+from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.states import States, Taps
 
 TRAIN_MORE = (
@@ -16,19 +17,39 @@ TRAIN_MORE = (
 )
 
 
-class Seen(NamedTuple):
-    """A batch as one model sees it.
+def taps_of(layers: Sequence[int], weights: Any) -> Taps:
+    """The states that the losses whose weight is not 0 look at.
 
-    Shapes:
-        scores: ``[batch, candidates]``, raw.
+    Args:
+        layers: whose outputs and attention are compared.
+        weights: a NamedTuple; its losses ``embedding``, ``hidden``, ``attention`` and
+            ``news_vector`` look at inner states.
     """
+    present = {loss for loss, weight in weights._asdict().items() if weight}
+    embedding = [0] if "embedding" in present else []
+    hidden = layers if "hidden" in present else []
+    attention = layers if "attention" in present else []
+    return Taps(
+        frozenset([*embedding, *hidden]), frozenset(attention), pooled="news_vector" in present
+    )
 
-    scores: Tensor
-    states: States
+
+def states_of(outputs: Outputs) -> States:
+    """The inner states, where they are needed.
+
+    Raises:
+        ValueError: nobody asked for any.
+    """
+    if outputs.states is None:
+        raise ValueError(
+            "A loss on inner states expects outputs with states, got some without. Ask student "
+            "and teachers for the student_taps and teacher_taps of the distillation."
+        )
+    return outputs.states
 
 
-def check_teachers(name: str, student: Seen, teachers: Sequence[Seen], count: int) -> None:
-    """Guard the losses against rows that are others' and still have the same shape.
+def check_teachers(name: str, student: Outputs, teachers: Sequence[Outputs], count: int) -> None:
+    """Guard the losses against rows that belong to other texts and still have the same shape.
 
     Raises:
         ValueError: not as many teachers as projections, or a teacher that read other texts.
@@ -38,28 +59,21 @@ def check_teachers(name: str, student: Seen, teachers: Sequence[Seen], count: in
             f"{name} expects a batch labelled by {count} teachers, got {len(teachers)}. Build it "
             "with the number of teachers that label its batches."
         )
+    if student.states is None:
+        return
     for number, teacher in enumerate(teachers):
-        if not np.array_equal(teacher.states.ids, student.states.ids):
+        if not np.array_equal(states_of(teacher).ids, student.states.ids):
             raise ValueError(
                 f"{name} expects states of the same {len(student.states.ids)} texts in the same "
                 f"order, got others from teacher {number}. Encode the news of one batch with both."
             )
 
 
-def taps_of(layers: Sequence[int], weights: Any) -> Taps:
-    """What the losses ``embedding``, ``hidden`` and ``attention`` look at, those that there are."""
-    there = {loss for loss, weight in weights._asdict().items() if weight}
-    embedding = [0] if "embedding" in there else []
-    hidden = layers if "hidden" in there else []
-    attention = layers if "attention" in there else []
-    return Taps(frozenset([*embedding, *hidden]), frozenset(attention))
-
-
 def compare_hidden(
-    losses: Iterable[nn.Module], student: Seen, teachers: Sequence[Seen]
+    losses: Iterable[nn.Module], student: Outputs, teachers: Sequence[Outputs]
 ) -> list[Tensor]:
     """The loss of each teacher's hidden states, by a module of its own."""
+    own = states_of(student).hidden
     return [
-        loss(student.states.hidden, teacher.states.hidden)
-        for loss, teacher in zip(losses, teachers, strict=True)
+        loss(own, states_of(teacher).hidden) for loss, teacher in zip(losses, teachers, strict=True)
     ]

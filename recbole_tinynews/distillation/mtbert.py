@@ -12,19 +12,19 @@ from torch.nn import functional as F
 from recbole_tinynews.distillation.hidden import ProjectedHiddenStateLoss
 from recbole_tinynews.distillation.inner_states import (
     TRAIN_MORE,
-    Seen,
     check_teachers,
     compare_hidden,
     taps_of,
 )
 from recbole_tinynews.distillation.layer_mapping import LayerPair
+from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss
 from recbole_tinynews.distillation.summands import check_weights, weighted
-from recbole_tinynews.distillation.teacher_weights import inverse_error_weights
+from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, inverse_error
 
 
 class MTBERTWeights(NamedTuple):
-    """Of each loss; 0 removes it, and the projections of ``hidden``."""
+    """Weight of each loss; 0 removes it, and the projections of ``hidden``."""
 
     distillation: float = 1.0
     hidden: float = 1.0
@@ -39,13 +39,14 @@ class MTBERTDistillation(nn.Module):
     same at T = 1), the layer pairs, and one ``W`` for each teacher and pair are our definition.
 
     Args:
-        teachers: M.
+        teachers: number of teachers.
         pairs: of the layers that are compared. Leave out those whose layer of the student does not
             train: nothing but ``W`` would learn from them.
         student_dim: width of the student's hidden states.
         teacher_dim: width of a teacher's.
         temperature: T of the soft labels.
         weights: of the losses.
+        weighting: of the teachers, in their soft labels; the paper's is ``inverse_error``.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class MTBERTDistillation(nn.Module):
         teacher_dim: int,
         temperature: float,
         weights: MTBERTWeights,
+        weighting: TeacherWeighting = inverse_error,
     ) -> None:
         super().__init__()
-        self.teachers, self.pairs = teachers, tuple(pairs)
+        self.teachers, self.pairs, self.weighting = teachers, tuple(pairs), weighting
         self.soft_label = SoftLabelLoss(temperature)
         if not pairs:
             weights = weights._replace(hidden=0.0)
@@ -72,7 +74,9 @@ class MTBERTDistillation(nn.Module):
                 for _ in range(teachers)
             )
 
-    def forward(self, student: Seen, teachers: Sequence[Seen], label: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor
+    ) -> tuple[Tensor, ...]:
         """Each summand by name: those whose weight is not 0, and no other.
 
         Shapes:
@@ -88,9 +92,8 @@ class MTBERTDistillation(nn.Module):
             },
         )
 
-    def _soft_labels(self, student: Seen, teachers: Sequence[Seen], label: Tensor) -> Tensor:
-        scores = torch.stack([each.scores for each in teachers], dim=1)
-        weights = inverse_error_weights(scores, label)  # [batch, teachers]
+    def _soft_labels(self, student: Outputs, teachers: Sequence[Outputs], label: Tensor) -> Tensor:
+        weights = self.weighting(stacked_scores(teachers), label)  # [batch, teachers]
         of_samples = torch.stack(
             [self.soft_label.of_samples(student.scores, each.scores) for each in teachers], dim=1
         )

@@ -1,11 +1,10 @@
-"""What goes on inside a language model on its way to the vectors of some texts."""
+"""Inner states of a language model, and which of them are asked for."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,10 +13,15 @@ class Taps(NamedTuple):
     """The layers whose states are wanted, counted from 1; hidden state 0 is the embedding output.
 
     The attention of a layer looks at the layer's input, its hidden state is the layer's output.
+    ``pooled`` asks for the pooled texts, which come with any other state anyway.
     """
 
     hidden: frozenset[int] = frozenset()
     attention: frozenset[int] = frozenset()
+    pooled: bool = False
+
+
+NO_TAPS = Taps()
 
 
 class States(NamedTuple):
@@ -39,6 +43,3 @@ class States(NamedTuple):
     attention: dict[int, Tensor]
     pooled: Tensor
     vectors: Tensor
-
-
-NO_STATES = States(np.empty(0, np.int64), {}, {}, torch.empty(0, 0), torch.empty(0, 0))

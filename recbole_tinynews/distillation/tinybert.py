@@ -12,18 +12,19 @@ from recbole_tinynews.distillation.attention import attention_loss
 from recbole_tinynews.distillation.hidden import HiddenStateLoss
 from recbole_tinynews.distillation.inner_states import (
     TRAIN_MORE,
-    Seen,
     check_teachers,
     compare_hidden,
+    states_of,
     taps_of,
 )
 from recbole_tinynews.distillation.layer_mapping import LayerPair
+from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss
 from recbole_tinynews.distillation.summands import check_weights, mean_of, weighted
 
 
 class TinyBERTWeights(NamedTuple):
-    """Of each loss; 0 removes it."""
+    """Weight of each loss; 0 removes it."""
 
     distillation: float = 1.0
     hidden: float = 1.0
@@ -40,7 +41,7 @@ class TinyBERTDistillation(nn.Module):
     ``L_pred`` has the factor ``T ** 2`` (our definition; the same at T = 1).
 
     Args:
-        teachers: M.
+        teachers: number of teachers.
         pairs: of the layers that are compared. Leave out those whose layer of the student does not
             train: they would add a constant.
         embeddings_train: whether the embedding outputs are compared, for the same reason.
@@ -77,14 +78,15 @@ class TinyBERTDistillation(nn.Module):
         if weights.embedding:
             self.embedding = _of_each_teacher(teachers, (LayerPair(0, 0),), *dims)
 
-    def forward(self, student: Seen, teachers: Sequence[Seen], label: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor
+    ) -> tuple[Tensor, ...]:
         """Each summand by name: those whose weight is not 0, and no other.
 
         Shapes:
             label: ``[batch]``, the place of the clicked candidate.
         """
         check_teachers("TinyBERTDistillation", student, teachers, self.teachers)
-        own = student.states
         return weighted(
             self.weights,
             {
@@ -93,7 +95,9 @@ class TinyBERTDistillation(nn.Module):
                 ),
                 "hidden": lambda: mean_of(compare_hidden(self.hidden, student, teachers)),
                 "attention": lambda: mean_of(
-                    attention_loss(own.attention, each.states.attention, self.pairs)
+                    attention_loss(
+                        states_of(student).attention, states_of(each).attention, self.pairs
+                    )
                     for each in teachers
                 ),
                 "embedding": lambda: mean_of(compare_hidden(self.embedding, student, teachers)),

@@ -1,54 +1,48 @@
-"""Tiny-NewsRec's distillation from several teachers, the same in both of its stages."""
+"""Tiny-NewsRec's distillation from several teachers, in both of its stages."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss
+from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss, mix_scores
+from recbole_tinynews.distillation.states import NO_TAPS, Taps
 from recbole_tinynews.distillation.summands import check_weights, weighted
-from recbole_tinynews.distillation.teacher_weights import teacher_weights
+from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, softmax
 
 
-class Lesson(NamedTuple):
-    """The vectors that the student compares with its teachers' (which have a teacher axis more).
-
-    Shapes:
-        scores: ``[batch, candidates]`` (teachers: ``[batch, teachers, candidates]``).
-        items: ``[batch, items, dim]``, titles in Stage I, history and candidates in Stage II.
-        user: ``[batch, dim]``, the body in Stage I, the user in Stage II.
-    """
-
-    scores: Tensor
-    items: Tensor
-    user: Tensor
-
-
-class MultiTeacherWeights(NamedTuple):
-    """Of each loss; 0 removes it, and the projections of ``embedding``."""
+class TinyNewsRecWeights(NamedTuple):
+    """Weight of each loss; 0 removes it, and the projections of ``embedding``."""
 
     distillation: float = 1.0
     embedding: float = 1.0
     target: float = 1.0
 
 
-class MultiTeacherDistillation(nn.Module):
-    """``L_1`` (titles and bodies) and ``L_2`` (news and users) of Tiny-NewsRec, EMNLP 2022.
+class TinyNewsRecDistillation(nn.Module):
+    """What the losses of both stages of Tiny-NewsRec (EMNLP 2022) share.
 
-    Soft labels of the teachers' mixed scores, projected embeddings, and the target itself, with the
-    teachers weighted anew for each sample.
+    Soft labels of the teachers' mixed scores, projected embeddings of items and user, and the
+    target itself, with the teachers weighted for each sample. A subclass says which items.
 
     Args:
-        teachers: M.
+        teachers: number of teachers.
         teacher_dim: size of a teacher's vectors.
         student_dim: size of the student's.
         temperature: T of the soft labels.
         weights: of the losses.
+        weighting: of the teachers; the paper's is ``softmax``.
         shared_projection: one projection for items and users of a teacher (method.md, section 3).
     """
+
+    student_taps: ClassVar[Taps] = NO_TAPS
+    teacher_taps: ClassVar[Taps] = NO_TAPS
 
     def __init__(
         self,
@@ -56,16 +50,17 @@ class MultiTeacherDistillation(nn.Module):
         teacher_dim: int,
         student_dim: int,
         temperature: float,
-        weights: MultiTeacherWeights,
+        weights: TinyNewsRecWeights,
+        weighting: TeacherWeighting = softmax,
         shared_projection: bool = False,
     ) -> None:
         super().__init__()
         check_weights(
-            "MultiTeacherDistillation",
+            type(self).__name__,
             weights,
             "Raise distillation_loss_weight, embedding_loss_weight or target_loss_weight.",
         )
-        self.weights = weights
+        self.weights, self.weighting = weights, weighting
         self.soft_label = SoftLabelLoss(temperature)
         if weights.embedding:
             self.item_embedding = ProjectedEmbeddingLoss(teachers, teacher_dim, student_dim)
@@ -75,31 +70,65 @@ class MultiTeacherDistillation(nn.Module):
                 else ProjectedEmbeddingLoss(teachers, teacher_dim, student_dim)
             )
 
+    def items(self, outputs: Outputs) -> Tensor:
+        """The vectors beside the user's that are compared, ``[batch, items, dim]``."""
+        raise NotImplementedError
+
     def forward(
-        self, student: Lesson, teachers: Lesson, label: Tensor, items_mask: Tensor | None = None
+        self,
+        student: Outputs,
+        teachers: Sequence[Outputs],
+        label: Tensor,
+        items_mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Each summand's mean over the batch, by name: those whose weight is not 0, and no other.
 
         Shapes:
             label: ``[batch]``, the place of the right candidate.
-            items_mask: ``[batch, items]``, True where an item's embedding counts.
+            items_mask: ``[batch, items]``, True where an item's embedding counts; ``None``: all do.
         """
-        weights = teacher_weights(teachers.scores, label)
+        scores = stacked_scores(teachers)
+        weights = self.weighting(scores, label)
 
         def embedding() -> Tensor:
-            of_items = self.item_embedding(student.items, teachers.items, weights, items_mask)
-            of_users = self.user_embedding(
-                student.user.unsqueeze(1), teachers.user.unsqueeze(2), weights
-            )
+            items = _slices(self.items(each) for each in teachers)
+            users = _slices(each.user.unsqueeze(1) for each in teachers)  # [batch, 1, dim]
+            of_items = self.item_embedding(self.items(student), items, weights, items_mask)
+            of_users = self.user_embedding(student.user.unsqueeze(1), users, weights)
             return of_items + of_users
 
         return weighted(
             self.weights,
             {
                 "distillation": lambda: self.soft_label(
-                    student.scores, mix_scores(teachers.scores, weights)
+                    student.scores, mix_scores(scores, weights)
                 ),
                 "embedding": embedding,
                 "target": lambda: F.cross_entropy(student.scores, label),
             },
         )
+
+
+class StageOneDistillation(TinyNewsRecDistillation):
+    """``L_1``: titles, and the body as the user."""
+
+    def items(self, outputs: Outputs) -> Tensor:
+        """The titles."""
+        return outputs.candidates
+
+
+class StageTwoDistillation(TinyNewsRecDistillation):
+    """``L_2``: news, clicked ones and candidates, and the user."""
+
+    def items(self, outputs: Outputs) -> Tensor:
+        """History and candidates, in this order."""
+        return torch.cat([outputs.history, outputs.candidates], dim=1)
+
+
+def _slices(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """The same tensors as slices of one.
+
+    Torch rounds the product of a slice in another way than that of a tensor of its own: with these,
+    results stay the same to the last digit as those of earlier versions.
+    """
+    return torch.stack(list(tensors), dim=1).unbind(dim=1)

@@ -13,12 +13,11 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import nn
 
-from recbole_tinynews.distillation.frozen_teachers import Teacher
 from recbole_tinynews.model.plmnr import PLMNR, PLMNRLoss
 
 
 class CoFinetunedTeachers(PLMNR):
-    """M language models under one pooling, dense layer and user encoder: the sum of their ``L_FT``.
+    """Language models under one pooling, dense layer and user encoder: the sum of their ``L_FT``.
 
     The co-finetuning of MT-BERT, whose teachers share pooling and prediction layers; on news this
     is our definition. It is itself the first teacher, and ``others`` holds the rest. The first one,
@@ -46,7 +45,3 @@ class CoFinetunedTeachers(PLMNR):
         """Sum over teachers of the mean over the batch."""
         losses = [PLMNR.calculate_loss(each, interaction) for each in self.teachers]
         return PLMNRLoss(torch.stack([target for (target,) in losses]).sum())
-
-    def as_teachers(self) -> list[Teacher]:
-        """All of them."""
-        return [Teacher(each.news_encoder, each.user_encoder) for each in self.teachers]

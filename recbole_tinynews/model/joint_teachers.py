@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import nn
 
 from recbole_tinynews.distillation.layer_mapping import layer_pairs
 from recbole_tinynews.distillation.momentum import add_momentum
-from recbole_tinynews.distillation.newsbert import Observed
-from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.distillation.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.language_model import layers_of
 from recbole_tinynews.model.recommender import NewsRecommender
 
 
 class JointTeacher(NewsRecommender):
-    """As deep as the post-trained teacher, whose language model it is to start with."""
+    """A teacher as deep as the post-trained one, with whose language model it starts."""
 
     def layers_kept(self, config: Any) -> int | None:
-        """All of the post-trained teacher's."""
+        """As many as the post-trained teacher has."""
         return config.for_stage("post_train_teacher")["num_hidden_layers"]
 
 
 class JointTeachers(nn.Module):
     """One or more teachers with the pooling, dense layer and user encoder of their student.
 
-    NewsBERT (Wu et al., Findings of EMNLP 2021); several are NewsBERT-MT. They hang in the trainer,
-    and only for as long as it trains: the student alone is saved and served.
+    NewsBERT (Wu et al., Findings of EMNLP 2021); several are NewsBERT-MT. They belong to the
+    trainer, and only for as long as it trains: the student alone is saved and served.
 
     Args:
         student: whose heads become the teachers' own.
-        teachers: as deep as each other.
-        compared: layers of the student whose outputs imitate; 0 is the embedding output.
+        teachers: of one depth.
         mapping: ``uniform`` or ``last``, which layers belong together (``layer_pairs``).
         beta: of the momentum; 0: none.
     """
@@ -42,7 +44,6 @@ class JointTeachers(nn.Module):
         self,
         student: NewsRecommender,
         teachers: Sequence[NewsRecommender],
-        compared: Sequence[int],
         mapping: str,
         beta: float,
     ) -> None:
@@ -56,13 +57,17 @@ class JointTeachers(nn.Module):
         self._layers = [list(layers_of(teacher.news_encoder.plm)) for teacher in teachers]
         depth = len(layers_of(student.news_encoder.plm))
         self.pairs = layer_pairs(depth, len(self._layers[0]), mapping)
-        teacher_of = {0: 0, **dict(self.pairs)}
-        self.layers = {layer: teacher_of[layer] for layer in compared}
         self.beta = beta
 
-    def observe(self, interaction: Interaction) -> list[Observed]:
-        """What each teacher makes of a training batch, with gradients."""
-        return [observe(teacher, interaction, self.layers) for teacher in self.members]
+    def outputs(self, batch: Interaction, taps: Taps = NO_TAPS) -> list[Outputs]:
+        """What each teacher computes for a training batch, with gradients."""
+        members = cast("Iterable[NewsRecommender]", self.members)
+        return [teacher.score(batch, taps) for teacher in members]
+
+    def encode_ahead(
+        self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
+    ) -> None:
+        """Nothing: vectors change with every step."""
 
     def lend_momentum(self, student: NewsRecommender) -> None:
         """Bend the student's complete gradients towards those of the teachers."""
@@ -70,18 +75,3 @@ class JointTeachers(nn.Module):
             add_momentum(
                 list(layers_of(student.news_encoder.plm)), self._layers, self.pairs, self.beta
             )
-
-
-def observe(recommender: Any, interaction: Interaction, layers: Mapping[int, int]) -> Observed:
-    """Score a training batch, and keep what is compared on the way: one forward pass for both.
-
-    Args:
-        recommender: student or teacher.
-        interaction: the batch.
-        layers: for each layer of the student that imitates, the one of ``recommender``.
-    """
-    with recommender.news_encoder.tapped(Taps(hidden=frozenset(layers.values()))) as tap:
-        scored = recommender.score(interaction)
-    states = tap.states()
-    hidden = {layer: states.hidden[own] for layer, own in layers.items()}
-    return Observed(scored.scores, scored.user, states.ids, hidden, states.pooled)

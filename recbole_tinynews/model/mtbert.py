@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-
 from recbole_tinynews.distillation.mtbert import MTBERTDistillation, MTBERTWeights
-from recbole_tinynews.model.inner_state_student import Compared, InnerStateStudent
+from recbole_tinynews.model.inner_state_student import InnerStateStudent
 from recbole_tinynews.model.student import loss_weights
 
 
@@ -24,8 +22,9 @@ class MTBERT(InnerStateStudent):
     one ``W`` for each teacher and pair, and that start.
     """
 
-    def make_distillation(self, config: Any, compared: Compared) -> nn.Module:
+    def make_distillation(self, config: Any) -> MTBERTDistillation:
         """MT-BERT's terms, summed over the teachers."""
+        compared = self.compared(config)
         return MTBERTDistillation(
             self.number_of_teachers(config),
             compared.pairs,
@@ -33,4 +32,5 @@ class MTBERT(InnerStateStudent):
             compared.teacher_dim,
             temperature=config["temperature"],
             weights=loss_weights(config, MTBERTWeights),
+            weighting=self.teacher_weighting(config),
         )

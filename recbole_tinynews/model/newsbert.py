@@ -8,22 +8,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from recbole.data.interaction import Interaction
-from torch import Tensor
-
-from recbole_tinynews.distillation.newsbert import (
-    TEACHERS,
-    JointDistillation,
-    JointWeights,
-    Observed,
-)
-from recbole_tinynews.encoder.language_model import layers_of
-from recbole_tinynews.model.joint_teachers import JointTeacher, JointTeachers, observe
-from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.distillation.newsbert import NewsBERTDistillation, NewsBERTWeights
+from recbole_tinynews.model.inner_state_student import InnerStateStudent
+from recbole_tinynews.model.joint_teachers import JointTeacher, JointTeachers
 from recbole_tinynews.model.student import loss_weights
 
 
-class NewsBERT(NewsRecommender):
+class NewsBERT(InnerStateStudent):
     """The student; its loss holds ``L^s`` of the paper and its teacher's ``L^t``.
 
     ``L^s = L_distill + L_hidden_layers + L_hidden_pooled + CE``: soft labels; embedding output and
@@ -36,54 +27,38 @@ class NewsBERT(NewsRecommender):
     losses; each distinct news of a batch counts once in hidden states and pooled vectors. What
     frozen layers alone decide is a constant, and is not computed.
 
-    Joint training is the one exception to the rule that a student never meets its teacher: the
-    trainer holds the teacher, and puts what it makes of a batch into it, gradients included. The
-    student itself holds none, and so is saved, counted and served alone.
+    Joint training is the one exception to the rule that a teacher is finished: the trainer holds
+    the teacher and trains it too, and what it puts into a batch carries gradients. The student
+    itself holds none, and so is saved, counted and served alone.
     """
 
     makes_teachers: ClassVar[bool] = True
 
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        self.layer_mapping = config["layer_mapping"]
-        self.gradient_momentum = config["gradient_momentum"]
-        weights = self._without_constants(loss_weights(config, JointWeights))
-        self.distillation = JointDistillation(config["temperature"], weights)
-        trained = range(self.news_encoder.first_trained + 1, self._depth + 1)
-        self.compared = [*([0] if weights.embedding else []), *(trained if weights.hidden else [])]
+    @staticmethod
+    def number_of_teachers(config: Any) -> int:
+        """One, whatever ``num_teachers`` other systems have."""
+        return 1
 
-    @property
-    def _depth(self) -> int:
-        return len(layers_of(self.news_encoder.plm))
+    @staticmethod
+    def teacher_config(config: Any) -> Any:
+        """The settings of the post-trained teacher."""
+        return config.for_stage("post_train_teacher")
 
-    def _without_constants(self, weights: JointWeights) -> JointWeights:
-        """Frozen outputs have no gradient: what compares them alone is removed."""
-        encoder = self.news_encoder
-        if not encoder.embeddings_train:
-            weights = weights._replace(embedding=0.0)
-        if encoder.first_trained == self._depth:
-            weights = weights._replace(hidden=0.0)
-            if encoder.pooling is None:
-                weights = weights._replace(news_vector=0.0)
-        return weights
+    def make_distillation(self, config: Any) -> NewsBERTDistillation:
+        """The losses of student and teachers."""
+        compared, weights = self.compared(config), loss_weights(config, NewsBERTWeights)
+        if not compared.pairs and self.news_encoder.pooling is None:
+            weights = weights._replace(news_vector=0.0)  # nothing before them trains
+        return NewsBERTDistillation(
+            self.number_of_teachers(config),
+            compared.pairs,
+            compared.embeddings_train,
+            compared.student_dim,
+            config["temperature"],
+            weights,
+        )
 
     def make_teachers(self, config: Any, dataset: Any, count: int) -> JointTeachers:
         """Teachers for it, with the plain language model and this student's heads."""
         teachers = [JointTeacher(config, dataset) for _ in range(count)]
-        return JointTeachers(
-            self, teachers, self.compared, self.layer_mapping, self.gradient_momentum
-        )
-
-    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Weighted summands by name, each the mean over the batch."""
-        student = observe(self, interaction, {layer: layer for layer in self.compared})
-        return self.distillation(student, _observed(interaction), interaction[self.label_field])
-
-
-def _observed(interaction: Interaction) -> list[Observed]:
-    if TEACHERS not in interaction:
-        raise ValueError(
-            "NewsBERT's loss expects a batch that its teachers have seen, got one without "
-            f"'{TEACHERS}'. Train it with JointTrainer, which puts it there."
-        )
-    return interaction[TEACHERS]
+        return JointTeachers(self, teachers, config["layer_mapping"], config["gradient_momentum"])

@@ -6,13 +6,20 @@ publishes no formula of it.
 
 from __future__ import annotations
 
+from typing import Any
+
 from recbole_tinynews.model.newsbert import NewsBERT
 
 
 class NewsBERTMT(NewsBERT):
-    """The last M copies of the post-trained teacher train together with one student.
+    """Several copies of the post-trained teacher, its last ones, train together with one student.
 
     All of it is our definition: what the student imitates is averaged over the teachers, each
     teacher's language model learns from its own ``L^t``, momentum takes the mean of their
     gradients, and all share pooling, dense layer and user encoder, started from the final copy.
     """
+
+    @staticmethod
+    def number_of_teachers(config: Any) -> int:
+        """Number of teachers."""
+        return config["num_teachers"]

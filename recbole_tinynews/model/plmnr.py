@@ -11,7 +11,8 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_tinynews.model.recommender import NewsRecommender, Scored
+from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.model.recommender import NewsRecommender
 
 
 class PLMNRLoss(NamedTuple):
@@ -26,6 +27,6 @@ class PLMNR(NewsRecommender):
     ``L_FT`` of Tiny-NewsRec (EMNLP 2022), where PLM-NR is teacher, baseline and start.
     """
 
-    def losses(self, scored: Scored, interaction: Interaction) -> tuple[Tensor, ...]:
+    def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Mean over the batch."""
-        return PLMNRLoss(F.cross_entropy(scored.scores, interaction[self.label_field]))
+        return PLMNRLoss(F.cross_entropy(outputs.scores, interaction[self.label_field]))

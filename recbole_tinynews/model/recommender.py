@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, IMPRESSION_SIZ
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
-from recbole_tinynews.distillation.frozen_teachers import Teacher
+from recbole_tinynews.distillation.outputs import Encoded, Outputs
+from recbole_tinynews.distillation.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import (
@@ -30,22 +32,6 @@ from recbole_tinynews.encoder.language_model import (
 )
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.user_encoder import UserEncoder
-
-
-class Scored(NamedTuple):
-    """What a batch of training samples gives on the way to its loss.
-
-    Shapes:
-        scores: ``[batch, candidates]``, raw.
-        candidates: ``[batch, candidates, news_dim]``.
-        history: ``[batch, history, news_dim]``; zeros in empty slots.
-        user: ``[batch, news_dim]``.
-    """
-
-    scores: Tensor
-    candidates: Tensor
-    history: Tensor
-    user: Tensor
 
 
 class NewsRecommender(AbstractRecommender):
@@ -148,9 +134,15 @@ class NewsRecommender(AbstractRecommender):
             history_cache_steps=config["history_cache_steps"],
         )
 
-    def as_teachers(self) -> list[Teacher]:
-        """What it is to a student: one teacher, or several where it is made of several."""
-        return [Teacher(self.news_encoder, self.user_encoder)]
+    @property
+    def teachers(self) -> Sequence[NewsRecommender]:
+        """The teachers that it is to a student: itself, or those that it is made of."""
+        return [self]
+
+    @property
+    def teacher_taps(self) -> Taps:
+        """The inner states that its loss asks its teachers for: none."""
+        return NO_TAPS
 
     @property
     def parameter_count(self) -> int:
@@ -168,30 +160,43 @@ class NewsRecommender(AbstractRecommender):
         """User vectors ``[batch, news_dim]`` from the vectors of the clicked news."""
         return self.user_encoder(history, clicked)
 
-    def score(self, interaction: Interaction) -> Scored:
-        """Score a training batch: one row of candidates for each history."""
+    def encode(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Encoded:
+        """Vectors of a training batch's news, with the inner states of the pass that made them."""
         history_ids, candidate_ids = interaction[HISTORY], interaction[CANDIDATES]
-        width = history_ids.shape[1]
         # one call for both, so that a news in the history and among the candidates is encoded once
-        with self.news_encoder.reusing_all_but(candidate_ids):
-            vectors = self.encode_news(torch.cat([history_ids, candidate_ids], dim=1))
-        history, candidates = vectors[:, :width], vectors[:, width:]
-        user = self.encode_user(history, history_ids != 0)
-        scores = (candidates @ user.unsqueeze(-1)).squeeze(-1)
-        return Scored(scores, candidates, history, user)
+        ids, states = torch.cat([history_ids, candidate_ids], dim=1), None
+        if any(taps):  # of all the news: a vector of an earlier step has no states
+            with self.news_encoder.tapped(taps) as tap:
+                vectors = self.encode_news(ids)
+            states = tap.states()
+        else:
+            with self.news_encoder.reusing_all_but(candidate_ids):
+                vectors = self.encode_news(ids)
+        width = history_ids.shape[1]
+        return Encoded(vectors[:, width:], vectors[:, :width], history_ids != 0, states)
+
+    def match(self, news: Encoded) -> Outputs:
+        """Users from their histories, and the dot product of each with its candidates."""
+        user = self.encode_user(news.history, news.clicked)
+        scores = (news.candidates @ user.unsqueeze(-1)).squeeze(-1)
+        return Outputs(scores, news.candidates, news.history, user, news.states)
+
+    def score(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Outputs:
+        """Score a training batch: one row of candidates for each history."""
+        return self.match(self.encode(interaction, taps))
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Score a training batch once, for all losses."""
         return self.losses(self.score(interaction), interaction)
 
-    def losses(self, scored: Scored, interaction: Interaction) -> tuple[Tensor, ...]:
+    def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted summands by name, each the mean over the batch.
 
         A subclass adds its own to its base's:
-        ``summands({**super().losses(scored, interaction)._asdict(), "mine": ...})``.
+        ``summands({**super().losses(outputs, interaction)._asdict(), "mine": ...})``.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} must implement losses(scored, interaction)."
+            f"{type(self).__name__} must implement losses(outputs, interaction)."
         )
 
     def predict(self, interaction: Interaction) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a student of several teachers reads from its settings and from a labelled batch."""
+"""The base of recommenders that learn from teachers, beside clicks or the titles of bodies."""
 
 from __future__ import annotations
 
@@ -6,26 +6,73 @@ from pathlib import Path
 from typing import Any
 
 from recbole.data.interaction import Interaction
+from torch import Tensor, nn
 
-from recbole_tinynews.distillation.frozen_teachers import TeacherLabels
 from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
-from recbole_tinynews.distillation.tinynewsrec import (
-    MultiTeacherDistillation,
-    MultiTeacherWeights,
-)
+from recbole_tinynews.distillation.outputs import TEACHERS, Outputs
+from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
 from recbole_tinynews.encoder.language_model import locate_plm, plm_size
+from recbole_tinynews.model.recommender import NewsRecommender
 
 
-def make_distillation(config: Any, teacher_dim: int) -> MultiTeacherDistillation:
-    """The distillation losses with the weights that the settings give them."""
-    return MultiTeacherDistillation(
-        config["num_teachers"],
-        teacher_dim,
-        config["news_dim"],
-        temperature=config["temperature"],
-        weights=loss_weights(config, MultiTeacherWeights),
-        shared_projection=config["shared_projection"],
-    )
+class Student(NewsRecommender):
+    """A recommender whose loss compares its outputs with those of teachers.
+
+    It holds no teacher: the trainer puts their outputs into the batch. A subclass says how they are
+    compared by ``make_distillation``.
+    """
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.distillation: Any = self.make_distillation(config)
+
+    @staticmethod
+    def number_of_teachers(config: Any) -> int:
+        """Number of teachers."""
+        return config["num_teachers"]
+
+    def make_distillation(self, config: Any) -> nn.Module:
+        """The losses: a module with ``student_taps`` and ``teacher_taps``.
+
+        It is called with the student's ``Outputs``, a list of its teachers' and the label, and
+        returns a NamedTuple of weighted summands.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement make_distillation(config)."
+        )
+
+    def teacher_weighting(self, config: Any) -> TeacherWeighting:
+        """How much each teacher counts for a sample, where its losses weight them at all.
+
+        Override it for a function of your own:
+        ``(scores [batch, teachers, candidates], label [batch]) -> [batch, teachers]``.
+        """
+        return WEIGHTINGS[config["teacher_weighting"]]
+
+    @property
+    def teacher_taps(self) -> Taps:
+        """The inner states that its loss asks its teachers for."""
+        return self.distillation.teacher_taps
+
+    def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
+        """Weighted summands by name, each the mean over the batch."""
+        return self.distillation(outputs, teachers_of(interaction), interaction[self.label_field])
+
+
+def teachers_of(interaction: Interaction) -> list[Outputs]:
+    """What each teacher has computed for the batch.
+
+    Raises:
+        ValueError: no teacher was asked.
+    """
+    if TEACHERS not in interaction:
+        raise ValueError(
+            f"A student's loss expects a batch with the outputs of its teachers in {TEACHERS!r}, "
+            "got one without. Train it with DistillationTrainer, or put FrozenTeachers.outputs "
+            "there."
+        )
+    return interaction[TEACHERS]
 
 
 def loss_weights(config: Any, kind: Any) -> Any:
@@ -50,20 +97,3 @@ def paired_layers(config: Any, teacher: Any) -> list[LayerPair]:
 def _depth(config: Any) -> int:
     source = locate_plm(config["plm"], [Path(config["data_path"])])
     return config["num_hidden_layers"] or plm_size(source).layers
-
-
-def teacher_labels(interaction: Interaction) -> TeacherLabels:
-    """The labels that the teachers have put into the batch.
-
-    Raises:
-        ValueError: no teacher has labelled it.
-    """
-    fields = [f"teacher_{name}" for name in TeacherLabels._fields]
-    missing = [field for field in fields if field not in interaction]
-    if missing:
-        raise ValueError(
-            "A student's loss expects a batch labelled by its teachers, got one without "
-            f"{', '.join(missing)}. Train it with DistillationTrainer, or label batches "
-            "with TeacherEnsemble.label."
-        )
-    return TeacherLabels(*(interaction[field] for field in fields))

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-
 from recbole_tinynews.distillation.tinybert import TinyBERTDistillation, TinyBERTWeights
-from recbole_tinynews.model.inner_state_student import Compared, InnerStateStudent
+from recbole_tinynews.model.inner_state_student import InnerStateStudent
 from recbole_tinynews.model.student import loss_weights
 
 
@@ -29,11 +27,11 @@ class TinyBERT(InnerStateStudent):
         """One, whatever ``num_teachers`` other systems have."""
         return 1
 
-    def make_distillation(self, config: Any, compared: Compared) -> nn.Module:
+    def make_distillation(self, config: Any) -> TinyBERTDistillation:
         """TinyBERT's terms, averaged over the teachers."""
         return TinyBERTDistillation(
             self.number_of_teachers(config),
-            *compared,
+            *self.compared(config),
             temperature=config["temperature"],
             weights=loss_weights(config, TinyBERTWeights),
         )

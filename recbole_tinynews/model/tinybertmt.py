@@ -16,5 +16,5 @@ class TinyBERTMT(TinyBERT):
 
     @staticmethod
     def number_of_teachers(config: Any) -> int:
-        """M."""
+        """Number of teachers."""
         return config["num_teachers"]

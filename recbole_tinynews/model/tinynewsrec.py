@@ -12,37 +12,40 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY
-from recbole_tinynews.distillation.tinynewsrec import Lesson
-from recbole_tinynews.model.recommender import NewsRecommender, Scored
-from recbole_tinynews.model.student import make_distillation, teacher_labels
+from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.distillation.tinynewsrec import StageTwoDistillation, TinyNewsRecWeights
+from recbole_tinynews.model.student import Student, loss_weights, teachers_of
 
 
-class TinyNewsRec(NewsRecommender):
-    """The student in Stage II: ``L_2 = L_FT_distill + L_FT_emb + L_FT`` under M finetuned teachers.
+class TinyNewsRec(Student):
+    """The student in Stage II: ``L_2 = L_FT_distill + L_FT_emb + L_FT`` under finetuned teachers.
 
-    Its teachers' scores and vectors arrive with the batch as labels; the student holds projections
-    for them, and no teacher. ``stages.py`` has the stages that make its teachers and its start.
+    It holds projections for their vectors, and no teacher. ``systems.py`` has the stages that make
+    its teachers and its start.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.mask_padding_in_embedding_loss = config["mask_padding_in_embedding_loss"]
-        teacher = config.for_stage("finetune_teacher")
-        self.distillation = make_distillation(config, teacher["news_dim"])
 
-    def losses(self, scored: Scored, interaction: Interaction) -> tuple[Tensor, ...]:
+    def make_distillation(self, config: Any) -> StageTwoDistillation:
+        """Losses on scores, on news and user vectors, and on clicks."""
+        return StageTwoDistillation(
+            self.number_of_teachers(config),
+            config.for_stage("finetune_teacher")["news_dim"],
+            config["news_dim"],
+            config["temperature"],
+            loss_weights(config, TinyNewsRecWeights),
+            self.teacher_weighting(config),
+            config["shared_projection"],
+        )
+
+    def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted summands by name, each the mean over the batch."""
-        student, teachers = scored, teacher_labels(interaction)
         real = torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1) != 0
         return self.distillation(
-            Lesson(
-                student.scores, torch.cat([student.history, student.candidates], 1), student.user
-            ),
-            Lesson(
-                teachers.scores,
-                torch.cat([teachers.history, teachers.candidates], 2),
-                teachers.user,
-            ),
+            outputs,
+            teachers_of(interaction),
             interaction[self.label_field],
             real if self.mask_padding_in_embedding_loss else None,
         )

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.title_body import TitleBodyDataset
-from recbole_tinynews.distillation.tinynewsrec import Lesson
+from recbole_tinynews.distillation.tinynewsrec import StageOneDistillation, TinyNewsRecWeights
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.recommender import Scored
-from recbole_tinynews.model.student import make_distillation, teacher_labels
+from recbole_tinynews.model.student import Student, loss_weights
 
 
 class BodyAsUser(nn.Module):
@@ -76,22 +75,20 @@ class TitleBodyMatcher(PLMNR):
             encoder.train(encoder.training)
 
 
-class TitleBodyStudent(TitleBodyMatcher):
-    """The student in Stage I, under M post-trained teachers: ``L_DP_distill + L_DP_emb + L_DP``.
+class TitleBodyStudent(Student, TitleBodyMatcher):
+    """The student in Stage I, under post-trained teachers: ``L_DP_distill + L_DP_emb + L_DP``.
 
     Its projections are not carried over to Stage II; its news encoder is.
     """
 
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        teacher = config.for_stage("post_train_teacher")
-        self.distillation = make_distillation(config, teacher["news_dim"])
-
-    def losses(self, scored: Scored, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Weighted summands by name, each the mean over the batch."""
-        student, teachers = scored, teacher_labels(interaction)
-        return self.distillation(
-            Lesson(student.scores, student.candidates, student.user),
-            Lesson(teachers.scores, teachers.candidates, teachers.user),
-            interaction[self.label_field],
+    def make_distillation(self, config: Any) -> StageOneDistillation:
+        """Losses on scores, on title and body vectors, and on the own title."""
+        return StageOneDistillation(
+            self.number_of_teachers(config),
+            config.for_stage("post_train_teacher")["news_dim"],
+            config["news_dim"],
+            config["temperature"],
+            loss_weights(config, TinyNewsRecWeights),
+            self.teacher_weighting(config),
+            config["shared_projection"],
         )

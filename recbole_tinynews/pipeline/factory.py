@@ -11,6 +11,7 @@ from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.training_data import TrainingData
+from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.encoder.bare_language_model import write_bare_plm
 from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.files.array_cache import content_key
@@ -56,7 +57,11 @@ class Factory(Protocol):
         """A new model, on its device."""
 
     def trainer(
-        self, config: NewsConfig, model: Any, folder: Path | None = None, teachers: Any = None
+        self,
+        config: NewsConfig,
+        model: Any,
+        folder: Path | None = None,
+        teachers: Teachers | None = None,
     ) -> ImpressionEvaluation:
         """What trains and evaluates the model; it keeps weights and state in ``folder``."""
 
@@ -113,15 +118,15 @@ class NewsFactory:
         return model_class(config, self.data(model_class, config)).to(config["device"])
 
     def trainer(
-        self, config: NewsConfig, model: Any, folder: Path | None = None, teachers: Any = None
+        self,
+        config: NewsConfig,
+        model: Any,
+        folder: Path | None = None,
+        teachers: Teachers | None = None,
     ) -> ImpressionEvaluation:
         """The trainer that belongs to the model's class."""
-        trainer = find_trainer(type(model))(config, model)
-        if folder is not None:
-            trainer.saved_model_file = str(folder / "model.safetensors")
-        if teachers is not None:
-            trainer.teachers = teachers
-        return trainer
+        of_student = {} if teachers is None else {"teachers": teachers}
+        return find_trainer(type(model))(config, model, folder=folder, **of_student)
 
     def loaders(self, config: NewsConfig, data: TrainingData) -> tuple[Any, Any]:
         """Batches of training, and of validation where there is any."""

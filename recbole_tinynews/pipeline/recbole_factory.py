@@ -65,10 +65,7 @@ class RecBoleFactory:
         self, config: NewsConfig, model: Any, folder: Path | None = None, teachers: Any = None
     ) -> Any:
         """RecBole's trainer of the model, over whole impressions."""
-        trainer = on_impressions(find_trainer(type(model)))(config, model)
-        if folder is not None:
-            trainer.saved_model_file = str(folder / "model.safetensors")
-        return trainer
+        return on_impressions(find_trainer(type(model)))(config, model, folder)
 
     def loaders(
         self, config: NewsConfig, data: InteractionDataset

@@ -10,10 +10,10 @@ from typing import Any
 
 from recbole.utils import init_seed, set_color
 
-from recbole_tinynews.distillation.frozen_teachers import TeacherEnsemble
+from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.files.locks import alone
 from recbole_tinynews.files.tensors import load_into
-from recbole_tinynews.model.joint_teachers import JointTeachers
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     COPIES,
@@ -128,12 +128,12 @@ class Run:
         _write_curve(recipe.folder, stage.name, trainer.curve)
         return best
 
-    def _teachers(self, recipe: Recipe, model: Any) -> TeacherEnsemble | JointTeachers:
+    def _teachers(self, recipe: Recipe, model: Any) -> Teachers:
         """Frozen ones that label batches, or ones that train together with the model."""
         stage, config = recipe.stage, recipe.config
         if not model.makes_teachers:
-            made = [self.model(source).as_teachers() for source in stage.teachers]
-            return TeacherEnsemble([each for several in made for each in several])
+            finished = [self.model(source) for source in stage.teachers]
+            return FrozenTeachers([each for several in finished for each in several.teachers])
         data = self.factory.data(stage.model, config)
         joint = model.make_teachers(config, data, len(stage.teachers))
         for teacher, source in zip(joint.members, stage.teachers, strict=True):

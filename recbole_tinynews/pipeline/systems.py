@@ -129,22 +129,14 @@ def mtbert(config: Any) -> Stage:
 def newsbert(config: Any) -> Stage:
     """Two stages (NewsBERT, Findings of EMNLP 2021; post-training is Tiny-NewsRec's).
 
-    Post-train the teacher; then one run trains it and its student together on clicks.
+    Post-train the teacher; then one run trains its last copies, one or for NewsBERT-MT several, and
+    their student together on clicks.
     """
-    return _jointly(config, teachers=1)
-
-
-def newsbert_mt(config: Any) -> Stage:
-    """``newsbert`` with the last M copies of the post-trained teacher."""
-    return _jointly(config, config["num_teachers"])
-
-
-def _jointly(config: Any, teachers: int) -> Stage:
     _check_pairs(config, POST_TRAINED.name)
     from_plm = config["student_init"] == "plm"
     put = put_pooling_and_dense if from_plm else put_all_but_user_encoder
-    copies = tuple(reversed(last_copies(POST_TRAINED, teachers)))
-    return _last(config, start=Start(put, (POST_TRAINED,)), teachers=copies)
+    copies = last_copies(POST_TRAINED, config.model_class.number_of_teachers(config))
+    return _last(config, start=Start(put, (POST_TRAINED,)), teachers=tuple(reversed(copies)))
 
 
 def _under_finetuned(config: Any, teachers: int) -> Stage:
@@ -201,5 +193,5 @@ SYSTEMS: dict[str, Callable[[Any], Stage]] = {
     "TinyBERTMT": tinybert,
     "MTBERT": mtbert,
     "NewsBERT": newsbert,
-    "NewsBERTMT": newsbert_mt,
+    "NewsBERTMT": newsbert,
 }

@@ -151,6 +151,7 @@ NEWS_RULES: dict[str, Rule] = {
     "num_teachers": POSITIVE,
     "teacher_checkpoint_interval": POSITIVE,
     "temperature": ABOVE_ZERO,
+    "teacher_weighting": one_of("softmax", "equal", "best", "inverse_error"),
     "distillation_loss_weight": NOT_NEGATIVE,
     "embedding_loss_weight": NOT_NEGATIVE,
     "hidden_loss_weight": NOT_NEGATIVE,

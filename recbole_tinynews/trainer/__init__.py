@@ -7,7 +7,6 @@ from recbole.data.interaction import Interaction
 from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
 from recbole_tinynews.trainer.ensemble_teacher import EnsembleTeacherTrainer
 from recbole_tinynews.trainer.hard_titles import choose_titles
-from recbole_tinynews.trainer.inner_state_trainer import InnerStateTrainer
 from recbole_tinynews.trainer.joint_trainer import JointTrainer
 from recbole_tinynews.trainer.masked_language_model import MaskedLanguageModelTrainer
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
@@ -15,16 +14,12 @@ from recbole_tinynews.trainer.post_training import PostTrainingTrainer
 from recbole_tinynews.trainer.recbole_training import on_impressions
 
 
-class TinyNewsRecTrainer(DistillationTrainer):
+class StudentTrainer(DistillationTrainer):
+    """Students under frozen teachers, all but those whose own trainer follows."""
+
+
+class TinyNewsRecTrainer(StudentTrainer):
     """Stage II: the student under its finetuned teachers."""
-
-
-class TinyBERTTrainer(InnerStateTrainer):
-    """TinyBERT and TinyBERT-MT under their finetuned teachers."""
-
-
-class MTBERTTrainer(InnerStateTrainer):
-    """MT-BERT under its co-finetuned teachers."""
 
 
 class NewsBERTTrainer(JointTrainer):
@@ -35,7 +30,7 @@ class TitleBodyStudentTrainer(DistillationTrainer):
     """Stage I: the student under its post-trained teachers."""
 
     def prepare(self, interaction: Interaction) -> Interaction:
-        """The batch with its titles chosen, and then labelled."""
+        """The batch with its titles chosen, and then with its teachers' outputs."""
         return super().prepare(choose_titles(self.config, self.model, interaction))
 
 
@@ -50,14 +45,12 @@ class TitleBodyMatcherTrainer(PostTrainingTrainer):
 __all__ = [
     "DistillationTrainer",
     "EnsembleTeacherTrainer",
-    "InnerStateTrainer",
     "JointTrainer",
-    "MTBERTTrainer",
     "MaskedLanguageModelTrainer",
     "NewsBERTTrainer",
     "NewsTrainer",
     "PostTrainingTrainer",
-    "TinyBERTTrainer",
+    "StudentTrainer",
     "TinyNewsRecTrainer",
     "TitleBodyMatcherTrainer",
     "TitleBodyStudentTrainer",

@@ -1,47 +1,82 @@
-"""Training a student whose batches are labelled by frozen teachers."""
+"""Training a student under teachers, whose outputs are put into each batch."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from recbole.data.interaction import Interaction
 
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY
-from recbole_tinynews.distillation.frozen_teachers import TeacherEnsemble
+from recbole_tinynews.distillation.outputs import TEACHERS, Teachers
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 
 class DistillationTrainer(NewsTrainer):
-    """``NewsTrainer`` whose teachers label each batch before the student sees it.
+    """``NewsTrainer`` that asks the teachers for their outputs before the student sees a batch.
 
-    ``teachers`` is set after construction, since RecBole makes trainers from (config, model) alone.
+    Args:
+        config: the settings.
+        model: the student.
+        teachers: frozen, or trained together with it (``JointTrainer``); ``None``: for a student
+            that is evaluated and not trained.
+        folder: as ``ImpressionEvaluation``'s.
+
+    Raises:
+        ValueError: inner states are compared, and a teacher's table of tokens is not the student's.
     """
 
-    teachers: TeacherEnsemble | None = None
+    def __init__(
+        self,
+        config: Any,
+        model: Any,
+        teachers: Teachers | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self._teachers = teachers  # first, as RecBole's constructor makes the optimizer
+        super().__init__(config, model, folder)
+        if teachers is not None and any(model.teacher_taps):
+            _check_tokens(model, teachers)
+
+    @property
+    def teachers(self) -> Teachers:
+        """Those that it was given.
+
+        Raises:
+            ValueError: it was given none.
+        """
+        if self._teachers is None:
+            raise ValueError(
+                f"{type(self).__name__} expects teachers to train with, got none. Pass them: "
+                f"{type(self).__name__}(config, model, teachers), or run the model's stages with "
+                "run_recbole.py."
+            )
+        return self._teachers
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
         """As NewsTrainer's; the teachers encode first what they will be asked for."""
-        if self.teachers is not None:
-            with self._autocast():
-                self.teachers.encode_ahead(
-                    train_data.news_ids(),
-                    kwargs.get("show_progress", False),
-                    None if self.config["use_cache"] is False else train_data.dataset.cache_dir,
-                )
+        with self._autocast():
+            self.teachers.encode_ahead(
+                train_data.news_ids(),
+                kwargs.get("show_progress", False),
+                None if self.config["use_cache"] is False else train_data.dataset.cache_dir,
+            )
         return super().fit(train_data, valid_data, **kwargs)
 
     def prepare(self, interaction: Interaction) -> Interaction:
-        """The batch, labelled."""
-        return self.label(super().prepare(interaction))
-
-    def label(self, interaction: Interaction) -> Interaction:
-        """The batch with the teachers' scores and vectors as further fields."""
-        if self.teachers is None:
-            raise ValueError(
-                f"{type(self).__name__} expects its teachers before training, got none. Set "
-                "trainer.teachers, or run the model's stages with run_recbole.py."
-            )
-        labels = self.teachers.label(interaction[HISTORY], interaction[CANDIDATES])
-        for name, value in labels._asdict().items():
-            interaction[f"teacher_{name}"] = value
+        """The batch with the outputs of its teachers."""
+        interaction = super().prepare(interaction)
+        interaction[TEACHERS] = self.teachers.outputs(interaction, self.model.teacher_taps)
         return interaction
+
+
+def _check_tokens(model: Any, teachers: Teachers) -> None:
+    """Inner states are compared token by token."""
+    teacher: Any
+    for number, teacher in enumerate(teachers.members):
+        if not all(map(np.array_equal, teacher.news_encoder.tokens, model.news_encoder.tokens)):
+            raise ValueError(
+                f"{type(model).__name__} expects teachers that read each news in the "
+                f"student's own tokens, and teacher {number} reads others. Give both the same "
+                "plm vocabulary, max_title_length and mask_padding_in_news_pooling."
+            )

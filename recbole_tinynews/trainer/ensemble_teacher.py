@@ -1,23 +1,17 @@
-"""An ensemble that is its teachers as they are: they are put together and validated."""
+"""An ensemble is its teachers as they are: they are put together and validated."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from recbole_tinynews.distillation.frozen_teachers import TeacherEnsemble
-from recbole_tinynews.trainer.news_trainer import NewsTrainer
+from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
 
 
-class EnsembleTeacherTrainer(NewsTrainer):
-    """``NewsTrainer`` that trains nothing.
-
-    ``teachers`` is set after construction, since RecBole makes trainers from (config, model) alone.
-    """
-
-    teachers: TeacherEnsemble | None = None
+class EnsembleTeacherTrainer(DistillationTrainer):
+    """Takes over its teachers' weights and trains nothing."""
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
-        """None, for want of anything that trains."""
+        """None, as nothing trains."""
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
         """Take over the teachers' weights, all of them by name, keep and validate them.
@@ -25,13 +19,12 @@ class EnsembleTeacherTrainer(NewsTrainer):
         Returns:
             The validation score and the result it stands in.
         """
-        if self.teachers is None:
-            raise ValueError(
-                "EnsembleTeacherTrainer expects the teachers before fit, got none. Set "
-                "trainer.teachers, or run the model's stages with run_recbole.py."
-            )
-        self.model.news_encoder.encoders.load_state_dict(self.teachers.news_encoders.state_dict())
-        self.model.user_encoder.encoders.load_state_dict(self.teachers.user_encoders.state_dict())
+        members, model = self.teachers.members, self.model
+        encoders = model.news_encoder.encoders, model.user_encoder.encoders
+        teacher: Any
+        for teacher, news_encoder, user_encoder in zip(members, *encoders, strict=True):
+            news_encoder.load_state_dict(teacher.news_encoder.state_dict())
+            user_encoder.load_state_dict(teacher.user_encoder.state_dict())
         self._save_checkpoint(0)
         if not valid_data:
             return self.best_valid_score, None

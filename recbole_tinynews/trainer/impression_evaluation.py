@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,33 @@ from recbole_tinynews.files.tensors import load_weights, save_weights
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state, take_model_state
 
+WEIGHTS = "model.safetensors"  # in the folder of a training
+
 
 class ImpressionEvaluation(Trainer):
     """A base to put before any trainer of RecBole's.
 
+    Args:
+        config: the settings.
+        model: what is trained and evaluated.
+        folder: where the best weights of the validation go; ``None``: to RecBole's checkpoints,
+            under a name that begins with the model's.
+
     Attributes:
-        saved_model_file: where the best weights of the validation go.
+        folder: where a training leaves what it has to keep.
+        saved_model_file: the best weights, in that folder.
         step: optimizer steps taken so far.
         curve: losses and validation metrics by step.
     """
 
     saved_model_file: str
 
-    def __init__(self, config: Any, model: Any) -> None:
+    def __init__(self, config: Any, model: Any, folder: Path | None = None) -> None:
         super().__init__(config, model)
         self.eval_collector = ImpressionCollector(config)
-        self.saved_model_file = os.path.splitext(self.saved_model_file)[0] + ".safetensors"
+        named = Path(self.saved_model_file).with_suffix(".safetensors")
+        self.saved_model_file = str(named if folder is None else folder / WEIGHTS)
+        self.folder = Path(self.saved_model_file).parent
         self.step = 0
         self.curve = TrainingCurve(0)
 

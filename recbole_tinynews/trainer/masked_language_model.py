@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ class MaskedLanguageModelTrainer(NewsTrainer):
     scored first (``accuracy``), and how many tokens both stand on.
     """
 
-    def __init__(self, config: Any, model: Any) -> None:
-        super().__init__(config, model)
+    def __init__(self, config: Any, model: Any, folder: Path | None = None) -> None:
+        super().__init__(config, model, folder)
         self.valid_metric, self.valid_metric_bigger = LOSS, False
         self.best_valid_score = np.inf
 

@@ -41,8 +41,8 @@ class NewsTrainer(ImpressionEvaluation):
     epochs: int
     eval_step: int
 
-    def __init__(self, config: Any, model: Any) -> None:
-        super().__init__(config, model)
+    def __init__(self, config: Any, model: Any, folder: Path | None = None) -> None:
+        super().__init__(config, model, folder)
         self.accumulation_steps = config["accumulation_steps"]
         self.dtype = autocast_dtype(config["precision"], self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
@@ -206,7 +206,7 @@ class NewsTrainer(ImpressionEvaluation):
     @property
     def state_folder(self) -> Path:
         """Where the state of a training under way lies, beside its best weights."""
-        return Path(self.saved_model_file).parent / STATE
+        return self.folder / STATE
 
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
         """Go on from the last state in ``resume_file`` (a ``state`` folder), if there is one.

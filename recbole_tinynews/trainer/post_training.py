@@ -8,18 +8,20 @@ from typing import Any
 from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
+COPIES = "copies"  # folder beside the weights
+
 
 class PostTrainingTrainer(NewsTrainer):
     """Keeps a copy every ``teacher_checkpoint_interval`` steps, and the last one.
 
     A copy holds only the weights that train; the others are those of ``model.safetensors`` beside
-    it. ``copies_folder`` is ``copies`` beside ``saved_model_file``.
+    it.
     """
 
     @property
     def copies_folder(self) -> Path:
         """Where the copies lie, ``step-N.safetensors``."""
-        return Path(self.saved_model_file).parent / "copies"
+        return self.folder / COPIES
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
         """As ``NewsTrainer``'s; the last weights stay, whatever the validation says of them."""

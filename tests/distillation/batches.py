@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_tinynews.distillation.inner_states import Seen
+from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.states import States
 
 BATCH, CANDIDATES, HEADS = 4, 5, 2
@@ -24,7 +24,7 @@ class Padded(NamedTuple):
     hidden: dict[int, Tensor]
     attention: dict[int, Tensor]
 
-    def seen(self) -> Seen:
+    def outputs(self) -> Outputs:
         """The same without padding, text behind text."""
         pairs = MASK[:, :, None] & MASK[:, None, :]
         hidden = {layer: state[MASK] for layer, state in self.hidden.items()}
@@ -33,7 +33,8 @@ class Padded(NamedTuple):
         }
         ids = np.arange(1, len(LENGTHS) + 1)
         nothing = torch.empty(0, 0)
-        return Seen(self.scores, States(ids, hidden, attention, nothing, nothing))
+        states = States(ids, hidden, attention, nothing, nothing)
+        return Outputs(self.scores, nothing, nothing, nothing, states)
 
 
 def padded(seed: int, layers: int, dim: int) -> Padded:

@@ -10,7 +10,7 @@ from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss
 BATCH, TEACHERS, ITEMS, TEACHER_DIM, STUDENT_DIM = 4, 3, 5, 6, 2
 
 
-def tensors() -> tuple[Tensor, Tensor, Tensor]:
+def tensors() -> tuple[Tensor, list[Tensor], Tensor]:
     """Student, teachers, weights."""
     generator = torch.Generator().manual_seed(2)
     shapes = (
@@ -21,7 +21,7 @@ def tensors() -> tuple[Tensor, Tensor, Tensor]:
     student, teacher, weights = (
         torch.randn(*shape, dtype=torch.float64, generator=generator) for shape in shapes
     )
-    return student, teacher, weights.softmax(dim=-1)
+    return student, [*teacher.unbind(dim=1)], weights.softmax(dim=-1)
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ MASKS = {
 @pytest.mark.parametrize("name", MASKS)
 def test_the_loss_equals_the_formula(loss: ProjectedEmbeddingLoss, name: str) -> None:
     """A mean over padding makes it smaller the shorter a history is."""
-    student, teacher, weights = tensors()
+    student, teachers, weights = tensors()
     mask = MASKS[name]
     projections = [(p.weight.tolist(), p.bias.tolist()) for p in linear(loss)]
     expected = plain.mean(
         [
             plain.embedding(
                 student[row].tolist(),
-                teacher[row].tolist(),
+                [teacher[row].tolist() for teacher in teachers],
                 weights[row].tolist(),
                 projections,
                 None if mask is None else mask[row].tolist(),
@@ -62,15 +62,15 @@ def test_the_loss_equals_the_formula(loss: ProjectedEmbeddingLoss, name: str) ->
             for row in range(BATCH)
         ]
     )
-    assert loss(student, teacher, weights, mask).item() == pytest.approx(expected, rel=1e-12)
+    assert loss(student, teachers, weights, mask).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_student_that_equals_its_single_teacher_has_no_loss() -> None:
     loss = ProjectedEmbeddingLoss(1, 4, 4)
     nn.init.eye_(linear(loss)[0].weight)
     vectors = torch.randn(2, 3, 4)
-    assert loss(vectors, vectors.unsqueeze(1), torch.ones(2, 1)).item() == 0
-    assert loss(vectors, vectors.unsqueeze(1) + 1, torch.ones(2, 1)).item() == pytest.approx(1)
+    assert loss(vectors, [vectors], torch.ones(2, 1)).item() == 0
+    assert loss(vectors, [vectors + 1], torch.ones(2, 1)).item() == pytest.approx(1)
 
 
 def test_projections_begin_as_the_method_says() -> None:
@@ -86,22 +86,22 @@ def test_projections_begin_as_the_method_says() -> None:
 
 def test_what_is_masked_changes_neither_loss_nor_gradient(loss: ProjectedEmbeddingLoss) -> None:
     """The vectors of empty slots are nobody's clicks."""
-    student, teacher, weights = tensors()
+    student, teachers, weights = tensors()
     mask = MASKS["some items"]
     assert mask is not None
     student.requires_grad_()
-    before = loss(student, teacher, weights, mask)
+    before = loss(student, teachers, weights, mask)
     (gradient,) = torch.autograd.grad(before, student)
     assert (gradient[~mask] == 0).all()
-    changed = teacher.masked_fill(~mask[:, None, :, None], 1e6)
+    changed = [teacher.masked_fill(~mask[:, :, None], 1e6) for teacher in teachers]
     assert loss(student, changed, weights, mask).item() == before.item()
 
 
 def test_a_sample_of_padding_alone_is_finite(loss: ProjectedEmbeddingLoss) -> None:
     """0 / 0: one user without a history would end the training."""
-    student, teacher, weights = tensors()
+    student, teachers, weights = tensors()
     student.requires_grad_()
-    found = loss(student, teacher, weights, torch.zeros(BATCH, ITEMS, dtype=torch.bool))
+    found = loss(student, teachers, weights, torch.zeros(BATCH, ITEMS, dtype=torch.bool))
     found.backward()
     assert found.item() == 0
     assert student.grad is not None
@@ -109,20 +109,22 @@ def test_a_sample_of_padding_alone_is_finite(loss: ProjectedEmbeddingLoss) -> No
 
 
 def test_a_teacher_counts_by_its_weight(loss: ProjectedEmbeddingLoss) -> None:
-    student, teacher, _ = tensors()
+    student, teachers, _ = tensors()
     alone = [
-        loss(student, teacher, torch.eye(TEACHERS, dtype=torch.float64)[[i] * BATCH]).item()
+        loss(student, teachers, torch.eye(TEACHERS, dtype=torch.float64)[[i] * BATCH]).item()
         for i in range(TEACHERS)
     ]
     shares = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
-    together = loss(student, teacher, shares.expand(BATCH, TEACHERS)).item()
+    together = loss(student, teachers, shares.expand(BATCH, TEACHERS)).item()
     assert together == pytest.approx(0.5 * alone[0] + 0.3 * alone[1] + 0.2 * alone[2])
 
 
 def test_student_and_projections_learn_and_teachers_do_not(loss: ProjectedEmbeddingLoss) -> None:
-    student, teacher, weights = tensors()
-    loss(student.requires_grad_(), teacher.requires_grad_(), weights).backward()
-    assert teacher.grad is None
+    student, teachers, weights = tensors()
+    for tensor in (student, *teachers):
+        tensor.requires_grad_()
+    loss(student, teachers, weights).backward()
+    assert [teacher.grad for teacher in teachers] == [None] * TEACHERS
     assert student.grad is not None
     assert student.grad.abs().sum() > 0
     for parameter in loss.parameters():
@@ -134,10 +136,9 @@ def test_student_and_projections_learn_and_teachers_do_not(loss: ProjectedEmbedd
     ("name", "shape"),
     [
         ("student", (BATCH, ITEMS, 1)),
-        ("teacher", (BATCH, TEACHERS, 1, TEACHER_DIM)),
-        ("teacher", (1, TEACHERS, ITEMS, TEACHER_DIM)),
-        ("teacher", (BATCH, TEACHERS + 1, ITEMS, TEACHER_DIM)),
-        ("teacher", (BATCH, TEACHERS, ITEMS, TEACHER_DIM + 1)),
+        ("teacher", (BATCH, 1, TEACHER_DIM)),
+        ("teacher", (1, ITEMS, TEACHER_DIM)),
+        ("teacher", (BATCH, ITEMS, TEACHER_DIM + 1)),
         ("weights", (BATCH, 1)),
         ("weights", (1, TEACHERS)),
         ("weights", (TEACHERS,)),
@@ -149,8 +150,17 @@ def test_what_would_broadcast_is_refused(
     loss: ProjectedEmbeddingLoss, name: str, shape: tuple
 ) -> None:
     """One title's vector stands for all: the loss goes down, and all vectors become one."""
-    student, teacher, weights = tensors()
-    given = {"student": student, "teacher": teacher, "weights": weights, "mask": None}
-    given[name] = torch.ones(shape, dtype=torch.float64)
+    student, teachers, weights = tensors()
+    given = {"student": student, "teachers": teachers, "weights": weights, "mask": None}
+    wrong = torch.ones(shape, dtype=torch.float64)
+    given |= {"teachers": [*teachers[:-1], wrong]} if name == "teacher" else {name: wrong}
     with pytest.raises(ValueError, match=f"ProjectedEmbeddingLoss expects {name} of shape"):
         loss(**given)
+
+
+@pytest.mark.parametrize("count", [TEACHERS - 1, TEACHERS + 1])
+def test_another_number_of_teachers_is_refused(loss: ProjectedEmbeddingLoss, count: int) -> None:
+    """A teacher without a projection would be left out of the sum."""
+    student, teachers, weights = tensors()
+    with pytest.raises(ValueError, match=f"expects 3 teachers.*got {count}"):
+        loss(student, [*teachers, teachers[0]][:count], weights)

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.distillation.frozen_teachers import Teacher, TeacherEnsemble, TeacherLabels
+from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.distillation.outputs import Encoded, Outputs
+from recbole_tinynews.distillation.states import NO_TAPS, States, Taps
 
 NEWS, DIM = 20, 4
 HISTORY = torch.tensor([[0, 0, 3], [0, 0, 0], [5, 3, 9]])
 CLICKED_AND_OTHERS = torch.tensor([[1, 2], [3, 3], [19, 5]])
+BATCH = {"history": HISTORY, "candidates": CLICKED_AND_OTHERS}
 
 
 class NewsTable(nn.Module):
@@ -37,94 +42,110 @@ class MeanOfClicks(nn.Module):
         return torch.where(count > 0, self.dense(mean), torch.ones(DIM))
 
 
+class Small(nn.Module):
+    """What a recommender has to offer its students, and no more."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.news_encoder, self.user_encoder = NewsTable(seed), MeanOfClicks()
+        self.asked: list[Taps] = []
+
+    def encode(self, interaction: Any, taps: Taps = NO_TAPS) -> Encoded:
+        self.asked.append(taps)
+        history, candidates = interaction["history"], interaction["candidates"]
+        vectors = self.news_encoder(torch.cat([history, candidates], dim=1))
+        width = history.shape[1]
+        states = None
+        if any(taps):
+            ids = torch.cat([history, candidates], dim=1).unique()
+            pooled = self.news_encoder(ids)
+            states = States(ids.numpy(), {}, {}, pooled, pooled)
+        return Encoded(vectors[:, width:], vectors[:, :width], history != 0, states)
+
+    def match(self, news: Encoded) -> Outputs:
+        user = self.user_encoder(news.history, news.clicked)
+        scores = (news.candidates @ user.unsqueeze(-1)).squeeze(-1)
+        return Outputs(scores, news.candidates, news.history, user, news.states)
+
+
 @pytest.fixture
-def teachers() -> list[Teacher]:
+def teachers() -> list[Small]:
     torch.manual_seed(0)
-    return [Teacher(NewsTable(seed), MeanOfClicks()) for seed in range(3)]
+    return [Small(seed) for seed in range(3)]
 
 
-def by_hand(teacher: Teacher, row: int) -> tuple[Tensor, Tensor, Tensor]:
+def by_hand(teacher: Small, row: int) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, user vector and history vectors of one sample, news by news."""
-    news, user_encoder = teacher.news_encoder, teacher.user_encoder
-    assert isinstance(news, NewsTable)
-    assert isinstance(user_encoder, MeanOfClicks)
-    table = news.table.weight.detach()
+    table, dense = teacher.news_encoder.table.weight.detach(), teacher.user_encoder.dense
     clicks = [int(news_id) for news_id in HISTORY[row] if news_id]
     user = torch.ones(DIM)
     if clicks:
         mean = torch.stack([table[click] for click in clicks]).mean(dim=0)
-        user = user_encoder.dense.weight.detach() @ mean + user_encoder.dense.bias.detach()
+        user = dense.weight.detach() @ mean + dense.bias.detach()
     scores = [float((table[news_id] * user).sum()) for news_id in CLICKED_AND_OTHERS[row]]
     slots = [table[news_id] if news_id else torch.zeros(DIM) for news_id in HISTORY[row]]
     return torch.tensor(scores), user, torch.stack(slots)
 
 
-def test_labels_equal_each_teachers_own_scores_and_vectors(teachers: list[Teacher]) -> None:
+def test_outputs_equal_each_teachers_own_scores_and_vectors(teachers: list[Small]) -> None:
     """Teachers in another order, or scored with another's user, teach noise with confidence."""
-    labels = TeacherEnsemble(teachers).label(HISTORY, CLICKED_AND_OTHERS)
-    for row in range(3):
-        for number, teacher in enumerate(teachers):
+    outputs = FrozenTeachers(teachers).outputs(BATCH)
+    assert len(outputs) == len(teachers)
+    for teacher, found in zip(teachers, outputs, strict=True):
+        for row in range(3):
             scores, user, history = by_hand(teacher, row)
             table = teacher.news_encoder.table.weight.detach()
-            torch.testing.assert_close(labels.scores[row, number], scores)
-            torch.testing.assert_close(labels.user[row, number], user)
-            torch.testing.assert_close(labels.history[row, number], history)
-            expected = table[CLICKED_AND_OTHERS[row]]
-            torch.testing.assert_close(labels.candidates[row, number], expected)
+            torch.testing.assert_close(found.scores[row], scores)
+            torch.testing.assert_close(found.user[row], user)
+            torch.testing.assert_close(found.history[row], history)
+            torch.testing.assert_close(found.candidates[row], table[CLICKED_AND_OTHERS[row]])
 
 
-def test_labels_have_the_shapes_that_students_expect(teachers: list[Teacher]) -> None:
-    labels = TeacherEnsemble(teachers).label(HISTORY, CLICKED_AND_OTHERS)
-    assert {name: tuple(value.shape) for name, value in labels._asdict().items()} == {
-        "scores": (3, 3, 2),
-        "candidates": (3, 3, 2, DIM),
-        "history": (3, 3, 3, DIM),
-        "user": (3, 3, DIM),
-    }
-    one = TeacherEnsemble(teachers[:1]).label(HISTORY[:2], CLICKED_AND_OTHERS[:2])
-    assert one.scores.shape == (2, 1, 2)
-
-
-def test_teachers_never_go_into_training_mode(teachers: list[Teacher]) -> None:
+def test_teachers_never_go_into_training_mode(teachers: list[Small]) -> None:
     """Dropout in a teacher: the student imitates noise, and news vectors are never kept."""
     for teacher in teachers:
         teacher.news_encoder.train()
-    ensemble = TeacherEnsemble(teachers)
-    expected = ensemble.label(HISTORY, CLICKED_AND_OTHERS)
-    holder = nn.ModuleDict({"teachers": ensemble})
-    assert ensemble.train() is ensemble
+    frozen = FrozenTeachers(teachers)
+    expected = frozen.outputs(BATCH)
+    holder = nn.ModuleDict({"teachers": frozen})
+    assert frozen.train() is frozen
     holder.train()
-    assert not any(module.training for module in ensemble.modules())
-    for found, value in zip(ensemble.label(HISTORY, CLICKED_AND_OTHERS), expected, strict=True):
-        torch.testing.assert_close(found, value, rtol=0, atol=0)
+    assert not any(module.training for module in frozen.modules())
+    for found, outputs in zip(frozen.outputs(BATCH), expected, strict=True):
+        torch.testing.assert_close(found[:4], outputs[:4], rtol=0, atol=0)
 
 
-def test_teachers_are_frozen_and_their_labels_carry_no_graph(teachers: list[Teacher]) -> None:
+def test_teachers_are_frozen_and_their_outputs_carry_no_graph(teachers: list[Small]) -> None:
     """An optimizer over them, or a graph through them, costs their memory and their knowledge."""
-    ensemble = TeacherEnsemble(teachers)
-    assert len(list(ensemble.parameters())) == 9
-    assert not any(parameter.requires_grad for parameter in ensemble.parameters())
-    user_encoder = teachers[0].user_encoder
-    user_encoder.requires_grad_(True)
-    labels = ensemble.label(HISTORY, CLICKED_AND_OTHERS)
-    assert not any(value.requires_grad for value in labels)
+    frozen = FrozenTeachers(teachers)
+    assert len(list(frozen.parameters())) == 9
+    assert not any(parameter.requires_grad for parameter in frozen.parameters())
+    teachers[0].user_encoder.requires_grad_(True)
+    for outputs in frozen.outputs(BATCH, Taps(pooled=True)):
+        assert not any(value.requires_grad for value in (*outputs[:4], outputs.states.pooled))
 
 
-def test_scores_are_made_in_full_precision_inside_mixed_precision(teachers: list[Teacher]) -> None:
+def test_scores_are_made_in_full_precision_inside_mixed_precision(teachers: list[Small]) -> None:
     """Only the news vectors may be of half precision: scores that tie would hide what is known."""
-    ensemble = TeacherEnsemble(teachers)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = ensemble.label(HISTORY, CLICKED_AND_OTHERS)
-    products = torch.einsum("bmcd,bmd->bmc", found.candidates.float(), found.user)
-    assert found.user.dtype == found.scores.dtype == torch.float32
-    torch.testing.assert_close(found.scores, products)
+        outputs = FrozenTeachers(teachers).outputs(BATCH)
+    for found in outputs:
+        products = torch.einsum("bcd,bd->bc", found.candidates.float(), found.user)
+        assert found.user.dtype == found.scores.dtype == torch.float32
+        torch.testing.assert_close(found.scores, products)
+
+
+def test_states_are_computed_where_they_are_asked_for_and_there_alone(
+    teachers: list[Small],
+) -> None:
+    """Twelve layers of each teacher in every step, for scores that a look-up gives."""
+    frozen, taps = FrozenTeachers(teachers), Taps(hidden=frozenset({2}))
+    assert [outputs.states for outputs in frozen.outputs(BATCH)] == [None] * 3
+    assert [teacher.asked for teacher in teachers] == [[NO_TAPS]] * 3
+    assert all(outputs.states is not None for outputs in frozen.outputs(BATCH, taps))
+    assert [teacher.asked[1:] for teacher in teachers] == [[NO_TAPS, taps]] * 3
 
 
 def test_no_teacher_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 teacher, got none"):
-        TeacherEnsemble([])
-
-
-def test_labels_name_their_parts() -> None:
-    """The trainer makes a batch's fields of these names, and the students ask for them."""
-    assert TeacherLabels._fields == ("scores", "candidates", "history", "user")
+        FrozenTeachers([])

@@ -33,7 +33,7 @@ def teachers() -> list[Padded]:
 
 
 def loss_of(module: MTBERTDistillation) -> Any:
-    return module(student().seen(), [each.seen() for each in teachers()], LABEL)
+    return module(student().outputs(), [each.outputs() for each in teachers()], LABEL)
 
 
 def values(loss: tuple[Tensor, ...]) -> list[float]:
@@ -106,17 +106,18 @@ def test_every_projection_is_one_of_its_own_and_learns() -> None:
     module = make()
     weights = [projection.weight for part in module.hidden for projection in part.projections]
     assert len({id(weight) for weight in weights}) == TEACHERS * len(PAIRS)
-    own, others = student().seen(), [each.seen() for each in teachers()]
-    for seen in (own, *others):
-        for tensor in (seen.scores, *seen.states.hidden.values()):
+    own, others = student().outputs(), [each.outputs() for each in teachers()]
+    for outputs in (own, *others):
+        for tensor in (outputs.scores, *outputs.states.hidden.values()):
             tensor.requires_grad_()
     sum(module(own, others, LABEL)).backward()
     for weight in (*weights, own.scores, own.states.hidden[1], own.states.hidden[2]):
         assert weight.grad.abs().sum() > 0
-    for seen in others:
-        assert [t.grad for t in (seen.scores, *seen.states.hidden.values())] == [None] * 7
+    for outputs in others:
+        tensors = (outputs.scores, *outputs.states.hidden.values())
+        assert [tensor.grad for tensor in tensors] == [None] * 7
 
 
 def test_another_number_of_teachers_is_refused() -> None:
     with pytest.raises(ValueError, match="labelled by 3 teachers, got 2"):
-        make()(student().seen(), [each.seen() for each in teachers()[:2]], LABEL)
+        make()(student().outputs(), [each.outputs() for each in teachers()[:2]], LABEL)

@@ -8,36 +8,49 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_tinynews.distillation.newsbert import JointDistillation, JointWeights, Observed
+from recbole_tinynews.distillation.layer_mapping import LayerPair
+from recbole_tinynews.distillation.newsbert import NewsBERTDistillation, NewsBERTWeights
+from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.distillation.states import States, Taps
 
 BATCH, CANDIDATES, DIM, TEXTS, TOKENS, HIDDEN = 4, 5, 3, 6, 20, 8
 LABEL = torch.tensor([0, 3, 1, 4])
-LAYERS = (0, 1, 2)
-ALL = JointWeights(user=1.0)
+PAIRS = [LayerPair(1, 2), LayerPair(2, 4)]
+STUDENT_LAYERS, TEACHER_LAYERS = (0, 1, 2), (0, 2, 4)
+ALL = NewsBERTWeights(user=1.0)
 
 
-def observed(seed: int) -> Observed:
+def outputs(seed: int) -> Outputs:
     generator = torch.Generator().manual_seed(seed)
 
     def random(*shape: int) -> Tensor:
         drawn = torch.randn(*shape, dtype=torch.float64, generator=generator)
         return drawn.requires_grad_()
 
-    return Observed(
-        random(BATCH, CANDIDATES),
-        random(BATCH, DIM),
-        np.arange(TEXTS),
-        {layer: random(TOKENS, HIDDEN) for layer in LAYERS},
-        random(TEXTS, HIDDEN),
-    )
+    scores, user = random(BATCH, CANDIDATES), random(BATCH, DIM)
+    layers = TEACHER_LAYERS if seed else STUDENT_LAYERS
+    hidden = {layer: random(TOKENS, HIDDEN) for layer in layers}
+    nothing = torch.empty(0)
+    states = States(np.arange(TEXTS), hidden, {}, random(TEXTS, HIDDEN), nothing)
+    return Outputs(scores, nothing, nothing, user, states)
+
+
+def make(
+    weights: NewsBERTWeights = ALL,
+    temperature: float = 1.0,
+    teachers: int = 3,
+    pairs: Any = PAIRS,
+    embeddings_train: bool = True,
+) -> NewsBERTDistillation:
+    return NewsBERTDistillation(teachers, pairs, embeddings_train, HIDDEN, temperature, weights)
 
 
 STUDENT, TEACHERS = 0, (1, 2, 3)
 
 
-def losses(weights: JointWeights = ALL, temperature: float = 1.0, teachers=TEACHERS) -> Any:
-    module = JointDistillation(temperature, weights)
-    return module(observed(STUDENT), [observed(seed) for seed in teachers], LABEL)
+def losses(weights: NewsBERTWeights = ALL, temperature: float = 1.0, teachers=TEACHERS) -> Any:
+    module = make(weights, temperature, len(teachers))
+    return module(outputs(STUDENT), [outputs(seed) for seed in teachers], LABEL)
 
 
 def mse(one: Tensor, other: Tensor) -> float:
@@ -50,26 +63,27 @@ def mse(one: Tensor, other: Tensor) -> float:
 def test_each_summand_equals_its_formula(temperature: float, teachers: tuple[int, ...]) -> None:
     """A method with the right name and other numbers."""
     found = losses(temperature=temperature, teachers=teachers)
-    student, others = observed(STUDENT), [observed(seed) for seed in teachers]
+    student, others = outputs(STUDENT), [outputs(seed) for seed in teachers]
 
     def each(term: Any) -> float:
         return plain.mean([term(teacher) for teacher in others])
 
-    def soft(teacher: Observed) -> float:
+    def soft(teacher: Outputs) -> float:
         rows = zip(student.scores.tolist(), teacher.scores.tolist(), strict=True)
         return plain.mean([plain.soft_label(own, given, temperature) for own, given in rows])
 
-    def target(of: Observed) -> float:
+    def target(of: Outputs) -> float:
         rows = zip(of.scores.tolist(), LABEL.tolist(), strict=True)
         return plain.mean([plain.cross_entropy(scores, y) for scores, y in rows])
 
+    hidden = student.states.hidden
     assert {name: float(value.detach()) for name, value in found._asdict().items()} == {
         "distillation": pytest.approx(each(soft)),
         "hidden": pytest.approx(
-            each(lambda t: sum(mse(student.hidden[i], t.hidden[i]) for i in (1, 2)))
+            each(lambda t: sum(mse(hidden[i], t.states.hidden[j]) for i, j in PAIRS))
         ),
-        "embedding": pytest.approx(each(lambda t: mse(student.hidden[0], t.hidden[0]))),
-        "news_vector": pytest.approx(each(lambda t: mse(student.pooled, t.pooled))),
+        "embedding": pytest.approx(each(lambda t: mse(hidden[0], t.states.hidden[0]))),
+        "news_vector": pytest.approx(each(lambda t: mse(student.states.pooled, t.states.pooled))),
         "user": pytest.approx(each(lambda t: mse(student.user, t.user))),
         "target": pytest.approx(target(student)),
         "teacher_target": pytest.approx(sum(target(teacher) for teacher in others)),
@@ -78,20 +92,21 @@ def test_each_summand_equals_its_formula(temperature: float, teachers: tuple[int
 
 def test_soft_labels_of_several_teachers_are_those_of_their_mean_probabilities() -> None:
     """The identity of averaged cross entropies: a mean of scores would be another target."""
-    student = observed(STUDENT)
-    mean = torch.stack([observed(seed).scores.softmax(-1) for seed in TEACHERS]).mean(0)
+    student = outputs(STUDENT)
+    mean = torch.stack([outputs(seed).scores.softmax(-1) for seed in TEACHERS]).mean(0)
     expected = -(mean * student.scores.log_softmax(-1)).sum(-1).mean()
     torch.testing.assert_close(losses().distillation, expected)
 
 
 def test_averaged_squares_pull_towards_the_mean_teacher() -> None:
     """In gradient, the mean over teachers is one comparison with their mean."""
-    module = JointDistillation(1.0, ALL)
-    student, teachers = observed(STUDENT), [observed(seed) for seed in TEACHERS]
+    module = make()
+    student, teachers = outputs(STUDENT), [outputs(seed) for seed in TEACHERS]
     found = module(student, teachers, LABEL)
+    own_states = student.states
     for loss, own, theirs in (
-        (found.embedding, student.hidden[0], [t.hidden[0] for t in teachers]),
-        (found.news_vector, student.pooled, [t.pooled for t in teachers]),
+        (found.embedding, own_states.hidden[0], [t.states.hidden[0] for t in teachers]),
+        (found.news_vector, own_states.pooled, [t.states.pooled for t in teachers]),
         (found.user, student.user, [t.user for t in teachers]),
     ):
         (gradient,) = torch.autograd.grad(loss, own, retain_graph=True)
@@ -106,15 +121,17 @@ def test_teachers_alike_teach_as_one() -> None:
     torch.testing.assert_close(3 * one.teacher_target, three.teacher_target)
 
 
+def learning(of: Outputs) -> list[Tensor]:
+    return [of.scores, of.user, of.states.pooled, *of.states.hidden.values()]
+
+
 def test_a_teacher_learns_from_its_own_target_and_nothing_else() -> None:
     """A teacher that is pulled towards its student forgets what it is asked for."""
-    module = JointDistillation(1.0, ALL)
-    student, teachers = observed(STUDENT), [observed(seed) for seed in TEACHERS]
+    module = make()
+    student, teachers = outputs(STUDENT), [outputs(seed) for seed in TEACHERS]
     found = module(student, teachers, LABEL)
-    of_student = [student.scores, student.user, student.pooled, *student.hidden.values()]
-    of_teachers = [
-        tensor for t in teachers for tensor in (t.scores, t.user, t.pooled, *t.hidden.values())
-    ]
+    of_student = learning(student)
+    of_teachers = [tensor for teacher in teachers for tensor in learning(teacher)]
     for name, loss in found._asdict().items():
         reached = [
             [g is not None for g in torch.autograd.grad(loss, of, None, True, allow_unused=True)]
@@ -126,13 +143,13 @@ def test_a_teacher_learns_from_its_own_target_and_nothing_else() -> None:
         else:
             assert any(reached[0]), name
             assert not any(reached[1]), name
-    by_itself = module(student, teachers[:1], LABEL).teacher_target
+    by_itself = make(teachers=1)(student, teachers[:1], LABEL).teacher_target
     (alone,) = torch.autograd.grad(by_itself, teachers[0].scores)
     (beside_others,) = torch.autograd.grad(found.teacher_target, teachers[0].scores)
     assert torch.equal(alone, beside_others)
 
 
-@pytest.mark.parametrize("name", JointWeights._fields)
+@pytest.mark.parametrize("name", NewsBERTWeights._fields)
 def test_a_weight_multiplies_its_summand_alone_and_zero_removes_it(name: str) -> None:
     """A summand that is logged as 0 looks like one that was learnt to the end."""
     whole = losses()._asdict()
@@ -147,15 +164,37 @@ def test_a_weight_multiplies_its_summand_alone_and_zero_removes_it(name: str) ->
 
 def test_states_of_other_news_are_refused() -> None:
     """They have the same shape: a student would imitate the vectors of a stranger's titles."""
-    student, teacher = observed(STUDENT), observed(1)
-    shuffled = teacher._replace(ids=teacher.ids[::-1])
-    with pytest.raises(ValueError, match="same news in the same order"):
-        JointDistillation(1.0, ALL)(student, [shuffled], LABEL)
+    student, teacher = outputs(STUDENT), outputs(1)
+    shuffled = teacher._replace(states=teacher.states._replace(ids=teacher.states.ids[::-1]))
+    with pytest.raises(ValueError, match=r"the same 6 texts .* teacher 0"):
+        make(teachers=1)(student, [shuffled], LABEL)
 
 
 def test_without_teachers_or_without_losses_it_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1 teacher"):
-        JointDistillation(1.0, ALL)(observed(STUDENT), [], LABEL)
-    nothing = JointWeights(*[0.0] * len(JointWeights._fields))
-    with pytest.raises(ValueError, match="at least one loss of the student"):
-        JointDistillation(1.0, nothing._replace(teacher_target=1.0))
+    with pytest.raises(ValueError, match="labelled by 1 teachers, got 0"):
+        make(teachers=1)(outputs(STUDENT), [], LABEL)
+    nothing = NewsBERTWeights(*[0.0] * len(NewsBERTWeights._fields))
+    with pytest.raises(ValueError, match="at least one loss whose weight is not 0"):
+        make(nothing._replace(teacher_target=1.0))
+
+
+@pytest.mark.parametrize(
+    ("weights", "asked"),
+    [
+        (ALL, Taps(frozenset({0, 2, 4}), pooled=True)),
+        (ALL._replace(news_vector=0.0), Taps(frozenset({0, 2, 4}))),
+        (ALL._replace(hidden=0.0, embedding=0.0), Taps(pooled=True)),
+        (ALL._replace(hidden=0.0, embedding=0.0, news_vector=0.0), Taps()),
+    ],
+)
+def test_a_loss_of_weight_zero_asks_for_no_states(weights: NewsBERTWeights, asked: Taps) -> None:
+    """Teachers would be tapped in every step for nothing, or not tapped for what is compared."""
+    assert make(weights).teacher_taps == asked
+
+
+def test_what_does_not_train_is_no_summand() -> None:
+    """A constant in the sum looks like a loss that does not learn."""
+    module = make(pairs=[], embeddings_train=False, teachers=1)
+    found = module(outputs(STUDENT), [outputs(1)], LABEL)
+    assert {"hidden", "embedding"}.isdisjoint(found._fields)
+    assert module.teacher_taps == Taps(pooled=True)

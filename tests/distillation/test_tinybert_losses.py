@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.distillation.hidden import HiddenStateLoss
-from recbole_tinynews.distillation.inner_states import Seen
 from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
 from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.distillation.tinybert import TinyBERTDistillation, TinyBERTWeights
@@ -43,7 +42,7 @@ def teacher(number: int = 0) -> Padded:
 
 
 def loss_of(module: TinyBERTDistillation, own: Padded, *teachers: Padded) -> Any:
-    return module(own.seen(), [each.seen() for each in teachers], LABEL)
+    return module(own.outputs(), [each.outputs() for each in teachers], LABEL)
 
 
 def values(loss: tuple[Tensor, ...]) -> list[float]:
@@ -112,17 +111,16 @@ def test_the_mean_of_soft_label_losses_is_one_against_the_mean_of_probabilities(
 def test_the_mean_of_squared_errors_learns_what_one_against_the_mean_teacher_does() -> None:
     """In gradient, for unprojected states; the values differ by the teachers' variance."""
     teachers = [teacher(number) for number in range(3)]
-    seen = [each.seen() for each in teachers]
-    mean = Seen(
-        seen[0].scores,
-        seen[0].states._replace(
-            hidden={n: _mean_of(each.states.hidden[n] for each in seen) for n in (0, 3, 5)},
-            attention={n: _mean_of(each.states.attention[n] for each in seen) for n in (3, 5)},
+    each_one = [each.outputs() for each in teachers]
+    mean = each_one[0]._replace(
+        states=each_one[0].states._replace(
+            hidden={n: _mean_of(each.states.hidden[n] for each in each_one) for n in (0, 3, 5)},
+            attention={n: _mean_of(each.states.attention[n] for each in each_one) for n in (3, 5)},
         ),
     )
     gradients = []
-    for module, others in ((make(3), seen), (make(1), [mean])):
-        own = student().seen()
+    for module, others in ((make(3), each_one), (make(1), [mean])):
+        own = student().outputs()
         states = [*own.states.hidden.values(), *own.states.attention.values()]
         for state in states:
             state.requires_grad_()
@@ -202,7 +200,11 @@ def test_what_does_not_train_is_no_summand() -> None:
 @pytest.mark.parametrize("dim", [DIM, 4])
 def test_student_and_projections_learn_and_teachers_do_not(dim: int) -> None:
     """A gradient into a label would train the teachers towards the student."""
-    module, own, others = make(2, dim=dim), student(dim).seen(), [teacher(n).seen() for n in (0, 1)]
+    module, own, others = (
+        make(2, dim=dim),
+        student(dim).outputs(),
+        [teacher(n).outputs() for n in (0, 1)],
+    )
     assert len(list(module.parameters())) == (0 if dim == DIM else 4)
     learning = [own.scores, *own.states.hidden.values(), *own.states.attention.values()]
     for tensor in learning:
@@ -215,10 +217,19 @@ def test_student_and_projections_learn_and_teachers_do_not(dim: int) -> None:
 
 def test_states_of_other_texts_are_refused() -> None:
     """Rows of the same number, each beside a stranger's: it would train without an error."""
-    own, other = student().seen(), teacher().seen()
+    own, other = student().outputs(), teacher().outputs()
     shuffled = other._replace(states=other.states._replace(ids=other.states.ids[::-1]))
     with pytest.raises(ValueError, match=r"the same 4 texts .* teacher 0"):
         make()(own, [shuffled], LABEL)
+
+
+def test_outputs_without_states_are_refused() -> None:
+    """Scores alone would leave out what the method is about."""
+    own, other = student().outputs(), teacher().outputs()
+    with pytest.raises(ValueError, match="expects outputs with states"):
+        make()(own, [other._replace(states=None)], LABEL)
+    with pytest.raises(ValueError, match="expects outputs with states"):
+        make()(own._replace(states=None), [other], LABEL)
 
 
 def test_another_number_of_teachers_is_refused() -> None:
@@ -239,6 +250,8 @@ def test_states_of_another_width_are_refused() -> None:
 def test_the_loss_of_half_precision_states_is_in_full_precision() -> None:
     """A mean of a million squares in bf16 has two digits left."""
     loss = HiddenStateLoss([LayerPair(0, 0)], DIM, DIM)
-    own, other = ({0: each.seen().states.hidden[0].bfloat16()} for each in (student(), teacher()))
+    own, other = (
+        {0: each.outputs().states.hidden[0].bfloat16()} for each in (student(), teacher())
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert loss(own, other).dtype == torch.float32

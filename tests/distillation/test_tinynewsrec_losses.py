@@ -5,14 +5,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS
 from recbole_tinynews.distillation.tinynewsrec import (
-    Lesson,
-    MultiTeacherDistillation,
-    MultiTeacherWeights,
+    StageOneDistillation,
+    StageTwoDistillation,
+    TinyNewsRecDistillation,
+    TinyNewsRecWeights,
 )
 
 SUMMANDS = ("distillation", "embedding", "target")
-BATCH, TEACHERS, CANDIDATES, ITEMS, TEACHER_DIM, DIM = 4, 3, 5, 7, 6, 2
+BATCH, TEACHERS, CANDIDATES, HISTORY, TEACHER_DIM, DIM = 4, 3, 5, 2, 6, 2
 MASK = torch.tensor(
     [[1] * 7, [0, 0, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1, 1], [0] * 2 + [1] * 5]
 ).bool()
@@ -23,27 +26,42 @@ def random(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=generator)
 
 
-def lessons() -> tuple[Lesson, Lesson, Tensor]:
+def drawn(dim: int, seed: int) -> Outputs:
+    return Outputs(
+        random(BATCH, CANDIDATES, seed=seed),
+        random(BATCH, CANDIDATES, dim, seed=seed + 1),
+        random(BATCH, HISTORY, dim, seed=seed + 2),
+        random(BATCH, dim, seed=seed + 3),
+    )
+
+
+def labelled() -> tuple[Outputs, list[Outputs], Tensor]:
     """Student's, teachers', label."""
-    student = Lesson(
-        random(BATCH, CANDIDATES, seed=1),
-        random(BATCH, ITEMS, DIM, seed=2),
-        random(BATCH, DIM, seed=3),
-    )
-    teachers = Lesson(
-        2 * random(BATCH, TEACHERS, CANDIDATES, seed=4),
-        random(BATCH, TEACHERS, ITEMS, TEACHER_DIM, seed=5),
-        random(BATCH, TEACHERS, TEACHER_DIM, seed=6),
-    )
-    return student, teachers, torch.tensor([0, 3, 1, 4])
+    teachers = [drawn(TEACHER_DIM, seed=100 + 10 * number) for number in range(TEACHERS)]
+    teachers = [each._replace(scores=2 * each.scores) for each in teachers]
+    return drawn(DIM, seed=1), teachers, torch.tensor([0, 3, 1, 4])
+
+
+def tensors_of(outputs: Outputs) -> list[Tensor]:
+    return [outputs.scores, outputs.candidates, outputs.history, outputs.user]
 
 
 def make(
-    temperature: float = 1.0, shared_projection: bool = False, **weights: float
-) -> MultiTeacherDistillation:
+    temperature: float = 1.0,
+    shared_projection: bool = False,
+    stage: type[TinyNewsRecDistillation] = StageTwoDistillation,
+    weighting: str = "softmax",
+    **weights: float,
+) -> TinyNewsRecDistillation:
     torch.manual_seed(0)
-    module = MultiTeacherDistillation(
-        TEACHERS, TEACHER_DIM, DIM, temperature, MultiTeacherWeights(**weights), shared_projection
+    module = stage(
+        TEACHERS,
+        TEACHER_DIM,
+        DIM,
+        temperature,
+        TinyNewsRecWeights(**weights),
+        WEIGHTINGS[weighting],
+        shared_projection,
     ).double()
     for name, parameter in module.named_parameters():
         if name.endswith("bias"):
@@ -56,26 +74,34 @@ def projections(module: nn.Module) -> list[tuple[list, list]]:
     return [(layer.weight.tolist(), layer.bias.tolist()) for layer in layers]
 
 
+def items_of(outputs: Outputs, row: int, stage: type[TinyNewsRecDistillation]) -> list:
+    """History and candidates in Stage II; titles alone in Stage I."""
+    candidates = outputs.candidates[row].tolist()
+    if stage is StageOneDistillation:
+        return candidates
+    return [*outputs.history[row].tolist(), *candidates]
+
+
 def by_the_formulas(
-    module: MultiTeacherDistillation, temperature: float, mask: Tensor | None
+    module: TinyNewsRecDistillation, temperature: float, mask: Tensor | None
 ) -> tuple[Tensor, ...]:
-    student, teachers, label = lessons()
+    student, teachers, label = labelled()
     losses: list[tuple[float, float, float]] = []
     for row in range(BATCH):
-        y, scores = int(label[row]), teachers.scores[row].tolist()
+        y, scores = int(label[row]), [each.scores[row].tolist() for each in teachers]
         weights = plain.weights(scores, y)
         own_scores = student.scores[row].tolist()
         distillation = plain.soft_label(own_scores, plain.mixed(scores, weights), temperature)
         of_items = plain.embedding(
-            student.items[row].tolist(),
-            teachers.items[row].tolist(),
+            items_of(student, row, type(module)),
+            [items_of(each, row, type(module)) for each in teachers],
             weights,
             projections(module.item_embedding),
             None if mask is None else mask[row].tolist(),
         )
         of_users = plain.embedding(
             [student.user[row].tolist()],
-            [[vector] for vector in teachers.user[row].tolist()],
+            [[each.user[row].tolist()] for each in teachers],
             weights,
             projections(module.user_embedding),
         )
@@ -96,14 +122,30 @@ def test_each_summand_equals_the_papers_formula(
     """A method with the right name and other numbers."""
     module = make(temperature=temperature, shared_projection=shared)
     expected = by_the_formulas(module, temperature, mask)
-    assert values(module(*lessons(), mask)) == pytest.approx(values(expected), rel=1e-6)
+    assert values(module(*labelled(), mask)) == pytest.approx(values(expected), rel=1e-6)
+
+
+def test_the_first_stage_compares_titles_and_no_history() -> None:
+    """The history is the body there: it would count twice, as an item and as the user."""
+    module = make(stage=StageOneDistillation)
+    expected = by_the_formulas(module, 1.0, None)
+    assert values(module(*labelled())) == pytest.approx(values(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", WEIGHTINGS.keys() - {"softmax"})
+def test_another_weighting_of_teachers_is_another_loss(name: str) -> None:
+    """A setting that reaches no loss looks as if all weightings were equally good."""
+    by_default, chosen = make()(*labelled()), make(weighting=name)(*labelled())
+    assert abs(by_default.distillation - chosen.distillation) > 1e-3
+    assert abs(by_default.embedding - chosen.embedding) > 1e-3
+    assert by_default.target == chosen.target
 
 
 def test_weights_multiply_their_summand_alone() -> None:
     """RecBole adds the summands up as they are: a weight outside of them is lost."""
-    plain_sum = values(make()(*lessons(), MASK))
+    plain_sum = values(make()(*labelled(), MASK))
     weighted = make(distillation=0.5, embedding=3.0, target=0.2)
-    found = values(weighted(*lessons(), MASK))
+    found = values(weighted(*labelled(), MASK))
     factors = [0.5, 3.0, 0.2]
     assert found == pytest.approx([f * v for f, v in zip(factors, plain_sum, strict=True)])
 
@@ -115,16 +157,16 @@ def test_a_weight_of_zero_removes_a_summand_and_its_work(removed: str) -> None:
     A summand that is logged as 0 looks like one that was learnt to the end.
     """
     module = make(**{removed: 0})
-    student, teachers, label = lessons()
-    for tensor in student:
+    student, teachers, label = labelled()
+    for tensor in tensors_of(student):
         tensor.requires_grad_()
     loss = module(student, teachers, label)
     assert loss._fields == tuple(name for name in SUMMANDS if name != removed)
-    whole = make()(*lessons())
+    whole = make()(*labelled())
     for name, value in zip(loss._fields, loss, strict=True):
         assert value.item() == pytest.approx(getattr(whole, name).item())
     sum(loss).backward()
-    assert (student.items.grad is None) == (removed == "embedding")
+    assert (student.candidates.grad is None) == (removed == "embedding")
     assert (len(list(module.parameters())) == 0) == (removed == "embedding")
 
 
@@ -139,7 +181,7 @@ def test_without_any_summand_it_is_refused() -> None:
 )
 def test_projections_have_the_papers_number_of_parameters(shared: bool, parameters: int) -> None:
     """M = 4, 256 -> 256: one projection for each teacher, or one for news and one for users."""
-    module = MultiTeacherDistillation(4, 256, 256, 1.0, MultiTeacherWeights(), shared)
+    module = StageTwoDistillation(4, 256, 256, 1.0, TinyNewsRecWeights(), shared_projection=shared)
     assert sum(parameter.numel() for parameter in module.parameters()) == parameters
 
 
@@ -147,14 +189,15 @@ def test_projections_have_the_papers_number_of_parameters(shared: bool, paramete
 def test_student_and_projections_learn_and_teachers_do_not(shared: bool) -> None:
     """A gradient into a label would train the teachers towards the student."""
     module = make(shared_projection=shared)
-    student, teachers, label = lessons()
-    for tensor in (*student, *teachers):
+    student, teachers, label = labelled()
+    of_teachers = [tensor for each in teachers for tensor in tensors_of(each)]
+    for tensor in (*tensors_of(student), *of_teachers):
         tensor.requires_grad_()
     sum(module(student, teachers, label, MASK)).backward()
-    for tensor in (*student, *module.parameters()):
+    for tensor in (*tensors_of(student), *module.parameters()):
         assert tensor.grad is not None
         assert tensor.grad.abs().sum() > 0
-    assert [tensor.grad for tensor in teachers] == [None] * 3
+    assert [tensor.grad for tensor in of_teachers] == [None] * len(of_teachers)
 
 
 def test_separate_projections_do_not_share_weights() -> None:
@@ -165,12 +208,12 @@ def test_separate_projections_do_not_share_weights() -> None:
 def test_a_sample_is_weighed_by_its_own_teachers() -> None:
     """Weights that leak over the batch make a loss depend on its neighbours."""
     module = make()
-    student, teachers, label = lessons()
+    student, teachers, label = labelled()
     alone = [
         values(
             module(
-                Lesson(*(part[row : row + 1] for part in student)),
-                Lesson(*(part[row : row + 1] for part in teachers)),
+                Outputs(*(part[row : row + 1] for part in tensors_of(student))),
+                [Outputs(*(part[row : row + 1] for part in tensors_of(t))) for t in teachers],
                 label[row : row + 1],
                 MASK[row : row + 1],
             )
@@ -182,7 +225,6 @@ def test_a_sample_is_weighed_by_its_own_teachers() -> None:
 
 
 def test_a_teacher_too_many_is_refused() -> None:
-    student, teachers, label = lessons()
-    more = Lesson(*(torch.cat([part, part[:, :1]], dim=1) for part in teachers))
-    with pytest.raises(ValueError, match="expects teacher of shape"):
-        make()(student, more, label)
+    student, teachers, label = labelled()
+    with pytest.raises(ValueError, match="expects 3 teachers, one for each projection, got 4"):
+        make()(student, [*teachers, teachers[0]], label)

@@ -16,11 +16,10 @@ from tiny import EMPTY_TITLE, LONG_TITLE, MAX_TITLE, SHORT_TITLE, Tiny, World, t
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from recbole_tinynews.distillation.tinynewsrec import Lesson
+from recbole_tinynews.distillation.outputs import TEACHERS, Outputs
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.student import teacher_labels
 
 Loss = Callable[[Interaction], Tensor]
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
@@ -167,21 +166,18 @@ def test_a_student_has_the_same_weights_after_many_steps(tiny: Tiny) -> None:
     teachers = world.teachers().double()
 
     def labelled(each: Interaction) -> Interaction:
-        for name, value in teachers.label(each["history"], each["candidates"])._asdict().items():
-            each[f"teacher_{name}"] = value
+        each[TEACHERS] = teachers.outputs(each)
         return each
 
     def plain_loss(each: Interaction) -> Tensor:
         history, candidates = naive.encode_news(each["history"]), each["candidates"]
         history = history * (each["history"] != 0).unsqueeze(-1)
-        items = torch.cat([history, naive.encode_news(candidates)], dim=1)
+        vectors = naive.encode_news(candidates)
         user = naive.encode_user(history, each["history"] != 0)
-        labels = teacher_labels(each)
+        scores = torch.einsum("bcd,bd->bc", vectors, user)
         losses = distillation(
-            Lesson(torch.einsum("bcd,bd->bc", items[:, history.shape[1] :], user), items, user),
-            Lesson(
-                labels.scores, torch.cat([labels.history, labels.candidates], dim=2), labels.user
-            ),
+            Outputs(scores, vectors, history, user),
+            each[TEACHERS],
             each["label"],
             torch.cat([each["history"], candidates], dim=1) != 0,
         )

@@ -27,7 +27,7 @@ def test_the_loss_is_the_sum_of_each_teachers_own(tiny: Tiny) -> None:
     world = world_of(tiny)
     model, batch = world.model.train(), world.clicks().collate_fn(range(8))
     scores = []
-    for teacher in model.as_teachers():
+    for teacher in model.teachers:
         history, candidates = (teacher.news_encoder(batch[n]) for n in ("history", "candidates"))
         user = teacher.user_encoder(history, batch["history"] != 0)
         scores.append((candidates * user[:, None]).sum(-1))
@@ -40,7 +40,7 @@ def test_the_loss_is_the_sum_of_each_teachers_own(tiny: Tiny) -> None:
 def test_teachers_share_all_but_their_language_models(tiny: Tiny) -> None:
     """Without it they are M teachers of Tiny-NewsRec, under another name."""
     model = world_of(tiny).model
-    first, *others = model.as_teachers()
+    first, *others = model.teachers
     for other in others:
         assert other.news_encoder.pooling is first.news_encoder.pooling
         assert other.news_encoder.dense is first.news_encoder.dense

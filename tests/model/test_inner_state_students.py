@@ -13,8 +13,10 @@ from tiny import EMPTY_TITLE, LONG_TITLE, SHORT_TITLE, Tiny, World, write_bert
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_tinynews.distillation.frozen_teachers import TeacherEnsemble
-from recbole_tinynews.trainer import InnerStateTrainer
+from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.distillation.outputs import TEACHERS
+from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.registry import find_trainer
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 STUDENTS = ["TinyBERT", "TinyBERTMT", "MTBERT"]
@@ -24,11 +26,11 @@ LABEL = torch.zeros(len(HISTORY), dtype=torch.long)
 DISTINCT = [EMPTY_TITLE, LONG_TITLE, SHORT_TITLE, 5, *range(9, 16)]
 
 
-def labelled(world: World) -> tuple[Interaction, TeacherEnsemble]:
+def labelled(world: World) -> tuple[Interaction, FrozenTeachers]:
     trainer = world.trainer()
     trainer.teachers.to(next(world.model.parameters()).dtype)
     fields = {"history": HISTORY.clone(), "candidates": CANDIDATES, "label": LABEL}
-    return trainer.label(Interaction(fields)), trainer.teachers
+    return trainer.prepare(Interaction(fields)), trainer.teachers
 
 
 def of_texts(reference: Reference) -> tuple[list[Tensor], list[Tensor]]:
@@ -45,18 +47,18 @@ def soft_label(own: Tensor, teacher: Tensor) -> Tensor:
 
 
 def by_the_formulas(
-    world: World, plm: Path, batch: Interaction, ensemble: TeacherEnsemble, pairs: Any
+    world: World, plm: Path, batch: Interaction, teachers: FrozenTeachers, pairs: Any
 ) -> tuple[dict[str, Tensor], Reference]:
     """The losses from padded texts in transformers' own code; pairs of layers as documented."""
     own = Reference(world.model.news_encoder, plm)
     hidden, attention = of_texts(own)
     scores = world.model.score(batch).scores
     losses = dict.fromkeys(("distillation", "hidden", "attention", "embedding"), 0.0)
-    count = len(ensemble.news_encoders)
-    for number, encoder in enumerate(ensemble.news_encoders):
+    count = len(teachers.members)
+    for number, teacher in enumerate(teachers.members):
         with torch.no_grad():
-            of_teacher, looked_at = of_texts(Reference(encoder, plm))
-        labels = batch["teacher_scores"][:, number]
+            of_teacher, looked_at = of_texts(Reference(teacher.news_encoder, plm))
+        labels = batch[TEACHERS][number].scores
         soft = soft_label(scores, labels)
         if type(world.model).__name__ == "MTBERT":
             error = F.cross_entropy(labels, LABEL, reduction="none")
@@ -127,10 +129,10 @@ def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, name: 
     """Whatever is above 0 there is a difference of the two ways, and would be learnt."""
     world = tiny.world(name, num_hidden_layers=3, finetune_layers="all", num_teachers=1)
     trainer = world.trainer()
-    teacher = trainer.teachers.news_encoders[0]
+    teacher = trainer.teachers.members[0].news_encoder
     for parameter in teacher.plm.parameters():
         parameter.add_(0.01 * torch.randn_like(parameter))
-    batch = trainer.label(world.clicks().collate_fn([0, 1, 2]))
+    batch = trainer.prepare(world.clicks().collate_fn([0, 1, 2]))
     before = world.model.train().calculate_loss(batch)
     assert min(before.hidden, before.attention, before.embedding) > 1e-6
     world.model.news_encoder.load_state_dict(teacher.state_dict())
@@ -174,43 +176,67 @@ def test_settings_choose_the_layers_that_are_compared(
     assert model.teacher_taps.attention == (set() if name == "MTBERT" else asked)
 
 
+def asked_of(teachers: FrozenTeachers, monkeypatch: pytest.MonkeyPatch) -> list[Taps]:
+    """The taps under which the one teacher is run from now on."""
+    encoder, asked = teachers.members[0].news_encoder, []
+    plain = encoder.tapped
+    monkeypatch.setattr(encoder, "tapped", lambda taps: asked.append(taps) or plain(taps))
+    return asked
+
+
 def test_an_unasked_teacher_is_not_run(tiny: Tiny, monkeypatch) -> None:
     """Soft labels alone are read from a table; twelve layers a step would be for nothing."""
-    monkeypatch.setattr(TeacherEnsemble, "states", None)
     world = tiny.world("TinyBERT", hidden_loss_weight=0, attention_loss_weight=0)
-    losses = world.model.train().calculate_loss(world.clicked([0, 1]))
+    trainer = world.trainer()
+    asked = asked_of(trainer.teachers, monkeypatch)
+    losses = world.model.train().calculate_loss(trainer.prepare(world.clicks().collate_fn([0, 1])))
     assert losses._fields == ("distillation", "target")
+    assert asked == []
 
 
 def test_teachers_are_asked_for_the_layers_that_learn_alone(tiny: Tiny, monkeypatch) -> None:
-    asked = []
-    plain = TeacherEnsemble.states
-    monkeypatch.setattr(
-        TeacherEnsemble, "states", lambda *given: asked.append(given[2]) or plain(*given)
-    )
-    tiny.world("TinyBERT", finetune_layers=1, attention_loss_weight=0).clicked([0, 1])
-    assert [(taps.hidden, taps.attention) for taps in asked] == [({3}, set())]
+    world = tiny.world("TinyBERT", finetune_layers=1, attention_loss_weight=0)
+    trainer = world.trainer()
+    asked = asked_of(trainer.teachers, monkeypatch)
+    trainer.prepare(world.clicks().collate_fn([0, 1]))
+    assert asked == [Taps(hidden=frozenset({3}))]
+
+
+def test_teachers_that_use_vectors_again_are_tapped_whole(tiny: Tiny) -> None:
+    """A vector of an earlier step has no states: rows of the student would have no partner."""
+    world = tiny.world("TinyBERT", finetune_teacher_history_cache_steps=5)
+    trainer = world.trainer()
+    for _ in range(2):
+        batch = trainer.prepare(world.clicks().collate_fn([0, 1, 2]))
+        assert len(batch[TEACHERS][0].states.ids) > 3
+        assert world.model.calculate_loss(batch).hidden.isfinite()
 
 
 @pytest.mark.parametrize("name", STUDENTS)
 def test_a_batch_without_inner_states_is_refused(tiny: Tiny, name: str) -> None:
     """Labels of scores alone would leave out what the method is about."""
     world = tiny.world(name)
-    batch, _ = labelled(world)
-    del batch.teacher_states
-    with pytest.raises(ValueError, match=r"teachers' inner states.*InnerStateTrainer"):
+    batch, teachers = labelled(world)
+    batch[TEACHERS] = teachers.outputs(batch)
+    with pytest.raises(ValueError, match="expects outputs with states"):
         world.model.calculate_loss(batch)
-    with pytest.raises(ValueError, match="without teacher_scores"):
+    with pytest.raises(ValueError, match=r"got one without. Train it with DistillationTrainer"):
         world.model.calculate_loss(world.clicks().collate_fn([0, 1]))
 
 
-def test_teachers_that_read_other_tokens_are_refused_before_the_first_step(tiny: Tiny) -> None:
+def test_teachers_that_read_other_tokens_are_refused_with_the_trainer(tiny: Tiny) -> None:
     """Cut to another length, the rows behind the first long title are a neighbour's."""
-    world = tiny.world("TinyBERT")
-    trainer = InnerStateTrainer(world.config, world.model)
-    trainer.teachers = tiny.world("TinyBERT", max_title_length=7).teachers()
+    others = tiny.world("TinyBERT", max_title_length=7).teachers()
     with pytest.raises(ValueError, match=r"teacher 0 reads others.*max_title_length"):
+        tiny.world("TinyBERT").trainer(teachers=others)
+    of_scores = {"hidden_loss_weight": 0, "attention_loss_weight": 0, "embedding_loss_weight": 0}
+    assert tiny.world("TinyBERT", **of_scores).trainer(teachers=others).teachers is others
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_student_without_teachers_is_refused_before_its_first_step(tiny: Tiny, name: str) -> None:
+    world = tiny.world(name)
+    trainer = find_trainer(type(world.model))(world.config, world.model)
+    with pytest.raises(ValueError, match="expects teachers to train with"):
         trainer.fit(world.clicks())
     assert trainer.step == 0
-    with pytest.raises(ValueError, match="expects its teachers before training"):
-        InnerStateTrainer(world.config, world.model).fit(world.clicks())

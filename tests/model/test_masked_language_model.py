@@ -158,8 +158,7 @@ def test_a_batch_of_which_nothing_is_hidden_has_a_loss_of_zero(make) -> None:
 def test_what_is_frozen_stays_and_what_is_not_learns(make, tmp_path: Path) -> None:
     config, data, model = make(plm_dropout=0.1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    trainer = MaskedLanguageModelTrainer(config, model)
-    trainer.saved_model_file = str(tmp_path / "model.safetensors")
+    trainer = MaskedLanguageModelTrainer(config, model, tmp_path)
     trainer.fit(*data.loaders(config, None))
     changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
     trained = {name for name, p in model.named_parameters() if p.requires_grad}

@@ -269,7 +269,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, mappin
 
 
 @pytest.mark.parametrize(
-    ("settings", "compared", "removed"),
+    ("settings", "hidden", "removed"),
     [
         ({"finetune_layers": "all"}, [0, 1, 2], set()),
         ({"finetune_layers": 2}, [1, 2], {"embedding"}),
@@ -283,10 +283,10 @@ def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, mappin
         ({"finetune_layers": "all", "hidden_loss_weight": 0}, [0], {"hidden"}),
     ],
 )
-def test_constants_are_neither_computed_nor_logged(tiny: Tiny, settings, compared, removed) -> None:
+def test_constants_are_neither_computed_nor_logged(tiny: Tiny, settings, hidden, removed) -> None:
     """Frozen layers of the student would be run in each step for a number that never falls."""
     world = tiny.world("NewsBERT", **settings)
-    assert world.model.compared == compared
+    assert world.model.distillation.student_taps.hidden == set(hidden)
     losses = world.model.calculate_loss(world.clicked(SAMPLES))
     assert losses._fields == tuple(n for n in ROUTES if n not in removed | {"user"})
     for name, loss in losses._asdict().items():
@@ -319,7 +319,7 @@ def test_a_batch_that_no_teacher_has_seen_is_refused(tiny: Tiny) -> None:
     """The fallback would be a student that learns from clicks alone, and is called distilled."""
     world = tiny.world("NewsBERT")
     assert isinstance(world.model, NewsBERT)
-    with pytest.raises(ValueError, match=r"its teachers have seen.*JointTrainer"):
+    with pytest.raises(ValueError, match=r"got one without. Train it with DistillationTrainer"):
         world.model.calculate_loss(world.clicks().collate_fn([0, 1]))
 
 

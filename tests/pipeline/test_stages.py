@@ -25,6 +25,7 @@ from recbole_tinynews.pipeline.handover import put_first_layers, put_news_encode
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, in_order
 from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.trainer import DistillationTrainer
 from recbole_tinynews.trainer.curve import COUNTS
 
 
@@ -73,9 +74,9 @@ def tell(tiny: Tiny, **settings: Any) -> Story:
         def fit(self: Any, *arguments: Any, **keywords: Any) -> tuple:
             stage = Path(self.saved_model_file).parent.name.rsplit("-", 1)[0]
             starts.append((stage, copy_of(self.model.state_dict())))
-            ensemble = getattr(self, "teachers", None)
-            if ensemble is not None:
-                teachers.append([copy_of(m.state_dict()) for m in ensemble.news_encoders])
+            if isinstance(self, DistillationTrainer):
+                members = self.teachers.members
+                teachers.append([copy_of(m.news_encoder.state_dict()) for m in members])
             return trainer_class.fit(self, *arguments, **keywords)
 
         def backward(self: Any, *arguments: Any) -> Any:

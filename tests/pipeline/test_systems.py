@@ -20,7 +20,7 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.ranking import load
-from recbole_tinynews.trainer import InnerStateTrainer
+from recbole_tinynews.trainer import DistillationTrainer
 
 HEADS = ("news_encoder.pooling.", "news_encoder.dense.", "user_encoder.")
 
@@ -184,14 +184,14 @@ def test_a_student_goes_on_to_the_same_weights(tiny: Tiny, saved: Path, name: st
     class Killed(BaseException):
         pass
 
-    def killed(self: InnerStateTrainer) -> None:
+    def killed(self: DistillationTrainer) -> None:
         if self.step == 2:
             raise Killed
 
     settings = {"plm_dropout": 0.3, "finetune_teacher_plm_dropout": 0.1, "save_steps": 1}
     expected = train(tiny, saved, name, **settings)[-1].weights.load()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(InnerStateTrainer, "_after_step", killed)
+        patch.setattr(DistillationTrainer, "_after_step", killed)
         with pytest.raises(Killed):
             train(tiny, saved, name, fresh=True, **settings)
     gone_on = train(tiny, saved, name, **settings)[-1]

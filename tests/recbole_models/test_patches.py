@@ -111,8 +111,7 @@ def test_the_best_model_is_loaded_back_without_a_pickle(stock, tmp_path) -> None
     with pytest.raises(Exception, match=r"[Ww]eights.only"):
         theirs.evaluate(shown, load_best_model=True)
 
-    trainer = on_impressions(Trainer)(run.config, model)
-    trainer.saved_model_file = str(tmp_path / "best.safetensors")
+    trainer = on_impressions(Trainer)(run.config, model, tmp_path)
     expected = trainer.evaluate(shown, load_best_model=False)
     trainer._save_checkpoint(0, verbose=False)
     with torch.no_grad():

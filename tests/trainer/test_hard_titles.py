@@ -8,7 +8,8 @@ from tiny import Tiny, run_of
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY
 from recbole_tinynews.data.title_body import HARD_POOL, TitleBodyDataLoader
-from recbole_tinynews.distillation.frozen_teachers import Teacher, TeacherEnsemble
+from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.distillation.outputs import TEACHERS
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.trainer import DistillationTrainer
@@ -18,13 +19,14 @@ from recbole_tinynews.trainer.hard_titles import hardest
 @pytest.fixture
 def hard(tiny: Tiny):
     def make(
-        model_class: type = TitleBodyMatcher, **settings: Any
+        model_class: type = TitleBodyMatcher, teachers: Any = None, **settings: Any
     ) -> tuple[Any, TitleBodyDataLoader]:
         config = tiny.config("TinyNewsRec", negative_titles="hard", **settings)
         staged = config.for_stage("post_train_teacher")
         data = run_of(config).factory.data(TitleBodyMatcher, staged)
         torch.manual_seed(0)
-        trainer = find_trainer(model_class)(staged, model_class(staged, data))
+        of_student = () if teachers is None else (teachers,)
+        trainer = find_trainer(model_class)(staged, model_class(staged, data), *of_student)
         return trainer, TitleBodyDataLoader(staged, data)
 
     return make
@@ -104,17 +106,13 @@ def test_other_kinds_are_left_as_they_are(hard) -> None:
 
 def test_teachers_label_the_titles_that_were_chosen(hard) -> None:
     """Scores of the whole pool beside a part of it: a student learns other titles' labels."""
-    trainer, loader = hard(TitleBodyStudent)
-    assert isinstance(trainer, DistillationTrainer)
     teacher, _ = hard()
-    trainer.teachers = _ensemble(teacher.model)
+    teachers = FrozenTeachers([teacher.model, teacher.model])
+    trainer, loader = hard(TitleBodyStudent, teachers)
+    assert isinstance(trainer, DistillationTrainer)
     trainer.model.train()
     batch = trainer.prepare(loader.collate_fn([0, 1, 2]))
     assert batch[CANDIDATES].shape == (3, 4)
-    expected = _ensemble(teacher.model).label(batch[HISTORY], batch[CANDIDATES])
-    torch.testing.assert_close(batch["teacher_scores"], expected.scores)
-
-
-def _ensemble(model: TitleBodyMatcher) -> TeacherEnsemble:
-    teacher = Teacher(model.news_encoder, model.user_encoder)
-    return TeacherEnsemble([teacher, teacher])
+    expected = teachers.outputs(batch)
+    assert expected[0].scores.shape == (3, 4)
+    torch.testing.assert_close(batch[TEACHERS][1].scores, expected[1].scores)

@@ -72,14 +72,14 @@ def test_a_teacher_trains_with_dropout_and_a_validation_leaves_it_so(tiny: Tiny)
     world = tiny.world("NewsBERT", plm_dropout=0.4, epochs=2, max_steps=None)
     trainer = world.trainer()
     modes: list[bool] = []
-    plain = trainer.teachers.observe
+    plain = trainer.teachers.outputs
 
-    def observe(batch: Any) -> Any:
+    def outputs(*arguments: Any) -> Any:
         modes.append(trainer.teachers.members[0].news_encoder.training)
-        return plain(batch)
+        return plain(*arguments)
 
     trainer.teachers.eval()
-    trainer.teachers.observe = observe
+    trainer.teachers.outputs = outputs
     trainer.fit(world.clicks(), world.impressions())
     assert len(modes) == trainer.step
     assert all(modes)
@@ -88,7 +88,7 @@ def test_a_teacher_trains_with_dropout_and_a_validation_leaves_it_so(tiny: Tiny)
 def test_without_teachers_it_is_refused_before_its_first_step(tiny: Tiny) -> None:
     world = tiny.world("NewsBERT")
     trainer = JointTrainer(world.config, world.model)
-    with pytest.raises(ValueError, match=r"expects its teachers.*trainer.teachers"):
+    with pytest.raises(ValueError, match=r"expects teachers to train with, got none"):
         trainer.fit(world.clicks())
     assert trainer.step == 0
 
@@ -145,8 +145,7 @@ def test_validation_and_saved_weights_are_the_students(tiny: Tiny, model: str) -
     trainer = world.trainer()
     result = trainer.fit(world.clicks(), world.impressions())[1]
     again = JointTrainer(world.config, world.model)  # it has no teachers
-    again.saved_model_file = trainer.saved_model_file
-    found = again.evaluate(world.impressions())
+    found = again.evaluate(world.impressions(), model_file=trainer.saved_model_file)
     assert {name: pytest.approx(value) for name, value in found.items()} == dict(result)
     saved = load_weights(Path(trainer.saved_model_file))
     assert saved.keys() == tiny.world("PLMNR").model.state_dict().keys()

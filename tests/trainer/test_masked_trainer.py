@@ -18,8 +18,7 @@ def pretrain(tiny: Tiny, tmp_path: Path, **settings) -> tuple[MaskedLanguageMode
     staged = config.for_stage("pretrain_teacher")
     data = run_of(config).factory.data(MaskedLanguageModel, staged)
     torch.manual_seed(0)
-    trainer = MaskedLanguageModelTrainer(staged, MaskedLanguageModel(staged, data))
-    trainer.saved_model_file = str(tmp_path / "model.safetensors")
+    trainer = MaskedLanguageModelTrainer(staged, MaskedLanguageModel(staged, data), tmp_path)
     return trainer, data.loaders(staged, None)
 
 

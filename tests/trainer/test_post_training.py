@@ -18,8 +18,7 @@ def post_train(tiny: Tiny, tmp_path: Path):
         config = tiny.config("TinyNewsRec", post_train_teacher_max_steps=steps)
         staged = config.for_stage("post_train_teacher")
         data = run_of(config).factory.data(TitleBodyMatcher, staged)
-        trainer = PostTrainingTrainer(staged, TitleBodyMatcher(staged, data))
-        trainer.saved_model_file = str(tmp_path / "stage" / "model.safetensors")
+        trainer = PostTrainingTrainer(staged, TitleBodyMatcher(staged, data), tmp_path / "stage")
         trainer.fit(TitleBodyDataLoader(staged, data))
         return trainer
 

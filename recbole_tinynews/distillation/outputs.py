@@ -1,0 +1,81 @@
+"""What a recommender computes for a training batch: the one record that students compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from recbole_tinynews.distillation.states import NO_TAPS, States, Taps
+
+TEACHERS = "teachers"  # field of a student's training batch: the `Outputs` of each teacher
+
+
+class Encoded(NamedTuple):
+    """The news of a batch as vectors, before a user is modelled.
+
+    Shapes:
+        candidates: ``[batch, candidates, dim]``.
+        history: ``[batch, history, dim]``; zeros in empty slots.
+        clicked: ``[batch, history]``, True where the slot holds a click.
+        states: of the pass that made the vectors; None where none was asked for.
+    """
+
+    candidates: Tensor
+    history: Tensor
+    clicked: Tensor
+    states: States | None = None
+
+
+class Outputs(NamedTuple):
+    """What a recommender, student or teacher, computes for a training batch.
+
+    Shapes:
+        scores: ``[batch, candidates]``, raw.
+        candidates: ``[batch, candidates, dim]``.
+        history: ``[batch, history, dim]``; zeros in empty slots.
+        user: ``[batch, dim]``.
+        states: of the distinct news of the batch; None where none was asked for.
+    """
+
+    scores: Tensor
+    candidates: Tensor
+    history: Tensor
+    user: Tensor
+    states: States | None = None
+
+
+class Teacher(Protocol):
+    """What a recommender has to offer its students; every ``NewsRecommender`` does."""
+
+    news_encoder: Any
+
+    def encode(self, interaction: Any, taps: Taps = NO_TAPS) -> Encoded:
+        """Vectors of the batch's news, with the inner states that ``taps`` asks for."""
+
+    def match(self, news: Encoded) -> Outputs:
+        """Users from their histories, and their scores of the candidates."""
+
+
+class Teachers(Protocol):
+    """The teachers of one student: frozen, or trained together with it."""
+
+    members: nn.ModuleList
+
+    def outputs(self, batch: Any, taps: Taps = NO_TAPS) -> list[Outputs]:
+        """What each teacher computes for the batch, with the inner states of ``taps``."""
+
+    def encode_ahead(
+        self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
+    ) -> None:
+        """Prepare for batches that hold these news, where there is anything to prepare."""
+
+
+def stacked_scores(teachers: Sequence[Outputs]) -> Tensor:
+    """The teachers' scores beside each other, ``[batch, teachers, candidates]``."""
+    return torch.stack([teacher.scores for teacher in teachers], dim=1)

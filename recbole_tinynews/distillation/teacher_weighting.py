@@ -1,0 +1,65 @@
+"""How much each teacher counts for a sample: functions that the setting of this name chooses from.
+
+Each takes the teachers' raw scores ``[batch, teachers, candidates]`` and the label ``[batch]`` (the
+place of the clicked candidate, or of a body's own title), and returns weights
+``[batch, teachers]``. Weights are labels: no gradient passes through them to a teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+TeacherWeighting = Callable[[Tensor, Tensor], Tensor]
+
+
+def softmax(scores: Tensor, label: Tensor) -> Tensor:
+    """Softmax over teachers of minus their cross entropy, without temperature.
+
+    ``alpha`` and ``beta`` of Tiny-NewsRec (EMNLP 2022): the better a teacher knows the answer to
+    this sample, the more it counts.
+    """
+    return _log_likelihood(scores, label).softmax(dim=-1)
+
+
+def equal(scores: Tensor, label: Tensor) -> Tensor:
+    """The same for every teacher and sample; the weights of a sample add up to 1."""
+    likelihood = _log_likelihood(scores, label)
+    return torch.full_like(likelihood, 1 / likelihood.shape[1])
+
+
+def best(scores: Tensor, label: Tensor) -> Tensor:
+    """1 for the teacher with the smallest cross entropy (the first of equal ones), 0 for others."""
+    likelihood = _log_likelihood(scores, label)
+    chosen = likelihood.argmax(dim=-1)
+    return F.one_hot(chosen, likelihood.shape[1]).to(likelihood.dtype)
+
+
+def inverse_error(scores: Tensor, label: Tensor) -> Tensor:
+    """``1 / (1 + CE(y_i, y))`` of each teacher, not normalised over teachers.
+
+    MT-BERT (Wu et al., Findings of ACL 2021).
+    """
+    return 1 / (1 - _log_likelihood(scores, label))
+
+
+WEIGHTINGS: dict[str, TeacherWeighting] = {
+    "softmax": softmax,
+    "equal": equal,
+    "best": best,
+    "inverse_error": inverse_error,
+}
+
+
+def _log_likelihood(scores: Tensor, label: Tensor) -> Tensor:
+    """Minus the cross entropy of each teacher, ``[batch, teachers]``."""
+    if scores.dim() != 3 or label.shape != scores.shape[:1]:
+        raise ValueError(
+            "A teacher weighting expects scores [batch, teachers, candidates] and label [batch], "
+            f"got {tuple(scores.shape)} and {tuple(label.shape)}."
+        )
+    place = label[:, None].expand(scores.shape[:2])
+    return F.log_softmax(scores.detach(), dim=-1).gather(-1, place.unsqueeze(-1)).squeeze(-1)

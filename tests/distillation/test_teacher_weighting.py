@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import plain
+import pytest
+import torch
+from torch import Tensor
+
+from recbole_tinynews.distillation.teacher_weighting import (
+    WEIGHTINGS,
+    best,
+    equal,
+    inverse_error,
+    softmax,
+)
+from recbole_tinynews.settings.values import NEWS_RULES
+
+SCORES = 3 * torch.randn(6, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+LABEL = torch.tensor([0, 4, 2, 2, 1, 3])
+
+
+def errors(scores: Sequence[plain.Vector], label: int) -> list[float]:
+    return [plain.cross_entropy(of_teacher, label) for of_teacher in scores]
+
+
+def best_of(scores: Sequence[plain.Vector], label: int) -> list[float]:
+    of_teachers = errors(scores, label)
+    return [float(number == of_teachers.index(min(of_teachers))) for number in range(len(scores))]
+
+
+PLAIN: dict[str, Callable[[Sequence[plain.Vector], int], list[float]]] = {
+    "softmax": plain.weights,
+    "equal": lambda scores, label: [1 / len(scores)] * len(scores),
+    "best": best_of,
+    "inverse_error": lambda scores, label: [1 / (1 + error) for error in errors(scores, label)],
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTINGS)
+def test_weights_equal_the_plain_formula(name: str) -> None:
+    """A wrong axis weighs candidates, or samples, instead of teachers."""
+    rows = zip(SCORES, LABEL.tolist(), strict=True)
+    expected = [PLAIN[name](scores.tolist(), label) for scores, label in rows]
+    found = WEIGHTINGS[name](SCORES, LABEL)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("weighting", [softmax, equal, best])
+def test_weights_of_a_sample_sum_to_one(weighting: Callable) -> None:
+    """Mixed scores of another size are labels of another temperature."""
+    total = weighting(SCORES, LABEL).sum(dim=1)
+    torch.testing.assert_close(total, torch.ones(6, dtype=torch.float64))
+
+
+def test_weights_by_hand() -> None:
+    """A teacher counts as the probability it gives the click: 3/4 against 1/2 are 0.6 to 0.4."""
+    scores, label = torch.tensor([[[math.log(3.0), 0.0], [0.0, 0.0]]]), torch.tensor([0])
+    torch.testing.assert_close(softmax(scores, label), torch.tensor([[0.6, 0.4]]))
+    expected = [[1 / (1 + math.log(4 / 3)), 1 / (1 + math.log(2))]]
+    torch.testing.assert_close(inverse_error(scores, label), torch.tensor(expected))
+
+
+def test_a_teacher_counts_less_where_it_is_wrong_and_there_alone() -> None:
+    """One weight for a whole batch lets a teacher speak on what it does not know."""
+    right, wrong = [5.0, 0.0], [0.0, 5.0]
+    scores = torch.tensor([[right, wrong], [wrong, right], [right, right]])
+    label = torch.tensor([0, 0, 0])
+    first, second, both = softmax(scores, label).tolist()
+    assert first[0] > 0.99 > 0.01 > first[1]
+    assert second[1] > 0.99 > 0.01 > second[0]
+    assert both == [0.5, 0.5]
+    assert best(scores, label).tolist() == [[1, 0], [0, 1], [1, 0]]
+
+
+def test_weights_are_finite_for_scores_of_any_size() -> None:
+    """The exp of a cross entropy of 1,000 is 0, and 0 / 0 turns the student into NaN."""
+    scores = torch.tensor([[[0.0, 1e4], [0.0, 1e4]], [[0.0, 1e4], [1e4, 0.0]]])
+    found = softmax(scores, torch.tensor([0, 0]))
+    assert found.tolist() == [[0.5, 0.5], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize("name", WEIGHTINGS)
+def test_no_gradient_passes_to_a_teacher(name: str) -> None:
+    """Teachers would learn to look right, so that their weight in the loss goes down."""
+    scores = torch.randn(2, 3, 4, requires_grad=True)
+    assert not WEIGHTINGS[name](scores, torch.tensor([0, 1])).requires_grad
+
+
+@pytest.mark.parametrize("name", WEIGHTINGS)
+@pytest.mark.parametrize(
+    ("scores", "label"), [((2, 3), (2,)), ((2, 3, 4), (3,)), ((2, 3, 4), (2, 1)), ((1, 3, 4), (2,))]
+)
+def test_labels_of_another_shape_are_refused(name: str, scores: tuple, label: tuple) -> None:
+    """They would expand: all samples weighed by the label of the first."""
+    zeros: Tensor = torch.zeros(scores)
+    with pytest.raises(ValueError, match=r"expects scores .batch, teachers, candidates."):
+        WEIGHTINGS[name](zeros, torch.zeros(label, dtype=torch.long))
+
+
+def test_the_setting_names_every_weighting_and_no_other() -> None:
+    """A weighting that no setting can choose, or a name that fails after hours of training."""
+    assert set(NEWS_RULES["teacher_weighting"].choices) == WEIGHTINGS.keys()

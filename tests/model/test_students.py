@@ -1,0 +1,87 @@
+"""What students of several teachers share: how they weight them, and what is theirs to override."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from recbole_tinynews.pipeline.stages import Run
+from tiny import Tiny
+from torch import Tensor
+
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, inverse_error, softmax
+from recbole_tinynews.model.mtbert import MTBERT
+from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
+
+CLICKS = list(range(6))
+
+
+def distillation_loss(tiny: Tiny, model: str | type, **settings: Any) -> float:
+    world = tiny.world(model, num_teachers=2, **settings)
+    world.model.eval()
+    return float(world.model.calculate_loss(world.clicked(CLICKS)).distillation.detach())
+
+
+@pytest.mark.parametrize(
+    ("model", "papers"), [("TinyNewsRec", "softmax"), ("MTBERT", "inverse_error")]
+)
+def test_the_setting_chooses_how_teachers_are_weighted(tiny: Tiny, model: str, papers: str) -> None:
+    """A setting that reaches no loss looks as if all weightings were equally good."""
+    losses = {name: distillation_loss(tiny, model, teacher_weighting=name) for name in WEIGHTINGS}
+    assert losses[papers] == distillation_loss(tiny, model)
+    values = sorted(losses.values())
+    assert min(b - a for a, b in pairwise(values)) > 1e-4, losses
+
+
+def test_the_first_stage_may_have_a_weighting_of_its_own(tiny: Tiny) -> None:
+    """It reads the plain setting otherwise, as every setting of a stage does."""
+
+    def weighting(**settings: Any) -> Any:
+        config = tiny.config("TinyNewsRec", **settings)
+        staged = config.for_stage("post_train_student")
+        data = Run(config, NewsDataset(config)).data_of(TitleBodyMatcher, staged)
+        return TitleBodyStudent(staged, data).distillation.weighting
+
+    assert weighting() is softmax
+    assert weighting(teacher_weighting="equal") is WEIGHTINGS["equal"]
+    own = {"teacher_weighting": "equal", "post_train_student_teacher_weighting": "inverse_error"}
+    assert weighting(**own) is inverse_error
+
+
+def first_alone(scores: Tensor, label: Tensor) -> Tensor:
+    weights = torch.zeros(scores.shape[:2], dtype=scores.dtype)
+    weights[:, 0] = 1
+    return weights
+
+
+@pytest.mark.parametrize("base", [TinyNewsRec, MTBERT])
+def test_a_recommender_may_weight_its_teachers_by_a_function_of_its_own(
+    tiny: Tiny, base: type
+) -> None:
+    """Whoever has another idea would have to copy the losses for it."""
+    own = type("Own", (base,), {"teacher_weighting": lambda self, config: first_alone})
+    found = distillation_loss(tiny, own)
+    assert found != distillation_loss(tiny, base)
+    world = tiny.world(base)
+    batch = world.clicked(CLICKS)
+    world.model.eval()
+    own_scores, teacher = world.model.score(batch).scores, batch["teachers"][0].scores
+    expected = -(teacher.softmax(-1) * own_scores.log_softmax(-1)).sum(-1).mean()
+    assert found == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+@pytest.mark.parametrize("model", ["TinyNewsRec", "TinyBERT", "MTBERT", "NewsBERT"])
+def test_a_loss_may_be_added_to_those_of_any_student(tiny: Tiny, model: str) -> None:
+    """Losses that are made elsewhere leave the documented method without effect."""
+    base = type(tiny.world(model).model)
+
+    class Twice(base):
+        def losses(self, outputs: Any, interaction: Any) -> Any:
+            made = super().losses(outputs, interaction)
+            return made._replace(distillation=2 * made.distillation)
+
+    assert distillation_loss(tiny, Twice) == pytest.approx(2 * distillation_loss(tiny, base))
