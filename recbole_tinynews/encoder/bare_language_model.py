@@ -25,7 +25,8 @@ def write_bare_plm(source: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
         unfinished = Path(beside, folder.name)
-        AutoConfig.from_pretrained(source).save_pretrained(unfinished)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        config.save_pretrained(unfinished)
         load_tokenizer(source).save_pretrained(unfinished)
         try:
             os.replace(unfinished, folder)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,14 +15,36 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.files.array_cache import cached_arrays, content_key
 
-if TYPE_CHECKING:
-    from recbole_tinynews.encoder.news_encoder import NewsEncoder
-
 # small packs encode little that nobody asked for, and fill a CPU all the same
 LOOK_UP_TOKENS = 128
+
+
+class RememberedEncoder(Protocol):
+    """What is asked of an encoder whose vectors are remembered here."""
+
+    tokens: Ragged
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its weights: once one of them changes, no vector is current any more."""
+
+    def content(self) -> Iterator[str | bytes]:
+        """All that decides a vector, for the name of a table that is kept."""
+
+    def tokens_at_once(self) -> int:
+        """How many tokens it encodes together."""
+
+    def zeros(self, texts: int) -> Tensor:
+        """Vectors of as many texts without any token, ``[texts, news_dim]``."""
+
+    def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
+        """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
+
+    def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
+        """Vectors of distinct ids, ``[ids, news_dim]``."""
 
 
 class NewsVectors:
@@ -43,7 +65,11 @@ class NewsVectors:
 
     @torch.no_grad()
     def encode_ahead(
-        self, encoder: NewsEncoder, ids: NDArray[np.int64], show_progress: bool, folder: Path | None
+        self,
+        encoder: RememberedEncoder,
+        ids: NDArray[np.int64],
+        show_progress: bool,
+        folder: Path | None,
     ) -> None:
         """Encode distinct ids now, to be looked up until the weights change.
 
@@ -75,7 +101,7 @@ class NewsVectors:
             encoded[:] = encoder.tokens.lengths == 0
         encoded[ids] = True
 
-    def look_up(self, encoder: NewsEncoder, news_ids: Tensor) -> Tensor:
+    def look_up(self, encoder: RememberedEncoder, news_ids: Tensor) -> Tensor:
         """Vectors by id; those not met since the weights last changed are encoded now.
 
         Texts are encoded in packs that never change, so that a vector does not depend, not even in
@@ -96,7 +122,7 @@ class NewsVectors:
                 encoded[pack.members] = True
         return F.embedding(news_ids.to(vectors.device), vectors)
 
-    def _current(self, encoder: NewsEncoder) -> tuple[Tensor, NDArray[np.bool_]]:
+    def _current(self, encoder: RememberedEncoder) -> tuple[Tensor, NDArray[np.bool_]]:
         """Vectors of all ids, and which of them are there; none is once a weight has changed."""
         weights = versions(encoder.parameters())
         if self._vectors is None or self._weights != weights:
@@ -106,7 +132,7 @@ class NewsVectors:
         return self._vectors, self._encoded
 
     def _packs(
-        self, encoder: NewsEncoder, device: torch.device
+        self, encoder: RememberedEncoder, device: torch.device
     ) -> tuple[list[Pack], NDArray[np.int64]]:
         """All texts in packs, and the pack of each id."""
         if self._look_up_packs is None:
@@ -142,7 +168,7 @@ class RecentVectors:
         finally:
             self.used = False
 
-    def encode(self, encoder: NewsEncoder, ids: NDArray[np.int64]) -> Tensor:
+    def encode(self, encoder: RememberedEncoder, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``; what follows is the next step."""
         if self._vectors is None:
             self._vectors = encoder.zeros(encoder.tokens.rows)
@@ -168,7 +194,7 @@ def versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:
 
 
 def _encode_all(
-    encoder: NewsEncoder, ids: NDArray[np.int64], vectors: Tensor, show_progress: bool
+    encoder: RememberedEncoder, ids: NDArray[np.int64], vectors: Tensor, show_progress: bool
 ) -> None:
     lengths = encoder.tokens.lengths_of(ids)
     with tqdm(

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from recbole_tinynews.distillation.inner_states import Seen
 from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
 from recbole_tinynews.distillation.states import NO_STATES, States, Taps
-from recbole_tinynews.encoder.language_model import layers_of, locate_plm, plm_size
+from recbole_tinynews.encoder.language_model import locate_plm, plm_size
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import teacher_labels
 
@@ -38,6 +39,8 @@ class InnerStateStudent(NewsRecommender):
     A subclass says how they are compared by ``make_distillation``.
     """
 
+    news_encoder: NewsEncoder
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.distillation: Any = self.make_distillation(config, self._compared(config))
@@ -55,7 +58,7 @@ class InnerStateStudent(NewsRecommender):
         teacher, encoder = config.for_stage("finetune_teacher"), self.news_encoder
         size = plm_size(locate_plm(teacher["plm"], [Path(config["data_path"])]))
         pairs = layer_pairs(
-            len(layers_of(encoder.plm)),
+            encoder.depth,
             teacher["num_hidden_layers"] or size.layers,
             config["layer_mapping"],
         )

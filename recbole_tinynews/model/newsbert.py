@@ -17,7 +17,7 @@ from recbole_tinynews.distillation.newsbert import (
     JointWeights,
     Observed,
 )
-from recbole_tinynews.encoder.language_model import layers_of
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.joint_teachers import JointTeacher, JointTeachers, observe
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import loss_weights
@@ -41,6 +41,7 @@ class NewsBERT(NewsRecommender):
     student itself holds none, and so is saved, counted and served alone.
     """
 
+    news_encoder: NewsEncoder
     makes_teachers: ClassVar[bool] = True
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -49,21 +50,17 @@ class NewsBERT(NewsRecommender):
         self.gradient_momentum = config["gradient_momentum"]
         weights = self._without_constants(loss_weights(config, JointWeights))
         self.distillation = JointDistillation(config["temperature"], weights)
-        trained = range(self.news_encoder.first_trained + 1, self._depth + 1)
+        trained = range(self.news_encoder.first_trained + 1, self.news_encoder.depth + 1)
         self.compared = [*([0] if weights.embedding else []), *(trained if weights.hidden else [])]
-
-    @property
-    def _depth(self) -> int:
-        return len(layers_of(self.news_encoder.plm))
 
     def _without_constants(self, weights: JointWeights) -> JointWeights:
         """Frozen outputs have no gradient: what compares them alone is removed."""
         encoder = self.news_encoder
         if not encoder.embeddings_train:
             weights = weights._replace(embedding=0.0)
-        if encoder.first_trained == self._depth:
+        if encoder.first_trained == encoder.depth:
             weights = weights._replace(hidden=0.0)
-            if encoder.pooling is None:
+            if not encoder.pooling_has_weights:
                 weights = weights._replace(news_vector=0.0)
         return weights
 

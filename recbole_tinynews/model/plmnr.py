@@ -11,6 +11,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.recommender import NewsRecommender, Scored
 
 
@@ -25,6 +26,8 @@ class PLMNR(NewsRecommender):
 
     ``L_FT`` of Tiny-NewsRec (EMNLP 2022), where PLM-NR is teacher, baseline and start.
     """
+
+    news_encoder: NewsEncoder
 
     def losses(self, scored: Scored, interaction: Interaction) -> tuple[Tensor, ...]:
         """Mean over the batch."""

@@ -21,7 +21,6 @@ from recbole_tinynews.encoder.bare_language_model import write_bare_plm
 from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.locks import alone
-from recbole_tinynews.files.tensors import load_into
 from recbole_tinynews.model.joint_teachers import JointTeachers
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
@@ -46,6 +45,7 @@ from recbole_tinynews.pipeline.artifact import (
     write_text,
 )
 from recbole_tinynews.pipeline.figures import Panel, as_svg, step_figure
+from recbole_tinynews.pipeline.handover import put_language_model
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.names import STAGES
 from recbole_tinynews.trainer.curve import TrainingCurve
@@ -284,8 +284,7 @@ class Run:
             return TeacherEnsemble([each for several in made for each in several])
         joint = model.make_teachers(recipe.config, recipe.data, len(teachers))
         for teacher, weights in zip(joint.members, teachers, strict=True):
-            plm, prefix = teacher.get_submodule("news_encoder.plm"), "news_encoder.plm."
-            load_into(plm, weights.load(), weights.source, prefix)
+            put_language_model(teacher, weights)
         return joint.to(recipe.config["device"])
 
 

@@ -17,6 +17,7 @@ from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 
 IDS = torch.tensor([1, 2, 3, 4, 5, 6])
 
@@ -32,14 +33,15 @@ def make(tiny: Tiny, tokens: Ragged, tmp_path: Path):
         layers: int = 3, finetune_layers: int = 1, tokens: Ragged = tokens, **storage: Any
     ) -> NewsEncoder:
         torch.manual_seed(0)
-        return NewsEncoder(
+        text_encoder = TextEncoder(
             load_plm(str(tiny.plm), layers),
-            tokens,
             news_dim=8,
             query_dim=4,
             finetune_layers=finetune_layers,
             dropout=0.0,
-            storage=Storage(**{"folder": tmp_path / "states", **storage}),
+        )
+        return NewsEncoder(
+            text_encoder, tokens, Storage(**{"folder": tmp_path / "states", **storage})
         )
 
     return encoder
@@ -79,16 +81,16 @@ def test_states_of_other_frozen_weights_are_never_used(make, tmp_path, how) -> N
     """A teacher's copy is loaded into a built model: its frozen layers may be another's."""
     encoder = make()
     before = encoder(IDS)
-    layer = encoder.plm.encoder.layer[0].output.dense.weight
+    layer = encoder.layers[0].output.dense.weight
     if how == "in place":
         with torch.no_grad():
             layer.mul_(1.5)
     elif how == "embeddings":
         with torch.no_grad():
-            encoder.plm.embeddings.word_embeddings.weight.mul_(1.5)
+            encoder.text_encoder.word_embeddings.mul_(1.5)
     else:
         weights = encoder.state_dict()
-        name = "plm.encoder.layer.0.output.dense.weight"
+        name = "text_encoder.plm.encoder.layer.0.output.dense.weight"
         encoder.load_state_dict({**weights, name: weights[name] * 1.5})
     after = encoder(IDS)
     torch.testing.assert_close(after, computed(encoder), rtol=1e-5, atol=1e-5)

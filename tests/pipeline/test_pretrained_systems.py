@@ -23,7 +23,7 @@ from recbole_tinynews.pipeline.stages import Run
 from recbole_tinynews.pipeline.systems import train_system
 from recbole_tinynews.quick_start import run
 
-PLM = "news_encoder.plm."
+PLM = "news_encoder.text_encoder.plm."
 
 
 class Story(NamedTuple):
