@@ -36,9 +36,9 @@ def write_bare_plm(source: str, folder: Path) -> None:
 
 
 def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
-    """As ``load_plm``, with random weights where the caller loads those of a recommender.
+    """A language model with random weights, for a caller that loads a recommender's into it.
 
-    No code that may lie beside the configuration is run.
+    Where weights are to be those of ``source``, use ``load_plm``.
     """
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     if num_hidden_layers is not None:

@@ -40,8 +40,7 @@ class NewsEncoder(nn.Module):
             a text encoder with ``mask_padding=False`` has such rows) attention leaves them out.
         storage: where the frozen layers' states are kept; ``None``: computed each time.
         history_cache_steps: for so many steps of training the vector of a clicked article may be
-            used again, without a gradient (SpeedyFeed, Xiao et al., KDD 2022); 0: never, which is
-            exact.
+            reused, without a gradient (SpeedyFeed, Xiao et al., KDD 2022). 0: never, to be exact.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ class RememberedEncoder(Protocol):
 
 
 class NewsVectors:
-    """Vectors by id, for as long as no weight changes: at evaluation each news is encoded once.
+    """Vectors by id, for as long as no weight changes: at evaluation each article is encoded once.
 
     The encoder is handed over each time, and never held.
     """
@@ -74,7 +74,7 @@ class NewsVectors:
         """Encode distinct ids now, to be looked up until the weights change.
 
         Much faster than when they are asked for in small numbers. How a text is packed depends on
-        ``ids`` alone: a run that was stopped ends with the same vectors as one that was not.
+        ``ids`` alone: a resumed run ends with the same vectors as one that was never stopped.
 
         Args:
             encoder: of the vectors.
@@ -105,8 +105,8 @@ class NewsVectors:
         """Vectors by id; those not met since the weights last changed are encoded now.
 
         Texts are encoded in packs that never change, so that a vector does not depend, not even in
-        its last bit, on which others were asked for before: a run that was stopped ends as one
-        that was not.
+        its last bit, on which others were asked for before: a resumed run ends as one that was
+        never stopped.
         """
         vectors, encoded = self._current(encoder)
         ids = news_ids.cpu().numpy()
@@ -148,7 +148,7 @@ class NewsVectors:
 class RecentVectors:
     """News vectors of the last steps of a training, without gradients.
 
-    SpeedyFeed, Xiao et al., KDD 2022. With 0 steps none is ever used again, which is exact.
+    SpeedyFeed, Xiao et al., KDD 2022. With 0 steps none is ever reused, which is exact.
     """
 
     def __init__(self, steps: int) -> None:
@@ -156,11 +156,11 @@ class RecentVectors:
         self._vectors: Tensor | None = None
         self._made_in = np.zeros(0, dtype=np.int64)  # the step, of each id
         self._anew = np.zeros(0, dtype=np.int64)
-        self.used = False  # whether vectors are being used again
+        self.used = False  # whether vectors are being reused
 
     @contextmanager
     def reusing_all_but(self, news_ids: Tensor) -> Iterator[None]:
-        """Encode these ids anew, whether or not their vectors are recent."""
+        """Recompute the vectors of these ids, whether or not they are recent."""
         if self.steps:
             self._anew, self.used = news_ids.cpu().numpy(), True
         try:
@@ -172,7 +172,7 @@ class RecentVectors:
         """Vectors of distinct ids, ``[ids, news_dim]``; what follows is the next step."""
         if self._vectors is None:
             self._vectors = encoder.zeros(encoder.tokens.rows)
-            self._made_in = np.full(encoder.tokens.rows, -1 - self.steps)  # too early to be used
+            self._made_in = np.full(encoder.tokens.rows, -1 - self.steps)  # too early to be reused
         recent = self._made_in[ids] >= self.step - self.steps
         needed = np.isin(ids, self._anew) | ~recent
         encoded = encoder.encode_distinct(ids[needed])

@@ -26,7 +26,7 @@ def test_dropout_drops_as_many_as_it_should_and_keeps_the_mean(probability, dtyp
 
 
 def test_dropout_is_decided_by_the_seed_and_off_in_evaluation() -> None:
-    """A stopped run goes on with the random numbers that it would have drawn."""
+    """A resumed run has the random numbers that it would have drawn."""
     inputs = torch.randn(7, 5)
     masks = []
     for _ in range(2):

@@ -133,7 +133,7 @@ def test_where_all_layers_train_nothing_is_written(make, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut off", "another shape", "not an array"])
-def test_a_damaged_table_is_made_anew(make, tmp_path, damage, caplog) -> None:
+def test_a_damaged_table_is_made_again(make, tmp_path, damage, caplog) -> None:
     """A full disk cuts a file off: a read behind its end kills the process without a word."""
     expected = make()(IDS)
     (place,) = tables(tmp_path)
@@ -145,7 +145,7 @@ def test_a_damaged_table_is_made_anew(make, tmp_path, damage, caplog) -> None:
         place.write_bytes(b"no array at all")
     encoder = make()
     assert torch.equal(encoder(IDS), expected)
-    assert "made anew" in caplog.text
+    assert "made again" in caplog.text
 
 
 def stopped_at(encoder: NewsEncoder, monkeypatch: pytest.MonkeyPatch, pack: int) -> list[int]:
@@ -162,7 +162,7 @@ def stopped_at(encoder: NewsEncoder, monkeypatch: pytest.MonkeyPatch, pack: int)
     return computed
 
 
-def test_an_interrupted_build_is_not_read_and_goes_on(make, tmp_path, monkeypatch) -> None:
+def test_an_interrupted_build_is_not_read_and_is_resumed(make, tmp_path, monkeypatch) -> None:
     """Half a table under the final name would be read as a whole one; an hour of work is kept."""
     expected = make(folder=tmp_path / "undisturbed")(IDS)
     monkeypatch.setattr(frozen_states, "TOKENS_AT_ONCE", 24)
@@ -181,7 +181,7 @@ def test_an_interrupted_build_is_not_read_and_goes_on(make, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("damage", ["progress", "table", "other shape"])
-def test_a_damaged_unfinished_table_is_made_anew(make, tmp_path, monkeypatch, damage) -> None:
+def test_a_damaged_unfinished_table_is_made_again(make, tmp_path, monkeypatch, damage) -> None:
     """Its rows would be read as hidden states, whatever they hold."""
     expected = make(folder=tmp_path / "undisturbed")(IDS)
     monkeypatch.setattr(frozen_states, "TOKENS_AT_ONCE", 24)
