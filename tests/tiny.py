@@ -303,7 +303,7 @@ class World(NamedTuple):
         teachers = self.model.make_teachers(self.config, self.train, count)
         for seed, teacher in enumerate(teachers.members):
             torch.manual_seed(100 + seed)
-            for parameter in teacher.news_encoder.plm.parameters():
+            for parameter in teacher.news_encoder.text_encoder.plm.parameters():
                 parameter.data.add_(torch.randn_like(parameter), alpha=0.05)
         return teachers
 

@@ -13,7 +13,6 @@ from recbole.utils import init_seed, set_color
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.files.locks import alone
-from recbole_tinynews.files.tensors import load_into
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     COPIES,
@@ -32,6 +31,7 @@ from recbole_tinynews.pipeline.artifact import (
 )
 from recbole_tinynews.pipeline.factory import Factory
 from recbole_tinynews.pipeline.figures import Panel, as_svg, step_figure
+from recbole_tinynews.pipeline.handover import put_language_model
 from recbole_tinynews.pipeline.recipes import Recipe, Recipes
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.trainer.curve import TrainingCurve
@@ -137,9 +137,7 @@ class Run:
         data = self.factory.data(stage.model, config)
         joint = model.make_teachers(config, data, len(stage.teachers))
         for teacher, source in zip(joint.members, stage.teachers, strict=True):
-            plm, prefix = teacher.get_submodule("news_encoder.plm"), "news_encoder.plm."
-            weights = self.weights(source)
-            load_into(plm, weights.load(), weights.source, prefix)
+            put_language_model(teacher, self.weights(source))
         return joint.to(config["device"])
 
     def _write(self, recipe: Recipe, artifact: Artifact) -> None:

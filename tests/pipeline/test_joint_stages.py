@@ -67,7 +67,8 @@ def equal(one: Weights, other: Weights) -> bool:
     return all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-PLM, HEADS = "news_encoder.plm.", ("news_encoder.pooling.", "news_encoder.dense.")
+PLM = "news_encoder.text_encoder.plm."
+HEADS = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.")
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -22,7 +22,7 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
 
-PLM = "news_encoder.plm."
+PLM = "news_encoder.text_encoder.plm."
 
 
 class Story(NamedTuple):

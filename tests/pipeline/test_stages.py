@@ -140,7 +140,8 @@ def test_each_teacher_is_finetuned_from_a_copy_of_its_own(story: Story) -> None:
         assert equal(start, of_encoder(copy.load()))
     assert not equal(starts[0], starts[1])
     fresh = dict(load_plm(story.run.factory.config["plm"]).state_dict())
-    of_plm = {n.removeprefix("plm."): v for n, v in starts[0].items() if n.startswith("plm.")}
+    plm = "text_encoder.plm."
+    of_plm = {n.removeprefix(plm): v for n, v in starts[0].items() if n.startswith(plm)}
     assert not equal(of_plm, fresh)
 
 
@@ -158,7 +159,7 @@ def test_the_first_stage_starts_from_the_plain_language_model(story: Story) -> N
     plain = load_plm(story.run.factory.config["plm"], 2).state_dict()
     (start,) = story.start_of("post_train_student")
     for name, value in plain.items():
-        assert torch.equal(start[f"news_encoder.plm.{name}"], value)
+        assert torch.equal(start[f"news_encoder.text_encoder.plm.{name}"], value)
 
 
 def test_each_stage_is_taught_by_the_teachers_that_belong_to_it(story: Story) -> None:
@@ -228,7 +229,7 @@ def test_no_weights_hold_a_teacher(story: Story) -> None:
         rooms = {name.split(".")[0] for name in artifact.weights.load()}
         assert rooms == {"news_encoder", "user_encoder", "distillation"}
     student = last_model(story)
-    assert len(student.news_encoder.plm.encoder.layer) == 2
+    assert len(student.news_encoder.text_encoder.plm.encoder.layer) == 2
     assert len([n for n, _ in student.named_parameters() if ".layer.2." in n]) == 0
 
 
@@ -247,12 +248,17 @@ def test_students_may_start_from_the_teachers_first_layers(tiny: Tiny) -> None:
     story = tell(tiny, student_init="teacher", post_train_teacher_finetune_layers="all")
     teacher = story.artifacts("post_train_teacher")[0].weights.load()
     (start,) = story.start_of("post_train_student")
-    shared = [name for name in start if name.startswith("news_encoder.plm.")]
+    shared = [name for name in start if name.startswith("news_encoder.text_encoder.plm.")]
     assert len([name for name in shared if ".encoder.layer." in name]) == 2 * 16
     assert all(torch.equal(start[name], teacher[name]) for name in shared)
     plain = load_plm(str(tiny.plm)).get_parameter("encoder.layer.0.output.dense.weight")
-    assert not torch.equal(start["news_encoder.plm.encoder.layer.0.output.dense.weight"], plain)
-    assert not torch.equal(start["news_encoder.dense.weight"], teacher["news_encoder.dense.weight"])
+    assert not torch.equal(
+        start["news_encoder.text_encoder.plm.encoder.layer.0.output.dense.weight"], plain
+    )
+    assert not torch.equal(
+        start["news_encoder.text_encoder.dense.weight"],
+        teacher["news_encoder.text_encoder.dense.weight"],
+    )
 
 
 def test_more_teachers_than_copies_are_refused_by_name(tiny: Tiny) -> None:
@@ -460,7 +466,7 @@ def test_without_stage_one_the_student_enters_stage_two_as_a_plain_language_mode
     assert made(ablated) == ["TinyNewsRec"]  # its teachers are those of the whole method
     (start,) = ablated.start_of("TinyNewsRec")
     for name, value in load_plm(str(tiny.plm), 2).state_dict().items():
-        assert torch.equal(start[f"news_encoder.plm.{name}"], value)
+        assert torch.equal(start[f"news_encoder.text_encoder.plm.{name}"], value)
     (of_story,) = story.start_of("TinyNewsRec")
     assert not equal(of_encoder(start), of_encoder(of_story))
     tuned = [of_encoder(a.weights.load()) for a in story.artifacts("finetune_teacher")]
@@ -476,7 +482,7 @@ def test_without_stage_one_the_student_starts_as_student_init_says(
     ablated = again(story, tiny, stage_one=False, student_init="teacher")
     teacher = story.artifacts("post_train_teacher")[0].weights.load()
     (start,) = ablated.start_of("TinyNewsRec")
-    shared = [name for name in start if name.startswith("news_encoder.plm.")]
+    shared = [name for name in start if name.startswith("news_encoder.text_encoder.plm.")]
     assert all(torch.equal(start[name], teacher[name]) for name in shared)
 
 

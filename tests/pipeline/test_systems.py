@@ -22,7 +22,7 @@ from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.ranking import load
 from recbole_tinynews.trainer import DistillationTrainer
 
-HEADS = ("news_encoder.pooling.", "news_encoder.dense.", "user_encoder.")
+HEADS = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.", "user_encoder.")
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +115,11 @@ def test_each_of_mt_berts_teachers_starts_from_a_copy_of_its_own(tiny: Tiny, sav
     put_copies(model, last, before)
     for teacher, copy in zip(model.teachers, (last, before), strict=True):
         found, expected = teacher.state_dict(), copy.load()
-        plm = [name for name in expected if name.startswith("news_encoder.plm.")]
+        plm = [name for name in expected if name.startswith("news_encoder.text_encoder.plm.")]
         assert plm
         assert all(torch.equal(found[name], expected[name]) for name in plm)
-    heads = [copy.load()["news_encoder.dense.weight"] for copy in (last, before)]
-    assert torch.equal(model.news_encoder.dense.weight, heads[0])
+    heads = [copy.load()["news_encoder.text_encoder.dense.weight"] for copy in (last, before)]
+    assert torch.equal(model.news_encoder.text_encoder.dense.weight, heads[0])
     assert not torch.equal(*heads)
 
 
@@ -134,7 +134,7 @@ def test_mt_berts_student_starts_with_its_teachers_heads(tiny: Tiny, tmp_path, p
     heads = under(HEADS, start)
     assert len(heads) == (4 if pooling == "attention" else 0) + 2 + 5
     assert all(torch.equal(value, teachers[name]) for name, value in heads.items())
-    layer = "news_encoder.plm.encoder.layer.1.output.dense.weight"
+    layer = "news_encoder.text_encoder.plm.encoder.layer.1.output.dense.weight"
     plain = tiny.world("MTBERT").model.state_dict()
     assert torch.equal(start[layer], plain[layer])
 

@@ -184,9 +184,10 @@ def test_each_text_is_encoded_once(student: Served, monkeypatch) -> None:
     """A server meets the same news thousands of times a minute."""
     ranker = student.load()
     encoded: list[int] = []
-    plain = ranker._encoder.encode_distinct
+    encoder = ranker._model.news_encoder
+    plain = encoder.encode_distinct
     monkeypatch.setattr(
-        ranker._encoder, "encode_distinct", lambda ids: encoded.append(len(ids)) or plain(ids)
+        encoder, "encode_distinct", lambda ids: encoded.append(len(ids)) or plain(ids)
     )
     first = ranker.rank([["word1", "word2 word3"], []], [["word2 word3"], ["word4"]], ids=False)
     assert encoded == [3]
