@@ -30,6 +30,7 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 
 DEPTHS = (12, 4, 2, 1)
 PAPER = {4: 2.59, 2: 5.07, 1: 8.46}  # speed-ups of students over 12 layers, on the paper's GPU
@@ -59,14 +60,14 @@ class UsualWay:
     @torch.no_grad()
     def __call__(self) -> Tensor:
         """Vectors of all titles."""
-        tokens, made = self.encoder.tokens, []
+        tokens, usual, made = self.encoder.tokens, self.encoder.text_encoder, []
         for start in range(1, tokens.rows, BATCH):
             rows = np.arange(start, min(start + BATCH, tokens.rows))
             token_ids = torch.from_numpy(tokens.padded(rows, 0).astype(np.int64))
             real = token_ids != 0
-            states = self.encoder.plm(input_ids=token_ids, attention_mask=real.long())
-            pooled = self.encoder.pooling(states.last_hidden_state, real)
-            made.append(self.encoder.dense(pooled))
+            states = usual.plm(input_ids=token_ids, attention_mask=real.long())
+            pooled = usual.pooling(states.last_hidden_state, real)
+            made.append(usual.dense(pooled))
         return torch.cat(made)
 
 
@@ -74,7 +75,8 @@ def compare(tokens: Ragged, layers: int) -> dict[str, float]:
     """News a second of both ways, and the largest difference of a vector."""
     torch.manual_seed(0)
     plm = BertModel(BertConfig(num_hidden_layers=layers), add_pooling_layer=False).eval()
-    encoder = NewsEncoder(plm, tokens, news_dim=256, query_dim=200, finetune_layers=0).eval()
+    text_encoder = TextEncoder(plm, news_dim=256, query_dim=200, finetune_layers=0)
+    encoder = NewsEncoder(text_encoder, tokens).eval()
     usual, ids = UsualWay(encoder), np.arange(1, tokens.rows)
 
     @torch.no_grad()

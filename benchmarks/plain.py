@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel
 
-from recbole_tinynews.encoder.language_model import layers_of
+from recbole_tinynews.encoder.bert_layers import layers_of
 from recbole_tinynews.model.recommender import NewsRecommender
 
 
@@ -23,19 +23,23 @@ class PlainPLMNR(nn.Module):
     def __init__(self, model: NewsRecommender, max_length: int, dropout: float) -> None:
         super().__init__()
         encoder = model.news_encoder
-        depth = encoder.plm.config.num_hidden_layers
+        text_encoder = encoder.text_encoder
         self.plm = AutoModel.from_pretrained(
-            model.plm_source, num_hidden_layers=depth, attn_implementation="sdpa", dtype="float32"
+            model.plm_source,
+            num_hidden_layers=encoder.depth,
+            attn_implementation="sdpa",
+            dtype="float32",
         )
         for name, parameter in self.plm.named_parameters():
-            parameter.requires_grad_(encoder.plm.get_parameter(name).requires_grad)
+            trains = text_encoder.plm.get_parameter(name).requires_grad
+            parameter.requires_grad_(trains)
         for number, layer in enumerate(layers_of(self.plm)):
             for module in layer.modules():
                 if isinstance(module, nn.Dropout):  # alike in both: frozen layers have none
                     module.p = dropout if number >= encoder.first_trained else 0.0
         self.plm.get_submodule("embeddings.dropout").p = 0.0
-        self.pooling = copy.deepcopy(encoder.pooling)
-        self.dense = copy.deepcopy(encoder.dense)
+        self.pooling = copy.deepcopy(text_encoder.pooling)
+        self.dense = copy.deepcopy(text_encoder.dense)
         self.user_encoder = copy.deepcopy(model.user_encoder)
         tokens, padding = encoder.tokens, encoder.pad_token_id
         padded = torch.full((tokens.rows, max_length), padding)

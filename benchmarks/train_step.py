@@ -30,6 +30,7 @@ from torch import Tensor
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ClickDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.encoder.weight_names import LANGUAGE_MODEL, NEWS_ENCODER
 from recbole_tinynews.trainer import NewsTrainer
 
 LOADER_BATCHES = 200
@@ -109,12 +110,12 @@ def tokens_of(fast: FastStep, batch: Any) -> int:
 
 def floor_seconds(fast: FastStep, tokens: int, dtype: torch.dtype) -> float:
     """Seconds of the matrix products of one step over so many tokens, and of nothing else."""
-    encoder = fast.model.news_encoder
+    encoder = fast.model.news_encoder.text_encoder
     hidden, inner = encoder.hidden_size, encoder.plm.config.intermediate_size
     query = encoder.pooling.projection.out_features
     layer = [(hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden)]
     total = 0.0
-    for number in range(len(encoder._trained_layers())):
+    for number in range(encoder.depth - encoder.first_trained):
         for place, (size_in, size_out) in enumerate(layer):
             stored_input = number == 0 and place == 0  # gets no gradient
             total += _products(tokens, size_in, size_out, dtype, not stored_input)
@@ -204,7 +205,7 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
 
 def _plain_weights(fast: FastStep, plain: PlainStep) -> dict[str, Tensor]:
     """The fast model's weights by the plain one's names, so that losses can be compared."""
-    homes = {"news_encoder.plm.": "plm.", "news_encoder.": "", "": ""}
+    homes = {f"{LANGUAGE_MODEL}.": "plm.", f"{NEWS_ENCODER}.text_encoder.": "", "": ""}
     weights = {}
     for name, value in fast.model.state_dict().items():
         home = next(each for each in homes if name.startswith(each))

@@ -1,19 +1,52 @@
-"""Language-model news recommendation for RecBole."""
+"""Language-model news recommendation for RecBole.
+
+What a user needs stands here and is imported when it is asked for, since torch and transformers
+take seconds:
+
+- ``run`` trains and evaluates a recommender, ``load`` ranks with a finished one;
+- ``convert`` turns MIND into atomic files;
+- ``Benchmark`` puts systems side by side;
+- ``NewsRecommender`` and ``NewsTrainer`` are the bases of one's own; ``Stage``, ``Copy`` and
+  ``Start`` say which training follows which.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recbole_tinynews import convert as convert
+    from recbole_tinynews.benchmark.benchmark import Benchmark as Benchmark
+    from recbole_tinynews.model.recommender import NewsRecommender as NewsRecommender
+    from recbole_tinynews.pipeline.stage import Copy as Copy
+    from recbole_tinynews.pipeline.stage import Stage as Stage
+    from recbole_tinynews.pipeline.stage import Start as Start
+    from recbole_tinynews.quick_start import run as run
     from recbole_tinynews.serving.ranking import load as load
+    from recbole_tinynews.trainer.news_trainer import NewsTrainer as NewsTrainer
 
 __version__ = "0.1.0"
 
+_HOMES = {
+    "run": "quick_start",
+    "load": "serving.ranking",
+    "Benchmark": "benchmark.benchmark",
+    "NewsRecommender": "model.recommender",
+    "NewsTrainer": "trainer.news_trainer",
+    "Stage": "pipeline.stage",
+    "Copy": "pipeline.stage",
+    "Start": "pipeline.stage",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """``load``, imported when it is asked for: torch and transformers take seconds."""
-    if name == "load":
-        from recbole_tinynews.serving.ranking import load
-
-        return load
+    if name == "convert":  # a package that can be called
+        return import_module(f"{__name__}.convert")
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, "convert"})

@@ -37,7 +37,6 @@ from recbole_tinynews.settings.mistakes import (
 )
 from recbole_tinynews.settings.names import (
     POST_TRAINING,
-    STAGES,
     plain_name,
     recbole_model_settings,
     recbole_overall_settings,
@@ -89,7 +88,7 @@ class NewsConfig(Config):
         self._run_config: NewsConfig | None = None  # of a stage's settings: where they come from
         super().__init__(model, dataset, config_file_list, config_dict)
 
-    def for_stage(self, stage: str) -> NewsConfig:
+    def for_stage(self, stage: str, number: int = 0) -> NewsConfig:
         """The settings as ``stage`` sees them: its own where it has them, else the plain ones.
 
         A teacher has ``teacher_num_hidden_layers`` layers (None: all) unless the stage's own
@@ -97,13 +96,12 @@ class NewsConfig(Config):
         shares no settings with this config; asked for another stage, it answers as the run's own
         config would.
         """
-        if stage not in STAGES:
-            raise ValueError(f"A stage is one of {', '.join(STAGES)}, got {stage!r}.")
         if self._run_config is not None:  # a student asks for what its teachers are like
-            return self._run_config.for_stage(stage)
+            return self._run_config.for_stage(stage, number)
         staged = copy.copy(self)
         staged._run_config = self
         final = settings_of_stage(stage, copy.deepcopy(self.final_config_dict))
+        final["seed"] += number
         staged.final_config_dict = final
         if stage in POST_TRAINING and _MATCHING_METRIC not in final["metrics"]:
             final["metrics"].insert(0, _MATCHING_METRIC)

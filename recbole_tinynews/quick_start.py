@@ -31,16 +31,19 @@ from recbole_tinynews.pipeline.artifact import (
     kept_test_result,
     write_text,
 )
+from recbole_tinynews.pipeline.factory import Factory, NewsFactory
 from recbole_tinynews.pipeline.plan import plan, plan_table
-from recbole_tinynews.pipeline.recbole_run import RecBoleRun
+from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
+from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.speed import news_per_second
-from recbole_tinynews.pipeline.stages import Run
+from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.summary import oracle_of, summary
-from recbole_tinynews.pipeline.systems import train_system
+from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.registry import is_news_model
 
-TEACHER = "finetune_teacher"  # the stage that makes one
-ONCE_MENDED = "Finished stages are kept: once that is mended, the same command goes on from there."
+ONCE_CORRECTED = (
+    "Finished stages are kept: once that is corrected, the same command resumes from there."
+)
 _STAND_INS = frozenset(("fake_loss", "dummy_param"))  # an optimizer wants a parameter
 
 
@@ -82,19 +85,16 @@ def run(
     init_seed(config["seed"], config["reproducibility"])
     data = NewsDataset(config)
     logger.info(data)
-    this_run = (Run if is_news_model(config.model_class) else RecBoleRun)(config, data)
-    if config["submission"] and this_run.test is None:  # not found out after the training
-        raise ValueError(
-            f"submission={config['submission']} expects test impressions, and data set "
-            f"'{data.dataset_name}' has no {data.dataset_name}.test.inter. Convert it with "
-            "--test=DIR, labelled or not."
-        )
-    steps = plan_table(plan(this_run, config.model_class))
+    factory = (NewsFactory if is_news_model(config.model_class) else RecBoleFactory)(config, data)
+    stages = up_to(system(config), config["stage"])
+    _check_submission(factory, stages[-1])
+    this_run = Run(factory)
+    steps = plan_table(plan(this_run.recipes, stages, config["fresh"]))
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{steps}")
-    artifact = train_system(this_run, config.model_class)
-    model = this_run.rebuild(artifact.weights)
+    artifact = this_run.make(*stages)
+    model = this_run.model(stages[-1])
     ranks_news = not isinstance(model, NewsRecommender) or model.ranks_news
-    test = evaluate_test(this_run, model) if ranks_news else Tested({}, {})
+    test = evaluate_test(factory, model) if ranks_news else Tested({}, {})
     result: dict[str, Any] = {
         "model": config["model"],
         "dataset": config["dataset"],
@@ -109,18 +109,34 @@ def run(
                 "reused": stage.reused,
                 "seconds": round(stage.seconds, 2),
             }
-            for stage in this_run.artifacts
+            for stage in this_run.artifacts.values()
         ],
         "news_per_second": speed_of(model),
         "environment": environment(config),
     }
-    teachers = evaluate_teachers(this_run) if config["stage"] is None else {}
+    teachers = evaluate_teachers(this_run, stages[-1])
     if teachers:
         result["teachers"] = teachers
     report(result, artifact, oracle_of(Path(config["data_path"])))
     if config["result_file"]:
         write_text(Path(config["result_file"]), json.dumps(_finite(result), indent=2) + "\n")
     return result
+
+
+def _check_submission(factory: Factory, last: Stage) -> None:
+    """Say before the training that there is nothing to submit."""
+    submission = factory.config["submission"]
+    if submission and not getattr(last.model, "ranks_news", True):
+        raise ValueError(
+            f"submission={submission} expects a stage that ranks news, and {last.name} reads texts "
+            "alone. Set stage=~ or submission=~."
+        )
+    if submission and factory.test is None:
+        name = factory.dataset.dataset_name
+        raise ValueError(
+            f"submission={submission} expects test impressions, and data set '{name}' has no "
+            f"{name}.test.inter. Convert it with --test=DIR, labelled or not."
+        )
 
 
 class Tested(NamedTuple):
@@ -133,61 +149,67 @@ class Tested(NamedTuple):
     test_cold: dict[str, Any]
 
 
-def evaluate_test(run: Run, model: AbstractRecommender) -> Tested:
-    """What the best model makes of the test impressions."""
-    if not _has_labels(run):
+def evaluate_test(factory: Factory, model: AbstractRecommender) -> Tested:
+    """Metrics of the best model on the test impressions."""
+    config = factory.config
+    if not _has_labels(factory):
         getLogger().warning(
-            f"Data set '{run.dataset.dataset_name}' has no labelled test impressions, and so no "
-            "test result."
+            f"Data set '{factory.dataset.dataset_name}' has no labelled test impressions, and so "
+            "no test result."
         )
-    if run.test is None:
+    if factory.test is None:
         return Tested({}, {})
-    return _evaluate(run, run.config, model, run.config["eval_dump"], run.config["submission"])
+    return _evaluate(factory, config, model, config["eval_dump"], config["submission"])
 
 
-def evaluate_teachers(run: Run) -> dict[str, Any]:
-    """The finetuned teachers' test metrics, their size and speed; nothing where there are none.
+def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
+    """Test metrics, size and speed of a student's finetuned teachers; nothing where it has none.
 
     A teacher is tested once: its result is kept beside it for these test impressions.
     """
-    artifacts = [artifact for artifact in run.artifacts[:-1] if artifact.name == TEACHER]
-    if not artifacts:
+    teachers = [
+        each for each in student.teachers if isinstance(each, Stage) and each.model.ranks_news
+    ]
+    if not teachers:
         return {}
-    one = run.rebuild(artifacts[0].weights)
+    one = run.model(teachers[0])
+    labelled = _has_labels(run.factory)
     return {
-        "test": [_tested(run, artifact) for artifact in artifacts] if _has_labels(run) else [],
+        "test": [_tested(run, teacher) for teacher in teachers] if labelled else [],
         "parameters": one.parameter_count,
         "news_per_second": round(news_per_second(one.news_encoder), 1),
     }
 
 
-def _tested(run: Run, artifact: Artifact) -> dict[str, Any]:
-    result = kept_test_result(artifact, run.dataset.content)
+def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
+    artifact, content = run.artifacts[teacher], run.factory.dataset.content
+    result = kept_test_result(artifact, content)
     if result is None:
         getLogger().info(f"Testing {artifact.folder.name}")
-        model = run.rebuild(artifact.weights)
-        result = _evaluate(run, run.stage_config(artifact.name), model).test
+        config = run.recipes.of(teacher).config
+        result = _evaluate(run.factory, config, run.model(teacher)).test
         try:
-            keep_test_result(artifact, run.dataset.content, result)
+            keep_test_result(artifact, content, result)
         except OSError as problem:  # it costs time, not the result
-            getLogger().warning(f"{artifact.folder} is tested anew the next time: {problem}")
+            getLogger().warning(f"{artifact.folder} will be tested again the next time: {problem}")
     return result
 
 
-def _has_labels(run: Run) -> bool:
-    return run.test is not None and run.test.inter_feat.labelled
+def _has_labels(factory: Factory) -> bool:
+    return factory.test is not None and factory.test.inter_feat.labelled
 
 
 def _evaluate(
-    run: Run,
+    factory: Factory,
     config: NewsConfig,
     model: AbstractRecommender,
     dump: str | None = None,
     submission: str | None = None,
 ) -> Tested:
-    assert run.test is not None, "the callers ask for it"
-    trainer = run.trainer(config, model)
-    loader = run.impressions(config, run.test)
+    test = factory.test
+    assert test is not None, "the callers ask for it"
+    trainer = factory.trainer(config, model)
+    loader = factory.impressions(config, test)
     show_progress = config["show_progress"]
     result = trainer.evaluate(loader, load_best_model=False, show_progress=show_progress)
     collector = trainer.eval_collector
@@ -196,18 +218,18 @@ def _evaluate(
     if dump:
         write_eval_dump(dump, collector.ids, collector.ranked, config["topk"])
     if submission:
-        assert np.array_equal(collector.rows, np.arange(len(run.test))), "in the files' order"
+        assert np.array_equal(collector.rows, np.arange(len(test))), "in the files' order"
         write_submission(
             submission, collector.ids, collector.scores, collector.offsets, show_progress
         )
         getLogger().info(
-            set_color("submission", "yellow") + f": {submission} ({len(run.test):,} impressions)"
+            set_color("submission", "yellow") + f": {submission} ({len(test):,} impressions)"
         )
     cold = cold_impressions(
-        run.test.inter_feat.candidates.values,
-        run.test.inter_feat.labels,
-        run.test.inter_feat.candidates.offsets,
-        clicked_before=list(run.train.item_counter),
+        test.inter_feat.candidates.values,
+        test.inter_feat.labels,
+        test.inter_feat.candidates.offsets,
+        clicked_before=list(factory.train.item_counter),
     )
     of_cold = trainer.evaluator.evaluate(collector.struct_of(cold))
     return Tested(dict(result), dict(of_cold))
@@ -282,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     except (ValueError, FileNotFoundError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
     except OSError as problem:
-        parser.exit(1, f"{parser.prog}: {problem}\n{ONCE_MENDED}\n")
+        parser.exit(1, f"{parser.prog}: {problem}\n{ONCE_CORRECTED}\n")
 
 
 def _finite(value: Any) -> Any:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tiny import Tiny
     from torch.utils.tensorboard import SummaryWriter
 
-    from recbole_tinynews.pipeline.recbole_run import RecBoleRun
+    from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
 
 # Read when transformers and torch are imported, here and in processes that a test starts.
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads anything
@@ -62,9 +62,9 @@ def _no_figure_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Fixtures of a module come before this one: what they train is drawn, and tests look at that.
     """
-    monkeypatch.setattr("recbole_tinynews.pipeline.stages.step_figure", lambda title, panels: title)
+    monkeypatch.setattr("recbole_tinynews.pipeline.run.step_figure", lambda title, panels: title)
     monkeypatch.setattr(
-        "recbole_tinynews.pipeline.stages.as_svg", lambda figure: f"<svg>{figure}</svg>"
+        "recbole_tinynews.pipeline.run.as_svg", lambda figure: f"<svg>{figure}</svg>"
     )
 
 
@@ -92,27 +92,27 @@ def tiny(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 @pytest.fixture(scope="session")
 def all_four_stages(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint folder of a Tiny-NewsRec with the settings of a small run: copy it."""
-    from recbole_tinynews.data.dataset import NewsDataset
-    from recbole_tinynews.pipeline.stages import Run
-    from recbole_tinynews.pipeline.systems import train_system
+    from tiny import run_of
+
+    from recbole_tinynews.pipeline.systems import system
 
     folder = tmp_path_factory.mktemp("all_four_stages")
     config = tiny.config("TinyNewsRec", checkpoint_dir=str(folder / "saved"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        train_system(Run(config, NewsDataset(config)), config.model_class)
+        run_of(config).make(system(config))
     return folder / "saved"
 
 
 @pytest.fixture
-def stock(tiny: Tiny) -> Callable[..., RecBoleRun]:
-    """Starts a run of one of RecBole's own models on the tiny data set; nothing is trained yet."""
+def stock(tiny: Tiny) -> Callable[..., RecBoleFactory]:
+    """Makes what makes one of RecBole's own models on the tiny data set; nothing is trained yet."""
     from recbole_tinynews.config import NewsConfig
     from recbole_tinynews.data.dataset import NewsDataset
-    from recbole_tinynews.pipeline.recbole_run import RecBoleRun
+    from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
 
-    def started(model: str | type, **settings: object) -> RecBoleRun:
+    def started(model: str | type, **settings: object) -> RecBoleFactory:
         config = NewsConfig(model, "tiny", config_dict=tiny.stock_settings(**settings))
-        return RecBoleRun(config, NewsDataset(config))
+        return RecBoleFactory(config, NewsDataset(config))
 
     return started

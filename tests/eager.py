@@ -19,14 +19,14 @@ class Reference:
     """The language model of an encoder in transformers' eager code, with weights of its own."""
 
     def __init__(self, encoder: NewsEncoder, plm: Any) -> None:
-        self.encoder = encoder
+        self.encoder, text_encoder = encoder, encoder.text_encoder
         self.plm = AutoModel.from_pretrained(
             plm,
             attn_implementation="eager",
-            num_hidden_layers=encoder.plm.config.num_hidden_layers,
+            num_hidden_layers=text_encoder.plm.config.num_hidden_layers,
         ).eval()
-        self.plm.to(encoder.dense.weight.dtype)
-        self.plm.load_state_dict(encoder.plm.state_dict())
+        self.plm.to(text_encoder.dense.weight.dtype)
+        self.plm.load_state_dict(text_encoder.plm.state_dict())
         self.asked: list[Tensor] = []  # queries and keys of each layer, in turn
         for layer in self.plm.encoder.layer:
             for part in (layer.attention.self.query, layer.attention.self.key):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
+from recbole_tinynews.encoder.weight_names import DENSE, LANGUAGE_MODEL, POOLING
 from recbole_tinynews.model.recommender import NewsRecommender
 
 
@@ -50,7 +51,7 @@ class NaivePLMNR(nn.Module):
             num_hidden_layers=config["num_hidden_layers"],
             attn_implementation="eager",
         ).double()
-        encoder = model.news_encoder
+        encoder = model.news_encoder.text_encoder
         for name, parameter in self.plm.named_parameters():
             parameter.requires_grad_(encoder.plm.get_parameter(name).requires_grad)
         self.news_pooling = copy.deepcopy(encoder.pooling)
@@ -97,9 +98,9 @@ class NaivePLMNR(nn.Module):
     def named(self) -> dict[str, nn.Parameter]:
         """Parameters by the names that the fast model gives them."""
         homes = {
-            "news_encoder.plm": self.plm,
-            "news_encoder.pooling": self.news_pooling,
-            "news_encoder.dense": self.dense,
+            LANGUAGE_MODEL: self.plm,
+            POOLING: self.news_pooling,
+            DENSE: self.dense,
             "user_encoder": self.user,
         }
         return {

@@ -171,7 +171,7 @@ def test_the_category_loss_is_its_formula_and_trains_the_news_encoder(world: Wor
     chosen = torch.log_softmax(logits, -1).gather(-1, right[..., None])
     torch.testing.assert_close(losses.category.double(), -0.1 * chosen.mean())
     losses.category.backward()
-    assert world.model.news_encoder.dense.weight.grad.abs().max() > 0
+    assert world.model.news_encoder.text_encoder.dense.weight.grad.abs().max() > 0
 
 
 def test_clicks_fade_as_the_document_says(documented: type, monkeypatch) -> None:

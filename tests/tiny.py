@@ -35,6 +35,9 @@ from recbole_tinynews.model.newsbert import NewsBERT
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import Student
+from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.factory import NewsFactory
+from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import SYSTEMS
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.trainer import DistillationTrainer
@@ -247,6 +250,10 @@ class Tiny(NamedTuple):
         """The checked settings."""
         return NewsConfig(model, DATASET, config_dict=self.settings(model, **settings))
 
+    def run(self, model: str | type = "PLMNR", **settings: Any) -> Run:
+        """A run that has made no stage yet."""
+        return run_of(self.config(model, **settings))
+
     def world(self, model: str | type = "PLMNR", **settings: Any) -> World:
         """Config, data and an untrained model of it, the same whenever it is called."""
         config = self.config(model, **settings)
@@ -296,7 +303,7 @@ class World(NamedTuple):
         teachers = self.model.make_teachers(self.config, self.train, count)
         for seed, teacher in enumerate(teachers.members):
             torch.manual_seed(100 + seed)
-            for parameter in teacher.news_encoder.plm.parameters():
+            for parameter in teacher.news_encoder.text_encoder.plm.parameters():
                 parameter.data.add_(torch.randn_like(parameter), alpha=0.05)
         return teachers
 
@@ -315,6 +322,16 @@ class World(NamedTuple):
             joint = self.model.makes_teachers
             teachers = self.joint_teachers() if joint else self.teachers()
         return trainer_class(self.config, self.model, teachers, folder)
+
+
+def run_of(config: NewsConfig) -> Run:
+    """A run of a news recommender that has made no stage yet."""
+    return Run(NewsFactory(config, NewsDataset(config)))
+
+
+def finished(run: Run) -> list[Artifact]:
+    """The artifacts of a run, in the order in which the stages were finished."""
+    return list(run.artifacts.values())
 
 
 def impressions_of(histories: list[list[int]], candidates: list[list[int]]) -> Interaction:

@@ -10,10 +10,9 @@ import torch
 from recbole.utils import init_seed
 
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.pipeline.factory import NewsFactory
 from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second
-from recbole_tinynews.pipeline.stages import Run
 
 
 def measure(model_class: type, dataset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,15 +23,15 @@ def measure(model_class: type, dataset: str, settings: Mapping[str, Any]) -> dic
     """
     config = NewsConfig(model_class, dataset, config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
-    run = Run(config, NewsDataset(config))
-    model = model_class(config, run.data_of(model_class, config)).to(config["device"])
+    factory = NewsFactory(config, NewsDataset(config))
+    model = factory.model(model_class, config)
     speed: dict[str, Any] = {
         "news_per_second": news_per_second(model.news_encoder),
         "news_per_second_batch_1": news_per_second(model.news_encoder, batch=1),
     }
-    shown = run.test or run.valid
+    shown = factory.test or factory.valid
     if shown is not None:
-        ranked = impressions_per_second(model, ImpressionDataLoader(config, shown))
+        ranked = impressions_per_second(model, factory.impressions(config, shown))
         speed["impressions_per_second"] = ranked.encoded
         speed["impressions_per_second_cached"] = ranked.cached
     return {

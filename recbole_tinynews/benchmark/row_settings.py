@@ -11,13 +11,10 @@ from recbole_tinynews.benchmark.suite import Row, Suite
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.pipeline.artifact import (
-    fingerprint,
-    settings_of_stages,
-    settings_that_matter,
-    source_of,
-)
-from recbole_tinynews.pipeline.stages import plm_content
+from recbole_tinynews.pipeline.factory import content_of_language_model, plm_source
+from recbole_tinynews.pipeline.recipes import Recipes
+from recbole_tinynews.pipeline.stage import Stage
+from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.registry import is_news_model, model_yaml_files, stage_yaml_files
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import (
@@ -37,7 +34,6 @@ OURS = {
     "stage": "Every system is run to its end",
     "submission": "Submit a system by run_recbole.py, which finds its stages finished",
 }
-_STAGES_AT_WILL = ("stage_one", "stage_two")  # of the row, though of no stage
 
 
 def row_settings(
@@ -93,19 +89,36 @@ def _declared(model_class: type) -> dict[str, Any]:
 
 def result_fingerprint(config: NewsConfig) -> str:
     """Covers settings of all stages, the data, the language model and a user's own code."""
-    final = config.final_config_dict
-    settings = {
-        **settings_that_matter(config, config.model_class, has_teachers=True),
-        **settings_of_stages(config),
-        **{name: final[name] for name in _STAGES_AT_WILL if name in final},
-    }
-    data = _content_of_data(Path(config["data_path"]))
-    corpus = [Path(config["post_train_corpus"])] if final.get("post_train_corpus") else []
-    language_model = [plm_content(config)] if final.get("plm") else []
-    return fingerprint(settings, [data, *language_model, *corpus, *source_of(config.model_class)])
+    return Recipes(FileContents(config)).of(system(config)).fingerprint
+
+
+class FileContents:
+    """What stages read, known by the files that it is made of: nothing is tokenised for a plan."""
+
+    def __init__(self, config: NewsConfig) -> None:
+        self.config = config
+
+    def settings(self, stage: Stage) -> NewsConfig:
+        """The stage's own, in a copy."""
+        return self.config.for_stage(stage.name, stage.number)
+
+    def data_content(self, model_class: type, config: NewsConfig) -> str:
+        """A digest of the atomic files, and of the corpus where there is one."""
+        final = config.final_config_dict
+        corpus = [Path(config["post_train_corpus"])] if final.get("post_train_corpus") else []
+        return content_key([_content_of_files(Path(config["data_path"])), *corpus])
+
+    def language_model_content(self, config: NewsConfig) -> str:
+        """A digest of its files, or its name on the hub; empty for RecBole's own models."""
+        if not config.final_config_dict.get("plm"):
+            return ""
+        return _content_of_language_model(plm_source(config))
+
+
+_content_of_language_model = cache(content_of_language_model)
 
 
 @cache
-def _content_of_data(folder: Path) -> str:
+def _content_of_files(folder: Path) -> str:
     files = sorted(file for file in folder.iterdir() if file.suffix in (".inter", ".item"))
     return content_key([part for file in files for part in (file.name, file)])

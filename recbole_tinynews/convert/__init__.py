@@ -1,8 +1,25 @@
-"""From raw MIND files to atomic files, and the generator of synthetic MIND-shaped data."""
+"""From raw MIND files to atomic files, and the generator of synthetic MIND-shaped data.
+
+The package can be called like ``convert_mind``: ``recbole_tinynews.convert(train, "mind-small")``.
+"""
 
 from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
 
 from recbole_tinynews.convert.conversion import convert_mind
 from recbole_tinynews.convert.errors import ConversionError
 
 __all__ = ["ConversionError", "convert_mind"]
+
+
+class _CallablePackage(ModuleType):
+    """A name of the root stays what it is, whichever module of the package is imported first."""
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> dict[str, Any]:
+        return convert_mind(*arguments, **keywords)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

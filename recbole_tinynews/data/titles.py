@@ -43,6 +43,6 @@ class Titles:
 def _only_titles(asked_for: str) -> str:
     return (
         f"A recommender that is loaded to rank titles expects nothing but titles, and asks for "
-        f"{asked_for} of its data set. Build it with its data set: stages.Run(config, dataset)."
-        "rebuild(weights)."
+        f"{asked_for} of its data set. Build it with its data set: "
+        "pipeline.run.Run(factory).model(stage)."
     )

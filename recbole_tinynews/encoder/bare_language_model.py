@@ -25,7 +25,8 @@ def write_bare_plm(source: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
         unfinished = Path(beside, folder.name)
-        AutoConfig.from_pretrained(source).save_pretrained(unfinished)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        config.save_pretrained(unfinished)
         load_tokenizer(source).save_pretrained(unfinished)
         try:
             os.replace(unfinished, folder)
@@ -35,9 +36,9 @@ def write_bare_plm(source: str, folder: Path) -> None:
 
 
 def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
-    """As ``load_plm``, with random weights where the caller loads those of a recommender.
+    """A language model with random weights, for a caller that loads a recommender's into it.
 
-    No code that may lie beside the configuration is run.
+    Where weights are to be those of ``source``, use ``load_plm``.
     """
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     if num_hidden_layers is not None:

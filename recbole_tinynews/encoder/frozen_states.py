@@ -27,7 +27,7 @@ from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.files.locks import alone
 
 FREE_SHARE = 0.5  # `use_cache: auto` leaves at least this share of the free disk alone
-TOKENS_AT_ONCE = 2_048  # fixed, so that a build that goes on makes what it would have made
+TOKENS_AT_ONCE = 2_048  # fixed, so that a resumed build makes what it would have made
 TOKENS_BETWEEN_SAVES = 262_144
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # numpy has no bfloat16: its bits are stored as integers
@@ -92,7 +92,7 @@ class _Plan(NamedTuple):
 def open_frozen_states(
     storage: Storage, key: str, tokens: Ragged, hidden_size: int, compute: Compute
 ) -> FrozenStates | None:
-    """The table with this key; where there is none, it is made, or goes on being made.
+    """The table with this key; where there is none, it is made, or its making is resumed.
 
     Args:
         storage: where it is kept, and which texts.
@@ -154,12 +154,12 @@ def _read(plan: _Plan) -> Tensor | None:
         # copy-on-write: torch wants a writable array, the file stays as it is
         table = np.lib.format.open_memmap(plan.place, mode="c")
     except ValueError as problem:
-        getLogger().warning(f"{plan.place} cannot be read and is made anew: {problem}")
+        getLogger().warning(f"{plan.place} cannot be read and is made again: {problem}")
         return None
     if table.shape != plan.shape or table.dtype != STORED_AS[plan.precision]:
         getLogger().warning(
             f"{plan.place} expects {plan.shape} {plan.precision} hidden states, got {table.shape} "
-            f"{table.dtype}, and is made anew."
+            f"{table.dtype}, and is made again."
         )
         return None
     return torch.from_numpy(table).view(PRECISIONS[plan.precision])
@@ -185,7 +185,7 @@ def _has_room(plan: _Plan, ample: bool) -> bool:
 def _make(plan: _Plan, compute: Compute) -> None:
     """Beside its place first, then renamed: a half-filled table never has the name.
 
-    What is there after an interruption stays, and the next build goes on from it. Of several
+    What is there after an interruption stays, and the next build resumes from it. Of several
     processes that want the same table one makes it, and the others wait.
     """
     with alone(plan.place):
@@ -208,7 +208,7 @@ def _begin(plan: _Plan, unfinished: Path, progress: Path) -> tuple[np.memmap, in
             if table.shape == plan.shape and table.dtype == STORED_AS[plan.precision]:
                 return table, done
         except (ValueError, KeyError, TypeError):
-            pass  # cut off: made anew
+            pass  # cut off: made again
     progress.unlink(missing_ok=True)
     table = np.lib.format.open_memmap(
         unfinished, mode="w+", dtype=STORED_AS[plan.precision], shape=plan.shape

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,18 +15,40 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.files.array_cache import cached_arrays, content_key
-
-if TYPE_CHECKING:
-    from recbole_tinynews.encoder.news_encoder import NewsEncoder
 
 # small packs encode little that nobody asked for, and fill a CPU all the same
 LOOK_UP_TOKENS = 128
 
 
+class RememberedEncoder(Protocol):
+    """What is asked of an encoder whose vectors are remembered here."""
+
+    tokens: Ragged
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its weights: once one of them changes, no vector is current any more."""
+
+    def content(self) -> Iterator[str | bytes]:
+        """All that decides a vector, for the name of a table that is kept."""
+
+    def tokens_at_once(self) -> int:
+        """How many tokens it encodes together."""
+
+    def zeros(self, texts: int) -> Tensor:
+        """Vectors of as many texts without any token, ``[texts, news_dim]``."""
+
+    def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
+        """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
+
+    def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
+        """Vectors of distinct ids, ``[ids, news_dim]``."""
+
+
 class NewsVectors:
-    """Vectors by id, for as long as no weight changes: at evaluation each news is encoded once.
+    """Vectors by id, for as long as no weight changes: at evaluation each article is encoded once.
 
     The encoder is handed over each time, and never held.
     """
@@ -43,12 +65,16 @@ class NewsVectors:
 
     @torch.no_grad()
     def encode_ahead(
-        self, encoder: NewsEncoder, ids: NDArray[np.int64], show_progress: bool, folder: Path | None
+        self,
+        encoder: RememberedEncoder,
+        ids: NDArray[np.int64],
+        show_progress: bool,
+        folder: Path | None,
     ) -> None:
         """Encode distinct ids now, to be looked up until the weights change.
 
         Much faster than when they are asked for in small numbers. How a text is packed depends on
-        ``ids`` alone: a run that was stopped ends with the same vectors as one that was not.
+        ``ids`` alone: a resumed run ends with the same vectors as one that was never stopped.
 
         Args:
             encoder: of the vectors.
@@ -75,12 +101,12 @@ class NewsVectors:
             encoded[:] = encoder.tokens.lengths == 0
         encoded[ids] = True
 
-    def look_up(self, encoder: NewsEncoder, news_ids: Tensor) -> Tensor:
+    def look_up(self, encoder: RememberedEncoder, news_ids: Tensor) -> Tensor:
         """Vectors by id; those not met since the weights last changed are encoded now.
 
         Texts are encoded in packs that never change, so that a vector does not depend, not even in
-        its last bit, on which others were asked for before: a run that was stopped ends as one
-        that was not.
+        its last bit, on which others were asked for before: a resumed run ends as one that was
+        never stopped.
         """
         vectors, encoded = self._current(encoder)
         ids = news_ids.cpu().numpy()
@@ -96,7 +122,7 @@ class NewsVectors:
                 encoded[pack.members] = True
         return F.embedding(news_ids.to(vectors.device), vectors)
 
-    def _current(self, encoder: NewsEncoder) -> tuple[Tensor, NDArray[np.bool_]]:
+    def _current(self, encoder: RememberedEncoder) -> tuple[Tensor, NDArray[np.bool_]]:
         """Vectors of all ids, and which of them are there; none is once a weight has changed."""
         weights = versions(encoder.parameters())
         if self._vectors is None or self._weights != weights:
@@ -106,7 +132,7 @@ class NewsVectors:
         return self._vectors, self._encoded
 
     def _packs(
-        self, encoder: NewsEncoder, device: torch.device
+        self, encoder: RememberedEncoder, device: torch.device
     ) -> tuple[list[Pack], NDArray[np.int64]]:
         """All texts in packs, and the pack of each id."""
         if self._look_up_packs is None:
@@ -122,7 +148,7 @@ class NewsVectors:
 class RecentVectors:
     """News vectors of the last steps of a training, without gradients.
 
-    SpeedyFeed, Xiao et al., KDD 2022. With 0 steps none is ever used again, which is exact.
+    SpeedyFeed, Xiao et al., KDD 2022. With 0 steps none is ever reused, which is exact.
     """
 
     def __init__(self, steps: int) -> None:
@@ -130,11 +156,11 @@ class RecentVectors:
         self._vectors: Tensor | None = None
         self._made_in = np.zeros(0, dtype=np.int64)  # the step, of each id
         self._anew = np.zeros(0, dtype=np.int64)
-        self.used = False  # whether vectors are being used again
+        self.used = False  # whether vectors are being reused
 
     @contextmanager
     def reusing_all_but(self, news_ids: Tensor) -> Iterator[None]:
-        """Encode these ids anew, whether or not their vectors are recent."""
+        """Recompute the vectors of these ids, whether or not they are recent."""
         if self.steps:
             self._anew, self.used = news_ids.cpu().numpy(), True
         try:
@@ -142,11 +168,11 @@ class RecentVectors:
         finally:
             self.used = False
 
-    def encode(self, encoder: NewsEncoder, ids: NDArray[np.int64]) -> Tensor:
+    def encode(self, encoder: RememberedEncoder, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``; what follows is the next step."""
         if self._vectors is None:
             self._vectors = encoder.zeros(encoder.tokens.rows)
-            self._made_in = np.full(encoder.tokens.rows, -1 - self.steps)  # too early to be used
+            self._made_in = np.full(encoder.tokens.rows, -1 - self.steps)  # too early to be reused
         recent = self._made_in[ids] >= self.step - self.steps
         needed = np.isin(ids, self._anew) | ~recent
         encoded = encoder.encode_distinct(ids[needed])
@@ -168,7 +194,7 @@ def versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:
 
 
 def _encode_all(
-    encoder: NewsEncoder, ids: NDArray[np.int64], vectors: Tensor, show_progress: bool
+    encoder: RememberedEncoder, ids: NDArray[np.int64], vectors: Tensor, show_progress: bool
 ) -> None:
     lengths = encoder.tokens.lengths_of(ids)
     with tqdm(

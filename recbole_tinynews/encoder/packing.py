@@ -1,4 +1,4 @@
-"""Texts behind each other without padding, those of equal length side by side.
+"""Packs: texts one after the other without padding, those of equal length side by side.
 
 Most of a layer looks at one token at a time and does not care where a text ends; only attention
 and pooling do, and they take texts of one length at a time, without padding and without masks.
@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# The largest activation of a pass. On a CPU the allocator of the system maps what is larger anew
-# each time, and the kernel clears it page by page; a GPU has an allocator of torch's own.
+# The largest activation of a pass. On a CPU the allocator of the system maps what is larger
+# again each time, and the kernel clears it page by page; a GPU has an allocator of torch's own.
 ACTIVATION_BYTES = {"cpu": 24 << 20, "cuda": 512 << 20}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.layers import AttentionPooling
+from recbole_tinynews.encoder.pooling import AttentionPooling
 
 HEAD_DIM = 16  # NRMS (Wu et al., EMNLP 2019): 16 heads of 16 at news_dim 256
 

@@ -32,8 +32,7 @@ class CoFinetunedTeachers(PLMNR):
         others = [PLMNR(config, dataset) for _ in range(config["num_teachers"] - 1)]
         self.others = nn.ModuleList(others)
         for other in others:
-            other.news_encoder.pooling = self.news_encoder.pooling
-            other.news_encoder.dense = self.news_encoder.dense
+            other.news_encoder.share_heads_of(self.news_encoder)
             other.user_encoder = self.user_encoder
 
     @property

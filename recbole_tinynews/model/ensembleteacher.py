@@ -8,39 +8,40 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.encoder.protocol import EncodesNews
+from recbole_tinynews.encoder.taps import Tap
 from recbole_tinynews.model.recommender import NewsRecommender
 
 
 class NewsEncoders(nn.Module):
     """M news encoders as one, their vectors behind each other: ``[..., M * news_dim]``."""
 
-    def __init__(self, encoders: Iterable[NewsEncoder]) -> None:
+    def __init__(self, encoders: Iterable[EncodesNews]) -> None:
         super().__init__()
-        self.encoders = nn.ModuleList(encoders)
+        self.encoders = nn.ModuleList(cast("Iterable[nn.Module]", encoders))
 
     @property
-    def each(self) -> list[NewsEncoder]:
+    def each(self) -> list[EncodesNews]:
         """The encoders."""
         return [*self.encoders]
 
     @property
-    def plm(self) -> PreTrainedModel:
-        """The first one's language model; all have read with the same tokenizer."""
-        return self.each[0].plm
+    def pad_token_id(self) -> int:
+        """The first encoder's: all read with the same tokenizer."""
+        return self.each[0].pad_token_id
 
     @property
     def tokens(self) -> Ragged:
-        """What each of them reads."""
+        """The token ids that every encoder reads."""
         return self.each[0].tokens
 
     @tokens.setter
@@ -59,17 +60,36 @@ class NewsEncoders(nn.Module):
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
     ) -> None:
-        """As each encoder's."""
+        """Delegates to every encoder."""
         for encoder in self.each:
             encoder.encode_ahead(ids, show_progress, folder)
 
     @contextmanager
+    def given(self, vectors: Tensor) -> Iterator[None]:
+        """Inside, an id is a row of ``vectors`` ``[ids, M * news_dim]``: of each encoder a part."""
+        with ExitStack() as stack:
+            for encoder, part in zip(self.each, vectors.chunk(len(self.each), -1), strict=True):
+                stack.enter_context(encoder.given(part))
+            yield
+
+    @contextmanager
     def without_tables(self) -> Iterator[None]:
-        """As each encoder's."""
+        """Delegates to every encoder."""
         with ExitStack() as stack:
             for encoder in self.each:
                 stack.enter_context(encoder.without_tables())
             yield
+
+    def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
+        """Several encoders have no inner states in common.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"A student of inner states expects teachers with one language model each, got "
+            f"{len(self.each)} in one. Pass the teachers of the ensemble, not the ensemble."
+        )
 
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
         """Nothing is used again where nothing trains."""
@@ -103,14 +123,13 @@ class EnsembleTeacher(NewsRecommender):
         super().__init__(config, dataset)
         self.requires_grad_(False)
 
-    def text_table(self, config: Any, dataset: Any, plm: PreTrainedModel) -> Ragged:
+    def text_table(self, config: Any, dataset: Any, pad_token_id: int) -> Ragged:
         """What its teachers read."""
-        return super().text_table(config.for_stage("finetune_teacher"), dataset, plm)
+        return super().text_table(config.for_stage("finetune_teacher"), dataset, pad_token_id)
 
-    def _make_news_encoder(  # type: ignore[override]  # it is used as one encoder is
-        self, config: Any, dataset: Any
-    ) -> NewsEncoders:
-        make, teacher = super()._make_news_encoder, config.for_stage("finetune_teacher")
+    def make_news_encoder(self, config: Any, dataset: Any) -> EncodesNews:
+        """As many as there are teachers."""
+        make, teacher = super().make_news_encoder, config.for_stage("finetune_teacher")
         return NewsEncoders(make(teacher, dataset) for _ in range(config["num_teachers"]))
 
     def make_user_encoder(self, config: Any) -> nn.Module:

@@ -9,7 +9,8 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
-from recbole_tinynews.encoder.language_model import layers_of, locate_plm, plm_size
+from recbole_tinynews.encoder.language_model import locate_plm, plm_size
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.student import Student
 
 
@@ -32,6 +33,8 @@ class InnerStateStudent(Student):
     Its own are tapped from the pass that makes its scores; its teachers' come with their scores.
     """
 
+    news_encoder: NewsEncoder
+
     @staticmethod
     def teacher_config(config: Any) -> Any:
         """The settings of its teachers."""
@@ -42,7 +45,7 @@ class InnerStateStudent(Student):
         teacher, encoder = self.teacher_config(config), self.news_encoder
         size = plm_size(locate_plm(teacher["plm"], [Path(config["data_path"])]))
         pairs = layer_pairs(
-            len(layers_of(encoder.plm)),
+            encoder.depth,
             teacher["num_hidden_layers"] or size.layers,
             config["layer_mapping"],
         )

@@ -15,7 +15,7 @@ from recbole_tinynews.distillation.layer_mapping import layer_pairs
 from recbole_tinynews.distillation.momentum import add_momentum
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.states import NO_TAPS, Taps
-from recbole_tinynews.encoder.language_model import layers_of
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 
 
@@ -49,14 +49,12 @@ class JointTeachers(nn.Module):
     ) -> None:
         super().__init__()
         for teacher in teachers:
-            teacher.news_encoder.pooling = student.news_encoder.pooling
-            teacher.news_encoder.dense = student.news_encoder.dense
+            _encoder(teacher).share_heads_of(_encoder(student))
             teacher.user_encoder = student.user_encoder
         self.members = nn.ModuleList(teachers)
         # plain lists, so that no layer is a part of this module by a second name
-        self._layers = [list(layers_of(teacher.news_encoder.plm)) for teacher in teachers]
-        depth = len(layers_of(student.news_encoder.plm))
-        self.pairs = layer_pairs(depth, len(self._layers[0]), mapping)
+        self._layers = [_encoder(teacher).layers for teacher in teachers]
+        self.pairs = layer_pairs(_encoder(student).depth, len(self._layers[0]), mapping)
         self.beta = beta
 
     def outputs(self, batch: Interaction, taps: Taps = NO_TAPS) -> list[Outputs]:
@@ -72,6 +70,10 @@ class JointTeachers(nn.Module):
     def lend_momentum(self, student: NewsRecommender) -> None:
         """Bend the student's complete gradients towards those of the teachers."""
         if self.beta:
-            add_momentum(
-                list(layers_of(student.news_encoder.plm)), self._layers, self.pairs, self.beta
-            )
+            add_momentum(_encoder(student).layers, self._layers, self.pairs, self.beta)
+
+
+def _encoder(recommender: NewsRecommender) -> NewsEncoder:
+    encoder = recommender.news_encoder
+    assert isinstance(encoder, NewsEncoder), "joint training is of language models"
+    return encoder

@@ -28,6 +28,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_language_model_head
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 
 
@@ -57,19 +58,19 @@ class MaskedLanguageModel(NewsRecommender):
     pooling and dense layer of the news encoder wait, untrained, and the head is dropped.
     """
 
+    news_encoder: NewsEncoder
     reads: ClassVar[type[TrainingData]] = MaskedBodies
     ranks_news = False
 
     def __init__(self, config: Any, dataset: MaskedTextDataset) -> None:
         super().__init__(config, dataset)
-        for name, part in self.news_encoder.named_children():
-            if name != "plm":
-                part.requires_grad_(False)
-        plm = self.news_encoder.plm
-        counts = np.bincount(dataset.tokens.values, minlength=plm.config.vocab_size)
-        self.head = load_language_model_head(self.plm_source, plm, torch.from_numpy(counts))
+        for head in self.news_encoder.heads:
+            head.requires_grad_(False)
+        words = self.news_encoder.text_encoder.word_embeddings
+        counts = np.bincount(dataset.tokens.values, minlength=len(words))
+        self.head = load_language_model_head(self.plm_source, words, torch.from_numpy(counts))
 
-    def text_table(self, config: Any, dataset: Any, plm: Any) -> Ragged:
+    def text_table(self, config: Any, dataset: Any, pad_token_id: int) -> Ragged:
         """Every text as it is; batches bring theirs masked."""
         return dataset.tokens
 
@@ -83,7 +84,8 @@ class MaskedLanguageModel(NewsRecommender):
 
     def guess(self, interaction: Interaction) -> Guess:
         """Scores of all tokens at the places that were chosen."""
-        states = self.news_encoder.read(interaction[TOKENS], interaction[LENGTHS].cpu().numpy())
+        encoder, lengths = self.news_encoder.text_encoder, interaction[LENGTHS]
+        states = encoder.hidden_states(interaction[TOKENS], lengths.cpu().numpy())
         scores = self.head(states[interaction[PLACES]])
         full = torch.promote_types(scores.dtype, torch.float32)
         return Guess(scores.to(full), interaction[TRUTH])

@@ -47,7 +47,7 @@ class NewsBERT(InnerStateStudent):
     def make_distillation(self, config: Any) -> NewsBERTDistillation:
         """The losses of student and teachers."""
         compared, weights = self.compared(config), loss_weights(config, NewsBERTWeights)
-        if not compared.pairs and self.news_encoder.pooling is None:
+        if not compared.pairs and not self.news_encoder.pooling_has_weights:
             weights = weights._replace(news_vector=0.0)  # nothing before them trains
         return NewsBERTDistillation(
             self.number_of_teachers(config),

@@ -14,7 +14,7 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import InputType, ModelType
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.data.dataset import NewsDataset
@@ -31,6 +31,8 @@ from recbole_tinynews.encoder.language_model import (
     longest_text,
 )
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.protocol import EncodesNews
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.user_encoder import UserEncoder
 
 
@@ -39,8 +41,8 @@ class NewsRecommender(AbstractRecommender):
 
     A subclass says what is learnt by ``losses``, which returns a NamedTuple of weighted summands
     (RecBole adds them up; their names stand in the log). To read other text, override
-    ``news_tokens``; to model users in another way, ``make_user_encoder``. docs/extending.md has a
-    whole one.
+    ``news_tokens``; to model news or users in another way, ``make_news_encoder`` or
+    ``make_user_encoder``. docs/extending.md has a whole one.
 
     Attributes:
         reads: the kind of data it is trained on.
@@ -60,7 +62,7 @@ class NewsRecommender(AbstractRecommender):
         self.device = config["device"]
         self.label_field = config["LABEL_FIELD"]
         self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
-        self.news_encoder = self._make_news_encoder(config, dataset)
+        self.news_encoder: EncodesNews = self.make_news_encoder(config, dataset)
         self.user_encoder = self.make_user_encoder(config)
 
     # --------------------------------------------------------------------- what it is made of
@@ -102,18 +104,23 @@ class NewsRecommender(AbstractRecommender):
         """Of its language model."""
         return load_tokenizer(self.plm_source)
 
-    def text_table(self, config: Any, dataset: Any, plm: PreTrainedModel) -> Ragged:
+    def text_table(self, config: Any, dataset: Any, pad_token_id: int) -> Ragged:
         """What the news encoder reads for each news id: ``news_tokens``, padded if it is to be."""
         tokens = self.news_tokens(config, dataset)
         if not config["mask_padding_in_news_pooling"]:
             widths = self.text_widths(config, dataset)
-            tokens = pad_rows(tokens, widths, plm.config.pad_token_id or 0)
+            tokens = pad_rows(tokens, widths, pad_token_id)
         return tokens
 
-    def _make_news_encoder(self, config: Any, dataset: Any) -> NewsEncoder:
+    def make_news_encoder(self, config: Any, dataset: Any) -> EncodesNews:
+        """``news ids -> vectors``; ``EncodesNews`` says what else is asked of it.
+
+        Raises:
+            ValueError: a text is longer than the language model reads.
+        """
         load = bare_plm if config["weights_follow"] else load_plm  # no user can set it
         plm = load(self.plm_source, self.layers_kept(config))
-        tokens = self.text_table(config, dataset, plm)
+        tokens = self.text_table(config, dataset, plm.config.pad_token_id or 0)
         most = longest_text(plm)
         if tokens.lengths.max(initial=0) > most:
             raise ValueError(
@@ -121,15 +128,18 @@ class NewsRecommender(AbstractRecommender):
                 f"{config['plm']} can read, got {tokens.lengths.max()}. "
                 "Lower max_title_length or max_body_length."
             )
-        return NewsEncoder(
+        text_encoder = TextEncoder(
             plm,
-            tokens,
             config["news_dim"],
             config["query_dim"],
             pooling=config["news_pooling"],
             finetune_layers=config["finetune_layers"],
             dropout=config["plm_dropout"],
             mask_padding=config["mask_padding_in_news_pooling"],
+        )
+        return NewsEncoder(
+            text_encoder,
+            tokens,
             storage=self.storage(config, dataset),
             history_cache_steps=config["history_cache_steps"],
         )
@@ -147,8 +157,8 @@ class NewsRecommender(AbstractRecommender):
     @property
     def parameter_count(self) -> int:
         """Parameters of what serves a user: news and user encoder, the unused pooler included."""
-        served = (self.news_encoder, self.user_encoder)
-        return sum(p.numel() for module in served for p in module.parameters())
+        served = (*self.news_encoder.parameters(), *self.user_encoder.parameters())
+        return sum(p.numel() for p in served)
 
     # ------------------------------------------------------------------------ what it computes
 

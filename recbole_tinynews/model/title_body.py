@@ -67,12 +67,8 @@ class TitleBodyMatcher(PLMNR):
         Shapes:
             returned: ``[batch, candidates]``.
         """
-        encoder = self.news_encoder
-        encoder.plm.eval()  # of dropout alone: the encoder still encodes just what it is asked for
-        try:
+        with self.news_encoder.without_dropout():
             return self.score(interaction).scores
-        finally:
-            encoder.train(encoder.training)
 
 
 class TitleBodyStudent(Student, TitleBodyMatcher):

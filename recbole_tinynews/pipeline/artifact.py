@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
 from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,12 +20,16 @@ from torch import Tensor
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.tensors import check_weights, load_weights
+from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.settings.names import STAGES
 
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
-FORMAT = 5  # raised whenever a change in the code changes results
-READABLE = frozenset((FORMAT,))  # formats whose recommenders score as they did when they were made
-WEIGHTS, SETTINGS, METRICS, COPIES = "model.safetensors", "settings.yaml", "metrics.json", "copies"
+ARTIFACT_FORMAT = 6  # raised whenever a change in the code changes results
+READABLE = frozenset(
+    (ARTIFACT_FORMAT,)
+)  # formats whose recommenders score as they did when they were made
+WEIGHTS, COPIES = "model.safetensors", "copies"
+SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
 CURVE, FIGURE = "training.csv", "training.svg"  # of losses and metrics by step; nothing reads them
 PLM = "plm"  # configuration and tokenizer of the language model
 FORMAT_KEY, MADE_FROM = "format", "made_from"  # stand in settings.yaml beside the settings
@@ -50,14 +53,8 @@ _OF_STUDENTS = frozenset(("num_teachers", "teacher_num_hidden_layers"))
 
 
 class Weights(NamedTuple):
-    """The weights of one recommender, on disk.
+    """The weights of one model, on disk; a later file's weights replace an earlier one's."""
 
-    ``stage`` and ``model_class`` say how to build the model that they fit; a later file's weights
-    replace an earlier one's.
-    """
-
-    stage: str
-    model_class: type
     files: tuple[Path, ...]
 
     @property
@@ -73,12 +70,16 @@ class Weights(NamedTuple):
 class Artifact(NamedTuple):
     """A finished stage.
 
-    ``valid`` is its best validation result, ``seconds`` what it took, and ``reused`` whether an
-    earlier run made it.
+    Attributes:
+        name: of the stage.
+        fingerprint: of all that decides its result.
+        folder: where it lies.
+        seconds: what it took.
+        valid: its best validation result.
+        reused: whether an earlier run made it.
     """
 
     name: str
-    model_class: type
     fingerprint: str
     folder: Path
     seconds: float
@@ -88,38 +89,34 @@ class Artifact(NamedTuple):
     @property
     def weights(self) -> Weights:
         """The best weights, or after post-training the last."""
-        return Weights(self.name, self.model_class, (self.folder / WEIGHTS,))
+        return Weights((self.folder / WEIGHTS,))
 
-    def copies(self, count: int) -> list[Weights]:
-        """The last ``count`` copies kept on the way, oldest first.
+    def copy(self, back: int) -> Weights:
+        """The last copy but ``back`` of those kept on the way.
 
         Raises:
             ValueError: there are fewer.
         """
         kept = (self.folder / COPIES).glob("step-*.safetensors")
         steps = {int(path.stem.removeprefix("step-")): path for path in kept}
-        if len(steps) < count:
+        if len(steps) <= back:
             raise ValueError(
-                f"num_teachers={count} expects as many copies of the post-trained teacher, got "
+                f"num_teachers={back + 1} expects as many copies of the post-trained teacher, got "
                 f"{len(steps)} in {self.folder / COPIES}. Post-train longer "
                 "(post_train_teacher_epochs, post_train_teacher_max_steps), keep copies more often "
                 "(teacher_checkpoint_interval), or ask for fewer teachers."
             )
         # a copy holds what trains; the rest, in model.safetensors, never changed
-        return [
-            self.weights._replace(files=(self.folder / WEIGHTS, steps[step]))
-            for step in sorted(steps)[-count:]
-        ]
+        return Weights((self.folder / WEIGHTS, steps[sorted(steps)[-1 - back]]))
 
 
-def settings_that_matter(
-    config: NewsConfig, model_class: type, has_teachers: bool
-) -> dict[str, Any]:
+def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
     """The settings that decide a stage's result, without those of other stages.
 
     A stage without teachers is one that several systems may ask for: settings that the system
     declares for itself do not concern it. A student is its system's own.
     """
+    model_class, has_teachers = stage.model, bool(stage.teachers)
     left_out = _WITHOUT_EFFECT | config.settings_of_others(model_class, is_student=has_teachers)
     if not has_teachers:
         left_out |= _OF_STUDENTS - getattr(model_class, "also_reads", frozenset())
@@ -149,10 +146,9 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def fingerprint(settings: dict[str, Any], contents: Iterable[str | Path]) -> str:
+def fingerprint(described: dict[str, Any]) -> str:
     """A short name for everything that decides what a stage results in."""
-    described = json.dumps(settings, sort_keys=True, default=str)
-    return content_key([str(FORMAT), described, *contents])[:12]
+    return content_key([json.dumps(described, sort_keys=True, default=str)])[:12]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -166,33 +162,33 @@ def write_text(path: Path, text: str) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def source_of(model_class: type) -> list[Path]:
-    """The files of a user's own classes: their code decides a result as much as settings do.
+def source_of(stage: Stage) -> list[Path]:
+    """The files of a user's own code that the stage runs: it decides a result as settings do.
 
-    A change in the package's own code raises ``FORMAT`` instead.
+    A change in the package's own code raises ``ARTIFACT_FORMAT`` instead.
     """
-    modules = [sys.modules.get(cls.__module__) for cls in model_class.__mro__]
+    names = [cls.__module__ for cls in stage.model.__mro__]
+    names += [stage.start.put.__module__] if stage.start else []
+    modules = [sys.modules.get(name) for name in dict.fromkeys(names)]
     own = [m for m in modules if m and m.__name__.partition(".")[0] not in _PACKAGES]
-    files = [getattr(module, "__file__", None) for module in dict.fromkeys(own)]
+    files = [getattr(module, "__file__", None) for module in own]
     return [Path(file) for file in files if file]
 
 
-def read_artifact(name: str, model_class: type, mark: str, folder: Path) -> Artifact | None:
+def read_artifact(name: str, mark: str, folder: Path) -> Artifact | None:
     """The finished stage in ``folder``; None where it is absent, unfinished or damaged."""
     try:
-        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-        artifact = Artifact(
-            name, model_class, mark, folder, metrics["seconds"], metrics["valid"], reused=True
-        )
+        metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+        artifact = Artifact(name, mark, folder, metrics["seconds"], metrics["valid"], reused=True)
         check_weights(folder / WEIGHTS)
         for copy in metrics.get(COPIES, ()):
             check_weights(folder / COPIES / copy)
     except FileNotFoundError as problem:
-        if (folder / METRICS).is_file():
-            getLogger().warning(f"{folder} is incomplete and is made anew: {problem}")
+        if (folder / METRICS_FILE).is_file():
+            getLogger().warning(f"{folder} is incomplete and is trained again: {problem}")
         return None
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        getLogger().warning(f"{folder} is damaged and is made anew: {problem}")
+        getLogger().warning(f"{folder} is damaged and is trained again: {problem}")
         return None
     return artifact
 
@@ -205,7 +201,7 @@ def as_written(settings: dict[str, Any]) -> dict[str, Any]:
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     """``settings.yaml``."""
     text = yaml.safe_dump(as_written(settings), sort_keys=False, allow_unicode=True)
-    write_text(folder / SETTINGS, text)
+    write_text(folder / SETTINGS_FILE, text)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -216,30 +212,30 @@ def read_settings(folder: Path) -> dict[str, Any]:
         ValueError: it is no yaml, or holds no settings.
     """
     try:
-        settings = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
+        settings = yaml.safe_load((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
     except yaml.YAMLError as problem:
-        raise ValueError(f"{folder / SETTINGS} is no yaml: {problem}") from problem
+        raise ValueError(f"{folder / SETTINGS_FILE} is no yaml: {problem}") from problem
     if not isinstance(settings, dict) or not isinstance(settings.get("model_class"), str):
         raise ValueError(
-            f"{folder / SETTINGS} expects the settings of a finished stage, model_class among "
-            "them, and holds something else. Train it anew."
+            f"{folder / SETTINGS_FILE} expects the settings of a finished stage, model_class among "
+            "them, and holds something else. Train it again."
         )
     return settings
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """``metrics.json``, written last: a folder that has it is complete."""
-    write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+    write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
 
 
 def kept_test_result(artifact: Artifact, content: str) -> dict[str, Any] | None:
     """What a finished stage has scored on the test impressions of this content, if it is known."""
-    metrics = json.loads((artifact.folder / METRICS).read_text(encoding="utf-8"))
+    metrics = json.loads((artifact.folder / METRICS_FILE).read_text(encoding="utf-8"))
     return metrics.get("test", {}).get(content)
 
 
 def keep_test_result(artifact: Artifact, content: str, result: dict[str, Any]) -> None:
     """Write it beside its other metrics, under the content of the data that it holds for."""
-    metrics = json.loads((artifact.folder / METRICS).read_text(encoding="utf-8"))
+    metrics = json.loads((artifact.folder / METRICS_FILE).read_text(encoding="utf-8"))
     metrics["test"] = {**metrics.get("test", {}), content: result}
     write_metrics(artifact.folder, metrics)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import operator
 
+from torch import nn
+
+from recbole_tinynews.encoder.weight_names import DENSE, LANGUAGE_MODEL, NEWS_ENCODER, POOLING
 from recbole_tinynews.files.tensors import load_into
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.recommender import NewsRecommender
@@ -12,14 +15,12 @@ from recbole_tinynews.pipeline.artifact import Weights
 
 def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
     """Start with the whole news encoder of an earlier stage; every weight must be there."""
-    prefix = "news_encoder."
-    of_encoder = {n: v for n, v in weights.load().items() if n.startswith(prefix)}
-    load_into(model.news_encoder, of_encoder, weights.source, prefix)
+    _put_part(model, NEWS_ENCODER, weights)
 
 
-def put_language_model(model: NewsRecommender, weights: Weights) -> None:
+def put_language_model(model: nn.Module, weights: Weights) -> None:
     """Start with the language model of an earlier stage; every weight must be there."""
-    load_into(model.news_encoder.plm, weights.load(), weights.source, "news_encoder.plm.")
+    _put_part(model, LANGUAGE_MODEL, weights)
 
 
 def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
@@ -27,7 +28,7 @@ def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
 
     Pooling and dense layer stay random, as they do behind the layers of the plain language model.
     """
-    plm, prefix = model.news_encoder.plm, "news_encoder.plm."
+    plm, prefix = model.get_submodule(LANGUAGE_MODEL), f"{LANGUAGE_MODEL}."
     wanted = {f"{prefix}{name}" for name in plm.state_dict()}
     kept = {name: value for name, value in weights.load().items() if name in wanted}
     load_into(plm, kept, weights.source, prefix)
@@ -35,7 +36,7 @@ def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
 
 def put_pooling_and_dense(model: NewsRecommender, weights: Weights) -> None:
     """Start with what stands behind a teacher's layers, not with the layers."""
-    for name in ("news_encoder.pooling", "news_encoder.dense"):
+    for name in (POOLING, DENSE):
         _put_part(model, name, weights)
 
 
@@ -57,7 +58,7 @@ def put_copies(model: CoFinetunedTeachers, *copies: Weights) -> None:
         put_news_encoder(teacher, copy)
 
 
-def _put_part(model: NewsRecommender, name: str, weights: Weights) -> None:
+def _put_part(model: nn.Module, name: str, weights: Weights) -> None:
     part = operator.attrgetter(name)(model)
     if part is not None:  # mean and cls pool without weights
         load_into(part, weights.load(), weights.source, f"{name}.")

@@ -3,63 +3,65 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.pipeline.artifact import (
-    COPIES,
-    FORMAT,
+    ARTIFACT_FORMAT,
     FORMAT_KEY,
     MADE_FROM,
-    METRICS,
-    WEIGHTS,
+    METRICS_FILE,
     Artifact,
-    Weights,
     as_written,
     read_settings,
 )
-from recbole_tinynews.pipeline.stages import Recipe, Run, Start
-from recbole_tinynews.pipeline.systems import train_system
+from recbole_tinynews.pipeline.recipes import Recipe, Recipes
+from recbole_tinynews.pipeline.stage import Copy, Stage
 from recbole_tinynews.pipeline.text_table import text_table
-from recbole_tinynews.settings.names import POST_TRAINING, STAGES
+from recbole_tinynews.settings.names import STAGES
 from recbole_tinynews.trainer.training_state import STATE, saved_step
 
-UNKNOWN = "not made yet"
 MOST_DIFFERENCES = 3  # named in one line
-_OF_TOKENS = {"max_title_length", "max_body_length", "plm"}
 _OTHER = {
     "data": "the data differ",
     "language_model": "the language model differs",
     "code": "the code of the model differs",
     "after": "after other stages",
     "start": "another start",
+    "teachers": "other teachers",
 }
 
 
 class Step(NamedTuple):
-    """What becomes of one stage: ``runs``, ``goes on`` or ``reused``, and why."""
+    """What becomes of one stage: ``runs``, ``resumes`` or ``reused``, and why."""
 
     stage: str
     action: str
     reason: str
 
 
-def plan(run: Run, model_class: type) -> list[Step]:
-    """What ``train_system`` would do now; nothing is trained or written.
+def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list[Step]:
+    """What a run of these stages would do now, a step for each; nothing is trained or written.
+
+    Args:
+        recipes: what decides the result of each stage.
+        stages: in order: behind what they stand on.
+        fresh: whether what is finished is trained again.
 
     Raises:
-        ValueError: the system has no stage of the name that ``run`` is to end with.
+        ValueError: a finished stage kept fewer copies than others are to start from.
     """
-    planning = _PlanningRun(run)
-    train_system(planning, model_class)
-    names = list(dict.fromkeys(step.stage for step in planning.steps))
-    if run.last_stage is not None and run.last_stage not in names:
-        raise ValueError(
-            f"stage expects one of the stages of {model_class.__name__} as it is set, "
-            f"{', '.join(names)}, got {run.last_stage}."
-        )
-    return planning.steps
+    finished = {stage: None if fresh else recipes.of(stage).finished() for stage in stages}
+    for stage in stages:
+        _check_copies(stage, finished)
+    reused = {recipes.of(s).folder.name for s, artifact in finished.items() if artifact}
+    return [
+        Step(stage.name, "reused", recipes.of(stage).folder.name)
+        if finished[stage]
+        else _step(recipes.of(stage), any(finished[s] is None for s in stage.needs), reused, fresh)
+        for stage in stages
+    ]
 
 
 def plan_table(steps: Sequence[Step]) -> str:
@@ -73,65 +75,31 @@ def plan_table(steps: Sequence[Step]) -> str:
     return text_table(rows)
 
 
-class _Unmade(Artifact):
-    """A stage that will run. Its copies have a name that no copy has.
-
-    So the fingerprints of stages that start from one are those of no finished stage.
-    """
-
-    def copies(self, count: int) -> list[Weights]:
-        copy = self.folder / COPIES / UNKNOWN
-        return [self.weights._replace(files=(self.folder / WEIGHTS, copy))] * count
+def _check_copies(stage: Stage, finished: Mapping[Stage, Artifact | None]) -> None:
+    started = stage.start.sources if stage.start else ()
+    for source in (*started, *stage.teachers):
+        if isinstance(source, Copy) and (artifact := finished[source.stage]):
+            artifact.copy(source.back)
 
 
-class _PlanningRun(Run):
-    """The same settings and data, with stages that are looked up instead of trained."""
-
-    def __init__(self, run: Run) -> None:
-        vars(self).update(vars(run))
-        self.artifacts = []
-        self.steps: list[Step] = []
-        self._planned = run  # whose recipes these are
-
-    def train_stage(
-        self,
-        stage: str,
-        model_class: type,
-        after: Sequence[Artifact] = (),
-        start: Start | None = None,
-        teachers: Sequence[Weights] = (),
-        number: int = 0,
-    ) -> Artifact:
-        self.stop_behind_last(stage)
-        recipe = self._planned.recipe(stage, model_class, after, start, teachers, number)
-        follows = any(isinstance(artifact, _Unmade) for artifact in after)
-        finished = None if self.config["fresh"] else recipe.finished()
-        if finished is not None:
-            self.steps.append(Step(stage, "reused", recipe.folder.name))
-        else:
-            self.steps.append(self._step(recipe, follows))
-            finished = _Unmade(stage, model_class, recipe.fingerprint, recipe.folder, 0.0, {})
-        self.artifacts.append(finished)
-        return finished
-
-    def _step(self, recipe: Recipe, follows: bool) -> Step:
-        if self.config["fresh"]:
-            return Step(recipe.stage, "runs", "fresh")
-        step = saved_step(recipe.folder / STATE)
-        if step is not None:
-            return Step(recipe.stage, "goes on", f"from step {step}")
-        if (recipe.folder / METRICS).is_file():
-            return Step(recipe.stage, "runs", f"{recipe.folder.name} is damaged")
-        reused = {step.reason for step in self.steps if step.action == "reused"}
-        reasons = nearest_differences(recipe, follows, reused)
-        if reasons is None:
-            return Step(recipe.stage, "runs", "no earlier one")
-        if follows:
-            reasons.append("after a stage that runs")
-        if len(reasons) > MOST_DIFFERENCES:
-            more = len(reasons) - MOST_DIFFERENCES
-            reasons = [*reasons[:MOST_DIFFERENCES], f"and {more} more"]
-        return Step(recipe.stage, "runs", "; ".join(reasons))
+def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:
+    name = recipe.stage.name
+    if fresh:
+        return Step(name, "runs", "fresh")
+    step = saved_step(recipe.folder / STATE)
+    if step is not None:
+        return Step(name, "resumes", f"from step {step}")
+    if (recipe.folder / METRICS_FILE).is_file():
+        return Step(name, "runs", f"{recipe.folder.name} is damaged")
+    reasons = nearest_differences(recipe, follows, reused)
+    if reasons is None:
+        return Step(name, "runs", "no earlier one")
+    if follows:
+        reasons.append("after a stage that runs")
+    if len(reasons) > MOST_DIFFERENCES:
+        more = len(reasons) - MOST_DIFFERENCES
+        reasons = [*reasons[:MOST_DIFFERENCES], f"and {more} more"]
+    return Step(name, "runs", "; ".join(reasons))
 
 
 def nearest_differences(
@@ -151,8 +119,8 @@ def nearest_differences(
 
 
 def _finished_ones(recipe: Recipe) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage}-*")):
-        if not (folder / METRICS).is_file():
+    for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage.name}-*")):
+        if not (folder / METRICS_FILE).is_file():
             continue
         try:
             yield folder, read_settings(folder)
@@ -165,11 +133,11 @@ def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> Iterat
     for name, value, other in _other_settings(as_written(recipe.settings), there):
         names.add(name)
         yield f"{name}: {_shown(name, value)}, there: {_shown(name, other)}"
-    if there.get(FORMAT_KEY) != FORMAT:
+    if there.get(FORMAT_KEY) != ARTIFACT_FORMAT:
         yield "made by another version"
-    implied = _implied(recipe.stage, names)
+    implied = _implied(recipe, names)
     if follows:
-        implied |= {"after", "start"}
+        implied |= {"after", "start", "teachers"}
     there_from = there.get(MADE_FROM, {})
     for part, value in recipe.made_from.items():
         if part not in implied and part in there_from and there_from[part] != value:
@@ -186,11 +154,15 @@ def _other_settings(here: dict[str, Any], there: dict[str, Any]) -> Iterator[tup
             yield name, here.get(name), there.get(name)
 
 
-def _implied(stage: str, names: Set[str]) -> set[str]:
+def _implied(recipe: Recipe, names: Set[str]) -> set[str]:
     """What differs because a setting does that is named already."""
     implied = {"language_model"} if "plm" in names else set()
-    # the data of these are token ids
-    if stage in (*POST_TRAINING, "pretrain_teacher") and not names.isdisjoint(_OF_TOKENS):
+    if not names.isdisjoint({"num_teachers", "model_class"}):
+        implied.add("teachers")
+    reads = getattr(recipe.stage.model, "reads", None)  # RecBole's own models name no kind of data
+    decides = {*reads.settings} if reads else set()
+    # what settings choose of the texts is known as token ids
+    if decides and not names.isdisjoint({*decides, "plm"}):
         implied.add("data")
     return implied
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.model.recommender import NewsRecommender
 
 NEWS, REPEATS = 512, 3
@@ -33,7 +33,7 @@ class RankingSpeed(NamedTuple):
     cached: float
 
 
-def news_per_second(news_encoder: NewsEncoder, batch: int | None = None) -> float:
+def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> float:
     """Median of a few runs over the same news, every layer computed, no table read.
 
     The news are spread over the data set, so that their lengths are its own.
@@ -84,7 +84,7 @@ def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader)
 
 
 @contextmanager
-def _serving(news_encoder: NewsEncoder, model: nn.Module | None = None) -> Iterator[None]:
+def _serving(news_encoder: EncodesNews, model: nn.Module | None = None) -> Iterator[None]:
     """In evaluation mode, without gradients and tables; afterwards all is as it was."""
     served = news_encoder if model is None else model
     was_training = served.training

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
-from torch import Tensor, nn
+from torch import Tensor
 
 from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.data.dataloader import (
@@ -32,10 +32,10 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.artifact import (
     FORMAT_KEY,
-    METRICS,
+    METRICS_FILE,
     PLM,
     READABLE,
-    SETTINGS,
+    SETTINGS_FILE,
     WEIGHTS,
     read_settings,
 )
@@ -70,17 +70,6 @@ class _Settings(dict[str, Any]):
         return _Settings(settings_of_stage(stage, {"teacher_num_hidden_layers": None, **self}))
 
 
-class _NewsVectors(nn.Module):
-    """Stands in for the news encoder: vectors that are there already, by id."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = torch.zeros(1, 1)  # [1 + texts, news_dim]
-
-    def forward(self, news_ids: Tensor) -> Tensor:
-        return self.table[news_ids]
-
-
 class Ranker:
     """Ranks candidates for users by what they clicked; ``recbole_tinynews.load`` makes one.
 
@@ -96,9 +85,6 @@ class Ranker:
     ) -> None:
         self.settings = settings
         self._model = model.eval()
-        self._encoder = model.news_encoder
-        self._vectors = _NewsVectors()
-        model.news_encoder = self._vectors  # type: ignore[assignment]
         self._known: OrderedDict[str, Tensor] = OrderedDict()
         self._data_path = data_path
         self._titles: dict[str, str] | None = None  # by news id
@@ -221,15 +207,16 @@ class Ranker:
     @torch.no_grad()
     def _rank(self, users: list[_User], as_titles: list[_User]) -> list[list[Ranked]]:
         distinct = list(dict.fromkeys(t for user in as_titles for part in user for t in part))
-        self._vectors.table = self._encode(distinct)
+        vectors = self._encode(distinct)
         number = {title: place for place, title in enumerate(distinct, start=1)}
         ranked: list[list[Ranked]] = []
         for start in range(0, len(users), USERS_AT_ONCE):
             batch = as_titles[start : start + USERS_AT_ONCE]
-            scores = self._scores(
-                [[number[t] for t in user.history] for user in batch],
-                [[number[t] for t in user.candidates] for user in batch],
-            )
+            with self._model.news_encoder.given(vectors):
+                scores = self._scores(
+                    [[number[t] for t in user.history] for user in batch],
+                    [[number[t] for t in user.candidates] for user in batch],
+                )
             asked = users[start : start + USERS_AT_ONCE]
             ranked += [_best_first(*each) for each in zip(asked, scores, strict=True)]
         return ranked
@@ -254,8 +241,8 @@ class Ranker:
         new = [text for text in texts if text not in self._known]
         if new:
             data = Titles(new, self.settings["ITEM_ID_FIELD"])
-            encoder = self._encoder
-            encoder.tokens = self._model.text_table(self.settings, data, encoder.plm)
+            encoder = self._model.news_encoder
+            encoder.tokens = self._model.text_table(self.settings, data, encoder.pad_token_id)
             vectors = encoder.encode_distinct(np.arange(1, 1 + len(new)))
             # a copy of each: a view would keep the vectors of all texts met with it
             self._known.update(zip(new, (vector.clone() for vector in vectors), strict=True))
@@ -317,13 +304,15 @@ def _check_folder(folder: Path) -> None:
         raise FileNotFoundError(
             f"load expects the folder of a finished stage, and {folder.absolute()} is none."
         )
-    missing = [name for name in (WEIGHTS, SETTINGS, METRICS) if not (folder / name).is_file()]
+    missing = [
+        name for name in (WEIGHTS, SETTINGS_FILE, METRICS_FILE) if not (folder / name).is_file()
+    ]
     if len(missing) == 3:
-        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS}"))
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS_FILE}"))
         hint = f" Did you mean one of those in it: {', '.join(inside)}?" if inside else ""
         raise FileNotFoundError(
-            f"load expects the folder of a finished stage, with {WEIGHTS}, {SETTINGS} and "
-            f"{METRICS}, and {folder} has none of them.{hint}"
+            f"load expects the folder of a finished stage, with {WEIGHTS}, {SETTINGS_FILE} and "
+            f"{METRICS_FILE}, and {folder} has none of them.{hint}"
         )
     if missing:
         raise ValueError(

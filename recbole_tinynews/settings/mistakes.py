@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from recbole_tinynews.settings.names import (
     POST_TRAINING,
-    RANK_NO_NEWS,
     plain_name,
     settings_of_stage,
     unknown_setting,
@@ -88,11 +87,6 @@ def contradictions(final: Mapping[str, Any]) -> Iterator[str]:
             names = ", ".join(prefix + name for name in weights)
             instead = f", or set {switch}=false" if switch in settings else ""
             yield f"{names} are all 0, which leaves no loss. Raise one{instead}"
-    if final.get("submission") and final.get("stage") in RANK_NO_NEWS:
-        yield (
-            f"submission={final['submission']} expects a stage that ranks news, and "
-            f"stage={final['stage']} reads texts alone. Set stage=~ or submission=~"
-        )
     if "layer_mapping" in final:
         yield from _incomparable(final)
     for stage in POST_TRAINING:

@@ -8,7 +8,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_constant_schedule, get_linear_schedule_with_warmup
 
-PLM_PART = "news_encoder.plm."  # of the model itself, or of a model that is part of it
+from recbole_tinynews.encoder.weight_names import LANGUAGE_MODEL
+
+PLM_PART = f"{LANGUAGE_MODEL}."  # of the model itself, or of a model that is part of it
 
 
 def parameter_groups(

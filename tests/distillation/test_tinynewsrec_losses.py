@@ -132,7 +132,7 @@ def test_the_first_stage_compares_titles_and_no_history() -> None:
     assert values(module(*labelled())) == pytest.approx(values(expected), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", WEIGHTINGS.keys() - {"softmax"})
+@pytest.mark.parametrize("name", sorted(WEIGHTINGS.keys() - {"softmax"}))
 def test_another_weighting_of_teachers_is_another_loss(name: str) -> None:
     """A setting that reaches no loss looks as if all weightings were equally good."""
     by_default, chosen = make()(*labelled()), make(weighting=name)(*labelled())

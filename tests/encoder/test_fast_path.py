@@ -19,6 +19,7 @@ from transformers import AutoModel
 from recbole_tinynews.distillation.outputs import TEACHERS, Outputs
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 
 Loss = Callable[[Interaction], Tensor]
@@ -233,7 +234,8 @@ def test_stored_states_of_frozen_layers_change_neither_loss_nor_gradient(
 def test_dropout_of_frozen_layers_is_off_from_the_start(tiny: Tiny) -> None:
     """Their stored states were computed without; dropout would make the two ways differ."""
     tokens = tiny.world().model.news_encoder.tokens
-    encoder = NewsEncoder(load_plm(str(tiny.plm)).train(), tokens, 8, 4, finetune_layers=0)
+    text_encoder = TextEncoder(load_plm(str(tiny.plm)).train(), 8, 4, finetune_layers=0)
+    encoder = NewsEncoder(text_encoder, tokens)
     for _ in range(2):  # as built, and after train()
         assert torch.equal(encoder(CANDIDATES), encoder(CANDIDATES))
         encoder.train()
@@ -264,10 +266,9 @@ def test_a_news_is_computed_once_however_often_it_stands_in_a_batch(
 
 def test_an_encoder_refuses_attention_that_would_add_its_mask_as_numbers(tiny: Tiny) -> None:
     """True and False would become 1 and 0 in front of a softmax, without an error."""
-    encoder = tiny.world().model.news_encoder
     plm = AutoModel.from_pretrained(tiny.plm, attn_implementation="eager")
     with pytest.raises(ValueError, match="load_plm"):
-        NewsEncoder(plm, encoder.tokens, 16, 8)
+        TextEncoder(plm, 16, 8)
 
 
 def test_a_title_longer_than_the_model_reads_is_refused_before_training(
@@ -321,7 +322,7 @@ def test_vectors_encoded_ahead_are_dropped_with_the_first_step(tiny: Tiny) -> No
     encoder.encode_ahead(np.arange(1, 41))
     with torch.no_grad():
         before = encoder(CANDIDATES)
-        encoder.dense.weight.mul_(1.5)
+        encoder.text_encoder.dense.weight.mul_(1.5)
         assert not torch.allclose(encoder(CANDIDATES), before)
 
 
@@ -339,7 +340,7 @@ def test_vectors_of_earlier_steps_stand_for_clicks_alone_and_not_for_long(
     candidates = set(CANDIDATES.flatten().tolist())
     before = model.score(batch())
     with torch.no_grad():
-        encoder.dense.weight.mul_(2.0)
+        encoder.text_encoder.dense.weight.mul_(2.0)
     for _ in range(3):
         model.score(batch())
     # the clicks of step 0 served steps 1 and 2; padding is never encoded
@@ -348,12 +349,12 @@ def test_vectors_of_earlier_steps_stand_for_clicks_alone_and_not_for_long(
     again = tiny.world(history_cache_steps=2).model.train()
     again.score(batch())
     with torch.no_grad():
-        again.news_encoder.dense.weight.mul_(2.0)
+        again.news_encoder.text_encoder.dense.weight.mul_(2.0)
     reused = again.score(batch())
     clicked_only = ~torch.isin(HISTORY, CANDIDATES) & (HISTORY != 0)
     assert torch.equal(reused.history[clicked_only], before.history[clicked_only])
     reused.scores.sum().backward()
-    assert again.news_encoder.dense.weight.grad.abs().sum() > 0
+    assert again.news_encoder.text_encoder.dense.weight.grad.abs().sum() > 0
 
 
 def test_without_history_cache_every_step_encodes_all(tiny: Tiny) -> None:
@@ -361,7 +362,7 @@ def test_without_history_cache_every_step_encodes_all(tiny: Tiny) -> None:
     model = tiny.world().model.train()
     first = model.score(batch())
     with torch.no_grad():
-        model.news_encoder.dense.weight.mul_(2.0)
+        model.news_encoder.text_encoder.dense.weight.mul_(2.0)
     assert not torch.allclose(model.score(batch()).history, first.history)
 
 
@@ -383,7 +384,7 @@ def test_vectors_of_a_teacher_are_kept_for_the_next_training_and_no_other_teache
     assert torch.equal(second(torch.arange(1, 41)), expected)
     assert len(list(tmp_path.iterdir())) == 1
     third = tiny.world().model.news_encoder.eval()
-    third.dense.weight.mul_(1.5)
+    third.text_encoder.dense.weight.mul_(1.5)
     third.encode_ahead(ids, folder=tmp_path)
     fourth = tiny.world().model.news_encoder.eval()
     fourth.encode_ahead(ids[1:], folder=tmp_path)

@@ -17,6 +17,7 @@ from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 
 IDS = torch.tensor([1, 2, 3, 4, 5, 6])
 
@@ -32,14 +33,15 @@ def make(tiny: Tiny, tokens: Ragged, tmp_path: Path):
         layers: int = 3, finetune_layers: int = 1, tokens: Ragged = tokens, **storage: Any
     ) -> NewsEncoder:
         torch.manual_seed(0)
-        return NewsEncoder(
+        text_encoder = TextEncoder(
             load_plm(str(tiny.plm), layers),
-            tokens,
             news_dim=8,
             query_dim=4,
             finetune_layers=finetune_layers,
             dropout=0.0,
-            storage=Storage(**{"folder": tmp_path / "states", **storage}),
+        )
+        return NewsEncoder(
+            text_encoder, tokens, Storage(**{"folder": tmp_path / "states", **storage})
         )
 
     return encoder
@@ -79,16 +81,16 @@ def test_states_of_other_frozen_weights_are_never_used(make, tmp_path, how) -> N
     """A teacher's copy is loaded into a built model: its frozen layers may be another's."""
     encoder = make()
     before = encoder(IDS)
-    layer = encoder.plm.encoder.layer[0].output.dense.weight
+    layer = encoder.layers[0].output.dense.weight
     if how == "in place":
         with torch.no_grad():
             layer.mul_(1.5)
     elif how == "embeddings":
         with torch.no_grad():
-            encoder.plm.embeddings.word_embeddings.weight.mul_(1.5)
+            encoder.text_encoder.word_embeddings.mul_(1.5)
     else:
         weights = encoder.state_dict()
-        name = "plm.encoder.layer.0.output.dense.weight"
+        name = "text_encoder.plm.encoder.layer.0.output.dense.weight"
         encoder.load_state_dict({**weights, name: weights[name] * 1.5})
     after = encoder(IDS)
     torch.testing.assert_close(after, computed(encoder), rtol=1e-5, atol=1e-5)
@@ -131,7 +133,7 @@ def test_where_all_layers_train_nothing_is_written(make, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut off", "another shape", "not an array"])
-def test_a_damaged_table_is_made_anew(make, tmp_path, damage, caplog) -> None:
+def test_a_damaged_table_is_made_again(make, tmp_path, damage, caplog) -> None:
     """A full disk cuts a file off: a read behind its end kills the process without a word."""
     expected = make()(IDS)
     (place,) = tables(tmp_path)
@@ -143,7 +145,7 @@ def test_a_damaged_table_is_made_anew(make, tmp_path, damage, caplog) -> None:
         place.write_bytes(b"no array at all")
     encoder = make()
     assert torch.equal(encoder(IDS), expected)
-    assert "made anew" in caplog.text
+    assert "made again" in caplog.text
 
 
 def stopped_at(encoder: NewsEncoder, monkeypatch: pytest.MonkeyPatch, pack: int) -> list[int]:
@@ -160,7 +162,7 @@ def stopped_at(encoder: NewsEncoder, monkeypatch: pytest.MonkeyPatch, pack: int)
     return computed
 
 
-def test_an_interrupted_build_is_not_read_and_goes_on(make, tmp_path, monkeypatch) -> None:
+def test_an_interrupted_build_is_not_read_and_is_resumed(make, tmp_path, monkeypatch) -> None:
     """Half a table under the final name would be read as a whole one; an hour of work is kept."""
     expected = make(folder=tmp_path / "undisturbed")(IDS)
     monkeypatch.setattr(frozen_states, "TOKENS_AT_ONCE", 24)
@@ -179,7 +181,7 @@ def test_an_interrupted_build_is_not_read_and_goes_on(make, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("damage", ["progress", "table", "other shape"])
-def test_a_damaged_unfinished_table_is_made_anew(make, tmp_path, monkeypatch, damage) -> None:
+def test_a_damaged_unfinished_table_is_made_again(make, tmp_path, monkeypatch, damage) -> None:
     """Its rows would be read as hidden states, whatever they hold."""
     expected = make(folder=tmp_path / "undisturbed")(IDS)
     monkeypatch.setattr(frozen_states, "TOKENS_AT_ONCE", 24)

@@ -18,9 +18,9 @@ from transformers import (
     MPNetModel,
 )
 
-from recbole_tinynews.encoder import language_model as plm_module
+from recbole_tinynews.encoder import bert_layers
+from recbole_tinynews.encoder.bert_layers import apply_layer
 from recbole_tinynews.encoder.language_model import (
-    apply_layer,
     load_plm,
     load_tokenizer,
     locate_plm,
@@ -129,7 +129,7 @@ def test_layers_that_give_other_vectors_without_their_encoder_are_refused(
     bert_folder: Path, monkeypatch
 ) -> None:
     """A bias or a norm of the encoder's own would be left out, and nothing would fail."""
-    monkeypatch.setattr(plm_module, "apply_layer", lambda *given: apply_layer(*given) + 0.01)
+    monkeypatch.setattr(bert_layers, "apply_layer", lambda *given: apply_layer(*given) + 0.01)
     with pytest.raises(ValueError, match="BertModel, whose encoder does more"):
         load_plm(str(bert_folder))
 

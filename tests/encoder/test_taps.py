@@ -12,8 +12,9 @@ from tiny import EMPTY_TITLE, LONG_TITLE, NEWS, SHORT_TITLE, Tiny
 from torch import Tensor
 
 from recbole_tinynews.distillation.states import States, Taps
-from recbole_tinynews.encoder import language_model as plm_module
+from recbole_tinynews.encoder import bert_layers
 from recbole_tinynews.encoder import news_encoder as news_encoder_module
+from recbole_tinynews.encoder import text_encoder as text_encoder_module
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.packing import packs
 
@@ -96,9 +97,9 @@ def test_no_frozen_layer_is_computed_beyond_what_is_asked_for(
     """Ten frozen layers of a teacher in each step would cost more than the student's training."""
     encoder = encoder_of(tiny, finetune_layers=1, use_cache=True)
     encoder(IDS)  # makes the table
-    plain, layers = plm_module.apply_layer, []
+    plain, layers = bert_layers.apply_layer, []
     monkeypatch.setattr(
-        news_encoder_module,
+        text_encoder_module,
         "apply_layer",
         lambda layer, *given: layers.append(layer) or plain(layer, *given),
     )
@@ -130,7 +131,7 @@ def test_states_are_of_the_pass_that_made_the_vectors(tiny: Tiny) -> None:
     for text, vector in zip(IDS.flatten().tolist(), vectors.flatten(0, 1), strict=True):
         if text in place:
             assert torch.equal(vector, states.vectors[place[text]])
-    torch.testing.assert_close(states.vectors, encoder.dense(states.pooled), **EXACT)
+    torch.testing.assert_close(states.vectors, encoder.text_encoder.dense(states.pooled), **EXACT)
 
 
 @pytest.mark.parametrize(

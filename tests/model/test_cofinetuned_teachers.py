@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 
-SHARED = ("news_encoder.pooling.", "news_encoder.dense.", "user_encoder.")
+SHARED = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.", "user_encoder.")
 
 
 def world_of(tiny: Tiny, **settings: Any) -> World:
     world = tiny.world(CoFinetunedTeachers, num_teachers=3, **settings)
     for number, teacher in enumerate(world.model.teachers):
-        for parameter in teacher.news_encoder.plm.parameters():
+        for parameter in teacher.news_encoder.text_encoder.plm.parameters():
             parameter.data += 0.01 * number * torch.randn_like(parameter)
     return world
 
@@ -42,10 +42,10 @@ def test_teachers_share_all_but_their_language_models(tiny: Tiny) -> None:
     model = world_of(tiny).model
     first, *others = model.teachers
     for other in others:
-        assert other.news_encoder.pooling is first.news_encoder.pooling
-        assert other.news_encoder.dense is first.news_encoder.dense
+        assert other.news_encoder.text_encoder.pooling is first.news_encoder.text_encoder.pooling
+        assert other.news_encoder.text_encoder.dense is first.news_encoder.text_encoder.dense
         assert other.user_encoder is first.user_encoder
-        assert other.news_encoder.plm is not first.news_encoder.plm
+        assert other.news_encoder.text_encoder.plm is not first.news_encoder.text_encoder.plm
     assert model.parameter_count == tiny.world().model.parameter_count
 
 
@@ -62,7 +62,11 @@ def test_every_teacher_trains_and_the_shared_layers_once(tiny: Tiny) -> None:
     before = {n: p.detach().clone() for n, p in world.model.named_parameters()}
     trainer.fit(world.clicks())
     changed = {n for n, p in world.model.named_parameters() if not torch.equal(p, before[n])}
-    for part in ("news_encoder.plm.", "others.0.news_encoder.plm.", "others.1.news_encoder.plm."):
+    for part in (
+        "news_encoder.text_encoder.plm.",
+        "others.0.news_encoder.text_encoder.plm.",
+        "others.1.news_encoder.text_encoder.plm.",
+    ):
         assert any(name.startswith(part) for name in changed), part
     assert all(any(name.startswith(part) for name in changed) for part in SHARED)
 
@@ -77,7 +81,9 @@ def test_loaded_teachers_still_share(tiny: Tiny, tmp_path: Path) -> None:
     with torch.no_grad():
         for one, loaded in zip(world.model.eval().teachers, other.eval().teachers, strict=True):
             assert torch.equal(one.score(batch).scores, loaded.score(batch).scores)
-    assert other.teachers[2].news_encoder.dense is other.news_encoder.dense
+    assert (
+        other.teachers[2].news_encoder.text_encoder.dense is other.news_encoder.text_encoder.dense
+    )
 
 
 @pytest.mark.parametrize("pooling", ["attention", "mean"])

@@ -106,7 +106,7 @@ def test_losses_equal_those_of_padded_texts_in_transformers_own_code(
         sum(getattr(losses, field) for field in inner).backward()
         sum(expected[field] for field in inner).backward()
         for parameter, plain in own.plm.named_parameters():
-            gradient = world.model.news_encoder.plm.get_parameter(parameter).grad
+            gradient = world.model.news_encoder.text_encoder.plm.get_parameter(parameter).grad
             if plain.grad is not None and plain.grad.abs().sum() > 0:
                 torch.testing.assert_close(gradient, plain.grad, **EXACT)
 
@@ -130,7 +130,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, name: 
     world = tiny.world(name, num_hidden_layers=3, finetune_layers="all", num_teachers=1)
     trainer = world.trainer()
     teacher = trainer.teachers.members[0].news_encoder
-    for parameter in teacher.plm.parameters():
+    for parameter in teacher.text_encoder.plm.parameters():
         parameter.add_(0.01 * torch.randn_like(parameter))
     batch = trainer.prepare(world.clicks().collate_fn([0, 1, 2]))
     before = world.model.train().calculate_loss(batch)

@@ -7,17 +7,15 @@ import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
-from tiny import HIDDEN, Tiny, write_roberta
+from tiny import HIDDEN, Tiny, run_of, write_roberta
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
-from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel
-from recbole_tinynews.pipeline.stages import Run
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer
 
-PLM = "news_encoder.plm."
+PLM = "news_encoder.text_encoder.plm."
 
 
 @pytest.fixture
@@ -25,7 +23,7 @@ def make(tiny: Tiny):
     def made(**settings: Any) -> tuple[Any, Any, MaskedLanguageModel]:
         config = tiny.config("PLMNRDAPT", **settings)
         staged = config.for_stage("pretrain_teacher")
-        data = Run(config, NewsDataset(config)).data_of(MaskedLanguageModel, staged)
+        data = run_of(config).factory.data(MaskedLanguageModel, staged)
         torch.manual_seed(0)
         return staged, data, MaskedLanguageModel(staged, data)
 
@@ -102,7 +100,7 @@ def test_the_decoder_is_the_word_embeddings(make, plm: Path) -> None:
     """Two tables that begin alike would part with the first step."""
     for layers, learns in ((1, False), ("all", True)):
         model = make(plm=str(plm), pretrain_teacher_finetune_layers=layers)[2]
-        words = model.news_encoder.plm.get_input_embeddings().weight
+        words = model.news_encoder.text_encoder.plm.get_input_embeddings().weight
         decoders = [
             part.weight
             for part in model.head.modules()
@@ -173,10 +171,11 @@ def test_what_is_frozen_stays_and_what_is_not_learns(make, tmp_path: Path) -> No
 def test_a_text_is_read_as_the_table_reads_it(make) -> None:
     """Unmasked, the states are those that the news encoder pools."""
     _, data, model = make()
-    encoder = model.eval().news_encoder
+    encoder = model.eval().news_encoder.text_encoder
     rows = np.arange(3, 12)
     tokens = data.tokens.take(rows)
-    states = encoder.read(torch.from_numpy(tokens.values.astype(np.int64)), tokens.lengths)
+    token_ids = torch.from_numpy(tokens.values.astype(np.int64))
+    states = encoder.hidden_states(token_ids, tokens.lengths)
     for number, row in enumerate(rows):
         alone = torch.from_numpy(data.tokens.row(row).astype(np.int64))[None]
         expected = encoder.plm(input_ids=alone).last_hidden_state[0]

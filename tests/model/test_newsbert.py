@@ -13,7 +13,6 @@ from tiny import LAYERS, Tiny, World, titles
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.encoder.language_model import layers_of
 from recbole_tinynews.model.newsbert import NewsBERT
 
 EXACT = {"rtol": 1e-8, "atol": 1e-10}
@@ -66,7 +65,7 @@ def naive_of(model: Any, config: Any, layers: int) -> NaivePLMNR:
             return config[name]
 
     naive = NaivePLMNR(model, Deep(num_hidden_layers=layers), titles()).double()
-    naive.plm.load_state_dict(model.news_encoder.plm.state_dict())
+    naive.plm.load_state_dict(model.news_encoder.text_encoder.plm.state_dict())
     return naive
 
 
@@ -178,11 +177,13 @@ def test_losses_and_gradients_are_those_of_the_formulas(tiny: Tiny, model, setti
         name: pytest.approx(float(value.detach()), rel=1e-9)
         for name, value in story.expected.items()
     }
-    encoder = story.world.model.news_encoder
+    encoder = story.world.model.news_encoder.text_encoder
     of_student = assert_equal_gradients(encoder.plm, story.student.plm, "student")
     assert of_student > 10
     for teacher, naive in zip(story.trainer.teachers.members, story.teachers, strict=True):
-        of_teacher = assert_equal_gradients(teacher.news_encoder.plm, naive.plm, "teacher")
+        of_teacher = assert_equal_gradients(
+            teacher.news_encoder.text_encoder.plm, naive.plm, "teacher"
+        )
         assert of_teacher >= of_student
     assert_equal_gradients(encoder.pooling, story.student.news_pooling, "pooling")
     assert_equal_gradients(encoder.dense, story.student.dense, "dense")
@@ -202,16 +203,18 @@ def test_momentum_changes_the_students_trained_layers_and_nothing_else(tiny: Tin
     }
     layers = {name.partition(".layer.")[2][:1] for name in changed}
     assert layers == {"0", "1"}
-    assert all(name.startswith("student.news_encoder.plm.encoder.layer.") for name in changed)
+    assert all(
+        name.startswith("student.news_encoder.text_encoder.plm.encoder.layer.") for name in changed
+    )
 
 
-HEADS = ("news_encoder.pooling.", "news_encoder.dense.", "user_encoder.")
+HEADS = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.", "user_encoder.")
 # Loss -> whose parameters it moves. Pooled vectors come before the dense layer.
 ROUTES = {
     "distillation": {"student", *HEADS},
     "hidden": {"student"},
     "embedding": {"student"},
-    "news_vector": {"student", "news_encoder.pooling."},
+    "news_vector": {"student", "news_encoder.text_encoder.pooling."},
     "user": {"student", *HEADS},
     "target": {"student", *HEADS},
     "teacher_target": {"teacher", *HEADS},
@@ -256,7 +259,9 @@ def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, mappin
     )
     trainer = world.trainer()
     for teacher in trainer.teachers.members:
-        teacher.news_encoder.plm.load_state_dict(world.model.news_encoder.plm.state_dict())
+        teacher.news_encoder.text_encoder.plm.load_state_dict(
+            world.model.news_encoder.text_encoder.plm.state_dict()
+        )
     batch = trainer.prepare(world.clicks().collate_fn(SAMPLES))
     losses = world.model.calculate_loss(batch)
     for name in ("hidden", "embedding", "news_vector", "user"):
@@ -299,17 +304,22 @@ def test_all_that_is_shared_is_shared(tiny: Tiny) -> None:
     teachers = world.joint_teachers().members
     assert len(teachers) == 3
     for teacher in teachers:
-        assert teacher.news_encoder.dense is world.model.news_encoder.dense
-        assert teacher.news_encoder.pooling is world.model.news_encoder.pooling
+        assert (
+            teacher.news_encoder.text_encoder.dense is world.model.news_encoder.text_encoder.dense
+        )
+        assert (
+            teacher.news_encoder.text_encoder.pooling
+            is world.model.news_encoder.text_encoder.pooling
+        )
         assert teacher.user_encoder is world.model.user_encoder
-        assert len(layers_of(teacher.news_encoder.plm)) == LAYERS
-    assert len({id(teacher.news_encoder.plm) for teacher in teachers}) == 3
+        assert teacher.news_encoder.depth == LAYERS
+    assert len({id(teacher.news_encoder.text_encoder.plm) for teacher in teachers}) == 3
 
 
 def test_a_teacher_may_be_shallower_than_its_language_model(tiny: Tiny) -> None:
     world = tiny.world("NewsBERT", teacher_num_hidden_layers=2, num_hidden_layers=1)
     (teacher,) = world.joint_teachers().members
-    assert len(layers_of(teacher.news_encoder.plm)) == 2
+    assert teacher.news_encoder.depth == 2
     settings = {"num_hidden_layers": 3, "layer_mapping": "last"}
     with pytest.raises(ValueError, match=r"at least the student's 3 layers, got one with 2"):
         tiny.world("NewsBERT", teacher_num_hidden_layers=2, **settings).joint_teachers()

@@ -9,6 +9,7 @@ from transformers import AutoModel, BertConfig
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.user_encoder import UserEncoder
 from recbole_tinynews.model.ensembleteacher import NewsEncoders, UserEncoders
 
@@ -20,7 +21,8 @@ def encoders(layers: int) -> tuple[NewsEncoder, UserEncoder]:
         plm = AutoModel.from_config(
             BertConfig(num_hidden_layers=layers), attn_implementation="sdpa"
         )
-        news_encoder = NewsEncoder(plm, NOTHING, news_dim=256, query_dim=200, finetune_layers=2)
+        text_encoder = TextEncoder(plm, news_dim=256, query_dim=200, finetune_layers=2)
+        news_encoder = NewsEncoder(text_encoder, NOTHING)
         user_encoder = UserEncoder(256, 200)
     return news_encoder, user_encoder
 

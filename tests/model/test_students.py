@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import Tiny
+from tiny import Tiny, run_of
 from torch import Tensor
 
-from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, inverse_error, softmax
 from recbole_tinynews.model.mtbert import MTBERT
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
-from recbole_tinynews.pipeline.stages import Run
 
 CLICKS = list(range(6))
 
@@ -43,7 +41,7 @@ def test_the_first_stage_may_have_a_weighting_of_its_own(tiny: Tiny) -> None:
     def weighting(**settings: Any) -> Any:
         config = tiny.config("TinyNewsRec", **settings)
         staged = config.for_stage("post_train_student")
-        data = Run(config, NewsDataset(config)).data_of(TitleBodyMatcher, staged)
+        data = run_of(config).factory.data(TitleBodyMatcher, staged)
         return TitleBodyStudent(staged, data).distillation.weighting
 
     assert weighting() is softmax

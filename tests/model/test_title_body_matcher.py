@@ -3,24 +3,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny import DATASET, MAX_TITLE, Tiny
+from tiny import DATASET, MAX_TITLE, Tiny, run_of
 from torch.nn import functional as F
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
 from recbole_tinynews.data.title_body import TitleBodyDataLoader
 from recbole_tinynews.distillation.outputs import TEACHERS
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
-from recbole_tinynews.pipeline.stages import Run
 
 
 @pytest.fixture
 def articles(tiny: Tiny):
     def make(model_class=TitleBodyMatcher, **settings):
-        from recbole_tinynews.data.dataset import NewsDataset
 
         config = tiny.config("TinyNewsRec", **settings)
         staged = config.for_stage("post_train_teacher")
-        data = Run(config, NewsDataset(config)).data_of(TitleBodyMatcher, staged)
+        data = run_of(config).factory.data(TitleBodyMatcher, staged)
         torch.manual_seed(0)
         return staged, data, model_class(staged, data)
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from tiny import STAGE_SETTINGS, Tiny
 
+from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
@@ -21,6 +23,7 @@ from recbole_tinynews.pipeline.artifact import (
     write_settings,
     write_text,
 )
+from recbole_tinynews.pipeline.stage import Stage
 
 
 def artifact(folder: Path, steps: list[int]) -> Artifact:
@@ -30,13 +33,13 @@ def artifact(folder: Path, steps: list[int]) -> Artifact:
     for step in steps:
         place = folder / "copies" / f"step-{step}.safetensors"
         save_weights({"trained": torch.tensor([float(step)])}, place)
-    return Artifact("post_train_teacher", PLMNR, "abc", folder, 1.0, {})
+    return Artifact("post_train_teacher", "abc", folder, 1.0, {})
 
 
 def test_the_last_copies_become_teachers_in_the_order_of_their_steps(tmp_path: Path) -> None:
     """By name, step 500 comes after step 1500."""
     made = artifact(tmp_path, [500, 1000, 1500, 1743])
-    copies = made.copies(3)
+    copies = [made.copy(back) for back in (2, 1, 0)]
     assert [float(copy.load()["trained"]) for copy in copies] == [1000, 1500, 1743]
     assert all(copy.load()["frozen"] == 0 for copy in copies)
     assert [copy.source.stem for copy in copies] == ["step-1000", "step-1500", "step-1743"]
@@ -45,7 +48,9 @@ def test_the_last_copies_become_teachers_in_the_order_of_their_steps(tmp_path: P
 def test_what_a_killed_run_left_is_no_copy(tmp_path: Path) -> None:
     made = artifact(tmp_path, [2])
     (tmp_path / "copies" / ".step-4.safetensors-123").write_bytes(b"half")
-    assert len(made.copies(1)) == 1
+    made.copy(0)
+    with pytest.raises(ValueError, match="got 1"):
+        made.copy(1)
 
 
 def test_more_teachers_than_copies_say_what_to_do(tmp_path: Path) -> None:
@@ -54,12 +59,21 @@ def test_more_teachers_than_copies_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"num_teachers=3 .*got 2 in .*teacher_checkpoint_interval"
     ):
-        made.copies(3)
+        made.copy(2)
+
+
+STUDENTS = (TinyNewsRec, TitleBodyStudent)
+
+
+def described(config: NewsConfig, model: type) -> dict[str, Any]:
+    """The settings that matter to a stage of the model, a student being one with a teacher."""
+    teachers = (Stage("finetune_teacher", PLMNR),) if model in STUDENTS else ()
+    return settings_that_matter(config, Stage(model.__name__, model, teachers=teachers))
 
 
 def mark(tiny: Tiny, model: type = PLMNR, contents: tuple[str, ...] = ("data",), **settings) -> str:
     config = tiny.config(model, **settings)
-    return fingerprint(settings_that_matter(config, model, model is TinyNewsRec), contents)
+    return fingerprint({**described(config, model), "contents": contents})
 
 
 @pytest.mark.parametrize(
@@ -105,7 +119,7 @@ def test_a_students_settings_do_not_concern_a_stage_without_teachers(tiny: Tiny)
 
     def of(model: type, **given) -> str:
         config = tiny.config("TinyNewsRec", **given)
-        return fingerprint(settings_that_matter(config, model, model is TinyNewsRec), ["data"])
+        return fingerprint(described(config, model))
 
     assert of(PLMNR, **settings) == of(PLMNR)
     assert of(TinyNewsRec, **settings) != of(TinyNewsRec)
@@ -126,7 +140,7 @@ def test_systems_share_a_stage_whatever_they_declare_for_themselves(
 
     def of(system: type, stage: type, **given) -> str:
         config = tiny.config(system, **{**STAGE_SETTINGS, **given})
-        return fingerprint(settings_that_matter(config, stage, False), ["data"])
+        return fingerprint(settings_that_matter(config, Stage(stage.__name__, stage)))
 
     for stage in (PLMNR, TitleBodyMatcher):
         assert of(other, stage, my_width=16) == of(TinyNewsRec, stage)
@@ -134,7 +148,7 @@ def test_systems_share_a_stage_whatever_they_declare_for_themselves(
     assert of(other, other, my_width=16) != of(other, other)
     # Stage I is a student's, and yet not concerned by what a user's class brings along
     config = tiny.config(other, my_width=16, temperature=2.0, **STAGE_SETTINGS)
-    of_stage_one = settings_that_matter(config, TitleBodyStudent, True)
+    of_stage_one = described(config, TitleBodyStudent)
     assert (of_stage_one.get("my_width"), of_stage_one["temperature"]) == (None, 2.0)
     # what only post-training reads does not make a PLM-NR another one
     settings = {"negative_titles": "hard", "teacher_checkpoint_interval": 7}
@@ -150,7 +164,7 @@ def test_the_data_changes_the_fingerprint(tiny: Tiny) -> None:
 def test_settings_and_metrics_are_read_without_running_anything(tiny: Tiny, tmp_path) -> None:
     """A yaml with a Python tag needs an unsafe loader."""
     config = tiny.config("TinyNewsRec")
-    write_settings(tmp_path, settings_that_matter(config, TinyNewsRec, True))
+    write_settings(tmp_path, described(config, TinyNewsRec))
     settings = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8"))
     assert settings["num_teachers"] == 2
     assert settings["model_class"] == "recbole_tinynews.model.tinynewsrec.TinyNewsRec"

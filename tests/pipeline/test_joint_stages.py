@@ -8,15 +8,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from tiny import Tiny
+from tiny import Tiny, finished, run_of
 from torch import Tensor
 
 import recbole_tinynews
-from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.encoder.language_model import load_plm
-from recbole_tinynews.pipeline import stages
-from recbole_tinynews.pipeline.stages import Run
-from recbole_tinynews.pipeline.systems import train_system
+from recbole_tinynews.pipeline import factory
+from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.systems import system
 
 Weights = dict[str, Tensor]
 MODELS = ["NewsBERT", "NewsBERTMT"]
@@ -32,9 +31,9 @@ class Story(NamedTuple):
 
 def tell(tiny: Tiny, model: str, **settings: Any) -> Story:
     config = tiny.config(model, **settings)
-    run = Run(config, NewsDataset(config))
+    run = run_of(config)
     seen: list[tuple[Weights, list[Weights]]] = []
-    find = stages.find_trainer
+    find = factory.find_trainer
 
     def watched(model_class: type) -> Any:
         trainer_class = find(model_class)
@@ -48,8 +47,8 @@ def tell(tiny: Tiny, model: str, **settings: Any) -> Story:
         return type(trainer_class.__name__, (trainer_class,), {"fit": fit})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "find_trainer", watched)
-        train_system(run, config.model_class)
+        patch.setattr(factory, "find_trainer", watched)
+        run.make(system(config))
     (student, teachers) = seen[0]
     return Story(run, student, teachers)
 
@@ -68,16 +67,18 @@ def equal(one: Weights, other: Weights) -> bool:
     return all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-PLM, HEADS = "news_encoder.plm.", ("news_encoder.pooling.", "news_encoder.dense.")
+PLM = "news_encoder.text_encoder.plm."
+HEADS = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.")
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_each_part_starts_from_what_the_system_says(tiny: Tiny, model: str) -> None:
     """Post-training that reaches nobody is thrown away, and nobody is told."""
     story = tell(tiny, model)
-    post_trained, joint = story.run.artifacts
+    post_trained, joint = finished(story.run)
     assert (post_trained.name, joint.name) == ("post_train_teacher", model)
-    copies = [copy.load() for copy in post_trained.copies(len(story.teachers))]
+    backs = reversed(range(len(story.teachers)))  # the oldest first
+    copies = [post_trained.copy(back).load() for back in backs]
     assert len(story.teachers) == {"NewsBERT": 1, "NewsBERTMT": 2}[model]
     final = post_trained.weights.load()
     assert equal(of(copies[-1], PLM), of(final, PLM))
@@ -98,7 +99,7 @@ def test_each_part_starts_from_what_the_system_says(tiny: Tiny, model: str) -> N
 def test_the_student_may_start_from_the_teachers_first_layers(tiny: Tiny) -> None:
     everything = {"post_train_teacher_finetune_layers": "all", "student_init": "teacher"}
     story = tell(tiny, "NewsBERT", **everything)
-    final = story.run.artifacts[0].weights.load()
+    final = finished(story.run)[0].weights.load()
     for name, value in story.student.items():
         if not name.startswith("user_encoder."):
             assert torch.equal(value, final[name]), name
@@ -111,13 +112,13 @@ def test_the_student_may_start_from_the_teachers_first_layers(tiny: Tiny) -> Non
 def test_what_is_left_is_the_student_alone(tiny: Tiny, model: str) -> None:
     """Weights with teachers in them are as large as they are, and no small model to serve."""
     story = tell(tiny, model)
-    artifact = story.run.artifacts[-1]
+    artifact = finished(story.run)[-1]
     left = artifact.weights.load()
     assert left.keys() == story.student.keys()
     assert {name.split(".")[0] for name in left} == {"news_encoder", "user_encoder"}
     assert not [name for name in left if ".layer.2." in name]
     assert not equal(of(left, "user_encoder."), of(story.student, "user_encoder."))
-    student = story.run.rebuild(artifact.weights)
+    student = story.run.model(next(reversed(story.run.artifacts)))
     assert student.parameter_count == tiny.world("PLMNR").model.parameter_count
     assert sum(value.numel() for value in left.values()) == student.parameter_count
     files = {path.name for path in artifact.folder.iterdir()}
@@ -129,7 +130,7 @@ def test_what_is_left_is_the_student_alone(tiny: Tiny, model: str) -> None:
 
 def test_its_losses_stand_in_the_log_by_name(tiny: Tiny) -> None:
     story = tell(tiny, "NewsBERT", user_loss_weight=1.0, finetune_layers="all")
-    curve = story.run.artifacts[-1].folder / "training.csv"
+    curve = finished(story.run)[-1].folder / "training.csv"
     columns = curve.read_text(encoding="utf-8").splitlines()[0].split(",")
     names = ["distillation", "hidden", "embedding", "news_vector", "user", "target"]
     expected = [f"{name}_loss" for name in [*names, "teacher_target"]]
@@ -140,17 +141,17 @@ def test_the_systems_share_the_teachers_post_training(tiny: Tiny, all_four_stage
     """A benchmark would post-train the same teacher anew for each row of its table."""
     shutil.copytree(all_four_stages, "saved")
     config = tiny.config("TinyNewsRec")
-    run = Run(config, NewsDataset(config))
-    train_system(run, config.model_class)
+    run = run_of(config)
+    run.make(system(config))
     for model in MODELS:
         story = tell(tiny, model)
-        assert story.run.artifacts[0] == run.artifacts[0]
-        assert story.run.artifacts[0].reused
-        assert not story.run.artifacts[1].reused
+        assert finished(story.run)[0] == finished(run)[0]
+        assert finished(story.run)[0].reused
+        assert not finished(story.run)[1].reused
         config = tiny.config(model)
-        again = Run(config, NewsDataset(config))
-        train_system(again, config.model_class)
-        assert [artifact.reused for artifact in again.artifacts] == [True, True]
+        again = run_of(config)
+        again.make(system(config))
+        assert [artifact.reused for artifact in finished(again)] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -170,6 +171,6 @@ def test_what_decides_the_result_decides_the_fingerprint(tiny: Tiny, changed: di
     marks = set()
     for settings in ({}, changed):
         config = tiny.config("NewsBERT", max_steps=1, **settings)
-        run = Run(config, NewsDataset(config))
-        marks.add(train_system(run, config.model_class).fingerprint)
+        run = run_of(config)
+        marks.add(run.make(system(config)).fingerprint)
     assert len(marks) == 2

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import DATASET, Tiny, write_bert, write_dataset
+from tiny import DATASET, Tiny, finished, write_bert, write_dataset
 
-from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.pipeline import stages
+from recbole_tinynews.pipeline import factory
 from recbole_tinynews.pipeline.plan import Step, nearest_differences, plan, plan_table
-from recbole_tinynews.pipeline.stages import Run
-from recbole_tinynews.pipeline.systems import train_system
+from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.stage import Stage, in_order
+from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.trainer import NewsTrainer
 
@@ -34,14 +34,14 @@ def at_hand(trained: Path, tmp_path: Path) -> Path:
 
 
 def run_of(tiny: Tiny, folder: Path, **settings: Any) -> Run:
-    config = tiny.config("TinyNewsRec", checkpoint_dir=str(folder), **settings)
-    return Run(config, NewsDataset(config))
+    return tiny.run("TinyNewsRec", checkpoint_dir=str(folder), **settings)
 
 
 def plan_of(tiny: Tiny, folder: Path, **settings: Any) -> list[Step]:
     this_run = run_of(tiny, folder, **settings)
-    steps = plan(this_run, this_run.config.model_class)
-    assert this_run.artifacts == []  # the run itself has not begun
+    config = this_run.factory.config
+    steps = plan(this_run.recipes, in_order(system(config)), config["fresh"])
+    assert finished(this_run) == []  # the run itself has not begun
     return steps
 
 
@@ -53,15 +53,15 @@ def assert_kept_to(tiny: Tiny, folder: Path, **settings: Any) -> list[Step]:
     """What is planned, after the run has done just that."""
     steps = plan_of(tiny, folder, **settings)
     this_run = run_of(tiny, folder, **settings)
-    train_system(this_run, this_run.config.model_class)
-    assert [artifact.name for artifact in this_run.artifacts] == [step.stage for step in steps]
-    for artifact, step in zip(this_run.artifacts, steps, strict=True):
+    this_run.make(system(this_run.factory.config))
+    assert [artifact.name for artifact in finished(this_run)] == [step.stage for step in steps]
+    for artifact, step in zip(finished(this_run), steps, strict=True):
         assert artifact.reused == (step.action == "reused"), step
     return steps
 
 
 def test_nothing_is_trained_or_written_by_planning(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(stages, "find_trainer", lambda cls: 1 / 0)
+    monkeypatch.setattr(factory, "find_trainer", lambda cls: 1 / 0)
     steps = plan_of(tiny, tmp_path / "new")
     assert steps == [Step(stage, "runs", "no earlier one") for stage in ALL]
     left = {path.name for path in (tmp_path / "new" / DATASET).iterdir()}
@@ -169,7 +169,8 @@ def test_another_language_model_is_named(tiny: Tiny, at_hand: Path, tmp_path: Pa
     """Its folder may have been filled anew under the same name."""
     plm = Path(shutil.copytree(tiny.plm, tmp_path / "plm"))
     named = {"plm": str(plm)}
-    train_system(run_of(tiny, at_hand, **named), tiny.config("TinyNewsRec").model_class)
+    before = run_of(tiny, at_hand, **named)
+    before.make(system(before.factory.config))
     write_bert(plm, seed=5)
     assert plan_of(tiny, at_hand, **named)[0].reason == "the language model differs"
     assert plan_of(tiny, at_hand, plm=str(write_bert(tmp_path / "other", seed=6)))[0].reason in {
@@ -190,9 +191,9 @@ def test_the_nearest_of_several_is_compared_with(tiny: Tiny, at_hand: Path) -> N
     """Any other would name settings that nobody has just changed."""
     before = {"news_dim": 8, "query_dim": 4, "epochs": 2, "max_steps": None}
     this_run = run_of(tiny, at_hand, **before)
-    this_run.train_stage("TinyNewsRec", PLMNR)
+    this_run.make(Stage("TinyNewsRec", PLMNR))
     again = run_of(tiny, at_hand, **{**before, "epochs": 1})
-    recipe = again.recipe("TinyNewsRec", PLMNR)
+    recipe = again.recipes.of(Stage("TinyNewsRec", PLMNR))
     assert nearest_differences(recipe) == ["epochs: 1, there: 2"]
 
 
@@ -209,11 +210,11 @@ def test_a_stopped_stage_goes_on(tiny: Tiny, tmp_path: Path, monkeypatch) -> Non
     monkeypatch.setattr(NewsTrainer, "_after_step", killed)
     this_run = run_of(tiny, tmp_path, save_steps=2, post_train_student_max_steps=2)
     with pytest.raises(Killed):
-        train_system(this_run, this_run.config.model_class)
+        this_run.make(system(this_run.factory.config))
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     steps = plan_of(tiny, tmp_path, post_train_student_max_steps=2)
-    assert actions(steps) == ["reused", "reused", "goes on", "runs", "runs"]
+    assert actions(steps) == ["reused", "reused", "resumes", "runs", "runs"]
     assert steps[2].reason == "from step 2"
     assert plan_of(tiny, tmp_path, fresh=True) == [Step(stage, "runs", "fresh") for stage in ALL]
 
@@ -259,5 +260,5 @@ def test_the_table_is_the_first_thing_that_a_run_says(tiny: Tiny, caplog) -> Non
 
 
 def test_equal_stages_are_numbered_and_others_are_not() -> None:
-    steps = [Step("b", "reused", "x"), Step("a", "runs", "y"), Step("b", "goes on", "z")]
-    assert plan_table(steps) == "b 1  reused   (x)\na    runs     (y)\nb 2  goes on  (z)"
+    steps = [Step("b", "reused", "x"), Step("a", "runs", "y"), Step("b", "resumes", "z")]
+    assert plan_table(steps) == "b 1  reused   (x)\na    runs     (y)\nb 2  resumes  (z)"

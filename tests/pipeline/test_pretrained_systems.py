@@ -10,20 +10,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from tiny import DATASET, STAGE_SETTINGS, Tiny, titles
+from tiny import DATASET, STAGE_SETTINGS, Tiny, finished, run_of, titles
 from torch import Tensor
 
 import recbole_tinynews
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
-from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.encoder.language_model import load_plm
-from recbole_tinynews.pipeline import stages
+from recbole_tinynews.pipeline import factory
 from recbole_tinynews.pipeline.artifact import Artifact
-from recbole_tinynews.pipeline.stages import Run
-from recbole_tinynews.pipeline.systems import train_system
+from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
 
-PLM = "news_encoder.plm."
+PLM = "news_encoder.text_encoder.plm."
 
 
 class Story(NamedTuple):
@@ -34,15 +33,20 @@ class Story(NamedTuple):
     starts: dict[str, dict[str, Tensor]]
 
     def made(self, stage: str) -> dict[str, Tensor]:
-        (artifact,) = (a for a in self.run.artifacts if a.name == stage)
+        (artifact,) = (a for a in finished(self.run) if a.name == stage)
         return artifact.weights.load()
+
+
+def last_model(story: Story) -> Any:
+    """The model of the last stage."""
+    return story.run.model(next(reversed(story.run.artifacts)))
 
 
 def tell(tiny: Tiny, model: str, **settings: Any) -> Story:
     config = tiny.config(model, **settings)
-    this_run = Run(config, NewsDataset(config))
+    this_run = run_of(config)
     starts: dict[str, dict[str, Tensor]] = {}
-    find = stages.find_trainer
+    find = factory.find_trainer
 
     def watched(model_class: type) -> Any:
         trainer_class = find(model_class)
@@ -55,8 +59,8 @@ def tell(tiny: Tiny, model: str, **settings: Any) -> Story:
         return type(trainer_class.__name__, (trainer_class,), {"fit": fit})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "find_trainer", watched)
-        return Story(this_run, train_system(this_run, config.model_class), starts)
+        patch.setattr(factory, "find_trainer", watched)
+        return Story(this_run, this_run.make(system(config)), starts)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +72,8 @@ def test_finetuning_starts_from_the_masked_language_models_layers(
 ) -> None:
     """The reference code loads nothing here, and finetunes the plain language model."""
     story = tell(tiny, model)
-    assert [a.name for a in story.run.artifacts] == ["pretrain_teacher", model]
-    assert story.run.artifacts[0].model_class.__name__ == reads
+    assert [a.name for a in finished(story.run)] == ["pretrain_teacher", model]
+    assert next(iter(story.run.artifacts)).model.__name__ == reads
     made, start = story.made("pretrain_teacher"), story.starts[model]
     plain = load_plm(str(tiny.plm), 2).state_dict()
     of_plm = {name for name in start if name.startswith(PLM)}
@@ -79,7 +83,7 @@ def test_finetuning_starts_from_the_masked_language_models_layers(
         frozen = ".layer.1." not in name
         assert torch.equal(start[name], plain[name.removeprefix(PLM)]) == frozen, name
     assert not any(name.startswith("head.") for name in start)
-    folder = story.run.artifacts[0].folder
+    folder = finished(story.run)[0].folder
     assert not (folder / "plm").exists()  # it ranks no news
 
 
@@ -87,10 +91,10 @@ def test_dp_finetunes_the_last_copy_of_tiny_newsrecs_teacher(tiny: Tiny) -> None
     """Its post-training is hours of work, and the same one."""
     student = tell(tiny, "TinyNewsRec", teacher_num_hidden_layers=2)
     story = tell(tiny, "PLMNRDP")
-    before, last = story.run.artifacts
+    before, last = finished(story.run)
     assert (before.name, before.reused) == ("post_train_teacher", True)
-    assert before.folder == student.run.artifacts[0].folder
-    (copy,) = before.copies(1)
+    assert before.folder == finished(student.run)[0].folder
+    copy = before.copy(0)
     start, kept = story.starts["PLMNRDP"], copy.load()
     of_encoder = {name for name in start if name.startswith("news_encoder.")}
     assert of_encoder == {name for name in kept if name.startswith("news_encoder.")}
@@ -107,7 +111,11 @@ def test_other_layers_than_those_trained_on_texts_are_refused(tiny: Tiny, model:
 
 def test_a_change_of_the_masked_training_makes_it_anew(tiny: Tiny, tmp_path: Path) -> None:
     def made(**settings: Any) -> list[str]:
-        artifacts = tell(tiny, "PLMNRDAPT", checkpoint_dir=str(tmp_path), **settings).run.artifacts
+        artifacts = [
+            *tell(
+                tiny, "PLMNRDAPT", checkpoint_dir=str(tmp_path), **settings
+            ).run.artifacts.values()
+        ]
         return [a.name for a in artifacts if not a.reused]
 
     both = ["pretrain_teacher", "PLMNRDAPT"]
@@ -136,20 +144,22 @@ def ensemble(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Story:
 
 
 def teachers_of(story: Story) -> list[Any]:
-    artifacts = [a for a in story.run.artifacts if a.name == "finetune_teacher"]
-    return [story.run.rebuild(a.weights).eval() for a in artifacts]
+    stages = [stage for stage in story.run.artifacts if stage.name == "finetune_teacher"]
+    return [story.run.model(stage).eval() for stage in stages]
 
 
 @torch.no_grad()
 def test_the_ensembles_scores_are_the_mean_of_its_teachers(ensemble: Story) -> None:
     """A sum, a mean of ranks or of probabilities, or one teacher three times, is another system."""
-    model = ensemble.run.rebuild(ensemble.artifact.weights).eval()
-    batch = ImpressionDataLoader(ensemble.run.config, ensemble.run.test).collate_fn(range(14))[0]
+    model = last_model(ensemble).eval()
+    batch = ImpressionDataLoader(ensemble.run.factory.config, ensemble.run.factory.test).collate_fn(
+        range(14)
+    )[0]
     each = [teacher.predict(batch) for teacher in teachers_of(ensemble)]
     assert len(each) == 3
     assert min((one - other).abs().max() for one, other in pairwise(each)) > 0.01
     torch.testing.assert_close(model.predict(batch), torch.stack(each).mean(0))
-    clicks, _ = ensemble.run.train.loaders(ensemble.run.config, None)
+    clicks, _ = ensemble.run.factory.train.loaders(ensemble.run.factory.config, None)
     click = clicks.collate_fn(range(8))
     every = [teacher.score(click).scores for teacher in teachers_of(ensemble)]
     torch.testing.assert_close(model.score(click).scores, torch.stack(every).mean(0))
@@ -158,7 +168,7 @@ def test_the_ensembles_scores_are_the_mean_of_its_teachers(ensemble: Story) -> N
 
 def test_the_ensemble_is_as_large_and_as_slow_as_all_of_its_teachers(ensemble: Story) -> None:
     """With the size of one teacher it would look like the best system of all."""
-    model = ensemble.run.rebuild(ensemble.artifact.weights)
+    model = last_model(ensemble)
     teachers = teachers_of(ensemble)
     assert model.parameter_count == sum(teacher.parameter_count for teacher in teachers)
     assert not any(p.requires_grad for p in model.parameters())
@@ -176,7 +186,7 @@ def test_the_ensemble_is_as_large_and_as_slow_as_all_of_its_teachers(ensemble: S
 
 def test_nothing_is_trained_beyond_the_teachers(ensemble: Story) -> None:
     made = ensemble.artifact.weights.load()
-    teachers = [a for a in ensemble.run.artifacts if a.name == "finetune_teacher"]
+    teachers = [a for a in finished(ensemble.run) if a.name == "finetune_teacher"]
     for number, teacher in enumerate(teachers):
         for name, value in teacher.weights.load().items():
             room, rest = name.split(".", 1)
@@ -195,11 +205,11 @@ def test_a_moved_ensemble_ranks_as_it_was_evaluated(
         story = tell(tiny, "EnsembleTeacher", teacher_num_hidden_layers=layers)
     folder = shutil.copytree(story.artifact.folder, tmp_path / "moved")
     ranker = recbole_tinynews.load(folder, data_path=tiny.data)
-    test = story.run.test
+    test = story.run.factory.test
     shown, names = test.inter_feat, test.field2id_token[test.iid_field]
-    batch = ImpressionDataLoader(story.run.config, test).collate_fn([4])[0]
+    batch = ImpressionDataLoader(story.run.factory.config, test).collate_fn([4])[0]
     with torch.no_grad():
-        expected = story.run.rebuild(story.artifact.weights).eval().predict(batch)
+        expected = last_model(story).eval().predict(batch)
     ranked = ranker.rank(
         names[shown.history.row(4)].tolist(), names[shown.candidates.row(4)].tolist(), ids=True
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import torch
 from tiny import Tiny
 
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second
 
 
@@ -13,9 +14,8 @@ def test_speed_is_that_of_all_layers_and_leaves_the_encoder_as_it_was(
     encoder = tiny.world(use_cache=True).model.news_encoder.train()
     encoder(torch.tensor([1, 2, 3]))
     layers: list[int] = []
-    monkeypatch.setattr(
-        type(encoder), "_frozen_part", _counting(type(encoder)._frozen_part, layers)
-    )
+    counting = _counting(TextEncoder.encode_frozen, layers)
+    monkeypatch.setattr(TextEncoder, "encode_frozen", counting)
     assert news_per_second(encoder) > 0
     assert len(layers) >= 4  # a warm-up and three runs
     assert encoder.training
@@ -46,13 +46,13 @@ def test_impressions_are_ranked_from_text_and_from_vectors(tiny: Tiny, monkeypat
     world = tiny.world(use_cache=True)
     encoder = world.model.news_encoder
     encoded: list[int] = []
-    part = type(encoder)._frozen_part
+    part = TextEncoder.encode_frozen
 
     def counted(self, *arguments):
         encoded.append(1)
         return part(self, *arguments)
 
-    monkeypatch.setattr(type(encoder), "_frozen_part", counted)
+    monkeypatch.setattr(TextEncoder, "encode_frozen", counted)
     ranked: list[int] = []
     predict = type(world.model).predict
 

@@ -9,20 +9,22 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 import torch
-from tiny import DATASET, STAGE_SETTINGS, Tiny, titles, write_bert
+from tiny import DATASET, STAGE_SETTINGS, Tiny, finished, run_of, titles, write_bert
 from torch import Tensor
 
 from recbole_tinynews.data import title_body
-from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.title_body import TitleBodyMatcher
-from recbole_tinynews.pipeline import stages, systems
-from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline import factory
+from recbole_tinynews.pipeline import run as run_module
+from recbole_tinynews.pipeline.artifact import Artifact, Weights
+from recbole_tinynews.pipeline.factory import content_of_language_model
 from recbole_tinynews.pipeline.handover import put_first_layers, put_news_encoder
-from recbole_tinynews.pipeline.stages import Run
-from recbole_tinynews.pipeline.systems import train_system
+from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.stage import Stage, in_order
+from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.trainer import DistillationTrainer
 from recbole_tinynews.trainer.curve import COUNTS
 
@@ -37,10 +39,21 @@ class Story(NamedTuple):
     losses: dict[str, tuple[str, ...]]
 
     def artifacts(self, stage: str) -> list[Artifact]:
-        return [artifact for artifact in self.run.artifacts if artifact.name == stage]
+        return [artifact for artifact in finished(self.run) if artifact.name == stage]
 
     def start_of(self, stage: str) -> list[dict[str, Tensor]]:
         return [weights for name, weights in self.starts if name == stage]
+
+
+def newest_copies(story: Story) -> list[Weights]:
+    """The two copies that become teachers."""
+    (artifact,) = story.artifacts("post_train_teacher")
+    return [artifact.copy(back) for back in range(2)]
+
+
+def last_model(story: Story) -> Any:
+    """The finished student."""
+    return story.run.model(system(story.run.factory.config))
 
 
 def copy_of(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -49,11 +62,11 @@ def copy_of(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def tell(tiny: Tiny, **settings: Any) -> Story:
     config = tiny.config("TinyNewsRec", **settings)
-    run = Run(config, NewsDataset(config))
+    run = run_of(config)
     starts: list[tuple[str, dict[str, Tensor]]] = []
     teachers: list[list[dict[str, Tensor]]] = []
     losses: dict[str, tuple[str, ...]] = {}
-    find = stages.find_trainer
+    find = factory.find_trainer
 
     def watched(model_class: type) -> Any:
         trainer_class = find(model_class)
@@ -76,8 +89,8 @@ def tell(tiny: Tiny, **settings: Any) -> Story:
         return type(trainer_class.__name__, (trainer_class,), watching)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "find_trainer", watched)
-        return Story(run, train_system(run, config.model_class), starts, teachers, losses)
+        patch.setattr(factory, "find_trainer", watched)
+        return Story(run, run.make(system(config)), starts, teachers, losses)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +103,7 @@ def story(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Story:
 
 def copied(story: Story) -> str:
     """A folder with the artifacts of the story, and those of no other test."""
-    return str(shutil.copytree(story.run.config["checkpoint_dir"], "saved"))
+    return str(shutil.copytree(story.run.factory.config["checkpoint_dir"], "saved"))
 
 
 def again(story: Story, tiny: Tiny, **settings: Any) -> Story:
@@ -109,25 +122,26 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def test_the_stages_come_in_the_papers_order(story: Story) -> None:
-    assert [artifact.name for artifact in story.run.artifacts] == [
+    assert [artifact.name for artifact in finished(story.run)] == [
         "post_train_teacher",
         "post_train_student",
         "finetune_teacher",
         "finetune_teacher",
         "TinyNewsRec",
     ]
-    assert len({artifact.fingerprint for artifact in story.run.artifacts}) == 5
+    assert len({artifact.fingerprint for artifact in finished(story.run)}) == 5
 
 
 def test_each_teacher_is_finetuned_from_a_copy_of_its_own(story: Story) -> None:
     """The reference code loads nothing here: all of its teachers restart from the plain model."""
-    copies = story.artifacts("post_train_teacher")[0].copies(2)[::-1]
+    copies = newest_copies(story)
     starts = [of_encoder(start) for start in story.start_of("finetune_teacher")]
     for start, copy in zip(starts, copies, strict=True):
         assert equal(start, of_encoder(copy.load()))
     assert not equal(starts[0], starts[1])
-    fresh = dict(load_plm(story.run.config["plm"]).state_dict())
-    of_plm = {n.removeprefix("plm."): v for n, v in starts[0].items() if n.startswith("plm.")}
+    fresh = dict(load_plm(story.run.factory.config["plm"]).state_dict())
+    plm = "text_encoder.plm."
+    of_plm = {n.removeprefix(plm): v for n, v in starts[0].items() if n.startswith(plm)}
     assert not equal(of_plm, fresh)
 
 
@@ -142,15 +156,15 @@ def test_the_student_starts_from_its_own_first_stage(story: Story) -> None:
 
 
 def test_the_first_stage_starts_from_the_plain_language_model(story: Story) -> None:
-    plain = load_plm(story.run.config["plm"], 2).state_dict()
+    plain = load_plm(story.run.factory.config["plm"], 2).state_dict()
     (start,) = story.start_of("post_train_student")
     for name, value in plain.items():
-        assert torch.equal(start[f"news_encoder.plm.{name}"], value)
+        assert torch.equal(start[f"news_encoder.text_encoder.plm.{name}"], value)
 
 
 def test_each_stage_is_taught_by_the_teachers_that_belong_to_it(story: Story) -> None:
     """Post-trained ones in the first stage, finetuned ones in the second."""
-    copies = [of_encoder(c.load()) for c in story.artifacts("post_train_teacher")[0].copies(2)]
+    copies = [of_encoder(copy.load()) for copy in reversed(newest_copies(story))]
     tuned = [of_encoder(a.weights.load()) for a in story.artifacts("finetune_teacher")]
     first, second = story.teachers
     assert all(equal(one, other) for one, other in zip(first, copies, strict=True))
@@ -166,7 +180,7 @@ def test_teachers_differ_in_their_user_encoders_too(story: Story) -> None:
 
 
 def test_each_stage_leaves_its_folder(story: Story) -> None:
-    for artifact in story.run.artifacts:
+    for artifact in finished(story.run):
         assert artifact.folder.name == f"{artifact.name}-{artifact.fingerprint}"
         names = {path.name for path in artifact.folder.iterdir()}
         expected = {"model.safetensors", "settings.yaml", "metrics.json"}
@@ -183,7 +197,7 @@ def test_each_stage_leaves_its_folder(story: Story) -> None:
 
 def test_each_stage_shows_how_it_was_trained(story: Story) -> None:
     """Losses by name with their sum, and the metric that the stage is validated by."""
-    for artifact in story.run.artifacts:
+    for artifact in finished(story.run):
         table = artifact.folder / "training.csv"
         curve = pd.read_csv(table, dtype=str).astype(float).set_index("step")  # exact in any pandas
         summands = [f"{name}_loss" for name in story.losses[artifact.name]]
@@ -200,13 +214,13 @@ def test_a_figure_that_cannot_be_drawn_costs_no_training(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, caplog, broken: str
 ) -> None:
     """A missing font, a full disk, no matplotlib at all: the weights took hours."""
-    monkeypatch.setattr(stages, broken, lambda *arguments: 1 / 0)
+    monkeypatch.setattr(run_module, broken, lambda *arguments: 1 / 0)
     config = tiny.config(max_steps=1)
-    made = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    made = run_of(config).make(Stage("PLMNR", PLMNR))
     assert "training.svg could not be drawn: ZeroDivisionError" in caplog.text
     assert (made.folder / "training.csv").is_file()
     assert not (made.folder / "training.svg").exists()
-    assert Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR).reused
+    assert run_of(config).make(Stage("PLMNR", PLMNR)).reused
 
 
 def test_no_weights_hold_a_teacher(story: Story) -> None:
@@ -214,15 +228,18 @@ def test_no_weights_hold_a_teacher(story: Story) -> None:
     for artifact in story.artifacts("TinyNewsRec"):
         rooms = {name.split(".")[0] for name in artifact.weights.load()}
         assert rooms == {"news_encoder", "user_encoder", "distillation"}
-    student = story.run.rebuild(story.artifact.weights)
-    assert len(student.news_encoder.plm.encoder.layer) == 2
+    student = last_model(story)
+    assert len(student.news_encoder.text_encoder.plm.encoder.layer) == 2
     assert len([n for n, _ in student.named_parameters() if ".layer.2." in n]) == 0
 
 
 def test_a_stage_has_the_settings_of_its_name(story: Story, tiny: Tiny) -> None:
     """A teacher with the student's layers would be no teacher."""
-    assert story.run.stage_config("finetune_teacher")["num_hidden_layers"] is None
-    assert story.run.stage_config("TinyNewsRec")["num_hidden_layers"] == 2
+    layers = {
+        stage.name: story.run.recipes.of(stage).config["num_hidden_layers"]
+        for stage in story.run.artifacts
+    }
+    assert (layers["finetune_teacher"], layers["TinyNewsRec"]) == (None, 2)
     (start, _) = story.start_of("finetune_teacher")
     assert any(".encoder.layer.2." in name for name in start)
 
@@ -231,12 +248,17 @@ def test_students_may_start_from_the_teachers_first_layers(tiny: Tiny) -> None:
     story = tell(tiny, student_init="teacher", post_train_teacher_finetune_layers="all")
     teacher = story.artifacts("post_train_teacher")[0].weights.load()
     (start,) = story.start_of("post_train_student")
-    shared = [name for name in start if name.startswith("news_encoder.plm.")]
+    shared = [name for name in start if name.startswith("news_encoder.text_encoder.plm.")]
     assert len([name for name in shared if ".encoder.layer." in name]) == 2 * 16
     assert all(torch.equal(start[name], teacher[name]) for name in shared)
     plain = load_plm(str(tiny.plm)).get_parameter("encoder.layer.0.output.dense.weight")
-    assert not torch.equal(start["news_encoder.plm.encoder.layer.0.output.dense.weight"], plain)
-    assert not torch.equal(start["news_encoder.dense.weight"], teacher["news_encoder.dense.weight"])
+    assert not torch.equal(
+        start["news_encoder.text_encoder.plm.encoder.layer.0.output.dense.weight"], plain
+    )
+    assert not torch.equal(
+        start["news_encoder.text_encoder.dense.weight"],
+        teacher["news_encoder.text_encoder.dense.weight"],
+    )
 
 
 def test_more_teachers_than_copies_are_refused_by_name(tiny: Tiny) -> None:
@@ -260,13 +282,13 @@ def test_the_corpus_is_read_once_for_all_stages(tiny: Tiny, tmp_path, monkeypatc
 def test_a_stage_that_begins_anew_is_not_complete(tiny: Tiny, monkeypatch) -> None:
     """Killed now, it would be taken for finished, with half-trained weights."""
     config = tiny.config()
-    first = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    first = run_of(config).make(Stage("PLMNR", PLMNR))
     metrics = first.folder / "metrics.json"
     assert metrics.is_file()
     (first.folder / "model.safetensors").write_bytes(b"cut off")
-    monkeypatch.setattr(stages, "find_trainer", lambda cls: 1 / 0)
+    monkeypatch.setattr(factory, "find_trainer", lambda cls: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+        run_of(config).make(Stage("PLMNR", PLMNR))
     assert not metrics.exists()
 
 
@@ -274,7 +296,7 @@ def test_the_same_run_gives_the_same_weights(tiny: Tiny) -> None:
     weights = []
     for fresh in (False, True):
         config = tiny.config(plm_dropout=0.2, fresh=fresh)
-        artifact = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+        artifact = run_of(config).make(Stage("PLMNR", PLMNR))
         assert not artifact.reused
         weights.append((artifact.fingerprint, artifact.weights.load()))
     assert weights[0][0] == weights[1][0]
@@ -286,7 +308,7 @@ def test_a_finished_stage_is_reused_and_a_damaged_one_made_anew(tiny: Tiny) -> N
 
     def again(**settings: Any) -> Artifact:
         config = tiny.config(**settings)
-        return Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+        return run_of(config).make(Stage("PLMNR", PLMNR))
 
     first = again()
     reused = again(save_steps=1, show_progress=False)
@@ -305,7 +327,7 @@ def test_a_post_training_that_lost_a_copy_is_made_anew(tiny: Tiny, damage: str, 
     config = tiny.config("TinyNewsRec")
 
     def again() -> Artifact:
-        return Run(config, NewsDataset(config)).train_stage("post_train_teacher", TitleBodyMatcher)
+        return run_of(config).make(Stage("post_train_teacher", TitleBodyMatcher))
 
     folder = again().folder
     copy = max((folder / "copies").iterdir())
@@ -315,15 +337,15 @@ def test_a_post_training_that_lost_a_copy_is_made_anew(tiny: Tiny, damage: str, 
         copy.write_bytes(b"cut off")
     repaired = again()
     assert not repaired.reused
-    assert "made anew" in caplog.text
-    assert copy in repaired.copies(2)[-1].files
+    assert "trained again" in caplog.text
+    assert copy in repaired.copy(0).files
     assert again().reused
 
 
 def test_fewer_teachers_are_the_last_of_more(story: Story, tiny: Tiny) -> None:
     """A benchmark over the number of teachers would train each of them anew."""
     one = again(story, tiny, num_teachers=1)
-    reused = {a.name: a.reused for a in one.run.artifacts}
+    reused = {a.name: a.reused for a in finished(one.run)}
     assert reused == {
         "post_train_teacher": True,
         "post_train_student": False,
@@ -334,13 +356,15 @@ def test_fewer_teachers_are_the_last_of_more(story: Story, tiny: Tiny) -> None:
     assert kept[0].folder.name == all_of_them[0].folder.name
 
 
-def test_a_variant_of_a_system_goes_through_its_stages(tiny: Tiny, monkeypatch) -> None:
+def test_a_variant_of_a_system_goes_through_its_stages(tiny: Tiny) -> None:
     """A user's subclass of TinyNewsRec would otherwise be trained without any teacher."""
-    called: list[type] = []
-    monkeypatch.setitem(systems.SYSTEMS, "TinyNewsRec", lambda run, model: called.append(model))
     variant = type("Variant", (TinyNewsRec,), {})
-    train_system(object(), variant)
-    assert called == [variant]
+    last = system(tiny.config(variant, **STAGE_SETTINGS))
+    assert (last.name, last.model) == ("Variant", variant)
+    assert [stage.name for stage in in_order(last)] == [
+        *("post_train_teacher", "post_train_student", "finetune_teacher", "finetune_teacher"),
+        "Variant",
+    ]
 
 
 class OtherSystem(TinyNewsRec):
@@ -351,30 +375,29 @@ def test_teachers_are_shared_between_systems(story: Story, tiny: Tiny) -> None:
     """They are hours of work, and a benchmark of ten systems would train them ten times."""
     place = copied(story)
     config = tiny.config(OtherSystem, **{**STAGE_SETTINGS, "checkpoint_dir": place})
-    other = Run(config, NewsDataset(config))
-    train_system(other, OtherSystem)
-    assert [a.reused for a in other.artifacts] == [True] * 4 + [False]
+    other = run_of(config)
+    other.make(system(config))
+    assert [a.reused for a in finished(other)] == [True] * 4 + [False]
 
 
 @pytest.mark.parametrize("put", [put_news_encoder, put_first_layers])
 def test_a_start_that_does_not_fit_is_refused(tiny: Tiny, put) -> None:
     """The reference code goes on with what it has: nothing."""
     config = tiny.config("TinyNewsRec")
-    made = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    made = run_of(config).make(Stage("PLMNR", PLMNR))
     model = tiny.world(num_hidden_layers=3).model
     with pytest.raises(ValueError, match="missing"):
         put(model, made.weights)
 
 
-def test_another_language_model_is_another_stage(tiny: Tiny, tmp_path: Path) -> None:
+def test_another_language_model_is_another_stage(tmp_path: Path) -> None:
     """Its folder may be filled anew under the same name."""
     folder = write_bert(tmp_path / "plm", seed=1)
-    config = tiny.config(plm=str(folder))
-    first = stages.plm_content(config)
-    assert stages.plm_content(config) == first
+    first = content_of_language_model(str(folder))
+    assert content_of_language_model(str(folder)) == first
     (folder / "tokenizer_config.json").write_text("{}")
-    assert stages.plm_content(config) != first
-    assert stages.plm_content(tiny.config(plm="bert-base-uncased")) == "bert-base-uncased"
+    assert content_of_language_model(str(folder)) != first
+    assert content_of_language_model("bert-base-uncased") == "bert-base-uncased"
 
 
 # ----------------------------------------------------------------- what a change makes anew
@@ -384,7 +407,7 @@ ALL = ("post_train_teacher", "post_train_student", "finetune_teacher", "TinyNews
 
 def made(story: Story) -> list[str]:
     """The stages that were trained, in their order."""
-    return list(dict.fromkeys(a.name for a in story.run.artifacts if not a.reused))
+    return list(dict.fromkeys(a.name for a in finished(story.run) if not a.reused))
 
 
 @pytest.mark.parametrize(
@@ -437,13 +460,13 @@ def test_without_stage_one_the_student_enters_stage_two_as_a_plain_language_mode
     story: Story, tiny: Tiny
 ) -> None:
     ablated = again(story, tiny, stage_one=False)
-    assert [a.name for a in ablated.run.artifacts] == [
+    assert [a.name for a in finished(ablated.run)] == [
         *("post_train_teacher", "finetune_teacher", "finetune_teacher", "TinyNewsRec")
     ]
     assert made(ablated) == ["TinyNewsRec"]  # its teachers are those of the whole method
     (start,) = ablated.start_of("TinyNewsRec")
     for name, value in load_plm(str(tiny.plm), 2).state_dict().items():
-        assert torch.equal(start[f"news_encoder.plm.{name}"], value)
+        assert torch.equal(start[f"news_encoder.text_encoder.plm.{name}"], value)
     (of_story,) = story.start_of("TinyNewsRec")
     assert not equal(of_encoder(start), of_encoder(of_story))
     tuned = [of_encoder(a.weights.load()) for a in story.artifacts("finetune_teacher")]
@@ -459,7 +482,7 @@ def test_without_stage_one_the_student_starts_as_student_init_says(
     ablated = again(story, tiny, stage_one=False, student_init="teacher")
     teacher = story.artifacts("post_train_teacher")[0].weights.load()
     (start,) = ablated.start_of("TinyNewsRec")
-    shared = [name for name in start if name.startswith("news_encoder.plm.")]
+    shared = [name for name in start if name.startswith("news_encoder.text_encoder.plm.")]
     assert all(torch.equal(start[name], teacher[name]) for name in shared)
 
 
@@ -467,7 +490,7 @@ def test_without_stage_two_the_student_of_stage_one_is_finetuned_alone(
     story: Story, tiny: Tiny
 ) -> None:
     ablated = again(story, tiny, stage_two=False)
-    assert [a.name for a in ablated.run.artifacts] == [*ALL[:2], "TinyNewsRec"]
+    assert [a.name for a in finished(ablated.run)] == [*ALL[:2], "TinyNewsRec"]
     assert made(ablated) == ["TinyNewsRec"]
     assert ablated.losses == {"TinyNewsRec": ("target",)}
     assert ablated.teachers == []
@@ -476,7 +499,7 @@ def test_without_stage_two_the_student_of_stage_one_is_finetuned_alone(
     assert equal(of_encoder(start), of_encoder(student.weights.load()))
     rooms = {name.split(".")[0] for name in ablated.artifact.weights.load()}
     assert rooms == {"news_encoder", "user_encoder"}
-    model, whole = (told.run.rebuild(told.artifact.weights) for told in (ablated, story))
+    model, whole = last_model(ablated), last_model(story)
     assert type(model) is PLMNR
     assert model.parameter_count == whole.parameter_count
 
@@ -484,9 +507,9 @@ def test_without_stage_two_the_student_of_stage_one_is_finetuned_alone(
 def test_without_both_stages_it_is_a_plmnr_of_the_students_size(tiny: Tiny) -> None:
     """The baseline of the ablation; any teacher would be made for nothing."""
     ablated = tell(tiny, stage_one=False, stage_two=False)
-    assert [a.name for a in ablated.run.artifacts] == ["TinyNewsRec"]
+    assert [a.name for a in finished(ablated.run)] == ["TinyNewsRec"]
     config = tiny.config("PLMNR", num_hidden_layers=2, max_steps=3)
-    plain = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    plain = run_of(config).make(Stage("PLMNR", PLMNR))
     assert equal(ablated.artifact.weights.load(), plain.weights.load())
     assert ablated.artifact.valid == plain.valid
 
@@ -547,7 +570,7 @@ def test_a_stage_that_another_process_trains_is_waited_for_and_reused(
 ) -> None:
     """Two systems of a benchmark want the same teachers: trained twice they cost twice as much."""
     config = tiny.config(max_steps=1, checkpoint_dir=str(tmp_path / "saved"))
-    made = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    made = run_of(config).make(Stage("PLMNR", PLMNR))
     elsewhere = shutil.copytree(made.folder, tmp_path / "elsewhere")
     shutil.rmtree(made.folder)
 
@@ -556,9 +579,9 @@ def test_a_stage_that_another_process_trains_is_waited_for_and_reused(
         shutil.copytree(elsewhere, place)
         yield
 
-    monkeypatch.setattr(stages, "alone", after_the_other)
-    monkeypatch.setattr(Run, "_fit", lambda *arguments: 1 / 0)
-    found = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+    monkeypatch.setattr(run_module, "alone", after_the_other)
+    monkeypatch.setattr(Run, "_train", lambda *arguments: 1 / 0)
+    found = run_of(config).make(Stage("PLMNR", PLMNR))
     assert (found.reused, found.folder, found.valid) == (True, made.folder, made.valid)
 
 
@@ -567,6 +590,6 @@ def test_a_finished_stage_needs_no_lock(
 ) -> None:
     """It may lie where nothing can be written, or be read by many at once."""
     config = tiny.config(max_steps=1, checkpoint_dir=str(tmp_path / "saved"))
-    Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
-    monkeypatch.setattr(stages, "alone", lambda place: 1 / 0)
-    assert Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR).reused
+    run_of(config).make(Stage("PLMNR", PLMNR))
+    monkeypatch.setattr(run_module, "alone", lambda place: 1 / 0)
+    assert run_of(config).make(Stage("PLMNR", PLMNR)).reused

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import DATASET, Tiny, write_dataset
+from tiny import DATASET, Tiny, run_of, write_dataset
 
 from recbole_tinynews import quick_start
-from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.pipeline.stages import Run
 from recbole_tinynews.pipeline.summary import oracle_of, summary
 from recbole_tinynews.quick_start import run
 
@@ -65,9 +63,9 @@ def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     plain = quick_start._evaluate
 
-    def watched(run: Run, config: Any, model: Any, *files: Any) -> Any:
+    def watched(factory: Any, config: Any, model: Any, *files: Any) -> Any:
         names.append(type(model).__name__)
-        return plain(run, config, model, *files)
+        return plain(factory, config, model, *files)
 
     monkeypatch.setattr(quick_start, "_evaluate", watched)
     return names
@@ -81,7 +79,7 @@ def trained(all_four_stages: Path) -> None:
 
 @pytest.mark.usefixtures("trained")
 def test_a_teacher_is_tested_once(tiny: Tiny, tmp_path: Path, tested, caplog) -> None:
-    """Large teachers would be tested anew by every student of a benchmark."""
+    """Large teachers would be tested again by every student of a benchmark."""
     caplog.set_level(logging.INFO)
     settings = tiny.settings("TinyNewsRec", eval_dump="dump.csv")
     first = run("TinyNewsRec", DATASET, config_dict=settings)
@@ -93,11 +91,11 @@ def test_a_teacher_is_tested_once(tiny: Tiny, tmp_path: Path, tested, caplog) ->
     assert again["teachers"]["test"] == first["teachers"]["test"]
     assert (tmp_path / "dump.csv").read_text() == dump  # of the student, not of a teacher
     config = tiny.config("TinyNewsRec")
-    this_run = Run(config, NewsDataset(config))
+    this_run = run_of(config)
     for stage, result in zip(first["stages"][2:4], first["teachers"]["test"], strict=True):
         folder = tmp_path / "saved" / DATASET / f"finetune_teacher-{stage['fingerprint']}"
         kept = json.loads((folder / "metrics.json").read_text())
-        assert kept["test"] == {this_run.dataset.content: result}
+        assert kept["test"] == {this_run.factory.dataset.content: result}
         assert kept["valid"].keys() == result.keys()
     assert first["teachers"]["test"][0] != first["teachers"]["test"][1]
     assert first["teachers"]["parameters"] > first["parameters"]  # they have all layers
@@ -131,7 +129,7 @@ def test_teachers_that_may_not_be_written_to_cost_no_result(
     monkeypatch.setattr(quick_start, "keep_test_result", refused)
     result = run("TinyNewsRec", DATASET, config_dict=tiny.settings("TinyNewsRec"))
     assert len(result["teachers"]["test"]) == 2
-    assert "tested anew the next time: read-only" in caplog.text
+    assert "will be tested again the next time: read-only" in caplog.text
 
 
 @pytest.mark.usefixtures("trained")

@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import STAGE_SETTINGS, Tiny
+from tiny import STAGE_SETTINGS, Tiny, finished
 from torch import Tensor
 
-from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.tinybert import TinyBERT
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.handover import put_copies, put_heads
-from recbole_tinynews.pipeline.plan import plan
-from recbole_tinynews.pipeline.stages import Run
-from recbole_tinynews.pipeline.systems import train_system
+from recbole_tinynews.pipeline.plan import Step, plan
+from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.stage import in_order
+from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.ranking import load
 from recbole_tinynews.trainer import DistillationTrainer
 
-HEADS = ("news_encoder.pooling.", "news_encoder.dense.", "user_encoder.")
+HEADS = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.", "user_encoder.")
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +32,20 @@ def saved(all_four_stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def run_of(tiny: Tiny, folder: Path, model: str | type, **settings: Any) -> Run:
-    config = tiny.config(model, **{**STAGE_SETTINGS, "checkpoint_dir": str(folder), **settings})
-    return Run(config, NewsDataset(config))
+    return tiny.run(model, **{**STAGE_SETTINGS, "checkpoint_dir": str(folder), **settings})
+
+
+def plan_of(run: Run) -> list[Step]:
+    config = run.factory.config
+    return plan(run.recipes, in_order(system(config)), config["fresh"])
 
 
 def train(tiny: Tiny, folder: Path, model: str | type, **settings: Any) -> list[Artifact]:
     run = run_of(tiny, folder, model, **settings)
-    steps = plan(run, run.config.model_class)
-    train_system(run, run.config.model_class)
-    assert [step.action == "reused" for step in steps] == [a.reused for a in run.artifacts]
-    return run.artifacts
+    steps = plan_of(run)
+    run.make(system(run.factory.config))
+    assert [step.action == "reused" for step in steps] == [a.reused for a in finished(run)]
+    return finished(run)
 
 
 def reused(artifacts: list[Artifact]) -> list[tuple[str, bool]]:
@@ -89,7 +93,7 @@ def test_mt_bert_finetunes_its_teachers_together_once(tiny: Tiny, saved: Path) -
         ("finetune_teacher", False),
         ("MTBERT", False),
     ]
-    assert first[1].model_class is CoFinetunedTeachers
+    assert "CoFinetunedTeachers" in (first[1].folder / "settings.yaml").read_text()
     changed = train(tiny, saved, "MTBERT", hidden_loss_weight=0.5)
     assert [artifact.reused for artifact in changed] == [True, True, False]
     # one teacher is other teachers than two: the number counts, though the copies are the same
@@ -104,17 +108,18 @@ def test_mt_bert_finetunes_its_teachers_together_once(tiny: Tiny, saved: Path) -
 def test_each_of_mt_berts_teachers_starts_from_a_copy_of_its_own(tiny: Tiny, saved: Path) -> None:
     """M times the same copy would be one teacher; the first one's heads are those of the last."""
     run = run_of(tiny, saved, "MTBERT")
-    last, before = train(tiny, saved, "TinyNewsRec")[0].copies(2)[::-1]
-    config = run.stage_config("finetune_teacher")
-    model = CoFinetunedTeachers(config, run.train)
+    post_trained = train(tiny, saved, "TinyNewsRec")[0]
+    last, before = post_trained.copy(0), post_trained.copy(1)
+    config = run.factory.config.for_stage("finetune_teacher")
+    model = CoFinetunedTeachers(config, run.factory.train)
     put_copies(model, last, before)
     for teacher, copy in zip(model.teachers, (last, before), strict=True):
         found, expected = teacher.state_dict(), copy.load()
-        plm = [name for name in expected if name.startswith("news_encoder.plm.")]
+        plm = [name for name in expected if name.startswith("news_encoder.text_encoder.plm.")]
         assert plm
         assert all(torch.equal(found[name], expected[name]) for name in plm)
-    heads = [copy.load()["news_encoder.dense.weight"] for copy in (last, before)]
-    assert torch.equal(model.news_encoder.dense.weight, heads[0])
+    heads = [copy.load()["news_encoder.text_encoder.dense.weight"] for copy in (last, before)]
+    assert torch.equal(model.news_encoder.text_encoder.dense.weight, heads[0])
     assert not torch.equal(*heads)
 
 
@@ -129,7 +134,7 @@ def test_mt_berts_student_starts_with_its_teachers_heads(tiny: Tiny, tmp_path, p
     heads = under(HEADS, start)
     assert len(heads) == (4 if pooling == "attention" else 0) + 2 + 5
     assert all(torch.equal(value, teachers[name]) for name, value in heads.items())
-    layer = "news_encoder.plm.encoder.layer.1.output.dense.weight"
+    layer = "news_encoder.text_encoder.plm.encoder.layer.1.output.dense.weight"
     plain = tiny.world("MTBERT").model.state_dict()
     assert torch.equal(start[layer], plain[layer])
 
@@ -150,7 +155,7 @@ def test_heads_that_will_not_fit_are_refused_before_anything_runs(
     """The student is built last, when its teachers have taken their hours."""
     run = run_of(tiny, tmp_path, "MTBERT", **settings)
     with pytest.raises(ValueError, match=r"MTBERT expects a student with its teachers' \w+, got"):
-        plan(run, run.config.model_class)
+        plan_of(run)
 
 
 @pytest.mark.parametrize("model", ["TinyBERT", "TinyBERTMT", "MTBERT", "NewsBERT", "NewsBERTMT"])
@@ -159,11 +164,11 @@ def test_a_teacher_too_shallow_to_be_paired_is_refused_before_anything_runs(
 ) -> None:
     """Layers are paired where the student is built, when its teachers have taken their hours."""
     run = run_of(tiny, tmp_path, model, teacher_num_hidden_layers=2, num_hidden_layers=3)
-    assert plan(run, run.config.model_class)
+    assert plan_of(run)
     last = {"num_hidden_layers": None, "layer_mapping": "last"}  # all three of its layers
     run = run_of(tiny, tmp_path, model, teacher_num_hidden_layers=2, **last)
     with pytest.raises(ValueError, match=r"at least the student's 3 layers, got one with 2"):
-        plan(run, run.config.model_class)
+        plan_of(run)
 
 
 def test_heads_of_another_size_are_refused(tiny: Tiny, saved: Path) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_tinynews.pipeline.systems import train_system
+from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.recbole_models.loaders import train_loader
 from recbole_tinynews.trainer import item_sequences
 from recbole_tinynews.trainer.model_state import put_model_state
@@ -113,13 +114,15 @@ def test_what_trains_is_recboles_own_trainer_of_the_model(stock) -> None:
 def test_what_a_model_draws_while_it_is_built_is_drawn_again(stock) -> None:
     """NNCF's neighbours are no weights: with others, its test would be another model's."""
     run = stock("NNCF", neigh_num=10)
-    artifact = train_system(run, run.config.model_class)
+    made = Run(run)
+    stage = Stage("NNCF", run.config.model_class)
+    artifact = made.make(stage)
     np.random.seed(77)
     shown = run.impressions(run.config, run.valid)
     other = run.config.model_class(run.config, run.interactions)
     put_model_state(other, artifact.weights.load(), artifact.folder)
     drawn_anew = run.trainer(run.config, other).evaluate(shown, load_best_model=False)
     assert dict(drawn_anew) != artifact.valid  # else the test could not fail
-    model = run.rebuild(artifact.weights)
+    model = made.model(stage)
     tested = run.trainer(run.config, model).evaluate(shown, load_best_model=False)
     assert dict(tested) == artifact.valid

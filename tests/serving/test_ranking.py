@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny import DATASET, Tiny, titles, write_roberta
+from tiny import DATASET, Tiny, finished, run_of, titles, write_roberta
 
 import recbole_tinynews
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
@@ -21,8 +21,8 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation import metrics
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.pipeline.artifact import Artifact
-from recbole_tinynews.pipeline.stages import Run
-from recbole_tinynews.pipeline.systems import train_system
+from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving import ranking
 from recbole_tinynews.serving.ranking import Ranker, load
@@ -37,8 +37,9 @@ class Served(NamedTuple):
 
     def impressions(self) -> tuple[list[list[str]], list[list[str]], list[np.ndarray]]:
         """Histories and candidates as news ids, and the scores that evaluation gives."""
-        config, test = self.run.config, self.run.test
-        model = self.run.rebuild(self.artifact.weights).eval()
+        config, test = self.run.factory.config, self.run.factory.test
+        stage = next(stage for stage, made in self.run.artifacts.items() if made == self.artifact)
+        model = self.run.model(stage).eval()
         shown = test.inter_feat
         batch = ImpressionDataLoader(config, test).collate_fn(range(shown.rows))[0]
         with torch.no_grad():
@@ -57,8 +58,8 @@ class Served(NamedTuple):
 
 def serve(tiny: Tiny, model: str | type = "PLMNR", **settings: Any) -> Served:
     config = tiny.config(model, **settings)
-    this_run = Run(config, NewsDataset(config))
-    return Served(this_run, train_system(this_run, config.model_class), tiny.data)
+    this_run = run_of(config)
+    return Served(this_run, this_run.make(system(config)), tiny.data)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_ranked_test_impressions_have_the_metrics_of_the_run(tiny: Tiny, tmp_pat
 
 def test_teachers_can_be_loaded_too(student: Served) -> None:
     """They have settings of their own stage: other layers, another size of vectors."""
-    (artifact, _) = [a for a in student.run.artifacts if a.name == "finetune_teacher"]
+    (artifact, _) = [a for a in finished(student.run) if a.name == "finetune_teacher"]
     assert_ranks_as_evaluated(student._replace(artifact=artifact))
 
 
@@ -183,9 +184,10 @@ def test_each_text_is_encoded_once(student: Served, monkeypatch) -> None:
     """A server meets the same news thousands of times a minute."""
     ranker = student.load()
     encoded: list[int] = []
-    plain = ranker._encoder.encode_distinct
+    encoder = ranker._model.news_encoder
+    plain = encoder.encode_distinct
     monkeypatch.setattr(
-        ranker._encoder, "encode_distinct", lambda ids: encoded.append(len(ids)) or plain(ids)
+        encoder, "encode_distinct", lambda ids: encoded.append(len(ids)) or plain(ids)
     )
     first = ranker.rank([["word1", "word2 word3"], []], [["word2 word3"], ["word4"]], ids=False)
     assert encoded == [3]
@@ -357,7 +359,7 @@ def test_cut_off_weights_are_refused(folder: Path) -> None:
 
 def test_a_stage_that_ranks_nothing_is_refused(student: Served) -> None:
     """It has no user encoder: the body of an article stands for the user there."""
-    first = student.run.artifacts[0]
+    first = finished(student.run)[0]
     with pytest.raises(ValueError, match="ranks no news: load the folder of the last stage"):
         load(first.folder)
 

@@ -4,15 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import Tiny
+from tiny import Tiny, run_of
 
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY
-from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.title_body import HARD_POOL, TitleBodyDataLoader
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import TEACHERS
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
-from recbole_tinynews.pipeline.stages import Run
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.trainer import DistillationTrainer
 from recbole_tinynews.trainer.hard_titles import hardest
@@ -25,7 +23,7 @@ def hard(tiny: Tiny):
     ) -> tuple[Any, TitleBodyDataLoader]:
         config = tiny.config("TinyNewsRec", negative_titles="hard", **settings)
         staged = config.for_stage("post_train_teacher")
-        data = Run(config, NewsDataset(config)).data_of(TitleBodyMatcher, staged)
+        data = run_of(config).factory.data(TitleBodyMatcher, staged)
         torch.manual_seed(0)
         of_student = () if teachers is None else (teachers,)
         trainer = find_trainer(model_class)(staged, model_class(staged, data), *of_student)

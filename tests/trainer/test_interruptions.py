@@ -17,15 +17,14 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from tiny import Tiny
+from tiny import Tiny, finished, run_of
 
-from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.model.masked_language_model import TaskLanguageModel
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.pipeline.artifact import Artifact
-from recbole_tinynews.pipeline.stages import Run
-from recbole_tinynews.pipeline.systems import train_system
+from recbole_tinynews.pipeline.stage import Stage, last_copies
+from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer, NewsTrainer, curve
 
 # What a state must hold, all at once: a smaller last group, rates that change with the step,
@@ -55,7 +54,7 @@ def run_stage(tiny: Tiny, folder: Path, **settings: Any) -> Outcome:
     config = tiny.config(checkpoint_dir=str(folder), **{**BUSY, **settings})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(curve, "POINTS", 5)  # some steps a point, so that some states lie between two
-        artifact = Run(config, NewsDataset(config)).train_stage("PLMNR", PLMNR)
+        artifact = run_of(config).make(Stage("PLMNR", PLMNR))
     assert not (artifact.folder / "state").exists()
     return outcome(artifact)
 
@@ -214,12 +213,12 @@ def post_train(tiny: Tiny, folder: Path, kind: str, stages: int = 2) -> list[Art
         post_train_teacher_epochs=2,
         post_train_student_epochs=2,
     )
-    run = Run(config, NewsDataset(config))
-    teacher = run.train_stage("post_train_teacher", TitleBodyMatcher)
-    if stages == 2:
-        copies = teacher.copies(2)
-        run.train_stage("post_train_student", TitleBodyStudent, after=[teacher], teachers=copies)
-    return run.artifacts
+    run = run_of(config)
+    teacher = Stage("post_train_teacher", TitleBodyMatcher)
+    copies = last_copies(teacher, 2)
+    student = Stage("post_train_student", TitleBodyStudent, teachers=copies)
+    run.make(teacher if stages == 1 else student)
+    return finished(run)
 
 
 @pytest.mark.parametrize("kind", ["random", "category", "in_batch", "hard"])
@@ -241,8 +240,8 @@ def train_jointly(tiny: Tiny, folder: Path, model: str, **settings: Any) -> Outc
     """A student and its teachers; what is left is the student."""
     busy = {"max_steps": None, "finetune_layers": "all", "gradient_momentum": 0.4, **settings}
     config = tiny.config(model, checkpoint_dir=str(folder), **{**BUSY, **busy})
-    run = Run(config, NewsDataset(config))
-    return outcome(train_system(run, config.model_class))
+    run = run_of(config)
+    return outcome(run.make(system(config)))
 
 
 @pytest.mark.whole
@@ -280,7 +279,7 @@ def pretrain(tiny: Tiny, folder: Path) -> Artifact:
         save_steps=2,
         **{f"pretrain_teacher_{name}": value for name, value in settings.items()},
     )
-    return Run(config, NewsDataset(config)).train_stage("pretrain_teacher", TaskLanguageModel)
+    return run_of(config).make(Stage("pretrain_teacher", TaskLanguageModel))
 
 
 @pytest.mark.parametrize(("hook", "step"), [("_update", 3), ("_update", 7), ("_valid_epoch", 8)])
@@ -344,8 +343,8 @@ def test_all_four_stages_go_on_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
     settings.write_text(yaml.safe_dump(given))
     config = tiny.config("TinyNewsRec", **chosen)
-    expected = Run(config, NewsDataset(config))
-    train_system(expected, config.model_class)
+    expected = run_of(config)
+    expected.make(system(config))
 
     steps = np.random.default_rng(0).integers(2, 7, size=15)
     folder = tmp_path / "killed"
@@ -353,7 +352,7 @@ def test_all_four_stages_go_on_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
     codes += run_again_and_again(settings, folder, steps[2:])  # sets have another order there
     assert codes[-1] == 0
     assert codes.count(-signal.SIGKILL) >= 2
-    for artifact in expected.artifacts:
+    for artifact in finished(expected):
         (made,) = folder.rglob(f"{artifact.folder.name}/model.safetensors")
         weights = load_file(made)
         for name, value in artifact.weights.load().items():

@@ -130,7 +130,8 @@ def test_gradients_are_bent_first_and_clipped_then(tiny: Tiny) -> None:
     length = torch.cat([step.flatten() for step in taken.values()]).norm()
     assert length.item() == pytest.approx(0.01, rel=1e-3)
 
-    student, teacher = "student.news_encoder.plm.", "teachers.members.0.news_encoder.plm."
+    student = "student.news_encoder.text_encoder.plm."
+    teacher = "teachers.members.0.news_encoder.text_encoder.plm."
     weight = "attention.self.value.weight"
     own, lent = f"{student}encoder.layer.1.{weight}", f"{teacher}encoder.layer.2.{weight}"
     bent = (given[own] + given[lent]) / 2

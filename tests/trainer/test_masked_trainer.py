@@ -6,19 +6,17 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import Tiny
+from tiny import Tiny, run_of
 from torch.nn import functional as F
 
-from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel
-from recbole_tinynews.pipeline.stages import Run
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer
 
 
 def pretrain(tiny: Tiny, tmp_path: Path, **settings) -> tuple[MaskedLanguageModelTrainer, tuple]:
     config = tiny.config("PLMNRDAPT", **settings)
     staged = config.for_stage("pretrain_teacher")
-    data = Run(config, NewsDataset(config)).data_of(MaskedLanguageModel, staged)
+    data = run_of(config).factory.data(MaskedLanguageModel, staged)
     torch.manual_seed(0)
     trainer = MaskedLanguageModelTrainer(staged, MaskedLanguageModel(staged, data), tmp_path)
     return trainer, data.loaders(staged, None)

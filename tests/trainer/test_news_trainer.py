@@ -141,7 +141,7 @@ def test_mixed_precision_learns_nearly_the_same_in_full_weights(tiny: Tiny, prec
     """Weights cast to half would stop changing: their steps are below its resolution."""
     full, half = tiny.world(epochs=2), tiny.world(epochs=2, precision=precision)
     seen: list[torch.dtype] = []
-    half.model.news_encoder.dense.register_forward_hook(
+    half.model.news_encoder.text_encoder.dense.register_forward_hook(
         lambda module, inputs, output: seen.append(output.dtype)
     )
     losses = [list(trained(world).train_loss_dict.values()) for world in (full, half)]
@@ -328,7 +328,7 @@ def test_validation_without_a_single_click_ends_the_run_where_it_happens(tiny: T
 def test_scores_that_are_no_numbers_are_blamed_on_the_impressions_id(tiny: Tiny) -> None:
     world = tiny.world()
     with torch.no_grad():
-        world.model.news_encoder.dense.bias.fill_(float("nan"))
+        world.model.news_encoder.text_encoder.dense.bias.fill_(float("nan"))
     with pytest.raises(ValueError, match="impression valid-0"):
         world.trainer().evaluate(world.impressions(), load_best_model=False)
 

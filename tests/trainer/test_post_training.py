@@ -5,12 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import Tiny
+from tiny import Tiny, run_of
 
-from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.title_body import TitleBodyDataLoader
 from recbole_tinynews.model.title_body import TitleBodyMatcher
-from recbole_tinynews.pipeline.stages import Run
 from recbole_tinynews.trainer import PostTrainingTrainer
 
 
@@ -19,7 +17,7 @@ def post_train(tiny: Tiny, tmp_path: Path):
     def train(steps: int) -> PostTrainingTrainer:
         config = tiny.config("TinyNewsRec", post_train_teacher_max_steps=steps)
         staged = config.for_stage("post_train_teacher")
-        data = Run(config, NewsDataset(config)).data_of(TitleBodyMatcher, staged)
+        data = run_of(config).factory.data(TitleBodyMatcher, staged)
         trainer = PostTrainingTrainer(staged, TitleBodyMatcher(staged, data), tmp_path / "stage")
         trainer.fit(TitleBodyDataLoader(staged, data))
         return trainer

@@ -1,0 +1,41 @@
+"""Dropout whose masks a CPU draws fast, and how a module is given it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_DRAWS = 1 << 16  # of 16 random bits
+
+
+class Dropout(nn.Dropout):
+    """torch's dropout, with masks that a CPU draws about three times as fast."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Zeros in place of some inputs, the others scaled up; all as they are in evaluation."""
+        return drop_out(inputs, self.p) if self.training else inputs
+
+
+def drop_out(inputs: Tensor, probability: float) -> Tensor:
+    """Dropout as in training; on a CPU the probability is rounded to a multiple of ``2**-16``.
+
+    torch draws a number for each input there, one after the other; here one draw serves four.
+    """
+    if inputs.device.type != "cpu" or not 0 < probability < 1:
+        return F.dropout(inputs, probability)
+    bits = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
+    draws = bits.view(torch.int16)[: inputs.numel()].view(inputs.shape)
+    dropped = round(probability * _DRAWS)
+    kept = (draws >= dropped - _DRAWS // 2).to(inputs.dtype)
+    return inputs * kept.mul_(_DRAWS / (_DRAWS - dropped))
+
+
+def set_dropout(module: nn.Module, probability: float) -> None:
+    """Give every dropout inside the module this probability."""
+    for part in module.modules():
+        for name, child in part.named_children():
+            if isinstance(child, nn.Dropout):
+                setattr(part, name, Dropout(probability))
+        if hasattr(part, "dropout_prob"):  # fused attention of transformers 4 has none of its own
+            vars(part)["dropout_prob"] = probability

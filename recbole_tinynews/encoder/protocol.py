@@ -1,0 +1,89 @@
+"""What a news encoder must offer; another one, of word vectors for instance, offers just this.
+
+``NewsEncoder`` does, and so do the encoders of an ensemble (``model/ensembleteacher.py``). Each is
+a ``torch.nn.Module`` as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.encoder.taps import Tap
+
+
+class EncodesNews(Protocol):
+    """News ids in, news vectors out: for recommenders, teachers, ranking and measurement.
+
+    Recommenders that share weights, or need to know which layers train, ask for more. They say so
+    in their class by ``news_encoder: NewsEncoder``.
+    """
+
+    training: bool
+
+    def train(self, mode: bool = True) -> Any:
+        """Set training mode, or evaluation mode. Vectors of an earlier evaluation are dropped."""
+
+    def eval(self) -> Any:
+        """Set evaluation mode."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All its weights: they are counted."""
+
+    @property
+    def tokens(self) -> Ragged:
+        """Token ids of each text, by news id; row 0, of padding, is empty."""
+
+    @tokens.setter
+    def tokens(self, tokens: Ragged) -> None:
+        """Read these texts from now on: ranking sets those that it is asked about."""
+
+    @property
+    def pad_token_id(self) -> int:
+        """The token that pads texts, where they are padded."""
+
+    def __call__(self, news_ids: Tensor) -> Tensor:
+        """News vectors, ``[*news_ids.shape, news_dim]``, from any shape of ids.
+
+        Repeats are welcome. Id 0 is padding and gives zeros. In evaluation mode and without
+        gradients each article is encoded once, for as long as no weight changes.
+        """
+
+    def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
+        """Vectors of distinct ids, ``[ids, news_dim]``, computed now; zeros for empty texts."""
+
+    def encode_ahead(
+        self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
+    ) -> None:
+        """Encode distinct ids now, to be looked up until the weights change.
+
+        Where ``folder`` is given, the vectors are kept there for the next training, or read.
+        """
+
+    def given(self, vectors: Tensor) -> AbstractContextManager[None]:
+        """Inside, an id is a row of ``vectors`` ``[ids, news_dim]``, and nothing is encoded."""
+
+    def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
+        """Inside, vectors of earlier steps may stand for all but these ids, if a setting says so.
+
+        Shapes:
+            news_ids: any; in training, those of the candidates.
+        """
+
+    def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
+        """Inside, whatever is encoded leaves its inner states in the tap.
+
+        Raises:
+            ValueError: it has none to show.
+        """
+
+    def without_tables(self) -> AbstractContextManager[None]:
+        """Inside, every layer is computed, as for an article never seen before."""

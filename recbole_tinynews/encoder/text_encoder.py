@@ -1,0 +1,294 @@
+"""Texts into vectors: packed token ids in, one vector for each text out.
+
+What a text is, and whether its vector was asked for before, is ``news_encoder``'s business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.bert_layers import apply_layer, embed, layers_of
+from recbole_tinynews.encoder.dropout import set_dropout
+from recbole_tinynews.encoder.packing import Pack, packs, tokens_at_once
+from recbole_tinynews.encoder.pooling import AttentionPooling, mean_pooling
+from recbole_tinynews.encoder.taps import Tap
+
+Pooling = Literal["attention", "mean", "cls"]
+NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}
+
+
+class EncodedTexts(NamedTuple):
+    """What a pack of texts becomes.
+
+    Shapes:
+        pooled: ``[texts, hidden]``, before the dense layer.
+        vectors: ``[texts, news_dim]``, behind it.
+    """
+
+    pooled: Tensor
+    vectors: Tensor
+
+
+class TextEncoder(nn.Module):
+    """Language model, pooling over its last layer's tokens, dense layer (PLM-NR's news encoder).
+
+    The last layers of the language model train; the others are frozen, and always run without
+    dropout, so that what they give for a text never changes.
+
+    Args:
+        plm: a BERT-like encoder, already cut to the layers wanted.
+        news_dim: size of a vector.
+        query_dim: size of the query of attention pooling.
+        pooling: over the tokens: ``attention``, ``mean``, or the first token (``cls``).
+        finetune_layers: the last n layers train; ``all``: all of them and the embeddings.
+        dropout: of the layers that train.
+        mask_padding: whether pad tokens stay out of pooling (docs/method.md, section 3).
+
+    Attributes:
+        first_trained: how many layers are frozen, so that the first one that trains stands behind
+            them; 0 where all train.
+        embeddings_train: whether the embeddings train too.
+
+    Raises:
+        ValueError: the language model's attention is not torch's fused one, which alone takes the
+            masks as they are made here.
+    """
+
+    def __init__(
+        self,
+        plm: PreTrainedModel,
+        news_dim: int,
+        query_dim: int,
+        pooling: Pooling = "attention",
+        finetune_layers: int | Literal["all"] = "all",
+        dropout: float = 0.1,
+        mask_padding: bool = True,
+    ) -> None:
+        super().__init__()
+        if plm.config._attn_implementation != "sdpa":  # others would add the mask as numbers
+            raise ValueError(
+                "TextEncoder expects a language model with attn_implementation='sdpa', got "
+                f"{plm.config._attn_implementation!r}. Load it with load_plm."
+            )
+        self.plm = plm
+        self.pooling_kind, self.mask_padding = pooling, mask_padding
+        self.hidden_size = plm.config.hidden_size
+        self.pad_token_id = plm.config.pad_token_id or 0
+        self.pooling = (
+            AttentionPooling(self.hidden_size, query_dim) if pooling == "attention" else None
+        )
+        self.dense = nn.Linear(self.hidden_size, news_dim)
+        self.embeddings_train = finetune_layers == "all"
+        trained = self.depth if finetune_layers == "all" else min(finetune_layers, self.depth)
+        self.first_trained = self.depth - trained
+        self._freeze(dropout)
+        self.train(self.training)
+
+    # --------------------------------------------------------------------- what it is made of
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The layers of its language model, first to last."""
+        return list(layers_of(self.plm))
+
+    @property
+    def depth(self) -> int:
+        """Number of layers of its language model."""
+        return len(layers_of(self.plm))
+
+    @property
+    def word_embeddings(self) -> nn.Parameter:
+        """The embedding of each token of the vocabulary, ``[vocabulary, hidden]``."""
+        return self.plm.get_input_embeddings().get_parameter("weight")
+
+    @property
+    def heads(self) -> list[nn.Module]:
+        """What stands behind the language model: pooling, where it has weights, and dense layer."""
+        return [self.dense] if self.pooling is None else [self.pooling, self.dense]
+
+    def share_heads_of(self, other: TextEncoder) -> None:
+        """Have the other encoder's pooling and dense layer for one's own: one tensor, two users."""
+        self.pooling, self.dense = other.pooling, other.dense
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.dense.weight.device
+
+    # ------------------------------------------------------------------ what trains, what not
+
+    def _freeze(self, dropout: float) -> None:
+        learning = self.layers[self.first_trained :]
+        if self.embeddings_train:
+            learning.append(self.plm.get_submodule("embeddings"))
+        self.plm.requires_grad_(False)
+        for module in learning:
+            module.requires_grad_(True)
+            set_dropout(module, dropout)
+
+    @property
+    def frozen_modules(self) -> list[nn.Module]:
+        """The parts of the language model that never train, first to last."""
+        frozen = self.layers[: self.first_trained]
+        return frozen if self.embeddings_train else [self.plm.get_submodule("embeddings"), *frozen]
+
+    def train(self, mode: bool = True) -> TextEncoder:
+        """Frozen layers stay in evaluation mode."""
+        super().train(mode)
+        for module in self.frozen_modules:
+            module.eval()
+        return self
+
+    # ----------------------------------------------------------------------- tokens -> vectors
+
+    def encode(
+        self,
+        token_ids: Tensor,
+        pack: Pack,
+        real: Tensor | None = None,
+        frozen: Tensor | None = None,
+        tap: Tap | None = None,
+    ) -> EncodedTexts:
+        """Vectors of the texts of a pack, in its order.
+
+        Shapes:
+            token_ids: ``[tokens]``, text behind text.
+            real: ``[tokens]``, False for pad tokens; ``None``: there are none.
+            frozen: ``[tokens, hidden]``, what the frozen layers give (``encode_frozen``), where
+                that is known; ``None``: it is computed.
+            tap: takes hidden states and attention on the way.
+        """
+        if frozen is None:
+            hidden = self.encode_frozen(token_ids, pack, real, tap)
+        else:
+            hidden = frozen
+            if tap is not None:
+                self._tap_frozen(token_ids, pack, real, hidden, tap)
+        hidden = self._encode_trained(hidden, pack, real, tap)
+        pooled = self._pool(hidden, pack, real if self.mask_padding else None)
+        return EncodedTexts(pooled, self.dense(pooled))
+
+    def encode_frozen(
+        self, token_ids: Tensor, pack: Pack, real: Tensor | None = None, tap: Tap | None = None
+    ) -> Tensor:
+        """Input of the first layer that trains, ``[tokens, hidden]``; shapes as in ``encode``."""
+        return self._frozen_part(self.first_trained, token_ids, pack, real, tap)
+
+    def _tap_frozen(
+        self, token_ids: Tensor, pack: Pack, real: Tensor | None, frozen: Tensor, tap: Tap
+    ) -> None:
+        """Compute the frozen layers as far as they are asked for; the last one's output is here."""
+        deepest = tap.deepest(self.first_trained)
+        if deepest >= 0:
+            self._frozen_part(deepest, token_ids, pack, real, tap)
+        if deepest < self.first_trained:
+            tap.keep_hidden(self.first_trained, frozen, real)
+
+    def _frozen_part(
+        self, last: int, token_ids: Tensor, pack: Pack, real: Tensor | None, tap: Tap | None
+    ) -> Tensor:
+        """Output of the frozen layer ``last``; 0: of the embeddings."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.embeddings_train):
+            hidden = embed(self.plm, token_ids, pack)
+            if tap is not None:
+                tap.keep_hidden(0, hidden, real)
+            return self._through(range(1, last + 1), hidden, pack, real, tap)
+
+    def _encode_trained(
+        self, hidden: Tensor, pack: Pack, real: Tensor | None, tap: Tap | None
+    ) -> Tensor:
+        """Last hidden states, ``[tokens, hidden]``, from what the frozen layers give."""
+        hidden = hidden.to(self.compute_dtype())  # once, not before each product and each sum
+        return self._through(range(self.first_trained + 1, self.depth + 1), hidden, pack, real, tap)
+
+    def _through(
+        self, numbers: range, hidden: Tensor, pack: Pack, real: Tensor | None, tap: Tap | None
+    ) -> Tensor:
+        """Output of the last of these layers, which count from 1."""
+        layers = layers_of(self.plm)
+        for number in numbers:
+            scores = None if tap is None else tap.scores_of(number)
+            hidden = apply_layer(layers[number - 1], hidden, pack, real, scores)
+            if tap is not None:
+                tap.keep_hidden(number, hidden, real)
+                if scores is not None:
+                    tap.keep_attention(number, scores, pack, real)
+        return hidden
+
+    def _pool(self, hidden: Tensor, pack: Pack, real: Tensor | None) -> Tensor:
+        """One vector for each text, ``[texts, hidden]``."""
+        blocks = pack.split(hidden)
+        masks = [None] * len(blocks) if real is None else pack.split(real)
+        if self.pooling_kind == "cls":
+            pooled = [block[:, 0] for block in blocks]
+        elif self.pooling is None:
+            pooled = [mean_pooling(*each) for each in zip(blocks, masks, strict=True)]
+        else:
+            energies = pack.split(self.pooling.energy(hidden))  # of all blocks at once
+            pooled = [self.pooling(*each) for each in zip(blocks, masks, energies, strict=True)]
+        return torch.cat(pooled)
+
+    def zeros(self, texts: int) -> Tensor:
+        """Vectors of as many texts without any token, ``[texts, news_dim]``."""
+        return self.dense.weight.new_zeros(texts, self.dense.out_features)
+
+    def hidden_states(self, token_ids: Tensor, lengths: NDArray[np.int64]) -> Tensor:
+        """Last hidden states of texts of any lengths, each layer computed.
+
+        Shapes:
+            token_ids: ``[tokens]``, text behind text, without pad tokens.
+            lengths: ``[texts]``, tokens of each.
+            returned: ``[tokens, hidden]``.
+        """
+        texts = Ragged.from_lengths(np.arange(len(token_ids)), lengths)
+        packed = packs(lengths, self.tokens_at_once())
+        places = [
+            torch.from_numpy(texts.positions(pack.members)).to(self.device) for pack in packed
+        ]
+        parts = [
+            self._encode_trained(self.encode_frozen(token_ids[each], pack), pack, None, None)
+            for each, pack in zip(places, packed, strict=True)
+        ]
+        states = torch.cat(parts)
+        return torch.empty_like(states).index_copy(0, torch.cat(places), states)
+
+    # --------------------------------------------------------------------- how it is computed
+
+    def compute_dtype(self) -> torch.dtype:
+        """The type that it computes in now: that of its weights, or autocast's."""
+        if torch.is_autocast_enabled(self.device.type):
+            return torch.get_autocast_dtype(self.device.type)
+        return self.dense.weight.dtype
+
+    def tokens_at_once(self) -> int:
+        """How many tokens pass through the language model together."""
+        inner = getattr(self.plm.config, "intermediate_size", 4 * self.hidden_size)
+        return tokens_at_once(self.device, inner * self.compute_dtype().itemsize)
+
+    def frozen_content(self) -> Iterator[str | bytes]:
+        """All that decides what the frozen layers give for a text."""
+        yield type(self.plm).__name__
+        config = self.plm.config.to_dict()
+        yield json.dumps({k: v for k, v in config.items() if k not in NOT_OF_A_STATE}, default=str)
+        for module in self.frozen_modules:
+            yield from _weights(module)
+
+    def content(self) -> Iterator[str | bytes]:
+        """All its weights by name, and how it pools."""
+        yield from _weights(self)
+        yield self.pooling_kind
+
+
+def _weights(module: nn.Module) -> Iterator[str | bytes]:
+    for name, value in module.state_dict().items():
+        yield name
+        yield value.detach().cpu().contiguous().numpy().tobytes()

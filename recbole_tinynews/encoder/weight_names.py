@@ -1,0 +1,11 @@
+"""Where the parts of a recommender's news encoder are found, by the names of its weights.
+
+A weight of a part is named ``<part>.<name in it>``, in the model itself and in a file of weights.
+"""
+
+from __future__ import annotations
+
+NEWS_ENCODER = "news_encoder"
+LANGUAGE_MODEL = f"{NEWS_ENCODER}.text_encoder.plm"
+POOLING = f"{NEWS_ENCODER}.text_encoder.pooling"
+DENSE = f"{NEWS_ENCODER}.text_encoder.dense"

@@ -1,0 +1,150 @@
+"""What makes the parts of a stage: its settings, data, model, trainer and loaders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from recbole.data.dataloader import AbstractDataLoader
+
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.training_data import TrainingData
+from recbole_tinynews.distillation.outputs import Teachers
+from recbole_tinynews.encoder.bare_language_model import write_bare_plm
+from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
+from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.pipeline.stage import Stage
+from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
+
+PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # weights and tokenizer
+
+
+class Factory(Protocol):
+    """Makes the parts of stages; one for news recommenders, one for RecBole's own models.
+
+    Attributes:
+        config: the settings of the run.
+        dataset: all impressions.
+        train, valid, test: those of each split; ``None`` where it has no file.
+    """
+
+    config: NewsConfig
+    dataset: NewsDataset
+    train: NewsDataset
+    valid: NewsDataset | None
+    test: NewsDataset | None
+
+    def settings(self, stage: Stage) -> NewsConfig:
+        """The stage's own, in a copy; the last stage has the plain ones."""
+
+    def data(self, model_class: type, config: NewsConfig) -> Any:
+        """What a model is trained on."""
+
+    def data_content(self, model_class: type, config: NewsConfig) -> str:
+        """A digest of that data."""
+
+    def language_model_content(self, config: NewsConfig) -> str:
+        """A digest of the language model that it starts from; empty where it has none."""
+
+    def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
+        """Leave in ``folder`` what a finished model needs beside its weights to rank by itself."""
+
+    def model(self, model_class: type, config: NewsConfig) -> Any:
+        """A new model, on its device."""
+
+    def trainer(
+        self,
+        config: NewsConfig,
+        model: Any,
+        folder: Path | None = None,
+        teachers: Teachers | None = None,
+    ) -> ImpressionEvaluation:
+        """What trains and evaluates the model; it keeps weights and state in ``folder``."""
+
+    def loaders(self, config: NewsConfig, data: Any) -> tuple[Any, Any]:
+        """Batches of training, and of validation where there is any."""
+
+    def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
+        """Batches of whole impressions, as the models read them."""
+
+
+class NewsFactory:
+    """The factory of news recommenders."""
+
+    def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
+        self.config, self.dataset = config, dataset
+        train, self.valid, self.test = dataset.build()
+        assert train is not None, "a data set without training impressions is refused when read"
+        self.train: NewsDataset = train
+        self._data: dict[tuple, TrainingData] = {}
+        self._plm_contents: dict[str, str] = {}
+
+    def settings(self, stage: Stage) -> NewsConfig:
+        """The stage's own, in a copy; the last stage has the plain ones."""
+        return self.config.for_stage(stage.name, stage.number)
+
+    def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> TrainingData:
+        """Impressions, or texts that are read before any clicks; equal data are read once."""
+        kind, source = model_class.reads, plm_source(config)
+        wanted = (kind, source, *(config[name] for name in kind.settings))
+        if wanted not in self._data:  # a corpus is large, and all teachers read the same
+            self._data[wanted] = kind.read(config, self.train, load_tokenizer(source))
+        return self._data[wanted]
+
+    def data_content(self, model_class: type[NewsRecommender], config: NewsConfig) -> str:
+        """A digest of what is read, for texts of their tokens."""
+        return self.data(model_class, config).content
+
+    def language_model_content(self, config: NewsConfig) -> str:
+        """A digest of its files, or its name on the hub."""
+        source = plm_source(config)
+        if source not in self._plm_contents:  # all of its weights are read
+            self._plm_contents[source] = content_of_language_model(source)
+        return self._plm_contents[source]
+
+    def keep_language_model(
+        self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
+    ) -> None:
+        """Configuration and tokenizer, where the model ranks news."""
+        if model_class.ranks_news:
+            write_bare_plm(plm_source(config), folder)
+
+    def model(self, model_class: type[NewsRecommender], config: NewsConfig) -> NewsRecommender:
+        """A new model, on its device."""
+        return model_class(config, self.data(model_class, config)).to(config["device"])
+
+    def trainer(
+        self,
+        config: NewsConfig,
+        model: Any,
+        folder: Path | None = None,
+        teachers: Teachers | None = None,
+    ) -> ImpressionEvaluation:
+        """The trainer that belongs to the model's class."""
+        of_student = {} if teachers is None else {"teachers": teachers}
+        return find_trainer(type(model))(config, model, folder=folder, **of_student)
+
+    def loaders(self, config: NewsConfig, data: TrainingData) -> tuple[Any, Any]:
+        """Batches of training, and of validation where there is any."""
+        return data.loaders(config, self.valid)
+
+    def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
+        """Batches of whole impressions."""
+        return ImpressionDataLoader(config, shown)
+
+
+def plm_source(config: Any) -> str:
+    """The folder of the language model of these settings, or its name on the hub."""
+    return locate_plm(config["plm"], [Path(config["data_path"])])
+
+
+def content_of_language_model(source: str) -> str:
+    """A digest of the files of a folder, all weights included; a hub name stands for itself."""
+    if not Path(source).is_dir():
+        return source
+    files = sorted(p for p in Path(source).iterdir() if p.suffix in PLM_FILES)
+    return content_key([part for file in files for part in (file.name, file)])

@@ -1,0 +1,79 @@
+"""What makes the parts of a run of one of RecBole's own models: one stage, RecBole's trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from recbole.data.dataloader import AbstractDataLoader
+from recbole.data.transform import construct_transform
+from recbole.utils import init_seed
+
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.pipeline.stage import Stage
+from recbole_tinynews.recbole_models import patches
+from recbole_tinynews.recbole_models.feeds import feed_of
+from recbole_tinynews.recbole_models.interactions import InteractionDataset
+from recbole_tinynews.recbole_models.loaders import RowDataLoader, train_loader
+from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.trainer import on_impressions
+
+
+class RecBoleFactory:
+    """The factory of RecBole's own models: a view of impressions as interactions, its loaders."""
+
+    def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
+        self.config, self.dataset = config, dataset
+        train, self.valid, self.test = dataset.build()
+        assert train is not None, "a data set without training impressions is refused when read"
+        self.train: NewsDataset = train
+        patches.apply()
+        self.feed = feed_of(config.model_class, config["MODEL_INPUT_TYPE"])
+        self.interactions = InteractionDataset(self.train, config, self.feed)
+        construct_transform(config)  # it puts the names of its fields into the config, for BERT4Rec
+
+    def settings(self, stage: Stage) -> NewsConfig:
+        """Those of the run: there is one stage."""
+        return self.config
+
+    def data(self, model_class: type, config: NewsConfig) -> InteractionDataset:
+        """The training interactions."""
+        return self.interactions
+
+    def data_content(self, model_class: type, config: NewsConfig) -> str:
+        """A digest of the atomic files."""
+        return self.dataset.content
+
+    def language_model_content(self, config: NewsConfig) -> str:
+        """Empty: there is no language model."""
+        return ""
+
+    def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
+        """Nothing: there is no language model."""
+
+    def model(self, model_class: type, config: NewsConfig) -> Any:
+        """A new model, on its device.
+
+        What some models draw while they are built is no weight: it is drawn from the seed each
+        time, so that a finished model is rebuilt as it was trained.
+        """
+        init_seed(config["seed"], config["reproducibility"])
+        return model_class(config, self.interactions).to(config["device"])
+
+    def trainer(
+        self, config: NewsConfig, model: Any, folder: Path | None = None, teachers: Any = None
+    ) -> Any:
+        """RecBole's trainer of the model, over whole impressions."""
+        return on_impressions(find_trainer(type(model)))(config, model, folder)
+
+    def loaders(
+        self, config: NewsConfig, data: InteractionDataset
+    ) -> tuple[AbstractDataLoader, AbstractDataLoader | None]:
+        """RecBole's own batches of training, and whole impressions of validation."""
+        valid = self.impressions(config, self.valid) if self.valid else None
+        return train_loader(config, data), valid
+
+    def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
+        """Batches of whole impressions, a row for each candidate."""
+        return RowDataLoader(config, InteractionDataset(shown, config, self.feed))

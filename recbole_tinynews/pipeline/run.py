@@ -1,0 +1,175 @@
+"""The run of a graph of stages: each is trained behind what it stands on, resumed or reused."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+from recbole.utils import init_seed, set_color
+
+from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.distillation.outputs import Teachers
+from recbole_tinynews.files.locks import alone
+from recbole_tinynews.pipeline.artifact import (
+    ARTIFACT_FORMAT,
+    COPIES,
+    CURVE,
+    FIGURE,
+    FORMAT_KEY,
+    MADE_FROM,
+    METRICS_FILE,
+    PLM,
+    Artifact,
+    Weights,
+    settings_of_stages,
+    write_metrics,
+    write_settings,
+    write_text,
+)
+from recbole_tinynews.pipeline.factory import Factory
+from recbole_tinynews.pipeline.figures import Panel, as_svg, step_figure
+from recbole_tinynews.pipeline.handover import put_language_model
+from recbole_tinynews.pipeline.recipes import Recipe, Recipes
+from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
+from recbole_tinynews.trainer.curve import TrainingCurve
+from recbole_tinynews.trainer.model_state import put_model_state
+from recbole_tinynews.trainer.training_state import STATE
+
+
+class Run:
+    """One run of a system.
+
+    Attributes:
+        factory: makes the parts of every stage.
+        recipes: what decides the result of each stage.
+        artifacts: the finished stages so far, in the order in which they were finished.
+    """
+
+    def __init__(self, factory: Factory) -> None:
+        self.factory = factory
+        self.recipes = Recipes(factory)
+        self.artifacts: dict[Stage, Artifact] = {}
+        self.fresh: bool = factory.config["fresh"]
+
+    def make(self, *stages: Stage) -> Artifact:
+        """Train these stages and all that they stand on, or reuse what an earlier run has made.
+
+        A training that was stopped resumes from its last saved state. While another process trains
+        the same stage, this one waits, and finds it finished.
+
+        Returns:
+            The artifact of the last of them.
+        """
+        for stage in in_order(*stages):
+            if stage not in self.artifacts:
+                self.artifacts[stage] = self._make(self.recipes.of(stage))
+        return self.artifacts[stages[-1]]
+
+    def weights(self, source: Stage | Copy) -> Weights:
+        """The weights of a finished stage, or one of the copies that it kept.
+
+        Raises:
+            ValueError: it kept too few copies.
+        """
+        artifact = self.artifacts[stage_of(source)]
+        return artifact.copy(source.back) if isinstance(source, Copy) else artifact.weights
+
+    def model(self, source: Stage | Copy) -> Any:
+        """The model of a finished stage, or of one of its copies, with its weights."""
+        stage = stage_of(source)
+        model = self.factory.model(stage.model, self.recipes.of(stage).config)
+        weights = self.weights(source)
+        put_model_state(model, weights.load(), weights.source)
+        return model
+
+    def _make(self, recipe: Recipe) -> Artifact:
+        artifact = None if self.fresh else recipe.finished()
+        if artifact is None:
+            with alone(recipe.folder):  # two systems of a benchmark may want it at once
+                artifact = self._make_alone(recipe)
+        else:
+            _tell_reused(artifact)
+        shutil.rmtree(recipe.folder / STATE, ignore_errors=True)
+        return artifact
+
+    def _make_alone(self, recipe: Recipe) -> Artifact:
+        """Train it, unless another process has done so while this one waited."""
+        started = time.perf_counter()
+        if self.fresh:
+            shutil.rmtree(recipe.folder, ignore_errors=True)
+        artifact = recipe.finished()
+        if artifact is not None:
+            _tell_reused(artifact)
+            return artifact
+        name, folder = recipe.stage.name, recipe.folder
+        getLogger().info(f"{_label(name)} -> {folder}")
+        (folder / METRICS_FILE).unlink(missing_ok=True)  # it marks a complete folder
+        best = self._train(recipe)
+        seconds = time.perf_counter() - started
+        artifact = Artifact(name, recipe.fingerprint, folder, seconds, dict(best or {}))
+        self._write(recipe, artifact)
+        return artifact
+
+    def _train(self, recipe: Recipe) -> dict | None:
+        stage, config = recipe.stage, recipe.config
+        data = self.factory.data(stage.model, config)
+        init_seed(config["seed"], config["reproducibility"])
+        model = self.factory.model(stage.model, config)
+        if stage.start is not None:
+            stage.start.put(model, *map(self.weights, stage.start.sources))
+        teachers = self._teachers(recipe, model) if stage.teachers else None
+        trainer = self.factory.trainer(config, model, recipe.folder, teachers)
+        trainer.resume_checkpoint()
+        train, valid = self.factory.loaders(config, data)
+        best = trainer.fit(train, valid, show_progress=config["show_progress"])[1]
+        _write_curve(recipe.folder, stage.name, trainer.curve)
+        return best
+
+    def _teachers(self, recipe: Recipe, model: Any) -> Teachers:
+        """Frozen ones that label batches, or ones that train together with the model."""
+        stage, config = recipe.stage, recipe.config
+        if not model.makes_teachers:
+            finished = [self.model(source) for source in stage.teachers]
+            return FrozenTeachers([each for several in finished for each in several.teachers])
+        data = self.factory.data(stage.model, config)
+        joint = model.make_teachers(config, data, len(stage.teachers))
+        for teacher, source in zip(joint.members, stage.teachers, strict=True):
+            put_language_model(teacher, self.weights(source))
+        return joint.to(config["device"])
+
+    def _write(self, recipe: Recipe, artifact: Artifact) -> None:
+        """All but the weights; the metrics come last."""
+        folder, config = recipe.folder, recipe.config
+        self.factory.keep_language_model(recipe.stage.model, config, folder / PLM)
+        of_teachers = settings_of_stages(config) if recipe.stage.teachers else {}
+        head = {FORMAT_KEY: ARTIFACT_FORMAT, MADE_FROM: recipe.made_from}
+        write_settings(folder, {**head, **recipe.settings, **of_teachers})
+        metrics: dict[str, Any] = {"valid": artifact.valid, "seconds": artifact.seconds}
+        copies = sorted(path.name for path in (folder / COPIES).glob("step-*.safetensors"))
+        if copies:  # named, so that one that goes missing is missed
+            metrics[COPIES] = copies
+        write_metrics(folder, metrics)
+
+
+def _write_curve(folder: Path, stage: str, curve: TrainingCurve) -> None:
+    """Losses and validation metrics by step, as a table and a figure.
+
+    Neither is worth the hours of the training that they show: a failure is only a warning.
+    """
+    try:
+        write_text(folder / CURVE, curve.as_csv())
+        panels = Panel("training loss", curve.losses), Panel("validation metric", curve.metrics)
+        write_text(folder / FIGURE, as_svg(step_figure(stage, panels)))
+    except Exception as problem:
+        getLogger().warning(f"{folder / FIGURE} could not be drawn: {problem!r}")
+
+
+def _label(stage: str) -> str:
+    return set_color(f"Stage {stage}", "pink")
+
+
+def _tell_reused(artifact: Artifact) -> None:
+    getLogger().info(f"{_label(artifact.name)} is reused: {artifact.folder}")

@@ -1,0 +1,96 @@
+"""A stage as a value: what is trained, what it starts from, and under which teachers.
+
+A system is a function ``config -> Stage``: it returns the last stage, from which those before it
+can be reached. Equal values are one stage, which is trained once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+
+class Copy(NamedTuple):
+    """One of the copies that a post-training keeps on its way: the last but ``back``.
+
+    It says which copy is meant before the stage has run, and so before any copy exists.
+    """
+
+    stage: Stage
+    back: int = 0
+
+
+class Start(NamedTuple):
+    """Weights that finished stages hand to a new model.
+
+    ``put(model, *weights)`` gets one ``Weights`` (``artifact.py``) for each of the sources.
+    """
+
+    put: Callable[..., None]
+    sources: tuple[Stage | Copy, ...]
+
+
+class Stage(NamedTuple):
+    """One training.
+
+    Attributes:
+        name: of the folder it leaves; settings with the name as prefix are its own.
+        model: class of the model that is trained.
+        after: stages that have to be finished first, beside those that ``start`` and ``teachers``
+            name.
+        start: what the new model starts with; ``None``: the language model alone.
+        teachers: finished recommenders, or copies, that it learns under.
+        number: which of several equal stages; it is added to the seed.
+    """
+
+    name: str
+    model: type[Any]
+    after: tuple[Stage, ...] = ()
+    start: Start | None = None
+    teachers: tuple[Stage | Copy, ...] = ()
+    number: int = 0
+
+    @property
+    def needs(self) -> tuple[Stage, ...]:
+        """The stages that it stands on directly, each once."""
+        started = self.start.sources if self.start else ()
+        return tuple(dict.fromkeys(stage_of(s) for s in (*self.after, *started, *self.teachers)))
+
+
+def stage_of(source: Stage | Copy) -> Stage:
+    """The stage that makes what is meant."""
+    return source.stage if isinstance(source, Copy) else source
+
+
+def last_copies(stage: Stage, count: int) -> tuple[Copy, ...]:
+    """The last ``count`` copies of a stage, the newest first."""
+    return tuple(Copy(stage, back) for back in range(count))
+
+
+def in_order(*last: Stage) -> list[Stage]:
+    """These stages and all that they stand on: each once, behind what it needs itself."""
+    return list(dict.fromkeys(_walk(last)))
+
+
+def _walk(stages: Iterable[Stage]) -> Iterator[Stage]:
+    for stage in stages:
+        yield from _walk(stage.needs)
+        yield stage
+
+
+def up_to(last: Stage, name: str | None) -> list[Stage]:
+    """The stages of that name and what they stand on, in order; ``None``: all up to ``last``.
+
+    Raises:
+        ValueError: none has the name.
+    """
+    every = in_order(last)
+    if name is None:
+        return every
+    wanted = [stage for stage in every if stage.name == name]
+    if not wanted:
+        raise ValueError(
+            f"stage expects one of the stages of {last.name} as it is set, "
+            f"{', '.join(dict.fromkeys(stage.name for stage in every))}, got {name}."
+        )
+    return in_order(*wanted)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from recbole_tinynews.encoder.pooling import AttentionPooling, mean_pooling
+
+
+def test_attention_pooling_is_the_formula_of_the_paper() -> None:
+    """`sum_j softmax_j(q . tanh(W x_j + b) + c) x_j` with values that a reader can follow."""
+    layer = AttentionPooling(dim=1, query_dim=1)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.fill_(1.0)
+    inputs = torch.tensor([[[0.0], [1.0], [50.0]]])
+    mask = torch.tensor([[True, True, False]])
+    first, second = (torch.tensor(float(x + 1)).tanh().add(1).exp() for x in (0, 1))
+    assert layer(inputs, mask).item() == pytest.approx(float(second / (first + second)))
+
+
+@pytest.mark.parametrize("pool", [AttentionPooling(4, 3), mean_pooling])
+def test_a_row_of_nothing_but_padding_is_zeros_with_a_gradient(pool) -> None:
+    """One NaN in a batch makes every weight NaN, and a softmax over nothing is NaN."""
+    inputs = torch.randn(2, 3, 4, requires_grad=True)
+    mask = torch.tensor([[True, False, True], [False, False, False]])
+    pooled = pool(inputs, mask)
+    assert (pooled[1] == 0).all()
+    pooled.sum().backward()
+    assert inputs.grad.isfinite().all()
+    assert (inputs.grad[~mask] == 0).all()
+
+
+@pytest.mark.parametrize("pool", [AttentionPooling(4, 3), mean_pooling])
+def test_what_is_masked_does_not_count(pool) -> None:
+    inputs = torch.randn(1, 3, 4)
+    mask = torch.tensor([[True, True, False]])
+    torch.testing.assert_close(pool(inputs, mask), pool(inputs[:, :2]))
+    inputs[:, 2] = 1e6
+    torch.testing.assert_close(pool(inputs, mask), pool(inputs[:, :2]))
+
+
+def test_large_energies_do_not_overflow() -> None:
+    """The reference code takes a bare `exp`."""
+    layer = AttentionPooling(2, 2)
+    with torch.no_grad():
+        layer.query.weight.fill_(1e4)
+    assert layer(torch.randn(1, 5, 2)).isfinite().all()

@@ -1,0 +1,129 @@
+"""What takes a news encoder takes any that offers ``EncodesNews``, and asks for nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from tiny import Tiny, impressions_of, titles
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.model.ensembleteacher import NewsEncoders
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second
+from recbole_tinynews.serving.ranking import Ranker
+
+IDS = torch.tensor([[0, 5, 9], [7, 5, 20]])
+
+
+class WordVectors(nn.Module):
+    """The mean of the vectors of a text's words: no language model, and no memory."""
+
+    pad_token_id = 0
+
+    def __init__(self, words: int, dim: int, tokens: Ragged) -> None:
+        super().__init__()
+        self.words, self.tokens = nn.EmbeddingBag(words, dim), tokens
+        self._given: Tensor | None = None
+
+    def forward(self, news_ids: Tensor) -> Tensor:
+        if self._given is not None:
+            return self._given[news_ids]
+        return self.encode_distinct(news_ids.flatten().numpy()).view(*news_ids.shape, -1)
+
+    def encode_distinct(self, ids: np.ndarray) -> Tensor:
+        texts = self.tokens.take(ids)
+        values = torch.from_numpy(texts.values.astype(np.int64))
+        return self.words(values, torch.from_numpy(texts.offsets[:-1].astype(np.int64)))
+
+    def encode_ahead(
+        self, ids: np.ndarray, show_progress: bool = False, folder: Path | None = None
+    ) -> None:
+        pass
+
+    @contextmanager
+    def given(self, vectors: Tensor) -> Iterator[None]:
+        self._given = vectors
+        yield
+        self._given = None
+
+    def tapped(self, taps: Taps) -> AbstractContextManager[Any]:
+        raise ValueError("a word vector has no inner states")
+
+    def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def without_tables(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class Loss(NamedTuple):
+    target: Tensor
+
+
+class Words(NewsRecommender):
+    def make_news_encoder(self, config: Any, dataset: Any) -> WordVectors:
+        tokens = self.text_table(config, dataset, WordVectors.pad_token_id)
+        return WordVectors(len(self.tokenizer), config["news_dim"], tokens)
+
+    def losses(self, scored: Any, interaction: Any) -> Loss:
+        return Loss(F.cross_entropy(scored.scores, interaction[self.label_field]))
+
+
+def test_an_encoder_of_ones_own_trains_ranks_and_is_measured(tiny: Tiny) -> None:
+    """What asks for a language model behind the encoder's back fails for all without one."""
+    world = tiny.world(Words, max_steps=3)
+    before = world.model.news_encoder.words.weight.detach().clone()
+    assert world.trainer().fit(world.clicks(), world.impressions())[1] is not None
+    assert not torch.equal(world.model.news_encoder.words.weight, before)
+    assert news_per_second(world.model.news_encoder) > 0
+    assert min(impressions_per_second(world.model, world.impressions())) > 0
+    clicked, shown = [3, 4], [6, 7, 8]
+    batch = impressions_of([clicked], [shown])
+    with torch.no_grad():
+        expected = world.model.eval().predict(batch)
+    words = titles()
+    ranked = Ranker(world.model, world.config).rank(
+        [words[each - 1] for each in clicked], [words[each - 1] for each in shown], ids=False
+    )
+    scores = [each.score for each in sorted(ranked, key=lambda each: each.place)]
+    torch.testing.assert_close(torch.tensor(scores), expected)
+
+
+@pytest.fixture
+def ensemble(tiny: Tiny) -> NewsEncoders:
+    torch.manual_seed(2)
+    return NewsEncoders(tiny.world(news_dim=dim).model.news_encoder for dim in (16, 16)).eval()
+
+
+@torch.no_grad()
+def test_an_ensemble_answers_from_the_vectors_that_it_is_given(ensemble: NewsEncoders) -> None:
+    """An encoder that got another's part would rank all candidates by strangers' vectors."""
+    computed = ensemble(IDS)
+    vectors = torch.randn(30, computed.shape[-1])
+    with ensemble.given(vectors):
+        assert torch.equal(ensemble(IDS), vectors[IDS])
+    assert torch.equal(ensemble(IDS), computed)
+
+
+@torch.no_grad()
+def test_an_encoder_forgets_what_it_was_given_after_an_error(ensemble: NewsEncoders) -> None:
+    """A server that refuses one request would answer all later ones from its vectors."""
+    computed = ensemble(IDS)
+    with pytest.raises(IndexError), ensemble.given(torch.randn(3, computed.shape[-1])):
+        ensemble(IDS)
+    assert torch.equal(ensemble(IDS), computed)
+
+
+def test_an_ensemble_has_no_inner_states_to_show(ensemble: NewsEncoders) -> None:
+    """Those of its first encoder would be taken for those of all."""
+    with pytest.raises(ValueError, match=r"got 2 in one.*Pass the teachers"):
+        ensemble.tapped(Taps(frozenset({1})))

@@ -1,0 +1,99 @@
+"""Stages as values: order, subgraphs, and fingerprints that are known before anything runs."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import STAGE_SETTINGS, Tiny
+
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.pipeline import stage as stage_module
+from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies, up_to
+from recbole_tinynews.pipeline.systems import SYSTEMS, system
+
+
+def put(model: Any, *weights: Any) -> None:
+    """Hands nothing on."""
+
+
+FIRST = Stage("first", PLMNR)
+TEACHERS = tuple(
+    Stage("teacher", PLMNR, start=Start(put, (copy,)), number=copy.back)
+    for copy in last_copies(FIRST, 2)
+)
+STUDENT = Stage("student", PLMNR, start=Start(put, (FIRST,)), teachers=TEACHERS)
+
+
+def test_a_stage_comes_behind_all_that_it_stands_on_and_once() -> None:
+    """A teacher that two students share would be trained twice, or too late."""
+    assert in_order(STUDENT) == [FIRST, *TEACHERS, STUDENT]
+    equal = Stage("student", PLMNR, start=Start(put, (Stage("first", PLMNR),)), teachers=TEACHERS)
+    assert in_order(STUDENT, equal) == [FIRST, *TEACHERS, STUDENT]
+    assert in_order(Stage("last", PLMNR, after=(TEACHERS[1],))) == [
+        *(FIRST, TEACHERS[1]),
+        Stage("last", PLMNR, after=(TEACHERS[1],)),
+    ]
+
+
+def test_a_part_of_a_system_is_what_the_named_stages_need() -> None:
+    """Whoever asks for the teachers alone would pay for a student."""
+    assert up_to(STUDENT, "teacher") == [FIRST, *TEACHERS]
+    assert up_to(STUDENT, "first") == [FIRST]
+    assert up_to(STUDENT, None) == in_order(STUDENT)
+    with pytest.raises(ValueError, match="first, teacher, student, got teachers"):
+        up_to(STUDENT, "teachers")
+
+
+def test_a_copy_is_meant_by_its_place_from_the_end() -> None:
+    """By its step it could not be named before the training has reached it."""
+    assert last_copies(FIRST, 2) == (Copy(FIRST, 0), Copy(FIRST, 1))
+    assert STUDENT.needs == (FIRST, *TEACHERS)
+
+
+def test_stages_know_nothing_of_the_package() -> None:
+    """What a stage is would otherwise depend on how it is run."""
+    tree = ast.parse(Path(stage_module.__file__).read_text(encoding="utf-8"))
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported == {"__future__", "collections.abc", "typing"}
+
+
+@pytest.mark.parametrize("model", SYSTEMS)
+def test_fingerprints_of_all_stages_are_known_before_the_first_runs(tiny: Tiny, model: str) -> None:
+    """Two stages with one fingerprint would share a folder; one that changes would have two."""
+    run = tiny.run(model, **STAGE_SETTINGS, **_same_layers(model))
+    stages = in_order(system(run.factory.config))
+    marks = [run.recipes.of(stage).fingerprint for stage in stages]
+    assert len(set(marks)) == len(stages) > 1
+    again = tiny.run(model, **STAGE_SETTINGS, **_same_layers(model))
+    assert [again.recipes.of(stage).fingerprint for stage in stages] == marks
+
+
+def _same_layers(model: str) -> dict[str, Any]:
+    return {"teacher_num_hidden_layers": 2} if model.startswith("PLMNR") else {}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        STUDENT._replace(teachers=TEACHERS[:1]),
+        STUDENT._replace(teachers=TEACHERS[::-1]),
+        STUDENT._replace(teachers=(Copy(FIRST, 0), TEACHERS[1])),
+        STUDENT._replace(teachers=(Copy(FIRST, 1), TEACHERS[1])),
+        STUDENT._replace(start=None),
+        STUDENT._replace(start=Start(put, (Copy(FIRST, 1),))),
+        STUDENT._replace(start=Start(in_order, (FIRST,))),
+        STUDENT._replace(after=(Stage("other", PLMNR),)),
+        STUDENT._replace(number=1),
+        STUDENT._replace(name="other"),
+    ],
+    ids=range(10),
+)
+def test_whatever_a_stage_stands_on_decides_where_its_result_lies(
+    tiny: Tiny, changed: Stage
+) -> None:
+    """It would be taken for the result of other teachers, or of another start."""
+    recipes = tiny.run("PLMNR").recipes
+    assert recipes.of(changed).folder != recipes.of(STUDENT).folder
