@@ -40,8 +40,8 @@ class NewsBERTDistillation(nn.Module):
     The teachers' side of what the student imitates carries no gradient, and is averaged over the
     teachers. Each teacher learns from its own ``teacher_target`` alone; these are added up, so that
     a teacher learns as it would without the others (both our definition, for NewsBERT-MT). No
-    projection is learnt: student and teachers share what stands behind their layers, and so have
-    layers of one width.
+    projection is learnt: student and teachers share pooling and dense layer, and so have hidden
+    states of one width.
 
     Args:
         teachers: number of teachers.

@@ -25,7 +25,7 @@ NO_TAPS = Taps()
 
 
 class States(NamedTuple):
-    """Inner states of texts behind each other, shortest text first, without any pad token.
+    """Inner states of texts, concatenated, shortest text first, without any pad token.
 
     Encoders that read the same texts in the same tokens have the same rows.
 
@@ -35,7 +35,7 @@ class States(NamedTuple):
         attention: by layer, ``[pairs, heads]``: ``q . k / sqrt(head_dim)`` before the softmax, a
             row for each token of a text and each token of the same text that it looks at.
         pooled: ``[texts, hidden]``, before the dense layer.
-        vectors: ``[texts, news_dim]``, behind it.
+        vectors: ``[texts, news_dim]``, after it.
     """
 
     ids: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""The mean of several finetuned teachers: what they know together, before any distillation.
+"""An ensemble of finetuned teachers: the mean of their scores, before any distillation.
 
 A baseline of "Tiny-NewsRec", EMNLP 2022. How it averages is our definition.
 """
@@ -23,7 +23,7 @@ from recbole_tinynews.model.recommender import NewsRecommender
 
 
 class NewsEncoders(nn.Module):
-    """M news encoders as one, their vectors behind each other: ``[..., M * news_dim]``."""
+    """Several news encoders as one, their vectors concatenated: ``[..., teachers * news_dim]``."""
 
     def __init__(self, encoders: Iterable[EncodesNews]) -> None:
         super().__init__()
@@ -50,11 +50,11 @@ class NewsEncoders(nn.Module):
             encoder.tokens = tokens
 
     def forward(self, news_ids: Tensor) -> Tensor:
-        """News vectors, ``[*news_ids.shape, M * news_dim]``."""
+        """News vectors, ``[*news_ids.shape, teachers * news_dim]``."""
         return torch.cat([encoder(news_ids) for encoder in self.each], dim=-1)
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
-        """Vectors of distinct ids, ``[ids, M * news_dim]``."""
+        """Vectors of distinct ids, ``[ids, teachers * news_dim]``."""
         return torch.cat([encoder.encode_distinct(ids) for encoder in self.each], dim=-1)
 
     def encode_ahead(
@@ -66,7 +66,7 @@ class NewsEncoders(nn.Module):
 
     @contextmanager
     def given(self, vectors: Tensor) -> Iterator[None]:
-        """Inside, an id is a row of ``vectors`` ``[ids, M * news_dim]``: of each encoder a part."""
+        """Inside, an id is a row of ``vectors``, ``[ids, teachers * news_dim]``."""
         with ExitStack() as stack:
             for encoder, part in zip(self.each, vectors.chunk(len(self.each), -1), strict=True):
                 stack.enter_context(encoder.given(part))
@@ -97,26 +97,26 @@ class NewsEncoders(nn.Module):
 
 
 class UserEncoders(nn.Module):
-    """M user encoders as one, whose product with news vectors is the mean of theirs."""
+    """Several user encoders as one, whose product with news vectors is the mean of theirs."""
 
     def __init__(self, encoders: Iterable[nn.Module]) -> None:
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
 
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
-        """``[batch, history, M * news_dim]`` -> ``[batch, M * news_dim]``."""
+        """``[batch, history, teachers * news_dim]`` -> ``[batch, teachers * news_dim]``."""
         parts = history.chunk(len(self.encoders), dim=-1)
         users = [encoder(part, clicked) for encoder, part in zip(self.encoders, parts, strict=True)]
         return torch.cat(users, dim=-1) / len(users)
 
 
 class EnsembleTeacher(NewsRecommender):
-    """Mean of the raw scores of M finetuned teachers (our definition); nothing is trained.
+    """Mean of the raw scores of finetuned teachers (our definition); nothing is trained.
 
-    Its teachers are those of Tiny-NewsRec, with the settings of ``finetune_teacher``. Vectors of
-    news and user are theirs behind each other, the user's divided by M, so that the dot product is
-    the mean of their scores and everything that takes a recommender takes this one. Size and time
-    are those of all of them.
+    Its teachers are those of Tiny-NewsRec, with the settings of ``finetune_teacher``. Its vectors
+    of news and user are theirs, concatenated, the user's divided by their number: the dot product
+    is the mean of their scores, and everything that takes a recommender takes this one. Its size
+    and encoding time are those of all teachers together.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -124,7 +124,7 @@ class EnsembleTeacher(NewsRecommender):
         self.requires_grad_(False)
 
     def text_table(self, config: Any, dataset: Any, pad_token_id: int) -> Ragged:
-        """What its teachers read."""
+        """The token ids that its teachers read."""
         return super().text_table(config.for_stage("finetune_teacher"), dataset, pad_token_id)
 
     def make_news_encoder(self, config: Any, dataset: Any) -> EncodesNews:

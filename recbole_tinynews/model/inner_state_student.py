@@ -1,4 +1,4 @@
-"""A student that imitates what goes on inside of its teachers, and not their scores alone."""
+"""A student that imitates the hidden states and attention of its teachers, beside their scores."""
 
 from __future__ import annotations
 

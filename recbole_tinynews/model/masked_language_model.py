@@ -75,7 +75,7 @@ class MaskedLanguageModel(NewsRecommender):
         return dataset.tokens
 
     def storage(self, config: Any, dataset: Any) -> Storage | None:
-        """None: each epoch masks the texts anew, and so the frozen layers are computed anew."""
+        """None: each epoch masks other tokens, and so the frozen layers are recomputed."""
         return None
 
     def make_user_encoder(self, config: Any) -> nn.Module:

@@ -11,6 +11,6 @@ from recbole_tinynews.model.plmnr import PLMNR
 class PLMNRDP(PLMNR):
     """PLM-NR whose news encoder has learnt ``L_DP`` before: the teacher's last copy, finetuned.
 
-    It is what Tiny-NewsRec makes of its teachers, and shares their post-training; use it to see
+    Tiny-NewsRec's teachers are trained in the same way, and share its post-training; use it to see
     what post-training gives without any distillation.
     """

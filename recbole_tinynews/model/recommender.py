@@ -173,7 +173,7 @@ class NewsRecommender(AbstractRecommender):
     def encode(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Encoded:
         """Vectors of a training batch's news, with the inner states of the pass that made them."""
         history_ids, candidate_ids = interaction[HISTORY], interaction[CANDIDATES]
-        # one call for both, so that a news in the history and among the candidates is encoded once
+        # one call for both, so that an article in history and candidates is encoded once
         ids, states = torch.cat([history_ids, candidate_ids], dim=1), None
         if any(taps):  # of all the news: a vector of an earlier step has no states
             with self.news_encoder.tapped(taps) as tap:

@@ -21,7 +21,7 @@ class TrainingCurve:
     """A row of losses every few steps, and a row of metrics at each validation.
 
     A loss is its mean over all batches since the row before, so that none is left out. ``waiting``
-    has the sum and the number of those that no row has yet: with it, a training that goes on from
+    has the sum and the number of those that no row has yet: with it, a training that resumes from
     a saved state ends with the curve of an undisturbed one.
     """
 
@@ -60,7 +60,7 @@ class TrainingCurve:
         self.metrics.append({"step": step, **metrics})
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values that ``TrainingCurve(last_step, **values)`` goes on from."""
+        """Plain values that ``TrainingCurve(last_step, **values)`` resumes from."""
         return {"losses": self.losses, "metrics": self.metrics, "waiting": self.waiting}
 
     def as_csv(self) -> str:

@@ -16,7 +16,7 @@ def choose_titles(config: Any, model: Any, interaction: Interaction) -> Interact
 
     Under ``negative_titles: hard`` they are the hardest ``negatives`` for the model that trains, to
     be chosen before any teacher labels the batch. The choice draws no random numbers, so that a
-    training that goes on chooses what an undisturbed one would have.
+    training that resumes chooses what an undisturbed one would have.
     """
     if config["negative_titles"] == "hard":
         titles = interaction[CANDIDATES]

@@ -32,7 +32,7 @@ def plain_losses(losses: Tensor | tuple[Tensor, ...]) -> Losses:
 class LossMeans:
     """Running means of the losses that batches return: one tensor, a tuple, or a NamedTuple.
 
-    Sums are kept in float64, so that a run that goes on from a saved state logs what an
+    Sums are kept in float64, so that a run that resumes from a saved state logs what an
     undisturbed one would have.
     """
 
@@ -68,7 +68,7 @@ class LossMeans:
         return _named_tuple(list(self.names))(*means)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values that ``LossMeans(**values)`` goes on from."""
+        """Plain values that ``LossMeans(**values)`` resumes from."""
         names = None if self.names is None else list(self.names)
         return {
             "sums": self.sums,

@@ -1,4 +1,4 @@
-"""RecBole's trainer for news recommenders: its ``fit``, with one epoch's body written anew."""
+"""RecBole's trainer for news recommenders: its ``fit``, with an epoch of our own."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class NewsTrainer(ImpressionEvaluation):
         """As RecBole's, in rounds of ``eval_steps`` optimizer steps, or of one pass over the data.
 
         ``max_steps`` ends training after that many steps. With ``resume_checkpoint`` before it,
-        training goes on where the saved state was taken, and ends with the same weights.
+        training resumes where the saved state was taken, and ends with the same weights.
 
         Returns:
             The best validation score and the result it stands in.
@@ -88,7 +88,7 @@ class NewsTrainer(ImpressionEvaluation):
         self.schedule = make_schedule(self.optimizer, self.config["warmup_steps"], self.last_step)
         self.curve = TrainingCurve(self.last_step)
         if self._state is not None:
-            self._go_on(self._state)
+            self._resume(self._state)
         result = super().fit(train_data, valid_data, **kwargs)
         self.curve.close(self.step)
         return result
@@ -209,18 +209,18 @@ class NewsTrainer(ImpressionEvaluation):
         return self.folder / STATE
 
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
-        """Go on from the last state in ``resume_file`` (a ``state`` folder), if there is one.
+        """Resume from the last state in ``resume_file`` (a ``state`` folder), if there is one.
 
         It takes effect in ``fit``. A state that cannot be read is named and left out: training
-        then begins anew.
+        then starts from the beginning.
         """
         self._state = newest_state(Path(resume_file) if resume_file else self.state_folder)
 
-    def _go_on(self, state: TrainingState) -> None:
+    def _resume(self, state: TrainingState) -> None:
         try:
             put_state(self.learners, self.optimizer, state)
         except ValueError as problem:
-            self.logger.warning(f"{self.state_folder} is no state to go on from: {problem}")
+            self.logger.warning(f"{self.state_folder} is no state to resume from: {problem}")
             return
         progress = state.progress
         self.step = progress["step"]
@@ -233,7 +233,7 @@ class NewsTrainer(ImpressionEvaluation):
         self.curve = TrainingCurve(self.last_step, **curve)
         self.schedule.load_state_dict(progress["schedule"])
         self.scaler.load_state_dict(progress["scaler"])
-        self.logger.info(f"Going on from step {self.step} of {self.last_step}.")
+        self.logger.info(f"Resuming from step {self.step} of {self.last_step}.")
 
     def _save_state(self) -> None:
         if self.config["save_steps"] == 0:

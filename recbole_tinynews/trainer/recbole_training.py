@@ -12,7 +12,7 @@ from recbole_tinynews.trainer.losses import Losses
 
 
 class RecBoleTraining(ImpressionEvaluation):
-    """Epochs are those of the RecBole trainer that stands behind it; see ``on_impressions``."""
+    """Epochs are those of the RecBole trainer that it extends; see ``on_impressions``."""
 
     epochs: int
     eval_step: int
@@ -40,7 +40,7 @@ class RecBoleTraining(ImpressionEvaluation):
         return interaction, torch.atleast_1d(scores), *nothing
 
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
-        """RecBole's state of training is a pickle: a training that was stopped begins anew."""
+        """RecBole's state of training is a pickle: a training that was stopped starts again."""
 
 
 def on_impressions(trainer: type) -> type:

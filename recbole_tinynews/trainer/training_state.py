@@ -1,4 +1,4 @@
-"""Where a training run stands: enough to go on as if it had never been stopped.
+"""Where a training run stands: enough to resume as if it had never been stopped.
 
     state/step-N/   state.safetensors  progress.json
 
@@ -119,7 +119,7 @@ def newest_state(folder: Path) -> TrainingState | None:
                 raise ValueError(f"its format is {progress.get('format')}, not {FORMAT}")
             return TrainingState(load_weights(found[step] / TENSORS), progress)
         except (OSError, ValueError) as problem:
-            getLogger().warning(f"{found[step]} is no state to go on from: {problem}")
+            getLogger().warning(f"{found[step]} is no state to resume from: {problem}")
     return None
 
 

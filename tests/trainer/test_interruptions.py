@@ -167,7 +167,7 @@ def test_a_damaged_state_is_named_and_left_out(
     (file,) = stopped.rglob(name)
     file.write_bytes(content)
     assert_same(run_stage(tiny, stopped), undisturbed)
-    assert "no state to go on from" in caplog.text
+    assert "no state to resume from" in caplog.text
 
 
 def test_a_state_of_another_model_is_named_and_left_out(tiny: Tiny, tmp_path: Path, caplog) -> None:
@@ -180,7 +180,7 @@ def test_a_state_of_another_model_is_named_and_left_out(tiny: Tiny, tmp_path: Pa
     other.unlink()
     (folder / "state").rename(other.parent / "state")
     assert_same(run_stage(tiny, tmp_path / "other"), expected)
-    assert "no state to go on from" in caplog.text
+    assert "no state to resume from" in caplog.text
 
 
 def test_a_state_of_a_version_without_curves_is_gone_on_from(
@@ -263,7 +263,7 @@ def test_a_student_and_its_teachers_go_on_together(
         assert rooms == {f"teachers.members.{n}" for n in range(2 if model[-2:] == "MT" else 1)}
         assert "student.user_encoder.pooling.query.weight" in names
     found = train_jointly(tiny, folder, model)
-    assert re.findall(r"Going on from step (\d+)", caplog.text) == ["3", "9"]
+    assert re.findall(r"Resuming from step (\d+)", caplog.text) == ["3", "9"]
     assert_same(found, expected)
     assert {name.split(".")[0] for name in found[0]} == {"news_encoder", "user_encoder"}
     assert not list(folder.rglob("state.safetensors"))
