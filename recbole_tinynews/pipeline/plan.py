@@ -22,7 +22,7 @@ from recbole_tinynews.pipeline.artifact import (
 from recbole_tinynews.pipeline.stages import Recipe, Run, Start
 from recbole_tinynews.pipeline.systems import train_system
 from recbole_tinynews.pipeline.text_table import text_table
-from recbole_tinynews.settings.names import POST_TRAINING, STAGES
+from recbole_tinynews.settings.names import split_stage
 from recbole_tinynews.trainer.training_state import STATE, saved_step
 
 UNKNOWN = "not made yet"
@@ -162,12 +162,14 @@ def _finished_ones(recipe: Recipe) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> Iterator[str]:
     names: set[str] = set()
-    for name, value, other in _other_settings(as_written(recipe.settings), there):
+    stages = recipe.config.stage_names
+    there_plain = {n: v for n, v in there.items() if split_stage(n, stages)[0] is None}
+    for name, value, other in _other_settings(as_written(recipe.settings), there_plain):
         names.add(name)
         yield f"{name}: {_shown(name, value)}, there: {_shown(name, other)}"
     if there.get(FORMAT_KEY) != FORMAT:
         yield "made by another version"
-    implied = _implied(recipe.stage, names)
+    implied = _implied(recipe, names)
     if follows:
         implied |= {"after", "start"}
     there_from = there.get(MADE_FROM, {})
@@ -178,7 +180,7 @@ def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> Iterat
 
 def _other_settings(here: dict[str, Any], there: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     beside = {FORMAT_KEY, MADE_FROM}
-    there = {n: v for n, v in there.items() if n not in beside and not n.startswith(STAGES)}
+    there = {n: v for n, v in there.items() if n not in beside}
     same_model = here["model_class"] == there["model_class"]
     for name in {**here, **there}:
         # what another model has no use for is no difference of its own
@@ -186,11 +188,11 @@ def _other_settings(here: dict[str, Any], there: dict[str, Any]) -> Iterator[tup
             yield name, here.get(name), there.get(name)
 
 
-def _implied(stage: str, names: Set[str]) -> set[str]:
+def _implied(recipe: Recipe, names: Set[str]) -> set[str]:
     """What differs because a setting does that is named already."""
     implied = {"language_model"} if "plm" in names else set()
-    # the data of these are token ids
-    if stage in (*POST_TRAINING, "pretrain_teacher") and not names.isdisjoint(_OF_TOKENS):
+    reads_texts = not getattr(recipe.model_class, "ranks_news", True)  # its data are token ids
+    if reads_texts and not names.isdisjoint(_OF_TOKENS):
         implied.add("data")
     return implied
 

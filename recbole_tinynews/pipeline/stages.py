@@ -47,7 +47,6 @@ from recbole_tinynews.pipeline.artifact import (
 )
 from recbole_tinynews.pipeline.figures import Panel, as_svg, step_figure
 from recbole_tinynews.registry import find_trainer
-from recbole_tinynews.settings.names import STAGES
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.model_state import put_model_state
@@ -110,9 +109,9 @@ class Run:
         self._data: dict[tuple, TrainingData] = {}
         self._plm_contents: dict[str, str] = {}
 
-    def stage_config(self, stage: str) -> NewsConfig:
+    def stage_config(self, stage: str, number: int = 0) -> NewsConfig:
         """The settings of a stage; the last one has the plain ones."""
-        return self.config.for_stage(stage) if stage in STAGES else self.config
+        return self.config.for_stage(stage, number)
 
     def data_of(self, model_class: type[NewsRecommender], config: NewsConfig) -> TrainingData:
         """What a model is trained on: impressions, or texts that come before any clicks."""
@@ -215,11 +214,9 @@ class Run:
         number: int = 0,
     ) -> Recipe:
         """What ``train_stage`` would make of the same arguments, and where."""
-        config = self.stage_config(stage)
-        if number:
-            config["seed"] += number
+        config = self.stage_config(stage, number)
         data = self.data_of(model_class, config)
-        settings = settings_that_matter(config, model_class, bool(teachers))
+        settings = settings_that_matter(config, stage, model_class, bool(teachers))
         code = source_of(model_class)
         made_from: dict[str, Any] = {
             "data": data.content,

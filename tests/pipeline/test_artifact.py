@@ -57,9 +57,18 @@ def test_more_teachers_than_copies_say_what_to_do(tmp_path: Path) -> None:
         made.copies(3)
 
 
+def settings_of(config, model: type, has_teachers: bool | None = None) -> dict:
+    """Those that matter to the stage that trains the model."""
+    stages = {TitleBodyMatcher: "post_train_teacher", TitleBodyStudent: "post_train_student"}
+    stage = stages.get(model, model.__name__ if model is config.model_class else "finetune_teacher")
+    if has_teachers is None:
+        has_teachers = model is TinyNewsRec
+    return settings_that_matter(config, stage, model, has_teachers)
+
+
 def mark(tiny: Tiny, model: type = PLMNR, contents: tuple[str, ...] = ("data",), **settings) -> str:
     config = tiny.config(model, **settings)
-    return fingerprint(settings_that_matter(config, model, model is TinyNewsRec), contents)
+    return fingerprint(settings_of(config, model), contents)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +114,7 @@ def test_a_students_settings_do_not_concern_a_stage_without_teachers(tiny: Tiny)
 
     def of(model: type, **given) -> str:
         config = tiny.config("TinyNewsRec", **given)
-        return fingerprint(settings_that_matter(config, model, model is TinyNewsRec), ["data"])
+        return fingerprint(settings_of(config, model), ["data"])
 
     assert of(PLMNR, **settings) == of(PLMNR)
     assert of(TinyNewsRec, **settings) != of(TinyNewsRec)
@@ -126,7 +135,7 @@ def test_systems_share_a_stage_whatever_they_declare_for_themselves(
 
     def of(system: type, stage: type, **given) -> str:
         config = tiny.config(system, **{**STAGE_SETTINGS, **given})
-        return fingerprint(settings_that_matter(config, stage, False), ["data"])
+        return fingerprint(settings_of(config, stage, False), ["data"])
 
     for stage in (PLMNR, TitleBodyMatcher):
         assert of(other, stage, my_width=16) == of(TinyNewsRec, stage)
@@ -134,7 +143,7 @@ def test_systems_share_a_stage_whatever_they_declare_for_themselves(
     assert of(other, other, my_width=16) != of(other, other)
     # Stage I is a student's, and yet not concerned by what a user's class brings along
     config = tiny.config(other, my_width=16, temperature=2.0, **STAGE_SETTINGS)
-    of_stage_one = settings_that_matter(config, TitleBodyStudent, True)
+    of_stage_one = settings_of(config, TitleBodyStudent, True)
     assert (of_stage_one.get("my_width"), of_stage_one["temperature"]) == (None, 2.0)
     # what only post-training reads does not make a PLM-NR another one
     settings = {"negative_titles": "hard", "teacher_checkpoint_interval": 7}
@@ -150,7 +159,7 @@ def test_the_data_changes_the_fingerprint(tiny: Tiny) -> None:
 def test_settings_and_metrics_are_read_without_running_anything(tiny: Tiny, tmp_path) -> None:
     """A yaml with a Python tag needs an unsafe loader."""
     config = tiny.config("TinyNewsRec")
-    write_settings(tmp_path, settings_that_matter(config, TinyNewsRec, True))
+    write_settings(tmp_path, settings_of(config, TinyNewsRec))
     settings = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8"))
     assert settings["num_teachers"] == 2
     assert settings["model_class"] == "recbole_tinynews.model.tinynewsrec.TinyNewsRec"

@@ -22,7 +22,7 @@ NO_LOSS_IN_STAGE_ONE = {f"post_train_student_{name}": 0 for name in WEIGHTS}
 
 
 def mistakes(**settings: Any) -> list[str]:
-    return list(contradictions({**FITTING, **settings}))
+    return list(contradictions({**FITTING, **settings}, FITTING))
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,26 @@ def test_a_stage_without_any_loss_is_refused_before_its_teachers_train(settings,
     found = mistakes(**settings)
     assert [mistake.split(",")[0] for mistake in found] == named
     assert all("leaves no loss" in mistake for mistake in found)
+
+
+def test_any_loss_that_is_declared_is_a_loss() -> None:
+    """NewsBERT with its news vectors alone, or a user's loss alone, would be refused."""
+    none = {**FITTING, **NO_LOSS, "stage_one": False}
+    alone = {**none, "news_vector_loss_weight": 1, "teacher_target_loss_weight": 0}
+    assert list(contradictions(alone, alone)) == []
+    users = {**none, "category_loss_weight": 0.1}
+    assert list(contradictions(users, users)) == []
+    # a user's loss is none of Stage I's, a teacher's is none of the student's
+    (told,) = contradictions({**users, "stage_one": True}, users)
+    assert told.startswith("post_train_student_distillation_loss_weight")
+    teachers = {**none, "teacher_target_loss_weight": 1}
+    assert len(list(contradictions(teachers, teachers))) == 1
+
+
+def test_a_target_loss_without_a_weight_is_always_there() -> None:
+    """A PLM-NR with an auxiliary loss could not be run without it."""
+    settings = {"category_loss_weight": 0, "train_batch_size": 8}
+    assert list(contradictions(settings, settings)) == []
 
 
 COMPARED: dict[str, Any] = {
@@ -82,7 +102,7 @@ def test_a_student_that_cannot_compare_is_refused_before_its_teachers_train(
     settings, found
 ) -> None:
     """Its first step would fail, hours later: states are compared token by token."""
-    told = list(contradictions({**COMPARED, **settings}))
+    told = list(contradictions({**COMPARED, **settings}, COMPARED))
     assert len(told) == len(found)
     assert all(part in mistake for part, mistake in zip(found, told, strict=True))
     assert not any("stage_two" in mistake for mistake in told)
@@ -116,4 +136,5 @@ def test_titles_that_cannot_be_had_are_refused_at_once(settings, stages) -> None
 
 
 def test_models_without_these_settings_contradict_nothing() -> None:
-    assert list(contradictions({"learning_rate": 1.0, "train_batch_size": 1})) == []
+    settings = {"learning_rate": 1.0, "train_batch_size": 1}
+    assert list(contradictions(settings, settings)) == []
