@@ -5,22 +5,22 @@ PYTHON ?= python
 help:            ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-check:           ## Format, lint and types, as CI checks them.
+check:           ## Check format, lint and types, as CI does.
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 
-test:            ## All tests; those on real data where RECBOLE_TINYNEWS_DATA names its folder.
+test:            ## Run all tests; those on real data only if RECBOLE_TINYNEWS_DATA names its folder.
 	$(PYTHON) -m pytest
 
-lowest:          ## Unit tests on the lowest supported versions, in an environment of their own.
+lowest:          ## Run the unit tests on the lowest supported versions, in a separate environment.
 	$(PYTHON) -m venv --clear .lowest
 	.lowest/bin/pip install --quiet -e ".[test]" -r tests/lowest.txt
 	.lowest/bin/python -m pytest -m "not real and not whole"
 	rm -rf .lowest
 
-bench:           ## All benchmarks at a small size; their figures go into bench.csv.
+bench:           ## Run all benchmarks at a small size; writes their figures to bench.csv.
 	$(PYTHON) benchmarks/all.py
 
-mind-mini:       ## Write the embedded synthetic data set anew, bit for bit.
+mind-mini:       ## Regenerate the embedded synthetic data set, bit for bit.
 	$(PYTHON) dataset/make_mind_mini.py

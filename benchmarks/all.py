@@ -1,4 +1,4 @@
-"""Every benchmark at a small size, in one table: a csv with a row for each figure.
+"""Run every benchmark at a small size and write its figures to a csv, one row for each figure.
 
 python benchmarks/all.py [--output=bench.csv]
 """
@@ -24,7 +24,7 @@ SMALL = {
 
 
 def figures(name: str, arguments: list[str]) -> dict[str, Any]:
-    """What the benchmark has printed as its last line; the lines above are shown as they come."""
+    """Run a benchmark, show its output, and return the figures that it prints as its last line."""
     command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -38,7 +38,7 @@ def figures(name: str, arguments: list[str]) -> dict[str, Any]:
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Every figure with the path to it.
+    """Every figure in nested dictionaries, with its dotted path.
 
     >>> list(flat({"a": {"b": 1}, "c": 2}))
     [('a.b', 1), ('c', 2)]

@@ -1,9 +1,9 @@
 """How long conversion and loading take, in how much memory, and how fast batches come.
 
 The input is synthetic and MIND-shaped (``recbole_tinynews.convert.synthetic``), as large as
-MIND-demo and MIND-small; MIND-large, some 10 minutes and 6 GB of disk, only when asked. Each
-step runs in a process of its own, so that its peak memory is its own. Seconds are those of the
-work; those of the whole process, imports included, follow in brackets.
+MIND-demo and MIND-small; MIND-large takes some 10 minutes and 6 GB of disk and runs only with
+``--size=large``. Each step runs in a separate process, so that its peak memory can be measured.
+The table shows the seconds of the work and, in brackets, of the whole process with its imports.
 
     python benchmarks/data.py [--size=demo --size=small] [--folder=DIR]
 """
@@ -29,13 +29,13 @@ LIMITS = {"convert": (120, 6), "load again": (10, 3)}  # of MIND-large: seconds,
 
 
 class Size(NamedTuple):
-    """As many as the release of MIND has; its dev set is the test set."""
+    """Number of articles, users and impressions in a release of MIND; dev is the test set."""
 
     news: int
     users: int
     impressions: int
     test_impressions: int
-    valid_impressions: int = 1  # validation is cut off the training impressions
+    valid_impressions: int = 1  # validation is taken from the training impressions
 
 
 SIZES = {
@@ -45,7 +45,7 @@ SIZES = {
 }
 
 
-# What the processes do. Each step returns its figures.
+# The steps, each run in a separate process. Each returns its figures.
 
 
 def generate(folder: Path, size: str) -> dict[str, Any]:
@@ -112,7 +112,7 @@ STEPS: dict[str, Callable[[Path, str], dict[str, Any]]] = {
 
 
 def run_step(step: str, folder: Path, size: str) -> None:
-    """In a process of its own: print the figures as the last line."""
+    """Run one step, in a process started for it, and print its figures as the last line."""
     figures = STEPS[step](folder, size)
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 2**30 if sys.platform == "darwin" else 2**20  # macOS counts bytes
@@ -123,7 +123,7 @@ def run_step(step: str, folder: Path, size: str) -> None:
 
 
 def measure(size: str, folder: Path) -> dict[str, Any]:
-    """All steps of a size, a table line for each as it ends."""
+    """Run all steps of a size; prints a table line as each step ends."""
     results: dict[str, Any] = {}
     for step in STEPS:
         command = [sys.executable, __file__, f"--step={step}", f"--size={size}"]
@@ -157,9 +157,9 @@ def _line(size: str, step: str, figures: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", action="append", choices=SIZES, help="(demo and small)")
-    parser.add_argument("--folder", type=Path, help="for temporary files (the system's)")
-    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)  # in a process of its own
+    parser.add_argument("--size", action="append", choices=SIZES, help="(default: demo, small)")
+    parser.add_argument("--folder", type=Path, help="for temporary files (default: the system's)")
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)  # for the child
     options = parser.parse_args()
     if options.step is not None:
         run_step(options.step, options.folder, options.size[0])
@@ -174,7 +174,7 @@ def main() -> None:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     print()
-    from measure import finish  # torch is no part of what a step's memory is
+    from measure import finish  # imports torch, which must not count as memory of a step
 
     finish("data", {"sizes": results})
 

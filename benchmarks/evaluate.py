@@ -1,12 +1,13 @@
-"""How long the metrics of MIND-small's dev set take, against a loop over its impressions.
+"""Time to compute the metrics of MIND-small's dev set, compared with a loop over impressions.
 
-The loop is what one would write: scikit-learn's ``roc_auc_score`` and plain numpy for MRR, nDCG@5
-and nDCG@10, one impression at a time. It runs over every fourth impression in eight parts, and its
-time is scaled to all (``--every=1`` runs it in full, about two minutes); after each part the
-vectorised metrics are timed on all impressions, so that both see the same state of the machine.
+The loop is the straightforward implementation: scikit-learn's ``roc_auc_score`` and plain
+numpy for MRR, nDCG@5 and nDCG@10, one impression at a time. It runs over every fourth impression in
+eight parts, and its time is scaled to all (``--every=1`` runs it in full, about two minutes). After
+each part the vectorised metrics are timed on all impressions, so that both are measured under the
+same load.
 
 Then a whole evaluation of a synthetic test set of that size is timed, through RecBole's evaluator,
-with the news vectors at hand: batches, user vectors, scores and metrics.
+with the news vectors already computed: batches, user vectors, scores and metrics.
 
     python benchmarks/evaluate.py [--every=4] [--impressions=73152]
 """
@@ -40,7 +41,7 @@ TOLERANCE = 1e-12
 
 
 class Impressions(NamedTuple):
-    """Impressions of any size, flat."""
+    """Impressions with any number of candidates, as flat arrays with offsets."""
 
     scores: NDArray[np.float32]  # [candidates in total]
     labels: NDArray[np.int8]  # [candidates in total]
@@ -70,7 +71,7 @@ def vectorised(data: Impressions) -> NDArray[np.float64]:
 
 
 def loop(data: Impressions, impressions: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The same of some impressions, one after the other."""
+    """The same metrics of the given impressions, computed one impression at a time."""
     rows = []
     for start, end in zip(data.offsets[impressions], data.offsets[impressions + 1], strict=True):
         scores, labels = data.scores[start:end], data.labels[start:end]
@@ -93,7 +94,7 @@ def _ndcg_of_one(labels: NDArray[np.int8], order: NDArray[np.int64], k: int) -> 
 
 
 def compare(data: Impressions, sample: NDArray[np.int64]) -> tuple[float, float, float]:
-    """Seconds of the vectorised metrics and of the loop on all, and their largest difference."""
+    """Seconds of the vectorised metrics and of the loop, and their largest difference."""
     values = vectorised(data)  # also warms up
     ours, theirs, difference = [], [], 0.0
     for part in np.array_split(sample, PARTS):
@@ -108,7 +109,7 @@ def compare(data: Impressions, sample: NDArray[np.int64]) -> tuple[float, float,
 
 
 def rank_test_set(impressions: int) -> float:
-    """Seconds of an evaluation with vectors at hand; vectors of 256 numbers, histories of 50."""
+    """Seconds of an evaluation with news vectors computed: 256 dimensions, histories of 50."""
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder, "raw")
         few = Settings(NEWS, USERS, 2_000, test_impressions=impressions)
@@ -129,7 +130,7 @@ def rank_test_set(impressions: int) -> float:
         train, _, test = NewsDataset(config).build()
         trainer = NewsTrainer(config, config.model_class(config, train))
         loader = ImpressionDataLoader(config, test)
-        trainer.evaluate(loader, load_best_model=False)  # encodes the news
+        trainer.evaluate(loader, load_best_model=False)  # computes the news vectors
         return statistics.median(
             seconds_of(lambda: trainer.evaluate(loader, load_best_model=False))
             for _ in range(EVALUATIONS)
@@ -161,7 +162,7 @@ def main() -> None:
         print(f"{name:36}{took:10.3f}{impressions / took:16,.0f}")
     print(f"{'speed-up':36}{reference / seconds:9.0f}x\n")
     ranked = rank_test_set(impressions)
-    print(f"a whole evaluation of {impressions:,} impressions, vectors at hand: {ranked:.2f} s\n")
+    print(f"a whole evaluation of {impressions:,} impressions, vectors computed: {ranked:.2f} s\n")
     finish(
         "evaluate",
         {

@@ -1,4 +1,4 @@
-"""What the benchmarks share: their input, and how their figures are written."""
+"""Shared by the benchmarks: their input, timing, and how their figures are printed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recbole_tinynews.convert import convert_mind
 
 
 def samples_from(data: Path | None, folder: Path, name: str) -> str:
-    """Atomic files of ``name`` in ``folder``, of a MIND folder or synthetic; returns which."""
+    """Write atomic files of ``name`` into ``folder``; returns their source."""
     if data is not None:
         convert_mind(Path(data) / "mind" / "train", name, valid="last-day", output=folder)
         return "real MIND impressions"
@@ -30,14 +30,14 @@ def samples_from(data: Path | None, folder: Path, name: str) -> str:
 
 
 def seconds_of(work: Callable[[], Any]) -> float:
-    """How long it takes, once."""
+    """Seconds that one call takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def finish(benchmark: str, figures: dict[str, Any]) -> None:
-    """The last line: one JSON object with every figure, and what they were measured on."""
+    """Print the last line: one JSON object with every figure and the machine."""
     machine = {
         "processor": platform.machine(),
         "cores": os.cpu_count(),
@@ -51,7 +51,7 @@ def finish(benchmark: str, figures: dict[str, Any]) -> None:
 
 
 def rounded(value: Any) -> Any:
-    """Floats with as many digits as were measured."""
+    """The same value with its floats rounded to four significant digits."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -1,7 +1,7 @@
-"""PLM-NR as one would write it without thinking of speed: the reference of the fast path.
+"""PLM-NR in its simplest form, without any optimisation: the reference for the fast path.
 
 Every title is padded to the limit, every slot of the history is encoded, empty or not, and every
-layer is computed in every step. Layers that are frozen get no gradients, as anyone would have it.
+layer is computed in every step. Frozen layers get no gradients, as in any implementation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recbole_tinynews.model.recommender import NewsRecommender
 
 
 class PlainPLMNR(nn.Module):
-    """The same model with the same weights; ``loss`` takes the same batches."""
+    """A plain copy of a model with the same weights; ``loss`` takes the same batches."""
 
     def __init__(self, model: NewsRecommender, max_length: int, dropout: float) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class PlainPLMNR(nn.Module):
             parameter.requires_grad_(trains)
         for number, layer in enumerate(layers_of(self.plm)):
             for module in layer.modules():
-                if isinstance(module, nn.Dropout):  # alike in both: frozen layers have none
+                if isinstance(module, nn.Dropout):  # as in the fast path: frozen layers have none
                     module.p = dropout if number >= encoder.first_trained else 0.0
         self.plm.get_submodule("embeddings.dropout").p = 0.0
         self.pooling = copy.deepcopy(text_encoder.pooling)

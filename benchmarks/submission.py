@@ -1,8 +1,8 @@
-"""How long a test set takes to rank and to write as a submission, with the news vectors at hand.
+"""Time to rank a test set and to write it as a submission, with news vectors already computed.
 
-MIND-large's test set has about 2.4 million impressions of 37 candidates; this one is synthetic, as
-large as it is asked for, and has no labels. Batches, user vectors, scores and metrics go through
-RecBole's evaluator as in a run; then come the ranks and the zip, and its check beside a
+MIND-large's test set has about 2.4 million impressions of 37 candidates; this one is synthetic, has
+the given size and no labels. Batches, user vectors, scores and metrics go through RecBole's
+evaluator as in a run; then the ranks are written to the zip, which is checked against a
 ``behaviors.tsv``. Memory is the peak of the whole process so far.
 
     python benchmarks/submission.py [--impressions=20000] [--news=20000]
@@ -36,7 +36,7 @@ EMBEDDED_PLM = Path(__file__).parents[1] / "dataset" / "mind-mini" / "language_m
 
 
 def synthetic_impressions(impressions: int, news: int) -> Impressions:
-    """As in MIND: 37 candidates on average (median 24, at most 300), 33 clicks in a history."""
+    """Sizes as in MIND: 37 candidates on average (median 24, at most 300), histories of 33."""
     rng = np.random.default_rng(0)
     shown = np.exp(rng.normal(np.log(24), 0.93, impressions)).round().clip(2, 300).astype(np.int64)
     clicked = np.exp(rng.normal(np.log(19), 1.05, impressions)).round().clip(0, 500)
@@ -54,7 +54,7 @@ def synthetic_impressions(impressions: int, news: int) -> Impressions:
 
 
 def write_news(folder: Path, news: int) -> None:
-    """Atomic files of a data set with so many news, and one impression to train on."""
+    """Write atomic files of a data set with ``news`` articles and one training impression."""
     folder.mkdir()
     header = "item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq\n"
     rows = "".join(f"N{number}\tnews\tworld\tNews number {number}\n" for number in range(news))
@@ -67,7 +67,7 @@ def write_news(folder: Path, news: int) -> None:
 
 
 def write_behaviors(path: Path, impressions: Impressions) -> None:
-    """Ids and as many candidates; what a checker looks at."""
+    """Write what the checker reads of a ``behaviors.tsv``: ids and the number of candidates."""
     with path.open("w", encoding="utf-8") as file:
         for name, size in zip(
             impressions.impression_id, impressions.candidates.lengths, strict=True
@@ -76,14 +76,14 @@ def write_behaviors(path: Path, impressions: Impressions) -> None:
 
 
 def peak_gb() -> float:
-    """The most memory that this process has had so far."""
+    """Peak memory of this process so far, in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kilobytes on Linux
 
 
 def timed(part: str, impressions: int, work: Callable[[], object]) -> dict[str, float]:
-    """Seconds by the clock and of the processor, which other work on the machine leaves as it is.
+    """Wall-clock and processor seconds of a part, and peak memory up to its end, by name.
 
-    Figures by name; the memory is the peak up to the end of the part.
+    Processor time does not depend on other work on the machine.
     """
     began, cpu_began = time.perf_counter(), time.process_time()
     work()

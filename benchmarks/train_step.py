@@ -1,15 +1,15 @@
-"""How fast PLM-NR trains, against a plain loop and against this machine's matrix multiplication.
+"""Training speed of PLM-NR, compared with a plain loop and with the bare matrix products.
 
-The plain loop and the fast path, in fp32 and in bf16, take the same batches one after the other,
-each with its own weights and its own optimizer, so that all see the same state of the machine. The
-plain loop is ``benchmarks/plain.py``. The floor of a step is the time that its matrix products
-would take, forward and backward, over the tokens that have to be encoded, at the rate that this
-machine multiplies matrices of just these shapes, measured in the same run.
+The plain loop (``benchmarks/plain.py``) and the fast path, in fp32 and in bf16, take turns on the
+same batches, each with its own weights and optimizer, so that all are measured under the same
+load. The floor of a step is the time that its matrix products alone would take, forward and
+backward, over the tokens that have to be encoded, at the rate that this machine reaches for
+matrices of these shapes, measured in the same run.
 
     python benchmarks/train_step.py [--data=MIND_FOLDER] [--batches=4]
 
-``--data`` (or RECBOLE_TINYNEWS_DATA) holds ``mind/train`` in MIND's format; without it the input is
-synthetic, whose titles are shorter.
+``--data`` (or RECBOLE_TINYNEWS_DATA) is a folder with ``mind/train`` in MIND's format; without it
+the input is synthetic, with shorter titles.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from recbole_tinynews.trainer import NewsTrainer
 
 LOADER_BATCHES = 200
 MIND_SMALL = {"news": 65_238, "clicks": 235_000}  # 1.5 in each of 156,965 impressions
-FAST_REPEATS = 2  # of each batch beside one plain step: a fast step is short
+FAST_REPEATS = 2  # fast steps for each plain step: a single one is too short to time
 WARM_UP = 2
 
 
 class FastStep:
-    """One training step of the product, as its trainer takes it."""
+    """One training step of the fast path, as the trainer performs it."""
 
     def __init__(self, settings: dict[str, Any], precision: str, dataset: str) -> None:
         config = NewsConfig("PLMNR", dataset, config_dict={**settings, "precision": precision})
@@ -52,7 +52,7 @@ class FastStep:
         self.trainer.schedule = torch.optim.lr_scheduler.ConstantLR(self.trainer.optimizer, 1.0)
 
     def make_table(self) -> float:
-        """Seconds that the table of frozen states takes, once for a data set."""
+        """Seconds to build the table of frozen states, once for a data set."""
         began = time.perf_counter()
         self.model.news_encoder(torch.tensor([1]))
         return time.perf_counter() - began
@@ -84,7 +84,7 @@ class PlainStep:
 
 
 def step_seconds_saved(fast: FastStep, batch: Any) -> float:
-    """How much longer a step takes that computes the frozen layers too."""
+    """Seconds by which a step is longer if it computes the frozen layers too."""
     seconds = []
     for _ in range(FAST_REPEATS):
         with_table = timed(fast, batch)[0]
@@ -94,7 +94,7 @@ def step_seconds_saved(fast: FastStep, batch: Any) -> float:
 
 
 def loader_rate(fast: FastStep) -> float:
-    """Clicks a second that the loader delivers when nobody waits for it."""
+    """Clicks per second of the loader by itself, without any training."""
     fast.loader.set_epoch(1)
     began, clicks = time.perf_counter(), 0
     for batch, _ in zip(fast.loader, range(LOADER_BATCHES), strict=False):
@@ -103,7 +103,7 @@ def loader_rate(fast: FastStep) -> float:
 
 
 def tokens_of(fast: FastStep, batch: Any) -> int:
-    """Tokens of the distinct news of a batch: those that have to be encoded."""
+    """Number of tokens of the distinct news of a batch, which have to be encoded."""
     ids = torch.unique(torch.cat([batch[HISTORY], batch[CANDIDATES]], dim=1)).numpy()
     return int(fast.model.news_encoder.tokens.lengths_of(ids).sum())
 
@@ -123,7 +123,7 @@ def floor_seconds(fast: FastStep, tokens: int, dtype: torch.dtype) -> float:
 
 
 def _products(tokens: int, size_in: int, size_out: int, dtype: torch.dtype, into: bool) -> float:
-    """Forward, gradient of the weight and, if wanted, of the input: best of a few."""
+    """Seconds of forward, weight gradient and, with ``into``, input gradient: best of several."""
     inputs, weight = (
         torch.randn(tokens, size_in).to(dtype),
         torch.randn(size_out, size_in).to(dtype),
@@ -256,7 +256,7 @@ def report(
         f"\ntable of frozen states: {table_seconds:.1f} s for {news:,} news, once; it saves ",
         end="",
     )
-    print(f"{saved:.2f} s a step, and is earned back in {earned:.1%} of an epoch of MIND-small")
+    print(f"{saved:.2f} s a step, and pays off after {earned:.1%} of an epoch of MIND-small")
     print(
         f"the loader delivers {loaded:,.0f} samples/s, {loaded / rates['bf16']:,.0f} times bf16's\n"
     )

@@ -26,40 +26,36 @@ from recbole_tinynews.registry import (
     users_yaml_files,
 )
 from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_line
+from recbole_tinynews.settings.declared import Models, rules_for
+from recbole_tinynews.settings.layers import METRICS, Layer, NewsYaml, StageYaml, read_news_yaml
 from recbole_tinynews.settings.literals import LiteralLoader, parse_value, read_yaml
 from recbole_tinynews.settings.mistakes import (
-    Layer,
-    contradictions,
     name_mistakes,
     process_mistakes,
     switch_mistakes,
     value_mistakes,
 )
 from recbole_tinynews.settings.names import (
-    POST_TRAINING,
     plain_name,
     recbole_model_settings,
     recbole_overall_settings,
     settings_of_stage,
-    split_stage,
 )
-from recbole_tinynews.settings.values import NEWS_RULES, RECBOLE_RULES, TOOLKIT_RULES
 
 DEFAULT_MODEL = "TinyNewsRec"
 DEFAULT_DATASET = "mind-mini"
 
 _RECBOLES_DATASET = "ml-100k"  # RecBole brings it along, wherever data_path points
 _METRICS_AT_K = ("ndcg",)
-_MATCHING_METRIC = METRIC_NAMES["accuracy"]
 
 
 class NewsConfig(Config):
     """All settings of a run; ``config["name"]`` reads one, as in RecBole.
 
-    Weakest first: RecBole's yaml, and for news recommenders ours (``overall``, the model's, the
-    data set's, the data set's for the model); then the user's files, ``config_dict`` and
-    ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read: a host program's own
-    flags are not settings. Text is read as yaml and never evaluated.
+    Weakest first: RecBole's yaml, and for news recommenders ours (``overall``, the stages', the
+    model's, the data set's, the data set's for the model); then the user's files, ``config_dict``
+    and ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read: a host program's
+    own flags are not settings. Text is read as yaml and never evaluated.
 
     Every mistake that can be seen before data or weights are touched is reported in one
     ``ValueError``: unknown names, values that don't fit, files that can't be read.
@@ -83,43 +79,71 @@ class NewsConfig(Config):
         self._command_line = command_line
         self._layers: list[Layer] = []  # whatever only sets values, in the order it is read
         self._declared: dict[str, Any] = {}  # every setting there is, with its default
+        self._stages: dict[str, StageYaml] = {}
         self._switches: list[str] = []
         self._mistakes: list[str] = []
         self._run_config: NewsConfig | None = None  # of a stage's settings: where they come from
         super().__init__(model, dataset, config_file_list, config_dict)
 
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Stages that settings can be given for, as in ``finetune_teacher_epochs``."""
+        return tuple(self._stages)
+
     def for_stage(self, stage: str, number: int = 0) -> NewsConfig:
         """The settings as ``stage`` sees them: its own where it has them, else the plain ones.
 
         A teacher has ``teacher_num_hidden_layers`` layers (None: all) unless the stage's own
-        ``num_hidden_layers`` says otherwise; post-training shows matching accuracy too. The copy
-        shares no settings with this config; asked for another stage, it answers as the run's own
-        config would.
+        ``num_hidden_layers`` says otherwise. A stage that has no settings of its own, such as the
+        last one, sees the plain ones. The copy shares no settings with this config; asked for
+        another stage, it answers as the run's own config would.
+
+        Args:
+            stage: its name.
+            number: which of several equal stages; each has a seed of its own.
         """
         if self._run_config is not None:  # a student asks for what its teachers are like
             return self._run_config.for_stage(stage, number)
         staged = copy.copy(self)
         staged._run_config = self
-        final = settings_of_stage(stage, copy.deepcopy(self.final_config_dict))
-        final["seed"] += number
+        final = copy.deepcopy(self.final_config_dict)
+        if stage in self.stage_names:
+            final = settings_of_stage(stage, final)
+        if number:
+            final["seed"] += number
         staged.final_config_dict = final
-        if stage in POST_TRAINING and _MATCHING_METRIC not in final["metrics"]:
-            final["metrics"].insert(0, _MATCHING_METRIC)
         return staged
 
-    def settings_of_others(self, model_class: type, is_student: bool = False) -> set[str]:
-        """Settings that concern only other models than this one, which a stage of the run trains.
+    def settings_of_others(
+        self, stage: str, model_class: type, is_student: bool = False
+    ) -> set[str]:
+        """Settings that concern only other stages of the run than this one, or other models.
 
         Those are declared by the yaml of the system asked for or of another stage. A student is
         its system's own: of those, only what a class outside the package brings along does not
-        concern it, so that another weight of a user's own loss leaves Stage I as it is.
+        concern it, so that another weight of a user's own loss leaves Stage I as it is. A stage of
+        a user's own may read anything.
+
+        Args:
+            stage: its name; the last one has the name of the system's class.
+            model_class: what it trains.
+            is_student: whether it has teachers.
         """
-        properties = packaged_folder("properties")
-        others = [*stage_yaml_files(), *model_yaml_files(self.model_class)]
-        shared = [properties / "overall.yaml", *model_yaml_files(model_class)]
+        packaged = packaged_folder("properties")
+        ours = {name for name, each in self._stages.items() if packaged in each.file.parents}
+        if stage not in ours and stage != self.model_class.__name__:
+            return set()
+        of_system = model_yaml_files(self.model_class)
+        others = _names_in(of_system)
+        shared = _names_in([properties_file("overall.yaml"), *model_yaml_files(model_class)])
+        for other, (_, declares) in self._stages.items():
+            if other == stage or (is_student and other in ours):
+                shared |= declares
+            elif other in ours or stage in ours:
+                others |= declares
         if is_student:
-            shared += [file for file in others if properties in file.parents]
-        return _names_in(others) - _names_in(shared) - recbole_overall_settings().keys()
+            shared |= _names_in([file for file in of_system if packaged in file.parents])
+        return others - shared - recbole_overall_settings().keys()
 
     # RecBole's hooks, in the order of their call
 
@@ -191,7 +215,6 @@ class NewsConfig(Config):
         # of RecBole's models.
         name = "" if self._is_news else model
         super()._load_internal_config_dict(name, model_class, dataset)
-        self._declared = recbole_overall_settings()
         given, self._layers = self._layers, []  # what was given lies over what is loaded now
         if self._is_news:
             self._load_our_yaml(model_class, dataset)
@@ -201,20 +224,19 @@ class NewsConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        stock_rules = TOOLKIT_RULES if self.on_impressions else RECBOLE_RULES
-        rules = NEWS_RULES if self._is_news else stock_rules
+        stock = Models.TOOLKIT if self.on_impressions else Models.RECBOLE
+        rules = rules_for(Models.NEWS if self._is_news else stock)
         defaults = self._declared if self._is_news else {}  # RecBole's models mix kinds freely
+        stages = self.stage_names
         mistakes = [
             *(self._find_data() if self.on_impressions else ()),
             *self._mistakes,
-            *name_mistakes(self._layers, self._declared, with_stages=self._is_news),
-            *switch_mistakes(self._switches, self._declared),
-            *value_mistakes(final, self._layers, defaults, rules),
+            *name_mistakes(self._layers, self._declared, stages),
+            *switch_mistakes(self._switches, self._declared, stages),
+            *value_mistakes(final, self._layers, defaults, rules, stages),
             *process_mistakes(final),
         ]
-        if self._is_news:
-            mistakes += contradictions(final)
-        elif self.on_impressions:
+        if self.on_impressions and not self._is_news:
             asked = {name for layer in self._layers for name in layer.values}
             mistakes += fit_settings(self.model_class, final, asked)
         if self.on_impressions:
@@ -248,56 +270,55 @@ class NewsConfig(Config):
         return values
 
     def _load_our_yaml(self, model_class: type, dataset: str) -> None:
-        overall, of_model = properties_file("overall.yaml"), model_yaml_files(model_class)
-        declaring = [overall, *stage_yaml_files(), *of_model]
+        yaml = _news_yaml(model_class)
+        self._declared, self._stages = yaml.declared, yaml.stages
+        self._layers += yaml.layers
+        self.internal_config_dict.update(yaml.values)
         of_classes = [f"{dataset}.{cls.__name__}" for cls in reversed(model_class.__mro__)]
-        self._load_yaml(declaring, [dataset, *of_classes])  # a subclass keeps what suits its base
+        self._load_of_data_set(dataset, *of_classes)  # a subclass keeps what suits its base
 
-    def _load_yaml(self, declaring: Sequence[Path], of_data_sets: Sequence[str]) -> None:
-        """Lay yaml files over what is loaded: those that declare settings, then those that set."""
-        self.internal_config_dict.update(self._declare(declaring))
-        for name in of_data_sets:
+    def _load_recbole_yaml(self, model_class: type, dataset: str) -> None:
+        """RecBole's below ours, and below what a user's class asks for in a yaml of its own."""
+        self._declared = declared_settings(model_class, self.on_impressions)
+        own = users_yaml_files(model_class)
+        if not is_stock_model(model_class):  # else RecBole has loaded them, in its own order
+            for file in model_yaml_files(model_class):
+                self.internal_config_dict.update(read_yaml(file) if file not in own else {})
+        if self.on_impressions:
+            self.internal_config_dict.update(read_yaml(properties_file("recbole.yaml")))
+            self._load_of_data_set(f"{dataset}.{self.model}")
+        for file in own:
+            self.internal_config_dict.update(self._add_layer(f"file {file}", read_yaml(file)))
+
+    def _load_of_data_set(self, *names: str) -> None:
+        """Lay yaml files of a data set, which set values and declare nothing, over the rest."""
+        for name in names:
             file = properties_file("dataset", f"{name}.yaml")
             if file.is_file():
                 self.internal_config_dict.update(self._add_layer(f"file {file}", read_yaml(file)))
 
-    def _load_recbole_yaml(self, model_class: type, dataset: str) -> None:
-        """RecBole's below ours, and below what a user's class asks for in a yaml of its own."""
-        self._declared.update(recbole_model_settings())
-        own = users_yaml_files(model_class)
-        stock = self._declare([file for file in model_yaml_files(model_class) if file not in own])
-        if not is_stock_model(model_class):  # else RecBole has loaded them, in its own order
-            self.internal_config_dict.update(stock)
-        if self.on_impressions:
-            self._load_yaml([properties_file("recbole.yaml")], [f"{dataset}.{self.model}"])
-        for file in own:
-            values = self._add_layer(f"file {file}", read_yaml(file))
-            self._declared.update(values)
-            self.internal_config_dict.update(values)
-
-    def _declare(self, files: Sequence[Path]) -> dict[str, Any]:
-        """Read yaml files whose keys become settings; a stage's keys only set what is declared."""
-        merged: dict[str, Any] = {}
-        for file in files:
-            values = read_yaml(file)
-            of_stages = {name: value for name, value in values.items() if split_stage(name)[0]}
-            self._add_layer(f"file {file}", of_stages)
-            self._declared.update({k: v for k, v in values.items() if k not in of_stages})
-            merged.update(values)
-        return merged
-
     def _map_metrics(self) -> Iterator[str]:
-        """Put our registered metrics where a user names MIND's, and check ``valid_metric``."""
+        """Put our registered metrics where MIND's are named, and check ``valid_metric``.
+
+        A stage whose yaml names metrics shows them beside those of the run.
+        """
         final = self.final_config_dict
-        names = list(dict.fromkeys(str(metric).lower() for metric in _as_list(final["metrics"])))
-        if not names or not set(names) <= METRIC_NAMES.keys():
-            yield (
-                f"metrics expects some of {', '.join(METRIC_NAMES).upper()}, computed for each "
-                f"impression, got {final['metrics']}"
-            )
-            return
+        of_stages = {stage: final.get(f"{stage}_{METRICS}") or [] for stage in self.stage_names}
+        for name, named in [(METRICS, final[METRICS]), *of_stages.items()]:
+            if not set(_lower(named)) <= METRIC_NAMES.keys() or (name == METRICS and not named):
+                setting = name if name == METRICS else f"{name}_{METRICS}"
+                yield (
+                    f"{setting} expects some of {', '.join(METRIC_NAMES).upper()}, computed for "
+                    f"each impression, got {named}"
+                )
+                return
         register_metrics()
-        final["metrics"] = [*(METRIC_NAMES[name] for name in names), COUNT_METRIC]
+        names = _lower(final[METRICS])
+        final[METRICS] = [*(METRIC_NAMES[name] for name in names), COUNT_METRIC]
+        for stage, named in of_stages.items():
+            if named:
+                beside = [METRIC_NAMES[name] for name in _lower(named) if name not in names]
+                final[f"{stage}_{METRICS}"] = [*beside, *final[METRICS]]
         results = [
             result
             for name in names
@@ -308,8 +329,8 @@ class NewsConfig(Config):
             )
         ]
         for name, value in final.items():
-            is_valid_metric = plain_name(name, self._declared) == "valid_metric"
-            if is_valid_metric and str(value).lower() not in results:
+            plain = plain_name(name, self._declared, self.stage_names)
+            if plain == "valid_metric" and str(value).lower() not in results:
                 yield f"{name} expects one of {', '.join(results)} (see metrics, topk), got {value}"
 
     def _map_precision(self) -> None:
@@ -336,6 +357,23 @@ class NewsConfig(Config):
             )
 
 
+def declared_settings(model_class: type, on_impressions: bool = True) -> dict[str, Any]:
+    """Every setting that there is for a model, by its plain name, with its default."""
+    if is_news_model(model_class):
+        return _news_yaml(model_class).declared
+    declared = {**recbole_overall_settings(), **recbole_model_settings()}
+    own = users_yaml_files(model_class)
+    stock = [file for file in model_yaml_files(model_class) if file not in own]
+    for file in [*stock, *([properties_file("recbole.yaml")] if on_impressions else []), *own]:
+        declared |= read_yaml(file)
+    return declared
+
+
+def _news_yaml(model_class: type) -> NewsYaml:
+    stages, models = stage_yaml_files(model_class), model_yaml_files(model_class)
+    return read_news_yaml(properties_file("overall.yaml"), stages, models)
+
+
 def _names_in(files: Sequence[Path]) -> set[str]:
     return {name for file in files for name in read_yaml(file)}
 
@@ -347,3 +385,8 @@ def properties_file(*parts: str) -> Path:
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def _lower(names: Any) -> list[str]:
+    """Each once, in lower case."""
+    return list(dict.fromkeys(str(name).lower() for name in _as_list(names)))

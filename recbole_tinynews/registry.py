@@ -118,25 +118,47 @@ def users_yaml_files(model_class: type) -> list[Path]:
     return [file for file in model_yaml_files(model_class) if file.parent != _RECBOLE_MODEL_YAML]
 
 
-def stage_yaml_files() -> list[Path]:
-    """The yaml files of models that are trained on the way to others, and asked for by no name."""
-    return sorted(_stage_yaml_folder().glob("*.yaml"))
+def stage_yaml_files(model_class: type) -> dict[str, Path]:
+    """The yaml of each stage that a news recommender may have, by the name of the stage.
+
+    The package's own stages come first; those of a user's class have theirs in a folder ``stage``
+    beside its module.
+
+    Raises:
+        ValueError: two stages have the same name.
+    """
+    folders = [packaged_folder("properties") / "stage"]
+    for cls in reversed(model_class.__mro__):
+        if not _is_from(cls, "recbole_tinynews"):
+            folders += [folder / "stage" for folder in _module_folder(cls)]
+    found: dict[str, Path] = {}
+    for folder in dict.fromkeys(folders):
+        for file in sorted(folder.glob("*.yaml")):
+            if file.stem in found:
+                raise ValueError(
+                    f"A stage expects a name of its own, got two called {file.stem}: "
+                    f"{found[file.stem]} and {file}. Rename yours; to set values of the other, "
+                    f"write {file.stem}_NAME into the yaml of your class."
+                )
+            found[file.stem] = file
+    return found
 
 
 def _model_yaml_folder() -> Path:
     return packaged_folder("properties") / "model"
 
 
-def _stage_yaml_folder() -> Path:
-    return packaged_folder("properties") / "stage"
-
-
 def _yaml_folders(cls: type) -> list[Path]:
     if _is_from(cls, "recbole_tinynews"):
-        return [_model_yaml_folder(), _stage_yaml_folder()]
+        return [_model_yaml_folder()]
     if is_stock_model(cls):
         return [_RECBOLE_MODEL_YAML]
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)  # a notebook has none
+    return _module_folder(cls)
+
+
+def _module_folder(cls: type) -> list[Path]:
+    """The folder of the module of a class; none where it is typed into a notebook."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return [Path(file).resolve().parent] if file else []
 
 

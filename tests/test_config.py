@@ -36,13 +36,22 @@ precision: fp32
 amsgrad: true
 fresh: false
 result_file: ~
-post_train_corpus: ~
 """
 PLMNR_YAML = """
 teacher_num_hidden_layers: ~
 temperature: 1.0
-post_train_teacher_learning_rate: 1e-5
 """
+STAGES = {
+    "post_train_teacher": """
+metrics: [ACCURACY]
+learning_rate: 1e-5
+negatives: 9
+negative_titles: random
+""",
+    "post_train_student": "as_in: {post_train_teacher: [metrics, negatives]}",
+    "pretrain_teacher": "",
+    "finetune_teacher": "",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -52,12 +61,14 @@ def properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     folder = tmp_path / "installed" / "properties"
-    for name in ("model", "dataset"):
+    for name in ("model", "dataset", "stage"):
         (folder / name).mkdir(parents=True)
     (tmp_path / "installed" / "dataset" / "mind-mini").mkdir(parents=True)
     (tmp_path / "dataset" / "any").mkdir(parents=True)  # holds no impressions
     (folder / "overall.yaml").write_text(OVERALL)
     (folder / "model" / "PLMNR.yaml").write_text(PLMNR_YAML)
+    for stage, text in STAGES.items():
+        (folder / "stage" / f"{stage}.yaml").write_text(text)
     return folder
 
 
@@ -336,9 +347,23 @@ def test_a_teacher_has_the_teachers_layers_and_a_student_the_plain_ones() -> Non
     assert deep.for_stage("pretrain_teacher")["num_hidden_layers"] == 6
 
 
-def test_an_unknown_stage_is_an_error() -> None:
-    with pytest.raises(ValueError, match="finetune_teacher, post_train_student, got 'finetune'"):
-        config_of().for_stage("finetune")
+def test_a_stage_without_settings_of_its_own_sees_the_plain_ones_as_a_copy() -> None:
+    """The last stage would write into the settings that the whole run is told by."""
+    config = config_of("--num_hidden_layers=2")
+    for name in ("PLMNR", "a_users_teacher"):
+        staged = config.for_stage(name)
+        assert staged.final_config_dict == config.final_config_dict
+        staged["topk"].append(20)
+        assert config["topk"] == [5, 10]
+
+
+def test_each_of_several_equal_stages_has_a_seed_of_its_own() -> None:
+    """Teachers that start alike and draw alike would be one teacher, weighted M times."""
+    config = config_of(seed=3, finetune_teacher_seed=7)
+    seeds = [config.for_stage("finetune_teacher", number)["seed"] for number in range(3)]
+    assert seeds == [7, 8, 9]
+    assert config.for_stage("PLMNR", 1).for_stage("PLMNR", 2)["seed"] == 5
+    assert config["seed"] == 3
 
 
 def test_a_stage_sees_another_stage_as_the_run_does() -> None:
@@ -353,6 +378,85 @@ def test_a_stage_sees_another_stage_as_the_run_does() -> None:
 def test_a_setting_of_the_whole_run_has_no_stage() -> None:
     """The metrics are mapped once; a stage's own would never be computed."""
     assert "Set metrics" in mistakes_of("--finetune_teacher_metrics=[AUC]")
+    assert "Set metrics" in mistakes_of("--post_train_teacher_metrics=[AUC]")
+
+
+def test_metrics_in_a_stages_yaml_are_shown_beside_those_of_the_run(properties: Path) -> None:
+    config = config_of("--metrics=[MRR]", "--valid_metric=MRR")
+    beside = ["ImpressionAccuracy", "ImpressionMRR", "ImpressionCount"]
+    for stage in ("post_train_teacher", "post_train_student"):
+        assert config.for_stage(stage)["metrics"] == beside
+    assert config.for_stage("finetune_teacher")["metrics"] == beside[1:] == config["metrics"]
+    again = config_of("--metrics=[AUC, ACCURACY]").for_stage("post_train_teacher")
+    assert again["metrics"] == ["ImpressionAUC", "ImpressionAccuracy", "ImpressionCount"]
+    (properties / "stage" / "finetune_teacher.yaml").write_text("metrics: [acuracy]\n")
+    assert "finetune_teacher_metrics expects some of AUC" in mistakes_of()
+
+
+def test_stages_share_the_defaults_of_a_yaml_and_not_what_a_user_sets_for_one() -> None:
+    """Another number of the teacher's negatives would be another Stage I as well."""
+    config = config_of("--post_train_teacher_negatives=3")
+    assert config.for_stage("post_train_teacher")["negatives"] == 3
+    assert config.for_stage("post_train_student")["negatives"] == 9
+
+
+@pytest.fixture
+def users_stage(users_model: type, tmp_path: Path) -> type:
+    """The same class, and the yaml of a stage of its own."""
+    (tmp_path / "stage").mkdir()
+    text = "epochs: 7\nmy_width: 4\nmy_noise: 0.5\nas_in: {post_train_teacher: [learning_rate]}\n"
+    (tmp_path / "stage" / "warm_up.yaml").write_text(text)
+    return users_model
+
+
+def test_a_users_stage_is_declared_by_the_yaml_beside_its_class(users_stage: type) -> None:
+    """Its settings would be refused, or would be those of the last stage."""
+    config = NewsConfig(users_stage, "mind-mini")
+    warm_up = config.for_stage("warm_up")
+    assert (warm_up["epochs"], warm_up["learning_rate"]) == (7, 1e-5)
+    assert (warm_up["my_width"], config["my_width"]) == (4, 8)  # the class has it too
+    assert (warm_up["my_noise"], config["my_noise"]) == (0.5, 0.5)  # the stage alone
+    given = ["--warm_up_epochs=2", "--my_noise=0.1"]
+    warm_up = NewsConfig(users_stage, "mind-mini", command_line=given).for_stage("warm_up")
+    assert (warm_up["epochs"], warm_up["my_noise"]) == (2, 0.1)
+    assert "warm_up_epochs (command line) is no setting" in mistakes_of("--warm_up_epochs=2")
+
+
+def test_a_users_stage_is_held_to_the_rules_of_all_stages(users_stage: type) -> None:
+    with pytest.raises(ValueError, match=r"warm_up_epochs .*int >= 0") as caught:
+        NewsConfig(users_stage, "mind-mini", None, {"warm_up_epochs": -1, "warm_up_topk": 3})
+    assert "warm_up_topk (config_dict) holds for the whole run" in str(caught.value)
+
+
+def test_a_class_gives_another_default_to_what_a_stage_of_the_package_declares(
+    users_model: type, tmp_path: Path
+) -> None:
+    """Under the stage's own name the default of the package would win, without a word."""
+    (tmp_path / "NPE.yaml").write_text("negative_titles: hard\n")
+    config = NewsConfig(users_model, "mind-mini")
+    assert config["negative_titles"] == "hard"
+    assert config.for_stage("post_train_teacher")["negative_titles"] == "hard"
+
+
+def test_only_settings_that_a_stage_cannot_read_are_those_of_others(users_stage: type) -> None:
+    """A stage would be taken for one that was trained with other settings."""
+    config = NewsConfig(users_stage, "mind-mini")
+    assert config.settings_of_others("post_train_teacher", PLMNR) == {"my_width", "my_noise"}
+    assert config.settings_of_others("finetune_teacher", PLMNR) == {
+        *("my_width", "my_noise", "negative_titles")
+    }
+    assert config.settings_of_others("NPE", users_stage) == {"negative_titles"}
+    assert config.settings_of_others("NPE", users_stage, is_student=True) == set()
+    for unknown in ("warm_up", "without_yaml"):
+        assert config.settings_of_others(unknown, PLMNR) == set()
+
+
+def test_a_student_reads_what_its_system_and_any_stage_of_the_package_declare(
+    users_stage: type,
+) -> None:
+    config = NewsConfig(users_stage, "mind-mini")
+    others = config.settings_of_others("post_train_student", PLMNR, is_student=True)
+    assert others == {"my_width", "my_noise"}  # a user's class brings them along
 
 
 # Device, precision
@@ -472,5 +576,5 @@ def test_every_shipped_yaml_is_valid_for_its_model(
         (tmp_path / "dataset" / dataset).mkdir(parents=True, exist_ok=True)
         config = NewsConfig(model, dataset)
         assert config["model"] == model
-        for stage in config_module.STAGES:
+        for stage in config.stage_names:
             assert config.for_stage(stage)["plm"]

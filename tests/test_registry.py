@@ -19,6 +19,7 @@ from recbole_tinynews.registry import (
     model_names,
     model_yaml_files,
     recbole_model_names,
+    stage_yaml_files,
 )
 
 
@@ -157,6 +158,31 @@ def test_yaml_files_are_those_of_the_bases_then_the_users_beside_its_module(
         properties / "model" / "PLMNR.yaml",
         tmp_path / "Mine.yaml",
     ]
+
+
+def test_stages_are_those_of_the_package_then_those_beside_the_users_modules(
+    properties: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage of a user's own would have no settings, or every model would have them."""
+    for folder in (properties, tmp_path):
+        (folder / "stage").mkdir()
+    (properties / "stage" / "post_train.yaml").touch()
+    (tmp_path / "stage" / "align.yaml").touch()
+    module = module_of_a_user(
+        tmp_path / "users_own.py",
+        "from recbole_tinynews.model.plmnr import PLMNR\n"
+        "class Mine(PLMNR): pass\n"
+        "class Next(Mine): pass\n",
+        monkeypatch,
+    )
+    assert list(stage_yaml_files(PLMNR)) == ["post_train"]
+    assert list(stage_yaml_files(module.Next).items()) == [
+        ("post_train", properties / "stage" / "post_train.yaml"),
+        ("align", tmp_path / "stage" / "align.yaml"),
+    ]
+    (tmp_path / "stage" / "post_train.yaml").touch()
+    with pytest.raises(ValueError, match="two called post_train"):
+        stage_yaml_files(module.Mine)
 
 
 def test_a_class_of_a_notebook_has_no_yaml_and_is_no_error(properties: Path) -> None:

@@ -8,32 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.benchmark.suite import Row, Suite
-from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.config import NewsConfig, declared_settings
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.factory import content_of_language_model, plm_source
 from recbole_tinynews.pipeline.recipes import Recipes
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.registry import is_news_model, model_yaml_files, stage_yaml_files
-from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.names import (
-    recbole_model_settings,
-    recbole_overall_settings,
-    split_stage,
-    unknown_setting,
-)
-
-# What a benchmark decides for each of its runs.
-OURS = {
-    "model": "Name systems with --systems",
-    "seed": "Name seeds with --seeds",
-    "result_file": "Results go into --output",
-    "eval_dump": "Metrics of each impression go into --output",
-    "fresh": "Systems share their stages: name another --checkpoint_dir, or delete that folder",
-    "stage": "Every system is run to its end",
-    "submission": "Submit a system by run_recbole.py, which finds its stages finished",
-}
+from recbole_tinynews.registry import is_news_model, stage_yaml_files
+from recbole_tinynews.settings.declared import setting
+from recbole_tinynews.settings.names import unknown_setting
 
 
 def row_settings(
@@ -55,9 +38,10 @@ def refuse_unknown(given: Mapping[str, Any], model_classes: Iterable[type]) -> N
         ValueError: with every one of them, and the nearest name.
     """
     classes = list(dict.fromkeys(model_classes))
-    mistakes = [f"{name}: {OURS[name]}." for name in given if name in OURS]
-    for name in given:
-        if name not in OURS and classes and not any(knows(each, name) for each in classes):
+    decided = {name: setting(name).in_benchmarks for name in given}
+    mistakes = [f"{name}: {instead}." for name, instead in decided.items() if instead]
+    for name, instead in decided.items():
+        if not instead and classes and not any(knows(each, name) for each in classes):
             mistakes.append(f"{name} {_mistake(classes[-1], name)}.")
     if mistakes:
         raise ValueError("\n- ".join(["The settings for all systems don't fit:", *mistakes]))
@@ -69,22 +53,14 @@ def knows(model_class: type, name: str) -> bool:
 
 
 def _mistake(model_class: type, name: str) -> str | None:
-    return unknown_setting(name, _declared(model_class), is_news_model(model_class))
+    return unknown_setting(name, *_known(model_class))
 
 
 @cache
-def _declared(model_class: type) -> dict[str, Any]:
-    """As ``NewsConfig`` has them for the model."""
-    declared, files = recbole_overall_settings(), model_yaml_files(model_class)
-    if is_news_model(model_class):
-        overall = packaged_folder("properties") / "overall.yaml"
-        files = [overall, *stage_yaml_files(), *files]
-    else:
-        declared |= recbole_model_settings()
-        files = [packaged_folder("properties") / "recbole.yaml", *files]
-    for file in files:
-        declared |= {k: v for k, v in read_yaml(file).items() if split_stage(k)[0] is None}
-    return declared
+def _known(model_class: type) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The settings of a model, and the stages that may have their own values of them."""
+    stages = stage_yaml_files(model_class) if is_news_model(model_class) else ()
+    return declared_settings(model_class), tuple(stages)
 
 
 def result_fingerprint(config: NewsConfig) -> str:

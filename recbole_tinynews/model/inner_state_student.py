@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,14 +36,32 @@ class InnerStateStudent(Student):
 
     news_encoder: NewsEncoder
 
-    @staticmethod
-    def teacher_config(config: Any) -> Any:
-        """The settings of its teachers."""
-        return config.for_stage("finetune_teacher")
+    @classmethod
+    def contradictions(cls, config: Any, prefix: str) -> Iterator[str]:
+        """Its inner states and its teachers' cannot be compared, token by token."""
+        yield from super().contradictions(config, prefix)
+        teacher = config.for_stage(cls.teacher_stage)
+        try:
+            _paired_layers(config, teacher)
+        except ValueError as mistake:
+            yield str(mistake)
+        shared = () if cls.makes_teachers else ("max_title_length", "mask_padding_in_news_pooling")
+        for name in shared:
+            if teacher[name] != config[name]:
+                yield (
+                    f"{cls.teacher_stage}_{name} expects {config[name]}, as the student has, got "
+                    f"{teacher[name]}: their states are compared token by token. Set both alike"
+                )
+        if config["history_cache_steps"]:
+            yield (
+                f"{prefix}history_cache_steps expects 0, got {config['history_cache_steps']}: the "
+                "inner states of all news of a batch are compared, and vectors of earlier steps "
+                "have none"
+            )
 
     def compared(self, config: Any) -> Compared:
         """The layers that its losses compare, and their widths."""
-        teacher, encoder = self.teacher_config(config), self.news_encoder
+        teacher, encoder = config.for_stage(self.teacher_stage), self.news_encoder
         size = plm_size(locate_plm(teacher["plm"], [Path(config["data_path"])]))
         pairs = layer_pairs(
             encoder.depth,
@@ -55,3 +74,17 @@ class InnerStateStudent(Student):
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted summands by name, each the mean over the batch."""
         return self.losses(self.score(interaction, self.distillation.student_taps), interaction)
+
+
+def _paired_layers(config: Any, teacher: Any) -> list[LayerPair]:
+    """Which layers belong together by the settings of student and teacher, before either is built.
+
+    Raises:
+        ValueError: ``layer_mapping`` finds no such layer in the teacher.
+    """
+    return layer_pairs(_depth(config), _depth(teacher), config["layer_mapping"])
+
+
+def _depth(config: Any) -> int:
+    source = locate_plm(config["plm"], [Path(config["data_path"])])
+    return config["num_hidden_layers"] or plm_size(source).layers

@@ -10,7 +10,6 @@ from typing import Any
 
 from recbole_tinynews.distillation.mtbert import MTBERTDistillation, MTBERTWeights
 from recbole_tinynews.model.inner_state_student import InnerStateStudent
-from recbole_tinynews.model.student import loss_weights
 
 
 class MTBERT(InnerStateStudent):
@@ -22,6 +21,8 @@ class MTBERT(InnerStateStudent):
     one ``W`` for each teacher and pair, and that start.
     """
 
+    weights = MTBERTWeights
+
     def make_distillation(self, config: Any) -> MTBERTDistillation:
         """MT-BERT's terms, summed over the teachers."""
         compared = self.compared(config)
@@ -31,6 +32,6 @@ class MTBERT(InnerStateStudent):
             compared.student_dim,
             compared.teacher_dim,
             temperature=config["temperature"],
-            weights=loss_weights(config, MTBERTWeights),
+            weights=self.loss_weights(config),
             weighting=self.teacher_weighting(config),
         )

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 from recbole_tinynews.distillation.newsbert import NewsBERTDistillation, NewsBERTWeights
 from recbole_tinynews.model.inner_state_student import InnerStateStudent
 from recbole_tinynews.model.joint_teachers import JointTeacher, JointTeachers
-from recbole_tinynews.model.student import loss_weights
 
 
 class NewsBERT(InnerStateStudent):
@@ -32,6 +31,8 @@ class NewsBERT(InnerStateStudent):
     itself holds none, and so is saved, counted and served alone.
     """
 
+    weights = NewsBERTWeights
+    teacher_stage = "post_train_teacher"
     makes_teachers: ClassVar[bool] = True
 
     @staticmethod
@@ -39,14 +40,14 @@ class NewsBERT(InnerStateStudent):
         """One, whatever ``num_teachers`` other systems have."""
         return 1
 
-    @staticmethod
-    def teacher_config(config: Any) -> Any:
-        """The settings of the post-trained teacher."""
-        return config.for_stage("post_train_teacher")
+    @classmethod
+    def learnt_losses(cls) -> tuple[str, ...]:
+        """All but the teachers' own."""
+        return tuple(loss for loss in super().learnt_losses() if loss != "teacher_target")
 
     def make_distillation(self, config: Any) -> NewsBERTDistillation:
         """The losses of student and teachers."""
-        compared, weights = self.compared(config), loss_weights(config, NewsBERTWeights)
+        compared, weights = self.compared(config), self.loss_weights(config)
         if not compared.pairs and not self.news_encoder.pooling_has_weights:
             weights = weights._replace(news_vector=0.0)  # nothing before them trains
         return NewsBERTDistillation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,6 +64,16 @@ class NewsRecommender(AbstractRecommender):
         self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
         self.news_encoder: EncodesNews = self.make_news_encoder(config, dataset)
         self.user_encoder = self.make_user_encoder(config)
+
+    @classmethod
+    def contradictions(cls, config: Any, prefix: str) -> Iterator[str]:
+        """What doesn't fit together of settings that fit one by one, before anything is trained.
+
+        Args:
+            config: the settings as the stage that trains the model sees them.
+            prefix: of the stage's settings, to name them by; empty for the last stage.
+        """
+        yield from ()
 
     # --------------------------------------------------------------------- what it is made of
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
 from recbole_tinynews.distillation.outputs import TEACHERS, Outputs
 from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
-from recbole_tinynews.encoder.language_model import locate_plm, plm_size
 from recbole_tinynews.model.recommender import NewsRecommender
 
 
@@ -21,11 +19,37 @@ class Student(NewsRecommender):
 
     It holds no teacher: the trainer puts their outputs into the batch. A subclass says how they are
     compared by ``make_distillation``.
+
+    Attributes:
+        weights: a NamedTuple class with the names of its losses.
+        teacher_stage: name of the stage that makes its teachers.
     """
+
+    weights: ClassVar[Any] = None
+    teacher_stage: ClassVar[str] = "finetune_teacher"
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.distillation: Any = self.make_distillation(config)
+
+    @classmethod
+    def contradictions(cls, config: Any, prefix: str) -> Iterator[str]:
+        """All of its losses have the weight 0."""
+        yield from super().contradictions(config, prefix)
+        names = [f"{loss}_loss_weight" for loss in cls.learnt_losses()]
+        if names and not any(config[name] for name in names):
+            listed = ", ".join(prefix + name for name in names)
+            yield f"{listed} are all 0, which leaves no loss. Raise one"
+
+    @classmethod
+    def learnt_losses(cls) -> tuple[str, ...]:
+        """Names of the losses that the student itself learns from."""
+        return () if cls.weights is None else cls.weights._fields
+
+    @classmethod
+    def loss_weights(cls, config: Any) -> Any:
+        """The weights that the settings give to its losses, ``<name>_loss_weight``."""
+        return cls.weights(*(config[f"{loss}_loss_weight"] for loss in cls.weights._fields))
 
     @staticmethod
     def number_of_teachers(config: Any) -> int:
@@ -73,27 +97,3 @@ def teachers_of(interaction: Interaction) -> list[Outputs]:
             "there."
         )
     return interaction[TEACHERS]
-
-
-def loss_weights(config: Any, kind: Any) -> Any:
-    """The weights that the settings give to the losses of a distillation.
-
-    Args:
-        config: holds ``<loss>_loss_weight``.
-        kind: a NamedTuple with the names of the losses.
-    """
-    return kind(*(config[f"{loss}_loss_weight"] for loss in kind._fields))
-
-
-def paired_layers(config: Any, teacher: Any) -> list[LayerPair]:
-    """Which layers belong together by the settings of student and teacher, before either is built.
-
-    Raises:
-        ValueError: ``layer_mapping`` finds no such layer in the teacher.
-    """
-    return layer_pairs(_depth(config), _depth(teacher), config["layer_mapping"])
-
-
-def _depth(config: Any) -> int:
-    source = locate_plm(config["plm"], [Path(config["data_path"])])
-    return config["num_hidden_layers"] or plm_size(source).layers

@@ -9,7 +9,6 @@ from typing import Any
 
 from recbole_tinynews.distillation.tinybert import TinyBERTDistillation, TinyBERTWeights
 from recbole_tinynews.model.inner_state_student import InnerStateStudent
-from recbole_tinynews.model.student import loss_weights
 
 
 class TinyBERT(InnerStateStudent):
@@ -22,6 +21,8 @@ class TinyBERT(InnerStateStudent):
     of the teacher, and means over the distinct news of a batch (docs/method.md).
     """
 
+    weights = TinyBERTWeights
+
     @staticmethod
     def number_of_teachers(config: Any) -> int:
         """One, whatever ``num_teachers`` other systems have."""
@@ -33,5 +34,5 @@ class TinyBERT(InnerStateStudent):
             self.number_of_teachers(config),
             *self.compared(config),
             temperature=config["temperature"],
-            weights=loss_weights(config, TinyBERTWeights),
+            weights=self.loss_weights(config),
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.tinynewsrec import StageTwoDistillation, TinyNewsRecWeights
-from recbole_tinynews.model.student import Student, loss_weights, teachers_of
+from recbole_tinynews.model.student import Student, teachers_of
 
 
 class TinyNewsRec(Student):
@@ -24,6 +24,8 @@ class TinyNewsRec(Student):
     its teachers and its start.
     """
 
+    weights = TinyNewsRecWeights
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.mask_padding_in_embedding_loss = config["mask_padding_in_embedding_loss"]
@@ -32,10 +34,10 @@ class TinyNewsRec(Student):
         """Losses on scores, on news and user vectors, and on clicks."""
         return StageTwoDistillation(
             self.number_of_teachers(config),
-            config.for_stage("finetune_teacher")["news_dim"],
+            config.for_stage(self.teacher_stage)["news_dim"],
             config["news_dim"],
             config["temperature"],
-            loss_weights(config, TinyNewsRecWeights),
+            self.loss_weights(config),
             self.teacher_weighting(config),
             config["shared_projection"],
         )

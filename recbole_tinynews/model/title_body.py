@@ -6,6 +6,7 @@ encoder, the losses, the trainer and the metrics of recommendation serve post-tr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from recbole_tinynews.data.title_body import TitleBodyDataset
 from recbole_tinynews.distillation.tinynewsrec import StageOneDistillation, TinyNewsRecWeights
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.student import Student, loss_weights
+from recbole_tinynews.model.student import Student
 
 
 class BodyAsUser(nn.Module):
@@ -35,6 +36,23 @@ class TitleBodyMatcher(PLMNR):
 
     reads = TitleBodyDataset
     ranks_news: ClassVar[bool] = False
+
+    @classmethod
+    def contradictions(cls, config: Any, prefix: str) -> Iterator[str]:
+        """Wrong titles are asked for that cannot be had."""
+        yield from super().contradictions(config, prefix)
+        kind, corpus = config["negative_titles"], config["post_train_corpus"]
+        if kind == "category" and corpus:
+            yield (
+                f"{prefix}negative_titles=category expects articles with a category, and {corpus} "
+                "(post_train_corpus) has none. Set negative_titles to random, in_batch or hard, or "
+                "post_train_corpus=~ to post-train on the data set's own news"
+            )
+        if kind == "in_batch" and config["train_batch_size"] == 1:
+            yield (
+                f"{prefix}negative_titles=in_batch expects a {prefix}train_batch_size of at least "
+                "2, got 1: an article has no other one in its batch"
+            )
 
     def news_tokens(self, config: Any, dataset: Any) -> Ragged:
         """Titles and bodies in one table."""
@@ -77,14 +95,17 @@ class TitleBodyStudent(Student, TitleBodyMatcher):
     Its projections are not carried over to Stage II; its news encoder is.
     """
 
+    weights = TinyNewsRecWeights
+    teacher_stage = "post_train_teacher"
+
     def make_distillation(self, config: Any) -> StageOneDistillation:
         """Losses on scores, on title and body vectors, and on the own title."""
         return StageOneDistillation(
             self.number_of_teachers(config),
-            config.for_stage("post_train_teacher")["news_dim"],
+            config.for_stage(self.teacher_stage)["news_dim"],
             config["news_dim"],
             config["temperature"],
-            loss_weights(config, TinyNewsRecWeights),
+            self.loss_weights(config),
             self.teacher_weighting(config),
             config["shared_projection"],
         )

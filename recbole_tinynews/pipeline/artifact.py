@@ -21,7 +21,8 @@ from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.tensors import check_weights, load_weights
 from recbole_tinynews.pipeline.stage import Stage
-from recbole_tinynews.settings.names import STAGES
+from recbole_tinynews.settings.declared import affects_result
+from recbole_tinynews.settings.names import split_stage
 
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
 ARTIFACT_FORMAT = 6  # raised whenever a change in the code changes results
@@ -33,23 +34,6 @@ SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
 CURVE, FIGURE = "training.csv", "training.svg"  # of losses and metrics by step; nothing reads them
 PLM = "plm"  # configuration and tokenizer of the language model
 FORMAT_KEY, MADE_FROM = "format", "made_from"  # stand in settings.yaml beside the settings
-
-# Settings that change how a run is shown, stored or sped up, and never what it results in.
-_WITHOUT_EFFECT = frozenset(
-    (
-        *("checkpoint_dir", "data_path", "show_progress", "state", "worker", "gpu_id", "use_gpu"),
-        *("device", "local_rank", "single_spec", "result_file", "eval_dump", "use_cache"),
-        *("cache_budget", "submission"),
-        *("eval_batch_size", "loss_decimal_place", "log_wandb", "wandb_project"),
-        *("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path"),
-        *("config_files", "config_file", "stage", "fresh", "eval_type", "save_steps"),
-        "post_train_corpus",  # its content is covered with the data
-        "model",  # the system asked for: another one has the same teachers; model_class is covered
-        *("stage_one", "stage_two"),  # what a stage stands on says which there were
-    )
-)
-# Settings of overall.yaml that matter only to a student that has teachers.
-_OF_STUDENTS = frozenset(("num_teachers", "teacher_num_hidden_layers"))
 
 
 class Weights(NamedTuple):
@@ -117,16 +101,17 @@ def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
     declares for itself do not concern it. A student is its system's own.
     """
     model_class, has_teachers = stage.model, bool(stage.teachers)
-    left_out = _WITHOUT_EFFECT | config.settings_of_others(model_class, is_student=has_teachers)
-    if not has_teachers:
-        left_out |= _OF_STUDENTS - getattr(model_class, "also_reads", frozenset())
+    left_out = config.settings_of_others(stage.name, model_class, is_student=has_teachers)
+    read_anyway: frozenset[str] = getattr(model_class, "also_reads", frozenset())
     return {
         "model_class": f"{model_class.__module__}.{model_class.__name__}",
         **_plain(
             {
                 name: value
                 for name, value in config.final_config_dict.items()
-                if name not in left_out and not name.startswith(STAGES)
+                if name not in left_out
+                and affects_result(name, has_teachers or name in read_anyway)
+                and split_stage(name, config.stage_names)[0] is None
             }
         ),
     }
@@ -134,8 +119,8 @@ def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
 
 def settings_of_stages(config: NewsConfig) -> dict[str, Any]:
     """The settings under a stage's name, which say what a student's teachers are like."""
-    final = config.final_config_dict
-    return _plain({name: value for name, value in final.items() if name.startswith(STAGES)})
+    final, stages = config.final_config_dict, config.stage_names
+    return _plain({name: value for name, value in final.items() if split_stage(name, stages)[0]})
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from recbole_tinynews.pipeline.artifact import (
 from recbole_tinynews.pipeline.recipes import Recipe, Recipes
 from recbole_tinynews.pipeline.stage import Copy, Stage
 from recbole_tinynews.pipeline.text_table import text_table
-from recbole_tinynews.settings.names import STAGES
+from recbole_tinynews.settings.names import split_stage
 from recbole_tinynews.trainer.training_state import STATE, saved_step
 
 MOST_DIFFERENCES = 3  # named in one line
@@ -130,7 +130,9 @@ def _finished_ones(recipe: Recipe) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> Iterator[str]:
     names: set[str] = set()
-    for name, value, other in _other_settings(as_written(recipe.settings), there):
+    stages = recipe.config.stage_names
+    there_plain = {n: v for n, v in there.items() if split_stage(n, stages)[0] is None}
+    for name, value, other in _other_settings(as_written(recipe.settings), there_plain):
         names.add(name)
         yield f"{name}: {_shown(name, value)}, there: {_shown(name, other)}"
     if there.get(FORMAT_KEY) != ARTIFACT_FORMAT:
@@ -146,7 +148,7 @@ def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> Iterat
 
 def _other_settings(here: dict[str, Any], there: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     beside = {FORMAT_KEY, MADE_FROM}
-    there = {n: v for n, v in there.items() if n not in beside and not n.startswith(STAGES)}
+    there = {n: v for n, v in there.items() if n not in beside}
     same_model = here["model_class"] == there["model_class"]
     for name in {**here, **there}:
         # what another model has no use for is no difference of its own

@@ -8,7 +8,7 @@ from typing import Any
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.student import paired_layers
+from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.pipeline.handover import (
     put_all_but_user_encoder,
@@ -19,7 +19,7 @@ from recbole_tinynews.pipeline.handover import (
     put_news_encoder,
     put_pooling_and_dense,
 )
-from recbole_tinynews.pipeline.stage import Copy, Stage, Start, last_copies
+from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies
 
 POST_TRAINED = Stage("post_train_teacher", TitleBodyMatcher)
 PACKAGE = __name__.partition(".")[0]
@@ -32,8 +32,26 @@ def system(config: Any) -> Stage:
     ``stages(config)``, one of ours by ``SYSTEMS``. Any other stands on no stage before it.
 
     Raises:
-        ValueError: the settings of two stages don't fit together.
+        ValueError: settings of a stage, or of two stages, don't fit together; all of them named.
     """
+    last = _last_stage(config)
+    mistakes = [
+        mistake
+        for stage in in_order(last)
+        if issubclass(stage.model, NewsRecommender)
+        for mistake in stage.model.contradictions(
+            config.for_stage(stage.name), "" if stage is last else f"{stage.name}_"
+        )
+    ]
+    if mistakes:
+        distinct = dict.fromkeys(mistakes)  # teachers of one stage make the same ones
+        raise ValueError(
+            "\n- ".join([f"The settings of {config['model']} don't fit together:", *distinct])
+        )
+    return last
+
+
+def _last_stage(config: Any) -> Stage:
     model_class = config.model_class
     for base in model_class.__mro__:
         if "stages" in vars(base):
@@ -99,7 +117,6 @@ def tinybert(config: Any) -> Stage:
 
     TinyBERT has one teacher, TinyBERT-MT as many as Tiny-NewsRec; they are Tiny-NewsRec's own.
     """
-    _check_pairs(config, "finetune_teacher")
     return _under_finetuned(config, config.model_class.number_of_teachers(config))
 
 
@@ -112,7 +129,6 @@ def mtbert(config: Any) -> Stage:
         ValueError: the student's settings give those another shape.
     """
     name = config.model_class.__name__
-    _check_pairs(config, "finetune_teacher")
     teachers = config.for_stage("finetune_teacher")
     for shape in ("news_dim", "query_dim", "news_pooling", "user_encoder"):
         if teachers[shape] != config[shape]:
@@ -132,7 +148,6 @@ def newsbert(config: Any) -> Stage:
     Post-train the teacher; then one run trains its last copies, one or for NewsBERT-MT several, and
     their student together on clicks.
     """
-    _check_pairs(config, POST_TRAINED.name)
     from_plm = config["student_init"] == "plm"
     put = put_pooling_and_dense if from_plm else put_all_but_user_encoder
     copies = last_copies(POST_TRAINED, config.model_class.number_of_teachers(config))
@@ -176,11 +191,6 @@ def _check_layers(config: Any, before: Stage) -> None:
             f"as many there, got num_hidden_layers={shown[0]} and {shown[1]} in {before.name}. "
             f"Set teacher_num_hidden_layers={shown[0]}."
         )
-
-
-def _check_pairs(config: Any, teacher: str) -> None:
-    """Refuse a teacher too shallow for ``layer_mapping`` before it is trained, not after."""
-    paired_layers(config, config.for_stage(teacher))
 
 
 SYSTEMS: dict[str, Callable[[Any], Stage]] = {

@@ -1,4 +1,4 @@
-"""Which values fit a setting: one table, applied to the plain and to the stages' settings."""
+"""Rules for the values of settings, and what is said of a value that breaks one."""
 
 from __future__ import annotations
 
@@ -91,90 +91,6 @@ SAMPLES = Rule(
     "where dynamic is true",
     _are_samples,
 )
-
-# Settings of RecBole's, whichever model runs.
-RECBOLE_RULES: dict[str, Rule] = {
-    "learner": LEARNER,
-    "learning_rate": NOT_NEGATIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "train_batch_size": POSITIVE,
-    "eval_batch_size": POSITIVE,
-    "epochs": COUNT,
-    "eval_step": COUNT,
-    "stopping_step": COUNT,
-    "worker": COUNT,
-}
-
-# Of every model that runs on impressions.
-_IMPRESSION_RULES: dict[str, Rule] = {
-    **RECBOLE_RULES,
-    "topk": CUTOFFS,
-    "valid_metric": TEXT,
-    "history_length": POSITIVE,
-    "fresh": SWITCH,
-    "submission": or_(ZIP_FILE, None),
-}
-
-NEWS_RULES: dict[str, Rule] = {
-    **_IMPRESSION_RULES,
-    # the model
-    "plm": TEXT,
-    "num_hidden_layers": or_(POSITIVE, None),
-    "teacher_num_hidden_layers": or_(POSITIVE, None),
-    "finetune_layers": or_(COUNT, "all"),
-    "news_pooling": one_of("attention", "mean", "cls"),
-    "user_encoder": one_of("attention", "self_attention"),
-    "news_dim": POSITIVE,
-    "query_dim": POSITIVE,
-    "plm_dropout": PROBABILITY,
-    "mask_padding_in_news_pooling": SWITCH,
-    "history_padding": one_of("masked", "learned"),
-    "student_init": one_of("plm", "teacher"),
-    # the data
-    "max_title_length": POSITIVE,
-    "max_body_length": POSITIVE,
-    "negatives": POSITIVE,
-    "negative_titles": one_of("random", "category", "in_batch", "hard"),
-    # training
-    "plm_learning_rate": or_(NOT_NEGATIVE, None),
-    "eval_steps": or_(POSITIVE, None),
-    "max_steps": or_(POSITIVE, None),
-    "warmup_steps": or_(COUNT, None),
-    "accumulation_steps": POSITIVE,
-    "precision": one_of("fp32", "bf16", "fp16", "auto"),
-    "use_cache": one_of("auto", True, False),
-    "history_cache_steps": COUNT,
-    "cache_precision": one_of("fp32", "fp16", "bf16"),
-    "cache_budget": or_(NOT_NEGATIVE, None),
-    "save_steps": or_(COUNT, None),
-    # distillation
-    "num_teachers": POSITIVE,
-    "teacher_checkpoint_interval": POSITIVE,
-    "temperature": ABOVE_ZERO,
-    "teacher_weighting": one_of("softmax", "equal", "best", "inverse_error"),
-    "distillation_loss_weight": NOT_NEGATIVE,
-    "embedding_loss_weight": NOT_NEGATIVE,
-    "hidden_loss_weight": NOT_NEGATIVE,
-    "attention_loss_weight": NOT_NEGATIVE,
-    "news_vector_loss_weight": NOT_NEGATIVE,
-    "user_loss_weight": NOT_NEGATIVE,
-    "teacher_target_loss_weight": NOT_NEGATIVE,
-    "gradient_momentum": SHARE,
-    "layer_mapping": one_of("uniform", "last"),
-    "target_loss_weight": NOT_NEGATIVE,
-    "shared_projection": SWITCH,
-    "mask_padding_in_embedding_loss": SWITCH,
-    "stage": or_(TEXT, None),
-    "stage_one": SWITCH,
-    "stage_two": SWITCH,
-}
-
-# Of RecBole's own models, where they run on impressions.
-TOOLKIT_RULES: dict[str, Rule] = {
-    **_IMPRESSION_RULES,
-    "train_neg_sample_args": SAMPLES,
-    "impression_negatives": one_of(None, True, False),
-}
 
 # For a setting without a rule of its own, such as a user's: the kind of its default, or nothing.
 # `alpha: 1` is meant to take 0.5 as well.

@@ -23,7 +23,7 @@ from recbole_tinynews.data.title_body import (
     articles_of,
     read_corpus,
 )
-from recbole_tinynews.settings.values import NEWS_RULES
+from recbole_tinynews.settings.declared import setting
 
 AWKWARD = ["1", '"Quoted', "NA"], ["2", "Über\u2028東京", "null"], ["2", "again", "an id twice"]
 LINES = [*AWKWARD, *([str(i), f"title {i}", f"body {i}"] for i in range(3, 23))]
@@ -321,7 +321,7 @@ def test_each_kind_draws_what_its_name_says(busy, make_dataset) -> None:
 
 
 def test_the_setting_names_every_kind() -> None:
-    assert NEWS_RULES["negative_titles"].choices == tuple(WRONG_TITLES)
+    assert setting("negative_titles").rule.choices == tuple(WRONG_TITLES)
 
 
 @pytest.mark.parametrize("kind", WRONG_TITLES)

@@ -4,6 +4,7 @@ import pytest
 
 from recbole_tinynews.settings.names import recbole_overall_settings, split_stage, unknown_setting
 
+STAGES = ["finetune_teacher", "post_train_teacher", "pretrain_teacher"]
 DECLARED = {"learning_rate": 1e-3, "epochs": 1, "topk": [5], "post_train_corpus": None}
 
 
@@ -19,7 +20,7 @@ DECLARED = {"learning_rate": 1e-3, "epochs": 1, "topk": [5], "post_train_corpus"
 )
 def test_only_a_whole_stage_name_is_a_prefix(name: str, parts: tuple[str | None, str]) -> None:
     """Cut at the wrong place, `post_train_corpus` would be a stage's `corpus` and unknown."""
-    assert split_stage(name) == parts
+    assert split_stage(name, STAGES) == parts
 
 
 @pytest.mark.parametrize(
@@ -35,13 +36,13 @@ def test_only_a_whole_stage_name_is_a_prefix(name: str, parts: tuple[str | None,
 )
 def test_an_unknown_setting_is_answered_with_the_nearest_one(name: str, answer: str) -> None:
     """RecBole stores it and goes on: `learnin_rate: 9` trains at 0.001."""
-    assert answer in (unknown_setting(name, DECLARED, with_stages=True) or "")
+    assert answer in (unknown_setting(name, DECLARED, STAGES) or "")
 
 
 def test_a_stages_setting_is_known_for_models_with_stages_only() -> None:
     name = "finetune_teacher_epochs"
-    assert unknown_setting(name, DECLARED, with_stages=True) is None
-    assert unknown_setting(name, DECLARED, with_stages=False) is not None
+    assert unknown_setting(name, DECLARED, STAGES) is None
+    assert unknown_setting(name, DECLARED) is not None
 
 
 def test_settings_that_recbole_reads_without_declaring_are_known() -> None:

@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
-from recbole_tinynews.settings.values import NEWS_RULES, unfit_value
+from recbole_tinynews.settings.declared import Models, rules_for
+from recbole_tinynews.settings.values import unfit_value
+
+NEWS_RULES = rules_for(Models.NEWS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,290 @@
+"""What is known of each setting beside its default and its meaning, which its yaml gives.
+
+One row for each setting of this package, and for those of RecBole's of which there is something to
+say. The yaml is in ``properties/``, and a test holds both to the same names. A user's own setting
+has no row: it expects the kind of its default, a stage may have it for itself, and it affects
+results.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, Flag, auto
+from typing import NamedTuple
+
+from recbole.utils import argument_list
+
+from recbole_tinynews.settings.values import (
+    ABOVE_ZERO,
+    COUNT,
+    CUTOFFS,
+    LEARNER,
+    NOT_NEGATIVE,
+    POSITIVE,
+    PROBABILITY,
+    SAMPLES,
+    SHARE,
+    SWITCH,
+    TEXT,
+    ZIP_FILE,
+    Rule,
+    one_of,
+    or_,
+)
+
+
+class Models(Flag):
+    """Kinds of models that settings differ for."""
+
+    NONE = 0
+    NEWS = auto()  # news recommenders
+    TOOLKIT = auto()  # RecBole's own models, on impressions
+    RECBOLE = auto()  # RecBole's own models, on RecBole's data
+    ON_IMPRESSIONS = NEWS | TOOLKIT
+    OF_RECBOLE = TOOLKIT | RECBOLE
+    EVERY = NEWS | TOOLKIT | RECBOLE
+
+
+class Scope(Enum):
+    """Whether a stage may have a value of its own."""
+
+    RUN = auto()
+    STAGE = auto()
+
+
+class Affects(Enum):
+    """What another value changes, and so which fingerprints cover it."""
+
+    RESULT = auto()  # of each stage that reads it
+    STUDENTS = auto()  # of stages with teachers alone
+    STAGES = auto()  # which stages a system has; what a stage stands on says which there were
+    NOTHING = auto()  # but how a run is shown, stored or sped up
+
+
+class Setting(NamedTuple):
+    """A row.
+
+    Attributes:
+        name: without the name of a stage before it.
+        rule: what it expects; None: the kind of its default.
+        checked_for: the models that are held to the rule.
+        scope: whether a stage may have a value of its own.
+        affects: what another value changes.
+        known_to: models that have it although no yaml declares it.
+        in_benchmarks: where a benchmark decides it for all of its runs: what to do instead.
+    """
+
+    name: str
+    rule: Rule | None = None
+    checked_for: Models = Models.EVERY
+    scope: Scope = Scope.STAGE
+    affects: Affects = Affects.RESULT
+    known_to: Models = Models.NONE
+    in_benchmarks: str = ""
+
+
+_RUN, _NOTHING, _EVERY = Scope.RUN, Affects.NOTHING, Models.EVERY
+_NEWS, _TOOLKIT, _IMPRESSIONS = Models.NEWS, Models.TOOLKIT, Models.ON_IMPRESSIONS
+
+
+def _rows(
+    *names: str,
+    scope: Scope = Scope.STAGE,
+    affects: Affects = Affects.RESULT,
+    known_to: Models = Models.NONE,
+) -> list[Setting]:
+    """Rows without a rule that differ by their names."""
+    return [Setting(name, scope=scope, affects=affects, known_to=known_to) for name in names]
+
+
+RECBOLES: tuple[Setting, ...] = (
+    # the data set, which is read once
+    *_rows(*argument_list.dataset_arguments, scope=_RUN),
+    Setting("dataset", scope=_RUN, known_to=_EVERY),
+    Setting("data_path", scope=_RUN, affects=_NOTHING),
+    *_rows("save_dataset", "dataset_save_path", scope=_RUN, affects=_NOTHING),
+    *_rows("save_dataloaders", "dataloaders_save_path", scope=_RUN, affects=_NOTHING),
+    Setting("transform", scope=_RUN),
+    Setting("train_neg_sample_args", SAMPLES, _TOOLKIT, scope=_RUN),
+    *_rows("encoding", "tail_ratio", known_to=_EVERY),
+    *_rows("neg_sampling", "training_neg_sample_num", known_to=_EVERY),  # RecBole's old names
+    # the run
+    Setting(
+        "model",  # another system has the same teachers; the class of a stage is covered by name
+        scope=_RUN,
+        affects=_NOTHING,
+        known_to=_EVERY,
+        in_benchmarks="Name systems with --systems",
+    ),
+    Setting("seed", in_benchmarks="Name seeds with --seeds"),
+    Setting("config_files", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
+    *_rows("config_file", "checkpoint_dir", "state", scope=_RUN, affects=_NOTHING),
+    *_rows("log_wandb", "wandb_project", scope=_RUN, affects=_NOTHING),
+    *_rows("show_progress", "loss_decimal_place", affects=_NOTHING),
+    # the device
+    *_rows("gpu_id", "use_gpu", scope=_RUN, affects=_NOTHING),
+    Setting("local_rank", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
+    *_rows("nproc", "world_size", "ip", "port", scope=_RUN, known_to=_EVERY),
+    *_rows("offset", "group_offset", scope=_RUN, known_to=_EVERY),
+    *_rows("enable_amp", "enable_scaler", scope=_RUN),  # a stage has `precision` instead
+    # training
+    Setting("learner", LEARNER),
+    Setting("learning_rate", NOT_NEGATIVE),
+    Setting("weight_decay", NOT_NEGATIVE),
+    Setting("train_batch_size", POSITIVE),
+    Setting("epochs", COUNT),
+    Setting("eval_step", COUNT),
+    Setting("stopping_step", COUNT),
+    Setting("worker", COUNT, affects=_NOTHING),
+    # evaluation, whose metrics are mapped once
+    Setting("eval_batch_size", POSITIVE, affects=_NOTHING),
+    Setting("topk", CUTOFFS, _IMPRESSIONS, scope=_RUN),
+    Setting("valid_metric", TEXT, _IMPRESSIONS),
+    *_rows("metrics", "valid_metric_bigger", "eval_args", "repeatable", scope=_RUN),
+    Setting("metric_decimal_place", scope=_RUN),
+    # of RecBole's models: which RecBole reads and declares nowhere, or in the yaml of some
+    *_rows("loss_type", "embedding_size", "double_tower", known_to=Models.OF_RECBOLE),
+    *_rows("reg_weight", "convert_token_to_onehot", known_to=Models.OF_RECBOLE),
+    *_rows("token_num_threshold", "xgb_early_stopping_rounds", known_to=Models.OF_RECBOLE),
+    *_rows("has_residual", "norm", "sim", "contrast", known_to=Models.OF_RECBOLE),
+    *_rows("use_filter", "tau", "cin", known_to=Models.OF_RECBOLE),
+    Setting("selected_features"),
+    # which it works out and keeps beside the settings
+    *_rows("device", "single_spec", "eval_type", affects=_NOTHING),
+)
+
+OURS: tuple[Setting, ...] = (
+    # the data
+    Setting("history_length", POSITIVE, _IMPRESSIONS),
+    Setting("negatives", POSITIVE, _NEWS),
+    Setting("max_title_length", POSITIVE, _NEWS),
+    Setting("max_body_length", POSITIVE, _NEWS),
+    Setting("impression_negatives", one_of(None, True, False), _TOOLKIT),
+    # the model
+    Setting("plm", TEXT, _NEWS),
+    Setting("num_hidden_layers", or_(POSITIVE, None), _NEWS),
+    Setting("finetune_layers", or_(COUNT, "all"), _NEWS),
+    Setting("news_pooling", one_of("attention", "mean", "cls"), _NEWS),
+    Setting("user_encoder", one_of("attention", "self_attention"), _NEWS),
+    Setting("news_dim", POSITIVE, _NEWS),
+    Setting("query_dim", POSITIVE, _NEWS),
+    Setting("plm_dropout", PROBABILITY, _NEWS),
+    Setting("mask_padding_in_news_pooling", SWITCH, _NEWS),
+    Setting("history_padding", one_of("masked", "learned"), _NEWS),
+    Setting("use_cache", one_of("auto", True, False), _NEWS, affects=_NOTHING),
+    Setting("history_cache_steps", COUNT, _NEWS),
+    Setting("cache_precision", one_of("fp32", "fp16", "bf16"), _NEWS),
+    Setting("cache_budget", or_(NOT_NEGATIVE, None), _NEWS, affects=_NOTHING),
+    # training
+    Setting("plm_learning_rate", or_(NOT_NEGATIVE, None), _NEWS),
+    Setting("amsgrad"),
+    Setting("max_steps", or_(POSITIVE, None), _NEWS),
+    Setting("accumulation_steps", POSITIVE, _NEWS),
+    Setting("warmup_steps", or_(COUNT, None), _NEWS),
+    Setting("precision", one_of("fp32", "bf16", "fp16", "auto"), _NEWS),
+    Setting("eval_steps", or_(POSITIVE, None), _NEWS),
+    Setting("save_steps", or_(COUNT, None), _NEWS, affects=_NOTHING),
+    # stages
+    Setting(
+        "fresh",
+        SWITCH,
+        _IMPRESSIONS,
+        scope=_RUN,
+        affects=_NOTHING,
+        in_benchmarks=(
+            "Systems share their stages: name another --checkpoint_dir, or delete that folder"
+        ),
+    ),
+    Setting(
+        "stage",
+        or_(TEXT, None),
+        _NEWS,
+        scope=_RUN,
+        affects=_NOTHING,
+        in_benchmarks="Every system is run to its end",
+    ),
+    Setting("stage_one", SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
+    Setting("stage_two", SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
+    # post-training
+    Setting("post_train_corpus", affects=_NOTHING),  # its content is covered with the data
+    Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
+    Setting("teacher_checkpoint_interval", POSITIVE, _NEWS, scope=_RUN),
+    # teachers and distillation
+    Setting("num_teachers", POSITIVE, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
+    Setting(
+        "teacher_num_hidden_layers",
+        or_(POSITIVE, None),
+        _NEWS,
+        scope=_RUN,
+        affects=Affects.STUDENTS,
+    ),
+    Setting("student_init", one_of("plm", "teacher"), _NEWS),
+    Setting("layer_mapping", one_of("uniform", "last"), _NEWS),
+    Setting("temperature", ABOVE_ZERO, _NEWS),
+    Setting("teacher_weighting", one_of("softmax", "equal", "best", "inverse_error"), _NEWS),
+    Setting("distillation_loss_weight", NOT_NEGATIVE, _NEWS),
+    Setting("embedding_loss_weight", NOT_NEGATIVE, _NEWS),
+    Setting("hidden_loss_weight", NOT_NEGATIVE, _NEWS),
+    Setting("attention_loss_weight", NOT_NEGATIVE, _NEWS),
+    Setting("news_vector_loss_weight", NOT_NEGATIVE, _NEWS),
+    Setting("user_loss_weight", NOT_NEGATIVE, _NEWS),
+    Setting("target_loss_weight", NOT_NEGATIVE, _NEWS),
+    Setting("teacher_target_loss_weight", NOT_NEGATIVE, _NEWS),
+    Setting("gradient_momentum", SHARE, _NEWS),
+    Setting("shared_projection", SWITCH, _NEWS),
+    Setting("mask_padding_in_embedding_loss", SWITCH, _NEWS),
+    # results
+    Setting(
+        "result_file",
+        scope=_RUN,
+        affects=_NOTHING,
+        known_to=_EVERY,
+        in_benchmarks="Results go into --output",
+    ),
+    Setting(
+        "eval_dump",
+        scope=_RUN,
+        affects=_NOTHING,
+        in_benchmarks="Metrics of each impression go into --output",
+    ),
+    Setting(
+        "submission",
+        or_(ZIP_FILE, None),
+        _IMPRESSIONS,
+        scope=_RUN,
+        affects=_NOTHING,
+        known_to=_EVERY,
+        in_benchmarks="Submit a system by run_recbole.py, which finds its stages finished",
+    ),
+)
+
+_BY_NAME = {each.name: each for each in (*RECBOLES, *OURS)}
+NAMES = frozenset(_BY_NAME)  # all but a user's own
+
+
+def setting(name: str) -> Setting:
+    """The row of a setting; a user's own has one by default.
+
+    >>> setting("topk").scope, setting("category_loss_weight").scope
+    (<Scope.RUN: 1>, <Scope.STAGE: 2>)
+    """
+    return _BY_NAME.get(name) or Setting(name)
+
+
+def rules_for(models: Models) -> dict[str, Rule]:
+    """What a model of this kind expects of its settings, by their plain names."""
+    return {
+        each.name: each.rule
+        for each in _BY_NAME.values()
+        if each.rule is not None and models in each.checked_for
+    }
+
+
+def known_without_yaml(models: Models) -> list[str]:
+    """Settings that models of this kind have although no yaml declares them."""
+    return [each.name for each in _BY_NAME.values() if models in each.known_to]
+
+
+def affects_result(name: str, has_teachers: bool) -> bool:
+    """Whether another value changes what a stage results in that has teachers, or has none."""
+    affects = setting(name).affects
+    return affects is Affects.RESULT or (affects is Affects.STUDENTS and has_teachers)

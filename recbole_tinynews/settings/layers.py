@@ -1,0 +1,125 @@
+"""The yaml that declares the settings of a news recommender: overall, its stages', its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_tinynews.settings.declared import NAMES
+from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.names import recbole_overall_settings, split_stage
+
+AS_IN = "as_in"  # in a stage's yaml: {another stage: [names of settings that have its values]}
+METRICS = "metrics"  # of the whole run; in a stage's yaml: what is shown beside those
+
+
+class Layer(NamedTuple):
+    """Settings that came together, and where from."""
+
+    source: str
+    values: Mapping[str, Any]
+
+
+class StageYaml(NamedTuple):
+    """The yaml of a stage, and the settings that it declares and no other yaml does."""
+
+    file: Path
+    declares: frozenset[str]
+
+
+class NewsYaml(NamedTuple):
+    """What yaml files say of a news recommender, before a data set or a user does.
+
+    Attributes:
+        declared: every setting there is, by its plain name, with its default.
+        values: what the files set, under the names of stages too; over RecBole's own yaml.
+        stages: those that settings can be given for, by name.
+        layers: values under names of stages, which only set what is declared.
+    """
+
+    declared: dict[str, Any]
+    values: dict[str, Any]
+    stages: dict[str, StageYaml]
+    layers: list[Layer]
+
+
+def read_news_yaml(overall: Path, stages: Mapping[str, Path], models: Sequence[Path]) -> NewsYaml:
+    """Read the files, each laid over those before it: overall, stages, models.
+
+    A key of a stage's yaml is the stage's own default of that setting. Where no other yaml declares
+    the setting, the stage's does, with a plain default.
+
+    Args:
+        overall: the settings of every news recommender.
+        stages: the yaml of each stage by its name.
+        models: of the recommender's bases, then its own. Those of a user, which do not lie beside
+            ``overall``, change nothing of what the package's own stages declare.
+
+    Raises:
+        ValueError: a file is no settings file, a stage's name begins a setting's or another
+            stage's, or ``as_in`` names what is not there.
+    """
+    _check_stage_names(stages)
+    yaml = NewsYaml(recbole_overall_settings(), {}, {}, [])
+    of_models = {file: read_yaml(file) for file in models}
+    _add(yaml, overall, read_yaml(overall), stages)
+    for stage, file in stages.items():
+        is_packaged = overall.parent in file.parents
+        known = set(yaml.declared)
+        for beside, values in of_models.items():
+            if not is_packaged or overall.parent in beside.parents:
+                known |= values.keys()
+        values = _values_of_stage(stage, stages)
+        declares = frozenset(values.keys() - known)
+        yaml.stages[stage] = StageYaml(file, declares)
+        named = {name if name in declares else f"{stage}_{name}": v for name, v in values.items()}
+        _add(yaml, file, named, stages)
+    for file, values in of_models.items():
+        _add(yaml, file, values, stages)
+    return yaml
+
+
+def _add(yaml: NewsYaml, file: Path, values: Mapping[str, Any], stages: Mapping[str, Path]) -> None:
+    of_stages = {name: v for name, v in values.items() if split_stage(name, stages)[0]}
+    yaml.values.update(values)
+    yaml.declared.update({name: v for name, v in values.items() if name not in of_stages})
+    if file in stages.values():  # it alone may say what metrics its stage shows
+        of_stages = {n: v for n, v in of_stages.items() if split_stage(n, stages)[1] != METRICS}
+    yaml.layers.append(Layer(f"file {file}", of_stages))
+
+
+def _values_of_stage(stage: str, files: Mapping[str, Path]) -> dict[str, Any]:
+    """What its yaml says, with the values that it takes from another stage's yaml.
+
+    From the file: what a user sets for the other stage holds for that stage alone.
+    """
+    values = read_yaml(files[stage])
+    as_in = values.pop(AS_IN, {})
+    if not isinstance(as_in, Mapping) or not all(isinstance(v, list) for v in as_in.values()):
+        raise ValueError(
+            f"{AS_IN} ({files[stage]}) expects {{stage: [settings]}}, got {as_in!r}. "
+            "Name the stage, and a list of settings of its yaml."
+        )
+    for other, names in as_in.items():
+        there = read_yaml(files[other]) if other in files else {}
+        missing = [name for name in names if name not in there]
+        if missing or other not in files:
+            raise ValueError(
+                f"{AS_IN} ({files[stage]}) expects settings of the yaml of another stage, got "
+                f"{', '.join(map(str, missing)) or 'nothing'} of {other}. Set them in this file."
+            )
+        values = {**{name: there[name] for name in names}, **values}
+    return values
+
+
+def _check_stage_names(stages: Mapping[str, Path]) -> None:
+    """Refuse a stage called ``finetune``, whose ``layers`` would be ``finetune_layers``."""
+    names = [*recbole_overall_settings(), *sorted(NAMES), *stages]
+    for stage, file in stages.items():
+        taken = next((name for name in names if name.startswith(f"{stage}_")), None)
+        if taken is not None:
+            raise ValueError(
+                f"The stage {stage} ({file}) expects a name that begins no other one, and {taken} "
+                "begins with it: a setting would be taken for the stage's own. Rename the file."
+            )

@@ -1,0 +1,18 @@
+"""What a model, a trainer or a data set may ask of the settings that it is given."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Settings(Protocol):
+    """Settings by name, as one stage of a run sees them.
+
+    ``NewsConfig`` has them for a run, and ``serving`` for a finished recommender.
+    """
+
+    def __getitem__(self, name: str, /) -> Any:
+        """The value of a setting; None where there is none."""
+
+    def for_stage(self, stage: str) -> Settings:
+        """The settings of another stage of the same run, such as a student's teachers."""

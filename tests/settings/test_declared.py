@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from recbole.utils import argument_list
+
+from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.registry import model_names, stage_yaml_files
+from recbole_tinynews.settings.declared import (
+    NAMES,
+    OURS,
+    RECBOLES,
+    Affects,
+    Models,
+    Scope,
+    affects_result,
+    known_without_yaml,
+    rules_for,
+    setting,
+)
+from recbole_tinynews.settings.layers import AS_IN, METRICS
+from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.names import (
+    recbole_model_settings,
+    recbole_overall_settings,
+    split_stage,
+)
+
+PROPERTIES = packaged_folder("properties")
+DECLARING = [
+    PROPERTIES / "overall.yaml",
+    PROPERTIES / "recbole.yaml",
+    *sorted((PROPERTIES / "model").glob("*.yaml")),
+    *sorted((PROPERTIES / "stage").glob("*.yaml")),
+]
+STAGES = [file.stem for file in (PROPERTIES / "stage").glob("*.yaml")]
+
+
+def declared_in(file: Path) -> set[str]:
+    plain = {split_stage(name, STAGES)[1] for name in read_yaml(file)}
+    return plain - ({AS_IN, METRICS} if file.parent.name == "stage" else set())
+
+
+@pytest.mark.parametrize("file", DECLARING, ids=lambda file: file.stem)
+def test_every_setting_that_is_declared_has_a_row(file: Path) -> None:
+    """It would have no rule, and a misspelt or forgotten one nobody would miss."""
+    assert declared_in(file) <= NAMES
+
+
+def test_every_row_of_ours_is_declared() -> None:
+    """A row that is left over speaks of nothing: no such setting can be given."""
+    declared = set().union(*map(declared_in, DECLARING))
+    assert {each.name for each in OURS} <= declared
+
+
+def test_a_setting_has_one_row_and_it_is_where_it_belongs() -> None:
+    """Of two rows the first would be lost."""
+    names = [each.name for each in (*RECBOLES, *OURS)]
+    assert len(set(names)) == len(names)
+    recboles = {*recbole_overall_settings(), *recbole_model_settings()}
+    shared = {each.name for each in OURS} & recboles
+    assert shared == {"result_file", "submission"}  # known to every model, by their rows
+
+
+def test_stages_and_models_are_read_from_where_they_lie() -> None:
+    """The test of the test: a folder that is elsewhere would hold nothing that fails."""
+    from recbole_tinynews.model.plmnr import PLMNR
+
+    assert len(DECLARING) == 2 + len(model_names()) + len(stage_yaml_files(PLMNR))
+    assert len(STAGES) >= 4
+
+
+def test_a_row_without_a_say_is_that_of_a_users_own_setting() -> None:
+    own = setting("my_width")
+    assert (own.rule, own.scope, own.affects) == (None, Scope.STAGE, Affects.RESULT)
+    assert affects_result("my_width", has_teachers=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "alone", "with_teachers"),
+    [
+        ("learning_rate", True, True),
+        ("num_teachers", False, True),
+        ("teacher_num_hidden_layers", False, True),
+        ("stage_one", False, False),
+        ("show_progress", False, False),
+    ],
+)
+def test_what_affects_a_result_depends_on_teachers(
+    name: str, alone: bool, with_teachers: bool
+) -> None:
+    """One more teacher would finetune every teacher again."""
+    assert affects_result(name, has_teachers=False) == alone
+    assert affects_result(name, has_teachers=True) == with_teachers
+
+
+def test_rules_are_for_the_models_that_a_row_names() -> None:
+    """RecBole's own models mix kinds freely, and have settings of the same names as ours."""
+    news, toolkit, stock = map(rules_for, (Models.NEWS, Models.TOOLKIT, Models.RECBOLE))
+    assert "temperature" in news.keys() - toolkit.keys() - stock.keys()
+    assert "impression_negatives" in toolkit.keys() - news.keys() - stock.keys()
+    assert "topk" in (news.keys() & toolkit.keys()) - stock.keys()
+    assert "learning_rate" in news.keys() & toolkit.keys() & stock.keys()
+
+
+def test_what_recbole_reads_of_every_data_set_holds_for_the_whole_run() -> None:
+    """The data set is read once, for all stages."""
+    for name in argument_list.dataset_arguments:
+        assert setting(name).scope is Scope.RUN
+
+
+def test_settings_of_recboles_models_are_not_known_to_news_recommenders() -> None:
+    of_recbole = set(known_without_yaml(Models.OF_RECBOLE))
+    assert "embedding_size" in of_recbole - set(known_without_yaml(Models.NEWS))
+    assert set(known_without_yaml(Models.EVERY)) <= of_recbole
