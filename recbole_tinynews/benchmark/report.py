@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
@@ -25,7 +24,7 @@ from recbole_tinynews.benchmark.result_table import (
 from recbole_tinynews.benchmark.results import METRICS, as_csv
 from recbole_tinynews.benchmark.significance import RESAMPLES, SEED, Comparison, compare
 from recbole_tinynews.benchmark.suite import Suite
-from recbole_tinynews.pipeline.artifact import write_text
+from recbole_tinynews.files.whole import whole_file, write_text
 from recbole_tinynews.pipeline.figures import as_png, as_svg
 
 SIGNIFICANT = 0.05
@@ -60,7 +59,8 @@ def write_report(
     written += _write_significance(output, suite.reference, impressions)
     for name, figure in suite_figures(suite, systems):
         write_text(output / f"{name}.svg", as_svg(figure))
-        _write_bytes(output / f"{name}.png", as_png(figure))
+        with whole_file(output / f"{name}.png") as place:
+            place.write_bytes(as_png(figure))
         written += [f"{name}.svg", f"{name}.png"]
     return written
 
@@ -179,12 +179,3 @@ def significance_markdown(
     if missing:
         note += f"\nWithout their impressions, and so left out: {', '.join(missing)}.\n"
     return "\n".join([*lines, note])
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

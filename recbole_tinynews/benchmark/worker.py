@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.pipeline.artifact import write_text
+from recbole_tinynews.files.whole import write_text
 
 TRAIN, MEASURE = "train", "measure"
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from recbole_tinynews.data.impressions import UNLABELLED, Impressions
 from recbole_tinynews.data.ragged import Ragged
@@ -148,7 +147,7 @@ _NONE = Impressions(
 
 def _read(path: Path, required: tuple[str, ...], progress: bool = False) -> Iterator[Rows]:
     """The rows of an atomic file, ``ROWS_AT_ONCE`` at a time."""
-    lines = read_lines(path)
+    lines = read_lines(path, progress)
     header = next(lines, "").split("\t")
     missing = [name for name in required if name not in header]
     if missing:
@@ -158,18 +157,16 @@ def _read(path: Path, required: tuple[str, ...], progress: bool = False) -> Iter
         )
     names = [name.split(":")[0] for name in header]
     first_line = 2
-    with tqdm(desc=f"Read {path.name}", unit=" rows", disable=None if progress else True) as bar:
-        while fields := [line.split("\t") for line in islice(lines, ROWS_AT_ONCE)]:
-            for row, found in enumerate(fields):
-                if len(found) != len(names):
-                    raise ValueError(
-                        f"{path}, line {first_line + row}, expects {len(names)} tab-separated "
-                        f"columns, got {len(found)}. Convert the data set anew with "
-                        "python -m recbole_tinynews.convert."
-                    )
-            yield Rows(path, first_line, dict(zip(names, zip(*fields, strict=True), strict=True)))
-            first_line += len(fields)
-            bar.update(len(fields))
+    while fields := [line.split("\t") for line in islice(lines, ROWS_AT_ONCE)]:
+        for row, found in enumerate(fields):
+            if len(found) != len(names):
+                raise ValueError(
+                    f"{path}, line {first_line + row}, expects {len(names)} tab-separated "
+                    f"columns, got {len(found)}. Convert the data set anew with "
+                    "python -m recbole_tinynews.convert."
+                )
+        yield Rows(path, first_line, dict(zip(names, zip(*fields, strict=True), strict=True)))
+        first_line += len(fields)
 
 
 def _counts(texts: Sequence[str]) -> NDArray[np.int64]:

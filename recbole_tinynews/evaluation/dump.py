@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_tinynews.evaluation.metrics import RankedImpressions, auc, mrr, ndcg
-from recbole_tinynews.files.whole import complete_file
+from recbole_tinynews.files.whole import whole_file
 
 
 def write_eval_dump(
@@ -38,7 +38,7 @@ def write_eval_dump(
 
 
 def _write_csv(path: Path, header: list[str], rows: Iterable[list[object]]) -> None:
-    with complete_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(path) as place, place.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable
 from logging import getLogger
@@ -21,6 +20,7 @@ from torch import Tensor
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.tensors import check_weights, load_weights
+from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.settings.names import STAGES
 
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
@@ -153,17 +153,6 @@ def fingerprint(settings: dict[str, Any], contents: Iterable[str | Path]) -> str
     """A short name for everything that decides what a stage results in."""
     described = json.dumps(settings, sort_keys=True, default=str)
     return content_key([str(FORMAT), described, *contents])[:12]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Beside its place, then renamed: a killed run leaves no half of a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def source_of(model_class: type) -> list[Path]:

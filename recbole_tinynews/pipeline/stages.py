@@ -20,8 +20,9 @@ from recbole_tinynews.distillation.frozen_teachers import TeacherEnsemble
 from recbole_tinynews.encoder.bare_language_model import write_bare_plm
 from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.locks import alone
+from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.tensors import load_into
+from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.model.joint_teachers import JointTeachers
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
@@ -43,7 +44,6 @@ from recbole_tinynews.pipeline.artifact import (
     source_of,
     write_metrics,
     write_settings,
-    write_text,
 )
 from recbole_tinynews.pipeline.figures import Panel, as_svg, step_figure
 from recbole_tinynews.registry import find_trainer
@@ -171,7 +171,8 @@ class Run:
         recipe = self.recipe(stage, model_class, after, start, teachers, number)
         artifact = None if self.config["fresh"] else recipe.finished()
         if artifact is None:
-            with alone(recipe.folder):  # two systems of a benchmark may want it at once
+            # two systems of a benchmark may want it at once
+            with exclusive_lock(recipe.folder, "training it"):
                 artifact = self._make(recipe, start, teachers)
         else:
             _tell_reused(artifact)

@@ -97,9 +97,10 @@ def test_a_folder_that_cannot_be_written_to_is_an_error(
 ) -> None:
     """Simulated: the superuser of a container may write everywhere."""
 
-    def denied(**_: object) -> str:
+    def denied(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("recbole_tinynews.convert.staging.tempfile.mkdtemp", denied)
+    train = write_mind()
+    monkeypatch.setattr("recbole_tinynews.convert.staging.Path.mkdir", denied)
     with pytest.raises(ConversionError, match=r"--output=.*Permission denied"):
-        convert_mind(write_mind(), "tiny", output=tmp_path / "out")
+        convert_mind(train, "tiny", output=tmp_path / "out")
