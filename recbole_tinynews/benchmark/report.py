@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.benchmark.impressions import read_impressions
+from recbole_tinynews.benchmark.impressions import read_impression_metrics
 from recbole_tinynews.benchmark.means import SystemResult
 from recbole_tinynews.benchmark.plots import suite_figures
 from recbole_tinynews.benchmark.result_table import (
@@ -106,7 +106,7 @@ def read_means(impressions: Mapping[str, Sequence[Path]]) -> Means:
     """
     digests, means = set(), {}
     for name, files in impressions.items():
-        read = [read_impressions(file) for file in files]
+        read = [read_impression_metrics(file) for file in files]
         digests |= {each.of for each in read}
         mean = np.mean([each.values.astype(np.float64) for each in read], axis=0)
         means[name] = mean[~np.isnan(mean[:, 0])].T

@@ -24,9 +24,11 @@ from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.settings.names import STAGES
 
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
-FORMAT = 5  # raised whenever a change in the code changes results
-READABLE = frozenset((FORMAT,))  # formats whose recommenders score as they did when they were made
-WEIGHTS, SETTINGS, METRICS, COPIES = "model.safetensors", "settings.yaml", "metrics.json", "copies"
+ARTIFACT_FORMAT = 5  # raised whenever a change in the code changes results
+# formats whose recommenders score as they did when they were made
+READABLE = frozenset((ARTIFACT_FORMAT,))
+WEIGHTS, SETTINGS, METRICS_FILE = "model.safetensors", "settings.yaml", "metrics.json"
+COPIES = "copies"
 CURVE, FIGURE = "training.csv", "training.svg"  # of losses and metrics by step; nothing reads them
 PLM = "plm"  # configuration and tokenizer of the language model
 FORMAT_KEY, MADE_FROM = "format", "made_from"  # stand in settings.yaml beside the settings
@@ -152,13 +154,13 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 def fingerprint(settings: dict[str, Any], contents: Iterable[str | Path]) -> str:
     """A short name for everything that decides what a stage results in."""
     described = json.dumps(settings, sort_keys=True, default=str)
-    return content_key([str(FORMAT), described, *contents])[:12]
+    return content_key([str(ARTIFACT_FORMAT), described, *contents])[:12]
 
 
 def source_of(model_class: type) -> list[Path]:
     """The files of a user's own classes: their code decides a result as much as settings do.
 
-    A change in the package's own code raises ``FORMAT`` instead.
+    A change in the package's own code raises ``ARTIFACT_FORMAT`` instead.
     """
     modules = [sys.modules.get(cls.__module__) for cls in model_class.__mro__]
     own = [m for m in modules if m and m.__name__.partition(".")[0] not in _PACKAGES]
@@ -169,7 +171,7 @@ def source_of(model_class: type) -> list[Path]:
 def read_artifact(name: str, model_class: type, mark: str, folder: Path) -> Artifact | None:
     """The finished stage in ``folder``; None where it is absent, unfinished or damaged."""
     try:
-        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
         artifact = Artifact(
             name, model_class, mark, folder, metrics["seconds"], metrics["valid"], reused=True
         )
@@ -177,7 +179,7 @@ def read_artifact(name: str, model_class: type, mark: str, folder: Path) -> Arti
         for copy in metrics.get(COPIES, ()):
             check_weights(folder / COPIES / copy)
     except FileNotFoundError as problem:
-        if (folder / METRICS).is_file():
+        if (folder / METRICS_FILE).is_file():
             getLogger().warning(f"{folder} is incomplete and is made anew: {problem}")
         return None
     except (OSError, ValueError, KeyError, TypeError) as problem:
@@ -218,17 +220,17 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """``metrics.json``, written last: a folder that has it is complete."""
-    write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+    write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
 
 
 def kept_test_result(artifact: Artifact, content: str) -> dict[str, Any] | None:
     """What a finished stage has scored on the test impressions of this content, if it is known."""
-    metrics = json.loads((artifact.folder / METRICS).read_text(encoding="utf-8"))
+    metrics = json.loads((artifact.folder / METRICS_FILE).read_text(encoding="utf-8"))
     return metrics.get("test", {}).get(content)
 
 
 def keep_test_result(artifact: Artifact, content: str, result: dict[str, Any]) -> None:
     """Write it beside its other metrics, under the content of the data that it holds for."""
-    metrics = json.loads((artifact.folder / METRICS).read_text(encoding="utf-8"))
+    metrics = json.loads((artifact.folder / METRICS_FILE).read_text(encoding="utf-8"))
     metrics["test"] = {**metrics.get("test", {}), content: result}
     write_metrics(artifact.folder, metrics)

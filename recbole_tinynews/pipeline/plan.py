@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.pipeline.artifact import (
+    ARTIFACT_FORMAT,
     COPIES,
-    FORMAT,
     FORMAT_KEY,
     MADE_FROM,
-    METRICS,
+    METRICS_FILE,
     WEIGHTS,
     Artifact,
     Weights,
@@ -120,7 +120,7 @@ class _PlanningRun(Run):
         step = saved_step(recipe.folder / STATE)
         if step is not None:
             return Step(recipe.stage, "goes on", f"from step {step}")
-        if (recipe.folder / METRICS).is_file():
+        if (recipe.folder / METRICS_FILE).is_file():
             return Step(recipe.stage, "runs", f"{recipe.folder.name} is damaged")
         reused = {step.reason for step in self.steps if step.action == "reused"}
         reasons = nearest_differences(recipe, follows, reused)
@@ -152,7 +152,7 @@ def nearest_differences(
 
 def _finished_ones(recipe: Recipe) -> Iterator[tuple[Path, dict[str, Any]]]:
     for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage}-*")):
-        if not (folder / METRICS).is_file():
+        if not (folder / METRICS_FILE).is_file():
             continue
         try:
             yield folder, read_settings(folder)
@@ -165,7 +165,7 @@ def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> Iterat
     for name, value, other in _other_settings(as_written(recipe.settings), there):
         names.add(name)
         yield f"{name}: {_shown(name, value)}, there: {_shown(name, other)}"
-    if there.get(FORMAT_KEY) != FORMAT:
+    if there.get(FORMAT_KEY) != ARTIFACT_FORMAT:
         yield "made by another version"
     implied = _implied(recipe.stage, names)
     if follows:

@@ -26,13 +26,13 @@ from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.model.joint_teachers import JointTeachers
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
+    ARTIFACT_FORMAT,
     COPIES,
     CURVE,
     FIGURE,
-    FORMAT,
     FORMAT_KEY,
     MADE_FROM,
-    METRICS,
+    METRICS_FILE,
     PLM,
     WEIGHTS,
     Artifact,
@@ -191,7 +191,7 @@ class Run:
             _tell_reused(artifact)
             return artifact
         getLogger().info(f"{_label(stage)} -> {folder}")
-        (folder / METRICS).unlink(missing_ok=True)  # it marks a complete folder
+        (folder / METRICS_FILE).unlink(missing_ok=True)  # it marks a complete folder
         best = self._fit(recipe, start, teachers)
         seconds = time.perf_counter() - started
         artifact = Artifact(
@@ -239,7 +239,7 @@ class Run:
         """All but the weights; the metrics come last."""
         self._write_plm(recipe)
         of_teachers = settings_of_stages(recipe.config) if has_teachers else {}
-        head = {FORMAT_KEY: FORMAT, MADE_FROM: recipe.made_from}
+        head = {FORMAT_KEY: ARTIFACT_FORMAT, MADE_FROM: recipe.made_from}
         write_settings(recipe.folder, {**head, **recipe.settings, **of_teachers})
         metrics: dict[str, Any] = {"valid": artifact.valid, "seconds": artifact.seconds}
         copies = sorted(path.name for path in (recipe.folder / COPIES).glob("step-*.safetensors"))

@@ -18,13 +18,8 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_tinynews.data.atomic_files import read_news
-from recbole_tinynews.data.dataloader import (
-    CANDIDATES,
-    HISTORY,
-    IMPRESSION,
-    IMPRESSION_SIZE,
-    id_tensor,
-)
+from recbole_tinynews.data.dataloader import id_tensor
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.titles import Titles
 from recbole_tinynews.files.tensors import load_into, load_weights
@@ -32,7 +27,7 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.artifact import (
     FORMAT_KEY,
-    METRICS,
+    METRICS_FILE,
     PLM,
     READABLE,
     SETTINGS,
@@ -317,13 +312,13 @@ def _check_folder(folder: Path) -> None:
         raise FileNotFoundError(
             f"load expects the folder of a finished stage, and {folder.absolute()} is none."
         )
-    missing = [name for name in (WEIGHTS, SETTINGS, METRICS) if not (folder / name).is_file()]
+    missing = [name for name in (WEIGHTS, SETTINGS, METRICS_FILE) if not (folder / name).is_file()]
     if len(missing) == 3:
-        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS}"))
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS_FILE}"))
         hint = f" Did you mean one of those in it: {', '.join(inside)}?" if inside else ""
         raise FileNotFoundError(
             f"load expects the folder of a finished stage, with {WEIGHTS}, {SETTINGS} and "
-            f"{METRICS}, and {folder} has none of them.{hint}"
+            f"{METRICS_FILE}, and {folder} has none of them.{hint}"
         )
     if missing:
         raise ValueError(

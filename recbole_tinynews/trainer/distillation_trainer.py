@@ -6,7 +6,7 @@ from typing import Any
 
 from recbole.data.interaction import Interaction
 
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.distillation.frozen_teachers import TeacherEnsemble
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 

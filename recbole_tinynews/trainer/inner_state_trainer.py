@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
 
 

@@ -22,7 +22,7 @@ from recbole_tinynews.files.whole import remove, whole_folder
 
 STATE = "state"  # folder beside the weights
 TENSORS, PROGRESS = "state.safetensors", "progress.json"
-FORMAT = 1
+STATE_FORMAT = 1
 _MODEL, _OPTIMIZER, _RANDOM, _CUDA = "model.", "optimizer.", "random.cpu", "random.cuda."
 
 
@@ -50,7 +50,7 @@ def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any])
         tensors[f"{_CUDA}{number}"] = state
     rates = [group["lr"] for group in optimizer.param_groups]
     return TrainingState(
-        tensors, {"format": FORMAT, "rates": rates, "optimizer": values, **progress}
+        tensors, {"format": STATE_FORMAT, "rates": rates, "optimizer": values, **progress}
     )
 
 
@@ -109,8 +109,8 @@ def newest_state(folder: Path) -> TrainingState | None:
     for step in sorted(found, reverse=True):
         try:
             progress = json.loads((found[step] / PROGRESS).read_text(encoding="utf-8"))
-            if progress.get("format") != FORMAT:
-                raise ValueError(f"its format is {progress.get('format')}, not {FORMAT}")
+            if progress.get("format") != STATE_FORMAT:
+                raise ValueError(f"its format is {progress.get('format')}, not {STATE_FORMAT}")
             return TrainingState(load_weights(found[step] / TENSORS), progress)
         except (OSError, ValueError) as problem:
             getLogger().warning(f"{found[step]} is no state to go on from: {problem}")

@@ -6,7 +6,8 @@ import torch
 from tiny import DATASET, MAX_TITLE, Tiny
 from torch.nn import functional as F
 
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.title_body import TitleBodyDataLoader
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.pipeline.stages import Run

@@ -14,8 +14,9 @@ from tiny import DATASET, STAGE_SETTINGS, Tiny, titles
 from torch import Tensor
 
 import recbole_tinynews
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.pipeline import stages
 from recbole_tinynews.pipeline.artifact import Artifact

@@ -6,8 +6,8 @@ import pytest
 import torch
 from tiny import Tiny
 
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.title_body import HARD_POOL, TitleBodyDataLoader
 from recbole_tinynews.distillation.frozen_teachers import Teacher, TeacherEnsemble
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
