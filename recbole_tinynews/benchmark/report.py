@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recbole_tinynews.benchmark.figures import as_png
 from recbole_tinynews.benchmark.impressions import read_impression_metrics
 from recbole_tinynews.benchmark.means import SystemResult
 from recbole_tinynews.benchmark.plots import suite_figures
@@ -25,7 +26,7 @@ from recbole_tinynews.benchmark.results import METRICS, as_csv
 from recbole_tinynews.benchmark.significance import RESAMPLES, SEED, Comparison, compare
 from recbole_tinynews.benchmark.suite import Suite
 from recbole_tinynews.files.whole import whole_file, write_text
-from recbole_tinynews.pipeline.figures import as_png, as_svg
+from recbole_tinynews.pipeline.training_figure import as_svg
 
 SIGNIFICANT = 0.05
 Means = dict[str, NDArray[np.float64]]  # [metrics, impressions] by system

@@ -45,7 +45,7 @@ from recbole_tinynews.pipeline.artifact import (
     write_metrics,
     write_settings,
 )
-from recbole_tinynews.pipeline.figures import Panel, as_svg, step_figure
+from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.names import STAGES
 from recbole_tinynews.trainer.curve import TrainingCurve

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from benchmark_rows import system
 
+from recbole_tinynews.benchmark.figures import as_png
 from recbole_tinynews.benchmark.impressions import keep_eval_dump, read_impression_metrics
 from recbole_tinynews.benchmark.plots import suite_figures
 from recbole_tinynews.benchmark.report import (
@@ -16,7 +17,6 @@ from recbole_tinynews.benchmark.report import (
     write_report,
 )
 from recbole_tinynews.benchmark.suite import FIGURES, read_suite
-from recbole_tinynews.pipeline.figures import as_png
 
 
 def keep(folder: Path, name: str, auc: list[str], ids: str = "i") -> Path:
