@@ -40,7 +40,7 @@ setup(
         "torch>=2.6",
         "transformers>=4.57",
         "safetensors>=0.4.3",
-        "filelock>=3.12",
+        "filelock>=3.21.2",
         "tokenizers>=0.21",
         "numpy>=1.26",
         "pandas>=2.2",

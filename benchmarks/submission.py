@@ -29,6 +29,7 @@ from recbole_tinynews.data.impressions import UNLABELLED, Impressions
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.evaluation.submission.check import check_submission
 from recbole_tinynews.evaluation.submission.write import write_submission
+from recbole_tinynews.files.columns import CATEGORY, INTER, ITEM_ID, SUBCATEGORY, TITLE, header
 from recbole_tinynews.trainer import NewsTrainer
 
 NAME = "bench"
@@ -56,12 +57,11 @@ def synthetic_impressions(impressions: int, news: int) -> Impressions:
 def write_news(folder: Path, news: int) -> None:
     """Write atomic files of a data set with ``news`` articles and one training impression."""
     folder.mkdir()
-    header = "item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq\n"
+    columns = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE)
     rows = "".join(f"N{number}\tnews\tworld\tNews number {number}\n" for number in range(news))
-    (folder / f"{NAME}.item").write_text(header + rows, encoding="utf-8")
+    (folder / f"{NAME}.item").write_text(f"{header(columns)}\n{rows}", encoding="utf-8")
     (folder / f"{NAME}.train.inter").write_text(
-        "impression_id:token\tuser_id:token\ttimestamp:float\thistory:token_seq\t"
-        "candidates:token_seq\tlabels:float_seq\n1\tU1\t0\tN0\tN1 N2\t1 0\n",
+        f"{header(INTER)}\n1\tU1\t0\tN0\tN1 N2\t1 0\n",
         encoding="utf-8",
     )
 

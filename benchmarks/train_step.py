@@ -28,8 +28,9 @@ from plain import PlainPLMNR
 from torch import Tensor
 
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ClickDataLoader
+from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.weight_names import LANGUAGE_MODEL, NEWS_ENCODER
 from recbole_tinynews.trainer import NewsTrainer
 

@@ -24,12 +24,12 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.cold import cold_impressions
 from recbole_tinynews.evaluation.dump import write_eval_dump
 from recbole_tinynews.evaluation.submission.write import write_submission
+from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
     keep_test_result,
     kept_test_result,
-    write_text,
 )
 from recbole_tinynews.pipeline.factory import Factory, NewsFactory
 from recbole_tinynews.pipeline.plan import plan, plan_table

@@ -12,7 +12,7 @@ from tiny import Tiny, World, impressions_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import model_names

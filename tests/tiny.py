@@ -19,15 +19,9 @@ from transformers import (
 )
 
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.data.dataloader import (
-    CANDIDATES,
-    HISTORY,
-    IMPRESSION,
-    IMPRESSION_SIZE,
-    ClickDataLoader,
-    ImpressionDataLoader,
-)
+from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.model.joint_teachers import JointTeachers

@@ -22,7 +22,7 @@ from recbole_tinynews.benchmark.results import METRICS, ResultsFile, as_csv
 from recbole_tinynews.benchmark.runner import Outcome, run_jobs
 from recbole_tinynews.benchmark.suite import choose, read_suite
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
-from recbole_tinynews.pipeline.artifact import write_text
+from recbole_tinynews.files.whole import write_text
 
 RESULTS, NOT_RUN = "results.csv", "not_run.csv"
 

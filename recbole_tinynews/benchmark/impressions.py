@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.columns import IMPRESSION_ID
+from recbole_tinynews.files.whole import whole_file
 
 
 class ImpressionMetrics(NamedTuple):
@@ -28,18 +29,12 @@ def keep_eval_dump(dump: Path, place: Path) -> None:
     values = np.array(
         [[float(row[name] or "nan") for name in METRICS] for row in rows], np.float32
     ).reshape(len(rows), len(METRICS))
-    ids = np.array(content_key([row["impression_id"] + "\n" for row in rows]))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = place.with_name(f".{place.name}-{os.getpid()}")
-    try:
-        with unfinished.open("wb") as file:
-            np.savez_compressed(file, values=values, ids=ids)
-        os.replace(unfinished, place)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    ids = np.array(content_key([row[IMPRESSION_ID] + "\n" for row in rows]))
+    with whole_file(place) as unfinished, unfinished.open("wb") as file:
+        np.savez_compressed(file, values=values, ids=ids)
 
 
-def read_impressions(place: Path) -> ImpressionMetrics:
+def read_impression_metrics(place: Path) -> ImpressionMetrics:
     """What ``keep_eval_dump`` has left there."""
     with np.load(place, allow_pickle=False) as arrays:
         return ImpressionMetrics(arrays["values"], str(arrays["ids"]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from recbole_tinynews.benchmark.figures import Plot, Series, column_figure, dot_figure
 from recbole_tinynews.benchmark.means import SystemResult
 from recbole_tinynews.benchmark.result_table import HEADS
 from recbole_tinynews.benchmark.suite import ADDED, Suite
-from recbole_tinynews.pipeline.figures import Plot, Series, column_figure, dot_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

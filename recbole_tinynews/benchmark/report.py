@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.benchmark.impressions import read_impressions
+from recbole_tinynews.benchmark.figures import as_png
+from recbole_tinynews.benchmark.impressions import read_impression_metrics
 from recbole_tinynews.benchmark.means import SystemResult
 from recbole_tinynews.benchmark.plots import suite_figures
 from recbole_tinynews.benchmark.result_table import (
@@ -25,8 +25,8 @@ from recbole_tinynews.benchmark.result_table import (
 from recbole_tinynews.benchmark.results import METRICS, as_csv
 from recbole_tinynews.benchmark.significance import RESAMPLES, SEED, Comparison, compare
 from recbole_tinynews.benchmark.suite import Suite
-from recbole_tinynews.pipeline.artifact import write_text
-from recbole_tinynews.pipeline.figures import as_png, as_svg
+from recbole_tinynews.files.whole import whole_file, write_text
+from recbole_tinynews.pipeline.training_figure import as_svg
 
 SIGNIFICANT = 0.05
 Means = dict[str, NDArray[np.float64]]  # [metrics, impressions] by system
@@ -60,7 +60,8 @@ def write_report(
     written += _write_significance(output, suite.reference, impressions)
     for name, figure in suite_figures(suite, systems):
         write_text(output / f"{name}.svg", as_svg(figure))
-        _write_bytes(output / f"{name}.png", as_png(figure))
+        with whole_file(output / f"{name}.png") as place:
+            place.write_bytes(as_png(figure))
         written += [f"{name}.svg", f"{name}.png"]
     return written
 
@@ -106,7 +107,7 @@ def read_means(impressions: Mapping[str, Sequence[Path]]) -> Means:
     """
     digests, means = set(), {}
     for name, files in impressions.items():
-        read = [read_impressions(file) for file in files]
+        read = [read_impression_metrics(file) for file in files]
         digests |= {each.of for each in read}
         mean = np.mean([each.values.astype(np.float64) for each in read], axis=0)
         means[name] = mean[~np.isnan(mean[:, 0])].T
@@ -179,12 +180,3 @@ def significance_markdown(
     if missing:
         note += f"\nWithout their impressions, and so left out: {', '.join(missing)}.\n"
     return "\n".join([*lines, note])
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.files.locks import alone
-from recbole_tinynews.pipeline.artifact import write_text
+from recbole_tinynews.files.locks import exclusive_lock
+from recbole_tinynews.files.whole import write_text
 
 METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
 COLD = tuple(f"cold_{name}" for name in METRICS)  # clicked news that training never clicked
@@ -54,7 +54,7 @@ class ResultsFile:
         assert not unknown, f"no columns: {unknown}"
         key = (str(row["system"]), int(row["seed"]), str(row["settings"]))
         cells = {name: _cell(row[name]) for name in COLUMNS if name in row}
-        with alone(self.path):
+        with exclusive_lock(self.path, "writing it"):
             self.rows = self._read()  # with what another benchmark has added
             before = self.rows.get(key, {})
             self.rows[key] = {**dict.fromkeys(COLUMNS, ""), **before, **cells}

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.pipeline.artifact import write_text
+from recbole_tinynews.files.whole import partial_place, write_text
 
 TRAIN, MEASURE = "train", "measure"
 
@@ -72,14 +72,11 @@ def train(job: Job) -> dict[str, Any]:
     from recbole_tinynews.quick_start import run
 
     _use(job.threads)
-    dump = job.impressions.with_suffix(f".{os.getpid()}.csv")
-    settings = {**job.settings, "seed": job.seed, "eval_dump": str(dump)}
-    try:
+    with partial_place(job.impressions) as dump:
+        settings = {**job.settings, "seed": job.seed, "eval_dump": str(dump)}
         result = run(model_class_of(job.model), job.dataset, config_dict=settings)
         if dump.is_file():
             keep_eval_dump(dump, job.impressions)
-    finally:
-        dump.unlink(missing_ok=True)
     test, cold = result.get("test", {}), result.get("test_cold", {})
     stages = result.get("stages", [])
     return {

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import stat
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from recbole_tinynews.convert.errors import ConversionError, quoted
+from recbole_tinynews.files.whole import whole_folder
 
 LARGEST = 16 << 30  # bytes a file may unpack to: MIND-large's largest has 1.4 billion
 
@@ -41,14 +40,10 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> None:
     Raises:
         ConversionError: the zip is damaged or hostile, or a file is missing or there twice.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        with zipfile.ZipFile(archive) as content:
+        with whole_folder(folder) as unfinished, zipfile.ZipFile(archive) as content:
             for name, member in _members(archive, content, wanted).items():
                 _extract(content, member, unfinished / name)
-        unfinished.chmod(0o755)
-        unfinished.replace(folder)
     except ConversionError:
         raise
     except (*_DAMAGED, OSError) as error:
@@ -58,8 +53,6 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> None:
             f"{archive}: expected a whole zip, got a damaged one ({error}). Remove it and download "
             "it anew."
         ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _members(

@@ -7,17 +7,11 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from recbole_tinynews.convert.mind import Impression, News
+from recbole_tinynews.files.columns import BODY, INTER, ITEM, header
 
-FORMAT = 1  # raised whenever the columns or their meaning change
+ATOMIC_FORMAT = 1  # raised whenever the columns or their meaning change
 
-ITEM_HEADER = (
-    "item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq\tabstract:token_seq"
-)
-BODY_HEADER = "\tbody:token_seq"
-INTER_HEADER = (
-    "impression_id:token\tuser_id:token\ttimestamp:float\thistory:token_seq\t"
-    "candidates:token_seq\tlabels:float_seq"
-)
+INTER_HEADER = header(INTER)
 
 
 def open_atomic(path: Path) -> TextIO:
@@ -60,7 +54,7 @@ def write_items(path: Path, news: Iterable[News], bodies: Mapping[str, bytes] | 
     """
     changed = 0
     with open_atomic(path) as file:
-        file.write(f"{ITEM_HEADER}{'' if bodies is None else BODY_HEADER}\n")
+        file.write(header(ITEM if bodies is None else (*ITEM, BODY)) + "\n")
         for record in news:
             texts = list(record)
             if bodies is not None:

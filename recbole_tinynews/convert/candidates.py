@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from recbole_tinynews.convert.errors import LineError, quoted
-
-PADDING = "[PAD]"  # RecBole's token of index 0: news of that id would become padding, silently
+from recbole_tinynews.files.columns import PADDING
 
 
 class Candidates(NamedTuple):
@@ -72,7 +71,7 @@ def parse_ids(text: str, column: int) -> list[str]:
 
 
 def reserved_id(column: int) -> LineError:
-    """The error of an id that RecBole keeps for itself."""
+    """The error of an id that RecBole keeps for itself: news with it would become padding."""
     return LineError(
         "reserved id", f"expected an id other than RecBole's padding, got '{PADDING}'.", column
     )

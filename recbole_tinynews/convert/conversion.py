@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.convert.atomic import (
-    FORMAT,
+    ATOMIC_FORMAT,
     INTER_HEADER,
     impression_row,
     open_atomic,
@@ -23,7 +23,7 @@ from recbole_tinynews.convert.mind import (
     NEWS_FILE,
     News,
     OnBadLine,
-    read_impressions,
+    read_behaviors,
 )
 from recbole_tinynews.convert.options import LAST_DAY, Settings, checked
 from recbole_tinynews.convert.report import bodies_summary, news_summary, without_news_summary
@@ -102,7 +102,7 @@ class _Conversion:
             self._file("item"), items, None if bodies is None else bodies.texts
         )
         report = {
-            "format": FORMAT,
+            "format": ATOMIC_FORMAT,
             "dataset": self.settings.dataset,
             "settings": self.settings.as_given(),
             "impressions": impressions,
@@ -146,7 +146,7 @@ class _Conversion:
         tally = Tally()
         with open_atomic(self._file(f"{split}.inter")) as file:
             file.write(f"{INTER_HEADER}\n")
-            for impression in read_impressions(
+            for impression in read_behaviors(
                 source, self.on_bad_line, labels_required=split != "test"
             ):
                 tally.add(impression)

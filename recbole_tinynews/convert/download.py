@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import re
 import time
 import urllib.error
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from recbole_tinynews.convert.errors import ConversionError
+from recbole_tinynews.files.whole import resumable_file
 
 ATTEMPTS = 5  # connections tried in a row without a single new byte
 SECONDS_BETWEEN = 2.0
@@ -45,8 +45,8 @@ class _Broken(Exception):  # noqa: N818  not an error yet: it is tried again
 def fetch(source: Source, target: Path) -> str:
     """Have the file at ``target``, downloaded unless it is there, and return its SHA-256.
 
-    What has come so far lies at ``target.part``; the name ``target`` appears when all is there and
-    checked.
+    What has come so far lies at ``.NAME.partial``; the name ``target`` appears when all is there
+    and checked.
 
     Raises:
         ConversionError: the server doesn't give it, or size or checksum are wrong.
@@ -54,18 +54,16 @@ def fetch(source: Source, target: Path) -> str:
     if target.exists():
         return _checked(target, source, f"Remove {target} to download it anew.")
     _check_url(source.url)
-    part = target.with_name(f"{target.name}.part")
     try:
-        _receive_all(source, part)
-        try:
-            digest = _checked(part, source, "It was removed; try again, or from another server.")
-        except ConversionError:
-            part.unlink()  # else it would be gone on with for ever
-            raise
-        os.replace(part, target)
+        with resumable_file(target) as part:
+            _receive_all(source, part)
+            try:
+                return _checked(part, source, "It was removed; try again, or from another server.")
+            except ConversionError:
+                part.unlink()  # else every later attempt would resume from it
+                raise
     except OSError as error:
-        raise ConversionError(f"{part}: expected to write the download, got: {error}.") from error
-    return digest
+        raise ConversionError(f"{target}: expected to write the download, got: {error}.") from error
 
 
 def _check_url(url: str) -> None:
@@ -148,7 +146,7 @@ def _place(
     if match is None or match[1] is None or int(match[1]) != start:
         raise ConversionError(
             f"{source.url}: expected the bytes from {start}, got Content-Range "
-            f"{response.headers.get('Content-Range')!r}. Remove the .part file to begin anew."
+            f"{response.headers.get('Content-Range')!r}. Remove the .partial file to start again."
         )
     return start, int(match[2]) if match[2].isdigit() else source.bytes
 

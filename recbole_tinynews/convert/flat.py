@@ -13,12 +13,10 @@ from pathlib import Path
 from recbole_tinynews.convert.atomic import open_atomic, read_inter
 from recbole_tinynews.convert.errors import ConversionError, quoted
 from recbole_tinynews.convert.mind import News
+from recbole_tinynews.files.columns import FLAT_INTER, FLAT_ITEM, header
 
 SUFFIX = "-flat"
-UNKNOWN = "unknown"
-
-_ITEM_HEADER = "item_id:token\tcategory:token\tsubcategory:token"
-_INTER_HEADER = "user_id:token\titem_id:token\tlabel:float\ttimestamp:float"
+UNKNOWN_CATEGORY = "unknown"
 
 # What pandas reads as a missing cell by default, beside an empty one.
 # fmt: off
@@ -32,7 +30,7 @@ _MISSING = frozenset((
 def write_flat_items(path: Path, news: Iterable[News]) -> None:
     """Write the items, their ids and categories only."""
     with open_atomic(path) as file:
-        file.write(f"{_ITEM_HEADER}\n")
+        file.write(f"{header(FLAT_ITEM)}\n")
         for record in news:
             _check(record.news_id)
             cells = (record.news_id, _category(record.category), _category(record.subcategory))
@@ -43,7 +41,7 @@ def write_flat_interactions(inter: Path, path: Path) -> int:
     """Write the candidates of a finished, labelled ``.inter``; return how many."""
     rows = 0
     with open_atomic(path) as file:
-        file.write(f"{_INTER_HEADER}\n")
+        file.write(f"{header(FLAT_INTER)}\n")
         for _, user, timestamp, _, candidates, labels in read_inter(inter):
             _check(user)
             ids = candidates.split(" ")
@@ -69,5 +67,5 @@ def _check(token: str) -> None:
 
 def _category(text: str) -> str:
     if text in _MISSING or not text.strip():
-        return UNKNOWN
+        return UNKNOWN_CATEGORY
     return text.replace('"', "'").replace("\r", " ")

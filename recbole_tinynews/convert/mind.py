@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recbole_tinynews.convert.candidates import (
-    PADDING,
     parse_candidates,
     parse_ids,
     reserved_id,
@@ -15,6 +14,7 @@ from recbole_tinynews.convert.candidates import (
 from recbole_tinynews.convert.errors import ConversionError, LineError, quoted
 from recbole_tinynews.convert.rows import read_rows
 from recbole_tinynews.convert.timestamps import utc_seconds
+from recbole_tinynews.files.columns import PADDING
 
 IMPRESSIONS_FILE = "behaviors.tsv"
 NEWS_FILE = "news.tsv"
@@ -71,7 +71,7 @@ class BodyRow(NamedTuple):
     body: str
 
 
-def read_impressions(
+def read_behaviors(
     path: Path, on_bad_line: OnBadLine, labels_required: bool
 ) -> Iterator[Impression]:
     """The impressions of a ``behaviors.tsv``, all of them labelled or none.

@@ -11,9 +11,9 @@ import yaml
 from recbole_tinynews.convert.archive import unpack
 from recbole_tinynews.convert.download import Source, fetch
 from recbole_tinynews.convert.errors import ConversionError
-from recbole_tinynews.convert.locking import locked
 from recbole_tinynews.convert.mind import IMPRESSIONS_FILE, NEWS_FILE
 from recbole_tinynews.convert.options import LAST_DAY
+from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
 
 RELEASES = ("demo", "small", "large")  # of downloads.yaml
 DEFAULT_FOLDER = Path("~", ".cache", "recbole_tinynews", "mind")
@@ -41,11 +41,13 @@ def download(release: str, folder: Path, base_url: str | None = None) -> Splits:
     print(known["notice"], file=sys.stderr)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / f".{release}.lock", f"downloading MIND-{release} there"):
+        with exclusive_lock(folder / release, f"downloading MIND-{release} there", wait=False):
             parts = {
                 split: _have(entry, folder, base_url)
                 for split, entry in known["releases"][release].items()
             }
+    except LockHeldError as error:
+        raise ConversionError(str(error)) from error
     except OSError as error:
         raise ConversionError(
             f"--download-dir={folder}: expected a folder that can be written to, got: {error}."

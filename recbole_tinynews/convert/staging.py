@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,7 +11,8 @@ from logging import getLogger
 from pathlib import Path
 
 from recbole_tinynews.convert.errors import ConversionError
-from recbole_tinynews.convert.locking import locked
+from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
+from recbole_tinynews.files.whole import leftovers, partial_place, remove
 
 # In the order of their publication. Without .item and .train.inter nothing is a data set, and a
 # report vouches for all: they come last, so that a kill in between leaves what no reader accepts.
@@ -36,6 +34,8 @@ def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
     with ExitStack() as stack:  # what it undoes is undone on Ctrl-C too
         try:
             staging = _prepare(output, datasets, stack)
+        except LockHeldError as error:
+            raise ConversionError(str(error)) from error
         except OSError as error:
             raise ConversionError(
                 f"--output={output}: expected a folder that can be written to, got: {error}."
@@ -52,15 +52,11 @@ def _prepare(output: Path, datasets: Sequence[str], stack: ExitStack) -> Path:
     output.mkdir(parents=True, exist_ok=True)
     for dataset in datasets:
         _check_target(output / dataset)
-    name = datasets[0]
-    if stack.enter_context(locked(output / f".{name}.lock", f"writing '{name}' there")):
-        _remove_leftovers(output, name)
-    else:
-        getLogger(__name__).warning(
-            f"{output} lies on a file system without locks: start no second conversion into it."
-        )
-    staging = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=output))
-    stack.callback(shutil.rmtree, staging, ignore_errors=True)
+    place = output / datasets[0]
+    if stack.enter_context(exclusive_lock(place, f"writing '{place.name}' there", wait=False)):
+        _remove_leftovers(place)
+    staging = stack.enter_context(partial_place(place))
+    staging.mkdir()
     for dataset in datasets:
         (staging / dataset).mkdir()
     return staging
@@ -85,11 +81,9 @@ def _remove_empty(folders: Sequence[Path]) -> None:
             folder.rmdir()
 
 
-def _remove_leftovers(output: Path, dataset: str) -> None:
-    """Whoever holds the lock knows that no living process owns them."""
-    name = re.compile(rf"\.{re.escape(dataset)}\.[a-z0-9_]{{8}}\.partial")  # not of dataset.other
-    for folder in [path for path in output.iterdir() if name.fullmatch(path.name)]:
-        shutil.rmtree(folder, ignore_errors=True)
+def _remove_leftovers(place: Path) -> None:
+    for folder in leftovers(place):
+        remove(folder)
         what = "can't be removed" if folder.exists() else "were removed"
         getLogger(__name__).warning(
             f"{folder}: the leftovers of a conversion that was killed {what}."

@@ -12,23 +12,28 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from recbole_tinynews.data.impressions import UNLABELLED, Impressions
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.files.columns import (
+    CANDIDATES,
+    CATEGORY,
+    HISTORY,
+    IMPRESSION_ID,
+    INTER,
+    ITEM_ID,
+    LABELS,
+    PADDING,
+    SUBCATEGORY,
+    TIMESTAMP,
+    TITLE,
+    USER_ID,
+    typed,
+)
 from recbole_tinynews.files.lines import read_lines
 
-PADDING = "[PAD]"  # RecBole's token of id 0
-NEWS_COLUMNS = ("item_id:token", "category:token", "subcategory:token", "title:token_seq")
-IMPRESSION_COLUMNS = (
-    "impression_id:token",
-    "user_id:token",
-    "timestamp:float",
-    "history:token_seq",
-    "candidates:token_seq",
-    "labels:float_seq",
-)
-LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+REQUIRED_OF_ITEMS = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE)
+LABEL_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 LATEST = 2**53  # seconds that a float holds exactly
 ROWS_AT_ONCE = 20_000  # bounds the memory that token strings take while a file is read
 
@@ -52,7 +57,7 @@ class TokenIndex(dict):
         return np.array(list(self), dtype=str)
 
 
-class News(NamedTuple):
+class ItemColumns(NamedTuple):
     """The columns of ``NAME.item``, each ``[news]``, row ``i`` having id ``i + 1``."""
 
     item_id: list[str]
@@ -63,7 +68,7 @@ class News(NamedTuple):
     body: list[str]
 
 
-class Rows(NamedTuple):
+class FileRows(NamedTuple):
     """Consecutive rows of a file: the texts of each column, by the column's name without type."""
 
     path: Path
@@ -78,25 +83,25 @@ class Rows(NamedTuple):
         )
 
 
-def read_news(path: Path) -> News:
+def read_news(path: Path) -> ItemColumns:
     """Read ``NAME.item``; optional columns (abstract, body) that are absent are empty texts.
 
     Raises:
         ValueError: a column is missing, a row has too few or too many fields, or an id is empty,
             RecBole's padding, or stands twice.
     """
-    columns: dict[str, list[str]] = {field: [] for field in News._fields}
-    for rows in _read(path, NEWS_COLUMNS):
-        empty = [""] * len(rows.columns["item_id"])
-        for field in News._fields:
+    columns: dict[str, list[str]] = {field: [] for field in ItemColumns._fields}
+    for rows in _read(path, REQUIRED_OF_ITEMS):
+        empty = [""] * len(rows.columns[ITEM_ID])
+        for field in ItemColumns._fields:
             columns[field] += rows.columns.get(field, empty)
-    ids = columns["item_id"]
+    ids = columns[ITEM_ID]
     seen = {"", PADDING}
     for row, token in enumerate(ids):
         if token in seen:
-            raise Rows(path, 2, {}).mistake(row, "item_id", "an id of its own", f"'{token}'")
+            raise FileRows(path, 2, {}).mistake(row, ITEM_ID, "an id of its own", f"'{token}'")
         seen.add(token)
-    return News(**columns)
+    return ItemColumns(**columns)
 
 
 def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Impressions:
@@ -107,11 +112,11 @@ def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Impress
             not what its column holds; the line is named.
     """
     parts: list[Impressions] = []
-    for rows in _read(path, IMPRESSION_COLUMNS, progress=True):
-        history, candidates = _token_rows(rows, ("history", "candidates"), news)
+    for rows in _read(path, INTER, progress=True):
+        history, candidates = _token_rows(rows, (HISTORY, CANDIDATES), news)
         parts.append(
             Impressions(
-                np.array(rows.columns["impression_id"], dtype=str),
+                np.array(rows.columns[IMPRESSION_ID], dtype=str),
                 _users(rows, users),
                 _timestamps(rows),
                 history,
@@ -146,9 +151,10 @@ _NONE = Impressions(
 )
 
 
-def _read(path: Path, required: tuple[str, ...], progress: bool = False) -> Iterator[Rows]:
-    """The rows of an atomic file, ``ROWS_AT_ONCE`` at a time."""
-    lines = read_lines(path)
+def _read(path: Path, columns: tuple[str, ...], progress: bool = False) -> Iterator[FileRows]:
+    """The rows of an atomic file, ``ROWS_AT_ONCE`` at a time; ``columns`` must be there."""
+    required = typed(columns)
+    lines = read_lines(path, progress)
     header = next(lines, "").split("\t")
     missing = [name for name in required if name not in header]
     if missing:
@@ -158,18 +164,16 @@ def _read(path: Path, required: tuple[str, ...], progress: bool = False) -> Iter
         )
     names = [name.split(":")[0] for name in header]
     first_line = 2
-    with tqdm(desc=f"Read {path.name}", unit=" rows", disable=None if progress else True) as bar:
-        while fields := [line.split("\t") for line in islice(lines, ROWS_AT_ONCE)]:
-            for row, found in enumerate(fields):
-                if len(found) != len(names):
-                    raise ValueError(
-                        f"{path}, line {first_line + row}, expects {len(names)} tab-separated "
-                        f"columns, got {len(found)}. Convert the data set anew with "
-                        "python -m recbole_tinynews.convert."
-                    )
-            yield Rows(path, first_line, dict(zip(names, zip(*fields, strict=True), strict=True)))
-            first_line += len(fields)
-            bar.update(len(fields))
+    while fields := [line.split("\t") for line in islice(lines, ROWS_AT_ONCE)]:
+        for row, found in enumerate(fields):
+            if len(found) != len(names):
+                raise ValueError(
+                    f"{path}, line {first_line + row}, expects {len(names)} tab-separated "
+                    f"columns, got {len(found)}. Convert the data set anew with "
+                    "python -m recbole_tinynews.convert."
+                )
+        yield FileRows(path, first_line, dict(zip(names, zip(*fields, strict=True), strict=True)))
+        first_line += len(fields)
 
 
 def _counts(texts: Sequence[str]) -> NDArray[np.int64]:
@@ -183,7 +187,7 @@ def _words(texts: Sequence[str]) -> list[str]:
     return joined.split(" ") if joined else []
 
 
-def _token_rows(rows: Rows, columns: Sequence[str], index: TokenIndex) -> list[Ragged]:
+def _token_rows(rows: FileRows, columns: Sequence[str], index: TokenIndex) -> list[Ragged]:
     """The ids of each column, new tokens numbered row by row: wherever a chunk may end."""
     texts = [
         text for row in zip(*(rows.columns[name] for name in columns), strict=True) for text in row
@@ -198,21 +202,21 @@ def _token_rows(rows: Rows, columns: Sequence[str], index: TokenIndex) -> list[R
     return [every.take(np.arange(i, every.rows, len(columns))) for i in range(len(columns))]
 
 
-def _users(rows: Rows, index: TokenIndex) -> NDArray[np.int32]:
-    texts = rows.columns["user_id"]
+def _users(rows: FileRows, index: TokenIndex) -> NDArray[np.int32]:
+    texts = rows.columns[USER_ID]
     ids = index.ids(texts)
     if "" in index:
-        raise rows.mistake(texts.index(""), "user_id", "an id", "''")
+        raise rows.mistake(texts.index(""), USER_ID, "an id", "''")
     return ids
 
 
-def _timestamps(rows: Rows) -> NDArray[np.int64]:
-    texts = rows.columns["timestamp"]
+def _timestamps(rows: FileRows) -> NDArray[np.int64]:
+    texts = rows.columns[TIMESTAMP]
     seconds = np.fromiter(map(_seconds, texts), np.float64, len(texts))
     wrong = np.flatnonzero(~(np.abs(seconds) < LATEST))  # not a number is not smaller either
     if len(wrong):
         row = int(wrong[0])
-        raise rows.mistake(row, "timestamp", "UTC seconds", f"'{texts[row]}'")
+        raise rows.mistake(row, TIMESTAMP, "UTC seconds", f"'{texts[row]}'")
     return seconds.astype(np.int64)
 
 
@@ -223,22 +227,22 @@ def _seconds(text: str) -> float:
         return float("nan")
 
 
-def _labels(rows: Rows, candidates: NDArray[np.int64]) -> NDArray[np.int8]:
+def _labels(rows: FileRows, candidates: NDArray[np.int64]) -> NDArray[np.int8]:
     """0 and 1 for labelled rows, ``UNLABELLED`` for the candidates of rows without labels."""
-    texts = rows.columns["labels"]
+    texts = rows.columns[LABELS]
     given = _counts(texts)
     wrong = np.flatnonzero((given != candidates) & (given > 0))
     if len(wrong):
         row = int(wrong[0])
         expected = f"one label for each of the {candidates[row]} candidates or none at all"
-        raise rows.mistake(row, "labels", expected, str(given[row]))
+        raise rows.mistake(row, LABELS, expected, str(given[row]))
     words = _words(texts)
     try:
-        values = np.fromiter(map(LABELS.__getitem__, words), np.int8, len(words))
+        values = np.fromiter(map(LABEL_VALUES.__getitem__, words), np.int8, len(words))
     except KeyError as unknown:
         label = unknown.args[0]
         row = next(i for i, text in enumerate(texts) if text and label in text.split(" "))
-        raise rows.mistake(row, "labels", "labels 0 and 1", f"'{label}'") from None
+        raise rows.mistake(row, LABELS, "labels 0 and 1", f"'{label}'") from None
     labels = np.full(int(candidates.sum()), UNLABELLED, dtype=np.int8)
     labels[np.repeat(given > 0, candidates)] = values
     return labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from logging import getLogger
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,16 +13,30 @@ from recbole.data.dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.impressions import clicks_of
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
+from recbole_tinynews.data.impressions import Impressions, clicks_of
 from recbole_tinynews.data.negatives import ImpressionNegatives, random_bits
 
-if TYPE_CHECKING:
-    from recbole_tinynews.data.dataset import NewsDataset
-    from recbole_tinynews.data.title_body import TitleBodyDataset
-
-HISTORY, CANDIDATES = "history", "candidates"
-IMPRESSION, IMPRESSION_SIZE = "impression", "impression_size"
 ORDER_DRAW = -1  # negatives take the draws from 0 on
+
+
+class ImpressionSource(Protocol):
+    """What a data set offers to a loader of its impressions.
+
+    Attributes:
+        inter_feat: the impressions to load.
+    """
+
+    inter_feat: Impressions
+
+    def history_width(self, config: Any) -> int:
+        """Slots of a batch for clicks: the newest ones of a history that is longer are kept."""
+
+
+class ClickSource(ImpressionSource, Protocol):
+    """What a data set offers to a loader of its clicks; it has a name for messages."""
+
+    dataset_name: str
 
 
 class TrainDataLoader(AbstractDataLoader):
@@ -82,7 +96,7 @@ class ClickDataLoader(TrainDataLoader):
         label: ``[batch]``, the place of the clicked news among the candidates: 0.
     """
 
-    def __init__(self, config: Any, dataset: NewsDataset) -> None:
+    def __init__(self, config: Any, dataset: ClickSource) -> None:
         self.impressions = dataset.inter_feat
         self.clicks = clicks_of(self.impressions)
         if len(self.clicks.news) == 0:
@@ -111,7 +125,7 @@ class ClickDataLoader(TrainDataLoader):
         negatives = self.negatives.draw(self.epoch, samples, rows)
         return Interaction(
             {
-                self._dataset.uid_field: id_tensor(self.impressions.user[rows]),
+                self.config["USER_ID_FIELD"]: id_tensor(self.impressions.user[rows]),
                 HISTORY: id_tensor(self.impressions.history.newest(rows, self.history_width)),
                 CANDIDATES: id_tensor(np.column_stack([self.clicks.news[samples], negatives])),
                 self.config["LABEL_FIELD"]: torch.zeros(len(samples), dtype=torch.long),
@@ -128,7 +142,7 @@ class ImpressionDataLoader(AbstractDataLoader):
         candidates, label: ``[sum of impression_size]``; label -1 where none is known.
     """
 
-    def __init__(self, config: Any, dataset: NewsDataset | TitleBodyDataset) -> None:
+    def __init__(self, config: Any, dataset: ImpressionSource) -> None:
         self.impressions = dataset.inter_feat
         self.sample_size = self.impressions.rows
         self.history_width = dataset.history_width(config)

@@ -14,23 +14,33 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, set_color
 
 from recbole_tinynews.data.atomic_files import (
-    PADDING,
     TokenIndex,
     concatenate,
     read_impressions,
     read_news,
 )
-from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader
+from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, ImpressionSource
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
+from recbole_tinynews.files.columns import (
+    ABSTRACT,
+    BODY,
+    CANDIDATES,
+    CATEGORY,
+    HISTORY,
+    LABELS,
+    PADDING,
+    SUBCATEGORY,
+    TITLE,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SPLITS = ("train", "valid", "test")
-TEXT_FIELDS = ("title", "abstract", "body")
+TEXT_FIELDS = (TITLE, ABSTRACT, BODY)
 CACHE_FORMAT = "impressions 1"  # raised whenever the meaning of the cached arrays changes
 
 
@@ -91,7 +101,7 @@ class NewsDataset(Dataset):
             field: ["", *getattr(news, field), *[""] * unseen] for field in TEXT_FIELDS
         }
         columns = {self.iid_field: torch.arange(known + unseen)}
-        for field in ("category", "subcategory"):
+        for field in (CATEGORY, SUBCATEGORY):
             index = TokenIndex()
             tokens = [token or PADDING for token in getattr(news, field)]  # nothing known: id 0
             ids = index.ids([PADDING, *tokens, *[PADDING] * unseen])
@@ -113,14 +123,14 @@ class NewsDataset(Dataset):
             (self.uid_field, token, FeatureSource.USER_ID, 1),
             (self.iid_field, token, FeatureSource.ITEM_ID, 1),
             (self.time_field, FeatureType.FLOAT, inter, 1),
-            ("history", sequence, inter, history),
-            ("candidates", sequence, inter, candidates),
-            ("labels", FeatureType.FLOAT_SEQ, inter, candidates),
-            ("category", token, FeatureSource.ITEM, 1),
-            ("subcategory", token, FeatureSource.ITEM, 1),
+            (HISTORY, sequence, inter, history),
+            (CANDIDATES, sequence, inter, candidates),
+            (LABELS, FeatureType.FLOAT_SEQ, inter, candidates),
+            (CATEGORY, token, FeatureSource.ITEM, 1),
+            (SUBCATEGORY, token, FeatureSource.ITEM, 1),
         ):
             self.set_field_property(field, kind, source, length)
-        for field in ("history", "candidates"):
+        for field in (HISTORY, CANDIDATES):
             self.field2id_token[field] = self.field2id_token[self.iid_field]
             self.field2token_id[field] = self.field2token_id[self.iid_field]
 
@@ -150,7 +160,7 @@ class NewsDataset(Dataset):
         return news
 
     def loaders(
-        self, config: Any, valid: NewsDataset | None
+        self, config: Any, valid: ImpressionSource | None
     ) -> tuple[ClickDataLoader, ImpressionDataLoader | None]:
         """Clicks to train on, and the impressions of the validation."""
         return ClickDataLoader(config, self), ImpressionDataLoader(config, valid) if valid else None

@@ -10,20 +10,19 @@ import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
-from recbole_tinynews.data.dataloader import TrainDataLoader, id_tensor
+from recbole_tinynews.data.articles import articles_for
+from recbole_tinynews.data.dataloader import ImpressionSource, TrainDataLoader, id_tensor
+from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
 from recbole_tinynews.data.held_out import hold_out
 from recbole_tinynews.data.masking import Masking
 from recbole_tinynews.data.news_text import tokenise
-from recbole_tinynews.data.title_body import articles_for
+from recbole_tinynews.data.task_news import TaskNews
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.columns import ABSTRACT, TITLE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from recbole_tinynews.data.dataset import NewsDataset
-
-TOKENS, LENGTHS = "tokens", "lengths"
-PLACES, TRUTH = "places", "truth"
 HELD_OUT_EPOCH = -1  # none that is trained on: the same tokens are hidden in each validation
 
 
@@ -60,19 +59,19 @@ class MaskedTextDataset:
 
     @classmethod
     def read(
-        cls, config: Any, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
+        cls, config: Any, news: TaskNews, tokenizer: PreTrainedTokenizerBase
     ) -> MaskedTextDataset:
         """The texts for a stage with these settings."""
         texts = cls.texts(config, news)
         return cls(texts, tokenizer, config["max_body_length"], config["seed"], news.cache_dir)
 
     @staticmethod
-    def texts(config: Any, news: NewsDataset) -> list[str]:
+    def texts(config: Any, news: TaskNews) -> list[str]:
         """What is read; no text is empty."""
         raise NotImplementedError
 
     def loaders(
-        self, config: Any, valid: NewsDataset | None
+        self, config: Any, valid: ImpressionSource | None
     ) -> tuple[MaskedTextDataLoader, MaskedTextDataLoader]:
         """Texts to train on, and those held out, which are always masked alike."""
         held_out = MaskedTextDataLoader(config, self, self.valid_texts)
@@ -86,7 +85,7 @@ class MaskedBodies(MaskedTextDataset):
     settings = (*MaskedTextDataset.settings, "post_train_corpus")
 
     @staticmethod
-    def texts(config: Any, news: NewsDataset) -> list[str]:
+    def texts(config: Any, news: TaskNews) -> list[str]:
         """Of the file, or of the data set's own news: the abstract where there is no body."""
         return [article.body for article in articles_for(config, news)]
 
@@ -95,10 +94,10 @@ class MaskedNews(MaskedTextDataset):
     """Title and abstract of each of the task's own news, as one text (TAPT)."""
 
     @staticmethod
-    def texts(config: Any, news: NewsDataset) -> list[str]:
+    def texts(config: Any, news: TaskNews) -> list[str]:
         """Of all news that have any text, whichever split shows them: no click is seen."""
         text = news.news_text
-        pairs = zip(text["title"], text["abstract"], strict=True)
+        pairs = zip(text[TITLE], text[ABSTRACT], strict=True)
         joined = (" ".join((title.strip(), abstract.strip())).strip() for title, abstract in pairs)
         return [each for each in joined if each]
 

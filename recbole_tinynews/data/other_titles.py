@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.data.negatives import random_bits
 
-UNKNOWN = ""  # the category of an article that has none
+NO_CATEGORY = ""  # the category of an article that has none
 
 
 class WrongTitles(Protocol):
@@ -79,7 +79,7 @@ class CategoryTitles:
     def __init__(
         self, titles: NDArray[np.int64], categories: NDArray[np.str_], count: int, seed: int
     ) -> None:
-        known = categories != UNKNOWN
+        known = categories != NO_CATEGORY
         if not known.any():
             raise ValueError(
                 "negative_titles=category expects articles with a category, got "

@@ -3,99 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from logging import getLogger
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
+from recbole_tinynews.data.articles import Article, articles_for
 from recbole_tinynews.data.dataloader import (
-    CANDIDATES,
-    HISTORY,
     ImpressionDataLoader,
+    ImpressionSource,
     TrainDataLoader,
     id_tensor,
 )
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.held_out import hold_out
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.other_titles import (
-    UNKNOWN,
     BatchTitles,
     CategoryTitles,
     OtherTitles,
     WrongTitles,
 )
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.data.task_news import TaskNews
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.lines import read_lines
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from recbole_tinynews.data.dataset import NewsDataset
-
-FEWEST_ARTICLES = 20  # of which one is held out, and nine of the others are negatives
 HARD_POOL = 4  # titles drawn for each one that `negative_titles: hard` keeps
-
-
-class Article(NamedTuple):
-    """A title and the body that belongs to it, neither of them empty."""
-
-    title: str
-    body: str
-    category: str = UNKNOWN
-
-
-def articles_for(config: Any, news: NewsDataset) -> list[Article]:
-    """Those of ``post_train_corpus``, or else the data set's own."""
-    corpus = config["post_train_corpus"]
-    return read_corpus(Path(corpus)) if corpus else articles_of(news)
-
-
-def read_corpus(path: Path) -> list[Article]:
-    """Articles of a tab-separated file without header: id, title, body; plain or gzip.
-
-    Articles without a title or a body are left out and counted in the log.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line has another number of columns or is not UTF-8, or the file holds fewer
-            than ``FEWEST_ARTICLES`` articles.
-    """
-    articles: list[Article] = []
-    dropped = 0
-    for number, line in enumerate(read_lines(path), start=1):
-        columns = line.split("\t")
-        if len(columns) != 3:
-            raise ValueError(
-                f"{path}, line {number}, expects 3 tab-separated columns (id, title, body), "
-                f"got {len(columns)}."
-            )
-        title, body = columns[1].strip(), columns[2].strip()
-        if title and body:
-            articles.append(Article(title, body))
-        else:
-            dropped += 1
-    return _enough(articles, dropped, str(path))
-
-
-def articles_of(dataset: NewsDataset) -> list[Article]:
-    """The data set's own news: title and body, or abstract where there is no body."""
-    text = dataset.news_text
-    _, *names = dataset.field2id_token["category"].tolist()
-    categories = np.array([UNKNOWN, *names])[dataset.item_feat["category"].numpy()].tolist()
-    pairs = [
-        Article(title.strip(), body.strip() or abstract.strip(), category)
-        for title, abstract, body, category in zip(
-            text["title"][1:], text["abstract"][1:], text["body"][1:], categories[1:], strict=True
-        )
-    ]
-    articles = [pair for pair in pairs if pair.title and pair.body]
-    return _enough(articles, len(pairs) - len(articles), f"data set '{dataset.dataset_name}'")
 
 
 class TitleBodyDataset:
@@ -140,7 +80,7 @@ class TitleBodyDataset:
 
     @classmethod
     def read(
-        cls, config: Any, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
+        cls, config: Any, news: TaskNews, tokenizer: PreTrainedTokenizerBase
     ) -> TitleBodyDataset:
         """The articles for a stage with these settings."""
         return cls(
@@ -154,7 +94,7 @@ class TitleBodyDataset:
         )
 
     def loaders(
-        self, config: Any, valid: NewsDataset | None
+        self, config: Any, valid: ImpressionSource | None
     ) -> tuple[TitleBodyDataLoader, ImpressionDataLoader]:
         """Articles to train on, and those held out as impressions."""
         return TitleBodyDataLoader(config, self), ImpressionDataLoader(config, self)
@@ -258,14 +198,3 @@ def _first_with_equal_tokens(titles: Ragged) -> NDArray[np.int64]:
     first: dict[bytes, int] = {}
     rows = (titles.row(row).tobytes() for row in range(titles.rows))
     return np.array([first.setdefault(tokens, row) for row, tokens in enumerate(rows)])
-
-
-def _enough(articles: list[Article], dropped: int, source: str) -> list[Article]:
-    if dropped:
-        getLogger().info(f"{source}: {dropped} articles without a title or a body are left out.")
-    if len(articles) < FEWEST_ARTICLES:
-        raise ValueError(
-            f"Post-training expects at least {FEWEST_ARTICLES} articles with title and body, "
-            f"got {len(articles)} from {source}. Name a corpus with --post_train_corpus=FILE."
-        )
-    return articles

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.files.columns import TITLE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,7 +23,7 @@ class Titles:
 
     def tokens(self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Ragged:
         """Token ids of the titles."""
-        if field != "title":
+        if field != TITLE:
             raise ValueError(_only_titles(f"the text '{field}'"))
         return tokenise(self.titles, tokenizer, max_length)
 

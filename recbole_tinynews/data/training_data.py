@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from recbole_tinynews.data.dataloader import TrainDataLoader
+from recbole_tinynews.data.dataloader import ImpressionSource, TrainDataLoader
+from recbole_tinynews.data.task_news import TaskNews
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from recbole_tinynews.data.dataset import NewsDataset
 
 
 class TrainingData(Protocol):
@@ -28,10 +27,10 @@ class TrainingData(Protocol):
     cache_dir: Path | None
 
     @classmethod
-    def read(cls, config: Any, news: NewsDataset, tokenizer: PreTrainedTokenizerBase) -> Any:
+    def read(cls, config: Any, news: TaskNews, tokenizer: PreTrainedTokenizerBase) -> Any:
         """The data for a stage with these settings; ``news`` has the training impressions."""
 
-    def loaders(self, config: Any, valid: NewsDataset | None) -> tuple[TrainDataLoader, Any]:
+    def loaders(self, config: Any, valid: ImpressionSource | None) -> tuple[TrainDataLoader, Any]:
         """Batches of training and of validation; ``None`` where there is nothing to validate on.
 
         ``valid`` has the validation impressions; other texts have a held-out part of their own.

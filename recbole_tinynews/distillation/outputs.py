@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from recbole_tinynews.distillation.states import NO_TAPS, States, Taps
 
-TEACHERS = "teachers"  # field of a student's training batch: the `Outputs` of each teacher
-
 
 class Encoded(NamedTuple):
     """The news of a batch as vectors, before a user is modelled.

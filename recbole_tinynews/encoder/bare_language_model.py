@@ -5,14 +5,13 @@ They travel with a finished recommender, whose own weights hold all of its langu
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from recbole_tinynews.encoder.language_model import load_tokenizer
+from recbole_tinynews.files.whole import whole_folder
 
 
 def write_bare_plm(source: str, folder: Path) -> None:
@@ -22,17 +21,10 @@ def write_bare_plm(source: str, folder: Path) -> None:
     """
     if folder.is_dir():
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
-        unfinished = Path(beside, folder.name)
+    with whole_folder(folder, first_wins=True) as unfinished:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         config.save_pretrained(unfinished)
         load_tokenizer(source).save_pretrained(unfinished)
-        try:
-            os.replace(unfinished, folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was first
-                raise
 
 
 def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:

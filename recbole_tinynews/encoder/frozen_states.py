@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import Pack, packs
-from recbole_tinynews.files.locks import alone
+from recbole_tinynews.files.locks import exclusive_lock
+from recbole_tinynews.files.whole import resumable_file, write_text
 
 FREE_SHARE = 0.5  # `use_cache: auto` leaves at least this share of the free disk alone
 TOKENS_AT_ONCE = 2_048  # fixed, so that a resumed build makes what it would have made
@@ -188,14 +189,13 @@ def _make(plan: _Plan, compute: Compute) -> None:
     What is there after an interruption stays, and the next build resumes from it. Of several
     processes that want the same table one makes it, and the others wait.
     """
-    with alone(plan.place):
+    with exclusive_lock(plan.place, "making it"):
         if _read(plan) is not None:
             return
-        unfinished = plan.place.with_name(f".{plan.place.name}.unfinished")
         progress = plan.place.with_name(f".{plan.place.name}.json")
-        table, done = _begin(plan, unfinished, progress)
-        _fill(plan, compute, table, done, progress)
-        os.replace(unfinished, plan.place)
+        with resumable_file(plan.place) as unfinished:
+            table, done = _begin(plan, unfinished, progress)
+            _fill(plan, compute, table, done, progress)
         progress.unlink(missing_ok=True)
 
 
@@ -249,13 +249,7 @@ def _fill(plan: _Plan, compute: Compute, table: np.memmap, done: int, progress: 
                 unsaved += len(positions)
             if unsaved >= TOKENS_BETWEEN_SAVES:
                 table.flush()
-                _save_progress(progress, number + 1)
+                write_text(progress, json.dumps({"packs": number + 1}))
                 unsaved = 0
             bar.update(len(positions))
     table.flush()
-
-
-def _save_progress(progress: Path, packs_done: int) -> None:
-    beside = progress.with_name(f"{progress.name}.new")
-    beside.write_text(json.dumps({"packs": packs_done}))
-    os.replace(beside, progress)

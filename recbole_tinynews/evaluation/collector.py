@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from recbole.evaluator.collector import Collector, DataStruct
 from torch import Tensor
 
+from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.evaluation.impression_metric import RANKED_KEY
 from recbole_tinynews.evaluation.metrics import NaNScoreError, RankedImpressions, rank_impressions
-
-IMPRESSION_FIELD = "impression"
-IMPRESSION_SIZE_FIELD = "impression_size"
 
 
 class ImpressionCollector(Collector):
@@ -77,7 +75,7 @@ class ImpressionCollector(Collector):
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
             return
         scores, labels = _kept(scores_tensor), _kept(interaction[self.config["LABEL_FIELD"]])
-        sizes, rows = (_kept(interaction[f]) for f in (IMPRESSION_SIZE_FIELD, IMPRESSION_FIELD))
+        sizes, rows = (_kept(interaction[f]) for f in (IMPRESSION_SIZE, IMPRESSION))
         fits = scores.ndim == 1 and labels.shape == scores.shape and sizes.shape == rows.shape
         if not fits or int(sizes.sum()) != len(scores):
             self.clear()

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from recbole_tinynews.evaluation.metrics import RankedImpressions, auc, mrr, ndcg
-from recbole_tinynews.files.whole import complete_file
+from recbole_tinynews.files.columns import IMPRESSION_ID
+from recbole_tinynews.files.whole import whole_file
 
 
 def write_eval_dump(
@@ -34,11 +35,11 @@ def write_eval_dump(
     cells = np.full((len(ranked.evaluated), len(columns)), None, dtype=object)
     cells[ranked.evaluated] = np.column_stack(list(columns.values()))
     rows = ([name, *values] for name, values in zip(impression_ids, cells.tolist(), strict=True))
-    _write_csv(Path(path), ["impression_id", *columns], rows)
+    _write_csv(Path(path), [IMPRESSION_ID, *columns], rows)
 
 
 def _write_csv(path: Path, header: list[str], rows: Iterable[list[object]]) -> None:
-    with complete_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(path) as place, place.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

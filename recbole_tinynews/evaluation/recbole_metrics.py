@@ -58,7 +58,7 @@ class ImpressionCount(ImpressionMetric):
         return {"impressions": len(ranked.clicked), "skipped": ranked.skipped}
 
 
-METRICS = (ImpressionAUC, ImpressionMRR, ImpressionNDCG, ImpressionAccuracy, ImpressionCount)
+METRIC_CLASSES = (ImpressionAUC, ImpressionMRR, ImpressionNDCG, ImpressionAccuracy, ImpressionCount)
 
 # What users write in `metrics` (lower case) -> the registered class of ours that computes it.
 METRIC_NAMES = {
@@ -70,7 +70,7 @@ METRIC_NAMES = {
 COUNT_METRIC = ImpressionCount.__name__
 
 
-def register_metrics(metrics: Iterable[type[ImpressionMetric]] = METRICS) -> None:
+def register_metrics(metrics: Iterable[type[ImpressionMetric]] = METRIC_CLASSES) -> None:
     """Add metrics to RecBole's registry, before a ``Config`` is built; again is no change.
 
     RecBole's ``Config`` and ``Evaluator`` share the registry's objects, so they are extended in

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from logging import getLogger
 from pathlib import Path
@@ -17,6 +15,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from recbole_tinynews.files.whole import whole_folder
 
 Arrays = dict[str, NDArray]
 
@@ -79,16 +79,7 @@ def _read(place: Path, mode: Literal["c", "r"]) -> Arrays:
 
 
 def _write(place: Path, arrays: Arrays) -> None:
-    """Beside its place first, then renamed, so that a half-written folder never has the name."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as beside:
-        unfinished = Path(beside, place.name)
-        unfinished.mkdir()  # readable for whom the user's umask lets in; ``beside`` is private
+    with whole_folder(place, first_wins=True) as folder:
         for name, array in arrays.items():
-            np.save(unfinished / f"{name}.npy", array, allow_pickle=False)
-        (unfinished / NAMES).write_text(json.dumps(list(arrays)))
-        try:
-            os.replace(unfinished, place)
-        except OSError:
-            if not place.is_dir():  # else another process was first, with the same content
-                raise
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        (folder / NAMES).write_text(json.dumps(list(arrays)))

@@ -1,4 +1,4 @@
-"""Read lines of text whose mistakes are named by file and line."""
+"""Read lines of text, plain or gzip, whose mistakes are named by file and line."""
 
 from __future__ import annotations
 
@@ -7,34 +7,89 @@ import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
+
+from tqdm import tqdm
 
 GZIP_MAGIC = b"\x1f\x8b"
+BLOCK = 1 << 20  # bytes read at a time
+LONGEST_LINE = 1 << 26  # bytes: a file without line ends must not fill the memory
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    r"""Lines of a UTF-8 file, plain or gzip, without their ends and without a byte-order mark.
-
-    A line ends at ``\n`` or ``\r\n`` alone: other line breaks of Unicode are text.
+def read_lines(path: Path, progress: bool = False) -> Iterator[str]:
+    """The lines of a UTF-8 file, as ``read_line_batches`` finds them.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is not UTF-8, or the gzip stream is damaged or cut off.
+        ValueError: a line is not UTF-8 or too long, or the gzip stream is damaged or cut off.
+    """
+    number = 0
+    for lines in read_line_batches(path, progress):
+        for line in lines:
+            number += 1
+            try:
+                yield line.decode()
+            except UnicodeDecodeError as problem:
+                raise ValueError(
+                    f"{path}, line {number}, expects UTF-8, got {problem}."
+                ) from problem
+
+
+def read_line_batches(path: Path, progress: bool = False) -> Iterator[list[bytes]]:
+    r"""Lines without their ends and without a byte-order mark, a batch of them at a time.
+
+    A line ends at ``\n`` or ``\r\n`` alone: Python's own idea of a line would also cut a title at
+    U+2028, U+0085 or a lone ``\r``. Whether the file is gzip is seen by its content, not its name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is longer than ``LONGEST_LINE``, or the gzip stream is damaged or cut
+            off.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is to be read, and there is no such file.")
-    with path.open("rb") as file:
-        zipped = file.read(2) == GZIP_MAGIC
-    number = 0
-    with gzip.open(path) if zipped else path.open("rb") as lines:
+    number, rest = 0, b""
+    with path.open("rb") as file, _bar(path, progress) as bar:
+        source = _unzipped(file)
         try:
-            for number, line in enumerate(lines, start=1):
-                if number == 1:
-                    line = line.removeprefix(BOM_UTF8)
-                yield line.removesuffix(b"\n").removesuffix(b"\r").decode()
-        except UnicodeDecodeError as problem:
-            raise ValueError(f"{path}, line {number}, expects UTF-8, got {problem}.") from problem
+            while block := source.read(BLOCK):
+                *lines, rest = (rest + block).split(b"\n")
+                if len(rest) > LONGEST_LINE:
+                    raise ValueError(
+                        f"{path}, line {number + len(lines) + 1}, expects at most "
+                        f"{LONGEST_LINE:,} bytes, got more. Is it a text file?"
+                    )
+                if lines:
+                    yield _texts(lines, first=number == 0)
+                    number += len(lines)
+                bar.update(file.tell() - bar.n)
         except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
             raise ValueError(
                 f"{path} expects a whole gzip file, and after line {number} cannot be read: "
-                f"{problem}. Copy it anew."
+                f"{problem}. Copy it again."
             ) from problem
+    if rest:
+        yield _texts([rest], first=number == 0)
+
+
+def _texts(lines: list[bytes], first: bool) -> list[bytes]:
+    if first:
+        lines[0] = lines[0].removeprefix(BOM_UTF8)
+    return [line.removesuffix(b"\r") for line in lines]
+
+
+def _unzipped(file: BinaryIO) -> BinaryIO:
+    magic = file.read(len(GZIP_MAGIC))
+    file.seek(0)
+    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if magic == GZIP_MAGIC else file
+
+
+def _bar(path: Path, shown: bool) -> tqdm:
+    return tqdm(
+        total=path.stat().st_size,
+        desc="/".join(path.parts[-2:]),
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        disable=None if shown else True,  # None: off where stderr is no terminal
+    )

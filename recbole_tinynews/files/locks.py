@@ -1,29 +1,100 @@
-"""One process at a time at a place on disk; the system frees the lock however the work ends."""
+"""Exclusive file locks: one process at a time makes what belongs at a place on disk.
+
+The operating system frees a lock however its process ends. The lock file ``.NAME.lock`` lies
+beside the place, and next to it ``.NAME.lock.pid`` with the process id of its holder: a file of its
+own, since versions of filelock empty the lock file, and Windows lets nobody read a locked one.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging import getLogger
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+PATIENCE = 0.1  # seconds: a holder that ends removes the file that we have opened, and we try again
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+class LockHeldError(RuntimeError):
+    """Another process holds the lock, and waiting for it was not wanted."""
+
 
 @contextmanager
-def alone(place: Path) -> Iterator[None]:
-    """Hold the lock beside ``place`` (``.name.lock``), after waiting for whoever holds it now.
+def exclusive_lock(place: Path, work: str, wait: bool = True) -> Iterator[bool]:
+    """Hold the exclusive file lock of ``place`` while ``work`` is done, such as "writing it".
 
-    Whether the other process has made what was wanted is for the caller to look up again.
+    With ``wait``, whoever holds it now is waited for, and a log line says so. Whether the other
+    process has made what was wanted is for the caller to look up again.
+
+    Yields False, and warns, on a file system without locks, where nothing keeps others away.
+
+    Raises:
+        LockHeldError: another process holds it, and ``wait`` is false; the message says which.
+        OSError: the lock file can't be made.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place.with_name(f".{place.name}.lock"))
+    held = _acquire(lock, place, work, wait)
+    if not held:
+        getLogger().warning(
+            f"{place} lies on a file system without locks: nothing keeps another process from "
+            f"{work} at the same time. Start only one."
+        )
+    holder = _holder_file(lock)
     try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        getLogger().info(f"Waiting for another process that makes {place}.")
-        lock.acquire()
-    try:
-        yield
+        if held:
+            _sign(holder)
+        yield held
     finally:
+        # before the release: afterwards it may be another one's. Windows keeps an open file, and
+        # one that nobody holds does no harm
+        for file in (holder, Path(lock.lock_file)):
+            with suppress(OSError):
+                file.unlink()
         lock.release()
+
+
+def _acquire(lock: FileLock, place: Path, work: str, wait: bool) -> bool:
+    """Whether it is held now; False where the file system has no locks."""
+    try:
+        try:
+            lock.acquire(timeout=PATIENCE, poll_interval=PATIENCE / 4)
+        except Timeout:
+            holder = _holder(lock)
+            if not wait:
+                raise LockHeldError(
+                    f"{place}: another process{holder} is already {work}. Wait until it has "
+                    "ended, or choose another name or folder."
+                ) from None
+            getLogger().info(f"{place}: waiting for another process{holder}, which is {work}.")
+            lock.acquire()
+    except NotImplementedError:  # of older versions of filelock
+        return False
+    except OSError as error:
+        if error.errno in _WITHOUT_LOCKS:
+            return False
+        raise
+    return True
+
+
+def _holder_file(lock: FileLock) -> Path:
+    return Path(f"{lock.lock_file}.pid")
+
+
+def _sign(holder: Path) -> None:
+    with suppress(OSError):  # a full disk: the lock holds without a name
+        holder.unlink(missing_ok=True)  # a dead holder's
+        holder.write_text(str(os.getpid()))
+
+
+def _holder(lock: FileLock) -> str:
+    try:
+        pid = _holder_file(lock).read_text()
+    except (OSError, ValueError):
+        return ""
+    return f" ({pid})" if pid.isdigit() else ""

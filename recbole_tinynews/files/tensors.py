@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from recbole_tinynews.files.whole import whole_file
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
@@ -16,19 +17,15 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
     Raises:
         OSError: they cannot be written, as on a full disk.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        unfinished.touch()
-        mode = unfinished.stat().st_mode  # safetensors lets nobody but the owner read
-        # safetensors refuses tensors that share memory, as a shared projection does
-        save_file(_distinct(weights), unfinished)
-        unfinished.chmod(mode)
-        os.replace(unfinished, path)
+        with whole_file(path) as place:
+            place.touch()
+            mode = place.stat().st_mode  # safetensors lets nobody but the owner read
+            # safetensors refuses tensors that share memory, as a shared projection does
+            save_file(_distinct(weights), place)
+            place.chmod(mode)
     except SafetensorError as problem:  # what the system has said stands in its text alone
         raise OSError(f"{path} could not be written: {problem}") from problem
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

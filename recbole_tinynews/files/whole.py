@@ -1,20 +1,90 @@
-"""A file that appears under its name only when it is complete."""
+"""Files and folders that have their name only when they are complete.
+
+They are written at a hidden place beside it, ``.NAME.<8 characters>.partial``, and renamed. An
+error removes that place; after a kill it stays, under a name that says what it is.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+SUFFIX = ".partial"
+
 
 @contextmanager
-def complete_file(path: Path) -> Iterator[Path]:
-    """A place beside ``path`` to write to, renamed at the end; after an error nothing is left."""
+def partial_place(path: Path) -> Iterator[Path]:
+    """A free place beside ``path`` for a file or folder; what is left there is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    # random, since process ids of two machines that share a disk may be equal
+    place = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
     try:
-        yield partial
-        partial.replace(path)
+        yield place
     finally:
-        partial.unlink(missing_ok=True)
+        remove(place)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A place to write to, renamed to ``path`` at the end; after an error ``path`` is as before."""
+    with partial_place(path) as place:
+        yield place
+        os.replace(place, path)
+
+
+@contextmanager
+def whole_folder(path: Path, first_wins: bool = False) -> Iterator[Path]:
+    """An empty folder to fill, renamed to ``path`` at the end.
+
+    ``first_wins``: a folder that another process has put there meanwhile stays, as its content is
+    the same. Otherwise it is an error, unless it is empty.
+    """
+    with partial_place(path) as place:
+        place.mkdir()
+        yield place
+        try:
+            os.replace(place, path)
+        except OSError:
+            if not (first_wins and path.is_dir()):
+                raise
+
+
+@contextmanager
+def resumable_file(path: Path) -> Iterator[Path]:
+    """A place to write to, renamed at the end, where an interruption leaves what is written.
+
+    It is always the same one (``.NAME.partial``), so that the next writer can continue there. Two
+    writers would share it: hold a lock.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = path.with_name(f".{path.name}{SUFFIX}")
+    yield place
+    os.replace(place, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8; a killed process leaves the former text or the new one."""
+    with whole_file(path) as place:
+        place.write_text(text, encoding="utf-8")
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Partial files and folders of ``path`` that killed processes left, or living ones are writing.
+
+    Whoever holds the lock of ``path`` knows that no living process owns them.
+    """
+    name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
+    return [place for place in path.parent.iterdir() if name.fullmatch(place.name)]
+
+
+def remove(place: Path) -> None:
+    """Delete a file, or a folder as far as that is possible; one that is not there is fine."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)

@@ -15,15 +15,8 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.data.masked_text import (
-    LENGTHS,
-    PLACES,
-    TOKENS,
-    TRUTH,
-    MaskedBodies,
-    MaskedNews,
-    MaskedTextDataset,
-)
+from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
+from recbole_tinynews.data.masked_text import MaskedBodies, MaskedNews, MaskedTextDataset
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.encoder.frozen_states import Storage

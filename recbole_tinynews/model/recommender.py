@@ -16,8 +16,8 @@ from recbole.utils import InputType, ModelType
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
@@ -34,6 +34,7 @@ from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.user_encoder import UserEncoder
+from recbole_tinynews.files.columns import TITLE
 
 
 class NewsRecommender(AbstractRecommender):
@@ -79,7 +80,7 @@ class NewsRecommender(AbstractRecommender):
 
     def news_tokens(self, config: Any, dataset: Any) -> Ragged:
         """Token ids that the news encoder reads for each news id: the title's."""
-        return dataset.tokens("title", self.tokenizer, config["max_title_length"])
+        return dataset.tokens(TITLE, self.tokenizer, config["max_title_length"])
 
     def text_widths(self, config: Any, dataset: Any) -> NDArray[np.int64]:
         """How long each text is with its padding, where pad tokens take part in pooling."""

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_tinynews.distillation.outputs import TEACHERS, Outputs
+from recbole_tinynews.data.fields import TEACHERS
+from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
 from recbole_tinynews.model.recommender import NewsRecommender

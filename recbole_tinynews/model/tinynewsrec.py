@@ -11,7 +11,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.tinynewsrec import StageTwoDistillation, TinyNewsRecWeights
 from recbole_tinynews.model.student import Student, teachers_of

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from logging import getLogger
 from pathlib import Path
@@ -20,15 +19,15 @@ from torch import Tensor
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.tensors import check_weights, load_weights
+from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.settings.declared import affects_result
 from recbole_tinynews.settings.names import split_stage
 
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
 ARTIFACT_FORMAT = 6  # raised whenever a change in the code changes results
-READABLE = frozenset(
-    (ARTIFACT_FORMAT,)
-)  # formats whose recommenders score as they did when they were made
+# formats whose recommenders score as they did when they were trained
+READABLE = frozenset((ARTIFACT_FORMAT,))
 WEIGHTS, COPIES = "model.safetensors", "copies"
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
 CURVE, FIGURE = "training.csv", "training.svg"  # of losses and metrics by step; nothing reads them
@@ -134,17 +133,6 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 def fingerprint(described: dict[str, Any]) -> str:
     """A short name for everything that decides what a stage results in."""
     return content_key([json.dumps(described, sort_keys=True, default=str)])[:12]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Beside its place, then renamed: a killed run leaves no half of a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def source_of(stage: Stage) -> list[Path]:

@@ -12,7 +12,8 @@ from recbole.utils import init_seed, set_color
 
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Teachers
-from recbole_tinynews.files.locks import alone
+from recbole_tinynews.files.locks import exclusive_lock
+from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     COPIES,
@@ -27,13 +28,12 @@ from recbole_tinynews.pipeline.artifact import (
     settings_of_stages,
     write_metrics,
     write_settings,
-    write_text,
 )
 from recbole_tinynews.pipeline.factory import Factory
-from recbole_tinynews.pipeline.figures import Panel, as_svg, step_figure
 from recbole_tinynews.pipeline.handover import put_language_model
 from recbole_tinynews.pipeline.recipes import Recipe, Recipes
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
+from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state
 from recbole_tinynews.trainer.training_state import STATE
@@ -88,7 +88,9 @@ class Run:
     def _make(self, recipe: Recipe) -> Artifact:
         artifact = None if self.fresh else recipe.finished()
         if artifact is None:
-            with alone(recipe.folder):  # two systems of a benchmark may want it at once
+            with exclusive_lock(
+                recipe.folder, "training it"
+            ):  # two systems of a benchmark may want it at once
                 artifact = self._make_alone(recipe)
         else:
             _tell_reused(artifact)

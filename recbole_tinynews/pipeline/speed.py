@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.model.recommender import NewsRecommender
 

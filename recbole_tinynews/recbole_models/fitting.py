@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole.utils import InputType
 
+from recbole_tinynews.files.columns import CANDIDATES, typed
 from recbole_tinynews.recbole_models.feeds import Rows, feed_of, why_unfit
 
 _INPUT_TYPES = {"CE": InputType.POINTWISE, "BPR": InputType.PAIRWISE}  # by loss_type, as RecBole
@@ -24,7 +25,7 @@ def has_impressions(data_set: Path) -> bool:
     if not file.is_file():
         return False
     with file.open(encoding="utf-8", errors="replace") as lines:
-        return "candidates:token_seq" in lines.readline().rstrip("\n").split("\t")
+        return typed([CANDIDATES])[0] in lines.readline().rstrip("\n").split("\t")
 
 
 def fit_settings(model_class: type, final: dict[str, Any], asked: Set[str]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.impressions import UNLABELLED
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY
 from recbole_tinynews.recbole_models.feeds import Feed, Rows, Sequence
 
 
@@ -57,8 +58,8 @@ class InteractionDataset(Dataset):
             (self.iid_field, token, FeatureSource.ITEM_ID),
             (self.time_field, FeatureType.FLOAT, inter),
             (self.label_field, FeatureType.FLOAT, inter),
-            ("category", token, FeatureSource.ITEM),
-            ("subcategory", token, FeatureSource.ITEM),
+            (CATEGORY, token, FeatureSource.ITEM),
+            (SUBCATEGORY, token, FeatureSource.ITEM),
         ):
             self.set_field_property(field, kind, source, 1)
         if self.feed.sequence is not Sequence.NONE:

@@ -13,7 +13,8 @@ from recbole.data.interaction import Interaction
 from recbole.data.transform import InverseItemSequence
 from recbole.sampler import RepeatableSampler, Sampler
 
-from recbole_tinynews.data.dataloader import IMPRESSION, IMPRESSION_SIZE, id_tensor
+from recbole_tinynews.data.dataloader import id_tensor
+from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.data.negatives import ImpressionNegatives
 from recbole_tinynews.recbole_models.feeds import Rows

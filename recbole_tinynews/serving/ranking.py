@@ -18,13 +18,8 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.data.atomic_files import read_news
-from recbole_tinynews.data.dataloader import (
-    CANDIDATES,
-    HISTORY,
-    IMPRESSION,
-    IMPRESSION_SIZE,
-    id_tensor,
-)
+from recbole_tinynews.data.dataloader import id_tensor
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.titles import Titles
 from recbole_tinynews.files.tensors import load_into, load_weights

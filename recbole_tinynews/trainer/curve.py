@@ -14,7 +14,7 @@ POINTS = 200  # of each loss at most, however long the training
 COUNTS = frozenset(
     ("impressions", "skipped", "tokens")
 )  # of a validation: what its metrics stand on
-Row = dict[str, float]
+CurveRow = dict[str, float]
 
 
 class TrainingCurve:
@@ -28,8 +28,8 @@ class TrainingCurve:
     def __init__(
         self,
         last_step: int,
-        losses: Iterable[Row] = (),
-        metrics: Iterable[Row] = (),
+        losses: Iterable[CurveRow] = (),
+        metrics: Iterable[CurveRow] = (),
         waiting: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         self.interval = math.ceil(last_step / POINTS)
@@ -65,7 +65,7 @@ class TrainingCurve:
 
     def as_csv(self) -> str:
         """A line a step, a column for each name; empty where it was not measured at that step."""
-        rows: dict[float, Row] = {}
+        rows: dict[float, CurveRow] = {}
         for row in (*self.losses, *self.metrics):
             rows.setdefault(row["step"], {}).update(row)
         columns = dict.fromkeys(name for row in (*self.losses, *self.metrics) for name in row)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from recbole.data.interaction import Interaction
 
-from recbole_tinynews.distillation.outputs import TEACHERS, Teachers
+from recbole_tinynews.data.fields import TEACHERS
+from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 

@@ -8,7 +8,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.dataloader import CANDIDATES
+from recbole_tinynews.data.fields import CANDIDATES
 
 
 def choose_titles(config: Any, model: Any, interaction: Interaction) -> Interaction:

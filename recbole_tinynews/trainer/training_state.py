@@ -9,8 +9,6 @@ anything. A state is written beside its place and renamed; the one before it is 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +18,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recbole_tinynews.files.tensors import load_weights, save_weights
+from recbole_tinynews.files.whole import remove, whole_folder
 
 STATE = "state"  # folder beside the weights
 TENSORS, PROGRESS = "state.safetensors", "progress.json"
-FORMAT = 1
+STATE_FORMAT = 1
 _MODEL, _OPTIMIZER, _RANDOM, _CUDA = "model.", "optimizer.", "random.cpu", "random.cuda."
 
 
@@ -51,7 +50,7 @@ def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any])
         tensors[f"{_CUDA}{number}"] = state
     rates = [group["lr"] for group in optimizer.param_groups]
     return TrainingState(
-        tensors, {"format": FORMAT, "rates": rates, "optimizer": values, **progress}
+        tensors, {"format": STATE_FORMAT, "rates": rates, "optimizer": values, **progress}
     )
 
 
@@ -88,19 +87,14 @@ def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> N
 
 def save_state(folder: Path, state: TrainingState) -> None:
     """Make it the one state of ``folder``."""
-    name = f"step-{state.progress['step']}"
-    unfinished = folder / f".{name}-{os.getpid()}"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
+    place = folder / f"step-{state.progress['step']}"
+    with whole_folder(place) as unfinished:
         save_weights(state.tensors, unfinished / TENSORS)
         (unfinished / PROGRESS).write_text(json.dumps(state.progress), encoding="utf-8")
-        shutil.rmtree(folder / name, ignore_errors=True)
-        os.replace(unfinished, folder / name)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        remove(place)
     for older in folder.iterdir():
-        if older.name != name:
-            shutil.rmtree(older, ignore_errors=True)
+        if older != place:
+            remove(older)
 
 
 def saved_step(folder: Path) -> int | None:
@@ -115,8 +109,8 @@ def newest_state(folder: Path) -> TrainingState | None:
     for step in sorted(found, reverse=True):
         try:
             progress = json.loads((found[step] / PROGRESS).read_text(encoding="utf-8"))
-            if progress.get("format") != FORMAT:
-                raise ValueError(f"its format is {progress.get('format')}, not {FORMAT}")
+            if progress.get("format") != STATE_FORMAT:
+                raise ValueError(f"its format is {progress.get('format')}, not {STATE_FORMAT}")
             return TrainingState(load_weights(found[step] / TENSORS), progress)
         except (OSError, ValueError) as problem:
             getLogger().warning(f"{found[step]} is no state to resume from: {problem}")

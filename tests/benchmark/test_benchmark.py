@@ -18,7 +18,7 @@ from tiny import DATASET, SETTINGS, Tiny, write_bert
 
 from recbole_tinynews.benchmark import runner
 from recbole_tinynews.benchmark.benchmark import Benchmark
-from recbole_tinynews.benchmark.impressions import read_impressions
+from recbole_tinynews.benchmark.impressions import read_impression_metrics
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import read_suite
 from recbole_tinynews.benchmark.worker import TRAIN, Job
@@ -106,7 +106,7 @@ def test_results_are_those_of_single_runs(make_benchmark, tmp_path: Path) -> Non
         assert float(row["impressions_per_second_cached"]) > float(row["impressions_per_second"])
         assert (row["device"], row["precision"], row["threads"]) == ("cpu", "float32", "1")
         assert float(row["peak_memory_mb"]) > 50
-        kept = read_impressions(
+        kept = read_impression_metrics(
             tmp_path / "out" / "impressions" / f"{of_row.file_name(seed)}.npz"
         ).values
         assert kept.shape == (14, len(METRICS))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from benchmark_rows import system
 
-from recbole_tinynews.benchmark.impressions import keep_eval_dump, read_impressions
+from recbole_tinynews.benchmark.figures import as_png
+from recbole_tinynews.benchmark.impressions import keep_eval_dump, read_impression_metrics
 from recbole_tinynews.benchmark.plots import suite_figures
 from recbole_tinynews.benchmark.report import (
     compare_systems,
@@ -16,7 +17,6 @@ from recbole_tinynews.benchmark.report import (
     write_report,
 )
 from recbole_tinynews.benchmark.suite import FIGURES, read_suite
-from recbole_tinynews.pipeline.figures import as_png
 
 
 def keep(folder: Path, name: str, auc: list[str], ids: str = "i") -> Path:
@@ -30,11 +30,11 @@ def keep(folder: Path, name: str, auc: list[str], ids: str = "i") -> Path:
 
 def test_impressions_come_back_as_they_were_dumped(tmp_path: Path) -> None:
     """A skipped impression that becomes 0 lowers every mean."""
-    kept = read_impressions(keep(tmp_path, "a", ["0.25", "", "1.0"]))
+    kept = read_impression_metrics(keep(tmp_path, "a", ["0.25", "", "1.0"]))
     np.testing.assert_array_equal(kept.values[:, 0], np.float32([0.25, np.nan, 1.0]))
     assert kept.values.shape == (3, 4)
-    assert kept.of == read_impressions(keep(tmp_path, "b", ["0", "0", "0"])).of
-    assert kept.of != read_impressions(keep(tmp_path, "c", ["0", "0", "0"], "j")).of
+    assert kept.of == read_impression_metrics(keep(tmp_path, "b", ["0", "0", "0"])).of
+    assert kept.of != read_impression_metrics(keep(tmp_path, "c", ["0", "0", "0"], "j")).of
 
 
 def test_significance_is_of_means_over_seeds_without_skipped_impressions(tmp_path: Path) -> None:

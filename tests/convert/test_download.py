@@ -158,7 +158,7 @@ class TestFetch:
             patch.setattr(download.tqdm, "update", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 fetch(source, target)
-        assert (target.parent / "file.zip.part").stat().st_size == 10_000
+        assert (target.parent / ".file.zip.partial").stat().st_size == 10_000
         fetch(source, target)
         assert target.read_bytes() == CONTENT
 
@@ -166,7 +166,7 @@ class TestFetch:
         self, server, source, target
     ) -> None:
         server.ranges = False
-        (target.parent / "file.zip.part").write_bytes(CONTENT[:1_000])
+        (target.parent / ".file.zip.partial").write_bytes(CONTENT[:1_000])
         fetch(source, target)
         assert target.read_bytes() == CONTENT
 
@@ -183,7 +183,7 @@ class TestFetch:
     def test_a_part_that_is_complete_or_too_long_is_no_dead_end(
         self, source, target, size, known
     ) -> None:
-        (target.parent / "file.zip.part").write_bytes((CONTENT + bytes(99))[:size])
+        (target.parent / ".file.zip.partial").write_bytes((CONTENT + bytes(99))[:size])
         fetch(source if known else source._replace(bytes=None, sha256=None), target)
         assert target.read_bytes() == CONTENT
 
@@ -231,7 +231,7 @@ class TestFetch:
         assert list(target.parent.iterdir()) == []
 
     def test_a_part_of_another_file_is_found_out_by_the_checksum(self, source, target) -> None:
-        part = target.parent / "file.zip.part"
+        part = target.parent / ".file.zip.partial"
         part.write_bytes(b"\xff" * 1_000)
         with pytest.raises(ConversionError, match="expected SHA-256"):
             fetch(source, target)
@@ -240,7 +240,7 @@ class TestFetch:
 
     def test_a_range_that_was_not_asked_for_is_refused(self, server, source, target) -> None:
         """Written where it does not belong, it would only show as a damaged zip."""
-        (target.parent / "file.zip.part").write_bytes(CONTENT[:7])
+        (target.parent / ".file.zip.partial").write_bytes(CONTENT[:7])
         server.files["file.zip"] = CONTENT
         send = Handler.send_header
 
@@ -257,7 +257,7 @@ class TestFetch:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(download, "_write", full)
-        with pytest.raises(ConversionError, match=r"file.zip.part: .*No space left"):
+        with pytest.raises(ConversionError, match=r"file.zip: .*No space left"):
             fetch(source, target)
 
 

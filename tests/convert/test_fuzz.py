@@ -18,7 +18,7 @@ from mind_folder import IMPRESSIONS, NEWS, WriteMind
 
 from recbole_tinynews.convert import ConversionError, convert_mind
 from recbole_tinynews.convert.errors import LineError, stop
-from recbole_tinynews.convert.mind import read_impressions
+from recbole_tinynews.convert.mind import read_behaviors
 
 IMPRESSION_LINES, NEWS_LINES, BODY_LINES = 64_000, 24_000, 16_000  # 104,000 spoilt lines in all
 A_FILE = 8_000
@@ -216,9 +216,9 @@ def test_one_spoilt_line_alone_is_a_line_error_or_an_impression(tmp_path: Path) 
         expected = expected_impressions(content + b"\n")
         if not expected:
             with pytest.raises(LineError, match=rf"{re.escape(str(path))}:1: "):
-                list(read_impressions(path, stop, labels_required=True))
+                list(read_behaviors(path, stop, labels_required=True))
             continue
-        ((*ids, timestamp, history, candidates, labels),) = read_impressions(
+        ((*ids, timestamp, history, candidates, labels),) = read_behaviors(
             path, stop, labels_required=True
         )
         row = [*ids, str(timestamp), " ".join(history), " ".join(candidates), labels]

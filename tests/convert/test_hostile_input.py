@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from mind_folder import IMPRESSIONS, NEWS, WriteMind
 
-from recbole_tinynews.convert import ConversionError, convert_mind, rows
+from recbole_tinynews.convert import ConversionError, convert_mind
+from recbole_tinynews.files import lines
 
 GOOD = "7\tU1\t11/15/2019 1:00:00 AM\tN1\tN2-0 N3-1"
 
@@ -52,10 +53,10 @@ def test_a_file_without_line_ends_is_refused_before_it_fills_the_memory(
     write_mind: WriteMind, tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gzip of zeros unpacks to a thousand times its size."""
-    monkeypatch.setattr(rows, "_LONGEST_LINE", 100_000)
+    monkeypatch.setattr(lines, "LONGEST_LINE", 100_000)
     train, content = write_mind(), b"x" * 10_000_000
     (train / "news.tsv").write_bytes(gzip.compress(content) if packed else content)
-    with pytest.raises(ConversionError, match=r"news.tsv:1: expected a line of at most 100,000"):
+    with pytest.raises(ConversionError, match=r"news.tsv, line 1, expects at most 100,000"):
         convert_mind(train, "tiny", output=tmp_path / "out", on_error="skip")
 
 

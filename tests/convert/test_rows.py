@@ -47,7 +47,7 @@ def test_a_lone_carriage_return_is_text(file: Path) -> None:
 
 def test_lines_are_numbered_on_across_batches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A number that starts again with each batch sends the user to the wrong line."""
-    monkeypatch.setattr("recbole_tinynews.convert.rows._BATCH", 16)
+    monkeypatch.setattr("recbole_tinynews.files.lines.BLOCK", 16)
     file.write_bytes(b"N\ttext\n" * 50 + b"N\n")
     with pytest.raises(LineError, match=r"rows\.tsv:51: expected 2 tab-separated columns"):
         rows(file)
@@ -64,9 +64,9 @@ def test_lines_are_numbered_on_across_batches(file: Path, monkeypatch: pytest.Mo
         ("N\ta\n".encode("utf-16"), ":1: expected text, got a NUL byte"),
         (
             gzip.compress(b"N\ta\n" * 99, mtime=0)[:-9],
-            "expected a whole gzip file, got a damaged one",
+            "expects a whole gzip file, and after line 0 cannot be read",
         ),
-        (b"\x1f\x8bnonsense", "expected a whole gzip file, got a damaged one"),
+        (b"\x1f\x8bnonsense", "expects a whole gzip file, and after line 0 cannot be read"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_with_its_place(

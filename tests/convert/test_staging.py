@@ -84,7 +84,7 @@ def test_ctrl_c_while_writing_impressions_leaves_nothing(
 def test_a_file_where_a_folder_belongs_is_told_before_hours_of_work(
     write_mind: WriteMind, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion, "read_impressions", None)  # must not be reached
+    monkeypatch.setattr(conversion, "read_behaviors", None)  # must not be reached
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).write_text("mine")
     with pytest.raises(ConversionError, match=r"--output=.*expected a folder"):
@@ -97,9 +97,10 @@ def test_a_folder_that_cannot_be_written_to_is_an_error(
 ) -> None:
     """Simulated: the superuser of a container may write everywhere."""
 
-    def denied(**_: object) -> str:
+    def denied(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("recbole_tinynews.convert.staging.tempfile.mkdtemp", denied)
+    train = write_mind()
+    monkeypatch.setattr("recbole_tinynews.convert.staging.Path.mkdir", denied)
     with pytest.raises(ConversionError, match=r"--output=.*Permission denied"):
-        convert_mind(write_mind(), "tiny", output=tmp_path / "out")
+        convert_mind(train, "tiny", output=tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Title-body matching: ``data/title_body.py`` (its model's tests have that name)."""
+"""Articles and title-body matching: ``data/articles.py``, ``data/title_body.py``."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
+from recbole_tinynews.data.articles import Article, articles_of, read_corpus
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.other_titles import BatchTitles, CategoryTitles, OtherTitles
 from recbole_tinynews.data.title_body import (
     HARD_POOL,
     WRONG_TITLES,
-    Article,
     TitleBodyDataLoader,
     TitleBodyDataset,
-    articles_of,
-    read_corpus,
 )
 from recbole_tinynews.settings.declared import setting
 

@@ -9,7 +9,7 @@ import pytest
 
 from recbole_tinynews.data.negatives import random_bits
 from recbole_tinynews.data.other_titles import (
-    UNKNOWN,
+    NO_CATEGORY,
     BatchTitles,
     CategoryTitles,
     OtherTitles,
@@ -18,7 +18,7 @@ from recbole_tinynews.data.other_titles import (
 
 # article -> the first one with its title; 0, 2 and 7 have one title, and so have 5 and 6
 TITLES = np.array([0, 1, 0, 3, 4, 5, 5, 0, 8, 9])
-CATEGORIES = np.array(["a", "b", "a", "a", "b", "a", "a", "b", UNKNOWN, "c"])
+CATEGORIES = np.array(["a", "b", "a", "a", "b", "a", "a", "b", NO_CATEGORY, "c"])
 SEED = 5
 
 
@@ -39,7 +39,7 @@ def of_category(sample: int) -> Callable[[int], bool]:
         for a, name in enumerate(CATEGORIES)
         if name == CATEGORIES[sample] and TITLES[a] != TITLES[sample]
     ]
-    known = CATEGORIES[sample] != UNKNOWN
+    known = CATEGORIES[sample] != NO_CATEGORY
     return lambda article: article in others or not known or len(others) < 2
 
 
@@ -155,4 +155,4 @@ def test_a_category_that_is_too_small_is_counted_in_the_log(caplog: Any) -> None
 def test_articles_without_any_category_are_refused() -> None:
     """A corpus file has none: the negatives would be random under another name."""
     with pytest.raises(ValueError, match=r"expects articles with a category, got 10 without"):
-        CategoryTitles(TITLES, np.array([UNKNOWN] * 10), 2, SEED)
+        CategoryTitles(TITLES, np.array([NO_CATEGORY] * 10), 2, SEED)

@@ -16,7 +16,8 @@ from tiny import EMPTY_TITLE, LONG_TITLE, MAX_TITLE, SHORT_TITLE, Tiny, World, t
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from recbole_tinynews.distillation.outputs import TEACHERS, Outputs
+from recbole_tinynews.data.fields import TEACHERS
+from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder

@@ -177,7 +177,7 @@ def test_an_interrupted_build_is_not_read_and_is_resumed(make, tmp_path, monkeyp
     torch.testing.assert_close(second(IDS), expected, rtol=1e-5, atol=1e-5)
     (pack_count,) = {len(packs(second.tokens.lengths, 24))}
     assert pack_count - 6 <= len(computed) <= pack_count - 4  # saved every 2 packs
-    assert not list((tmp_path / "states").glob(".*unfinished"))
+    assert not list((tmp_path / "states").glob(".*.partial"))
 
 
 @pytest.mark.parametrize("damage", ["progress", "table", "other shape"])
@@ -190,7 +190,7 @@ def test_a_damaged_unfinished_table_is_made_again(make, tmp_path, monkeypatch, d
     stopped_at(encoder, monkeypatch, pack=6)
     with pytest.raises(KeyboardInterrupt):
         encoder(IDS)
-    (unfinished,) = (tmp_path / "states").glob(".*unfinished")
+    (unfinished,) = (tmp_path / "states").glob(".*.partial")
     (progress,) = (tmp_path / "states").glob(".*json")
     if damage == "progress":
         progress.write_text("{")

@@ -17,8 +17,8 @@ from recbole_tinynews.evaluation.impression_metric import ImpressionMetric
 from recbole_tinynews.evaluation.metrics import rank_impressions
 from recbole_tinynews.evaluation.recbole_metrics import (
     COUNT_METRIC,
+    METRIC_CLASSES,
     METRIC_NAMES,
-    METRICS,
     register_metrics,
 )
 
@@ -84,7 +84,7 @@ def test_the_registry_is_extended_in_place_and_stock_metrics_stay() -> None:
             strict=True,
         )
     )
-    for metric in METRICS:
+    for metric in METRIC_CLASSES:
         name = metric.__name__.lower()
         assert register.metrics_dict[name] is metric
         assert register.metric_types[name] is EvaluatorType.VALUE
@@ -133,9 +133,9 @@ def test_importing_the_module_registers_nothing() -> None:
 
 
 def test_every_metric_of_the_module_is_registered_and_reachable() -> None:
-    """A new adapter that is left out of METRICS fails in the user's Config only."""
+    """A new adapter that is left out of METRIC_CLASSES fails in the user's Config only."""
     _, needs, _, found = cluster_info(recbole_metrics.__name__)
-    assert set(found.values()) == set(METRICS)
-    assert {*METRIC_NAMES.values(), COUNT_METRIC} == {metric.__name__ for metric in METRICS}
+    assert set(found.values()) == set(METRIC_CLASSES)
+    assert {*METRIC_NAMES.values(), COUNT_METRIC} == {metric.__name__ for metric in METRIC_CLASSES}
     assert all(alias == alias.lower() for alias in METRIC_NAMES)
     assert all(Register(CONFIG).need(key) for need in needs.values() for key in need)

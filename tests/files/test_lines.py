@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from recbole_tinynews.files import lines
 from recbole_tinynews.files.lines import read_lines
 
 TEXT = "first\u2028still first\x85\x0b\r\nsecond\rstill second\n\nfourth, without an end"
@@ -53,3 +54,28 @@ def test_a_damaged_gzip_file_is_no_short_file(tmp_path: Path, damage: str) -> No
 def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert list(read_lines(tmp_path / "empty")) == []
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 7])
+@pytest.mark.parametrize("zipped", [False, True], ids=["text", "gzip"])
+def test_a_line_may_end_anywhere_in_what_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, zipped: bool
+) -> None:
+    r"""A block that ends between ``\r`` and ``\n``, or in the byte-order mark, adds characters."""
+    monkeypatch.setattr(lines, "BLOCK", block)
+    data = ("\ufeff" + TEXT).encode()
+    (tmp_path / "file").write_bytes(gzip.compress(data) if zipped else data)
+    assert list(read_lines(tmp_path / "file")) == LINES
+
+
+@pytest.mark.parametrize("zipped", [False, True], ids=["text", "gzip"])
+def test_a_line_that_would_fill_the_memory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
+) -> None:
+    """A gzip of zeros unpacks to a thousand times its size."""
+    monkeypatch.setattr(lines, "LONGEST_LINE", 100)
+    monkeypatch.setattr(lines, "BLOCK", 10)
+    data = b"short\n" + bytes(1000)
+    (tmp_path / "file").write_bytes(gzip.compress(data) if zipped else data)
+    with pytest.raises(ValueError, match=r"file, line 2, expects at most 100 bytes"):
+        list(read_lines(tmp_path / "file"))

@@ -13,8 +13,8 @@ from tiny import EMPTY_TITLE, LONG_TITLE, SHORT_TITLE, Tiny, World, write_bert
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
-from recbole_tinynews.distillation.outputs import TEACHERS
 from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.registry import find_trainer
 

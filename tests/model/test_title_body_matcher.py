@@ -6,9 +6,9 @@ import torch
 from tiny import DATASET, MAX_TITLE, Tiny, run_of
 from torch.nn import functional as F
 
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY, TEACHERS
 from recbole_tinynews.data.title_body import TitleBodyDataLoader
-from recbole_tinynews.distillation.outputs import TEACHERS
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 
 

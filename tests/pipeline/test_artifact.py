@@ -21,7 +21,6 @@ from recbole_tinynews.pipeline.artifact import (
     settings_that_matter,
     write_metrics,
     write_settings,
-    write_text,
 )
 from recbole_tinynews.pipeline.stage import Stage
 
@@ -173,12 +172,3 @@ def test_settings_and_metrics_are_read_without_running_anything(tiny: Tiny, tmp_
     assert settings["learning_rate"] == 1e-3
     write_metrics(tmp_path, {"valid": {"auc": 0.5}})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"valid": {"auc": 0.5}}
-
-
-def test_a_failed_write_leaves_the_former_text(tmp_path: Path) -> None:
-    place = tmp_path / "deep" / "result.json"
-    write_text(place, "first")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(place, "\ud800")
-    assert place.read_text() == "first"
-    assert list(place.parent.iterdir()) == [place]

@@ -14,7 +14,8 @@ from tiny import DATASET, STAGE_SETTINGS, Tiny, finished, run_of, titles
 from torch import Tensor
 
 import recbole_tinynews
-from recbole_tinynews.data.dataloader import CANDIDATES, HISTORY, ImpressionDataLoader
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.pipeline import factory
 from recbole_tinynews.pipeline.artifact import Artifact

@@ -12,7 +12,7 @@ import torch
 from tiny import DATASET, STAGE_SETTINGS, Tiny, finished, run_of, titles, write_bert
 from torch import Tensor
 
-from recbole_tinynews.data import title_body
+from recbole_tinynews.data import articles
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
@@ -269,8 +269,8 @@ def test_more_teachers_than_copies_are_refused_by_name(tiny: Tiny) -> None:
 def test_the_corpus_is_read_once_for_all_stages(tiny: Tiny, tmp_path, monkeypatch) -> None:
     """A teacher for each copy would hold the whole corpus M times in memory."""
     made: list[object] = []
-    plain = title_body.read_corpus
-    monkeypatch.setattr(title_body, "read_corpus", lambda path: made.append(path) or plain(path))
+    plain = articles.read_corpus
+    monkeypatch.setattr(articles, "read_corpus", lambda path: made.append(path) or plain(path))
     corpus = tmp_path / "corpus.tsv"
     corpus.write_text(
         "".join(f"A{n}\t{title}\t{title} {title}\n" for n, title in enumerate(titles()))
@@ -575,11 +575,11 @@ def test_a_stage_that_another_process_trains_is_waited_for_and_reused(
     shutil.rmtree(made.folder)
 
     @contextmanager
-    def after_the_other(place: Path) -> Iterator[None]:
+    def after_the_other(place: Path, work: str) -> Iterator[None]:
         shutil.copytree(elsewhere, place)
         yield
 
-    monkeypatch.setattr(run_module, "alone", after_the_other)
+    monkeypatch.setattr(run_module, "exclusive_lock", after_the_other)
     monkeypatch.setattr(Run, "_train", lambda *arguments: 1 / 0)
     found = run_of(config).make(Stage("PLMNR", PLMNR))
     assert (found.reused, found.folder, found.valid) == (True, made.folder, made.valid)
@@ -591,5 +591,5 @@ def test_a_finished_stage_needs_no_lock(
     """It may lie where nothing can be written, or be read by many at once."""
     config = tiny.config(max_steps=1, checkpoint_dir=str(tmp_path / "saved"))
     run_of(config).make(Stage("PLMNR", PLMNR))
-    monkeypatch.setattr(run_module, "alone", lambda place: 1 / 0)
+    monkeypatch.setattr(run_module, "exclusive_lock", lambda *arguments: 1 / 0)
     assert run_of(config).make(Stage("PLMNR", PLMNR)).reused

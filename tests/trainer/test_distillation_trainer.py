@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import Tiny
 
-from recbole_tinynews.distillation.outputs import TEACHERS
+from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.trainer import DistillationTrainer
 
 

@@ -364,5 +364,5 @@ def test_all_four_stages_go_on_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
 def test_leftovers_of_a_killed_save_are_no_state(tiny: Tiny, stopped: Path, undisturbed) -> None:
     """Half of a state under its final name would be gone on from."""
     (state,) = stopped.rglob("step-*")
-    os.rename(state, state.with_name(".step-9-123"))
+    os.rename(state, state.with_name(".step-9.0123abcd.partial"))
     assert_same(run_stage(tiny, stopped), undisturbed)

@@ -21,7 +21,7 @@ from recbole_tinynews.convert.synthetic.users import Readers
 from recbole_tinynews.convert.synthetic.world import (
     CLOCK_START,
     SPLIT_HOURS,
-    News,
+    GeneratedNews,
     Topics,
     make_news,
     make_topics,
@@ -113,7 +113,7 @@ def _oracle(settings: Settings, ceilings: dict[str, _Ceilings]) -> dict[str, Any
 
 
 def _write_behaviors(
-    path: Path, runs: Iterable[Impressions], news: News, bar: tqdm
+    path: Path, runs: Iterable[Impressions], news: GeneratedNews, bar: tqdm
 ) -> tuple[NDArray[np.bool_], _Ceilings]:
     """Write the impressions; return which news they name and their ceilings."""
     ids = [f"N{label}" for label in news.label.tolist()]

@@ -13,8 +13,8 @@ from recbole_tinynews.convert.synthetic.world import (
     LIFETIME,
     SPLIT_HOURS,
     Floats,
+    GeneratedNews,
     Ints,
-    News,
     Shelf,
 )
 
@@ -44,7 +44,9 @@ class Impressions(NamedTuple):
 class ClickLog:
     """Draws impressions of a split by number."""
 
-    def __init__(self, seed: int, news: News, readers: Readers, number_of_readers: int) -> None:
+    def __init__(
+        self, seed: int, news: GeneratedNews, readers: Readers, number_of_readers: int
+    ) -> None:
         self.seed = seed
         self.news = news
         self.readers = readers

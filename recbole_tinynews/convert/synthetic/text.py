@@ -11,7 +11,7 @@ import numpy as np
 from recbole_tinynews.convert.synthetic import lexicon
 from recbole_tinynews.convert.synthetic.draws import uniforms
 from recbole_tinynews.convert.synthetic.lexicon import Concept
-from recbole_tinynews.convert.synthetic.world import Ints, News, Topics
+from recbole_tinynews.convert.synthetic.world import GeneratedNews, Ints, Topics
 
 # {w} is a headline word of the story, {e} a name in it, {v} a verb, {a} an adjective, {p} a place.
 _OPENINGS = (
@@ -62,7 +62,7 @@ class Article(NamedTuple):
 class Writer:
     """Writes the article of any news of the world, the same whenever it is asked."""
 
-    def __init__(self, seed: int, topics: Topics, news: News) -> None:
+    def __init__(self, seed: int, topics: Topics, news: GeneratedNews) -> None:
         self.seed = seed
         self.topics = topics
         self.news = news

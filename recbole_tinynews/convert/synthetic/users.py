@@ -12,8 +12,8 @@ from recbole_tinynews.convert.synthetic.world import (
     LIFETIME,
     SPLIT_HOURS,
     Floats,
+    GeneratedNews,
     Ints,
-    News,
     Shelf,
     Topics,
 )
@@ -44,7 +44,7 @@ class Histories(NamedTuple):
 class Readers:
     """Readers by number: the same reader is the same, whoever asks about him and when."""
 
-    def __init__(self, seed: int, topics: Topics, news: News) -> None:
+    def __init__(self, seed: int, topics: Topics, news: GeneratedNews) -> None:
         self.seed = seed
         self.topics = topics
         weight = news.exposure * np.exp(news.appeal + news.hot)

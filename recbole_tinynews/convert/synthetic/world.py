@@ -33,7 +33,7 @@ _APPEAL_TAIL = 1.0  # of appeal, of which the title shows nothing
 _HOT_SHARE = 0.2  # of the titles carry a hot word
 
 
-class News(NamedTuple):
+class GeneratedNews(NamedTuple):
     """One entry per news, oldest first; all of shape ``[news]``."""
 
     published: Floats
@@ -78,11 +78,11 @@ def make_topics(seed: int) -> Topics:
     return Topics(known, cumulative, similarity, category)
 
 
-def make_news(seed: int, number: int, topics: Topics) -> News:
+def make_news(seed: int, number: int, topics: Topics) -> GeneratedNews:
     """Draw ``number`` news over the whole time."""
     index = np.arange(number)
     subtopic = topics.pick(uniforms(seed, "subtopic", index))
-    return News(
+    return GeneratedNews(
         published=_publication((index + uniforms(seed, "published", index)) / number),
         subtopic=subtopic,
         second_subtopic=topics.pick(uniforms(seed, "second subtopic", index)),

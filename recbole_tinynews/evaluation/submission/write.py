@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from recbole_tinynews.evaluation.metrics import NaNScoreError, candidate_ranks
 from recbole_tinynews.evaluation.submission import PREDICTION, SubmissionError
-from recbole_tinynews.files.whole import complete_file
+from recbole_tinynews.files.whole import whole_file
 
 _BLOCK = 16_384  # impressions ranked and written at a time: bounds the memory
 
@@ -49,8 +49,8 @@ def write_submission(
     member.compress_type = ZIP_DEFLATED
     try:
         with (
-            complete_file(Path(path)) as partial,
-            ZipFile(partial, "w") as archive,
+            whole_file(Path(path)) as place,
+            ZipFile(place, "w") as archive,
             archive.open(member, "w") as file,
             tqdm(
                 total=len(impression_ids),

@@ -6,17 +6,7 @@ import matplotlib
 import pytest
 from matplotlib.colors import to_hex
 
-from recbole_tinynews.pipeline.figures import (
-    BESIDE,
-    COLOURS,
-    FEW,
-    Panel,
-    Plot,
-    Series,
-    as_svg,
-    column_figure,
-    step_figure,
-)
+from recbole_tinynews.pipeline.training_figure import COLOURS, FEW, Panel, as_svg, step_figure
 
 LOSSES = [{"step": 5, "train_loss": 3.0, "target_loss": 1.0}, {"step": 10, "train_loss": 2.0}]
 METRICS = [{"step": 10, "auc": 0.6, "ndcg@5": 0.4}]
@@ -71,20 +61,3 @@ def test_the_same_curve_is_the_same_file_and_leaves_matplotlib_as_it_was() -> No
     assert "<dc:date>" not in one
     assert dict(matplotlib.rcParams) == before
     assert ElementTree.fromstring(one).tag == "{http://www.w3.org/2000/svg}svg"
-
-
-def test_bars_of_equal_x_stand_side_by_side_and_inside_of_the_axes() -> None:
-    """Five systems of one size would be one bar, the last of them."""
-    series = [Series(name, [1, 2], [60, 61], [1, 1]) for name in ("A", "B")]
-    figure = column_figure([Plot("layers", "AUC (%)", series)])
-    (axes,) = figure.axes
-    places = [
-        bars.lines[0].get_transform().transform(bars.lines[0].get_xydata())
-        for bars in axes.containers
-    ]
-    apart = places[1] - places[0]
-    assert apart[:, 0] == pytest.approx(BESIDE / 72 * figure.dpi)
-    assert apart[:, 1] == pytest.approx(0)
-    low, high = axes.get_ylim()
-    assert low < 59
-    assert high > 62

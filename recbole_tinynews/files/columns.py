@@ -1,0 +1,39 @@
+"""Columns of atomic files: their names, the type that RecBole's header gives them, their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+PADDING = "[PAD]"  # RecBole's token of id 0, in every column of tokens
+
+ITEM_ID, CATEGORY, SUBCATEGORY = "item_id", "category", "subcategory"
+TITLE, ABSTRACT, BODY = "title", "abstract", "body"
+IMPRESSION_ID, USER_ID, TIMESTAMP = "impression_id", "user_id", "timestamp"
+HISTORY, CANDIDATES, LABELS = "history", "candidates", "labels"
+LABEL = "label"  # of one candidate, in a flat data set
+
+ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT)  # of NAME.item, which may have BODY too
+INTER = (IMPRESSION_ID, USER_ID, TIMESTAMP, HISTORY, CANDIDATES, LABELS)  # of NAME.<split>.inter
+FLAT_ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY)
+FLAT_INTER = (USER_ID, ITEM_ID, LABEL, TIMESTAMP)
+
+_TYPES = {
+    **dict.fromkeys((ITEM_ID, CATEGORY, SUBCATEGORY, IMPRESSION_ID, USER_ID), "token"),
+    **dict.fromkeys((TITLE, ABSTRACT, BODY, HISTORY, CANDIDATES), "token_seq"),
+    **dict.fromkeys((TIMESTAMP, LABEL), "float"),
+    LABELS: "float_seq",
+}
+
+
+def typed(columns: Iterable[str]) -> tuple[str, ...]:
+    """The names as they stand in a header.
+
+    >>> typed([USER_ID, LABELS])
+    ('user_id:token', 'labels:float_seq')
+    """
+    return tuple(f"{column}:{_TYPES[column]}" for column in columns)
+
+
+def header(columns: Iterable[str]) -> str:
+    """The first line of an atomic file with these columns, without its end."""
+    return "\t".join(typed(columns))

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from recbole_tinynews.convert.atomic import InterRow
+from recbole_tinynews.convert.mind import Impression
+from recbole_tinynews.data.atomic_files import ItemColumns
+from recbole_tinynews.files.columns import BODY, FLAT_INTER, FLAT_ITEM, INTER, ITEM, header
+
+
+def test_headers_are_those_that_data_sets_out_there_have() -> None:
+    """Another header, and no data set that was converted before can be read."""
+    assert header((*ITEM, BODY)) == (
+        "item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq\tabstract:token_seq\t"
+        "body:token_seq"
+    )
+    assert header(INTER) == (
+        "impression_id:token\tuser_id:token\ttimestamp:float\thistory:token_seq\t"
+        "candidates:token_seq\tlabels:float_seq"
+    )
+    assert header(FLAT_ITEM) == "item_id:token\tcategory:token\tsubcategory:token"
+    assert header(FLAT_INTER) == "user_id:token\titem_id:token\tlabel:float\ttimestamp:float"
+
+
+def test_records_name_their_fields_as_the_files_name_their_columns() -> None:
+    """A record in another order would be written, or read, into the wrong columns."""
+    assert InterRow._fields == Impression._fields == INTER
+    assert ItemColumns._fields == (*ITEM, BODY)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from recbole_tinynews.files.whole import (
+    leftovers,
+    remove,
+    resumable_file,
+    whole_file,
+    whole_folder,
+    write_text,
+)
+
+
+class Killed(BaseException):
+    """What no ``except Exception`` catches."""
+
+
+def interrupt(place: Path, error: type[BaseException] = Killed) -> None:
+    """Write half of it, to a file or into a folder, and end there."""
+    (place / "one" if place.is_dir() else place).write_text("half")
+    raise error
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
+    """A reader that comes meanwhile would take half of it for all."""
+    place = tmp_path / "deep" / "result.json"
+    write_text(place, "first")
+    with whole_file(place) as partial:
+        partial.write_text("second")
+        assert place.read_text() == "first"
+    assert place.read_text() == "second"
+    assert names(place.parent) == ["result.json"]
+
+
+@pytest.mark.parametrize("error", [OSError, Killed])
+def test_a_failed_write_leaves_the_former_file_and_nothing_else(tmp_path: Path, error) -> None:
+    place = tmp_path / "result.json"
+    write_text(place, "first")
+    with pytest.raises(error), whole_file(place) as partial:
+        interrupt(partial, error)
+    assert place.read_text() == "first"
+    assert names(tmp_path) == ["result.json"]
+
+
+def test_a_text_that_is_not_utf8_leaves_the_former_one(tmp_path: Path) -> None:
+    place = tmp_path / "deep" / "result.json"
+    write_text(place, "first")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(place, "\ud800")
+    assert place.read_text() == "first"
+    assert names(place.parent) == ["result.json"]
+
+
+def test_a_folder_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
+    """Some of its files would be read as all of them."""
+    place = tmp_path / "deep" / "state"
+    with pytest.raises(Killed), whole_folder(place) as partial:
+        interrupt(partial)
+    assert names(place.parent) == []
+    with whole_folder(place) as partial:
+        (partial / "one").write_text("all")
+        assert not place.exists()
+    assert (place / "one").read_text() == "all"
+    assert names(place.parent) == ["state"]
+
+
+def test_a_folder_that_is_there_is_kept_where_the_first_wins(tmp_path: Path) -> None:
+    """Two runs that finish at once: the slower one must neither fail nor lose the other's."""
+
+    def write_late(first_wins: bool) -> None:
+        with whole_folder(tmp_path / "cache", first_wins) as partial:
+            (partial / "one").write_text("second")
+            if not (tmp_path / "cache").exists():
+                (tmp_path / "cache").mkdir()
+                (tmp_path / "cache" / "one").write_text("first")
+
+    write_late(first_wins=True)
+    with pytest.raises(OSError, match=r"cache"):
+        write_late(first_wins=False)
+    assert (tmp_path / "cache" / "one").read_text() == "first"
+    assert names(tmp_path) == ["cache"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
+    """Nothing would be cached, and nothing would say so."""
+    (tmp_path / "cache").write_text("mine")
+    with pytest.raises(OSError, match="cache"), whole_folder(tmp_path / "cache", first_wins=True):
+        pass
+    assert (tmp_path / "cache").read_text() == "mine"
+
+
+def test_a_resumable_file_keeps_what_was_written_for_the_next_writer(tmp_path: Path) -> None:
+    """An hour of downloading or computing would be lost."""
+    place = tmp_path / "table.npy"
+    with pytest.raises(Killed), resumable_file(place) as partial:
+        interrupt(partial)
+    assert not place.exists()
+    with resumable_file(place) as partial:
+        assert partial.read_text() == "half"
+        partial.write_text("all")
+    assert place.read_text() == "all"
+    assert names(tmp_path) == ["table.npy"]
+
+
+def test_what_a_kill_leaves_is_recognised_and_nothing_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``tiny`` is the beginning of ``tiny.b``, which another process may be writing."""
+    other = (".tiny.b.abcdefgh.partial", ".tiny.abcdefgh.partial.mine", ".tinyXabcdefgh.partial")
+    for name in (*other, "tiny"):
+        (tmp_path / name).mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("recbole_tinynews.files.whole.remove", lambda place: None)  # killed before
+        with pytest.raises(Killed), whole_folder(tmp_path / "tiny") as folder:
+            interrupt(folder)
+        with pytest.raises(Killed), whole_file(tmp_path / "tiny") as file:
+            interrupt(file)
+    assert sorted(leftovers(tmp_path / "tiny")) == sorted([folder, file])
+    for place in leftovers(tmp_path / "tiny"):
+        remove(place)
+    assert names(tmp_path) == sorted([*other, "tiny"])
+
+
+def test_others_may_read_it_as_they_may_read_any_file_or_folder(tmp_path: Path) -> None:
+    """A private folder in a shared checkpoint_dir is one that each colleague makes again."""
+    with whole_folder(tmp_path / "folder"):
+        pass
+    write_text(tmp_path / "file", "")
+    (tmp_path / "usual").mkdir()
+    (tmp_path / "usual file").touch()
+    modes = {name: os.stat(tmp_path / name).st_mode for name in names(tmp_path)}
+    assert modes["folder"] == modes["usual"]
+    assert modes["file"] == modes["usual file"]
