@@ -25,7 +25,7 @@ from recbole_tinynews.convert.mind import (
     OnBadLine,
     read_behaviors,
 )
-from recbole_tinynews.convert.options import LAST_DAY, Settings, checked
+from recbole_tinynews.convert.options import LAST_DAY, Options, checked
 from recbole_tinynews.convert.report import bodies_summary, news_summary, without_news_summary
 from recbole_tinynews.convert.split import cut_rows, last_day, latest_fraction
 from recbole_tinynews.convert.staging import staged
@@ -57,7 +57,7 @@ def convert_mind(
         ConversionError: settings or input can't be used, or the disk is full; nothing was written.
     """
     settings = checked(
-        Settings(
+        Options(
             train=Path(train),
             dataset=dataset,
             valid=valid if isinstance(valid, str | int | float) else Path(valid),
@@ -81,7 +81,7 @@ def convert_mind(
 class _Conversion:
     """The steps of one conversion, writing into a folder that is published when they are done."""
 
-    def __init__(self, settings: Settings, staging: Path) -> None:
+    def __init__(self, settings: Options, staging: Path) -> None:
         self.settings = settings
         self.staging = staging
         self.skipped = SkippedLines()

@@ -16,7 +16,7 @@ ON_ERROR = ("stop", "skip")
 LAYOUTS = ("impression", "interaction")
 
 
-class Settings(NamedTuple):
+class Options(NamedTuple):
     """What to convert; ``valid`` is ``last-day``, a fraction or a folder."""
 
     train: Path
@@ -50,7 +50,7 @@ class Settings(NamedTuple):
         }
 
 
-def checked(settings: Settings) -> Settings:
+def checked(settings: Options) -> Options:
     """The settings, with ``valid`` made a fraction or a folder where it is one.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from logging import getLogger
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from recbole_tinynews.data.other_titles import NO_CATEGORY
 from recbole_tinynews.data.task_news import TaskNews
 from recbole_tinynews.files.columns import ABSTRACT, BODY, CATEGORY, TITLE
 from recbole_tinynews.files.lines import read_lines
+from recbole_tinynews.settings.protocol import Settings
 
 FEWEST_ARTICLES = 20  # of which one is held out, and nine of the others are negatives
 
@@ -24,7 +25,7 @@ class Article(NamedTuple):
     category: str = NO_CATEGORY
 
 
-def articles_for(config: Any, news: TaskNews) -> list[Article]:
+def articles_for(config: Settings, news: TaskNews) -> list[Article]:
     """Those of ``post_train_corpus``, or else the data set's own."""
     corpus = config["post_train_corpus"]
     return read_corpus(Path(corpus)) if corpus else articles_of(news)

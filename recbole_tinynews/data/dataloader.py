@@ -16,6 +16,7 @@ from torch import Tensor
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.impressions import Impressions, clicks_of
 from recbole_tinynews.data.negatives import ImpressionNegatives, random_bits
+from recbole_tinynews.settings.protocol import Settings
 
 ORDER_DRAW = -1  # negatives take the draws from 0 on
 
@@ -29,7 +30,7 @@ class ImpressionSource(Protocol):
 
     inter_feat: Impressions
 
-    def history_width(self, config: Any) -> int:
+    def history_width(self, config: Settings) -> int:
         """Slots of a batch for clicks: the newest ones of a history that is longer are kept."""
 
 
@@ -46,7 +47,7 @@ class TrainDataLoader(AbstractDataLoader):
     been trained on already. A subclass says what a sample is (``collate_samples``).
     """
 
-    def __init__(self, config: Any, dataset: Any, samples: int) -> None:
+    def __init__(self, config: Settings, dataset: Any, samples: int) -> None:
         self.sample_size = samples
         self.seed = int(config["seed"])
         self.shuffled = bool(config["shuffle"])
@@ -96,7 +97,7 @@ class ClickDataLoader(TrainDataLoader):
         label: ``[batch]``, the place of the clicked news among the candidates: 0.
     """
 
-    def __init__(self, config: Any, dataset: ClickSource) -> None:
+    def __init__(self, config: Settings, dataset: ClickSource) -> None:
         self.impressions = dataset.inter_feat
         self.clicks = clicks_of(self.impressions)
         if len(self.clicks.news) == 0:
@@ -142,7 +143,7 @@ class ImpressionDataLoader(AbstractDataLoader):
         candidates, label: ``[sum of impression_size]``; label -1 where none is known.
     """
 
-    def __init__(self, config: Any, dataset: ImpressionSource) -> None:
+    def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
         self.impressions = dataset.inter_feat
         self.sample_size = self.impressions.rows
         self.history_width = dataset.history_width(config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from recbole_tinynews.files.columns import (
     SUBCATEGORY,
     TITLE,
 )
+from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -154,20 +155,20 @@ class NewsDataset(Dataset):
 
     @classmethod
     def read(
-        cls, config: Any, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
+        cls, config: Settings, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
     ) -> NewsDataset:
         """The training impressions as they are."""
         return news
 
     def loaders(
-        self, config: Any, valid: ImpressionSource | None
+        self, config: Settings, valid: ImpressionSource | None
     ) -> tuple[ClickDataLoader, ImpressionDataLoader | None]:
         """Clicks to train on, and the impressions of the validation."""
         return ClickDataLoader(config, self), ImpressionDataLoader(config, valid) if valid else None
 
     # ------------------------------------------------------------------------- what it offers
 
-    def history_width(self, config: Any) -> int:
+    def history_width(self, config: Settings) -> int:
         """Newest clicks of a history that a batch holds, as the settings of a stage want it."""
         return config["history_length"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.task_news import TaskNews
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
+from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -59,19 +60,19 @@ class MaskedTextDataset:
 
     @classmethod
     def read(
-        cls, config: Any, news: TaskNews, tokenizer: PreTrainedTokenizerBase
+        cls, config: Settings, news: TaskNews, tokenizer: PreTrainedTokenizerBase
     ) -> MaskedTextDataset:
         """The texts for a stage with these settings."""
         texts = cls.texts(config, news)
         return cls(texts, tokenizer, config["max_body_length"], config["seed"], news.cache_dir)
 
     @staticmethod
-    def texts(config: Any, news: TaskNews) -> list[str]:
+    def texts(config: Settings, news: TaskNews) -> list[str]:
         """What is read; no text is empty."""
         raise NotImplementedError
 
     def loaders(
-        self, config: Any, valid: ImpressionSource | None
+        self, config: Settings, valid: ImpressionSource | None
     ) -> tuple[MaskedTextDataLoader, MaskedTextDataLoader]:
         """Texts to train on, and those held out, which are always masked alike."""
         held_out = MaskedTextDataLoader(config, self, self.valid_texts)
@@ -85,7 +86,7 @@ class MaskedBodies(MaskedTextDataset):
     settings = (*MaskedTextDataset.settings, "post_train_corpus")
 
     @staticmethod
-    def texts(config: Any, news: TaskNews) -> list[str]:
+    def texts(config: Settings, news: TaskNews) -> list[str]:
         """Of the file, or of the data set's own news: the abstract where there is no body."""
         return [article.body for article in articles_for(config, news)]
 
@@ -94,7 +95,7 @@ class MaskedNews(MaskedTextDataset):
     """Title and abstract of each of the task's own news, as one text (TAPT)."""
 
     @staticmethod
-    def texts(config: Any, news: TaskNews) -> list[str]:
+    def texts(config: Settings, news: TaskNews) -> list[str]:
         """Of all news that have any text, whichever split shows them: no click is seen."""
         text = news.news_text
         pairs = zip(text[TITLE], text[ABSTRACT], strict=True)
@@ -112,7 +113,9 @@ class MaskedTextDataLoader(TrainDataLoader):
         truth: ``[chosen]``, these tokens.
     """
 
-    def __init__(self, config: Any, dataset: MaskedTextDataset, texts: NDArray[np.int64]) -> None:
+    def __init__(
+        self, config: Settings, dataset: MaskedTextDataset, texts: NDArray[np.int64]
+    ) -> None:
         self.texts = texts
         super().__init__(config, dataset, len(texts))
 

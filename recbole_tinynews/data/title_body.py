@@ -31,6 +31,7 @@ from recbole_tinynews.data.other_titles import (
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.task_news import TaskNews
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -80,7 +81,7 @@ class TitleBodyDataset:
 
     @classmethod
     def read(
-        cls, config: Any, news: TaskNews, tokenizer: PreTrainedTokenizerBase
+        cls, config: Settings, news: TaskNews, tokenizer: PreTrainedTokenizerBase
     ) -> TitleBodyDataset:
         """The articles for a stage with these settings."""
         return cls(
@@ -94,12 +95,12 @@ class TitleBodyDataset:
         )
 
     def loaders(
-        self, config: Any, valid: ImpressionSource | None
+        self, config: Settings, valid: ImpressionSource | None
     ) -> tuple[TitleBodyDataLoader, ImpressionDataLoader]:
         """Articles to train on, and those held out as impressions."""
         return TitleBodyDataLoader(config, self), ImpressionDataLoader(config, self)
 
-    def history_width(self, config: Any) -> int:
+    def history_width(self, config: Settings) -> int:
         """One slot, for the body."""
         return 1
 
@@ -146,7 +147,7 @@ class TitleBodyDataLoader(TrainDataLoader):
         label: ``[batch]``, the place of the own title: 0.
     """
 
-    def __init__(self, config: Any, dataset: TitleBodyDataset) -> None:
+    def __init__(self, config: Settings, dataset: TitleBodyDataset) -> None:
         trained = dataset.train_articles
         self.negatives = WRONG_TITLES[config["negative_titles"]](
             config, dataset.titles[trained], dataset.categories[trained]

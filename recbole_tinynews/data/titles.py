@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,7 +34,7 @@ class Titles:
             raise ValueError(_only_titles(f"the field '{field}'"))
         return len(self.titles)
 
-    def history_width(self, config: Any) -> int:
+    def history_width(self, config: Settings) -> int:
         """Newest clicks that the user encoder sees."""
         return config["history_length"]
 

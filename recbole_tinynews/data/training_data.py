@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from recbole_tinynews.data.dataloader import ImpressionSource, TrainDataLoader
 from recbole_tinynews.data.task_news import TaskNews
+from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,10 +28,12 @@ class TrainingData(Protocol):
     cache_dir: Path | None
 
     @classmethod
-    def read(cls, config: Any, news: TaskNews, tokenizer: PreTrainedTokenizerBase) -> Any:
+    def read(cls, config: Settings, news: TaskNews, tokenizer: PreTrainedTokenizerBase) -> Any:
         """The data for a stage with these settings; ``news`` has the training impressions."""
 
-    def loaders(self, config: Any, valid: ImpressionSource | None) -> tuple[TrainDataLoader, Any]:
+    def loaders(
+        self, config: Settings, valid: ImpressionSource | None
+    ) -> tuple[TrainDataLoader, Any]:
         """Batches of training and of validation; ``None`` where there is nothing to validate on.
 
         ``valid`` has the validation impressions; other texts have a held-out part of their own.

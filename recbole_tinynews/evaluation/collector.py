@@ -13,6 +13,7 @@ from torch import Tensor
 from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.evaluation.impression_metric import RANKED_KEY
 from recbole_tinynews.evaluation.metrics import NaNScoreError, RankedImpressions, rank_impressions
+from recbole_tinynews.settings.protocol import Settings
 
 
 class ImpressionCollector(Collector):
@@ -28,7 +29,7 @@ class ImpressionCollector(Collector):
     impression.
     """
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Settings) -> None:
         super().__init__(config)
         self.impression_ids: NDArray[np.str_] | None = None  # [rows of the split]
         self.clear()

@@ -11,6 +11,7 @@ from recbole.evaluator import register
 
 from recbole_tinynews.evaluation.impression_metric import RANKED_KEY, ImpressionMetric
 from recbole_tinynews.evaluation.metrics import RankedImpressions, accuracy, auc, mrr, ndcg
+from recbole_tinynews.settings.protocol import Settings
 
 
 class ImpressionAUC(ImpressionMetric):
@@ -40,7 +41,7 @@ class ImpressionMRR(ImpressionMetric):
 class ImpressionNDCG(ImpressionMetric):
     """nDCG at each k of ``topk``. RecBole's own ``NDCG`` needs a user by item matrix."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Settings) -> None:
         super().__init__(config)
         self.topk = config["topk"]
 

@@ -14,6 +14,7 @@ from recbole.data.interaction import Interaction
 from torch import nn
 
 from recbole_tinynews.model.plmnr import PLMNR, PLMNRLoss
+from recbole_tinynews.settings.protocol import Settings
 
 
 class CoFinetunedTeachers(PLMNR):
@@ -27,7 +28,7 @@ class CoFinetunedTeachers(PLMNR):
 
     also_reads: ClassVar[frozenset[str]] = frozenset(("num_teachers",))  # as students do
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         others = [PLMNR(config, dataset) for _ in range(config["num_teachers"] - 1)]
         self.others = nn.ModuleList(others)

@@ -20,6 +20,7 @@ from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.taps import Tap
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.settings.protocol import Settings
 
 
 class NewsEncoders(nn.Module):
@@ -119,20 +120,20 @@ class EnsembleTeacher(NewsRecommender):
     and encoding time are those of all teachers together.
     """
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.requires_grad_(False)
 
-    def text_table(self, config: Any, dataset: Any, pad_token_id: int) -> Ragged:
+    def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
         """The token ids that its teachers read."""
         return super().text_table(config.for_stage("finetune_teacher"), dataset, pad_token_id)
 
-    def make_news_encoder(self, config: Any, dataset: Any) -> EncodesNews:
+    def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
         """As many as there are teachers."""
         make, teacher = super().make_news_encoder, config.for_stage("finetune_teacher")
         return NewsEncoders(make(teacher, dataset) for _ in range(config["num_teachers"]))
 
-    def make_user_encoder(self, config: Any) -> nn.Module:
+    def make_user_encoder(self, config: Settings) -> nn.Module:
         """As many as there are teachers."""
         make, teacher = super().make_user_encoder, config.for_stage("finetune_teacher")
         return UserEncoders(make(teacher) for _ in range(config["num_teachers"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from recbole.data.interaction import Interaction
 from torch import Tensor
@@ -13,6 +13,7 @@ from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
 from recbole_tinynews.encoder.language_model import locate_plm, plm_size
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.student import Student
+from recbole_tinynews.settings.protocol import Settings
 
 
 class Compared(NamedTuple):
@@ -37,7 +38,7 @@ class InnerStateStudent(Student):
     news_encoder: NewsEncoder
 
     @classmethod
-    def contradictions(cls, config: Any, prefix: str) -> Iterator[str]:
+    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Its inner states and its teachers' cannot be compared, token by token."""
         yield from super().contradictions(config, prefix)
         teacher = config.for_stage(cls.teacher_stage)
@@ -59,7 +60,7 @@ class InnerStateStudent(Student):
                 "have none"
             )
 
-    def compared(self, config: Any) -> Compared:
+    def compared(self, config: Settings) -> Compared:
         """The layers that its losses compare, and their widths."""
         teacher, encoder = config.for_stage(self.teacher_stage), self.news_encoder
         size = plm_size(locate_plm(teacher["plm"], [Path(config["data_path"])]))
@@ -76,7 +77,7 @@ class InnerStateStudent(Student):
         return self.losses(self.score(interaction, self.distillation.student_taps), interaction)
 
 
-def _paired_layers(config: Any, teacher: Any) -> list[LayerPair]:
+def _paired_layers(config: Settings, teacher: Settings) -> list[LayerPair]:
     """Which layers belong together by the settings of student and teacher, before either is built.
 
     Raises:
@@ -85,6 +86,6 @@ def _paired_layers(config: Any, teacher: Any) -> list[LayerPair]:
     return layer_pairs(_depth(config), _depth(teacher), config["layer_mapping"])
 
 
-def _depth(config: Any) -> int:
+def _depth(config: Settings) -> int:
     source = locate_plm(config["plm"], [Path(config["data_path"])])
     return config["num_hidden_layers"] or plm_size(source).layers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,13 @@ from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.settings.protocol import Settings
 
 
 class JointTeacher(NewsRecommender):
     """A teacher as deep as the post-trained one, with whose language model it starts."""
 
-    def layers_kept(self, config: Any) -> int | None:
+    def layers_kept(self, config: Settings) -> int | None:
         """As many as the post-trained teacher has."""
         return config.for_stage("post_train_teacher")["num_hidden_layers"]
 

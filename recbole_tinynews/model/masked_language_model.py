@@ -23,6 +23,7 @@ from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_language_model_head
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.settings.protocol import Settings
 
 
 class MaskedLoss(NamedTuple):
@@ -55,7 +56,7 @@ class MaskedLanguageModel(NewsRecommender):
     reads: ClassVar[type[TrainingData]] = MaskedBodies
     ranks_news = False
 
-    def __init__(self, config: Any, dataset: MaskedTextDataset) -> None:
+    def __init__(self, config: Settings, dataset: MaskedTextDataset) -> None:
         super().__init__(config, dataset)
         for head in self.news_encoder.heads:
             head.requires_grad_(False)
@@ -63,15 +64,15 @@ class MaskedLanguageModel(NewsRecommender):
         counts = np.bincount(dataset.tokens.values, minlength=len(words))
         self.head = load_language_model_head(self.plm_source, words, torch.from_numpy(counts))
 
-    def text_table(self, config: Any, dataset: Any, pad_token_id: int) -> Ragged:
+    def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
         """Every text as it is; batches bring theirs masked."""
         return dataset.tokens
 
-    def storage(self, config: Any, dataset: Any) -> Storage | None:
+    def storage(self, config: Settings, dataset: Any) -> Storage | None:
         """None: each epoch masks other tokens, and so the frozen layers are recomputed."""
         return None
 
-    def make_user_encoder(self, config: Any) -> nn.Module:
+    def make_user_encoder(self, config: Settings) -> nn.Module:
         """None is trained before clicks are seen."""
         return nn.Identity()
 

@@ -6,10 +6,9 @@ Findings of ACL 2021.
 
 from __future__ import annotations
 
-from typing import Any
-
 from recbole_tinynews.distillation.mtbert import MTBERTDistillation, MTBERTWeights
 from recbole_tinynews.model.inner_state_student import InnerStateStudent
+from recbole_tinynews.settings.protocol import Settings
 
 
 class MTBERT(InnerStateStudent):
@@ -23,7 +22,7 @@ class MTBERT(InnerStateStudent):
 
     weights = MTBERTWeights
 
-    def make_distillation(self, config: Any) -> MTBERTDistillation:
+    def make_distillation(self, config: Settings) -> MTBERTDistillation:
         """MT-BERT's terms, summed over the teachers."""
         compared = self.compared(config)
         return MTBERTDistillation(

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from recbole_tinynews.distillation.newsbert import NewsBERTDistillation, NewsBERTWeights
 from recbole_tinynews.model.inner_state_student import InnerStateStudent
 from recbole_tinynews.model.joint_teachers import JointTeacher, JointTeachers
+from recbole_tinynews.settings.protocol import Settings
 
 
 class NewsBERT(InnerStateStudent):
@@ -36,7 +37,7 @@ class NewsBERT(InnerStateStudent):
     makes_teachers: ClassVar[bool] = True
 
     @staticmethod
-    def number_of_teachers(config: Any) -> int:
+    def number_of_teachers(config: Settings) -> int:
         """One, whatever ``num_teachers`` other systems have."""
         return 1
 
@@ -45,7 +46,7 @@ class NewsBERT(InnerStateStudent):
         """All but the teachers' own."""
         return tuple(loss for loss in super().learnt_losses() if loss != "teacher_target")
 
-    def make_distillation(self, config: Any) -> NewsBERTDistillation:
+    def make_distillation(self, config: Settings) -> NewsBERTDistillation:
         """The losses of student and teachers."""
         compared, weights = self.compared(config), self.loss_weights(config)
         if not compared.pairs and not self.news_encoder.pooling_has_weights:
@@ -59,7 +60,7 @@ class NewsBERT(InnerStateStudent):
             weights,
         )
 
-    def make_teachers(self, config: Any, dataset: Any, count: int) -> JointTeachers:
+    def make_teachers(self, config: Settings, dataset: Any, count: int) -> JointTeachers:
         """Teachers for it, with the plain language model and this student's heads."""
         teachers = [JointTeacher(config, dataset) for _ in range(count)]
         return JointTeachers(self, teachers, config["layer_mapping"], config["gradient_momentum"])

@@ -6,9 +6,8 @@ publishes no formula of it.
 
 from __future__ import annotations
 
-from typing import Any
-
 from recbole_tinynews.model.newsbert import NewsBERT
+from recbole_tinynews.settings.protocol import Settings
 
 
 class NewsBERTMT(NewsBERT):
@@ -20,6 +19,6 @@ class NewsBERTMT(NewsBERT):
     """
 
     @staticmethod
-    def number_of_teachers(config: Any) -> int:
+    def number_of_teachers(config: Settings) -> int:
         """Number of teachers."""
         return config["num_teachers"]

@@ -35,6 +35,7 @@ from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.user_encoder import UserEncoder
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.settings.protocol import Settings
 
 
 class NewsRecommender(AbstractRecommender):
@@ -58,7 +59,7 @@ class NewsRecommender(AbstractRecommender):
     type = ModelType.GENERAL  # RecBole lays no further yaml over ours for this type
     input_type = InputType.LISTWISE
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__()
         self.device = config["device"]
         self.label_field = config["LABEL_FIELD"]
@@ -67,7 +68,7 @@ class NewsRecommender(AbstractRecommender):
         self.user_encoder = self.make_user_encoder(config)
 
     @classmethod
-    def contradictions(cls, config: Any, prefix: str) -> Iterator[str]:
+    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
         """What doesn't fit together of settings that fit one by one, before anything is trained.
 
         Args:
@@ -78,19 +79,19 @@ class NewsRecommender(AbstractRecommender):
 
     # --------------------------------------------------------------------- what it is made of
 
-    def news_tokens(self, config: Any, dataset: Any) -> Ragged:
+    def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
         """Token ids that the news encoder reads for each news id: the title's."""
         return dataset.tokens(TITLE, self.tokenizer, config["max_title_length"])
 
-    def text_widths(self, config: Any, dataset: Any) -> NDArray[np.int64]:
+    def text_widths(self, config: Settings, dataset: Any) -> NDArray[np.int64]:
         """How long each text is with its padding, where pad tokens take part in pooling."""
         return np.full(dataset.num(dataset.iid_field), config["max_title_length"])
 
-    def layers_kept(self, config: Any) -> int | None:
+    def layers_kept(self, config: Settings) -> int | None:
         """How many of the language model's first layers it has; ``None``: all."""
         return config["num_hidden_layers"]
 
-    def make_user_encoder(self, config: Any) -> nn.Module:
+    def make_user_encoder(self, config: Settings) -> nn.Module:
         """``(history vectors [batch, history, dim], clicked [batch, history]) -> [batch, dim]``."""
         return UserEncoder(
             config["news_dim"],
@@ -99,7 +100,7 @@ class NewsRecommender(AbstractRecommender):
             config["history_padding"],
         )
 
-    def storage(self, config: Any, dataset: Any) -> Storage | None:
+    def storage(self, config: Settings, dataset: Any) -> Storage | None:
         """Where the frozen layers' hidden states are kept; ``None``: computed each time."""
         if config["use_cache"] is False or dataset.cache_dir is None:
             return None
@@ -115,7 +116,7 @@ class NewsRecommender(AbstractRecommender):
         """Of its language model."""
         return load_tokenizer(self.plm_source)
 
-    def text_table(self, config: Any, dataset: Any, pad_token_id: int) -> Ragged:
+    def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
         """What the news encoder reads for each news id: ``news_tokens``, padded if it is to be."""
         tokens = self.news_tokens(config, dataset)
         if not config["mask_padding_in_news_pooling"]:
@@ -123,7 +124,7 @@ class NewsRecommender(AbstractRecommender):
             tokens = pad_rows(tokens, widths, pad_token_id)
         return tokens
 
-    def make_news_encoder(self, config: Any, dataset: Any) -> EncodesNews:
+    def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
         """``news ids -> vectors``; ``EncodesNews`` says what else is asked of it.
 
         Raises:

@@ -13,6 +13,7 @@ from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.settings.protocol import Settings
 
 
 class Student(NewsRecommender):
@@ -29,12 +30,12 @@ class Student(NewsRecommender):
     weights: ClassVar[Any] = None
     teacher_stage: ClassVar[str] = "finetune_teacher"
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.distillation: Any = self.make_distillation(config)
 
     @classmethod
-    def contradictions(cls, config: Any, prefix: str) -> Iterator[str]:
+    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
         """All of its losses have the weight 0."""
         yield from super().contradictions(config, prefix)
         names = [f"{loss}_loss_weight" for loss in cls.learnt_losses()]
@@ -48,16 +49,16 @@ class Student(NewsRecommender):
         return () if cls.weights is None else cls.weights._fields
 
     @classmethod
-    def loss_weights(cls, config: Any) -> Any:
+    def loss_weights(cls, config: Settings) -> Any:
         """The weights that the settings give to its losses, ``<name>_loss_weight``."""
         return cls.weights(*(config[f"{loss}_loss_weight"] for loss in cls.weights._fields))
 
     @staticmethod
-    def number_of_teachers(config: Any) -> int:
+    def number_of_teachers(config: Settings) -> int:
         """Number of teachers."""
         return config["num_teachers"]
 
-    def make_distillation(self, config: Any) -> nn.Module:
+    def make_distillation(self, config: Settings) -> nn.Module:
         """The losses: a module with ``student_taps`` and ``teacher_taps``.
 
         It is called with the student's ``Outputs``, a list of its teachers' and the label, and
@@ -67,7 +68,7 @@ class Student(NewsRecommender):
             f"{type(self).__name__} must implement make_distillation(config)."
         )
 
-    def teacher_weighting(self, config: Any) -> TeacherWeighting:
+    def teacher_weighting(self, config: Settings) -> TeacherWeighting:
         """How much each teacher counts for a sample, where its losses weight them at all.
 
         Override it for a function of your own:

@@ -5,10 +5,9 @@ Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding", Fin
 
 from __future__ import annotations
 
-from typing import Any
-
 from recbole_tinynews.distillation.tinybert import TinyBERTDistillation, TinyBERTWeights
 from recbole_tinynews.model.inner_state_student import InnerStateStudent
+from recbole_tinynews.settings.protocol import Settings
 
 
 class TinyBERT(InnerStateStudent):
@@ -24,11 +23,11 @@ class TinyBERT(InnerStateStudent):
     weights = TinyBERTWeights
 
     @staticmethod
-    def number_of_teachers(config: Any) -> int:
+    def number_of_teachers(config: Settings) -> int:
         """One, whatever ``num_teachers`` other systems have."""
         return 1
 
-    def make_distillation(self, config: Any) -> TinyBERTDistillation:
+    def make_distillation(self, config: Settings) -> TinyBERTDistillation:
         """TinyBERT's terms, averaged over the teachers."""
         return TinyBERTDistillation(
             self.number_of_teachers(config),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from recbole_tinynews.model.tinybert import TinyBERT
+from recbole_tinynews.settings.protocol import Settings
 
 
 class TinyBERTMT(TinyBERT):
@@ -15,6 +14,6 @@ class TinyBERTMT(TinyBERT):
     """
 
     @staticmethod
-    def number_of_teachers(config: Any) -> int:
+    def number_of_teachers(config: Settings) -> int:
         """Number of teachers."""
         return config["num_teachers"]

@@ -15,6 +15,7 @@ from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.tinynewsrec import StageTwoDistillation, TinyNewsRecWeights
 from recbole_tinynews.model.student import Student, teachers_of
+from recbole_tinynews.settings.protocol import Settings
 
 
 class TinyNewsRec(Student):
@@ -26,11 +27,11 @@ class TinyNewsRec(Student):
 
     weights = TinyNewsRecWeights
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.mask_padding_in_embedding_loss = config["mask_padding_in_embedding_loss"]
 
-    def make_distillation(self, config: Any) -> StageTwoDistillation:
+    def make_distillation(self, config: Settings) -> StageTwoDistillation:
         """Losses on scores, on news and user vectors, and on clicks."""
         return StageTwoDistillation(
             self.number_of_teachers(config),

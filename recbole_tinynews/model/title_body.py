@@ -21,6 +21,7 @@ from recbole_tinynews.distillation.tinynewsrec import StageOneDistillation, Tiny
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.student import Student
+from recbole_tinynews.settings.protocol import Settings
 
 
 class BodyAsUser(nn.Module):
@@ -38,7 +39,7 @@ class TitleBodyMatcher(PLMNR):
     ranks_news: ClassVar[bool] = False
 
     @classmethod
-    def contradictions(cls, config: Any, prefix: str) -> Iterator[str]:
+    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Wrong titles are asked for that cannot be had."""
         yield from super().contradictions(config, prefix)
         kind, corpus = config["negative_titles"], config["post_train_corpus"]
@@ -54,20 +55,20 @@ class TitleBodyMatcher(PLMNR):
                 "2, got 1: an article has no other one in its batch"
             )
 
-    def news_tokens(self, config: Any, dataset: Any) -> Ragged:
+    def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
         """Titles and bodies in one table."""
         return dataset.text_tokens
 
-    def text_widths(self, config: Any, dataset: Any) -> NDArray[np.int64]:
+    def text_widths(self, config: Settings, dataset: Any) -> NDArray[np.int64]:
         """Titles and bodies are padded apart."""
         is_title = np.arange(dataset.text_tokens.rows) <= dataset.articles
         return np.where(is_title, config["max_title_length"], config["max_body_length"])
 
-    def make_user_encoder(self, config: Any) -> nn.Module:
+    def make_user_encoder(self, config: Settings) -> nn.Module:
         """None is trained before clicks are seen."""
         return BodyAsUser()
 
-    def storage(self, config: Any, dataset: Any) -> Storage | None:
+    def storage(self, config: Settings, dataset: Any) -> Storage | None:
         """Titles, which are read 1 + ``negatives`` times a pass; bodies only if asked for.
 
         A body is long and is read once a pass: its states cost more than they save in a short
@@ -98,7 +99,7 @@ class TitleBodyStudent(Student, TitleBodyMatcher):
     weights = TinyNewsRecWeights
     teacher_stage = "post_train_teacher"
 
-    def make_distillation(self, config: Any) -> StageOneDistillation:
+    def make_distillation(self, config: Settings) -> StageOneDistillation:
         """Losses on scores, on title and body vectors, and on the own title."""
         return StageOneDistillation(
             self.number_of_teachers(config),

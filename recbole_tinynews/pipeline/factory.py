@@ -18,6 +18,7 @@ from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
 PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # weights and tokenizer
@@ -137,7 +138,7 @@ class NewsFactory:
         return ImpressionDataLoader(config, shown)
 
 
-def plm_source(config: Any) -> str:
+def plm_source(config: Settings) -> str:
     """The folder of the language model of these settings, or its name on the hub."""
     return locate_plm(config["plm"], [Path(config["data_path"])])
 

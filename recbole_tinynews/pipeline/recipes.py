@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
@@ -20,13 +21,13 @@ from recbole_tinynews.pipeline.stage import Copy, Stage, stage_of
 class Contents(Protocol):
     """Settings of stages, and digests of what they read. Every ``Factory`` is one."""
 
-    def settings(self, stage: Stage) -> Any:
+    def settings(self, stage: Stage) -> NewsConfig:
         """The stage's own, in a copy."""
 
-    def data_content(self, model_class: type, config: Any) -> str:
+    def data_content(self, model_class: type, config: NewsConfig) -> str:
         """A digest of what a model is trained on."""
 
-    def language_model_content(self, config: Any) -> str:
+    def language_model_content(self, config: NewsConfig) -> str:
         """A digest of the language model that it starts from."""
 
 
@@ -43,7 +44,7 @@ class Recipe(NamedTuple):
     """
 
     stage: Stage
-    config: Any
+    config: NewsConfig
     settings: dict[str, Any]
     made_from: dict[str, Any]
     fingerprint: str

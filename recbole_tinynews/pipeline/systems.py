@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
 from recbole_tinynews.model.plmnr import PLMNR
@@ -25,7 +26,7 @@ POST_TRAINED = Stage("post_train_teacher", TitleBodyMatcher)
 PACKAGE = __name__.partition(".")[0]
 
 
-def system(config: Any) -> Stage:
+def system(config: NewsConfig) -> Stage:
     """The last stage of the model asked for.
 
     The nearest of its classes that says so decides: one outside the package by a class method
@@ -51,7 +52,7 @@ def system(config: Any) -> Stage:
     return last
 
 
-def _last_stage(config: Any) -> Stage:
+def _last_stage(config: NewsConfig) -> Stage:
     model_class = config.model_class
     for base in model_class.__mro__:
         if "stages" in vars(base):
@@ -61,29 +62,29 @@ def _last_stage(config: Any) -> Stage:
     return Stage(model_class.__name__, model_class)
 
 
-def plmnr_dapt(config: Any) -> Stage:
+def plmnr_dapt(config: NewsConfig) -> Stage:
     """Masked-language-model training on the corpus, then finetuning."""
     return _pretrained(config, MaskedLanguageModel)
 
 
-def plmnr_tapt(config: Any) -> Stage:
+def plmnr_tapt(config: NewsConfig) -> Stage:
     """Masked-language-model training on the task's own news, then finetuning."""
     return _pretrained(config, TaskLanguageModel)
 
 
-def _pretrained(config: Any, pretraining: type[MaskedLanguageModel]) -> Stage:
+def _pretrained(config: NewsConfig, pretraining: type[MaskedLanguageModel]) -> Stage:
     before = Stage("pretrain_teacher", pretraining)
     _check_layers(config, before)
     return _last(config, start=Start(put_language_model, (before,)))
 
 
-def plmnr_dp(config: Any) -> Stage:
+def plmnr_dp(config: NewsConfig) -> Stage:
     """Title-body matching, then finetuning of what it ended with (Tiny-NewsRec, section 3)."""
     _check_layers(config, POST_TRAINED)
     return _last(config, start=Start(put_news_encoder, (POST_TRAINED,)))
 
 
-def tiny_newsrec(config: Any) -> Stage:
+def tiny_newsrec(config: NewsConfig) -> Stage:
     """Four stages (Tiny-NewsRec, EMNLP 2022, section 3).
 
     Post-train the teacher and keep its last M copies; post-train the student under them (Stage I);
@@ -107,12 +108,12 @@ def tiny_newsrec(config: Any) -> Stage:
     return _last(config, start=start, teachers=_finetuned(copies))
 
 
-def ensemble_teacher(config: Any) -> Stage:
+def ensemble_teacher(config: NewsConfig) -> Stage:
     """The teachers of Tiny-NewsRec, post-trained and finetuned as there, and their mean."""
     return _under_finetuned(config, config["num_teachers"])
 
 
-def tinybert(config: Any) -> Stage:
+def tinybert(config: NewsConfig) -> Stage:
     """Three stages: post-train a teacher, finetune its last copies, distil them into the student.
 
     TinyBERT has one teacher, TinyBERT-MT as many as Tiny-NewsRec; they are Tiny-NewsRec's own.
@@ -120,7 +121,7 @@ def tinybert(config: Any) -> Stage:
     return _under_finetuned(config, config.model_class.number_of_teachers(config))
 
 
-def mtbert(config: Any) -> Stage:
+def mtbert(config: NewsConfig) -> Stage:
     """Three stages (MT-BERT, Findings of ACL 2021): copies of a teacher, finetuned together.
 
     The student starts with the pooling, dense layer and user encoder that they share.
@@ -142,7 +143,7 @@ def mtbert(config: Any) -> Stage:
     return _last(config, start=Start(put_heads, (together,)), teachers=(together,))
 
 
-def newsbert(config: Any) -> Stage:
+def newsbert(config: NewsConfig) -> Stage:
     """Two stages (NewsBERT, Findings of EMNLP 2021; post-training is Tiny-NewsRec's).
 
     Post-train the teacher; then one run trains its last copies, one or for NewsBERT-MT several, and
@@ -154,7 +155,7 @@ def newsbert(config: Any) -> Stage:
     return _last(config, start=Start(put, (POST_TRAINED,)), teachers=tuple(reversed(copies)))
 
 
-def _under_finetuned(config: Any, teachers: int) -> Stage:
+def _under_finetuned(config: NewsConfig, teachers: int) -> Stage:
     return _last(config, teachers=_finetuned(last_copies(POST_TRAINED, teachers)))
 
 
@@ -170,7 +171,7 @@ def _finetuned(copies: tuple[Copy, ...]) -> tuple[Stage, ...]:
 
 
 def _last(
-    config: Any,
+    config: NewsConfig,
     model: type | None = None,
     start: Start | None = None,
     teachers: tuple[Stage | Copy, ...] = (),
@@ -180,7 +181,7 @@ def _last(
     return Stage(name, model or config.model_class, start=start, teachers=teachers)
 
 
-def _check_layers(config: Any, before: Stage) -> None:
+def _check_layers(config: NewsConfig, before: Stage) -> None:
     """Refuse to train other layers on texts than those that are finetuned afterwards."""
     own = config["num_hidden_layers"]
     trained = config.for_stage(before.name)["num_hidden_layers"]

@@ -17,6 +17,7 @@ from recbole_tinynews.data.impressions import UNLABELLED
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY
 from recbole_tinynews.recbole_models.feeds import Feed, Rows, Sequence
+from recbole_tinynews.settings.protocol import Settings
 
 
 class InteractionDataset(Dataset):
@@ -31,7 +32,7 @@ class InteractionDataset(Dataset):
         places: where the rows of ``dataset[index]`` stand among the candidates.
     """
 
-    def __init__(self, shown: NewsDataset, config: Any, feed: Feed) -> None:
+    def __init__(self, shown: NewsDataset, config: Settings, feed: Feed) -> None:
         self.__dict__.update(shown.__dict__)
         self.config, self.feed = config, feed
         self.impressions = shown.inter_feat

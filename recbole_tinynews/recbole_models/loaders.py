@@ -19,9 +19,10 @@ from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.data.negatives import ImpressionNegatives
 from recbole_tinynews.recbole_models.feeds import Rows
 from recbole_tinynews.recbole_models.interactions import InteractionDataset
+from recbole_tinynews.settings.protocol import Settings
 
 
-def train_loader(config: Any, dataset: InteractionDataset) -> AbstractDataLoader:
+def train_loader(config: Settings, dataset: InteractionDataset) -> AbstractDataLoader:
     """The loader of training: rows as the model is fed, with the negatives that were asked for."""
     from_impression = dataset.feed.rows is Rows.PAIRS and config["impression_negatives"]
     rows = dataset.with_unclicked_beside() if from_impression else dataset
@@ -43,7 +44,7 @@ def train_loader(config: Any, dataset: InteractionDataset) -> AbstractDataLoader
     return TrainDataLoader(config, dataset, _sampler(config, dataset), shuffle=config["shuffle"])
 
 
-def _sampler(config: Any, dataset: InteractionDataset) -> Any:
+def _sampler(config: Settings, dataset: InteractionDataset) -> Any:
     arguments = config["train_neg_sample_args"]
     distribution, alpha = arguments["distribution"], arguments["alpha"]
     if distribution == "none":
@@ -60,7 +61,7 @@ class ImpressionPairDataLoader(TrainDataLoader):
     ``train_neg_sample_args`` says how many; its distribution is not asked.
     """
 
-    def __init__(self, config: Any, dataset: InteractionDataset) -> None:
+    def __init__(self, config: Settings, dataset: InteractionDataset) -> None:
         super().__init__(config, dataset, None, shuffle=config["shuffle"])
         count, seed = self.neg_sample_num, int(config["seed"])
         self.negatives = ImpressionNegatives(dataset.impressions, count, seed)
@@ -86,7 +87,7 @@ class RowDataLoader(AbstractDataLoader):
     ``impression`` and ``impression_size``, ``[impressions]``; it is never indexed by row.
     """
 
-    def __init__(self, config: Any, dataset: InteractionDataset) -> None:
+    def __init__(self, config: Settings, dataset: InteractionDataset) -> None:
         self.impressions: Impressions = dataset.impressions
         self.bounds = packed(self.impressions.candidates.lengths, config["eval_batch_size"])
         self.sample_size = len(self.bounds) - 1

@@ -10,6 +10,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.outputs import Teachers
+from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 
@@ -29,7 +30,7 @@ class DistillationTrainer(NewsTrainer):
 
     def __init__(
         self,
-        config: Any,
+        config: Settings,
         model: Any,
         teachers: Teachers | None = None,
         folder: Path | None = None,

@@ -9,9 +9,10 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.data.fields import CANDIDATES
+from recbole_tinynews.settings.protocol import Settings
 
 
-def choose_titles(config: Any, model: Any, interaction: Interaction) -> Interaction:
+def choose_titles(config: Settings, model: Any, interaction: Interaction) -> Interaction:
     """The batch with the candidates that its loss is to see.
 
     Under ``negative_titles: hard`` they are the hardest ``negatives`` for the model that trains, to

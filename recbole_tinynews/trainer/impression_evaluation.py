@@ -11,6 +11,7 @@ from recbole.utils import set_color
 
 from recbole_tinynews.evaluation.collector import ImpressionCollector
 from recbole_tinynews.files.tensors import load_weights, save_weights
+from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state, take_model_state
 
@@ -35,7 +36,7 @@ class ImpressionEvaluation(Trainer):
 
     saved_model_file: str
 
-    def __init__(self, config: Any, model: Any, folder: Path | None = None) -> None:
+    def __init__(self, config: Settings, model: Any, folder: Path | None = None) -> None:
         super().__init__(config, model)
         self.eval_collector = ImpressionCollector(config)
         named = Path(self.saved_model_file).with_suffix(".safetensors")

@@ -8,6 +8,7 @@ from typing import Any, cast
 from torch import nn
 
 from recbole_tinynews.model.joint_teachers import JointTeachers
+from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
 
 
@@ -19,7 +20,7 @@ class JointTrainer(DistillationTrainer):
 
     def __init__(
         self,
-        config: Any,
+        config: Settings,
         model: Any,
         teachers: JointTeachers | None = None,
         folder: Path | None = None,

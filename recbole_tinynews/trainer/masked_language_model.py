@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 LOSS, ACCURACY, TOKENS = "held_out_loss", "accuracy", "tokens"
@@ -22,7 +23,7 @@ class MaskedLanguageModelTrainer(NewsTrainer):
     scored first (``accuracy``), and how many tokens both stand on.
     """
 
-    def __init__(self, config: Any, model: Any, folder: Path | None = None) -> None:
+    def __init__(self, config: Settings, model: Any, folder: Path | None = None) -> None:
         super().__init__(config, model, folder)
         self.valid_metric, self.valid_metric_bigger = LOSS, False
         self.best_valid_score = np.inf

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.losses import Losses, LossMeans, named_losses, plain_losses
@@ -41,7 +42,7 @@ class NewsTrainer(ImpressionEvaluation):
     epochs: int
     eval_step: int
 
-    def __init__(self, config: Any, model: Any, folder: Path | None = None) -> None:
+    def __init__(self, config: Settings, model: Any, folder: Path | None = None) -> None:
         super().__init__(config, model, folder)
         self.accumulation_steps = config["accumulation_steps"]
         self.dtype = autocast_dtype(config["precision"], self.device)
