@@ -15,6 +15,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+import yaml
 from test_contract import (  # noqa: F401  # collected here too, with the fixtures below
     model,
     test_a_score_ignores_how_far_the_history_is_padded,
@@ -31,6 +32,7 @@ from tiny import DATASET, Tiny, World
 import recbole_tinynews
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.quick_start import run
 
 DOCUMENT = Path(recbole_tinynews.__file__).parent.parent / "docs" / "extending.md"
@@ -47,16 +49,22 @@ def write_files(folder: Path) -> None:
     """Every fenced block that begins with the comment of a file name, as that file."""
     text = DOCUMENT.read_text(encoding="utf-8")
     blocks = re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```$", text, re.M | re.S)
-    assert [name for name, _ in blocks] == ["my_recommender.py", "MyRecommender.yaml"]
+    assert [name for name, _ in blocks] == [
+        *("my_recommender.py", "MyRecommender.yaml"),
+        *("category_first.py", "stage/learn_categories.yaml"),
+    ]
     for name, content in blocks:
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
 
 
-def module_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """``my_recommender``, imported as its user would."""
-    spec = importlib.util.spec_from_file_location("my_recommender", folder / "my_recommender.py")
+def module_of(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str = "my_recommender"
+) -> ModuleType:
+    """A module of the document, imported as its user would."""
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "my_recommender", module)
+    monkeypatch.setitem(sys.modules, name, module)
     spec.loader.exec_module(module)
     return module
 
@@ -139,11 +147,12 @@ def test_with_plmnr_as_its_base_it_trains_on_clicks_alone(
 ) -> None:
     """The document says that the import and the base are all there is to change."""
     write_files(tmp_path)
-    file, yaml = tmp_path / "my_recommender.py", tmp_path / "MyRecommender.yaml"
+    file, settings = tmp_path / "my_recommender.py", tmp_path / "MyRecommender.yaml"
     code = file.read_text()
     code = code.replace("model.tinynewsrec import TinyNewsRec", "model.plmnr import PLMNR")
     file.write_text(code.replace("(TinyNewsRec)", "(PLMNR)"))
-    yaml.write_text(re.sub("num_teachers.*\n", "", yaml.read_text()))  # a student's setting
+    # a student's setting
+    settings.write_text(re.sub("num_teachers.*\n", "", settings.read_text()))
     mine = module_of(tmp_path, monkeypatch).MyRecommender
     result = run(mine, DATASET, config_dict=tiny.settings(max_steps=2, max_text_length=24))
     assert [stage["name"] for stage in result["stages"]] == ["MyRecommender"]
@@ -184,3 +193,68 @@ def test_clicks_fade_as_the_document_says(documented: type, monkeypatch) -> None
     share = 1 / (1 + np.exp(-np.log1p(np.exp(-2.0))))  # of the newest, beside one click before it
     torch.testing.assert_close(user[0], torch.tensor([1 - share, share], dtype=torch.float32))
     assert torch.equal(user[1], encoder.new_user)
+
+
+# ----------------------------------------------------------------------- a stage of one's own
+
+
+@pytest.fixture
+def category_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
+    """The class of the document that has a stage of its own."""
+    write_files(tmp_path)
+    return module_of(tmp_path, monkeypatch, "category_first").CategoryFirst
+
+
+def test_a_recommender_outside_the_package_has_a_stage_of_its_own(
+    category_first: type, tiny: Tiny
+) -> None:
+    """Its stages would be those of its base, and the documented warm-up would never run."""
+    settings = tiny.settings(max_steps=2, learn_categories_max_steps=3)
+    result = run(category_first, DATASET, config_dict=settings)
+    names = [stage["name"] for stage in result["stages"]]
+    assert names == ["learn_categories", "CategoryFirst"]
+    before = next(Path("saved", DATASET).glob("learn_categories-*"))
+    assert curve_of(before) == ["step", "category_loss"]
+    written = yaml.safe_load((before / "settings.yaml").read_text())
+    assert (written["learning_rate"], written["epochs"], written["max_steps"]) == (1e-3, 1, 3)
+
+    # another rate of the last stage leaves the first one as it is
+    again = run(category_first, DATASET, config_dict={**settings, "negatives": 2, "epochs": 2})
+    assert [stage["reused"] for stage in again["stages"]] == [False, False]
+    again = run(category_first, DATASET, config_dict={**settings, "max_steps": 1})
+    assert [stage["reused"] for stage in again["stages"]] == [True, False]
+    part = run(category_first, DATASET, config_dict={**settings, "stage": "learn_categories"})
+    assert [(stage["name"], stage["reused"]) for stage in part["stages"]] == [(names[0], True)]
+
+
+def test_its_last_stage_starts_with_what_its_own_stage_has_learnt(
+    category_first: type, tiny: Tiny
+) -> None:
+    """With a rate of 0 it ends with what it started with: a hand-over that is lost would show."""
+    rates = {"learning_rate": 0.0, "plm_learning_rate": 0.0}
+    own = {f"learn_categories_{name}": 1e-2 for name in rates}
+    run(category_first, DATASET, config_dict=tiny.settings(max_steps=3, **rates, **own))
+    before, last = (
+        load_weights(next(Path("saved", DATASET).glob(f"{name}-*")) / "model.safetensors")
+        for name in ("learn_categories", "CategoryFirst")
+    )
+    encoder = [name for name in last if name.startswith("news_encoder.")]
+    assert encoder
+    assert all(torch.equal(last[name], before[name]) for name in encoder)
+    assert "head.weight" in before
+    plain = tiny.world("PLMNR", **rates).model.state_dict()
+    assert not all(torch.equal(last[name], plain[name]) for name in encoder)
+
+
+def test_settings_of_a_stage_of_ones_own_are_checked_as_all_others(
+    category_first: type, tiny: Tiny
+) -> None:
+    """A misspelt one would train silently with the default."""
+    with pytest.raises(
+        ValueError, match=r"learn_categories_epoch .*Did you mean learn_categories_epochs"
+    ):
+        run(category_first, DATASET, config_dict=tiny.settings(learn_categories_epoch=2))
+    with pytest.raises(ValueError, match=r"learn_categories_epochs .*expects an int >= 0, got -1"):
+        run(category_first, DATASET, config_dict=tiny.settings(learn_categories_epochs=-1))
+    with pytest.raises(ValueError, match="learn_categories_epochs"):  # it is nobody else's
+        run("PLMNR", DATASET, config_dict=tiny.settings(learn_categories_epochs=2))
