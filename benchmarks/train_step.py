@@ -53,13 +53,13 @@ class FastStep:
         self.trainer.schedule = torch.optim.lr_scheduler.ConstantLR(self.trainer.optimizer, 1.0)
 
     def make_table(self) -> float:
-        """Seconds to build the table of frozen states, once for a data set."""
+        """Build the table of frozen states, once for a data set; returns the seconds it took."""
         began = time.perf_counter()
         self.model.news_encoder(torch.tensor([1]))
         return time.perf_counter() - began
 
     def __call__(self, batch: Any) -> float:
-        """The loss before the step."""
+        """Train on ``batch``; returns the loss before the step."""
         loss = self.trainer._backward(batch, self.model.calculate_loss, 1.0)
         self.trainer._update()
         return float(loss[0])
@@ -76,7 +76,7 @@ class PlainStep:
         self.optimizer = torch.optim.Adam(learning, lr=config["learning_rate"], amsgrad=True)
 
     def __call__(self, batch: Any) -> float:
-        """The loss before the step."""
+        """Train on ``batch``; returns the loss before the step."""
         self.optimizer.zero_grad()
         loss = self.model.loss(batch[HISTORY], batch[CANDIDATES])
         loss.backward()
@@ -104,13 +104,13 @@ def loader_rate(fast: FastStep) -> float:
 
 
 def tokens_of(fast: FastStep, batch: Any) -> int:
-    """Number of tokens of the distinct news of a batch, which have to be encoded."""
+    """Number of tokens of the distinct articles of a batch, which have to be encoded."""
     ids = torch.unique(torch.cat([batch[HISTORY], batch[CANDIDATES]], dim=1)).numpy()
     return int(fast.model.news_encoder.tokens.lengths_of(ids).sum())
 
 
 def floor_seconds(fast: FastStep, tokens: int, dtype: torch.dtype) -> float:
-    """Seconds of the matrix products of one step over so many tokens, and of nothing else."""
+    """Seconds that the matrix products of one step over so many tokens take alone."""
     encoder = fast.model.news_encoder.text_encoder
     hidden, inner = encoder.hidden_size, encoder.plm.config.intermediate_size
     query = encoder.pooling.projection.out_features
@@ -205,7 +205,7 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
 
 
 def _plain_weights(fast: FastStep, plain: PlainStep) -> dict[str, Tensor]:
-    """The fast model's weights by the plain one's names, so that losses can be compared."""
+    """Weights of the fast model under the names of the plain one, to compare their losses."""
     homes = {f"{LANGUAGE_MODEL}.": "plm.", f"{NEWS_ENCODER}.text_encoder.": "", "": ""}
     weights = {}
     for name, value in fast.model.state_dict().items():

@@ -282,7 +282,7 @@ def test_a_test_file_of_a_header_alone_is_refused_before_the_training(
     given = [f"--{name}={value}" for name, value in settings.items()]
     with pytest.raises(SystemExit):
         main([f"--model={model}", f"--dataset={DATASET}", *given])
-    assert f"expects impressions in {file}, got a header alone" in capsys.readouterr().err
+    assert f"expects impressions in {file}, got only a header" in capsys.readouterr().err
     assert not list(tmp_path.glob(f"saved/{DATASET}/{model}-*"))
 
 

@@ -1,3 +1,3 @@
-"""Systems side by side: suites, the runs of their rows, size and speed, tables and figures."""
+"""Benchmarks of several systems: suites, their runs, size and speed, tables and figures."""
 
 from __future__ import annotations

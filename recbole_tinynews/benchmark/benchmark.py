@@ -1,4 +1,4 @@
-"""A benchmark from its settings to its report: what is there stays, what is missing is made."""
+"""A benchmark from settings to report; existing results are kept, missing ones computed."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Benchmark:
     """Rows of a suite on a data set.
 
     Args:
-        suite: name of one of the package's, or the path of a yaml file.
+        suite: name of a suite of the package, or the path of a yaml file.
         dataset: name of the data set.
         seeds: None: those of the suite.
         systems: labels, models or groups of rows, ``+file.py:Class``; none: all rows.
         settings: for every system that has them.
-        jobs: trainings side by side, which share the threads among them.
+        jobs: number of trainings in parallel, which share the threads.
         output: folder of the results; None: benchmarks/results/ and the folder that the suite says.
 
     Raises:
@@ -67,12 +67,12 @@ class Benchmark:
         self.unmeasured: dict[str, str] = {}
 
     def run(self, out: TextIO | None = None) -> bool:
-        """Do what is missing and write the report; whether every system asked for has its results.
+        """Run what is missing and write the report; True if every system asked for has results.
 
         A row whose model does not exist is reported, and is no failure.
         """
         runnable = [planned for planned in self.asked if not planned.why_not]
-        # a seed after the other: the whole table is there once before it is there again
+        # seed by seed: every system has one result before any has two
         jobs = [
             job for seed in self.seeds for each in runnable for job in self._missing(each, seed)
         ]
@@ -95,7 +95,7 @@ class Benchmark:
         return not (mistaken or self.errors or self.unmeasured)
 
     def report(self) -> list[str]:
-        """Write tables, significance and figures of what is there; the names of the files."""
+        """Write tables, significance and figures of existing results; returns the file names."""
         shown = list(self._shown())
         impressions = {
             each.row.label: {
@@ -144,7 +144,7 @@ class Benchmark:
         return self.output / "impressions" / f"{planned.file_name(seed)}.npz"
 
     def _keep(self, outcome: Outcome) -> list[Job]:
-        """Put what a job has found into its row; a measurement follows from a training."""
+        """Write the result of a job into its row; returns the job that follows it, if any."""
         job = outcome.job
         key = (job.system, job.seed)
         if outcome.error is not None:
@@ -156,7 +156,7 @@ class Benchmark:
         planned = next(each for each in self.planned if each.row.label == job.system)
         mark = planned.fingerprints[job.seed]
         cells = outcome.cells
-        if job.action == MEASURE:  # an empty one, of a system that encodes no news, is one too
+        if job.action == MEASURE:  # even without cells: it is measured
             cells = {"device": "-", **cells}
         self.results.put({"system": job.system, "seed": job.seed, "settings": mark, **cells})
         return [self._job(MEASURE, planned, job.seed)] if job.action == TRAIN else []

@@ -1,4 +1,4 @@
-"""What is done, running and waiting: a table that stays in its place, or plain lines in a file."""
+"""Progress of a benchmark: what is done, running and waiting."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from recbole_tinynews.benchmark.runner import Outcome, Progress
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
 from recbole_tinynews.pipeline.text_table import text_table
 
-NEXT = 5  # of those that wait, the others are counted
+NEXT = 5  # waiting jobs that are listed; the others are only counted
 _DOING = {TRAIN: "training", MEASURE: "measuring"}
 
 
 class Board:
-    """The state of a benchmark in a terminal; where the output is no terminal, a line each time.
+    """Shows progress as a live table in a terminal, and as plain lines elsewhere.
 
     Args:
-        rows: how many there are, and how many of them are there from an earlier call.
-        side_by_side: trainings at a time, for the time left.
-        out: where it is shown.
-        clock: seconds.
+        rows: number of results to compute, including the finished ones.
+        finished: number of results of earlier calls.
+        side_by_side: number of trainings in parallel, for the estimate of the time left.
+        out: where to print; None: standard output.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Board:
         self._height = 0
 
     def tell(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays above the live table."""
         self._clear()
         print(line, file=self.out, flush=True)
 
@@ -85,7 +86,7 @@ class Board:
         lines = [
             f"{self.finished} of {self.rows} done, {len(progress.running)} running, "
             f"{len(trainings)} waiting, {self.failed} failed; "
-            f"{duration(now - self.began)} gone, "
+            f"{duration(now - self.began)} elapsed, "
             + ("time left unknown" if left is None else f"about {duration(left)} left")
         ]
         if running or waiting:
@@ -95,7 +96,7 @@ class Board:
         return lines
 
     def time_left(self, progress: Progress) -> float | None:
-        """Seconds, if what comes takes as long as what was; None before the first has ended."""
+        """Estimate in seconds, from the mean time of ended jobs; None while there are none."""
         trained = self.seconds[TRAIN]
         if not trained:
             return None
@@ -118,7 +119,7 @@ class Board:
 
 
 def duration(seconds: float) -> str:
-    """As a clock has it.
+    """Hours, minutes and seconds as text.
 
     >>> duration(5), duration(3723.4)
     ('0:05', '1:02:03')

@@ -11,7 +11,7 @@ from recbole_tinynews.settings.command_line import parse_command_line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a benchmark; the program ends with status 1 where a system failed or is mistaken."""
+    """Run a benchmark; exit with status 1 if a system failed or its settings are wrong."""
     parser = argparse.ArgumentParser(
         description="Train and measure systems side by side; write tables and figures.",
         epilog="Any setting for all systems that have it: --key=value, e.g. --plm=FOLDER.",
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="labels, models or groups of the suite's rows, separated by commas (default: all); "
         "+path/to/file.py:Class adds a recommender of your own",
     )
-    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
     parser.add_argument("--output", help="folder (default: benchmarks/results/DATASET)")
     given, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
     settings = parse_command_line(rest)
@@ -53,7 +53,7 @@ def seeds_of(text: str) -> list[int]:
     """Whole numbers between commas, each once.
 
     Raises:
-        ValueError: something else.
+        ValueError: the text is anything else.
     """
     try:
         seeds = [int(each) for each in text.split(",")]

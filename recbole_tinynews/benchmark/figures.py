@@ -1,4 +1,4 @@
-"""Figures of a benchmark at the width of a column, drawn as those of a training run are."""
+"""Figures of a benchmark at the width of a column, in the style of those of a training."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Series(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """One of the axes of a figure, and the names of what it shows."""
+    """One pair of axes of a figure, with what it shows."""
 
     x_label: str
     y_label: str
     series: Sequence[Series]
     log_x: bool = False
-    whole_x: bool = False  # marks at whole numbers alone
+    whole_x: bool = False  # ticks at whole numbers only
 
 
 def column_figure(plots: Sequence[Plot]) -> Figure:
-    """The plots above each other at the width of a column, one legend of all series below."""
+    """The plots stacked at the width of a column, with one legend of all series below."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -63,7 +63,7 @@ def column_figure(plots: Sequence[Plot]) -> Figure:
                 columnspacing=1.0,
                 handlelength=2.2,
             )
-        figure.draw_without_rendering()  # while its sizes hold
+        figure.draw_without_rendering()  # while SMALL applies
     return figure
 
 
@@ -92,7 +92,7 @@ def _draw_plot(figure: Figure, axes: Axes, plot: Plot, names: Sequence[str]) -> 
         )
         errors = series.errors or [0.0] * len(series.y)
         for x, y, error in zip(series.x, series.y, errors, strict=True):
-            axes.update_datalim([(x, y - error), (x, y + error)])  # moved points don't count
+            axes.update_datalim([(x, y - error), (x, y + error)])  # moved ones don't count
         for x, y, text in zip(series.x, series.y, series.labels, strict=False):
             axes.annotate(text, (x, y), (3 + aside, 3), textcoords="offset points", fontsize=6.5)
     if plot.log_x:
@@ -143,7 +143,7 @@ def _tidy(axes: Axes, x_label: str, y_label: str) -> None:
 
 
 def as_png(figure: Figure) -> bytes:
-    """The figure as PNG, at a printer's resolution."""
+    """The figure as PNG, at 300 dpi."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=300, metadata={"Software": None})
     return content.getvalue()

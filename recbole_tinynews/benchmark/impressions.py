@@ -16,7 +16,7 @@ from recbole_tinynews.files.whole import whole_file
 
 
 class ImpressionMetrics(NamedTuple):
-    """``values``: ``[impressions, metrics]``, NaN where skipped; ``of``: digest of their ids."""
+    """``values``: ``[impressions, metrics]``, NaN where skipped; ``of``: digest of the ids."""
 
     values: NDArray[np.float32]
     of: str
@@ -35,6 +35,6 @@ def keep_eval_dump(dump: Path, place: Path) -> None:
 
 
 def read_impression_metrics(place: Path) -> ImpressionMetrics:
-    """What ``keep_eval_dump`` has left there."""
+    """Read what ``keep_eval_dump`` has written."""
     with np.load(place, allow_pickle=False) as arrays:
         return ImpressionMetrics(arrays["values"], str(arrays["ids"]))

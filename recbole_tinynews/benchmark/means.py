@@ -13,7 +13,7 @@ AVERAGED = (*METRICS, *COLD, COLD_COUNT, "parameters", *SPEEDS, "peak_memory_mb"
 
 
 class Mean(NamedTuple):
-    """Over seeds; ``deviation`` is that of a sample, and None for one seed."""
+    """Mean over seeds; ``deviation`` is the sample standard deviation, None for one seed."""
 
     value: float
     deviation: float | None
@@ -31,7 +31,7 @@ class SystemResult(NamedTuple):
 def summarise(
     row: Row, results: Mapping[int, Mapping[str, str]], why_not: str = ""
 ) -> SystemResult:
-    """Means over the seeds that there are results of (rows of ``results.csv``)."""
+    """Means over the seeds that have results (rows of ``results.csv``)."""
     means = {}
     for column in AVERAGED:
         values = [number(result, column) for result in results.values()]

@@ -16,10 +16,10 @@ from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_sec
 
 
 def measure(model_class: type, dataset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Size and speed, of every system in the same way, in the precision of its weights.
+    """Size and speed, measured alike for every system, in the precision of its weights.
 
-    The weights are those that a training would start with: speed does not depend on them, and so
-    not on whether its stages are still there.
+    The weights are those before training: speed does not depend on them, so the trained stages need
+    not exist.
     """
     config = NewsConfig(model_class, dataset, config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
@@ -44,7 +44,7 @@ def measure(model_class: type, dataset: str, settings: Mapping[str, Any]) -> dic
 
 
 def peak_memory_mb(device: torch.device) -> int | None:
-    """Most memory that this process has held, on its GPU where it has one; None: nobody knows."""
+    """Peak memory of this process, on its GPU if it has one; None if unknown."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6)
     try:

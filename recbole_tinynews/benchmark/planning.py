@@ -28,25 +28,25 @@ class PlannedRow(NamedTuple):
     why_not: str = ""
 
     def file_name(self, seed: int) -> str:
-        """Of what is kept of its run with this seed; no two runs share one."""
+        """Name for the files of its run with this seed; no two runs share one."""
         return f"{re.sub('[^A-Za-z0-9.-]+', '_', self.row.label)}-{seed}-{self.fingerprints[seed]}"
 
 
 def plan_rows(
     suite: Suite, rows: Sequence[Row], dataset: str, seeds: Sequence[int], given: Mapping[str, Any]
 ) -> list[PlannedRow]:
-    """Every row with what it needs, before the first of them is run.
+    """Plan every row before the first of them is run.
 
     Args:
-        suite: what its rows share.
+        suite: with the settings that its rows share.
         rows: of the suite and added ones.
-        dataset: its name.
+        dataset: name of the data set.
         seeds: of all rows.
         given: settings for every row whose model has them.
 
     Raises:
-        ValueError: a setting that no row's model has, a file whose class can't be had, or a mistake
-            that every row has.
+        ValueError: a setting that no row's model has, a file whose class can't be loaded, or a
+            mistake in every row.
     """
     existing = {*model_names(), *recbole_model_names()}
     classes = {
@@ -68,9 +68,9 @@ def plan_rows(
 
 
 def language_model_layers(suite: Suite, dataset: str, given: Mapping[str, Any]) -> int | None:
-    """How many layers a row has that keeps all of them; None where nothing says so.
+    """Number of layers of the language model; None if unknown.
 
-    A suite expects a language model, and the command line may name another.
+    The command line may name another language model than the suite expects.
     """
     for row in suite.rows:
         if row.model in model_names():
@@ -80,7 +80,7 @@ def language_model_layers(suite: Suite, dataset: str, given: Mapping[str, Any]) 
                 config = NewsConfig(model_class, dataset, config_dict=settings)
                 source = locate_plm(config["plm"], [Path(config["data_path"])])
                 return config["num_hidden_layers"] or plm_size(source).layers
-            except (ValueError, OSError):  # which each row tells of itself
+            except (ValueError, OSError):  # each row reports this itself
                 return None
     return None
 

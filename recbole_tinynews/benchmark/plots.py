@@ -17,7 +17,7 @@ _QUALITY = "auc"
 
 
 def suite_figures(suite: Suite, systems: Sequence[SystemResult]) -> Iterator[tuple[str, Figure]]:
-    """Each figure that the suite asks for, by its name; none without results."""
+    """Yield each figure of the suite by name, except those without results."""
     for name, families in suite.figures.items():
         shown = [each for family in families for each in systems if each.row.family == family]
         if name in ("size", "speed"):
@@ -39,11 +39,11 @@ def _quality_against_speed(systems: Sequence[SystemResult]) -> Figure | None:
 def _against(
     systems: Sequence[SystemResult], column: str, unit: float, label: str, log: bool
 ) -> Figure | None:
-    """A line for each family, from size to size."""
+    """A line for each family, with a point for each size."""
     measured = [each for each in systems if column in each.means]
     if not measured:
         return None
-    best: dict[int | None, SystemResult] = {}  # of each size, which alone bears its number
+    best: dict[int | None, SystemResult] = {}  # of each size: the point that shows the layers
     for each in measured:
         best[each.row.layers] = max(each, best.get(each.row.layers, each), key=_quality)
     series = []
@@ -57,7 +57,7 @@ def _against(
 
 
 def _effect_of_stages(systems: Sequence[SystemResult]) -> Figure | None:
-    """Systems with as many layers as the first has, if there are two to compare."""
+    """Compare the systems that have as many layers as the first; None if it is the only one."""
     same = [each for each in systems if each.row.layers == systems[0].row.layers]
     if len(same) < 2:
         return None
@@ -69,7 +69,7 @@ def _effect_of_stages(systems: Sequence[SystemResult]) -> Figure | None:
 
 
 def _effect_of_losses(systems: Sequence[SystemResult]) -> Figure | None:
-    """A line for each loss that is gone, over the layers of the student."""
+    """A line for each removed loss, over the layers of the student."""
     series = []
     for family, members in _families(systems):
         members.sort(key=lambda each: each.row.layers or 0)

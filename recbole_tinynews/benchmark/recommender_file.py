@@ -1,4 +1,4 @@
-"""A recommender of the user's own, as the command line names it: ``+path/to/file.py:Class``."""
+"""Load a user's recommender, named ``+path/to/file.py:Class`` on the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def model_class_of(model: str) -> type:
     """The class that a row's model names, from a file or by the registry.
 
     Raises:
-        ValueError: there is none; the message says what was looked for where.
+        ValueError: there is none; the message says where it was looked for.
     """
     if not is_file_spec(model):
         return find_model(model)
@@ -36,7 +36,7 @@ def model_class_of(model: str) -> type:
 
 
 def _module_of(path: Path) -> object:
-    """The file as a module under its own name, where the registry finds the yaml beside it."""
+    """Import the file under its own name; the registry finds the yaml in the same folder."""
     name = path.stem
     known = sys.modules.get(name)
     if known is not None:
@@ -50,7 +50,7 @@ def _module_of(path: Path) -> object:
     assert spec.loader is not None, "the same"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.append(str(path.parent))  # for the files beside it that it imports
+    sys.path.append(str(path.parent))  # for modules in the same folder that it imports
     try:
         spec.loader.exec_module(module)
     except Exception as problem:

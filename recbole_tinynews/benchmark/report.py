@@ -1,4 +1,4 @@
-"""Tables, significance and figures of a benchmark, written anew from what is there."""
+"""Write tables, significance and figures of a benchmark from its existing results."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def write_report(
 
     Args:
         output: folder of the results.
-        suite: its order, its reference, its figures.
+        suite: with the order of rows, the reference and the figures.
         seeds: that were asked for.
         systems: rows to be shown.
-        impressions: files of each system's metrics by impression, by seed, where they are there.
-        notes: what stands under the table.
+        impressions: existing files with the metrics of each impression, by system and seed.
+        notes: lines under the table.
     """
     table = make_table(systems, seeds, suite.published, notes)
     write_text(output / "table.md", as_markdown(table))
@@ -69,13 +69,13 @@ def write_report(
 def _write_significance(
     output: Path, reference: str, impressions: Mapping[str, Mapping[int, Path]]
 ) -> list[str]:
-    """What can be tested; files of an earlier report that can't be made again go."""
+    """Write the tests that are possible; outdated files of an earlier report are removed."""
     texts = {}
     missing = [name for name, files in impressions.items() if not files]
     if missing:
         getLogger().warning(
             f"Significance leaves out {', '.join(missing)}: metrics of their impressions are "
-            "missing. They lie beside results.csv where it was made."
+            "missing. They were written beside results.csv, where the benchmark ran."
         )
     there = {name: files for name, files in impressions.items() if files}
     seeds = sorted(set[int]().union(*there.values()).intersection(*there.values()))
@@ -100,7 +100,7 @@ def read_means(impressions: Mapping[str, Sequence[Path]]) -> Means:
     """Metrics of the impressions that were ranked, ``[metrics, impressions]`` for each system.
 
     A system's metric of an impression is the mean over its files, one of each seed, so a test
-    speaks of other impressions, not of other seeds.
+    generalises to other impressions, not to other seeds.
 
     Raises:
         ValueError: they are of different impressions.
@@ -121,7 +121,7 @@ def read_means(impressions: Mapping[str, Sequence[Path]]) -> Means:
 
 
 def compare_systems(means: Means) -> Found:
-    """Each system against each other one, by metric, in the order of the table."""
+    """Compare each system with each other one, by metric, in the order of the table."""
     names = [*means]
     found: Found = {}
     for column, metric in enumerate(METRICS):

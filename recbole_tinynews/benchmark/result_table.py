@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 class Table(NamedTuple):
     """What both writers write: a head, groups of lines, and notes under them.
 
-    A line that was not run has one cell beside its name.
+    A line that was not run has one cell after its name.
     """
 
     head: Sequence[str]
@@ -50,7 +50,7 @@ def make_table(
 ) -> Table:
     """Means over seeds in percent, in the order given, a group for each run of equal groups.
 
-    Other people's figures stand beside ours where there are any, in percent as they were printed.
+    Published figures, where there are any, are shown next to ours, in percent as printed.
     """
     printed = [*published.here.values(), *published.elsewhere.values()]
     beside = [metric for metric in METRICS if any(metric in each for each in printed)]
@@ -100,7 +100,7 @@ def as_markdown(table: Table) -> str:
 
 
 def as_latex(table: Table) -> str:
-    r"""A ``tabular`` with the rules of booktabs, for ``\input`` into a table of one's own."""
+    r"""A ``tabular`` with the rules of booktabs, for ``\input`` into a table of a paper."""
     width = len(table.head)
     lines = [
         "% needs \\usepackage{booktabs}",
@@ -173,7 +173,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _best(systems: Sequence[SystemResult], metric: str) -> float | None:
-    """As it is printed, so that what looks equal is equally bold."""
+    """The best value rounded as printed, so that values that look equal are equally bold."""
     values = [each.means[metric].value for each in systems if metric in each.means]
     return round(100 * max(values), 2) if len(values) > 1 else None
 

@@ -1,4 +1,4 @@
-"""``results.csv``: a row for each system and seed, there from the moment that it is finished."""
+"""``results.csv``: a row for each system and seed, written as soon as it is finished."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ COLD_COUNT = "cold_impressions"
 SPEEDS = (
     "news_per_second",  # a large batch
     "news_per_second_batch_1",
-    "impressions_per_second",  # with the news encoded for them
-    "impressions_per_second_cached",  # with their vectors at hand
+    "impressions_per_second",  # encoding their articles
+    "impressions_per_second_cached",  # from cached vectors
 )
 MEASURED = (*SPEEDS, "peak_memory_mb", "threads", "precision", "device")
 COLUMNS = (
@@ -33,8 +33,8 @@ Key = tuple[str, int, str]
 class ResultsFile:
     """The rows by system, seed and settings (their fingerprint).
 
-    Each change is on disk before the next, and no result is lost to one of other settings or to a
-    benchmark that writes into the same file.
+    Every change is written at once. Results of other settings are kept, and so are those of another
+    benchmark that writes to the same file.
 
     Raises:
         ValueError: the file has other columns.
@@ -49,7 +49,7 @@ class ResultsFile:
         return self.rows.get((system, seed, settings))
 
     def put(self, row: Mapping[str, Any]) -> None:
-        """Add a row, or more cells of one; an unknown value is an empty cell."""
+        """Add a row, or cells to an existing one; None becomes an empty cell."""
         unknown = sorted(set(row) - set(COLUMNS))
         assert not unknown, f"no columns: {unknown}"
         key = (str(row["system"]), int(row["seed"]), str(row["settings"]))
@@ -83,7 +83,7 @@ def as_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def number(row: Mapping[str, str], column: str) -> float | None:
-    """A cell's number; None where it is empty or not defined."""
+    """The number in a cell; None where it is empty or NaN."""
     value = float(row[column]) if row[column] not in _EMPTY else float("nan")
     return None if value != value else value
 

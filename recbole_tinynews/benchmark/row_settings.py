@@ -1,4 +1,4 @@
-"""Which settings each row runs with, and a fingerprint of all that decides its result."""
+"""The settings of each row, and a fingerprint of everything that decides its result."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from recbole_tinynews.settings.names import unknown_setting
 def row_settings(
     row: Row, model_class: type, suite: Suite, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Settings of a run: the suite's, under the command line's, under what makes the row.
+    """Settings of a run: the row's override the command line's, which override the suite's.
 
-    What is meant for all rows reaches those whose model has such a setting.
+    Settings for all rows apply to the rows whose model has them.
     """
     shared = {**suite.settings, **given}
     known = {name: value for name, value in shared.items() if knows(model_class, name)}
@@ -32,10 +32,10 @@ def row_settings(
 
 
 def refuse_unknown(given: Mapping[str, Any], model_classes: Iterable[type]) -> None:
-    """Refuse settings for all systems that none of them has, or that the benchmark decides.
+    """Refuse settings for all systems that none of them has, or that the benchmark sets.
 
     Raises:
-        ValueError: with every one of them, and the nearest name.
+        ValueError: there are any; all are listed, with the nearest known names.
     """
     classes = list(dict.fromkeys(model_classes))
     decided = {name: setting(name).in_benchmarks for name in given}
@@ -64,18 +64,18 @@ def _known(model_class: type) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def result_fingerprint(config: NewsConfig) -> str:
-    """Covers settings of all stages, the data, the language model and a user's own code."""
+    """A fingerprint of the settings of all stages, the data, the language model and user code."""
     return Recipes(FileContents(config)).of(system(config)).fingerprint
 
 
 class FileContents:
-    """What stages read, known by the files that it is made of: nothing is tokenised for a plan."""
+    """Digests of what stages read, from files alone: planning tokenises nothing."""
 
     def __init__(self, config: NewsConfig) -> None:
         self.config = config
 
     def settings(self, stage: Stage) -> NewsConfig:
-        """The stage's own, in a copy."""
+        """The settings of a stage, in a copy."""
         return self.config.for_stage(stage.name, stage.number)
 
     def data_content(self, model_class: type, config: NewsConfig) -> str:
@@ -85,7 +85,7 @@ class FileContents:
         return content_key([_content_of_files(Path(config["data_path"])), *corpus])
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """A digest of its files, or its name on the hub; empty for RecBole's own models."""
+        """A digest of the model's files, or its name on the hub; empty for RecBole's own models."""
         if not config.final_config_dict.get("plm"):
             return ""
         return _content_of_language_model(plm_source(config))

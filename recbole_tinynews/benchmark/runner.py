@@ -1,4 +1,4 @@
-"""The order of the work: systems side by side, each measured when nothing else runs."""
+"""Run the jobs of a benchmark: trainings in parallel, each measurement alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job, work
 
 PRELOADED = ["recbole_tinynews.quick_start", "recbole_tinynews.benchmark.measure"]
-TICK = 1.0  # seconds between two looks at the clock
+TICK = 1.0  # seconds between two calls of ``watch``
 
 
 class Outcome(NamedTuple):
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What there is to do; ``running`` says since when (``time.monotonic``)."""
+    """Running and waiting jobs; ``running`` has their start times (``time.monotonic``)."""
 
     running: Sequence[tuple[Job, float]]
     waiting: Sequence[Job]
@@ -39,23 +39,24 @@ def run_jobs(
     after: Callable[[Outcome], Sequence[Job]],
     watch: Callable[[Progress], None],
 ) -> None:
-    """Run each job in a process of its own until none is left.
+    """Run each job in a separate process until none is left.
 
-    Trainings run side by side, in order; while others wait, one of a seed that is not at work comes
-    first, as systems share stages of their own seed alone. Two that want the same stage at once
-    don't train it twice: the later one waits for it.
+    Trainings run in parallel and in order, except that one whose seed no running job has goes
+    first, since systems of the same seed share stages. A training waits for a stage that another
+    one is training.
 
-    A measurement runs alone: at once where trainings come one by one, else behind all of them.
+    A measurement runs alone: right after its training if ``side_by_side`` is 1, otherwise after all
+    trainings.
 
     Args:
-        jobs: what there is to do.
-        side_by_side: trainings at a time.
-        after: is told of each that has ended, and names those that follow from it.
-        watch: is called whenever something changes, and every second.
+        jobs: the jobs to run.
+        side_by_side: number of trainings in parallel.
+        after: called with the outcome of each job; returns the jobs that follow from it.
+        watch: called whenever something changes, and every second.
     """
     waiting = list(jobs)
     running: dict[BaseProcess, tuple[Job, float]] = {}
-    with _ended(running):
+    with _terminating(running):
         while waiting or running:
             while job := _next(waiting, [job for job, _ in running.values()], side_by_side):
                 waiting.remove(job)
@@ -88,7 +89,7 @@ def _start(job: Job) -> BaseProcess:
 
 
 def _context() -> Any:
-    """Processes that need not import everything anew, where the system can fork."""
+    """Processes that need not import everything again, where the system can fork."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -110,8 +111,8 @@ def _outcome(job: Job, process: BaseProcess, seconds: float) -> Outcome:
 
 
 @contextmanager
-def _ended(running: dict[BaseProcess, tuple[Job, float]]) -> Iterator[None]:
-    """However this ends, no process goes on unseen: what it has begun is taken up the next time."""
+def _terminating(running: dict[BaseProcess, tuple[Job, float]]) -> Iterator[None]:
+    """Terminate the processes that still run at the end; the next call resumes their work."""
     try:
         yield
     finally:

@@ -29,9 +29,9 @@ class Comparison(NamedTuple):
 def compare(
     values: NDArray[np.floating], resamples: int = RESAMPLES, seed: int = SEED
 ) -> dict[tuple[int, int], Comparison]:
-    """Each system against each other one, all on the same resampled impressions.
+    """Compare each system with each other one, all on the same resampled impressions.
 
-    The impressions are drawn anew with replacement (Efron and Tibshirani 1993, chapter 16). Under
+    The impressions are resampled with replacement (Efron and Tibshirani 1993, chapter 16). Under
     the null hypothesis differences scatter about 0 as resampled ones do about the measured one, so
     the two-sided p is the share of resamples at least as far from it as it is from 0; the measured
     sample counts as one of them, so p is never 0.
@@ -79,7 +79,7 @@ def holm(p: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
 def _resampled_means(
     values: NDArray[np.float64], resamples: int, random: np.random.Generator
 ) -> NDArray[np.float64]:
-    """``[resamples, systems]``."""
+    """The mean of each system in each resample, ``[resamples, systems]``."""
     count = values.shape[1]
     means = np.empty((resamples, len(values)))
     step = max(1, _AT_ONCE // count)

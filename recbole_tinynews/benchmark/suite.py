@@ -29,8 +29,8 @@ class Row(NamedTuple):
     """One system of the table.
 
     ``label`` is its name there, ``family`` the same without the number of layers, ``model`` a
-    model's name or ``+file.py:Class``. ``settings`` are what sets the row apart from the others,
-    ``layers`` how many the served encoder has. ``reads`` names the text that it ranks by.
+    model's name or ``+file.py:Class``. ``settings`` are those that define the row, ``layers`` is
+    the number of layers of the served encoder. ``reads`` names the text that it ranks by.
     """
 
     label: str
@@ -43,9 +43,9 @@ class Row(NamedTuple):
 
 
 class Published(NamedTuple):
-    """Other people's figures in percent: by label and metric the value, and its deviation if known.
+    """Published figures in percent: by label and metric the value, and its deviation if known.
 
-    ``here`` are those of the same data, ``elsewhere`` of others, which ``elsewhere_is`` names.
+    ``here`` are those on the same data, ``elsewhere`` on other data, which ``elsewhere_is`` names.
     """
 
     here: Mapping[str, Mapping[str, Sequence[float]]] = {}
@@ -71,20 +71,20 @@ class Suite(NamedTuple):
 
 
 def suite_names() -> list[str]:
-    """Suites that travel with the package."""
+    """Names of the suites in the package."""
     return sorted(path.stem for path in _folder().glob("*.yaml"))
 
 
 def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
-    """The suite, sized for the data set.
+    """Read a suite, with the sizes for the data set.
 
     Args:
-        name: of a suite of the package, or a path to a yaml file of one's own.
+        name: of a suite of the package, or the path of a yaml file.
         dataset: name of the data set, which the patterns under ``datasets`` are compared with.
         all_layers: of the language model; None: those that the suite expects it to have.
 
     Raises:
-        ValueError: there is no such suite, or its yaml says what no suite can.
+        ValueError: there is no such suite, or its yaml is wrong.
     """
     declared = _read(_file_of(name))
     own = _of_dataset(declared, dataset)
@@ -98,12 +98,12 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
     figures = declared.get("figures", {})
     _check_names(name, rows, reference, figures)
     rows = [row for row in rows if row.label not in left_out]
-    doubled = _doubled(rows)
-    if unknown or doubled:
+    duplicates = _duplicates(rows)
+    if unknown or duplicates:
         raise ValueError(
-            f"Suite {name} expects a label of its own for each row of {dataset}, and rows to leave "
-            f"out that it has. Twice there: {doubled or 'none'}; unknown: {unknown or 'none'}. "
-            f"Mend layers and leave_out under datasets (sizes are now {layers})."
+            f"Suite {name} expects a unique label for each row of {dataset}, and known labels "
+            f"under leave_out. Duplicates: {duplicates or 'none'}; unknown: {unknown or 'none'}. "
+            f"Correct layers and leave_out under datasets (sizes are now {layers})."
         )
     return Suite(
         name=Path(name).stem,
@@ -144,15 +144,15 @@ def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
         asked += [row for row in found if row not in asked]
     asked = [row for row in suite.rows if row in asked]  # in the suite's order
     rows = [*suite.rows, *added]
-    if doubled := _doubled(rows):
+    if duplicates := _duplicates(rows):
         raise ValueError(
-            f"A system of one's own expects a name that no other row has, got {doubled} twice. "
+            f"An added system expects a name that no other row has, got {duplicates} twice. "
             "Name the class differently."
         )
     return rows, [*asked, *added]
 
 
-def _doubled(rows: Sequence[Row]) -> list[str]:
+def _duplicates(rows: Sequence[Row]) -> list[str]:
     """Labels of more than one row."""
     return sorted(label for label, times in Counter(row.label for row in rows).items() if times > 1)
 
@@ -160,7 +160,7 @@ def _doubled(rows: Sequence[Row]) -> list[str]:
 def _check_names(
     suite: str, rows: Sequence[Row], reference: str, figures: Mapping[str, Sequence[str]]
 ) -> None:
-    """Refuse what would be missed in the report only, behind all trainings."""
+    """Refuse mistakes that would otherwise appear only in the report, after all trainings."""
     mistakes = [f"label {row.label!r} has a comma" for row in rows if "," in row.label]
     if reference not in {row.label for row in rows}:
         mistakes.append(f"reference {reference!r} is no row")
@@ -198,7 +198,7 @@ def _file_of(name: str) -> Path:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """A suite's yaml over that of the suite whose rows it takes (``rows_of``)."""
+    """The yaml of a suite, merged over that of the suite whose rows it takes (``rows_of``)."""
     declared = read_yaml(file)
     _refuse_unknown(f"Suite {file}", declared, _KEYS)
     if "rows_of" in declared:
@@ -211,7 +211,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _of_dataset(declared: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    """What is declared for a data set; of several patterns that fit, later ones come over."""
+    """What is declared for a data set; of several matching patterns, later ones win."""
     own: dict[str, Any] = {}
     for pattern, values in declared.get("datasets", {}).items():
         _refuse_unknown(f"datasets: {pattern}", values, _DATASET_KEYS)
@@ -221,7 +221,7 @@ def _of_dataset(declared: Mapping[str, Any], dataset: str) -> dict[str, Any]:
 
 
 def _published(declared: Mapping[str, Any] | None, dataset: str) -> Published:
-    """The figures, where the data set is the one that they are of."""
+    """The published figures, if they are of this data set."""
     if not declared or not any(fnmatchcase(dataset, each) for each in declared["datasets"]):
         return Published()
     return Published(**read_yaml(_folder() / "published" / f"{declared['file']}.yaml"))

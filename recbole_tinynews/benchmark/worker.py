@@ -1,7 +1,7 @@
-"""What a process of a benchmark does: train and test a system, or measure it; then it ends.
+"""One process of a benchmark: train and test a system, or measure it, and exit.
 
-A process for each keeps its memory apart, and takes nothing but its own system with it when it is
-killed. What it says goes into a log file, what it finds into a json file.
+With a process for each job, memory is measured separately, and a killed process loses only its own
+system. Output goes into a log file, the result into a json file.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ TRAIN, MEASURE = "train", "measure"
 
 
 class Job(NamedTuple):
-    """Plain values, which travel to the process.
+    """A job of a benchmark, as plain values that can be sent to a process.
 
-    ``answer`` is where the json goes, ``log`` where all that is printed does, and ``impressions``
-    where the metrics of each test impression do.
+    ``answer`` is the path of the json, ``log`` of everything printed, and ``impressions`` of the
+    metrics of each test impression.
     """
 
     action: str
@@ -41,7 +41,7 @@ class Job(NamedTuple):
 
 
 def work(job: Job) -> None:
-    """Do it, and leave ``{"cells": ...}`` or ``{"error": ...}``."""
+    """Do the job, and write ``{"cells": ...}`` or ``{"error": ...}`` to its ``answer``."""
     threading.Thread(target=_end_with_the_benchmark, daemon=True).start()
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("a", encoding="utf-8") as log:
@@ -57,11 +57,11 @@ def work(job: Job) -> None:
 
 
 def _end_with_the_benchmark() -> None:
-    """A benchmark that is killed can't end its processes, which would go on unseen."""
+    """Exit when the benchmark does: one that is killed can't terminate its processes."""
     benchmark = multiprocessing.parent_process()
     if benchmark is not None:
         benchmark.join()
-        os._exit(1)  # what was begun is taken up the next time
+        os._exit(1)  # the next call resumes the work
 
 
 def train(job: Job) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def train(job: Job) -> dict[str, Any]:
         **{name: test.get(name) for name in (*METRICS, "impressions", "skipped")},
         **{f"cold_{name}": cold.get(name) for name in (*METRICS, "impressions")},
         "parameters": result.get("parameters"),
-        # of all its stages, those too that another system has trained
+        # of all its stages, including those that another system has trained
         "seconds": round(sum(stage["seconds"] for stage in stages), 1) if stages else None,
     }
 

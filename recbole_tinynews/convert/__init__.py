@@ -16,7 +16,7 @@ __all__ = ["ConversionError", "convert_mind"]
 
 
 class _CallablePackage(ModuleType):
-    """A name of the root stays what it is, whichever module of the package is imported first."""
+    """Makes the package callable, whichever of its modules is imported first."""
 
     def __call__(self, *arguments: Any, **keywords: Any) -> dict[str, Any]:
         return convert_mind(*arguments, **keywords)

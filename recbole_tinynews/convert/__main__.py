@@ -20,7 +20,7 @@ from recbole_tinynews.convert.report import readable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 0, or 1 where nothing was written."""
+    """Run the command; the exit status is 0, or 1 if nothing was written."""
     flags = _flags(arguments)
     begin = time.perf_counter()
     try:
@@ -29,11 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status, message = 1, f"Not converted, nothing written: {error}"
         if isinstance(error, LineError):
             message += (
-                "\nMend the line, or have bad lines dropped and counted with --on-error=skip."
+                "\nCorrect the line, or have bad lines dropped and counted with --on-error=skip."
             )
     except KeyboardInterrupt:
         status = 130
-        message = "Interrupted: nothing half written has a final name; a download will go on."
+        message = "Interrupted: no incomplete file has its final name; a download will be resumed."
     else:
         print(readable(report))
         print(f"wrote {', '.join(_written(report))} in {time.perf_counter() - begin:.1f} s")
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
-    """The flags given, and what one implies of another."""
+    """The flags given, after a check of those that require each other."""
     parser = _parser()
     flags = vars(parser.parse_args(arguments))
     if flags["download"] is None:
@@ -61,7 +61,7 @@ def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
 def _with_download(
     download: str | None, download_dir: str | None, download_url: str | None, **flags: Any
 ) -> dict[str, Any]:
-    """What ``convert_mind`` takes; a release fills in what was not told."""
+    """The arguments of ``convert_mind``; a downloaded release fills in those not given."""
     defaults: dict[str, Any] = {"valid": LAST_DAY}
     if download is not None:
         folder = DEFAULT_FOLDER if download_dir is None else Path(download_dir)

@@ -1,4 +1,4 @@
-"""The two wanted files of a zip, and nothing else of it, wherever it comes from."""
+"""Unpack only the wanted files of a zip that may come from anywhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGEST = 16 << 30  # bytes a file may unpack to: MIND-large's largest has 1.4 b
 
 _BLOCK = 1 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# What zipfile raises on damage, beside an OSError when it is led to a place before the file.
+# What zipfile raises on damage, beside an OSError for an offset before the start of the file.
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -34,11 +34,11 @@ _DAMAGED = (
 def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> None:
     """Write the wanted files of a zip into ``folder``, which appears when they are complete.
 
-    They may lie at the top of the zip or in one folder. A zip that has what can only be meant to
-    do harm, even among the files that nobody wants, is refused whole.
+    They may lie at the top of the zip or in one folder. A zip with a malicious entry, even among
+    the other files, is refused as a whole.
 
     Raises:
-        ConversionError: the zip is damaged or hostile, or a file is missing or there twice.
+        ConversionError: the zip is damaged or malicious, or a file is missing or occurs twice.
     """
     try:
         with whole_folder(folder) as unfinished, zipfile.ZipFile(archive) as content:
@@ -51,7 +51,7 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> None:
             raise
         raise ConversionError(
             f"{archive}: expected a whole zip, got a damaged one ({error}). Remove it and download "
-            "it anew."
+            "it again."
         ) from error
 
 

@@ -15,7 +15,7 @@ INTER_HEADER = header(INTER)
 
 
 def open_atomic(path: Path) -> TextIO:
-    r"""Open for writing UTF-8 with ``\n`` alone, wherever it runs."""
+    r"""Open for writing UTF-8 with ``\n`` as line end on every system."""
     return path.open("w", encoding="utf-8", newline="\n", buffering=1 << 20)
 
 

@@ -20,8 +20,9 @@ class Place(NamedTuple):
 class Catalogue:
     """News by id, in the order they were first seen, the first row of each id kept.
 
-    MIND repeats a news in the folder of each split, which is normal; a repeat within one file is
-    counted apart, and other text under the same id is a :class:`LineError` naming both places.
+    MIND repeats an article in the folder of each split, which is normal; a repeat within one file
+    is counted separately, and different text under the same id is a :class:`LineError` naming both
+    places.
     """
 
     def __init__(self) -> None:
@@ -76,7 +77,7 @@ class Bodies:
         self.without_news: set[str] = set()
 
     def read(self, path: Path, wanted: Iterable[str], on_bad_line: OnBadLine) -> None:
-        """Add the bodies of one file, but those of news that nobody asked for."""
+        """Add the bodies of one file that belong to wanted news."""
         wanted = set(wanted)
         lines: dict[str, int] = {}
         for line, news_id, body in read_bodies(path, on_bad_line):

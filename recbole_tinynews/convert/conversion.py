@@ -176,7 +176,7 @@ class _Conversion:
                     self._file(f"{split}.inter"), self.staging / name / f"{name}.{split}.inter"
                 )
                 for split, part in impressions.items()
-                if not part["unlabelled"]  # a label that nobody knows can't be written
+                if not part["unlabelled"]  # unknown labels can't be written
             },
         }
 

@@ -1,7 +1,7 @@
-"""One file over HTTP: a broken download goes on where it stopped, a wrong one is refused.
+"""Download a file over HTTP: a broken download is resumed, a wrong file is refused.
 
-By the standard library: one GET with ``Range`` needs no more, and which HTTP client RecBole or
-Transformers bring along changes with their versions.
+With the standard library: one GET with ``Range`` needs no more, and the HTTP clients that RecBole
+and Transformers depend on change with their versions.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ class Source(NamedTuple):
 
 
 class _Broken(Exception):  # noqa: N818  not an error yet: it is tried again
-    """The connection failed or ended early; what came is kept."""
+    """The connection failed or ended early; what was received is kept."""
 
 
 def fetch(source: Source, target: Path) -> str:
-    """Have the file at ``target``, downloaded unless it is there, and return its SHA-256.
+    """Download the file to ``target`` unless it exists, and return its SHA-256.
 
-    What has come so far lies at ``.NAME.partial``; the name ``target`` appears when all is there
-    and checked.
+    What was received so far is in ``.NAME.partial``, which is renamed when it is complete and
+    checked.
 
     Raises:
         ConversionError: the server doesn't give it, or size or checksum are wrong.
     """
     if target.exists():
-        return _checked(target, source, f"Remove {target} to download it anew.")
+        return _checked(target, source, f"Remove {target} to download it again.")
     _check_url(source.url)
     try:
         with resumable_file(target) as part:
@@ -87,7 +87,7 @@ def _receive_all(source: Source, part: Path) -> None:
             if failures >= ATTEMPTS:
                 raise ConversionError(
                     f"{source.url}: expected the whole file, the connection broke after "
-                    f"{_size(part):,} bytes: {broken}. Run the same command again to go on there."
+                    f"{_size(part):,} bytes: {broken}. Run the same command again to resume there."
                 ) from broken
             time.sleep(SECONDS_BETWEEN * failures)
         else:
@@ -95,12 +95,12 @@ def _receive_all(source: Source, part: Path) -> None:
 
 
 def _receive(source: Source, part: Path) -> None:
-    """One connection; returns when all is there."""
+    """One connection; returns when the file is complete."""
     start = _size(part)
     if start and start == source.bytes:
         return
     response = _opened(source, start)
-    if response is None:  # nothing lies behind what we have, or what we have is longer than all
+    if response is None:  # our part is complete, or longer than the file
         _settle_unsatisfiable(source, part)
         return
     with response:
@@ -138,7 +138,7 @@ def _opened(source: Source, start: int) -> http.client.HTTPResponse | None:
 def _place(
     response: http.client.HTTPResponse, source: Source, start: int
 ) -> tuple[int, int | None]:
-    """Where the bytes that come belong, and how long the whole is."""
+    """The offset of the bytes that follow, and the size of the whole file."""
     if response.status != 206:  # a server without Range sends all of it
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdigit() else source.bytes
@@ -152,7 +152,7 @@ def _place(
 
 
 def _write(response: http.client.HTTPResponse, part: Path, start: int, total: int | None) -> int:
-    """Append what comes behind ``start``; return the size reached."""
+    """Write what is received from ``start`` on; return the size reached."""
     bar: Any = tqdm(
         total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, disable=None
     )
@@ -171,12 +171,12 @@ def _write(response: http.client.HTTPResponse, part: Path, start: int, total: in
 
 
 def _settle_unsatisfiable(source: Source, part: Path) -> None:
-    """Status 416: all is there, or what is there is not of this file."""
+    """Handle status 416: delete a part that is not of this file, and try again."""
     size = _size(part)
     if source.bytes is None or size > source.bytes:
         part.unlink()
-        raise _Broken(f"the server has nothing behind byte {size:,}: begun anew")
-    raise _Broken(f"the server has nothing behind byte {size:,}, expected {source.bytes:,}")
+        raise _Broken(f"the server has nothing after byte {size:,}: starting again")
+    raise _Broken(f"the server has nothing after byte {size:,}, expected {source.bytes:,}")
 
 
 def _checked(file: Path, source: Source, remedy: str) -> str:

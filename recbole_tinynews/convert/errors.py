@@ -1,4 +1,4 @@
-"""What a conversion says about input that it can't use, and the two answers to a bad line."""
+"""Errors about input that a conversion can't use, and the two ways to handle a bad line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LineError(ConversionError):
         self.line: int | None = None
 
     def at(self, path: Path, line: int) -> LineError:
-        """The same error, placed."""
+        """Add path and line to this error, and return it."""
         self.path, self.line = path, line
         return self
 
@@ -40,12 +40,12 @@ class LineError(ConversionError):
 
 
 def stop(error: LineError) -> None:
-    """Answer a bad line by ending the conversion."""
+    """Handle a bad line by ending the conversion."""
     raise error
 
 
 class SkippedLines:
-    """Answer bad lines by dropping them, counted by kind, the first few remembered."""
+    """Handles bad lines by dropping them; counts them by kind, and keeps the first few."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -59,7 +59,7 @@ class SkippedLines:
             examples.append(str(error))
 
     def summary(self) -> dict[str, Any]:
-        """What the report says about them."""
+        """The section of the report about skipped lines."""
         kinds = {
             kind: {"count": count, "examples": self.examples[kind]}
             for kind, count in sorted(self.counts.items())

@@ -1,4 +1,4 @@
-"""The same data as a plain interaction data set, which stock RecBole reads.
+"""Write a converted data set as plain interactions, which stock RecBole reads.
 
 One row is one candidate. Histories and text are left out. Stock RecBole reads with quoting, takes
 words such as ``NA`` for a missing cell, and on pandas 3 turns a missing token into a broken id: an

@@ -27,7 +27,7 @@ NOTES = {
 
 
 class _Split(NamedTuple):
-    """What is remembered of one split.
+    """Hashes and counts of one split.
 
     Shapes:
         shown, identity: ``[impressions]``, hashes of (user, time, candidates) and (id, user, time).
@@ -43,7 +43,7 @@ class _Split(NamedTuple):
 
 
 def find_leaks(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """What the report says about leaks within and between the given splits.
+    """The section of the report about leaks within and between the given splits.
 
     Candidates are compared as a set, without labels: MIND shuffles them, and a test set may be
     unlabelled. Examples are impressions of the later split.

@@ -47,7 +47,7 @@ class Impression(NamedTuple):
 
 
 class News(NamedTuple):
-    """What the recommender may read of one news."""
+    """The columns of one article that a recommender may read."""
 
     news_id: str
     category: str
@@ -57,14 +57,14 @@ class News(NamedTuple):
 
 
 class NewsRow(NamedTuple):
-    """A news and the line it stands on."""
+    """An article and its line number."""
 
     line: int
     news: News
 
 
 class BodyRow(NamedTuple):
-    """A body and the line it stands on."""
+    """A body and its line number."""
 
     line: int
     news_id: str
@@ -97,7 +97,7 @@ def read_behaviors(
             if first != number:
                 raise LineError(
                     "duplicate impression id",
-                    f"expected an id of its own, got {quoted(fields[0])} of line {first} again.",
+                    f"expected a unique id, got {quoted(fields[0])} of line {first} again.",
                     column=1,
                 )
         except LineError as error:

@@ -51,10 +51,10 @@ class Options(NamedTuple):
 
 
 def checked(settings: Options) -> Options:
-    """The settings, with ``valid`` made a fraction or a folder where it is one.
+    """The settings, with ``valid`` parsed into a fraction or a folder where it is one.
 
     Raises:
-        ConversionError: something can't be meant so; all mistakes are listed at once.
+        ConversionError: a setting is wrong; all mistakes are listed at once.
     """
     problems = [
         f"--{name}={quoted(str(value))}: expected a path, got a NUL byte in it."

@@ -22,7 +22,7 @@ _FILES = (IMPRESSIONS_FILE, NEWS_FILE)
 
 
 class Splits(NamedTuple):
-    """What a conversion of the release takes, unless told otherwise."""
+    """The default folders for converting a release."""
 
     train: Path
     valid: str | Path
@@ -30,10 +30,11 @@ class Splits(NamedTuple):
 
 
 def download(release: str, folder: Path, base_url: str | None = None) -> Splits:
-    """Have the files of a release below ``folder``; what is there already is not fetched again.
+    """Download and unpack a release into ``folder``; what exists there is not fetched again.
 
     Raises:
-        ConversionError: an archive can't be had, is not the one expected, damaged or hostile.
+        ConversionError: an archive can't be downloaded, is not the expected one, damaged or
+            malicious.
     """
     known = _known()
     base_url = base_url or known["base_url"]
@@ -65,7 +66,7 @@ def _known() -> dict[str, Any]:
 def _have(entry: dict[str, Any], folder: Path, base_url: str) -> Path:
     archive = folder / entry["file"]
     unpacked = archive.with_suffix("")
-    if all((unpacked / name).is_file() for name in _FILES):  # its name came when it was complete
+    if all((unpacked / name).is_file() for name in _FILES):  # named when complete
         return unpacked
     url = f"{base_url.rstrip('/')}/{entry['file']}"
     digest = fetch(Source(url, entry["bytes"], entry["sha256"]), archive)

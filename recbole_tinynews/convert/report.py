@@ -1,4 +1,4 @@
-"""What a conversion read, counted, dropped and why: for ``NAME.report.json`` and for the eye."""
+"""What a conversion read, counted and dropped: for ``NAME.report.json`` and the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recbole_tinynews.convert.leaks import leak_notes
 
 
 def news_summary(catalogue: Catalogue) -> dict[str, Any]:
-    """What the report says about the rows of ``news.tsv``."""
+    """The section of the report about the rows of ``news.tsv``."""
     news = catalogue.news.values()
     return {
         "rows": {str(path): rows for path, rows in catalogue.rows.items()},
@@ -28,7 +28,7 @@ def news_summary(catalogue: Catalogue) -> dict[str, Any]:
 def without_news_summary(
     missing: Sequence[str], candidate_ids: set[str], history_ids: set[str]
 ) -> dict[str, Any]:
-    """What the report says about ids that have no news row."""
+    """The section of the report about ids that have no news row."""
     return {
         "ids": len(missing),
         "among_candidates": sum(news_id in candidate_ids for news_id in missing),
@@ -38,7 +38,7 @@ def without_news_summary(
 
 
 def bodies_summary(bodies: Bodies, items: int) -> dict[str, Any]:
-    """What the report says about the file of bodies."""
+    """The section of the report about the file of bodies."""
     return {
         "rows": bodies.rows,
         "items_with_body": len(bodies.texts),

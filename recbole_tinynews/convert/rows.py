@@ -1,4 +1,4 @@
-"""Rows of a tab-separated file without header, without quoting, without surprises."""
+"""Read rows of a tab-separated file without header and quoting."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TsvRow(NamedTuple):
 def read_rows(
     path: Path, columns: Sequence[str], on_bad_line: Callable[[LineError], None]
 ) -> Iterator[TsvRow]:
-    """The rows of a plain or gzip file; ``columns`` are the names an error speaks of."""
+    """The rows of a plain or gzip file; ``columns`` are the names for error messages."""
     number = 0
     for lines in _read_batches(path):
         for line in lines:

@@ -1,4 +1,4 @@
-"""Cutting validation off the training impressions by time."""
+"""Split validation impressions off the training impressions, by time."""
 
 from __future__ import annotations
 

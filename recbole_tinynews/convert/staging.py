@@ -1,4 +1,4 @@
-"""Files that appear under their final name all together, or not at all."""
+"""Publish the files of a conversion under their final names all together, or not at all."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
     """A temporary folder in ``output`` with a subfolder for each data set.
 
     What was written there is moved to ``output/<dataset>/`` when the block ends well, and removed
-    when it does not. Of an earlier conversion nothing is left to be mistaken for this one: a file
-    that this one did not write goes too. What a killed conversion of the same data set left behind
-    is removed, with a warning.
+    when it does not. Files of an earlier conversion that this one did not write are removed too.
+    What a killed conversion of the same data set left behind is removed, with a warning.
 
     Raises:
         ConversionError: nothing can be written there, or another process is writing the same.
@@ -63,7 +62,7 @@ def _prepare(output: Path, datasets: Sequence[str], stack: ExitStack) -> Path:
 
 
 def _check_target(target: Path) -> None:
-    """Tell before hours of work what would fail after them."""
+    """Fail now rather than after hours of work."""
     if not os.path.lexists(target):  # a broken link is in the way too
         return
     if not target.is_dir():
@@ -94,7 +93,7 @@ def _remove_leftovers(place: Path) -> None:
 def _signals_wait() -> Iterator[None]:
     """Ctrl-C and SIGTERM arrive a few milliseconds later, when the renames are done.
 
-    By handlers, since a mask of this thread would let a signal in by another one.
+    Done by handlers, since a signal mask would hold for this thread only.
     """
     if threading.current_thread() is not threading.main_thread():  # signals don't arrive here
         yield

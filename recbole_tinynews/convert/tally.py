@@ -37,7 +37,7 @@ class Tally:
         return self._columns()[:, 0]
 
     def summary(self, part: NDArray[np.bool_] | slice = slice(None)) -> dict[str, Any]:
-        """What the report says about a part: a mask of shape ``[impressions]``, or all."""
+        """The section of the report about a part: a mask of shape ``[impressions]``, or all."""
         timestamps, history, candidates, distinct, clicks = self._columns()[part].T
         without_click, only_clicks = clicks == 0, clicks == candidates
         return {

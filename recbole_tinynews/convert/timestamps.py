@@ -1,4 +1,4 @@
-"""MIND's time of day to UTC seconds, strictly, a million times a second."""
+"""Parse MIND's times into UTC seconds, strictly, and a million of them a second."""
 
 from __future__ import annotations
 

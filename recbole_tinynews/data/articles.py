@@ -1,4 +1,4 @@
-"""Articles with title and body: of a corpus, or the data set's own."""
+"""Articles with title and body, from a corpus file or from the data set itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Article(NamedTuple):
 
 
 def articles_for(config: Settings, news: TaskNews) -> list[Article]:
-    """Those of ``post_train_corpus``, or else the data set's own."""
+    """The articles of ``post_train_corpus``, or else of the data set itself."""
     corpus = config["post_train_corpus"]
     return read_corpus(Path(corpus)) if corpus else articles_of(news)
 
@@ -59,7 +59,7 @@ def read_corpus(path: Path) -> list[Article]:
 
 
 def articles_of(news: TaskNews) -> list[Article]:
-    """The data set's own news: title and body, or abstract where there is no body."""
+    """Articles of the data set: title and body, or the abstract where there is no body."""
     text = news.news_text
     _, *names = news.field2id_token[CATEGORY].tolist()
     categories = np.array([NO_CATEGORY, *names])[news.item_feat[CATEGORY].numpy()].tolist()

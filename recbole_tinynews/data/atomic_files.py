@@ -1,6 +1,7 @@
 """Read the atomic files of a data set: news with their text, impressions without padding.
 
-Every field is the text that stands in the file: nothing is quoted, nothing means a missing value.
+Every field is the raw text of the file: there is no quoting, and no text stands for a missing
+value.
 """
 
 from __future__ import annotations
@@ -76,10 +77,10 @@ class FileRows(NamedTuple):
     columns: dict[str, Sequence[str]]
 
     def mistake(self, row: int, column: str, expected: str, got: str) -> ValueError:
-        """An error that names the place of a row; the caller raises it."""
+        """An error that names file, line and column of a row; the caller raises it."""
         return ValueError(
             f"{self.path}, line {self.first_line + row}, column {column}, expects {expected}, got "
-            f"{got}. Convert the data set anew with python -m recbole_tinynews.convert."
+            f"{got}. Convert the data set again with python -m recbole_tinynews.convert."
         )
 
 
@@ -88,7 +89,7 @@ def read_news(path: Path) -> ItemColumns:
 
     Raises:
         ValueError: a column is missing, a row has too few or too many fields, or an id is empty,
-            RecBole's padding, or stands twice.
+            RecBole's padding, or occurs twice.
     """
     columns: dict[str, list[str]] = {field: [] for field in ItemColumns._fields}
     for rows in _read(path, REQUIRED_OF_ITEMS):
@@ -99,7 +100,7 @@ def read_news(path: Path) -> ItemColumns:
     seen = {"", PADDING}
     for row, token in enumerate(ids):
         if token in seen:
-            raise FileRows(path, 2, {}).mistake(row, ITEM_ID, "an id of its own", f"'{token}'")
+            raise FileRows(path, 2, {}).mistake(row, ITEM_ID, "a unique id", f"'{token}'")
         seen.add(token)
     return ItemColumns(**columns)
 
@@ -108,8 +109,8 @@ def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Impress
     """Read one ``NAME.<split>.inter``; unknown news and users get new ids.
 
     Raises:
-        ValueError: a column is missing, a row has too few or too many fields, or a field of it is
-            not what its column holds; the line is named.
+        ValueError: a column is missing, a row has too few or too many fields, or a field does not
+            fit its column; the message names the line.
     """
     parts: list[Impressions] = []
     for rows in _read(path, INTER, progress=True):
@@ -128,7 +129,7 @@ def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Impress
 
 
 def concatenate(parts: list[Impressions]) -> Impressions:
-    """All impressions of the parts, in order; none of no parts."""
+    """The impressions of all parts, in order; an empty list gives no impressions."""
     parts = [_NONE, *parts]
     return Impressions(
         np.concatenate([part.impression_id for part in parts]),
@@ -152,7 +153,7 @@ _NONE = Impressions(
 
 
 def _read(path: Path, columns: tuple[str, ...], progress: bool = False) -> Iterator[FileRows]:
-    """The rows of an atomic file, ``ROWS_AT_ONCE`` at a time; ``columns`` must be there."""
+    """The rows of an atomic file, ``ROWS_AT_ONCE`` at a time; ``columns`` are required."""
     required = typed(columns)
     lines = read_lines(path, progress)
     header = next(lines, "").split("\t")
@@ -169,7 +170,7 @@ def _read(path: Path, columns: tuple[str, ...], progress: bool = False) -> Itera
             if len(found) != len(names):
                 raise ValueError(
                     f"{path}, line {first_line + row}, expects {len(names)} tab-separated "
-                    f"columns, got {len(found)}. Convert the data set anew with "
+                    f"columns, got {len(found)}. Convert the data set again with "
                     "python -m recbole_tinynews.convert."
                 )
         yield FileRows(path, first_line, dict(zip(names, zip(*fields, strict=True), strict=True)))
@@ -177,18 +178,18 @@ def _read(path: Path, columns: tuple[str, ...], progress: bool = False) -> Itera
 
 
 def _counts(texts: Sequence[str]) -> NDArray[np.int64]:
-    """How many words, parted by one space, each text has."""
+    """Number of words, separated by single spaces, of each text."""
     return np.fromiter((t.count(" ") + 1 if t else 0 for t in texts), np.int64, len(texts))
 
 
 def _words(texts: Sequence[str]) -> list[str]:
-    """The words of all texts behind each other."""
+    """The words of all texts, one text after the other."""
     joined = " ".join(filter(None, texts))
     return joined.split(" ") if joined else []
 
 
 def _token_rows(rows: FileRows, columns: Sequence[str], index: TokenIndex) -> list[Ragged]:
-    """The ids of each column, new tokens numbered row by row: wherever a chunk may end."""
+    """The ids of each column; new tokens are numbered row by row, independent of chunks."""
     texts = [
         text for row in zip(*(rows.columns[name] for name in columns), strict=True) for text in row
     ]
@@ -196,7 +197,7 @@ def _token_rows(rows: FileRows, columns: Sequence[str], index: TokenIndex) -> li
     if "" in index:
         place = next(i for i, text in enumerate(texts) if text and "" in text.split(" "))
         row, column = divmod(place, len(columns))
-        expected = "ids parted by one space"
+        expected = "ids separated by single spaces"
         raise rows.mistake(row, columns[column], expected, f"'{texts[place]}'")
     every = Ragged.from_lengths(ids, _counts(texts))
     return [every.take(np.arange(i, every.rows, len(columns))) for i in range(len(columns))]

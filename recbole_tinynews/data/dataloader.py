@@ -31,20 +31,20 @@ class ImpressionSource(Protocol):
     inter_feat: Impressions
 
     def history_width(self, config: Settings) -> int:
-        """Slots of a batch for clicks: the newest ones of a history that is longer are kept."""
+        """Number of clicks of a history that a batch holds; of longer ones, the newest."""
 
 
 class ClickSource(ImpressionSource, Protocol):
-    """What a data set offers to a loader of its clicks; it has a name for messages."""
+    """What a data set offers to a loader of its clicks; its name is for messages."""
 
     dataset_name: str
 
 
 class TrainDataLoader(AbstractDataLoader):
-    """Batches of training samples in an order and with negatives that (seed, epoch) decide.
+    """Batches of training samples; order and negatives depend on (seed, epoch) alone.
 
-    ``set_epoch`` chooses the epoch before the loader is iterated, and how many of its batches have
-    been trained on already. A subclass says what a sample is (``collate_samples``).
+    Call ``set_epoch`` before iterating: it chooses the epoch, and how many of its batches to skip
+    because they have been trained on already. A subclass defines a sample (``collate_samples``).
     """
 
     def __init__(self, config: Settings, dataset: Any, samples: int) -> None:
@@ -59,7 +59,7 @@ class TrainDataLoader(AbstractDataLoader):
         self.set_batch_size(self.step)
 
     def set_epoch(self, epoch: int, trained_batches: int = 0) -> None:
-        """Choose the order and the negatives of ``epoch``, behind the batches trained on."""
+        """Choose order and negatives of ``epoch``, and skip the batches trained on already."""
         self.epoch, self.trained_batches = epoch, trained_batches
         places = np.arange(self.sample_size)
         if self.shuffled:
@@ -73,13 +73,13 @@ class TrainDataLoader(AbstractDataLoader):
         return (batch for batch in batches if batch is not None)
 
     def collate_fn(self, index: Sequence[int]) -> Interaction | None:
-        """The batch at the places ``index`` of the epoch's order; None for one trained on."""
+        """The batch at the places ``index`` of the epoch's order; None for one to skip."""
         if index[0] // self.step < self.trained_batches:
             return None
         return self.collate_samples(self.order[np.asarray(index)])
 
     def news_ids(self) -> NDArray[np.int64]:
-        """Texts that are read again and again, so that teachers may encode them beforehand."""
+        """Ids of texts that are read repeatedly, so that teachers may encode them beforehand."""
         return np.empty(0, dtype=np.int64)
 
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
@@ -88,13 +88,13 @@ class TrainDataLoader(AbstractDataLoader):
 
 
 class ClickDataLoader(TrainDataLoader):
-    """One sample is one click: its impression's history, the clicked news and its negatives.
+    """One sample is one click: its impression's history, the clicked article and its negatives.
 
     Fields of a batch:
         user_id: ``[batch]``.
         history: ``[batch, history_length]``, newest clicks, padded in front with 0.
-        candidates: ``[batch, 1 + negatives]``, the clicked news **first**.
-        label: ``[batch]``, the place of the clicked news among the candidates: 0.
+        candidates: ``[batch, 1 + negatives]``, the clicked article **first**.
+        label: ``[batch]``, the place of the clicked article among the candidates: 0.
     """
 
     def __init__(self, config: Settings, dataset: ClickSource) -> None:
@@ -117,7 +117,7 @@ class ClickDataLoader(TrainDataLoader):
         super().__init__(config, dataset, len(self.clicks.news))
 
     def news_ids(self) -> NDArray[np.int64]:
-        """Every news that a batch may hold."""
+        """Ids of all articles that a batch may hold."""
         return self.impressions.news_ids(self.history_width)
 
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
@@ -137,10 +137,10 @@ class ClickDataLoader(TrainDataLoader):
 class ImpressionDataLoader(AbstractDataLoader):
     """One sample is one impression with all its candidates, an empty history included.
 
-    Fields of a batch (ragged parts lie behind each other, so a batch is never indexed by row):
+    Fields of a batch (ragged parts are concatenated, so a batch is never indexed by row):
         user_id, impression, impression_size: ``[batch]``; the row in the split, its candidates.
         history: ``[batch, history_length]``, newest clicks, padded in front with 0.
-        candidates, label: ``[sum of impression_size]``; label -1 where none is known.
+        candidates, label: ``[sum of impression_size]``; label -1 where it is unknown.
     """
 
     def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
@@ -154,7 +154,7 @@ class ImpressionDataLoader(AbstractDataLoader):
         self.set_batch_size(self.step)
 
     def news_ids(self) -> NDArray[np.int64]:
-        """Every news that a batch may hold."""
+        """Ids of all articles that a batch may hold."""
         return self.impressions.news_ids(self.history_width)
 
     def collate_fn(self, index: Sequence[int]) -> tuple[Interaction, None, None, None]:

@@ -1,4 +1,4 @@
-"""A MIND-shaped data set as a RecBole data set: ids and fields as users know them, rows ragged."""
+"""The RecBole data set of MIND-like data: ids and fields as in RecBole, ragged impressions."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class NewsDataset(Dataset):
     """News with their text and impressions, read from the atomic files of ``docs/data.md``.
 
     Users and news have RecBole's indices (``token2id``, ``id2token``, ``num``); id 0 is padding.
-    Candidates, histories and news share one index, so a history entry is a news id. A news that has
-    no row in ``NAME.item`` has an empty text. Text is read raw and has no index.
+    Candidates, histories and news share one index, so a history entry is a news id. An article
+    without a row in ``NAME.item`` has an empty text. Text is read raw and has no index.
 
     Attributes:
         inter_feat: the impressions of all splits, or after ``build`` of one of them.
@@ -59,7 +59,7 @@ class NewsDataset(Dataset):
         content: digest of the atomic files, the same for equal files wherever they lie.
     """
 
-    settings: ClassVar[tuple[str, ...]] = ()  # of a stage: its impressions are those of the run
+    settings: ClassVar[tuple[str, ...]] = ()  # none: every stage reads the impressions of the run
     inter_feat: Impressions
 
     # ---------------------------------------------------------------- RecBole's loading hooks
@@ -86,11 +86,11 @@ class NewsDataset(Dataset):
         self.inter_feat, sizes = _from_arrays(arrays)
         self.splits, self.file_size_list = list(present), sizes.tolist()
         empty = [file for file, rows in zip(present.values(), sizes, strict=True) if not rows]
-        if empty:  # a training would be for nothing, or end without the validation asked for
+        if empty:  # nothing to train on, or no validation although its file exists
             raise ValueError(
-                f"NewsDataset expects impressions in {', '.join(map(str, empty))}, got a header "
-                "alone. Convert the data set anew, or delete a validation or test file that is to "
-                "have none."
+                f"NewsDataset expects impressions in {', '.join(map(str, empty))}, got only a "
+                "header. Convert the data set again, or delete the file of a validation or test "
+                "set that is meant to be empty."
             )
         self._set_index(self.uid_field, np.array(arrays["users"]))
         self._set_index(self.iid_field, np.array(arrays["news"]))
@@ -136,11 +136,11 @@ class NewsDataset(Dataset):
             self.field2token_id[field] = self.field2token_id[self.iid_field]
 
     def _data_processing(self) -> None:
-        """Nothing is left to do: ids are indexed while reading, the conversion filters."""
+        """Does nothing: ids are indexed while reading, and the conversion has filtered."""
         self.feat_name_list = self._build_feat_name_list()
 
     def _change_feat_format(self) -> None:
-        """Impressions stay ragged; padding exists in a batch alone."""
+        """Does nothing: impressions stay ragged, and only batches are padded."""
 
     def build(self) -> list[NewsDataset | None]:
         """Training, validation and test impressions; ``None`` for a split that has no file."""
@@ -151,13 +151,13 @@ class NewsDataset(Dataset):
             start += rows
         return [parts.get(split) for split in SPLITS]
 
-    # ------------------------------------------------------- what a stage that reads clicks asks
+    # --------------------------------------------------------- for stages that train on clicks
 
     @classmethod
     def read(
         cls, config: Settings, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
     ) -> NewsDataset:
-        """The training impressions as they are."""
+        """Returns ``news``: a stage on clicks trains on the impressions of the run."""
         return news
 
     def loaders(
@@ -166,10 +166,10 @@ class NewsDataset(Dataset):
         """Clicks to train on, and the impressions of the validation."""
         return ClickDataLoader(config, self), ImpressionDataLoader(config, valid) if valid else None
 
-    # ------------------------------------------------------------------------- what it offers
+    # ------------------------------------------------------- for models, loaders and messages
 
     def history_width(self, config: Settings) -> int:
-        """Newest clicks of a history that a batch holds, as the settings of a stage want it."""
+        """Number of newest clicks of a history that a batch holds."""
         return config["history_length"]
 
     def tokens(self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Ragged:
@@ -177,7 +177,7 @@ class NewsDataset(Dataset):
         return tokenise(self.news_text[field], tokenizer, max_length, self.cache_dir)
 
     def num(self, field: str) -> int:
-        """As RecBole's; text has no token index and says so."""
+        """Number of ids of an indexed field; a text has no index and is refused."""
         if field in TEXT_FIELDS:
             raise ValueError(
                 f"Dataset.num expects an indexed field, got the text '{field}', which is read raw. "
@@ -186,7 +186,7 @@ class NewsDataset(Dataset):
         return super().num(field)
 
     def counter(self, field: str) -> Counter:
-        """Clicks of each user or news in the impressions at hand."""
+        """Number of clicks of each user or article in these impressions."""
         shown = self.inter_feat
         clicked = np.flatnonzero(shown.labels == 1)
         if field == self.iid_field:
@@ -199,17 +199,17 @@ class NewsDataset(Dataset):
 
     @property
     def avg_actions_of_users(self) -> float:
-        """Clicks of a user who clicked at all."""
+        """Mean clicks of the users who clicked at all."""
         return float(np.mean(list(self.user_counter.values()) or [0]))
 
     @property
     def avg_actions_of_items(self) -> float:
-        """Clicks of a news that was clicked at all."""
+        """Mean clicks of the articles that were clicked at all."""
         return float(np.mean(list(self.item_counter.values()) or [0]))
 
     @property
     def sparsity(self) -> float:
-        """Share of (user, news) pairs without a click."""
+        """Share of (user, article) pairs without a click."""
         return 1 - sum(self.item_counter.values()) / self.user_num / self.item_num
 
     def __len__(self) -> int:
@@ -217,7 +217,7 @@ class NewsDataset(Dataset):
 
     @property
     def inter_num(self) -> int:
-        """Impressions: one row of an ``.inter`` file is one impression."""
+        """Number of impressions: one row of an ``.inter`` file is one impression."""
         return len(self)
 
     def __getitem__(self, index: object, join: bool = True) -> Interaction:

@@ -20,7 +20,7 @@ __all__ = [
 # of an evaluation: the row of each impression in its split, and how many candidates it has
 IMPRESSION, IMPRESSION_SIZE = "impression", "impression_size"
 
-# of masked texts: tokens of all texts, tokens of each text, places of those to find, these tokens
+# of masked texts: all tokens, number in each text, places of the hidden ones, the hidden ones
 TOKENS, LENGTHS, PLACES, TRUTH = "tokens", "lengths", "places", "truth"
 
 # of a student's training batch: the `Outputs` of each of its teachers

@@ -19,7 +19,7 @@ class Impressions(NamedTuple):
         impression_id: ``[impressions]``, the ids as given, str.
         user: ``[impressions]``, int32 index of the user.
         timestamp: ``[impressions]``, int64 UTC seconds.
-        history: ragged ``[impressions, *]``, int32 news ids, oldest click first, whole.
+        history: ragged ``[impressions, *]``, int32 news ids, oldest click first, complete.
         candidates: ragged ``[impressions, *]``, int32 news ids.
         labels: ``[candidates.values]``, int8: 1 clicked, 0 unclicked, -1 unlabelled.
     """
@@ -33,7 +33,7 @@ class Impressions(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many impressions there are."""
+        """Number of impressions."""
         return len(self.user)
 
     @property
@@ -65,12 +65,13 @@ class Impressions(NamedTuple):
 
 
 class Clicks(NamedTuple):
-    """Every click that can be trained on: it has an unclicked candidate beside it.
+    """The clicks that can be trained on: their impression has an unclicked candidate.
 
     Shapes:
         impression: ``[clicks]``, the row of the click's impression.
-        news: ``[clicks]``, the clicked news id.
-        without_negatives: how many clicks were left out for want of an unclicked candidate.
+        news: ``[clicks]``, the clicked news ids.
+        without_negatives: number of clicks left out because their impression has no unclicked
+            candidate.
     """
 
     impression: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Texts for masked-language-model training: bodies of a corpus, or all news of the task."""
+"""Texts for masked-language-model training: bodies of a corpus, or all articles of the data set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from recbole_tinynews.settings.protocol import Settings
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-HELD_OUT_EPOCH = -1  # none that is trained on: the same tokens are hidden in each validation
+HELD_OUT_EPOCH = -1  # no training epoch: every validation hides the same tokens
 
 
 class MaskedTextDataset:
@@ -32,7 +32,7 @@ class MaskedTextDataset:
 
     Attributes:
         tokens: ragged ``[texts, *]``, cut at ``max_length`` with [CLS] and [SEP] counted.
-        masking: how they are masked.
+        masking: draws the tokens to hide.
     """
 
     settings: ClassVar[tuple[str, ...]] = ("max_body_length", "seed")
@@ -68,13 +68,13 @@ class MaskedTextDataset:
 
     @staticmethod
     def texts(config: Settings, news: TaskNews) -> list[str]:
-        """What is read; no text is empty."""
+        """The texts to read, none of them empty."""
         raise NotImplementedError
 
     def loaders(
         self, config: Settings, valid: ImpressionSource | None
     ) -> tuple[MaskedTextDataLoader, MaskedTextDataLoader]:
-        """Texts to train on, and those held out, which are always masked alike."""
+        """Texts to train on, and those held out, which are always masked in the same way."""
         held_out = MaskedTextDataLoader(config, self, self.valid_texts)
         held_out.set_epoch(HELD_OUT_EPOCH)
         return MaskedTextDataLoader(config, self, self.train_texts), held_out
@@ -87,16 +87,16 @@ class MaskedBodies(MaskedTextDataset):
 
     @staticmethod
     def texts(config: Settings, news: TaskNews) -> list[str]:
-        """Of the file, or of the data set's own news: the abstract where there is no body."""
+        """Bodies of the corpus, or of the data set; the abstract of an article without a body."""
         return [article.body for article in articles_for(config, news)]
 
 
 class MaskedNews(MaskedTextDataset):
-    """Title and abstract of each of the task's own news, as one text (TAPT)."""
+    """Title and abstract of each article of the data set, as one text (TAPT)."""
 
     @staticmethod
     def texts(config: Settings, news: TaskNews) -> list[str]:
-        """Of all news that have any text, whichever split shows them: no click is seen."""
+        """The articles of all splits that have any text; no click is read."""
         text = news.news_text
         pairs = zip(text[TITLE], text[ABSTRACT], strict=True)
         joined = (" ".join((title.strip(), abstract.strip())).strip() for title, abstract in pairs)
@@ -104,13 +104,13 @@ class MaskedNews(MaskedTextDataset):
 
 
 class MaskedTextDataLoader(TrainDataLoader):
-    """One sample is one text, masked anew each epoch.
+    """One sample is one text, masked differently in each epoch.
 
-    Fields of a batch (text behind text, so a batch is never indexed by row):
-        tokens: ``[tokens of the batch]``, as they are seen.
+    Fields of a batch (texts are concatenated, so a batch is never indexed by row):
+        tokens: ``[tokens of the batch]``, after masking.
         lengths: ``[batch]``, tokens of each text.
-        places: ``[chosen]``, of the tokens that are to be found, among all of the batch.
-        truth: ``[chosen]``, these tokens.
+        places: ``[chosen]``, positions of the tokens to predict, among all of the batch.
+        truth: ``[chosen]``, the original tokens there.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Which tokens of a text are hidden from a masked language model, drawn from (seed, epoch, text).
 
 The draw depends on nothing else, neither on the batch nor on the number of loader workers, so that
-a resumed run hides what an undisturbed one would have.
+a resumed run hides what an uninterrupted one would have.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 CHOSEN, MASKED, REPLACED = 0.15, 0.8, 0.1  # of the ordinary tokens; of the chosen; of the chosen
-OTHER_TOKEN = 1 << 32  # the places of a text take the draws from 0 on, tokens put there from here
+OTHER_TOKEN = 1 << 32  # draws below choose places of a text, from here on replacement tokens
 
 
 class MaskedTokens(NamedTuple):
-    """Texts as a masked language model sees them, and what it is to find.
+    """Texts as a masked language model sees them, and the tokens that it must predict.
 
     Shapes:
-        tokens: ``[tokens]``, text behind text.
-        places: ``[chosen]``, of the chosen tokens among them.
-        truth: ``[chosen]``, the tokens that stood there.
+        tokens: ``[tokens]``, the texts concatenated.
+        places: ``[chosen]``, positions of the chosen tokens.
+        truth: ``[chosen]``, the original tokens there.
     """
 
     tokens: NDArray[np.int64]
@@ -40,7 +40,7 @@ class Masking:
 
     Each ordinary token is chosen with probability 0.15; of the chosen, 80 % become the mask token,
     10 % any other ordinary token, and 10 % stay as they are. Special tokens of the tokenizer,
-    unknown words among them, are neither chosen nor put in place of another.
+    unknown words among them, are neither chosen nor used as replacements.
 
     Raises:
         ValueError: the tokenizer has no mask token.
@@ -57,7 +57,7 @@ class Masking:
         self.ordinary = np.setdiff1d(np.arange(len(tokenizer)), self.special)
 
     def draw(self, epoch: int, tokens: Ragged, texts: NDArray) -> MaskedTokens:
-        """Mask ``tokens``, a row for each of the texts with the numbers ``texts``."""
+        """Mask ``tokens``, whose rows are the texts numbered ``texts``."""
         truth = tokens.values.astype(np.int64)
         text = np.repeat(texts, tokens.lengths)
         place = np.arange(len(truth)) - np.repeat(tokens.offsets[:-1], tokens.lengths)

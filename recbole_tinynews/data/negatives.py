@@ -1,7 +1,7 @@
-"""Negatives, drawn anew each epoch from (seed, epoch, sample) alone.
+"""Negatives for training, drawn for each epoch from (seed, epoch, sample) alone.
 
-The draw of a sample depends on nothing else, neither on the batch it stands in nor on the number of
-loader workers, so that a resumed run draws what an undisturbed one would have.
+The draw of a sample depends on nothing else, neither on its batch nor on the number of loader
+workers, so that a resumed run draws what an uninterrupted one would have.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 class ImpressionNegatives:
-    """Unclicked candidates of the clicked news's own impression.
+    """Negatives of a click: unclicked candidates of its own impression.
 
     Drawn without replacement as far as they go, then repeating in the same order: an impression
     with two unclicked candidates ``a, b`` gives ``b, a, b, a`` for four negatives.
@@ -42,7 +42,7 @@ class ImpressionNegatives:
         self.impressions, self.count, self.seed = impressions, count, seed
 
     def draw(self, epoch: int, samples: NDArray, rows: NDArray) -> NDArray[np.int32]:
-        """News ids, ``[batch, count]``, for the samples that stand in the impressions ``rows``."""
+        """News ids, ``[batch, count]``, for samples from the impressions ``rows``."""
         candidates = self.impressions.candidates
         position = candidates.positions(rows)
         batch_row = np.repeat(np.arange(len(rows)), candidates.lengths_of(rows))

@@ -1,4 +1,4 @@
-"""News text as token ids, tokenised once."""
+"""News text as token ids, tokenised once and then cached."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tokenise(
 ) -> Ragged:
     """Token ids of every text, cut at ``max_length`` with [CLS] and [SEP] counted.
 
-    Row 0 is padding and stays without tokens; any other empty text has the two special tokens.
+    Row 0 is padding and has no tokens; any other empty text has the two special tokens.
 
     Shapes:
         returned: ragged ``[texts, *]``, int32.
@@ -53,7 +53,7 @@ def tokenise(
 
 
 def _rules(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Everything that the tokens of a text depend on beside their maximum length.
+    """Everything that the tokens of a text depend on, except their maximum length.
 
     A tokenizer keeps the truncation and padding of its last call, which would change the key.
     """
@@ -64,7 +64,7 @@ def _rules(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _token_arrays(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Arrays:
     parts = [Ragged.from_rows([[]], np.int32)]  # padding
-    shown = None if len(texts) > TEXTS_AT_ONCE else True  # none for what takes no time
+    shown = None if len(texts) > TEXTS_AT_ONCE else True  # no bar for what takes no time
     with tqdm(total=len(texts) - 1, desc="Tokenise", unit=" texts", disable=shown) as bar:
         for start in range(1, len(texts), TEXTS_AT_ONCE):
             chunk = texts[start : start + TEXTS_AT_ONCE]

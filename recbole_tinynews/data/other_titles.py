@@ -1,7 +1,7 @@
-"""Wrong titles for title-body matching: of any other article, of the own category, of the batch.
+"""Wrong titles for title-body matching: from any article, the same category, or the batch.
 
-Whatever the kind, a draw depends on (seed, epoch, sample) and the batch's samples alone, and no
-wrong title ever reads as the right one: articles whose titles are equal count as having one title.
+Every draw depends only on (seed, epoch, sample) and the samples of the batch. A wrong title never
+equals the right one: articles with equal titles count as having one title.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class OtherTitles:
     nine negatives that is rare, and rejecting repeats would change nothing else.
 
     Args:
-        titles: ``[articles]``, a number for each article's title, equal where titles are.
+        titles: ``[articles]``, a number for each article's title; equal titles have equal numbers.
         count: titles drawn for a sample.
         seed: of the draws.
         groups: ``[articles]``; only articles of the sample's own group are drawn. ``None``: any.
 
     Attributes:
-        available: ``[articles]``, how many articles each may draw from.
+        available: ``[articles]``, number of articles that each may draw from.
     """
 
     def __init__(
@@ -108,8 +108,8 @@ class CategoryTitles:
 class BatchTitles:
     """Titles of the other articles of the batch, all of them.
 
-    Where one has the sample's own title, and where the last batch is short, any title takes the
-    place: each sample has ``batch_size - 1`` wrong titles.
+    Each sample has ``batch_size - 1`` wrong titles: a random one replaces a title that equals the
+    sample's own, and fills up a last batch that is short.
     """
 
     def __init__(self, titles: NDArray[np.int64], batch_size: int, seed: int) -> None:
@@ -128,7 +128,7 @@ class BatchTitles:
 
 
 def _runs(order: NDArray, *keys: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of each article, the run of equal keys that it stands in: where it starts, how long it is."""
+    """Start and length of the run of equal keys that each article belongs to."""
     begins = np.ones(len(order), dtype=bool)
     begins[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
     starts = np.flatnonzero(begins)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class Ragged(NamedTuple):
-    """``rows`` sequences behind each other: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
+    """Sequences in one flat array: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
 
     Shapes:
         values: ``[total]``.
@@ -53,7 +53,7 @@ class Ragged(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many rows there are (``len`` of a NamedTuple counts its fields)."""
+        """Number of rows (``len`` of a NamedTuple counts its fields)."""
         return len(self.offsets) - 1
 
     @property
@@ -66,7 +66,7 @@ class Ragged(NamedTuple):
         return self.offsets[np.asarray(rows) + 1] - self.offsets[rows]
 
     def positions(self, rows: NDArray) -> NDArray[np.int64]:
-        """Where the values of the chosen rows stand in ``values``, row behind row."""
+        """Indices in ``values`` of the values of the chosen rows, row after row."""
         return _positions(self.offsets[rows], self.lengths_of(rows))
 
     def rows_of(self, positions: NDArray) -> NDArray[np.int64]:
@@ -95,7 +95,7 @@ class Ragged(NamedTuple):
         return Ragged.from_lengths(self.values[self.positions(rows)], self.lengths_of(rows))
 
     def padded(self, rows: NDArray, padding: int) -> NDArray:
-        """The chosen rows, padded **behind** to the longest of them: ``[rows, longest]``.
+        """The chosen rows, padded **at the end** to the longest: ``[rows, longest]``.
 
         >>> Ragged.from_rows([[1, 2], [3]], int).padded(np.array([0, 1]), padding=0).tolist()
         [[1, 2], [3, 0]]
@@ -134,7 +134,7 @@ class Ragged(NamedTuple):
 
 
 def _positions(starts: NDArray, lengths: NDArray) -> NDArray[np.int64]:
-    """Indices ``starts[i], ..., starts[i] + lengths[i] - 1`` of all rows behind each other."""
+    """Indices ``starts[i], ..., starts[i] + lengths[i] - 1`` of all rows, row after row."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
     return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)

@@ -1,4 +1,4 @@
-"""What the news of the task offer to the training data of a stage."""
+"""What the data set of a run offers to the training data of its stages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from recbole_tinynews.data.impressions import Impressions
 
 
 class TaskNews(Protocol):
-    """The data set of a run as its stages read it, whichever class it is.
+    """The part of a run's data set that stages read, whatever its class.
 
     Attributes:
         dataset_name: for messages.
-        cache_dir: where arrays made of it are kept; ``None``: nowhere.
+        cache_dir: folder of cached arrays; ``None``: nothing is cached.
         news_text: ``title``, ``abstract`` and ``body`` of every news id; padding is empty.
-        field2id_token: names of the values of a column of tokens.
+        field2id_token: tokens of a column by id.
         item_feat: ``category`` and ``subcategory`` indices of every news id.
         inter_feat: the training impressions.
     """

@@ -1,4 +1,4 @@
-"""Articles for title-body matching: a body is to find its own title (docs/method.md)."""
+"""Articles for title-body matching: the model finds the title of a body (docs/method.md)."""
 
 from __future__ import annotations
 
@@ -113,12 +113,12 @@ class TitleBodyDataset:
         return article + 1 + self.articles
 
     def _held_out_impressions(self, negatives: OtherTitles) -> Impressions:
-        """Each held-out body with its own title and random others that never change.
+        """Impressions of the held-out bodies: each with its own title and random other titles.
 
-        Whatever is trained against, so that all settings are judged alike.
+        They don't depend on ``negative_titles``, so that all its kinds are compared on equal data.
         """
         articles = self.valid_articles
-        others = negatives.draw(-1, articles)  # epoch -1: none that is trained on
+        others = negatives.draw(-1, articles)  # epoch -1: not one of training
         shown = self.title_ids(np.column_stack([articles, others])).astype(np.int32)
         labels = np.zeros(shown.shape, dtype=np.int8)
         labels[:, 0] = 1
@@ -136,8 +136,8 @@ class TitleBodyDataset:
 class TitleBodyDataLoader(TrainDataLoader):
     """One sample is one article: its body, its title and titles of other articles.
 
-    No article that is held out takes part: a title that is only ever wrong would be learnt to be
-    wrong, and found less often in the validation than one that was never seen.
+    Titles of held-out articles are not drawn as negatives: the model would learn that they are
+    always wrong, and find them less often in the validation than titles it has never seen.
 
     Fields of a batch:
         history: ``[batch, 1]``, the text id of the body.
@@ -155,7 +155,7 @@ class TitleBodyDataLoader(TrainDataLoader):
         super().__init__(config, dataset, len(dataset.train_articles))
 
     def news_ids(self) -> NDArray[np.int64]:
-        """Under ``use_cache: true`` all texts, read once a pass, but again by every student."""
+        """Ids of all texts under ``use_cache: true``, as every student reads them again."""
         if self.config["use_cache"] is not True:
             return super().news_ids()
         data = self._dataset
@@ -195,7 +195,7 @@ WRONG_TITLES: dict[str, Callable[[Any, NDArray, NDArray], WrongTitles]] = {
 
 
 def _first_with_equal_tokens(titles: Ragged) -> NDArray[np.int64]:
-    """The first row with the same tokens, ``[rows]``."""
+    """For each row the first row with the same tokens, ``[rows]``."""
     first: dict[bytes, int] = {}
     rows = (titles.row(row).tobytes() for row in range(titles.rows))
     return np.array([first.setdefault(tokens, row) for row, tokens in enumerate(rows)])

@@ -1,4 +1,4 @@
-"""Titles that no data set has: what a recommender asks of a data set, for them alone."""
+"""Titles in place of a data set, for a recommender that only ranks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Titles:
-    """The news ``1, 2, ...`` with these titles; 0 is padding, as in ``NewsDataset``."""
+    """A data set of titles only: articles ``1, 2, ...``; 0 is padding, as in ``NewsDataset``."""
 
-    cache_dir = None  # nothing is written where a recommender only serves
+    cache_dir = None  # serving writes nothing
 
     def __init__(self, titles: Sequence[str], iid_field: str) -> None:
         self.titles, self.iid_field = ["", *titles], iid_field
@@ -29,7 +29,7 @@ class Titles:
         return tokenise(self.titles, tokenizer, max_length)
 
     def num(self, field: str) -> int:
-        """How many news there are, padding included."""
+        """Number of articles, padding included."""
         if field != self.iid_field:
             raise ValueError(_only_titles(f"the field '{field}'"))
         return len(self.titles)

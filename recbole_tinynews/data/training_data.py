@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class TrainingData(Protocol):
-    """A model class names its kind (``reads``); stages know no more of it than this.
+    """What a stage needs of its training data; a model class names the class (``reads``).
 
     Attributes:
-        settings: names of those that decide what is read, beside the tokenizer: stages that agree
-            on their values share one object.
-        content: a digest of what is read, the same for equal content wherever it lies.
-        cache_dir: where arrays made of it are kept; ``None``: nowhere.
+        settings: names of the settings that decide what is read (the tokenizer does too): stages
+            with equal values share one object.
+        content: digest of what is read, whatever the path of the files.
+        cache_dir: folder of cached arrays; ``None``: nothing is cached.
     """
 
     settings: ClassVar[tuple[str, ...]]
@@ -36,5 +36,5 @@ class TrainingData(Protocol):
     ) -> tuple[TrainDataLoader, Any]:
         """Batches of training and of validation; ``None`` where there is nothing to validate on.
 
-        ``valid`` has the validation impressions; other texts have a held-out part of their own.
+        ``valid`` has the validation impressions; data other than clicks has its own held-out part.
         """

@@ -1,4 +1,4 @@
-"""Which impressions ask for news that training never clicked: the everyday case of news."""
+"""Cold-start impressions: those whose clicked articles nobody had clicked in training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def cold_impressions(
     offsets: NDArray[np.int64],
     clicked_before: Iterable[int],
 ) -> NDArray[np.bool_]:
-    """Impressions with a click, all of whose clicked news are absent from ``clicked_before``.
+    """Marks impressions with clicks, none of them on an article in ``clicked_before``.
 
     Ragged arrays as in ``metrics``: ``candidates`` (news ids) and ``labels`` of all candidates,
     ``offsets`` ``[impressions + 1]``. Returned is ``[impressions]``.

@@ -19,10 +19,10 @@ from recbole_tinynews.settings.protocol import Settings
 class ImpressionCollector(Collector):
     """Collects flat scores and labels with the bounds of their impressions.
 
-    A batch brings, beside the label of each candidate, ``impression_size`` (``[batch]``, number of
-    candidates) and ``impression`` (``[batch]``, row number of the impression in its split). Batches
-    are concatenated once, where RecBole's collector copies all earlier ones for each new one.
-    Where no metric asks for impressions, everything is left to RecBole.
+    A batch has, in addition to the label of each candidate, ``impression_size`` (``[batch]``,
+    number of candidates) and ``impression`` (``[batch]``, row number of the impression in its
+    split). Batches are concatenated once, where RecBole's collector copies all earlier ones for
+    each new one. Where no metric asks for impressions, everything is left to RecBole.
 
     ``start`` before an evaluation names its impressions and drops what an interrupted evaluation
     left. Afterwards ``ranked``, ``ids``, ``scores`` and ``offsets`` describe it, impression by
@@ -147,12 +147,12 @@ class ImpressionCollector(Collector):
 
 
 def _together(parts: list[Tensor]) -> Tensor:
-    """All parts behind each other; the list is emptied, so that they are not kept twice."""
+    """The parts concatenated; the list is emptied, so that they are not in memory twice."""
     together = torch.cat(parts) if parts else torch.empty(0)
     parts.clear()
     return together
 
 
 def _kept(tensor: Tensor) -> Tensor:
-    """A copy on the CPU: a model or a loader may fill the same buffer again."""
+    """A copy on the CPU: a model or a loader may reuse the buffer."""
     return tensor.detach().to("cpu", copy=True)

@@ -1,4 +1,4 @@
-"""Metrics of each impression as a csv, for significance tests and for a look at the failures."""
+"""Metrics of each impression as a csv, for significance tests and error analysis."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def accuracy(ranked: RankedImpressions) -> NDArray[np.float64]:
 
 
 def mrr(ranked: RankedImpressions) -> NDArray[np.float64]:
-    """Mean reciprocal rank of **all** clicks of an impression, not of the first alone.
+    """Mean reciprocal rank of **all** clicks of an impression, not only of the first.
 
     >>> mrr(rank_impressions([0.5, 0.5, 0.2], [1, 0, 0], [0, 3]))
     array([0.5])
@@ -137,7 +137,7 @@ def rank_impressions(scores: ArrayLike, labels: ArrayLike, offsets: ArrayLike) -
 def _rank_block(
     values: NDArray[Any], labels: NDArray[Any], bounds: NDArray[np.int64], first: int
 ) -> RankedImpressions:
-    """The impressions from position ``first`` on."""
+    """Rank a block of impressions, the first of which has position ``first``."""
     clicked, unclicked = _count_labels(labels, bounds, first)
     evaluated = (clicked > 0) & (unclicked > 0)
 
@@ -196,7 +196,7 @@ def _ascending(scores: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.i
     """
     keys = np.empty(len(scores), np.complex128)
     keys.real = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    keys.imag = scores  # assigned apart: inf * 1j has a real part of NaN
+    keys.imag = scores  # assigned separately: inf * 1j has a real part of NaN
     return np.argsort(keys, kind="stable")
 
 

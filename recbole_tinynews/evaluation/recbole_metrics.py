@@ -18,7 +18,7 @@ class ImpressionAUC(ImpressionMetric):
     """AUC of each impression. RecBole's own ``AUC`` pools all rows into one list."""
 
     def values(self, ranked: RankedImpressions) -> dict[str, NDArray[np.float64]]:
-        """Under ``auc``."""
+        """AUC of each impression, under the key ``auc``."""
         return {"auc": auc(ranked)}
 
 
@@ -26,15 +26,15 @@ class ImpressionAccuracy(ImpressionMetric):
     """How often a click is ranked first: the matching accuracy of post-training."""
 
     def values(self, ranked: RankedImpressions) -> dict[str, NDArray[np.float64]]:
-        """Under ``accuracy``."""
+        """1 where a click is ranked first, else 0, under the key ``accuracy``."""
         return {"accuracy": accuracy(ranked)}
 
 
 class ImpressionMRR(ImpressionMetric):
-    """Reciprocal ranks of all clicks. RecBole's own ``MRR`` counts the first click alone."""
+    """Reciprocal ranks of all clicks. RecBole's own ``MRR`` counts only the first click."""
 
     def values(self, ranked: RankedImpressions) -> dict[str, NDArray[np.float64]]:
-        """Under ``mrr``."""
+        """Mean reciprocal rank of the clicks, under the key ``mrr``."""
         return {"mrr": mrr(ranked)}
 
 
@@ -46,15 +46,15 @@ class ImpressionNDCG(ImpressionMetric):
         self.topk = config["topk"]
 
     def values(self, ranked: RankedImpressions) -> dict[str, NDArray[np.float64]]:
-        """Under ``ndcg@k``."""
+        """The nDCG at each k, under the keys ``ndcg@k``."""
         return {f"ndcg@{k}": ndcg(ranked, k) for k in self.topk}
 
 
 class ImpressionCount(ImpressionMetric):
-    """How many impressions the averages stand on, and how many could not be evaluated."""
+    """Numbers of impressions that were averaged and that could not be evaluated."""
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
-        """Under ``impressions`` and ``skipped``: counts, not averages."""
+        """Counts, not averages, under the keys ``impressions`` and ``skipped``."""
         ranked = dataobject.get(RANKED_KEY)
         return {"impressions": len(ranked.clicked), "skipped": ranked.skipped}
 
@@ -72,7 +72,7 @@ COUNT_METRIC = ImpressionCount.__name__
 
 
 def register_metrics(metrics: Iterable[type[ImpressionMetric]] = METRIC_CLASSES) -> None:
-    """Add metrics to RecBole's registry, before a ``Config`` is built; again is no change.
+    """Add metrics to RecBole's registry, before a ``Config`` is built; a repeat changes nothing.
 
     RecBole's ``Config`` and ``Evaluator`` share the registry's objects, so they are extended in
     place. Stock metrics stay: a name that belongs to another class is refused.

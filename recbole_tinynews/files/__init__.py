@@ -1,3 +1,3 @@
-"""Files as such: whole or not at all, locks, lines, cached arrays, safetensors."""
+"""Basic file access: atomic writes, locks, lines, cached arrays, safetensors."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A folder of arrays whose name is the content they were made from.
+"""A cache of arrays on disk, in folders named after a digest of their inputs.
 
-A changed input has another key, so that arrays of an older input are never mistaken for its own.
+A changed input has another digest, so outdated arrays are never read.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from recbole_tinynews.files.whole import whole_folder
 
 Arrays = dict[str, NDArray]
 
-NAMES = "names.json"  # of the arrays in a folder, so that one that went missing is missed
+NAMES = "names.json"  # lists the arrays of a folder, so that a missing one is noticed
 
 
 def content_key(parts: Iterable[str | bytes | Path]) -> str:
-    """A digest of everything that a cached result depends on; a path stands for its content."""
+    """A digest of everything that a cached result depends on; of a path, the file's content."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
@@ -47,12 +47,12 @@ def _file_digest(path: Path) -> bytes:
 def cached_arrays(
     folder: Path | None, name: str, key: str, make: Callable[[], Arrays], writable: bool = False
 ) -> Arrays:
-    """The arrays that ``make`` returns, memory-mapped from ``folder/name-key`` if they lie there.
+    """The arrays that ``make`` returns, memory-mapped from ``folder/name-key`` if it exists.
 
     ``writable`` ones may be written to in memory; the files stay as they are.
 
-    ``folder=None`` always makes them. A folder that cannot be written to, or files that cannot be
-    read, cost time, never the result: the arrays are made and a warning says why.
+    ``folder=None`` caches nothing. Where the folder cannot be written or its files cannot be read,
+    the arrays are computed and a warning says why.
     """
     if folder is None:
         return make()
@@ -61,7 +61,7 @@ def cached_arrays(
         try:
             return _read(place, "c" if writable else "r")
         except (OSError, ValueError, EOFError) as problem:  # EOFError: numpy's, of an empty file
-            getLogger().warning(f"{place} cannot be read and is made anew: {problem}")
+            getLogger().warning(f"{place} cannot be read and is computed again: {problem}")
             shutil.rmtree(place, ignore_errors=True)
     arrays = make()
     try:

@@ -1,4 +1,4 @@
-"""Columns of atomic files: their names, the type that RecBole's header gives them, their order."""
+"""Columns of atomic files: their names, their types in RecBole's headers, their order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TYPES = {
 
 
 def typed(columns: Iterable[str]) -> tuple[str, ...]:
-    """The names as they stand in a header.
+    """The names with their types, as a header has them.
 
     >>> typed([USER_ID, LABELS])
     ('user_id:token', 'labels:float_seq')
@@ -35,5 +35,5 @@ def typed(columns: Iterable[str]) -> tuple[str, ...]:
 
 
 def header(columns: Iterable[str]) -> str:
-    """The first line of an atomic file with these columns, without its end."""
+    """The first line of an atomic file with these columns, without a line end."""
     return "\t".join(typed(columns))

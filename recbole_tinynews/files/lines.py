@@ -1,4 +1,4 @@
-"""Read lines of text, plain or gzip, whose mistakes are named by file and line."""
+"""Read lines of text, plain or gzip; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def read_lines(path: Path, progress: bool = False) -> Iterator[str]:
 def read_line_batches(path: Path, progress: bool = False) -> Iterator[list[bytes]]:
     r"""Lines without their ends and without a byte-order mark, a batch of them at a time.
 
-    A line ends at ``\n`` or ``\r\n`` alone: Python's own idea of a line would also cut a title at
-    U+2028, U+0085 or a lone ``\r``. Whether the file is gzip is seen by its content, not its name.
+    A line ends at ``\n`` or ``\r\n`` alone: Python's own rules would also cut a title at U+2028,
+    U+0085 or a lone ``\r``. Gzip is recognised by content, not by name.
 
     Raises:
         FileNotFoundError: there is no such file.

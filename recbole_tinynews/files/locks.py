@@ -1,8 +1,9 @@
-"""Exclusive file locks: one process at a time makes what belongs at a place on disk.
+"""Exclusive file locks: only one process at a time writes a file or folder.
 
-The operating system frees a lock however its process ends. The lock file ``.NAME.lock`` lies
-beside the place, and next to it ``.NAME.lock.pid`` with the process id of its holder: a file of its
-own, since versions of filelock empty the lock file, and Windows lets nobody read a locked one.
+The operating system releases a lock however its process ends. The lock file of ``NAME`` is
+``.NAME.lock`` in the same folder. The process id of the holder is in a separate file,
+``.NAME.lock.pid``, since some versions of filelock empty the lock file, and Windows lets nobody
+else read it.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class LockHeldError(RuntimeError):
-    """Another process holds the lock, and waiting for it was not wanted."""
+    """Another process holds the lock, and the caller does not wait for it."""
 
 
 @contextmanager
 def exclusive_lock(place: Path, work: str, wait: bool = True) -> Iterator[bool]:
     """Hold the exclusive file lock of ``place`` while ``work`` is done, such as "writing it".
 
-    With ``wait``, whoever holds it now is waited for, and a log line says so. Whether the other
-    process has made what was wanted is for the caller to look up again.
+    With ``wait``, this waits until another holder releases it, and a log line says so. The caller
+    should then check whether that process has already done the work.
 
-    Yields False, and warns, on a file system without locks, where nothing keeps others away.
+    Yields False, and warns, on a file system without locks, where other processes are not kept out.
 
     Raises:
         LockHeldError: another process holds it, and ``wait`` is false; the message says which.
@@ -48,11 +49,11 @@ def exclusive_lock(place: Path, work: str, wait: bool = True) -> Iterator[bool]:
     holder = _holder_file(lock)
     try:
         if held:
-            _sign(holder)
+            _record_holder(holder)
         yield held
     finally:
-        # before the release: afterwards it may be another one's. Windows keeps an open file, and
-        # one that nobody holds does no harm
+        # before the release: afterwards they may belong to another holder. Windows refuses to
+        # delete an open file, and one that is left over does no harm
         for file in (holder, Path(lock.lock_file)):
             with suppress(OSError):
                 file.unlink()
@@ -86,9 +87,9 @@ def _holder_file(lock: FileLock) -> Path:
     return Path(f"{lock.lock_file}.pid")
 
 
-def _sign(holder: Path) -> None:
-    with suppress(OSError):  # a full disk: the lock holds without a name
-        holder.unlink(missing_ok=True)  # a dead holder's
+def _record_holder(holder: Path) -> None:
+    with suppress(OSError):  # on a full disk the lock works without it
+        holder.unlink(missing_ok=True)  # left by a holder that was killed
         holder.write_text(str(os.getpid()))
 
 

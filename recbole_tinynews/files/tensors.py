@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, written beside their place and renamed; never a pickle."""
+"""Weights on disk as safetensors, written atomically; never as a pickle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recbole_tinynews.files.whole import whole_file
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
-    """Write tensors by name; a killed run leaves the former file or the new one, no half of it.
+    """Write tensors by name; a killed run leaves the old file or the new one, never a part.
 
     Raises:
         OSError: they cannot be written, as on a full disk.
@@ -24,7 +24,7 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
             # safetensors refuses tensors that share memory, as a shared projection does
             save_file(_distinct(weights), place)
             place.chmod(mode)
-    except SafetensorError as problem:  # what the system has said stands in its text alone
+    except SafetensorError as problem:  # only its text has the system's error
         raise OSError(f"{path} could not be written: {problem}") from problem
 
 
@@ -45,7 +45,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     except SafetensorError as problem:
         raise ValueError(
             f"{path} expects weights in safetensors format, and cannot be read: {problem}. "
-            "Delete it and train anew."
+            "Delete it and train again."
         ) from problem
 
 
@@ -88,7 +88,7 @@ def load_into(
             f"{source} expects the weights of a {type(module).__name__} with the same settings, "
             f"got missing {missing[:3]}, unexpected {unexpected[:3]}, "
             f"other shapes {reshaped[:3]}. "
-            "Load it with the settings that stand in settings.yaml beside it."
+            "Load it with the settings in the settings.yaml of the same folder."
         )
     module.load_state_dict(own)
 

@@ -1,7 +1,7 @@
-"""Files and folders that have their name only when they are complete.
+"""Atomic writes: a file or folder gets its name only when it is complete.
 
-They are written at a hidden place beside it, ``.NAME.<8 characters>.partial``, and renamed. An
-error removes that place; after a kill it stays, under a name that says what it is.
+It is written under a hidden name in the same folder, ``.NAME.<8 characters>.partial``, and then
+renamed. An error removes the partial file; after a kill it stays.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SUFFIX = ".partial"
 
 @contextmanager
 def partial_place(path: Path) -> Iterator[Path]:
-    """A free place beside ``path`` for a file or folder; what is left there is removed."""
+    """An unused path in the folder of ``path``; what is left there at the end is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # random, since process ids of two machines that share a disk may be equal
     place = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
@@ -31,7 +31,7 @@ def partial_place(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A place to write to, renamed to ``path`` at the end; after an error ``path`` is as before."""
+    """A path to write to, renamed to ``path`` at the end; an error leaves ``path`` unchanged."""
     with partial_place(path) as place:
         yield place
         os.replace(place, path)
@@ -41,8 +41,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path, first_wins: bool = False) -> Iterator[Path]:
     """An empty folder to fill, renamed to ``path`` at the end.
 
-    ``first_wins``: a folder that another process has put there meanwhile stays, as its content is
-    the same. Otherwise it is an error, unless it is empty.
+    ``first_wins``: a folder that another process has created there meanwhile is kept, as its
+    content is the same. Otherwise an existing folder is an error, unless it is empty.
     """
     with partial_place(path) as place:
         place.mkdir()
@@ -56,10 +56,10 @@ def whole_folder(path: Path, first_wins: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def resumable_file(path: Path) -> Iterator[Path]:
-    """A place to write to, renamed at the end, where an interruption leaves what is written.
+    """A path to write to, renamed at the end; an interruption keeps what was written.
 
-    It is always the same one (``.NAME.partial``), so that the next writer can continue there. Two
-    writers would share it: hold a lock.
+    It is always the same one (``.NAME.partial``), so that the next writer can resume. Two writers
+    would share it: hold a lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     place = path.with_name(f".{path.name}{SUFFIX}")
@@ -68,22 +68,22 @@ def resumable_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8; a killed process leaves the former text or the new one."""
+    """Write UTF-8; a killed process leaves the old text or the new one."""
     with whole_file(path) as place:
         place.write_text(text, encoding="utf-8")
 
 
 def leftovers(path: Path) -> list[Path]:
-    """Partial files and folders of ``path`` that killed processes left, or living ones are writing.
+    """Partial files and folders of ``path``: left by killed processes, or being written now.
 
-    Whoever holds the lock of ``path`` knows that no living process owns them.
+    While the caller holds the lock of ``path``, no running process is writing them.
     """
     name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
     return [place for place in path.parent.iterdir() if name.fullmatch(place.name)]
 
 
 def remove(place: Path) -> None:
-    """Delete a file, or a folder as far as that is possible; one that is not there is fine."""
+    """Delete a file, or as much of a folder as possible; a missing one is no error."""
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place, ignore_errors=True)
     else:

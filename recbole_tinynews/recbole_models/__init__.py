@@ -1,3 +1,3 @@
-"""RecBole's own models on impressions: what each is fed, and what is patched."""
+"""RecBole's own models on impressions: what each reads, and what is patched."""
 
 from __future__ import annotations

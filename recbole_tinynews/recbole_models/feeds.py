@@ -1,4 +1,4 @@
-"""Which of RecBole's own models is fed what of the impressions, and which cannot be helped."""
+"""What each of RecBole's own models reads of the impressions, and which cannot run on them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Rows(Enum):
     sampled, and labelled rows are the candidates of the impressions.
     """
 
-    CLICKS = "a click"  # nothing is said of what was not clicked
+    CLICKS = "a click"  # without what was not clicked
     PAIRS = "a click and a negative"
     LABELLED = "an item and whether it was clicked"
     USERS = "a user, whose clicks the model knows by itself"
 
 
 class Sequence(Enum):
-    """What stands in the item sequence of a row."""
+    """What the item sequence of a row holds."""
 
     NONE = "there is none"
     HISTORY = "the impression's history, without the row's own item"
@@ -31,16 +31,16 @@ class Sequence(Enum):
 
 
 class Feed(NamedTuple):
-    """What a model is fed."""
+    """What a model reads in training: its rows and its sequences."""
 
     rows: Rows
     sequence: Sequence = Sequence.NONE
-    negative_sequence: bool = False  # a random item beside each of the sequence
+    negative_sequence: bool = False  # with a random item for each item of the sequence
 
 
 _HISTORY = Sequence.HISTORY
 
-# The families. A model without an input type of its own goes by its loss_type in RecBole's way:
+# Feeds by family. A model that declares no input type gets it from its loss_type, as in RecBole:
 # CE is point-wise (over all items), BPR pair-wise.
 FAMILIES: dict[tuple[ModelType, InputType], Feed] = {
     (ModelType.TRADITIONAL, InputType.POINTWISE): Feed(Rows.CLICKS),
@@ -50,7 +50,7 @@ FAMILIES: dict[tuple[ModelType, InputType], Feed] = {
     (ModelType.SEQUENTIAL, InputType.PAIRWISE): Feed(Rows.PAIRS, _HISTORY),
     (ModelType.SEQUENTIAL, InputType.POINTWISE): Feed(Rows.CLICKS, _HISTORY),
 }
-# Models that are not fed as their family is.
+# Models whose feed differs from that of their family.
 EXCEPTIONS: dict[str, Feed] = {
     "BERT4Rec": Feed(Rows.CLICKS, Sequence.HISTORY_AND_CLICK),
     "DIN": Feed(Rows.LABELLED, _HISTORY),
@@ -61,17 +61,17 @@ EXCEPTIONS: dict[str, Feed] = {
     ),
 }
 
-_GRAPH = "it needs a knowledge graph (.kg and .link files), which these data sets have none of"
-_LIBRARY = "it is trained at once, on one table of all rows, by a library of its own"
+_GRAPH = "it needs a knowledge graph (.kg and .link files), which these data sets don't have"
+_LIBRARY = "it is trained by an external library, on one table of all rows"
 _ENTITIES = "it needs vectors of the items' entities, made from a knowledge graph"
-_PRETRAIN = "it needs a stage of training before this one, whose pickle today's torch doesn't load"
+_PRETRAIN = "it needs an earlier stage of training, whose pickle current versions of torch refuse"
 
 UNFIT_FAMILIES: dict[ModelType, str] = {
     ModelType.KNOWLEDGE: _GRAPH,
     ModelType.DECISIONTREE: _LIBRARY,
 }
 UNFIT: dict[str, str] = {
-    "FEARec": "it reads the sequences of all rows from one table, which is never made here",
+    "FEARec": "it reads the sequences of all rows from one table, which doesn't exist here",
     "GRU4RecKG": _ENTITIES,
     "KD_DAGFM": _PRETRAIN,
     "KSR": _ENTITIES,
@@ -85,7 +85,7 @@ UNFIT: dict[str, str] = {
 
 
 def feed_of(model_class: type, input_type: InputType) -> Feed:
-    """What a model, or a user's subclass of it, is fed.
+    """The feed of a model, or of a user's subclass of one.
 
     Raises:
         ValueError: no family has its type and input type.

@@ -1,4 +1,4 @@
-"""Settings of RecBole's own models on impressions that follow from the model or each other."""
+"""Settings of RecBole's own models that follow from the model or from each other."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _INPUT_TYPES = {"CE": InputType.POINTWISE, "BPR": InputType.PAIRWISE}  # by loss
 
 _SAMPLES, _SHOWN = "train_neg_sample_args", "impression_negatives"
 _SAMPLED = {"distribution": "uniform", "sample_num": 1}
-# How RecBole samples unless it is told otherwise; nothing of it is asked of impression negatives.
+# RecBole's defaults for sampling; negatives from impressions have no such settings.
 _HOW_SAMPLED = {"distribution": "uniform", "alpha": 1.0, "dynamic": False, "candidate_num": 0}
 
 
 def has_impressions(data_set: Path) -> bool:
-    """Whether the folder holds a data set of ours: a row an impression, not an interaction."""
+    """Whether each row of the data set is an impression (our format), not an interaction."""
     file = data_set / f"{data_set.name}.train.inter"
     if not file.is_file():
         return False
@@ -29,7 +29,7 @@ def has_impressions(data_set: Path) -> bool:
 
 
 def fit_settings(model_class: type, final: dict[str, Any], asked: Set[str]) -> Iterator[str]:
-    """Bring ``final`` to what the model is fed; yields what doesn't fit of what was ``asked``."""
+    """Adapt ``final`` to the model's feed; yield an error for what in ``asked`` doesn't fit."""
     reason = why_unfit(model_class)
     if reason:
         yield f"model {model_class.__name__} cannot run on impressions: {reason}"
@@ -61,7 +61,7 @@ def _fit_negatives(who: str, rows: Rows, final: dict[str, Any], asked: Set[str])
     if _SAMPLES not in asked:
         final[_SAMPLES] = None
     how = final[_SAMPLES]
-    if not isinstance(how, Mapping | None):  # said by its rule
+    if not isinstance(how, Mapping | None):  # reported by the rule of the setting
         return
     samples = how is not None and how.get("distribution", "uniform") is not None
     if final[_SHOWN] is None:
@@ -86,7 +86,7 @@ def _fit_negatives(who: str, rows: Rows, final: dict[str, Any], asked: Set[str])
 
 
 def _unread(how: Mapping[str, Any]) -> Iterator[str]:
-    """Entries without effect, where negatives are candidates of the click's own impression."""
+    """Errors for entries without effect, where negatives come from the click's impression."""
     unread = [f"{k}={how[k]}" for k, plain in _HOW_SAMPLED.items() if how.get(k, plain) != plain]
     if unread:
         yield (

@@ -1,4 +1,4 @@
-"""A split of impressions as RecBole's own models know a data set: rows of a user and an item."""
+"""A split of impressions as a RecBole data set of interactions, for RecBole's own models."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from recbole_tinynews.settings.protocol import Settings
 class InteractionDataset(Dataset):
     """RecBole's data set over the ragged impressions of one split.
 
-    ``inter_feat`` holds the clicks: what models build matrices and graphs of, and samplers take for
-    positives. ``dataset[index]`` makes the training rows that a model is fed, when they are asked
-    for: no table of all candidates is ever made. Everything else is ``Dataset``'s own.
+    ``inter_feat`` holds the clicks, of which models build matrices and graphs, and which samplers
+    take for positives. ``dataset[index]`` builds training rows on demand, so that there is never a
+    table of all candidates. Everything else is inherited from ``Dataset``.
 
     Attributes:
         impressions: the ragged impressions of the split.
-        places: where the rows of ``dataset[index]`` stand among the candidates.
+        places: positions of the rows of ``dataset[index]`` among the candidates.
     """
 
     def __init__(self, shown: NewsDataset, config: Settings, feed: Feed) -> None:
@@ -49,7 +49,7 @@ class InteractionDataset(Dataset):
         self.inter_feat = self._clicks(clicked)
 
     def _describe(self) -> None:
-        """Only what RecBole's models are fed: context-aware ones embed every field there is."""
+        """Declare only the fields that models read: context-aware ones embed every one declared."""
         token, inter = FeatureType.TOKEN, FeatureSource.INTERACTION
         self.field2type: dict = {}
         self.field2source: dict = {}
@@ -80,7 +80,7 @@ class InteractionDataset(Dataset):
         )
 
     def with_unclicked_beside(self) -> InteractionDataset:
-        """The same, with the rows of those clicks alone that have an unclicked candidate."""
+        """A copy with only the clicks whose impression has an unclicked candidate."""
         other = self.copy(self.inter_feat)
         lengths = self.impressions.candidates.lengths
         rows = self.rows_of_impressions(np.arange(len(self)))
@@ -89,7 +89,7 @@ class InteractionDataset(Dataset):
         return other
 
     def rows_of_impressions(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The impressions that the training rows ``index`` stand in."""
+        """The impression of each of the training rows ``index``."""
         return self.impressions.candidates.rows_of(self.places[index])
 
     def __len__(self) -> int:
@@ -97,18 +97,18 @@ class InteractionDataset(Dataset):
 
     @property
     def inter_num(self) -> int:
-        """Clicks: what models build their matrices of."""
+        """Number of clicks, of which models build their matrices."""
         return len(self.inter_feat)
 
     def __getitem__(self, index: Any, join: bool = True) -> Interaction:
         return self.rows(self.places[np.asarray(index)], training=True)
 
     def rows(self, places: NDArray[np.int64], training: bool = False) -> Interaction:
-        """Rows of the candidates at ``places``, with what the model is fed.
+        """Rows of the candidates at ``places``, with the fields that the model reads.
 
         Fields, each ``[rows]`` but the sequences:
             user_id, item_id, label; category and subcategory of the item.
-            item_id_list: ``[rows, MAX_ITEM_LIST_LENGTH]``, padded **behind** with 0.
+            item_id_list: ``[rows, MAX_ITEM_LIST_LENGTH]``, padded **at the end** with 0.
             item_length: at least 1, as RecBole's models need it for an empty history.
         """
         shown = self.impressions
@@ -124,7 +124,7 @@ class InteractionDataset(Dataset):
         if self.feed.sequence is not Sequence.NONE:
             history = others(shown.history.take(impression), items)
             with_click = training and self.feed.sequence is Sequence.HISTORY_AND_CLICK
-            padded, lengths = padded_behind(history, self.width, items if with_click else None)
+            padded, lengths = padded_at_end(history, self.width, items if with_click else None)
             batch[self.sequence_field] = id_tensor(padded)
             batch[self.length_field] = id_tensor(np.maximum(lengths, 1))
         if self.feed.negative_sequence:
@@ -136,7 +136,7 @@ class InteractionDataset(Dataset):
         return drawn.masked_fill(sequence == 0, 0)
 
     def join(self, df: Interaction) -> Interaction:
-        """Category and subcategory of the items; RecBole's own goes through lists of numbers."""
+        """Add category and subcategory of the items, without RecBole's detour over Python lists."""
         assert self.item_feat is not None, "a NewsDataset has one"
         items = df[self.iid_field]
         for field in self.item_feat.columns:
@@ -145,11 +145,11 @@ class InteractionDataset(Dataset):
 
 
 def others(history: Ragged, items: NDArray) -> Ragged:
-    """Histories without the item of their own row.
+    """Histories without the item of their row.
 
-    A history that holds the click would tell it, and one that lacks it alone of all candidates
-    would as well: it is left out of every row of candidates. A negative that is drawn to a click
-    later shares the click's history, and may stand in it.
+    A history that contains the clicked item would give the click away, and so would a history from
+    which only that item is missing: each row's history lacks the row's item. A negative that is
+    drawn for a click later shares the click's history, and may occur in it.
 
     >>> others(Ragged.from_rows([[1, 2, 1], [2]], int), np.array([1, 1])).lengths.tolist()
     [1, 1]
@@ -159,14 +159,14 @@ def others(history: Ragged, items: NDArray) -> Ragged:
     return Ragged.from_lengths(history.values[kept], np.bincount(row[kept], minlength=history.rows))
 
 
-def padded_behind(
+def padded_at_end(
     history: Ragged, width: int, last: NDArray | None = None
 ) -> tuple[NDArray, NDArray[np.int64]]:
-    """The newest ``width`` items of each row, ``[rows, width]``, and how many there are.
+    """The newest ``width`` items of each row, ``[rows, width]``, and their number.
 
     ``last`` gives each row one more item, which counts as the newest.
 
-    >>> padded_behind(Ragged.from_rows([[1, 2, 3], []], int), 2)[0].tolist()
+    >>> padded_at_end(Ragged.from_rows([[1, 2, 3], []], int), 2)[0].tolist()
     [[2, 3], [0, 0]]
     """
     newest = history.last(width if last is None else width - 1)

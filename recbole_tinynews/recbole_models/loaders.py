@@ -1,4 +1,4 @@
-"""Batches of rows for RecBole's own models: RecBole's loaders wherever one does the job."""
+"""Data loaders for RecBole's own models: those of RecBole where possible."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 def train_loader(config: Settings, dataset: InteractionDataset) -> AbstractDataLoader:
-    """The loader of training: rows as the model is fed, with the negatives that were asked for."""
+    """The training loader: the rows that the model reads, with the negatives of the settings."""
     from_impression = dataset.feed.rows is Rows.PAIRS and config["impression_negatives"]
     rows = dataset.with_unclicked_beside() if from_impression else dataset
     if len(rows) == 0:
@@ -57,8 +57,8 @@ def _sampler(config: Settings, dataset: InteractionDataset) -> Any:
 class ImpressionPairDataLoader(TrainDataLoader):
     """Pairs whose negatives are unclicked candidates of the click's own impression.
 
-    Drawn anew each epoch from (seed, epoch, click), as for news recommenders.
-    ``train_neg_sample_args`` says how many; its distribution is not asked.
+    They are drawn for each epoch from (seed, epoch, click), as for news recommenders. Of
+    ``train_neg_sample_args`` only the number is used, not the distribution.
     """
 
     def __init__(self, config: Settings, dataset: InteractionDataset) -> None:
@@ -72,7 +72,7 @@ class ImpressionPairDataLoader(TrainDataLoader):
         return super().__iter__()
 
     def collate_fn(self, index: Sequence[int]) -> Interaction:
-        """The clicks ``index``, once for each of their negatives, as RecBole's sampling has it."""
+        """The clicks ``index``, once for each of their negatives, as in RecBole's sampling."""
         clicks = np.asarray(index)
         batch = self.transform(self._dataset, self._dataset[clicks])
         rows = self._dataset.rows_of_impressions(clicks)
@@ -83,7 +83,7 @@ class ImpressionPairDataLoader(TrainDataLoader):
 class RowDataLoader(AbstractDataLoader):
     """Whole impressions for evaluation, a row for each candidate, at most ``eval_batch_size`` rows.
 
-    An impression with more candidates is a batch of its own. Beside the rows' fields a batch has
+    A larger impression is a batch by itself. In addition to the fields of its rows, a batch has
     ``impression`` and ``impression_size``, ``[impressions]``; it is never indexed by row.
     """
 
@@ -103,7 +103,7 @@ class RowDataLoader(AbstractDataLoader):
         impressions = np.arange(self.bounds[pack], self.bounds[pack + 1])
         candidates = self.impressions.candidates
         batch = self._dataset.rows(candidates.positions(impressions))
-        if isinstance(self.transform, InverseItemSequence):  # the others augment, for training
+        if isinstance(self.transform, InverseItemSequence):  # others augment training data
             batch = self.transform(self._dataset, batch)
         batch[IMPRESSION] = id_tensor(impressions)
         batch[IMPRESSION_SIZE] = id_tensor(candidates.lengths_of(impressions))

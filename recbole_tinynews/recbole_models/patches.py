@@ -1,16 +1,16 @@
-"""What RecBole 1.2.1 does wrong, or can no longer do, mended for the models that run here.
+"""Patches of RecBole 1.2.1 for bugs, and for newer versions of scipy, torch and pandas.
 
-| what happens | mended |
+| problem | patched in |
 | --- | --- |
 | scipy >= 1.13 has no `dok_matrix._update`: LightGCN, NGCF, GCMC, SpectralCF don't build | here |
-| Pop counts a news once a batch, however often it was clicked in it | here |
+| Pop counts an article once per batch, however often it was clicked in it | here |
 | importing any sequential model makes autograd trace every operation (SINE's module) | `registry` |
 | torch >= 2.6: the best model is a pickle that `torch.load` refuses | `trainer` |
-| an empty history has length 0, and the last of its items the index -1 | `toolkit.interactions` |
+| an empty history has length 0, and the last of its items the index -1 | `interactions` |
 | pandas 3: the padding row of a `token` feature becomes id -9223372036854775808 | `NewsDataset` |
 
-The two of this module look first whether RecBole works by itself, and then leave it alone; the
-others hold with any version of scipy, torch or pandas.
+The two patches of this module are applied only where RecBole fails without them; the others work
+with any version of scipy, torch or pandas.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 
 
 def apply() -> None:
-    """Mend what models are built of and trained by; again is no change."""
+    """Apply the patches of this module; repeated calls change nothing."""
     if not hasattr(dok_matrix, "_update"):
         dok_matrix._update = _update
     if _pop_loses_clicks():
@@ -33,7 +33,7 @@ def apply() -> None:
 
 
 def _update(self: Any, entries: dict[tuple[int, int], float]) -> None:
-    """What scipy < 1.13 had: set many entries without looking at each of them."""
+    """Set many entries without checking each, as the method of scipy < 1.13 did."""
     self._dict.update(entries)
 
 
@@ -46,7 +46,7 @@ def _pop_loses_clicks() -> bool:
 
 
 def _count_every_click(self: Any, interaction: Any) -> Tensor:
-    """Pop's loss, which is none: the clicks are counted. RecBole's adds 1 for each item clicked."""
+    """Count the clicks; the loss is 0. RecBole's version adds 1 for each distinct item clicked."""
     clicks = torch.bincount(interaction[self.ITEM_ID], minlength=self.n_items)
     self.item_cnt += clicks.unsqueeze(-1)
     self.max_cnt = self.item_cnt.max(dim=0)[0]

@@ -51,7 +51,7 @@ def test_a_terminal_shows_what_is_done_running_and_waiting() -> None:
     board.watch(Progress([(job(MEASURE, "A"), 30.0)], waiting))
     lines = out.getvalue().splitlines()
     assert lines[0] == (
-        "1 of 10 done, 1 running, 7 waiting, 0 failed; 1:30 gone, time left unknown"
+        "1 of 10 done, 1 running, 7 waiting, 0 failed; 1:30 elapsed, time left unknown"
     )
     assert lines[1].split() == ["A,", "seed", "1", "measuring", "1:00"]
     assert [line.split()[-1] for line in lines[2:]] == [*["waiting"] * NEXT, "more"]

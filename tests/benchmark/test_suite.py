@@ -134,7 +134,7 @@ def test_the_papers_figures_stand_beside_the_real_data_set_alone() -> None:
         ({"row": []}, "got \\['row'\\]"),
         ({"rows": [{"label": "A", "model": "PLMNR", "setting": {}}]}, "got \\['setting'\\]"),
         ({"rows": [{"label": "A", "model": "PLMNR", "layers": "huge"}]}, "got 'huge'"),
-        ({"rows": [{"label": "A", "model": "PLMNR"}] * 2}, "Twice there: \\['A'\\]"),
+        ({"rows": [{"label": "A", "model": "PLMNR"}] * 2}, "Duplicates: \\['A'\\]"),
         ({"datasets": {"*": {"leave_out": ["B"]}}}, "unknown: \\['B'\\]"),
         ({"datasets": {"*": {"layer": {}}}}, "got \\['layer'\\]"),
         ({"rows": []}, "expects rows"),

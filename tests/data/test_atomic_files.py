@@ -114,8 +114,8 @@ def test_a_file_of_a_header_alone_has_no_rows(empty) -> None:
         (2, "nan", r"column timestamp, expects UTC seconds, got 'nan'"),
         (2, "1e300", r"column timestamp, expects UTC seconds, got '1e300'"),
         (1, "", r"column user_id, expects an id, got ''"),
-        (3, "N1  N2", r"column history, expects ids parted by one space, got 'N1  N2'"),
-        (4, "N1 N2 ", r"column candidates, expects ids parted by one space, got 'N1 N2 '"),
+        (3, "N1  N2", r"column history, expects ids separated by single spaces, got 'N1  N2'"),
+        (4, "N1 N2 ", r"column candidates, expects ids separated by single spaces, got 'N1 N2 '"),
     ],
 )
 @pytest.mark.parametrize("row", [0, 4])
@@ -155,7 +155,7 @@ def test_another_header_is_refused_with_what_is_missing(empty) -> None:
 def test_an_id_that_names_two_things_is_refused(atomic, token: str) -> None:
     """All later news would be shifted by one against their texts."""
     file = atomic.write_items([*item_rows(atomic), [token, "news", "world", "again", ""]])
-    expected = f"line 7, column item_id, expects an id of its own, got '{token}'"
+    expected = f"line 7, column item_id, expects a unique id, got '{token}'"
     with pytest.raises(ValueError, match=re.escape(expected)):
         read_news(file)
 

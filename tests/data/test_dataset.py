@@ -67,7 +67,7 @@ def test_a_file_without_an_impression_is_refused_when_it_is_read(atomic, split: 
     """
     file = atomic.write_split(split, [])
     for _ in range(2):
-        with pytest.raises(ValueError, match=rf"impressions in {file}, got a header alone"):
+        with pytest.raises(ValueError, match=rf"impressions in {file}, got only a header"):
             atomic.dataset()
 
 
@@ -330,7 +330,7 @@ def test_a_damaged_cache_costs_time_alone(atomic, caplog: pytest.LogCaptureFixtu
         file.write_bytes(file.read_bytes()[:-1])
         with caplog.at_level(logging.WARNING):
             assert_equal(atomic.dataset(), first)
-        assert "is made anew" in caplog.text
+        assert "is computed again" in caplog.text
         caplog.clear()
 
 

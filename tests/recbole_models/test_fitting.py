@@ -122,7 +122,7 @@ def test_both_names_of_the_history_length_mean_the_same(tiny: Tiny) -> None:
     [
         ("KGAT", {}, "KGAT cannot run on impressions: it needs a knowledge graph"),
         ("NCL", {}, "NCL cannot run on impressions: it needs faiss"),
-        ("lightgbm", {}, "lightgbm cannot run on impressions: it is trained at once"),
+        ("lightgbm", {}, "lightgbm cannot run on impressions: it is trained by an external"),
         ("SASRec", {"loss_type": "TOP1"}, "loss_type expects CE or BPR, got TOP1"),
         ("BPR", {"train_neg_sample_args": None}, "train_neg_sample_args expects a distribution"),
         (

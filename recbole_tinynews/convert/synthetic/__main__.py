@@ -11,7 +11,7 @@ from recbole_tinynews.convert.synthetic.generate import Settings, generate
 
 _HELP = {
     "seed": "the same seed and sizes give the same bytes",
-    "news": "news in all",
+    "news": "news articles in all",
     "users": "readers from whom impressions are drawn, a few of them often",
     "impressions": "training impressions, about 37 candidates each",
     "valid_impressions": "validation impressions (the day after training)",
@@ -20,7 +20,7 @@ _HELP = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Generate what the flags ask for; 2 where they can't be followed."""
+    """Generate what the flags ask for; the exit status is 0, or 2 if they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tinynews.convert.synthetic",
         description="Write synthetic data in the raw format of MIND (train/, valid/, test/), the "

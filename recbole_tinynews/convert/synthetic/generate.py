@@ -39,7 +39,7 @@ class Settings(NamedTuple):
     test_impressions: int = 10_000
 
     def check(self) -> Settings:
-        """Itself, or a ValueError that names every setting that can't be."""
+        """Refuse settings that are too small, all at once; returns itself."""
         least = {"seed": 0, "news": 500, "users": 1, "impressions": 1}
         wrong = [
             f"{name}={getattr(self, name)} (at least {least.get(name, 1)})"
@@ -86,7 +86,7 @@ def generate(
 
 
 class _Ceilings(NamedTuple):
-    """Of ranking by all that decides a click, and by what a history and a title tell."""
+    """Ceilings of ranking by the true odds of a click, and by their part that text tells."""
 
     probabilities: Ceiling
     text: Ceiling
@@ -115,7 +115,7 @@ def _oracle(settings: Settings, ceilings: dict[str, _Ceilings]) -> dict[str, Any
 def _write_behaviors(
     path: Path, runs: Iterable[Impressions], news: GeneratedNews, bar: tqdm
 ) -> tuple[NDArray[np.bool_], _Ceilings]:
-    """Write the impressions; return which news they name and their ceilings."""
+    """Write the impressions; return a mask of the articles in them, and their ceilings."""
     ids = [f"N{label}" for label in news.label.tolist()]
     shown = [id_ + suffix for id_ in ids for suffix in ("-0", "-1")]
     seen = np.zeros(len(ids), dtype=bool)
@@ -161,7 +161,7 @@ def _write_texts(
     seen: dict[str, NDArray[np.bool_]],
     progress: bool,
 ) -> None:
-    """Write ``news.tsv`` of each split, with the news that it names, and ``bodies.tsv`` of all."""
+    """Write ``news.tsv`` of each split, with the articles in it, and ``bodies.tsv`` of all."""
     indices = np.flatnonzero(np.logical_or.reduce(list(seen.values())))
     with ExitStack() as stack:
 

@@ -76,7 +76,7 @@ class ClickLog:
         )
 
     def _candidates(self, split: str, index: Ints, hours: Floats) -> tuple[Ints, Ints]:
-        """Distinct news of the last lifetime, drawn by exposure; fewer where they run short."""
+        """Distinct articles of the last lifetime, drawn by exposure; fewer if they run short."""
         number = uniforms(self.seed, f"{split} length", index)
         length = _CANDIDATES_SCALE * (-np.log(number)) ** (1 / _CANDIDATES_SHAPE)
         wanted = np.clip(np.rint(length), 2, _MOST_CANDIDATES).astype(np.int64)
@@ -95,7 +95,7 @@ class ClickLog:
     def _log_odds(
         self, readers: Ints, hours: Floats, candidates: Ints, offsets: Ints
     ) -> tuple[Floats, Floats]:
-        """Log odds of a click up to a constant of the impression; all, and what text tells."""
+        """Log odds of a click up to a constant per impression: all of it, and what text tells."""
         row = np.repeat(np.arange(len(readers)), np.diff(offsets))
         subtopics, strengths = self.readers.interests(readers, hours)
         similarity = self.readers.topics.similarity
@@ -114,8 +114,8 @@ class ClickLog:
     ) -> NDArray[np.bool_]:
         """Draw the number of clicks, then that many candidates in proportion to their odds.
 
-        Drawing without replacement in proportion to odds is what independent logistic clicks come
-        to, once their number is known to be one (McFadden 1974); ranking by odds is optimal.
+        Drawing without replacement in proportion to odds is what independent logistic clicks amount
+        to, given that there is one (McFadden 1974); ranking by odds is optimal.
         """
         lengths = np.diff(offsets)
         extra_mean = _MEAN_EXTRA_CLICKS * np.sqrt(lengths / 32)

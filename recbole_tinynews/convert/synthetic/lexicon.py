@@ -302,7 +302,7 @@ class Concept(NamedTuple):
 
 
 class Subtopic(NamedTuple):
-    """A subcategory with what its news are about, the commonest concept first."""
+    """A subcategory with the concepts of its articles, the most common one first."""
 
     category: str
     name: str

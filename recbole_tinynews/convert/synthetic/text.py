@@ -45,14 +45,14 @@ _BODY_SENTENCES = (6, 9)
 _CONCEPTS_OF_A_STORY, _NAMES_OF_A_STORY = 3, 2
 _BORROWED = 0.1  # share of body mentions that take the headline's word, and the reverse
 _DRAWS = 200  # more than any story takes
-_NAMED_NEWS = 4  # news for each named thing, on average
+_NAMED_NEWS = 4  # articles for each named thing, on average
 _PLACES = 60
 
 Choice = TypeVar("Choice")
 
 
 class Article(NamedTuple):
-    """The texts of one news."""
+    """The texts of one article."""
 
     title: str
     abstract: str
@@ -60,7 +60,7 @@ class Article(NamedTuple):
 
 
 class Writer:
-    """Writes the article of any news of the world, the same whenever it is asked."""
+    """Writes the texts of any generated article, always the same for the same one."""
 
     def __init__(self, seed: int, topics: Topics, news: GeneratedNews) -> None:
         self.seed = seed
@@ -76,7 +76,7 @@ class Writer:
         ]
 
     def articles(self, indices: Ints) -> Iterator[Article]:
-        """The articles of these news, in this order."""
+        """The texts of the articles ``indices``, in this order."""
         numbers = uniforms(self.seed, "text", indices[:, None], np.arange(_DRAWS))
         for index, row in zip(indices.tolist(), numbers.tolist(), strict=True):
             yield self._article(index, _Picker(row))
@@ -102,7 +102,7 @@ class Writer:
 
 
 class _Story(NamedTuple):
-    """What a news is about, and what else its subtopic speaks of."""
+    """The concepts and names of an article, and the other concepts of its subtopic."""
 
     concepts: list[Concept]
     names: list[Concept]

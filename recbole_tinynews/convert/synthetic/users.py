@@ -18,10 +18,10 @@ from recbole_tinynews.convert.synthetic.world import (
     Topics,
 )
 
-# A reader's interests: their strengths, and which of his home categories each comes from.
+# A reader's interests: their strengths, and which home category each comes from.
 _STRENGTHS, _HOMES = np.array([1.0, 0.7, 0.7, 0.4]), np.array([0, 0, 1, 1])
 _SWITCH_HOURS = 6 * HISTORY_HOURS  # within which each interest gives way to another one
-_STRAY_CLICKS = 0.08  # share of clicks on whatever is there
+_STRAY_CLICKS = 0.08  # share of clicks regardless of interests
 _MEDIAN_CLICKS, _CLICKS_TAIL, _MOST_CLICKS = 17.5, 1.12, 400  # in four weeks; the mean is 32
 _NEW_READERS = 0.012
 
@@ -42,7 +42,7 @@ class Histories(NamedTuple):
 
 
 class Readers:
-    """Readers by number: the same reader is the same, whoever asks about him and when."""
+    """Readers by number; everything about a reader depends only on the seed and the number."""
 
     def __init__(self, seed: int, topics: Topics, news: GeneratedNews) -> None:
         self.seed = seed
@@ -87,7 +87,7 @@ class Readers:
         return np.where(new, 0, np.maximum(np.rint(clicks), 1)).astype(np.int64)
 
     def _clicked(self, who: Ints, turn: Ints, hour: Floats) -> Ints:
-        """The news behind each click, -1 where nothing is published yet."""
+        """The article of each click, -1 where nothing is published yet."""
         interests = self.interests(who, hour)
         share = np.cumsum(_STRENGTHS) / _STRENGTHS.sum()
         slot = np.searchsorted(share, uniforms(self.seed, "click interest", who, turn))

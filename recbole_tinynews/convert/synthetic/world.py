@@ -13,7 +13,7 @@ from recbole_tinynews.convert.synthetic.lexicon import Subtopic, subtopics
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
-# Hours since the first news. As in MIND, four weeks of clicks become histories; impressions are
+# Hours since the first article. As in MIND, four weeks of clicks become histories; impressions are
 # logged afterwards. The gap of one lifetime keeps candidates out of histories.
 LIFETIME = 48.0
 HISTORY_HOURS = 28 * 24.0
@@ -26,7 +26,7 @@ SPLIT_HOURS = {
 END = SPLIT_HOURS["test"][1]
 CLOCK_START = np.datetime64("2019-10-10T00:00:00")
 
-_HISTORY_DENSITY = 1 / 3  # news a day while only histories are made, relative to the log days
+_HISTORY_DENSITY = 1 / 3  # articles a day while only histories are made, relative to the log days
 _SAME_CATEGORY = 0.35  # similarity of two subtopics of one category; of strangers: 0
 _EXPOSURE_TAIL = 0.9  # standard deviation of log exposure and
 _APPEAL_TAIL = 1.0  # of appeal, of which the title shows nothing
@@ -34,7 +34,7 @@ _HOT_SHARE = 0.2  # of the titles carry a hot word
 
 
 class GeneratedNews(NamedTuple):
-    """One entry per news, oldest first; all of shape ``[news]``."""
+    """One entry per article, oldest first; all of shape ``[news]``."""
 
     published: Floats
     subtopic: Ints
@@ -79,7 +79,7 @@ def make_topics(seed: int) -> Topics:
 
 
 def make_news(seed: int, number: int, topics: Topics) -> GeneratedNews:
-    """Draw ``number`` news over the whole time."""
+    """Draw ``number`` articles over the whole time."""
     index = np.arange(number)
     subtopic = topics.pick(uniforms(seed, "subtopic", index))
     return GeneratedNews(
@@ -95,7 +95,7 @@ def make_news(seed: int, number: int, topics: Topics) -> GeneratedNews:
 
 
 def _publication(position: Floats) -> Floats:
-    """The hour by which this part of all news is out."""
+    """The hour by which this share of all articles is published."""
     dense_hours = END - HISTORY_HOURS
     history_part = HISTORY_HOURS * _HISTORY_DENSITY
     share = history_part / (history_part + dense_hours)
@@ -103,9 +103,9 @@ def _publication(position: Floats) -> Floats:
 
 
 class Shelf:
-    """News in publication order, from which one is drawn by weight out of any span of time.
+    """Articles in publication order, to be drawn by weight within any span of time.
 
-    With ``group`` each group has a shelf of its own, and a draw names the group.
+    With ``group``, a draw names a group and comes from its articles only.
     """
 
     def __init__(self, published: Floats, weight: Floats, group: Ints | None = None) -> None:
@@ -119,7 +119,7 @@ class Shelf:
         return np.asarray(group) * (4 * END) + np.asarray(hour)
 
     def draw(self, numbers: Floats, start: Floats, end: Floats, group: ArrayLike = 0) -> Ints:
-        """A news published in ``[start, end)`` for each number; -1 where there is none."""
+        """An article published in ``[start, end)`` for each number; -1 where there is none."""
         low = np.searchsorted(self.key, self._place(group, np.maximum(start, 0)))
         high = np.searchsorted(self.key, self._place(group, end))
         below, above = self.cumulative[low], self.cumulative[high]

@@ -1,6 +1,6 @@
 """Submissions to the MIND leaderboard: a zip that holds ``prediction.txt`` and nothing else.
 
-One line an impression, in the order and with the ids of ``behaviors.tsv``:
+One line per impression, in the order and with the ids of ``behaviors.tsv``:
 ``<impression id> [r1,r2,...]``, where r is the rank of a candidate, 1 = best, at the place where
 the candidate was shown. The list has no spaces, and its ranks are a permutation of 1..candidates.
 """
@@ -11,4 +11,4 @@ PREDICTION = "prediction.txt"
 
 
 class SubmissionError(ValueError):
-    """A submission can't be written, or is none that the leaderboard takes."""
+    """A submission can't be written, or the leaderboard would not accept it."""

@@ -10,7 +10,7 @@ from recbole_tinynews.evaluation.submission.check import check_submission
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 0, or 1 where something is wrong."""
+    """Run the command; the exit status is 0, or 1 if something is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tinynews.evaluation.submission",
         description="Check a submission to the MIND leaderboard, and name its first bad line.",

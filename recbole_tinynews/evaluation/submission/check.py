@@ -1,4 +1,4 @@
-"""Whether a submission is what the leaderboard takes, line by line beside ``behaviors.tsv``."""
+"""Check line by line, against ``behaviors.tsv``, that the leaderboard accepts a submission."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Shown(NamedTuple):
 def check_submission(
     file: str | Path, behaviors: str | Path, show_progress: bool = False
 ) -> Counts:
-    """Read a zip or a plain ``prediction.txt`` beside the impressions it is to rank.
+    """Compare a zip or a plain ``prediction.txt`` with the impressions that it must rank.
 
     Both files are read line by line. Ids are compared as text: ``7`` is not ``007``.
 
@@ -74,7 +74,7 @@ def check_submission(
         except _DAMAGED_ZIP as problem:
             raise SubmissionError(
                 f"{file} expects a whole zip, and after line {number} can't be read: {problem}. "
-                "Write or copy it anew."
+                "Write or copy it again."
             ) from problem
     return Counts(number, candidates)
 
@@ -85,7 +85,7 @@ class _Prediction(NamedTuple):
 
 
 def _opened(file: Path, stack: ExitStack) -> _Prediction:
-    """``prediction.txt``, in a zip or plain: by content, not by name."""
+    """Open ``prediction.txt``, zipped or plain, which is recognised by content, not by name."""
     raw = stack.enter_context(file.open("rb"))
     zipped = raw.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
     raw.seek(0)
@@ -119,7 +119,7 @@ def _shown(behaviors: Path) -> Iterator[Shown]:
 
 
 def _problem(line: bytes | None, shown: Shown | None) -> str | None:
-    """What is wrong with a line; nothing where it ranks the impression."""
+    """What is wrong with a line; None if it is correct."""
     if shown is None:
         return f"expects the end of the file, as in behaviors.tsv, got {_quoted(line or b'')}"
     if line is None:
@@ -165,7 +165,7 @@ def _words(ranks: str) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _numbers(candidates: int) -> frozenset[str]:
-    """The ranks that so many candidates have, as they are to be written."""
+    """The ranks of so many candidates, as text."""
     return frozenset(map(str, range(1, candidates + 1)))
 
 

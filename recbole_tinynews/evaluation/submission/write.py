@@ -35,7 +35,7 @@ def write_submission(
         offsets: ``[impressions + 1]``; impression i owns ``scores[offsets[i]:offsets[i + 1]]``.
 
     Raises:
-        SubmissionError: a score is NaN, or an id would not stay one word.
+        SubmissionError: a score is NaN, or an id contains white space.
         ValueError: the arrays don't fit together.
         OSError: the file can't be written, as on a full disk.
     """
