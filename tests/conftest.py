@@ -1,4 +1,4 @@
-"""What all tests share. Nothing slow is imported here: pytest-xdist's controller reads it too."""
+"""Fixtures for all tests. Nothing slow is imported here: pytest-xdist's controller reads it too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Read when transformers and torch are imported, here and in processes that a test starts.
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads anything
-os.environ["OMP_NUM_THREADS"] = "1"  # the tensors of a unit test are too small to be shared out
+os.environ["OMP_NUM_THREADS"] = "1"  # the tensors of unit tests are too small for threads
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +29,9 @@ def _own_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture(autouse=True)
 def _own_autograd() -> Iterator[None]:
-    """Importing RecBole's SINE, as a look-up of SASRec does, has autograd trace every operation.
+    """Importing RecBole's SINE, as looking SASRec up does, turns on autograd's anomaly detection.
 
-    The tests after it would train five times as slowly, and fp16 would stop at its first overflow.
+    The tests that follow would train five times as slowly, and fp16 would stop at an overflow.
     """
     import torch
 
@@ -41,7 +41,7 @@ def _own_autograd() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _closed_tensorboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every trainer of RecBole opens a writer, whose threads and file would outlive its test."""
+    """Each RecBole trainer opens a writer, whose threads and file would outlive its test."""
     from recbole.utils import get_tensorboard
 
     writers: list[SummaryWriter] = []
@@ -60,7 +60,7 @@ def _closed_tensorboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _no_figure_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes matplotlib longer than a few steps of training take a tiny model.
 
-    Fixtures of a module come before this one: what they train is drawn, and tests look at that.
+    Fixtures of a module run before this one, so figures of their trainings are drawn and tested.
     """
     monkeypatch.setattr("recbole_tinynews.pipeline.run.step_figure", lambda title, panels: title)
     monkeypatch.setattr(
@@ -91,7 +91,7 @@ def tiny(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
 @pytest.fixture(scope="session")
 def all_four_stages(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint folder of a Tiny-NewsRec with the settings of a small run: copy it."""
+    """The checkpoint folder of a small, finished Tiny-NewsRec run; copy it before writing to it."""
     from tiny import run_of
 
     from recbole_tinynews.pipeline.systems import system
@@ -106,7 +106,7 @@ def all_four_stages(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture
 def stock(tiny: Tiny) -> Callable[..., RecBoleFactory]:
-    """Makes what makes one of RecBole's own models on the tiny data set; nothing is trained yet."""
+    """Make the factory of one of RecBole's own models on the tiny data set; nothing is trained."""
     from recbole_tinynews.config import NewsConfig
     from recbole_tinynews.data.dataset import NewsDataset
     from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory

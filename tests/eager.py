@@ -1,4 +1,4 @@
-"""Inner states as transformers itself gives them, one padded text after the other."""
+"""Inner states computed by transformers' own code, one padded text after the other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LENGTH = 40  # of a padded text
 
 
 class Reference:
-    """The language model of an encoder in transformers' eager code, with weights of its own."""
+    """The language model of an encoder in transformers' eager code, with a copy of its weights."""
 
     def __init__(self, encoder: NewsEncoder, plm: Any) -> None:
         self.encoder, text_encoder = encoder, encoder.text_encoder

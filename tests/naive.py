@@ -1,4 +1,4 @@
-"""The plain way, as the reference of the fast one: every title padded, every slot encoded."""
+"""A plain PLM-NR as the reference of the fast one: all titles padded, every slot encoded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recbole_tinynews.model.recommender import NewsRecommender
 
 
 def pool(kind: str, layer: nn.Module | None, states: Tensor, mask: Tensor) -> Tensor:
-    """One text or history after the other, over the tokens or clicks that count."""
+    """Pool one text or history after the other, over the tokens or clicks that count."""
     pooled = []
     for row, counted in zip(states, mask, strict=True):
         inputs = row[counted]
@@ -30,7 +30,7 @@ def pool(kind: str, layer: nn.Module | None, states: Tensor, mask: Tensor) -> Te
 
 
 class NaivePLMNR(nn.Module):
-    """PLM-NR as a reader of the paper would write it, with the weights of a given model.
+    """PLM-NR written directly after the paper, with the weights of a given model.
 
     Pad tokens of a text take no part in its attention, and in its pooling as the settings say.
     """

@@ -9,9 +9,9 @@ import recbole_tinynews
 
 PACKAGE = Path(recbole_tinynews.__file__).parent
 
-# The rooms of the package, a line for each floor: a room may import what stands below it and, of
-# its own floor, nothing but itself. A new file at the top of the package, or a new folder, is a new
-# room: give it a place.
+# The subpackages ("rooms") in layers, lowest first: a room may import the layers below it and, of
+# its own layer, only itself. A new file at the top of the package, or a new folder, is a new
+# room: add it to a layer.
 FLOORS: list[set[str]] = [
     {"run_"},
     {"__init__"},
@@ -29,9 +29,9 @@ FLOORS: list[set[str]] = [
     {"files", "paths"},
 ]
 ROOMS = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-# Rooms that may import less than their floor allows.
+# Rooms that may import less than their layer allows.
 NARROWER = {"convert": {"files", "paths"}, "settings": {"paths"}, "compat": set(), "files": set()}
-# Files that are held to more than their room.
+# Files with stricter limits than their room.
 PURE = {
     "evaluation/metrics.py": {"recbole_tinynews", "recbole", "torch"},
     "evaluation/submission": {"recbole", "torch", "transformers"},
@@ -116,7 +116,7 @@ def circles() -> list[set[str]]:
 
 
 def test_no_file_imports_what_imports_it() -> None:
-    """Neither of the two can be read, tested or moved without the other."""
+    """Of two files that import each other, neither can be read, tested or moved alone."""
     assert [circle for circle in circles() if circle] == []
 
 
@@ -133,8 +133,8 @@ def test_mathematics_and_conversion_know_no_framework() -> None:
     assert wrong == []
 
 
-def test_nothing_imports_what_breaks_an_install_or_runs_a_strangers_file() -> None:
-    """`recbole.quick_start` imports ray, which today's numpy breaks; a pickle runs code."""
+def test_nothing_imports_what_breaks_an_install_or_runs_a_loaded_file() -> None:
+    """`recbole.quick_start` imports ray, which fails with current numpy; a pickle runs code."""
     wrong = [
         f"{file} imports {module}"
         for file in FILES
@@ -145,7 +145,7 @@ def test_nothing_imports_what_breaks_an_install_or_runs_a_strangers_file() -> No
 
 
 def test_nothing_is_evaluated_or_unpickled() -> None:
-    """A setting, or a model from somewhere else, must not be able to run anything."""
+    """A setting, or a downloaded model, must not be able to run code."""
     wrong = []
     for file in FILES:
         called = {ast.unparse(n.func) for n in ast.walk(parse(file)) if isinstance(n, ast.Call)}
@@ -154,7 +154,7 @@ def test_nothing_is_evaluated_or_unpickled() -> None:
 
 
 def test_matplotlib_waits_for_a_figure_and_opens_no_window() -> None:
-    """All of it takes half a second to import; pyplot looks for a display and keeps each figure."""
+    """It takes half a second to import; pyplot looks for a display and keeps every figure."""
     wrong = []
     for file in FILES:
         tree = parse(file)
@@ -167,7 +167,7 @@ def test_matplotlib_waits_for_a_figure_and_opens_no_window() -> None:
 
 
 def test_a_room_may_not_import_what_stands_above_or_beside_it() -> None:
-    """The test of the test: were every room allowed, the others would prove nothing."""
+    """Tests these tests: if every import were allowed, they would prove nothing."""
     assert may_import("model", "encoder")
     assert not may_import("encoder", "model")
     assert not may_import("model", "evaluation")
@@ -175,7 +175,7 @@ def test_a_room_may_not_import_what_stands_above_or_beside_it() -> None:
 
 
 def test_a_forbidden_import_inside_a_function_is_seen() -> None:
-    """The test of the test: a lazy or relative import points the wrong way just as well."""
+    """Tests these tests: a lazy or relative import can violate the order too."""
     tree = ast.parse("def f():\n    from ..trainer import news_trainer\n    import ray.tune\n")
     found = list(imports_of(tree, PACKAGE / "model" / "plmnr.py"))
     assert found == ["recbole_tinynews.trainer.news_trainer", "ray.tune"]

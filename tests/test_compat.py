@@ -19,8 +19,8 @@ def parse(file: Path) -> ast.Module:
         return ast.parse(file.read_text(encoding="utf-8"))
 
 
-def test_an_interaction_of_arrays_needs_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RecBole's every batch passes `isinstance(x, np.float)`: without it no batch is built."""
+def test_an_interaction_of_arrays_needs_the_numpy_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every batch of RecBole runs `isinstance(x, np.float)`, which fails on current numpy."""
     monkeypatch.delattr(np, "float", raising=False)
     with pytest.raises(AttributeError, match="float"):
         Interaction({"score": [0.5, 1.5]})
@@ -31,12 +31,12 @@ def test_an_interaction_of_arrays_needs_the_mend(monkeypatch: pytest.MonkeyPatch
 
 
 def test_every_numpy_name_that_recbole_reads_exists() -> None:
-    """A metric that RecBole computes at the end of training must not be where a name is missed."""
+    """A missing name would otherwise fail late, such as in a metric after the training."""
     compat.apply()
     read = {
         node.attr
         for file in Path(recbole.__file__).parent.rglob("*.py")
-        if file.name != "configurator.py"  # sets names of its own, from others that numpy dropped
+        if file.name != "configurator.py"  # sets names itself, from others that numpy dropped
         for node in ast.walk(parse(file))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "np"
     }
@@ -45,7 +45,7 @@ def test_every_numpy_name_that_recbole_reads_exists() -> None:
 
 
 def test_names_that_numpy_has_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The `long` of numpy 2 is its own; other libraries of the process rely on it."""
+    """Numpy 2 has a `long` of another meaning; other libraries rely on it."""
     own = type("own", (), {})
     monkeypatch.setattr(np, "long", own, raising=False)
     compat.apply()

@@ -56,7 +56,7 @@ negative_titles: random
 
 @pytest.fixture(autouse=True)
 def properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An installation of the test's own: its yaml, and a packaged data set `mind-mini`."""
+    """A temporary installation: its yaml, and a packaged data set `mind-mini`."""
     monkeypatch.setattr(paths, "_PACKAGE", tmp_path / "installed")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
@@ -86,7 +86,7 @@ def mistakes_of(*flags: str, **settings: Any) -> str:
 
 
 def test_a_host_programs_flags_are_not_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RecBole reads sys.argv of whatever runs it: under pytest, --maxfail=1 becomes a setting."""
+    """RecBole reads the sys.argv of any program: under pytest, --maxfail=1 becomes a setting."""
     monkeypatch.setattr(sys, "argv", ["pytest", "--learning_rate=9", "--unheard_of=1"])
     config = config_of()
     assert config["learning_rate"] == 5e-5
@@ -101,7 +101,7 @@ def test_text_is_never_evaluated() -> None:
 
 
 def test_strings_of_a_dict_are_read_as_yaml_and_the_dict_stays_as_it_was() -> None:
-    """RecBole writes the parsed values into its caller's dict."""
+    """RecBole writes parsed values into the caller's dict."""
     given = {"topk": "[5]", "learning_rate": "1e-4"}
     config = NewsConfig("PLMNR", config_dict=given)
     assert (config["topk"], config["learning_rate"]) == ([5], 1e-4)
@@ -115,7 +115,7 @@ def test_a_name_that_looks_like_a_number_stays_a_name(tmp_path: Path) -> None:
 
 
 def test_recboles_own_lists_are_not_extended(properties: Path) -> None:
-    """RecBole appends the keys of a data set's yaml to a list of its module, for good."""
+    """RecBole permanently appends the keys of a data set's yaml to a list of its module."""
     before = copy.deepcopy(argument_list.dataset_arguments)
     NewsConfig("BPR", "ml-100k")
     assert argument_list.dataset_arguments == before
@@ -140,7 +140,7 @@ def test_without_any_choice_the_main_model_runs_on_the_embedded_data(
 
 
 def test_each_layer_overrides_the_one_before(properties: Path, tmp_path: Path) -> None:
-    """The order is a contract: a flag that a yaml of ours beats would be ignored silently."""
+    """The order is a contract: a flag that a packaged yaml overrides would be ignored silently."""
     layers = [
         properties / "overall.yaml",
         properties / "model" / "PLMNR.yaml",
@@ -170,7 +170,7 @@ def _epochs(folder: Path, settings: dict[str, Any], flags: list[str]) -> int:
 
 @pytest.fixture
 def users_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
-    """A class and a yaml outside the package, called as one of RecBole's models is."""
+    """A class and a yaml outside the package, with the name of one of RecBole's models."""
     (tmp_path / "NPE.yaml").write_text("temperature: 3.0\nmy_width: 8\n")
     module_file = tmp_path / "users_module.py"
     module_file.write_text(
@@ -184,7 +184,7 @@ def users_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
 
 
 def test_a_users_class_is_declared_by_the_yaml_beside_it_over_its_bases(users_model: type) -> None:
-    """One class and one yaml is all that a new model takes."""
+    """A new model needs one class and one yaml, nothing more."""
     config = NewsConfig(users_model, "mind-mini", command_line=["--my_width=16"])
     assert config["my_width"] == 16
     assert config["temperature"] == 3.0
@@ -192,8 +192,8 @@ def test_a_users_class_is_declared_by_the_yaml_beside_it_over_its_bases(users_mo
     assert (config["model"], config.model_class) == ("NPE", users_model)
 
 
-def test_a_users_class_keeps_what_suits_its_base_on_a_data_set(properties: Path) -> None:
-    """A new student on mind-mini would be trained with rates and sizes made for BERT."""
+def test_a_users_class_keeps_its_bases_settings_for_a_data_set(properties: Path) -> None:
+    """A new student on mind-mini would be trained with rates and sizes meant for BERT."""
     folder = properties / "dataset"
     (folder / "mind-mini.PLMNR.yaml").write_text("post_train_student_epochs: 2\nepochs: 5\n")
     (folder / "mind-mini.Mine.yaml").write_text("epochs: 6\n")
@@ -202,7 +202,7 @@ def test_a_users_class_keeps_what_suits_its_base_on_a_data_set(properties: Path)
 
 
 def test_a_users_class_gets_no_yaml_of_a_recbole_model_of_its_name(users_model: type) -> None:
-    """RecBole has an NPE of its own, whose settings would slip in."""
+    """RecBole has another NPE, whose settings would be mixed in."""
     assert "embedding_size" not in NewsConfig(users_model, "mind-mini")
 
 
@@ -213,7 +213,7 @@ def test_a_data_sets_yaml_sets_values_but_declares_nothing(properties: Path) -> 
 
 
 def test_a_stages_setting_in_a_models_yaml_declares_nothing_either(properties: Path) -> None:
-    """Else a misspelt one would be known by being written there, and never be read."""
+    """Otherwise a misspelt one would count as declared, and never be read."""
     (properties / "model" / "PLMNR.yaml").write_text("post_train_teacher_learnin_rate: 1e-5\n")
     assert "Did you mean post_train_teacher_learning_rate?" in mistakes_of()
 
@@ -222,7 +222,7 @@ def test_a_stages_setting_in_a_models_yaml_declares_nothing_either(properties: P
 
 
 def test_all_mistakes_come_at_once_with_their_sources(tmp_path: Path) -> None:
-    """One mistake a start is an afternoon of starts."""
+    """One mistake at a time would cost a user many starts."""
     file = tmp_path / "mine.yaml"
     file.write_text("histroy_length: 50\nplm_dropout: 1.5\n")
     with pytest.raises(ValueError, match="don't fit") as caught:
@@ -255,14 +255,14 @@ def test_a_bare_flag_is_true_for_a_switch_and_a_mistake_elsewhere() -> None:
 
 
 def test_a_misspelt_entry_of_a_nested_setting_is_a_mistake() -> None:
-    """RecBole drops it; `{mode:labeled}` without a space is one entry called 'mode:labeled'."""
+    """RecBole ignores it; `{mode:labeled}` without a space is an entry called 'mode:labeled'."""
     assert "eval_args (command line) has no entry mode:labeled" in mistakes_of(
         "--eval_args={mode:labeled}"
     )
 
 
 def test_a_misspelt_optimiser_is_a_mistake() -> None:
-    """RecBole trains with Adam instead, and drops the weight decay."""
+    """RecBole would train with Adam instead, and drop the weight decay."""
     assert "Did you mean adamw?" in mistakes_of("--learner=adamww")
     with pytest.raises(ValueError, match="Did you mean adamw"):
         NewsConfig("BPR", "any", command_line=["--learner=adamww"])
@@ -274,7 +274,7 @@ def test_several_processes_are_answered_with_not_yet(flag: str) -> None:
 
 
 def test_torchrun_is_answered_with_not_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of its processes would train alone and write the same files."""
+    """Each process would train by itself and write the same files."""
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "WORLD_SIZE=2" in mistakes_of()
@@ -288,7 +288,7 @@ def test_recboles_flags_for_one_process_are_accepted() -> None:
 # Metrics
 
 
-def test_minds_metric_names_mean_our_metrics() -> None:
+def test_minds_metric_names_mean_the_packages_metrics() -> None:
     """RecBole's AUC pools all rows, its MRR stops at the first click: other numbers."""
     config = config_of("--metrics=[auc, MRR, auc]", "--valid_metric=MRR")
     assert config["metrics"] == ["ImpressionAUC", "ImpressionMRR", "ImpressionCount"]
@@ -296,13 +296,13 @@ def test_minds_metric_names_mean_our_metrics() -> None:
     assert config["valid_metric_bigger"] is True
 
 
-def test_a_metric_that_is_none_of_ours_is_a_mistake() -> None:
+def test_an_unknown_metric_is_a_mistake() -> None:
     assert "metrics expects some of AUC, MRR, NDCG" in mistakes_of("--metrics=Recall")
 
 
 @pytest.mark.parametrize("metric", ["MRR@10", "ndcg@7", "ndcg", "recall"])
 def test_a_valid_metric_that_is_not_computed_is_a_mistake(metric: str) -> None:
-    """RecBole trains an epoch first, then fails with a KeyError. Its default is MRR@10."""
+    """RecBole would train an epoch, then fail with a KeyError. Its default is MRR@10."""
     answer = "valid_metric expects one of auc, mrr, ndcg@5, ndcg@10"
     assert answer in mistakes_of(f"--valid_metric={metric}")
 
@@ -322,7 +322,7 @@ def test_a_stage_reads_its_own_setting_and_else_the_plain_one() -> None:
     teacher = config.for_stage("finetune_teacher")
     post_training = config.for_stage("post_train_teacher")
     assert (teacher["epochs"], teacher["learning_rate"]) == (4, 9e-5)
-    # a prefixed key of our yaml is more special than a plain one, wherever that comes from
+    # a prefixed key of a packaged yaml wins over a plain key from any source
     assert (post_training["epochs"], post_training["learning_rate"]) == (2, 1e-5)
     assert (config["epochs"], config["learning_rate"]) == (2, 9e-5)
 
@@ -338,7 +338,7 @@ def test_a_stages_settings_are_a_copy() -> None:
 
 
 def test_a_teacher_has_the_teachers_layers_and_a_student_the_plain_ones() -> None:
-    """Falling back to the student's two layers would distil from a teacher as small."""
+    """With the student's two layers as fallback, the teacher would be as small as the student."""
     config = config_of("--num_hidden_layers=2", "--post_train_teacher_num_hidden_layers=3")
     assert config.for_stage("finetune_teacher")["num_hidden_layers"] is None
     assert config.for_stage("post_train_teacher")["num_hidden_layers"] == 3
@@ -347,8 +347,8 @@ def test_a_teacher_has_the_teachers_layers_and_a_student_the_plain_ones() -> Non
     assert deep.for_stage("pretrain_teacher")["num_hidden_layers"] == 6
 
 
-def test_a_stage_without_settings_of_its_own_sees_the_plain_ones_as_a_copy() -> None:
-    """The last stage would write into the settings that the whole run is told by."""
+def test_a_stage_without_own_settings_gets_a_copy_of_the_plain_ones() -> None:
+    """Otherwise the last stage would write into the settings of the whole run."""
     config = config_of("--num_hidden_layers=2")
     for name in ("PLMNR", "a_users_teacher"):
         staged = config.for_stage(name)
@@ -357,8 +357,8 @@ def test_a_stage_without_settings_of_its_own_sees_the_plain_ones_as_a_copy() -> 
         assert config["topk"] == [5, 10]
 
 
-def test_each_of_several_equal_stages_has_a_seed_of_its_own() -> None:
-    """Teachers that start alike and draw alike would be one teacher, weighted M times."""
+def test_each_of_several_equal_stages_has_another_seed() -> None:
+    """Teachers with the same start and the same draws would be one teacher, several times."""
     config = config_of(seed=3, finetune_teacher_seed=7)
     seeds = [config.for_stage("finetune_teacher", number)["seed"] for number in range(3)]
     assert seeds == [7, 8, 9]
@@ -367,7 +367,7 @@ def test_each_of_several_equal_stages_has_a_seed_of_its_own() -> None:
 
 
 def test_a_stage_sees_another_stage_as_the_run_does() -> None:
-    """A student asks what its teachers are like, and must not lend them its own settings."""
+    """A student reads its teachers' settings, which must not fall back to its own."""
     config = config_of("--finetune_teacher_epochs=8", "--post_train_student_epochs=4")
     student = config.for_stage("post_train_student")
     assert student["epochs"] == 4
@@ -376,7 +376,7 @@ def test_a_stage_sees_another_stage_as_the_run_does() -> None:
 
 
 def test_a_setting_of_the_whole_run_has_no_stage() -> None:
-    """The metrics are mapped once; a stage's own would never be computed."""
+    """Metrics are set up once per run; those of a stage would never be computed."""
     assert "Set metrics" in mistakes_of("--finetune_teacher_metrics=[AUC]")
     assert "Set metrics" in mistakes_of("--post_train_teacher_metrics=[AUC]")
 
@@ -394,7 +394,7 @@ def test_metrics_in_a_stages_yaml_are_shown_beside_those_of_the_run(properties: 
 
 
 def test_stages_share_the_defaults_of_a_yaml_and_not_what_a_user_sets_for_one() -> None:
-    """Another number of the teacher's negatives would be another Stage I as well."""
+    """Another number of negatives for the teacher would change Stage I as well."""
     config = config_of("--post_train_teacher_negatives=3")
     assert config.for_stage("post_train_teacher")["negatives"] == 3
     assert config.for_stage("post_train_student")["negatives"] == 9
@@ -402,7 +402,7 @@ def test_stages_share_the_defaults_of_a_yaml_and_not_what_a_user_sets_for_one() 
 
 @pytest.fixture
 def users_stage(users_model: type, tmp_path: Path) -> type:
-    """The same class, and the yaml of a stage of its own."""
+    """The user's class, with the yaml of an additional stage."""
     (tmp_path / "stage").mkdir()
     text = "epochs: 7\nmy_width: 4\nmy_noise: 0.5\nas_in: {post_train_teacher: [learning_rate]}\n"
     (tmp_path / "stage" / "warm_up.yaml").write_text(text)
@@ -410,19 +410,19 @@ def users_stage(users_model: type, tmp_path: Path) -> type:
 
 
 def test_a_users_stage_is_declared_by_the_yaml_beside_its_class(users_stage: type) -> None:
-    """Its settings would be refused, or would be those of the last stage."""
+    """Otherwise its settings would be refused, or be those of the last stage."""
     config = NewsConfig(users_stage, "mind-mini")
     warm_up = config.for_stage("warm_up")
     assert (warm_up["epochs"], warm_up["learning_rate"]) == (7, 1e-5)
-    assert (warm_up["my_width"], config["my_width"]) == (4, 8)  # the class has it too
-    assert (warm_up["my_noise"], config["my_noise"]) == (0.5, 0.5)  # the stage alone
+    assert (warm_up["my_width"], config["my_width"]) == (4, 8)  # the class declares it too
+    assert (warm_up["my_noise"], config["my_noise"]) == (0.5, 0.5)  # only the stage declares it
     given = ["--warm_up_epochs=2", "--my_noise=0.1"]
     warm_up = NewsConfig(users_stage, "mind-mini", command_line=given).for_stage("warm_up")
     assert (warm_up["epochs"], warm_up["my_noise"]) == (2, 0.1)
     assert "warm_up_epochs (command line) is no setting" in mistakes_of("--warm_up_epochs=2")
 
 
-def test_a_users_stage_is_held_to_the_rules_of_all_stages(users_stage: type) -> None:
+def test_a_users_stage_follows_the_rules_of_all_stages(users_stage: type) -> None:
     with pytest.raises(ValueError, match=r"warm_up_epochs .*int >= 0") as caught:
         NewsConfig(users_stage, "mind-mini", None, {"warm_up_epochs": -1, "warm_up_topk": 3})
     assert "warm_up_topk (config_dict) holds for the whole run" in str(caught.value)
@@ -431,15 +431,15 @@ def test_a_users_stage_is_held_to_the_rules_of_all_stages(users_stage: type) -> 
 def test_a_class_gives_another_default_to_what_a_stage_of_the_package_declares(
     users_model: type, tmp_path: Path
 ) -> None:
-    """Under the stage's own name the default of the package would win, without a word."""
+    """Under the stage's name the package's default would silently win."""
     (tmp_path / "NPE.yaml").write_text("negative_titles: hard\n")
     config = NewsConfig(users_model, "mind-mini")
     assert config["negative_titles"] == "hard"
     assert config.for_stage("post_train_teacher")["negative_titles"] == "hard"
 
 
-def test_only_settings_that_a_stage_cannot_read_are_those_of_others(users_stage: type) -> None:
-    """A stage would be taken for one that was trained with other settings."""
+def test_a_stage_excludes_only_settings_that_it_cannot_read(users_stage: type) -> None:
+    """Otherwise a stage trained with other settings would be reused."""
     config = NewsConfig(users_stage, "mind-mini")
     assert config.settings_of_others("post_train_teacher", PLMNR) == {"my_width", "my_noise"}
     assert config.settings_of_others("finetune_teacher", PLMNR) == {
@@ -456,7 +456,7 @@ def test_a_student_reads_what_its_system_and_any_stage_of_the_package_declare(
 ) -> None:
     config = NewsConfig(users_stage, "mind-mini")
     others = config.settings_of_others("post_train_student", PLMNR, is_student=True)
-    assert others == {"my_width", "my_noise"}  # a user's class brings them along
+    assert others == {"my_width", "my_noise"}  # a user's class declares them
 
 
 # Device, precision
@@ -468,8 +468,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_the_hosts_choice_of_gpus_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RecBole's default gpu_id moves a job from the GPU that a scheduler gave it to GPU 0."""
+def test_the_environments_choice_of_gpus_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RecBole's default gpu_id would move a job to GPU 0 from the one that a scheduler chose."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     assert config_of()["device"].type == "cuda"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
@@ -482,14 +482,14 @@ def test_the_hosts_choice_of_gpus_is_respected(monkeypatch: pytest.MonkeyPatch) 
 def test_the_cpu_can_be_chosen_and_only_for_this_run(
     monkeypatch: pytest.MonkeyPatch, flag: str
 ) -> None:
-    """RecBole ignores use_gpu, and hides the GPUs from every later run of the process."""
+    """RecBole ignores use_gpu, and would hide GPUs from every later run of the process."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     assert config_of(flag)["device"].type == "cpu"
     assert config_of()["device"].type == "cuda"
 
 
 def test_recboles_mixed_precision_switch_means_auto() -> None:
-    """Left at fp32 it would be ignored without a word."""
+    """With precision left at fp32 the switch would silently be ignored."""
     assert config_of("--enable_amp")["precision"] == "auto"
     assert config_of("--enable_amp", "--precision=bf16")["precision"] == "bf16"
     assert config_of("--enable_amp", "--precision=fp32")["precision"] == "fp32"
@@ -499,14 +499,14 @@ def test_recboles_mixed_precision_switch_means_auto() -> None:
 # Data
 
 
-def test_the_packaged_data_set_is_used_where_no_other_lies(tmp_path: Path) -> None:
+def test_the_packaged_data_set_is_used_where_there_is_no_other(tmp_path: Path) -> None:
     assert config_of()["data_path"] == str(tmp_path / "installed" / "dataset" / "mind-mini")
     (tmp_path / "dataset" / "mind-mini").mkdir(parents=True)
     assert config_of()["data_path"] == os.path.join("dataset/", "mind-mini")
 
 
 def test_a_data_path_that_was_asked_for_is_never_replaced() -> None:
-    """A misspelt path would train on the small embedded set, and report its numbers."""
+    """With a misspelt path, a run would train on the small packaged set and report its metrics."""
     assert "nowhere/mind-mini" in mistakes_of("--data_path=nowhere")
 
 
@@ -519,7 +519,7 @@ def test_a_missing_data_set_says_how_to_convert_it() -> None:
 
 
 class StockConfig(Config):
-    """RecBole's own, made to start on numpy 2."""
+    """RecBole's own configuration, changed only to start on numpy 2."""
 
     def compatibility_settings(self) -> None:
         compat.apply()
@@ -529,7 +529,7 @@ class StockConfig(Config):
 def test_recboles_models_keep_recboles_settings(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A baseline with our learning rate, or our metrics' names, is another baseline."""
+    """With the package's learning rate or metric names, a baseline would be another one."""
     monkeypatch.setattr(sys, "argv", ["run"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     loss_of_sasrec = {"train_neg_sample_args": None}
@@ -555,7 +555,7 @@ def test_a_users_subclass_of_a_recbole_model_starts_from_its_settings() -> None:
 
 
 def test_the_config_can_be_logged() -> None:
-    """RecBole's log begins with it; a run is read from it later."""
+    """RecBole's log starts with it, and documents the run."""
     text = str(config_of("--negatives=7"))
     assert "negatives" in text
     assert "Hyper Parameters" in text
@@ -568,7 +568,7 @@ def test_the_config_can_be_logged() -> None:
 def test_every_shipped_yaml_is_valid_for_its_model(
     model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A default that is refused, or of another kind than its rule, stops every run."""
+    """A default that is refused, or has another type than its rule, would stop every run."""
     monkeypatch.setattr(paths, "_PACKAGE", Path(paths.__file__).parent)
     shipped = sorted((paths.packaged_folder("properties") / "dataset").glob("*.yaml"))
     datasets = {file.stem for file in shipped if "." not in file.stem}

@@ -1,4 +1,4 @@
-"""What every recommender holds; a new one is covered as soon as it has its yaml."""
+"""The contract of every recommender; a new one is covered as soon as it has its yaml."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MeanOfHistory(nn.Module):
 
 
 class Outsider(NewsRecommender):
-    """A recommender that no package knows, with a user encoder and a loss of its own."""
+    """A recommender outside the package, with its own user encoder and loss."""
 
     def make_user_encoder(self, config: Any) -> nn.Module:
         return MeanOfHistory(config["news_dim"])
@@ -57,7 +57,7 @@ def model(world: World) -> NewsRecommender:
 
 
 def trained_of(model: NewsRecommender) -> dict[str, nn.Parameter]:
-    """What learns; a recommender made of finished ones has nothing, and is held to the rest."""
+    """The trained parameters; skips the test for a recommender that trains nothing."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if type(model).__name__ in TRAIN_NOTHING:
         assert not trained
@@ -88,14 +88,14 @@ def test_a_score_ignores_the_other_impressions_of_its_batch(model, world) -> Non
 
 
 def test_a_score_ignores_how_far_the_history_is_padded(model) -> None:
-    """The same user would get other news in a batch with a user who read more."""
+    """Else the same user gets other articles in a batch with a user who read more."""
     narrow = impressions_of([[4, 5]], [[6, 7, 8]])
     wide = impressions_of([[0] * 30 + [4, 5]], [[6, 7, 8]])
     torch.testing.assert_close(scores_of(model, wide), scores_of(model, narrow))
 
 
 def test_a_score_ignores_the_order_of_the_candidates(model) -> None:
-    """Files list clicked news first here and there: a place must not be a signal."""
+    """Some files list clicked articles first: a candidate's place must not be a signal."""
     there, back = [4, 2, 9, 11], [11, 9, 2, 4]
     forwards = scores_of(model, impressions_of([[5, 6]], [there]))
     backwards = scores_of(model, impressions_of([[5, 6]], [back]))
@@ -112,7 +112,7 @@ def test_what_is_ranked_is_what_was_trained(model, world) -> None:
 
 
 def test_each_part_of_the_loss_has_a_name_and_a_gradient(world) -> None:
-    """RecBole adds up any tuple: a constant among its parts would look like a loss that learns."""
+    """RecBole adds up any tuple: a constant term would look like a loss that is learned."""
     model = world.model.train()
     trained = trained_of(model)
     losses = model.calculate_loss(world.clicked(list(range(8))))
@@ -131,7 +131,7 @@ def test_each_part_of_the_loss_has_a_name_and_a_gradient(world) -> None:
 
 
 def test_loaded_weights_give_the_same_scores(model, world, tiny, tmp_path: Path) -> None:
-    """State that is not in the weights is lost with the process, and nobody is told."""
+    """State that is not saved with the weights would silently be lost."""
     place = tmp_path / "model.safetensors"
     before = scores_of(model, world.shown(ROWS))
     save_weights(model.state_dict(), place)
@@ -143,9 +143,9 @@ def test_loaded_weights_give_the_same_scores(model, world, tiny, tmp_path: Path)
 
 
 def test_the_table_of_news_vectors_changes_no_score(model, world) -> None:
-    """Each news is encoded once in an evaluation; a row under another id would go unseen."""
+    """Evaluation encodes each article once; a vector under another's id would go unnoticed."""
     batch = world.shown(ROWS)
-    for each in world.impressions():  # fills the table bit by bit
+    for each in world.impressions():  # fills the table step by step
         scores_of(model, each[0])
     from_table = scores_of(model, batch)
     with torch.enable_grad():  # never reads the table
@@ -173,7 +173,7 @@ def _train_and_back(model: NewsRecommender, world: World) -> None:
 
 @pytest.mark.parametrize("change", [_step, _load, _train_and_back])
 def test_vectors_of_earlier_weights_are_never_used(model, world, change) -> None:
-    """After loading the best epoch, the last epoch's vectors were ranked with, without an error."""
+    """After loading the best epoch, the last epoch's vectors would silently be used for ranking."""
     batch = world.shown(ROWS)
     before = scores_of(model, batch)
     change(model, world)
@@ -185,7 +185,7 @@ def test_vectors_of_earlier_weights_are_never_used(model, world, change) -> None
 
 
 def test_a_user_without_history_gets_a_ranking(model) -> None:
-    """A zero vector ties all candidates, so that 2 or 3 impressions of 100 are decided by order."""
+    """With a zero vector all candidates tie: 2 or 3 impressions of 100 are decided by order."""
     scores = scores_of(model, impressions_of([[0, 0, 0]], [[4, 5, 6, 7]]))
     assert scores.isfinite().all()
     assert scores.unique().numel() == 4

@@ -46,7 +46,7 @@ if not DOCUMENT.is_file():
 
 
 def write_files(folder: Path) -> None:
-    """Every fenced block that begins with the comment of a file name, as that file."""
+    """Write every fenced block that starts with a file name in a comment to that file."""
     text = DOCUMENT.read_text(encoding="utf-8")
     blocks = re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```$", text, re.M | re.S)
     assert [name for name, _ in blocks] == [
@@ -71,19 +71,19 @@ def module_of(
 
 @pytest.fixture
 def documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
-    """The class of the document."""
+    """The recommender class of the document."""
     write_files(tmp_path)
     return module_of(tmp_path, monkeypatch).MyRecommender
 
 
 @pytest.fixture
 def world(documented: type, tiny: Tiny) -> World:
-    """What the contract is tested on."""
+    """The documented recommender, for the tests of the contract."""
     return tiny.world(documented, max_text_length=24)
 
 
 def curve_of(run_folder: Path) -> list[str]:
-    """What a training has left over its steps, by name."""
+    """The training curve that a run saved: its values over the steps, by name."""
     with (run_folder / "training.csv").open(encoding="utf-8", newline="") as file:
         return next(csv.reader(file))
 
@@ -92,9 +92,9 @@ def curve_of(run_folder: Path) -> list[str]:
 def test_the_document_runs_and_its_student_has_the_teachers_that_were_there(
     tiny: Tiny, tmp_path, monkeypatch, capsys
 ) -> None:
-    """A user copies it, and the first thing that he sees of the package fails."""
+    """Users copy this code first: if it failed, nothing of the package would seem to work."""
     settings = {**tiny.settings("TinyNewsRec"), "max_steps": 2}
-    del settings["num_teachers"]  # the document's yaml says it
+    del settings["num_teachers"]  # set by the document's yaml
     plain = run("TinyNewsRec", DATASET, config_dict={**settings, "num_teachers": 2})
     write_files(tmp_path)
 
@@ -117,7 +117,7 @@ def test_the_document_runs_and_its_student_has_the_teachers_that_were_there(
     losses = ("distillation", "embedding", "target", "category")
     assert {f"{name}_loss" for name in losses} <= set(curve_of(folder))
 
-    # another weight of its own loss is another student, of the same teachers
+    # another weight of its loss gives another student with the same teachers
     again = command("--max_text_length=24", "--category_loss_weight=0.5")
     assert [stage["reused"] for stage in again["stages"]] == [*[True] * 4, False]
     reused = command("--max_text_length=24", "--category_loss_weight=0.5")
@@ -125,8 +125,8 @@ def test_the_document_runs_and_its_student_has_the_teachers_that_were_there(
 
 
 @pytest.mark.whole
-def test_it_stands_in_a_benchmark_beside_others(tiny: Tiny, tmp_path: Path) -> None:
-    """A process of its own knows neither the class nor the yaml beside it."""
+def test_it_runs_in_a_benchmark_beside_others(tiny: Tiny, tmp_path: Path) -> None:
+    """A separate process must be told where the class and its yaml are."""
     write_files(tmp_path)
     suite = tmp_path / "suite.yaml"
     suite.write_text("rows: [{label: PLM-NR, model: PLMNR}]\n", encoding="utf-8")
@@ -139,7 +139,7 @@ def test_it_stands_in_a_benchmark_beside_others(tiny: Tiny, tmp_path: Path) -> N
     )
     assert benchmark.run(io.StringIO())
     table = (tmp_path / "results" / "table.md").read_text(encoding="utf-8")
-    assert re.search(r"^\| MyRecommender\\\* \| \**\d", table, re.M)  # it reads more than titles
+    assert re.search(r"^\| MyRecommender\\\* \| \**\d", table, re.M)  # as it reads more than titles
 
 
 def test_with_plmnr_as_its_base_it_trains_on_clicks_alone(
@@ -161,7 +161,7 @@ def test_with_plmnr_as_its_base_it_trains_on_clicks_alone(
 
 
 def test_it_reads_the_abstract_behind_the_title(world: World, tiny: Tiny) -> None:
-    """Tokens of the title alone would train as well, and the document would be wrong."""
+    """With the title alone it would train as well, but the document would be wrong."""
     data: NewsDataset = world.train
     title, abstract = (data.news_text[field][4] for field in ("title", "abstract"))
     tokens = world.model.news_encoder.tokens.row(4)
@@ -171,7 +171,7 @@ def test_it_reads_the_abstract_behind_the_title(world: World, tiny: Tiny) -> Non
 
 
 def test_the_category_loss_is_its_formula_and_trains_the_news_encoder(world: World) -> None:
-    """A weight forgotten, or a detached vector, is seen in no log."""
+    """A forgotten weight or a detached vector would show in no log."""
     batch = world.clicked(list(range(8)))
     losses = world.model.train().calculate_loss(batch)
     scored = world.model.score(batch)
@@ -184,13 +184,13 @@ def test_the_category_loss_is_its_formula_and_trains_the_news_encoder(world: Wor
 
 
 def test_clicks_fade_as_the_document_says(documented: type, monkeypatch) -> None:
-    """Ages counted from the wrong end would have the oldest click weigh most."""
+    """If ages were counted from the wrong end, the oldest click would weigh most."""
     torch.manual_seed(0)
     encoder = sys.modules["my_recommender"].FadingClicks(2)
     history = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0.0, 0.0]] * 3])
     clicked = torch.tensor([[False, True, True], [False] * 3])
     user = encoder(history, clicked)
-    share = 1 / (1 + np.exp(-np.log1p(np.exp(-2.0))))  # of the newest, beside one click before it
+    share = 1 / (1 + np.exp(-np.log1p(np.exp(-2.0))))  # weight of the newest of two clicks
     torch.testing.assert_close(user[0], torch.tensor([1 - share, share], dtype=torch.float32))
     assert torch.equal(user[1], encoder.new_user)
 
@@ -218,11 +218,10 @@ def test_a_recommender_outside_the_package_has_a_stage_of_its_own(
     written = yaml.safe_load((before / "settings.yaml").read_text())
     assert (written["learning_rate"], written["epochs"], written["max_steps"]) == (1e-3, 1, 3)
 
-    # another rate of the last stage leaves the first one as it is
-    again = run(category_first, DATASET, config_dict={**settings, "negatives": 2, "epochs": 2})
-    assert [stage["reused"] for stage in again["stages"]] == [False, False]
-    again = run(category_first, DATASET, config_dict={**settings, "max_steps": 1})
-    assert [stage["reused"] for stage in again["stages"]] == [True, False]
+    # what the stage has a value of its own for is the last stage's alone; other settings are shared
+    for changed, reused in (({"max_steps": 1}, True), ({"negatives": 2}, False)):
+        again = run(category_first, DATASET, config_dict={**settings, **changed})
+        assert [stage["reused"] for stage in again["stages"]] == [reused, False]
     part = run(category_first, DATASET, config_dict={**settings, "stage": "learn_categories"})
     assert [(stage["name"], stage["reused"]) for stage in part["stages"]] == [(names[0], True)]
 

@@ -58,7 +58,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     ],
 )
 def test_a_run_leaves_the_result_that_was_promised(tiny: Tiny, tmp_path, model, stages) -> None:
-    """Checks and tables read these keys; a renamed one is found by nobody else."""
+    """Checks and tables read these keys; no other test notices a renamed one."""
     result = run(
         model,
         DATASET,
@@ -99,10 +99,10 @@ def test_a_run_leaves_the_result_that_was_promised(tiny: Tiny, tmp_path, model, 
         assert np.mean(values) == pytest.approx(result["test"][metric], abs=1e-6)
 
 
-def test_a_class_outside_the_package_runs_with_a_setting_of_its_own(
+def test_a_class_outside_the_package_runs_with_its_own_setting(
     tiny: Tiny, tmp_path: Path, monkeypatch
 ) -> None:
-    """The promise to whoever has a new idea: a class and a yaml, nothing registered."""
+    """A new recommender must need only a class and a yaml, without registering anything."""
     (tmp_path / "users_model.py").write_text(
         "from recbole_tinynews.model.plmnr import PLMNR\n"
         "class MyRecommender(PLMNR):\n"
@@ -131,14 +131,14 @@ def test_a_class_outside_the_package_runs_with_a_setting_of_its_own(
 
 
 def test_a_run_ends_with_the_stage_that_was_asked_for(tiny: Tiny) -> None:
-    """Whoever wants the teachers alone would pay for a student; all of them must be there."""
+    """A user who wants only the teachers should not pay for a student, but get all of them."""
     settings = tiny.settings("TinyNewsRec")
     post_trained, student, *finetuned, _ = FOUR_STAGES
-    there: set[str] = set()  # stages that the runs before have left
+    there: set[str] = set()  # stages saved by the runs before
     for stage, made, tested in (
         (post_trained, [post_trained], False),
         (student, [post_trained, student], False),
-        (finetuned[0], [post_trained, *finetuned], True),  # no Stage I: they don't stand on it
+        (finetuned[0], [post_trained, *finetuned], True),  # no Stage I: teachers don't depend on it
     ):
         result = run("TinyNewsRec", DATASET, config_dict={**settings, "stage": stage})
         assert [s["name"] for s in result["stages"]] == made
@@ -151,7 +151,7 @@ def test_a_run_ends_with_the_stage_that_was_asked_for(tiny: Tiny) -> None:
 
 
 def test_a_run_may_end_with_a_masked_language_model(tiny: Tiny) -> None:
-    """It ranks no news, and has a loss where others have metrics of impressions."""
+    """It ranks no articles, and has a loss where others have metrics of impressions."""
     settings = tiny.settings("PLMNRTAPT", stage="pretrain_teacher")
     result = run("PLMNRTAPT", DATASET, config_dict=settings)
     assert [s["name"] for s in result["stages"]] == ["pretrain_teacher"]
@@ -185,14 +185,14 @@ def test_a_full_disk_ends_a_run_with_one_line_and_costs_no_finished_stage(
 
 
 def test_a_stage_that_the_system_lacks_is_a_mistake(tiny: Tiny) -> None:
-    """All of the system would be trained, for a stage that never comes."""
+    """The whole system would be trained, waiting for a stage that never comes."""
     settings = tiny.settings("TinyNewsRec", stage="finetune_teachers")
     with pytest.raises(ValueError, match="finetune_teacher, TinyNewsRec, got finetune_teachers"):
         run("TinyNewsRec", DATASET, config_dict=settings)
     assert list(Path("saved").rglob("*.safetensors")) == []
 
 
-def test_the_flags_of_a_host_program_are_no_settings(tiny: Tiny, monkeypatch) -> None:
+def test_the_flags_of_a_host_program_are_not_settings(tiny: Tiny, monkeypatch) -> None:
     """Under pytest, `--maxfail=1` becomes a setting; in a notebook, whatever Jupyter was given."""
     monkeypatch.setattr(sys, "argv", ["host", "--epochs=0", "--no_such=1", "--model=BPR"])
     result = run("PLMNR", DATASET, config_dict=tiny.settings(max_steps=1))
@@ -223,7 +223,7 @@ def test_a_mistake_ends_with_its_message_alone(tiny: Tiny, capsys, wrong, messag
     right = [*flags(tiny, "PLMNR"), "--model=PLMNR", f"--dataset={DATASET}"]
     name = wrong.partition("=")[0]
     arguments = [*(flag for flag in right if not flag.startswith(f"{name}=")), wrong]
-    if "BPR" in wrong:  # news recommenders' settings are none of its
+    if "BPR" in wrong:  # it has none of the news recommenders' settings
         arguments = [wrong, "--dataset=ml-100k"]
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
@@ -235,7 +235,7 @@ def test_a_mistake_ends_with_its_message_alone(tiny: Tiny, capsys, wrong, messag
 
 @pytest.mark.whole
 def test_the_script_exits_with_an_error_code() -> None:
-    """A shell script goes on after a run that never began."""
+    """A shell script would continue after a run that never started."""
     script = Path(recbole_tinynews.__file__).parent.parent / "run_recbole.py"
     if not script.is_file():
         pytest.skip("an installation from a wheel has no run_recbole.py")
@@ -248,8 +248,10 @@ def test_the_script_exits_with_an_error_code() -> None:
 
 
 @pytest.mark.parametrize("labels", ["none", "no file"])
-def test_a_test_set_without_labels_is_no_obstacle(tiny: Tiny, tmp_path, caplog, labels) -> None:
-    """MIND-large's test set has none, and the training before took days."""
+def test_a_run_ends_well_with_a_test_set_without_labels(
+    tiny: Tiny, tmp_path, caplog, labels
+) -> None:
+    """MIND-large's test set has none, and a run must not fail after days of training."""
     data = write_dataset(tmp_path / "unlabelled", labelled_test=False)
     if labels == "no file":
         (data / DATASET / f"{DATASET}.test.inter").unlink()
@@ -274,7 +276,7 @@ def test_a_test_set_without_labels_is_no_obstacle(tiny: Tiny, tmp_path, caplog, 
 def test_a_test_file_of_a_header_alone_is_refused_before_the_training(
     tiny: Tiny, tmp_path, capsys, model: str
 ) -> None:
-    """The training would be over when a bare AssertionError says so."""
+    """Otherwise a bare AssertionError would report it after the training."""
     there = tiny._replace(data=write_dataset(tmp_path / "data"))
     file = there.data / DATASET / f"{DATASET}.test.inter"
     file.write_text(file.read_text().splitlines(keepends=True)[0])
@@ -286,8 +288,8 @@ def test_a_test_file_of_a_header_alone_is_refused_before_the_training(
     assert not list(tmp_path.glob(f"saved/{DATASET}/{model}-*"))
 
 
-def test_the_test_is_taken_with_the_best_weights(tiny: Tiny, monkeypatch) -> None:
-    """The last epoch's would be tested if the two were kept in one place."""
+def test_the_best_weights_are_tested(tiny: Tiny, monkeypatch) -> None:
+    """If both were kept in one file, the last epoch's would be tested."""
     seen: dict[str, object] = {}
     plain = quick_start.evaluate_test
 
@@ -306,7 +308,7 @@ def test_the_test_is_taken_with_the_best_weights(tiny: Tiny, monkeypatch) -> Non
 
 @pytest.mark.parametrize("model", ["Pop", "DeepFM", "SASRec"])
 def test_recboles_own_models_leave_the_same_result(tiny: Tiny, tmp_path: Path, model: str) -> None:
-    """A table of both reads one kind of file; a baseline with another one is left out of it."""
+    """Tables read one kind of file, and would leave out a baseline with another."""
     settings = tiny.stock_settings(result_file="result.json", eval_dump="dump.csv")
     result = run(model, DATASET, config_dict=settings)
     assert list(result) == KEYS
@@ -341,13 +343,13 @@ def test_a_users_subclass_of_a_recbole_model_runs_too(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("model", ["PLMNR", "Pop", "SASRec"])
 def test_cold_impressions_are_reported_apart(tiny: Tiny, tmp_path: Path, caplog, model) -> None:
-    """A popularity that is good on the whole may know nothing of the news of the day."""
+    """A popularity model that is good overall may know nothing about new articles."""
     settings = tiny.settings(max_steps=1) if model == "PLMNR" else tiny.stock_settings()
     caplog.set_level(logging.INFO)
     result = run(model, DATASET, config_dict={**settings, "eval_dump": "dump.csv"})
 
     def impressions(split: str) -> list[tuple[str, set[str]]]:
-        """Id and clicked news of each, as they stand in the file."""
+        """Id and clicked articles of each impression in the file."""
         place = tiny.data / DATASET / f"{DATASET}.{split}.inter"
         with place.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))

@@ -41,7 +41,7 @@ def data_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_real_titles_have_the_vectors_of_the_plain_language_model(data_path: Path) -> None:
-    """A tiny random model forgives what a trained one does not: a wrong position, a wrong norm."""
+    """A tiny random model may hide a wrong position or norm that a trained one shows."""
     with (data_path / "mind-sample" / "mind-sample.item").open(encoding="utf-8") as items:
         next(items)
         titles = [line.split("\t")[3] for _, line in zip(range(60), items, strict=False)]

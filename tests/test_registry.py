@@ -25,7 +25,7 @@ from recbole_tinynews.registry import (
 
 @pytest.fixture
 def properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A properties folder of the test's own."""
+    """A temporary properties folder."""
     monkeypatch.setattr(paths, "_PACKAGE", tmp_path / "installed")
     folder = tmp_path / "installed" / "properties" / "model"
     folder.mkdir(parents=True)
@@ -51,7 +51,7 @@ def test_our_models_are_listed_by_their_yaml_files(properties: Path) -> None:
 
 
 def test_every_shipped_yaml_has_its_class() -> None:
-    """A yaml without a module would be offered by name and then not start."""
+    """A yaml without a module would be offered by name, and then fail to start."""
     assert [find_model(name).__name__ for name in model_names()] == model_names()
 
 
@@ -85,7 +85,7 @@ def test_recboles_own_names_are_those_that_its_get_model_takes() -> None:
 def test_a_misspelt_model_is_answered_with_the_nearest_name(
     properties: Path, written: str, meant: str
 ) -> None:
-    """RecBole answers `No module named 'lightgbm'`, which sends its user to install it."""
+    """RecBole answers `No module named 'lightgbm'`, which suggests to install it."""
     with pytest.raises(ValueError, match=rf"{written}.*Did you mean {meant}.*TinyNewsRec"):
         find_model(written)
 
@@ -104,18 +104,18 @@ def test_a_class_is_taken_as_it_is_and_anything_else_refused() -> None:
 
 
 def test_a_subclass_keeps_the_trainer_of_its_base(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trained by another scheme, a variant of a model would lose its teachers without an error."""
+    """With another trainer, a variant of a model would silently lose its teachers."""
     scheme = type("PLMNRTrainer", (), {})
     monkeypatch.setattr(trainer, "PLMNRTrainer", scheme, raising=False)
     assert find_trainer(type("Variant", (PLMNR,), {})) is scheme
 
 
-def test_a_news_recommender_without_a_scheme_gets_the_news_trainer() -> None:
+def test_a_news_recommender_without_a_trainer_gets_the_news_trainer() -> None:
     variant = type("Variant", (NewsRecommender,), {"__module__": "elsewhere"})
     assert find_trainer(variant) is trainer.NewsTrainer
 
 
-def test_a_users_trainer_lies_in_the_module_of_the_users_model(
+def test_a_users_trainer_is_found_in_the_module_of_the_users_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = module_of_a_user(
@@ -163,7 +163,7 @@ def test_yaml_files_are_those_of_the_bases_then_the_users_beside_its_module(
 def test_stages_are_those_of_the_package_then_those_beside_the_users_modules(
     properties: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stage of a user's own would have no settings, or every model would have them."""
+    """Otherwise a user's stage would have no settings, or every model would have them."""
     for folder in (properties, tmp_path):
         (folder / "stage").mkdir()
     (properties / "stage" / "post_train.yaml").touch()

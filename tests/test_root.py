@@ -12,7 +12,7 @@ import recbole_tinynews
     "name",
     ["run", "load", "convert", "NewsRecommender", "NewsTrainer", "Benchmark", "Stage", "Start"],
 )
-def test_what_a_user_needs_stands_at_the_root(name: str) -> None:
+def test_what_a_user_needs_is_exported_at_the_root(name: str) -> None:
     """Paths inside the package may change; examples that import from them would break."""
     assert callable(getattr(recbole_tinynews, name))
     assert name in dir(recbole_tinynews)
@@ -25,14 +25,14 @@ def test_an_unknown_name_is_an_error_as_everywhere() -> None:
 
 
 def test_the_root_imports_nothing_slow_by_itself() -> None:
-    """A command's --help, and whatever looks for the version, would wait for torch."""
+    """A command's --help, and code that reads the version, would wait for torch."""
     code = "import sys, recbole_tinynews; print(not {'torch', 'transformers'} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "True"
 
 
-def test_convert_is_called_whatever_was_imported_of_it_before(tmp_path) -> None:
-    """An import of one of its modules puts the package in the place of a function."""
+def test_convert_is_the_function_after_an_import_of_its_modules(tmp_path) -> None:
+    """An import of one of its modules would replace the function by the subpackage."""
     code = (
         "import recbole_tinynews.convert.errors; from recbole_tinynews import convert\n"
         "try: convert('no-such-folder', 'name')\n"

@@ -28,7 +28,7 @@ def ranks_of(path: Path) -> dict[str, list[int]]:
 def test_a_labelled_test_set_scores_through_its_submission_as_the_run_did(
     tiny: Tiny, tmp_path
 ) -> None:
-    """The ranks would be of other scores, or of other impressions, than the reported metrics."""
+    """Else the ranks may belong to other scores or impressions than the reported metrics."""
     settings = tiny.settings(max_steps=2)
     result = run("PLMNR", DATASET, config_dict=settings, command_line=["--submission=out/a.zip"])
     submitted = ranks_of(tmp_path / "out" / "a.zip")
@@ -48,7 +48,7 @@ def test_a_labelled_test_set_scores_through_its_submission_as_the_run_did(
 def test_the_same_command_ranks_an_unlabelled_test_set_without_training_again(
     tiny: Tiny, tmp_path, model
 ) -> None:
-    """A leaderboard's submission is an afterthought: it must not cost the training once more."""
+    """A submission is often decided later: it must not need the training again."""
     data = write_dataset(tmp_path / "unlabelled", labelled_test=False)
     settings = tiny._replace(data=data).settings(model, max_steps=1)
     first = run(model, DATASET, config_dict=settings)
@@ -64,7 +64,7 @@ def test_the_same_command_ranks_an_unlabelled_test_set_without_training_again(
 
 @pytest.mark.parametrize("model", ["BPR", "DeepFM", "GRU4Rec"])
 def test_recboles_own_models_submit_too(tiny: Tiny, tmp_path, model: str) -> None:
-    """Their rows are candidates: one too many or too few shifts every rank behind it."""
+    """Their rows are candidates: one too many or too few would shift all ranks after it."""
     data = write_dataset(tmp_path / "unlabelled", labelled_test=False)
     settings = tiny._replace(data=data).stock_settings(submission="a.zip")
     result = run(model, DATASET, config_dict=settings)
@@ -76,8 +76,8 @@ def test_recboles_own_models_submit_too(tiny: Tiny, tmp_path, model: str) -> Non
         assert sorted(ranks) == list(range(1, size + 1))
 
 
-def test_what_was_converted_from_mind_passes_beside_minds_own_file(tiny: Tiny, tmp_path) -> None:
-    """Ids, order and candidates go through conversion, cache, batches and ranks."""
+def test_a_submission_for_converted_data_passes_with_minds_own_file(tiny: Tiny, tmp_path) -> None:
+    """Ids, order and candidates must survive conversion, cache, batches and ranking."""
     generate(tmp_path / "raw", Settings(7, 500, 40, 60, test_impressions=50))
     behaviors = tmp_path / "raw" / "test" / "behaviors.tsv"
     behaviors.write_text(re.sub(r"-[01]\b", "", behaviors.read_text()))
@@ -103,10 +103,10 @@ NO_ZIP = "submission (command line) expects a file name that ends in .zip"
         ),
     ],
 )
-def test_what_can_not_be_submitted_is_said_before_the_training(
+def test_what_cannot_be_submitted_is_refused_before_the_training(
     tiny: Tiny, tmp_path, capsys, model, setting, message
 ) -> None:
-    """Days later would be late."""
+    """Otherwise a user would learn of it after days of training."""
     data = write_dataset(tmp_path / "data")
     (data / DATASET / f"{DATASET}.test.inter").unlink()
     there = tiny._replace(data=data)

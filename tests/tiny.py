@@ -59,7 +59,7 @@ SETTINGS: dict[str, Any] = {
     "train_batch_size": 8,
     "eval_batch_size": 4,
 }
-SAME_LAYERS = ("PLMNRDAPT", "PLMNRTAPT", "PLMNRDP")  # finetune those that were trained on texts
+SAME_LAYERS = ("PLMNRDAPT", "PLMNRTAPT", "PLMNRDP")  # these finetune models trained on texts
 STAGE_SETTINGS: dict[str, Any] = {
     "num_teachers": 2,
     "teacher_checkpoint_interval": 2,
@@ -119,7 +119,7 @@ def write_bert(
 
 
 def write_roberta(folder: Path, layers: int = LAYERS) -> Path:
-    """As ``write_bert``; RoBERTa's padding has id 1, and its positions begin behind it."""
+    """Write a random RoBERTa: its padding has id 1, and its positions start after that."""
     special = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
     config = RobertaConfig(
         vocab_size=len(special) + len(WORDS),
@@ -146,7 +146,7 @@ def _write(
 ) -> Path:
     torch.manual_seed(seed)
     model = model_class(config)
-    for parameter in model.parameters():  # biases and norms too: zeros would hide what drops them
+    for parameter in model.parameters():  # biases and norms too: zeros would hide a missing one
         torch.nn.init.normal_(parameter, std=0.2)
     for name, parameter in model.named_parameters():
         if name.endswith("LayerNorm.weight"):
@@ -170,7 +170,7 @@ def _write(
 
 
 def titles() -> list[str]:
-    """Of each news; the first three are empty, longer than any limit, and one word."""
+    """A title for each article; the first three are empty, longer than any limit, and one word."""
     random = np.random.default_rng(5)
     made = [" ".join(random.choice(WORDS, random.integers(2, 9))) for _ in range(NEWS)]
     made[EMPTY_TITLE - 1] = ""
@@ -180,9 +180,9 @@ def titles() -> list[str]:
 
 
 def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
-    """The atomic files of a data set in ``folder/tiny``: clicked news share a word.
+    """Write atomic files into ``folder/tiny``; the clicked articles share a word.
 
-    The first impression has no history, the second one click and nothing else, the third no click.
+    The first impression has no history, the second only one click, the third no click.
     """
     random = np.random.default_rng(3)
     place = folder / DATASET
@@ -222,13 +222,13 @@ def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
 
 
 class Tiny(NamedTuple):
-    """Where the language model and the data set lie, and what is made of them."""
+    """The folders of the tiny language model and data set, and helpers that build on them."""
 
     plm: Path
     data: Path
 
     def settings(self, model: str | type = "PLMNR", **settings: Any) -> dict[str, Any]:
-        """Settings of a small run; ``settings`` come last."""
+        """Settings of a small run; ``settings`` override them."""
         name = model if isinstance(model, str) else model.__name__
         stages = dict(STAGE_SETTINGS) if name in SYSTEMS else {}
         if name in SAME_LAYERS:
@@ -245,11 +245,11 @@ class Tiny(NamedTuple):
         return NewsConfig(model, DATASET, config_dict=self.settings(model, **settings))
 
     def run(self, model: str | type = "PLMNR", **settings: Any) -> Run:
-        """A run that has made no stage yet."""
+        """A run whose stages are not trained yet."""
         return run_of(self.config(model, **settings))
 
     def world(self, model: str | type = "PLMNR", **settings: Any) -> World:
-        """Config, data and an untrained model of it, the same whenever it is called."""
+        """Config, data and an untrained model, which are the same at every call."""
         config = self.config(model, **settings)
         train, valid, test = NewsDataset(config).build()
         torch.manual_seed(1)
@@ -266,11 +266,11 @@ class World(NamedTuple):
     model: NewsRecommender
 
     def clicks(self) -> ClickDataLoader:
-        """Batches of training."""
+        """Batches of training clicks."""
         return ClickDataLoader(self.config, self.train)
 
     def impressions(self) -> ImpressionDataLoader:
-        """Batches of evaluation."""
+        """Batches of validation impressions."""
         return ImpressionDataLoader(self.config, self.valid)
 
     def shown(self, rows: list[int]) -> Interaction:
@@ -302,7 +302,7 @@ class World(NamedTuple):
         return teachers
 
     def number_of_teachers(self) -> int:
-        """As the system has them."""
+        """The number of teachers that the model is trained with."""
         if isinstance(self.model, Student):
             return self.model.number_of_teachers(self.config)
         return self.config["num_teachers"]
@@ -319,7 +319,7 @@ class World(NamedTuple):
 
 
 def run_of(config: NewsConfig) -> Run:
-    """A run of a news recommender that has made no stage yet."""
+    """A run of a news recommender whose stages are not trained yet."""
     return Run(NewsFactory(config, NewsDataset(config)))
 
 
@@ -329,7 +329,7 @@ def finished(run: Run) -> list[Artifact]:
 
 
 def impressions_of(histories: list[list[int]], candidates: list[list[int]]) -> Interaction:
-    """A batch of evaluation with the given news ids; histories are padded in front."""
+    """An evaluation batch with the given news ids; histories are padded in front."""
     width = max(map(len, histories))
     return Interaction(
         {

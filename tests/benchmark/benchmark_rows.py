@@ -1,4 +1,4 @@
-"""What tests of the benchmark share: rows of a table, and a benchmark's words."""
+"""Helpers of the benchmark's tests: a suite, a small benchmark, and rows of a table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEW_STEPS = {**STAGE_SETTINGS, "max_steps": 1, "post_train_student_max_steps": 1
 
 
 def write_suite(folder: Path, **keys: Any) -> str:
-    """A suite of few rows in a file; returns its path."""
+    """Write a suite of a few rows into a file; returns its path."""
     suite = {"layers": {"all": 3, "large": 2, "small": 1}, "rows": ROWS, "seeds": [1], **keys}
     path = folder / "few.yaml"
     path.write_text(yaml.safe_dump(suite), encoding="utf-8")
@@ -38,7 +38,7 @@ def make_benchmark(
     settings: Mapping[str, Any] | None = None,
     **keywords: Any,
 ) -> Benchmark:
-    """A benchmark on the tiny data set; results and stages lie in the folder."""
+    """A benchmark on the tiny data set that writes results and stages into ``folder``."""
     of_rows = ("num_hidden_layers", "show_progress")
     small = {
         **{name: value for name, value in SETTINGS.items() if name not in of_rows},
@@ -52,14 +52,14 @@ def make_benchmark(
     return cls(suite or write_suite(folder), DATASET, settings=small, **keywords)
 
 
-def said(benchmark: Benchmark) -> tuple[bool, str]:
-    """Run it: whether it succeeded, and what it told."""
+def run_with_output(benchmark: Benchmark) -> tuple[bool, str]:
+    """Run it; returns whether it succeeded and what it printed."""
     out = io.StringIO()
     return benchmark.run(out), out.getvalue()
 
 
 def system(label: str, *seeds: dict[str, Any], why_not: str = "", **of_row: Any) -> SystemResult:
-    """A row of a table, of cells by seed from 1 on."""
+    """A row of the table; the cells are those of seeds 1, 2 and so on."""
     family = of_row.pop("family", label)
     rows = {
         seed: {**dict.fromkeys(COLUMNS, ""), **{name: str(value) for name, value in cells.items()}}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmark_rows import FEW_STEPS, make_benchmark, said, write_suite
+from benchmark_rows import FEW_STEPS, make_benchmark, run_with_output, write_suite
 from tiny import DATASET, SETTINGS, Tiny, write_bert
 
 from recbole_tinynews.benchmark import runner
@@ -51,20 +51,20 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def write_own(folder: Path, name: str, body: str = "pass") -> str:
-    """A recommender in a file; returns how the command line names it."""
+    """Write a recommender into a file; returns how the command line names it."""
     path = folder / f"{name.lower()}_system.py"
     path.write_text(OWN.format(name=name, body=body), encoding="utf-8")
     return f"+{path}:{name}"
 
 
 def trained(output: Path, stage: str) -> int:
-    """How often a stage was trained, as the logs tell."""
+    """How often a stage was trained, according to the logs."""
     text = "".join(file.read_text(encoding="utf-8") for file in (output / "logs").glob("*.log"))
     return len(re.findall(rf"Stage {stage}\S* -> ", text))
 
 
 class Killed(Benchmark):
-    """Ends like a process that is killed after its first result."""
+    """A benchmark that ends after its first result, as a killed process does."""
 
     def _keep(self, outcome: Any) -> list[Job]:
         super()._keep(outcome)
@@ -72,9 +72,9 @@ class Killed(Benchmark):
 
 
 def test_results_are_those_of_single_runs(make_benchmark, tmp_path: Path) -> None:
-    """Settings that a row loses on the way would make a table of something else."""
+    """A row that lost a setting on the way would show results of another experiment."""
     benchmark = make_benchmark(systems=["PLM-NR_1", "Tiny-NewsRec_2"], seeds=[1, 2])
-    succeeded, words = said(benchmark)
+    succeeded, words = run_with_output(benchmark)
     assert succeeded, words
     rows = rows_of(tmp_path / "out" / "results.csv")
     assert [(row["system"], row["seed"]) for row in rows] == [
@@ -115,7 +115,7 @@ def test_results_are_those_of_single_runs(make_benchmark, tmp_path: Path) -> Non
         assert np.isnan(kept).all(axis=1).sum() == int(row["skipped"])
 
 
-def test_a_killed_benchmark_goes_on_where_it_stopped(
+def test_a_killed_benchmark_resumes_where_it_stopped(
     make_benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was finished is neither trained nor measured again; then nothing is left to do."""
@@ -133,25 +133,23 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(
         return start(job)
 
     monkeypatch.setattr(runner, "_start", started)
-    succeeded, words = said(make_benchmark(systems=["plain"]))
+    succeeded, words = run_with_output(make_benchmark(systems=["plain"]))
     assert succeeded, words
     assert jobs == [("measure", "PLM-NR_2"), ("train", "PLM-NR_1"), ("measure", "PLM-NR_1")]
     assert "1 results are there already" in words
     before = results.read_bytes()
     jobs.clear()
-    succeeded, words = said(make_benchmark(systems=["plain"]))
+    succeeded, words = run_with_output(make_benchmark(systems=["plain"]))
     assert succeeded
     assert jobs == []
     assert results.read_bytes() == before
-    # other settings are another result
+    # other settings give another result
     make_benchmark(systems=["PLM-NR_1"], settings={"learning_rate": 0.5}).run()
     assert jobs == [("train", "PLM-NR_1"), ("measure", "PLM-NR_1")]
     assert len(rows_of(results)) == 3
 
 
-def test_no_training_goes_on_unseen_behind_a_benchmark_that_was_killed(
-    tiny: Tiny, tmp_path: Path
-) -> None:
+def test_no_training_outlives_a_killed_benchmark(tiny: Tiny, tmp_path: Path) -> None:
     """It would take the machine, and the lock of a stage, from the next benchmark."""
     sign = tmp_path / "pid"
     body = f"import os, time; open({str(sign)!r}, 'w').write(str(os.getpid())); time.sleep(300)"
@@ -170,7 +168,7 @@ def test_no_training_goes_on_unseen_behind_a_benchmark_that_was_killed(
 
 
 def within(seconds: float, happens: Callable[[], object]) -> bool:
-    """Whether it does before so many seconds are over."""
+    """Whether ``happens()`` becomes true within so many seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if happens():
@@ -187,12 +185,12 @@ def running(pid: int) -> bool:
     return True
 
 
-def test_a_system_that_fails_is_no_end_of_the_others(make_benchmark, tmp_path: Path) -> None:
-    """Hours of other systems must not hang on one mistake, and the mistake must be read."""
+def test_a_system_that_fails_does_not_stop_the_others(make_benchmark, tmp_path: Path) -> None:
+    """One failure must not cost the other systems' hours, and its message must be shown."""
     broken = write_own(tmp_path, "Broken", "raise ValueError('no | such thing')")
     dead = write_own(tmp_path, "Dead", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     benchmark = make_benchmark(systems=[broken, dead, "PLM-NR_1"])
-    succeeded, words = said(benchmark)
+    succeeded, words = run_with_output(benchmark)
     assert not succeeded
     assert "failed    Broken, seed 1: no | such thing" in words
     rows = rows_of(tmp_path / "out" / "results.csv")
@@ -209,8 +207,8 @@ def test_a_system_that_fails_is_no_end_of_the_others(make_benchmark, tmp_path: P
     assert "Traceback" in logs
 
 
-def test_a_recommender_of_ones_own_stands_beside_the_others(make_benchmark, tmp_path: Path) -> None:
-    """One class in one file, its settings in a yaml beside it."""
+def test_a_users_own_recommender_runs_beside_the_others(make_benchmark, tmp_path: Path) -> None:
+    """A user adds one class in one file, and its settings in a yaml beside it."""
     spec = write_own(tmp_path, "Mine", "assert self.new_setting == 7")
     text = Path(spec[1:].rpartition(":")[0])
     text.write_text(
@@ -220,7 +218,7 @@ def test_a_recommender_of_ones_own_stands_beside_the_others(make_benchmark, tmp_
     )
     (tmp_path / "Mine.yaml").write_text("new_setting: 6  # (int) Ours.\n")
     benchmark = make_benchmark(systems=[spec, "PLM-NR_1"], settings={"new_setting": 7})
-    succeeded, words = said(benchmark)
+    succeeded, words = run_with_output(benchmark)
     assert succeeded, words
     assert [row["system"] for row in rows_of(tmp_path / "out" / "results.csv")] == [
         "PLM-NR_1",
@@ -229,10 +227,10 @@ def test_a_recommender_of_ones_own_stands_beside_the_others(make_benchmark, tmp_
     assert "| Mine | " in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
 
 
-def test_two_systems_side_by_side_train_a_shared_stage_once(make_benchmark, tmp_path: Path) -> None:
-    """Twice the hours of the most expensive stage, or two processes that write one file."""
+def test_two_systems_in_parallel_train_a_shared_stage_once(make_benchmark, tmp_path: Path) -> None:
+    """The most expensive stage would run twice, or two processes would write one file."""
     benchmark = make_benchmark(systems=["TinyNewsRec"], jobs=2)
-    succeeded, words = said(benchmark)
+    succeeded, words = run_with_output(benchmark)
     assert succeeded, words
     first, second = words.splitlines()[:2]
     assert first.startswith("training  Tiny-NewsRec_2")
@@ -250,7 +248,7 @@ def test_every_row_of_the_paper_runs(make_benchmark, tmp_path: Path) -> None:
     own = {"plm": str(plm), **read_suite("tiny", DATASET).settings}
     own |= {"post_train_student_max_steps": 1, "finetune_teacher_max_steps": 1, "max_steps": 1}
     own["post_train_teacher_epochs"] = 2  # for six copies
-    succeeded, words = said(make_benchmark("tiny", settings=own, jobs=2))
+    succeeded, words = run_with_output(make_benchmark("tiny", settings=own, jobs=2))
     assert succeeded, words
     there = [row["system"] for row in rows_of(tmp_path / "out" / "results.csv")]
     rows = read_suite("tiny", DATASET).rows
@@ -266,7 +264,7 @@ def test_every_row_of_the_paper_runs(make_benchmark, tmp_path: Path) -> None:
             assert f"| {row.label} | not run: no such model ({row.model}) |" in table
 
 
-def test_trainings_of_seeds_that_share_nothing_go_side_by_side() -> None:
+def test_seeds_that_share_no_stage_train_in_parallel() -> None:
     """Two systems of one seed wait for each other's stages; two seeds never do."""
 
     def job(action: str, system: str, seed: int) -> Job:
@@ -278,7 +276,7 @@ def test_trainings_of_seeds_that_share_nothing_go_side_by_side() -> None:
     assert runner._next(waiting[1:], [first], 2) == waiting[2]
     assert runner._next(waiting[1:2], [first], 2) == waiting[1]
     assert runner._next(waiting[1:], [first], 1) is None
-    # a measurement runs alone
+    # measuring speed runs alone
     speed = job("measure", "A", 1)
     assert runner._next([waiting[1], speed], [], 1) == speed
     assert runner._next([waiting[1], speed], [], 2) == waiting[1]

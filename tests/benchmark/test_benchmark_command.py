@@ -8,7 +8,7 @@ from recbole_tinynews.benchmark.command import main, seeds_of
 
 @pytest.mark.parametrize("text", ["1,x", "1,1", "1.5", "", "-1", "1,,2"])
 def test_seeds_are_whole_numbers(text: str) -> None:
-    """A seed that is taken for another number can't be repeated."""
+    """A result whose seed was read as another number can't be reproduced."""
     with pytest.raises(ValueError, match="--seeds expects different whole numbers"):
         seeds_of(text)
 
@@ -31,18 +31,18 @@ def test_a_mistake_ends_with_its_message_alone(capsys, arguments, message: str) 
 
 
 @pytest.mark.parametrize("succeeds", [True, False])
-def test_the_status_says_whether_all_was_run(monkeypatch, succeeds: bool) -> None:
-    """A script that goes on after a failed system would publish half a table."""
+def test_the_exit_status_says_whether_every_system_ran(monkeypatch, succeeds: bool) -> None:
+    """A script that continues after a failed system would publish half a table."""
     asked: list[tuple] = []
 
-    class Told:
+    class RecordingBenchmark:
         def __init__(self, *arguments) -> None:
             asked.append(arguments)
 
         def run(self) -> bool:
             return succeeds
 
-    monkeypatch.setattr(command, "Benchmark", Told)
+    monkeypatch.setattr(command, "Benchmark", RecordingBenchmark)
     arguments = ["--suite=tiny", "--seeds=3,1", "--systems=A,+b.py:C", "--plm=x", "--jobs=2"]
     if succeeds:
         main(arguments)

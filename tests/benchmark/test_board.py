@@ -27,7 +27,7 @@ def job(action: str, system: str, seed: int = 1) -> Job:
 
 
 def test_a_file_gets_a_line_for_each_change_and_no_more() -> None:
-    """A table every second would fill a log of hours."""
+    """A table printed every second would fill the log of a long run."""
     out = io.StringIO()
     board = Board(2, 0, 1, out)
     state = Progress([(job(TRAIN, "A"), 0.0)], [job(TRAIN, "B")])
@@ -60,7 +60,7 @@ def test_a_terminal_shows_what_is_done_running_and_waiting() -> None:
 
 
 @pytest.mark.parametrize(("side_by_side", "expected"), [(1, 2 * 100 + 70), (2, 100 + 70)])
-def test_time_left_is_that_of_what_is_left(side_by_side: int, expected: float) -> None:
+def test_time_left_counts_running_and_waiting_jobs(side_by_side: int, expected: float) -> None:
     """One runs for 30 of its 100 seconds, two wait."""
     clock = Clock()
     board = Board(4, 0, side_by_side, io.StringIO(), clock)

@@ -18,7 +18,7 @@ from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 def test_a_measurement_trains_nothing(
     tiny: Tiny, tmp_path: Path, model_class: type[NewsRecommender]
 ) -> None:
-    """Stages that are gone would be trained anew, for hours that are shown as measuring."""
+    """Missing stages would be trained again, for hours that are shown as measuring."""
     saved = tmp_path / "saved"
     own = {"data_path": str(tiny.data), "plm": str(tiny.plm), "checkpoint_dir": str(saved)}
     found = measure(model_class, DATASET, {**SETTINGS, **STAGE_SETTINGS, **own})

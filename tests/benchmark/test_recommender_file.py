@@ -12,7 +12,7 @@ TEXT = "from recbole_tinynews.model.plmnr import PLMNR\n\nclass Ours(PLMNR):\n  
 
 
 def test_a_class_in_a_file_is_found_once(tmp_path: Path) -> None:
-    """Loaded twice it would be two classes, with two fingerprints of one code."""
+    """Loaded twice it would be two classes, with two fingerprints for the same code."""
     path = tmp_path / "once_only_file.py"
     path.write_text(TEXT)
     cls = model_class_of(f"+{path}:Ours")
@@ -39,6 +39,6 @@ def test_a_file_that_gives_no_recommender_says_why(tmp_path, name, text, asked, 
 
 
 @pytest.mark.parametrize("spec", ["+mine.py", "+mine:Mine", "+mine.py:"])
-def test_a_half_written_name_says_how_it_is_written(spec: str) -> None:
+def test_an_incomplete_name_is_answered_with_the_right_form(spec: str) -> None:
     with pytest.raises(ValueError, match=r"written \+path/to/file.py:Class"):
         model_class_of(spec)

@@ -20,7 +20,7 @@ from recbole_tinynews.benchmark.suite import FIGURES, read_suite
 
 
 def keep(folder: Path, name: str, auc: list[str], ids: str = "i") -> Path:
-    """Metrics of impressions, all of them equal to AUC."""
+    """Save metrics of impressions, each metric equal to the given AUC; returns the file."""
     dump, place = folder / f"{name}.csv", folder / f"{name}.npz"
     lines = [f"{ids}{row},{','.join([value] * 4)}" for row, value in enumerate(auc)]
     dump.write_text("\n".join(["impression_id,auc,mrr,ndcg@5,ndcg@10", *lines]) + "\n")
@@ -52,7 +52,7 @@ def test_significance_is_of_means_over_seeds_without_skipped_impressions(tmp_pat
 
 
 def test_systems_that_ranked_other_impressions_are_not_compared(tmp_path: Path) -> None:
-    """As many impressions as the others have are still others."""
+    """An equal number of impressions does not make them the same impressions."""
     files = {"A": [keep(tmp_path, "a", ["0.2"])], "B": [keep(tmp_path, "b", ["0.3"], "j")]}
     with pytest.raises(ValueError, match="the same impressions"):
         read_means(files)
@@ -60,7 +60,7 @@ def test_systems_that_ranked_other_impressions_are_not_compared(tmp_path: Path) 
 
 @pytest.fixture
 def systems():
-    """Every row of the paper, of two seeds."""
+    """Every row of the paper, with results of two seeds."""
     made = []
     for place, row in enumerate(read_suite("paper", "mind-small").rows):
         seeds = [
@@ -119,7 +119,7 @@ def test_nothing_of_a_figure_is_cut_off(systems) -> None:
 
 
 def test_a_report_of_a_few_rows_is_written_whole(systems, tmp_path: Path) -> None:
-    """After the first hour of a benchmark there are no others."""
+    """After the first hour of a benchmark only a few rows have results."""
     suite = read_suite("paper", "mind-small")
     written = write_report(tmp_path, suite, [1, 2], systems[:1], {}, [])
     figures = ["size.svg", "size.png", "speed.svg", "speed.png"]
@@ -131,7 +131,7 @@ def test_a_report_of_a_few_rows_is_written_whole(systems, tmp_path: Path) -> Non
 def test_a_system_without_impressions_is_named_and_the_others_are_tested(
     systems, tmp_path: Path
 ) -> None:
-    """A test that is left from an earlier report speaks of other results than the table."""
+    """A significance test left from an earlier report would not match the table."""
     suite = read_suite("paper", "mind-small")
     reference, other, lost = suite.reference, "TinyBERT_4", "NewsBERT_4"
     files = {name: {1: keep(tmp_path, name, ["0.2", "0.4"])} for name in (reference, other)}

@@ -41,7 +41,7 @@ def test_two_impressions_have_a_p_that_can_be_counted() -> None:
     assert half.p == pytest.approx(0.5, abs=4 * math.sqrt(0.25 / 9999))
 
 
-def test_a_system_beside_itself_is_never_better() -> None:
+def test_a_system_is_never_better_than_itself() -> None:
     values = np.random.default_rng(0).random(50)
     (same,) = against(values, values[None].copy(), resamples=100)
     assert (same.difference, same.p, same.p_holm) == (0, 1, 1)
@@ -54,7 +54,7 @@ def test_pairs_of_impressions_stay_together() -> None:
     assert better.p == 0.001
 
 
-def test_the_same_seed_is_the_same_p_whoever_is_compared_beside() -> None:
+def test_p_depends_on_the_seed_and_not_on_the_other_comparisons() -> None:
     random = np.random.default_rng(2)
     reference, others = random.random(40), random.random((3, 40))
     together = against(reference, others, resamples=200)
@@ -64,15 +64,15 @@ def test_the_same_seed_is_the_same_p_whoever_is_compared_beside() -> None:
     assert [each.p_holm for each in together] == holm([each.p for each in together]).tolist()
 
 
-def test_holm_is_worked_by_hand() -> None:
+def test_holms_correction_equals_one_worked_by_hand() -> None:
     """Sorted 0.01, 0.02, 0.03, 0.5: times 4, 3, 2, 1, never falling: 0.04, 0.06, 0.06, 0.5."""
     corrected = holm([0.5, 0.02, 0.01, 0.03])
     np.testing.assert_allclose(corrected, [0.5, 0.06, 0.04, 0.06])
     np.testing.assert_allclose(holm([0.6, 0.9]), [1, 1])
 
 
-def test_a_comparison_the_other_way_round_says_the_same() -> None:
-    """A sentence on two systems needs their own test, whichever of them is named first."""
+def test_a_comparison_in_the_other_direction_says_the_same() -> None:
+    """A statement about two systems needs one answer, whichever of them is named first."""
     values = np.random.default_rng(3).random((3, 60))
     found = compare(values, resamples=300)
     assert len(found) == 6

@@ -73,14 +73,14 @@ def test_every_row_has_settings_that_its_model_declares(
 
 @pytest.mark.parametrize("name", suite_names())
 def test_settings_for_all_rows_reach_some(name: str) -> None:
-    """They pass by models that don't have them, and so would a misspelt one."""
+    """Models ignore those that they don't have, so nobody would notice a misspelt one."""
     for dataset in ("mind-mini", "mind-small"):
         for setting in read_suite(name, dataset).settings:
             assert knows(TinyNewsRec, setting)
 
 
 def test_rows_with_different_results_have_different_fingerprints(tiny: Tiny) -> None:
-    """A row that takes another's result for its own is never run."""
+    """A row that shares another's fingerprint takes its result, and is never run."""
     suite = read_suite("paper", "mind-small")
     given = {"data_path": str(tiny.data), "plm": str(tiny.plm)}
     planned = plan_rows(suite, suite.rows, DATASET, [1, 2], given)
@@ -89,8 +89,8 @@ def test_rows_with_different_results_have_different_fingerprints(tiny: Tiny) -> 
     assert len(marks) - len(set(marks)) == twins
 
 
-def test_a_setting_for_all_comes_under_what_makes_a_row() -> None:
-    """--num_teachers=2 must not make one point of the figure over their number."""
+def test_a_rows_own_settings_win_over_those_for_all_rows() -> None:
+    """--num_teachers=2 must not change a row that stands for five teachers."""
     suite = read_suite("paper", "mind-small")._replace(settings={"epochs": 1, "negatives": 2})
     row = next(row for row in suite.rows if row.label == "Tiny-NewsRec_4 (M=5)")
     given = {"num_teachers": 2, "epochs": 3, "stage_one": False}
@@ -110,7 +110,7 @@ def test_rows_are_chosen_by_label_model_or_group_in_the_suites_order() -> None:
     assert rows == suite.rows
 
 
-def test_a_system_of_ones_own_is_added_to_what_is_asked_for() -> None:
+def test_a_users_own_system_is_added_to_the_rows_asked_for() -> None:
     suite = read_suite("paper", "mind-small")
     rows, asked = choose(suite, ["+some/mine.py:Mine"])
     assert (len(rows), len(asked)) == (len(PAPER) + 1, len(PAPER) + 1)
@@ -119,8 +119,8 @@ def test_a_system_of_ones_own_is_added_to_what_is_asked_for() -> None:
     assert [row.label for row in asked] == ["TinyBERT_1", "Mine"]
 
 
-def test_the_papers_figures_stand_beside_the_real_data_set_alone() -> None:
-    """Beside synthetic data they would be taken for something to be reached."""
+def test_the_papers_results_are_shown_for_the_real_data_set_alone() -> None:
+    """Beside results on synthetic data they would be taken for a target."""
     printed = read_suite("paper", "mind-large").published
     assert printed.here["PLM-NR_12 (FT)"]["auc"] == [69.72, 0.15]
     assert printed.here.keys() | printed.elsewhere.keys() == set(PAPER)
@@ -144,7 +144,7 @@ def test_the_papers_figures_stand_beside_the_real_data_set_alone() -> None:
         ({"figures": {"size": ["BERT"]}}, "figure size: no rows 'BERT'"),
     ],
 )
-def test_a_mistaken_suite_says_what_is_wrong(write_suite, keys: dict, message: str) -> None:
+def test_an_invalid_suite_says_what_is_wrong(write_suite, keys: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_suite(write_suite(**keys), "any")
 
@@ -181,26 +181,26 @@ def test_mistakes_are_found_before_anything_is_trained(
 def test_a_misspelt_setting_of_a_suite_is_found_before_anything_is_trained(
     make_benchmark: Callable, write_suite: Callable
 ) -> None:
-    """It would reach no row, and the table would be of the defaults."""
+    """It would change no row, and the table would show results of the defaults."""
     with pytest.raises(ValueError, match=r"epoch is no setting\. Did you mean epochs"):
         make_benchmark(suite=write_suite(settings={"epoch": 1}))
 
 
-def test_two_systems_of_ones_own_with_one_name_are_refused() -> None:
-    """They would share a row, and one of them have the other's result."""
+def test_two_user_systems_with_one_name_are_refused() -> None:
+    """They would share a row, and one of them would get the other's result."""
     with pytest.raises(ValueError, match=r"\['Mine'\] twice"):
         choose(read_suite("paper", "mind-small"), ["+one.py:Mine", "+two.py:Mine"])
 
 
-def test_rows_are_named_after_the_language_model_that_is_there(make_benchmark: Callable) -> None:
-    """Another one's figures would stand under the name of the paper's 12 layers."""
+def test_rows_are_named_after_the_language_model_that_is_used(make_benchmark: Callable) -> None:
+    """Results of another model would be shown under the name of the paper's 12 layers."""
     suite = make_benchmark(suite="paper").suite  # whose language model has 12, the tiny one 3
     assert suite.rows[0].label == "PLM-NR_3 (FT)"
     assert suite.rows[0].settings == {}
 
 
 def test_settings_of_recboles_models_reach_them(tiny: Tiny) -> None:
-    """Ours for them stand in a file of their own, and a benchmark must know them too."""
+    """They are declared in a separate file, which a benchmark must read too."""
     suite = read_suite("toolkit", "mind-mini")
     given = {"data_path": str(tiny.data), "plm": str(tiny.plm), "impression_negatives": True}
     planned = {each.row.label: each for each in plan_rows(suite, suite.rows, DATASET, [1], given)}
@@ -208,7 +208,7 @@ def test_settings_of_recboles_models_reach_them(tiny: Tiny) -> None:
     assert "impression_negatives" not in planned["PLM-NR"].settings
 
 
-def test_a_mistaken_row_is_not_run_and_the_others_are(make_benchmark: Callable) -> None:
+def test_an_invalid_row_is_not_run_and_the_others_are(make_benchmark: Callable) -> None:
     """A value that one model refuses says nothing against the rest."""
     benchmark = make_benchmark(settings={"temperature": -1.0})
     why_not = {planned.row.label: planned.why_not for planned in benchmark.planned}

@@ -66,7 +66,7 @@ Absent & \multicolumn{6}{l}{not run: no such model (Absent)} \\
 
 @pytest.fixture
 def table(tmp_path: Path):
-    """Of a csv written by hand."""
+    """The table that is made from a csv written by hand."""
     path = tmp_path / "results.csv"
     lines = [line + "," * (len(COLUMNS) - 8) for line in RESULTS.splitlines()]
     path.write_text("\n".join([",".join(COLUMNS), *lines]) + "\n", encoding="utf-8")
@@ -95,14 +95,14 @@ def test_the_latex_is_that_of_the_results(table) -> None:
     assert as_latex(table) == LATEX
 
 
-def test_what_looks_equal_is_equally_bold() -> None:
+def test_values_that_print_alike_are_equally_bold() -> None:
     """0.611111 beside 0.611112 would be bold for no reason that a reader can see."""
     one, two = system("A", {"auc": 0.611111}), system("B", {"auc": 0.611112})
     text = as_markdown(make_table([one, two], [1], Published()))
     assert text.count("**61.11**") == 2
 
 
-def test_the_papers_figures_are_marked_where_they_are_of_other_data() -> None:
+def test_the_papers_results_are_marked_where_they_are_of_other_data() -> None:
     published = Published({"A": {"auc": [70.5, 0.1]}}, {"B": {"auc": [68.0]}}, "on Feeds")
     systems = [system(label, {"auc": 0.5}) for label in "ABC"]
     lines = as_markdown(make_table(systems, [1], published)).splitlines()
@@ -111,7 +111,7 @@ def test_the_papers_figures_are_marked_where_they_are_of_other_data() -> None:
     assert "† the paper's figures on Feeds." in lines
 
 
-def test_speed_has_a_table_of_its_own() -> None:
+def test_speed_has_a_separate_table() -> None:
     cells = {"news_per_second": 1234.4, "impressions_per_second_cached": 9.6, "seconds": 61.0}
     systems = [
         system("A", cells, {"news_per_second": 1235.6}),
@@ -129,7 +129,7 @@ def test_speed_has_a_table_of_its_own() -> None:
 
 
 def test_every_cell_of_the_csv_comes_back(tmp_path: Path) -> None:
-    """Rounding or an empty cell that turns into 0 would change a mean without a word."""
+    """Rounding, or an empty cell that turns into 0, would change a mean silently."""
     results = ResultsFile(tmp_path / "results.csv")
     results.put({"system": "A, b", "seed": 1, "auc": 1 / 3, "mrr": None, "settings": "x"})
     results.put({"system": "A, b", "seed": 1, "parameters": 12, "settings": "x"})
@@ -150,8 +150,8 @@ def test_every_cell_of_the_csv_comes_back(tmp_path: Path) -> None:
     assert summarise(Row("B", "B", "B"), {2: rows[1]}).means == {}
 
 
-def test_a_row_of_other_settings_stays_and_lends_no_cell(tmp_path: Path) -> None:
-    """A speed measured with other settings must not stand beside a new AUC, nor be lost."""
+def test_a_row_of_other_settings_is_kept_and_lends_no_cell(tmp_path: Path) -> None:
+    """A speed measured with other settings must not appear beside a new AUC, nor be lost."""
     results = ResultsFile(tmp_path / "results.csv")
     results.put({"system": "A", "seed": 1, "auc": 0.5, "news_per_second": 9.0, "settings": "x"})
     results.put({"system": "A", "seed": 1, "auc": 0.6, "settings": "y"})
@@ -161,7 +161,7 @@ def test_a_row_of_other_settings_stays_and_lends_no_cell(tmp_path: Path) -> None
 
 
 def test_two_benchmarks_that_write_into_one_file_lose_no_row(tmp_path: Path) -> None:
-    """The second would write what it had read at its start, and hours of the first be gone."""
+    """The second would write what it read at its start, and delete the first's results."""
     first, second = (ResultsFile(tmp_path / "results.csv") for _ in range(2))
     first.put({"system": "A", "seed": 1, "settings": "x"})
     second.put({"system": "B", "seed": 1, "settings": "x"})
@@ -176,8 +176,8 @@ def test_a_file_with_other_columns_is_left_alone(tmp_path: Path) -> None:
         ResultsFile(tmp_path / "results.csv")
 
 
-def test_cold_impressions_have_a_table_of_their_own() -> None:
-    """A system that knows popular news alone looks strong where the news are known."""
+def test_cold_impressions_have_a_separate_table() -> None:
+    """A system that learns popularity alone looks strong on articles that it has seen."""
     cells = {
         f"cold_{name}": value for name, value in zip(METRICS, (0.5, 0.2, 0.25, 0.3), strict=True)
     }

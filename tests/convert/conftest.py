@@ -9,7 +9,7 @@ from mind_folder import IMPRESSIONS, NEWS, WriteMind
 
 @pytest.fixture
 def write_mind(tmp_path: Path) -> WriteMind:
-    """Write a folder of MIND's files, a small good one where nothing else is given."""
+    """Write a folder of MIND's files: a small valid one, except for what is given."""
 
     def write(
         impressions: Iterable[str] = IMPRESSIONS, news: Iterable[str] = NEWS, name: str = "train"

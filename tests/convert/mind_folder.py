@@ -1,4 +1,4 @@
-"""A small good set of MIND's rows, which tests spoil in one place."""
+"""A small valid set of MIND's rows; each test corrupts one place of it."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_a_bad_impression_is_named_by_file_line_and_column(
 
 
 @cases(BAD_NEWS)
-def test_bad_news_are_named_by_file_line_and_column(
+def test_a_bad_article_is_named_by_file_line_and_column(
     write_mind: WriteMind, refused: Callable[..., str], line: str, expected: str, got: str
 ) -> None:
     train = write_mind(news=[*NEWS, line])
@@ -129,7 +129,7 @@ def test_skipping_drops_the_bad_impression_alone_and_counts_it(
 
 
 @pytest.mark.parametrize("line", [case[0] for case in BAD_NEWS.values()])
-def test_skipping_keeps_the_first_of_two_news(
+def test_skipping_drops_the_bad_article_alone_and_counts_it(
     write_mind: WriteMind, tmp_path: Path, line: str
 ) -> None:
     train = write_mind(news=[*NEWS, line])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from recbole_tinynews.convert.candidates import parse_candidates, parse_ids
 from recbole_tinynews.convert.errors import LineError
 
-# Ids full of what the fast path looks for.
+# Ids that contain what the fast path looks for.
 ids = st.text(alphabet="N01-", min_size=1, max_size=6)
 
 
@@ -59,5 +59,5 @@ def test_a_broken_list_of_candidates_is_named_by_its_kind(text: str, kind: str) 
 
 
 def test_an_empty_history_has_no_ids() -> None:
-    """''.split(' ') would give one empty id, a news that nobody wrote."""
+    """''.split(' ') would give one empty id, an article that does not exist."""
     assert parse_ids("", column=4) == []

@@ -30,7 +30,7 @@ def test_the_command_converts_and_sums_up(
     assert (tmp_path / "out" / "tiny" / "tiny.test.inter").exists()
 
 
-def test_a_bad_line_is_a_message_with_a_remedy_and_no_traceback(
+def test_a_bad_line_gives_a_message_with_a_remedy_and_no_traceback(
     write_mind: WriteMind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command.main(flags(write_mind([*IMPRESSIONS, "bad"]), tmp_path / "out")) == 1
@@ -40,7 +40,7 @@ def test_a_bad_line_is_a_message_with_a_remedy_and_no_traceback(
     assert "Traceback" not in message
 
 
-def test_a_full_disk_is_a_message_too(
+def test_a_full_disk_gives_a_message_and_no_traceback(
     write_mind: WriteMind,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -53,7 +53,7 @@ def test_every_record_of_a_small_data_set_is_written_exactly(write_mind, convert
     ]
 
 
-def test_the_report_counts_what_a_metric_will_stumble_over(write_mind, convert, lines) -> None:
+def test_the_report_counts_impressions_that_affect_metrics(write_mind, convert, lines) -> None:
     report = convert(train=write_mind())
     assert report == json.loads("\n".join(lines("report.json")))
     assert report["impressions"]["valid"] == {
@@ -80,7 +80,7 @@ text = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r\0"))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(titles=st.lists(text, min_size=1, max_size=5), end=st.sampled_from(["\n", "\r\n"]))
 def test_pandas_reads_back_the_very_titles(tmp_path_factory, titles, end) -> None:
-    """One lost quote or one extra line end moves every later title to another news."""
+    """One lost quote or one extra line end moves every later title to another article."""
     folder = tmp_path_factory.mktemp("mind")
     rows = [f"N{i}\ta\tb\t{title}\t{title}\t\t\t" for i, title in enumerate(titles)]
     (folder / "news.tsv").write_bytes(end.join(rows).encode())
@@ -100,7 +100,7 @@ def test_pandas_reads_back_the_very_titles(tmp_path_factory, titles, end) -> Non
 
 
 def test_a_carriage_return_inside_a_title_is_a_counted_space(write_mind, convert, lines) -> None:
-    """Left in, it would end the row for most readers; dropped silently, nobody would know."""
+    """Kept, it would end the row for most readers; dropped silently, nobody would know."""
     report = convert(train=write_mind(news=["N1\ts\tg\tA\rB\tC\r\rD\t\t\t", *NEWS[1:]]))
     assert lines("item")[1] == "N1\ts\tg\tA B\tC  D"
     assert report["texts_changed"] == 2
@@ -186,10 +186,10 @@ def test_bodies_go_to_their_news_whatever_the_order(
     }
 
 
-def test_a_file_of_the_last_conversion_is_not_mistaken_for_one_of_this(
+def test_a_file_of_the_last_conversion_is_not_taken_for_a_new_one(
     write_mind, convert, tmp_path
 ) -> None:
-    """A test set left over from other data would be evaluated without a word."""
+    """A test set left over from other data would be evaluated silently."""
     train = write_mind()
     convert(train=train, test=train)
     (tmp_path / "out" / "tiny" / "tiny.oracle.json").write_text("{}")
@@ -199,7 +199,7 @@ def test_a_file_of_the_last_conversion_is_not_mistaken_for_one_of_this(
         "tiny.train.inter",
         "tiny.valid.inter",
         "tiny.report.json",
-        "tiny.oracle.json",  # not ours to remove
+        "tiny.oracle.json",  # written by somebody else: not removed
     }
 
 
@@ -211,7 +211,7 @@ def test_two_conversions_of_the_same_input_are_equal(write_mind, convert, tmp_pa
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == first
 
 
-def test_wrong_settings_are_all_told_at_once(tmp_path) -> None:
+def test_wrong_settings_are_all_reported_at_once(tmp_path) -> None:
     with pytest.raises(ConversionError) as caught:
         convert_mind(tmp_path / "none", "a/b", valid=1.5, test=tmp_path, on_error="ignore")
     for part in ("--train=", "--dataset='a/b'", "--valid=1.5", "--on-error=ignore", "no news.tsv"):

@@ -35,8 +35,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.ranges = True  # whether Range is understood
-        self.breaks: list[int] = []  # of each coming response, the bytes after which it breaks off
-        self.status: list[int] = []  # of each coming request, in place of an answer
+        self.breaks: list[int] = []  # of each response, the bytes before it breaks off
+        self.status: list[int] = []  # for each request, a status instead of the file
         self.length = True  # whether Content-Length is sent
         self.asked: list[tuple[str, str | None]] = []
 
@@ -108,18 +108,18 @@ class TestFetch:
             assert target.read_bytes() == CONTENT
             assert [path.name for path in target.parent.iterdir()] == ["file.zip"]
 
-    def test_what_is_there_is_not_fetched_again(self, server, source, target) -> None:
+    def test_a_file_that_is_there_is_not_fetched_again(self, server, source, target) -> None:
         target.write_bytes(CONTENT)
         assert fetch(source, target) == source.sha256
         assert server.asked == []
 
-    def test_what_is_there_and_wrong_is_named_and_kept(self, source, target) -> None:
+    def test_a_wrong_file_that_is_there_is_named_and_kept(self, source, target) -> None:
         target.write_bytes(b"mine")
         with pytest.raises(ConversionError, match=r"got 4.*Remove"):
             fetch(source, target)
         assert target.read_bytes() == b"mine"
 
-    def test_a_broken_connection_goes_on_at_the_byte_where_it_broke(
+    def test_a_broken_connection_resumes_at_the_byte_where_it_broke(
         self, server, source, target
     ) -> None:
         server.breaks = [1_000, 50_000]
@@ -127,7 +127,7 @@ class TestFetch:
         assert target.read_bytes() == CONTENT
         assert [wanted for _, wanted in server.asked] == [None, "bytes=1000-", "bytes=51000-"]
 
-    def test_a_download_that_was_given_up_goes_on_at_the_next_command(
+    def test_a_download_that_was_given_up_resumes_at_the_next_command(
         self, server, source, target
     ) -> None:
         server.breaks = [100_000, *[0] * (download.ATTEMPTS - 1)]
@@ -162,7 +162,7 @@ class TestFetch:
         fetch(source, target)
         assert target.read_bytes() == CONTENT
 
-    def test_a_server_without_range_begins_anew_and_nothing_is_twice(
+    def test_without_range_a_download_starts_again_and_nothing_is_twice(
         self, server, source, target
     ) -> None:
         server.ranges = False
@@ -180,7 +180,7 @@ class TestFetch:
 
     @pytest.mark.parametrize("size", [len(CONTENT), len(CONTENT) + 1, len(CONTENT) + 99])
     @pytest.mark.parametrize("known", [True, False])
-    def test_a_part_that_is_complete_or_too_long_is_no_dead_end(
+    def test_a_part_that_is_complete_or_too_long_does_not_block_a_download(
         self, source, target, size, known
     ) -> None:
         (target.parent / ".file.zip.partial").write_bytes((CONTENT + bytes(99))[:size])
@@ -188,7 +188,9 @@ class TestFetch:
         assert target.read_bytes() == CONTENT
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-    def test_a_refusal_of_the_server_is_told_at_once(self, server, source, target, status) -> None:
+    def test_a_refusal_of_the_server_is_reported_at_once(
+        self, server, source, target, status
+    ) -> None:
         server.status = [status] * 9
         with pytest.raises(ConversionError, match=rf"file.zip: .*got HTTP {status}"):
             fetch(source, target)
@@ -200,7 +202,7 @@ class TestFetch:
         fetch(source, target)
         assert target.read_bytes() == CONTENT
 
-    def test_nobody_listening_is_an_error_of_the_url(self, source, target) -> None:
+    def test_a_server_that_does_not_answer_is_an_error_of_the_url(self, source, target) -> None:
         with pytest.raises(ConversionError, match=r"http://127.0.0.1:9/x: .*refused"):
             fetch(Source("http://127.0.0.1:9/x"), target)
 
@@ -210,11 +212,13 @@ class TestFetch:
             fetch(Source(url), target)
 
     @pytest.mark.parametrize("url", ["http://a b/c", "http://[/", "http://127.0.0.1:x/", "http://"])
-    def test_an_address_that_is_none_is_an_error(self, target, url) -> None:
+    def test_an_invalid_address_is_an_error(self, target, url) -> None:
         with pytest.raises(ConversionError, match=re.escape(url)):
             fetch(Source(url), target)
 
-    def test_a_wrong_size_is_told_before_gigabytes_have_come(self, server, source, target) -> None:
+    def test_a_wrong_size_is_reported_before_gigabytes_are_downloaded(
+        self, server, source, target
+    ) -> None:
         with pytest.raises(ConversionError, match=r"file.zip: expected 5 bytes, got 1,024,000"):
             fetch(source._replace(bytes=5), target)
         assert not target.exists()
@@ -225,7 +229,7 @@ class TestFetch:
             fetch(source._replace(bytes=5), target)
         assert list(target.parent.iterdir()) == []
 
-    def test_a_wrong_checksum_is_named_and_not_gone_on_with(self, server, source, target) -> None:
+    def test_a_wrong_checksum_is_named_and_the_file_not_used(self, server, source, target) -> None:
         with pytest.raises(ConversionError, match=rf"SHA-256 00, got {source.sha256}"):
             fetch(source._replace(sha256="00"), target)
         assert list(target.parent.iterdir()) == []
@@ -239,7 +243,7 @@ class TestFetch:
         assert target.read_bytes() == CONTENT
 
     def test_a_range_that_was_not_asked_for_is_refused(self, server, source, target) -> None:
-        """Written where it does not belong, it would only show as a damaged zip."""
+        """Written at the wrong place, it would only be noticed as a damaged zip."""
         (target.parent / ".file.zip.partial").write_bytes(CONTENT[:7])
         server.files["file.zip"] = CONTENT
         send = Handler.send_header
@@ -399,7 +403,7 @@ class TestRelease:
         assert "valid: 1 impressions" in printed
         assert "test: 3 impressions, 6 candidates, no labels" in printed
 
-    def test_what_the_user_tells_wins_over_what_a_release_implies(
+    def test_the_users_flags_win_over_what_a_release_implies(
         self, run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert run("--download=demo", "--valid=0.34", "--dataset=mine", "--check-leaks") == 0
@@ -411,7 +415,7 @@ class TestRelease:
     ) -> None:
         assert run("--download=demo") == 0
         for file in (tmp_path / "raw").glob("*.zip"):
-            file.unlink()  # to save space, once they are unpacked
+            file.unlink()  # as a user does to save space
         server.asked.clear()
         assert run("--download=demo") == 0
         assert server.asked == []
@@ -448,7 +452,7 @@ class TestRelease:
             ["--dataset=b"],
         ],
     )
-    def test_flags_that_contradict_each_other_are_told_before_a_download(
+    def test_flags_that_contradict_each_other_are_reported_before_a_download(
         self, flags: list[str], server: Server
     ) -> None:
         with pytest.raises(SystemExit) as caught:

@@ -30,7 +30,7 @@ def test_every_candidate_is_a_row_that_stock_recbole_reads(
 def test_no_category_is_a_missing_cell_for_stock_recbole(
     write_mind: WriteMind, tmp_path: Path, category: str
 ) -> None:
-    """On pandas 3 a missing token becomes the id -9223372036854775808 without a word."""
+    """On pandas 3 a missing token silently becomes the id -9223372036854775808."""
     train = write_mind(news=[f"N0\t{category}\t{category}\tt\t\t\t\t", *NEWS])
     convert_mind(train, "tiny", output=tmp_path, layout="interaction")
     # As RecBole reads it: the Python engine, quoting and missing values left at their defaults.

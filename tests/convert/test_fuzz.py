@@ -1,4 +1,4 @@
-"""Spoilt lines by the hundred thousand, against a plain parser that is written from the format.
+"""A hundred thousand corrupted lines, compared with a plain parser written from the format.
 
 What the converter keeps must be exactly the lines that the plain parser accepts, and what it skips
 must be counted: kept + skipped == given.
@@ -44,7 +44,7 @@ BYTES = [piece.encode() if isinstance(piece, str) else piece for piece in PIECES
 
 
 def spoil(line: bytes, rng: random.Random) -> bytes:
-    """One to three changes at random places."""
+    """Make one to three changes at random places."""
     for _ in range(rng.choice((1, 1, 2, 3))):
         start = rng.randrange(len(line) + 1)
         stop_ = min(len(line), start + rng.choice((0, 1, 1, 2, 5, 20)))
@@ -76,7 +76,7 @@ def plain_columns(line: bytes, columns: int) -> list[str] | None:
 
 
 def plain_impression(line: bytes) -> list[str] | None:
-    """The row of the atomic file, None for a line that is bad by itself."""
+    """The row of the atomic file, or None for a line that is invalid by itself."""
     fields = plain_columns(line, 5)
     if fields is None:
         return None
@@ -120,7 +120,7 @@ def read(path: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("seed", range(IMPRESSION_LINES // A_FILE))
-def test_no_spoilt_impression_is_lost_or_changed_without_a_count(
+def test_no_corrupted_impression_is_lost_or_changed_without_a_count(
     write_mind: WriteMind, tmp_path: Path, seed: int
 ) -> None:
     rng = random.Random(seed)
@@ -140,11 +140,11 @@ def test_no_spoilt_impression_is_lost_or_changed_without_a_count(
     skipped = report["skipped_lines"]["total"]
     assert report["impressions"]["train"]["impressions"] == len(kept)
     assert len(kept) + skipped == len(lines_of(content))
-    assert min(len(kept), skipped) > A_FILE / 20  # spoilt enough, and not too much
+    assert min(len(kept), skipped) > A_FILE / 20  # enough lines are corrupted, and not too many
 
 
 @pytest.mark.parametrize("seed", range(NEWS_LINES // A_FILE))
-def test_no_spoilt_news_is_lost_or_changed_without_a_count(
+def test_no_corrupted_article_is_lost_or_changed_without_a_count(
     write_mind: WriteMind, tmp_path: Path, seed: int
 ) -> None:
     rng = random.Random(1000 + seed)
@@ -171,7 +171,7 @@ def test_no_spoilt_news_is_lost_or_changed_without_a_count(
 
 
 @pytest.mark.parametrize("seed", range(BODY_LINES // A_FILE))
-def test_no_spoilt_body_is_lost_or_changed_without_a_count(
+def test_no_corrupted_body_is_lost_or_changed_without_a_count(
     write_mind: WriteMind, tmp_path: Path, seed: int
 ) -> None:
     rng = random.Random(2000 + seed)
@@ -200,19 +200,19 @@ def test_no_spoilt_body_is_lost_or_changed_without_a_count(
     }
 
 
-def write_anew(path: Path, content: bytes) -> None:
-    """As a new file: one that is cut and written again waits for the disk on ext4."""
+def write_new_file(path: Path, content: bytes) -> None:
+    """Replace the file: truncating and rewriting it would wait for the disk on ext4."""
     path.unlink(missing_ok=True)
     path.write_bytes(content)
 
 
-def test_one_spoilt_line_alone_is_a_line_error_or_an_impression(tmp_path: Path) -> None:
+def test_one_corrupted_line_is_a_line_error_or_an_impression(tmp_path: Path) -> None:
     """Stopping and skipping must agree on which line is bad, and the error must say where."""
     rng = random.Random(3)
     path = tmp_path / "behaviors.tsv"
     for _ in range(4_000):
         content = spoil(b"7\tU1\t11/15/2019 1:00:00 AM\tN1\tN2-0 N3-1", rng).replace(b"\n", b"")
-        write_anew(path, content + b"\n")
+        write_new_file(path, content + b"\n")
         expected = expected_impressions(content + b"\n")
         if not expected:
             with pytest.raises(LineError, match=rf"{re.escape(str(path))}:1: "):
@@ -226,7 +226,7 @@ def test_one_spoilt_line_alone_is_a_line_error_or_an_impression(tmp_path: Path) 
 
 
 def whole_files(rng: random.Random) -> Iterator[tuple[str, bytes]]:
-    """A file of the three with its bytes spoilt, cut, packed, or packed and cut."""
+    """One of the three files with its bytes corrupted, cut off, gzipped, or gzipped and cut off."""
     good = {"behaviors.tsv": IMPRESSIONS, "news.tsv": NEWS}
     for _ in range(400):
         name, rows = rng.choice(list(good.items()))
@@ -246,20 +246,20 @@ def whole_files(rng: random.Random) -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("on_error", ["stop", "skip"])
-def test_a_spoilt_file_is_converted_or_refused_with_its_name(
+def test_a_corrupted_file_is_converted_or_refused_with_its_name(
     write_mind: WriteMind, tmp_path: Path, on_error: str
 ) -> None:
-    """A traceback from zlib or numpy tells nobody which of six files to copy anew."""
+    """A traceback from zlib or numpy tells nobody which of six files to copy again."""
     train, output = write_mind(), tmp_path / "out"
     good = {name: (train / name).read_bytes() for name in ("behaviors.tsv", "news.tsv")}
     messages = []
     for name, content in whole_files(random.Random(4)):
-        write_anew(train / name, content)
+        write_new_file(train / name, content)
         try:
             convert_mind(train, "tiny", valid=0.5, output=output, on_error=on_error)
         except ConversionError as error:
             messages.append((f"{train / name}", str(error)))
-        write_anew(train / name, good[name])
+        write_new_file(train / name, good[name])
         assert not list(output.glob(".*"))
     assert all(path in message or "--valid" in message for path, message in messages)
     assert len(messages) > 100

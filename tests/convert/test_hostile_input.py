@@ -1,4 +1,4 @@
-"""More of what arrives in place of MIND than ``test_bad_input`` has: limits, names, paths."""
+"""Invalid input that ``test_bad_input`` does not cover: limits, names of files, paths."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GOOD = "7\tU1\t11/15/2019 1:00:00 AM\tN1\tN2-0 N3-1"
 def test_an_id_that_is_recboles_padding_is_refused(
     write_mind: WriteMind, tmp_path: Path, line: str, column: int
 ) -> None:
-    """It would get index 0: a news that every empty history slot shows."""
+    """It would get index 0, which stands for every empty history slot."""
     train = write_mind([*IMPRESSIONS, line])
     with pytest.raises(ConversionError, match=rf"behaviors.tsv:4: column {column}: .*padding"):
         convert_mind(train, "tiny", output=tmp_path / "out")
@@ -63,7 +63,7 @@ def test_a_file_without_line_ends_is_refused_before_it_fills_the_memory(
 def test_a_file_that_cannot_be_read_is_named(
     write_mind: WriteMind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Simulated: a bad sector, and a file of somebody else, which a superuser can read."""
+    """Both are simulated: a bad sector, and a file of another user (which root could read)."""
     train, opened = write_mind(), Path.open
 
     def denied(self: Path, mode: str = "r", **more: object) -> object:
@@ -116,7 +116,9 @@ def test_a_pipe_in_the_place_of_a_file_does_not_wait_for_ever(
         convert_mind(train, "tiny", output=tmp_path / "out")
 
 
-def test_names_that_are_no_unicode_are_only_names(write_mind: WriteMind, tmp_path: Path) -> None:
+def test_file_names_that_are_not_unicode_are_accepted(
+    write_mind: WriteMind, tmp_path: Path
+) -> None:
     train = write_mind(name="tr\udcffain")
     report = convert_mind(train, "tiny", output=tmp_path / "o\udcfft")
     assert report["impressions"]["train"]["impressions"] == 1
@@ -132,9 +134,7 @@ def test_names_that_are_no_unicode_are_only_names(write_mind: WriteMind, tmp_pat
         "\u0661/15/2019 1:00:00 AM",  # a digit to str.isdigit and int()
     ],
 )
-def test_a_time_that_is_none_is_a_bad_line(
-    write_mind: WriteMind, tmp_path: Path, time: str
-) -> None:
+def test_an_invalid_time_makes_a_bad_line(write_mind: WriteMind, tmp_path: Path, time: str) -> None:
     train = write_mind([*IMPRESSIONS, GOOD.replace("11/15/2019 1:00:00 AM", time)])
     with pytest.raises(ConversionError, match=r"behaviors.tsv:4: column 3: expected a time"):
         convert_mind(train, "tiny", output=tmp_path / "out")

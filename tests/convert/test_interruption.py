@@ -22,7 +22,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(write_mind: WriteMind, tmp_path: Path) -> Iterator[Start]:
-    """Start a conversion into ``tmp_path / "out"`` that stays in its middle until it is ended."""
+    """Start a conversion into ``tmp_path / "out"`` that stays in its middle until it is stopped."""
     train = write_mind()
     running: list[subprocess.Popen[str]] = []
 
@@ -55,10 +55,10 @@ def hidden(output: Path) -> list[str]:
     return sorted(path.name for path in output.iterdir() if path.name.startswith("."))
 
 
-def test_what_a_killed_conversion_left_is_removed_and_told_by_the_next(
+def test_leftovers_of_a_killed_conversion_are_removed_and_reported(
     start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Gigabytes under a hidden name would stay for ever."""
+    """Gigabytes under a hidden name would stay on the disk for ever."""
     process, output = start(), tmp_path / "out"
     assert process.stdout.readline() == "in the middle\n"
     process.send_signal(signal.SIGKILL)
@@ -80,14 +80,14 @@ def test_a_second_conversion_is_refused_and_leaves_the_first_alone(
     with pytest.raises(ConversionError, match=rf"process \({process.pid}\) is already writing"):
         convert_mind(tmp_path / "train", "tiny", output=output)
     assert hidden(output) == before
-    convert_mind(tmp_path / "train", "other", output=output)  # another name is no collision
+    convert_mind(tmp_path / "train", "other", output=output)  # another name does not collide
     assert process.poll() is None
 
 
 def test_a_kill_while_the_files_get_their_names_leaves_nothing_that_a_reader_accepts(
     start: Start, tmp_path: Path
 ) -> None:
-    """Old impressions beside new news would be trained on without a word."""
+    """Old impressions would be trained on with new articles, silently."""
     output = tmp_path / "out"
     (output / "tiny").mkdir(parents=True)
     for kind in ("item", "train.inter", "valid.inter", "test.inter", "report.json"):
@@ -124,7 +124,7 @@ def test_leftovers_of_another_data_set_are_left_alone(
 def test_a_disk_that_fills_up_is_one_error_and_leaves_nothing(
     write_mind: WriteMind, tmp_path: Path, layout: str
 ) -> None:
-    """A real limit, so that errors of a buffer that is flushed late are met too."""
+    """A real size limit, so that errors of a buffer that is flushed late occur too."""
     rows = [f"{n}\tU1\t11/{9 + n % 2}/2019 1:00:00 AM\tN1 N2\tN3-0 N2-1" for n in range(40_000)]
     train = write_mind(rows)
     code = (
@@ -207,7 +207,7 @@ def test_folders_made_for_a_conversion_that_failed_are_removed(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("place", ["tiny.item", "tiny.report.json"])
-def test_a_folder_in_the_place_of_a_file_is_told_before_anything_is_removed(
+def test_a_folder_in_place_of_a_file_is_reported_before_anything_is_removed(
     write_mind: WriteMind, tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "out" / "tiny" / place).mkdir(parents=True)
@@ -217,7 +217,7 @@ def test_a_folder_in_the_place_of_a_file_is_told_before_anything_is_removed(
     assert (tmp_path / "out" / "tiny" / "tiny.train.inter").read_text() == "old"
 
 
-def test_a_broken_link_in_the_place_of_the_data_set_is_told(
+def test_a_broken_link_in_place_of_the_data_set_is_reported(
     write_mind: WriteMind, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -239,7 +239,7 @@ def test_without_locks_a_conversion_warns_and_removes_no_leftovers(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """They may be what another conversion is writing."""
+    """The leftovers may be what another conversion is writing."""
     failing_lock(monkeypatch, errno.ENOLCK)
     leftover = tmp_path / "out" / ".tiny.abcdefgh.partial"
     leftover.mkdir(parents=True)
@@ -251,7 +251,7 @@ def test_without_locks_a_conversion_warns_and_removes_no_leftovers(
 def test_a_lock_that_fails_for_another_reason_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Going on without it would let two conversions remove each other's files."""
+    """Continuing without it would let two conversions remove each other's files."""
     failing_lock(monkeypatch, errno.EIO)
     with (
         pytest.raises(ConversionError, match="Input/output error"),

@@ -55,7 +55,7 @@ def test_a_clicked_candidate_of_the_history_is_counted_by_click_and_impression(
     }
 
 
-def test_an_impression_is_known_again_without_labels_shuffled_and_renumbered(
+def test_an_impression_is_recognised_unlabelled_shuffled_and_renumbered(
     leaks: Callable[..., dict],
 ) -> None:
     """MIND shuffles candidates; a copied impression under another id has the same answer."""
@@ -98,7 +98,7 @@ def test_another_user_time_or_candidate_is_another_impression(
     assert found["same_user_time_and_candidates"]["test in train"] == NOTHING
 
 
-def test_the_same_folder_twice_is_told_whole(write_mind: WriteMind, tmp_path: Path) -> None:
+def test_the_same_folder_twice_is_reported_in_full(write_mind: WriteMind, tmp_path: Path) -> None:
     folder = write_mind()
     report = convert_mind(
         folder, "tiny", valid=folder, test=folder, output=tmp_path / "out", check_leaks=True
@@ -157,7 +157,7 @@ def test_leaks_are_a_warning_in_the_summary_and_no_error(
 def test_a_report_without_a_check_is_silent_about_leaks(
     write_mind: WriteMind, tmp_path: Path
 ) -> None:
-    """An empty entry would read as a check that found nothing."""
+    """An empty entry would look like a check that found nothing."""
     train = write_mind()
     report = convert_mind(train, "tiny", output=tmp_path / "out")
     checked = convert_mind(train, "tiny", output=tmp_path / "out", check_leaks=True)

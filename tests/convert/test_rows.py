@@ -45,7 +45,7 @@ def test_a_lone_carriage_return_is_text(file: Path) -> None:
     assert rows(file) == [(1, ["N", "a\rb"]), (2, ["N", "c\r"])]
 
 
-def test_lines_are_numbered_on_across_batches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_line_numbers_continue_across_batches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A number that starts again with each batch sends the user to the wrong line."""
     monkeypatch.setattr("recbole_tinynews.files.lines.BLOCK", 16)
     file.write_bytes(b"N\ttext\n" * 50 + b"N\n")

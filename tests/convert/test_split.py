@@ -22,7 +22,7 @@ def test_days_before_1970_are_days_too() -> None:
 
 
 def test_equal_times_are_cut_by_their_place_in_the_file() -> None:
-    """An unstable sort would cut other impressions off on another machine."""
+    """An unstable sort would split the impressions differently on another machine."""
     times = np.random.default_rng(0).integers(3, size=1000)
     latest = sorted(range(1000), key=lambda place: (times[place], place))[-100:]
     assert np.flatnonzero(latest_fraction(times, 0.1)).tolist() == sorted(latest)

@@ -50,7 +50,7 @@ def test_whatever_ends_a_conversion_leaves_the_old_files(
 def test_the_report_disappears_first_and_comes_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed between two renames, old and new files lie together: no report may vouch for them."""
+    """After a kill between two renames old and new files are mixed: no report may cover them."""
     (tmp_path / "a").mkdir()
     for kind in ("item", "report.json"):
         (tmp_path / "a" / f"a.{kind}").write_text("old")
@@ -81,7 +81,7 @@ def test_ctrl_c_while_writing_impressions_leaves_nothing(
 
 
 @pytest.mark.parametrize("place", ["out", "out/tiny"])
-def test_a_file_where_a_folder_belongs_is_told_before_hours_of_work(
+def test_a_file_where_a_folder_belongs_is_reported_before_hours_of_work(
     write_mind: WriteMind, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversion, "read_behaviors", None)  # must not be reached
@@ -95,7 +95,7 @@ def test_a_file_where_a_folder_belongs_is_told_before_hours_of_work(
 def test_a_folder_that_cannot_be_written_to_is_an_error(
     write_mind: WriteMind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Simulated: the superuser of a container may write everywhere."""
+    """Simulated, as root may write everywhere."""
 
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")

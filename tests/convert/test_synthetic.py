@@ -78,7 +78,7 @@ def files_of(folder: Path) -> set[Path]:
 
 
 def test_a_seed_decides_every_byte(raw: Path, tmp_path: Path) -> None:
-    """Results on data that can't be made again can't be checked by anyone."""
+    """Results on data that can't be regenerated can't be checked by anyone."""
     generate(tmp_path / "again", SMALL)
     generate(tmp_path / "other", SMALL._replace(seed=6))
     assert files_of(raw) == files_of(tmp_path / "again") == EXPECTED_FILES
@@ -89,7 +89,7 @@ def test_a_seed_decides_every_byte(raw: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chunk", [1, 97])
 def test_the_size_of_chunks_changes_nothing(raw: Path, tmp_path: Path, chunk: int) -> None:
-    """Memory at hand would decide the data."""
+    """The memory of a machine would decide the data."""
     few = SMALL._replace(impressions=150, valid_impressions=20, test_impressions=50)
     generate(tmp_path / "whole", few)
     generate(tmp_path / "parts", few, chunk=chunk)
@@ -121,7 +121,7 @@ def test_marginals_are_those_of_mind(test_day: Impressions) -> None:
 
 
 def test_popularity_has_a_long_tail(test_day: Impressions) -> None:
-    """Where all news are shown equally often, nothing that learns from popularity can be seen."""
+    """Where all articles are shown equally often, learning from popularity can't be observed."""
     shown = np.sort(np.bincount(test_day.candidates))[::-1]
     assert shown[: len(shown) // 10].sum() > 0.4 * shown.sum()
 
@@ -132,7 +132,7 @@ def test_titles_are_as_long_as_those_of_mind(raw: Path) -> None:
 
 
 def test_the_oracle_leaves_room_below_and_above(test_day: Impressions) -> None:
-    """At 0.5 there is nothing to learn, near 1 nothing to tell systems apart by."""
+    """At 0.5 there is nothing to learn; near 1 systems can't be told apart."""
     all_that_counts = ceiling(test_day.log_odds, test_day.clicked, test_day.offsets).report()
     from_text = ceiling(test_day.text_log_odds, test_day.clicked, test_day.offsets).report()
     assert all_that_counts["auc"] == pytest.approx(0.80, abs=0.015)
@@ -181,7 +181,7 @@ def test_every_id_has_a_news_row_and_a_body(raw: Path, split: str) -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_the_format_is_mind_s(raw: Path, split: str) -> None:
+def test_the_format_is_that_of_mind(raw: Path, split: str) -> None:
     """A reader written for MIND would need a second branch for our own data."""
     for news in rows(raw / split / "news.tsv"):
         assert len(news) == 8
@@ -251,7 +251,7 @@ def test_interests_drift(log: ClickLog) -> None:
 
 
 def test_the_oracle_equals_the_plain_definitions() -> None:
-    """A wrong ceiling is beaten, or never reached, and nobody learns why."""
+    """A wrong upper bound is beaten, or never reached, and nobody learns why."""
     random = np.random.default_rng(0)
     lengths = random.integers(2, 20, 300)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -281,7 +281,7 @@ def plain_metrics(scores: np.ndarray, clicked: np.ndarray) -> list[float]:
 
 
 def test_the_oracle_equals_the_metrics_that_models_are_judged_by(test_day: Impressions) -> None:
-    """A model and its ceiling have to be measured with one measure."""
+    """A model and its upper bound must be computed by the same metric."""
     oracle = ceiling(test_day.log_odds, test_day.clicked, test_day.offsets).report()
     ranked = rank_impressions(test_day.log_odds, test_day.clicked.astype(np.int8), test_day.offsets)
     assert oracle["auc"] == pytest.approx(auc(ranked).mean(), abs=1e-6)
@@ -296,7 +296,7 @@ def test_an_oracle_of_no_impression_is_an_error_and_not_nan() -> None:
         Ceiling(np.zeros(4), 0, 3).report()
 
 
-def test_draws_are_uniform_and_unrelated() -> None:
+def test_draws_are_uniform_and_independent() -> None:
     """A weak hash shows as a pattern that models learn instead of interests."""
     numbers = uniforms(3, "x", np.arange(400)[:, None], np.arange(300))
     assert ((numbers > 0) & (numbers < 1)).all()
@@ -309,14 +309,14 @@ def test_draws_are_uniform_and_unrelated() -> None:
     assert (gauss.mean(), gauss.std()) == pytest.approx((0, 1), abs=0.015)
 
 
-def test_the_words_of_a_subtopic_are_its_own() -> None:
-    """A lexicon that repeats itself would make unlike topics alike."""
+def test_subtopics_hardly_share_words() -> None:
+    """Shared words would make different topics look alike."""
     words = [word for topic in subtopics() for c in topic.concepts for word in c.title + c.body]
     assert len(set(words)) > 0.99 * len(words)
     assert all(re.fullmatch("[a-z]+", word) for word in words)
 
 
-def test_impossible_sizes_are_named_together_before_anything_is_written(
+def test_impossible_sizes_are_all_reported_before_anything_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([f"--output={tmp_path / 'new'}", "--news=3", "--users=0"]) == 2
@@ -345,7 +345,7 @@ def made_mind_mini() -> Any:
 
 
 def test_mind_mini_is_what_its_script_makes(tmp_path: Path) -> None:
-    """A hand-edited or outdated data set has an oracle that isn't its own."""
+    """A hand-edited or outdated data set has the oracle of another one."""
     made = made_mind_mini().make(tmp_path)
     assert files_of(made) == files_of(DATASET / "mind-mini")
     for file in files_of(made):

@@ -40,7 +40,7 @@ TEST = (
 
 
 class AtomicFiles(NamedTuple):
-    """A data set of atomic files in a folder of the test's own."""
+    """A data set of atomic files in a temporary folder."""
 
     folder: Path
     checkpoint_dir: Path
@@ -67,14 +67,14 @@ class AtomicFiles(NamedTuple):
         return NewsDataset(self.config(**settings))
 
     def train(self, **settings: Any) -> tuple[NewsConfig, NewsDataset]:
-        """The settings, and the training impressions that they load."""
+        """The configuration, and the training impressions that it loads."""
         config = self.config(**settings)
         return config, NewsDataset(config).build()[0]
 
 
 @pytest.fixture
 def empty(tmp_path: Path) -> AtomicFiles:
-    """The folders alone."""
+    """A data set without files."""
     folder = tmp_path / "data" / "tiny"
     folder.mkdir(parents=True)
     return AtomicFiles(folder, tmp_path / "saved")
@@ -82,7 +82,7 @@ def empty(tmp_path: Path) -> AtomicFiles:
 
 @pytest.fixture
 def atomic(empty: AtomicFiles) -> AtomicFiles:
-    """Five news and six impressions, each with something awkward."""
+    """Five articles and six impressions, most of them edge cases."""
     empty.write_items()
     for split, rows in (("train", TRAIN), ("valid", VALID), ("test", TEST)):
         empty.write_split(split, rows)

@@ -48,7 +48,7 @@ def test_a_corpus_is_the_same_in_every_form(tmp_path: Path, form: str) -> None:
 
 
 def test_a_first_title_keeps_no_byte_order_mark(tmp_path: Path) -> None:
-    """A file whose ids are empty has the mark beside its first title."""
+    """In a file whose ids are empty, the mark stands before its first title."""
     file = tmp_path / "corpus"
     file.write_bytes(b"\xef\xbb\xbf" + corpus_text([["", *line[1:]] for line in LINES]))
     assert read_corpus(file)[0] == Article('"Quoted', "NA")
@@ -66,7 +66,7 @@ def test_a_line_with_another_number_of_columns_is_named(tmp_path: Path, columns:
         read_corpus(file)
 
 
-def test_a_corpus_that_is_no_text_or_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_corpus_that_is_no_text_or_is_missing_is_named(tmp_path: Path) -> None:
     file = tmp_path / "corpus.tsv"
     file.write_bytes(corpus_text(LINES) + b"9\t\xff\xfe\tbody\n")
     with pytest.raises(ValueError, match=rf"corpus\.tsv, line {len(LINES) + 1}, expects UTF-8"):
@@ -75,10 +75,10 @@ def test_a_corpus_that_is_no_text_or_is_not_there_is_named(tmp_path: Path) -> No
         read_corpus(tmp_path / "gone.tsv")
 
 
-def test_half_articles_are_left_out_and_counted(
+def test_articles_without_title_or_body_are_left_out_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An empty title matches every empty body."""
+    """Every empty title would match every empty body."""
     halves = [["a", "", "body"], ["b", "title", ""], ["c", "  ", "body"]]
     file = tmp_path / "corpus"
     file.write_bytes(corpus_text([*halves, *LINES]))
@@ -88,15 +88,15 @@ def test_half_articles_are_left_out_and_counted(
 
 
 def test_a_corpus_of_a_few_articles_is_refused(tmp_path: Path) -> None:
-    """Nine titles of five articles are the same ones in every sample."""
+    """Nine titles drawn from five articles are the same in every sample."""
     file = tmp_path / "corpus"
     file.write_bytes(corpus_text(LINES[:19]))
     with pytest.raises(ValueError, match=r"at least 20 articles .* got 19 from .*corpus"):
         read_corpus(file)
 
 
-def test_own_news_match_their_body_else_their_abstract(empty) -> None:
-    """MIND has abstracts alone; a body beside an abstract is the better text."""
+def test_a_data_sets_articles_match_their_body_else_their_abstract(empty) -> None:
+    """MIND has abstracts only; where there is a body too, it is the better text."""
     header = "item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq"
     header += "\tabstract:token_seq\tbody:token_seq"
     special = [
@@ -118,7 +118,7 @@ def test_own_news_match_their_body_else_their_abstract(empty) -> None:
     assert articles[3:] == [Article(f"title {i}", f"abstract {i}") for i in range(20)]
 
 
-def test_own_news_without_texts_say_so(atomic) -> None:
+def test_a_data_set_without_texts_to_match_is_refused(atomic) -> None:
     with pytest.raises(ValueError, match=r"got 3 from data set 'tiny'.*--post_train_corpus"):
         articles_of(atomic.dataset())
 
@@ -135,8 +135,8 @@ def make_dataset(make_tokenizer):
     return make
 
 
-def test_titles_and_bodies_have_ids_of_their_own(make_dataset) -> None:
-    """Ids off by one: each body is to find its neighbour's title, and learns nothing."""
+def test_titles_and_bodies_have_separate_ids(make_dataset) -> None:
+    """With ids off by one each body is matched with its neighbour's title: nothing is learned."""
     data = make_dataset()
     assert data.text_tokens.rows == 1 + 2 * 60
     assert data.text_tokens.row(0).tolist() == []
@@ -150,7 +150,7 @@ def test_titles_and_bodies_have_ids_of_their_own(make_dataset) -> None:
         assert body == [2, word + 1, word + 1, 3]
 
 
-def test_titles_and_bodies_are_cut_at_their_own_lengths(make_tokenizer) -> None:
+def test_titles_and_bodies_are_cut_at_different_lengths(make_tokenizer) -> None:
     long = [Article(f"title{i} " * 50, "body1 " * 50) for i in range(20)]
     data = TitleBodyDataset(long, make_tokenizer(WORDS), 8, 16, 5, 0)
     assert data.text_tokens.lengths.tolist() == [0] + [8] * 20 + [16] * 20
@@ -176,7 +176,7 @@ def test_held_out_articles_are_few_in_a_large_corpus(make_dataset) -> None:
 
 
 def test_an_epoch_has_each_trained_body_once_beside_its_own_title(busy, make_dataset) -> None:
-    """The own title among the negatives is an answer that is right and wrong at once."""
+    """With its own title among the negatives, an answer would be right and wrong at once."""
     data = make_dataset()
     config = busy.config("TinyNewsRec", train_batch_size=7, negatives=5)
     loader = TitleBodyDataLoader(config, data)
@@ -218,7 +218,7 @@ def test_batches_of_articles_are_the_same_with_workers(busy, make_dataset) -> No
 
 
 def test_validation_shows_each_held_out_body_the_same_titles_each_time(busy, make_dataset) -> None:
-    """Other negatives each epoch: the best epoch is the one with the easiest of them."""
+    """With other negatives in each epoch, the one with the easiest would count as the best."""
     config = busy.config("TinyNewsRec", eval_batch_size=2, history_length=50)
     loader = ImpressionDataLoader(config, make_dataset())
     batches = [batch for batch, *_ in loader]
@@ -284,7 +284,7 @@ def batches(busy, data: TitleBodyDataset, kind: str, epoch: int = 0, **settings:
 
 @pytest.mark.parametrize("kind", WRONG_TITLES)
 def test_no_kind_shows_the_own_title_as_a_wrong_one(busy, make_dataset, kind: str) -> None:
-    """Another article's equal title too: its id is the one of the first article that has it."""
+    """An equal title of another article counts too: both have the id of the first of them."""
     data = make_dataset(TWICE)
     width = {"in_batch": 8, "hard": 1 + HARD_POOL * 5}.get(kind, 6)
     for epoch in range(3):
@@ -300,7 +300,7 @@ def test_no_kind_shows_the_own_title_as_a_wrong_one(busy, make_dataset, kind: st
 
 
 def test_each_kind_draws_what_its_name_says(busy, make_dataset) -> None:
-    """A table whose rows are mixed up trains, and compares one kind with itself."""
+    """If kinds were mixed up, an experiment would compare one kind with itself."""
     data = make_dataset(TWICE)
     trained = data.train_articles
     titles, categories = data.titles[trained], data.categories[trained]
@@ -324,8 +324,8 @@ def test_the_setting_names_every_kind() -> None:
 
 
 @pytest.mark.parametrize("kind", WRONG_TITLES)
-def test_an_epoch_that_is_gone_on_with_shows_the_same_titles(busy, make_dataset, kind) -> None:
-    """With workers or after a kill, training would go on with other negatives."""
+def test_a_resumed_epoch_shows_the_same_titles(busy, make_dataset, kind) -> None:
+    """With workers, or after a kill, training would continue with other negatives."""
     data = make_dataset(TWICE)
     whole = batches(busy, data, kind, epoch=1)
     with_workers = batches(busy, data, kind, epoch=1, worker=2)
@@ -341,8 +341,8 @@ def test_an_epoch_that_is_gone_on_with_shows_the_same_titles(busy, make_dataset,
 
 
 @pytest.mark.parametrize("kind", WRONG_TITLES)
-def test_titles_of_held_out_articles_are_no_wrong_ones(busy, make_dataset, kind) -> None:
-    """Seen only where it is wrong, a title is learnt to be wrong: the validation would sink."""
+def test_titles_of_held_out_articles_are_never_negatives(busy, make_dataset, kind) -> None:
+    """A title that is only seen as a negative is learned to be wrong: the validation would sink."""
     data = make_dataset([a._replace(category="news") for a in ARTICLES])
     shown = {
         title
@@ -355,7 +355,7 @@ def test_titles_of_held_out_articles_are_no_wrong_ones(busy, make_dataset, kind)
 
 @pytest.mark.parametrize("kind", WRONG_TITLES)
 def test_the_validation_is_the_same_whatever_is_trained_against(busy, make_dataset, kind) -> None:
-    """Accuracies against negatives of different hardness can't be compared."""
+    """Accuracies against negatives of different difficulty can't be compared."""
     data = make_dataset(TWICE)
     before = data.inter_feat.candidates.values.copy()
     batches(busy, data, kind)
@@ -373,7 +373,7 @@ def test_a_corpus_without_categories_has_no_titles_of_a_category(busy, make_data
 def test_teachers_encode_all_articles_for_their_students_only_where_asked_to(
     busy, make_dataset
 ) -> None:
-    """A text left out would be computed by every student's run; by default none is kept."""
+    """A text that is left out is encoded again in every student's run; the default is none."""
     data = make_dataset()
     loader = TitleBodyDataLoader(busy.config("TinyNewsRec", use_cache=True), data)
     shown = np.concatenate(

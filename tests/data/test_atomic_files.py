@@ -44,7 +44,7 @@ def item_rows(atomic) -> list[list[str]]:
 
 
 def test_line_ends_marks_and_further_columns_change_no_text(atomic) -> None:
-    """A file that went through another system's editor."""
+    """Editors on other systems change these, and leave the text."""
     file = atomic.folder / "tiny.item"
     plain = read_news(file)
     lines = [f"{line}\textra" for line in file.read_bytes().decode().split("\n")[:-1]]
@@ -53,7 +53,7 @@ def test_line_ends_marks_and_further_columns_change_no_text(atomic) -> None:
 
 
 def test_impressions_come_back_field_by_field(empty) -> None:
-    """Rows shifted by one give each user the history of another."""
+    """Rows shifted by one would give each user the history of another."""
     found = read(empty.write_split("train", ROWS))
     seen = ["N1", "N2", "N4", "N5", "N8", "N9", "N7"]  # row by row, history first
     ids = {token: number for number, token in enumerate(seen, start=1)}
@@ -71,7 +71,7 @@ def test_impressions_come_back_field_by_field(empty) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_where_a_chunk_ends_changes_nothing(empty, size: int, monkeypatch) -> None:
-    """MIND has more rows than one chunk: ids and line numbers must go on."""
+    """MIND has more rows than one chunk: ids and line numbers must continue across chunks."""
     file = empty.write_split("train", ROWS)
     broken = empty.write_split("valid", with_field(4, 5, "1"))
     whole = read(file)
@@ -133,14 +133,14 @@ def test_a_wrong_field_is_named_by_line_and_column(
 
 @pytest.mark.parametrize("fields", [["3", "U1", "0", "N1", "N2"], [""], [*ROWS[0], "more"]])
 def test_a_row_of_another_width_is_named(empty, fields: list[str]) -> None:
-    """Filled up silently, a row without its labels counts as unlabelled and is never trained on."""
+    """Padded silently, a row that lost its labels is taken for unlabelled and never trained on."""
     file = empty.write_split("train", [*ROWS[:2], fields, *ROWS[2:]])
     with pytest.raises(ValueError, match=rf"line 4, expects 6 .* columns, got {len(fields)}\."):
         read(file)
 
 
 def test_another_header_is_refused_with_what_is_missing(empty) -> None:
-    """RecBole's own data sets have one row for each click: they are no impressions."""
+    """RecBole's own data sets have one row for each click: they hold no impressions."""
     stock = empty.write_split("train", [("U1", "N1")], header="user_id:token\titem_id:token")
     with pytest.raises(ValueError, match=r"line 1, expects the columns .*missing: impression_id:t"):
         read(stock)
@@ -153,7 +153,7 @@ def test_another_header_is_refused_with_what_is_missing(empty) -> None:
 
 @pytest.mark.parametrize("token", ["N1", "", "[PAD]"])
 def test_an_id_that_names_two_things_is_refused(atomic, token: str) -> None:
-    """All later news would be shifted by one against their texts."""
+    """The ids of all later articles would be shifted by one against their texts."""
     file = atomic.write_items([*item_rows(atomic), [token, "news", "world", "again", ""]])
     expected = f"line 7, column item_id, expects a unique id, got '{token}'"
     with pytest.raises(ValueError, match=re.escape(expected)):
@@ -161,7 +161,7 @@ def test_an_id_that_names_two_things_is_refused(atomic, token: str) -> None:
 
 
 def test_a_late_duplicate_among_many_news_is_found_at_once(empty) -> None:
-    """A search that is quadratic takes minutes at the size of MIND, just to say no."""
+    """A quadratic search would take minutes at the size of MIND, only to refuse the file."""
     rows = [(f"N{number}", "", "", "", "") for number in (*range(60_000), 59_999)]
     with pytest.raises(ValueError, match=r"line 60002, column item_id, .*'N59999'"):
         read_news(empty.write_items(rows))

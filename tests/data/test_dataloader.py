@@ -16,7 +16,7 @@ HISTORY_LENGTH = 4
 
 
 def lines_of(file: Path) -> list[dict[str, list[str]]]:
-    """The impressions of a file, by a reader of the test's own."""
+    """The impressions of a file, read without the package."""
     rows = []
     for line in file.read_text().splitlines()[1:]:
         _, user, _, history, candidates, labels = line.split("\t")
@@ -69,7 +69,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 
 def test_an_epoch_has_every_click_once_beside_negatives_of_its_own_impression(busy) -> None:
-    """A click lost, doubled or beside another impression's candidates is wrong training data."""
+    """A click that is lost, doubled or joined with other candidates is wrong training data."""
     loader = click_loader(busy)
     found = epoch_of(loader, 0)
     dataset = loader._dataset
@@ -105,27 +105,27 @@ def test_a_batch_has_the_shapes_and_types_that_models_expect(busy) -> None:
 
 
 def test_an_epoch_is_the_same_for_any_batch_size_and_number_of_workers(busy) -> None:
-    """Results would change with the machine, and a resumed run with its past."""
+    """Results would depend on the machine, and on where a run was stopped."""
     expected = epoch_of(click_loader(busy), 2)
     for settings in ({"train_batch_size": 1}, {"train_batch_size": 1000}, {"worker": 2}):
         assert_same(epoch_of(click_loader(busy, **settings), 2), expected)
 
 
 def test_a_later_epoch_does_not_depend_on_those_before_it(busy) -> None:
-    """A run that goes on after a crash would go on with other data."""
+    """A run that is resumed after a crash would continue with other data."""
     loader = click_loader(busy)
     epochs = [epoch_of(loader, number) for number in range(4)]
     torch.rand(100)  # and not on anything else that draws
     assert_same(epoch_of(click_loader(busy), 3), epochs[3])
     assert_same(epoch_of(loader, 1), epochs[1])
-    for batch in loader:  # broken off in between
+    for batch in loader:  # stopped in the middle
         assert batch is not None
         break
     assert_same(epoch_of(loader, 1), epochs[1])
 
 
 @pytest.mark.parametrize("worker", [0, 2])
-def test_an_epoch_goes_on_behind_the_batches_trained_on(busy, worker: int) -> None:
+def test_a_resumed_epoch_starts_after_the_batches_trained_on(busy, worker: int) -> None:
     """A resumed run would see clicks twice, or never."""
     loader = click_loader(busy, worker=worker)
     whole = epoch_of(loader, 2)
@@ -138,7 +138,7 @@ def test_an_epoch_goes_on_behind_the_batches_trained_on(busy, worker: int) -> No
 
 
 def test_each_epoch_and_seed_has_another_order_and_other_negatives(busy) -> None:
-    """The same batches in each epoch: the model learns their neighbourhood, not the clicks."""
+    """With the same batches in each epoch, the model learns which samples come together."""
     first, second = (epoch_of(click_loader(busy), epoch) for epoch in (0, 1))
     other_seed = epoch_of(click_loader(busy, seed=10), 0)
     for other in (second, other_seed):
@@ -167,7 +167,7 @@ def test_negatives_change_each_epoch_where_the_order_does_not(busy) -> None:
     assert not torch.equal(first["candidates"][:, 1:], second["candidates"][:, 1:])
 
 
-def test_clicks_that_give_no_sample_are_told(atomic, caplog: pytest.LogCaptureFixture) -> None:
+def test_clicks_that_give_no_sample_are_logged(atomic, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is dropped silently."""
     with caplog.at_level(logging.INFO):
         loader = ClickDataLoader(*atomic.train())
@@ -192,7 +192,7 @@ def eval_loader(files, **settings) -> ImpressionDataLoader:
 
 @pytest.mark.parametrize("settings", [{}, {"eval_batch_size": 1}, {"worker": 2}])
 def test_evaluation_has_whole_impressions_in_the_order_of_the_file(busy, settings) -> None:
-    """A candidate that slides into the next impression changes two of its metrics."""
+    """A candidate that moves into the next impression changes the metrics of both."""
     loader = eval_loader(busy, **settings)
     dataset, found = loader._dataset, []
     for batch, *nothing in loader:
@@ -225,7 +225,7 @@ def test_evaluation_has_whole_impressions_in_the_order_of_the_file(busy, setting
 
 
 def test_unlabelled_candidates_and_those_of_nobody_are_kept(atomic) -> None:
-    """A leaderboard wants a rank for each of them; an empty history is a user as well."""
+    """A leaderboard wants a rank for each of them, and for users without a history too."""
     test = atomic.dataset().build()[2]
     ((batch, *_),) = ImpressionDataLoader(atomic.config(), test)
     assert batch["impression_size"].tolist() == [2, 1]
@@ -235,7 +235,7 @@ def test_unlabelled_candidates_and_those_of_nobody_are_kept(atomic) -> None:
 
 
 def test_a_validation_inside_an_epoch_leaves_the_epoch_as_it_is(busy) -> None:
-    """RecBole tells by a global switch whether ``loader.dataset`` means samples or the data set."""
+    """In RecBole a global switch decides whether ``loader.dataset`` is samples or the data set."""
     loader, other = click_loader(busy), eval_loader(busy)
     expected = epoch_of(loader, 1)
     batches = []

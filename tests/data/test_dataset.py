@@ -15,7 +15,7 @@ from recbole_tinynews.data.dataset import NewsDataset
 
 
 def record(dataset: NewsDataset, row: int) -> tuple[str, str, int, list[str], list[str], list[int]]:
-    """One impression, as its line in the file says it."""
+    """One impression, in the words of its line in the file."""
     shown = dataset.inter_feat
     start, stop = shown.candidates.offsets[row : row + 2]
     return (
@@ -29,7 +29,7 @@ def record(dataset: NewsDataset, row: int) -> tuple[str, str, int, list[str], li
 
 
 def test_each_split_has_its_own_first_and_last_record(atomic) -> None:
-    """Splits cut one row apart: the model is tested on what it was trained on."""
+    """With a cut one row off, the model would be tested on what it was trained on."""
     train, valid, test = atomic.dataset().build()
     assert (len(train), len(valid), len(test)) == (3, 1, 2)
     assert train.inter_num == 3
@@ -61,9 +61,9 @@ def test_a_split_without_a_file_is_none(atomic, gone: str) -> None:
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_a_file_without_an_impression_is_refused_when_it_is_read(atomic, split: str) -> None:
-    """Of the test, it ended in a bare AssertionError after the training; of the others in silence.
+    """An empty test split failed with a bare AssertionError after the training, others silently.
 
-    The second start reads the cache.
+    Refused twice, since the second start reads the cache.
     """
     file = atomic.write_split(split, [])
     for _ in range(2):
@@ -93,8 +93,8 @@ def test_fields_are_those_that_a_recbole_user_expects(atomic) -> None:
     assert dataset.file_size_list == [3, 1, 2]
 
 
-def test_num_counts_padding_and_every_news_that_is_shown(atomic) -> None:
-    """An embedding one row too short is an index error in the last batch of the night."""
+def test_num_counts_padding_and_every_article_that_is_shown(atomic) -> None:
+    """An embedding that is one row too short fails in some batch, hours after the start."""
     dataset = atomic.dataset()
     assert dataset.num("item_id") == dataset.item_num == 1 + 5 + 2  # N8 and N9 have no row
     assert dataset.num("user_id") == dataset.user_num == 1 + 4
@@ -121,7 +121,7 @@ def test_tokens_and_ids_go_both_ways(atomic) -> None:
 
 
 def test_history_candidates_and_news_share_one_index(atomic) -> None:
-    """A clicked news would be read with the title of another one."""
+    """A clicked article would be read with the title of another one."""
     dataset = atomic.dataset()
     for token in ("N1", "N5", "N8", "N9"):
         ids = {dataset.token2id(field, token) for field in ("item_id", "history", "candidates")}
@@ -129,8 +129,8 @@ def test_history_candidates_and_news_share_one_index(atomic) -> None:
     assert [dataset.token2id("item_id", f"N{number}") for number in range(1, 6)] == [1, 2, 3, 4, 5]
 
 
-def test_each_news_has_its_own_text_and_one_without_a_row_has_none(atomic) -> None:
-    """Texts shifted by the padding row: the model learns from its neighbours' titles."""
+def test_each_article_has_its_own_text_and_one_without_a_row_has_none(atomic) -> None:
+    """Texts shifted by the padding row would give each article its neighbour's title."""
     dataset = atomic.dataset()
     lines = (atomic.folder / "tiny.item").read_bytes().decode().split("\n")[1:-1]
     for line in lines:
@@ -160,7 +160,7 @@ def test_bodies_are_read_where_the_file_has_them(atomic, empty) -> None:
 
 
 def test_an_unknown_category_is_padding(atomic) -> None:
-    """An empty string of its own would be learnt as a topic."""
+    """An empty string with an id of its own would be learned as a topic."""
     dataset = atomic.dataset()
     categories = dataset.id2token("category", dataset.item_feat["category"].numpy()).tolist()
     assert categories == ["[PAD]", "sports", "[PAD]", "news", "news", "sports", "[PAD]", "[PAD]"]
@@ -170,7 +170,7 @@ def test_an_unknown_category_is_padding(atomic) -> None:
 
 
 def test_it_prints_what_a_recbole_user_looks_for(atomic) -> None:
-    """A first look must tell that the conversion went right."""
+    """The printed summary is how a user checks that the conversion went right."""
     train, valid, _ = atomic.dataset().build()
     text = str(train)
     for part in ("users", "items", "inters", "sparsity", "Remain Fields"):
@@ -182,7 +182,7 @@ def test_it_prints_what_a_recbole_user_looks_for(atomic) -> None:
 
 
 def test_every_click_is_counted(atomic) -> None:
-    """A click without an unclicked candidate is no training sample, and still a click."""
+    """A click without an unclicked candidate gives no training sample, but is still a click."""
     train, valid, test = atomic.dataset().build()
     ids, users = train.field2token_id["item_id"], train.field2token_id["user_id"]
     assert train.item_counter == Counter({ids["N4"]: 1, ids["N2"]: 1, ids["N3"]: 1})
@@ -201,7 +201,7 @@ def test_a_row_is_not_handed_out_as_a_table_of_interactions(atomic) -> None:
 
 
 def test_histories_stay_whole_and_a_batch_has_the_newest(atomic) -> None:
-    """Cut at load, another stage's longer history_length would be out of reach."""
+    """If histories were cut when loaded, no stage could have a longer history_length."""
     config, train = atomic.train(history_length=3, train_batch_size=8, negatives=1)
     assert record(train, 0)[3] == ["N1", "N2", "N3", "N9"]
     (batch,) = ClickDataLoader(config, train)
@@ -314,7 +314,7 @@ def test_a_changed_file_is_never_mistaken_for_the_old_one(atomic, change: str) -
 
 
 def test_a_missing_split_is_other_content(atomic) -> None:
-    """A test file taken for the validation file has the same bytes in the same order."""
+    """A test file in place of the validation file has the same bytes in the same order."""
     (atomic.folder / "tiny.valid.inter").unlink()
     first = atomic.dataset()
     (atomic.folder / "tiny.test.inter").rename(atomic.folder / "tiny.valid.inter")
@@ -323,7 +323,7 @@ def test_a_missing_split_is_other_content(atomic) -> None:
     assert [split and len(split) for split in second.build()] == [3, 2, None]
 
 
-def test_a_damaged_cache_costs_time_alone(atomic, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_cache_is_computed_again(atomic, caplog: pytest.LogCaptureFixture) -> None:
     first = atomic.dataset()
     (folder,) = first.cache_dir.glob("impressions-*")
     for file in folder.glob("*.npy"):
@@ -349,7 +349,7 @@ def test_empty_histories_alone_are_cached_too(empty) -> None:
     assert empty.dataset().inter_feat.history.rows == 1
 
 
-def test_title_tokens_are_those_of_each_news(atomic, make_tokenizer) -> None:
+def test_title_tokens_are_those_of_each_article(atomic, make_tokenizer) -> None:
     dataset = atomic.dataset()
     tokens = dataset.tokens("title", make_tokenizer(["na", "null"]), 10)
     assert tokens.rows == dataset.item_num

@@ -8,7 +8,7 @@ from recbole_tinynews.data.ragged import Ragged
 
 
 def impressions_of(*labels: list[int]) -> Impressions:
-    """Impressions with the labels given and ids that tell where each candidate stands."""
+    """Impressions with the given labels, and ids that say where each candidate stands."""
     rows = len(labels)
     ids = [
         [100 * (row + 1) + place for place in range(len(each))] for row, each in enumerate(labels)
@@ -63,7 +63,7 @@ def test_the_clicks_of_many_impressions_equal_a_plain_count(busy) -> None:
 
 
 def test_a_range_keeps_labels_beside_their_candidates() -> None:
-    """Labels cut at another place than candidates: every metric is noise."""
+    """If labels were cut at another place than candidates, every metric would be noise."""
     whole = impressions_of(*MIXED)
     for start in range(len(MIXED)):
         part = whole.between(start, len(MIXED))
@@ -78,14 +78,14 @@ def test_a_range_keeps_labels_beside_their_candidates() -> None:
 
 
 def test_a_leaderboards_test_set_is_not_taken_for_one_without_clicks() -> None:
-    """Its metrics would be written down as results."""
+    """Meaningless metrics would be reported as results."""
     assert impressions_of([0, 0]).labelled
     assert not impressions_of([-1, -1], [-1]).labelled
     assert not impressions_of().labelled
 
 
-def test_every_news_that_a_batch_may_hold_is_named_and_no_other() -> None:
-    """One left out is encoded alone and slowly; clicks too old for the history need not be."""
+def test_exactly_the_articles_that_a_batch_may_hold_are_listed() -> None:
+    """A missing one is encoded alone, slowly; clicks too old for the history are not needed."""
     shown = Impressions(
         np.array(["a", "b", "c"]),
         np.zeros(3, np.int32),

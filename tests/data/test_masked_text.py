@@ -32,10 +32,10 @@ def words(data: MaskedTextDataset, row: int, tiny: Tiny) -> str:
     return tokenizer.decode(data.tokens.row(row), skip_special_tokens=True)
 
 
-def test_dapt_reads_bodies_of_the_corpus_or_else_of_the_own_news(
+def test_dapt_reads_bodies_of_the_corpus_or_else_of_the_data_set(
     read, tiny: Tiny, tmp_path: Path
 ) -> None:
-    """Titles would be another baseline."""
+    """Reading titles would be another baseline."""
     file = tmp_path / "corpus.tsv"
     file.write_text("".join(f"A{n}\tword1\tword{n} word{n}\n" for n in range(30)))
     data = read(MaskedBodies, post_train_corpus=str(file))[1]
@@ -46,7 +46,7 @@ def test_dapt_reads_bodies_of_the_corpus_or_else_of_the_own_news(
     assert own.content != data.content
 
 
-def test_tapt_reads_title_and_abstract_of_all_of_the_tasks_news(read, tiny: Tiny) -> None:
+def test_tapt_reads_title_and_abstract_of_every_article_of_the_task(read, tiny: Tiny) -> None:
     data = read(MaskedNews)[1]
     assert data.tokens.rows == NEWS
     title = titles()[9]
@@ -75,7 +75,7 @@ def test_an_epoch_reads_each_trained_text_once_and_none_that_is_held_out(read) -
 
 
 def test_held_out_texts_are_masked_alike_in_each_validation(read) -> None:
-    """Losses over other tokens would choose the weights with the luckier mask."""
+    """Other masks each time would choose the weights that met the easiest mask."""
     config, data = read(MaskedBodies)
     _, valid = data.loaders(config, None)
     first, second = ([batch["tokens"].tolist() for batch in valid] for _ in range(2))
@@ -83,7 +83,7 @@ def test_held_out_texts_are_masked_alike_in_each_validation(read) -> None:
     assert sum(map(len, first)) == data.tokens.lengths[data.valid_texts].sum()
 
 
-def test_an_epoch_that_goes_on_has_the_same_batches(read) -> None:
+def test_a_resumed_epoch_has_the_same_batches(read) -> None:
     config, data = read(MaskedNews)
     train, _ = data.loaders(config, None)
     train.set_epoch(2)

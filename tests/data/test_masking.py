@@ -56,7 +56,7 @@ def test_a_chosen_token_is_masked_replaced_or_kept_as_often_as_bert_has_it(
 
 
 def test_special_tokens_are_never_hidden_and_never_put_in(tokenizer, tokens: Ragged) -> None:
-    """To guess [SEP] or an unknown word is no lesson, and a pad token in a text is no word."""
+    """Predicting [SEP] or an unknown word teaches nothing, and texts contain no pad token."""
     special = set(tokenizer.all_special_ids)
     assert tokenizer.unk_token_id in tokens.values
     masking = Masking(tokenizer, seed=7)
@@ -69,8 +69,10 @@ def test_special_tokens_are_never_hidden_and_never_put_in(tokenizer, tokens: Rag
     assert len(put_in) == 1 + len(WORDS)  # every word comes up
 
 
-def test_what_is_not_chosen_stays_and_what_is_has_its_truth(tokenizer, tokens: Ragged) -> None:
-    """A label beside its token would teach the neighbour's word."""
+def test_tokens_that_are_not_chosen_stay_and_chosen_ones_are_labelled(
+    tokenizer, tokens: Ragged
+) -> None:
+    """A label one place off would teach the neighbour's word."""
     drawn = Masking(tokenizer, seed=7).draw(3, tokens, ROWS)
     restored = drawn.tokens.copy()
     restored[drawn.places] = drawn.truth
@@ -78,8 +80,8 @@ def test_what_is_not_chosen_stays_and_what_is_has_its_truth(tokenizer, tokens: R
     assert 0 < len(drawn.places) < len(tokens.values) / 2
 
 
-def test_a_text_is_masked_alike_in_any_batch_and_anew_each_epoch(tokenizer, tokens: Ragged) -> None:
-    """A run that goes on has other batches behind it, and one mask would be learnt by heart."""
+def test_a_texts_mask_depends_on_the_epoch_and_not_on_its_batch(tokenizer, tokens: Ragged) -> None:
+    """A resumed run has drawn less before, and a mask that never changes is learned by heart."""
     masking = Masking(tokenizer, seed=7)
     rows = np.array([30, 4, 17])
     alone = [masking.draw(5, tokens.take(row[None]), row[None]).tokens for row in rows]
@@ -94,7 +96,7 @@ def test_a_text_is_masked_alike_in_any_batch_and_anew_each_epoch(tokenizer, toke
 
 
 def test_equal_texts_are_masked_apart(tokenizer) -> None:
-    """Draws by place alone would hide the same places of every text."""
+    """Draws that depend on the place alone would hide the same places of every text."""
     row = tokenizer("word1 " * 17)["input_ids"]
     tokens = Ragged.from_rows([row] * 20, np.int32)
     drawn = Masking(tokenizer, seed=7).draw(0, tokens, np.arange(20))

@@ -61,8 +61,8 @@ def test_a_draw_does_not_depend_on_its_batch(impressions: Impressions) -> None:
     np.testing.assert_array_equal(negatives.draw(2, SAMPLES[::-1], ROWS[::-1]), together[::-1])
 
 
-def test_each_epoch_seed_and_sample_draws_anew(impressions: Impressions) -> None:
-    """Frozen negatives: the model sees 4 of 37 candidates in all its epochs."""
+def test_each_epoch_seed_and_sample_has_its_own_draw(impressions: Impressions) -> None:
+    """With fixed negatives the model would see 4 of 37 candidates in all its epochs."""
     samples, rows = np.arange(50), np.zeros(50, np.int64)
     draws = [
         ImpressionNegatives(impressions, 2, seed).draw(epoch, samples, rows)
@@ -74,7 +74,7 @@ def test_each_epoch_seed_and_sample_draws_anew(impressions: Impressions) -> None
 
 
 @pytest.mark.parametrize("place", [0, 1, 4])
-def test_every_unclicked_candidate_is_drawn_alike_at_every_place(
+def test_every_unclicked_candidate_is_drawn_equally_often_at_every_place(
     impressions: Impressions, place: int
 ) -> None:
     """A generator that favours a place in the list trains on the publisher's ranking."""
@@ -101,13 +101,13 @@ def chi_square(counts: np.ndarray) -> float:
 
 
 def test_an_impression_without_negatives_is_refused(impressions: Impressions) -> None:
-    """A division by zero would pick some other impression's candidate."""
+    """A division by zero would pick a candidate of another impression."""
     with pytest.raises(ValueError, match="unclicked candidate, got one without, row 3"):
         ImpressionNegatives(impressions, 2, 0).draw(0, np.array([0, 1]), np.array([0, 3]))
 
 
 def test_bits_equal_the_published_generator() -> None:
-    """SplitMix64 from seed 0 begins with these numbers; a slip in a shift is seen nowhere else."""
+    """SplitMix64 from seed 0 starts with these numbers; no other test notices a wrong shift."""
     golden = 0x9E3779B97F4A7C15
     states = np.array([golden * step % 2**64 for step in range(3)], dtype=np.uint64)
     published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]

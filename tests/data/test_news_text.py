@@ -10,7 +10,7 @@ from recbole_tinynews.data import news_text
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
 
-TEXTS = ["", "a b c a", "", "B x", "c"]  # of the vocabulary a 4, b 5, c 6; unknown 1
+TEXTS = ["", "a b c a", "", "B x", "c"]  # ids: a 4, b 5, c 6, unknown 1
 IDS = [[], [2, 4, 5, 6, 4, 3], [2, 3], [2, 5, 1, 3], [2, 6, 3]]
 
 
@@ -27,14 +27,14 @@ def test_padding_alone_has_no_tokens(make_tokenizer) -> None:
 
 @pytest.mark.parametrize("most", [3, 4, 5])
 def test_a_cut_title_counts_its_special_tokens_and_keeps_them(make_tokenizer, most: int) -> None:
-    """Two tokens more than asked for run over a model's positions; without [SEP] it reads on."""
+    """Two tokens too many exceed a model's positions; without [SEP] a title has no end."""
     for found, whole in zip(rows(tokenise(TEXTS, make_tokenizer(), most)), IDS, strict=True):
         assert found == (whole if len(whole) <= most else [*whole[: most - 1], 3])
 
 
 @pytest.mark.parametrize("most", [0, 1, 2])
 def test_a_length_without_room_for_a_word_is_refused(make_tokenizer, most: int) -> None:
-    """All titles would be equal: a loss that stays where it is, and no error."""
+    """All titles would be equal: the loss would stay constant, without an error."""
     with pytest.raises(ValueError, match=f"above the 2 special tokens of a text, got {most}"):
         tokenise(TEXTS, make_tokenizer(), most)
 
@@ -64,7 +64,7 @@ def test_texts_are_tokenised_once(
 
 
 def test_a_tokenizers_last_call_is_not_part_of_the_key(make_tokenizer, tmp_path: Path) -> None:
-    """It keeps that call's truncation, so that each stage would tokenise everything again."""
+    """A tokenizer keeps the truncation of its last call: each stage would tokenise again."""
     tokenizer = make_tokenizer()
     tokenise(TEXTS, tokenizer, 4, tmp_path)
     made = folders(tmp_path)
@@ -101,7 +101,7 @@ def test_another_tokenizer_text_or_length_is_another_entry(make_tokenizer, tmp_p
 
 
 def test_a_slow_tokenizer_is_refused() -> None:
-    """A hundred times slower, and without rules that a key could be made of."""
+    """It is a hundred times slower, and has no serialised form to make a cache key of."""
 
     class SlowTokenizer:
         is_fast = False

@@ -16,14 +16,14 @@ from recbole_tinynews.data.other_titles import (
     WrongTitles,
 )
 
-# article -> the first one with its title; 0, 2 and 7 have one title, and so have 5 and 6
+# article -> the first article with its title; 0, 2 and 7 have one title, and so have 5 and 6
 TITLES = np.array([0, 1, 0, 3, 4, 5, 5, 0, 8, 9])
 CATEGORIES = np.array(["a", "b", "a", "a", "b", "a", "a", "b", NO_CATEGORY, "c"])
 SEED = 5
 
 
 def slowly(epoch: int, sample: int, count: int, allowed: Callable[[int], bool]) -> list[int]:
-    """One title after the other, from a list of all articles that may be drawn."""
+    """Draw one title after the other, from a list of all articles that may be drawn."""
     pool = [
         article
         for article in sorted(range(len(TITLES)), key=lambda a: (TITLES[a], a))
@@ -52,7 +52,7 @@ def test_other_titles_are_those_of_the_plain_way() -> None:
 
 
 def test_titles_of_a_category_are_those_of_the_plain_way() -> None:
-    """Article 8 has no category, 9 is alone in its own: both get any titles."""
+    """Article 8 has no category and 9 is alone in its category: both get any titles."""
     samples = np.arange(10)
     for epoch in range(20):
         drawn = CategoryTitles(TITLES, CATEGORIES, 2, SEED).draw(epoch, samples)
@@ -75,7 +75,7 @@ def test_titles_of_the_batch_are_all_of_them_and_no_own_one() -> None:
 
 @pytest.mark.parametrize("left", [1, 2])
 def test_a_short_last_batch_has_as_many_wrong_titles(left: int) -> None:
-    """One article alone has no other title in its batch, and a loss of 0 whatever it learns."""
+    """A single article has no other title in its batch, so its loss would always be 0."""
     drawn = BatchTitles(TITLES, 4, SEED).draw(1, np.array([3, 9])[:left])
     any_titles = OtherTitles(TITLES, 3, SEED).draw(1, np.array([3, 9])[:left])
     np.testing.assert_array_equal(drawn[:, left - 1 :], any_titles[:, left - 1 :])
@@ -92,7 +92,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @every_kind
 def test_no_wrong_title_reads_as_the_right_one(kind: str) -> None:
-    """543 articles of the real corpus share a title: an answer that is right and wrong at once."""
+    """543 articles of the real corpus share a title: it would be right and wrong at once."""
     for epoch in range(30):
         for samples in (np.array([0, 2, 7, 5]), np.array([6, 5, 8, 1])):
             drawn = KINDS[kind]().draw(epoch, samples)
@@ -127,7 +127,7 @@ def test_the_own_title_is_never_among_the_others(articles: int) -> None:
         assert drawn.max() < articles
 
 
-def test_other_titles_are_drawn_alike() -> None:
+def test_other_titles_are_drawn_equally_often() -> None:
     negatives = OtherTitles(TITLES, 9, SEED)
     drawn = np.concatenate([negatives.draw(epoch, np.full(1, 5)) for epoch in range(600)])
     counts = np.bincount(drawn.ravel(), minlength=10)
@@ -139,13 +139,13 @@ def test_other_titles_are_drawn_alike() -> None:
 
 @pytest.mark.parametrize("articles", [1, 20])
 def test_articles_with_one_title_have_no_other(articles: int) -> None:
-    """A division by zero would draw some article, the own one included."""
+    """A division by zero would draw any article, even the sample's own."""
     with pytest.raises(ValueError, match=rf"at least 2 different titles, got 1 in {articles}"):
         OtherTitles(np.zeros(articles, int), 9, 0).draw(0, np.arange(articles))
 
 
 def test_a_category_that_is_too_small_is_counted_in_the_log(caplog: Any) -> None:
-    """Half of the negatives random, and nobody told, is another experiment."""
+    """With half of the negatives random it is another experiment, and nothing would say so."""
     with caplog.at_level(logging.INFO):
         CategoryTitles(TITLES, CATEGORIES, 2, SEED)
     # 7's category has 2 others, 1's has 2; 0 and 2 have 3, 5 and 6 have 3

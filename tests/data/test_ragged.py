@@ -15,14 +15,14 @@ def ragged() -> Ragged:
 
 
 def test_rows_come_back_as_they_were_packed(ragged: Ragged) -> None:
-    """An offset by one gives every user a neighbour's history."""
+    """An offset of one would give every user a neighbour's history."""
     assert [ragged.row(row).tolist() for row in range(ragged.rows)] == ROWS
     assert ragged.lengths.tolist() == [0, 3, 1, 0, 0, 2, 0]
     assert (ragged.values.dtype, ragged.offsets.dtype) == (np.int32, np.int64)
 
 
 def test_lengths_that_miss_the_values_are_refused() -> None:
-    """Rows would be cut at wrong places, and the last values belong to nobody."""
+    """Rows would be cut at wrong places, and the last values belong to no row."""
     with pytest.raises(ValueError, match="sum to the 3 values, got a sum of 4"):
         Ragged.from_lengths(np.arange(3), np.array([2, 2]))
 
@@ -35,8 +35,8 @@ def test_chosen_rows_keep_the_order_asked_for(ragged: Ragged) -> None:
     assert ragged.take(np.array([0, 3])).values.tolist() == []
 
 
-def test_padding_stands_behind_and_the_newest_stand_last(ragged: Ragged) -> None:
-    """The oldest clicks instead of the newest is what RecBole's ``seq_len`` keeps."""
+def test_padding_comes_last_and_the_newest_values_are_kept(ragged: Ragged) -> None:
+    """RecBole's ``seq_len`` would keep the oldest clicks instead of the newest."""
     assert ragged.padded(np.array([2, 1, 0]), padding=9).tolist() == [[4, 9, 9], [1, 2, 3], [9] * 3]
     assert ragged.padded(np.array([0, 3]), padding=9).shape == (2, 0)
     assert ragged.newest(np.array([1, 0, 5]), 2).tolist() == [[2, 3], [0, 0], [5, 6]]

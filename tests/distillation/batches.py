@@ -1,4 +1,4 @@
-"""Batches of inner states, padded as a reader of the papers has them, and as the losses do."""
+"""Batches of inner states: padded, as the papers have them, and packed, as the losses do."""
 
 from __future__ import annotations
 

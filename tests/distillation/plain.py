@@ -1,4 +1,4 @@
-"""The formulas of Tiny-NewsRec as plain loops in double precision, without any of the package."""
+"""The formulas of Tiny-NewsRec as plain loops in double precision; imports no package code."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ MASKS = {
 
 @pytest.mark.parametrize("name", MASKS)
 def test_the_loss_equals_the_formula(loss: ProjectedEmbeddingLoss, name: str) -> None:
-    """A mean over padding makes it smaller the shorter a history is."""
+    """A mean that counts padding would be smaller the shorter a history is."""
     student, teachers, weights = tensors()
     mask = MASKS[name]
     projections = [(p.weight.tolist(), p.bias.tolist()) for p in linear(loss)]
@@ -73,8 +73,8 @@ def test_a_student_that_equals_its_single_teacher_has_no_loss() -> None:
     assert loss(vectors, [vectors + 1], torch.ones(2, 1)).item() == pytest.approx(1)
 
 
-def test_projections_begin_as_the_method_says() -> None:
-    """The start that torch gives has biases and a third of the variance."""
+def test_projections_are_initialised_as_the_method_says() -> None:
+    """Torch's own initialisation has biases and a third of the variance."""
     torch.manual_seed(0)
     loss = ProjectedEmbeddingLoss(2, 300, 100)
     for projection in linear(loss):
@@ -85,7 +85,7 @@ def test_projections_begin_as_the_method_says() -> None:
 
 
 def test_what_is_masked_changes_neither_loss_nor_gradient(loss: ProjectedEmbeddingLoss) -> None:
-    """The vectors of empty slots are nobody's clicks."""
+    """The vectors of empty slots stand for no click."""
     student, teachers, weights = tensors()
     mask = MASKS["some items"]
     assert mask is not None
@@ -98,7 +98,7 @@ def test_what_is_masked_changes_neither_loss_nor_gradient(loss: ProjectedEmbeddi
 
 
 def test_a_sample_of_padding_alone_is_finite(loss: ProjectedEmbeddingLoss) -> None:
-    """0 / 0: one user without a history would end the training."""
+    """One user without a history would end the training with 0 / 0."""
     student, teachers, weights = tensors()
     student.requires_grad_()
     found = loss(student, teachers, weights, torch.zeros(BATCH, ITEMS, dtype=torch.bool))
@@ -149,7 +149,7 @@ def test_student_and_projections_learn_and_teachers_do_not(loss: ProjectedEmbedd
 def test_what_would_broadcast_is_refused(
     loss: ProjectedEmbeddingLoss, name: str, shape: tuple
 ) -> None:
-    """One title's vector stands for all: the loss goes down, and all vectors become one."""
+    """One title's vector would be the target of all: the loss falls as all vectors become equal."""
     student, teachers, weights = tensors()
     given = {"student": student, "teachers": teachers, "weights": weights, "mask": None}
     wrong = torch.ones(shape, dtype=torch.float64)

@@ -17,7 +17,7 @@ BATCH = {"history": HISTORY, "candidates": CLICKED_AND_OTHERS}
 
 
 class NewsTable(nn.Module):
-    """A news encoder that looks its vectors up, with dropout while it trains."""
+    """A news encoder that is a table of vectors, with dropout in training."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class NewsTable(nn.Module):
 
 
 class MeanOfClicks(nn.Module):
-    """A user encoder with a weight; a user without clicks has a vector of ones."""
+    """A user encoder with one dense layer; a user without clicks has a vector of ones."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class MeanOfClicks(nn.Module):
 
 
 class Small(nn.Module):
-    """What a recommender has to offer its students, and no more."""
+    """A recommender with just the methods that teachers need."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ def teachers() -> list[Small]:
 
 
 def by_hand(teacher: Small, row: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores, user vector and history vectors of one sample, news by news."""
+    """Scores, user vector and history vectors of one sample, one article after the other."""
     table, dense = teacher.news_encoder.table.weight.detach(), teacher.user_encoder.dense
     clicks = [int(news_id) for news_id in HISTORY[row] if news_id]
     user = torch.ones(DIM)
@@ -88,7 +88,7 @@ def by_hand(teacher: Small, row: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_outputs_equal_each_teachers_own_scores_and_vectors(teachers: list[Small]) -> None:
-    """Teachers in another order, or scored with another's user, teach noise with confidence."""
+    """Teachers in another order, or scores with another's user vector, would be noisy labels."""
     outputs = FrozenTeachers(teachers).outputs(BATCH)
     assert len(outputs) == len(teachers)
     for teacher, found in zip(teachers, outputs, strict=True):
@@ -102,7 +102,7 @@ def test_outputs_equal_each_teachers_own_scores_and_vectors(teachers: list[Small
 
 
 def test_teachers_never_go_into_training_mode(teachers: list[Small]) -> None:
-    """Dropout in a teacher: the student imitates noise, and news vectors are never kept."""
+    """With dropout in a teacher the student imitates noise, and news vectors are never reused."""
     for teacher in teachers:
         teacher.news_encoder.train()
     frozen = FrozenTeachers(teachers)
@@ -116,7 +116,7 @@ def test_teachers_never_go_into_training_mode(teachers: list[Small]) -> None:
 
 
 def test_teachers_are_frozen_and_their_outputs_carry_no_graph(teachers: list[Small]) -> None:
-    """An optimizer over them, or a graph through them, costs their memory and their knowledge."""
+    """A gradient graph through teachers costs memory; an optimizer would change their weights."""
     frozen = FrozenTeachers(teachers)
     assert len(list(frozen.parameters())) == 9
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
@@ -125,8 +125,10 @@ def test_teachers_are_frozen_and_their_outputs_carry_no_graph(teachers: list[Sma
         assert not any(value.requires_grad for value in (*outputs[:4], outputs.states.pooled))
 
 
-def test_scores_are_made_in_full_precision_inside_mixed_precision(teachers: list[Small]) -> None:
-    """Only the news vectors may be of half precision: scores that tie would hide what is known."""
+def test_scores_are_computed_in_full_precision_inside_mixed_precision(
+    teachers: list[Small],
+) -> None:
+    """Only news vectors may be half precision: rounded scores would tie, and say less."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         outputs = FrozenTeachers(teachers).outputs(BATCH)
     for found in outputs:
@@ -135,10 +137,10 @@ def test_scores_are_made_in_full_precision_inside_mixed_precision(teachers: list
         torch.testing.assert_close(found.scores, products)
 
 
-def test_states_are_computed_where_they_are_asked_for_and_there_alone(
+def test_states_are_computed_only_where_they_are_asked_for(
     teachers: list[Small],
 ) -> None:
-    """Twelve layers of each teacher in every step, for scores that a look-up gives."""
+    """Else each step runs twelve layers of each teacher, for scores that a look-up would give."""
     frozen, taps = FrozenTeachers(teachers), Taps(hidden=frozenset({2}))
     assert [outputs.states for outputs in frozen.outputs(BATCH)] == [None] * 3
     assert [teacher.asked for teacher in teachers] == [[NO_TAPS]] * 3

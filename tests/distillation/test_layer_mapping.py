@@ -20,8 +20,8 @@ from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
         (2, 2, "last", [(1, 1), (2, 2)]),
     ],
 )
-def test_layers_face_those_that_the_documents_name(student, teacher, mapping, expected) -> None:
-    """Off by one, a student learns to be the teacher's input, and its loss still falls."""
+def test_layers_are_paired_as_the_documents_say(student, teacher, mapping, expected) -> None:
+    """Off by one, a student would imitate a layer's input, and its loss would still fall."""
     assert layer_pairs(student, teacher, mapping) == [LayerPair(*pair) for pair in expected]
 
 

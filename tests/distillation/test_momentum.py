@@ -13,7 +13,7 @@ Layers = list[nn.Module]
 
 
 def layers(*weights: float) -> Layers:
-    """Each multiplies by a number."""
+    """Layers that each multiply by a number."""
     made: Layers = []
     for weight in weights:
         layer = nn.Linear(1, 1, bias=False).double()
@@ -49,7 +49,7 @@ def test_two_layers_under_four_by_hand() -> None:
 
 
 def test_frozen_teacher_layers_are_left_out_of_the_mean() -> None:
-    """Counted as zeros they would shrink every step; here layer 3 stands for 3 and 4."""
+    """Counted as zeros they would shrink every step; the mean of layers 3 and 4 is layer 3's."""
     student, teacher = trained_pair()
     for number in (0, 1, 3):
         teacher[number].weight.grad = None
@@ -58,7 +58,7 @@ def test_frozen_teacher_layers_are_left_out_of_the_mean() -> None:
 
 
 def test_a_frozen_student_layer_stays_frozen() -> None:
-    """A gradient out of nowhere would train what the settings froze."""
+    """Momentum alone would train what the settings froze."""
     student, teacher = trained_pair()
     student[0].weight.grad = None
     add_momentum(student, [teacher], layer_pairs(2, 4, "uniform"), beta=0.1)
@@ -66,7 +66,7 @@ def test_a_frozen_student_layer_stays_frozen() -> None:
 
 
 def test_several_teachers_lend_the_mean_of_their_gradients() -> None:
-    """Their sum would be momentum of M times the size."""
+    """Their sum would scale the momentum by the number of teachers."""
     student, teacher = trained_pair()
     other = layers(1, 1, 1, 1)
     backward(other)
@@ -84,7 +84,7 @@ def test_several_teachers_lend_the_mean_of_their_gradients() -> None:
     ],
 )
 def test_the_last_layers_lend_as_in_the_authors_version(student, expected) -> None:
-    """Teacher layers 11 and 12 train: a pair each, and their mean for a student of one layer."""
+    """Teacher layers 11 and 12 train: one pair each, or their mean for a student of one layer."""
     teacher, learner = layers(*[1] * 12), layers(*[1] * student)
     for number in (10, 11):
         teacher[number].weight.grad = torch.full((1, 1), number + 1.0, dtype=torch.float64)

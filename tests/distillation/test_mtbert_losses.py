@@ -86,7 +86,7 @@ def test_weights_multiply_their_summand_alone() -> None:
 
 @pytest.mark.parametrize("removed", SUMMANDS)
 def test_a_weight_of_zero_removes_a_summand_and_its_projections(removed: str) -> None:
-    """Projections without a gradient would be saved, and counted, for nothing."""
+    """Unused projections would be saved, and counted as parameters."""
     module = make(**{removed: 0})
     assert loss_of(module)._fields == tuple(name for name in SUMMANDS if name != removed)
     assert len(list(module.parameters())) == (0 if removed == "hidden" else 2 * TEACHERS)
@@ -94,15 +94,15 @@ def test_a_weight_of_zero_removes_a_summand_and_its_projections(removed: str) ->
     assert module.teacher_taps == Taps(hidden=hidden)
 
 
-def test_what_does_not_train_is_no_summand() -> None:
-    """Only the projections would learn from it."""
+def test_a_term_without_trained_parameters_is_left_out() -> None:
+    """Only its projections would learn from it."""
     assert loss_of(make(pairs=[]))._fields == ("distillation", "target")
     with pytest.raises(ValueError, match="at least one loss"):
         make(pairs=[], distillation=0, target=0)
 
 
-def test_every_projection_is_one_of_its_own_and_learns() -> None:
-    """A shared one would pull all teachers into one space, which is what CO is for."""
+def test_projections_are_separate_and_learn() -> None:
+    """A shared one would pull all teachers into one space, which is the task of co-finetuning."""
     module = make()
     weights = [projection.weight for part in module.hidden for projection in part.projections]
     assert len({id(weight) for weight in weights}) == TEACHERS * len(PAIRS)

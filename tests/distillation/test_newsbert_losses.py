@@ -61,7 +61,7 @@ def mse(one: Tensor, other: Tensor) -> float:
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 @pytest.mark.parametrize("teachers", [(1,), TEACHERS], ids=["NewsBERT", "NewsBERTMT"])
 def test_each_summand_equals_its_formula(temperature: float, teachers: tuple[int, ...]) -> None:
-    """A method with the right name and other numbers."""
+    """A wrong formula would be another method under the same name."""
     found = losses(temperature=temperature, teachers=teachers)
     student, others = outputs(STUDENT), [outputs(seed) for seed in teachers]
 
@@ -99,7 +99,7 @@ def test_soft_labels_of_several_teachers_are_those_of_their_mean_probabilities()
 
 
 def test_averaged_squares_pull_towards_the_mean_teacher() -> None:
-    """In gradient, the mean over teachers is one comparison with their mean."""
+    """The gradient of the mean over teachers is that of one comparison with their mean."""
     module = make()
     student, teachers = outputs(STUDENT), [outputs(seed) for seed in TEACHERS]
     found = module(student, teachers, LABEL)
@@ -114,7 +114,7 @@ def test_averaged_squares_pull_towards_the_mean_teacher() -> None:
         torch.testing.assert_close(gradient, 2 * (own - mean).detach() / own.numel())
 
 
-def test_teachers_alike_teach_as_one() -> None:
+def test_equal_teachers_teach_as_one() -> None:
     one, three = losses(teachers=(1,)), losses(teachers=(1, 1, 1))
     for name in one._fields[:-1]:
         torch.testing.assert_close(getattr(one, name), getattr(three, name))
@@ -126,7 +126,7 @@ def learning(of: Outputs) -> list[Tensor]:
 
 
 def test_a_teacher_learns_from_its_own_target_and_nothing_else() -> None:
-    """A teacher that is pulled towards its student forgets what it is asked for."""
+    """A teacher that is pulled towards its student would get worse at its own task."""
     module = make()
     student, teachers = outputs(STUDENT), [outputs(seed) for seed in TEACHERS]
     found = module(student, teachers, LABEL)
@@ -151,7 +151,7 @@ def test_a_teacher_learns_from_its_own_target_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("name", NewsBERTWeights._fields)
 def test_a_weight_multiplies_its_summand_alone_and_zero_removes_it(name: str) -> None:
-    """A summand that is logged as 0 looks like one that was learnt to the end."""
+    """A term that is logged as 0 looks as if it had been learned perfectly."""
     whole = losses()._asdict()
     weighted = losses(ALL._replace(**{name: 0.3}))._asdict()
     removed = losses(ALL._replace(**{name: 0.0}))._asdict()
@@ -163,7 +163,7 @@ def test_a_weight_multiplies_its_summand_alone_and_zero_removes_it(name: str) ->
 
 
 def test_states_of_other_news_are_refused() -> None:
-    """They have the same shape: a student would imitate the vectors of a stranger's titles."""
+    """They have the same shape: a student would imitate the vectors of other titles."""
     student, teacher = outputs(STUDENT), outputs(1)
     shuffled = teacher._replace(states=teacher.states._replace(ids=teacher.states.ids[::-1]))
     with pytest.raises(ValueError, match=r"the same 6 texts .* teacher 0"):
@@ -188,11 +188,11 @@ def test_without_teachers_or_without_losses_it_is_refused() -> None:
     ],
 )
 def test_a_loss_of_weight_zero_asks_for_no_states(weights: NewsBERTWeights, asked: Taps) -> None:
-    """Teachers would be tapped in every step for nothing, or not tapped for what is compared."""
+    """Teachers' states would be computed without need, or be missing where they are compared."""
     assert make(weights).teacher_taps == asked
 
 
-def test_what_does_not_train_is_no_summand() -> None:
+def test_a_term_without_trained_parameters_is_left_out() -> None:
     """A constant in the sum looks like a loss that does not learn."""
     module = make(pairs=[], embeddings_train=False, teachers=1)
     found = module(outputs(STUDENT), [outputs(1)], LABEL)

@@ -17,7 +17,7 @@ def random_scores(*shape: int, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 def test_the_loss_equals_the_formula(temperature: float) -> None:
-    """One side left undivided, or T squared forgotten: TinyBERT's code for news had it so."""
+    """One side not divided by T, or T squared forgotten, as in TinyBERT's code for news."""
     student, teacher = random_scores(7, 5), 2 * random_scores(7, 5, seed=1)
     expected = plain.mean(
         [
@@ -55,7 +55,7 @@ def test_a_student_that_agrees_has_no_gradient() -> None:
 
 
 def test_the_teacher_learns_nothing() -> None:
-    """A teacher that follows its student teaches what the student already does."""
+    """A teacher that follows its student would teach what the student does already."""
     student, teacher = torch.zeros(2, 3, requires_grad=True), torch.randn(2, 3, requires_grad=True)
     SoftLabelLoss()(student, teacher).backward()
     assert teacher.grad is None

@@ -49,21 +49,21 @@ def test_weights_equal_the_plain_formula(name: str) -> None:
 
 @pytest.mark.parametrize("weighting", [softmax, equal, best])
 def test_weights_of_a_sample_sum_to_one(weighting: Callable) -> None:
-    """Mixed scores of another size are labels of another temperature."""
+    """Any other sum would change the temperature of the mixed scores."""
     total = weighting(SCORES, LABEL).sum(dim=1)
     torch.testing.assert_close(total, torch.ones(6, dtype=torch.float64))
 
 
 def test_weights_by_hand() -> None:
-    """A teacher counts as the probability it gives the click: 3/4 against 1/2 are 0.6 to 0.4."""
+    """Weights are proportional to the click's probability: 3/4 and 1/2 give 0.6 and 0.4."""
     scores, label = torch.tensor([[[math.log(3.0), 0.0], [0.0, 0.0]]]), torch.tensor([0])
     torch.testing.assert_close(softmax(scores, label), torch.tensor([[0.6, 0.4]]))
     expected = [[1 / (1 + math.log(4 / 3)), 1 / (1 + math.log(2))]]
     torch.testing.assert_close(inverse_error(scores, label), torch.tensor(expected))
 
 
-def test_a_teacher_counts_less_where_it_is_wrong_and_there_alone() -> None:
-    """One weight for a whole batch lets a teacher speak on what it does not know."""
+def test_a_teacher_counts_less_only_where_it_is_wrong() -> None:
+    """One weight for a whole batch would trust a teacher on samples that it gets wrong."""
     right, wrong = [5.0, 0.0], [0.0, 5.0]
     scores = torch.tensor([[right, wrong], [wrong, right], [right, right]])
     label = torch.tensor([0, 0, 0])
@@ -93,12 +93,12 @@ def test_no_gradient_passes_to_a_teacher(name: str) -> None:
     ("scores", "label"), [((2, 3), (2,)), ((2, 3, 4), (3,)), ((2, 3, 4), (2, 1)), ((1, 3, 4), (2,))]
 )
 def test_labels_of_another_shape_are_refused(name: str, scores: tuple, label: tuple) -> None:
-    """They would expand: all samples weighed by the label of the first."""
+    """They would broadcast: all samples would be weighted by the label of the first."""
     zeros: Tensor = torch.zeros(scores)
     with pytest.raises(ValueError, match=r"expects scores .batch, teachers, candidates."):
         WEIGHTINGS[name](zeros, torch.zeros(label, dtype=torch.long))
 
 
 def test_the_setting_names_every_weighting_and_no_other() -> None:
-    """A weighting that no setting can choose, or a name that fails after hours of training."""
+    """Else a weighting can't be chosen, or a name fails after hours of training."""
     assert set(rules_for(Models.NEWS)["teacher_weighting"].choices) == WEIGHTINGS.keys()

@@ -77,7 +77,7 @@ def by_the_formulas(
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 @pytest.mark.parametrize("dim", [DIM, 4], ids=["equal widths", "other widths"])
 def test_each_summand_equals_the_papers_formula(temperature: float, dim: int) -> None:
-    """A method with the right name and other numbers."""
+    """A wrong formula would be another method under the same name."""
     module, own, other = make(dim=dim, temperature=temperature), student(dim), teacher()
     matrices: list[Any] = [None, None]
     if dim != DIM:
@@ -90,7 +90,7 @@ def test_each_summand_equals_the_papers_formula(temperature: float, dim: int) ->
     assert values(loss) == pytest.approx(expected, rel=1e-9)
 
 
-def test_several_teachers_are_averaged_and_the_truth_counts_once() -> None:
+def test_several_teachers_are_averaged_and_the_target_counts_once() -> None:
     """A sum would let the number of teachers decide how much the target counts."""
     teachers = [teacher(number) for number in range(3)]
     of_each = [by_the_formulas(student(), each, 2.0) for each in teachers]
@@ -109,7 +109,7 @@ def test_the_mean_of_soft_label_losses_is_one_against_the_mean_of_probabilities(
 
 
 def test_the_mean_of_squared_errors_learns_what_one_against_the_mean_teacher_does() -> None:
-    """In gradient, for unprojected states; the values differ by the teachers' variance."""
+    """The gradients are equal without projections; the values differ by the teachers' variance."""
     teachers = [teacher(number) for number in range(3)]
     each_one = [each.outputs() for each in teachers]
     mean = each_one[0]._replace(
@@ -135,14 +135,14 @@ def _mean_of(tensors: Any) -> Tensor:
 
 
 def test_a_student_that_equals_its_teacher_has_nothing_to_imitate() -> None:
-    """A term that stays above 0 there pulls the student away from its teacher."""
+    """A term above 0 would pull the student away from a teacher that it equals."""
     same = padded(1, STUDENT_LAYERS, DIM)
     loss = loss_of(make(pairs=layer_pairs(2, 2, "uniform")), same, same)
     assert (loss.hidden, loss.attention, loss.embedding) == (0, 0, 0)
 
 
 def test_masked_positions_change_nothing() -> None:
-    """Most positions of a padded batch are padding: the loss would be about them."""
+    """Most positions of a padded batch are padding, which would dominate the loss."""
 
     def spoilt(batch: Padded) -> Padded:
         pairs = MASK[:, None, :, None] & MASK[:, None, None, :]
@@ -157,7 +157,7 @@ def test_masked_positions_change_nothing() -> None:
 
 
 def test_weights_multiply_their_summand_alone() -> None:
-    """RecBole adds the summands up as they are: a weight outside of them is lost."""
+    """RecBole adds up the terms as they are, so a weight applied outside of them is lost."""
     whole = values(loss_of(make(), student(), teacher()))
     factors = dict(zip(SUMMANDS, [0.5, 3.0, 0.1, 7.0, 0.2], strict=True))
     weighted = make(**factors)
@@ -168,7 +168,7 @@ def test_weights_multiply_their_summand_alone() -> None:
 
 @pytest.mark.parametrize("removed", SUMMANDS)
 def test_a_weight_of_zero_removes_a_summand_and_its_work(removed: str) -> None:
-    """A layer of the teacher that nobody looks at would still be computed in each step."""
+    """A teacher's layer that nothing compares would still be computed in each step."""
     module = make(dim=4, **{removed: 0})
     loss = loss_of(module, student(4), teacher())
     assert loss._fields == tuple(name for name in SUMMANDS if name != removed)
@@ -183,7 +183,7 @@ def test_a_weight_of_zero_removes_a_summand_and_its_work(removed: str) -> None:
     assert projections == 2 - (removed in ("hidden", "embedding"))
 
 
-def test_what_does_not_train_is_no_summand() -> None:
+def test_a_term_without_trained_parameters_is_left_out() -> None:
     """A constant in the sum looks like a loss that does not learn."""
     module = make(trains=False, pairs=PAIRS[1:])
     loss = loss_of(module, student(), teacher())
@@ -216,7 +216,7 @@ def test_student_and_projections_learn_and_teachers_do_not(dim: int) -> None:
 
 
 def test_states_of_other_texts_are_refused() -> None:
-    """Rows of the same number, each beside a stranger's: it would train without an error."""
+    """An equal number of rows of other texts would train without an error."""
     own, other = student().outputs(), teacher().outputs()
     shuffled = other._replace(states=other.states._replace(ids=other.states.ids[::-1]))
     with pytest.raises(ValueError, match=r"the same 4 texts .* teacher 0"):
@@ -224,7 +224,7 @@ def test_states_of_other_texts_are_refused() -> None:
 
 
 def test_outputs_without_states_are_refused() -> None:
-    """Scores alone would leave out what the method is about."""
+    """With scores alone, training would leave out the core of the method."""
     own, other = student().outputs(), teacher().outputs()
     with pytest.raises(ValueError, match="expects outputs with states"):
         make()(own, [other._replace(states=None)], LABEL)

@@ -36,7 +36,7 @@ def drawn(dim: int, seed: int) -> Outputs:
 
 
 def labelled() -> tuple[Outputs, list[Outputs], Tensor]:
-    """Student's, teachers', label."""
+    """Outputs of the student, outputs of the teachers, and the labels."""
     teachers = [drawn(TEACHER_DIM, seed=100 + 10 * number) for number in range(TEACHERS)]
     teachers = [each._replace(scores=2 * each.scores) for each in teachers]
     return drawn(DIM, seed=1), teachers, torch.tensor([0, 3, 1, 4])
@@ -119,14 +119,14 @@ def values(loss: tuple[Tensor, ...]) -> list[float]:
 def test_each_summand_equals_the_papers_formula(
     temperature: float, shared: bool, mask: Tensor | None
 ) -> None:
-    """A method with the right name and other numbers."""
+    """A wrong formula would be another method under the same name."""
     module = make(temperature=temperature, shared_projection=shared)
     expected = by_the_formulas(module, temperature, mask)
     assert values(module(*labelled(), mask)) == pytest.approx(values(expected), rel=1e-6)
 
 
 def test_the_first_stage_compares_titles_and_no_history() -> None:
-    """The history is the body there: it would count twice, as an item and as the user."""
+    """The history is the body there: it would count twice, as an article and as the user."""
     module = make(stage=StageOneDistillation)
     expected = by_the_formulas(module, 1.0, None)
     assert values(module(*labelled())) == pytest.approx(values(expected), rel=1e-6)
@@ -134,7 +134,7 @@ def test_the_first_stage_compares_titles_and_no_history() -> None:
 
 @pytest.mark.parametrize("name", sorted(WEIGHTINGS.keys() - {"softmax"}))
 def test_another_weighting_of_teachers_is_another_loss(name: str) -> None:
-    """A setting that reaches no loss looks as if all weightings were equally good."""
+    """If the setting reached no loss, all weightings would look equally good."""
     by_default, chosen = make()(*labelled()), make(weighting=name)(*labelled())
     assert abs(by_default.distillation - chosen.distillation) > 1e-3
     assert abs(by_default.embedding - chosen.embedding) > 1e-3
@@ -142,7 +142,7 @@ def test_another_weighting_of_teachers_is_another_loss(name: str) -> None:
 
 
 def test_weights_multiply_their_summand_alone() -> None:
-    """RecBole adds the summands up as they are: a weight outside of them is lost."""
+    """RecBole adds up the terms as they are, so a weight applied outside of them is lost."""
     plain_sum = values(make()(*labelled(), MASK))
     weighted = make(distillation=0.5, embedding=3.0, target=0.2)
     found = values(weighted(*labelled(), MASK))
@@ -154,7 +154,7 @@ def test_weights_multiply_their_summand_alone() -> None:
 def test_a_weight_of_zero_removes_a_summand_and_its_work(removed: str) -> None:
     """The ablations of the paper; projections without gradient would count as parameters.
 
-    A summand that is logged as 0 looks like one that was learnt to the end.
+    A term that is logged as 0 looks as if it had been learned perfectly.
     """
     module = make(**{removed: 0})
     student, teachers, label = labelled()
@@ -180,7 +180,7 @@ def test_without_any_summand_it_is_refused() -> None:
     ("shared", "parameters"), [(True, 263_168), (False, 526_336)], ids=["shared", "separate"]
 )
 def test_projections_have_the_papers_number_of_parameters(shared: bool, parameters: int) -> None:
-    """M = 4, 256 -> 256: one projection for each teacher, or one for news and one for users."""
+    """For 4 teachers, 256 -> 256: each has one projection, or one for news and one for users."""
     module = StageTwoDistillation(4, 256, 256, 1.0, TinyNewsRecWeights(), shared_projection=shared)
     assert sum(parameter.numel() for parameter in module.parameters()) == parameters
 
@@ -205,7 +205,7 @@ def test_separate_projections_do_not_share_weights() -> None:
     assert projections(module.item_embedding) != projections(module.user_embedding)
 
 
-def test_a_sample_is_weighed_by_its_own_teachers() -> None:
+def test_a_samples_weights_do_not_depend_on_its_batch() -> None:
     """Weights that leak over the batch make a loss depend on its neighbours."""
     module = make()
     student, teachers, label = labelled()

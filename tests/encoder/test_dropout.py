@@ -9,7 +9,7 @@ from recbole_tinynews.encoder.dropout import Dropout
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_dropout_drops_as_many_as_it_should_and_keeps_the_mean(probability, dtype) -> None:
-    """Too few dropped, or not scaled up, trains another model than it says."""
+    """Too few dropped, or a missing scale, would be another dropout rate than the setting's."""
     torch.manual_seed(0)
     inputs = torch.ones(1001, 999, dtype=dtype, requires_grad=True)
     outputs = Dropout(probability)(inputs)
@@ -26,7 +26,7 @@ def test_dropout_drops_as_many_as_it_should_and_keeps_the_mean(probability, dtyp
 
 
 def test_dropout_is_decided_by_the_seed_and_off_in_evaluation() -> None:
-    """A resumed run has the random numbers that it would have drawn."""
+    """A resumed run must draw the same random numbers as one that was not stopped."""
     inputs = torch.randn(7, 5)
     masks = []
     for _ in range(2):

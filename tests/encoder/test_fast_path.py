@@ -1,4 +1,4 @@
-"""The encoder that saves work against the plain one: the same losses, gradients and weights."""
+"""The fast encoder, compared with the plain one: the same losses, gradients and weights."""
 
 from __future__ import annotations
 
@@ -85,26 +85,26 @@ def assert_same(tiny: Tiny, **settings: Any) -> None:
 @pytest.mark.parametrize("pooling", ["attention", "mean", "cls"])
 @pytest.mark.parametrize("layers", [0, 1, 2, "all"])
 def test_saved_work_changes_neither_loss_nor_gradient(tiny: Tiny, pooling, layers) -> None:
-    """Each saving is exact on paper; a wrong mask or a wrong place learns something else."""
+    """Each saving is exact in theory; a wrong mask or place would train something else."""
     assert_same(tiny, num_hidden_layers=3, finetune_layers=layers, news_pooling=pooling)
 
 
 @pytest.mark.parametrize("layers", [1, "all"])
-def test_roberta_is_read_as_its_own_code_reads_it(tiny: Tiny, roberta_folder: Path, layers) -> None:
+def test_roberta_is_read_as_transformers_reads_it(tiny: Tiny, roberta_folder: Path, layers) -> None:
     """Its padding has another id, and its positions are counted from there."""
     assert_same(tiny._replace(plm=roberta_folder), num_hidden_layers=3, finetune_layers=layers)
 
 
 @pytest.mark.parametrize("pooling", ["attention", "mean", "cls"])
 def test_pad_tokens_take_part_where_they_are_asked_to(tiny: Tiny, pooling) -> None:
-    """The reference code's way is only comparable if every title is as long as there."""
+    """Results are comparable with the reference code's only if every title has its length."""
     assert_same(tiny, mask_padding_in_news_pooling=False, news_pooling=pooling)
 
 
 def test_pad_tokens_that_take_part_are_counted_to_the_limit_and_not_to_the_longest_title(
     tiny: Tiny,
 ) -> None:
-    """A data set of short titles would be pooled in another way than the reference code does."""
+    """A data set of short titles would be pooled differently from the reference code."""
     world = tiny.world(mask_padding_in_news_pooling=False, max_title_length=39)
     assert set(world.model.news_encoder.tokens.lengths.tolist()) == {0, 39}
     assert_same(tiny, mask_padding_in_news_pooling=False, max_title_length=39)
@@ -113,19 +113,19 @@ def test_pad_tokens_that_take_part_are_counted_to_the_limit_and_not_to_the_longe
 @pytest.mark.parametrize("padding", ["masked", "learned"])
 @pytest.mark.parametrize("user_encoder", ["attention", "self_attention"])
 def test_empty_history_slots_do_what_the_setting_says(tiny: Tiny, padding, user_encoder) -> None:
-    """Masked in training and learned in the test is a defect of the reference code."""
+    """The reference code masks them in training and not in the test, which is a defect."""
     assert_same(tiny, history_padding=padding, user_encoder=user_encoder)
 
 
 STEPS = 50
-# A softmax does not change with them: their true gradient is 0, and Adam makes steps of its noise.
+# A softmax does not depend on them: their true gradient is 0, and Adam would amplify its noise.
 WITHOUT_GRADIENT = ("key.bias", "pooling.query.bias")
 
 
 def train_side_by_side(
     world: World, ours: Loss, theirs: Loss, parameters: Sequence[list[nn.Parameter]]
 ) -> None:
-    """Both take the same 50 batches, among them the one of repeats and empty histories."""
+    """Train both on the same 50 batches, one of them with repeats and empty histories."""
     optimizers = [torch.optim.Adam(each, lr=1e-3, amsgrad=True) for each in parameters]
     loader, step = world.clicks(), 0
     while step < STEPS:
@@ -144,7 +144,7 @@ def learning(model: nn.Module) -> list[nn.Parameter]:
     return [p for p in model.parameters() if p.requires_grad]
 
 
-@pytest.mark.parametrize("layers", [1, "all"])  # 2 are the student's below
+@pytest.mark.parametrize("layers", [1, "all"])  # the student's test below takes 2
 def test_the_weights_after_many_steps_are_the_same(tiny: Tiny, layers) -> None:
     """An error too small for one gradient grows with each step."""
     world, model, naive = pair(tiny, num_hidden_layers=3, finetune_layers=layers)
@@ -160,7 +160,7 @@ def test_the_weights_after_many_steps_are_the_same(tiny: Tiny, layers) -> None:
 
 
 def test_a_student_has_the_same_weights_after_many_steps(tiny: Tiny) -> None:
-    """Its losses look at the news vectors too, and not at scores alone."""
+    """A student's losses compare news vectors too, not only scores."""
     world = tiny.world("TinyNewsRec", num_hidden_layers=3, finetune_layers=2)
     model = world.model.double().train()
     naive = NaivePLMNR(model, world.config, titles())
@@ -197,7 +197,7 @@ def test_a_student_has_the_same_weights_after_many_steps(tiny: Tiny) -> None:
 
 
 def test_training_from_stored_states_stays_within_the_noise_of_float32(tiny: Tiny) -> None:
-    """A table that is a little off, or of other weights, drifts away step by step."""
+    """With a table that is slightly wrong, or of other weights, training drifts away."""
     world = tiny.world("PLMNR", num_hidden_layers=3, finetune_layers=1, use_cache=True)
     model = world.model.train()
     naive = NaivePLMNR(model, world.config, titles()).double()
@@ -218,7 +218,7 @@ def test_training_from_stored_states_stays_within_the_noise_of_float32(tiny: Tin
 def test_stored_states_of_frozen_layers_change_neither_loss_nor_gradient(
     tiny: Tiny, layers
 ) -> None:
-    """float32, as the table is; key biases, whose true gradient is 0, are noise in both."""
+    """In float32, as the table is. Key biases are left out: their true gradient is 0."""
     settings = {"num_hidden_layers": 3, "finetune_layers": layers, "use_cache": True}
     world = tiny.world("PLMNR", **settings)
     model = world.model.train()
@@ -233,7 +233,7 @@ def test_stored_states_of_frozen_layers_change_neither_loss_nor_gradient(
 
 
 def test_dropout_of_frozen_layers_is_off_from_the_start(tiny: Tiny) -> None:
-    """Their stored states were computed without; dropout would make the two ways differ."""
+    """Stored states are computed without dropout: with it the two ways would differ."""
     tokens = tiny.world().model.news_encoder.tokens
     text_encoder = TextEncoder(load_plm(str(tiny.plm)).train(), 8, 4, finetune_layers=0)
     encoder = NewsEncoder(text_encoder, tokens)
@@ -243,15 +243,13 @@ def test_dropout_of_frozen_layers_is_off_from_the_start(tiny: Tiny) -> None:
 
 
 def test_dropout_of_trained_layers_is_on(tiny: Tiny) -> None:
-    """The reference code never switches to training mode; here that would be silent too."""
+    """The reference code never switches to training mode, and nothing would show it here either."""
     model = tiny.world(plm_dropout=0.5, finetune_layers=1).model.train()
     first, second = (model.calculate_loss(batch()).target.detach() for _ in range(2))
     assert first != second
 
 
-def test_a_news_is_computed_once_however_often_it_stands_in_a_batch(
-    tiny: Tiny, monkeypatch
-) -> None:
+def test_an_article_is_encoded_once_however_often_a_batch_has_it(tiny: Tiny, monkeypatch) -> None:
     """Half of the slots of a real batch are repeats or empty."""
     encoder = tiny.world().model.news_encoder
     computed: list[int] = []
@@ -285,7 +283,7 @@ def test_a_title_longer_than_the_model_reads_is_refused_before_training(
 
 @torch.no_grad()
 def test_news_encoded_ahead_are_those_encoded_when_asked_for(tiny: Tiny) -> None:
-    """A vector under a neighbour's id ranks well in no test of speed."""
+    """A vector under a neighbour's id would be noticed in no test of speed."""
     model = tiny.world(num_hidden_layers=3).model.eval()
     asked_for = model.encode_news(CANDIDATES)
     encoder = tiny.world(num_hidden_layers=3).model.news_encoder.eval()
@@ -305,7 +303,7 @@ def test_news_encoded_ahead_are_read_and_not_computed_again(tiny: Tiny, monkeypa
 
 @torch.no_grad()
 def test_what_was_asked_for_before_changes_no_bit_of_what_is_encoded_ahead(tiny: Tiny) -> None:
-    """A stopped run, asked for other news before, would end with other weights."""
+    """A stopped run, which was asked for other articles before, would end with other weights."""
     ids = np.arange(2, 30)
     fresh = tiny.world().model.news_encoder.eval()
     fresh.encode_ahead(ids)
@@ -330,7 +328,7 @@ def test_vectors_encoded_ahead_are_dropped_with_the_first_step(tiny: Tiny) -> No
 def test_vectors_of_earlier_steps_stand_for_clicks_alone_and_not_for_long(
     tiny: Tiny, monkeypatch
 ) -> None:
-    """Candidates without a gradient teach nothing; vectors of long ago are of another model."""
+    """Candidates without a gradient teach nothing; old vectors are of outdated weights."""
     model = tiny.world(history_cache_steps=2).model.train()
     encoder, encoded = model.news_encoder, []
     plain = encoder.encode_distinct
@@ -344,7 +342,7 @@ def test_vectors_of_earlier_steps_stand_for_clicks_alone_and_not_for_long(
         encoder.text_encoder.dense.weight.mul_(2.0)
     for _ in range(3):
         model.score(batch())
-    # the clicks of step 0 served steps 1 and 2; padding is never encoded
+    # the clicks of step 0 are reused in steps 1 and 2; padding is never encoded
     assert encoded[0] == encoded[3] | {0} == shown
     assert encoded[1] == encoded[2] == candidates
     again = tiny.world(history_cache_steps=2).model.train()
@@ -371,10 +369,10 @@ def test_without_history_cache_every_step_encodes_all(tiny: Tiny) -> None:
 def test_vectors_of_a_teacher_are_kept_for_the_next_training_and_no_other_teacher(
     tiny: Tiny, tmp_path: Path, monkeypatch
 ) -> None:
-    """Two students under one teacher would each wait for it; another's vectors teach nonsense."""
+    """Else each student waits for the same vectors; those of another teacher are wrong labels."""
     ids = np.arange(5, 35)
     first = tiny.world().model.news_encoder.eval()
-    first(CANDIDATES)  # asked for before: must be neither kept nor lost
+    first(CANDIDATES)  # encoded before: must be neither stored nor lost
     first.encode_ahead(ids, folder=tmp_path)
     expected = first(torch.arange(1, 41))
     second = tiny.world().model.news_encoder.eval()

@@ -57,7 +57,7 @@ def computed(encoder: NewsEncoder) -> Tensor:
 
 
 def test_a_second_run_reads_what_the_first_has_stored(make, tmp_path, monkeypatch) -> None:
-    """The table is minutes of work, and worth it only if it is found again."""
+    """The table takes minutes to compute, which pays off only if it is found again."""
     first = make()
     expected = first(IDS)
     assert len(tables(tmp_path)) == 1
@@ -67,7 +67,7 @@ def test_a_second_run_reads_what_the_first_has_stored(make, tmp_path, monkeypatc
     torch.testing.assert_close(computed(second), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_models_of_another_depth_share_the_layers_that_both_have_frozen(make, tmp_path) -> None:
+def test_models_of_different_depth_share_the_layers_that_both_freeze(make, tmp_path) -> None:
     """Teacher and student would each store the same hidden states, gigabytes of them."""
     for encoder in (make(layers=3, finetune_layers=1), make(layers=2, finetune_layers=0)):
         torch.testing.assert_close(encoder(IDS), computed(encoder), rtol=1e-5, atol=1e-5)
@@ -78,7 +78,7 @@ def test_models_of_another_depth_share_the_layers_that_both_have_frozen(make, tm
 
 @pytest.mark.parametrize("how", ["in place", "loaded", "embeddings"])
 def test_states_of_other_frozen_weights_are_never_used(make, tmp_path, how) -> None:
-    """A teacher's copy is loaded into a built model: its frozen layers may be another's."""
+    """A teacher's copy is loaded after the model is built, and may have other frozen layers."""
     encoder = make()
     before = encoder(IDS)
     layer = encoder.layers[0].output.dense.weight
@@ -120,7 +120,7 @@ def test_training_the_layers_above_keeps_the_table(make, tmp_path) -> None:
 
 
 def test_without_cache_nothing_is_written(tiny: Tiny, tmp_path) -> None:
-    """`use_cache: false` is asked for where the disk is small."""
+    """`use_cache: false` is for machines with a small disk."""
     world = tiny.world(use_cache=False)
     world.model.encode_news(IDS)
     assert list(tmp_path.rglob("frozen-states*")) == []
@@ -134,7 +134,7 @@ def test_where_all_layers_train_nothing_is_written(make, tmp_path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut off", "another shape", "not an array"])
 def test_a_damaged_table_is_made_again(make, tmp_path, damage, caplog) -> None:
-    """A full disk cuts a file off: a read behind its end kills the process without a word."""
+    """A full disk cuts a file off, and reading past its end kills the process silently."""
     expected = make()(IDS)
     (place,) = tables(tmp_path)
     if damage == "cut off":
@@ -149,7 +149,7 @@ def test_a_damaged_table_is_made_again(make, tmp_path, damage, caplog) -> None:
 
 
 def stopped_at(encoder: NewsEncoder, monkeypatch: pytest.MonkeyPatch, pack: int) -> list[int]:
-    """The build is interrupted at a pack; texts whose states were asked for, in order."""
+    """Interrupt the build at a pack; returns the texts whose states were asked for, in order."""
     plain, computed = encoder._compute_states, []
 
     def interrupted(members: np.ndarray, pack_of_them: Pack) -> Tensor:
@@ -163,7 +163,7 @@ def stopped_at(encoder: NewsEncoder, monkeypatch: pytest.MonkeyPatch, pack: int)
 
 
 def test_an_interrupted_build_is_not_read_and_is_resumed(make, tmp_path, monkeypatch) -> None:
-    """Half a table under the final name would be read as a whole one; an hour of work is kept."""
+    """Half a table under the final name would be read as a whole one; a resume saves an hour."""
     expected = make(folder=tmp_path / "undisturbed")(IDS)
     monkeypatch.setattr(frozen_states, "TOKENS_AT_ONCE", 24)
     monkeypatch.setattr(frozen_states, "TOKENS_BETWEEN_SAVES", 40)
@@ -182,7 +182,7 @@ def test_an_interrupted_build_is_not_read_and_is_resumed(make, tmp_path, monkeyp
 
 @pytest.mark.parametrize("damage", ["progress", "table", "other shape"])
 def test_a_damaged_unfinished_table_is_made_again(make, tmp_path, monkeypatch, damage) -> None:
-    """Its rows would be read as hidden states, whatever they hold."""
+    """Its damaged rows would be read as hidden states."""
     expected = make(folder=tmp_path / "undisturbed")(IDS)
     monkeypatch.setattr(frozen_states, "TOKENS_AT_ONCE", 24)
     monkeypatch.setattr(frozen_states, "TOKENS_BETWEEN_SAVES", 40)
@@ -202,8 +202,8 @@ def test_a_damaged_unfinished_table_is_made_again(make, tmp_path, monkeypatch, d
     torch.testing.assert_close(make()(IDS), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_another_process_that_makes_the_table_is_waited_for(make, tmp_path, monkeypatch) -> None:
-    """Two benchmarks side by side would write into one file, or compute everything twice."""
+def test_a_process_waits_for_another_that_makes_the_table(make, tmp_path, monkeypatch) -> None:
+    """Two benchmarks in parallel would write into one file, or compute everything twice."""
     first, second = make(), make()
     waiting = threading.Thread(target=lambda: second(IDS))
     plain = first._compute_states
@@ -240,7 +240,7 @@ def test_auto_computes_where_the_disk_is_too_small(make, tokens, tmp_path, monke
 
 
 def test_auto_uses_a_table_that_is_there_however_full_the_disk(make, monkeypatch) -> None:
-    """The table itself has taken the room: the second run would compute everything again."""
+    """The table itself took the space: the second run would compute everything again."""
     make()(IDS)
     disk(monkeypatch, free=0)
     encoder = make(ample_room=True)
@@ -258,7 +258,7 @@ def test_a_table_that_was_asked_for_and_does_not_fit_is_an_error(
 
 
 def test_a_full_disk_is_a_clear_error_and_not_a_bus_error(make, tmp_path, monkeypatch) -> None:
-    """Others may fill the disk after it was looked at."""
+    """Other processes may fill the disk after the free space was checked."""
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -284,7 +284,7 @@ def test_half_the_disk_holds_nearly_the_same_states(make, tmp_path, precision, t
 
 
 def test_a_budget_is_kept_and_spent_on_the_shortest_texts(make, tokens, tmp_path) -> None:
-    """A corpus of bodies would fill the disk; the others are computed each time, to the same."""
+    """A corpus of bodies would fill the disk; states beyond the budget are computed each time."""
     whole = len(tokens.values) * 32 * 4
     encoder = make(budget=0.5 * whole / 1e9)
     torch.testing.assert_close(encoder(IDS), computed(encoder), rtol=1e-5, atol=1e-5)
@@ -297,7 +297,7 @@ def test_a_budget_is_kept_and_spent_on_the_shortest_texts(make, tokens, tmp_path
 
 
 def test_post_training_stores_titles_and_leaves_bodies(make, tokens, tmp_path) -> None:
-    """Bodies are read once: their table would take longer to make than it saves."""
+    """Bodies are read once: computing their table would take longer than it saves."""
     encoder = make(longest=8)
     torch.testing.assert_close(encoder(IDS), computed(encoder), rtol=1e-5, atol=1e-5)
     assert tokens.lengths[encoder._states.stored].max() == 8

@@ -57,7 +57,7 @@ def test_a_folder_is_found_from_here_or_beside_the_data_set(tmp_path: Path) -> N
 
 
 def test_a_package_is_found_without_being_imported(tmp_path: Path, monkeypatch) -> None:
-    """Importing a stranger's package runs it, and may pull in half an ecosystem."""
+    """Importing a package runs its code, and may import many others."""
     name = package(tmp_path, monkeypatch, "model")
     assert locate_plm(f"package:{name}") == str(tmp_path / name / "model")
     assert name not in sys.modules
@@ -70,7 +70,9 @@ def test_a_package_that_is_not_there_says_what_to_install(name: str) -> None:
 
 
 @pytest.mark.parametrize(("models", "count"), [((), 0), (("large", "small"), 2)])
-def test_a_package_without_the_one_model_is_refused(tmp_path, monkeypatch, models, count) -> None:
+def test_a_package_without_exactly_one_model_is_refused(
+    tmp_path, monkeypatch, models, count
+) -> None:
     """Taking the first of several would depend on the file system."""
     name = package(tmp_path, monkeypatch, *models)
     with pytest.raises(ValueError, match=rf"one subfolder.*got {count}.*plm=FOLDER"):
@@ -78,7 +80,7 @@ def test_a_package_without_the_one_model_is_refused(tmp_path, monkeypatch, model
 
 
 def test_a_student_has_the_first_layers(bert_folder: Path) -> None:
-    """The last ones expect another input, and train to something much worse."""
+    """The last layers expect another input, and train to something much worse."""
     whole, cut = load_plm(str(bert_folder)), load_plm(str(bert_folder), 2)
     assert len(whole.encoder.layer) == LAYERS
     assert cut.config.num_hidden_layers == len(cut.encoder.layer) == 2
@@ -110,17 +112,17 @@ def test_a_model_of_another_build_is_refused(tmp_path: Path, model) -> None:
 
 
 def test_a_model_without_fused_attention_is_refused(tmp_path: Path) -> None:
-    """MPNet has all the right names, and a position bias that its layers are given from outside."""
+    """MPNet has all the expected names, but its layers get a position bias from outside."""
     MPNetModel(MPNetConfig(**SMALL)).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"such as BERT or RoBERTa.*MPNet.*Choose another plm"):
         load_plm(str(tmp_path))
 
 
 def test_a_model_that_widens_its_embeddings_is_refused(tmp_path: Path) -> None:
-    """A small ELECTRA ends in an error of shapes, far from the setting."""
+    """A small ELECTRA would fail with an error of shapes that does not name the setting."""
     config = ElectraConfig(**SMALL, intermediate_size=16, embedding_size=8)
     ElectraModel(config).save_pretrained(tmp_path)
-    # transformers 4 has no fused attention for it, and says so first
+    # transformers 4 has no fused attention for it, and reports that first
     with pytest.raises(ValueError, match=r"such as|ElectraModel, whose encoder does more"):
         load_plm(str(tmp_path))
 
@@ -128,19 +130,19 @@ def test_a_model_that_widens_its_embeddings_is_refused(tmp_path: Path) -> None:
 def test_layers_that_give_other_vectors_without_their_encoder_are_refused(
     bert_folder: Path, monkeypatch
 ) -> None:
-    """A bias or a norm of the encoder's own would be left out, and nothing would fail."""
+    """A bias or norm that belongs to the encoder would be left out, without an error."""
     monkeypatch.setattr(bert_layers, "apply_layer", lambda *given: apply_layer(*given) + 0.01)
     with pytest.raises(ValueError, match="BertModel, whose encoder does more"):
         load_plm(str(bert_folder))
 
 
-def test_roberta_is_taken(roberta_folder: Path) -> None:
+def test_roberta_is_accepted(roberta_folder: Path) -> None:
     assert len(load_plm(str(roberta_folder), 2).encoder.layer) == 2
     assert load_tokenizer(str(roberta_folder)).is_fast
 
 
 @pytest.mark.parametrize("load", [load_plm, load_tokenizer])
 def test_a_model_that_cannot_be_had_is_a_clear_error(load) -> None:
-    """On a machine without a hub the default model is the first thing that a user meets."""
+    """Without access to the hub, the default model's error is the first that a user sees."""
     with pytest.raises(ValueError, match=r"plm=nobody/no-such-model expects.*package:NAME"):
         load("nobody/no-such-model")

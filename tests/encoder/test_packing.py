@@ -35,6 +35,6 @@ def test_a_block_holds_whole_texts_and_nothing_else() -> None:
 
 
 def test_packs_are_filled() -> None:
-    """Passes too small to be fast would give away what the missing padding has saved."""
+    """Small packs are slow, which would cost the time that leaving padding out saves."""
     lengths = np.random.default_rng(0).poisson(14, 2000).clip(2, 30)
     assert len(packs(lengths, 1000)) <= lengths.sum() / (1000 - 30) + 1

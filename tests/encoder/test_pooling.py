@@ -7,7 +7,7 @@ from recbole_tinynews.encoder.pooling import AttentionPooling, mean_pooling
 
 
 def test_attention_pooling_is_the_formula_of_the_paper() -> None:
-    """`sum_j softmax_j(q . tanh(W x_j + b) + c) x_j` with values that a reader can follow."""
+    """`sum_j softmax_j(q . tanh(W x_j + b) + c) x_j`, with values that can be checked by hand."""
     layer = AttentionPooling(dim=1, query_dim=1)
     with torch.no_grad():
         for parameter in layer.parameters():
@@ -40,7 +40,7 @@ def test_what_is_masked_does_not_count(pool) -> None:
 
 
 def test_large_energies_do_not_overflow() -> None:
-    """The reference code takes a bare `exp`."""
+    """The reference code uses a bare `exp`, which overflows."""
     layer = AttentionPooling(2, 2)
     with torch.no_grad():
         layer.query.weight.fill_(1e4)

@@ -1,4 +1,4 @@
-"""What takes a news encoder takes any that offers ``EncodesNews``, and asks for nothing else."""
+"""Code that uses a news encoder relies on the protocol ``EncodesNews`` and nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IDS = torch.tensor([[0, 5, 9], [7, 5, 20]])
 
 
 class WordVectors(nn.Module):
-    """The mean of the vectors of a text's words: no language model, and no memory."""
+    """Encodes a text as the mean of its word vectors: no language model, nothing cached."""
 
     pad_token_id = 0
 
@@ -78,8 +78,8 @@ class Words(NewsRecommender):
         return Loss(F.cross_entropy(scored.scores, interaction[self.label_field]))
 
 
-def test_an_encoder_of_ones_own_trains_ranks_and_is_measured(tiny: Tiny) -> None:
-    """What asks for a language model behind the encoder's back fails for all without one."""
+def test_a_users_own_encoder_trains_ranks_and_is_measured(tiny: Tiny) -> None:
+    """Code that assumes a language model would fail for every encoder without one."""
     world = tiny.world(Words, max_steps=3)
     before = world.model.news_encoder.words.weight.detach().clone()
     assert world.trainer().fit(world.clicks(), world.impressions())[1] is not None
@@ -106,7 +106,7 @@ def ensemble(tiny: Tiny) -> NewsEncoders:
 
 @torch.no_grad()
 def test_an_ensemble_answers_from_the_vectors_that_it_is_given(ensemble: NewsEncoders) -> None:
-    """An encoder that got another's part would rank all candidates by strangers' vectors."""
+    """An encoder that got another's part would rank by wrong vectors."""
     computed = ensemble(IDS)
     vectors = torch.randn(30, computed.shape[-1])
     with ensemble.given(vectors):
@@ -123,7 +123,7 @@ def test_an_encoder_forgets_what_it_was_given_after_an_error(ensemble: NewsEncod
     assert torch.equal(ensemble(IDS), computed)
 
 
-def test_an_ensemble_has_no_inner_states_to_show(ensemble: NewsEncoders) -> None:
+def test_an_ensemble_refuses_to_give_inner_states(ensemble: NewsEncoders) -> None:
     """Those of its first encoder would be taken for those of all."""
     with pytest.raises(ValueError, match=r"got 2 in one.*Pass the teachers"):
         ensemble.tapped(Taps(frozenset({1})))

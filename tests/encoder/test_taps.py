@@ -1,4 +1,4 @@
-"""Inner states that are tapped, against what transformers itself gives for padded texts."""
+"""Tapped inner states, compared with those of transformers' own code for padded texts."""
 
 from __future__ import annotations
 
@@ -58,24 +58,24 @@ def assert_as_transformers(tiny: Tiny, encoder: NewsEncoder, **tolerance: float)
 
 @pytest.mark.parametrize("layers", [0, 1, "all"])
 def test_tapped_states_are_those_of_transformers(tiny: Tiny, layers) -> None:
-    """A student would imitate states of other tokens, or scores of another scale, and still learn.
+    """States of other tokens, or scores of another scale, would train a student as well.
 
-    The queries and keys are transformers' own; the weights of its softmax are a second witness.
+    Expected scores come from transformers' queries and keys, and are checked with its softmax.
     """
     encoder = encoder_of(tiny, finetune_layers=layers)
     assert_as_transformers(tiny, encoder.double(), **EXACT)
 
 
 def test_pad_tokens_that_take_part_in_pooling_are_in_no_state(tiny: Tiny) -> None:
-    """Most of a short title would be padding, and the loss a loss about padding."""
+    """Most of a short title would be padding, which would dominate the loss."""
     encoder = encoder_of(tiny, mask_padding_in_news_pooling=False)
     assert (encoder.tokens.values == encoder.pad_token_id).any()
     assert_as_transformers(tiny, encoder.double(), **EXACT)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2])
-def test_states_beside_a_stored_table_are_those_without_it(tiny: Tiny, layers) -> None:
-    """Layers below the table are computed as far as they are asked for; the rest is read."""
+def test_states_with_a_stored_table_are_those_without_it(tiny: Tiny, layers) -> None:
+    """Layers below the table are computed only as far as they are tapped; the rest is read."""
     encoder = encoder_of(tiny, finetune_layers=layers, use_cache=True)
     assert_as_transformers(tiny, encoder, rtol=1e-4, atol=1e-4)
     assert encoder._states is not None
@@ -108,7 +108,7 @@ def test_no_frozen_layer_is_computed_beyond_what_is_asked_for(
 
 
 def test_tapping_changes_neither_vectors_nor_gradients(tiny: Tiny) -> None:
-    """The attention of a tapped layer takes another way through the code."""
+    """The attention of a tapped layer is computed by other code."""
     encoder = encoder_of(tiny, finetune_layers="all")
     made = []
     for taps in (Taps(), ALL):
@@ -122,7 +122,7 @@ def test_tapping_changes_neither_vectors_nor_gradients(tiny: Tiny) -> None:
 
 
 def test_states_are_of_the_pass_that_made_the_vectors(tiny: Tiny) -> None:
-    """Under dropout a second pass would be another one: its states belong to other scores."""
+    """With dropout, states of a second pass would belong to other scores."""
     encoder = encoder_of(tiny, finetune_layers=2, plm_dropout=0.4)
     with encoder.tapped(ALL) as tapped:
         vectors = encoder(IDS)
@@ -141,14 +141,14 @@ def test_states_are_of_the_pass_that_made_the_vectors(tiny: Tiny) -> None:
 def test_gradients_reach_the_layers_that_train_through_their_states(
     tiny: Tiny, layers, hidden, attention
 ) -> None:
-    """A loss on detached states is a constant that looks like a loss."""
+    """A loss on detached states would be a constant."""
     states = tap(encoder_of(tiny, finetune_layers=layers))
     assert {layer for layer, state in states.hidden.items() if state.requires_grad} == hidden
     assert {layer for layer, state in states.attention.items() if state.requires_grad} == attention
 
 
-def test_a_teachers_states_stand_in_the_rows_of_its_students(tiny: Tiny, monkeypatch) -> None:
-    """Another split into packs would pair each token with a stranger's."""
+def test_a_teachers_states_have_the_row_order_of_its_students(tiny: Tiny, monkeypatch) -> None:
+    """Another split into packs would pair tokens of different texts."""
     ids = torch.arange(1, NEWS + 1)
     once = tap(encoder_of(tiny), ids=ids)
     monkeypatch.setattr(
@@ -165,7 +165,7 @@ def test_a_teachers_states_stand_in_the_rows_of_its_students(tiny: Tiny, monkeyp
 
 
 def test_nothing_is_kept_when_nothing_is_tapped(tiny: Tiny) -> None:
-    """A tap that stays open fills the memory of a long training."""
+    """A tap that stays open would fill the memory in a long training."""
     encoder = encoder_of(tiny)
     with encoder.tapped(ALL) as tapped:
         encoder(IDS)

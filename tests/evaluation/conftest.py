@@ -14,7 +14,7 @@ class Ragged(NamedTuple):
 
     @classmethod
     def of(cls, *impressions: tuple[Sequence[float], Sequence[int]]) -> Ragged:
-        """From (scores, labels) of each impression."""
+        """Build the arrays from (scores, labels) of each impression."""
         sizes = [len(scores) for scores, _ in impressions]
         scores = [score for scores, _ in impressions for score in scores]
         labels = [label for _, labels in impressions for label in labels]
@@ -24,7 +24,7 @@ class Ragged(NamedTuple):
         return iter((self.scores, self.labels, self.offsets))
 
     def split(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(scores, labels) of each impression."""
+        """Return (scores, labels) of each impression."""
         inner = self.offsets[1:-1]
         return list(zip(np.split(self.scores, inner), np.split(self.labels, inner), strict=True))
 

@@ -45,13 +45,13 @@ def cold_by_hand(shown: dict[str, Any], clicked_before: set[int]) -> list[bool]:
 
 @pytest.mark.parametrize("clicked_before", [set(), {3}, set(range(1, 30)), set(range(60))])
 def test_cold_impressions_are_those_of_a_plain_loop(shown, clicked_before: set[int]) -> None:
-    """One known click among several makes an impression easy for a model that counts clicks."""
+    """One click seen before makes an impression easy for a model that counts clicks."""
     found = cold_impressions(**shown, clicked_before=clicked_before)
     assert found.tolist() == cold_by_hand(shown, clicked_before)
 
 
 def test_metrics_of_a_part_are_those_of_the_part_ranked_alone(shown) -> None:
-    """An index into all impressions and one into the evaluated ones differ by the skipped ones."""
+    """Indices into all impressions and into the evaluated ones differ, as some are skipped."""
     scores = np.random.default_rng(2).normal(size=len(shown["labels"])).round(1)
     ranked = rank_impressions(scores, shown["labels"], shown["offsets"])
     kept = cold_impressions(**shown, clicked_before=set(range(1, 20)))
@@ -68,7 +68,7 @@ def test_metrics_of_a_part_are_those_of_the_part_ranked_alone(shown) -> None:
 
 
 def test_a_part_of_an_evaluation_has_the_keys_of_the_whole(shown) -> None:
-    """The collector has impressions in the order of its batches, not of the split."""
+    """The collector has impressions in the order of batches, not in that of the split."""
     register_metrics()
     config = {
         "metrics": ["ImpressionAUC", "ImpressionNDCG", "ImpressionCount"],

@@ -57,13 +57,13 @@ def collect(collector, *batches, dtype=torch.float32) -> None:
 
 
 def test_recboles_evaluator_reads_what_was_collected(collector) -> None:
-    """The adapters and the collector meet only here: a key misspelt in one breaks the run's end."""
+    """No other test uses both: a key misspelt in one would break a run at its end."""
     collect(collector, FIRST, SECOND)
     assert Evaluator(CONFIG).evaluate(collector.get_data_struct()) == EXPECTED
 
 
 def test_evaluating_twice_counts_the_same_impressions(collector) -> None:
-    """RecBole leaves keys that it doesn't know: each epoch would also hold all earlier ones."""
+    """RecBole never clears keys that it doesn't know: each epoch would contain all earlier ones."""
     for _ in range(3):
         collect(collector, FIRST, SECOND)
         struct = collector.get_data_struct()
@@ -72,7 +72,7 @@ def test_evaluating_twice_counts_the_same_impressions(collector) -> None:
 
 
 def test_the_size_of_a_batch_changes_nothing(collector) -> None:
-    """Offsets that start anew in each batch would mix impressions."""
+    """Offsets that start again at 0 in each batch would mix impressions."""
     collect(collector, FIRST, SECOND)
     together = collector.get_data_struct().get("rec.impressions")
     singles = [
@@ -95,7 +95,7 @@ def test_an_interrupted_evaluation_leaves_nothing_behind(collector) -> None:
 
 
 def test_nan_is_blamed_on_the_impressions_id_and_the_next_evaluation_is_clean(collector) -> None:
-    """'NaN' alone sends the user through a million rows."""
+    """With 'NaN' alone the user would have to search a million rows."""
     scores = [0.5, 0.5, 0.2, float("nan"), 0.9]
     collect(collector, (scores, *FIRST[1:]), SECOND)
     with pytest.raises(ValueError, match=r"impression 123 \(row 1 of .*lower the learning rate"):
@@ -136,7 +136,7 @@ def test_a_batch_that_does_not_add_up_is_refused_where_it_happens(
 
 
 def test_an_impression_that_comes_twice_is_refused(collector) -> None:
-    """Samplers for several GPUs pad with repeats, which would be averaged in unseen."""
+    """Samplers for several GPUs pad with repeats, which would silently count twice."""
     collect(collector, FIRST, SECOND, ([0.1, 0.9], [0, 1], [2], [1]))
     with pytest.raises(ValueError, match=r"got impression 123 \(row 1 .*\) 2 times"):
         collector.get_data_struct()
@@ -154,7 +154,7 @@ def test_scores_of_any_precision_are_ranked(collector, dtype) -> None:
 
 
 def test_a_buffer_that_the_model_fills_again_does_not_change_earlier_scores(collector) -> None:
-    """All batches would hold the scores of the last one."""
+    """Without a copy, all batches would hold the scores of the last one."""
     buffer = torch.tensor([0.1, 0.9], requires_grad=True)
     for row in range(2):
         interaction = Interaction(
@@ -184,7 +184,7 @@ def test_an_evaluation_without_batches_has_no_impressions(collector) -> None:
     assert (result["impressions"], result["skipped"]) == (0, 0)
 
 
-def test_stock_value_metrics_stand_beside_ours() -> None:
+def test_recboles_value_metrics_work_beside_the_packages() -> None:
     """RecBole's own metrics read torch tensors on the CPU."""
     config = config_of("ImpressionMRR", "AUC", "LogLoss", "RMSE")
     collector = ImpressionCollector(config)

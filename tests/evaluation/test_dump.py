@@ -13,7 +13,7 @@ HEADER = "impression_id,auc,mrr,ndcg@5,ndcg@10\n"
 
 @pytest.fixture
 def ranked():
-    """Evaluated, all clicked, unlabelled, evaluated."""
+    """Four impressions: evaluated, all clicked, unlabelled, evaluated."""
     return rank_impressions(
         [0.5, 0.5, 1, 2, 1, 2, 3, 1, 2], [1, 0, 1, 1, -1, -1, 0, 0, 1], [0, 2, 4, 6, 9]
     )
@@ -44,7 +44,7 @@ def test_ids_come_back_exactly_and_are_quoted_only_where_needed(tmp_path, ranked
 
 
 def test_values_come_back_to_the_last_bit(tmp_path, many_impressions) -> None:
-    """Values rounded for display make ties that no significance test should see."""
+    """Values rounded for display would have ties that distort a significance test."""
     ranked = rank_impressions(*many_impressions)
     ids = np.arange(len(ranked.evaluated)).astype(str)
     write_eval_dump(tmp_path / "dump.csv", ids, ranked, [1])
@@ -56,13 +56,13 @@ def test_values_come_back_to_the_last_bit(tmp_path, many_impressions) -> None:
 
 
 def test_a_dump_of_an_unlabelled_split_holds_its_ids(tmp_path) -> None:
-    """No evaluated impression is no reason to crash after hours of training."""
+    """A split without labels must not crash a run after hours of training."""
     write_eval_dump(tmp_path / "dump.csv", ["8"], rank_impressions([1, 2], [-1, -1], [0, 2]))
     assert (tmp_path / "dump.csv").read_text() == HEADER + "8,,,,\n"
 
 
 def test_ids_of_another_split_are_refused_and_an_older_dump_stays(tmp_path, ranked) -> None:
-    """A plain zip would cut the longer one without a word."""
+    """A plain zip would cut the longer one silently."""
     path = tmp_path / "dump.csv"
     path.write_text("older")
     with pytest.raises(ValueError, match="expects 4 ids, one for each ranked impression, got 3"):
@@ -70,7 +70,7 @@ def test_ids_of_another_split_are_refused_and_an_older_dump_stays(tmp_path, rank
     assert path.read_text() == "older"
 
 
-def test_a_write_that_fails_leaves_the_older_dump_and_no_rest(tmp_path, ranked) -> None:
+def test_a_failed_write_leaves_the_older_dump_and_no_partial_file(tmp_path, ranked) -> None:
     """Half a dump under the final name looks like a whole one of fewer impressions."""
     path = tmp_path / "dump.csv"
     path.write_text("older")

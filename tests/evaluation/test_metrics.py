@@ -104,7 +104,7 @@ def test_ranks_agree_with_a_sort_of_each_impression(many_impressions) -> None:
 
 
 def test_impressions_beyond_one_block_of_the_sort_are_ranked(ragged) -> None:
-    """A wrong seam between blocks would spoil large data sets only, which no other test has."""
+    """An error between blocks would affect large data sets only, which no other test has."""
     rng = np.random.default_rng(5)
     sizes = rng.integers(0, 4, 40_000)
     scores, offsets = rng.integers(0, 3, sizes.sum()), np.append(0, np.cumsum(sizes))
@@ -126,7 +126,7 @@ def test_impressions_beyond_one_block_of_the_sort_are_ranked(ragged) -> None:
         ),
     ],
 )
-def test_worked_examples_come_out(scores, labels, ranks, expected) -> None:
+def test_worked_examples_give_their_printed_values(scores, labels, ranks, expected) -> None:
     """The examples fix the order of ties and the meaning of MRR; both are often got wrong."""
     ranked = rank_impressions(scores, labels, [0, len(scores)])
     np.testing.assert_array_equal(candidate_ranks(scores, [0, len(scores)]), ranks)
@@ -181,7 +181,7 @@ def test_neighbouring_floats_are_no_tie(dtype) -> None:
 
 
 def test_equal_scores_of_two_impressions_are_no_tie(ragged) -> None:
-    """A run of equal scores that crosses the border would count a stranger's candidates."""
+    """Equal scores across the border would count candidates of another impression."""
     impressions = ragged.of(([1.0, 2.0], [0, 1]), ([2.0, 3.0], [1, 0]), ([3.0, 3.0], [1, 0]))
     assert auc(rank_impressions(*impressions)).tolist() == [1.0, 0.0, 0.5]
 
@@ -190,7 +190,7 @@ def test_equal_scores_of_two_impressions_are_no_tie(ragged) -> None:
 
 
 def test_single_class_unlabelled_and_empty_impressions_are_skipped_and_counted(ragged) -> None:
-    """Averaged as 0 (or NaN) they would bend every result; left out silently, nobody would know."""
+    """Averaged as 0 (or NaN) they would bias every result; left out silently, nobody would know."""
     impressions = ragged.of(
         ([1, 2], [1, 1]),
         ([], []),
@@ -237,7 +237,7 @@ def test_a_nan_score_is_refused_even_in_a_skipped_impression(label) -> None:
 
 
 def test_a_nan_behind_an_empty_impression_is_blamed_on_its_own() -> None:
-    """The empty one starts at the same candidate; its id would send the reader astray."""
+    """The empty one starts at the same candidate; naming its id would mislead the user."""
     with pytest.raises(NaNScoreError) as info:
         candidate_ranks([1.0, float("nan")], [0, 1, 1, 2, 2])
     assert info.value.impression == 2
@@ -269,13 +269,13 @@ def test_offsets_that_do_not_fit_the_scores_are_refused(offsets) -> None:
 
 
 def test_padded_scores_are_refused() -> None:
-    """A [batch, candidates] matrix ravels into impressions that never were."""
+    """A [batch, candidates] matrix would be flattened into impressions that don't exist."""
     with pytest.raises(ValueError, match=r"flat real numbers.*\(2, 2\)"):
         candidate_ranks(np.zeros((2, 2)), [0, 4])
 
 
 def test_a_cut_off_below_one_is_refused() -> None:
-    """nDCG@0 divides nothing by nothing."""
+    """nDCG@0 is 0 / 0."""
     with pytest.raises(ValueError, match="at least 1, got 0"):
         ndcg(rank_impressions([1, 2], [0, 1], [0, 2]), 0)
 
@@ -308,7 +308,7 @@ def test_scores_count_by_their_order_alone(ragged, impressions) -> None:
 def test_an_impression_ignores_where_it_stands_among_the_others(
     ragged, impressions, random
 ) -> None:
-    """A leak over a border would make a result depend on the order of the file."""
+    """If impressions influenced each other, results would depend on the order of the file."""
     order = random.sample(range(len(impressions)), len(impressions))
     evaluated = [i for i in order if 0 < sum(impressions[i][1]) < len(impressions[i][1])]
     place = {i: n for n, i in enumerate(sorted(evaluated))}
@@ -331,7 +331,7 @@ def test_reversing_the_scores_mirrors_auc(ragged, impression) -> None:
 @settings(deadline=None)
 @given(any_impressions)
 def test_any_small_impressions_agree_with_the_definitions(ragged, impressions) -> None:
-    """Sizes, ties and classes that the random thousands happen to miss."""
+    """Hypothesis finds sizes, ties and classes that the random thousands may miss."""
     plain = ragged.of(*impressions)
     expected = [slow_metrics(s, y) for s, y in both_classes(plain)]
     np.testing.assert_allclose(all_metrics(plain), np.reshape(expected, (-1, 5)), **EXACT)

@@ -56,14 +56,14 @@ def test_results_have_the_promised_keys_and_average_evaluated_impressions_only()
 
 
 def test_metric_decimal_place_is_the_users() -> None:
-    """Rounding to 4 places decides early stopping; a user must be able to raise it."""
+    """Rounding to 4 places affects early stopping; a user must be able to raise it."""
     result = evaluate([0.5, 0.5, 0.2], [1, 0, 0], [0, 3], metric_decimal_place=9, topk=[1, 3])
     assert result["ndcg@3"] == round(1 / math.log2(3), 9)
     assert result["ndcg@1"] == 0.0
 
 
 def test_nothing_evaluated_is_nan_and_counted_without_a_warning() -> None:
-    """A 0 would read as a terrible model where there were only no labels."""
+    """A 0 would look like a terrible model where only labels are missing."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         result = evaluate([0.5, 0.2], [-1, -1], [0, 2])
@@ -73,7 +73,7 @@ def test_nothing_evaluated_is_nan_and_counted_without_a_warning() -> None:
 
 
 def test_the_registry_is_extended_in_place_and_stock_metrics_stay() -> None:
-    """Config and Evaluator hold the registry's objects: a rebound dict would be seen by neither."""
+    """Config and Evaluator hold references to the dicts, and would not see a new dict."""
     held = (register.metrics_dict, register.metric_information, register.metric_types)
     register_metrics()
     assert all(
@@ -123,7 +123,7 @@ def test_a_metric_that_is_better_when_smaller_is_known_as_such() -> None:
 
 @pytest.mark.whole
 def test_importing_the_module_registers_nothing() -> None:
-    """Another plugin's process must not change because ours was imported."""
+    """Importing this package must not change how another plugin in the process works."""
     code = (
         "from recbole_tinynews.evaluation import recbole_metrics, collector\n"
         "from recbole.evaluator.register import metrics_dict\n"

@@ -38,19 +38,19 @@ def good_zip(path: Path) -> Path:
 
 
 def test_a_good_submission_passes_zipped_and_plain(tmp_path, behaviors, capsys) -> None:
-    """A checker that refuses what is right is soon left out."""
+    """A checker that refuses valid submissions would not be used."""
     plain = tmp_path / "prediction.txt"
     plain.write_text("".join(GOOD))
     for file in (good_zip(tmp_path / "a.zip"), plain):
         assert check_submission(file, behaviors) == Counts(3, 16)
         assert main([str(file), f"--behaviors={behaviors}"]) == 0
         assert "all 3 impressions (16 candidates)" in capsys.readouterr().out
-    plain.write_text("".join(GOOD).removesuffix("\n"))  # the end of the last line is no matter
+    plain.write_text("".join(GOOD).removesuffix("\n"))  # the last line may lack its line end
     assert check_submission(plain, behaviors) == Counts(3, 16)
 
 
 def test_labelled_or_gzipped_behaviors_count_the_same_candidates(tmp_path, behaviors) -> None:
-    """The dev set is labelled: a dry run of the leaderboard."""
+    """The dev set is labelled, and is used to rehearse a submission."""
     labelled = behaviors.read_text().replace("N0", "N0-1")
     behaviors.write_bytes(gzip.compress(labelled.encode()))
     assert check_submission(good_zip(tmp_path / "a.zip"), behaviors) == Counts(3, 16)
@@ -116,7 +116,7 @@ DAMAGE: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
 @pytest.mark.parametrize("kind", DAMAGE)
 @pytest.mark.parametrize("zip_it", [True, False], ids=["zip", "txt"])
 def test_the_first_bad_line_is_named(tmp_path, behaviors, kind, zip_it, capsys) -> None:
-    """MIND's server answers hours later, and not with the line."""
+    """MIND's server answers hours later, and does not name the line."""
     damage, message = DAMAGE[kind]
     content = "".join(damage(GOOD)).encode()
     file = tmp_path / "submission"
@@ -153,7 +153,7 @@ def test_a_zip_that_holds_something_else_is_refused(tmp_path, behaviors, members
 
 
 def test_a_cut_off_zip_is_refused(tmp_path, behaviors) -> None:
-    """An upload that broke off."""
+    """An interrupted upload leaves such a file."""
     file = good_zip(tmp_path / "a.zip")
     file.write_bytes(file.read_bytes()[:-30])
     with pytest.raises(SubmissionError, match="expects a whole zip"):
@@ -161,7 +161,7 @@ def test_a_cut_off_zip_is_refused(tmp_path, behaviors) -> None:
 
 
 def test_a_zip_with_a_changed_byte_is_refused(tmp_path, behaviors) -> None:
-    """Stored without compression, the text reads well and is another; its checksum tells."""
+    """Without compression the changed text reads well; only the checksum shows the change."""
     file = tmp_path / "a.zip"
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("prediction.txt", "".join(GOOD))
@@ -175,7 +175,7 @@ def test_a_zip_with_a_changed_byte_is_refused(tmp_path, behaviors) -> None:
     [("1\tU1\tnow\tN1\n", "line 1, expects 5 tab-separated columns, got 4"), (None, "no such")],
 )
 def test_wrong_behaviors_are_not_blamed_on_the_submission(tmp_path, rows, message, capsys) -> None:
-    """news.tsv given by mistake would condemn a good submission."""
+    """With news.tsv given by mistake, a good submission would be called wrong."""
     behaviors = tmp_path / "other.tsv"
     if rows is not None:
         behaviors.write_text(rows)

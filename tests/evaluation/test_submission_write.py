@@ -23,7 +23,7 @@ def lines_of(path: Path) -> list[str]:
 
 
 def as_mind_reads(path: Path) -> np.ndarray:
-    """Scores 1 / rank of all candidates behind each other, as MIND's script takes them."""
+    """Scores 1 / rank of all candidates in one array, as MIND's script computes them."""
     ranks = [json.loads(line.strip("\n").split()[1]) for line in lines_of(path)]
     return np.concatenate([1 / np.array(each, float) for each in ranks])
 
@@ -47,7 +47,7 @@ def test_the_worked_examples_are_written_to_the_byte(tmp_path) -> None:
 
 
 def test_ranks_are_those_of_a_plain_loop(tmp_path, many_impressions, monkeypatch) -> None:
-    """Ties, -0.0 beside 0.0, 1 to 300 candidates: a place off is another impression's rank."""
+    """Covers ties, -0.0 and 0.0, and 1 to 300 candidates; one place off is a wrong rank."""
     monkeypatch.setattr(write, "_BLOCK", 333)  # several blocks, the last one not full
     rows = many_impressions.split()
     ids = np.arange(1, len(rows) + 1).astype(str)
@@ -59,7 +59,7 @@ def test_ranks_are_those_of_a_plain_loop(tmp_path, many_impressions, monkeypatch
 
 
 def test_without_ties_a_submission_scores_as_the_run_did(tmp_path, many_impressions) -> None:
-    """The leaderboard's figure would not be the one that the model was chosen by."""
+    """Else the leaderboard's result would not be the metric that the model was chosen by."""
     _, labels, offsets = many_impressions
     scores = np.random.default_rng(5).permutation(len(labels)).astype(np.float32)
     write_submission(tmp_path / "a.zip", np.arange(len(offsets) - 1).astype(str), scores, offsets)
@@ -69,10 +69,10 @@ def test_without_ties_a_submission_scores_as_the_run_did(tmp_path, many_impressi
         np.testing.assert_array_equal(values, submitted[name], err_msg=name)
 
 
-def test_ties_change_the_auc_alone_and_by_what_the_order_makes_of_them(
+def test_ties_change_only_the_auc_and_by_the_order_of_the_candidates(
     tmp_path, many_impressions
 ) -> None:
-    """docs/data.md says so: ranks resolve a tie that our AUC counts one half."""
+    """As docs/data.md says, ranks break a tie that this package's AUC counts one half."""
     # the click ties with an unclicked candidate before it, and then with one behind it
     scores, labels = np.array([0.5, 0.5, 0.2] * 2), np.array([0, 1, 0, 1, 0, 0])
     write_submission(tmp_path / "a.zip", ["1", "2"], scores, np.array([0, 3, 6]))
@@ -91,7 +91,7 @@ def test_ties_change_the_auc_alone_and_by_what_the_order_makes_of_them(
 
 
 def test_ids_are_written_as_they_are(tmp_path) -> None:
-    """A leading zero lost, or a word made a number, pairs the line with nothing."""
+    """With a leading zero lost, or a word read as a number, the line matches no impression."""
     ids = np.array(["007", "x-9", "née"])
     write_submission(tmp_path / "a.zip", ids, np.arange(3.0), np.arange(4))
     assert lines_of(tmp_path / "a.zip") == ["007 [1]\n", "x-9 [1]\n", "née [1]\n"]
@@ -115,7 +115,7 @@ def test_nan_is_blamed_on_its_impression(tmp_path, monkeypatch) -> None:
     ("ids", "offsets"), [(["1"], [0, 1, 2]), (["1", "2"], [0, 1, 3]), (["1", "2"], [0, 1, 1])]
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path, ids, offsets) -> None:
-    """A plain zip of the two would leave out the last impressions without a word."""
+    """A plain zip of the two would leave out the last impressions silently."""
     with pytest.raises(ValueError, match="an id for each impression and a score for each"):
         write_submission(tmp_path / "a.zip", ids, np.zeros(2), np.array(offsets))
 
@@ -127,8 +127,8 @@ def test_equal_scores_make_equal_files(tmp_path) -> None:
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
-def test_a_full_disk_is_named_and_leaves_the_older_file_and_no_rest(tmp_path) -> None:
-    """Half a zip under the final name would be found out by the leaderboard alone."""
+def test_a_full_disk_is_named_and_leaves_only_the_older_file(tmp_path) -> None:
+    """Half a zip under the final name would be noticed by the leaderboard only."""
     path = tmp_path / "a.zip"
     path.write_text("older")
     scores = np.random.default_rng(0).normal(size=400_000)

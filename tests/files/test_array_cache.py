@@ -40,7 +40,7 @@ def assert_equal(found: Arrays, expected: Arrays) -> None:
 
 
 def test_a_second_call_reads_what_the_first_one_made(tmp_path: Path, make: Maker) -> None:
-    """A cache that is never hit costs every start the minutes it was to save."""
+    """A cache that is never hit would cost time at every start instead of saving it."""
     cached_arrays(tmp_path / "new" / "cache", "some", "key", make)
     found = cached_arrays(tmp_path / "new" / "cache", "some", "key", make)
     assert make.times == 1
@@ -62,10 +62,10 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path, make: Maker) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle", "gone", "no names"])
-def test_damaged_arrays_are_made_anew_with_a_warning(
+def test_damaged_arrays_are_made_again_with_a_warning(
     tmp_path: Path, make: Maker, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A full disk once must not stop every later run, nor feed it half of the impressions."""
+    """One full disk must not stop every later run, nor give it half of the impressions."""
     cached_arrays(tmp_path, "some", "key", make)
     file = tmp_path / "some-key" / "numbers.npy"
     whole = file.read_bytes()
@@ -88,10 +88,10 @@ def test_damaged_arrays_are_made_anew_with_a_warning(
     assert make.times == 2
     assert "some-key cannot be read and is computed again" in caplog.text
     assert_equal(cached_arrays(tmp_path, "some", "key", make), make.arrays)
-    assert make.times == 2  # the new ones lie there
+    assert make.times == 2  # the new ones are stored
 
 
-def test_a_strangers_pickle_is_never_run(tmp_path: Path, make: Maker) -> None:
+def test_a_pickle_of_somebody_else_is_never_run(tmp_path: Path, make: Maker) -> None:
     """A cache that came with a data set would run its author's code."""
     cached_arrays(tmp_path, "some", "key", make)
     ran = tmp_path / "ran"
@@ -151,7 +151,7 @@ def test_a_half_written_folder_never_has_the_final_name(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_was_first_wins(tmp_path: Path, make: Maker) -> None:
+def test_of_two_runs_that_make_the_same_arrays_the_first_wins(tmp_path: Path, make: Maker) -> None:
     """Two runs that start together make the same arrays; the slower one must not fail."""
 
     def make_slowly() -> Arrays:
@@ -163,13 +163,13 @@ def test_a_run_that_was_first_wins(tmp_path: Path, make: Maker) -> None:
 
 
 def test_the_cache_is_readable_as_other_folders_are(tmp_path: Path, make: Maker) -> None:
-    """A private folder in a shared checkpoint_dir makes each colleague convert anew, silently."""
+    """With a private folder in a shared checkpoint_dir, each colleague would convert again."""
     cached_arrays(tmp_path, "some", "key", make)
     (tmp_path / "usual").mkdir()
     assert (tmp_path / "some-key").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_a_key_is_the_content_and_not_its_place(tmp_path: Path) -> None:
+def test_a_key_depends_on_the_content_and_not_on_its_path(tmp_path: Path) -> None:
     """Keys by path or time miss after a copy, and hit after an edit within the same second."""
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_bytes(b"content")

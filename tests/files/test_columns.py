@@ -7,7 +7,7 @@ from recbole_tinynews.files.columns import BODY, FLAT_INTER, FLAT_ITEM, INTER, I
 
 
 def test_headers_are_those_that_data_sets_out_there_have() -> None:
-    """Another header, and no data set that was converted before can be read."""
+    """With another header, no data set that was converted before could be read."""
     assert header((*ITEM, BODY)) == (
         "item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq\tabstract:token_seq\t"
         "body:token_seq"

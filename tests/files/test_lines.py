@@ -15,7 +15,7 @@ LINES = ["first\u2028still first\x85\x0b", "second\rstill second", "", "fourth, 
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte-order mark"])
 @pytest.mark.parametrize("zipped", [False, True], ids=["text", "gzip"])
 def test_only_line_feeds_end_a_line(tmp_path: Path, zipped: bool, mark: str) -> None:
-    """U+2028 in a title would make two articles of one, each of them broken."""
+    """U+2028 in a title would split an article into two broken ones."""
     data = (mark + TEXT).encode()
     file = tmp_path / "any.name"
     file.write_bytes(gzip.compress(data) if zipped else data)
@@ -23,7 +23,7 @@ def test_only_line_feeds_end_a_line(tmp_path: Path, zipped: bool, mark: str) -> 
 
 
 def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
-    """A codec's offset into a buffer finds nothing in a file of two million lines."""
+    """A codec's offset into a buffer does not help to find a line among two million."""
     file = tmp_path / "latin.tsv"
     file.write_bytes(b"fine\n\xe9t\xe9\nfine\n")
     with pytest.raises(ValueError, match=r"latin\.tsv, line 2, expects UTF-8"):
@@ -37,7 +37,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut off", "overwritten"])
-def test_a_damaged_gzip_file_is_no_short_file(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_gzip_file_is_not_read_as_a_short_one(tmp_path: Path, damage: str) -> None:
     """Half a download would train on half a corpus."""
     data = bytearray(gzip.compress("".join(f"line {i * i}\n" for i in range(5000)).encode()))
     middle = len(data) // 2
@@ -61,7 +61,7 @@ def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
 def test_a_line_may_end_anywhere_in_what_is_read_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, zipped: bool
 ) -> None:
-    r"""A block that ends between ``\r`` and ``\n``, or in the byte-order mark, adds characters."""
+    r"""A block may end between ``\r`` and ``\n``, or inside the byte-order mark."""
     monkeypatch.setattr(lines, "BLOCK", block)
     data = ("\ufeff" + TEXT).encode()
     (tmp_path / "file").write_bytes(gzip.compress(data) if zipped else data)

@@ -16,7 +16,7 @@ from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
 
 
 def test_the_second_waits_for_the_first(tmp_path: Path, caplog) -> None:
-    """Two processes that train one stage write into one file."""
+    """Two processes that train one stage would write into one file."""
     order: list[str] = []
     inside, may_end = threading.Event(), threading.Event()
 
@@ -45,7 +45,7 @@ def test_the_second_waits_for_the_first(tmp_path: Path, caplog) -> None:
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_it_is_free_again_after_an_error(tmp_path: Path) -> None:
+def test_a_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(KeyError), exclusive_lock(tmp_path / "place", "work", wait=False):
             raise KeyError
@@ -61,8 +61,8 @@ def test_two_holders_in_one_process_exclude_each_other(tmp_path: Path) -> None:
         pass
 
 
-def test_a_refused_one_takes_nothing_from_the_holder(tmp_path: Path) -> None:
-    """The third process would find no lock file and no name, and go in."""
+def test_a_refused_process_leaves_the_holders_lock_alone(tmp_path: Path) -> None:
+    """A third process would find no lock file and no name, and take the lock."""
     with exclusive_lock(tmp_path / "place", "working", wait=False):
         for _ in range(2):
             with (
@@ -73,7 +73,7 @@ def test_a_refused_one_takes_nothing_from_the_holder(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
-def test_the_files_of_a_killed_process_lock_nobody_out(tmp_path: Path) -> None:
+def test_files_of_a_killed_process_lock_nobody_out(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -94,7 +94,7 @@ def test_the_files_of_a_killed_process_lock_nobody_out(tmp_path: Path) -> None:
 def test_a_file_that_its_holder_removed_meanwhile_is_not_taken_for_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes would hold two files of one name."""
+    """Two processes would each lock a file of that name, and both run."""
     import fcntl
 
     flock, locked = fcntl.flock, []
@@ -121,7 +121,7 @@ def test_a_file_that_its_holder_removed_meanwhile_is_not_taken_for_the_lock(
 def test_a_file_system_without_locks_warns_and_says_that_nothing_is_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, error: Exception
 ) -> None:
-    """A cluster's disk may have none: work must be possible there."""
+    """A cluster's file system may have none, and the package must work there."""
 
     def unsupported(*_: object, **__: object) -> None:
         raise error
@@ -144,7 +144,7 @@ def test_a_lock_that_fails_for_another_reason_is_an_error(
 
 
 def test_a_full_disk_locks_without_a_name(tmp_path: Path, monkeypatch) -> None:
-    """Whoever comes second is refused all the same, if namelessly."""
+    """The second process is still refused, without the holder's name."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

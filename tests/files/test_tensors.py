@@ -12,7 +12,7 @@ from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
 
 
 class Opened:
-    """A pickle that leaves a trace when it is opened."""
+    """A pickle that creates a file when it is loaded."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -32,7 +32,7 @@ def test_weights_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_a_pickle_in_disguise_is_refused_and_not_opened(tmp_path: Path) -> None:
-    """Loading a stranger's model must not run the stranger's code."""
+    """Loading somebody's model must not run their code."""
     place, trace = tmp_path / "model.safetensors", tmp_path / "opened"
     place.write_bytes(pickle.dumps(Opened(trace)))
     with pytest.raises(ValueError, match="safetensors format"):
@@ -59,7 +59,7 @@ def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [OSError, SafetensorError])  # of the system, of safetensors
 def test_a_failed_write_leaves_the_former_file(tmp_path: Path, monkeypatch, error) -> None:
-    """A full disk while saving would take the best weights along."""
+    """A full disk while saving would destroy the best weights."""
     place = tmp_path / "model.safetensors"
     save_weights({"a": torch.ones(1)}, place)
 
@@ -83,7 +83,7 @@ def test_a_failed_write_leaves_the_former_file(tmp_path: Path, monkeypatch, erro
     ],
 )
 def test_weights_that_do_not_fit_are_refused(change, message: str) -> None:
-    """The reference code loads nothing at all and trains on: all names begin differently."""
+    """The reference code loads nothing and continues, as all names have another prefix."""
     module = nn.Sequential(nn.Linear(3, 2))
     before = module[0].weight.clone()
     weights = {name: value + 1 for name, value in module.state_dict().items()}
@@ -117,7 +117,7 @@ def test_tensors_that_share_memory_are_saved_under_both_names(tmp_path: Path) ->
 
 
 def test_others_may_read_weights_as_they_may_read_any_file(tmp_path: Path) -> None:
-    """A colleague on the same machine could list the student, and not load it."""
+    """A colleague on the same machine could see the student's file, and not load it."""
     save_weights({"w": torch.ones(2)}, tmp_path / "model.safetensors")
     (tmp_path / "any").touch()
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}

@@ -16,11 +16,11 @@ from recbole_tinynews.files.whole import (
 
 
 class Killed(BaseException):
-    """What no ``except Exception`` catches."""
+    """An interruption that no ``except Exception`` catches."""
 
 
 def interrupt(place: Path, error: type[BaseException] = Killed) -> None:
-    """Write half of it, to a file or into a folder, and end there."""
+    """Write half of a file or folder, then raise the error."""
     (place / "one" if place.is_dir() else place).write_text("half")
     raise error
 
@@ -30,7 +30,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
-    """A reader that comes meanwhile would take half of it for all."""
+    """Another process would read half of the file as if it were complete."""
     place = tmp_path / "deep" / "result.json"
     write_text(place, "first")
     with whole_file(place) as partial:
@@ -60,7 +60,7 @@ def test_a_text_that_is_not_utf8_leaves_the_former_one(tmp_path: Path) -> None:
 
 
 def test_a_folder_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
-    """Some of its files would be read as all of them."""
+    """A folder with some of its files would be read as complete."""
     place = tmp_path / "deep" / "state"
     with pytest.raises(Killed), whole_folder(place) as partial:
         interrupt(partial)
@@ -72,8 +72,8 @@ def test_a_folder_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
     assert names(place.parent) == ["state"]
 
 
-def test_a_folder_that_is_there_is_kept_where_the_first_wins(tmp_path: Path) -> None:
-    """Two runs that finish at once: the slower one must neither fail nor lose the other's."""
+def test_an_existing_folder_is_kept_where_the_first_wins(tmp_path: Path) -> None:
+    """When two runs finish at once, the slower one must neither fail nor delete the other's."""
 
     def write_late(first_wins: bool) -> None:
         with whole_folder(tmp_path / "cache", first_wins) as partial:
@@ -90,7 +90,7 @@ def test_a_folder_that_is_there_is_kept_where_the_first_wins(tmp_path: Path) -> 
 
 
 def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
-    """Nothing would be cached, and nothing would say so."""
+    """Otherwise nothing would be cached, silently."""
     (tmp_path / "cache").write_text("mine")
     with pytest.raises(OSError, match="cache"), whole_folder(tmp_path / "cache", first_wins=True):
         pass
@@ -110,7 +110,7 @@ def test_a_resumable_file_keeps_what_was_written_for_the_next_writer(tmp_path: P
     assert names(tmp_path) == ["table.npy"]
 
 
-def test_what_a_kill_leaves_is_recognised_and_nothing_else_is(
+def test_leftovers_of_a_kill_are_recognised_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``tiny`` is the beginning of ``tiny.b``, which another process may be writing."""
@@ -130,7 +130,7 @@ def test_what_a_kill_leaves_is_recognised_and_nothing_else_is(
 
 
 def test_others_may_read_it_as_they_may_read_any_file_or_folder(tmp_path: Path) -> None:
-    """A private folder in a shared checkpoint_dir is one that each colleague makes again."""
+    """With a private folder in a shared checkpoint_dir, each colleague would compute it again."""
     with whole_folder(tmp_path / "folder"):
         pass
     write_text(tmp_path / "file", "")

@@ -23,7 +23,7 @@ def world_of(tiny: Tiny, **settings: Any) -> World:
 
 
 def test_the_loss_is_the_sum_of_each_teachers_own(tiny: Tiny) -> None:
-    """A mean, or one teacher's loss M times, would train on as well."""
+    """A mean, or one teacher's loss counted several times, would train without an error."""
     world = world_of(tiny)
     model, batch = world.model.train(), world.clicks().collate_fn(range(8))
     scores = []
@@ -38,7 +38,7 @@ def test_the_loss_is_the_sum_of_each_teachers_own(tiny: Tiny) -> None:
 
 
 def test_teachers_share_all_but_their_language_models(tiny: Tiny) -> None:
-    """Without it they are M teachers of Tiny-NewsRec, under another name."""
+    """Without sharing they would be separate teachers, as Tiny-NewsRec's."""
     model = world_of(tiny).model
     first, *others = model.teachers
     for other in others:
@@ -50,7 +50,7 @@ def test_teachers_share_all_but_their_language_models(tiny: Tiny) -> None:
 
 
 def test_every_teacher_trains_and_the_shared_layers_once(tiny: Tiny) -> None:
-    """A shared weight that the optimizer holds M times takes M steps at once."""
+    """A shared weight that the optimizer holds once per teacher would take several steps."""
     world = world_of(tiny, learning_rate=1e-3, plm_learning_rate=1e-5)
     trainer = world.trainer()
     groups = trainer.optimizer.param_groups
@@ -87,8 +87,8 @@ def test_loaded_teachers_still_share(tiny: Tiny, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["attention", "mean"])
-def test_one_teacher_is_a_plain_one(tiny: Tiny, pooling: str) -> None:
-    """M = 1 is the finetuning of PLM-NR, whose numbers it must have."""
+def test_a_single_teacher_equals_a_plain_plmnr(tiny: Tiny, pooling: str) -> None:
+    """With one teacher this is the finetuning of PLM-NR, and must give the same numbers."""
     world = tiny.world(CoFinetunedTeachers, num_teachers=1, news_pooling=pooling)
     plain, batch = tiny.world(news_pooling=pooling), world.clicks().collate_fn(range(4))
     losses = [each.model.train().calculate_loss(batch).target for each in (world, plain)]

@@ -1,4 +1,4 @@
-"""Students of inner states: their losses from padded texts, and what they ask teachers for."""
+"""Students that imitate inner states: their losses, and what they ask teachers for."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def soft_label(own: Tensor, teacher: Tensor) -> Tensor:
 def by_the_formulas(
     world: World, plm: Path, batch: Interaction, teachers: FrozenTeachers, pairs: Any
 ) -> tuple[dict[str, Tensor], Reference]:
-    """The losses from padded texts in transformers' own code; pairs of layers as documented."""
+    """The losses, from padded texts in transformers' own code and the documented layer pairs."""
     own = Reference(world.model.news_encoder, plm)
     hidden, attention = of_texts(own)
     scores = world.model.score(batch).scores
@@ -71,7 +71,7 @@ def by_the_formulas(
         for m, g in pairs:
             losses["hidden"] += ((hidden[m] - of_teacher[g]) ** 2).mean() / count
             squares = (attention[m - 1] - looked_at[g - 1]) ** 2
-            losses["attention"] += squares.mean(0).mean() / count  # heads last
+            losses["attention"] += squares.mean(0).mean() / count  # heads come last
         losses["embedding"] += ((hidden[0] - of_teacher[0]) ** 2).mean() / count
     return {**losses, "target": F.cross_entropy(scores, LABEL)}, own
 
@@ -90,7 +90,7 @@ def by_the_formulas(
 def test_losses_equal_those_of_padded_texts_in_transformers_own_code(
     tiny: Tiny, name: str, settings, pairs
 ) -> None:
-    """Rows of other tokens, layers or heads give a loss of the right shape that falls as well."""
+    """Other tokens, layers or heads would give a loss of the right shape that falls too."""
     world = tiny.world(name, **settings)
     world.model.double().train()
     batch, teachers = labelled(world)
@@ -113,7 +113,7 @@ def test_losses_equal_those_of_padded_texts_in_transformers_own_code(
 
 @pytest.mark.parametrize("name", STUDENTS)
 def test_stored_states_change_no_loss(tiny: Tiny, name: str) -> None:
-    """Student and teachers read the last frozen state; a table of others would train quietly."""
+    """Student and teachers read the last frozen state; a table of another would go unnoticed."""
     losses = []
     for use_cache in (False, True):
         settings = {"finetune_layers": 1, "layer_mapping": "uniform", "use_cache": use_cache}
@@ -126,7 +126,7 @@ def test_stored_states_change_no_loss(tiny: Tiny, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["TinyBERT", "TinyBERTMT"])
 def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, name: str) -> None:
-    """Whatever is above 0 there is a difference of the two ways, and would be learnt."""
+    """A loss above 0 would be a difference between two code paths, and would be learned."""
     world = tiny.world(name, num_hidden_layers=3, finetune_layers="all", num_teachers=1)
     trainer = world.trainer()
     teacher = trainer.teachers.members[0].news_encoder
@@ -142,7 +142,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, name: 
 
 @pytest.mark.parametrize("name", STUDENTS)
 def test_a_teacher_of_another_width_is_projected(tiny: Tiny, tmp_path: Path, name: str) -> None:
-    """BERT's large one teaches a base one: the map between them has to learn, and to be saved."""
+    """With a BERT-large teacher and a base student, the projection has to learn and be saved."""
     wide = write_bert(tmp_path / "wide", hidden_size=48)
     world = tiny.world(name, finetune_layers="all", finetune_teacher_plm=str(wide))
     losses = world.model.train().calculate_loss(world.clicked([0, 1, 2, 3]))
@@ -169,7 +169,7 @@ def test_a_teacher_of_another_width_is_projected(tiny: Tiny, tmp_path: Path, nam
 def test_settings_choose_the_layers_that_are_compared(
     tiny: Tiny, tmp_path: Path, name: str, settings, asked
 ) -> None:
-    """Two layers of six: the mappings differ, and the teachers may be cut themselves."""
+    """For two layers of six the mappings differ; teachers may have fewer layers too."""
     deep = tiny._replace(plm=write_bert(tmp_path / "deep", layers=6))
     model = deep.world(name, **{"finetune_layers": 2, **settings}).model
     assert model.teacher_taps.hidden == asked
@@ -177,15 +177,15 @@ def test_settings_choose_the_layers_that_are_compared(
 
 
 def asked_of(teachers: FrozenTeachers, monkeypatch: pytest.MonkeyPatch) -> list[Taps]:
-    """The taps under which the one teacher is run from now on."""
+    """Record the taps with which the single teacher is run from now on."""
     encoder, asked = teachers.members[0].news_encoder, []
     plain = encoder.tapped
     monkeypatch.setattr(encoder, "tapped", lambda taps: asked.append(taps) or plain(taps))
     return asked
 
 
-def test_an_unasked_teacher_is_not_run(tiny: Tiny, monkeypatch) -> None:
-    """Soft labels alone are read from a table; twelve layers a step would be for nothing."""
+def test_a_teacher_that_is_not_needed_is_not_run(tiny: Tiny, monkeypatch) -> None:
+    """Soft labels alone are read from a table; running twelve layers in each step is waste."""
     world = tiny.world("TinyBERT", hidden_loss_weight=0, attention_loss_weight=0)
     trainer = world.trainer()
     asked = asked_of(trainer.teachers, monkeypatch)
@@ -194,7 +194,7 @@ def test_an_unasked_teacher_is_not_run(tiny: Tiny, monkeypatch) -> None:
     assert asked == []
 
 
-def test_teachers_are_asked_for_the_layers_that_learn_alone(tiny: Tiny, monkeypatch) -> None:
+def test_teachers_are_asked_only_for_the_layers_that_learn(tiny: Tiny, monkeypatch) -> None:
     world = tiny.world("TinyBERT", finetune_layers=1, attention_loss_weight=0)
     trainer = world.trainer()
     asked = asked_of(trainer.teachers, monkeypatch)
@@ -202,8 +202,8 @@ def test_teachers_are_asked_for_the_layers_that_learn_alone(tiny: Tiny, monkeypa
     assert asked == [Taps(hidden=frozenset({3}))]
 
 
-def test_teachers_that_use_vectors_again_are_tapped_whole(tiny: Tiny) -> None:
-    """A vector of an earlier step has no states: rows of the student would have no partner."""
+def test_teachers_that_reuse_vectors_are_tapped_for_every_text(tiny: Tiny) -> None:
+    """A vector of an earlier step has no states to compare with the student's."""
     world = tiny.world("TinyBERT", finetune_teacher_history_cache_steps=5)
     trainer = world.trainer()
     for _ in range(2):
@@ -214,7 +214,7 @@ def test_teachers_that_use_vectors_again_are_tapped_whole(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("name", STUDENTS)
 def test_a_batch_without_inner_states_is_refused(tiny: Tiny, name: str) -> None:
-    """Labels of scores alone would leave out what the method is about."""
+    """With scores alone, training would leave out the core of the method."""
     world = tiny.world(name)
     batch, teachers = labelled(world)
     batch[TEACHERS] = teachers.outputs(batch)
@@ -225,7 +225,7 @@ def test_a_batch_without_inner_states_is_refused(tiny: Tiny, name: str) -> None:
 
 
 def test_teachers_that_read_other_tokens_are_refused_with_the_trainer(tiny: Tiny) -> None:
-    """Cut to another length, the rows behind the first long title are a neighbour's."""
+    """With another length, all rows after the first long title are compared with other tokens."""
     others = tiny.world("TinyBERT", max_title_length=7).teachers()
     with pytest.raises(ValueError, match=r"teacher 0 reads others.*max_title_length"):
         tiny.world("TinyBERT").trainer(teachers=others)

@@ -40,7 +40,7 @@ def batch_of(config: Any, data: Any) -> Interaction:
 
 
 def reference_of(model: MaskedLanguageModel, plm: Path) -> Any:
-    """The library's own model of the same layers, with the weights of ours."""
+    """Transformers' own model of the same layers, with the same weights."""
     whole = AutoModelForMaskedLM.from_pretrained(
         plm, num_hidden_layers=2, attn_implementation="eager"
     )
@@ -54,7 +54,7 @@ def reference_of(model: MaskedLanguageModel, plm: Path) -> Any:
 
 
 def loss_of_reference(whole: Any, batch: Interaction, padding: int) -> Tensor:
-    """Padded, masked, and the tokens that were not chosen left out by their label."""
+    """The loss of padded texts, where the labels leave out tokens that were not chosen."""
     lengths = batch["lengths"].numpy()
     labels = torch.full_like(batch["tokens"], -100)
     labels[batch["places"]] = batch["truth"]
@@ -69,7 +69,7 @@ def loss_of_reference(whole: Any, batch: Interaction, padding: int) -> Tensor:
 
 @pytest.mark.parametrize("layers", [1, "all"])
 def test_loss_and_gradients_are_those_of_transformers(make, plm: Path, layers) -> None:
-    """Texts without padding, a head put onto other layers: each could shift what is learnt."""
+    """Texts are packed and the head comes from another model: both could change the loss."""
     config, data, model = make(plm=str(plm), pretrain_teacher_finetune_layers=layers)
     model = model.train().double()
     batch = batch_of(config, data)
@@ -97,7 +97,7 @@ def test_loss_and_gradients_are_those_of_transformers(make, plm: Path, layers) -
 
 
 def test_the_decoder_is_the_word_embeddings(make, plm: Path) -> None:
-    """Two tables that begin alike would part with the first step."""
+    """Two tables that start equal would differ after the first step."""
     for layers, learns in ((1, False), ("all", True)):
         model = make(plm=str(plm), pretrain_teacher_finetune_layers=layers)[2]
         words = model.news_encoder.text_encoder.plm.get_input_embeddings().weight
@@ -113,7 +113,7 @@ def test_the_decoder_is_the_word_embeddings(make, plm: Path) -> None:
 def test_the_head_is_the_language_models_own_where_it_has_one(
     make, tiny: Tiny, tmp_path: Path, caplog
 ) -> None:
-    """bert-base-uncased ships one; a random head would first unlearn what the layers know."""
+    """bert-base-uncased has one; a random head would first damage what the layers know."""
     caplog.set_level("INFO")
     make()
     assert "no head for masked tokens" in caplog.text
@@ -130,8 +130,8 @@ def test_the_head_is_the_language_models_own_where_it_has_one(
     assert "no head for masked tokens" not in caplog.text
 
 
-def test_a_random_head_begins_with_how_frequent_each_token_is(make, plm: Path) -> None:
-    """The layers below would else be bent towards frequent words first, all texts alike."""
+def test_a_random_heads_bias_starts_from_token_frequencies(make, plm: Path) -> None:
+    """Otherwise the layers below would first learn word frequencies, the same for all texts."""
     _, data, model = make(plm=str(plm))
     (decoder,) = (
         part
@@ -145,8 +145,8 @@ def test_a_random_head_begins_with_how_frequent_each_token_is(make, plm: Path) -
     assert expected.max() > 2 * expected.min()
 
 
-def test_a_batch_of_which_nothing_is_hidden_has_a_loss_of_zero(make) -> None:
-    """The mean over no token is NaN, and ends a training of days."""
+def test_a_batch_without_hidden_tokens_has_a_loss_of_zero(make) -> None:
+    """The mean over no token is NaN, which would end a training of days."""
     config, data, model = make()
     batch = batch_of(config, data)
     batch["places"], batch["truth"] = batch["places"][:0], batch["truth"][:0]
@@ -155,7 +155,7 @@ def test_a_batch_of_which_nothing_is_hidden_has_a_loss_of_zero(make) -> None:
     assert loss == 0
 
 
-def test_what_is_frozen_stays_and_what_is_not_learns(make, tmp_path: Path) -> None:
+def test_frozen_weights_stay_and_all_others_learn(make, tmp_path: Path) -> None:
     config, data, model = make(plm_dropout=0.1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     trainer = MaskedLanguageModelTrainer(config, model, tmp_path)

@@ -1,4 +1,4 @@
-"""Joint training against a plain version: padded titles, transformers' own outputs, autograd."""
+"""Joint training, compared with a plain version: padded titles, transformers' own outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAMPLES = list(range(9))
 
 
 class Plain(NamedTuple):
-    """One recommender as a reader of the paper would write it, on one batch."""
+    """Outputs of one recommender for a batch, from code written directly after the paper."""
 
     scores: Tensor
     user: Tensor
@@ -48,8 +48,8 @@ def plain(naive: NaivePLMNR, batch: Interaction) -> Plain:
     )
 
 
-class Story(NamedTuple):
-    """The same batch through the trainer and through the plain version."""
+class Comparison(NamedTuple):
+    """What the trainer and the plain version computed for the same batch."""
 
     world: World
     trainer: Any
@@ -69,7 +69,7 @@ def naive_of(model: Any, config: Any, layers: int) -> NaivePLMNR:
     return naive
 
 
-def tell(tiny: Tiny, model: str, momentum: bool = True, **settings: Any) -> Story:
+def compare(tiny: Tiny, model: str, momentum: bool = True, **settings: Any) -> Comparison:
     world = tiny.world(model, **settings)
     trainer = world.trainer()
     trainer.learners.double().train()
@@ -88,7 +88,7 @@ def tell(tiny: Tiny, model: str, momentum: bool = True, **settings: Any) -> Stor
     torch.stack(list(expected.values())).sum().backward()
     if momentum:
         plain_momentum(student, teachers, config)
-    return Story(world, trainer, losses._asdict(), student, teachers, expected)
+    return Comparison(world, trainer, losses._asdict(), student, teachers, expected)
 
 
 def g(layer: int, config: Any) -> int:
@@ -103,7 +103,7 @@ def g(layer: int, config: Any) -> int:
 def plain_losses(
     student: NaivePLMNR, teachers: list[NaivePLMNR], batch: Interaction, world: World
 ) -> dict[str, Tensor]:
-    """The formulas, a mean over teachers around them; constants are left out."""
+    """The losses of the paper, averaged over teachers; terms that do not train are left out."""
     config, label = world.config, batch[world.model.label_field]
     t = config["temperature"]
     own, given = plain(student, batch), [plain(teacher, batch) for teacher in teachers]
@@ -171,32 +171,34 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("model", "settings"), CASES, ids=lambda each: str(each)[:60])
 def test_losses_and_gradients_are_those_of_the_formulas(tiny: Tiny, model, settings) -> None:
-    """Momentum, routing, pairs and shared heads all at once; each can be wrong and still train."""
-    story = tell(tiny, model, **settings)
-    assert story.losses == {
+    """Momentum, gradients, layer pairs and shared heads can each be wrong and still train."""
+    compared = compare(tiny, model, **settings)
+    assert compared.losses == {
         name: pytest.approx(float(value.detach()), rel=1e-9)
-        for name, value in story.expected.items()
+        for name, value in compared.expected.items()
     }
-    encoder = story.world.model.news_encoder.text_encoder
-    of_student = assert_equal_gradients(encoder.plm, story.student.plm, "student")
+    encoder = compared.world.model.news_encoder.text_encoder
+    of_student = assert_equal_gradients(encoder.plm, compared.student.plm, "student")
     assert of_student > 10
-    for teacher, naive in zip(story.trainer.teachers.members, story.teachers, strict=True):
+    for teacher, naive in zip(compared.trainer.teachers.members, compared.teachers, strict=True):
         of_teacher = assert_equal_gradients(
             teacher.news_encoder.text_encoder.plm, naive.plm, "teacher"
         )
         assert of_teacher >= of_student
-    assert_equal_gradients(encoder.pooling, story.student.news_pooling, "pooling")
-    assert_equal_gradients(encoder.dense, story.student.dense, "dense")
-    assert_equal_gradients(story.world.model.user_encoder, story.student.user, "user")
+    assert_equal_gradients(encoder.pooling, compared.student.news_pooling, "pooling")
+    assert_equal_gradients(encoder.dense, compared.student.dense, "dense")
+    assert_equal_gradients(compared.world.model.user_encoder, compared.student.user, "user")
 
 
 def test_momentum_changes_the_students_trained_layers_and_nothing_else(tiny: Tiny) -> None:
-    """The comparison above would pass if both sides left it out."""
+    """The comparison above would also pass if both sides left momentum out."""
     settings = {"finetune_layers": 2, "num_hidden_layers": 2}  # 1: layer 2 lends; 2: layer 3
-    without, with_it = (tell(tiny, "NewsBERT", momentum=each, **settings) for each in (False, True))
+    without, with_it = (
+        compare(tiny, "NewsBERT", momentum=each, **settings) for each in (False, True)
+    )
     before, after = (
-        {name: p.grad for name, p in story.trainer.learners.named_parameters()}
-        for story in (without, with_it)
+        {name: p.grad for name, p in compared.trainer.learners.named_parameters()}
+        for compared in (without, with_it)
     )
     changed = {
         name for name, value in before.items() if value is not None and (value != after[name]).any()
@@ -223,7 +225,7 @@ ROUTES = {
 
 @pytest.mark.parametrize("model", ["NewsBERT", "NewsBERTMT"])
 def test_each_loss_moves_what_it_is_meant_to_move(tiny: Tiny, model: str) -> None:
-    """A teacher that is pulled to its student, heads that only one of them trains."""
+    """Else a teacher may be pulled to its student, or only one model may train the shared heads."""
     world = tiny.world(model, finetune_layers="all", user_loss_weight=1.0)
     trainer = world.trainer()
     trainer.learners.train()
@@ -249,7 +251,7 @@ def test_each_loss_moves_what_it_is_meant_to_move(tiny: Tiny, model: str) -> Non
 
 @pytest.mark.parametrize("mapping", ["uniform", "last"])
 def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, mapping: str) -> None:
-    """Two paths through the code that give other states would never let the loss reach zero."""
+    """If two code paths gave different states, the loss could never reach zero."""
     world = tiny.world(
         "NewsBERTMT",
         num_hidden_layers=LAYERS,
@@ -289,7 +291,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, mappin
     ],
 )
 def test_constants_are_neither_computed_nor_logged(tiny: Tiny, settings, hidden, removed) -> None:
-    """Frozen layers of the student would be run in each step for a number that never falls."""
+    """Frozen layers of the student would be tapped in each step for a term that never falls."""
     world = tiny.world("NewsBERT", **settings)
     assert world.model.distillation.student_taps.hidden == set(hidden)
     losses = world.model.calculate_loss(world.clicked(SAMPLES))
@@ -299,7 +301,7 @@ def test_constants_are_neither_computed_nor_logged(tiny: Tiny, settings, hidden,
 
 
 def test_all_that_is_shared_is_shared(tiny: Tiny) -> None:
-    """A copy of a head would start equal and learn from one loss alone."""
+    """A copied head would start equal, and then learn from one loss only."""
     world = tiny.world("NewsBERTMT", num_teachers=3)
     teachers = world.joint_teachers().members
     assert len(teachers) == 3
@@ -325,8 +327,8 @@ def test_a_teacher_may_be_shallower_than_its_language_model(tiny: Tiny) -> None:
         tiny.world("NewsBERT", teacher_num_hidden_layers=2, **settings).joint_teachers()
 
 
-def test_a_batch_that_no_teacher_has_seen_is_refused(tiny: Tiny) -> None:
-    """The fallback would be a student that learns from clicks alone, and is called distilled."""
+def test_a_batch_without_teachers_outputs_is_refused(tiny: Tiny) -> None:
+    """The student would silently learn from clicks alone, without distillation."""
     world = tiny.world("NewsBERT")
     assert isinstance(world.model, NewsBERT)
     with pytest.raises(ValueError, match=r"got one without. Train it with DistillationTrainer"):
@@ -334,7 +336,7 @@ def test_a_batch_that_no_teacher_has_seen_is_refused(tiny: Tiny) -> None:
 
 
 def test_the_student_holds_no_teacher(tiny: Tiny) -> None:
-    """What is saved, counted and served would be as large as all of them together."""
+    """What is saved, counted and served would have the size of all of them together."""
     world = tiny.world("NewsBERTMT")
     before = list(world.model.state_dict())
     trainer = world.trainer()

@@ -36,12 +36,12 @@ def parameters(layers: int) -> list[torch.nn.Parameter]:
     [(12, 109_884_962), (4, 53_181_986), (2, 39_006_242), (1, 31_918_370)],
 )
 def test_a_model_is_as_large_as_the_paper_says(layers: int, expected: int) -> None:
-    """A missing pooler or a second dense layer shows in no metric of a unit test."""
+    """No metric of a unit test shows a missing pooler or a second dense layer."""
     assert sum(p.numel() for p in parameters(layers)) == expected
 
 
 def test_an_ensemble_is_as_large_as_its_four_teachers() -> None:
-    """It is what the student is compared with: one teacher's size would hide what it saves."""
+    """The student is compared with it: with one teacher's size, its savings would look smaller."""
     news_encoders, user_encoders = zip(*(encoders(12) for _ in range(4)), strict=True)
     together = NewsEncoders(news_encoders), UserEncoders(user_encoders)
     assert sum(p.numel() for part in together for p in part.parameters()) == 4 * 109_884_962
@@ -51,5 +51,5 @@ def test_an_ensemble_is_as_large_as_its_four_teachers() -> None:
     ("layers", "expected"), [(12, 14_578_466), (2, 14_578_466), (1, 7_490_594)]
 )
 def test_as_much_trains_as_the_paper_says(layers: int, expected: int) -> None:
-    """A trained embedding or a frozen pooling would be another method."""
+    """Training the embeddings or freezing the pooling would be another method."""
     assert sum(p.numel() for p in parameters(layers) if p.requires_grad) == expected

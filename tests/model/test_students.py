@@ -1,4 +1,4 @@
-"""What students of several teachers share: how they weight them, and what is theirs to override."""
+"""Students of several teachers: how teachers are weighted, and what subclasses may override."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def distillation_loss(tiny: Tiny, model: str | type, **settings: Any) -> float:
     ("model", "papers"), [("TinyNewsRec", "softmax"), ("MTBERT", "inverse_error")]
 )
 def test_the_setting_chooses_how_teachers_are_weighted(tiny: Tiny, model: str, papers: str) -> None:
-    """A setting that reaches no loss looks as if all weightings were equally good."""
+    """If the setting reached no loss, all weightings would look equally good."""
     losses = {name: distillation_loss(tiny, model, teacher_weighting=name) for name in WEIGHTINGS}
     assert losses[papers] == distillation_loss(tiny, model)
     values = sorted(losses.values())
     assert min(b - a for a, b in pairwise(values)) > 1e-4, losses
 
 
-def test_the_first_stage_may_have_a_weighting_of_its_own(tiny: Tiny) -> None:
-    """It reads the plain setting otherwise, as every setting of a stage does."""
+def test_the_first_stage_may_have_another_weighting(tiny: Tiny) -> None:
+    """Without a setting of its own it reads the plain one, as for every setting of a stage."""
 
     def weighting(**settings: Any) -> Any:
         config = tiny.config("TinyNewsRec", **settings)
@@ -57,10 +57,8 @@ def first_alone(scores: Tensor, label: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("base", [TinyNewsRec, MTBERT])
-def test_a_recommender_may_weight_its_teachers_by_a_function_of_its_own(
-    tiny: Tiny, base: type
-) -> None:
-    """Whoever has another idea would have to copy the losses for it."""
+def test_a_recommender_may_weight_its_teachers_by_its_own_function(tiny: Tiny, base: type) -> None:
+    """Otherwise a user with another weighting would have to copy the losses."""
     own = type("Own", (base,), {"teacher_weighting": lambda self, config: first_alone})
     found = distillation_loss(tiny, own)
     assert found != distillation_loss(tiny, base)
@@ -74,7 +72,7 @@ def test_a_recommender_may_weight_its_teachers_by_a_function_of_its_own(
 
 @pytest.mark.parametrize("model", ["TinyNewsRec", "TinyBERT", "MTBERT", "NewsBERT"])
 def test_a_loss_may_be_added_to_those_of_any_student(tiny: Tiny, model: str) -> None:
-    """Losses that are made elsewhere leave the documented method without effect."""
+    """If losses were built elsewhere, overriding the documented method would have no effect."""
     base = type(tiny.world(model).model)
 
     class Twice(base):

@@ -37,7 +37,7 @@ def test_the_loss_is_the_dot_product_of_a_body_with_titles(articles) -> None:
 
 
 def test_a_title_and_its_body_are_read_as_what_they_are(articles) -> None:
-    """One table holds both: a shifted id would match each body with its neighbour's title."""
+    """One table holds both: with an id off by one, each body gets its neighbour's title."""
     _, data, model = articles()
     tokens = model.news_encoder.tokens
     own = tokens.row(data.title_ids(7))[1:-1]
@@ -56,7 +56,7 @@ def test_scores_of_held_out_articles_are_ranked_like_impressions(articles) -> No
 
 
 def test_titles_and_bodies_are_padded_apart_where_pad_tokens_take_part(articles) -> None:
-    """A title of 12 words with 500 pad tokens is little but padding."""
+    """A title of 12 words with 500 pad tokens would be almost all padding."""
     config, data, model = articles(mask_padding_in_news_pooling=False)
     lengths = model.news_encoder.tokens.lengths
     assert set(lengths[1 : 1 + data.articles]) == {config["max_title_length"]}
@@ -87,7 +87,7 @@ def test_a_student_refuses_a_batch_that_no_teacher_has_labelled(articles) -> Non
 
 
 def test_a_students_vectors_lie_in_a_space_of_their_own_size(tiny: Tiny) -> None:
-    """Projections are made for the teachers' size: W has the shape student x teacher."""
+    """Projections map the teachers' size to the student's: W has the shape student x teacher."""
     world = tiny.world("TinyNewsRec", finetune_teacher_news_dim=24, post_train_teacher_news_dim=24)
     projection = world.model.distillation.item_embedding.projections[0]
     assert projection.weight.shape == (16, 24)
@@ -96,7 +96,7 @@ def test_a_students_vectors_lie_in_a_space_of_their_own_size(tiny: Tiny) -> None
 
 
 def test_padded_slots_count_in_the_embedding_loss_only_where_asked(tiny: Tiny) -> None:
-    """A zero vector is easy to imitate: it would make the loss look small."""
+    """Zero vectors are easy to imitate, and would make the loss look small."""
     losses = {}
     for masked in (True, False):
         world = tiny.world("TinyNewsRec", mask_padding_in_embedding_loss=masked)
@@ -109,7 +109,7 @@ def test_padded_slots_count_in_the_embedding_loss_only_where_asked(tiny: Tiny) -
 
 
 def test_tiny_newsrec_learns_from_history_candidates_and_user(tiny: Tiny) -> None:
-    """History and candidates joined in another order than the teachers' compares strangers."""
+    """If they were joined in another order than the teachers', wrong vectors would be compared."""
     world = tiny.world("TinyNewsRec", distillation_loss_weight=0, target_loss_weight=0)
     batch, model = world.clicked(list(range(6))), world.model
     student, teachers = model.score(batch), batch[TEACHERS]

@@ -36,7 +36,7 @@ def artifact(folder: Path, steps: list[int]) -> Artifact:
 
 
 def test_the_last_copies_become_teachers_in_the_order_of_their_steps(tmp_path: Path) -> None:
-    """By name, step 500 comes after step 1500."""
+    """Sorted by name, step 500 would come after step 1500."""
     made = artifact(tmp_path, [500, 1000, 1500, 1743])
     copies = [made.copy(back) for back in (2, 1, 0)]
     assert [float(copy.load()["trained"]) for copy in copies] == [1000, 1500, 1743]
@@ -44,7 +44,7 @@ def test_the_last_copies_become_teachers_in_the_order_of_their_steps(tmp_path: P
     assert [copy.source.stem for copy in copies] == ["step-1000", "step-1500", "step-1743"]
 
 
-def test_what_a_killed_run_left_is_no_copy(tmp_path: Path) -> None:
+def test_a_partial_file_of_a_killed_run_is_not_taken_for_a_copy(tmp_path: Path) -> None:
     made = artifact(tmp_path, [2])
     (tmp_path / "copies" / ".step-4.safetensors-123").write_bytes(b"half")
     made.copy(0)
@@ -66,7 +66,7 @@ STUDENTS = (TinyNewsRec, TitleBodyStudent)
 
 
 def described(config: NewsConfig, model: type) -> dict[str, Any]:
-    """The settings that matter to the stage that trains the model; a student has a teacher."""
+    """The settings that affect the stage that trains the model; a student has a teacher."""
     own = model.__name__ if model is config.model_class else "finetune_teacher"
     teachers = (Stage("finetune_teacher", PLMNR),) if model in STUDENTS else ()
     return settings_that_matter(config, Stage(STAGES.get(model, own), model, teachers=teachers))
@@ -92,7 +92,7 @@ def mark(tiny: Tiny, model: type = PLMNR, contents: tuple[str, ...] = ("data",),
     ],
 )
 def test_a_setting_that_changes_the_result_changes_the_fingerprint(tiny: Tiny, settings) -> None:
-    """A stage would be taken for another one, and its weights for what was asked for."""
+    """Else another stage's weights would be reused in place of what was asked for."""
     assert mark(tiny, **settings) != mark(tiny)
 
 
@@ -110,12 +110,12 @@ def test_a_setting_that_changes_the_result_changes_the_fingerprint(tiny: Tiny, s
     ],
 )
 def test_a_setting_without_effect_leaves_the_fingerprint(tiny: Tiny, settings) -> None:
-    """Teachers would be trained for hours again because a file has another name."""
+    """Teachers would be retrained for hours because a file has another name."""
     assert mark(tiny, **settings) == mark(tiny)
 
 
-def test_a_students_settings_do_not_concern_a_stage_without_teachers(tiny: Tiny) -> None:
-    """Another temperature would finetune all teachers again."""
+def test_a_students_settings_do_not_affect_a_stage_without_teachers(tiny: Tiny) -> None:
+    """Another temperature would retrain all teachers."""
     settings = {"temperature": 2.0, "num_teachers": 3, "target_loss_weight": 0.2}
 
     def of(model: type, **given) -> str:
@@ -130,7 +130,7 @@ def test_a_students_settings_do_not_concern_a_stage_without_teachers(tiny: Tiny)
 def test_systems_share_a_stage_whatever_they_declare_for_themselves(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A benchmark would train the same teachers once for each of its systems."""
+    """A benchmark would retrain the same teachers for each of its systems."""
     (tmp_path / "Other.yaml").write_text("my_width: 8\n")
     (tmp_path / "others_module.py").write_text(
         "from recbole_tinynews.model.tinynewsrec import TinyNewsRec\n"
@@ -147,11 +147,11 @@ def test_systems_share_a_stage_whatever_they_declare_for_themselves(
         assert of(other, stage, my_width=16) == of(TinyNewsRec, stage)
     assert of(PLMNR, PLMNR) == of(TinyNewsRec, PLMNR, num_hidden_layers=2)
     assert of(other, other, my_width=16) != of(other, other)
-    # Stage I is a student's, and yet not concerned by what a user's class brings along
+    # Stage I has a student, but is not affected by what a user's class declares
     config = tiny.config(other, my_width=16, temperature=2.0, **STAGE_SETTINGS)
     of_stage_one = described(config, TitleBodyStudent)
     assert (of_stage_one.get("my_width"), of_stage_one["temperature"]) == (None, 2.0)
-    # what only post-training reads does not make a PLM-NR another one
+    # settings that only post-training reads do not change the fingerprint of a PLM-NR
     settings = {"negative_titles": "hard", "teacher_checkpoint_interval": 7}
     assert of(PLMNR, PLMNR, **settings) == of(PLMNR, PLMNR)
     assert of(PLMNR, TitleBodyMatcher, **settings) != of(PLMNR, TitleBodyMatcher)
@@ -163,7 +163,7 @@ def test_the_data_changes_the_fingerprint(tiny: Tiny) -> None:
 
 
 def test_settings_and_metrics_are_read_without_running_anything(tiny: Tiny, tmp_path) -> None:
-    """A yaml with a Python tag needs an unsafe loader."""
+    """A yaml with a Python tag would need an unsafe loader."""
     config = tiny.config("TinyNewsRec")
     write_settings(tmp_path, described(config, TinyNewsRec))
     settings = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Settings that fit one by one and not together are refused before any teacher trains."""
+"""Settings that are valid each but contradict each other are refused before any training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_LOSS_IN_STAGE_ONE = {f"post_train_student_{name}": 0 for name in WEIGHTS}
 
 
 def mistakes(tiny: Tiny, model: str, **settings: Any) -> list[str]:
-    """What is wrong with the settings of a system as a whole."""
+    """The reported contradictions among the settings of a system."""
     config = tiny.config(model, **settings)
     try:
         system(config)
@@ -50,13 +50,13 @@ def test_a_stage_without_any_loss_is_refused_before_its_teachers_train(
 
 @pytest.mark.parametrize("loss", ["news_vector", "user", "hidden", "embedding", "distillation"])
 def test_any_loss_of_the_student_is_a_loss(tiny: Tiny, loss: str) -> None:
-    """NewsBERT with its news vectors alone was refused for want of a loss."""
+    """NewsBERT with the loss of news vectors alone was refused as if it had no loss."""
     names = ["distillation", "hidden", "embedding", "news_vector", "user", "target"]
     none = {f"{name}_loss_weight": 0 for name in names}
     assert mistakes(tiny, "NewsBERT", **{**none, f"{loss}_loss_weight": 1}) == []
-    (told,) = mistakes(tiny, "NewsBERT", **none, teacher_target_loss_weight=1)
-    assert "leaves no loss" in told  # a teacher's is none of the student's
-    assert "teacher_target" not in told
+    (reported,) = mistakes(tiny, "NewsBERT", **none, teacher_target_loss_weight=1)
+    assert "leaves no loss" in reported  # a teacher's loss is not one of the student's
+    assert "teacher_target" not in reported
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_any_loss_of_the_student_is_a_loss(tiny: Tiny, loss: str) -> None:
             {"finetune_teacher_mask_padding_in_news_pooling": False},
             ["finetune_teacher_mask_padding_in_news_pooling expects True"],
         ),
-        ({"post_train_teacher_max_title_length": 24}, []),  # it is compared with nobody's
+        ({"post_train_teacher_max_title_length": 24}, []),  # it is not compared with any teacher
         (
             {"layer_mapping": "last", "teacher_num_hidden_layers": 1},
             ["at least the student's 2 layers, got one with 1"],
@@ -82,10 +82,10 @@ def test_any_loss_of_the_student_is_a_loss(tiny: Tiny, loss: str) -> None:
 def test_a_student_that_cannot_compare_is_refused_before_its_teachers_train(
     tiny: Tiny, settings, found
 ) -> None:
-    """Its first step would fail, hours later: states are compared token by token."""
-    told = mistakes(tiny, "TinyBERT", **settings)
-    assert len(told) == len(found)
-    assert all(part in mistake for part, mistake in zip(found, told, strict=True))
+    """States are compared token by token: its first step would fail, hours later."""
+    reported = mistakes(tiny, "TinyBERT", **settings)
+    assert len(reported) == len(found)
+    assert all(part in mistake for part, mistake in zip(found, reported, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -109,12 +109,12 @@ def test_a_student_that_cannot_compare_is_refused_before_its_teachers_train(
     ],
 )
 def test_titles_that_cannot_be_had_are_refused_at_once(tiny: Tiny, settings, stages) -> None:
-    """A corpus file has no categories, a batch of one no other titles."""
+    """A corpus file has no categories, and a batch of one has no other titles."""
     found = mistakes(tiny, "TinyNewsRec", **settings)
     assert [mistake.split("_negative_titles=")[0] for mistake in found] == stages
     assert all(" expects " in mistake for mistake in found)
 
 
 def test_models_without_these_settings_contradict_nothing(tiny: Tiny) -> None:
-    """A plain recommender has no losses of teachers to be 0, and no titles to be wrong."""
+    """A plain recommender has no distillation losses and no negative titles to check."""
     assert mistakes(tiny, "PLMNR", negative_titles="in_batch", train_batch_size=1) == []

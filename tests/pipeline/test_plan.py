@@ -23,14 +23,14 @@ ALL = [*STAGES, "TinyNewsRec"]
 
 @pytest.fixture(scope="module")
 def trained(all_four_stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint folder of a whole run."""
+    """The checkpoint folder of a run of all stages."""
     return Path(shutil.copytree(all_four_stages, tmp_path_factory.mktemp("trained") / "saved"))
 
 
 @pytest.fixture
-def at_hand(trained: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be damaged."""
-    return Path(shutil.copytree(trained, tmp_path / "at_hand"))
+def copied(trained: Path, tmp_path: Path) -> Path:
+    """A copy of ``trained``, which a test may damage."""
+    return Path(shutil.copytree(trained, tmp_path / "copied"))
 
 
 def run_of(tiny: Tiny, folder: Path, **settings: Any) -> Run:
@@ -50,7 +50,7 @@ def actions(steps: list[Step]) -> list[str]:
 
 
 def assert_kept_to(tiny: Tiny, folder: Path, **settings: Any) -> list[Step]:
-    """What is planned, after the run has done just that."""
+    """The plan, after checking that the run did exactly what it says."""
     steps = plan_of(tiny, folder, **settings)
     this_run = run_of(tiny, folder, **settings)
     this_run.make(system(this_run.factory.config))
@@ -77,19 +77,19 @@ def test_what_is_finished_is_reused_and_named(tiny: Tiny, trained: Path) -> None
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        (  # a setting of the first stage: all others stand on it
+        (  # a setting of the first stage, on which all others depend
             {"post_train_teacher_learning_rate": 0.5},
             ["learning_rate: 0.5, there: 0.01", *["after a stage that runs"] * 4],
         ),
-        (  # of the last stage alone
+        (  # a setting of the last stage alone
             {"temperature": 2.0, "post_train_student_temperature": 1.0},
             [None, None, None, None, "temperature: 2.0, there: 1.0"],
         ),
-        (  # of the teachers
+        (  # a setting of the teachers
             {"finetune_teacher_max_steps": 2},
             [None, None, *["max_steps: 2, there: 3"] * 2, "after a stage that runs"],
         ),
-        (  # of the student: its first stage and itself
+        (  # a setting of the student: its first stage and its last
             {"num_hidden_layers": 1},
             [
                 None,
@@ -99,7 +99,7 @@ def test_what_is_finished_is_reused_and_named(tiny: Tiny, trained: Path) -> None
                 "num_hidden_layers: 1, there: 2; after a stage that runs",
             ],
         ),
-        (  # of no stage: where results go
+        (  # a setting of no stage: where results are written
             {"result_file": "there.json"},
             [None] * 5,
         ),
@@ -115,34 +115,36 @@ def test_what_is_finished_is_reused_and_named(tiny: Tiny, trained: Path) -> None
     ],
 )
 def test_a_changed_setting_is_named_where_it_matters(
-    tiny: Tiny, at_hand: Path, settings, expected
+    tiny: Tiny, copied: Path, settings, expected
 ) -> None:
-    """Hours begin to run, and the user does not know which setting was meant to stay."""
-    steps = assert_kept_to(tiny, at_hand, **settings)
+    """Hours of training would start, and the user would not know which setting caused it."""
+    steps = assert_kept_to(tiny, copied, **settings)
     for step, reason in zip(steps, expected, strict=True):
         assert step.action == ("reused" if reason is None else "runs")
         assert reason is None or step.reason == reason
 
 
-def test_fewer_teachers_reuse_and_more_are_no_changed_ones(tiny: Tiny, at_hand: Path) -> None:
-    steps = assert_kept_to(tiny, at_hand, num_teachers=1)
+def test_fewer_teachers_are_reused_and_more_are_not_called_changed(
+    tiny: Tiny, copied: Path
+) -> None:
+    steps = assert_kept_to(tiny, copied, num_teachers=1)
     assert actions(steps) == ["reused", "runs", "reused", "runs"]
     assert [step.reason for step in steps if step.action == "runs"] == [
         "num_teachers: 1, there: 2",
         "num_teachers: 1, there: 2; after a stage that runs",
     ]
-    shutil.rmtree(at_hand / DATASET / plan_of(tiny, at_hand)[3].reason)
-    steps = plan_of(tiny, at_hand)
+    shutil.rmtree(copied / DATASET / plan_of(tiny, copied)[3].reason)
+    steps = plan_of(tiny, copied)
     assert actions(steps) == ["reused", "reused", "reused", "runs", "reused"]
     assert steps[3].reason == "no earlier one"  # not: another seed than the first teacher's
 
 
-def test_changed_data_are_named(tiny: Tiny, at_hand: Path, tmp_path: Path) -> None:
-    """A file that was converted anew looks like the old one."""
+def test_changed_data_are_named(tiny: Tiny, copied: Path, tmp_path: Path) -> None:
+    """A file that was converted again looks like the old one."""
     data = write_dataset(tmp_path / "other")
     file = data / DATASET / f"{DATASET}.train.inter"
     file.write_text("\n".join(file.read_text().splitlines()[:-1]) + "\n")
-    steps = assert_kept_to(tiny._replace(data=data), at_hand)
+    steps = assert_kept_to(tiny._replace(data=data), copied)
     assert [step.reason for step in steps] == [
         steps[0].reason,
         steps[1].reason,
@@ -153,52 +155,52 @@ def test_changed_data_are_named(tiny: Tiny, at_hand: Path, tmp_path: Path) -> No
     assert actions(steps) == ["reused", "reused", "runs", "runs", "runs"]
 
 
-def test_longer_titles_are_no_changed_data(tiny: Tiny, at_hand: Path) -> None:
-    """Post-training knows its articles as token ids, which a length changes too."""
-    steps = plan_of(tiny, at_hand, post_train_teacher_max_title_length=9)
+def test_longer_titles_are_not_called_changed_data(tiny: Tiny, copied: Path) -> None:
+    """Post-training's articles are identified by their tokens, which a length changes too."""
+    steps = plan_of(tiny, copied, post_train_teacher_max_title_length=9)
     assert steps[0].reason == "max_title_length: 9, there: 12"
 
 
 def test_another_model_under_one_name_is_named_once(tiny: Tiny, trained: Path) -> None:
-    """Without Stage II a PLM-NR is trained, which has no use for ten settings of the student."""
+    """Without Stage II a PLM-NR is trained: its ten fewer settings are not worth a line each."""
     last = plan_of(tiny, trained, stage_two=False)[-1]
     assert last.reason == "model_class: PLMNR, there: TinyNewsRec; after other stages"
 
 
-def test_another_language_model_is_named(tiny: Tiny, at_hand: Path, tmp_path: Path) -> None:
-    """Its folder may have been filled anew under the same name."""
+def test_another_language_model_is_named(tiny: Tiny, copied: Path, tmp_path: Path) -> None:
+    """Its folder may have been filled again under the same name."""
     plm = Path(shutil.copytree(tiny.plm, tmp_path / "plm"))
     named = {"plm": str(plm)}
-    before = run_of(tiny, at_hand, **named)
+    before = run_of(tiny, copied, **named)
     before.make(system(before.factory.config))
     write_bert(plm, seed=5)
-    assert plan_of(tiny, at_hand, **named)[0].reason == "the language model differs"
-    assert plan_of(tiny, at_hand, plm=str(write_bert(tmp_path / "other", seed=6)))[0].reason in {
+    assert plan_of(tiny, copied, **named)[0].reason == "the language model differs"
+    assert plan_of(tiny, copied, plm=str(write_bert(tmp_path / "other", seed=6)))[0].reason in {
         f"plm: {tmp_path / 'other'}, there: {plm}",
         f"plm: {tmp_path / 'other'}, there: {tiny.plm}",
     }
 
 
-def test_many_differences_are_counted(tiny: Tiny, at_hand: Path) -> None:
+def test_many_differences_are_counted(tiny: Tiny, copied: Path) -> None:
     changed = {"seed": 1, "news_dim": 8, "query_dim": 4, "finetune_layers": 2}
     settings = {f"post_train_teacher_{name}": value for name, value in changed.items()}
-    first = plan_of(tiny, at_hand, **settings)[0]
+    first = plan_of(tiny, copied, **settings)[0]
     assert first.reason.count("there: ") == 3
     assert first.reason.endswith("; and 1 more")
 
 
-def test_the_nearest_of_several_is_compared_with(tiny: Tiny, at_hand: Path) -> None:
-    """Any other would name settings that nobody has just changed."""
+def test_the_most_similar_of_several_artifacts_is_compared_with(tiny: Tiny, copied: Path) -> None:
+    """Any other would differ in settings that the user has not just changed."""
     before = {"news_dim": 8, "query_dim": 4, "epochs": 2, "max_steps": None}
-    this_run = run_of(tiny, at_hand, **before)
+    this_run = run_of(tiny, copied, **before)
     this_run.make(Stage("TinyNewsRec", PLMNR))
-    again = run_of(tiny, at_hand, **{**before, "epochs": 1})
+    again = run_of(tiny, copied, **{**before, "epochs": 1})
     recipe = again.recipes.of(Stage("TinyNewsRec", PLMNR))
     assert nearest_differences(recipe) == ["epochs: 1, there: 2"]
 
 
-def test_a_stopped_stage_goes_on(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
-    """It would look as if the hours before were lost."""
+def test_a_stopped_stage_is_planned_as_resumed(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
+    """Otherwise it would look as if hours of training were lost."""
 
     class Killed(BaseException):
         pass
@@ -219,31 +221,31 @@ def test_a_stopped_stage_goes_on(tiny: Tiny, tmp_path: Path, monkeypatch) -> Non
     assert plan_of(tiny, tmp_path, fresh=True) == [Step(stage, "runs", "fresh") for stage in ALL]
 
 
-def test_a_damaged_stage_is_named(tiny: Tiny, at_hand: Path) -> None:
-    folder = next((at_hand / DATASET).glob("post_train_student-*"))
+def test_a_damaged_stage_is_named(tiny: Tiny, copied: Path) -> None:
+    folder = next((copied / DATASET).glob("post_train_student-*"))
     (folder / "model.safetensors").write_bytes(b"cut off")
-    steps = assert_kept_to(tiny, at_hand)
+    steps = assert_kept_to(tiny, copied)
     assert actions(steps) == ["reused", "runs", "reused", "reused", "reused"]
     assert steps[1].reason == f"{folder.name} is damaged"
 
 
-def test_an_older_artifact_is_no_obstacle(tiny: Tiny, at_hand: Path) -> None:
-    """Its settings tell less, or are not to be read at all."""
-    first, second = sorted((at_hand / DATASET).glob("finetune_teacher-*"))
+def test_an_artifact_of_an_older_version_does_not_stop_the_plan(tiny: Tiny, copied: Path) -> None:
+    """Its settings are incomplete, or can't be read at all."""
+    first, second = sorted((copied / DATASET).glob("finetune_teacher-*"))
     (first / "settings.yaml").write_text("model_class: recbole_tinynews.model.plmnr.PLMNR\n")
     (second / "settings.yaml").write_text(": no yaml [")
-    steps = plan_of(tiny, at_hand, finetune_teacher_max_steps=1)
+    steps = plan_of(tiny, copied, finetune_teacher_max_steps=1)
     assert steps[2].action == "runs"
     assert "more" in steps[2].reason
 
 
-def test_too_few_copies_are_refused_before_anything_runs(tiny: Tiny, at_hand: Path) -> None:
+def test_too_few_copies_are_refused_before_anything_runs(tiny: Tiny, copied: Path) -> None:
     with pytest.raises(ValueError, match=r"num_teachers=3 .*got 2"):
-        plan_of(tiny, at_hand, num_teachers=3)
+        plan_of(tiny, copied, num_teachers=3)
 
 
-def test_the_table_is_the_first_thing_that_a_run_says(tiny: Tiny, caplog) -> None:
-    """Columns are aligned, and equal stages are told apart."""
+def test_a_run_first_logs_the_table_of_its_plan(tiny: Tiny, caplog) -> None:
+    """Columns are aligned, and equal stages are numbered."""
     caplog.set_level(logging.INFO)
     run("TinyNewsRec", DATASET, config_dict=tiny.settings("TinyNewsRec"))
     messages = [record.getMessage() for record in caplog.records]

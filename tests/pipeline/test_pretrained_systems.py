@@ -1,4 +1,4 @@
-"""The systems that finetune what was trained on texts, and the mean of several of them."""
+"""The systems that finetune a model pretrained on texts, and the ensemble of teachers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from recbole_tinynews.quick_start import run
 PLM = "news_encoder.text_encoder.plm."
 
 
-class Story(NamedTuple):
-    """A run of all stages, and what each began with."""
+class RecordedRun(NamedTuple):
+    """A run of all stages, and the weights with which each started."""
 
     run: Run
     artifact: Artifact
@@ -38,12 +38,12 @@ class Story(NamedTuple):
         return artifact.weights.load()
 
 
-def last_model(story: Story) -> Any:
+def last_model(recorded: RecordedRun) -> Any:
     """The model of the last stage."""
-    return story.run.model(next(reversed(story.run.artifacts)))
+    return recorded.run.model(next(reversed(recorded.run.artifacts)))
 
 
-def tell(tiny: Tiny, model: str, **settings: Any) -> Story:
+def record(tiny: Tiny, model: str, **settings: Any) -> RecordedRun:
     config = tiny.config(model, **settings)
     this_run = run_of(config)
     starts: dict[str, dict[str, Tensor]] = {}
@@ -61,7 +61,7 @@ def tell(tiny: Tiny, model: str, **settings: Any) -> Story:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(factory, "find_trainer", watched)
-        return Story(this_run, this_run.make(system(config)), starts)
+        return RecordedRun(this_run, this_run.make(system(config)), starts)
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def tell(tiny: Tiny, model: str, **settings: Any) -> Story:
 def test_finetuning_starts_from_the_masked_language_models_layers(
     tiny: Tiny, model: str, reads: str
 ) -> None:
-    """The reference code loads nothing here, and finetunes the plain language model."""
-    story = tell(tiny, model)
-    assert [a.name for a in finished(story.run)] == ["pretrain_teacher", model]
-    assert next(iter(story.run.artifacts)).model.__name__ == reads
-    made, start = story.made("pretrain_teacher"), story.starts[model]
+    """The reference code loads nothing here, and so finetunes the plain language model."""
+    recorded = record(tiny, model)
+    assert [a.name for a in finished(recorded.run)] == ["pretrain_teacher", model]
+    assert next(iter(recorded.run.artifacts)).model.__name__ == reads
+    made, start = recorded.made("pretrain_teacher"), recorded.starts[model]
     plain = load_plm(str(tiny.plm), 2).state_dict()
     of_plm = {name for name in start if name.startswith(PLM)}
     assert of_plm == {f"{PLM}{name}" for name in plain}
@@ -84,19 +84,19 @@ def test_finetuning_starts_from_the_masked_language_models_layers(
         frozen = ".layer.1." not in name
         assert torch.equal(start[name], plain[name.removeprefix(PLM)]) == frozen, name
     assert not any(name.startswith("head.") for name in start)
-    folder = finished(story.run)[0].folder
+    folder = finished(recorded.run)[0].folder
     assert not (folder / "plm").exists()  # it ranks no news
 
 
 def test_dp_finetunes_the_last_copy_of_tiny_newsrecs_teacher(tiny: Tiny) -> None:
-    """Its post-training is hours of work, and the same one."""
-    student = tell(tiny, "TinyNewsRec", teacher_num_hidden_layers=2)
-    story = tell(tiny, "PLMNRDP")
-    before, last = finished(story.run)
+    """It is the same post-training, and takes hours."""
+    student = record(tiny, "TinyNewsRec", teacher_num_hidden_layers=2)
+    recorded = record(tiny, "PLMNRDP")
+    before, last = finished(recorded.run)
     assert (before.name, before.reused) == ("post_train_teacher", True)
     assert before.folder == finished(student.run)[0].folder
     copy = before.copy(0)
-    start, kept = story.starts["PLMNRDP"], copy.load()
+    start, kept = recorded.starts["PLMNRDP"], copy.load()
     of_encoder = {name for name in start if name.startswith("news_encoder.")}
     assert of_encoder == {name for name in kept if name.startswith("news_encoder.")}
     assert all(torch.equal(start[name], kept[name]) for name in of_encoder)
@@ -105,15 +105,15 @@ def test_dp_finetunes_the_last_copy_of_tiny_newsrecs_teacher(tiny: Tiny) -> None
 
 @pytest.mark.parametrize("model", ["PLMNRDAPT", "PLMNRTAPT", "PLMNRDP"])
 def test_other_layers_than_those_trained_on_texts_are_refused(tiny: Tiny, model: str) -> None:
-    """Twelve layers trained for days, of which the first four, all frozen, are then taken."""
+    """Else twelve layers are trained for days, and only the first four, all frozen, are used."""
     with pytest.raises(ValueError, match=r"num_hidden_layers=2 and ~ in p.*hidden_layers=2\."):
-        tell(tiny, model, teacher_num_hidden_layers=None)
+        record(tiny, model, teacher_num_hidden_layers=None)
 
 
-def test_a_change_of_the_masked_training_makes_it_anew(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_changed_setting_of_masked_training_trains_it_again(tiny: Tiny, tmp_path: Path) -> None:
     def made(**settings: Any) -> list[str]:
         artifacts = [
-            *tell(
+            *record(
                 tiny, "PLMNRDAPT", checkpoint_dir=str(tmp_path), **settings
             ).run.artifacts.values()
         ]
@@ -134,24 +134,24 @@ def test_a_change_of_the_masked_training_makes_it_anew(tiny: Tiny, tmp_path: Pat
 
 
 @pytest.fixture(scope="module")
-def ensemble(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Story:
+def ensemble(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> RecordedRun:
     folder = tmp_path_factory.mktemp("ensemble")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         sizes = {"finetune_teacher_news_dim": 24, "post_train_teacher_news_dim": 24}
         sizes |= {"finetune_teacher_max_title_length": 9, "teacher_checkpoint_interval": 1}
         place = str(folder / "saved")
-        return tell(tiny, "EnsembleTeacher", checkpoint_dir=place, num_teachers=3, **sizes)
+        return record(tiny, "EnsembleTeacher", checkpoint_dir=place, num_teachers=3, **sizes)
 
 
-def teachers_of(story: Story) -> list[Any]:
-    stages = [stage for stage in story.run.artifacts if stage.name == "finetune_teacher"]
-    return [story.run.model(stage).eval() for stage in stages]
+def teachers_of(recorded: RecordedRun) -> list[Any]:
+    stages = [stage for stage in recorded.run.artifacts if stage.name == "finetune_teacher"]
+    return [recorded.run.model(stage).eval() for stage in stages]
 
 
 @torch.no_grad()
-def test_the_ensembles_scores_are_the_mean_of_its_teachers(ensemble: Story) -> None:
-    """A sum, a mean of ranks or of probabilities, or one teacher three times, is another system."""
+def test_the_ensembles_scores_are_the_mean_of_its_teachers(ensemble: RecordedRun) -> None:
+    """A sum, a mean of ranks or probabilities, or one teacher thrice would be another system."""
     model = last_model(ensemble).eval()
     batch = ImpressionDataLoader(ensemble.run.factory.config, ensemble.run.factory.test).collate_fn(
         range(14)
@@ -167,7 +167,7 @@ def test_the_ensembles_scores_are_the_mean_of_its_teachers(ensemble: Story) -> N
     assert click[HISTORY].shape[0] == click[CANDIDATES].shape[0] == 8
 
 
-def test_the_ensemble_is_as_large_and_as_slow_as_all_of_its_teachers(ensemble: Story) -> None:
+def test_the_ensemble_is_as_large_and_slow_as_all_its_teachers(ensemble: RecordedRun) -> None:
     """With the size of one teacher it would look like the best system of all."""
     model = last_model(ensemble)
     teachers = teachers_of(ensemble)
@@ -185,7 +185,7 @@ def test_the_ensemble_is_as_large_and_as_slow_as_all_of_its_teachers(ensemble: S
     assert encoded == [3, 3, 3]
 
 
-def test_nothing_is_trained_beyond_the_teachers(ensemble: Story) -> None:
+def test_nothing_is_trained_beyond_the_teachers(ensemble: RecordedRun) -> None:
     made = ensemble.artifact.weights.load()
     teachers = [a for a in finished(ensemble.run) if a.name == "finetune_teacher"]
     for number, teacher in enumerate(teachers):
@@ -198,19 +198,19 @@ def test_nothing_is_trained_beyond_the_teachers(ensemble: Story) -> None:
 
 @pytest.mark.parametrize("layers", [None, 2])
 def test_a_moved_ensemble_ranks_as_it_was_evaluated(
-    ensemble: Story, tiny: Tiny, tmp_path: Path, layers: int | None
+    ensemble: RecordedRun, tiny: Tiny, tmp_path: Path, layers: int | None
 ) -> None:
-    """Alone, without its teachers' folders; its teachers' sizes and lengths are not its own."""
-    story = ensemble
+    """Its folder must suffice, though teachers have other sizes and lengths than the ensemble."""
+    recorded = ensemble
     if layers:
-        story = tell(tiny, "EnsembleTeacher", teacher_num_hidden_layers=layers)
-    folder = shutil.copytree(story.artifact.folder, tmp_path / "moved")
+        recorded = record(tiny, "EnsembleTeacher", teacher_num_hidden_layers=layers)
+    folder = shutil.copytree(recorded.artifact.folder, tmp_path / "moved")
     ranker = recbole_tinynews.load(folder, data_path=tiny.data)
-    test = story.run.factory.test
+    test = recorded.run.factory.test
     shown, names = test.inter_feat, test.field2id_token[test.iid_field]
-    batch = ImpressionDataLoader(story.run.factory.config, test).collate_fn([4])[0]
+    batch = ImpressionDataLoader(recorded.run.factory.config, test).collate_fn([4])[0]
     with torch.no_grad():
-        expected = last_model(story).eval().predict(batch)
+        expected = last_model(recorded).eval().predict(batch)
     ranked = ranker.rank(
         names[shown.history.row(4)].tolist(), names[shown.candidates.row(4)].tolist(), ids=True
     )
@@ -221,7 +221,7 @@ def test_a_moved_ensemble_ranks_as_it_was_evaluated(
 def test_a_second_run_reuses_the_ensemble_and_another_system_its_teachers(
     tiny: Tiny, tmp_path: Path, all_four_stages: Path
 ) -> None:
-    """Four teachers of twelve layers are days of work."""
+    """Four teachers of twelve layers take days to train."""
     place = {"checkpoint_dir": str(shutil.copytree(all_four_stages, tmp_path / "saved"))}
     settings = {**tiny.settings("EnsembleTeacher"), **STAGE_SETTINGS, **place}
     first = run("EnsembleTeacher", DATASET, config_dict=settings)

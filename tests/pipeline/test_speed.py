@@ -22,8 +22,8 @@ def test_speed_is_that_of_all_layers_and_leaves_the_encoder_as_it_was(
     assert encoder.storage is not None
 
 
-def test_news_of_batch_one_come_one_by_one(tiny: Tiny, monkeypatch) -> None:
-    """What a service that is asked for one article at a time would see."""
+def test_articles_of_batch_one_are_encoded_one_by_one(tiny: Tiny, monkeypatch) -> None:
+    """This is the speed of a service that is asked for one article at a time."""
     encoder = tiny.world().model.news_encoder
     sizes: list[int] = []
     encode = type(encoder).encode_distinct
@@ -42,7 +42,7 @@ def test_news_of_batch_one_come_one_by_one(tiny: Tiny, monkeypatch) -> None:
 
 
 def test_impressions_are_ranked_from_text_and_from_vectors(tiny: Tiny, monkeypatch) -> None:
-    """A table of vectors that is still there would have a large model rank like a small one."""
+    """With vectors left in a table, a large model would look as fast as a small one."""
     world = tiny.world(use_cache=True)
     encoder = world.model.news_encoder
     encoded: list[int] = []
@@ -67,7 +67,7 @@ def test_impressions_are_ranked_from_text_and_from_vectors(tiny: Tiny, monkeypat
     batches = len(ranked) // 8  # one warm-up and three runs of each kind
     assert batches > 1
     before_each = [ranked[run * batches] for run in range(8)]
-    assert sorted(set(before_each[:4])) == before_each[:4]  # each run encodes anew
+    assert sorted(set(before_each[:4])) == before_each[:4]  # each run encodes again
     assert before_each[4:] == [before_each[3]] * 4  # nothing is encoded any more
     assert ranked[:batches] == [ranked[0]] * batches  # and never while batches are ranked
     assert world.model.training

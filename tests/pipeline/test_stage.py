@@ -16,7 +16,7 @@ from recbole_tinynews.pipeline.systems import SYSTEMS, system
 
 
 def put(model: Any, *weights: Any) -> None:
-    """Hands nothing on."""
+    """Passes nothing on to the next stage."""
 
 
 FIRST = Stage("first", PLMNR)
@@ -27,7 +27,7 @@ TEACHERS = tuple(
 STUDENT = Stage("student", PLMNR, start=Start(put, (FIRST,)), teachers=TEACHERS)
 
 
-def test_a_stage_comes_behind_all_that_it_stands_on_and_once() -> None:
+def test_a_stage_comes_once_and_after_all_that_it_depends_on() -> None:
     """A teacher that two students share would be trained twice, or too late."""
     assert in_order(STUDENT) == [FIRST, *TEACHERS, STUDENT]
     equal = Stage("student", PLMNR, start=Start(put, (Stage("first", PLMNR),)), teachers=TEACHERS)
@@ -39,7 +39,7 @@ def test_a_stage_comes_behind_all_that_it_stands_on_and_once() -> None:
 
 
 def test_a_part_of_a_system_is_what_the_named_stages_need() -> None:
-    """Whoever asks for the teachers alone would pay for a student."""
+    """A user who asks for the teachers alone would pay for training a student."""
     assert up_to(STUDENT, "teacher") == [FIRST, *TEACHERS]
     assert up_to(STUDENT, "first") == [FIRST]
     assert up_to(STUDENT, None) == in_order(STUDENT)
@@ -47,14 +47,14 @@ def test_a_part_of_a_system_is_what_the_named_stages_need() -> None:
         up_to(STUDENT, "teachers")
 
 
-def test_a_copy_is_meant_by_its_place_from_the_end() -> None:
-    """By its step it could not be named before the training has reached it."""
+def test_a_copy_is_named_by_its_place_from_the_end() -> None:
+    """Named by its step, it would be unknown until the training has reached it."""
     assert last_copies(FIRST, 2) == (Copy(FIRST, 0), Copy(FIRST, 1))
     assert STUDENT.needs == (FIRST, *TEACHERS)
 
 
 def test_stages_know_nothing_of_the_package() -> None:
-    """What a stage is would otherwise depend on how it is run."""
+    """Otherwise the definition of a stage would depend on how it is run."""
     tree = ast.parse(Path(stage_module.__file__).read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert imported == {"__future__", "collections.abc", "typing"}
@@ -62,7 +62,7 @@ def test_stages_know_nothing_of_the_package() -> None:
 
 @pytest.mark.parametrize("model", SYSTEMS)
 def test_fingerprints_of_all_stages_are_known_before_the_first_runs(tiny: Tiny, model: str) -> None:
-    """Two stages with one fingerprint would share a folder; one that changes would have two."""
+    """Stages with equal fingerprints would share a folder; a changing one would have two."""
     run = tiny.run(model, **STAGE_SETTINGS, **_same_layers(model))
     stages = in_order(system(run.factory.config))
     marks = [run.recipes.of(stage).fingerprint for stage in stages]
@@ -91,9 +91,7 @@ def _same_layers(model: str) -> dict[str, Any]:
     ],
     ids=range(10),
 )
-def test_whatever_a_stage_stands_on_decides_where_its_result_lies(
-    tiny: Tiny, changed: Stage
-) -> None:
-    """It would be taken for the result of other teachers, or of another start."""
+def test_whatever_a_stage_depends_on_decides_its_fingerprint(tiny: Tiny, changed: Stage) -> None:
+    """Else results of other teachers, or of another start, would be reused."""
     recipes = tiny.run("PLMNR").recipes
     assert recipes.of(changed).folder != recipes.of(STUDENT).folder

@@ -27,8 +27,8 @@ def teachers(*aucs: float) -> dict[str, Any]:
     return {"test": tests, "parameters": 109_000_000, "news_per_second": 98.7}
 
 
-def test_the_student_stands_beside_its_teachers_and_the_oracle() -> None:
-    """The best is one teacher with all of its metrics, not the best of each metric."""
+def test_the_summary_lists_student_teachers_and_oracle() -> None:
+    """The best teacher is one teacher with all its metrics, not the best of each metric."""
     result = {**RESULT, "teachers": teachers(0.7, 0.65)}
     assert summary(result, {"auc": 0.8, "mrr": 0.53, "ndcg@5": 0.6, "ndcg@10": 0.64}) == (
         "                        auc     mrr  ndcg@5  ndcg@10   parameters  news per second\n"
@@ -39,8 +39,8 @@ def test_the_student_stands_beside_its_teachers_and_the_oracle() -> None:
     )
 
 
-def test_what_there_is_not_leaves_no_line() -> None:
-    """A single teacher is no mean, and most data sets have no oracle."""
+def test_what_is_missing_has_no_line() -> None:
+    """A single teacher has no mean over teachers, and most data sets have no oracle."""
     one = summary({**RESULT, "teachers": teachers(0.7)}, {}).splitlines()
     assert [line.split("  ")[0] for line in one[1:]] == ["teacher", "TinyNewsRec"]
     alone = summary({**RESULT, "model": "PLMNR"}, {}).splitlines()
@@ -59,7 +59,7 @@ def test_the_oracle_is_read_where_the_data_set_has_one(tmp_path: Path) -> None:
 
 @pytest.fixture
 def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the systems that are evaluated on the test impressions."""
+    """Collects the names of the systems that are evaluated on the test impressions."""
     names: list[str] = []
     plain = quick_start._evaluate
 
@@ -73,13 +73,13 @@ def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def trained(all_four_stages: Path) -> None:
-    """Tiny-NewsRec is at hand where these tests look for it, and nothing of it is tested yet."""
+    """Put a trained Tiny-NewsRec, not yet evaluated on the test set, where a run finds it."""
     shutil.copytree(all_four_stages, "saved")
 
 
 @pytest.mark.usefixtures("trained")
 def test_a_teacher_is_tested_once(tiny: Tiny, tmp_path: Path, tested, caplog) -> None:
-    """Large teachers would be tested again by every student of a benchmark."""
+    """Every student of a benchmark would evaluate its large teachers again."""
     caplog.set_level(logging.INFO)
     settings = tiny.settings("TinyNewsRec", eval_dump="dump.csv")
     first = run("TinyNewsRec", DATASET, config_dict=settings)
@@ -89,7 +89,7 @@ def test_a_teacher_is_tested_once(tiny: Tiny, tmp_path: Path, tested, caplog) ->
     again = run("TinyNewsRec", DATASET, config_dict=settings)
     assert tested == ["TinyNewsRec", "PLMNR", "PLMNR", "TinyNewsRec"]
     assert again["teachers"]["test"] == first["teachers"]["test"]
-    assert (tmp_path / "dump.csv").read_text() == dump  # of the student, not of a teacher
+    assert (tmp_path / "dump.csv").read_text() == dump  # the student's, not a teacher's
     config = tiny.config("TinyNewsRec")
     this_run = run_of(config)
     for stage, result in zip(first["stages"][2:4], first["teachers"]["test"], strict=True):
@@ -102,8 +102,8 @@ def test_a_teacher_is_tested_once(tiny: Tiny, tmp_path: Path, tested, caplog) ->
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_result_of_other_test_impressions_is_not_taken(tiny: Tiny, tested) -> None:
-    """The teachers' line would be of other data than the student's."""
+def test_a_result_of_other_test_impressions_is_not_reused(tiny: Tiny, tested) -> None:
+    """Otherwise the table would compare teachers and student on different data."""
     settings = tiny.settings("TinyNewsRec")
     first = run("TinyNewsRec", DATASET, config_dict=settings)
     for file in Path("saved", DATASET).glob("finetune_teacher-*/metrics.json"):
@@ -114,14 +114,12 @@ def test_a_result_of_other_test_impressions_is_not_taken(tiny: Tiny, tested) -> 
     assert tested.count("PLMNR") == 4
     assert again["teachers"]["test"] == first["teachers"]["test"]
     kept = json.loads(file.read_text())["test"]
-    assert set(kept) == {"another", content}  # nothing that was known is forgotten
+    assert set(kept) == {"another", content}  # earlier results are kept
 
 
 @pytest.mark.usefixtures("trained")
-def test_teachers_that_may_not_be_written_to_cost_no_result(
-    tiny: Tiny, tested, monkeypatch, caplog
-) -> None:
-    """Teachers are shared, and the result of the student's hours is written after theirs."""
+def test_a_read_only_teacher_costs_no_result(tiny: Tiny, tested, monkeypatch, caplog) -> None:
+    """A read-only teacher must not stop the run before the student's result is written."""
 
     def refused(*arguments: object) -> None:
         raise PermissionError("read-only")
@@ -134,7 +132,7 @@ def test_teachers_that_may_not_be_written_to_cost_no_result(
 
 @pytest.mark.usefixtures("trained")
 def test_teachers_are_not_tested_without_labels(tiny: Tiny, tmp_path: Path, tested, caplog) -> None:
-    """MIND-large's test set has none: hours for a NaN."""
+    """MIND-large's test set has none: evaluating would take hours and give NaN."""
     caplog.set_level(logging.INFO)
     data = write_dataset(tmp_path / "unlabelled", labelled_test=False)
     settings = tiny._replace(data=data).settings("TinyNewsRec", result_file="result.json")
@@ -147,7 +145,7 @@ def test_teachers_are_not_tested_without_labels(tiny: Tiny, tmp_path: Path, test
 def test_a_recommender_without_teachers_has_none_in_its_result(
     tiny: Tiny, tmp_path: Path, tested, caplog
 ) -> None:
-    """The oracle of its data set stands beside it all the same."""
+    """The oracle of its data set is still shown."""
     caplog.set_level(logging.INFO)
     data = write_dataset(tmp_path / "synthetic")
     oracle = data / DATASET / f"{DATASET}.oracle.json"

@@ -1,4 +1,4 @@
-"""The systems: their stages, what each hands on, and what they share."""
+"""The systems: their stages, what each passes to the next, and what they share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEADS = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.
 
 @pytest.fixture(scope="module")
 def saved(all_four_stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where Tiny-NewsRec has been trained, and the other systems of this file will be."""
+    """The folder of a trained Tiny-NewsRec, in which this file's other systems are trained too."""
     return Path(shutil.copytree(all_four_stages, tmp_path_factory.mktemp("systems") / "saved"))
 
 
@@ -53,7 +53,7 @@ def reused(artifacts: list[Artifact]) -> list[tuple[str, bool]]:
 
 
 def assert_served(artifact: Artifact, model_class: type | None = None) -> None:
-    """The folder is enough to rank with, though no teacher is there."""
+    """Check that the folder alone, without any teacher, is enough to rank with."""
     ranked = load(artifact.folder, model_class).rank(["word1"], ["word2", "word3"], ids=False)
     assert ranked[0].score > ranked[1].score
 
@@ -62,8 +62,8 @@ def under(prefixes: tuple[str, ...], weights: dict[str, Tensor]) -> dict[str, Te
     return {name: value for name, value in weights.items() if name.startswith(prefixes)}
 
 
-def test_tinybert_learns_under_the_first_of_tiny_newsrecs_teachers(tiny: Tiny, saved: Path) -> None:
-    """A benchmark would post-train and finetune it for hours a second time."""
+def test_tinybert_learns_from_the_first_of_tiny_newsrecs_teachers(tiny: Tiny, saved: Path) -> None:
+    """Otherwise a benchmark would post-train and finetune it a second time, for hours."""
     artifacts = train(tiny, saved, "TinyBERT")
     assert reused(artifacts) == [
         ("post_train_teacher", True),
@@ -76,7 +76,7 @@ def test_tinybert_learns_under_the_first_of_tiny_newsrecs_teachers(tiny: Tiny, s
     assert reused(train(tiny, saved, "TinyBERT", attention_loss_weight=0.5)) == reused(artifacts)
 
 
-def test_tinybert_mt_learns_under_all_of_tiny_newsrecs_teachers(tiny: Tiny, saved: Path) -> None:
+def test_tinybert_mt_learns_from_all_of_tiny_newsrecs_teachers(tiny: Tiny, saved: Path) -> None:
     assert reused(train(tiny, saved, "TinyBERTMT")) == [
         ("post_train_teacher", True),
         ("finetune_teacher", True),
@@ -86,7 +86,7 @@ def test_tinybert_mt_learns_under_all_of_tiny_newsrecs_teachers(tiny: Tiny, save
 
 
 def test_mt_bert_finetunes_its_teachers_together_once(tiny: Tiny, saved: Path) -> None:
-    """They are the most expensive stage of all: no weight of the student makes them anew."""
+    """They are the most expensive stage: no weight of the student's losses retrains them."""
     first = train(tiny, saved, "MTBERT")
     assert reused(first) == [
         ("post_train_teacher", True),
@@ -96,7 +96,7 @@ def test_mt_bert_finetunes_its_teachers_together_once(tiny: Tiny, saved: Path) -
     assert "CoFinetunedTeachers" in (first[1].folder / "settings.yaml").read_text()
     changed = train(tiny, saved, "MTBERT", hidden_loss_weight=0.5)
     assert [artifact.reused for artifact in changed] == [True, True, False]
-    # one teacher is other teachers than two: the number counts, though the copies are the same
+    # co-finetuned teachers depend on their number, though the copies are the same
     fewer = train(tiny, saved, "MTBERT", num_teachers=1)
     assert [artifact.reused for artifact in fewer] == [True, False, False]
     for artifact in (first[1], fewer[1]):
@@ -105,8 +105,8 @@ def test_mt_bert_finetunes_its_teachers_together_once(tiny: Tiny, saved: Path) -
     assert all(artifact.reused for artifact in train(tiny, saved, "MTBERT"))
 
 
-def test_each_of_mt_berts_teachers_starts_from_a_copy_of_its_own(tiny: Tiny, saved: Path) -> None:
-    """M times the same copy would be one teacher; the first one's heads are those of the last."""
+def test_each_of_mt_berts_teachers_starts_from_another_copy(tiny: Tiny, saved: Path) -> None:
+    """Equal copies would be equal teachers; their shared heads start as those of the last copy."""
     run = run_of(tiny, saved, "MTBERT")
     post_trained = train(tiny, saved, "TinyNewsRec")[0]
     last, before = post_trained.copy(0), post_trained.copy(1)
@@ -125,7 +125,7 @@ def test_each_of_mt_berts_teachers_starts_from_a_copy_of_its_own(tiny: Tiny, sav
 
 @pytest.mark.parametrize("pooling", ["attention", "mean"])
 def test_mt_berts_student_starts_with_its_teachers_heads(tiny: Tiny, tmp_path, pooling) -> None:
-    """And with the language model's own layers: the teachers' would make it another student."""
+    """Its layers are the language model's own: the teachers' would make it another student."""
     rates = ("learning_rate", "plm_learning_rate")
     settings = {**dict.fromkeys(rates, 0.0), **{f"finetune_teacher_{rate}": 1e-2 for rate in rates}}
     artifacts = train(tiny, tmp_path, "MTBERT", news_pooling=pooling, **settings)
@@ -149,10 +149,10 @@ def test_mt_berts_student_starts_with_its_teachers_heads(tiny: Tiny, tmp_path, p
     ],
     ids=str,
 )
-def test_heads_that_will_not_fit_are_refused_before_anything_runs(
+def test_heads_of_another_size_are_refused_before_anything_runs(
     tiny: Tiny, tmp_path: Path, settings
 ) -> None:
-    """The student is built last, when its teachers have taken their hours."""
+    """The student is built last, after hours of training its teachers."""
     run = run_of(tiny, tmp_path, "MTBERT", **settings)
     with pytest.raises(ValueError, match=r"MTBERT expects a student with its teachers' \w+, got"):
         plan_of(run)
@@ -162,7 +162,7 @@ def test_heads_that_will_not_fit_are_refused_before_anything_runs(
 def test_a_teacher_too_shallow_to_be_paired_is_refused_before_anything_runs(
     tiny: Tiny, tmp_path: Path, model: str
 ) -> None:
-    """Layers are paired where the student is built, when its teachers have taken their hours."""
+    """Layers are paired when the student is built, after hours of training its teachers."""
     run = run_of(tiny, tmp_path, model, teacher_num_hidden_layers=2, num_hidden_layers=3)
     assert plan_of(run)
     last = {"num_hidden_layers": None, "layer_mapping": "last"}  # all three of its layers
@@ -178,8 +178,8 @@ def test_heads_of_another_size_are_refused(tiny: Tiny, saved: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["TinyBERT", "MTBERT"])
-def test_a_student_goes_on_to_the_same_weights(tiny: Tiny, saved: Path, name: str) -> None:
-    """Teachers that draw random numbers, or hand over other states after a stop, would show."""
+def test_a_resumed_student_reaches_the_same_weights(tiny: Tiny, saved: Path, name: str) -> None:
+    """Teachers that draw random numbers, or give other states after a stop, would change them."""
 
     class Killed(BaseException):
         pass
@@ -194,12 +194,12 @@ def test_a_student_goes_on_to_the_same_weights(tiny: Tiny, saved: Path, name: st
         patch.setattr(DistillationTrainer, "_after_step", killed)
         with pytest.raises(Killed):
             train(tiny, saved, name, fresh=True, **settings)
-    gone_on = train(tiny, saved, name, **settings)[-1]
-    assert not gone_on.reused
-    assert all(torch.equal(value, expected[n]) for n, value in gone_on.weights.load().items())
+    resumed = train(tiny, saved, name, **settings)[-1]
+    assert not resumed.reused
+    assert all(torch.equal(value, expected[n]) for n, value in resumed.weights.load().items())
 
 
 def test_a_variant_of_a_system_has_its_teachers(tiny: Tiny, saved: Path, monkeypatch) -> None:
-    """A user's subclass would otherwise train without any, and be called distilled."""
+    """A user's subclass would otherwise silently train without any teacher."""
     variant = type("Variant", (TinyBERT,), {})
     assert [a.reused for a in train(tiny, saved, variant)] == [True, True, False]

@@ -14,7 +14,7 @@ PANELS = [Panel("training loss", LOSSES), Panel("validation metric", METRICS)]
 
 
 def test_a_figure_shows_every_point_and_says_what_it_is() -> None:
-    """A line without its name, or an axis without its own, has to be guessed."""
+    """Without names of lines and axes a reader would have to guess."""
     figure = step_figure("finetune_teacher", PANELS)
     losses, metrics = figure.axes
     assert figure.get_suptitle() == "finetune_teacher"
@@ -30,7 +30,7 @@ def test_a_figure_shows_every_point_and_says_what_it_is() -> None:
 
 
 def test_lines_are_told_apart_without_their_colours() -> None:
-    """Red beside green is one line twice for one reader in twenty, and for every printer."""
+    """One reader in twenty can't tell red from green, and most prints are grey."""
     row = {"step": 1.0, **{f"loss{n}": float(n) for n in range(5)}}
     (axes,) = step_figure("stage", [Panel("loss", [row])]).axes
     assert [to_hex(line.get_color()).upper() for line in axes.lines] == list(COLOURS[:5])
@@ -38,15 +38,15 @@ def test_lines_are_told_apart_without_their_colours() -> None:
 
 
 def test_any_number_of_losses_is_drawn() -> None:
-    """More names than colours: a line that is left out looks like a loss that is gone."""
+    """With more names than colours, a line that is left out would look like a missing loss."""
     row = {"step": 1.0, **{f"loss{n}": float(n) for n in range(11)}}
     (axes,) = step_figure("stage", [Panel("loss", [row] * (FEW + 1))]).axes
     assert len(axes.lines) == 11
 
 
 @pytest.mark.parametrize("kept", [0, 1])
-def test_a_panel_without_points_is_no_empty_frame(kept: int) -> None:
-    """A training without validation, or one that goes on from a state without a curve."""
+def test_a_panel_without_points_is_left_out(kept: int) -> None:
+    """A training may have no validation, or resume from a state without a curve."""
     panels = [panel if n == kept else panel._replace(rows=[]) for n, panel in enumerate(PANELS)]
     (axes,) = step_figure("stage", panels).axes
     assert (axes.get_ylabel(), axes.get_xlabel()) == (panels[kept].label, "optimizer steps")
@@ -54,7 +54,7 @@ def test_a_panel_without_points_is_no_empty_frame(kept: int) -> None:
 
 
 def test_the_same_curve_is_the_same_file_and_leaves_matplotlib_as_it_was() -> None:
-    """A date or a random id in it makes every run of a repository's figures a change."""
+    """A date or a random id would make every regenerated figure a change in a repository."""
     before = dict(matplotlib.rcParams)
     one, other = (as_svg(step_figure("stage", PANELS)) for _ in range(2))
     assert one == other

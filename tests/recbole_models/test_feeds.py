@@ -18,7 +18,7 @@ LIBRARIES = {"lightgbm", "xgboost"}  # not installed
 
 
 def test_every_model_of_recbole_is_fed_or_named_with_the_reason() -> None:
-    """A model that nobody thought of would end in an error inside RecBole, or learn from noise."""
+    """A model without either would fail inside RecBole, or learn from noise."""
     names = recbole_model_names()
     assert UNFIT.keys() | EXCEPTIONS.keys() <= set(names)
     fed = 0
@@ -51,7 +51,7 @@ def test_a_model_of_another_kind_is_told_which_kinds_there_are() -> None:
     ],
 )
 def test_a_model_is_fed_what_its_loss_reads(model: str, input_type: InputType, feed: Feed) -> None:
-    """A pair-wise model that is given labelled rows takes every row for a click."""
+    """A pair-wise model that is given labelled rows would take every row for a click."""
     found = find_model(model)
     assert feed_of(found, input_type) == feed
     assert feed_of(type("Mine", (found,), {}), input_type) == feed

@@ -35,21 +35,23 @@ def users_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
     return module.MyBPR
 
 
-def test_the_yaml_of_a_users_class_lies_over_ours(tiny: Tiny, users_model: type) -> None:
-    """Its batches, histories and negatives would be others than its file says, without a word."""
+def test_the_yaml_of_a_users_class_overrides_that_of_the_package(
+    tiny: Tiny, users_model: type
+) -> None:
+    """Its batches, histories and negatives would silently differ from what its file says."""
     config = config_of(tiny, users_model)
     assert (config["train_batch_size"], config["my_width"]) == (64, 3)
     assert config["history_length"] == config["MAX_ITEM_LIST_LENGTH"] == 7
     assert config["train_neg_sample_args"]["sample_num"] == 4
     assert config["impression_negatives"] is True
-    assert (config["embedding_size"], config["eval_batch_size"]) == (64, 4096)  # BPR's, ours
+    assert (config["embedding_size"], config["eval_batch_size"]) == (64, 4096)  # BPR's, package's
     assert config_of(tiny, users_model, "--train_batch_size=9")["train_batch_size"] == 9
 
 
 def test_a_mistake_in_the_yaml_of_a_users_class_names_the_file(
     tiny: Tiny, users_model: type, tmp_path: Path
 ) -> None:
-    """RecBole drops a misspelt entry, and samples once."""
+    """RecBole would ignore a misspelt entry, and sample once."""
     file = tmp_path / "MyBPR.yaml"
     file.write_text("train_neg_sample_args: {sample_nmu: 4}\ntrain_batch_size: 0\n")
     with pytest.raises(ValueError, match="don't fit") as caught:
@@ -81,14 +83,14 @@ def test_a_mistake_in_the_yaml_of_a_users_class_names_the_file(
 def test_each_family_gets_the_negatives_that_it_expects(
     tiny: Tiny, model: str, settings: dict, impression_negatives: bool, samples: int | str
 ) -> None:
-    """RecBole samples for Pop too by default, and counts the samples as clicks."""
+    """By default RecBole samples for Pop too, and counts the samples as clicks."""
     config = config_of(tiny, model, **settings)
     assert config["impression_negatives"] is impression_negatives
     assert config["train_neg_sample_args"]["sample_num"] == samples
 
 
 @pytest.mark.parametrize("model", ["Pop", "BPR", "DeepFM", "SASRec", "DIN"])
-def test_on_impressions_the_metrics_are_minds(tiny: Tiny, model: str) -> None:
+def test_on_impressions_the_metrics_are_those_of_mind(tiny: Tiny, model: str) -> None:
     """RecBole's AUC pools all rows, its MRR counts the first click: other numbers, same names."""
     config = config_of(tiny, model)
     assert set(config["metrics"]) >= {METRIC_NAMES[name] for name in ("auc", "mrr", "ndcg")}
@@ -98,8 +100,8 @@ def test_on_impressions_the_metrics_are_minds(tiny: Tiny, model: str) -> None:
         config_of(tiny, model, metrics=["Recall"])
 
 
-def test_other_settings_stay_recboles(tiny: Tiny) -> None:
-    """A baseline with our learning rate is another baseline."""
+def test_other_settings_keep_recboles_defaults(tiny: Tiny) -> None:
+    """With this package's learning rate a baseline would be another one."""
     config = config_of(tiny, "BPR", "--embedding_size=8")
     assert (config["learning_rate"], config["stopping_step"]) == (0.001, 10)
     assert (config["epochs"], config["embedding_size"]) == (300, 8)
@@ -132,7 +134,7 @@ def test_both_names_of_the_history_length_mean_the_same(tiny: Tiny) -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_said_before_any_data_are_read(
+def test_settings_that_do_not_fit_are_refused_before_data_are_read(
     tiny: Tiny, model: str, settings: dict, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -146,8 +148,8 @@ def test_what_does_not_fit_is_said_before_any_data_are_read(
         *({"dynamic": True}, {"dynamic": True, "candidate_num": 0}),
     ],
 )
-def test_samples_that_cannot_be_drawn_are_a_mistake(tiny: Tiny, how: object) -> None:
-    """RecBole finds out with the data read, by an error that names no setting."""
+def test_samples_that_cannot_be_drawn_are_refused(tiny: Tiny, how: object) -> None:
+    """RecBole fails after reading the data, with an error that names no setting."""
     with pytest.raises(ValueError, match=r"args \(config_dict\) expects ~ or a distribution"):
         config_of(tiny, "BPR", train_neg_sample_args=how)
 
@@ -168,7 +170,7 @@ def test_samples_that_cannot_be_drawn_are_a_mistake(tiny: Tiny, how: object) -> 
 def test_a_model_that_knows_no_negatives_refuses_them(
     tiny: Tiny, model: str, settings: dict
 ) -> None:
-    """Pop counted its samples as clicks; the others were trained as if nothing had been asked."""
+    """Pop would count the samples as clicks; the other models would ignore the setting."""
     with pytest.raises(ValueError, match=rf"{next(iter(settings))} expects .*row of {model}"):
         config_of(tiny, model, **settings)
 
@@ -184,14 +186,14 @@ def test_a_model_that_knows_no_negatives_refuses_them(
 def test_a_way_to_sample_is_refused_beside_negatives_of_the_impression(
     tiny: Tiny, how: dict
 ) -> None:
-    """The table would name negatives that nobody drew."""
+    """A table of results would name negatives that were never drawn."""
     with pytest.raises(ValueError, match=r"expects a sample_num alone beside impression_neg"):
         config_of(tiny, "BPR", impression_negatives=True, train_neg_sample_args=how)
     assert config_of(tiny, "BPR", train_neg_sample_args=how)["impression_negatives"] is False
 
 
 def test_a_data_set_of_interactions_keeps_recboles_settings(tmp_path) -> None:
-    """Its columns are not ours: RecBole's metrics and splits are what its users expect of it."""
+    """Such data have no impressions: users expect RecBole's metrics and splits there."""
     place = tmp_path / "data" / "flat"
     place.mkdir(parents=True)
     (place / "flat.train.inter").write_text("user_id:token\titem_id:token\nU1\tN1\n")
@@ -208,7 +210,7 @@ def test_a_data_set_of_interactions_keeps_recboles_settings(tmp_path) -> None:
     ],
 )
 def test_a_missing_data_set_is_missing_for_recboles_models_too(flag: str) -> None:
-    """`eval_dump is no setting. Did you mean eval_step?` says nothing of the name that is wrong."""
+    """`eval_dump is no setting. Did you mean eval_step?` would not name the real mistake."""
     with pytest.raises(ValueError, match="don't fit") as caught:
         NewsConfig("BPR", "mind-mni", command_line=[flag])
     _, *mistakes = str(caught.value).splitlines()
@@ -219,7 +221,7 @@ def test_a_missing_data_set_is_missing_for_recboles_models_too(flag: str) -> Non
 
 @pytest.mark.parametrize("model", ["BPR", "PLMNR"])
 def test_a_missing_data_set_comes_before_other_mistakes(model: str) -> None:
-    """They may be no mistakes on the data set that was meant."""
+    """Other settings may be valid for the data set that the user meant."""
     with pytest.raises(ValueError, match="don't fit") as caught:
         NewsConfig(model, "mind-mni", command_line=["--learnin_rate=1", "--epochs=-1"])
     _, first, *others = str(caught.value).splitlines()

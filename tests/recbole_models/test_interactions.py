@@ -25,7 +25,7 @@ def flat(shown: Impressions) -> list[tuple[int, int, int, list[int]]]:
     ("model", "clicks_only"), [("DeepFM", False), ("DIN", False), ("BPR", True), ("SASRec", True)]
 )
 def test_rows_are_those_of_a_plain_loop(stock, model: str, clicks_only: bool) -> None:
-    """One wrong offset gives each user another's clicks, and every metric looks plausible."""
+    """One wrong offset would give users others' clicks, and metrics would look plausible."""
     data = stock(model).interactions
     expected = [row for row in flat(data.impressions) if row[2] == 1 or not clicks_only]
     assert len(data) == len(expected)
@@ -38,7 +38,7 @@ def test_rows_are_those_of_a_plain_loop(stock, model: str, clicks_only: bool) ->
 
 
 def test_an_item_sequence_is_the_newest_of_the_history_without_the_rows_own_item(stock) -> None:
-    """With it, a model learns to repeat; without it for clicks alone, that it is the click."""
+    """With it a model learns to repeat items; without it for clicks only, it learns the label."""
     data = stock("DIN", history_length=3).interactions
     batch = data[np.arange(len(data))]
     held = 0
@@ -53,9 +53,9 @@ def test_an_item_sequence_is_the_newest_of_the_history_without_the_rows_own_item
 def test_a_model_that_masks_items_sees_the_click_behind_the_history_in_training_alone(
     stock,
 ) -> None:
-    """News are new: those of the histories are never candidates, and nothing else would be learnt.
+    """Articles in histories are rarely candidates, so masking the history alone teaches little.
 
-    In evaluation the candidate would be told.
+    In evaluation the clicked candidate would be revealed.
     """
     data = stock("BERT4Rec", history_length=4).interactions
     clicks = [row for row in flat(data.impressions) if row[2] == 1]
@@ -69,7 +69,7 @@ def test_a_model_that_masks_items_sees_the_click_behind_the_history_in_training_
 
 
 def test_matrices_and_counts_are_made_of_clicks_alone(stock) -> None:
-    """A matrix of candidates would tell a graph what was shown, as if it had been clicked."""
+    """A matrix of candidates would treat what was shown as if it had been clicked."""
     data = stock("DeepFM").interactions
     expected = np.zeros((data.user_num, data.item_num))
     for user, item, label, _ in flat(data.impressions):
@@ -80,16 +80,16 @@ def test_matrices_and_counts_are_made_of_clicks_alone(stock) -> None:
 
 
 def test_context_aware_models_embed_user_item_and_item_features_and_nothing_else(stock) -> None:
-    """RecBole embeds every field it hears of: a candidate list as a feature holds the label."""
+    """RecBole embeds every field that it knows: a list of candidates would give away the label."""
     run = stock("DeepFM")
     model = run.config.model_class(run.config, run.interactions)
     assert model.token_field_names == ["user_id", "item_id", "category", "subcategory"]
     assert model.token_seq_field_names == model.float_field_names == []
     assert run.interactions.fields(source=[FeatureSource.ITEM]) == ["category", "subcategory"]
-    assert "candidates" in run.train.field2type  # the news recommenders' view stays as it is
+    assert "candidates" in run.train.field2type  # the news recommenders' fields stay as they are
 
 
-def test_the_sampled_items_of_dien_stand_beside_those_of_the_sequence(stock) -> None:
-    """A sampled item where nothing was read teaches that nothing is an interest."""
+def test_the_sampled_items_of_dien_align_with_those_of_the_sequence(stock) -> None:
+    """A sampled item in an empty slot would teach that padding is an interest."""
     batch = stock("DIEN").interactions[np.arange(20)]
     assert ((batch["neg_item_id_list"] == 0) == (batch["item_id_list"] == 0)).all()

@@ -22,7 +22,7 @@ from recbole_tinynews.trainer import on_impressions
 
 
 def as_installed(module: ModuleType) -> ModuleType:
-    """A copy of one of RecBole's modules that nothing has been mended in."""
+    """A copy of one of RecBole's modules without any patch."""
     spec = importlib.util.spec_from_file_location("as_installed", module.__file__)
     copy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(copy)
@@ -34,7 +34,7 @@ def built(run) -> torch.nn.Module:
     return run.config.model_class(run.config, run.interactions)
 
 
-def test_a_graph_is_built_again_and_is_the_one_of_the_paper(stock, monkeypatch) -> None:
+def test_a_graph_model_can_be_built_and_has_the_papers_graph(stock, monkeypatch) -> None:
     """Five of RecBole's graph models fail while they are built, on scipy from 1.13 on."""
     run = stock("LightGCN")
     if dok_matrix._update is not patches._update:
@@ -60,7 +60,7 @@ def test_a_scipy_that_has_the_method_keeps_it(monkeypatch) -> None:
 
 
 def test_popularity_counts_every_click(stock, monkeypatch) -> None:
-    """RecBole's counts batches: in one batch all news clicked at all are equally popular."""
+    """RecBole's Pop counts batches: all articles clicked in one batch are equally popular."""
     run = stock("Pop", train_batch_size=10_000)
     (batch,) = train_loader(run.config, run.interactions)
     expected = np.bincount(batch["item_id"], minlength=run.interactions.item_num)
@@ -73,9 +73,9 @@ def test_popularity_counts_every_click(stock, monkeypatch) -> None:
 
     monkeypatch.setattr(patches, "Pop", original)
     patches.apply()
-    mended = original.calculate_loss
+    patched = original.calculate_loss
     patches.apply()
-    assert original.calculate_loss is mended  # it works by itself now
+    assert original.calculate_loss is patched  # a second call patches nothing
     counted = original(run.config, run.interactions)
     counted.calculate_loss(batch).backward()
     assert counted.item_cnt.flatten().tolist() == expected.tolist()
@@ -85,7 +85,7 @@ def test_popularity_counts_every_click(stock, monkeypatch) -> None:
 
 
 def test_looking_a_model_up_leaves_autograd_as_it_was(monkeypatch) -> None:
-    """Every sequential model is imported with SINE, and would train five times as slowly."""
+    """Finding a sequential model imports SINE, which would slow all training down fivefold."""
     torch.autograd.set_detect_anomaly(False)
     as_installed(sine)
     assert torch.is_anomaly_enabled()
@@ -121,7 +121,7 @@ def test_the_best_model_is_loaded_back_without_a_pickle(stock, tmp_path) -> None
 
 
 def test_an_empty_history_is_no_index_before_the_first(stock) -> None:
-    """Two or three impressions of a hundred have none; RecBole's data sets drop such rows."""
+    """Two or three of a hundred impressions have none; RecBole's own data sets drop such rows."""
     run = stock("GRU4Rec")
     model = built(run).eval()
     batch = run.impressions(run.config, run.valid).collate_fn([0])[0]
@@ -132,9 +132,9 @@ def test_an_empty_history_is_no_index_before_the_first(stock) -> None:
         model.predict(batch)
 
 
-@pytest.mark.filterwarnings("ignore")  # pandas warns of what RecBole does, RecBole goes on
+@pytest.mark.filterwarnings("ignore")  # pandas warns about RecBole's code
 def test_the_padding_row_of_a_feature_is_padding(stock, tmp_path: Path) -> None:
-    """A padded sequence of items would ask an embedding of categories for row -2 ** 63."""
+    """A padded sequence of items would look up category -2 ** 63 in an embedding."""
     place = tmp_path / "data" / "flat"
     place.mkdir(parents=True)
     (place / "flat.inter").write_text("user_id:token\titem_id:token\nU1\tN1\n")

@@ -20,7 +20,7 @@ SEQUENTIAL = ("FPMC", "GRU4Rec", "SASRec", "SASRecF", "BERT4Rec", "DIN", "SHAN")
 
 @pytest.mark.parametrize("model", [*GENERAL, *CONTEXT, *SEQUENTIAL])
 def test_a_model_trains_and_ranks_whole_impressions(stock, model: str) -> None:
-    """A baseline that learnt from shifted rows, or was tested with other weights, looks weak."""
+    """A baseline trained on shifted rows, or tested with other weights, would look weak."""
     run = stock(model)
     trained = run.config.model_class(run.config, run.interactions)
     trainer = run.trainer(run.config, trained)
@@ -31,7 +31,7 @@ def test_a_model_trains_and_ranks_whole_impressions(stock, model: str) -> None:
     assert score == result["auc"]
     assert all(math.isfinite(loss) for loss in trainer.train_loss_dict.values())
 
-    # a new model, with what was saved of the best one, ranks as that did
+    # a new model that loads the best one's state ranks as that did
     run = stock(model)
     torch.manual_seed(99)
     other = run.config.model_class(run.config, run.interactions)
@@ -56,7 +56,7 @@ def test_a_model_trains_and_ranks_whole_impressions(stock, model: str) -> None:
 def test_a_history_read_once_gives_the_scores_of_one_read_for_each_candidate(
     stock, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A row that got the history of another, or one with the candidate in it, is another user's."""
+    """A row with the history of another, or with its candidate in it, gets a wrong score."""
     monkeypatch.setattr(item_sequences, "AT_ONCE", 3)
     run = stock(model, eval_batch_size=64)
     trained = run.config.model_class(run.config, run.interactions).eval()
@@ -72,7 +72,7 @@ def test_a_history_read_once_gives_the_scores_of_one_read_for_each_candidate(
 
 
 def test_each_history_is_read_once(stock) -> None:
-    """SASRec takes a minute for every thousand impressions otherwise."""
+    """Otherwise SASRec takes a minute for every thousand impressions."""
     run = stock("SASRec", eval_batch_size=64)
     model = run.config.model_class(run.config, run.interactions).eval()
     rows: list[int] = []
@@ -86,7 +86,7 @@ def test_each_history_is_read_once(stock) -> None:
 
 
 def test_scores_of_one_row_have_a_shape(stock) -> None:
-    """FPMC squeezes them to a number, which can be counted with no impression."""
+    """FPMC squeezes them to a number, which can't be matched with impressions."""
     run = stock("FPMC")
     model = run.config.model_class(run.config, run.interactions)
     row = run.interactions.rows(np.array([0]))
@@ -102,8 +102,8 @@ def test_a_model_of_one_pass_is_validated_however_seldom_that_is_asked_for(stock
     assert trainer.fit(*loaders, verbose=False)[1].keys() == METRICS
 
 
-def test_what_trains_is_recboles_own_trainer_of_the_model(stock) -> None:
-    """A scheme of its own is part of a model; Pop trains in one pass, whatever epochs says."""
+def test_a_model_is_trained_by_recboles_own_trainer_for_it(stock) -> None:
+    """A special trainer is part of a model; Pop trains in one pass, whatever epochs says."""
     for model, scheme in (("Pop", "TraditionalTrainer"), ("RecVAE", "RecVAETrainer")):
         run = stock(model, epochs=3)
         trainer = run.trainer(run.config, run.config.model_class(run.config, run.interactions))
@@ -112,7 +112,7 @@ def test_what_trains_is_recboles_own_trainer_of_the_model(stock) -> None:
 
 
 def test_what_a_model_draws_while_it_is_built_is_drawn_again(stock) -> None:
-    """NNCF's neighbours are no weights: with others, its test would be another model's."""
+    """NNCF's neighbours are not saved as weights: with others it would be another model."""
     run = stock("NNCF", neigh_num=10)
     made = Run(run)
     stage = Stage("NNCF", run.config.model_class)
@@ -121,8 +121,8 @@ def test_what_a_model_draws_while_it_is_built_is_drawn_again(stock) -> None:
     shown = run.impressions(run.config, run.valid)
     other = run.config.model_class(run.config, run.interactions)
     put_model_state(other, artifact.weights.load(), artifact.folder)
-    drawn_anew = run.trainer(run.config, other).evaluate(shown, load_best_model=False)
-    assert dict(drawn_anew) != artifact.valid  # else the test could not fail
+    drawn_again = run.trainer(run.config, other).evaluate(shown, load_best_model=False)
+    assert dict(drawn_again) != artifact.valid  # else the test could not fail
     model = made.model(stage)
     tested = run.trainer(run.config, model).evaluate(shown, load_best_model=False)
     assert dict(tested) == artifact.valid

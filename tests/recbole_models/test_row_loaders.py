@@ -58,7 +58,7 @@ def test_negatives_of_the_impression_are_its_unclicked_candidates(stock, model: 
         unclicked = set(items[labels == 0].tolist())
         possible += [(int(item), unclicked) for item in items[labels == 1] if unclicked]
     epochs = [pairs_of(loader) for _ in range(2)]
-    assert epochs[0] != epochs[1]  # drawn anew
+    assert epochs[0] != epochs[1]  # drawn again
     assert epochs == [pairs_of(again) for again in [loader_of(run)] * 2]  # from the seed alone
     size = loader.step
     for pairs in epochs:
@@ -74,7 +74,7 @@ def test_negatives_of_the_impression_are_its_unclicked_candidates(stock, model: 
 
 
 def test_a_click_without_an_unclicked_candidate_is_not_dropped_silently(stock, caplog) -> None:
-    """Whoever counts the rows of an epoch would look for the fault elsewhere."""
+    """A user who counts the rows of an epoch would look for a mistake elsewhere."""
     caplog.set_level(logging.INFO)
     run = stock("BPR", impression_negatives=True)
     loader = loader_of(run)
@@ -87,8 +87,8 @@ def test_a_click_without_an_unclicked_candidate_is_not_dropped_silently(stock, c
 
 
 @pytest.mark.parametrize("labels", [1, 0])
-def test_training_without_any_pair_is_an_error_of_ours(stock, labels: int) -> None:
-    """Torch asks for a positive `num_samples`, and nobody has a setting of that name."""
+def test_training_without_any_pair_is_refused_with_a_reason(stock, labels: int) -> None:
+    """Torch would ask for a positive `num_samples`, which is not a setting."""
     run = stock("BPR", impression_negatives=True)
     shown = run.train.inter_feat
     run.train.inter_feat = shown._replace(labels=np.full_like(shown.labels, labels))
@@ -123,7 +123,7 @@ def test_a_point_wise_model_may_have_samples_instead(stock) -> None:
 
 @pytest.mark.parametrize("most", [1, 7, 1000])
 def test_evaluation_batches_hold_whole_impressions(stock, most: int) -> None:
-    """RecBole cuts a batch at eval_batch_size, through impressions: metrics would see halves."""
+    """RecBole cuts a batch at eval_batch_size, and metrics would get halves of impressions."""
     run = stock("DIN", eval_batch_size=most)
     loader = run.impressions(run.config, run.valid)
     assert isinstance(loader, RowDataLoader)
@@ -142,7 +142,7 @@ def test_evaluation_batches_hold_whole_impressions(stock, most: int) -> None:
 
 
 def test_packs_are_as_full_as_they_can_be() -> None:
-    """A batch an impression would take hours on MIND-large."""
+    """One batch for each impression would take hours on MIND-large."""
     random = np.random.default_rng(1)
     sizes = random.integers(0, 9, 200)
     bounds = packed(sizes, 20).tolist()
@@ -155,7 +155,7 @@ def test_packs_are_as_full_as_they_can_be() -> None:
 
 
 def test_an_evaluation_inverts_sequences_and_masks_none(stock) -> None:
-    """SHAN reads the inverted sequence; masking is what BERT4Rec is trained by."""
+    """SHAN reads the inverted sequence; masking belongs to BERT4Rec's training only."""
     for model, field in (("SHAN", "Inverse_item_id_list"), ("BERT4Rec", "Mask_item_id_list")):
         run = stock(model)
         batch = run.impressions(run.config, run.valid).collate_fn([0])[0]
@@ -163,7 +163,7 @@ def test_an_evaluation_inverts_sequences_and_masks_none(stock) -> None:
 
 
 def test_what_bert4rec_is_trained_to_find_last_is_the_click(stock) -> None:
-    """RecBole masks items of the sequence alone: without the click in it, no news is learnt."""
+    """RecBole masks items of the sequence only: without the click, no new article is learned."""
     run = stock("BERT4Rec", ft_ratio=1.0)
     batch = next(iter(loader_of(run)))
     assert (batch["MASK_INDEX"][:, -1] == batch["item_length"] - 1).all()

@@ -29,7 +29,7 @@ from recbole_tinynews.serving.ranking import Ranker, load
 
 
 class Served(NamedTuple):
-    """A finished run, its last artifact, and the test impressions in words."""
+    """A finished run: its last artifact, and its test impressions as a user would give them."""
 
     run: Run
     artifact: Artifact
@@ -103,32 +103,32 @@ def assert_ranks_as_evaluated(served: Served) -> None:
 
 
 def test_a_loaded_student_ranks_as_evaluation_does(student: Served) -> None:
-    """What is served would be another model than the one whose metrics were reported."""
+    """Otherwise the served model is not the one whose metrics were reported."""
     assert_ranks_as_evaluated(student)
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        {"history_padding": "learned"},  # every empty slot counts, so the width does
-        {"mask_padding_in_news_pooling": False},  # so does the width of a title
+        {"history_padding": "learned"},  # empty slots count, so the padded width matters
+        {"mask_padding_in_news_pooling": False},  # here the padded width of a title matters
         {"user_encoder": "self_attention", "news_pooling": "mean", "max_title_length": 7},
         {"history_length": 2},
     ],
 )
 def test_settings_of_the_training_are_those_of_the_ranking(tiny: Tiny, settings) -> None:
-    """Each changes every score, and none of them the shape of a weight."""
+    """Each changes every score, and none changes the shape of a weight."""
     assert_ranks_as_evaluated(serve(tiny, max_steps=2, **settings))
 
 
-def test_another_kind_of_tokenizer_travels_as_well(tiny: Tiny, tmp_path: Path) -> None:
+def test_another_kind_of_tokenizer_is_saved_as_well(tiny: Tiny, tmp_path: Path) -> None:
     """RoBERTa's has other special tokens and another padding id."""
     plm = write_roberta(tmp_path / "roberta")
     assert_ranks_as_evaluated(serve(tiny._replace(plm=plm), max_steps=2))
 
 
 def test_ranked_test_impressions_have_the_metrics_of_the_run(tiny: Tiny, tmp_path) -> None:
-    """The figures in a README are then those of the model that is served."""
+    """So the reported metrics are those of the model that is served."""
     result = run("PLMNR", DATASET, config_dict=tiny.settings(max_steps=2))
     (folder,) = (tmp_path / "saved" / DATASET).glob("PLMNR-*")
     config = tiny.config()
@@ -146,7 +146,7 @@ def test_ranked_test_impressions_have_the_metrics_of_the_run(tiny: Tiny, tmp_pat
 
 
 def test_teachers_can_be_loaded_too(student: Served) -> None:
-    """They have settings of their own stage: other layers, another size of vectors."""
+    """Their stage has other settings: other layers, another size of vectors."""
     (artifact, _) = [a for a in finished(student.run) if a.name == "finetune_teacher"]
     assert_ranks_as_evaluated(student._replace(artifact=artifact))
 
@@ -154,7 +154,7 @@ def test_teachers_can_be_loaded_too(student: Served) -> None:
 # ---------------------------------------------------------------------------- what it needs
 
 
-def test_titles_are_ranked_where_nothing_but_the_folder_is(student: Served, tmp_path) -> None:
+def test_titles_are_ranked_from_the_artifacts_folder_alone(student: Served, tmp_path) -> None:
     """On another machine there are no atomic files, no language model and no hub."""
     histories, candidates, expected = student.impressions()
     moved = tmp_path / "moved"
@@ -164,7 +164,7 @@ def test_titles_are_ranked_where_nothing_but_the_folder_is(student: Served, tmp_
     ranked = load(moved).rank(words_of(histories[5]), words_of(candidates[5]))
     np.testing.assert_allclose(in_order_given(ranked), expected[5], atol=1e-5)
     size = sum(path.stat().st_size for path in (moved / "plm").iterdir())
-    assert size < 100_000  # the weights are not there twice
+    assert size < 100_000  # the weights are not stored twice
 
 
 @pytest.mark.whole
@@ -197,7 +197,7 @@ def test_each_text_is_encoded_once(student: Served, monkeypatch) -> None:
 
 
 def test_memory_does_not_grow_with_the_texts_met(student: Served, monkeypatch) -> None:
-    """A server that runs for months would end without any."""
+    """A server that runs for months would run out of it."""
     monkeypatch.setattr(ranking, "KEPT_VECTORS", 2)
     ranker = student.load()
     shown = ["word1 word2", "word3 word4", "word5 word6"]
@@ -223,7 +223,7 @@ def test_more_users_than_fit_a_batch_are_ranked_alike(student: Served, monkeypat
 
 
 def test_texts_never_seen_and_empty_histories_are_ranked(student: Served) -> None:
-    """A new article and a new user are what a recommender is for."""
+    """A recommender must rank new articles, and for new users."""
     ranker = student.load()
     ranked = ranker.rank([], ["nobody has ever read this", "word1 word2", ""])
     assert sorted(each.candidate for each in ranked) == [
@@ -244,7 +244,7 @@ def test_equal_candidates_keep_their_order_and_their_places(student: Served) -> 
 
 
 def test_only_the_newest_clicks_count(student: Served) -> None:
-    """The oldest ones instead would rank by what the user read years ago."""
+    """With the oldest instead, ranks would depend on what the user read years ago."""
     ranker = student.load()
     history = [f"word{number} word{number + 1}" for number in range(9)]
     shown = ["word20 word30", "word40 word41"]
@@ -253,7 +253,7 @@ def test_only_the_newest_clicks_count(student: Served) -> None:
 
 
 def test_ids_are_never_ranked_as_titles(student: Served, tmp_path: Path) -> None:
-    """The score of the text "N7" looks like any other."""
+    """The score of the text "N7" would look like any other."""
     ranker = student.load()
     expected = ranker.rank(words_of(["N5", "N6"]), words_of(["N7", "N8"]))
     for ids in (None, True):
@@ -296,14 +296,14 @@ def test_without_the_data_set_ids_are_refused_and_titles_are_not(student: Served
         ([["a b"]], ["c d"], TypeError, r"history as a list of texts, got \['a b'\]"),
     ],
 )
-def test_what_is_no_question_is_refused(student, history, candidates, error, message) -> None:
-    """A string is a sequence of strings: its letters would be ranked."""
+def test_an_invalid_request_is_refused(student, history, candidates, error, message) -> None:
+    """A string is a sequence of strings, so its letters would be ranked."""
     with pytest.raises(error, match=message):
         student.load().rank(history, candidates)
 
 
-def test_a_score_that_is_not_a_number_is_no_rank(student: Served) -> None:
-    """NaN sorts to the end and nobody notices."""
+def test_a_score_that_is_not_a_number_is_refused(student: Served) -> None:
+    """NaN would be sorted to the end, unnoticed."""
     ranker = student.load()
     torch.nn.init.constant_(ranker._model.user_encoder.pad_doc, float("nan"))
     with pytest.raises(ValueError, match="'word1 word2' with NaN"):
@@ -318,7 +318,7 @@ def folder(student: Served, tmp_path: Path) -> Path:
     return Path(shutil.copytree(student.artifact.folder, tmp_path / "copied"))
 
 
-def test_a_folder_that_is_no_artifact_says_what_would_be_one(folder: Path) -> None:
+def test_a_folder_that_is_no_artifact_is_refused_and_explained(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere is none"):
         load(folder.parent / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"has none of them\. Did you mean .*: copied"):
@@ -329,14 +329,14 @@ def test_a_folder_that_is_no_artifact_says_what_would_be_one(folder: Path) -> No
 
 
 def test_an_unfinished_artifact_is_not_served(folder: Path) -> None:
-    """Weights of a training under way load without any error."""
+    """Weights of a running training would load without any error."""
     (folder / "metrics.json").unlink()
     with pytest.raises(ValueError, match=r"unfinished: metrics\.json .*goes on"):
         load(folder)
 
 
 def test_another_format_is_refused(folder: Path) -> None:
-    """Its weights may fit and its scores be others."""
+    """Its weights may fit and give other scores."""
     settings = yaml.safe_load((folder / "settings.yaml").read_text())
     (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "format": 0}))
     with pytest.raises(ValueError, match="has format 0, and this version"):
@@ -344,7 +344,7 @@ def test_another_format_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: b: c", "seed: 1", "model_class: !!python/name:os"])
-def test_settings_that_are_none_are_refused(folder: Path, text: str) -> None:
+def test_unreadable_settings_are_refused(folder: Path, text: str) -> None:
     (folder / "settings.yaml").write_text(text)
     with pytest.raises(ValueError, match=r"settings\.yaml"):
         load(folder)
@@ -358,7 +358,7 @@ def test_cut_off_weights_are_refused(folder: Path) -> None:
 
 
 def test_a_stage_that_ranks_nothing_is_refused(student: Served) -> None:
-    """It has no user encoder: the body of an article stands for the user there."""
+    """It has no user encoder: the body of an article takes the place of the user."""
     first = finished(student.run)[0]
     with pytest.raises(ValueError, match="ranks no news: load the folder of the last stage"):
         load(first.folder)
@@ -383,14 +383,14 @@ def users_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
 
 
 def test_a_users_own_class_ranks_by_its_own_scores(tiny: Tiny, users_class: type) -> None:
-    """Ranking by the base's formula would be silently another model."""
+    """Ranking by the base class's formula would silently be another model."""
     assert_ranks_as_evaluated(serve(tiny, users_class, max_steps=2))
 
 
 def test_a_class_is_never_imported_because_a_folder_names_it(
     tiny: Tiny, users_class: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stranger's folder beside a stranger's module would run it."""
+    """Otherwise a folder from elsewhere could run a module that lies beside it."""
     served = serve(tiny, users_class, max_steps=2)
     monkeypatch.delitem(sys.modules, "served_model")
     monkeypatch.syspath_prepend(".")  # it could be imported
@@ -404,7 +404,7 @@ def test_a_class_is_never_imported_because_a_folder_names_it(
 
 @pytest.mark.parametrize("named", ["os.system", "subprocess.Popen", "builtins.dict"])
 def test_what_is_no_recommender_is_not_built(folder: Path, named: str) -> None:
-    """The name comes with the folder."""
+    """The class name comes from the folder, and may name anything."""
     settings = yaml.safe_load((folder / "settings.yaml").read_text())
     (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "model_class": named}))
     with pytest.raises(ValueError, match="subclass of NewsRecommender"):
@@ -412,19 +412,19 @@ def test_what_is_no_recommender_is_not_built(folder: Path, named: str) -> None:
 
 
 def test_code_beside_the_language_model_is_not_run(folder: Path) -> None:
-    """The module that ``auto_map`` names is imported by transformers, once someone says yes."""
+    """Transformers imports the module that ``auto_map`` names, if it is allowed to."""
     (folder / "plm" / "evil.py").write_text("raise SystemExit('it ran')\n")
     for name in ("config.json", "tokenizer_config.json"):
         file = folder / "plm" / name
         named = {"AutoConfig": "evil.A", "AutoModel": "evil.B", "AutoTokenizer": ["evil.C", None]}
         content = {**json.loads(file.read_text()), "auto_map": named}
         file.write_text(json.dumps(content))
-    with contextlib.suppress(ValueError):  # refused is as good as left alone
+    with contextlib.suppress(ValueError):  # refusing is as good as ignoring it
         load(folder).rank([], ["word1 word2"])
 
 
 def test_a_recommender_that_reads_more_than_titles_says_so(tiny: Tiny, monkeypatch) -> None:
-    """Its scores would lack what it reads."""
+    """Without the other texts its scores would be wrong."""
     served = serve(tiny, max_steps=2)
     monkeypatch.setattr(
         PLMNR,

@@ -6,7 +6,7 @@ from recbole_tinynews.settings.command_line import parse_command_line
 
 
 def test_a_value_is_all_that_follows_the_first_equals_sign() -> None:
-    """RecBole drops such a flag with a warning, and trains on the default."""
+    """RecBole drops such a flag with a warning, and trains with the default."""
     parsed = parse_command_line(["--plm=/models/a=b", "--topk=[5,10]", "--epochs=2", "--epochs=2"])
     assert parsed.values == {"plm": "/models/a=b", "topk": [5, 10], "epochs": 2}
     assert parsed.problems == []

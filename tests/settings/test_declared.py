@@ -44,18 +44,18 @@ def declared_in(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("file", DECLARING, ids=lambda file: file.stem)
 def test_every_setting_that_is_declared_has_a_row(file: Path) -> None:
-    """It would have no rule, and a misspelt or forgotten one nobody would miss."""
+    """Without a row it would have no rule, and a misspelt or forgotten one would go unnoticed."""
     assert declared_in(file) <= NAMES
 
 
-def test_every_row_of_ours_is_declared() -> None:
-    """A row that is left over speaks of nothing: no such setting can be given."""
+def test_every_row_of_the_package_is_declared() -> None:
+    """A row without a declaration is useless: no such setting can be given."""
     declared = set().union(*map(declared_in, DECLARING))
     assert {each.name for each in OURS} <= declared
 
 
 def test_a_setting_has_one_row_and_it_is_where_it_belongs() -> None:
-    """Of two rows the first would be lost."""
+    """Of two rows for one setting the first would be lost."""
     names = [each.name for each in (*RECBOLES, *OURS)]
     assert len(set(names)) == len(names)
     recboles = {*recbole_overall_settings(), *recbole_model_settings()}
@@ -64,14 +64,14 @@ def test_a_setting_has_one_row_and_it_is_where_it_belongs() -> None:
 
 
 def test_stages_and_models_are_read_from_where_they_lie() -> None:
-    """The test of the test: a folder that is elsewhere would hold nothing that fails."""
+    """Tests this test: with a wrong folder, it would find nothing and pass."""
     from recbole_tinynews.model.plmnr import PLMNR
 
     assert len(DECLARING) == 2 + len(model_names()) + len(stage_yaml_files(PLMNR))
     assert len(STAGES) >= 4
 
 
-def test_a_row_without_a_say_is_that_of_a_users_own_setting() -> None:
+def test_a_users_own_setting_gets_the_default_row() -> None:
     own = setting("my_width")
     assert (own.rule, own.scope, own.affects) == (None, Scope.STAGE, Affects.RESULT)
     assert affects_result("my_width", has_teachers=False)
@@ -90,13 +90,13 @@ def test_a_row_without_a_say_is_that_of_a_users_own_setting() -> None:
 def test_what_affects_a_result_depends_on_teachers(
     name: str, alone: bool, with_teachers: bool
 ) -> None:
-    """One more teacher would finetune every teacher again."""
+    """One more teacher would retrain every teacher."""
     assert affects_result(name, has_teachers=False) == alone
     assert affects_result(name, has_teachers=True) == with_teachers
 
 
 def test_rules_are_for_the_models_that_a_row_names() -> None:
-    """RecBole's own models mix kinds freely, and have settings of the same names as ours."""
+    """RecBole's models use other types for some settings with the same names."""
     news, toolkit, stock = map(rules_for, (Models.NEWS, Models.TOOLKIT, Models.RECBOLE))
     assert "temperature" in news.keys() - toolkit.keys() - stock.keys()
     assert "impression_negatives" in toolkit.keys() - news.keys() - stock.keys()

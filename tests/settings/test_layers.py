@@ -32,7 +32,7 @@ def read(folder: Path) -> NewsYaml:
 
 
 def test_a_stages_key_is_its_own_default_of_a_setting_that_is_declared(folder: Path) -> None:
-    """As a plain default it would train the last stage with the values of another one."""
+    """As a plain default, the last stage would be trained with the values of another."""
     yaml = read(folder)
     assert (yaml.values["negatives"], yaml.values["first_negatives"]) == (4, 9)
     assert (yaml.values["temperature"], yaml.values["first_temperature"]) == (1.0, 2.0)
@@ -41,7 +41,7 @@ def test_a_stages_key_is_its_own_default_of_a_setting_that_is_declared(folder: P
 
 
 def test_a_stages_key_that_nobody_declares_is_a_new_setting(folder: Path) -> None:
-    """Under the stage's name alone it could not be given for all stages that read it."""
+    """Declared for one stage only, it could not be set for all stages that read it."""
     yaml = read(folder)
     assert yaml.declared["corpus"] is None
     assert "first_corpus" not in yaml.values
@@ -49,7 +49,7 @@ def test_a_stages_key_that_nobody_declares_is_a_new_setting(folder: Path) -> Non
 
 
 def test_a_users_yaml_does_not_change_what_a_stage_of_the_package_declares(folder: Path) -> None:
-    """`corpus: FILE` of a user's class would hold for no stage that reads it."""
+    """`corpus: FILE` in a user's yaml would reach no stage that reads it."""
     write(folder / "mine/Mine.yaml", "corpus: articles.tsv\nfirst_negatives: 5")
     yaml = read(folder)
     assert yaml.values["corpus"] == "articles.tsv"
@@ -84,7 +84,7 @@ def test_a_stage_takes_values_from_the_yaml_of_another(folder: Path) -> None:
 def test_a_stage_that_takes_what_is_not_there_is_an_error(
     folder: Path, as_in: str, answer: str
 ) -> None:
-    """It would be trained with the plain values, and nothing would say so."""
+    """Otherwise it would silently be trained with the plain values."""
     write(folder / "properties/stage/second.yaml", f"as_in: {as_in}")
     with pytest.raises(ValueError, match=answer):
         read(folder)
@@ -101,7 +101,7 @@ def test_a_stage_that_takes_what_is_not_there_is_an_error(
 def test_a_stages_name_that_begins_another_name_is_refused(
     folder: Path, name: str, blamed: str, taken: str
 ) -> None:
-    """`finetune_layers` would be the `layers` of a stage called finetune, and known to nobody."""
+    """`finetune_layers` would mean the setting `layers` of a stage called finetune."""
     write(folder / f"mine/stage/{name}.yaml", "epochs: 1")
     with pytest.raises(ValueError, match=rf"The stage {blamed} .*and {taken} begins with it"):
         read(folder)

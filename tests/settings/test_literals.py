@@ -37,7 +37,7 @@ def test_plain_yaml_is_read_as_its_kind(text: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "__import__('os').getcwd()",  # RecBole runs it
+        "__import__('os').getcwd()",  # RecBole evaluates it as code
         "1/0",  # RecBole fails with ZeroDivisionError
         "2019-11-15",  # 1993 in RecBole, a date in yaml
         "12:05",  # 725 in yaml
@@ -96,7 +96,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_yaml(tmp_path / "absent.yaml")
 
 
-def test_an_empty_file_is_no_settings_and_merge_keys_are_no_repetition(tmp_path: Path) -> None:
+def test_an_empty_file_has_no_settings_and_merge_keys_are_allowed(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("# nothing yet\n")
     assert read_yaml(file) == {}
@@ -105,7 +105,7 @@ def test_an_empty_file_is_no_settings_and_merge_keys_are_no_repetition(tmp_path:
 
 
 def test_a_file_is_parsed_once_and_never_read_stale_or_changed(tmp_path: Path) -> None:
-    """The second run of a process would have the first one's changes, or yesterday's file."""
+    """The second run of a process would see the first one's changes, or an outdated file."""
     file = tmp_path / "a.yaml"
     file.write_text("eval_args: {order: RO}\n")
     read_yaml(file)["eval_args"]["order"] = "TO"

@@ -19,7 +19,7 @@ DECLARED = {"learning_rate": 1e-3, "epochs": 1, "topk": [5], "post_train_corpus"
     ],
 )
 def test_only_a_whole_stage_name_is_a_prefix(name: str, parts: tuple[str | None, str]) -> None:
-    """Cut at the wrong place, `post_train_corpus` would be a stage's `corpus` and unknown."""
+    """Split at the wrong place, `post_train_corpus` would be an unknown setting of a stage."""
     assert split_stage(name, STAGES) == parts
 
 
@@ -35,7 +35,7 @@ def test_only_a_whole_stage_name_is_a_prefix(name: str, parts: tuple[str | None,
     ],
 )
 def test_an_unknown_setting_is_answered_with_the_nearest_one(name: str, answer: str) -> None:
-    """RecBole stores it and goes on: `learnin_rate: 9` trains at 0.001."""
+    """RecBole stores it and continues: with `learnin_rate: 9` it trains at 0.001."""
     assert answer in (unknown_setting(name, DECLARED, STAGES) or "")
 
 
@@ -46,7 +46,7 @@ def test_a_stages_setting_is_known_for_models_with_stages_only() -> None:
 
 
 def test_settings_that_recbole_reads_without_declaring_are_known() -> None:
-    """Its own start script passes them."""
+    """RecBole's own start script passes them."""
     known = recbole_overall_settings()
     assert {"nproc", "world_size", "ip", "port", "config_files", "encoding", "worker"} <= set(known)
     assert known["learning_rate"] == 0.001

@@ -35,7 +35,7 @@ def test_what_design_allows_is_allowed(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "answer"),
     [
-        # RecBole trains with Adam, and drops weight_decay, under a name it doesn't know
+        # for an unknown name RecBole trains with Adam, and drops weight_decay
         ("learner", "adamww", "Did you mean adamw?"),
         ("precision", "bf32", "one of fp32, bf16, fp16, auto"),
         ("use_cache", 1, "one of auto, true, false"),
@@ -61,7 +61,7 @@ def test_a_value_that_would_train_something_else_is_refused(
 
 
 def test_a_setting_without_a_rule_is_held_to_the_kind_of_its_default() -> None:
-    """`--amsgrad=fals` is text, which Python takes for true."""
+    """`--amsgrad=fals` is a text, which Python treats as true."""
     assert "true or false" in (unfit_value("amsgrad", "fals", NEWS_RULES, default=True) or "")
     assert "a number" in (unfit_value("alpha", "o.5", NEWS_RULES, default=1) or "")
     assert unfit_value("alpha", 0.5, NEWS_RULES, default=1) is None

@@ -27,7 +27,7 @@ def train(made: TrainingCurve, first: int, last: int) -> TrainingCurve:
 
 
 def test_no_batch_is_left_out_of_the_curve(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A point that shows only its own batch hides the spike beside it."""
+    """A point that shows one batch only would hide a spike in the next."""
     monkeypatch.setattr(curve, "POINTS", 3)
     made = train(TrainingCurve(7), 1, 7)
     assert [row["step"] for row in made.losses] == [3, 6]
@@ -42,25 +42,25 @@ def test_no_batch_is_left_out_of_the_curve(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("steps", [1, 199, 200, 201, 399, 5001])
 def test_a_curve_neither_grows_with_the_training_nor_ends_before_it(steps: int) -> None:
-    """It is written with each saved state: a point a step would be megabytes, again and again."""
+    """It is saved with each state: a point for every step would be megabytes each time."""
     made = train(TrainingCurve(steps), 1, steps)
     made.close(steps)
     assert min(steps, 100) <= len(made.losses) <= 200
     assert made.losses[-1]["step"] == steps
 
 
-def test_a_curve_goes_on_within_a_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A state saved between two points would lose the batches since the last one."""
+def test_a_curve_resumes_within_a_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state saved between two points must not lose the batches since the last one."""
     monkeypatch.setattr(curve, "POINTS", 2)
     whole = train(TrainingCurve(9), 1, 9)
     for saved_at in range(1, 9):
         saved = train(TrainingCurve(9), 1, saved_at).as_dict()
-        gone_on = TrainingCurve(9, **json.loads(json.dumps(saved)))
-        assert train(gone_on, saved_at + 1, 9).losses == whole.losses
+        resumed = TrainingCurve(9, **json.loads(json.dumps(saved)))
+        assert train(resumed, saved_at + 1, 9).losses == whole.losses
 
 
 def test_losses_that_come_and_go_do_not_end_a_training() -> None:
-    """A model may warm up without one of its losses; each has the mean of its own batches."""
+    """A model may start without one of its losses; each is averaged over batches that have it."""
     made = TrainingCurve(1)
     made.add_batch(2.0)
     made.add_batch(Pair(3.0, 1.0))
@@ -69,7 +69,7 @@ def test_losses_that_come_and_go_do_not_end_a_training() -> None:
 
 
 def test_the_table_is_one_that_pandas_reads_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two lines for one step, a count among the metrics, or 0 where nothing was measured."""
+    """It must not have two lines for a step, counts among metrics, or 0 for no measurement."""
     monkeypatch.setattr(curve, "POINTS", 2)
     made = train(TrainingCurve(4), 1, 2)
     made.add_validation(2, {"auc": np.float64(0.1) * 3, "impressions": 12, "skipped": 2})
@@ -106,7 +106,7 @@ def test_a_training_is_recorded_as_it_was(tiny: Tiny) -> None:
 
 
 def test_the_last_steps_of_a_training_are_shown_too(tiny: Tiny, monkeypatch) -> None:
-    """It may end between two points; early stopping does so at any step."""
+    """A training may end between two points, at any step with early stopping."""
     monkeypatch.setattr(curve, "POINTS", 2)
     world = tiny.world(max_steps=5)
     trainer = world.trainer()
@@ -115,7 +115,7 @@ def test_the_last_steps_of_a_training_are_shown_too(tiny: Tiny, monkeypatch) -> 
 
 
 def test_losses_are_kept_without_the_graph_that_they_came_from() -> None:
-    """Each kept tensor would hold the activations of its batch, until memory ends."""
+    """Each kept tensor would hold its batch's activations, until memory runs out."""
     weight = torch.ones((), requires_grad=True)
     assert plain_losses(weight * 2) == 2.0
     assert plain_losses((weight, weight * 2)) == (1.0, 2.0)

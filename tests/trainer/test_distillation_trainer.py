@@ -17,14 +17,14 @@ def test_a_student_without_teachers_is_refused_before_its_first_step(tiny: Tiny)
 
 
 def test_an_unlabelled_batch_is_refused(tiny: Tiny) -> None:
-    """The fallback would be a student that learns from clicks alone, and is called distilled."""
+    """The student would silently learn from clicks alone, without distillation."""
     world = tiny.world("TinyNewsRec")
     batch = world.clicks().collate_fn([0, 1])
     with pytest.raises(ValueError, match=r"got one without. Train it with DistillationTrainer"):
         world.model.calculate_loss(batch)
 
 
-def test_labels_are_what_each_teacher_says(tiny: Tiny) -> None:
+def test_labels_are_each_teachers_outputs(tiny: Tiny) -> None:
     """Two axes of the same size can be swapped without an error."""
     world = tiny.world("TinyNewsRec", num_teachers=3)
     trainer = world.trainer()
@@ -43,7 +43,7 @@ def test_labels_are_what_each_teacher_says(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_training_changes_the_student_and_no_teacher(tiny: Tiny, precision: str) -> None:
-    """A teacher in training mode has dropout; one in the optimizer forgets what it knew."""
+    """In training mode a teacher has dropout; in the optimizer its weights would change."""
     world = tiny.world("TinyNewsRec", precision=precision, plm_dropout=0.3)
     trainer = world.trainer()
     teachers = {n: p.clone() for n, p in trainer.teachers.named_parameters()}

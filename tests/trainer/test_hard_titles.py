@@ -32,7 +32,7 @@ def hard(tiny: Tiny):
 
 
 def slowly(scores: list[float], titles: list[int], count: int) -> list[int]:
-    """Take the highest score of a title that is not there yet, again and again."""
+    """Repeatedly take the highest-scored title that was not taken yet."""
     taken, left = [], list(range(1, len(titles)))
     while len(taken) < count:
         fresh = [p for p in left if titles[p] not in [titles[t] for t in taken]]
@@ -43,7 +43,7 @@ def slowly(scores: list[float], titles: list[int], count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
-def test_the_hardest_are_those_of_the_plain_way(count: int) -> None:
+def test_the_hardest_titles_equal_a_plain_selection(count: int) -> None:
     """The lowest-scored ones, or one title many times, would teach nothing."""
     generator = torch.Generator().manual_seed(1)
     titles = torch.randint(1, 30, (50, 12), generator=generator)
@@ -59,7 +59,7 @@ def test_the_hardest_are_those_of_the_plain_way(count: int) -> None:
 
 
 def test_too_few_titles_repeat_and_never_become_the_own_one() -> None:
-    """The place of the right title is 0, for the label and for the teachers."""
+    """The right title stays at place 0, where label and teachers expect it."""
     titles = torch.tensor([[7, 1, 1, 1, 2]])
     found = hardest(torch.tensor([[9.0, 1, 1, 1, 2]]), titles, 4)
     assert titles.gather(1, found).tolist() == [[7, 2, 1, 1, 1]]
@@ -81,7 +81,7 @@ def test_a_trainer_keeps_the_wrong_titles_that_its_model_scores_highest(hard) ->
 
 
 def test_choosing_leaves_no_trace_in_the_training(hard) -> None:
-    """Dropout would choose by chance, a gradient would count the pool, eval mode would stay."""
+    """Dropout would add chance, a gradient would include the pool, and eval mode could remain."""
     trainer, loader = hard(plm_dropout=0.5)
     model = trainer.model
     model.train()
@@ -96,7 +96,7 @@ def test_choosing_leaves_no_trace_in_the_training(hard) -> None:
     assert any(modes[1:])
 
 
-def test_other_kinds_are_left_as_they_are(hard) -> None:
+def test_other_kinds_of_titles_are_left_as_they_are(hard) -> None:
     trainer, loader = hard(post_train_teacher_negative_titles="random")
     batch = loader.collate_fn([0, 1, 2])
     shown = batch[CANDIDATES].clone()
@@ -104,7 +104,7 @@ def test_other_kinds_are_left_as_they_are(hard) -> None:
 
 
 def test_teachers_label_the_titles_that_were_chosen(hard) -> None:
-    """Scores of the whole pool beside a part of it: a student learns other titles' labels."""
+    """With scores of the whole pool, a student would learn labels of other titles."""
     teacher, _ = hard()
     teachers = FrozenTeachers([teacher.model, teacher.model])
     trainer, loader = hard(TitleBodyStudent, teachers)

@@ -27,7 +27,7 @@ from recbole_tinynews.pipeline.stage import Stage, last_copies
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer, NewsTrainer, curve
 
-# What a state must hold, all at once: a smaller last group, rates that change with the step,
+# Exercises all that a saved state must hold: a smaller last group, rates that change by step,
 # dropout, validations within a pass, and early stopping that counts them.
 BUSY: dict[str, Any] = {
     "train_batch_size": 3,
@@ -43,17 +43,17 @@ BUSY: dict[str, Any] = {
 
 
 class Killed(BaseException):
-    """Stands for a signal: nothing catches it on its way out."""
+    """Simulates a signal: no ``except Exception`` catches it."""
 
 
 Outcome = tuple[dict, dict, str]
 
 
 def run_stage(tiny: Tiny, folder: Path, **settings: Any) -> Outcome:
-    """What one stage results in, as its folder has it."""
+    """Train one stage; returns the outcome that its folder holds."""
     config = tiny.config(checkpoint_dir=str(folder), **{**BUSY, **settings})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(curve, "POINTS", 5)  # some steps a point, so that some states lie between two
+        patch.setattr(curve, "POINTS", 5)  # several steps a point: states fall between them
         artifact = run_of(config).make(Stage("PLMNR", PLMNR))
     assert not (artifact.folder / "state").exists()
     return outcome(artifact)
@@ -69,7 +69,7 @@ def outcome(artifact: Artifact) -> Outcome:
 def killed(
     step: int, hook: str = "_after_step", owner: type[NewsTrainer] = NewsTrainer
 ) -> Iterator[None]:
-    """Whatever is trained here is killed where ``owner``'s hook is called after that step."""
+    """Kill the training in this block when ``owner``'s hook is called after that step."""
     plain = getattr(owner, hook)
 
     def until(self: NewsTrainer, *arguments: Any, **keywords: Any) -> Any:
@@ -100,7 +100,7 @@ def undisturbed(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Outcome
 
 @pytest.fixture(scope="module")
 def killed_at_8(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What such a training leaves; its last state was saved at step 6."""
+    """The folder of a training killed at step 8; its last state was saved at step 6."""
     folder = tmp_path_factory.mktemp("killed")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -111,7 +111,7 @@ def killed_at_8(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def stopped(killed_at_8: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be gone on from."""
+    """A copy of ``killed_at_8``, to resume from."""
     return Path(shutil.copytree(killed_at_8, tmp_path / "stopped"))
 
 
@@ -126,7 +126,7 @@ def stopped(killed_at_8: Path, tmp_path: Path) -> Path:
 def test_a_killed_training_ends_as_an_undisturbed_one(
     tiny: Tiny, tmp_path: Path, undisturbed, hook: str, step: int
 ) -> None:
-    """Hours of training are lost, or worse: end in other numbers than the paper's."""
+    """Otherwise hours of training are lost, or a resumed run has other results."""
     with killed(step, hook):
         run_stage(tiny, tmp_path)
     assert_same(run_stage(tiny, tmp_path), undisturbed)
@@ -141,17 +141,19 @@ def test_a_training_killed_again_and_again_comes_to_its_end(
     assert_same(run_stage(tiny, tmp_path), undisturbed)
 
 
-def test_a_training_that_goes_on_does_not_begin_anew(
+def test_a_resumed_training_does_not_start_again(
     tiny: Tiny, stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Equal weights alone would hide a state that is never read."""
+    """Equal weights would also result if the state were never read."""
     steps: list[int] = []
     monkeypatch.setattr(NewsTrainer, "_after_step", lambda self: steps.append(self.step))
     run_stage(tiny, stopped)
     assert steps[0] == 7  # saved at 6
 
 
-def test_without_saved_states_training_begins_anew(tiny: Tiny, tmp_path: Path, undisturbed) -> None:
+def test_without_saved_states_a_training_starts_again(
+    tiny: Tiny, tmp_path: Path, undisturbed
+) -> None:
     with killed(9):
         run_stage(tiny, tmp_path, save_steps=0)
     assert not list(tmp_path.rglob("progress.json"))
@@ -163,7 +165,7 @@ def test_without_saved_states_training_begins_anew(tiny: Tiny, tmp_path: Path, u
 def test_a_damaged_state_is_named_and_left_out(
     tiny: Tiny, stopped: Path, undisturbed, name: str, content: bytes, caplog
 ) -> None:
-    """Cut off, from a newer version, or a pickle in disguise: nothing of it is run or used."""
+    """Cut off, from a newer version or a disguised pickle: it is neither run nor used."""
     (file,) = stopped.rglob(name)
     file.write_bytes(content)
     assert_same(run_stage(tiny, stopped), undisturbed)
@@ -171,7 +173,7 @@ def test_a_damaged_state_is_named_and_left_out(
 
 
 def test_a_state_of_another_model_is_named_and_left_out(tiny: Tiny, tmp_path: Path, caplog) -> None:
-    """Copied by hand, its weights would go into layers that they were not made for."""
+    """A state that was copied by hand would be loaded into layers of another model."""
     with killed(6):
         run_stage(tiny, tmp_path, news_dim=24)
     (folder,) = (path.parent.parent for path in tmp_path.rglob("step-*"))
@@ -183,32 +185,32 @@ def test_a_state_of_another_model_is_named_and_left_out(tiny: Tiny, tmp_path: Pa
     assert "no state to resume from" in caplog.text
 
 
-def test_a_state_of_a_version_without_curves_is_gone_on_from(
+def test_a_state_of_a_version_without_curves_is_resumed(
     tiny: Tiny, stopped: Path, undisturbed
 ) -> None:
-    """A training of days must survive an upgrade; its curve begins where it went on."""
+    """A training of days must survive an upgrade; its curve starts where it was resumed."""
     (file,) = stopped.rglob("progress.json")
     progress = json.loads(file.read_text(encoding="utf-8"))
     del progress["curve"]
     file.write_text(json.dumps(progress), encoding="utf-8")
-    gone_on = run_stage(tiny, stopped)
+    resumed = run_stage(tiny, stopped)
     late = [
         (weights, valid, [line for line in shown.splitlines()[1:] if int(line.split(",")[0]) > 10])
-        for weights, valid, shown in (gone_on, undisturbed)
+        for weights, valid, shown in (resumed, undisturbed)
     ]
     assert len(late[0][2]) > 2
     assert_same(*late)
 
 
 def post_train(tiny: Tiny, folder: Path, kind: str, stages: int = 2) -> list[Artifact]:
-    """The first stages of Tiny-NewsRec, matched against such titles."""
+    """Run the first stages of Tiny-NewsRec with this kind of negative titles."""
     config = tiny.config(
         "TinyNewsRec",
         checkpoint_dir=str(folder),
         negative_titles=kind,
         plm_dropout=0.3,
         save_steps=2,
-        post_train_teacher_max_steps=7,  # into a second pass, behind a short last batch
+        post_train_teacher_max_steps=7,  # reaches a second pass, after a short last batch
         post_train_student_max_steps=7,
         post_train_teacher_epochs=2,
         post_train_student_epochs=2,
@@ -222,12 +224,10 @@ def post_train(tiny: Tiny, folder: Path, kind: str, stages: int = 2) -> list[Art
 
 
 @pytest.mark.parametrize("kind", ["random", "category", "in_batch", "hard"])
-def test_post_training_goes_on_against_the_same_titles(
-    tiny: Tiny, tmp_path: Path, kind: str
-) -> None:
-    """Titles that depend on more than seed, epoch, sample and weights would be other ones."""
+def test_resumed_post_training_has_the_same_titles(tiny: Tiny, tmp_path: Path, kind: str) -> None:
+    """If titles depended on more than seed, epoch, sample and weights, they would differ."""
     expected = post_train(tiny, tmp_path / "undisturbed", kind)
-    for stages in (1, 2):  # first the teacher, then the student of a finished one
+    for stages in (1, 2):  # first the teacher, then the student of a finished teacher
         for step in (3, 6):
             with killed(step, "_update"):
                 post_train(tiny, tmp_path / "killed", kind)
@@ -237,7 +237,7 @@ def test_post_training_goes_on_against_the_same_titles(
 
 
 def train_jointly(tiny: Tiny, folder: Path, model: str, **settings: Any) -> Outcome:
-    """A student and its teachers; what is left is the student."""
+    """Train a student and its teachers jointly; the student is saved."""
     busy = {"max_steps": None, "finetune_layers": "all", "gradient_momentum": 0.4, **settings}
     config = tiny.config(model, checkpoint_dir=str(folder), **{**BUSY, **busy})
     run = run_of(config)
@@ -246,10 +246,10 @@ def train_jointly(tiny: Tiny, folder: Path, model: str, **settings: Any) -> Outc
 
 @pytest.mark.whole
 @pytest.mark.parametrize("model", ["NewsBERT", "NewsBERTMT"])
-def test_a_student_and_its_teachers_go_on_together(
+def test_a_student_and_its_teachers_are_resumed_together(
     tiny: Tiny, tmp_path: Path, model: str, caplog
 ) -> None:
-    """Teachers that begin anew beside a student that goes on: nothing in the log would say so."""
+    """If teachers started again while the student is resumed, no log would show it."""
     caplog.set_level("INFO")
     expected = train_jointly(tiny, tmp_path / "undisturbed", model)
     folder = tmp_path / "killed"
@@ -270,7 +270,7 @@ def test_a_student_and_its_teachers_go_on_together(
 
 
 def pretrain(tiny: Tiny, folder: Path) -> Artifact:
-    """Masked-language-model training into a third pass, behind short last batches."""
+    """Run masked-language-model training into a third pass, after short last batches."""
     settings = {"epochs": 3, "max_steps": 11, "eval_steps": 4, "finetune_layers": "all"}
     config = tiny.config(
         "PLMNRTAPT",
@@ -283,10 +283,10 @@ def pretrain(tiny: Tiny, folder: Path) -> Artifact:
 
 
 @pytest.mark.parametrize(("hook", "step"), [("_update", 3), ("_update", 7), ("_valid_epoch", 8)])
-def test_masked_training_goes_on_with_the_same_masks(
+def test_resumed_masked_training_has_the_same_masks(
     tiny: Tiny, tmp_path: Path, hook: str, step: int
 ) -> None:
-    """Masks that depend on more than seed, epoch and text would be other ones."""
+    """If masks depended on more than seed, epoch and text, they would differ."""
     expected = pretrain(tiny, tmp_path / "undisturbed")
     owner = MaskedLanguageModelTrainer if hook == "_valid_epoch" else NewsTrainer
     with killed(step, hook, owner):
@@ -324,7 +324,7 @@ for left in map(int, steps):
 
 
 def run_again_and_again(settings: Path, folder: Path, steps: Sequence[int]) -> list[int]:
-    """Exit codes of runs that are killed after so many updates, up to one that is not killed."""
+    """Exit codes of runs killed after the given numbers of updates, until one is not killed."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-c", RUNS, "TinyNewsRec", str(settings), *map(str, steps)]
     done = subprocess.run(command, cwd=folder, capture_output=True, check=False, text=True)
@@ -336,8 +336,8 @@ def run_again_and_again(settings: Path, folder: Path, steps: Sequence[int]) -> l
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no kill -9")
 @pytest.mark.whole
-def test_all_four_stages_go_on_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
-    """A signal that nothing can catch, at steps nobody has chosen, in a process of its own."""
+def test_all_four_stages_are_resumed_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
+    """Uses a signal that can't be caught, at arbitrary steps, in a separate process."""
     chosen = {"plm_dropout": 0.2, "save_steps": 1, "negative_titles": "hard"}
     given = tiny.settings("TinyNewsRec", **chosen)
     settings = tmp_path / "settings.yaml"
@@ -349,7 +349,7 @@ def test_all_four_stages_go_on_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
     steps = np.random.default_rng(0).integers(2, 7, size=15)
     folder = tmp_path / "killed"
     codes = run_again_and_again(settings, folder, steps[:2])
-    codes += run_again_and_again(settings, folder, steps[2:])  # sets have another order there
+    codes += run_again_and_again(settings, folder, steps[2:])  # sets are ordered differently there
     assert codes[-1] == 0
     assert codes.count(-signal.SIGKILL) >= 2
     for artifact in finished(expected):
@@ -361,8 +361,10 @@ def test_all_four_stages_go_on_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
         assert shown == outcome(artifact)[2]
 
 
-def test_leftovers_of_a_killed_save_are_no_state(tiny: Tiny, stopped: Path, undisturbed) -> None:
-    """Half of a state under its final name would be gone on from."""
+def test_leftovers_of_a_killed_save_are_not_taken_for_a_state(
+    tiny: Tiny, stopped: Path, undisturbed
+) -> None:
+    """Half of a state under its final name would be resumed from."""
     (state,) = stopped.rglob("step-*")
     os.rename(state, state.with_name(".step-9.0123abcd.partial"))
     assert_same(run_stage(tiny, stopped), undisturbed)

@@ -30,9 +30,9 @@ def trained(world: World) -> Any:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_everything_that_trains_is_optimised_once(tiny: Tiny, model: str) -> None:
-    """The reference code leaves the shared heads out: its user encoder stays random.
+    """The reference code leaves the shared heads out, so its user encoder stays random.
 
-    Twice in the optimizer, a shared head would take two steps for one.
+    If a shared head were in the optimizer twice, it would take two steps at once.
     """
     world = tiny.world(model, learning_rate=1e-3, plm_learning_rate=1e-5)
     trainer = world.trainer()
@@ -54,7 +54,7 @@ def test_everything_that_trains_is_optimised_once(tiny: Tiny, model: str) -> Non
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_teachers_heads_and_student_all_train(tiny: Tiny, model: str, precision: str) -> None:
-    """A part that stays as it was looks like any other in the log."""
+    """In the log, a part that does not train looks like any other."""
     world = tiny.world(model, precision=precision, plm_dropout=0.3, finetune_layers=1)
     trainer = world.trainer()
     before = weights(trainer)
@@ -62,13 +62,13 @@ def test_teachers_heads_and_student_all_train(tiny: Tiny, model: str, precision:
     assert trainer.step == 3
     changed = {n for n, p in trainer.learners.named_parameters() if not torch.equal(p, before[n])}
     expected = {n for n, p in trainer.learners.named_parameters() if p.requires_grad}
-    maybe = {"student.user_encoder.pad_doc"}  # so few clicks may all have a history
+    maybe = {"student.user_encoder.pad_doc"}  # with so few clicks, all may have a history
     assert changed | maybe == expected | maybe
     assert all(parameter.isfinite().all() for parameter in trainer.learners.parameters())
 
 
 def test_a_teacher_trains_with_dropout_and_a_validation_leaves_it_so(tiny: Tiny) -> None:
-    """`model.train()` does not know the teachers, who hang in the trainer."""
+    """`model.train()` does not reach the teachers, which the trainer holds."""
     world = tiny.world("NewsBERT", plm_dropout=0.4, epochs=2, max_steps=None)
     trainer = world.trainer()
     modes: list[bool] = []
@@ -94,9 +94,9 @@ def test_without_teachers_it_is_refused_before_its_first_step(tiny: Tiny) -> Non
 
 
 def test_momentum_takes_the_gradient_of_a_whole_step(tiny: Tiny) -> None:
-    """Taken after each batch of an accumulated step, it would bend the first ones again and again.
+    """Added after each batch of an accumulated step, it would count the first batches repeatedly.
 
-    Losses on scores alone: the others are means over the distinct news of a batch.
+    Only losses on scores are used: others are means over the distinct articles of a batch.
     """
     settings = {**OF_SCORES, "gradient_momentum": 0.5, "epochs": 2, "max_steps": None}
     trainers = [
@@ -109,10 +109,10 @@ def test_momentum_takes_the_gradient_of_a_whole_step(tiny: Tiny) -> None:
         torch.testing.assert_close(value, other[name], rtol=1e-9, atol=1e-9)
 
 
-def test_gradients_are_bent_first_and_clipped_then(tiny: Tiny) -> None:
-    """Clipped before, the step would have another length; unscaled after, another mixture.
+def test_momentum_is_added_before_gradients_are_clipped(tiny: Tiny) -> None:
+    """Clipping first would change the step's length; unscaling later would change the mixture.
 
-    SGD at rate 1 shows the gradient that it was given.
+    SGD with learning rate 1 shows the gradient as the change of the weights.
     """
     world = tiny.world(
         "NewsBERT", learner="sgd", learning_rate=1.0, clip_grad_norm=0.01, gradient_momentum=0.5
@@ -141,7 +141,7 @@ def test_gradients_are_bent_first_and_clipped_then(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_validation_and_saved_weights_are_the_students(tiny: Tiny, model: str) -> None:
-    """Early stopping that looks at a teacher keeps the student's worst epoch."""
+    """Early stopping by a teacher's metric could keep the student's worst epoch."""
     world = tiny.world(model, epochs=2, max_steps=None)
     trainer = world.trainer()
     result = trainer.fit(world.clicks(), world.impressions())[1]

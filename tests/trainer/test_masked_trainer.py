@@ -31,7 +31,7 @@ def test_the_validation_is_a_mean_over_the_hidden_tokens(tiny: Tiny, tmp_path: P
         scores, truth = trainer.model.eval().guess(batch)
         losses += F.cross_entropy(scores, truth, reduction="none").tolist()
         right += (scores.argmax(-1) == truth).tolist()
-    assert len(losses) > len([*valid])  # else each batch counts alike
+    assert len(losses) > len([*valid])  # else all batches would count equally
     assert result["tokens"] == len(losses)
     assert score == result["held_out_loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-5)
     assert result["accuracy"] == pytest.approx(sum(right) / len(right), abs=1e-6)
@@ -40,7 +40,7 @@ def test_the_validation_is_a_mean_over_the_hidden_tokens(tiny: Tiny, tmp_path: P
 def test_the_weights_with_the_lowest_loss_are_kept(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RecBole keeps the highest score, which here is the worst."""
+    """RecBole keeps the highest score, which is the worst loss."""
     losses = iter([3.0, 1.0, 2.0, 4.0, 5.0, 0.5])
     kept: list[dict] = []
 
@@ -55,7 +55,7 @@ def test_the_weights_with_the_lowest_loss_are_kept(
     )
     best = trainer.fit(*loaders)
     assert best == (1.0, {"held_out_loss": 1.0})
-    assert len(kept) == 5  # three in a row that are no better end it
+    assert len(kept) == 5  # three in a row without improvement end it
     saved = load_file(trainer.saved_model_file)
     assert all(torch.equal(saved[name], value) for name, value in kept[1].items())
 
@@ -74,7 +74,7 @@ def test_the_model_learns_to_find_hidden_tokens(tiny: Tiny, tmp_path: Path) -> N
 
 
 def test_losses_and_validations_are_told_apart_in_the_curve(tiny: Tiny, tmp_path: Path) -> None:
-    """Under one name the validation would overwrite the training of its step."""
+    """Under one name the validation loss would overwrite the training loss of its step."""
     trainer, loaders = pretrain(tiny, tmp_path)
     trainer.fit(*loaders)
     (tmp_path / "curve.csv").write_text(trainer.curve.as_csv())

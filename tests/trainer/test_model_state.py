@@ -13,7 +13,7 @@ from recbole_tinynews.trainer.model_state import put_model_state, take_model_sta
 
 
 class Remembering(AbstractRecommender):
-    """Has a weight, and state in attributes of every kind that RecBole's models have."""
+    """A model with a weight, and with attributes of every kind that RecBole's models have."""
 
     other_parameter_name = ("counts", "highest", "array", "matrix", "rows", "layer")
     device = torch.device("cpu")
@@ -30,7 +30,7 @@ class Remembering(AbstractRecommender):
 
 
 def test_state_in_attributes_survives_as_what_it_was(tmp_path: Path) -> None:
-    """Pop without its counts ranks every news alike, and is said to be worth nothing."""
+    """Pop without its counts would rank all articles equally, and look worthless."""
     known, other = Remembering(known=True), Remembering(known=False)
     save_weights(take_model_state(known), tmp_path / "model.safetensors")
     put_model_state(other, load_weights(tmp_path / "model.safetensors"), tmp_path)
@@ -46,8 +46,8 @@ def test_state_in_attributes_survives_as_what_it_was(tmp_path: Path) -> None:
         assert (there.toarray() == here.toarray()).all()
 
 
-def test_what_had_no_value_has_none_again(tmp_path: Path) -> None:
-    """LightGCN keeps the vectors of its last weights, which are not those of the best."""
+def test_an_attribute_that_was_none_is_none_again(tmp_path: Path) -> None:
+    """LightGCN caches vectors of its last weights, which are not those of the best ones."""
     known, other = Remembering(known=True), Remembering(known=False)
     put_model_state(known, take_model_state(other), tmp_path)
     assert known.highest is None

@@ -47,7 +47,7 @@ def colourless(text: str) -> str:
 
 @pytest.mark.parametrize("max_steps", [None, 3])
 def test_small_batches_accumulated_train_as_one_large_batch(tiny: Tiny, max_steps) -> None:
-    """The last step has fewer batches, and its last batch fewer clicks: each click counts alike."""
+    """The last step has fewer batches, and its last batch fewer clicks; clicks count equally."""
     worlds = [
         tiny.world(train_batch_size=size, accumulation_steps=count, epochs=2, max_steps=max_steps)
         for size, count in ((16, 1), (4, 4))
@@ -62,7 +62,7 @@ def test_small_batches_accumulated_train_as_one_large_batch(tiny: Tiny, max_step
 
 
 def test_training_ends_after_the_steps_asked_for(tiny: Tiny) -> None:
-    """A schedule for fewer steps, an epoch more: neither shows in a log line."""
+    """A schedule for fewer steps, or one more epoch, would show in no log line."""
     for accumulation, per_epoch in ((1, 5), (2, 3)):
         for steps in (1, per_epoch, per_epoch + 1):
             world = tiny.world(max_steps=steps, accumulation_steps=accumulation, epochs=9)
@@ -75,7 +75,7 @@ def test_training_ends_after_the_steps_asked_for(tiny: Tiny) -> None:
 def test_validations_within_a_pass_come_after_the_steps_asked_for(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One pass over MIND-large is hours; a round may also reach into the next pass."""
+    """One pass over MIND-large takes hours; an interval may also reach into the next pass."""
     validated: list[int] = []
     plain = news_trainer.NewsTrainer._valid_epoch
     monkeypatch.setattr(
@@ -112,14 +112,14 @@ def gradient_steps(world: World, monkeypatch) -> list[dict[str, float]]:
 
     monkeypatch.setattr(news_trainer, "clip_grad_norm_", watched)
     trainer = world.trainer()
-    # the usual first scale makes fp16 overflow, and leave out the first steps
+    # with the usual initial scale fp16 overflows, and skips the first steps
     trainer.scaler = torch.amp.GradScaler("cpu", 1024.0, enabled=trainer.scaler.is_enabled())
     trainer.fit(world.clicks())
     return seen
 
 
 def test_gradients_are_clipped_at_their_true_size(tiny: Tiny, monkeypatch) -> None:
-    """fp16 multiplies the loss by thousands: clipped before that is undone, every step is tiny."""
+    """fp16 scales the loss by thousands: clipped before unscaling, every step would be tiny."""
     clip = {"max_norm": 0.1}
     plain = gradient_steps(tiny.world(clip_grad_norm=clip, max_steps=2), monkeypatch)
     half = gradient_steps(
@@ -131,14 +131,14 @@ def test_gradients_are_clipped_at_their_true_size(tiny: Tiny, monkeypatch) -> No
 
 
 def test_a_number_is_taken_as_the_largest_norm(tiny: Tiny, monkeypatch) -> None:
-    """RecBole's setting is a dict; `--clip_grad_norm=1` would end in `**1`."""
+    """RecBole's setting is a dict, and it would fail on `--clip_grad_norm=1`."""
     steps = gradient_steps(tiny.world(clip_grad_norm=0.1, max_steps=1), monkeypatch)
     assert steps[0]["after"] == pytest.approx(0.1, rel=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_mixed_precision_learns_nearly_the_same_in_full_weights(tiny: Tiny, precision) -> None:
-    """Weights cast to half would stop changing: their steps are below its resolution."""
+    """Weights in half precision would stop changing: steps are below its resolution."""
     full, half = tiny.world(epochs=2), tiny.world(epochs=2, precision=precision)
     seen: list[torch.dtype] = []
     half.model.news_encoder.text_encoder.dense.register_forward_hook(
@@ -147,7 +147,7 @@ def test_mixed_precision_learns_nearly_the_same_in_full_weights(tiny: Tiny, prec
     losses = [list(trained(world).train_loss_dict.values()) for world in (full, half)]
     dtype = torch.bfloat16 if precision == "bf16" else torch.float16
     assert set(seen) == {dtype}
-    assert losses[1] == pytest.approx(losses[0], rel=0.1)  # fp16 leaves out its first steps
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)  # fp16 skips its first steps
     assert losses[1] != losses[0]
     assert {p.dtype for p in half.model.parameters()} == {torch.float32}
     results = [
@@ -157,8 +157,8 @@ def test_mixed_precision_learns_nearly_the_same_in_full_weights(tiny: Tiny, prec
     assert results[1]["auc"] == pytest.approx(results[0]["auc"], abs=0.1)
 
 
-def test_a_seed_decides_every_weight_and_another_decides_otherwise(tiny: Tiny) -> None:
-    """A result that cannot be had again cannot be compared."""
+def test_a_seed_decides_every_weight_and_another_gives_others(tiny: Tiny) -> None:
+    """A result that can't be reproduced can't be compared."""
     worlds = [tiny.world(plm_dropout=0.3, seed=seed) for seed in (1, 1, 2)]
     for world in worlds:
         trained(world)
@@ -167,7 +167,7 @@ def test_a_seed_decides_every_weight_and_another_decides_otherwise(tiny: Tiny) -
     assert not all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def test_each_epoch_has_an_order_and_negatives_of_its_own(tiny: Tiny, monkeypatch) -> None:
+def test_each_epoch_has_another_order_and_other_negatives(tiny: Tiny, monkeypatch) -> None:
     """The reference code draws negatives once, and trains on the same few for ever."""
     world = tiny.world(epochs=2)
     seen: list[torch.Tensor] = []
@@ -188,7 +188,7 @@ def test_each_epoch_has_an_order_and_negatives_of_its_own(tiny: Tiny, monkeypatc
 
 
 def test_a_loss_that_is_no_number_ends_training_by_name(tiny: Tiny, monkeypatch) -> None:
-    """NaN spreads to every weight in one step, and ranks nothing."""
+    """NaN spreads to every weight in one step, after which no ranking is possible."""
     world = tiny.world("TinyNewsRec")
     plain = type(world.model.distillation).forward
 
@@ -254,7 +254,7 @@ def test_a_loss_without_parts_is_trained_and_shown_too(tiny: Tiny, caplog) -> No
 
 
 def test_results_are_those_of_plain_scores(tiny: Tiny) -> None:
-    """Loader, collector and evaluator stand between a model and its metrics."""
+    """Loader, collector and evaluator could each change what is measured."""
     world = tiny.world()
     trainer = trained(world)
     result = trainer.evaluate(world.impressions(), load_best_model=False)
@@ -280,8 +280,8 @@ def test_results_are_those_of_plain_scores(tiny: Tiny) -> None:
     assert dict(result) == pytest.approx(expected, abs=1e-6)
 
 
-def test_evaluating_again_gives_the_same(tiny: Tiny) -> None:
-    """Dropout left on, or vectors left over, would make the second result another one."""
+def test_evaluating_again_gives_the_same_result(tiny: Tiny) -> None:
+    """Dropout left on, or old vectors kept, would change the second result."""
     world = tiny.world(plm_dropout=0.5)
     trainer = trained(world)
     first = trainer.evaluate(world.impressions(), load_best_model=False)
@@ -291,7 +291,7 @@ def test_evaluating_again_gives_the_same(tiny: Tiny) -> None:
 
 
 def test_the_best_epoch_is_tested_and_not_the_last(tiny: Tiny, monkeypatch) -> None:
-    """An epoch that got worse leaves worse weights, and vectors of theirs."""
+    """A later, worse epoch leaves worse weights, and vectors computed with them."""
     world = tiny.world(epochs=3, learning_rate=1e-2, stopping_step=5)
     trainer = world.trainer()
     kept: list[dict[str, torch.Tensor]] = []
@@ -317,7 +317,7 @@ def test_the_best_epoch_is_tested_and_not_the_last(tiny: Tiny, monkeypatch) -> N
 
 
 def test_validation_without_a_single_click_ends_the_run_where_it_happens(tiny: Tiny) -> None:
-    """NaN beats nothing: no epoch is the best, no weights are saved, and the test finds no file."""
+    """NaN is never better: no weights would be saved, and the test would find no file."""
     world = tiny.world()
     shown = world.valid.inter_feat
     world.valid.inter_feat = shown._replace(labels=np.full_like(shown.labels, -1))
@@ -336,8 +336,8 @@ def test_scores_that_are_no_numbers_are_blamed_on_the_impressions_id(tiny: Tiny)
 # ----------------------------------------------------------------------------------- checkpoints
 
 
-def test_what_is_saved_are_weights_and_nothing_that_runs(tiny: Tiny, tmp_path: Path) -> None:
-    """RecBole pickles its Config into each checkpoint."""
+def test_saved_files_hold_weights_and_nothing_that_can_run(tiny: Tiny, tmp_path: Path) -> None:
+    """RecBole pickles its Config into each checkpoint, and loading a pickle can run code."""
     world = tiny.world()
     trainer = trained(world, valid_data=world.impressions())
     place = Path(trainer.saved_model_file)
@@ -362,7 +362,7 @@ def test_weights_of_other_settings_are_refused(tiny: Tiny) -> None:
 
 
 def test_a_model_learns_what_there_is_to_learn(tiny: Tiny) -> None:
-    """Every test above could pass with a gradient of the wrong sign."""
+    """All other tests could pass with a gradient of the wrong sign."""
     world = tiny.world(epochs=8, finetune_layers="all", learning_rate=3e-3)
     losses = trained(world).train_loss_dict
     assert losses[7] < 0.6 * losses[0]

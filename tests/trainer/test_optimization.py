@@ -8,7 +8,7 @@ from recbole_tinynews.trainer.optimization import autocast_dtype, make_schedule
 
 
 def test_each_rate_reaches_its_parameters_and_no_other(tiny: Tiny) -> None:
-    """A language model trained with the heads' rate forgets what it knew."""
+    """A language model trained with the heads' higher rate loses what it learned before."""
     world = tiny.world(learning_rate=1e-3, plm_learning_rate=1e-5, finetune_layers=2)
     groups = world.trainer().optimizer.param_groups
     rate_of = {id(p): group["lr"] for group in groups for p in group["params"]}
@@ -19,7 +19,7 @@ def test_each_rate_reaches_its_parameters_and_no_other(tiny: Tiny) -> None:
         assert rate_of.get(id(parameter)) == expected, name
 
 
-def test_without_a_rate_of_its_own_the_language_model_has_the_plain_one(tiny: Tiny) -> None:
+def test_without_its_own_rate_the_language_model_has_the_plain_one(tiny: Tiny) -> None:
     groups = tiny.world(learning_rate=1e-3).trainer().optimizer.param_groups
     assert {group["lr"] for group in groups} == {1e-3}
     held = tiny.world(learning_rate=1e-3, plm_learning_rate=0).trainer().optimizer.param_groups
@@ -27,8 +27,8 @@ def test_without_a_rate_of_its_own_the_language_model_has_the_plain_one(tiny: Ti
 
 
 @pytest.mark.parametrize("amsgrad", [True, False])
-def test_amsgrad_is_the_settings_choice(tiny: Tiny, amsgrad: bool) -> None:
-    """RecBole's Adam takes no such argument, and would drop it without a word."""
+def test_the_setting_decides_about_amsgrad(tiny: Tiny, amsgrad: bool) -> None:
+    """RecBole passes Adam no such argument, and would silently ignore the setting."""
     world = tiny.world(amsgrad=amsgrad)
     trainer = world.trainer()
     trainer.fit(world.clicks())
@@ -55,7 +55,7 @@ def rates(warmup_steps: int | None, steps: int) -> list[float]:
 
 
 def test_rates_rise_for_the_warm_up_and_then_fall_to_nothing() -> None:
-    """An off-by-one starts with the full rate or ends above 0."""
+    """An off-by-one error would start at the full rate, or end above 0."""
     assert rates(2, 6) == pytest.approx([0.0, 1.0, 2.0, 1.5, 1.0, 0.5])
     assert rates(0, 4) == pytest.approx([2.0, 1.5, 1.0, 0.5])
 
@@ -65,7 +65,7 @@ def test_rates_stay_where_no_warm_up_is_set() -> None:
 
 
 def test_the_decay_ends_with_the_last_step_of_the_training(tiny: Tiny) -> None:
-    """With max_steps counted in epochs the rate would still be high at the end."""
+    """If the schedule were counted in epochs, the rate would still be high at the last step."""
     world = tiny.world(warmup_steps=1, max_steps=5, accumulation_steps=2, epochs=4)
     trainer = world.trainer()
     trainer.fit(world.clicks())
@@ -73,7 +73,7 @@ def test_the_decay_ends_with_the_last_step_of_the_training(tiny: Tiny) -> None:
     assert [group["lr"] for group in trainer.optimizer.param_groups] == [0, 0]
 
 
-def test_precision_names_a_type_that_the_device_computes() -> None:
+def test_precision_chooses_a_type_that_the_device_supports() -> None:
     cpu = torch.device("cpu")
     assert autocast_dtype("fp32", cpu) is None
     assert autocast_dtype("bf16", cpu) is torch.bfloat16

@@ -27,14 +27,14 @@ def post_train(tiny: Tiny, tmp_path: Path):
 
 @pytest.mark.parametrize(("steps", "expected"), [(1, [1]), (4, [2, 4]), (3, [2, 3])])
 def test_copies_are_kept_on_the_way_and_at_the_end(post_train, steps, expected) -> None:
-    """The last M copies become the teachers: the final one is always among them."""
+    """The last copies become the teachers, so the final weights must be one of them."""
     trainer = post_train(steps)
     names = sorted(path.name for path in trainer.copies_folder.iterdir())
     assert names == [f"step-{step}.safetensors" for step in expected]
 
 
 def test_a_copy_holds_what_was_trained_as_it_then_was(post_train) -> None:
-    """Copies that share memory with the model would all be the last one."""
+    """Copies that shared memory with the model would all equal the last one."""
     trainer = post_train(4)
     early, late = (load_file(trainer.copies_folder / f"step-{step}.safetensors") for step in (2, 4))
     trained = {n for n, p in trainer.model.named_parameters() if p.requires_grad}
