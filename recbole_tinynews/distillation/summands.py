@@ -1,4 +1,4 @@
-"""The summands of a student's loss, by the names that stand in the log."""
+"""The summands of a student's loss, by their names in the log."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def mean_of(losses: Iterable[Tensor]) -> Tensor:
 
 
 def check_weights(name: str, weights: Iterable[float], remedy: str) -> None:
-    """Refuse to learn nothing.
+    """Refuse weights that leave nothing to learn.
 
     Raises:
         ValueError: all weights are 0.
@@ -46,5 +46,5 @@ def check_weights(name: str, weights: Iterable[float], remedy: str) -> None:
 
 @cache
 def _named(names: tuple[str, ...]) -> Any:
-    """One class for each set of names."""
+    """A NamedTuple class with these fields, made once."""
     return namedtuple("DistillationLoss", names)

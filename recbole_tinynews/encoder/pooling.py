@@ -18,7 +18,7 @@ class AttentionPooling(nn.Module):
         self.query = nn.Linear(query_dim, 1)
 
     def energy(self, inputs: Tensor) -> Tensor:
-        """What each input's weight is the softmax of, ``[..., dim]`` -> ``[...]``."""
+        """Attention scores before the softmax, ``[..., dim]`` -> ``[...]``."""
         return self.query(self.projection(inputs).tanh()).squeeze(-1)
 
     def forward(

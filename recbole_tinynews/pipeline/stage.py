@@ -90,7 +90,7 @@ def up_to(last: Stage, name: str | None) -> list[Stage]:
     wanted = [stage for stage in every if stage.name == name]
     if not wanted:
         raise ValueError(
-            f"stage expects one of the stages of {last.name} as it is set, "
+            f"stage expects one of the stages of {last.name} with these settings, "
             f"{', '.join(dict.fromkeys(stage.name for stage in every))}, got {name}."
         )
     return in_order(*wanted)

@@ -105,7 +105,7 @@ class Ranker:
         Args:
             history: what the user clicked, oldest first; only the newest ``history_length`` count.
                 Empty for a new user. For many users, a list of such lists.
-            candidates: what is to be ranked; for many users, a list for each of them.
+            candidates: what to rank; for many users, a list for each of them.
             ids: whether all texts are news ids of the data set (True) or titles (False). By
                 default they are ids if each of them is one; say so in a program, which may meet a
                 title that looks like an id.
@@ -278,7 +278,7 @@ def load(
     if settings[FORMAT_KEY] not in READABLE:
         raise ValueError(
             f"{folder} has format {settings[FORMAT_KEY]}, and this version of recbole_tinynews "
-            f"reads {', '.join(map(str, sorted(READABLE)))}: its scores would be others. Run the "
+            f"reads {', '.join(map(str, sorted(READABLE)))}: its scores would differ. Run the "
             "command that made it again with --fresh, or install the version that made it."
         )
     model_class = _model_class(settings["model_class"], model, folder)
@@ -342,7 +342,7 @@ def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecom
         )
     if not isinstance(given, type) or given.__name__ != name or not is_news_model(given):
         raise ValueError(
-            f"{folder} was made by {named}, which is to be a subclass of NewsRecommender, got "
+            f"{folder} was made by {named}, which must be a subclass of NewsRecommender, got "
             f"{given}. Pass that class: load(folder, model={name})."
         )
     return given

@@ -285,6 +285,6 @@ def known_without_yaml(models: Models) -> list[str]:
 
 
 def affects_result(name: str, has_teachers: bool) -> bool:
-    """Whether a different value changes the result of a stage, which has teachers or not."""
+    """Whether a different value changes the result of a stage with, or without, teachers."""
     affects = setting(name).affects
     return affects is Affects.RESULT or (affects is Affects.STUDENTS and has_teachers)

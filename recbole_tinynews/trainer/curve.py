@@ -11,9 +11,8 @@ from typing import Any
 from recbole_tinynews.trainer.losses import Losses, named_losses
 
 POINTS = 200  # of each loss at most, however long the training
-COUNTS = frozenset(
-    ("impressions", "skipped", "tokens")
-)  # of a validation: what its metrics stand on
+# of a validation result: how much its metrics were computed from
+COUNTS = frozenset(("impressions", "skipped", "tokens"))
 CurveRow = dict[str, float]
 
 
