@@ -43,7 +43,7 @@ class FrozenTeachers(nn.Module):
 
     @torch.no_grad()
     def outputs(self, batch: Any, taps: Taps = NO_TAPS) -> list[Outputs]:
-        """What each teacher computes for the batch, from news vectors on in full precision."""
+        """What each teacher computes for the batch; after the news encoder in full precision."""
         return [_outputs(teacher, batch, taps) for teacher in self._teachers()]
 
     def _teachers(self) -> Iterator[Teacher]:

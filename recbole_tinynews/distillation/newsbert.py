@@ -44,12 +44,12 @@ class NewsBERTDistillation(nn.Module):
 
     Args:
         teachers: number of teachers.
-        pairs: of the layers that are compared. Leave out those whose layer of the student does not
+        pairs: the layers that are compared. Leave out those whose layer of the student does not
             train: they would add a constant.
         embeddings_train: whether the embedding outputs are compared, for the same reason.
         dim: width of the hidden states.
         temperature: T of the soft labels, whose loss has the factor ``T ** 2`` (our definition).
-        weights: of the losses.
+        weights: weights of the losses.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ def weighted(weights: Any, losses: Mapping[str, Callable[[], Tensor]]) -> tuple[
 
     Args:
         weights: a NamedTuple with the names of the losses.
-        losses: by name, to be called.
+        losses: functions that compute the losses, by name.
     """
     named = weights._asdict().items()
     return summands({name: weight * losses[name]() for name, weight in named if weight})

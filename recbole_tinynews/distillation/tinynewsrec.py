@@ -34,10 +34,10 @@ class TinyNewsRecDistillation(nn.Module):
     Args:
         teachers: number of teachers.
         teacher_dim: size of a teacher's vectors.
-        student_dim: size of the student's.
+        student_dim: size of the student's vectors.
         temperature: T of the soft labels.
-        weights: of the losses.
-        weighting: of the teachers; the paper's is ``softmax``.
+        weights: weights of the losses.
+        weighting: weights the teachers; the paper's is ``softmax``.
         shared_projection: one projection for items and users of a teacher (method.md, section 3).
     """
 

@@ -26,7 +26,8 @@ class CoFinetunedTeachers(PLMNR):
     first teacher.
     """
 
-    also_reads: ClassVar[frozenset[str]] = frozenset(("num_teachers",))  # as students do
+    # a setting that otherwise only students read
+    also_reads: ClassVar[frozenset[str]] = frozenset(("num_teachers",))
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

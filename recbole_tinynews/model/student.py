@@ -61,8 +61,8 @@ class Student(NewsRecommender):
     def make_distillation(self, config: Settings) -> nn.Module:
         """The losses: a module with ``student_taps`` and ``teacher_taps``.
 
-        It is called with the student's ``Outputs``, a list of its teachers' and the label, and
-        returns a NamedTuple of weighted summands.
+        It is called with the student's ``Outputs``, a list of the teachers' ``Outputs`` and the
+        label, and returns a NamedTuple of weighted summands.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must implement make_distillation(config)."

@@ -42,7 +42,7 @@ class Weights(NamedTuple):
 
     @property
     def source(self) -> Path:
-        """The file that names them in a message."""
+        """The file that messages name."""
         return self.files[-1]
 
     def load(self) -> dict[str, Tensor]:

@@ -233,7 +233,7 @@ class Ranker:
         return np.split(scores.float().cpu().numpy(), shown.offsets[1:-1])
 
     def _encode(self, texts: list[str]) -> Tensor:
-        """Vectors ``[1 + texts, news_dim]``, the first one zeros; new texts are encoded."""
+        """Vectors ``[1 + texts, news_dim]``, the first one zeros; only new texts are encoded."""
         new = [text for text in texts if text not in self._known]
         if new:
             data = Titles(new, self.settings["ITEM_ID_FIELD"])
@@ -312,8 +312,8 @@ def _check_folder(folder: Path) -> None:
         )
     if missing:
         raise ValueError(
-            f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the command that "
-            "started it once more: it resumes where it was stopped."
+            f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
+            "again: it resumes where it was stopped."
         )
     if not (folder / PLM / "config.json").is_file():
         raise ValueError(
