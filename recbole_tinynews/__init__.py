@@ -1,13 +1,13 @@
 """Language-model news recommendation for RecBole.
 
-What a user needs stands here and is imported when it is asked for, since torch and transformers
-take seconds:
+It exports what a user needs; each is imported on first access, since torch and transformers take
+seconds:
 
 - ``run`` trains and evaluates a recommender, ``load`` ranks with a finished one;
 - ``convert`` turns MIND into atomic files;
-- ``Benchmark`` puts systems side by side;
-- ``NewsRecommender`` and ``NewsTrainer`` are the bases of one's own; ``Stage``, ``Copy`` and
-  ``Start`` say which training follows which.
+- ``Benchmark`` compares systems;
+- ``NewsRecommender`` and ``NewsTrainer`` are the bases of a user's own classes; ``Stage``, ``Copy``
+  and ``Start`` say which training follows which.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ _NUMPY_NAMES = {"bool": np.bool_, "float": np.float64, "long": np.int_, "str": n
 
 
 def apply() -> None:
-    """Give RecBole the names it misses; what a library has of its own is left alone."""
+    """Add the missing names that RecBole needs; existing ones are left alone."""
     for name, scalar in _NUMPY_NAMES.items():
         if name not in vars(np):  # hasattr would ask numpy, which warns about these names
             setattr(np, name, scalar)

@@ -1,4 +1,4 @@
-"""RecBole's Config with our yaml between RecBole's and the user's, and no setting unchecked."""
+"""RecBole's Config with our yaml between RecBole's and the user's; every setting is checked."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ class NewsConfig(Config):
         command_line: Sequence[str] = (),
     ) -> None:
         self._command_line = command_line
-        self._layers: list[Layer] = []  # whatever only sets values, in the order it is read
+        self._layers: list[Layer] = []  # values by source, as they are read
         self._declared: dict[str, Any] = {}  # every setting there is, with its default
         self._stages: dict[str, StageYaml] = {}
         self._switches: list[str] = []
         self._mistakes: list[str] = []
-        self._run_config: NewsConfig | None = None  # of a stage's settings: where they come from
+        self._run_config: NewsConfig | None = None  # the run's config, in a stage's copy
         super().__init__(model, dataset, config_file_list, config_dict)
 
     @property
@@ -94,15 +94,15 @@ class NewsConfig(Config):
         """The settings as ``stage`` sees them: its own where it has them, else the plain ones.
 
         A teacher has ``teacher_num_hidden_layers`` layers (None: all) unless the stage's own
-        ``num_hidden_layers`` says otherwise. A stage that has no settings of its own, such as the
-        last one, sees the plain ones. The copy shares no settings with this config; asked for
-        another stage, it answers as the run's own config would.
+        ``num_hidden_layers`` says otherwise. A stage without such settings, the last one for
+        instance, sees the plain ones. The copy shares no settings with this config; its
+        ``for_stage`` starts from the settings of the run again.
 
         Args:
             stage: its name.
-            number: which of several equal stages; each has a seed of its own.
+            number: which of several equal stages; it is added to the seed.
         """
-        if self._run_config is not None:  # a student asks for what its teachers are like
+        if self._run_config is not None:  # a student asks for its teachers' settings
             return self._run_config.for_stage(stage, number)
         staged = copy.copy(self)
         staged._run_config = self
@@ -117,16 +117,16 @@ class NewsConfig(Config):
     def settings_of_others(
         self, stage: str, model_class: type, is_student: bool = False
     ) -> set[str]:
-        """Settings that concern only other stages of the run than this one, or other models.
+        """Settings that don't concern this stage, but only other stages or other models.
 
-        Those are declared by the yaml of the system asked for or of another stage. A student is
-        its system's own: of those, only what a class outside the package brings along does not
-        concern it, so that another weight of a user's own loss leaves Stage I as it is. A stage of
-        a user's own may read anything.
+        They are declared by the yaml of the requested system or of another stage. A student belongs
+        to its system: of these settings, only those that a class outside the package declares don't
+        concern it, so that another weight of a user's own loss doesn't retrain Stage I. A user's
+        own stage may read every setting.
 
         Args:
-            stage: its name; the last one has the name of the system's class.
-            model_class: what it trains.
+            stage: name of the stage; the last one is named after the system's class.
+            model_class: class of the model that it trains.
             is_student: whether it has teachers.
         """
         packaged = packaged_folder("properties")
@@ -160,7 +160,7 @@ class NewsConfig(Config):
         return LiteralLoader
 
     def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
-        values = read_yaml(file)  # parsed once, not once for each config as RecBole does
+        values = read_yaml(file)  # cached, while RecBole parses it for each config
         self.internal_config_dict.update(values)
         return values
 
@@ -200,7 +200,7 @@ class NewsConfig(Config):
             reason = UNFIT.get(str(model))
             if reason is None:
                 raise
-            # else its package would be installed for nothing
+            # otherwise a user would install its package in vain
             raise ValueError(f"model {model} cannot run on impressions: {reason}") from problem
         return super()._get_model_and_dataset(model_class, str(dataset))
 
@@ -208,14 +208,14 @@ class NewsConfig(Config):
         self._is_news = is_news_model(model_class)
         data_path = self.external_config_dict.get("data_path", "dataset")
         data_folder = self._data_folder(data_path, dataset)
-        # A missing data set is said to be missing, not said to lack what impressions have.
+        # A missing data set is reported as missing, not as one without impressions.
         missing = not data_folder.is_dir() and dataset != _RECBOLES_DATASET
         self.on_impressions = self._is_news or missing or has_impressions(data_folder)
         # By a name that RecBole has no yaml for: a user's news recommender may be called as one
         # of RecBole's models.
         name = "" if self._is_news else model
         super()._load_internal_config_dict(name, model_class, dataset)
-        given, self._layers = self._layers, []  # what was given lies over what is loaded now
+        given, self._layers = self._layers, []  # what was given overrides what is loaded now
         if self._is_news:
             self._load_our_yaml(model_class, dataset)
         else:
@@ -278,7 +278,7 @@ class NewsConfig(Config):
         self._load_of_data_set(dataset, *of_classes)  # a subclass keeps what suits its base
 
     def _load_recbole_yaml(self, model_class: type, dataset: str) -> None:
-        """RecBole's below ours, and below what a user's class asks for in a yaml of its own."""
+        """Load RecBole's yaml, ours over it, and the yaml of a user's class over both."""
         self._declared = declared_settings(model_class, self.on_impressions)
         own = users_yaml_files(model_class)
         if not is_stock_model(model_class):  # else RecBole has loaded them, in its own order
@@ -334,14 +334,14 @@ class NewsConfig(Config):
                 yield f"{name} expects one of {', '.join(results)} (see metrics, topk), got {value}"
 
     def _map_precision(self) -> None:
-        """RecBole's ``enable_amp`` asks for mixed precision, where nobody asked for a precision."""
+        """Let RecBole's ``enable_amp`` turn on mixed precision, unless ``precision`` is given."""
         final = self.final_config_dict
         asked = "precision" in self.external_config_dict
         if final["enable_amp"] and not asked and final.get("precision") == "fp32":
             final["precision"] = "auto"
 
     def _data_folder(self, data_path: Any, dataset: str) -> Path:
-        """Of the data set; of the one that travels with the package, if no path was asked for."""
+        """The folder of the data set; the packaged one if no path is given and none is there."""
         folder, packaged = Path(str(data_path), dataset), packaged_folder("dataset") / dataset
         given = "data_path" in self.external_config_dict or folder.is_dir()
         return folder if given or not packaged.is_dir() else packaged
@@ -358,7 +358,7 @@ class NewsConfig(Config):
 
 
 def declared_settings(model_class: type, on_impressions: bool = True) -> dict[str, Any]:
-    """Every setting that there is for a model, by its plain name, with its default."""
+    """The default of every setting of a model, by its plain name."""
     if is_news_model(model_class):
         return _news_yaml(model_class).declared
     declared = {**recbole_overall_settings(), **recbole_model_settings()}
@@ -379,7 +379,7 @@ def _names_in(files: Sequence[Path]) -> set[str]:
 
 
 def properties_file(*parts: str) -> Path:
-    """A yaml file of ours."""
+    """The path of one of our yaml files."""
     return packaged_folder("properties").joinpath(*parts)
 
 
@@ -388,5 +388,5 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _lower(names: Any) -> list[str]:
-    """Each once, in lower case."""
+    """The names in lower case, each once."""
     return list(dict.fromkeys(str(name).lower() for name in _as_list(names)))

@@ -1,4 +1,4 @@
-"""Where the files that travel with the package lie: in a checkout or inside a wheel."""
+"""Paths of the files that are installed with the package, in a checkout or inside a wheel."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def packaged_folder(name: str) -> Path:
             return parent / name
     raise FileNotFoundError(
         f"recbole_tinynews expects its folder '{name}' in {_PACKAGE} (installed from a wheel) or "
-        f"{_PACKAGE.parent} (a checkout), and found neither. Install the package anew."
+        f"{_PACKAGE.parent} (a checkout), and found neither. Install the package again."
     )

@@ -44,7 +44,7 @@ from recbole_tinynews.registry import is_news_model
 ONCE_CORRECTED = (
     "Finished stages are kept: once that is corrected, the same command resumes from there."
 )
-_STAND_INS = frozenset(("fake_loss", "dummy_param"))  # an optimizer wants a parameter
+_STAND_INS = frozenset(("fake_loss", "dummy_param"))  # placeholders: an optimizer needs a parameter
 
 
 def run(
@@ -79,7 +79,7 @@ def run(
             f"{config['data_path']}. Convert MIND into it: python -m recbole_tinynews.convert."
         )
     init_logger(config)
-    transformers.utils.logging.disable_progress_bar()  # a bar for each of the models read from disk
+    transformers.utils.logging.disable_progress_bar()  # one per model that is read
     logger = getLogger()
     logger.info(config)
     init_seed(config["seed"], config["reproducibility"])
@@ -124,7 +124,7 @@ def run(
 
 
 def _check_submission(factory: Factory, last: Stage) -> None:
-    """Say before the training that there is nothing to submit."""
+    """Refuse ``submission`` before the training if there is nothing to submit."""
     submission = factory.config["submission"]
     if submission and not getattr(last.model, "ranks_news", True):
         raise ValueError(
@@ -140,9 +140,9 @@ def _check_submission(factory: Factory, last: Stage) -> None:
 
 
 class Tested(NamedTuple):
-    """Metrics on the test impressions, and on those of them whose clicked news are all cold.
+    """Metrics on the test impressions, and on those whose clicked articles are all cold.
 
-    NaN where no such impression has labels; nothing at all where there are no test impressions.
+    NaN where no such impression has labels; empty where there are no test impressions.
     """
 
     test: dict[str, Any]
@@ -163,9 +163,9 @@ def evaluate_test(factory: Factory, model: AbstractRecommender) -> Tested:
 
 
 def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
-    """Test metrics, size and speed of a student's finetuned teachers; nothing where it has none.
+    """Test metrics, size and speed of a student's finetuned teachers; empty where it has none.
 
-    A teacher is tested once: its result is kept beside it for these test impressions.
+    A teacher is tested once: its result on these test impressions is saved in its artifact.
     """
     teachers = [
         each for each in student.teachers if isinstance(each, Stage) and each.model.ranks_news
@@ -236,21 +236,21 @@ def _evaluate(
 
 
 def parameter_count(model: AbstractRecommender) -> int:
-    """Parameters of what serves a user; a memory-based model's stand-in for one is none."""
+    """Number of parameters that serve a user, without the placeholders of memory-based models."""
     if isinstance(model, NewsRecommender):
         return model.parameter_count
     return sum(p.numel() for name, p in model.named_parameters() if name not in _STAND_INS)
 
 
 def speed_of(model: AbstractRecommender) -> float | None:
-    """News encoded in a second; None for a model that encodes none."""
+    """Articles encoded per second; None for a model that encodes none."""
     if isinstance(model, NewsRecommender):
         return round(news_per_second(model.news_encoder), 1)
     return None
 
 
 def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float]) -> None:
-    """The last lines of the log: what came out, and where it lies."""
+    """Log the results of the run, and the folder of its artifact."""
     logger = getLogger()
     logger.info(set_color("best valid", "yellow") + f": {result['valid']}")
     logger.info(set_color("test result", "yellow") + f": {result['test']}")
@@ -260,7 +260,7 @@ def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float])
 
 
 def environment(config: NewsConfig) -> dict[str, Any]:
-    """What the figures of a run depend on beside its settings."""
+    """The versions and the hardware that the results of a run depend on."""
     return {
         "recbole_tinynews": recbole_tinynews.__version__,
         "python": platform.python_version(),
@@ -308,7 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """The same with null for a metric that is not defined: json has no NaN."""
+    """Replace undefined metrics by None, as json has no NaN."""
     if isinstance(value, dict):
         return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -76,7 +76,7 @@ def find_model(model: str | type) -> type:
 
 
 def is_news_model(model_class: type) -> bool:
-    """Whether our settings, data set and metrics apply to the model, or RecBole's."""
+    """Whether the model is a news recommender, with our settings, data set and metrics."""
     from recbole_tinynews.model.recommender import NewsRecommender
 
     return issubclass(model_class, NewsRecommender)
@@ -88,10 +88,10 @@ def is_stock_model(model_class: type) -> bool:
 
 
 def find_trainer(model_class: type) -> type:
-    """``<Model>Trainer`` of the class or of its nearest base, so that a subclass keeps the scheme.
+    """``<Model>Trainer`` of the class or of its nearest base: a subclass keeps its base's trainer.
 
-    A user's trainer lies in the module of the user's model. Without one, a news recommender
-    gets ``NewsTrainer``, and RecBole's models get what RecBole gives them.
+    A user's trainer is in the module of the user's model. Without one, a news recommender gets
+    ``NewsTrainer``, and RecBole's models get what RecBole gives them.
     """
     if not is_news_model(model_class):
         return _own_trainer(model_class) or _recbole_trainer(model_class)
@@ -103,7 +103,7 @@ def find_trainer(model_class: type) -> type:
 def model_yaml_files(model_class: type) -> list[Path]:
     """The yaml files that declare a model's settings, weakest first: those of its bases, its own.
 
-    A class of a user has its yaml beside its module, under the name of the class.
+    A user's class has its yaml beside its module, under the name of the class.
     """
     return [
         folder / f"{cls.__name__}.yaml"
@@ -114,7 +114,7 @@ def model_yaml_files(model_class: type) -> list[Path]:
 
 
 def users_yaml_files(model_class: type) -> list[Path]:
-    """Those of a model derived from RecBole's that lie beside the modules of a user's classes."""
+    """The yaml files of a user's classes derived from RecBole's models, beside their modules."""
     return [file for file in model_yaml_files(model_class) if file.parent != _RECBOLE_MODEL_YAML]
 
 

@@ -1,3 +1,3 @@
-"""What a student learns from its teachers: losses on tensors, and who labels a batch."""
+"""Distillation: losses between a student and its teachers, and teachers that label batches."""
 
 from __future__ import annotations

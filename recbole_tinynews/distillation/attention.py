@@ -1,4 +1,4 @@
-"""Attention distillation: the student's layers look where those of the teacher look."""
+"""Attention distillation: the student's layers imitate the attention scores of the teacher's."""
 
 from __future__ import annotations
 

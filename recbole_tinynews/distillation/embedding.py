@@ -12,7 +12,7 @@ class ProjectedEmbeddingLoss(nn.Module):
     """Teacher-weighted mean squared error of ``W_i v^(t_i) + b_i`` against ``v^(s)``.
 
     One half of ``L_DP_emb`` and ``L_FT_emb`` of Tiny-NewsRec: titles or bodies, news or users. Each
-    teacher has a projection of its own into the student's space, Xavier-uniform with zero bias.
+    teacher has its own projection into the student's space, Xavier-uniform with zero bias.
     """
 
     def __init__(self, teachers: int, teacher_dim: int, student_dim: int) -> None:
@@ -33,7 +33,7 @@ class ProjectedEmbeddingLoss(nn.Module):
 
         Shapes:
             student: ``[batch, items, student_dim]``.
-            teachers: of each, ``[batch, items, teacher_dim]``, labels without gradient.
+            teachers: one tensor per teacher, ``[batch, items, teacher_dim]``, without gradient.
             weights: ``[batch, teachers]``.
             mask: ``[batch, items]``, True where an item counts; ``None``: all do.
         """
@@ -57,7 +57,7 @@ class ProjectedEmbeddingLoss(nn.Module):
     def _check_shapes(
         self, student: Tensor, teachers: Sequence[Tensor], weights: Tensor, mask: Tensor | None
     ) -> None:
-        """Any of these broadcasts against the others without an error where a size is 1."""
+        """Refuse wrong shapes, which would broadcast without an error where a size is 1."""
         batch, items, count = *student.shape[:2], len(self.projections)
         if len(teachers) != count:
             raise ValueError(

@@ -18,9 +18,8 @@ from recbole_tinynews.distillation.states import NO_TAPS, Taps
 class FrozenTeachers(nn.Module):
     """Finished recommenders in evaluation mode, whose outputs are labels.
 
-    A news encoder in evaluation mode encodes each news once, so a teacher costs a step of its
-    student a look-up and its user encoder. Inner states are computed in each step, and only where
-    they are asked for.
+    A news encoder in evaluation mode encodes each article once, so in a training step a teacher
+    costs only a look-up and its user encoder. Inner states are computed in each step, if requested.
     """
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
@@ -32,19 +31,19 @@ class FrozenTeachers(nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> FrozenTeachers:
-        """Teachers never train, whatever module they are part of."""
+        """Stay in evaluation mode, whatever the mode of the module around."""
         return super().train(False)
 
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
     ) -> None:
-        """Encode what batches are going to hold, once for all trainings that keep ``folder``."""
+        """Encode the articles of later batches, once for all trainings with this ``folder``."""
         for teacher in self._teachers():
             teacher.news_encoder.encode_ahead(ids, show_progress, folder)
 
     @torch.no_grad()
     def outputs(self, batch: Any, taps: Taps = NO_TAPS) -> list[Outputs]:
-        """What each teacher computes for the batch, from news vectors on in full precision."""
+        """What each teacher computes for the batch; after the news encoder in full precision."""
         return [_outputs(teacher, batch, taps) for teacher in self._teachers()]
 
     def _teachers(self) -> Iterator[Teacher]:
@@ -52,9 +51,9 @@ class FrozenTeachers(nn.Module):
 
 
 def _outputs(teacher: Teacher, batch: Any, taps: Taps) -> Outputs:
-    """Scores come from vectors that are looked up; what is tapped comes from a pass of its own."""
+    """Scores come from vectors that are looked up; inner states need a separate pass."""
     news = teacher.encode(batch)
-    # contiguous as if looked up apart: torch rounds slices in another way, and labels would change
+    # contiguous, as torch rounds products of slices differently and labels would change
     news = news._replace(candidates=news.candidates.contiguous(), history=news.history.contiguous())
     with torch.autocast(news.history.device.type, enabled=False):
         outputs = teacher.match(news)

@@ -41,11 +41,11 @@ class HiddenStateLoss(nn.Module):
 
 
 class ProjectedHiddenStateLoss(nn.Module):
-    """Sum over layer pairs of ``MSE(H_s, W_t H_t)``, with a ``W_t`` of its own for each pair.
+    """Sum over layer pairs of ``MSE(H_s, W_t H_t)``, with one ``W_t`` for each pair.
 
-    The hidden loss of MT-BERT (Wu et al., Findings of ACL 2021), whose projections stand on the
-    side of the teacher, whatever the widths: without bias, Xavier-uniform. A ``W`` for each pair,
-    and the mean as in ``HiddenStateLoss``, are our definition.
+    The hidden loss of MT-BERT (Wu et al., Findings of ACL 2021), whose projections are always
+    applied to the teacher's states: without bias, Xavier-uniform. A ``W`` for each pair, and the
+    mean as in ``HiddenStateLoss``, are our definition.
     """
 
     def __init__(self, pairs: Sequence[LayerPair], student_dim: int, teacher_dim: int) -> None:
@@ -78,10 +78,10 @@ def linear_map(inputs: int, outputs: int) -> nn.Linear:
 
 
 def mean_squared_error(name: str, student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over all numbers; in full precision under mixed precision.
+    """Mean squared error over all elements, in full precision even under autocast.
 
     Raises:
-        ValueError: other shapes, which would broadcast, or pair a token with a stranger's.
+        ValueError: shapes differ, which would broadcast or compare different tokens.
     """
     if student.shape != teacher.shape:
         raise ValueError(

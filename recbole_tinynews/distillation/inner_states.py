@@ -1,4 +1,4 @@
-"""What losses on inner states share: the states they ask for, and a check of their rows."""
+"""What losses on inner states share: the states they need, and a check of their rows."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.states import States, Taps
 
 TRAIN_MORE = (
-    "What layers that do not train decide has the weight 0. Raise distillation_loss_weight or "
+    "Losses on layers that do not train have the weight 0. Raise distillation_loss_weight or "
     "target_loss_weight, or train more layers (finetune_layers)."
 )
 
 
 def taps_of(layers: Sequence[int], weights: Any) -> Taps:
-    """The states that the losses whose weight is not 0 look at.
+    """The inner states that the losses whose weight is not 0 compare.
 
     Args:
-        layers: whose outputs and attention are compared.
+        layers: those whose outputs and attention are compared.
         weights: a NamedTuple; its losses ``embedding``, ``hidden``, ``attention`` and
-            ``news_vector`` look at inner states.
+            ``news_vector`` compare inner states.
     """
     present = {loss for loss, weight in weights._asdict().items() if weight}
     embedding = [0] if "embedding" in present else []
@@ -35,10 +35,10 @@ def taps_of(layers: Sequence[int], weights: Any) -> Taps:
 
 
 def states_of(outputs: Outputs) -> States:
-    """The inner states, where they are needed.
+    """The inner states of outputs that must have some.
 
     Raises:
-        ValueError: nobody asked for any.
+        ValueError: there are none.
     """
     if outputs.states is None:
         raise ValueError(
@@ -72,7 +72,7 @@ def check_teachers(name: str, student: Outputs, teachers: Sequence[Outputs], cou
 def compare_hidden(
     losses: Iterable[nn.Module], student: Outputs, teachers: Sequence[Outputs]
 ) -> list[Tensor]:
-    """The loss of each teacher's hidden states, by a module of its own."""
+    """The loss of the hidden states for each teacher, one module per teacher."""
     own = states_of(student).hidden
     return [
         loss(own, states_of(teacher).hidden) for loss, teacher in zip(losses, teachers, strict=True)

@@ -1,4 +1,4 @@
-"""Which layer of a teacher a layer of its student imitates."""
+"""Which layer of a teacher each layer of its student imitates."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ MAPPINGS: dict[str, Callable[[int, int, int], int]] = {
 
 
 class LayerPair(NamedTuple):
-    """Layers that belong together, counted from 1; the embedding outputs are 0 and 0."""
+    """A layer of the student and the teacher's layer that it imitates, counted from 1.
+
+    The pair of the embedding outputs is 0 and 0.
+    """
 
     student: int
     teacher: int
 
 
 def layer_pairs(student_layers: int, teacher_layers: int, mapping: str) -> list[LayerPair]:
-    """A pair for each layer of the student, the last layers always being one.
+    """A pair for each layer of the student; the last layers of both are always a pair.
 
     ``uniform`` is TinyBERT's ``g(m) = m * N / d``, rounded up where d does not divide N (our
     definition); ``last`` pairs the last layers one by one, as in the older code of Tiny-NewsRec's

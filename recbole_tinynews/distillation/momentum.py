@@ -1,4 +1,4 @@
-"""Momentum distillation: the student's gradients lean towards those of its teachers."""
+"""Momentum distillation: the teachers' gradients are mixed into those of the student."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def add_momentum(
     """``g^s_i <- beta g^t_i + (1 - beta) g^s_i`` in place, for the gradients of each layer.
 
     NewsBERT (Wu et al., Findings of EMNLP 2021). ``g^t_i`` is the mean over the teacher layers
-    ``g(i-1) + 1 .. g(i)``, those that have no gradient left out; of several teachers, over the
-    layers of all of them. Where none is left, and where the student's layer has no gradient,
-    nothing changes (our definition, as is the mean over teachers).
+    ``g(i-1) + 1 .. g(i)`` of all teachers, without those that have no gradient. Where none is left,
+    or the student's layer has no gradient, nothing changes (our definition, as is the mean over
+    teachers).
 
     Args:
         student: its layers, first to last.

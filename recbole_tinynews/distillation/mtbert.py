@@ -40,13 +40,13 @@ class MTBERTDistillation(nn.Module):
 
     Args:
         teachers: number of teachers.
-        pairs: of the layers that are compared. Leave out those whose layer of the student does not
+        pairs: the layers that are compared. Leave out those whose layer of the student does not
             train: nothing but ``W`` would learn from them.
         student_dim: width of the student's hidden states.
-        teacher_dim: width of a teacher's.
+        teacher_dim: width of a teacher's hidden states.
         temperature: T of the soft labels.
-        weights: of the losses.
-        weighting: of the teachers, in their soft labels; the paper's is ``inverse_error``.
+        weights: weights of the losses.
+        weighting: weights the teachers' soft labels; the paper's is ``inverse_error``.
     """
 
     def __init__(

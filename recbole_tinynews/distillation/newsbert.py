@@ -37,20 +37,19 @@ class NewsBERTWeights(NamedTuple):
 class NewsBERTDistillation(nn.Module):
     """``L^s`` and ``L^t`` of NewsBERT (Wu et al., Findings of EMNLP 2021).
 
-    The teachers' side of what the student imitates carries no gradient, and is averaged over the
-    teachers. Each teacher learns from its own ``teacher_target`` alone; these are added up, so that
-    a teacher learns as it would without the others (both our definition, for NewsBERT-MT). No
-    projection is learnt: student and teachers share pooling and dense layer, and so have hidden
-    states of one width.
+    The student's losses pass no gradient to the teachers, and are averaged over them. Each teacher
+    learns from its own ``teacher_target`` alone; these are added up, so that a teacher learns as it
+    would without the others (both our definition, for NewsBERT-MT). No projection is learnt:
+    student and teachers share pooling and dense layer, and so have hidden states of one width.
 
     Args:
         teachers: number of teachers.
-        pairs: of the layers that are compared. Leave out those whose layer of the student does not
+        pairs: the layers that are compared. Leave out those whose layer of the student does not
             train: they would add a constant.
         embeddings_train: whether the embedding outputs are compared, for the same reason.
         dim: width of the hidden states.
         temperature: T of the soft labels, whose loss has the factor ``T ** 2`` (our definition).
-        weights: of the losses.
+        weights: weights of the losses.
     """
 
     def __init__(

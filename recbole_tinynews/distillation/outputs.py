@@ -49,7 +49,7 @@ class Outputs(NamedTuple):
 
 
 class Teacher(Protocol):
-    """What a recommender has to offer its students; every ``NewsRecommender`` does."""
+    """The interface of a teacher, which every ``NewsRecommender`` has."""
 
     news_encoder: Any
 
@@ -57,7 +57,7 @@ class Teacher(Protocol):
         """Vectors of the batch's news, with the inner states that ``taps`` asks for."""
 
     def match(self, news: Encoded) -> Outputs:
-        """Users from their histories, and their scores of the candidates."""
+        """User vectors from histories, and the scores of their candidates."""
 
 
 class Teachers(Protocol):
@@ -75,5 +75,5 @@ class Teachers(Protocol):
 
 
 def stacked_scores(teachers: Sequence[Outputs]) -> Tensor:
-    """The teachers' scores beside each other, ``[batch, teachers, candidates]``."""
+    """The scores of all teachers, stacked: ``[batch, teachers, candidates]``."""
     return torch.stack([teacher.scores for teacher in teachers], dim=1)

@@ -46,7 +46,7 @@ class SoftLabelLoss(nn.Module):
         return self.of_samples(student_scores, teacher_scores).mean()
 
     def of_samples(self, student_scores: Tensor, teacher_scores: Tensor) -> Tensor:
-        """The loss of each sample, ``[batch]``, where samples count differently."""
+        """The loss of each sample, ``[batch]``, for losses that weight samples."""
         if student_scores.shape != teacher_scores.shape:  # would broadcast without an error
             raise ValueError(
                 "SoftLabelLoss expects equal shapes [batch, candidates], got student "

@@ -1,4 +1,4 @@
-"""The summands of a student's loss, by the names that stand in the log."""
+"""The summands of a student's loss, by their names in the log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def weighted(weights: Any, losses: Mapping[str, Callable[[], Tensor]]) -> tuple[
 
     Args:
         weights: a NamedTuple with the names of the losses.
-        losses: by name, to be called.
+        losses: functions that compute the losses, by name.
     """
     named = weights._asdict().items()
     return summands({name: weight * losses[name]() for name, weight in named if weight})
@@ -33,7 +33,7 @@ def mean_of(losses: Iterable[Tensor]) -> Tensor:
 
 
 def check_weights(name: str, weights: Iterable[float], remedy: str) -> None:
-    """Refuse to learn nothing.
+    """Refuse weights that leave nothing to learn.
 
     Raises:
         ValueError: all weights are 0.
@@ -46,5 +46,5 @@ def check_weights(name: str, weights: Iterable[float], remedy: str) -> None:
 
 @cache
 def _named(names: tuple[str, ...]) -> Any:
-    """One class for each set of names."""
+    """A NamedTuple class with these fields, made once."""
     return namedtuple("DistillationLoss", names)

@@ -1,4 +1,4 @@
-"""How much each teacher counts for a sample: functions that the setting of this name chooses from.
+"""How much each teacher counts for a sample: the functions that ``teacher_weighting`` can name.
 
 Each takes the teachers' raw scores ``[batch, teachers, candidates]`` and the label ``[batch]`` (the
 place of the clicked candidate, or of a body's own title), and returns weights
@@ -26,7 +26,7 @@ def softmax(scores: Tensor, label: Tensor) -> Tensor:
 
 
 def equal(scores: Tensor, label: Tensor) -> Tensor:
-    """The same for every teacher and sample; the weights of a sample add up to 1."""
+    """Equal weights for all teachers and samples; those of a sample add up to 1."""
     likelihood = _log_likelihood(scores, label)
     return torch.full_like(likelihood, 1 / likelihood.shape[1])
 

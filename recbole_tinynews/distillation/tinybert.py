@@ -42,13 +42,13 @@ class TinyBERTDistillation(nn.Module):
 
     Args:
         teachers: number of teachers.
-        pairs: of the layers that are compared. Leave out those whose layer of the student does not
+        pairs: the layers that are compared. Leave out those whose layer of the student does not
             train: they would add a constant.
         embeddings_train: whether the embedding outputs are compared, for the same reason.
         student_dim: width of the student's hidden states.
-        teacher_dim: width of a teacher's; a projection is learnt where it is another.
+        teacher_dim: width of a teacher's hidden states; if it differs, a projection is learnt.
         temperature: T of the soft labels.
-        weights: of the losses.
+        weights: weights of the losses.
     """
 
     def __init__(

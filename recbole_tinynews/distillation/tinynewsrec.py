@@ -26,7 +26,7 @@ class TinyNewsRecWeights(NamedTuple):
 
 
 class TinyNewsRecDistillation(nn.Module):
-    """What the losses of both stages of Tiny-NewsRec (EMNLP 2022) share.
+    """The base of the losses of both stages of Tiny-NewsRec (EMNLP 2022).
 
     Soft labels of the teachers' mixed scores, projected embeddings of items and user, and the
     target itself, with the teachers weighted for each sample. A subclass says which items.
@@ -34,10 +34,10 @@ class TinyNewsRecDistillation(nn.Module):
     Args:
         teachers: number of teachers.
         teacher_dim: size of a teacher's vectors.
-        student_dim: size of the student's.
+        student_dim: size of the student's vectors.
         temperature: T of the soft labels.
-        weights: of the losses.
-        weighting: of the teachers; the paper's is ``softmax``.
+        weights: weights of the losses.
+        weighting: weights the teachers; the paper's is ``softmax``.
         shared_projection: one projection for items and users of a teacher (method.md, section 3).
     """
 
@@ -71,7 +71,7 @@ class TinyNewsRecDistillation(nn.Module):
             )
 
     def items(self, outputs: Outputs) -> Tensor:
-        """The vectors beside the user's that are compared, ``[batch, items, dim]``."""
+        """The item vectors that are compared, ``[batch, items, dim]``."""
         raise NotImplementedError
 
     def forward(
@@ -110,7 +110,7 @@ class TinyNewsRecDistillation(nn.Module):
 
 
 class StageOneDistillation(TinyNewsRecDistillation):
-    """``L_1``: titles, and the body as the user."""
+    """``L_1``: the items are titles, and the body is the user."""
 
     def items(self, outputs: Outputs) -> Tensor:
         """The titles."""
@@ -118,7 +118,7 @@ class StageOneDistillation(TinyNewsRecDistillation):
 
 
 class StageTwoDistillation(TinyNewsRecDistillation):
-    """``L_2``: news, clicked ones and candidates, and the user."""
+    """``L_2``: the items are the clicked articles and the candidates."""
 
     def items(self, outputs: Outputs) -> Tensor:
         """History and candidates, in this order."""
@@ -126,9 +126,9 @@ class StageTwoDistillation(TinyNewsRecDistillation):
 
 
 def _slices(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """The same tensors as slices of one.
+    """The same tensors as slices of a stacked one.
 
-    Torch rounds the product of a slice in another way than that of a tensor of its own: with these,
-    results stay the same to the last digit as those of earlier versions.
+    Torch rounds products of slices differently from those of separate tensors: slices keep results
+    equal to the last digit to those of earlier versions.
     """
     return torch.stack(list(tensors), dim=1).unbind(dim=1)

@@ -1,3 +1,3 @@
-"""Ids in, vectors out: language models, packing, frozen states, pooling, user encoders."""
+"""Encoders of news and users: language models, packing, frozen states, pooling."""
 
 from __future__ import annotations

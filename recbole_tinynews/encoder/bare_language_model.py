@@ -1,6 +1,6 @@
 """A language model without its weights: configuration and tokenizer, a few hundred KB.
 
-They travel with a finished recommender, whose own weights hold all of its language model's.
+They are saved with a finished recommender, whose weights include those of its language model.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from recbole_tinynews.files.whole import whole_folder
 
 
 def write_bare_plm(source: str, folder: Path) -> None:
-    """Configuration and fast tokenizer of a language model, in ``folder`` whole or not at all.
+    """Save configuration and fast tokenizer of a language model in ``folder``, all or nothing.
 
-    What lies there already stays: it was written for the same weights.
+    An existing folder is kept: it was written for the same weights.
     """
     if folder.is_dir():
         return
@@ -30,7 +30,7 @@ def write_bare_plm(source: str, folder: Path) -> None:
 def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
     """A language model with random weights, for a caller that loads a recommender's into it.
 
-    Where weights are to be those of ``source``, use ``load_plm``.
+    Use ``load_plm`` to get the weights of ``source``.
     """
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     if num_hidden_layers is not None:

@@ -1,4 +1,4 @@
-"""BERT's layers over packed texts: the same numbers as a language model's own code, no padding.
+"""BERT's layers on packed texts: the results of a language model's own code, without padding.
 
 This is the one place where layers of an architecture are written by hand, because it is faster.
 ``layers_are_berts`` says whether a language model may be run this way.
@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from recbole_tinynews.encoder.dropout import drop_out
 from recbole_tinynews.encoder.packing import Pack, packs
 
-PROBE = [[5, 6, 7], [8, 9, 0]]  # token ids of every vocabulary; the last one is left out
+PROBE = [[5, 6, 7], [8, 9, 0]]  # token ids of every vocabulary; the last one is masked
 PROBE_TOLERANCE = 1e-4
 
 
@@ -44,8 +44,8 @@ def apply_layer(
     Shapes:
         hidden: ``[tokens, hidden]``.
         real: ``[tokens]``, True where a token may be attended to; ``None``: everywhere.
-        scores: takes the attention scores of each block, ``[texts, heads, length, length]``, as
-            they are before mask and softmax; ``None``: they are not kept.
+        scores: a list that takes the attention scores of each block, ``[texts, heads, length,
+            length]``, before mask and softmax; ``None``: they are not kept.
 
     Raises:
         AttributeError: the layer has other parts than BERT's.
@@ -73,10 +73,10 @@ def apply_layer(
 def _attend(
     block: Tensor, mask: Tensor | None, heads: int, dropout: float, scores: list[Tensor] | None
 ) -> Tensor:
-    """What each token gathers from its text, ``[texts * length, hidden]``.
+    """The attention output of each token, ``[texts * length, hidden]``.
 
     Shapes:
-        block: ``[texts, length, 3 * hidden]``, queries, keys and values behind each other.
+        block: ``[texts, length, 3 * hidden]``, queries, keys and values concatenated.
         mask: ``[texts, length]``, True where a token may be attended to.
     """
     texts, length, _ = block.shape
@@ -96,10 +96,10 @@ def _attend(
 
 
 def layers_are_berts(plm: PreTrainedModel) -> bool:
-    """Whether its layers, run here one after the other, give what its own encoder gives.
+    """Whether its layers, run here one after the other, give the result of its own encoder.
 
-    An encoder may widen the embeddings first, as ELECTRA's does, end with a norm of its own, or
-    have layers of other parts: run as BERT's they fail far from here, or give other vectors.
+    An encoder may widen the embeddings first, as ELECTRA's does, end with a further norm, or have
+    layers of other parts: run as BERT's they would fail far from here, or give wrong vectors.
     """
     probe = torch.tensor(PROBE)
     real = torch.ones_like(probe).bool()

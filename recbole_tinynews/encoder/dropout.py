@@ -1,4 +1,4 @@
-"""Dropout whose masks a CPU draws fast, and how a module is given it."""
+"""Dropout with masks that a CPU draws fast, and a function that puts it into a module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Dropout(nn.Dropout):
     """torch's dropout, with masks that a CPU draws about three times as fast."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Zeros in place of some inputs, the others scaled up; all as they are in evaluation."""
+        """Zero some inputs at random and scale up the others; in evaluation change nothing."""
         return drop_out(inputs, self.p) if self.training else inputs
 
 
@@ -37,5 +37,5 @@ def set_dropout(module: nn.Module, probability: float) -> None:
         for name, child in part.named_children():
             if isinstance(child, nn.Dropout):
                 setattr(part, name, Dropout(probability))
-        if hasattr(part, "dropout_prob"):  # fused attention of transformers 4 has none of its own
+        if hasattr(part, "dropout_prob"):  # fused attention of transformers 4 has no such module
             vars(part)["dropout_prob"] = probability

@@ -1,7 +1,7 @@
-"""Hidden states behind the frozen layers, computed once and kept in a memory-mapped table.
+"""Outputs of the frozen layers, computed once and kept in a memory-mapped table.
 
-Frozen layers run without dropout, so what they give for a text never changes: training starts at
-the first layer that learns.
+Frozen layers run without dropout, so their output for a text never changes: training starts at the
+first layer that trains.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import resumable_file, write_text
 
 FREE_SHARE = 0.5  # `use_cache: auto` leaves at least this share of the free disk alone
-TOKENS_AT_ONCE = 2_048  # fixed, so that a resumed build makes what it would have made
+TOKENS_AT_ONCE = 2_048  # fixed, so that a resumed build gives the same table
 TOKENS_BETWEEN_SAVES = 262_144
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # numpy has no bfloat16: its bits are stored as integers
@@ -42,13 +42,13 @@ Compute = Callable[[NDArray[np.int64], Pack], Tensor]
 
 
 class Storage(NamedTuple):
-    """Where hidden states are kept, and which.
+    """Where hidden states are kept, and which of them.
 
     Attributes:
-        folder: where tables lie.
+        folder: folder of the tables.
         precision: ``fp32``, ``fp16`` or ``bf16``, of the stored numbers.
         budget: GB that a table may take; the shortest texts come first. ``None``: no limit.
-        ample_room: make no table that takes more than half of the free disk (``use_cache: auto``).
+        ample_room: skip a table that takes more than half of the free disk (``use_cache: auto``).
             Otherwise a table that the disk cannot hold is an error.
         longest: texts of more tokens are not stored; ``None``: all are.
     """
@@ -64,7 +64,7 @@ class FrozenStates:
     """Rows of hidden states, one for each token of each stored text, without padding.
 
     Attributes:
-        stored: ``[texts]``, whether the states of a text are here.
+        stored: ``[texts]``, whether the states of a text are in the table.
     """
 
     def __init__(self, table: Tensor, tokens: Ragged, stored: NDArray[np.bool_]) -> None:
@@ -72,12 +72,12 @@ class FrozenStates:
         self._rows = _layout(tokens, stored)
 
     def rows(self, texts: NDArray[np.int64]) -> Tensor:
-        """States of stored texts behind each other, ``[tokens, hidden]``."""
+        """States of stored texts, concatenated: ``[tokens, hidden]``."""
         return self.table.index_select(0, torch.from_numpy(self._rows.positions(texts)))
 
 
 class _Plan(NamedTuple):
-    """A table before it is there."""
+    """A table that is to be written."""
 
     place: Path
     precision: str
@@ -93,14 +93,15 @@ class _Plan(NamedTuple):
 def open_frozen_states(
     storage: Storage, key: str, tokens: Ragged, hidden_size: int, compute: Compute
 ) -> FrozenStates | None:
-    """The table with this key; where there is none, it is made, or its making is resumed.
+    """The table with this key; if there is none, it is built, or its build is resumed.
 
     Args:
         storage: where it is kept, and which texts.
-        key: covers the frozen weights and the tokens, so that a table is never read for others.
-        tokens: of the texts.
-        hidden_size: of a token's state.
-        compute: texts in the order of a pack, and the pack -> ``[tokens, hidden]``.
+        key: digest of the frozen weights and the tokens, so that a table is never read for others.
+        tokens: token ids of the texts.
+        hidden_size: size of a token's state.
+        compute: computes states ``[tokens, hidden]`` from texts in the order of a pack, and the
+            pack.
 
     Returns:
         ``None`` where nothing is to be stored, or ``storage`` asks for more room than there is.
@@ -184,10 +185,10 @@ def _has_room(plan: _Plan, ample: bool) -> bool:
 
 
 def _make(plan: _Plan, compute: Compute) -> None:
-    """Beside its place first, then renamed: a half-filled table never has the name.
+    """Build the table under a temporary name, then rename it: an unfinished one is never read.
 
-    What is there after an interruption stays, and the next build resumes from it. Of several
-    processes that want the same table one makes it, and the others wait.
+    An interrupted build is resumed by the next one. If several processes want the same table, one
+    builds it and the others wait.
     """
     with exclusive_lock(plan.place, "making it"):
         if _read(plan) is not None:
@@ -200,7 +201,7 @@ def _make(plan: _Plan, compute: Compute) -> None:
 
 
 def _begin(plan: _Plan, unfinished: Path, progress: Path) -> tuple[np.memmap, int]:
-    """The table to fill, and how many packs of it are there."""
+    """The table to fill, and how many packs it already has."""
     if unfinished.is_file() and progress.is_file():
         try:
             done = int(json.loads(progress.read_text())["packs"])
@@ -218,7 +219,7 @@ def _begin(plan: _Plan, unfinished: Path, progress: Path) -> tuple[np.memmap, in
 
 
 def _reserve(path: Path) -> None:
-    """Take the room now: a write into a mapped file that the disk cannot hold ends the process."""
+    """Reserve the disk space now: a write into a mapped file on a full disk ends the process."""
     if not hasattr(os, "posix_fallocate"):
         return
     with path.open("r+b") as file:

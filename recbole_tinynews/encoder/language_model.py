@@ -124,7 +124,7 @@ class PLMSize(NamedTuple):
 
 
 def plm_size(source: str) -> PLMSize:
-    """Read from its configuration, without its weights.
+    """The size of a language model, read from its configuration without its weights.
 
     Raises:
         ValueError: there is none.
@@ -141,18 +141,18 @@ def load_language_model_head(
 ) -> nn.Module:
     """The head for masked tokens: hidden states ``[..., hidden]`` -> scores ``[..., vocabulary]``.
 
-    It is the language model's own where its weights have one. Where they have none it is random and
-    knows how frequent each token is: the layers below would else be bent towards frequent words
-    first, all texts alike.
+    It is the language model's own where its weights have one. Otherwise it is random, with a bias
+    that holds how frequent each token is. Without that bias, the layers below would first learn
+    these frequencies, which are the same for all texts.
 
     Args:
-        source: of the language model.
+        source: folder or hub name of the language model.
         word_embeddings: ``[vocabulary, hidden]``, the weights of the head's decoder too: one
             tensor, which trains if they do.
-        counts: ``[tokens]``, how often each token of the vocabulary stands in the texts.
+        counts: ``[tokens]``, how often each token of the vocabulary occurs in the texts.
     """
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # it warns at length of a head that is missing
+    logging.set_verbosity_error()  # it warns at length if there is no head
     try:
         whole, loading = AutoModelForMaskedLM.from_pretrained(
             source, dtype="float32", output_loading_info=True, trust_remote_code=False
@@ -170,7 +170,7 @@ def load_language_model_head(
 
 
 def longest_text(plm: PreTrainedModel) -> int:
-    """How many tokens it can read; RoBERTa's positions begin behind that of padding."""
+    """How many tokens it can read; RoBERTa's positions begin after that of padding."""
     positions: int = plm.config.max_position_embeddings
     padding = getattr(plm.get_submodule("embeddings"), "padding_idx", None)
     return positions if padding is None else positions - padding - 1

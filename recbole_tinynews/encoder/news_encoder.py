@@ -1,7 +1,8 @@
-"""News into vectors: news ids in, news vectors out.
+"""The news encoder: news ids in, news vectors out.
 
-Every saving is exact: repeats are encoded once, no padding is computed, frozen layers are read from
-a table (``frozen_states``), and at evaluation each article is encoded once (``news_vectors``).
+Every optimization is exact: repeats are encoded once, no padding is computed, frozen layers are
+read from a table (``frozen_states``), and at evaluation each article is encoded once
+(``news_vectors``).
 """
 
 from __future__ import annotations
@@ -28,19 +29,20 @@ STATES_FORMAT = "frozen states 1"  # raised whenever the meaning of the stored s
 
 
 class NewsEncoder(nn.Module):
-    """A text encoder with the text of each news id, and with a memory of what it has encoded.
+    """A text encoder with the text of each news id, and with caches of vectors.
 
     ``vectors = news_encoder(news_ids)``: any shape of ids, repeats welcome. Id 0 is padding and
-    gives zeros. Repeats in a batch share one dropout mask. What others may ask of it stands in
-    ``protocol.EncodesNews``; beyond that it shows its layers and their inner states.
+    gives zeros. Repeats in a batch share one dropout mask. It implements ``protocol.EncodesNews``,
+    and gives access to its layers and their inner states.
 
     Args:
         text_encoder: turns tokens into vectors.
         tokens: token ids of each text, by id; row 0 is empty. Where a row holds pad tokens (only
             a text encoder with ``mask_padding=False`` has such rows) attention leaves them out.
         storage: where the frozen layers' states are kept; ``None``: computed each time.
-        history_cache_steps: for so many steps of training the vector of a clicked article may be
-            reused, without a gradient (SpeedyFeed, Xiao et al., KDD 2022). 0: never, to be exact.
+        history_cache_steps: number of training steps for which the vector of a clicked article may
+            be reused, without a gradient (SpeedyFeed, Xiao et al., KDD 2022). 0: never, which is
+            exact.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class NewsEncoder(nn.Module):
         self._states: FrozenStates | None = None
         self._states_of: tuple[int, ...] = ()
 
-    # ---------------------------------------------------------------- its text encoder, shown
+    # --------------------------------------------------------- properties of its text encoder
 
     @property
     def pad_token_id(self) -> int:
@@ -82,7 +84,7 @@ class NewsEncoder(nn.Module):
 
     @property
     def first_trained(self) -> int:
-        """Number of frozen layers, behind which the first one stands that trains."""
+        """Number of frozen layers, which come before those that train."""
         return self.text_encoder.first_trained
 
     @property
@@ -92,7 +94,7 @@ class NewsEncoder(nn.Module):
 
     @property
     def heads(self) -> list[nn.Module]:
-        """What stands behind the language model: pooling, where it has weights, and dense layer."""
+        """The parts after the language model: pooling, where it has weights, and dense layer."""
         return self.text_encoder.heads
 
     @property
@@ -101,12 +103,12 @@ class NewsEncoder(nn.Module):
         return self.text_encoder.pooling is not None
 
     def share_heads_of(self, other: NewsEncoder) -> None:
-        """Have the other encoder's pooling and dense layer for one's own: one tensor, two users."""
+        """Use the other encoder's pooling and dense layer: both encoders train the same weights."""
         self.text_encoder.share_heads_of(other.text_encoder)
 
     @contextmanager
     def without_dropout(self) -> Iterator[None]:
-        """In training without dropout: just what is asked for is encoded, and nothing is kept."""
+        """Inside, training mode encodes without dropout, and caches nothing."""
         self.text_encoder.eval()
         try:
             yield
@@ -114,7 +116,7 @@ class NewsEncoder(nn.Module):
             self.text_encoder.train(self.training)
 
     def train(self, mode: bool = True) -> NewsEncoder:
-        """Training drops the vectors of the evaluation before it."""
+        """Set the mode; training mode drops the cached vectors of an evaluation."""
         super().train(mode)
         if mode:
             self._vectors.forget()
@@ -134,7 +136,7 @@ class NewsEncoder(nn.Module):
         return vectors[place]
 
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
-        """Where ``history_cache_steps`` allows it, recompute in training these ids alone."""
+        """Inside, training recomputes only these ids, where ``history_cache_steps`` allows it."""
         return self._recent.reusing_all_but(news_ids)
 
     def encode_ahead(
@@ -154,10 +156,10 @@ class NewsEncoder(nn.Module):
 
     @contextmanager
     def tapped(self, taps: Taps) -> Iterator[Tap]:
-        """Whatever is encoded inside leaves its inner states in the tap, with their gradients.
+        """Inside, the tap collects the inner states of all that is encoded, with their gradients.
 
-        Frozen layers are computed as far as they are asked for, and else read as always. Each call
-        of the encoder adds its distinct texts; none is looked up.
+        Frozen layers are computed only as far as ``taps`` needs them, and otherwise read as always.
+        Each call of the encoder adds its distinct texts; no vector is looked up.
         """
         self._tap = tap = Tap(taps)
         try:
@@ -195,7 +197,7 @@ class NewsEncoder(nn.Module):
         return encoded.vectors
 
     def zeros(self, texts: int) -> Tensor:
-        """Vectors of as many texts without any token, ``[texts, news_dim]``."""
+        """Vectors of that many empty texts, ``[texts, news_dim]``."""
         return self.text_encoder.zeros(texts)
 
     def tokens_at_once(self) -> int:
@@ -203,7 +205,7 @@ class NewsEncoder(nn.Module):
         return self.text_encoder.tokens_at_once()
 
     def content(self) -> Iterator[str | bytes]:
-        """All that decides a vector: a table with another key is never read for it."""
+        """All that decides a vector, for the key of a saved table of vectors."""
         yield str(self.text_encoder.compute_dtype())
         yield from self._states_content()
         yield from self.text_encoder.content()
@@ -219,7 +221,7 @@ class NewsEncoder(nn.Module):
     # -------------------------------------------------------------------------- frozen layers
 
     def _stored(self, members: NDArray[np.int64]) -> Tensor | None:
-        """What the frozen layers give for these texts, ``[tokens, hidden]``, if it is stored."""
+        """Stored output of the frozen layers for these texts, ``[tokens, hidden]``, if any."""
         states = self._stored_states()
         if states is None or not states.stored[members].all():
             return None

@@ -1,4 +1,4 @@
-"""What a news encoder remembers: the vectors of an evaluation, and of a training's last steps."""
+"""Caches of news vectors: those of an evaluation, and those of a training's last steps."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.files.array_cache import cached_arrays, content_key
 
-# small packs encode little that nobody asked for, and fill a CPU all the same
+# small packs encode few texts that were not asked for, and still keep a CPU busy
 LOOK_UP_TOKENS = 128
 
 
 class RememberedEncoder(Protocol):
-    """What is asked of an encoder whose vectors are remembered here."""
+    """The interface of an encoder whose vectors are cached here."""
 
     tokens: Ragged
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Its weights: once one of them changes, no vector is current any more."""
+        """Its weights: a change of any of them makes all vectors invalid."""
 
     def content(self) -> Iterator[str | bytes]:
-        """All that decides a vector, for the name of a table that is kept."""
+        """All that decides a vector, for the key of a saved table of vectors."""
 
     def tokens_at_once(self) -> int:
         """How many tokens it encodes together."""
 
     def zeros(self, texts: int) -> Tensor:
-        """Vectors of as many texts without any token, ``[texts, news_dim]``."""
+        """Vectors of that many empty texts, ``[texts, news_dim]``."""
 
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
@@ -48,9 +48,9 @@ class RememberedEncoder(Protocol):
 
 
 class NewsVectors:
-    """Vectors by id, for as long as no weight changes: at evaluation each article is encoded once.
+    """Vectors by id, valid until a weight changes: at evaluation each article is encoded once.
 
-    The encoder is handed over each time, and never held.
+    The encoder is passed to each call, and never stored.
     """
 
     def __init__(self) -> None:
@@ -73,13 +73,13 @@ class NewsVectors:
     ) -> None:
         """Encode distinct ids now, to be looked up until the weights change.
 
-        Much faster than when they are asked for in small numbers. How a text is packed depends on
-        ``ids`` alone: a resumed run ends with the same vectors as one that was never stopped.
+        Much faster than encoding them in small numbers. How a text is packed depends on ``ids``
+        alone: a resumed run gets the same vectors as one that was never stopped.
 
         Args:
-            encoder: of the vectors.
-            ids: of texts.
-            show_progress: by a bar.
+            encoder: computes the vectors.
+            ids: distinct ids of texts.
+            show_progress: whether to show a bar.
             folder: where a memory-mapped table of the vectors is kept for the next training, or
                 read; ``None``: in memory alone.
         """
@@ -102,11 +102,11 @@ class NewsVectors:
         encoded[ids] = True
 
     def look_up(self, encoder: RememberedEncoder, news_ids: Tensor) -> Tensor:
-        """Vectors by id; those not met since the weights last changed are encoded now.
+        """Vectors by id; those not computed since the weights last changed are encoded now.
 
-        Texts are encoded in packs that never change, so that a vector does not depend, not even in
-        its last bit, on which others were asked for before: a resumed run ends as one that was
-        never stopped.
+        Texts are encoded in packs that never change, so that not even the last bit of a vector
+        depends on which others were asked for before: a resumed run ends like one that was never
+        stopped.
         """
         vectors, encoded = self._current(encoder)
         ids = news_ids.cpu().numpy()
@@ -123,7 +123,7 @@ class NewsVectors:
         return F.embedding(news_ids.to(vectors.device), vectors)
 
     def _current(self, encoder: RememberedEncoder) -> tuple[Tensor, NDArray[np.bool_]]:
-        """Vectors of all ids, and which of them are there; none is once a weight has changed."""
+        """Vectors of all ids, and which of them are valid: none after a weight has changed."""
         weights = versions(encoder.parameters())
         if self._vectors is None or self._weights != weights:
             self._vectors = encoder.zeros(encoder.tokens.rows)
@@ -154,27 +154,27 @@ class RecentVectors:
     def __init__(self, steps: int) -> None:
         self.steps, self.step = steps, 0
         self._vectors: Tensor | None = None
-        self._made_in = np.zeros(0, dtype=np.int64)  # the step, of each id
-        self._anew = np.zeros(0, dtype=np.int64)
+        self._made_in = np.zeros(0, dtype=np.int64)  # step by id
+        self._recomputed = np.zeros(0, dtype=np.int64)
         self.used = False  # whether vectors are being reused
 
     @contextmanager
     def reusing_all_but(self, news_ids: Tensor) -> Iterator[None]:
-        """Recompute the vectors of these ids, whether or not they are recent."""
+        """Inside, recompute the vectors of these ids, whether or not they are recent."""
         if self.steps:
-            self._anew, self.used = news_ids.cpu().numpy(), True
+            self._recomputed, self.used = news_ids.cpu().numpy(), True
         try:
             yield
         finally:
             self.used = False
 
     def encode(self, encoder: RememberedEncoder, ids: NDArray[np.int64]) -> Tensor:
-        """Vectors of distinct ids, ``[ids, news_dim]``; what follows is the next step."""
+        """Vectors of distinct ids, ``[ids, news_dim]``; each call counts as one training step."""
         if self._vectors is None:
             self._vectors = encoder.zeros(encoder.tokens.rows)
             self._made_in = np.full(encoder.tokens.rows, -1 - self.steps)  # too early to be reused
         recent = self._made_in[ids] >= self.step - self.steps
-        needed = np.isin(ids, self._anew) | ~recent
+        needed = np.isin(ids, self._recomputed) | ~recent
         encoded = encoder.encode_distinct(ids[needed])
         vectors = encoded.new_empty(len(ids), encoded.shape[-1])
         vectors = vectors.index_copy(0, _places(np.flatnonzero(needed), encoded), encoded)
@@ -189,7 +189,7 @@ class RecentVectors:
 
 
 def versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:
-    """Changes with every change of the values: torch counts in-place writes, loading included."""
+    """Numbers that change with the values: torch counts in-place writes, loading included."""
     return tuple(number for p in parameters for number in (p.data_ptr(), p._version))
 
 

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# The largest activation of a pass. On a CPU the allocator of the system maps what is larger
-# again each time, and the kernel clears it page by page; a GPU has an allocator of torch's own.
+# The largest activation of a pass. On a CPU the system's allocator maps larger ones again each
+# time, and the kernel clears them page by page; on a GPU torch has its own allocator.
 ACTIVATION_BYTES = {"cpu": 24 << 20, "cuda": 512 << 20}
 
 
@@ -36,7 +36,7 @@ class Pack(NamedTuple):
     blocks: tuple[Block, ...]
 
     def split(self, tokens: Tensor) -> list[Tensor]:
-        """Of each block, ``[texts, length, ...]``, from ``[tokens, ...]``."""
+        """Split ``[tokens, ...]`` into the blocks, each ``[texts, length, ...]``."""
         parts = tokens.split([block.texts * block.length for block in self.blocks])
         return [
             part.view(*block, *tokens.shape[1:])
@@ -45,9 +45,9 @@ class Pack(NamedTuple):
 
 
 def packs(lengths: NDArray[np.int64], tokens: int) -> list[Pack]:
-    """Every text in one pack, and at most ``tokens`` tokens in each unless one text has more.
+    """Put each text into one pack of at most ``tokens`` tokens, or into its own if it has more.
 
-    Texts without any token are in none.
+    Empty texts are left out.
 
     >>> [pack.members.tolist() for pack in packs(np.array([4, 9, 0, 4, 5]), tokens=9)]
     [[0, 3], [4], [1]]

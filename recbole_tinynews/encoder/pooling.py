@@ -18,7 +18,7 @@ class AttentionPooling(nn.Module):
         self.query = nn.Linear(query_dim, 1)
 
     def energy(self, inputs: Tensor) -> Tensor:
-        """What each input's weight is the softmax of, ``[..., dim]`` -> ``[...]``."""
+        """Attention scores before the softmax, ``[..., dim]`` -> ``[...]``."""
         return self.query(self.projection(inputs).tanh()).squeeze(-1)
 
     def forward(
@@ -38,7 +38,7 @@ class AttentionPooling(nn.Module):
                     mask, self.energy(inputs[mask]).to(inputs.dtype)
                 )
             energy = energy.masked_fill(~mask, float("-inf"))
-            nothing = ~mask.any(dim=-1, keepdim=True)  # its softmax over -inf would be NaN
+            nothing = ~mask.any(dim=-1, keepdim=True)  # a softmax over -inf alone would be NaN
             energy = energy.masked_fill(nothing, 0.0)
             weights = energy.softmax(dim=-1) * mask
         return (weights.unsqueeze(-2) @ inputs).squeeze(-2)

@@ -1,7 +1,7 @@
-"""What a news encoder must offer; another one, of word vectors for instance, offers just this.
+"""The interface of a news encoder: all that another one, of word vectors for instance, needs.
 
-``NewsEncoder`` does, and so do the encoders of an ensemble (``model/ensembleteacher.py``). Each is
-a ``torch.nn.Module`` as well.
+``NewsEncoder`` implements it, and so do the encoders of an ensemble (``model/ensembleteacher.py``).
+Each is a ``torch.nn.Module`` as well.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from recbole_tinynews.encoder.taps import Tap
 class EncodesNews(Protocol):
     """News ids in, news vectors out: for recommenders, teachers, ranking and measurement.
 
-    Recommenders that share weights, or need to know which layers train, ask for more. They say so
-    in their class by ``news_encoder: NewsEncoder``.
+    Recommenders that share weights, or need to know which layers train, need more. They say so in
+    their class by ``news_encoder: NewsEncoder``.
     """
 
     training: bool
@@ -36,7 +36,7 @@ class EncodesNews(Protocol):
         """Set evaluation mode."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """All its weights: they are counted."""
+        """All its weights, for the number of parameters."""
 
     @property
     def tokens(self) -> Ragged:
@@ -44,7 +44,7 @@ class EncodesNews(Protocol):
 
     @tokens.setter
     def tokens(self, tokens: Ragged) -> None:
-        """Read these texts from now on: ranking sets those that it is asked about."""
+        """Read these texts from now on: ranking sets the ones that it is to rank."""
 
     @property
     def pad_token_id(self) -> int:
@@ -72,14 +72,14 @@ class EncodesNews(Protocol):
         """Inside, an id is a row of ``vectors`` ``[ids, news_dim]``, and nothing is encoded."""
 
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
-        """Inside, vectors of earlier steps may stand for all but these ids, if a setting says so.
+        """Inside, vectors of earlier steps may be reused for other ids, if a setting allows it.
 
         Shapes:
             news_ids: any; in training, those of the candidates.
         """
 
     def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
-        """Inside, whatever is encoded leaves its inner states in the tap.
+        """Inside, the tap collects the inner states of all that is encoded.
 
         Raises:
             ValueError: it has none to show.

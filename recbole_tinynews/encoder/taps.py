@@ -1,4 +1,4 @@
-"""Inner states of a language model, gathered while it encodes and not by a second pass."""
+"""Inner states of a language model, collected while it encodes, without a second pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recbole_tinynews.encoder.packing import Pack
 
 
 class Tap:
-    """Takes what ``taps`` asks for out of one pack of texts after the other."""
+    """Collects the inner states that ``taps`` asks for, from one pack of texts after the other."""
 
     def __init__(self, taps: Taps) -> None:
         self.taps = taps
@@ -34,18 +34,18 @@ class Tap:
         return max([*hidden, *attention], default=-1)
 
     def scores_of(self, layer: int) -> list[Tensor] | None:
-        """Where the layer is to put the scores of its attention; ``None``: nowhere."""
+        """The list that the layer puts its attention scores into; ``None``: they are not wanted."""
         return [] if layer in self.taps.attention else None
 
     def keep_hidden(self, layer: int, hidden: Tensor, real: Tensor | None) -> None:
-        """The output of a layer, ``[tokens, hidden]``, if it is wanted."""
+        """Keep the output of a layer, ``[tokens, hidden]``, if it is wanted."""
         if layer in self.taps.hidden:
             self._hidden[layer].append(hidden if real is None else hidden[real])
 
     def keep_attention(
         self, layer: int, scores: Sequence[Tensor], pack: Pack, real: Tensor | None
     ) -> None:
-        """The scores of each block, ``[texts, heads, length, length]``."""
+        """Keep the scores of each block, ``[texts, heads, length, length]``."""
         masks = [None] * len(pack.blocks) if real is None else pack.split(real)
         for block, mask in zip(scores, masks, strict=True):
             pairs = block.permute(0, 2, 3, 1)  # [texts, length, length, heads]
@@ -55,13 +55,13 @@ class Tap:
                 self._attention[layer].append(pairs[mask[:, :, None] & mask[:, None, :]])
 
     def keep_texts(self, ids: NDArray[np.int64], pooled: Tensor, vectors: Tensor) -> None:
-        """What a pack of texts ended as."""
+        """Keep the pooled texts and the vectors of a pack."""
         self._ids.append(ids)
         self._pooled.append(pooled)
         self._vectors.append(vectors)
 
     def states(self) -> States:
-        """All that was taken so far.
+        """All states collected so far.
 
         Raises:
             ValueError: nothing was encoded, or no text had any token.

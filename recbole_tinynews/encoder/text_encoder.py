@@ -1,6 +1,6 @@
 """Texts into vectors: packed token ids in, one vector for each text out.
 
-What a text is, and whether its vector was asked for before, is ``news_encoder``'s business.
+It knows no news ids and caches no vectors: ``news_encoder`` does.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", 
 
 
 class EncodedTexts(NamedTuple):
-    """What a pack of texts becomes.
+    """The encoded texts of a pack.
 
     Shapes:
         pooled: ``[texts, hidden]``, before the dense layer.
-        vectors: ``[texts, news_dim]``, behind it.
+        vectors: ``[texts, news_dim]``, after it.
     """
 
     pooled: Tensor
@@ -42,7 +42,7 @@ class TextEncoder(nn.Module):
     """Language model, pooling over its last layer's tokens, dense layer (PLM-NR's news encoder).
 
     The last layers of the language model train; the others are frozen, and always run without
-    dropout, so that what they give for a text never changes.
+    dropout, so that their output for a text never changes.
 
     Args:
         plm: a BERT-like encoder, already cut to the layers wanted.
@@ -54,8 +54,7 @@ class TextEncoder(nn.Module):
         mask_padding: whether pad tokens stay out of pooling (docs/method.md, section 3).
 
     Attributes:
-        first_trained: how many layers are frozen, so that the first one that trains stands behind
-            them; 0 where all train.
+        first_trained: number of frozen layers, which come before those that train; 0 where all do.
         embeddings_train: whether the embeddings train too.
 
     Raises:
@@ -112,11 +111,11 @@ class TextEncoder(nn.Module):
 
     @property
     def heads(self) -> list[nn.Module]:
-        """What stands behind the language model: pooling, where it has weights, and dense layer."""
+        """The parts after the language model: pooling, where it has weights, and dense layer."""
         return [self.dense] if self.pooling is None else [self.pooling, self.dense]
 
     def share_heads_of(self, other: TextEncoder) -> None:
-        """Have the other encoder's pooling and dense layer for one's own: one tensor, two users."""
+        """Use the other encoder's pooling and dense layer: both encoders train the same weights."""
         self.pooling, self.dense = other.pooling, other.dense
 
     @property
@@ -161,11 +160,11 @@ class TextEncoder(nn.Module):
         """Vectors of the texts of a pack, in its order.
 
         Shapes:
-            token_ids: ``[tokens]``, text behind text.
+            token_ids: ``[tokens]``, the texts concatenated.
             real: ``[tokens]``, False for pad tokens; ``None``: there are none.
-            frozen: ``[tokens, hidden]``, what the frozen layers give (``encode_frozen``), where
-                that is known; ``None``: it is computed.
-            tap: takes hidden states and attention on the way.
+            frozen: ``[tokens, hidden]``, the output of the frozen layers (``encode_frozen``), where
+                it is known; ``None``: it is computed.
+            tap: collects hidden states and attention on the way.
         """
         if frozen is None:
             hidden = self.encode_frozen(token_ids, pack, real, tap)
@@ -186,7 +185,7 @@ class TextEncoder(nn.Module):
     def _tap_frozen(
         self, token_ids: Tensor, pack: Pack, real: Tensor | None, frozen: Tensor, tap: Tap
     ) -> None:
-        """Compute the frozen layers as far as they are asked for; the last one's output is here."""
+        """Compute the frozen layers as far as the tap needs; the last one's output is known."""
         deepest = tap.deepest(self.first_trained)
         if deepest >= 0:
             self._frozen_part(deepest, token_ids, pack, real, tap)
@@ -206,7 +205,7 @@ class TextEncoder(nn.Module):
     def _encode_trained(
         self, hidden: Tensor, pack: Pack, real: Tensor | None, tap: Tap | None
     ) -> Tensor:
-        """Last hidden states, ``[tokens, hidden]``, from what the frozen layers give."""
+        """Last hidden states, ``[tokens, hidden]``, from the output of the frozen layers."""
         hidden = hidden.to(self.compute_dtype())  # once, not before each product and each sum
         return self._through(range(self.first_trained + 1, self.depth + 1), hidden, pack, real, tap)
 
@@ -238,14 +237,14 @@ class TextEncoder(nn.Module):
         return torch.cat(pooled)
 
     def zeros(self, texts: int) -> Tensor:
-        """Vectors of as many texts without any token, ``[texts, news_dim]``."""
+        """Vectors of that many empty texts, ``[texts, news_dim]``."""
         return self.dense.weight.new_zeros(texts, self.dense.out_features)
 
     def hidden_states(self, token_ids: Tensor, lengths: NDArray[np.int64]) -> Tensor:
         """Last hidden states of texts of any lengths, each layer computed.
 
         Shapes:
-            token_ids: ``[tokens]``, text behind text, without pad tokens.
+            token_ids: ``[tokens]``, the texts concatenated, without pad tokens.
             lengths: ``[texts]``, tokens of each.
             returned: ``[tokens, hidden]``.
         """
@@ -264,7 +263,7 @@ class TextEncoder(nn.Module):
     # --------------------------------------------------------------------- how it is computed
 
     def compute_dtype(self) -> torch.dtype:
-        """The type that it computes in now: that of its weights, or autocast's."""
+        """The type that it computes in: autocast's where that is on, else that of its weights."""
         if torch.is_autocast_enabled(self.device.type):
             return torch.get_autocast_dtype(self.device.type)
         return self.dense.weight.dtype
@@ -275,7 +274,7 @@ class TextEncoder(nn.Module):
         return tokens_at_once(self.device, inner * self.compute_dtype().itemsize)
 
     def frozen_content(self) -> Iterator[str | bytes]:
-        """All that decides what the frozen layers give for a text."""
+        """All that decides the output of the frozen layers for a text."""
         yield type(self.plm).__name__
         config = self.plm.config.to_dict()
         yield json.dumps({k: v for k, v in config.items() if k not in NOT_OF_A_STATE}, default=str)
@@ -283,7 +282,7 @@ class TextEncoder(nn.Module):
             yield from _weights(module)
 
     def content(self) -> Iterator[str | bytes]:
-        """All its weights by name, and how it pools."""
+        """All its weights by name, and the kind of pooling."""
         yield from _weights(self)
         yield self.pooling_kind
 

@@ -1,4 +1,4 @@
-"""A user as one vector, made of the vectors of the news that were clicked."""
+"""The user encoder: one vector from the vectors of the clicked articles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the parts of a recommender's news encoder are found, by the names of its weights.
+"""Names of the parts of a recommender's news encoder, which are prefixes of weights' names.
 
 A weight of a part is named ``<part>.<name in it>``, in the model itself and in a file of weights.
 """

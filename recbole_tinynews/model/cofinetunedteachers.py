@@ -1,4 +1,4 @@
-"""Several teachers finetuned together, so that what they say is said in one space.
+"""Several teachers finetuned together, so that their outputs lie in one space.
 
 Wu et al., "One Teacher is Enough? Pre-trained Language Model Distillation from Multiple Teachers",
 Findings of ACL 2021 (MT-BERT).
@@ -18,15 +18,16 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class CoFinetunedTeachers(PLMNR):
-    """Language models under one pooling, dense layer and user encoder: the sum of their ``L_FT``.
+    """Several PLM-NRs with shared pooling, dense layer and user encoder; the sum of their ``L_FT``.
 
     The co-finetuning of MT-BERT, whose teachers share pooling and prediction layers; on news this
-    is our definition. It is itself the first teacher, and ``others`` holds the rest. The first one,
-    which starts from the last copy of the post-trained teacher, speaks for all where one ranking is
-    asked for: in the validation and among the results.
+    is our definition. The model is itself the first teacher, which starts from the last copy of the
+    post-trained one, and ``others`` holds the rest. Validation and test results are those of the
+    first teacher.
     """
 
-    also_reads: ClassVar[frozenset[str]] = frozenset(("num_teachers",))  # as students do
+    # a setting that otherwise only students read
+    also_reads: ClassVar[frozenset[str]] = frozenset(("num_teachers",))
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -38,7 +39,7 @@ class CoFinetunedTeachers(PLMNR):
 
     @property
     def teachers(self) -> list[PLMNR]:
-        """All of them, itself first."""
+        """All teachers, itself first."""
         return [self, *cast("Iterable[PLMNR]", self.others)]
 
     def calculate_loss(self, interaction: Interaction) -> PLMNRLoss:

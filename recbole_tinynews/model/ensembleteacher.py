@@ -37,7 +37,7 @@ class NewsEncoders(nn.Module):
 
     @property
     def pad_token_id(self) -> int:
-        """The first encoder's: all read with the same tokenizer."""
+        """The first encoder's; all use the same tokenizer."""
         return self.each[0].pad_token_id
 
     @property
@@ -82,7 +82,7 @@ class NewsEncoders(nn.Module):
             yield
 
     def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
-        """Several encoders have no inner states in common.
+        """Raise an error: several encoders have no inner states in common.
 
         Raises:
             ValueError: always.
@@ -93,12 +93,12 @@ class NewsEncoders(nn.Module):
         )
 
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
-        """Nothing is used again where nothing trains."""
+        """Does nothing: no vector is reused where nothing trains."""
         return nullcontext()
 
 
 class UserEncoders(nn.Module):
-    """Several user encoders as one, whose product with news vectors is the mean of theirs."""
+    """Several user encoders as one: their vectors, concatenated and divided by their number."""
 
     def __init__(self, encoders: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -114,10 +114,10 @@ class UserEncoders(nn.Module):
 class EnsembleTeacher(NewsRecommender):
     """Mean of the raw scores of finetuned teachers (our definition); nothing is trained.
 
-    Its teachers are those of Tiny-NewsRec, with the settings of ``finetune_teacher``. Its vectors
-    of news and user are theirs, concatenated, the user's divided by their number: the dot product
-    is the mean of their scores, and everything that takes a recommender takes this one. Its size
-    and encoding time are those of all teachers together.
+    Its teachers are those of Tiny-NewsRec, with the settings of ``finetune_teacher``. Its news and
+    user vectors are theirs, concatenated, and the user's is divided by their number. So the dot
+    product is the mean of their scores, and it can be used like any other recommender. Its size and
+    encoding time are those of all teachers together.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:
@@ -129,11 +129,11 @@ class EnsembleTeacher(NewsRecommender):
         return super().text_table(config.for_stage("finetune_teacher"), dataset, pad_token_id)
 
     def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
-        """As many as there are teachers."""
+        """One encoder per teacher, combined."""
         make, teacher = super().make_news_encoder, config.for_stage("finetune_teacher")
         return NewsEncoders(make(teacher, dataset) for _ in range(config["num_teachers"]))
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
-        """As many as there are teachers."""
+        """One encoder per teacher, combined."""
         make, teacher = super().make_user_encoder, config.for_stage("finetune_teacher")
         return UserEncoders(make(teacher) for _ in range(config["num_teachers"]))

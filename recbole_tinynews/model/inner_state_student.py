@@ -17,10 +17,10 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class Compared(NamedTuple):
-    """What of a student and its teachers is compared.
+    """The layers of a student and its teachers that its losses compare, and their widths.
 
-    ``pairs`` are those whose layer of the student trains; the terms of all others are constants,
-    which are neither computed nor logged.
+    ``pairs`` has only those whose layer of the student trains: the terms of all others are
+    constants, which are neither computed nor logged.
     """
 
     pairs: list[LayerPair]
@@ -30,16 +30,16 @@ class Compared(NamedTuple):
 
 
 class InnerStateStudent(Student):
-    """Base of students whose loss looks at hidden states and attention (docs/method.md).
+    """Base of students whose loss compares hidden states and attention (docs/method.md).
 
-    Its own are tapped from the pass that makes its scores; its teachers' come with their scores.
+    The student's come from the pass that computes its scores; the teachers' come with their scores.
     """
 
     news_encoder: NewsEncoder
 
     @classmethod
     def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Its inner states and its teachers' cannot be compared, token by token."""
+        """Mistakes that keep inner states from being compared layer by layer and token by token."""
         yield from super().contradictions(config, prefix)
         teacher = config.for_stage(cls.teacher_stage)
         try:
@@ -78,7 +78,7 @@ class InnerStateStudent(Student):
 
 
 def _paired_layers(config: Settings, teacher: Settings) -> list[LayerPair]:
-    """Which layers belong together by the settings of student and teacher, before either is built.
+    """The layer pairs by the settings of student and teacher, before either is built.
 
     Raises:
         ValueError: ``layer_mapping`` finds no such layer in the teacher.

@@ -21,10 +21,10 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class JointTeacher(NewsRecommender):
-    """A teacher as deep as the post-trained one, with whose language model it starts."""
+    """A teacher that starts with the post-trained one's language model, and has its depth."""
 
     def layers_kept(self, config: Settings) -> int | None:
-        """As many as the post-trained teacher has."""
+        """The number of layers of the post-trained teacher."""
         return config.for_stage("post_train_teacher")["num_hidden_layers"]
 
 
@@ -35,10 +35,10 @@ class JointTeachers(nn.Module):
     trainer, and only for as long as it trains: the student alone is saved and served.
 
     Args:
-        student: whose heads become the teachers' own.
-        teachers: of one depth.
-        mapping: ``uniform`` or ``last``, which layers belong together (``layer_pairs``).
-        beta: of the momentum; 0: none.
+        student: the recommender whose heads the teachers use.
+        teachers: recommenders of equal depth.
+        mapping: ``uniform`` or ``last``: how layers are paired (``layer_pairs``).
+        beta: weight of the teachers' gradients (``add_momentum``); 0: no momentum.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class JointTeachers(nn.Module):
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
     ) -> None:
-        """Nothing: vectors change with every step."""
+        """Does nothing: vectors change with every step."""
 
     def lend_momentum(self, student: NewsRecommender) -> None:
-        """Bend the student's complete gradients towards those of the teachers."""
+        """Mix the teachers' gradients into those of the student, which must be complete."""
         if self.beta:
             add_momentum(_encoder(student).layers, self._layers, self.pairs, self.beta)
 

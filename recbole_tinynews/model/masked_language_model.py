@@ -27,13 +27,13 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class MaskedLoss(NamedTuple):
-    """The one summand of masked-language-model training."""
+    """The only loss of masked-language-model training."""
 
     masked: Tensor
 
 
 class Guess(NamedTuple):
-    """What a batch of masked texts gives on the way to its loss.
+    """Predictions for the chosen (masked) tokens of a batch, and the tokens themselves.
 
     Shapes:
         scores: ``[chosen, vocabulary]``, raw, in full precision: a sum over thousands of tokens.
@@ -45,11 +45,11 @@ class Guess(NamedTuple):
 
 
 class MaskedLanguageModel(NewsRecommender):
-    """Cross entropy of the tokens that were hidden in bodies of the corpus (DAPT).
+    """Cross entropy of the tokens that were masked in bodies of the corpus (DAPT).
 
     Our definition: the poster names DAPT without details. The decoder of the head is tied to the
-    word embeddings and is frozen with them. Of what is trained the language model is handed on;
-    pooling and dense layer of the news encoder wait, untrained, and the head is dropped.
+    word embeddings and is frozen with them. Only the language model is handed on to the next stage:
+    pooling and dense layer of the news encoder don't train, and the head is dropped.
     """
 
     news_encoder: NewsEncoder
@@ -65,15 +65,15 @@ class MaskedLanguageModel(NewsRecommender):
         self.head = load_language_model_head(self.plm_source, words, torch.from_numpy(counts))
 
     def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
-        """Every text as it is; batches bring theirs masked."""
+        """The token ids of every text, unmasked; batches bring their own, masked."""
         return dataset.tokens
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
-        """None: each epoch masks other tokens, and so the frozen layers are recomputed."""
+        """Nothing is stored: each epoch masks other tokens, so the frozen layers are recomputed."""
         return None
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
-        """None is trained before clicks are seen."""
+        """A placeholder: no user encoder trains before clicks are seen."""
         return nn.Identity()
 
     def guess(self, interaction: Interaction) -> Guess:
@@ -92,6 +92,6 @@ class MaskedLanguageModel(NewsRecommender):
 
 
 class TaskLanguageModel(MaskedLanguageModel):
-    """The same on titles and abstracts of the task's own news (TAPT)."""
+    """Masked-language-model training on titles and abstracts of the data set's articles (TAPT)."""
 
     reads = MaskedNews

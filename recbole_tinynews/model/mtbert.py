@@ -1,4 +1,4 @@
-"""MT-BERT on news: several teachers finetuned together, and a student of all of them.
+"""MT-BERT on news: several teachers finetuned together, and a student that learns from all.
 
 Wu et al., "One Teacher is Enough? Pre-trained Language Model Distillation from Multiple Teachers",
 Findings of ACL 2021.

@@ -38,12 +38,12 @@ class NewsBERT(InnerStateStudent):
 
     @staticmethod
     def number_of_teachers(config: Settings) -> int:
-        """One, whatever ``num_teachers`` other systems have."""
+        """Always one: ``num_teachers`` is for other systems."""
         return 1
 
     @classmethod
     def learnt_losses(cls) -> tuple[str, ...]:
-        """All but the teachers' own."""
+        """Names of all losses but the teachers' own."""
         return tuple(loss for loss in super().learnt_losses() if loss != "teacher_target")
 
     def make_distillation(self, config: Settings) -> NewsBERTDistillation:
@@ -61,6 +61,6 @@ class NewsBERT(InnerStateStudent):
         )
 
     def make_teachers(self, config: Settings, dataset: Any, count: int) -> JointTeachers:
-        """Teachers for it, with the plain language model and this student's heads."""
+        """New teachers with the plain language model and this student's heads."""
         teachers = [JointTeacher(config, dataset) for _ in range(count)]
         return JointTeachers(self, teachers, config["layer_mapping"], config["gradient_momentum"])

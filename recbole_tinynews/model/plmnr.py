@@ -17,13 +17,13 @@ from recbole_tinynews.model.recommender import NewsRecommender
 
 
 class PLMNRLoss(NamedTuple):
-    """The one summand of finetuning."""
+    """The only loss of finetuning."""
 
     target: Tensor
 
 
 class PLMNR(NewsRecommender):
-    """Cross entropy of the clicked news among 1 + ``negatives`` candidates of its impression.
+    """Cross entropy of the clicked article among 1 + ``negatives`` candidates of its impression.
 
     ``L_FT`` of Tiny-NewsRec (EMNLP 2022), where PLM-NR is teacher, baseline and start.
     """
@@ -31,5 +31,5 @@ class PLMNR(NewsRecommender):
     news_encoder: NewsEncoder
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Mean over the batch."""
+        """The loss, a mean over the batch."""
         return PLMNRLoss(F.cross_entropy(outputs.scores, interaction[self.label_field]))

@@ -9,7 +9,7 @@ from recbole_tinynews.model.plmnr import PLMNR
 
 
 class PLMNRDAPT(PLMNR):
-    """PLM-NR whose language model has read the bodies of a news corpus before (DAPT).
+    """PLM-NR whose language model was first trained on the bodies of a news corpus (DAPT).
 
     Masked-language-model training (``model/masked_language_model.py``), then ``L_FT`` of ``PLMNR``;
     pooling, dense layer and user encoder start random. The poster gives results and no details: the

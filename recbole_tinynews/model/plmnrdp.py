@@ -9,8 +9,9 @@ from recbole_tinynews.model.plmnr import PLMNR
 
 
 class PLMNRDP(PLMNR):
-    """PLM-NR whose news encoder has learnt ``L_DP`` before: the teacher's last copy, finetuned.
+    """PLM-NR whose news encoder was first post-trained with ``L_DP``.
 
-    Tiny-NewsRec's teachers are trained in the same way, and share its post-training; use it to see
-    what post-training gives without any distillation.
+    It finetunes the last copy of the post-trained teacher. Tiny-NewsRec's teachers are trained in
+    the same way, and share its post-training; use it to see what post-training gives without any
+    distillation.
     """

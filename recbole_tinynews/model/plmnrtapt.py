@@ -9,8 +9,9 @@ from recbole_tinynews.model.plmnr import PLMNR
 
 
 class PLMNRTAPT(PLMNR):
-    """PLM-NR whose language model has read the task's own news before (TAPT).
+    """PLM-NR whose language model was first trained on the data set's own articles (TAPT).
 
-    As ``PLMNRDAPT``, on title and abstract of each news of the data set, in more passes, as these
-    are few. The poster gives results and no details: the recipe is our definition.
+    Trained like ``PLMNRDAPT``, but on the title and abstract of each article of the data set, and
+    in more passes, as these are few. The poster gives results and no details: the recipe is our
+    definition.
     """

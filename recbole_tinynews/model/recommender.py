@@ -42,15 +42,15 @@ class NewsRecommender(AbstractRecommender):
     """Scores the candidates of an impression for the user who saw it.
 
     A subclass says what is learnt by ``losses``, which returns a NamedTuple of weighted summands
-    (RecBole adds them up; their names stand in the log). To read other text, override
+    (RecBole adds them up; the log shows their names). To read other text, override
     ``news_tokens``; to model news or users in another way, ``make_news_encoder`` or
     ``make_user_encoder``. docs/extending.md has a whole one.
 
     Attributes:
         reads: the kind of data it is trained on.
         ranks_news: whether its artifact can be loaded to rank news.
-        makes_teachers: whether its teachers train together with it, and are those that its
-            ``make_teachers`` returns; else they are frozen.
+        makes_teachers: whether its ``make_teachers`` returns teachers that train together with it;
+            else its teachers are frozen.
     """
 
     reads: ClassVar[type[TrainingData]] = NewsDataset
@@ -69,7 +69,7 @@ class NewsRecommender(AbstractRecommender):
 
     @classmethod
     def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """What doesn't fit together of settings that fit one by one, before anything is trained.
+        """Mistakes in combinations of settings that are valid one by one, found before training.
 
         Args:
             config: the settings as the stage that trains the model sees them.
@@ -84,11 +84,11 @@ class NewsRecommender(AbstractRecommender):
         return dataset.tokens(TITLE, self.tokenizer, config["max_title_length"])
 
     def text_widths(self, config: Settings, dataset: Any) -> NDArray[np.int64]:
-        """How long each text is with its padding, where pad tokens take part in pooling."""
+        """The padded length of each text, used where pad tokens take part in pooling."""
         return np.full(dataset.num(dataset.iid_field), config["max_title_length"])
 
     def layers_kept(self, config: Settings) -> int | None:
-        """How many of the language model's first layers it has; ``None``: all."""
+        """How many of the language model's first layers are used; ``None``: all."""
         return config["num_hidden_layers"]
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
@@ -113,11 +113,11 @@ class NewsRecommender(AbstractRecommender):
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """Of its language model."""
+        """The tokenizer of its language model."""
         return load_tokenizer(self.plm_source)
 
     def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
-        """What the news encoder reads for each news id: ``news_tokens``, padded if it is to be."""
+        """The token ids that the news encoder reads: ``news_tokens``, padded for some pooling."""
         tokens = self.news_tokens(config, dataset)
         if not config["mask_padding_in_news_pooling"]:
             widths = self.text_widths(config, dataset)
@@ -125,7 +125,7 @@ class NewsRecommender(AbstractRecommender):
         return tokens
 
     def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
-        """``news ids -> vectors``; ``EncodesNews`` says what else is asked of it.
+        """The module that turns news ids into vectors; ``EncodesNews`` is its interface.
 
         Raises:
             ValueError: a text is longer than the language model reads.
@@ -158,7 +158,7 @@ class NewsRecommender(AbstractRecommender):
 
     @property
     def teachers(self) -> Sequence[NewsRecommender]:
-        """The teachers that it is to a student: itself, or those that it is made of."""
+        """The teachers that a student of it gets: itself, or the recommenders that it combines."""
         return [self]
 
     @property
@@ -168,7 +168,7 @@ class NewsRecommender(AbstractRecommender):
 
     @property
     def parameter_count(self) -> int:
-        """Parameters of what serves a user: news and user encoder, the unused pooler included."""
+        """Number of parameters of news and user encoder, the unused pooler included."""
         served = (*self.news_encoder.parameters(), *self.user_encoder.parameters())
         return sum(p.numel() for p in served)
 
@@ -183,7 +183,7 @@ class NewsRecommender(AbstractRecommender):
         return self.user_encoder(history, clicked)
 
     def encode(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Encoded:
-        """Vectors of a training batch's news, with the inner states of the pass that made them."""
+        """Vectors of a training batch's articles, with the inner states of the same pass."""
         history_ids, candidate_ids = interaction[HISTORY], interaction[CANDIDATES]
         # one call for both, so that an article in history and candidates is encoded once
         ids, states = torch.cat([history_ids, candidate_ids], dim=1), None
@@ -198,7 +198,7 @@ class NewsRecommender(AbstractRecommender):
         return Encoded(vectors[:, width:], vectors[:, :width], history_ids != 0, states)
 
     def match(self, news: Encoded) -> Outputs:
-        """Users from their histories, and the dot product of each with its candidates."""
+        """User vectors from histories, and their dot products with the candidates as scores."""
         user = self.encode_user(news.history, news.clicked)
         scores = (news.candidates @ user.unsqueeze(-1)).squeeze(-1)
         return Outputs(scores, news.candidates, news.history, user, news.states)
@@ -208,7 +208,7 @@ class NewsRecommender(AbstractRecommender):
         return self.match(self.encode(interaction, taps))
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Score a training batch once, for all losses."""
+        """Score a training batch once, and compute all losses from it."""
         return self.losses(self.score(interaction), interaction)
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:

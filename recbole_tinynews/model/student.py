@@ -1,4 +1,4 @@
-"""The base of recommenders that learn from teachers, beside clicks or the titles of bodies."""
+"""The base of recommenders that learn from teachers as well as from labels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Student(NewsRecommender):
 
     @classmethod
     def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """All of its losses have the weight 0."""
+        """Mistakes of the base class, and losses that all have the weight 0."""
         yield from super().contradictions(config, prefix)
         names = [f"{loss}_loss_weight" for loss in cls.learnt_losses()]
         if names and not any(config[name] for name in names):
@@ -61,15 +61,15 @@ class Student(NewsRecommender):
     def make_distillation(self, config: Settings) -> nn.Module:
         """The losses: a module with ``student_taps`` and ``teacher_taps``.
 
-        It is called with the student's ``Outputs``, a list of its teachers' and the label, and
-        returns a NamedTuple of weighted summands.
+        It is called with the student's ``Outputs``, a list of the teachers' ``Outputs`` and the
+        label, and returns a NamedTuple of weighted summands.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must implement make_distillation(config)."
         )
 
     def teacher_weighting(self, config: Settings) -> TeacherWeighting:
-        """How much each teacher counts for a sample, where its losses weight them at all.
+        """The function that weights the teachers of each sample, for losses that use one.
 
         Override it for a function of your own:
         ``(scores [batch, teachers, candidates], label [batch]) -> [batch, teachers]``.
@@ -87,10 +87,10 @@ class Student(NewsRecommender):
 
 
 def teachers_of(interaction: Interaction) -> list[Outputs]:
-    """What each teacher has computed for the batch.
+    """The outputs of each teacher for the batch.
 
     Raises:
-        ValueError: no teacher was asked.
+        ValueError: the batch has none.
     """
     if TEACHERS not in interaction:
         raise ValueError(

@@ -24,7 +24,7 @@ class TinyBERT(InnerStateStudent):
 
     @staticmethod
     def number_of_teachers(config: Settings) -> int:
-        """One, whatever ``num_teachers`` other systems have."""
+        """Always one: ``num_teachers`` is for other systems."""
         return 1
 
     def make_distillation(self, config: Settings) -> TinyBERTDistillation:

@@ -1,7 +1,7 @@
 """Domain-specific post-training: a body finds its own title (Tiny-NewsRec, EMNLP 2022).
 
-A body stands where the history does and is the user, titles are the candidates; so the news
-encoder, the losses, the trainer and the metrics of recommendation serve post-training as they are.
+A body takes the place of the history and of the user, and titles are the candidates. So the news
+encoder, the losses, the trainer and the metrics of recommendation are used unchanged.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class TitleBodyMatcher(PLMNR):
 
     @classmethod
     def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Wrong titles are asked for that cannot be had."""
+        """Mistakes of the base class, and negative titles that corpus or batch cannot provide."""
         yield from super().contradictions(config, prefix)
         kind, corpus = config["negative_titles"], config["post_train_corpus"]
         if kind == "category" and corpus:
@@ -65,11 +65,11 @@ class TitleBodyMatcher(PLMNR):
         return np.where(is_title, config["max_title_length"], config["max_body_length"])
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
-        """None is trained before clicks are seen."""
+        """A body's vector is the user's; no user encoder trains before clicks are seen."""
         return BodyAsUser()
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
-        """Titles, which are read 1 + ``negatives`` times a pass; bodies only if asked for.
+        """Stores titles, which are read 1 + ``negatives`` times a pass; bodies only on request.
 
         A body is long and is read once a pass: its states cost more than they save in a short
         post-training. ``use_cache: true`` stores as many of them as the budget holds.
@@ -81,7 +81,7 @@ class TitleBodyMatcher(PLMNR):
 
     @torch.no_grad()
     def present_scores(self, interaction: Interaction) -> Tensor:
-        """Scores of a training batch by the weights as they are: without gradient or dropout.
+        """Scores of a training batch by the current weights, without gradient or dropout.
 
         Shapes:
             returned: ``[batch, candidates]``.

@@ -1,3 +1,3 @@
-"""Which stage follows which, what will run, the run itself, and what it leaves behind."""
+"""Stages: their order in each system, the plan of a run, the run itself, and its artifacts."""
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a finished stage leaves behind: weights, settings and metrics in a folder of its own.
+"""The artifact of a finished stage: a folder with its weights, settings and metrics.
 
 <checkpoint_dir>/<dataset>/<stage>-<fingerprint>/   model.safetensors  settings.yaml  metrics.json
                                                     training.csv  training.svg
-                                                    plm/, where it ranks news
+                                                    plm/, if it ranks news
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ ARTIFACT_FORMAT = 6  # raised whenever a change in the code changes results
 READABLE = frozenset((ARTIFACT_FORMAT,))
 WEIGHTS, COPIES = "model.safetensors", "copies"
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
-CURVE, FIGURE = "training.csv", "training.svg"  # of losses and metrics by step; nothing reads them
+CURVE, FIGURE = "training.csv", "training.svg"  # by step, for people to read
 PLM = "plm"  # configuration and tokenizer of the language model
-FORMAT_KEY, MADE_FROM = "format", "made_from"  # stand in settings.yaml beside the settings
+FORMAT_KEY, MADE_FROM = "format", "made_from"  # further keys of settings.yaml
 
 
 class Weights(NamedTuple):
@@ -42,7 +42,7 @@ class Weights(NamedTuple):
 
     @property
     def source(self) -> Path:
-        """The file that names them in a message."""
+        """The file that messages name."""
         return self.files[-1]
 
     def load(self) -> dict[str, Tensor]:
@@ -54,12 +54,12 @@ class Artifact(NamedTuple):
     """A finished stage.
 
     Attributes:
-        name: of the stage.
-        fingerprint: of all that decides its result.
-        folder: where it lies.
-        seconds: what it took.
+        name: name of the stage.
+        fingerprint: digest of all that decides its result.
+        folder: folder of its files.
+        seconds: duration of the training.
         valid: its best validation result.
-        reused: whether an earlier run made it.
+        reused: whether an earlier run trained it.
     """
 
     name: str
@@ -71,14 +71,14 @@ class Artifact(NamedTuple):
 
     @property
     def weights(self) -> Weights:
-        """The best weights, or after post-training the last."""
+        """The weights of the best validation, or after post-training the last ones."""
         return Weights((self.folder / WEIGHTS,))
 
     def copy(self, back: int) -> Weights:
-        """The last copy but ``back`` of those kept on the way.
+        """The weights of a saved copy, counted from the last: 0 is the last one.
 
         Raises:
-            ValueError: there are fewer.
+            ValueError: there are too few copies.
         """
         kept = (self.folder / COPIES).glob("step-*.safetensors")
         steps = {int(path.stem.removeprefix("step-")): path for path in kept}
@@ -94,10 +94,10 @@ class Artifact(NamedTuple):
 
 
 def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
-    """The settings that decide a stage's result, without those of other stages.
+    """The settings that decide a stage's result, without those that concern only other stages.
 
-    A stage without teachers is one that several systems may ask for: settings that the system
-    declares for itself do not concern it. A student is its system's own.
+    A stage without teachers may be shared by several systems, so settings that only one system
+    declares are left out. A stage with teachers (a student) belongs to its system alone.
     """
     model_class, has_teachers = stage.model, bool(stage.teachers)
     left_out = config.settings_of_others(stage.name, model_class, is_student=has_teachers)
@@ -117,7 +117,7 @@ def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
 
 
 def settings_of_stages(config: NewsConfig) -> dict[str, Any]:
-    """The settings under a stage's name, which say what a student's teachers are like."""
+    """The settings with a stage's name as prefix, which describe a student's teachers."""
     final, stages = config.final_config_dict, config.stage_names
     return _plain({name: value for name, value in final.items() if split_stage(name, stages)[0]})
 
@@ -131,12 +131,12 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint(described: dict[str, Any]) -> str:
-    """A short name for everything that decides what a stage results in."""
+    """A short digest of everything that decides a stage's result."""
     return content_key([json.dumps(described, sort_keys=True, default=str)])[:12]
 
 
 def source_of(stage: Stage) -> list[Path]:
-    """The files of a user's own code that the stage runs: it decides a result as settings do.
+    """The files of a user's own code that the stage runs, which decides results as settings do.
 
     A change in the package's own code raises ``ARTIFACT_FORMAT`` instead.
     """
@@ -167,22 +167,22 @@ def read_artifact(name: str, mark: str, folder: Path) -> Artifact | None:
 
 
 def as_written(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings as ``settings.yaml`` gives them back: no tuple or enum reaches the yaml."""
+    """The settings as they are read back from ``settings.yaml``: without tuples or enums."""
     return json.loads(json.dumps(settings, default=str))
 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """``settings.yaml``."""
+    """Write ``settings.yaml`` into the folder."""
     text = yaml.safe_dump(as_written(settings), sort_keys=False, allow_unicode=True)
     write_text(folder / SETTINGS_FILE, text)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What stands in ``settings.yaml``; nothing in it is run.
+    """The contents of ``settings.yaml``; nothing in it is executed.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is no yaml, or holds no settings.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is not valid yaml, or holds no settings.
     """
     try:
         settings = yaml.safe_load((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
@@ -197,18 +197,18 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
-    """``metrics.json``, written last: a folder that has it is complete."""
+    """Write ``metrics.json``, which comes last: a folder that has it is complete."""
     write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
 
 
 def kept_test_result(artifact: Artifact, content: str) -> dict[str, Any] | None:
-    """What a finished stage has scored on the test impressions of this content, if it is known."""
+    """The stage's saved result on test impressions with this content digest, or None."""
     metrics = json.loads((artifact.folder / METRICS_FILE).read_text(encoding="utf-8"))
     return metrics.get("test", {}).get(content)
 
 
 def keep_test_result(artifact: Artifact, content: str, result: dict[str, Any]) -> None:
-    """Write it beside its other metrics, under the content of the data that it holds for."""
+    """Add a test result to ``metrics.json``, under the content digest of its data."""
     metrics = json.loads((artifact.folder / METRICS_FILE).read_text(encoding="utf-8"))
     metrics["test"] = {**metrics.get("test", {}), content: result}
     write_metrics(artifact.folder, metrics)

@@ -1,4 +1,4 @@
-"""What makes the parts of a stage: its settings, data, model, trainer and loaders."""
+"""Factories, which make the settings, data, model, trainer and loaders of a stage."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # we
 
 
 class Factory(Protocol):
-    """Makes the parts of stages; one for news recommenders, one for RecBole's own models.
+    """Makes what a stage is run with; one for news recommenders, one for RecBole's own models.
 
     Attributes:
         config: the settings of the run.
         dataset: all impressions.
-        train, valid, test: those of each split; ``None`` where it has no file.
+        train, valid, test: the impressions of each split; ``None`` where it has no file.
     """
 
     config: NewsConfig
@@ -40,19 +40,19 @@ class Factory(Protocol):
     test: NewsDataset | None
 
     def settings(self, stage: Stage) -> NewsConfig:
-        """The stage's own, in a copy; the last stage has the plain ones."""
+        """A copy of the settings as the stage sees them; the last stage has the plain ones."""
 
     def data(self, model_class: type, config: NewsConfig) -> Any:
-        """What a model is trained on."""
+        """The training data of a model."""
 
     def data_content(self, model_class: type, config: NewsConfig) -> str:
-        """A digest of that data."""
+        """A digest of the training data."""
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """A digest of the language model that it starts from; empty where it has none."""
+        """A digest of the language model that training starts from; empty if there is none."""
 
     def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
-        """Leave in ``folder`` what a finished model needs beside its weights to rank by itself."""
+        """Save in ``folder`` what ranking needs besides weights: configuration and tokenizer."""
 
     def model(self, model_class: type, config: NewsConfig) -> Any:
         """A new model, on its device."""
@@ -64,13 +64,13 @@ class Factory(Protocol):
         folder: Path | None = None,
         teachers: Teachers | None = None,
     ) -> ImpressionEvaluation:
-        """What trains and evaluates the model; it keeps weights and state in ``folder``."""
+        """The trainer of the model, which also evaluates it; ``folder`` takes weights and state."""
 
     def loaders(self, config: NewsConfig, data: Any) -> tuple[Any, Any]:
-        """Batches of training, and of validation where there is any."""
+        """The loader of training batches, and that of validation batches or ``None``."""
 
     def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
-        """Batches of whole impressions, as the models read them."""
+        """A loader of whole impressions, in the form that the models read."""
 
 
 class NewsFactory:
@@ -85,11 +85,11 @@ class NewsFactory:
         self._plm_contents: dict[str, str] = {}
 
     def settings(self, stage: Stage) -> NewsConfig:
-        """The stage's own, in a copy; the last stage has the plain ones."""
+        """A copy of the settings as the stage sees them; the last stage has the plain ones."""
         return self.config.for_stage(stage.name, stage.number)
 
     def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> TrainingData:
-        """Impressions, or texts that are read before any clicks; equal data are read once."""
+        """Impressions, or texts for stages that train without clicks; equal data are read once."""
         kind, source = model_class.reads, plm_source(config)
         wanted = (kind, source, *(config[name] for name in kind.settings))
         if wanted not in self._data:  # a corpus is large, and all teachers read the same
@@ -97,11 +97,11 @@ class NewsFactory:
         return self._data[wanted]
 
     def data_content(self, model_class: type[NewsRecommender], config: NewsConfig) -> str:
-        """A digest of what is read, for texts of their tokens."""
+        """A digest of the impressions, or of the tokens of the texts."""
         return self.data(model_class, config).content
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """A digest of its files, or its name on the hub."""
+        """A digest of the language model's files, or its name on the hub."""
         source = plm_source(config)
         if source not in self._plm_contents:  # all of its weights are read
             self._plm_contents[source] = content_of_language_model(source)
@@ -110,7 +110,7 @@ class NewsFactory:
     def keep_language_model(
         self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
     ) -> None:
-        """Configuration and tokenizer, where the model ranks news."""
+        """Save configuration and tokenizer if the model ranks news."""
         if model_class.ranks_news:
             write_bare_plm(plm_source(config), folder)
 
@@ -130,11 +130,11 @@ class NewsFactory:
         return find_trainer(type(model))(config, model, folder=folder, **of_student)
 
     def loaders(self, config: NewsConfig, data: TrainingData) -> tuple[Any, Any]:
-        """Batches of training, and of validation where there is any."""
+        """The loader of training batches, and that of validation batches or ``None``."""
         return data.loaders(config, self.valid)
 
     def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
-        """Batches of whole impressions."""
+        """A loader of whole impressions."""
         return ImpressionDataLoader(config, shown)
 
 
@@ -144,7 +144,7 @@ def plm_source(config: Settings) -> str:
 
 
 def content_of_language_model(source: str) -> str:
-    """A digest of the files of a folder, all weights included; a hub name stands for itself."""
+    """A digest of the files of a folder, all weights included; a hub name is returned as it is."""
     if not Path(source).is_dir():
         return source
     files = sorted(p for p in Path(source).iterdir() if p.suffix in PLM_FILES)

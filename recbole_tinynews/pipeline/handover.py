@@ -1,4 +1,4 @@
-"""What one stage hands on to the next: weights put into a new model, all of them by name."""
+"""How a stage starts from earlier ones: their weights are loaded by name into its new model."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from recbole_tinynews.pipeline.artifact import Weights
 
 
 def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
-    """Start with the whole news encoder of an earlier stage; every weight must be there."""
+    """Load the whole news encoder of an earlier stage; every weight must be there."""
     _put_part(model, NEWS_ENCODER, weights)
 
 
 def put_language_model(model: nn.Module, weights: Weights) -> None:
-    """Start with the language model of an earlier stage; every weight must be there."""
+    """Load the language model of an earlier stage; every weight must be there."""
     _put_part(model, LANGUAGE_MODEL, weights)
 
 
 def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
-    """Start with as many of the teacher's first layers as the student has (``student_init``).
+    """Load as many of the teacher's first layers as the student has (``student_init``).
 
-    Pooling and dense layer stay random, as they do behind the layers of the plain language model.
+    Pooling and dense layer stay random, as they do with the plain language model.
     """
     plm, prefix = model.get_submodule(LANGUAGE_MODEL), f"{LANGUAGE_MODEL}."
     wanted = {f"{prefix}{name}" for name in plm.state_dict()}
@@ -35,25 +35,25 @@ def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
 
 
 def put_pooling_and_dense(model: NewsRecommender, weights: Weights) -> None:
-    """Start with what stands behind a teacher's layers, not with the layers."""
+    """Load a teacher's pooling and dense layer, without its language model."""
     for name in (POOLING, DENSE):
         _put_part(model, name, weights)
 
 
 def put_heads(model: NewsRecommender, weights: Weights) -> None:
-    """Start with the teachers' pooling, dense layer and user encoder, not with their layers."""
+    """Load the teachers' shared pooling, dense layer and user encoder, without language models."""
     put_pooling_and_dense(model, weights)
     _put_part(model, "user_encoder", weights)
 
 
 def put_all_but_user_encoder(model: NewsRecommender, weights: Weights) -> None:
-    """Start with all of the post-trained teacher that the student has room for."""
+    """Load the post-trained teacher's pooling, dense layer and first layers."""
     put_first_layers(model, weights)
     put_pooling_and_dense(model, weights)
 
 
 def put_copies(model: CoFinetunedTeachers, *copies: Weights) -> None:
-    """Start each teacher from a copy of its own; the shared layers are those of the first."""
+    """Load one copy into each teacher; the shared layers are those of the first copy."""
     for teacher, copy in reversed([*zip(model.teachers, copies, strict=True)]):
         put_news_encoder(teacher, copy)
 

@@ -1,4 +1,4 @@
-"""Which stages of a run will be trained, which are reused, and why, before the first of them."""
+"""The plan of a run: which stages will be trained, resumed or reused, and why."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _OTHER = {
 
 
 class Step(NamedTuple):
-    """What becomes of one stage: ``runs``, ``resumes`` or ``reused``, and why."""
+    """What a run will do with one stage (``runs``, ``resumes`` or ``reused``), and why."""
 
     stage: str
     action: str
@@ -42,15 +42,15 @@ class Step(NamedTuple):
 
 
 def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list[Step]:
-    """What a run of these stages would do now, a step for each; nothing is trained or written.
+    """What a run of these stages would do now, one step per stage; nothing is trained or written.
 
     Args:
         recipes: what decides the result of each stage.
-        stages: in order: behind what they stand on.
-        fresh: whether what is finished is trained again.
+        stages: in order, each after those that it depends on.
+        fresh: whether finished stages are retrained.
 
     Raises:
-        ValueError: a finished stage kept fewer copies than others are to start from.
+        ValueError: a finished stage saved fewer copies than other stages start from.
     """
     finished = {stage: None if fresh else recipes.of(stage).finished() for stage in stages}
     for stage in stages:
@@ -65,7 +65,7 @@ def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list
 
 
 def plan_table(steps: Sequence[Step]) -> str:
-    """The plan, a line for each stage; equal stages are numbered."""
+    """The plan as a table, one line per stage; equal stages are numbered."""
     count, seen = Counter(step.stage for step in steps), Counter[str]()
     rows = []
     for stage, action, reason in steps:
@@ -105,10 +105,11 @@ def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:
 def nearest_differences(
     recipe: Recipe, follows: bool = False, others: Set[str] = frozenset()
 ) -> list[str] | None:
-    """What sets the stage apart from the finished one that is most like it; None: there is none.
+    """How the stage differs from the most similar finished one; None: there is none.
 
-    ``follows``: what it stands on will be made, and so is no difference of its own. ``others``
-    names the folders of this run's other stages: one more teacher is no changed first teacher.
+    ``follows``: whether a stage that it depends on will be trained; the stages before are then not
+    compared. ``others`` names the folders of this run's other stages, which are left out: a further
+    teacher is not a changed version of the first.
     """
     found = [
         (list(_differences(recipe, there, follows)), -folder.stat().st_mtime)
@@ -124,7 +125,7 @@ def _finished_ones(recipe: Recipe) -> Iterator[tuple[Path, dict[str, Any]]]:
             continue
         try:
             yield folder, read_settings(folder)
-        except (OSError, ValueError):  # it serves as an example only
+        except (OSError, ValueError):  # it would only explain the plan
             continue
 
 
@@ -151,19 +152,19 @@ def _other_settings(here: dict[str, Any], there: dict[str, Any]) -> Iterator[tup
     there = {n: v for n, v in there.items() if n not in beside}
     same_model = here["model_class"] == there["model_class"]
     for name in {**here, **there}:
-        # what another model has no use for is no difference of its own
+        # between two models only the settings of both are compared
         if here.get(name) != there.get(name) and (same_model or (name in here and name in there)):
             yield name, here.get(name), there.get(name)
 
 
 def _implied(recipe: Recipe, names: Set[str]) -> set[str]:
-    """What differs because a setting does that is named already."""
+    """The parts that differ only because of a setting that is already named."""
     implied = {"language_model"} if "plm" in names else set()
     if not names.isdisjoint({"num_teachers", "model_class"}):
         implied.add("teachers")
-    reads = getattr(recipe.stage.model, "reads", None)  # RecBole's own models name no kind of data
+    reads = getattr(recipe.stage.model, "reads", None)  # RecBole's own models have none
     decides = {*reads.settings} if reads else set()
-    # what settings choose of the texts is known as token ids
+    # these settings change the token ids, and so the digest of the data
     if decides and not names.isdisjoint({*decides, "plm"}):
         implied.add("data")
     return implied

@@ -1,4 +1,4 @@
-"""What makes the parts of a run of one of RecBole's own models: one stage, RecBole's trainer."""
+"""The factory of RecBole's own models: one stage, trained by RecBole's trainer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from recbole_tinynews.trainer import on_impressions
 
 
 class RecBoleFactory:
-    """The factory of RecBole's own models: a view of impressions as interactions, its loaders."""
+    """The factory of RecBole's own models, which read impressions as single interactions."""
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
         self.config, self.dataset = config, dataset
@@ -31,10 +31,10 @@ class RecBoleFactory:
         patches.apply()
         self.feed = feed_of(config.model_class, config["MODEL_INPUT_TYPE"])
         self.interactions = InteractionDataset(self.train, config, self.feed)
-        construct_transform(config)  # it puts the names of its fields into the config, for BERT4Rec
+        construct_transform(config)  # adds the names of its fields to the config, for BERT4Rec
 
     def settings(self, stage: Stage) -> NewsConfig:
-        """Those of the run: there is one stage."""
+        """The settings of the run, which has one stage."""
         return self.config
 
     def data(self, model_class: type, config: NewsConfig) -> InteractionDataset:
@@ -50,13 +50,13 @@ class RecBoleFactory:
         return ""
 
     def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
-        """Nothing: there is no language model."""
+        """Does nothing: there is no language model."""
 
     def model(self, model_class: type, config: NewsConfig) -> Any:
         """A new model, on its device.
 
-        What some models draw while they are built is no weight: it is drawn from the seed each
-        time, so that a finished model is rebuilt as it was trained.
+        Some models draw random values that are not among their weights. The seed is set each time,
+        so that a finished model is rebuilt as it was trained.
         """
         init_seed(config["seed"], config["reproducibility"])
         return model_class(config, self.interactions).to(config["device"])
@@ -64,16 +64,16 @@ class RecBoleFactory:
     def trainer(
         self, config: NewsConfig, model: Any, folder: Path | None = None, teachers: Any = None
     ) -> Any:
-        """RecBole's trainer of the model, over whole impressions."""
+        """RecBole's trainer of the model, which evaluates whole impressions."""
         return on_impressions(find_trainer(type(model)))(config, model, folder)
 
     def loaders(
         self, config: NewsConfig, data: InteractionDataset
     ) -> tuple[AbstractDataLoader, AbstractDataLoader | None]:
-        """RecBole's own batches of training, and whole impressions of validation."""
+        """RecBole's training loader, and one of whole validation impressions or ``None``."""
         valid = self.impressions(config, self.valid) if self.valid else None
         return train_loader(config, data), valid
 
     def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
-        """Batches of whole impressions, a row for each candidate."""
+        """A loader of whole impressions, with one row per candidate."""
         return RowDataLoader(config, InteractionDataset(shown, config, self.feed))

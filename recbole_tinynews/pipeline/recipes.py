@@ -1,4 +1,4 @@
-"""What decides a stage's result, and the fingerprint of it, for every stage before any has run."""
+"""Recipes: all that decides a stage's result, and its fingerprint, before any stage has run."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from recbole_tinynews.pipeline.stage import Copy, Stage, stage_of
 
 
 class Contents(Protocol):
-    """Settings of stages, and digests of what they read. Every ``Factory`` is one."""
+    """Settings of stages, and digests of what they read; every ``Factory`` provides them."""
 
     def settings(self, stage: Stage) -> NewsConfig:
-        """The stage's own, in a copy."""
+        """A copy of the settings as the stage sees them."""
 
     def data_content(self, model_class: type, config: NewsConfig) -> str:
-        """A digest of what a model is trained on."""
+        """A digest of the training data of a model."""
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """A digest of the language model that it starts from."""
+        """A digest of the language model that training starts from."""
 
 
 class Recipe(NamedTuple):
-    """All that decides what a stage results in.
+    """All that decides a stage's result.
 
     Attributes:
         stage: what is trained.
         config: the settings as the stage sees them.
-        settings: those of them that matter.
-        made_from: by digests and fingerprints the data, the language model, a user's own code, the
-            stages before; start and teachers by their place among these.
-        fingerprint: of all that.
+        settings: those of them that affect the result.
+        made_from: digests of the data, the language model and a user's own code; fingerprints of
+            the stages before; start and teachers as indices of these.
+        fingerprint: digest of all that.
     """
 
     stage: Stage
@@ -51,24 +51,24 @@ class Recipe(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        """Where the stage's artifact lies."""
+        """The folder of the stage's artifact."""
         data_set = Path(self.config["checkpoint_dir"]) / str(self.config["dataset"])
         return data_set / f"{self.stage.name}-{self.fingerprint}"
 
     def finished(self) -> Artifact | None:
-        """What an earlier run has made of it."""
+        """The artifact that an earlier run made by this recipe; None: there is none."""
         return read_artifact(self.stage.name, self.fingerprint, self.folder)
 
 
 class Recipes:
-    """Recipes of the stages of a graph, each made once."""
+    """The recipes of a graph of stages, each computed once."""
 
     def __init__(self, contents: Contents) -> None:
         self.contents = contents
         self._made: dict[Stage, Recipe] = {}
 
     def of(self, stage: Stage) -> Recipe:
-        """The recipe of a stage; it covers the fingerprints of those that the stage stands on."""
+        """The recipe of a stage; it includes the fingerprints of the stages that it depends on."""
         if stage not in self._made:
             self._made[stage] = self._make(stage)
         return self._made[stage]
@@ -93,9 +93,9 @@ class Recipes:
 
 
 def _places(stage: Stage, sources: tuple[Stage | Copy, ...]) -> str:
-    """Which of the stages before, and which copy of it, as text.
+    """Sources as text: the index of each one's stage among ``stage.needs``, and the copy.
 
-    The stages' fingerprints stand beside; so the text stays the same where only these change.
+    The stages' fingerprints are listed apart, so the text stays the same when only these change.
     """
     return " ".join(
         f"{stage.needs.index(stage_of(source))}"

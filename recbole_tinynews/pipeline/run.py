@@ -1,4 +1,4 @@
-"""The run of a graph of stages: each is trained behind what it stands on, resumed or reused."""
+"""The run of a graph of stages: each is trained after those it depends on, resumed or reused."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Run:
     """One run of a system.
 
     Attributes:
-        factory: makes the parts of every stage.
+        factory: makes settings, data, model, trainer and loaders of every stage.
         recipes: what decides the result of each stage.
         artifacts: the finished stages so far, in the order in which they were finished.
     """
@@ -55,10 +55,10 @@ class Run:
         self.fresh: bool = factory.config["fresh"]
 
     def make(self, *stages: Stage) -> Artifact:
-        """Train these stages and all that they stand on, or reuse what an earlier run has made.
+        """Train these stages and all that they depend on, or reuse what an earlier run has trained.
 
-        A training that was stopped resumes from its last saved state. While another process trains
-        the same stage, this one waits, and finds it finished.
+        A training that was stopped resumes from its last saved state. If another process is
+        training the same stage, this one waits and reuses the result.
 
         Returns:
             The artifact of the last of them.
@@ -69,10 +69,10 @@ class Run:
         return self.artifacts[stages[-1]]
 
     def weights(self, source: Stage | Copy) -> Weights:
-        """The weights of a finished stage, or one of the copies that it kept.
+        """The weights of a finished stage, or of one of the copies that it saved.
 
         Raises:
-            ValueError: it kept too few copies.
+            ValueError: it saved too few copies.
         """
         artifact = self.artifacts[stage_of(source)]
         return artifact.copy(source.back) if isinstance(source, Copy) else artifact.weights
@@ -88,9 +88,8 @@ class Run:
     def _make(self, recipe: Recipe) -> Artifact:
         artifact = None if self.fresh else recipe.finished()
         if artifact is None:
-            with exclusive_lock(
-                recipe.folder, "training it"
-            ):  # two systems of a benchmark may want it at once
+            # two systems of a benchmark may want it at once
+            with exclusive_lock(recipe.folder, "training it"):
                 artifact = self._make_alone(recipe)
         else:
             _tell_reused(artifact)
@@ -98,7 +97,7 @@ class Run:
         return artifact
 
     def _make_alone(self, recipe: Recipe) -> Artifact:
-        """Train it, unless another process has done so while this one waited."""
+        """Train the stage, unless another process has done so while this one waited."""
         started = time.perf_counter()
         if self.fresh:
             shutil.rmtree(recipe.folder, ignore_errors=True)
@@ -131,7 +130,7 @@ class Run:
         return best
 
     def _teachers(self, recipe: Recipe, model: Any) -> Teachers:
-        """Frozen ones that label batches, or ones that train together with the model."""
+        """Frozen teachers that label batches, or teachers that train together with the model."""
         stage, config = recipe.stage, recipe.config
         if not model.makes_teachers:
             finished = [self.model(source) for source in stage.teachers]
@@ -143,7 +142,7 @@ class Run:
         return joint.to(config["device"])
 
     def _write(self, recipe: Recipe, artifact: Artifact) -> None:
-        """All but the weights; the metrics come last."""
+        """Write all files but the weights; the metrics come last."""
         folder, config = recipe.folder, recipe.config
         self.factory.keep_language_model(recipe.stage.model, config, folder / PLM)
         of_teachers = settings_of_stages(config) if recipe.stage.teachers else {}
@@ -151,15 +150,15 @@ class Run:
         write_settings(folder, {**head, **recipe.settings, **of_teachers})
         metrics: dict[str, Any] = {"valid": artifact.valid, "seconds": artifact.seconds}
         copies = sorted(path.name for path in (folder / COPIES).glob("step-*.safetensors"))
-        if copies:  # named, so that one that goes missing is missed
+        if copies:  # listed, so that a missing one is noticed
             metrics[COPIES] = copies
         write_metrics(folder, metrics)
 
 
 def _write_curve(folder: Path, stage: str, curve: TrainingCurve) -> None:
-    """Losses and validation metrics by step, as a table and a figure.
+    """Write losses and validation metrics by step, as a table and a figure.
 
-    Neither is worth the hours of the training that they show: a failure is only a warning.
+    A failure is only a warning, so that it doesn't cost the finished training.
     """
     try:
         write_text(folder / CURVE, curve.as_csv())

@@ -1,4 +1,4 @@
-"""News encoded and impressions ranked per second: how fast a recommender serves."""
+"""Serving speed of a recommender: articles encoded and impressions ranked per second."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.model.recommender import NewsRecommender
 
 NEWS, REPEATS = 512, 3
-NEWS_ALONE = 64  # are enough where each is encoded by itself
+NEWS_ALONE = 64  # enough where articles are encoded one by one
 IMPRESSIONS = 64
 
 
 class RankingSpeed(NamedTuple):
     """Impressions ranked per second.
 
-    ``encoded``: from the text of all their news, each encoded once; ``cached``: from news vectors
-    that are there already.
+    ``encoded``: from the text of all their articles, each encoded once; ``cached``: from news
+    vectors that are already computed.
     """
 
     encoded: float
@@ -35,13 +35,14 @@ class RankingSpeed(NamedTuple):
 
 
 def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> float:
-    """Median of a few runs over the same news, every layer computed, no table read.
+    """Articles encoded per second, with every layer computed and no table read.
 
-    The news are spread over the data set, so that their lengths are its own.
+    The median of a few runs over the same articles, which are spread evenly over the data set so
+    that their lengths are typical.
 
     Args:
         news_encoder: encodes them, in the precision of its weights.
-        batch: news that come at once; None: all, in packs as large as the encoder makes them.
+        batch: articles per call; None: all of them, in packs of the encoder's own size.
     """
     count = NEWS_ALONE if batch == 1 else NEWS
     ids = _spread(np.flatnonzero(news_encoder.tokens.lengths), count)
@@ -58,9 +59,9 @@ def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> floa
 
 
 def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader) -> RankingSpeed:
-    """Medians of a few runs over the same impressions, spread over their split.
+    """Medians of a few runs over the same impressions, spread evenly over their split.
 
-    Users are encoded and candidates scored in both cases; batches are collated before.
+    Users are encoded and candidates scored in both cases; collating the batches is not timed.
     """
     rows = _spread(np.arange(loader.impressions.rows), IMPRESSIONS)
     parts = [rows[start : start + loader.step] for start in range(0, len(rows), loader.step)]
@@ -86,7 +87,7 @@ def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader)
 
 @contextmanager
 def _serving(news_encoder: EncodesNews, model: nn.Module | None = None) -> Iterator[None]:
-    """In evaluation mode, without gradients and tables; afterwards all is as it was."""
+    """Evaluation mode without gradients and tables; afterwards the earlier mode is restored."""
     served = news_encoder if model is None else model
     was_training = served.training
     served.eval()
@@ -98,7 +99,7 @@ def _serving(news_encoder: EncodesNews, model: nn.Module | None = None) -> Itera
 
 
 def _spread(choices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """So many of them, from the first to the last in equal steps."""
+    """``count`` of the choices, evenly spaced from the first to the last."""
     return choices[np.linspace(0, len(choices) - 1, min(count, len(choices))).astype(int)]
 
 

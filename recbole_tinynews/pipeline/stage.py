@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 
 class Copy(NamedTuple):
-    """One of the copies that a post-training keeps on its way: the last but ``back``.
+    """One of the copies that a post-training saves, counted back from the last (0).
 
-    It says which copy is meant before the stage has run, and so before any copy exists.
+    It names a copy before the stage has run, and so before any copy exists.
     """
 
     stage: Stage
@@ -21,7 +21,7 @@ class Copy(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Weights that finished stages hand to a new model.
+    """The weights of finished stages that a new model starts from.
 
     ``put(model, *weights)`` gets one ``Weights`` (``artifact.py``) for each of the sources.
     """
@@ -34,13 +34,13 @@ class Stage(NamedTuple):
     """One training.
 
     Attributes:
-        name: of the folder it leaves; settings with the name as prefix are its own.
+        name: begins the name of its folder, and is the prefix of its own settings.
         model: class of the model that is trained.
-        after: stages that have to be finished first, beside those that ``start`` and ``teachers``
+        after: stages that have to be finished first, besides those that ``start`` and ``teachers``
             name.
-        start: what the new model starts with; ``None``: the language model alone.
+        start: the weights that the new model starts with; ``None``: the language model's alone.
         teachers: finished recommenders, or copies, that it learns under.
-        number: which of several equal stages; it is added to the seed.
+        number: tells several otherwise equal stages apart; it is added to the seed.
     """
 
     name: str
@@ -52,13 +52,13 @@ class Stage(NamedTuple):
 
     @property
     def needs(self) -> tuple[Stage, ...]:
-        """The stages that it stands on directly, each once."""
+        """The stages that it depends on directly, each once."""
         started = self.start.sources if self.start else ()
         return tuple(dict.fromkeys(stage_of(s) for s in (*self.after, *started, *self.teachers)))
 
 
 def stage_of(source: Stage | Copy) -> Stage:
-    """The stage that makes what is meant."""
+    """The stage itself, or the one that saves the copy."""
     return source.stage if isinstance(source, Copy) else source
 
 
@@ -68,7 +68,7 @@ def last_copies(stage: Stage, count: int) -> tuple[Copy, ...]:
 
 
 def in_order(*last: Stage) -> list[Stage]:
-    """These stages and all that they stand on: each once, behind what it needs itself."""
+    """These stages and all that they depend on, each once and after its own dependencies."""
     return list(dict.fromkeys(_walk(last)))
 
 
@@ -79,10 +79,10 @@ def _walk(stages: Iterable[Stage]) -> Iterator[Stage]:
 
 
 def up_to(last: Stage, name: str | None) -> list[Stage]:
-    """The stages of that name and what they stand on, in order; ``None``: all up to ``last``.
+    """The stages of that name and what they depend on, in order; ``None``: all up to ``last``.
 
     Raises:
-        ValueError: none has the name.
+        ValueError: no stage has the name.
     """
     every = in_order(last)
     if name is None:
@@ -90,7 +90,7 @@ def up_to(last: Stage, name: str | None) -> list[Stage]:
     wanted = [stage for stage in every if stage.name == name]
     if not wanted:
         raise ValueError(
-            f"stage expects one of the stages of {last.name} as it is set, "
+            f"stage expects one of the stages of {last.name} with these settings, "
             f"{', '.join(dict.fromkeys(stage.name for stage in every))}, got {name}."
         )
     return in_order(*wanted)

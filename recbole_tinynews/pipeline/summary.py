@@ -1,4 +1,4 @@
-"""The last table of a run: the model beside its teachers and the best that anyone could do."""
+"""The final table of a run: the model compared with its teachers and with an oracle."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _COUNTS = {"impressions", "skipped"}
 
 
 def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
-    """Metrics on the test impressions, size and speed; a line for each system.
+    """Metrics on the test impressions, size and speed; one line per system.
 
-    ``result`` is that of the run; ``oracle`` has the metrics of ranking by the true probabilities,
-    and is empty where nobody knows them.
+    ``result`` is the result of the run; ``oracle`` has the metrics of ranking by the true click
+    probabilities, and is empty where these are unknown.
     """
     teachers = result.get("teachers", {})
     metrics = [name for name in result["test"] if name not in _COUNTS]
@@ -41,12 +41,12 @@ def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
 
 
 def best(results: Sequence[Mapping[str, float]], metric: str) -> Mapping[str, float]:
-    """The one with the highest ``metric``."""
+    """The result with the highest ``metric``."""
     return max(results, key=lambda each: each[metric])
 
 
 def oracle_of(data_set: Path) -> dict[str, float]:
-    """Test metrics of ranking by the true click probabilities, which synthetic data know."""
+    """Test metrics of ranking by the true click probabilities, which only synthetic data have."""
     file = data_set / f"{data_set.name}.oracle.json"
     if not file.is_file():
         return {}

@@ -29,11 +29,12 @@ PACKAGE = __name__.partition(".")[0]
 def system(config: NewsConfig) -> Stage:
     """The last stage of the model asked for.
 
-    The nearest of its classes that says so decides: one outside the package by a class method
-    ``stages(config)``, one of ours by ``SYSTEMS``. Any other stands on no stage before it.
+    The model's class or its nearest base that defines stages decides: one outside the package by a
+    class method ``stages(config)``, one of ours by ``SYSTEMS``. Where none does, the model is a
+    single stage.
 
     Raises:
-        ValueError: settings of a stage, or of two stages, don't fit together; all of them named.
+        ValueError: settings of a stage, or of two stages, contradict each other; all are named.
     """
     last = _last_stage(config)
     mistakes = [
@@ -45,7 +46,7 @@ def system(config: NewsConfig) -> Stage:
         )
     ]
     if mistakes:
-        distinct = dict.fromkeys(mistakes)  # teachers of one stage make the same ones
+        distinct = dict.fromkeys(mistakes)  # equal stages repeat them
         raise ValueError(
             "\n- ".join([f"The settings of {config['model']} don't fit together:", *distinct])
         )
@@ -68,7 +69,7 @@ def plmnr_dapt(config: NewsConfig) -> Stage:
 
 
 def plmnr_tapt(config: NewsConfig) -> Stage:
-    """Masked-language-model training on the task's own news, then finetuning."""
+    """Masked-language-model training on the data set's own articles, then finetuning."""
     return _pretrained(config, TaskLanguageModel)
 
 
@@ -79,7 +80,7 @@ def _pretrained(config: NewsConfig, pretraining: type[MaskedLanguageModel]) -> S
 
 
 def plmnr_dp(config: NewsConfig) -> Stage:
-    """Title-body matching, then finetuning of what it ended with (Tiny-NewsRec, section 3)."""
+    """Title-body matching, then finetuning of its last weights (Tiny-NewsRec, section 3)."""
     _check_layers(config, POST_TRAINED)
     return _last(config, start=Start(put_news_encoder, (POST_TRAINED,)))
 
@@ -88,11 +89,11 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
     """Four stages (Tiny-NewsRec, EMNLP 2022, section 3).
 
     Post-train the teacher and keep its last M copies; post-train the student under them (Stage I);
-    finetune each of them; finetune the student under the finetuned ones (Stage II).
+    finetune each copy; finetune the student under the finetuned copies (Stage II).
 
-    The paper's ablations: without ``stage_one`` the student enters Stage II as it would have
-    entered Stage I; without ``stage_two`` it is finetuned alone, as a PLM-NR; without both it is a
-    PLM-NR of the student's size, and no teacher is trained that nobody asks.
+    The paper's ablations: without ``stage_one`` the student starts Stage II with the weights that
+    Stage I would have started with; without ``stage_two`` it is finetuned alone, as a PLM-NR;
+    without both it is a PLM-NR of the student's size, and no unused teacher is trained.
     """
     copies = last_copies(POST_TRAINED, config["num_teachers"])
     start = None
@@ -109,7 +110,7 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
 
 
 def ensemble_teacher(config: NewsConfig) -> Stage:
-    """The teachers of Tiny-NewsRec, post-trained and finetuned as there, and their mean."""
+    """The mean of Tiny-NewsRec's teachers, post-trained and finetuned as they are there."""
     return _under_finetuned(config, config["num_teachers"])
 
 
@@ -162,7 +163,7 @@ def _under_finetuned(config: NewsConfig, teachers: int) -> Stage:
 def _finetuned(copies: tuple[Copy, ...]) -> tuple[Stage, ...]:
     """Each copy of the post-trained teacher, finetuned on clicks.
 
-    The last copy is number 0, so that fewer teachers are the last of more.
+    The last copy is number 0, so that a run with fewer teachers reuses those of one with more.
     """
     return tuple(
         Stage("finetune_teacher", PLMNR, start=Start(put_news_encoder, (copy,)), number=copy.back)
@@ -176,13 +177,13 @@ def _last(
     start: Start | None = None,
     teachers: tuple[Stage | Copy, ...] = (),
 ) -> Stage:
-    """The stage of the model asked for, or of another one that takes its name."""
+    """The last stage, named after the model asked for, whichever class it trains."""
     name = config.model_class.__name__
     return Stage(name, model or config.model_class, start=start, teachers=teachers)
 
 
 def _check_layers(config: NewsConfig, before: Stage) -> None:
-    """Refuse to train other layers on texts than those that are finetuned afterwards."""
+    """Refuse to pretrain another number of layers than is finetuned afterwards."""
     own = config["num_hidden_layers"]
     trained = config.for_stage(before.name)["num_hidden_layers"]
     if own != trained:

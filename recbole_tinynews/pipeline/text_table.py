@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def text_table(rows: Sequence[Sequence[str]], right: bool = False) -> str:
-    """One line a row; the first column is left aligned, the others as ``right`` says.
+    """One line per row; the first column is left-aligned, the others are unless ``right``.
 
     >>> print(text_table([["", "auc"], ["student", "0.7"]], right=True))
              auc

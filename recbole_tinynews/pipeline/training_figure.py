@@ -20,7 +20,7 @@ FEW = 40  # points that can still be told apart
 
 
 class Panel(NamedTuple):
-    """One of the axes that share their steps.
+    """One of the plots above each other, which share the axis of steps.
 
     ``rows`` are its points: ``step``, and the values that were measured there by name.
     """
@@ -31,7 +31,7 @@ class Panel(NamedTuple):
 
 def step_figure(title: str, panels: Iterable[Panel]) -> Figure:
     """The panels that have points, one above the other, over the optimizer steps."""
-    from matplotlib.figure import Figure  # half a second that only a figure is worth
+    from matplotlib.figure import Figure  # imported here: it takes half a second
     from matplotlib.ticker import MaxNLocator
 
     shown = [panel for panel in panels if panel.rows]

@@ -1,7 +1,8 @@
-"""A finished recommender that ranks news for users: titles it has never seen, or ids of its data.
+"""Ranks news articles for users by a finished recommender: new titles, or ids of its data set.
 
 ``recbole_tinynews.load`` reads the folder of a finished stage. Weights are safetensors, the rest is
-yaml and json, and no module that the folder names is imported: a stranger's model runs nothing.
+yaml and json, and no module that the folder names is imported: loading a stranger's model runs none
+of its code.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from recbole_tinynews.registry import find_model, is_news_model, model_names
 from recbole_tinynews.settings.names import settings_of_stage
 
 USERS_AT_ONCE = 256
-KEPT_VECTORS = 100_000  # of the texts met last; 100 MB at news_dim 256
+KEPT_VECTORS = 100_000  # of the most recently used texts; 100 MB at news_dim 256
 
 
 class Ranked(NamedTuple):
@@ -61,15 +62,15 @@ class _Settings(dict[str, Any]):
         return None
 
     def for_stage(self, stage: str) -> _Settings:
-        # an unset setting is not in the file, and here ~ says as much as a number
+        # unset settings are not in the file, and this one means "all layers" if unset
         return _Settings(settings_of_stage(stage, {"teacher_num_hidden_layers": None, **self}))
 
 
 class Ranker:
     """Ranks candidates for users by what they clicked; ``recbole_tinynews.load`` makes one.
 
-    Scores are those of evaluation. A text is encoded when it is met first; the vectors of the
-    ``KEPT_VECTORS`` texts met last are kept in memory.
+    Scores equal those of evaluation. A text is encoded when it first appears; the vectors of the
+    ``KEPT_VECTORS`` most recently used texts are kept in memory.
 
     Attributes:
         settings: what the recommender was trained with, as in ``settings.yaml``.
@@ -104,7 +105,7 @@ class Ranker:
         Args:
             history: what the user clicked, oldest first; only the newest ``history_length`` count.
                 Empty for a new user. For many users, a list of such lists.
-            candidates: what is to be ranked; for many users, a list for each of them.
+            candidates: what to rank; for many users, a list for each of them.
             ids: whether all texts are news ids of the data set (True) or titles (False). By
                 default they are ids if each of them is one; say so in a program, which may meet a
                 title that looks like an id.
@@ -115,7 +116,7 @@ class Ranker:
         Raises:
             ValueError: no candidates, an id that the data set does not have, not as many histories
                 as lists of candidates.
-            TypeError: something else than lists of texts.
+            TypeError: an argument is not a list of texts.
             FileNotFoundError: ids, and their data set is not found.
         """
         candidates = _listed(candidates, "candidates")
@@ -136,7 +137,7 @@ class Ranker:
 
         Raises:
             FileNotFoundError: the data set is not found.
-            ValueError: it has no such news.
+            ValueError: the data set has no article with such an id.
         """
         known = self._titles_by_id()
         unknown = [each for each in ids if each not in known]
@@ -159,7 +160,7 @@ class Ranker:
         return [_User(self.titles(user.history), self.titles(user.candidates)) for user in users]
 
     def _are_ids(self, texts: list[str]) -> bool:
-        """Whether all are; what might be ids, and cannot be told, is refused."""
+        """Whether all texts are ids; raises where they may be, but the data set is not found."""
         if any(len(text.split()) != 1 for text in texts):  # a title in words, or an empty one
             return False
         try:
@@ -217,7 +218,7 @@ class Ranker:
         return ranked
 
     def _scores(self, histories: list[list[int]], candidates: list[list[int]]) -> list[Any]:
-        """Of each user's candidates, by the model's own ``predict``, as in evaluation."""
+        """Scores of each user's candidates, by the model's ``predict`` as in evaluation."""
         clicked = Ragged.from_rows(histories, np.int64)
         shown = Ragged.from_rows(candidates, np.int64)
         width = self.settings["history_length"]
@@ -232,14 +233,14 @@ class Ranker:
         return np.split(scores.float().cpu().numpy(), shown.offsets[1:-1])
 
     def _encode(self, texts: list[str]) -> Tensor:
-        """Vectors ``[1 + texts, news_dim]``, the first one zeros; new texts are encoded."""
+        """Vectors ``[1 + texts, news_dim]``, the first one zeros; only new texts are encoded."""
         new = [text for text in texts if text not in self._known]
         if new:
             data = Titles(new, self.settings["ITEM_ID_FIELD"])
             encoder = self._model.news_encoder
             encoder.tokens = self._model.text_table(self.settings, data, encoder.pad_token_id)
             vectors = encoder.encode_distinct(np.arange(1, 1 + len(new)))
-            # a copy of each: a view would keep the vectors of all texts met with it
+            # a copy of each: a view would keep all vectors of its batch in memory
             self._known.update(zip(new, (vector.clone() for vector in vectors), strict=True))
         found = []
         for text in texts:
@@ -269,7 +270,7 @@ def load(
     Raises:
         FileNotFoundError: no such folder, or no artifact in it.
         ValueError: it is unfinished, damaged, of another format, ranks no news, or was made by a
-            class that is not at hand.
+            class that is not imported.
     """
     folder = Path(folder)
     _check_folder(folder)
@@ -277,7 +278,7 @@ def load(
     if settings[FORMAT_KEY] not in READABLE:
         raise ValueError(
             f"{folder} has format {settings[FORMAT_KEY]}, and this version of recbole_tinynews "
-            f"reads {', '.join(map(str, sorted(READABLE)))}: its scores would be others. Run the "
+            f"reads {', '.join(map(str, sorted(READABLE)))}: its scores would differ. Run the "
             "command that made it again with --fresh, or install the version that made it."
         )
     model_class = _model_class(settings["model_class"], model, folder)
@@ -294,7 +295,7 @@ def load(
 
 
 def _check_folder(folder: Path) -> None:
-    """Say what is wrong with a folder that is no finished artifact."""
+    """Refuse a folder that is not a finished artifact, and say what is wrong with it."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"load expects the folder of a finished stage, and {folder.absolute()} is none."
@@ -311,8 +312,8 @@ def _check_folder(folder: Path) -> None:
         )
     if missing:
         raise ValueError(
-            f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the command that "
-            "began it again: it goes on where it was stopped."
+            f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
+            "again: it resumes where it was stopped."
         )
     if not (folder / PLM / "config.json").is_file():
         raise ValueError(
@@ -325,7 +326,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecommender]:
-    """The class that the folder names: ours, the one given, or one imported already.
+    """The class that the folder names: ours, the one given, or one that is already imported.
 
     Nothing else is imported, since the name comes with the folder.
     """
@@ -341,7 +342,7 @@ def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecom
         )
     if not isinstance(given, type) or given.__name__ != name or not is_news_model(given):
         raise ValueError(
-            f"{folder} was made by {named}, which is to be a subclass of NewsRecommender, got "
+            f"{folder} was made by {named}, which must be a subclass of NewsRecommender, got "
             f"{given}. Pass that class: load(folder, model={name})."
         )
     return given
@@ -385,7 +386,7 @@ def _best_first(user: _User, scores: Any) -> list[Ranked]:
     if np.isnan(scores).any():
         raise ValueError(
             f"The model scores {user.candidates[int(np.isnan(scores).argmax())]!r} with NaN. Its "
-            "weights are damaged: train it anew."
+            "weights are damaged: train it again."
         )
     order = np.argsort(-scores, kind="stable")
     return [Ranked(user.candidates[place], float(scores[place]), int(place)) for place in order]

@@ -1,3 +1,3 @@
-"""Settings before they mean anything: how they are written, which exist, which values fit."""
+"""Settings: how they are written, which ones exist, and which values are valid."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command line's ``--key=value``, read without dropping anything."""
+"""Parses the command line's ``--key=value``; nothing is silently ignored."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from recbole_tinynews.settings.literals import parse_value
 
-# Names, which stay text even where they look like a number.
+# Values of these settings stay text even where they look like a number.
 TEXT_SETTINGS = ("model", "dataset")
 
 
 class CommandLine(NamedTuple):
-    """What the arguments say; ``switches`` came as a bare ``--key``, which means true."""
+    """The parsed arguments; ``switches`` were given as a bare ``--key``, which means true."""
 
     values: dict[str, Any]
     switches: list[str]
@@ -20,7 +20,7 @@ class CommandLine(NamedTuple):
 
 
 def parse_command_line(arguments: Sequence[str]) -> CommandLine:
-    """Read every argument, or say what is wrong with it.
+    """Parse every argument, or report what is wrong with it.
 
     >>> parse_command_line(["--plm=a=b", "--fresh"])
     CommandLine(values={'plm': 'a=b', 'fresh': True}, switches=['fresh'], problems=[])

@@ -1,9 +1,9 @@
-"""What is known of each setting beside its default and its meaning, which its yaml gives.
+"""The table of settings: valid values, scope and effect. Defaults and meanings are in the yaml.
 
-One row for each setting of this package, and for those of RecBole's of which there is something to
-say. The yaml is in ``properties/``, and a test holds both to the same names. A user's own setting
-has no row: it expects the kind of its default, a stage may have it for itself, and it affects
-results.
+One row for each setting of this package, and for those of RecBole's that differ from the default
+row. The yaml is in ``properties/``, and a test checks that both have the same names. A user's own
+setting has no row: it expects a value of its default's type, a stage may override it, and it
+affects results.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from recbole_tinynews.settings.values import (
 
 
 class Models(Flag):
-    """Kinds of models that settings differ for."""
+    """Kinds of models that have different settings."""
 
     NONE = 0
     NEWS = auto()  # news recommenders
@@ -45,32 +45,32 @@ class Models(Flag):
 
 
 class Scope(Enum):
-    """Whether a stage may have a value of its own."""
+    """Whether a stage may override the value."""
 
     RUN = auto()
     STAGE = auto()
 
 
 class Affects(Enum):
-    """What another value changes, and so which fingerprints cover it."""
+    """What a different value changes, and so which fingerprints include the setting."""
 
     RESULT = auto()  # of each stage that reads it
     STUDENTS = auto()  # of stages with teachers alone
-    STAGES = auto()  # which stages a system has; what a stage stands on says which there were
-    NOTHING = auto()  # but how a run is shown, stored or sped up
+    STAGES = auto()  # which stages a system has; fingerprints include those
+    NOTHING = auto()  # except how a run is shown, stored or sped up
 
 
 class Setting(NamedTuple):
-    """A row.
+    """One row of the table.
 
     Attributes:
-        name: without the name of a stage before it.
-        rule: what it expects; None: the kind of its default.
-        checked_for: the models that are held to the rule.
-        scope: whether a stage may have a value of its own.
-        affects: what another value changes.
-        known_to: models that have it although no yaml declares it.
-        in_benchmarks: where a benchmark decides it for all of its runs: what to do instead.
+        name: without a stage's prefix.
+        rule: the values that it accepts; None: those of its default's type.
+        checked_for: the models whose values are checked by the rule.
+        scope: whether a stage may override the value.
+        affects: what a different value changes.
+        known_to: models that accept it although no yaml declares it.
+        in_benchmarks: what to do instead, where a benchmark sets it for all of its runs.
     """
 
     name: str
@@ -92,7 +92,7 @@ def _rows(
     affects: Affects = Affects.RESULT,
     known_to: Models = Models.NONE,
 ) -> list[Setting]:
-    """Rows without a rule that differ by their names."""
+    """Rows without a rule that differ only in their names."""
     return [Setting(name, scope=scope, affects=affects, known_to=known_to) for name in names]
 
 
@@ -109,7 +109,7 @@ RECBOLES: tuple[Setting, ...] = (
     *_rows("neg_sampling", "training_neg_sample_num", known_to=_EVERY),  # RecBole's old names
     # the run
     Setting(
-        "model",  # another system has the same teachers; the class of a stage is covered by name
+        "model",  # systems share teachers; fingerprints include each stage's class
         scope=_RUN,
         affects=_NOTHING,
         known_to=_EVERY,
@@ -135,20 +135,20 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("eval_step", COUNT),
     Setting("stopping_step", COUNT),
     Setting("worker", COUNT, affects=_NOTHING),
-    # evaluation, whose metrics are mapped once
+    # evaluation, with the same metrics for all stages
     Setting("eval_batch_size", POSITIVE, affects=_NOTHING),
     Setting("topk", CUTOFFS, _IMPRESSIONS, scope=_RUN),
     Setting("valid_metric", TEXT, _IMPRESSIONS),
     *_rows("metrics", "valid_metric_bigger", "eval_args", "repeatable", scope=_RUN),
     Setting("metric_decimal_place", scope=_RUN),
-    # of RecBole's models: which RecBole reads and declares nowhere, or in the yaml of some
+    # RecBole's models: settings that it reads, but declares nowhere or for some models only
     *_rows("loss_type", "embedding_size", "double_tower", known_to=Models.OF_RECBOLE),
     *_rows("reg_weight", "convert_token_to_onehot", known_to=Models.OF_RECBOLE),
     *_rows("token_num_threshold", "xgb_early_stopping_rounds", known_to=Models.OF_RECBOLE),
     *_rows("has_residual", "norm", "sim", "contrast", known_to=Models.OF_RECBOLE),
     *_rows("use_filter", "tau", "cin", known_to=Models.OF_RECBOLE),
     Setting("selected_features"),
-    # which it works out and keeps beside the settings
+    # values that RecBole computes and stores among the settings
     *_rows("device", "single_spec", "eval_type", affects=_NOTHING),
 )
 
@@ -262,7 +262,7 @@ NAMES = frozenset(_BY_NAME)  # all but a user's own
 
 
 def setting(name: str) -> Setting:
-    """The row of a setting; a user's own has one by default.
+    """The row of a setting; a user's own setting gets a default row.
 
     >>> setting("topk").scope, setting("category_loss_weight").scope
     (<Scope.RUN: 1>, <Scope.STAGE: 2>)
@@ -271,7 +271,7 @@ def setting(name: str) -> Setting:
 
 
 def rules_for(models: Models) -> dict[str, Rule]:
-    """What a model of this kind expects of its settings, by their plain names."""
+    """The rules for the settings of this kind of models, by plain name."""
     return {
         each.name: each.rule
         for each in _BY_NAME.values()
@@ -280,11 +280,11 @@ def rules_for(models: Models) -> dict[str, Rule]:
 
 
 def known_without_yaml(models: Models) -> list[str]:
-    """Settings that models of this kind have although no yaml declares them."""
+    """Settings that models of this kind accept although no yaml declares them."""
     return [each.name for each in _BY_NAME.values() if models in each.known_to]
 
 
 def affects_result(name: str, has_teachers: bool) -> bool:
-    """Whether another value changes what a stage results in that has teachers, or has none."""
+    """Whether a different value changes the result of a stage with, or without, teachers."""
     affects = setting(name).affects
     return affects is Affects.RESULT or (affects is Affects.STUDENTS and has_teachers)

@@ -1,4 +1,4 @@
-"""The yaml that declares the settings of a news recommender: overall, its stages', its own."""
+"""Reads the yaml that declares a news recommender's settings: overall, of stages, of the model."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import recbole_overall_settings, split_stage
 
 AS_IN = "as_in"  # in a stage's yaml: {another stage: [names of settings that have its values]}
-METRICS = "metrics"  # of the whole run; in a stage's yaml: what is shown beside those
+METRICS = "metrics"  # in a stage's yaml: shown in addition to those of the run
 
 
 class Layer(NamedTuple):
-    """Settings that came together, and where from."""
+    """Settings from one source, and its name for messages."""
 
     source: str
     values: Mapping[str, Any]
 
 
 class StageYaml(NamedTuple):
-    """The yaml of a stage, and the settings that it declares and no other yaml does."""
+    """The yaml file of a stage, and the settings that only this file declares."""
 
     file: Path
     declares: frozenset[str]
 
 
 class NewsYaml(NamedTuple):
-    """What yaml files say of a news recommender, before a data set or a user does.
+    """The settings that yaml files declare for a news recommender, before data set and user.
 
     Attributes:
-        declared: every setting there is, by its plain name, with its default.
-        values: what the files set, under the names of stages too; over RecBole's own yaml.
-        stages: those that settings can be given for, by name.
-        layers: values under names of stages, which only set what is declared.
+        declared: the default of every existing setting, by its plain name.
+        values: what the files set, with or without a stage's prefix; over RecBole's own yaml.
+        stages: the stages that can have settings of their own, by name.
+        layers: values with a stage's prefix, which override declared ones.
     """
 
     declared: dict[str, Any]
@@ -45,20 +45,20 @@ class NewsYaml(NamedTuple):
 
 
 def read_news_yaml(overall: Path, stages: Mapping[str, Path], models: Sequence[Path]) -> NewsYaml:
-    """Read the files, each laid over those before it: overall, stages, models.
+    """Read the files, later over earlier: overall, stages, models.
 
-    A key of a stage's yaml is the stage's own default of that setting. Where no other yaml declares
-    the setting, the stage's does, with a plain default.
+    A key in a stage's yaml is the stage's default for that setting. If no other yaml declares the
+    setting, this one declares it, with a default for all stages.
 
     Args:
         overall: the settings of every news recommender.
-        stages: the yaml of each stage by its name.
-        models: of the recommender's bases, then its own. Those of a user, which do not lie beside
-            ``overall``, change nothing of what the package's own stages declare.
+        stages: the yaml file of each stage by its name.
+        models: the yaml files of the recommender's bases, then its own. A user's files, which are
+            not in the folder of ``overall``, don't change what the package's stages declare.
 
     Raises:
-        ValueError: a file is no settings file, a stage's name begins a setting's or another
-            stage's, or ``as_in`` names what is not there.
+        ValueError: a file is no settings file, a stage's name is a prefix of a setting's or of
+            another stage's, or ``as_in`` names a stage or setting that does not exist.
     """
     _check_stage_names(stages)
     yaml = NewsYaml(recbole_overall_settings(), {}, {}, [])
@@ -84,15 +84,15 @@ def _add(yaml: NewsYaml, file: Path, values: Mapping[str, Any], stages: Mapping[
     of_stages = {name: v for name, v in values.items() if split_stage(name, stages)[0]}
     yaml.values.update(values)
     yaml.declared.update({name: v for name, v in values.items() if name not in of_stages})
-    if file in stages.values():  # it alone may say what metrics its stage shows
+    if file in stages.values():  # only a stage's own yaml may name its metrics
         of_stages = {n: v for n, v in of_stages.items() if split_stage(n, stages)[1] != METRICS}
     yaml.layers.append(Layer(f"file {file}", of_stages))
 
 
 def _values_of_stage(stage: str, files: Mapping[str, Path]) -> dict[str, Any]:
-    """What its yaml says, with the values that it takes from another stage's yaml.
+    """The values in a stage's yaml, with those that it takes over from another stage's yaml.
 
-    From the file: what a user sets for the other stage holds for that stage alone.
+    They come from the file: what a user sets for the other stage holds for that stage alone.
     """
     values = read_yaml(files[stage])
     as_in = values.pop(AS_IN, {})

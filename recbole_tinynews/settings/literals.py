@@ -1,4 +1,4 @@
-"""Values written in yaml, read literally: never code, a date or a number to the base 60."""
+"""Parses yaml values literally: they never become code, dates or base-60 numbers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _FLOAT = r"""(?:
 class LiteralLoader(yaml.SafeLoader):
     """Yaml in which ``1e-5`` is a float, as in RecBole, and a repeated key is an error.
 
-    RecBole teaches its floats to ``yaml.FullLoader`` itself, and so to every library of the
-    process; this class is ours alone. Plain scalars are null, bools, ints and floats, or text:
-    ``2019-11-15``, ``12:05`` and ``007`` stay what they are.
+    RecBole changes ``yaml.FullLoader``, and so every library in the process; this class leaves it
+    alone. Plain scalars are null, bools, ints and floats, or text: ``2019-11-15``, ``12:05`` and
+    ``007`` stay text.
     """
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
@@ -54,7 +54,7 @@ for _kind, _pattern in (("int", _INT), ("float", _FLOAT)):
 
 
 def parse_value(text: str) -> Any:
-    """The value that a flag or a string stands for; whatever is no plain yaml stays text.
+    """The value that a flag or a string stands for; anything that is not plain yaml stays text.
 
     >>> parse_value("5e-5"), parse_value("[5, 10]"), parse_value("2019-11-15"), parse_value("~")
     (5e-05, [5, 10], '2019-11-15', None)
@@ -76,10 +76,10 @@ def parse_value(text: str) -> Any:
 
 @lru_cache(maxsize=256)
 def _parsed(text: str) -> Any:
-    """Kept by content: the rows of a benchmark would parse the package's files hundreds of times.
+    """Parse yaml, cached by content: a benchmark would parse the package's files hundreds of times.
 
-    Yaml's parser is written in Python, and was nine tenths of the time that a plan took. What it
-    returns is shared: copy it.
+    Yaml's parser is written in Python, and took nine tenths of the time of a plan. The result is
+    shared: copy it before changing it.
     """
     return yaml.load(text, Loader=LiteralLoader)
 
@@ -88,7 +88,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """The settings in a yaml file; an empty file has none.
 
     Raises:
-        ValueError: the file can't be read, is not yaml, or holds something else than settings.
+        ValueError: the file can't be read, is not yaml, or holds no mapping.
     """
     try:
         with open(path, encoding="utf-8-sig") as file:

@@ -1,4 +1,4 @@
-"""What is wrong with the settings of a run, all of it at once."""
+"""Finds all mistakes in the settings of a run, to report them at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recbole_tinynews.settings.layers import Layer
 from recbole_tinynews.settings.names import plain_name, unknown_setting
 from recbole_tinynews.settings.values import Rule, unfit_value
 
-# The entries that RecBole's code reads of these settings; it drops a misspelt one without a word.
+# The entries of these settings that RecBole reads; it silently ignores a misspelt one.
 _ENTRIES = {
     "eval_args": ("split", "group_by", "order", "mode"),
     "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
@@ -20,7 +20,7 @@ _ENTRIES = {
 def name_mistakes(
     layers: Iterable[Layer], declared: Mapping[str, Any], stages: Collection[str]
 ) -> Iterator[str]:
-    """Settings that nobody declared, with the nearest one that somebody did."""
+    """Settings that are not declared, with the nearest declared name."""
     for source, values in layers:
         for name, value in values.items():
             mistake = unknown_setting(name, declared, stages)
@@ -35,7 +35,7 @@ def name_mistakes(
 def switch_mistakes(
     switches: Iterable[str], declared: Mapping[str, Any], stages: Collection[str]
 ) -> Iterator[str]:
-    """Flags without a value that are no switches."""
+    """Flags without a value whose setting is not a switch."""
     for name in switches:
         plain = plain_name(name, declared, stages)
         if plain in declared and not isinstance(declared[plain], bool):
@@ -49,7 +49,7 @@ def value_mistakes(
     rules: Mapping[str, Rule],
     stages: Collection[str],
 ) -> Iterator[str]:
-    """Settings whose values don't fit, with where the value comes from."""
+    """Settings with invalid values, and where these come from."""
     sources = {name: layer.source for layer in layers for name in layer.values}
     for name, value in final.items():
         if isinstance(value, str) and value == "None" and name in sources:
@@ -62,7 +62,7 @@ def value_mistakes(
 
 
 def process_mistakes(final: Mapping[str, Any]) -> Iterator[str]:
-    """Several processes were asked for, by RecBole's settings or by torchrun."""
+    """Requests for several processes, by RecBole's settings or by torchrun."""
     one = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
     asked = {name: final.get(name) for name in one}
     if "LOCAL_RANK" in os.environ:  # torchrun's

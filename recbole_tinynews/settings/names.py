@@ -1,4 +1,4 @@
-"""Which settings exist: RecBole's, the yaml-declared ones, and both under the name of a stage."""
+"""Which settings exist: RecBole's, the yaml-declared ones, and both with a stage's prefix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recbole_tinynews.settings.declared import Models, Scope, known_without_yaml
 from recbole_tinynews.settings.literals import read_yaml
 
 _PROPERTIES = Path(recbole.__file__).parent / "properties"
-_OF_TEACHERS = "_teacher"  # a stage whose name ends so has a teacher's layers
+_OF_TEACHERS = "_teacher"  # such stages have ``teacher_num_hidden_layers`` layers
 
 
 def recbole_overall_settings() -> dict[str, Any]:
@@ -42,7 +42,7 @@ def recbole_model_settings() -> dict[str, Any]:
 
 
 def split_stage(name: str, stages: Collection[str]) -> tuple[str | None, str]:
-    """A setting's stage, if its name begins with one of ``stages``, and its plain name.
+    """Split a name into the stage that is its prefix (None: no stage is) and the plain name.
 
     >>> split_stage("warm_up_epochs", ["warm_up"]), split_stage("epochs", ["warm_up"])
     (('warm_up', 'epochs'), (None, 'epochs'))
@@ -54,7 +54,7 @@ def split_stage(name: str, stages: Collection[str]) -> tuple[str | None, str]:
 
 
 def settings_of_stage(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as ``stage`` sees them: its own where it has them, else the plain ones.
+    """The settings as ``stage`` sees them: its own values where it has them, else the plain ones.
 
     >>> settings_of_stage("finetune_teacher", {"epochs": 4, "finetune_teacher_epochs": 1})["epochs"]
     1
@@ -70,7 +70,7 @@ def settings_of_stage(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]
 
 
 def plain_name(name: str, declared: Mapping[str, Any], stages: Collection[str]) -> str:
-    """The declared setting that ``name`` sets, for the last stage or for the one it begins with."""
+    """The declared setting that ``name`` sets, without the prefix of a stage."""
     return name if name in declared else split_stage(name, stages)[1]
 
 
@@ -80,7 +80,7 @@ def unknown_setting(
     """What is wrong with the name of a setting, or None where it is a declared one.
 
     Args:
-        name: as it was given.
+        name: the name as it was given.
         declared: every setting of the model, by its plain name.
         stages: those that may have settings of their own.
     """

@@ -1,4 +1,4 @@
-"""What a model, a trainer or a data set may ask of the settings that it is given."""
+"""The interface of settings, as models, trainers and data sets use it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 class Settings(Protocol):
     """Settings by name, as one stage of a run sees them.
 
-    ``NewsConfig`` has them for a run, and ``serving`` for a finished recommender.
+    ``NewsConfig`` implements it for a run, ``serving.ranking`` for a finished recommender.
     """
 
     def __getitem__(self, name: str, /) -> Any:

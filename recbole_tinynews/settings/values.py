@@ -1,4 +1,4 @@
-"""Rules for the values of settings, and what is said of a value that breaks one."""
+"""Rules for the values of settings, and messages for values that break them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def one_of(*choices: Any) -> Rule:
 
 
 def an_int(at_least: int) -> Rule:
-    """An int from a smallest one on."""
+    """An int that is ``at_least`` or more."""
     return Rule(f"an int >= {at_least}", lambda value: _is_int(value) and value >= at_least)
 
 
 def or_(rule: Rule, *others: Any) -> Rule:
-    """What the rule allows, or one of a few values beside."""
+    """What the rule allows, or one of the other values."""
     beside = one_of(*others)
     return Rule(
         f"{rule.expected} or {', '.join(_show(other) for other in others)}",
@@ -71,7 +71,7 @@ CUTOFFS = Rule(
 )
 _LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 LEARNER = Rule(
-    f"one of {', '.join(_LEARNERS)}",  # RecBole trains with Adam under any other name
+    f"one of {', '.join(_LEARNERS)}",  # RecBole silently trains with Adam under any other name
     lambda value: isinstance(value, str) and value.lower() in _LEARNERS,
     _LEARNERS,
 )
@@ -92,7 +92,7 @@ SAMPLES = Rule(
     _are_samples,
 )
 
-# For a setting without a rule of its own, such as a user's: the kind of its default, or nothing.
+# For a setting without a rule, such as a user's: a value of its default's type, or none.
 # `alpha: 1` is meant to take 0.5 as well.
 _NUMBER = Rule("a number", lambda value: isinstance(value, float) or _is_int(value))
 _KINDS: Mapping[type, Rule] = {

@@ -1,4 +1,4 @@
-"""When what is trained, frozen, labelled and saved."""
+"""Trainers: what they train, when they validate and save, and who labels their batches."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from recbole_tinynews.trainer.recbole_training import on_impressions
 
 
 class StudentTrainer(DistillationTrainer):
-    """Students under frozen teachers, all but those whose own trainer follows."""
+    """Trains students under frozen teachers; a student with a trainer of its own name uses that."""
 
 
 class TinyNewsRecTrainer(StudentTrainer):
-    """Stage II: the student under its finetuned teachers."""
+    """Stage II: trains the student under its finetuned teachers."""
 
 
 class NewsBERTTrainer(JointTrainer):
-    """The student and its teachers in one run; NewsBERT-MT's too."""
+    """Trains the student and its teachers together, for NewsBERT and NewsBERT-MT."""
 
 
 class TitleBodyStudentTrainer(DistillationTrainer):
-    """Stage I: the student under its post-trained teachers."""
+    """Stage I: trains the student under its post-trained teachers."""
 
     def prepare(self, interaction: Interaction) -> Interaction:
-        """The batch with its titles chosen, and then with its teachers' outputs."""
+        """Choose the titles of the batch, then add its teachers' outputs."""
         return super().prepare(choose_titles(self.config, self.model, interaction))
 
 
 class TitleBodyMatcherTrainer(PostTrainingTrainer):
-    """Post-training of the teacher."""
+    """Post-trains the teacher."""
 
     def prepare(self, interaction: Interaction) -> Interaction:
-        """The batch with its titles chosen."""
+        """Choose the titles of the batch."""
         return super().prepare(choose_titles(self.config, self.model, interaction))
 
 

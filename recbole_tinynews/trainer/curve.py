@@ -1,4 +1,4 @@
-"""What a training was like: its losses and validation metrics, by optimizer step."""
+"""The learning curve of a training: losses and validation metrics by optimizer step."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from typing import Any
 from recbole_tinynews.trainer.losses import Losses, named_losses
 
 POINTS = 200  # of each loss at most, however long the training
-COUNTS = frozenset(
-    ("impressions", "skipped", "tokens")
-)  # of a validation: what its metrics stand on
+# of a validation result: how much its metrics were computed from
+COUNTS = frozenset(("impressions", "skipped", "tokens"))
 CurveRow = dict[str, float]
 
 
 class TrainingCurve:
     """A row of losses every few steps, and a row of metrics at each validation.
 
-    A loss is its mean over all batches since the row before, so that none is left out. ``waiting``
-    has the sum and the number of those that no row has yet: with it, a training that resumes from
-    a saved state ends with the curve of an undisturbed one.
+    A loss is the mean over all batches since the last row. ``waiting`` has the sum and the number
+    of the losses since then, so that a training that resumes from a saved state ends with the same
+    curve as one that was never stopped.
     """
 
     def __init__(
@@ -43,28 +42,28 @@ class TrainingCurve:
             self.waiting[name] = (total + value, batches + 1)
 
     def add_step(self, step: int) -> None:
-        """Make a row if it is time for one."""
+        """Add a row of losses if one is due."""
         if step % self.interval == 0:
             self.close(step)
 
     def close(self, step: int) -> None:
-        """Make a row of what waits for one, if anything does."""
+        """Add a row with the means of the waiting losses, if there are any."""
         if self.waiting:
             means = {_column(name): total / n for name, (total, n) in self.waiting.items()}
             self.losses.append({"step": step, **means})
             self.waiting = {}
 
     def add_validation(self, step: int, result: Mapping[str, Any]) -> None:
-        """Make a row of its metrics; counts are none."""
+        """Add a row of validation metrics, without the counts."""
         metrics = {name: float(value) for name, value in result.items() if name not in COUNTS}
         self.metrics.append({"step": step, **metrics})
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values that ``TrainingCurve(last_step, **values)`` resumes from."""
+        """Plain values from which ``TrainingCurve(last_step, **values)`` is restored."""
         return {"losses": self.losses, "metrics": self.metrics, "waiting": self.waiting}
 
     def as_csv(self) -> str:
-        """A line a step, a column for each name; empty where it was not measured at that step."""
+        """One line per step and one column per name; empty where nothing was measured."""
         rows: dict[float, CurveRow] = {}
         for row in (*self.losses, *self.metrics):
             rows.setdefault(row["step"], {}).update(row)

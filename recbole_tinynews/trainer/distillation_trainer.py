@@ -22,10 +22,10 @@ class DistillationTrainer(NewsTrainer):
         model: the student.
         teachers: frozen, or trained together with it (``JointTrainer``); ``None``: for a student
             that is evaluated and not trained.
-        folder: as ``ImpressionEvaluation``'s.
+        folder: as in ``ImpressionEvaluation``.
 
     Raises:
-        ValueError: inner states are compared, and a teacher's table of tokens is not the student's.
+        ValueError: inner states are compared, and a teacher does not read the student's tokens.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class DistillationTrainer(NewsTrainer):
         teachers: Teachers | None = None,
         folder: Path | None = None,
     ) -> None:
-        self._teachers = teachers  # first, as RecBole's constructor makes the optimizer
+        self._teachers = teachers  # set first: RecBole's constructor builds the optimizer
         super().__init__(config, model, folder)
         if teachers is not None and any(model.teacher_taps):
             _check_tokens(model, teachers)
 
     @property
     def teachers(self) -> Teachers:
-        """Those that it was given.
+        """The teachers that it was given.
 
         Raises:
             ValueError: it was given none.
@@ -56,7 +56,7 @@ class DistillationTrainer(NewsTrainer):
         return self._teachers
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
-        """As NewsTrainer's; the teachers encode first what they will be asked for."""
+        """Train as ``NewsTrainer`` does, after the teachers have encoded the articles."""
         with self._autocast():
             self.teachers.encode_ahead(
                 train_data.news_ids(),
@@ -66,19 +66,19 @@ class DistillationTrainer(NewsTrainer):
         return super().fit(train_data, valid_data, **kwargs)
 
     def prepare(self, interaction: Interaction) -> Interaction:
-        """The batch with the outputs of its teachers."""
+        """Add the outputs of the teachers to the batch."""
         interaction = super().prepare(interaction)
         interaction[TEACHERS] = self.teachers.outputs(interaction, self.model.teacher_taps)
         return interaction
 
 
 def _check_tokens(model: Any, teachers: Teachers) -> None:
-    """Inner states are compared token by token."""
+    """Refuse teachers that read other tokens, as inner states are compared token by token."""
     teacher: Any
     for number, teacher in enumerate(teachers.members):
         if not all(map(np.array_equal, teacher.news_encoder.tokens, model.news_encoder.tokens)):
             raise ValueError(
-                f"{type(model).__name__} expects teachers that read each news in the "
+                f"{type(model).__name__} expects teachers that read each article in the "
                 f"student's own tokens, and teacher {number} reads others. Give both the same "
                 "plm vocabulary, max_title_length and mask_padding_in_news_pooling."
             )

@@ -1,4 +1,4 @@
-"""An ensemble is its teachers as they are: they are put together and validated."""
+"""The trainer of an ensemble, which trains nothing: it copies the teachers and validates them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
 
 
 class EnsembleTeacherTrainer(DistillationTrainer):
-    """Takes over its teachers' weights and trains nothing."""
+    """Copies the teachers' weights into the ensemble and trains nothing."""
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
-        """None, as nothing trains."""
+        """Return None instead of an optimizer, as nothing trains."""
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
-        """Take over the teachers' weights, all of them by name, keep and validate them.
+        """Copy all of the teachers' weights by name, save and validate the ensemble.
 
         Returns:
-            The validation score and the result it stands in.
+            The validation score, and the whole validation result.
         """
         members, model = self.teachers.members, self.model
         encoders = model.news_encoder.encoders, model.user_encoder.encoders

@@ -1,4 +1,4 @@
-"""Hard negatives of post-training: of many wrong titles, those that the model scores highest."""
+"""Hard negatives of post-training: the wrong titles that the model scores highest."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 def choose_titles(config: Settings, model: Any, interaction: Interaction) -> Interaction:
-    """The batch with the candidates that its loss is to see.
+    """Choose the candidates of the batch that its loss sees.
 
-    Under ``negative_titles: hard`` they are the hardest ``negatives`` for the model that trains, to
-    be chosen before any teacher labels the batch. The choice draws no random numbers, so that a
-    training that resumes chooses what an undisturbed one would have.
+    Under ``negative_titles: hard`` they are the hardest ``negatives`` for the model that trains,
+    chosen before any teacher labels the batch. The choice draws no random numbers, so that a
+    training that resumes chooses the same titles as one that was never stopped.
     """
     if config["negative_titles"] == "hard":
         titles = interaction[CANDIDATES]
@@ -27,9 +27,9 @@ def choose_titles(config: Settings, model: Any, interaction: Interaction) -> Int
 
 
 def hardest(scores: Tensor, titles: Tensor, count: int) -> Tensor:
-    """Where the own title and the ``count`` highest-scored wrong ones stand, hardest first.
+    """Places of a body's own title, then of the ``count`` highest-scored wrong ones.
 
-    Where a title stands twice, its second place is taken only if there are too few others.
+    A title that is there twice is chosen a second time only if there are too few others.
 
     >>> scores = torch.tensor([[0.0, 3.0, 5.0, 3.0, 4.0]])
     >>> hardest(scores, torch.tensor([[7, 1, 2, 1, 3]]), count=3)

@@ -1,4 +1,4 @@
-"""What trainers on impressions share: whole impressions are ranked, weights are no pickle."""
+"""The base of trainers on impressions: ranks whole impressions, saves weights without pickle."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ WEIGHTS = "model.safetensors"  # in the folder of a training
 
 
 class ImpressionEvaluation(Trainer):
-    """A base to put before any trainer of RecBole's.
+    """A mixin that goes before a RecBole trainer in a class's list of bases.
 
     Args:
         config: the settings.
         model: what is trained and evaluated.
-        folder: where the best weights of the validation go; ``None``: to RecBole's checkpoints,
-            under a name that begins with the model's.
+        folder: where the best weights are saved; ``None``: in RecBole's checkpoint folder, under a
+            name that begins with the model's.
 
     Attributes:
-        folder: where a training leaves what it has to keep.
-        saved_model_file: the best weights, in that folder.
+        folder: where a training saves its files.
+        saved_model_file: the file of the best weights, in that folder.
         step: optimizer steps taken so far.
         curve: losses and validation metrics by step.
     """
@@ -46,7 +46,7 @@ class ImpressionEvaluation(Trainer):
         self.curve = TrainingCurve(0)
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
-        """As RecBole's; a score that is not defined would end training without any best weights."""
+        """Validate as RecBole does, but refuse NaN: no weights would ever be the best."""
         score, result = super()._valid_epoch(valid_data, show_progress=show_progress)
         if math.isnan(score):
             raise ValueError(
@@ -58,7 +58,7 @@ class ImpressionEvaluation(Trainer):
         return score, result
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
-        """Whole impressions, never split."""
+        """Score whole impressions, which are never split."""
         interaction = batched_data[0].to(self.device)
         return interaction, self.model.predict(interaction), None, None
 
@@ -69,7 +69,7 @@ class ImpressionEvaluation(Trainer):
         model_file: str | None = None,
         show_progress: bool = False,
     ) -> dict | None:
-        """As RecBole's, with weights that are read without pickle."""
+        """Evaluate as RecBole does, with weights that are read without pickle."""
         if not eval_data:
             return None
         if load_best_model:
@@ -81,7 +81,7 @@ class ImpressionEvaluation(Trainer):
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
     def before_ranking(self, eval_data: Any, show_progress: bool) -> None:
-        """For trainers that prepare their model for what it will be asked for."""
+        """Hook for trainers that prepare their model for the news articles of ``eval_data``."""
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         path = Path(kwargs.pop("saved_model_file", self.saved_model_file))

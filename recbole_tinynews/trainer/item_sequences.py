@@ -1,4 +1,4 @@
-"""Candidates of RecBole's sequential models, scored with one pass through each distinct history."""
+"""Scores of RecBole's sequential models, with one pass through each distinct history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AT_ONCE = 256  # histories that are scored against all items
 
 
 def reads_sequence_alone(model: Any) -> bool:
-    """Whether a model makes a vector of the history without its candidate (DIN reads both)."""
+    """Whether a model encodes the history without the candidate (DIN reads them together)."""
     ranks_all = type(model).full_sort_predict is not AbstractRecommender.full_sort_predict
     return isinstance(model, SequentialRecommender) and ranks_all
 
@@ -21,16 +21,16 @@ def reads_sequence_alone(model: Any) -> bool:
 def scores_by_sequence(model: Any, interaction: Interaction) -> Tensor:
     """The score of each row, ``[rows]``.
 
-    The rows of an impression, some 37 in MIND, mostly share one history. Each is read once and
-    scored against all items, as in RecBole's full ranking: that gives what ``predict`` gives row
-    by row, but for CORE and SHAN, whose ``predict`` has another formula.
+    The rows of an impression, some 37 in MIND, mostly share one history. Each history is read once
+    and scored against all items, as in RecBole's full ranking. The scores are those of ``predict``
+    row by row, except for CORE and SHAN, whose ``predict`` has another formula.
     """
     items = interaction[model.ITEM_ID]
     read = (model.USER_ID, model.ITEM_SEQ_LEN, model.ITEM_SEQ)
     rows = torch.column_stack([interaction[field] for field in read])
     distinct, history = torch.unique(rows, dim=0, return_inverse=True)
     row = torch.empty(len(distinct), dtype=torch.long, device=items.device)
-    row[history] = torch.arange(len(items), device=items.device)  # one that has the history
+    row[history] = torch.arange(len(items), device=items.device)  # any row with that history
     shown = Interaction(
         {f: v[row] for f, v in interaction.interaction.items() if len(v) == len(rows)}
     )

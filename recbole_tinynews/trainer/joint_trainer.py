@@ -29,12 +29,12 @@ class JointTrainer(DistillationTrainer):
 
     @property
     def teachers(self) -> JointTeachers:
-        """Those that it was given."""
+        """The teachers that it was given."""
         return cast("JointTeachers", super().teachers)
 
     @property
     def learners(self) -> nn.Module:
-        """Student and teachers; what they share is in it once."""
+        """Student and teachers; weights that they share are in it once."""
         if self._teachers is None:
             return self.model
         return nn.ModuleDict({"student": self.model, "teachers": self.teachers})

@@ -1,4 +1,4 @@
-"""Losses of many batches by name: their means, as a log line or a saved state wants them."""
+"""Losses by name, and their running means for the log and for saved states."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-Losses = float | tuple[float, ...]  # plain values, as a tensor, a tuple or a NamedTuple came
+Losses = float | tuple[float, ...]  # plain values of a tensor, a tuple or a NamedTuple
 
 
 def named_losses(losses: Any) -> list[tuple[str, float]]:
@@ -21,7 +21,7 @@ def named_losses(losses: Any) -> list[tuple[str, float]]:
 
 
 def plain_losses(losses: Tensor | tuple[Tensor, ...]) -> Losses:
-    """The same losses as numbers, read once from the device for all who count them."""
+    """The losses as plain numbers, read from the device once."""
     if not isinstance(losses, tuple):
         return losses.item()
     kind: Any = type(losses)
@@ -32,8 +32,8 @@ def plain_losses(losses: Tensor | tuple[Tensor, ...]) -> Losses:
 class LossMeans:
     """Running means of the losses that batches return: one tensor, a tuple, or a NamedTuple.
 
-    Sums are kept in float64, so that a run that resumes from a saved state logs what an
-    undisturbed one would have.
+    Sums are kept in float64, so that a run that resumes from a saved state logs the same values as
+    one that was never stopped.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class LossMeans:
         return sum(self.sums) / max(self.batches, 1)
 
     def means(self) -> Losses:
-        """The means, as the kind of value that the batches returned."""
+        """The means, in the type that the batches returned."""
         means = [value / max(self.batches, 1) for value in self.sums]
         if self.single:
             return means[0]
@@ -68,7 +68,7 @@ class LossMeans:
         return _named_tuple(list(self.names))(*means)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values that ``LossMeans(**values)`` resumes from."""
+        """Plain values from which ``LossMeans(**values)`` is restored."""
         names = None if self.names is None else list(self.names)
         return {
             "sums": self.sums,

@@ -1,4 +1,4 @@
-"""Masked-language-model training: its validation finds hidden tokens and ranks no candidates."""
+"""Masked-language-model training, whose validation predicts masked tokens of held-out texts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LOSS, ACCURACY, TOKENS = "held_out_loss", "accuracy", "tokens"
 class MaskedLanguageModelTrainer(NewsTrainer):
     """``NewsTrainer`` that keeps the weights with the lowest loss on the held-out texts.
 
-    The validation result has that loss, a mean over all chosen tokens, how often the right token is
-    scored first (``accuracy``), and how many tokens both stand on.
+    The validation result has that loss (the mean over all masked tokens), how often the right token
+    has the highest score (``accuracy``), and the number of these tokens.
     """
 
     def __init__(self, config: Settings, model: Any, folder: Path | None = None) -> None:

@@ -1,7 +1,7 @@
-"""All that a trained model is, as tensors by name: its weights, and the state in its attributes.
+"""The whole state of a trained model as tensors by name: its weights, and attributes beside them.
 
-RecBole's models name such state in ``other_parameter_name``: Pop's counts, ItemKNN's matrices. They
-are tensors, arrays or sparse matrices. Modules among them are part of the weights already.
+RecBole's models list such attributes in ``other_parameter_name``: Pop's counts, ItemKNN's matrices.
+They are tensors, arrays or sparse matrices. Modules among them are covered by the weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SPARSE = (".data", ".indices", ".indptr", ".shape")  # of a compressed sparse r
 
 
 def take_model_state(model: Any) -> dict[str, Tensor]:
-    """Weights by name, and other state with a prefix before its name."""
+    """Weights by name, and other attributes by name with a prefix."""
     state = dict(model.state_dict())
     for name, value in model.other_parameter().items():
         state.update(_as_tensors(_OTHER + name, value))
@@ -30,7 +30,7 @@ def take_model_state(model: Any) -> dict[str, Tensor]:
 
 
 def put_model_state(model: Any, state: dict[str, Tensor], source: Path) -> None:
-    """Bring a model of the same settings to that state; what had no value then has none again.
+    """Load a state into a model of the same settings; attributes without a saved value become None.
 
     Raises:
         ValueError: a weight is missing or unexpected, or has another shape.
@@ -61,7 +61,7 @@ def _as_tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def _from_tensors(name: str, state: dict[str, Tensor], present: Any, model: Any) -> Any:
-    """The value of the kind that the model has now; on the device that the model is on."""
+    """The value in the type that the model has ``present``, on the model's device."""
     if name + _SPARSE[0] in state:
         data, indices, indptr, shape = (state[name + part].numpy() for part in _SPARSE)
         rows = sparse.csr_matrix((data, indices, indptr), shape=tuple(shape))

@@ -1,4 +1,4 @@
-"""RecBole's trainer for news recommenders: its ``fit``, with an epoch of our own."""
+"""The trainer of news recommenders: RecBole's ``fit`` with an epoch of our own."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ LossFunction = Callable[[Interaction], "Tensor | tuple[Tensor, ...]"]
 
 
 class NewsTrainer(ImpressionEvaluation):
-    """Epochs, early stopping, evaluation and logging are RecBole's.
+    """RecBole's ``Trainer``, with its epochs, early stopping, evaluation and logging.
 
-    Added are two learning rates, gradient accumulation, warm-up, mixed precision that clips true
+    It adds two learning rates, gradient accumulation, warm-up, mixed precision that clips unscaled
     gradients, losses by name and step, and what ``ImpressionEvaluation`` adds.
     """
 
@@ -66,19 +66,20 @@ class NewsTrainer(ImpressionEvaluation):
 
     @property
     def learners(self) -> nn.Module:
-        """All that the optimizer changes and a saved state holds; the model is saved and served."""
+        """All that the optimizer updates and a saved state holds; only ``model`` is served."""
         return self.model
 
     # ------------------------------------------------------------------------------- training
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
-        """As RecBole's, in rounds of ``eval_steps`` optimizer steps, or of one pass over the data.
+        """Train as RecBole does, in rounds of ``eval_steps`` optimizer steps, or of one pass.
 
-        ``max_steps`` ends training after that many steps. With ``resume_checkpoint`` before it,
-        training resumes where the saved state was taken, and ends with the same weights.
+        ``max_steps`` ends training after that many steps. After ``resume_checkpoint``, training
+        resumes where the state was saved, and ends with the same weights as one that was never
+        stopped.
 
         Returns:
-            The best validation score and the result it stands in.
+            The best validation score, and the whole result of that validation.
         """
         self.steps_per_pass = math.ceil(len(train_data) / self.accumulation_steps)
         last_step = self.epochs * self.steps_per_pass
@@ -101,7 +102,7 @@ class NewsTrainer(ImpressionEvaluation):
         loss_func: LossFunction | None = None,
         show_progress: bool = False,
     ) -> Losses:
-        """Train one round; the mean of each loss over its batches, by the names it came with."""
+        """Train one round and return the mean of each loss over its batches, by name."""
         self.model.train()
         self.optimizer.zero_grad()
         loss_func = loss_func or self.model.calculate_loss
@@ -167,14 +168,14 @@ class NewsTrainer(ImpressionEvaluation):
         return kept
 
     def prepare(self, interaction: Interaction) -> Interaction:
-        """The batch as its loss takes it; for trainers that label batches or choose from them."""
+        """Hook for trainers that label a batch, or choose from it, before the loss is computed."""
         return interaction
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)
 
     def _update(self) -> None:
-        """One optimizer step; gradients are clipped at their true size."""
+        """Take one optimizer step; gradients are unscaled before they are clipped."""
         self.scaler.unscale_(self.optimizer)
         self._before_step()
         if self.clip_grad_norm:
@@ -189,15 +190,15 @@ class NewsTrainer(ImpressionEvaluation):
         self._after_step()
 
     def _before_step(self) -> None:
-        """For trainers that change gradients: they are complete, of true size, and not clipped."""
+        """Hook for trainers that change gradients: complete, unscaled and not yet clipped ones."""
 
     def _after_step(self) -> None:
-        """For trainers that do something at certain steps."""
+        """Hook for trainers that do something at certain steps."""
 
     # ----------------------------------------------------------------------------- evaluation
 
     def before_ranking(self, eval_data: Any, show_progress: bool) -> None:
-        """Encode the news of all its batches together, each once."""
+        """Encode the articles of all batches together, each once."""
         self.model.eval()
         with self._autocast():
             self.model.news_encoder.encode_ahead(eval_data.news_ids(), show_progress)
@@ -206,13 +207,13 @@ class NewsTrainer(ImpressionEvaluation):
 
     @property
     def state_folder(self) -> Path:
-        """Where the state of a training under way lies, beside its best weights."""
+        """The folder of an unfinished training's state, beside its best weights."""
         return self.folder / STATE
 
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
         """Resume from the last state in ``resume_file`` (a ``state`` folder), if there is one.
 
-        It takes effect in ``fit``. A state that cannot be read is named and left out: training
+        It takes effect in ``fit``. A state that cannot be read is skipped with a warning: training
         then starts from the beginning.
         """
         self._state = newest_state(Path(resume_file) if resume_file else self.state_folder)

@@ -10,13 +10,13 @@ from transformers import get_constant_schedule, get_linear_schedule_with_warmup
 
 from recbole_tinynews.encoder.weight_names import LANGUAGE_MODEL
 
-PLM_PART = f"{LANGUAGE_MODEL}."  # of the model itself, or of a model that is part of it
+PLM_PART = f"{LANGUAGE_MODEL}."  # in names of weights, of the model or of a model inside it
 
 
 def parameter_groups(
     model: nn.Module, learning_rate: float, plm_learning_rate: float | None
 ) -> list[dict]:
-    """What trains, the language model's layers with a rate of their own (``None``: the same)."""
+    """The weights that train, those of the PLM with their own rate (``None``: the same)."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     of_plm = [p for name, p in trained.items() if PLM_PART in name]
     others = [p for name, p in trained.items() if PLM_PART not in name]
@@ -33,9 +33,9 @@ def make_schedule(optimizer: Optimizer, warmup_steps: int | None, steps: int) ->
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """The type that ``precision`` computes in; ``None``: float32 as it is.
+    """The autocast type of ``precision``; ``None``: no autocast, plain float32.
 
-    ``auto`` takes what the device computes fast: bf16 where it is native, else fp16 on a GPU, else
+    ``auto`` chooses what is fast on the device: bf16 where it is native, else fp16 on a GPU, else
     float32.
     """
     if precision == "auto":

@@ -1,4 +1,4 @@
-"""Post-training a teacher: copies of it are kept on the way, and each becomes a teacher."""
+"""Post-training of a teacher, which saves copies on the way: each becomes a teacher."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COPIES = "copies"  # folder beside the weights
 
 
 class PostTrainingTrainer(NewsTrainer):
-    """Keeps a copy every ``teacher_checkpoint_interval`` steps, and the last one.
+    """Saves a copy of the model every ``teacher_checkpoint_interval`` steps, and at the end.
 
     A copy holds only the weights that train; the others are those of ``model.safetensors`` beside
     it.
@@ -20,11 +20,11 @@ class PostTrainingTrainer(NewsTrainer):
 
     @property
     def copies_folder(self) -> Path:
-        """Where the copies lie, ``step-N.safetensors``."""
+        """The folder of the copies, ``step-N.safetensors``."""
         return self.folder / COPIES
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
-        """As ``NewsTrainer``'s; the last weights stay, whatever the validation says of them."""
+        """Train as ``NewsTrainer`` does, but save the last weights instead of the best ones."""
         result = super().fit(train_data, valid_data, **kwargs)
         self._save_copy()
         self._save_checkpoint(self.epochs - 1, verbose=False)

@@ -12,18 +12,18 @@ from recbole_tinynews.trainer.losses import Losses
 
 
 class RecBoleTraining(ImpressionEvaluation):
-    """Epochs are those of the RecBole trainer that it extends; see ``on_impressions``."""
+    """A mixin that lets a RecBole trainer, with its own epochs, run on impressions."""
 
     epochs: int
     eval_step: int
 
     def fit(self, *args: Any, **kwargs: Any) -> tuple:
-        """As the trainer's own; one that trains in a single pass is validated after it."""
+        """Train as the RecBole trainer does; one with a single epoch is validated after it."""
         self.eval_step = min(self.eval_step, self.epochs)
         return super().fit(*args, **kwargs)
 
     def _train_epoch(self, train_data: Any, *args: Any, **kwargs: Any) -> Any:
-        """As the trainer's own; its mean losses are kept for the curve."""
+        """Train one epoch as the RecBole trainer does, and add its mean losses to the curve."""
         losses = super()._train_epoch(train_data, *args, **kwargs)
         self.step += len(train_data)
         if losses is not None:
@@ -32,7 +32,7 @@ class RecBoleTraining(ImpressionEvaluation):
         return losses
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
-        """Some models squeeze the scores of a batch of one row to a number without a shape."""
+        """Score a batch; ``[]``, which some models return for one row, becomes ``[1]``."""
         if reads_sequence_alone(self.model):
             interaction = batched_data[0].to(self.device)
             return interaction, scores_by_sequence(self.model, interaction), None, None
@@ -40,11 +40,11 @@ class RecBoleTraining(ImpressionEvaluation):
         return interaction, torch.atleast_1d(scores), *nothing
 
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
-        """RecBole's state of training is a pickle: a training that was stopped starts again."""
+        """Does nothing: RecBole's saved state is a pickle, so a stopped training starts again."""
 
 
 def on_impressions(trainer: type) -> type:
-    """The same RecBole trainer, which ranks whole impressions and keeps weights without pickle."""
+    """A subclass of the RecBole trainer that ranks whole impressions and saves without pickle."""
     if issubclass(trainer, ImpressionEvaluation):
         return trainer
     return type(f"Impression{trainer.__name__}", (RecBoleTraining, trainer), {})

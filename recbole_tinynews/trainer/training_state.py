@@ -1,9 +1,9 @@
-"""Where a training run stands: enough to resume as if it had never been stopped.
+"""The saved state of a training: enough to resume as if it had never been stopped.
 
     state/step-N/   state.safetensors  progress.json
 
-Tensors are safetensors and everything else is json, so that a state can be read without running
-anything. A state is written beside its place and renamed; the one before it is deleted only then.
+Tensors are safetensors and everything else is json, so that reading a state runs no code. A state
+is written under a temporary name and renamed; only then is the previous one deleted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TrainingState(NamedTuple):
 
 
 def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any]) -> TrainingState:
-    """What trains, what the optimizer remembers, and the random numbers to come."""
+    """The weights that train, the optimizer's state, and that of the random number generators."""
     tensors: dict[str, Tensor] = {
         _MODEL + name: value for name, value in model.named_parameters() if value.requires_grad
     }
@@ -55,7 +55,7 @@ def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any])
 
 
 def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> None:
-    """Bring model, optimizer and random numbers to where the state was taken.
+    """Restore model, optimizer and random number generators from a state.
 
     Raises:
         ValueError: the state is of another model or optimizer.
@@ -66,7 +66,7 @@ def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> N
         saved[name].shape == value.shape for name, value in trained.items()
     )
     if not same or len(state.progress["rates"]) != len(optimizer.param_groups):
-        raise ValueError("it was taken of another model")
+        raise ValueError("it was saved for another model")
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(saved[name])
@@ -86,7 +86,7 @@ def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> N
 
 
 def save_state(folder: Path, state: TrainingState) -> None:
-    """Make it the one state of ``folder``."""
+    """Save the state in ``folder``, in place of any earlier one."""
     place = folder / f"step-{state.progress['step']}"
     with whole_folder(place) as unfinished:
         save_weights(state.tensors, unfinished / TENSORS)
@@ -98,13 +98,13 @@ def save_state(folder: Path, state: TrainingState) -> None:
 
 
 def saved_step(folder: Path) -> int | None:
-    """The step of the last state in ``folder``, which is not read; None where there is none."""
+    """The step of the last state in ``folder``, without reading it; None if there is none."""
     steps = [int(path.name.removeprefix("step-")) for path in folder.glob("step-*")]
     return max(steps, default=None)
 
 
 def newest_state(folder: Path) -> TrainingState | None:
-    """The last complete state in ``folder``; a damaged one is named and left out."""
+    """The last complete state in ``folder``; a damaged one is skipped with a warning."""
     found = {int(p.name.removeprefix("step-")): p for p in folder.glob("step-*")}
     for step in sorted(found, reverse=True):
         try:

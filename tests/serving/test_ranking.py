@@ -331,7 +331,7 @@ def test_a_folder_that_is_no_artifact_is_refused_and_explained(folder: Path) -> 
 def test_an_unfinished_artifact_is_not_served(folder: Path) -> None:
     """Weights of a running training would load without any error."""
     (folder / "metrics.json").unlink()
-    with pytest.raises(ValueError, match=r"unfinished: metrics\.json .*goes on"):
+    with pytest.raises(ValueError, match=r"unfinished: metrics\.json .*resumes"):
         load(folder)
 
 
