@@ -13,35 +13,24 @@ from torch import Tensor
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.distillation.tinynewsrec import StageTwoDistillation, TinyNewsRecWeights
-from recbole_tinynews.model.student import Student, teachers_of
+from recbole_tinynews.distillation.tinynewsrec import StageTwoDistillation
+from recbole_tinynews.model.multi_teacher_student import MultiTeacherStudent
+from recbole_tinynews.model.student import teachers_of
 from recbole_tinynews.settings.protocol import Settings
 
 
-class TinyNewsRec(Student):
+class TinyNewsRec(MultiTeacherStudent):
     """The student in Stage II: ``L_2 = L_FT_distill + L_FT_emb + L_FT`` under finetuned teachers.
 
     It holds projections for their vectors, and no teacher. ``systems.py`` has the stages that make
     its teachers and its start.
     """
 
-    weights = TinyNewsRecWeights
+    losses_of_stage = StageTwoDistillation
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.mask_padding_in_embedding_loss = config["mask_padding_in_embedding_loss"]
-
-    def make_distillation(self, config: Settings) -> StageTwoDistillation:
-        """Losses on scores, on news and user vectors, and on clicks."""
-        return StageTwoDistillation(
-            self.number_of_teachers(config),
-            config.for_stage(self.teacher_stage)["news_dim"],
-            config["news_dim"],
-            config["temperature"],
-            self.loss_weights(config),
-            self.teacher_weighting(config),
-            config["shared_projection"],
-        )
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted summands by name, each the mean over the batch."""

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.title_body import TitleBodyDataset
-from recbole_tinynews.distillation.tinynewsrec import StageOneDistillation, TinyNewsRecWeights
+from recbole_tinynews.distillation.tinynewsrec import StageOneDistillation
 from recbole_tinynews.encoder.frozen_states import Storage
+from recbole_tinynews.model.multi_teacher_student import MultiTeacherStudent
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.student import Student
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -90,23 +90,11 @@ class TitleBodyMatcher(PLMNR):
             return self.score(interaction).scores
 
 
-class TitleBodyStudent(Student, TitleBodyMatcher):
+class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
     """The student in Stage I, under post-trained teachers: ``L_DP_distill + L_DP_emb + L_DP``.
 
     Its projections are not carried over to Stage II; its news encoder is.
     """
 
-    weights = TinyNewsRecWeights
+    losses_of_stage = StageOneDistillation
     teacher_stage = "post_train_teacher"
-
-    def make_distillation(self, config: Settings) -> StageOneDistillation:
-        """Losses on scores, on title and body vectors, and on the own title."""
-        return StageOneDistillation(
-            self.number_of_teachers(config),
-            config.for_stage(self.teacher_stage)["news_dim"],
-            config["news_dim"],
-            config["temperature"],
-            self.loss_weights(config),
-            self.teacher_weighting(config),
-            config["shared_projection"],
-        )

@@ -23,12 +23,13 @@ from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.settings.declared import affects_result
 from recbole_tinynews.settings.names import split_stage
+from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
+from recbole_tinynews.trainer.post_training import COPIES
 
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
 ARTIFACT_FORMAT = 6  # raised whenever a change in the code changes results
 # formats whose recommenders score as they did when they were trained
 READABLE = frozenset((ARTIFACT_FORMAT,))
-WEIGHTS, COPIES = "model.safetensors", "copies"
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
 CURVE, FIGURE = "training.csv", "training.svg"  # by step, for people to read
 PLM = "plm"  # configuration and tokenizer of the language model

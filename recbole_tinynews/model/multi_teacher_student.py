@@ -1,0 +1,32 @@
+"""The base of Tiny-NewsRec's students, in Stage I and in Stage II."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from recbole_tinynews.distillation.tinynewsrec import TinyNewsRecDistillation, TinyNewsRecWeights
+from recbole_tinynews.model.student import Student
+from recbole_tinynews.settings.protocol import Settings
+
+
+class MultiTeacherStudent(Student):
+    """Soft labels, projected vectors and the target, under teachers weighted for each sample.
+
+    Attributes:
+        losses_of_stage: which of the two losses, ``L_1`` or ``L_2``.
+    """
+
+    weights = TinyNewsRecWeights
+    losses_of_stage: ClassVar[type[TinyNewsRecDistillation]]
+
+    def make_distillation(self, config: Settings) -> TinyNewsRecDistillation:
+        """Losses on scores, on vectors of items and users, and on the right candidate."""
+        return self.losses_of_stage(
+            self.number_of_teachers(config),
+            config.for_stage(self.teacher_stage)["news_dim"],
+            config["news_dim"],
+            config["temperature"],
+            self.loss_weights(config),
+            self.teacher_weighting(config),
+            config["shared_projection"],
+        )
