@@ -27,7 +27,13 @@ from recbole_tinynews.registry import (
 )
 from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_line
 from recbole_tinynews.settings.declared import Models, rules_for
-from recbole_tinynews.settings.layers import METRICS, Layer, NewsYaml, StageYaml, read_news_yaml
+from recbole_tinynews.settings.layers import (
+    METRICS_SETTING,
+    Layer,
+    NewsYaml,
+    StageYaml,
+    read_news_yaml,
+)
 from recbole_tinynews.settings.literals import LiteralLoader, parse_value, read_yaml
 from recbole_tinynews.settings.mistakes import (
     name_mistakes,
@@ -224,7 +230,7 @@ class NewsConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        stock = Models.TOOLKIT if self.on_impressions else Models.RECBOLE
+        stock = Models.RECBOLE_ON_IMPRESSIONS if self.on_impressions else Models.RECBOLE
         rules = rules_for(Models.NEWS if self._is_news else stock)
         defaults = self._declared if self._is_news else {}  # RecBole's models mix kinds freely
         stages = self.stage_names
@@ -303,22 +309,26 @@ class NewsConfig(Config):
         A stage whose yaml names metrics shows them beside those of the run.
         """
         final = self.final_config_dict
-        of_stages = {stage: final.get(f"{stage}_{METRICS}") or [] for stage in self.stage_names}
-        for name, named in [(METRICS, final[METRICS]), *of_stages.items()]:
-            if not set(_lower(named)) <= METRIC_NAMES.keys() or (name == METRICS and not named):
-                setting = name if name == METRICS else f"{name}_{METRICS}"
+        of_stages = {
+            stage: final.get(f"{stage}_{METRICS_SETTING}") or [] for stage in self.stage_names
+        }
+        for name, named in [(METRICS_SETTING, final[METRICS_SETTING]), *of_stages.items()]:
+            if not set(_lower(named)) <= METRIC_NAMES.keys() or (
+                name == METRICS_SETTING and not named
+            ):
+                setting = name if name == METRICS_SETTING else f"{name}_{METRICS_SETTING}"
                 yield (
                     f"{setting} expects some of {', '.join(METRIC_NAMES).upper()}, computed for "
                     f"each impression, got {named}"
                 )
                 return
         register_metrics()
-        names = _lower(final[METRICS])
-        final[METRICS] = [*(METRIC_NAMES[name] for name in names), COUNT_METRIC]
+        names = _lower(final[METRICS_SETTING])
+        final[METRICS_SETTING] = [*(METRIC_NAMES[name] for name in names), COUNT_METRIC]
         for stage, named in of_stages.items():
             if named:
                 beside = [METRIC_NAMES[name] for name in _lower(named) if name not in names]
-                final[f"{stage}_{METRICS}"] = [*beside, *final[METRICS]]
+                final[f"{stage}_{METRICS_SETTING}"] = [*beside, *final[METRICS_SETTING]]
         results = [
             result
             for name in names

@@ -52,7 +52,7 @@ def find_model(model: str | type) -> type:
         if not issubclass(model, AbstractRecommender):
             raise ValueError(
                 f"A model expects a subclass of RecBole's AbstractRecommender, got {model}. "
-                "Derive it from recbole_tinynews.model.recommender.NewsRecommender."
+                "Derive it from recbole_tinynews.NewsRecommender."
             )
         return model
     ours, stock = model_names(), recbole_model_names()

@@ -22,8 +22,7 @@ SPEEDS = (
 )
 MEASURED = (*SPEEDS, "peak_memory_mb", "threads", "precision", "device")
 COLUMNS = (
-    *("system", "seed", *METRICS, "parameters", *SPEEDS),
-    *("peak_memory_mb", "threads", "precision", "device"),
+    *("system", "seed", *METRICS, "parameters", *MEASURED),
     *("seconds", "impressions", "skipped", *COLD, COLD_COUNT, "settings"),
 )
 _EMPTY = ("", None)

@@ -10,6 +10,8 @@ from torch import Tensor
 from recbole_tinynews.distillation.hidden import mean_squared_error
 from recbole_tinynews.distillation.layer_mapping import LayerPair
 
+HEADS = " Both need the same number of heads; else set attention_loss_weight=0."
+
 
 def attention_loss(
     student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], pairs: Sequence[LayerPair]
@@ -24,7 +26,7 @@ def attention_loss(
         student, teacher: by layer, ``[pairs, heads]`` of the same pairs of tokens.
     """
     losses = [
-        mean_squared_error("attention_loss", student[pair.student], teacher[pair.teacher])
+        mean_squared_error("attention_loss", student[pair.student], teacher[pair.teacher], HEADS)
         for pair in pairs
     ]
     return torch.stack(losses).sum()

@@ -77,7 +77,7 @@ def linear_map(inputs: int, outputs: int) -> nn.Linear:
     return made
 
 
-def mean_squared_error(name: str, student: Tensor, teacher: Tensor) -> Tensor:
+def mean_squared_error(name: str, student: Tensor, teacher: Tensor, hint: str = "") -> Tensor:
     """Mean squared error over all elements, in full precision even under autocast.
 
     Raises:
@@ -86,7 +86,6 @@ def mean_squared_error(name: str, student: Tensor, teacher: Tensor) -> Tensor:
     if student.shape != teacher.shape:
         raise ValueError(
             f"{name} expects equal shapes, got student {tuple(student.shape)} and teacher "
-            f"{tuple(teacher.shape)}. Give student and teacher the same texts and tokens; the "
-            "attention loss also needs the same number of heads (else attention_loss_weight=0)."
+            f"{tuple(teacher.shape)}. Give student and teacher the same texts and tokens.{hint}"
         )
     return F.mse_loss(student, teacher.to(student.dtype))

@@ -53,14 +53,26 @@ class NewsEncoder(nn.Module):
         history_cache_steps: int = 0,
     ) -> None:
         super().__init__()
-        self.text_encoder, self.tokens, self.storage = text_encoder, tokens, storage
-        self._vectors, self._recent = NewsVectors(), RecentVectors(history_cache_steps)
+        self.text_encoder, self.storage = text_encoder, storage
+        self.history_cache_steps = history_cache_steps
         self._given: Tensor | None = None
         self._tap: Tap | None = None
-        self._states: FrozenStates | None = None
-        self._states_of: tuple[int, ...] = ()
+        self.tokens = tokens
 
     # --------------------------------------------------------- properties of its text encoder
+
+    @property
+    def tokens(self) -> Ragged:
+        """Token ids of each text, by news id; row 0, of padding, is empty."""
+        return self._tokens
+
+    @tokens.setter
+    def tokens(self, tokens: Ragged) -> None:
+        """Read these texts from now on: whatever is remembered of others is dropped."""
+        self._tokens = tokens
+        self._vectors, self._recent = NewsVectors(), RecentVectors(self.history_cache_steps)
+        self._states: FrozenStates | None = None
+        self._states_of: tuple[int, ...] = ()
 
     @property
     def pad_token_id(self) -> int:

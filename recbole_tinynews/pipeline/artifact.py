@@ -21,6 +21,7 @@ from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.tensors import check_weights, load_weights
 from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.pipeline.stage import Stage
+from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.declared import affects_result
 from recbole_tinynews.settings.names import split_stage
 from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
@@ -85,10 +86,10 @@ class Artifact(NamedTuple):
         steps = {int(path.stem.removeprefix("step-")): path for path in kept}
         if len(steps) <= back:
             raise ValueError(
-                f"num_teachers={back + 1} expects as many copies of the post-trained teacher, got "
-                f"{len(steps)} in {self.folder / COPIES}. Post-train longer "
-                "(post_train_teacher_epochs, post_train_teacher_max_steps), keep copies more often "
-                "(teacher_checkpoint_interval), or ask for fewer teachers."
+                f"num_teachers={back + 1} expects as many copies of {self.name}, got {len(steps)} "
+                f"in {self.folder / COPIES}. Train it longer ({self.name}_epochs, "
+                f"{self.name}_max_steps), save copies more often (teacher_checkpoint_interval), or "
+                "ask for fewer teachers."
             )
         # a copy holds what trains; the rest, in model.safetensors, never changed
         return Weights((self.folder / WEIGHTS, steps[sorted(steps)[-1 - back]]))
@@ -137,11 +138,13 @@ def fingerprint(described: dict[str, Any]) -> str:
 
 
 def source_of(stage: Stage) -> list[Path]:
-    """The files of a user's own code that the stage runs, which decides results as settings do.
+    """The files of a user's own model, trainer and hand-over, which decide results as settings do.
 
-    A change in the package's own code raises ``ARTIFACT_FORMAT`` instead.
+    Files that these import are not covered. A change in the package's own code raises
+    ``ARTIFACT_FORMAT`` instead.
     """
-    names = [cls.__module__ for cls in stage.model.__mro__]
+    classes = (*stage.model.__mro__, *find_trainer(stage.model).__mro__)
+    names = [cls.__module__ for cls in classes]
     names += [stage.start.put.__module__] if stage.start else []
     modules = [sys.modules.get(name) for name in dict.fromkeys(names)]
     own = [m for m in modules if m and m.__name__.partition(".")[0] not in _PACKAGES]

@@ -16,6 +16,7 @@ from recbole_tinynews.encoder.bare_language_model import write_bare_plm
 from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.pipeline.recipes import Contents
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.protocol import Settings
@@ -24,7 +25,7 @@ from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # weights and tokenizer
 
 
-class Factory(Protocol):
+class Factory(Contents, Protocol):
     """Makes what a stage is run with; one for news recommenders, one for RecBole's own models.
 
     Attributes:
@@ -39,17 +40,8 @@ class Factory(Protocol):
     valid: NewsDataset | None
     test: NewsDataset | None
 
-    def settings(self, stage: Stage) -> NewsConfig:
-        """A copy of the settings as the stage sees them; the last stage has the plain ones."""
-
     def data(self, model_class: type, config: NewsConfig) -> Any:
         """The training data of a model."""
-
-    def data_content(self, model_class: type, config: NewsConfig) -> str:
-        """A digest of the training data."""
-
-    def language_model_content(self, config: NewsConfig) -> str:
-        """A digest of the language model that training starts from; empty if there is none."""
 
     def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
         """Save in ``folder`` what ranking needs besides weights: configuration and tokenizer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -79,7 +80,7 @@ class Recipes:
         code = source_of(stage)
         start = ""
         if stage.start is not None:
-            start = f"{stage.start.put.__name__} {_places(stage, stage.start.sources)}"
+            start = f"{_name_of(stage.start.put)} {_places(stage, stage.start.sources)}"
         made_from = {
             "data": self.contents.data_content(stage.model, config),
             "language_model": self.contents.language_model_content(config),
@@ -90,6 +91,21 @@ class Recipes:
         }
         mark = fingerprint({"format": ARTIFACT_FORMAT, **settings, "made_from": made_from})
         return Recipe(stage, config, settings, made_from, mark)
+
+
+def _name_of(put: Callable[..., None]) -> str:
+    """The name that stands for a hand-over function in a fingerprint.
+
+    Raises:
+        ValueError: it has no name by which another one could be told from it.
+    """
+    name = getattr(put, "__qualname__", "")
+    if not name or "<" in name:
+        raise ValueError(
+            f"Start expects a named function at the top of a module, got {put!r}, whose results "
+            "could be taken for those of another one. Define it with def, outside of any function."
+        )
+    return name
 
 
 def _places(stage: Stage, sources: tuple[Stage | Copy, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from recbole_tinynews.config import NewsConfig
@@ -10,6 +10,7 @@ from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.student import Student
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.pipeline.handover import (
     put_all_but_user_encoder,
@@ -21,6 +22,8 @@ from recbole_tinynews.pipeline.handover import (
     put_pooling_and_dense,
 )
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies
+from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.trainer import DistillationTrainer
 
 POST_TRAINED = Stage("post_train_teacher", TitleBodyMatcher)
 PACKAGE = __name__.partition(".")[0]
@@ -41,8 +44,8 @@ def system(config: NewsConfig) -> Stage:
         mistake
         for stage in in_order(last)
         if issubclass(stage.model, NewsRecommender)
-        for mistake in stage.model.contradictions(
-            config.for_stage(stage.name), "" if stage is last else f"{stage.name}_"
+        for mistake in _mistakes(
+            stage, config.for_stage(stage.name), "" if stage is last else f"{stage.name}_"
         )
     ]
     if mistakes:
@@ -51,6 +54,27 @@ def system(config: NewsConfig) -> Stage:
             "\n- ".join([f"The settings of {config['model']} don't fit together:", *distinct])
         )
     return last
+
+
+def _mistakes(stage: Stage, config: NewsConfig, prefix: str) -> Iterator[str]:
+    """What would fail when the stage is trained, after the stages that it depends on."""
+    yield from stage.model.contradictions(config, prefix)
+    who, given = f"Stage {stage.name} of {stage.model.__name__}", len(stage.teachers)
+    taught = issubclass(find_trainer(stage.model), DistillationTrainer)
+    if given and not taught:
+        yield (
+            f"{who} has {given} teachers and expects a model that learns from them, got one whose "
+            "trainer is no DistillationTrainer. Derive it from Student, or leave the teachers out"
+        )
+    elif taught and not given:
+        yield f"{who} expects teachers to learn from, got none. Name them in the Stage"
+    elif given > 1 and issubclass(stage.model, Student):  # one may stand for several
+        expected = stage.model.number_of_teachers(config)
+        if given != expected:
+            yield (
+                f"{who} expects {expected} teachers, as its number_of_teachers says, got {given}. "
+                "Set num_teachers, or override number_of_teachers"
+            )
 
 
 def _last_stage(config: NewsConfig) -> Stage:

@@ -37,11 +37,11 @@ class Models(Flag):
 
     NONE = 0
     NEWS = auto()  # news recommenders
-    TOOLKIT = auto()  # RecBole's own models, on impressions
+    RECBOLE_ON_IMPRESSIONS = auto()
     RECBOLE = auto()  # RecBole's own models, on RecBole's data
-    ON_IMPRESSIONS = NEWS | TOOLKIT
-    OF_RECBOLE = TOOLKIT | RECBOLE
-    EVERY = NEWS | TOOLKIT | RECBOLE
+    ON_IMPRESSIONS = NEWS | RECBOLE_ON_IMPRESSIONS
+    OF_RECBOLE = RECBOLE_ON_IMPRESSIONS | RECBOLE
+    EVERY = NEWS | RECBOLE_ON_IMPRESSIONS | RECBOLE
 
 
 class Scope(Enum):
@@ -83,7 +83,11 @@ class Setting(NamedTuple):
 
 
 _RUN, _NOTHING, _EVERY = Scope.RUN, Affects.NOTHING, Models.EVERY
-_NEWS, _TOOLKIT, _IMPRESSIONS = Models.NEWS, Models.TOOLKIT, Models.ON_IMPRESSIONS
+_NEWS, _RECBOLE_ON_IMPRESSIONS, _IMPRESSIONS = (
+    Models.NEWS,
+    Models.RECBOLE_ON_IMPRESSIONS,
+    Models.ON_IMPRESSIONS,
+)
 
 
 def _rows(
@@ -104,7 +108,7 @@ RECBOLES: tuple[Setting, ...] = (
     *_rows("save_dataset", "dataset_save_path", scope=_RUN, affects=_NOTHING),
     *_rows("save_dataloaders", "dataloaders_save_path", scope=_RUN, affects=_NOTHING),
     Setting("transform", scope=_RUN),
-    Setting("train_neg_sample_args", SAMPLES, _TOOLKIT, scope=_RUN),
+    Setting("train_neg_sample_args", SAMPLES, _RECBOLE_ON_IMPRESSIONS, scope=_RUN),
     *_rows("encoding", "tail_ratio", known_to=_EVERY),
     *_rows("neg_sampling", "training_neg_sample_num", known_to=_EVERY),  # RecBole's old names
     # the run
@@ -123,8 +127,8 @@ RECBOLES: tuple[Setting, ...] = (
     # the device
     *_rows("gpu_id", "use_gpu", scope=_RUN, affects=_NOTHING),
     Setting("local_rank", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
-    *_rows("nproc", "world_size", "ip", "port", scope=_RUN, known_to=_EVERY),
-    *_rows("offset", "group_offset", scope=_RUN, known_to=_EVERY),
+    *_rows("nproc", "world_size", "ip", "port", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
+    *_rows("offset", "group_offset", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
     *_rows("enable_amp", "enable_scaler", scope=_RUN),  # a stage has `precision` instead
     # training
     Setting("learner", LEARNER),
@@ -158,7 +162,7 @@ OURS: tuple[Setting, ...] = (
     Setting("negatives", POSITIVE, _NEWS),
     Setting("max_title_length", POSITIVE, _NEWS),
     Setting("max_body_length", POSITIVE, _NEWS),
-    Setting("impression_negatives", one_of(None, True, False), _TOOLKIT),
+    Setting("impression_negatives", one_of(None, True, False), _RECBOLE_ON_IMPRESSIONS),
     # the model
     Setting("plm", TEXT, _NEWS),
     Setting("num_hidden_layers", or_(POSITIVE, None), _NEWS),

@@ -11,7 +11,7 @@ from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import recbole_overall_settings, split_stage
 
 AS_IN = "as_in"  # in a stage's yaml: {another stage: [names of settings that have its values]}
-METRICS = "metrics"  # in a stage's yaml: shown in addition to those of the run
+METRICS_SETTING = "metrics"  # in a stage's yaml: shown in addition to those of the run
 
 
 class Layer(NamedTuple):
@@ -85,7 +85,9 @@ def _add(yaml: NewsYaml, file: Path, values: Mapping[str, Any], stages: Mapping[
     yaml.values.update(values)
     yaml.declared.update({name: v for name, v in values.items() if name not in of_stages})
     if file in stages.values():  # only a stage's own yaml may name its metrics
-        of_stages = {n: v for n, v in of_stages.items() if split_stage(n, stages)[1] != METRICS}
+        of_stages = {
+            n: v for n, v in of_stages.items() if split_stage(n, stages)[1] != METRICS_SETTING
+        }
     yaml.layers.append(Layer(f"file {file}", of_stages))
 
 

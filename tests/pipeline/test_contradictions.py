@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tiny import Tiny
+from tiny import STAGE_SETTINGS, Tiny
 
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.pipeline.systems import system
 
 WEIGHTS = ["distillation_loss_weight", "embedding_loss_weight", "target_loss_weight"]
@@ -118,3 +121,28 @@ def test_titles_that_cannot_be_had_are_refused_at_once(tiny: Tiny, settings, sta
 def test_models_without_these_settings_contradict_nothing(tiny: Tiny) -> None:
     """A plain recommender has no distillation losses and no negative titles to check."""
     assert mistakes(tiny, "PLMNR", negative_titles="in_batch", train_batch_size=1) == []
+
+
+def stages_of(base: type, stage: Stage) -> type:
+    """A recommender outside the package whose only stage is this one."""
+    return type("Mine", (base,), {"stages": classmethod(lambda cls, config: stage)})
+
+
+TEACHERS = tuple(Stage("finetune_teacher", PLMNR, number=number) for number in range(3))
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        (Stage("Mine", PLMNR, teachers=TEACHERS[:1]), "has 1 teachers and expects a model that"),
+        (Stage("Mine", TinyNewsRec), "expects teachers to learn from, got none"),
+        (Stage("Mine", TinyNewsRec, teachers=TEACHERS), "expects 2 teachers, .*got 3"),
+    ],
+)
+def test_a_stage_whose_teachers_do_not_fit_is_refused_before_they_are_trained(
+    tiny: Tiny, stage: Stage, message: str
+) -> None:
+    """The trainer or the first batch would fail, when the teachers have taken their hours."""
+    config = tiny.config(stages_of(TinyNewsRec, stage), **STAGE_SETTINGS)
+    with pytest.raises(ValueError, match=message):
+        system(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from recbole_tinynews.pipeline.systems import SYSTEMS, system
 
 def put(model: Any, *weights: Any) -> None:
     """Passes nothing on to the next stage."""
+
+
+def put_otherwise(model: Any, *weights: Any) -> None:
+    """Another way to hand nothing on."""
 
 
 FIRST = Stage("first", PLMNR)
@@ -84,7 +89,7 @@ def _same_layers(model: str) -> dict[str, Any]:
         STUDENT._replace(teachers=(Copy(FIRST, 1), TEACHERS[1])),
         STUDENT._replace(start=None),
         STUDENT._replace(start=Start(put, (Copy(FIRST, 1),))),
-        STUDENT._replace(start=Start(in_order, (FIRST,))),
+        STUDENT._replace(start=Start(put_otherwise, (FIRST,))),
         STUDENT._replace(after=(Stage("other", PLMNR),)),
         STUDENT._replace(number=1),
         STUDENT._replace(name="other"),
@@ -95,3 +100,10 @@ def test_whatever_a_stage_depends_on_decides_its_fingerprint(tiny: Tiny, changed
     """Else results of other teachers, or of another start, would be reused."""
     recipes = tiny.run("PLMNR").recipes
     assert recipes.of(changed).folder != recipes.of(STUDENT).folder
+
+
+@pytest.mark.parametrize("put", [lambda model: None, functools.partial(put, None)])
+def test_a_hand_over_without_a_name_is_refused(tiny: Tiny, put: Any) -> None:
+    """Two of them would share a fingerprint, and so the result of one."""
+    with pytest.raises(ValueError, match="Start expects a named function"):
+        tiny.run("PLMNR").recipes.of(STUDENT._replace(start=Start(put, (FIRST,))))

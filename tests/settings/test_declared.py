@@ -19,7 +19,7 @@ from recbole_tinynews.settings.declared import (
     rules_for,
     setting,
 )
-from recbole_tinynews.settings.layers import AS_IN, METRICS
+from recbole_tinynews.settings.layers import AS_IN, METRICS_SETTING
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import (
     recbole_model_settings,
@@ -39,7 +39,7 @@ STAGES = [file.stem for file in (PROPERTIES / "stage").glob("*.yaml")]
 
 def declared_in(file: Path) -> set[str]:
     plain = {split_stage(name, STAGES)[1] for name in read_yaml(file)}
-    return plain - ({AS_IN, METRICS} if file.parent.name == "stage" else set())
+    return plain - ({AS_IN, METRICS_SETTING} if file.parent.name == "stage" else set())
 
 
 @pytest.mark.parametrize("file", DECLARING, ids=lambda file: file.stem)
@@ -97,7 +97,9 @@ def test_what_affects_a_result_depends_on_teachers(
 
 def test_rules_are_for_the_models_that_a_row_names() -> None:
     """RecBole's models use other types for some settings with the same names."""
-    news, toolkit, stock = map(rules_for, (Models.NEWS, Models.TOOLKIT, Models.RECBOLE))
+    news, toolkit, stock = map(
+        rules_for, (Models.NEWS, Models.RECBOLE_ON_IMPRESSIONS, Models.RECBOLE)
+    )
     assert "temperature" in news.keys() - toolkit.keys() - stock.keys()
     assert "impression_negatives" in toolkit.keys() - news.keys() - stock.keys()
     assert "topk" in (news.keys() & toolkit.keys()) - stock.keys()
