@@ -82,19 +82,30 @@ class FileContents:
         """A digest of the atomic files, and of the corpus where there is one."""
         final = config.final_config_dict
         corpus = [Path(config["post_train_corpus"])] if final.get("post_train_corpus") else []
-        return content_key([_content_of_files(Path(config["data_path"])), *corpus])
+        folder = Path(config["data_path"])
+        return content_key([_content_of_data(folder, _stamp(folder)), *corpus])
 
     def language_model_content(self, config: NewsConfig) -> str:
         """A digest of the model's files, or its name on the hub; empty for RecBole's own models."""
         if not config.final_config_dict.get("plm"):
             return ""
-        return _content_of_language_model(plm_source(config))
+        source = plm_source(config)
+        return _content_of_language_model(source, _stamp(Path(source)))
 
 
-_content_of_language_model = cache(content_of_language_model)
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of its files: while they stay, no row of a table reads them again."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    stats = [(file.name, file.stat()) for file in files]
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
 @cache
-def _content_of_files(folder: Path) -> str:
+def _content_of_language_model(source: str, stamp: object) -> str:
+    return content_of_language_model(source)
+
+
+@cache
+def _content_of_data(folder: Path, stamp: object) -> str:
     files = sorted(file for file in folder.iterdir() if file.suffix in (".inter", ".item"))
     return content_key([part for file in files for part in (file.name, file)])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 
 from recbole_tinynews.model.joint_teachers import JointTeachers
-from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
 
 
@@ -17,15 +15,6 @@ class JointTrainer(DistillationTrainer):
 
     Validation, early stopping and the saved weights are the student's alone.
     """
-
-    def __init__(
-        self,
-        config: Settings,
-        model: Any,
-        teachers: JointTeachers | None = None,
-        folder: Path | None = None,
-    ) -> None:
-        super().__init__(config, model, teachers, folder)
 
     @property
     def teachers(self) -> JointTeachers:

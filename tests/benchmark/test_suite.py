@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from tiny import DATASET, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.planning import plan_rows
-from recbole_tinynews.benchmark.row_settings import knows, row_settings
+from recbole_tinynews.benchmark.row_settings import knows, result_fingerprint, row_settings
 from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
@@ -214,3 +215,19 @@ def test_an_invalid_row_is_not_run_and_the_others_are(make_benchmark: Callable) 
     why_not = {planned.row.label: planned.why_not for planned in benchmark.planned}
     assert why_not["PLM-NR_2"] == ""
     assert "temperature" in why_not["Tiny-NewsRec_2"]
+
+
+@pytest.mark.parametrize("changed", ["data", "language model"])
+def test_a_row_is_planned_again_when_its_files_change_in_one_process(
+    tiny: Tiny, tmp_path: Path, changed: str
+) -> None:
+    """A notebook that converts its data again would be shown the results of the data before."""
+    data, plm = tmp_path / "data", tmp_path / "plm"
+    shutil.copytree(tiny.data, data)
+    shutil.copytree(tiny.plm, plm)
+    config = tiny.config("PLMNR", data_path=str(data), plm=str(plm))
+    before = result_fingerprint(config)
+    assert result_fingerprint(config) == before
+    file = data / DATASET / f"{DATASET}.item" if changed == "data" else plm / "tokenizer.json"
+    file.write_text(file.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert result_fingerprint(config) != before
