@@ -172,9 +172,16 @@ class NewsDataset(Dataset):
         """Number of newest clicks of a history that a batch holds."""
         return config["history_length"]
 
-    def tokens(self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Ragged:
+    def tokens(
+        self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = ""
+    ) -> Ragged:
         """Token ids of a text field by news id, [CLS] and [SEP] included; padding has none."""
-        return tokenise(self.news_text[field], tokenizer, max_length, self.cache_dir)
+        return tokenise(self.news_text[field], tokenizer, max_length, self.cache_dir, prefix)
+
+    def training_news(self) -> NDArray[np.int64]:
+        """Ids of the articles in the histories and candidates of these impressions, each once."""
+        shown = self.inter_feat
+        return np.union1d(shown.history.values, shown.candidates.values).astype(np.int64)
 
     def num(self, field: str) -> int:
         """Number of ids of an indexed field; a text has no index and is refused."""

@@ -23,10 +23,12 @@ def tokenise(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     cache_dir: Path | None = None,
+    prefix: str = "",
 ) -> Ragged:
     """Token ids of every text, cut at ``max_length`` with [CLS] and [SEP] counted.
 
-    Row 0 is padding and has no tokens; any other empty text has the two special tokens.
+    Row 0 is padding and has no tokens; any other empty text has the two special tokens. Each text
+    begins with ``prefix``, whose tokens count too.
 
     Shapes:
         returned: ragged ``[texts, *]``, int32.
@@ -39,12 +41,17 @@ def tokenise(
             f"tokenise expects a fast tokenizer, got {type(tokenizer).__name__}. "
             "Use a language model folder that has a tokenizer.json."
         )
-    specials = tokenizer.num_special_tokens_to_add()
-    if max_length <= specials:  # all texts would be equal, or longer than asked for
+    same = tokenizer.num_special_tokens_to_add()
+    if prefix:
+        same += len(tokenizer(prefix, add_special_tokens=False)["input_ids"])
+    if max_length <= same:  # all texts would be equal, or longer than asked for
         raise ValueError(
-            f"tokenise expects a maximum length above the {specials} special tokens of a text, got "
-            f"{max_length}. Raise max_title_length or max_body_length."
+            f"tokenise expects a maximum length above the {same} tokens that every text has, "
+            f"special ones and text_prefix, got {max_length}. Raise max_title_length or "
+            "max_body_length."
         )
+    if prefix:
+        texts = [*texts[:1], *(prefix + text for text in texts[1:])]
     key = content_key([_rules(tokenizer), str(max_length), json.dumps(texts)])
     arrays = cached_arrays(
         cache_dir, "tokens", key, lambda: _token_arrays(texts, tokenizer, max_length)

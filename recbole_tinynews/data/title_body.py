@@ -52,7 +52,8 @@ class TitleBodyDataset:
     """
 
     settings: ClassVar[tuple[str, ...]] = (
-        *("post_train_corpus", "max_title_length", "max_body_length", "negatives", "seed"),
+        *("post_train_corpus", "text_prefix", "max_title_length", "max_body_length"),
+        *("negatives", "seed"),
     )
 
     def __init__(
@@ -64,12 +65,16 @@ class TitleBodyDataset:
         negatives: int,
         seed: int,
         cache_dir: Path | None = None,
+        prefix: str = "",
     ) -> None:
         self.cache_dir = cache_dir
-        titles = tokenise(
-            ["", *(a.title for a in articles)], tokenizer, max_title_length, cache_dir
+        titles, bodies = (
+            tokenise(["", *texts], tokenizer, max_length, cache_dir, prefix)
+            for texts, max_length in (
+                ([article.title for article in articles], max_title_length),
+                ([article.body for article in articles], max_body_length),
+            )
         )
-        bodies = tokenise(["", *(a.body for a in articles)], tokenizer, max_body_length, cache_dir)
         self.text_tokens = Ragged.concatenate([titles, bodies.between(1, bodies.rows)])
         self.articles = len(articles)
         self.titles = _first_with_equal_tokens(titles.between(1, titles.rows))
@@ -92,6 +97,7 @@ class TitleBodyDataset:
             config["negatives"],
             config["seed"],
             news.cache_dir,
+            config["text_prefix"],
         )
 
     def loaders(
@@ -103,6 +109,10 @@ class TitleBodyDataset:
     def history_width(self, config: Settings) -> int:
         """One slot, for the body."""
         return 1
+
+    def training_news(self) -> NDArray[np.int64]:
+        """Text ids of the titles that are trained on, each once."""
+        return np.unique(self.title_ids(self.train_articles))
 
     def title_ids(self, article: Any) -> Any:
         """Text ids of the titles of articles."""

@@ -22,11 +22,13 @@ class Titles:
     def __init__(self, titles: Sequence[str], iid_field: str) -> None:
         self.titles, self.iid_field = ["", *titles], iid_field
 
-    def tokens(self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Ragged:
+    def tokens(
+        self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = ""
+    ) -> Ragged:
         """Token ids of the titles."""
         if field != TITLE:
             raise ValueError(_only_titles(f"the text '{field}'"))
-        return tokenise(self.titles, tokenizer, max_length)
+        return tokenise(self.titles, tokenizer, max_length, prefix=prefix)
 
     def num(self, field: str) -> int:
         """Number of articles, padding included."""

@@ -13,12 +13,20 @@ class ProjectedEmbeddingLoss(nn.Module):
 
     One half of ``L_DP_emb`` and ``L_FT_emb`` of Tiny-NewsRec: titles or bodies, news or users. Each
     teacher has its own projection into the student's space, Xavier-uniform with zero bias.
+
+    Args:
+        teachers: number of teachers.
+        teacher_dim: size of a teacher's vectors.
+        student_dim: size of the student's vectors.
+        start_as_identity: instead of Xavier-uniform, for vectors that begin in one space.
     """
 
-    def __init__(self, teachers: int, teacher_dim: int, student_dim: int) -> None:
+    def __init__(
+        self, teachers: int, teacher_dim: int, student_dim: int, start_as_identity: bool = False
+    ) -> None:
         super().__init__()
         self.projections = nn.ModuleList(
-            _projection(teacher_dim, student_dim) for _ in range(teachers)
+            _projection(teacher_dim, student_dim, start_as_identity) for _ in range(teachers)
         )
         self.dims = (teacher_dim, student_dim)
 
@@ -78,8 +86,8 @@ class ProjectedEmbeddingLoss(nn.Module):
                 )
 
 
-def _projection(teacher_dim: int, student_dim: int) -> nn.Linear:
+def _projection(teacher_dim: int, student_dim: int, as_identity: bool) -> nn.Linear:
     projection = nn.Linear(teacher_dim, student_dim)
-    nn.init.xavier_uniform_(projection.weight)
+    (nn.init.eye_ if as_identity else nn.init.xavier_uniform_)(projection.weight)
     nn.init.zeros_(projection.bias)
     return projection

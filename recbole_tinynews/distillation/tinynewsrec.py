@@ -39,6 +39,7 @@ class TinyNewsRecDistillation(nn.Module):
         weights: weights of the losses.
         weighting: weights the teachers; the paper's is ``softmax``.
         shared_projection: one projection for items and users of a teacher (method.md, section 3).
+        aligned: whether student and teachers start in one space, and projections as identities.
     """
 
     student_taps: ClassVar[Taps] = NO_TAPS
@@ -53,6 +54,7 @@ class TinyNewsRecDistillation(nn.Module):
         weights: TinyNewsRecWeights,
         weighting: TeacherWeighting = softmax,
         shared_projection: bool = False,
+        aligned: bool = False,
     ) -> None:
         super().__init__()
         check_weights(
@@ -63,11 +65,10 @@ class TinyNewsRecDistillation(nn.Module):
         self.weights, self.weighting = weights, weighting
         self.soft_label = SoftLabelLoss(temperature)
         if weights.embedding:
-            self.item_embedding = ProjectedEmbeddingLoss(teachers, teacher_dim, student_dim)
+            dims = teachers, teacher_dim, student_dim
+            self.item_embedding = ProjectedEmbeddingLoss(*dims, aligned)
             self.user_embedding = (
-                self.item_embedding
-                if shared_projection
-                else ProjectedEmbeddingLoss(teachers, teacher_dim, student_dim)
+                self.item_embedding if shared_projection else ProjectedEmbeddingLoss(*dims, aligned)
             )
 
     def items(self, outputs: Outputs) -> Tensor:

@@ -21,8 +21,9 @@ from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.encoder.frozen_states import FrozenStates, Storage, open_frozen_states
 from recbole_tinynews.encoder.news_vectors import NewsVectors, RecentVectors, versions
 from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.taps import Tap
-from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.files.array_cache import content_key
 
 STATES_FORMAT = "frozen states 1"  # raised whenever the meaning of the stored states changes
@@ -134,6 +135,24 @@ class NewsEncoder(nn.Module):
             self._vectors.forget()
         return self
 
+    @torch.no_grad()
+    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
+        """Let heads that start from the language model's vectors take what they need of them.
+
+        It does nothing for random heads, and for those that an earlier stage has handed over.
+
+        Args:
+            ids: distinct texts, those of training.
+            centred: whether the mean of their vectors is subtracted from now on.
+        """
+        dense = self.text_encoder.dense
+        if not isinstance(dense, UnitDense) or dense.has_started:
+            return
+        packed = packs(self.tokens.lengths_of(ids), self.tokens_at_once())
+        with self.without_dropout():
+            pooled = torch.cat([self._encode(ids[pack.members], pack).pooled for pack in packed])
+        dense.start(pooled, centred)
+
     # ------------------------------------------------------------------------- ids -> vectors
 
     def forward(self, news_ids: Tensor) -> Tensor:
@@ -201,12 +220,14 @@ class NewsEncoder(nn.Module):
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
         members = ids[pack.members]
-        token_ids, real = self._token_row(members)
-        frozen = self._stored(members)
-        encoded = self.text_encoder.encode(token_ids, pack, real, frozen, self._tap)
+        encoded = self._encode(members, pack)
         if self._tap is not None:
             self._tap.keep_texts(members, encoded.pooled, encoded.vectors)
         return encoded.vectors
+
+    def _encode(self, members: NDArray[np.int64], pack: Pack) -> EncodedTexts:
+        token_ids, real = self._token_row(members)
+        return self.text_encoder.encode(token_ids, pack, real, self._stored(members), self._tap)
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of that many empty texts, ``[texts, news_dim]``."""

@@ -10,12 +10,20 @@ class AttentionPooling(nn.Module):
 
     PLM-NR (Wu et al., SIGIR 2021) and Tiny-NewsRec (EMNLP 2022), the base model. A row that is
     masked everywhere gives zeros, not NaN.
+
+    Args:
+        dim: size of a vector.
+        query_dim: size of the query.
+        starts_as_mean: whether the query starts as zero, and all weights equal.
     """
 
-    def __init__(self, dim: int, query_dim: int) -> None:
+    def __init__(self, dim: int, query_dim: int, starts_as_mean: bool = False) -> None:
         super().__init__()
         self.projection = nn.Linear(dim, query_dim)
         self.query = nn.Linear(query_dim, 1)
+        if starts_as_mean:
+            nn.init.zeros_(self.query.weight)
+            nn.init.zeros_(self.query.bias)
 
     def energy(self, inputs: Tensor) -> Tensor:
         """Attention scores before the softmax, ``[..., dim]`` -> ``[...]``."""

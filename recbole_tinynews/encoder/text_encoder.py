@@ -20,6 +20,7 @@ from recbole_tinynews.encoder.bert_layers import apply_layer, embed, layers_of
 from recbole_tinynews.encoder.dropout import set_dropout
 from recbole_tinynews.encoder.packing import Pack, packs, tokens_at_once
 from recbole_tinynews.encoder.pooling import AttentionPooling, mean_pooling
+from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.taps import Tap
 
 Pooling = Literal["attention", "mean", "cls"]
@@ -52,6 +53,7 @@ class TextEncoder(nn.Module):
         finetune_layers: the last n layers train; ``all``: all of them and the embeddings.
         dropout: of the layers that train.
         mask_padding: whether pad tokens stay out of pooling (docs/method.md, section 3).
+        pretrained_heads: whether pooling and dense layer start as mean and ``UnitDense``.
 
     Attributes:
         first_trained: number of frozen layers, which come before those that train; 0 where all do.
@@ -71,6 +73,7 @@ class TextEncoder(nn.Module):
         finetune_layers: int | Literal["all"] = "all",
         dropout: float = 0.1,
         mask_padding: bool = True,
+        pretrained_heads: bool = False,
     ) -> None:
         super().__init__()
         if plm.config._attn_implementation != "sdpa":  # others would add the mask as numbers
@@ -83,9 +86,12 @@ class TextEncoder(nn.Module):
         self.hidden_size = plm.config.hidden_size
         self.pad_token_id = plm.config.pad_token_id or 0
         self.pooling = (
-            AttentionPooling(self.hidden_size, query_dim) if pooling == "attention" else None
+            AttentionPooling(self.hidden_size, query_dim, starts_as_mean=pretrained_heads)
+            if pooling == "attention"
+            else None
         )
-        self.dense = nn.Linear(self.hidden_size, news_dim)
+        dense = UnitDense if pretrained_heads else nn.Linear
+        self.dense: nn.Linear = dense(self.hidden_size, news_dim)
         self.embeddings_train = finetune_layers == "all"
         trained = self.depth if finetune_layers == "all" else min(finetune_layers, self.depth)
         self.first_trained = self.depth - trained

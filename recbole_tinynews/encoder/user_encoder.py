@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import AttentionPooling
+from recbole_tinynews.encoder.pretrained_heads import SCORE_SCALE
 
 HEAD_DIM = 16  # NRMS (Wu et al., EMNLP 2019): 16 heads of 16 at news_dim 256
 
@@ -16,6 +17,10 @@ class UserEncoder(nn.Module):
     ``pad_doc`` is one learned news vector. Under ``history_padding="learned"`` it fills every empty
     slot and takes part in the attention; under ``"masked"`` empty slots take no part, and it stands
     for a user without any history, whose scores would all tie otherwise.
+
+    With ``starts_as_mean`` it starts as the mean of the clicked vectors times a scale that trains:
+    the query of the pooling and ``pad_doc`` start as zeros, and self-attention, which is then added
+    to its input, as nothing.
     """
 
     def __init__(
@@ -24,6 +29,7 @@ class UserEncoder(nn.Module):
         query_dim: int,
         kind: str = "attention",
         history_padding: str = "masked",
+        starts_as_mean: bool = False,
     ) -> None:
         super().__init__()
         if kind == "self_attention" and news_dim % HEAD_DIM:
@@ -37,8 +43,14 @@ class UserEncoder(nn.Module):
             if kind == "self_attention"
             else None
         )
-        self.pooling = AttentionPooling(news_dim, query_dim)
+        self.pooling = AttentionPooling(news_dim, query_dim, starts_as_mean)
         self.pad_doc = nn.Parameter(torch.empty(news_dim).uniform_(-1, 1) * news_dim**-0.5)
+        self.scale = nn.Parameter(torch.tensor(SCORE_SCALE)) if starts_as_mean else None
+        if starts_as_mean:
+            nn.init.zeros_(self.pad_doc)
+            if self.self_attention is not None:
+                nn.init.zeros_(self.self_attention.out_proj.weight)
+                nn.init.zeros_(self.self_attention.out_proj.bias)
 
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
         """User vectors, ``[batch, dim]``.
@@ -55,16 +67,17 @@ class UserEncoder(nn.Module):
             mask = clicked
         if self.self_attention is not None:
             history = self._attend(history, mask)
-        pooled = self.pooling(history, mask)
-        if mask is None:
-            return pooled
-        return torch.where(mask.any(dim=-1, keepdim=True), pooled, self.pad_doc.to(pooled.dtype))
+        user = self.pooling(history, mask)
+        if mask is not None:
+            user = torch.where(mask.any(dim=-1, keepdim=True), user, self.pad_doc.to(user.dtype))
+        return user if self.scale is None else user * self.scale
 
     def _attend(self, history: Tensor, mask: Tensor | None) -> Tensor:
         assert self.self_attention is not None
         ignored = None
         if mask is not None:  # a row without any click may not be masked whole: its softmax is NaN
             ignored = ~mask & mask.any(dim=-1, keepdim=True)
-        return self.self_attention(
+        attended = self.self_attention(
             history, history, history, key_padding_mask=ignored, need_weights=False
         )[0]
+        return attended if self.scale is None else history + attended

@@ -72,6 +72,9 @@ class MaskedLanguageModel(NewsRecommender):
         """Nothing is stored: each epoch masks other tokens, so the frozen layers are recomputed."""
         return None
 
+    def start_heads(self, config: Settings, dataset: Any) -> None:
+        """Does nothing: no head of the news encoder trains, or is handed on."""
+
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """A placeholder: no user encoder trains before clicks are seen."""
         return nn.Identity()

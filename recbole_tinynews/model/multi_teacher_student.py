@@ -29,4 +29,5 @@ class MultiTeacherStudent(Student):
             self.loss_weights(config),
             self.teacher_weighting(config),
             config["shared_projection"],
+            aligned=config["head_init"] == "pretrained",
         )

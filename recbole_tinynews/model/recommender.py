@@ -81,7 +81,9 @@ class NewsRecommender(AbstractRecommender):
 
     def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
         """Token ids that the news encoder reads for each news id: the title's."""
-        return dataset.tokens(TITLE, self.tokenizer, config["max_title_length"])
+        return dataset.tokens(
+            TITLE, self.tokenizer, config["max_title_length"], config["text_prefix"]
+        )
 
     def text_widths(self, config: Settings, dataset: Any) -> NDArray[np.int64]:
         """The padded length of each text, used where pad tokens take part in pooling."""
@@ -98,7 +100,12 @@ class NewsRecommender(AbstractRecommender):
             config["query_dim"],
             config["user_encoder"],
             config["history_padding"],
+            starts_as_mean=config["head_init"] == "pretrained",
         )
+
+    def start_heads(self, config: Settings, dataset: Any) -> None:
+        """Start what earlier stages have not: the heads that depend on the language model."""
+        self.news_encoder.start_heads(dataset.training_news(), config["centred"])
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
         """Where the frozen layers' hidden states are kept; ``None``: computed each time."""
@@ -148,6 +155,7 @@ class NewsRecommender(AbstractRecommender):
             finetune_layers=config["finetune_layers"],
             dropout=config["plm_dropout"],
             mask_padding=config["mask_padding_in_news_pooling"],
+            pretrained_heads=config["head_init"] == "pretrained",
         )
         return NewsEncoder(
             text_encoder,

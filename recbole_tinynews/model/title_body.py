@@ -19,17 +19,27 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.title_body import TitleBodyDataset
 from recbole_tinynews.distillation.tinynewsrec import StageOneDistillation
 from recbole_tinynews.encoder.frozen_states import Storage
+from recbole_tinynews.encoder.pretrained_heads import SCORE_SCALE
 from recbole_tinynews.model.multi_teacher_student import MultiTeacherStudent
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
 
 
 class BodyAsUser(nn.Module):
-    """The user encoder of post-training: the vector of the body, as it is."""
+    """The user encoder of post-training: the vector of the body.
+
+    Args:
+        scaled: whether it is multiplied by a scale that trains, as vectors of unit length need.
+    """
+
+    def __init__(self, scaled: bool) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(SCORE_SCALE)) if scaled else None
 
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
         """``[batch, 1, dim]`` -> ``[batch, dim]``."""
-        return history[:, 0]
+        body = history[:, 0]
+        return body if self.scale is None else body * self.scale
 
 
 class TitleBodyMatcher(PLMNR):
@@ -66,7 +76,7 @@ class TitleBodyMatcher(PLMNR):
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """A body's vector is the user's; no user encoder trains before clicks are seen."""
-        return BodyAsUser()
+        return BodyAsUser(scaled=config["head_init"] == "pretrained")
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
         """Stores titles, which are read 1 + ``negatives`` times a pass; bodies only on request.

@@ -49,6 +49,9 @@ class Factory(Contents, Protocol):
     def model(self, model_class: type, config: NewsConfig) -> Any:
         """A new model, on its device."""
 
+    def start(self, model: Any, config: NewsConfig, data: Any) -> None:
+        """Complete the start of a new model, after the weights of earlier stages are loaded."""
+
     def trainer(
         self,
         config: NewsConfig,
@@ -109,6 +112,10 @@ class NewsFactory:
     def model(self, model_class: type[NewsRecommender], config: NewsConfig) -> NewsRecommender:
         """A new model, on its device."""
         return model_class(config, self.data(model_class, config)).to(config["device"])
+
+    def start(self, model: NewsRecommender, config: NewsConfig, data: TrainingData) -> None:
+        """Start the heads that no stage has handed over."""
+        model.start_heads(config, data)
 
     def trainer(
         self,

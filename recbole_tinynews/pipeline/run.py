@@ -121,6 +121,7 @@ class Run:
         model = self.factory.model(stage.model, config)
         if stage.start is not None:
             stage.start.put(model, *map(self.weights, stage.start.sources))
+        self.factory.start(model, config, data)
         teachers = self._teachers(recipe, model) if stage.teachers else None
         trainer = self.factory.trainer(config, model, recipe.folder, teachers)
         trainer.resume_checkpoint()

@@ -15,6 +15,7 @@ from recbole.utils import argument_list
 
 from recbole_tinynews.settings.values import (
     ABOVE_ZERO,
+    ANY_TEXT,
     COUNT,
     CUTOFFS,
     LEARNER,
@@ -167,6 +168,9 @@ OURS: tuple[Setting, ...] = (
     Setting("plm", TEXT, _NEWS),
     Setting("num_hidden_layers", or_(POSITIVE, None), _NEWS),
     Setting("finetune_layers", or_(COUNT, "all"), _NEWS),
+    Setting("text_prefix", ANY_TEXT, _NEWS),
+    Setting("head_init", one_of("pretrained", "random"), _NEWS),
+    Setting("centred", SWITCH, _NEWS),
     Setting("news_pooling", one_of("attention", "mean", "cls"), _NEWS),
     Setting("user_encoder", one_of("attention", "self_attention"), _NEWS),
     Setting("news_dim", POSITIVE, _NEWS),

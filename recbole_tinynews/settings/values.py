@@ -60,6 +60,7 @@ NOT_NEGATIVE = Rule("a number >= 0", lambda value: _is_number(value) and value >
 ABOVE_ZERO = Rule("a number > 0", lambda value: _is_number(value) and value > 0)
 SHARE = Rule("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
 PROBABILITY = Rule("a number >= 0 and < 1", lambda value: _is_number(value) and 0 <= value < 1)
+ANY_TEXT = Rule("text, which may be empty", lambda value: isinstance(value, str))
 TEXT = Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
 ZIP_FILE = Rule("a file name that ends in .zip", lambda value: str(value).endswith(".zip"))
 CUTOFFS = Rule(
