@@ -12,6 +12,7 @@ from recbole_tinynews.trainer.masked_language_model import MaskedLanguageModelTr
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.post_training import PostTrainingTrainer
 from recbole_tinynews.trainer.recbole_training import on_impressions
+from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
 
 class StudentTrainer(DistillationTrainer):
@@ -54,5 +55,6 @@ __all__ = [
     "TinyNewsRecTrainer",
     "TitleBodyMatcherTrainer",
     "TitleBodyStudentTrainer",
+    "UntrainedTrainer",
     "on_impressions",
 ]
