@@ -251,6 +251,7 @@ class NewsConfig(Config):
             raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *mistakes]))
         if self._is_news:
             self._map_precision()
+            self._map_layers()
         super()._set_default_parameters()
 
     def _init_device(self) -> None:
@@ -349,6 +350,13 @@ class NewsConfig(Config):
         asked = "precision" in self.external_config_dict
         if final["enable_amp"] and not asked and final.get("precision") == "fp32":
             final["precision"] = "auto"
+
+    def _map_layers(self) -> None:
+        """Let a model that pretrains itself have its own number of layers in that stage too."""
+        final = self.final_config_dict
+        own = getattr(self.model_class, "pretrains_itself", False)
+        if own and final["teacher_num_hidden_layers"] is None:
+            final["teacher_num_hidden_layers"] = final["num_hidden_layers"]
 
     def _data_folder(self, data_path: Any, dataset: str) -> Path:
         """The folder of the data set; the packaged one if no path is given and none is there."""

@@ -59,7 +59,6 @@ SETTINGS: dict[str, Any] = {
     "train_batch_size": 8,
     "eval_batch_size": 4,
 }
-SAME_LAYERS = ("PLMNRDAPT", "PLMNRTAPT", "PLMNRDP")  # these finetune models trained on texts
 STAGE_SETTINGS: dict[str, Any] = {
     "num_teachers": 2,
     "teacher_checkpoint_interval": 2,
@@ -231,8 +230,6 @@ class Tiny(NamedTuple):
         """Settings of a small run; ``settings`` override them."""
         name = model if isinstance(model, str) else model.__name__
         stages = dict(STAGE_SETTINGS) if name in SYSTEMS else {}
-        if name in SAME_LAYERS:
-            stages["teacher_num_hidden_layers"] = SETTINGS["num_hidden_layers"]
         places = {"plm": str(self.plm), "data_path": str(self.data)}
         return {**SETTINGS, **places, **stages, **settings}
 

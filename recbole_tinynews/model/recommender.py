@@ -51,11 +51,14 @@ class NewsRecommender(AbstractRecommender):
         ranks_news: whether its artifact can be loaded to rank news.
         makes_teachers: whether its ``make_teachers`` returns teachers that train together with it;
             else its teachers are frozen.
+        pretrains_itself: whether stages before it train the layers that it finetunes; unless
+            ``teacher_num_hidden_layers`` says otherwise, they have as many.
     """
 
     reads: ClassVar[type[TrainingData]] = NewsDataset
     ranks_news: ClassVar[bool] = True
     makes_teachers: ClassVar[bool] = False
+    pretrains_itself: ClassVar[bool] = False
     type = ModelType.GENERAL  # RecBole lays no further yaml over ours for this type
     input_type = InputType.LISTWISE
 
