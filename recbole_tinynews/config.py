@@ -19,9 +19,11 @@ from recbole_tinynews.recbole_models.feeds import UNFIT
 from recbole_tinynews.recbole_models.fitting import fit_settings, has_impressions
 from recbole_tinynews.registry import (
     find_model,
+    has_language_model,
     is_news_model,
     is_stock_model,
     model_yaml_files,
+    overall_yaml_file,
     stage_yaml_files,
     users_yaml_files,
 )
@@ -59,9 +61,10 @@ class NewsConfig(Config):
     """All settings of a run; ``config["name"]`` reads one, as in RecBole.
 
     Weakest first: RecBole's yaml, and for news recommenders ours (``overall``, the stages', the
-    model's, the data set's, the data set's for the model); then the user's files, ``config_dict``
-    and ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read: a host program's
-    own flags are not settings. Text is read as yaml and never evaluated.
+    model's, the data set's, the data set's for the model; without a language model
+    ``impressions``, the model's, the data set's for the model); then the user's files,
+    ``config_dict`` and ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read: a
+    host program's own flags are not settings. Text is read as yaml and never evaluated.
 
     Every mistake that can be seen before data or weights are touched is reported in one
     ``ValueError``: unknown names, values that don't fit, files that can't be read.
@@ -141,7 +144,7 @@ class NewsConfig(Config):
             return set()
         of_system = model_yaml_files(self.model_class)
         others = _names_in(of_system)
-        shared = _names_in([properties_file("overall.yaml"), *model_yaml_files(model_class)])
+        shared = _names_in([overall_yaml_file(model_class), *model_yaml_files(model_class)])
         for other, (_, declares) in self._stages.items():
             if other == stage or (is_student and other in ours):
                 shared |= declares
@@ -281,8 +284,10 @@ class NewsConfig(Config):
         self._declared, self._stages = yaml.declared, yaml.stages
         self._layers += yaml.layers
         self.internal_config_dict.update(yaml.values)
+        if has_language_model(model_class):  # which the data set's own yaml names and trains
+            self._load_of_data_set(dataset)
         of_classes = [f"{dataset}.{cls.__name__}" for cls in reversed(model_class.__mro__)]
-        self._load_of_data_set(dataset, *of_classes)  # a subclass keeps what suits its base
+        self._load_of_data_set(*of_classes)  # a subclass keeps what suits its base
 
     def _load_recbole_yaml(self, model_class: type, dataset: str) -> None:
         """Load RecBole's yaml, ours over it, and the yaml of a user's class over both."""
@@ -389,7 +394,7 @@ def declared_settings(model_class: type, on_impressions: bool = True) -> dict[st
 
 def _news_yaml(model_class: type) -> NewsYaml:
     stages, models = stage_yaml_files(model_class), model_yaml_files(model_class)
-    return read_news_yaml(properties_file("overall.yaml"), stages, models)
+    return read_news_yaml(overall_yaml_file(model_class), stages, models)
 
 
 def _names_in(files: Sequence[Path]) -> set[str]:

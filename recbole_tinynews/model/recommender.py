@@ -1,4 +1,4 @@
-"""The base of every news recommender: a news encoder, a user encoder, a dot product."""
+"""The base of recommenders with a language model: news encoder, user encoder, dot product."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import InputType, ModelType
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -35,11 +33,12 @@ from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.user_encoder import UserEncoder
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.settings.protocol import Settings
 
 
-class NewsRecommender(AbstractRecommender):
-    """Scores the candidates of an impression for the user who saw it.
+class NewsRecommender(ImpressionRecommender):
+    """Scores candidates by the vectors of their texts and of the texts that the user clicked.
 
     A subclass says what is learnt by ``losses``, which returns a NamedTuple of weighted summands
     (RecBole adds them up; the log shows their names). To read other text, override
@@ -59,12 +58,9 @@ class NewsRecommender(AbstractRecommender):
     ranks_news: ClassVar[bool] = True
     makes_teachers: ClassVar[bool] = False
     pretrains_itself: ClassVar[bool] = False
-    type = ModelType.GENERAL  # RecBole lays no further yaml over ours for this type
-    input_type = InputType.LISTWISE
 
     def __init__(self, config: Settings, dataset: Any) -> None:
-        super().__init__()
-        self.device = config["device"]
+        super().__init__(config, dataset)
         self.label_field = config["LABEL_FIELD"]
         self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
         self.news_encoder: EncodesNews = self.make_news_encoder(config, dataset)
