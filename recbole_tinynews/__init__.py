@@ -6,8 +6,9 @@ seconds:
 - ``run`` trains and evaluates a recommender, ``load`` ranks with a finished one;
 - ``convert`` turns MIND into atomic files;
 - ``Benchmark`` compares systems;
-- ``NewsRecommender`` and ``NewsTrainer`` are the bases of a user's own classes; ``Stage``, ``Copy``
-  and ``Start`` say which training follows which.
+- ``NewsRecommender`` and ``NewsTrainer`` are the bases of a user's own classes, and
+  ``ImpressionRecommender`` is that of rankers without a language model; ``Stage``, ``Copy`` and
+  ``Start`` say which training follows which.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recbole_tinynews import convert as convert
     from recbole_tinynews.benchmark.benchmark import Benchmark as Benchmark
+    from recbole_tinynews.model.impression_recommender import (
+        ImpressionRecommender as ImpressionRecommender,
+    )
     from recbole_tinynews.model.recommender import NewsRecommender as NewsRecommender
     from recbole_tinynews.pipeline.stage import Copy as Copy
     from recbole_tinynews.pipeline.stage import Stage as Stage
@@ -32,6 +36,7 @@ _HOMES = {
     "run": "quick_start",
     "load": "serving.ranking",
     "Benchmark": "benchmark.benchmark",
+    "ImpressionRecommender": "model.impression_recommender",
     "NewsRecommender": "model.recommender",
     "NewsTrainer": "trainer.news_trainer",
     "Stage": "pipeline.stage",

@@ -19,9 +19,11 @@ from recbole_tinynews.recbole_models.feeds import UNFIT
 from recbole_tinynews.recbole_models.fitting import fit_settings, has_impressions
 from recbole_tinynews.registry import (
     find_model,
+    has_language_model,
     is_news_model,
     is_stock_model,
     model_yaml_files,
+    overall_yaml_file,
     stage_yaml_files,
     users_yaml_files,
 )
@@ -59,9 +61,10 @@ class NewsConfig(Config):
     """All settings of a run; ``config["name"]`` reads one, as in RecBole.
 
     Weakest first: RecBole's yaml, and for news recommenders ours (``overall``, the stages', the
-    model's, the data set's, the data set's for the model); then the user's files, ``config_dict``
-    and ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read: a host program's
-    own flags are not settings. Text is read as yaml and never evaluated.
+    model's, the data set's, the data set's for the model; without a language model
+    ``impressions``, the model's, the data set's for the model); then the user's files,
+    ``config_dict`` and ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read: a
+    host program's own flags are not settings. Text is read as yaml and never evaluated.
 
     Every mistake that can be seen before data or weights are touched is reported in one
     ``ValueError``: unknown names, values that don't fit, files that can't be read.
@@ -141,7 +144,7 @@ class NewsConfig(Config):
             return set()
         of_system = model_yaml_files(self.model_class)
         others = _names_in(of_system)
-        shared = _names_in([properties_file("overall.yaml"), *model_yaml_files(model_class)])
+        shared = _names_in([overall_yaml_file(model_class), *model_yaml_files(model_class)])
         for other, (_, declares) in self._stages.items():
             if other == stage or (is_student and other in ours):
                 shared |= declares
@@ -251,6 +254,7 @@ class NewsConfig(Config):
             raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *mistakes]))
         if self._is_news:
             self._map_precision()
+            self._map_layers()
         super()._set_default_parameters()
 
     def _init_device(self) -> None:
@@ -280,8 +284,10 @@ class NewsConfig(Config):
         self._declared, self._stages = yaml.declared, yaml.stages
         self._layers += yaml.layers
         self.internal_config_dict.update(yaml.values)
+        if has_language_model(model_class):  # which the data set's own yaml names and trains
+            self._load_of_data_set(dataset)
         of_classes = [f"{dataset}.{cls.__name__}" for cls in reversed(model_class.__mro__)]
-        self._load_of_data_set(dataset, *of_classes)  # a subclass keeps what suits its base
+        self._load_of_data_set(*of_classes)  # a subclass keeps what suits its base
 
     def _load_recbole_yaml(self, model_class: type, dataset: str) -> None:
         """Load RecBole's yaml, ours over it, and the yaml of a user's class over both."""
@@ -350,6 +356,13 @@ class NewsConfig(Config):
         if final["enable_amp"] and not asked and final.get("precision") == "fp32":
             final["precision"] = "auto"
 
+    def _map_layers(self) -> None:
+        """Let a model that pretrains itself have its own number of layers in that stage too."""
+        final = self.final_config_dict
+        own = getattr(self.model_class, "pretrains_itself", False)
+        if own and final["teacher_num_hidden_layers"] is None:
+            final["teacher_num_hidden_layers"] = final["num_hidden_layers"]
+
     def _data_folder(self, data_path: Any, dataset: str) -> Path:
         """The folder of the data set; the packaged one if no path is given and none is there."""
         folder, packaged = Path(str(data_path), dataset), packaged_folder("dataset") / dataset
@@ -381,7 +394,7 @@ def declared_settings(model_class: type, on_impressions: bool = True) -> dict[st
 
 def _news_yaml(model_class: type) -> NewsYaml:
     stages, models = stage_yaml_files(model_class), model_yaml_files(model_class)
-    return read_news_yaml(properties_file("overall.yaml"), stages, models)
+    return read_news_yaml(overall_yaml_file(model_class), stages, models)
 
 
 def _names_in(files: Sequence[Path]) -> set[str]:

@@ -31,7 +31,7 @@ from recbole_tinynews.pipeline.artifact import (
     keep_test_result,
     kept_test_result,
 )
-from recbole_tinynews.pipeline.factory import Factory, NewsFactory
+from recbole_tinynews.pipeline.factory import Factory, ImpressionFactory, NewsFactory
 from recbole_tinynews.pipeline.plan import plan, plan_table
 from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
 from recbole_tinynews.pipeline.run import Run
@@ -39,7 +39,7 @@ from recbole_tinynews.pipeline.speed import news_per_second
 from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.summary import oracle_of, summary
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.registry import is_news_model
+from recbole_tinynews.registry import has_language_model, is_news_model
 
 ONCE_CORRECTED = (
     "Finished stages are kept: once that is corrected, the same command resumes from there."
@@ -66,8 +66,8 @@ def run(
 
     Returns:
         What ``result_file`` holds: model, dataset, seed, valid, test, test_cold, parameters,
-        stages, news_per_second (None for RecBole's own models), environment, and teachers where
-        there are any. Metrics are fractions.
+        stages, news_per_second (None for a model that encodes no news), environment, and teachers
+        where there are any. Metrics are fractions.
 
     Raises:
         ValueError: settings that don't fit, all of them named.
@@ -85,7 +85,7 @@ def run(
     init_seed(config["seed"], config["reproducibility"])
     data = NewsDataset(config)
     logger.info(data)
-    factory = (NewsFactory if is_news_model(config.model_class) else RecBoleFactory)(config, data)
+    factory = factory_of(config, data)
     stages = up_to(system(config), config["stage"])
     _check_submission(factory, stages[-1])
     this_run = Run(factory)
@@ -121,6 +121,14 @@ def run(
     if config["result_file"]:
         write_text(Path(config["result_file"]), json.dumps(_finite(result), indent=2) + "\n")
     return result
+
+
+def factory_of(config: NewsConfig, data: NewsDataset) -> ImpressionFactory:
+    """The factory for the kind of model that the settings ask for."""
+    if has_language_model(config.model_class):
+        return NewsFactory(config, data)
+    kind = ImpressionFactory if is_news_model(config.model_class) else RecBoleFactory
+    return kind(config, data)
 
 
 def _check_submission(factory: Factory, last: Stage) -> None:

@@ -77,6 +77,13 @@ def find_model(model: str | type) -> type:
 
 def is_news_model(model_class: type) -> bool:
     """Whether the model is a news recommender, with our settings, data set and metrics."""
+    from recbole_tinynews.model.impression_recommender import ImpressionRecommender
+
+    return issubclass(model_class, ImpressionRecommender)
+
+
+def has_language_model(model_class: type) -> bool:
+    """Whether the model is a news recommender that encodes texts; others train nothing."""
     from recbole_tinynews.model.recommender import NewsRecommender
 
     return issubclass(model_class, NewsRecommender)
@@ -91,13 +98,22 @@ def find_trainer(model_class: type) -> type:
     """``<Model>Trainer`` of the class or of its nearest base: a subclass keeps its base's trainer.
 
     A user's trainer is in the module of the user's model. Without one, a news recommender gets
-    ``NewsTrainer``, and RecBole's models get what RecBole gives them.
+    ``NewsTrainer``, or ``UntrainedTrainer`` if it has no language model, and RecBole's models get
+    what RecBole gives them.
     """
     if not is_news_model(model_class):
         return _own_trainer(model_class) or _recbole_trainer(model_class)
     from recbole_tinynews import trainer
 
-    return _own_trainer(model_class, trainer) or trainer.NewsTrainer
+    trains = has_language_model(model_class)
+    default = trainer.NewsTrainer if trains else trainer.UntrainedTrainer
+    return _own_trainer(model_class, trainer) or default
+
+
+def overall_yaml_file(model_class: type) -> Path:
+    """The yaml file of the settings that a news recommender shares with all of its kind."""
+    kind = "overall" if has_language_model(model_class) else "impressions"
+    return packaged_folder("properties") / f"{kind}.yaml"
 
 
 def model_yaml_files(model_class: type) -> list[Path]:
@@ -122,11 +138,13 @@ def stage_yaml_files(model_class: type) -> dict[str, Path]:
     """The yaml of each stage that a news recommender may have, by the name of the stage.
 
     The package's own stages come first; those of a user's class have theirs in a folder ``stage``
-    beside its module.
+    beside its module. A model without a language model is a single stage, without a yaml.
 
     Raises:
         ValueError: two stages have the same name.
     """
+    if not has_language_model(model_class):
+        return {}
     folders = [packaged_folder("properties") / "stage"]
     for cls in reversed(model_class.__mro__):
         if not _is_from(cls, "recbole_tinynews"):

@@ -18,7 +18,7 @@ from recbole_tinynews import compat, paths
 from recbole_tinynews import config as config_module
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.registry import model_names
+from recbole_tinynews.registry import has_language_model, model_names
 
 OVERALL = """
 eval_args: {split: {'RS': [0.8, 0.1, 0.1]}, group_by: ~, order: RO, mode: labeled}
@@ -578,3 +578,4 @@ def test_every_shipped_yaml_is_valid_for_its_model(
         assert config["model"] == model
         for stage in config.stage_names:
             assert config.for_stage(stage)["plm"]
+        assert bool(config.stage_names) == has_language_model(config.model_class)

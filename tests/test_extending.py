@@ -32,6 +32,7 @@ from tiny import DATASET, Tiny, World
 import recbole_tinynews
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.evaluation.metrics import auc, rank_impressions
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.quick_start import run
 
@@ -50,7 +51,7 @@ def write_files(folder: Path) -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     blocks = re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```$", text, re.M | re.S)
     assert [name for name, _ in blocks] == [
-        *("my_recommender.py", "MyRecommender.yaml"),
+        *("my_recommender.py", "MyRecommender.yaml", "popular.py"),
         *("category_first.py", "stage/learn_categories.yaml"),
     ]
     for name, content in blocks:
@@ -203,6 +204,23 @@ def category_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
     """The class of the document that has a stage of its own."""
     write_files(tmp_path)
     return module_of(tmp_path, monkeypatch, "category_first").CategoryFirst
+
+
+def test_a_ranker_without_a_language_model_needs_predict_alone(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its user has no yaml, no trainer and no loss: the documented class must run as it stands."""
+    write_files(tmp_path)
+    popular = module_of(tmp_path, monkeypatch, "popular").Popular
+    result = run(popular, DATASET, config_dict=tiny.settings(popular))
+    assert (result["model"], result["parameters"]) == ("Popular", 0)
+    train, _, test = NewsDataset(tiny.config(popular)).build()
+    clicks = np.array([train.item_counter[news] for news in range(train.item_num)])
+    shown = test.inter_feat
+    ranked = rank_impressions(
+        clicks[shown.candidates.values], shown.labels, shown.candidates.offsets
+    )
+    assert result["test"]["auc"] == pytest.approx(auc(ranked).mean(), abs=1e-6)
 
 
 def test_a_recommender_outside_the_package_has_a_stage_of_its_own(

@@ -11,6 +11,7 @@ from recbole.model.general_recommender.bpr import BPR
 from recbole.trainer import trainer as recbole_trainers
 
 from recbole_tinynews import compat, paths, trainer
+from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import (
@@ -113,6 +114,12 @@ def test_a_subclass_keeps_the_trainer_of_its_base(monkeypatch: pytest.MonkeyPatc
 def test_a_news_recommender_without_a_trainer_gets_the_news_trainer() -> None:
     variant = type("Variant", (NewsRecommender,), {"__module__": "elsewhere"})
     assert find_trainer(variant) is trainer.NewsTrainer
+
+
+def test_a_recommender_without_a_language_model_is_not_trained() -> None:
+    """The trainer of the others would ask it for a loss and for encoders that it lacks."""
+    variant = type("Variant", (ImpressionRecommender,), {"__module__": "elsewhere"})
+    assert find_trainer(variant) is trainer.UntrainedTrainer
 
 
 def test_a_users_trainer_is_found_in_the_module_of_the_users_model(

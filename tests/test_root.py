@@ -10,7 +10,10 @@ import recbole_tinynews
 
 @pytest.mark.parametrize(
     "name",
-    ["run", "load", "convert", "NewsRecommender", "NewsTrainer", "Benchmark", "Stage", "Start"],
+    [
+        *("run", "load", "convert", "Benchmark", "Stage", "Start"),
+        *("ImpressionRecommender", "NewsRecommender", "NewsTrainer"),
+    ],
 )
 def test_what_a_user_needs_is_exported_at_the_root(name: str) -> None:
     """Paths inside the package may change; examples that import from them would break."""

@@ -33,13 +33,14 @@ from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.factory import NewsFactory
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import SYSTEMS
-from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.registry import find_model, find_trainer, has_language_model
 from recbole_tinynews.trainer import DistillationTrainer
 
 DATASET = "tiny"
 WORDS = [f"word{number}" for number in range(50)]
 LAYERS, HIDDEN, MAX_TITLE = 3, 32, 12
 NEWS, EMPTY_TITLE, LONG_TITLE, SHORT_TITLE = 40, 1, 2, 3  # the last three are news ids
+CATEGORIES, SUBCATEGORIES = ("news", "sports", "health"), ("world", "", "football", "diet")
 
 SETTINGS: dict[str, Any] = {
     "use_gpu": False,
@@ -59,7 +60,6 @@ SETTINGS: dict[str, Any] = {
     "train_batch_size": 8,
     "eval_batch_size": 4,
 }
-SAME_LAYERS = ("PLMNRDAPT", "PLMNRTAPT", "PLMNRDP")  # these finetune models trained on texts
 STAGE_SETTINGS: dict[str, Any] = {
     "num_teachers": 2,
     "teacher_checkpoint_interval": 2,
@@ -88,6 +88,12 @@ STAGE_SETTINGS: dict[str, Any] = {
 }
 
 
+IMPRESSION_SETTINGS: dict[str, Any] = {  # of recommenders without a language model
+    "use_gpu": False,
+    "show_progress": False,
+    "history_length": 6,
+    "eval_batch_size": 4,
+}
 STOCK_SETTINGS: dict[str, Any] = {
     "use_gpu": False,
     "show_progress": False,
@@ -190,7 +196,8 @@ def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
     rows = ["item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq\tabstract:token_seq"]
     for number, title in enumerate(titles(), start=1):
         abstract = f"{title} {' '.join(random.choice(WORDS, 10))}".strip()
-        rows.append(f"N{number}\tnews\tworld\t{title}\t{abstract}")
+        category, subcategory = CATEGORIES[number % 3], SUBCATEGORIES[number % 4]
+        rows.append(f"N{number}\t{category}\t{subcategory}\t{title}\t{abstract}")
     (place / f"{DATASET}.item").write_text("\n".join(rows) + "\n", encoding="utf-8")
     for split, impressions in (("train", 40), ("valid", 14), ("test", 14)):
         lines = [
@@ -230,9 +237,9 @@ class Tiny(NamedTuple):
     def settings(self, model: str | type = "PLMNR", **settings: Any) -> dict[str, Any]:
         """Settings of a small run; ``settings`` override them."""
         name = model if isinstance(model, str) else model.__name__
+        if not has_language_model(find_model(model)):
+            return {**IMPRESSION_SETTINGS, "data_path": str(self.data), **settings}
         stages = dict(STAGE_SETTINGS) if name in SYSTEMS else {}
-        if name in SAME_LAYERS:
-            stages["teacher_num_hidden_layers"] = SETTINGS["num_hidden_layers"]
         places = {"plm": str(self.plm), "data_path": str(self.data)}
         return {**SETTINGS, **places, **stages, **settings}
 
@@ -253,7 +260,10 @@ class Tiny(NamedTuple):
         config = self.config(model, **settings)
         train, valid, test = NewsDataset(config).build()
         torch.manual_seed(1)
-        return World(config, train, valid, test, config.model_class(config, train))
+        model = config.model_class(config, train)
+        if isinstance(model, NewsRecommender):
+            model.start_heads(config, train)
+        return World(config, train, valid, test, model)
 
 
 class World(NamedTuple):

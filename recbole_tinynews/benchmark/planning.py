@@ -13,7 +13,7 @@ from recbole_tinynews.benchmark.suite import TITLE, Row, Suite
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.language_model import locate_plm, plm_size
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.registry import is_news_model, model_names, recbole_model_names
+from recbole_tinynews.registry import has_language_model, model_names, recbole_model_names
 
 NO_MODEL = "no such model"
 OWN_TEXT = ("text of its own choice",)
@@ -73,7 +73,7 @@ def language_model_layers(suite: Suite, dataset: str, given: Mapping[str, Any]) 
     The command line may name another language model than the suite expects.
     """
     for row in suite.rows:
-        if row.model in model_names():
+        if row.model in model_names() and has_language_model(model_class_of(row.model)):
             model_class = model_class_of(row.model)
             settings = row_settings(row._replace(settings={}), model_class, suite, given)
             try:
@@ -109,4 +109,6 @@ def _plan(
 
 def _chooses_its_text(model_class: type) -> bool:
     plain = NewsRecommender.news_tokens
-    return is_news_model(model_class) and getattr(model_class, "news_tokens", plain) is not plain
+    return (
+        has_language_model(model_class) and getattr(model_class, "news_tokens", plain) is not plain
+    )

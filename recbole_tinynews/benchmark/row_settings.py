@@ -14,7 +14,7 @@ from recbole_tinynews.pipeline.factory import content_of_language_model, plm_sou
 from recbole_tinynews.pipeline.recipes import Recipes
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.registry import is_news_model, stage_yaml_files
+from recbole_tinynews.registry import stage_yaml_files
 from recbole_tinynews.settings.declared import setting
 from recbole_tinynews.settings.names import unknown_setting
 
@@ -59,8 +59,7 @@ def _mistake(model_class: type, name: str) -> str | None:
 @cache
 def _known(model_class: type) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The settings of a model, and the stages that may have their own values of them."""
-    stages = stage_yaml_files(model_class) if is_news_model(model_class) else ()
-    return declared_settings(model_class), tuple(stages)
+    return declared_settings(model_class), tuple(stage_yaml_files(model_class))
 
 
 def result_fingerprint(config: NewsConfig) -> str:

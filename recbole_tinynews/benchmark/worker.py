@@ -92,11 +92,11 @@ def measure_speed(job: Job) -> dict[str, Any]:
     """The cells of its row that say how large and fast it is; none where it encodes no news."""
     from recbole_tinynews.benchmark.measure import measure
     from recbole_tinynews.benchmark.recommender_file import model_class_of
-    from recbole_tinynews.registry import is_news_model
+    from recbole_tinynews.registry import has_language_model
 
     _use(job.threads)
     model_class = model_class_of(job.model)
-    if not is_news_model(model_class):
+    if not has_language_model(model_class):
         return {}
     return measure(model_class, job.dataset, {**job.settings, "seed": job.seed})
 

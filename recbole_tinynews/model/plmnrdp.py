@@ -5,6 +5,8 @@ Yu et al., "Tiny-NewsRec", EMNLP 2022, section 3; the strongest of its single-te
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from recbole_tinynews.model.plmnr import PLMNR
 
 
@@ -15,3 +17,5 @@ class PLMNRDP(PLMNR):
     the same way, and share its post-training; use it to see what post-training gives without any
     distillation.
     """
+
+    pretrains_itself: ClassVar[bool] = True

@@ -5,6 +5,8 @@ Gururangan et al., "Don't Stop Pretraining", ACL 2020; a baseline of Tiny-NewsRe
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from recbole_tinynews.model.plmnr import PLMNR
 
 
@@ -15,3 +17,5 @@ class PLMNRTAPT(PLMNR):
     in more passes, as these are few. The poster gives results and no details: the recipe is our
     definition.
     """
+
+    pretrains_itself: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""The base of every news recommender: a news encoder, a user encoder, a dot product."""
+"""The base of recommenders with a language model: news encoder, user encoder, dot product."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import InputType, ModelType
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -35,11 +33,12 @@ from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.user_encoder import UserEncoder
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.settings.protocol import Settings
 
 
-class NewsRecommender(AbstractRecommender):
-    """Scores the candidates of an impression for the user who saw it.
+class NewsRecommender(ImpressionRecommender):
+    """Scores candidates by the vectors of their texts and of the texts that the user clicked.
 
     A subclass says what is learnt by ``losses``, which returns a NamedTuple of weighted summands
     (RecBole adds them up; the log shows their names). To read other text, override
@@ -51,17 +50,17 @@ class NewsRecommender(AbstractRecommender):
         ranks_news: whether its artifact can be loaded to rank news.
         makes_teachers: whether its ``make_teachers`` returns teachers that train together with it;
             else its teachers are frozen.
+        pretrains_itself: whether stages before it train the layers that it finetunes; unless
+            ``teacher_num_hidden_layers`` says otherwise, they have as many.
     """
 
     reads: ClassVar[type[TrainingData]] = NewsDataset
     ranks_news: ClassVar[bool] = True
     makes_teachers: ClassVar[bool] = False
-    type = ModelType.GENERAL  # RecBole lays no further yaml over ours for this type
-    input_type = InputType.LISTWISE
+    pretrains_itself: ClassVar[bool] = False
 
     def __init__(self, config: Settings, dataset: Any) -> None:
-        super().__init__()
-        self.device = config["device"]
+        super().__init__(config, dataset)
         self.label_field = config["LABEL_FIELD"]
         self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
         self.news_encoder: EncodesNews = self.make_news_encoder(config, dataset)
@@ -93,10 +92,14 @@ class NewsRecommender(AbstractRecommender):
         """How many of the language model's first layers are used; ``None``: all."""
         return config["num_hidden_layers"]
 
+    def news_dim(self, config: Settings) -> int:
+        """Size of a news vector."""
+        return config["news_dim"]
+
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """``(history vectors [batch, history, dim], clicked [batch, history]) -> [batch, dim]``."""
         return UserEncoder(
-            config["news_dim"],
+            self.news_dim(config),
             config["query_dim"],
             config["user_encoder"],
             config["history_padding"],
@@ -149,7 +152,7 @@ class NewsRecommender(AbstractRecommender):
             )
         text_encoder = TextEncoder(
             plm,
-            config["news_dim"],
+            self.news_dim(config),
             config["query_dim"],
             pooling=config["news_pooling"],
             finetune_layers=config["finetune_layers"],

@@ -26,7 +26,7 @@ PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # we
 
 
 class Factory(Contents, Protocol):
-    """Makes what a stage is run with; one for news recommenders, one for RecBole's own models.
+    """Makes what a stage is run with; its kind depends on the model that is asked for.
 
     Attributes:
         config: the settings of the run.
@@ -68,20 +68,68 @@ class Factory(Contents, Protocol):
         """A loader of whole impressions, in the form that the models read."""
 
 
-class NewsFactory:
-    """The factory of news recommenders."""
+class ImpressionFactory:
+    """The factory of recommenders without a language model, which read impressions alone."""
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
         self.config, self.dataset = config, dataset
         train, self.valid, self.test = dataset.build()
         assert train is not None, "a data set without training impressions is refused when read"
         self.train: NewsDataset = train
-        self._data: dict[tuple, TrainingData] = {}
-        self._plm_contents: dict[str, str] = {}
 
     def settings(self, stage: Stage) -> NewsConfig:
         """A copy of the settings as the stage sees them; the last stage has the plain ones."""
         return self.config.for_stage(stage.name, stage.number)
+
+    def data(self, model_class: type, config: NewsConfig) -> Any:
+        """The training impressions."""
+        return self.train
+
+    def data_content(self, model_class: type, config: NewsConfig) -> str:
+        """A digest of the atomic files."""
+        return self.dataset.content
+
+    def language_model_content(self, config: NewsConfig) -> str:
+        """Empty: there is no language model."""
+        return ""
+
+    def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
+        """Does nothing: there is no language model."""
+
+    def model(self, model_class: type, config: NewsConfig) -> Any:
+        """A new model, on its device."""
+        return model_class(config, self.data(model_class, config)).to(config["device"])
+
+    def start(self, model: Any, config: NewsConfig, data: Any) -> None:
+        """Does nothing: a model is complete when it is made."""
+
+    def trainer(
+        self,
+        config: NewsConfig,
+        model: Any,
+        folder: Path | None = None,
+        teachers: Teachers | None = None,
+    ) -> Any:
+        """The trainer that belongs to the model's class."""
+        of_student = {} if teachers is None else {"teachers": teachers}
+        return find_trainer(type(model))(config, model, folder=folder, **of_student)
+
+    def loaders(self, config: NewsConfig, data: Any) -> tuple[Any, Any]:
+        """No training batches, as nothing trains; a loader of validation batches or ``None``."""
+        return None, self.impressions(config, self.valid) if self.valid else None
+
+    def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
+        """A loader of whole impressions."""
+        return ImpressionDataLoader(config, shown)
+
+
+class NewsFactory(ImpressionFactory):
+    """The factory of recommenders with a language model."""
+
+    def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
+        super().__init__(config, dataset)
+        self._data: dict[tuple, TrainingData] = {}
+        self._plm_contents: dict[str, str] = {}
 
     def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> TrainingData:
         """Impressions, or texts for stages that train without clicks; equal data are read once."""
@@ -109,32 +157,13 @@ class NewsFactory:
         if model_class.ranks_news:
             write_bare_plm(plm_source(config), folder)
 
-    def model(self, model_class: type[NewsRecommender], config: NewsConfig) -> NewsRecommender:
-        """A new model, on its device."""
-        return model_class(config, self.data(model_class, config)).to(config["device"])
-
     def start(self, model: NewsRecommender, config: NewsConfig, data: TrainingData) -> None:
         """Start the heads that no stage has handed over."""
         model.start_heads(config, data)
 
-    def trainer(
-        self,
-        config: NewsConfig,
-        model: Any,
-        folder: Path | None = None,
-        teachers: Teachers | None = None,
-    ) -> ImpressionEvaluation:
-        """The trainer that belongs to the model's class."""
-        of_student = {} if teachers is None else {"teachers": teachers}
-        return find_trainer(type(model))(config, model, folder=folder, **of_student)
-
     def loaders(self, config: NewsConfig, data: TrainingData) -> tuple[Any, Any]:
         """The loader of training batches, and that of validation batches or ``None``."""
         return data.loaders(config, self.valid)
-
-    def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
-        """A loader of whole impressions."""
-        return ImpressionDataLoader(config, shown)
 
 
 def plm_source(config: Settings) -> str:

@@ -11,6 +11,7 @@ from recbole.utils import init_seed
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.pipeline.factory import ImpressionFactory
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.recbole_models import patches
 from recbole_tinynews.recbole_models.feeds import feed_of
@@ -20,14 +21,11 @@ from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.trainer import on_impressions
 
 
-class RecBoleFactory:
+class RecBoleFactory(ImpressionFactory):
     """The factory of RecBole's own models, which read impressions as single interactions."""
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
-        self.config, self.dataset = config, dataset
-        train, self.valid, self.test = dataset.build()
-        assert train is not None, "a data set without training impressions is refused when read"
-        self.train: NewsDataset = train
+        super().__init__(config, dataset)
         patches.apply()
         self.feed = feed_of(config.model_class, config["MODEL_INPUT_TYPE"])
         self.interactions = InteractionDataset(self.train, config, self.feed)
@@ -40,17 +38,6 @@ class RecBoleFactory:
     def data(self, model_class: type, config: NewsConfig) -> InteractionDataset:
         """The training interactions."""
         return self.interactions
-
-    def data_content(self, model_class: type, config: NewsConfig) -> str:
-        """A digest of the atomic files."""
-        return self.dataset.content
-
-    def language_model_content(self, config: NewsConfig) -> str:
-        """Empty: there is no language model."""
-        return ""
-
-    def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
-        """Does nothing: there is no language model."""
 
     def model(self, model_class: type, config: NewsConfig) -> Any:
         """A new model, on its device.

@@ -35,7 +35,7 @@ from recbole_tinynews.pipeline.artifact import (
     WEIGHTS,
     read_settings,
 )
-from recbole_tinynews.registry import find_model, is_news_model, model_names
+from recbole_tinynews.registry import find_model, has_language_model, model_names
 from recbole_tinynews.settings.names import settings_of_stage
 
 USERS_AT_ONCE = 256
@@ -319,7 +319,7 @@ def _check_folder(folder: Path) -> None:
         raise ValueError(
             f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
             "post-training has none, since it ranks no news: load the folder of the last stage. "
-            "RecBole's own models have none either: they know ids alone, and are not loaded here. "
+            "Models without a language model have none either, and are not loaded here. "
             "Any other has lost it, or is of an earlier version: run the command that made it "
             "again with --fresh."
         )
@@ -340,7 +340,7 @@ def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecom
             f"{folder} was made by {named}, a class that is not imported, and load imports none "
             f"that a folder names. Import it and pass it: load(folder, model={name})."
         )
-    if not isinstance(given, type) or given.__name__ != name or not is_news_model(given):
+    if not isinstance(given, type) or given.__name__ != name or not has_language_model(given):
         raise ValueError(
             f"{folder} was made by {named}, which must be a subclass of NewsRecommender, got "
             f"{given}. Pass that class: load(folder, model={name})."

@@ -163,6 +163,8 @@ OURS: tuple[Setting, ...] = (
     Setting("negatives", POSITIVE, _NEWS),
     Setting("max_title_length", POSITIVE, _NEWS),
     Setting("max_body_length", POSITIVE, _NEWS),
+    Setting("category_weight", NOT_NEGATIVE, _NEWS),
+    Setting("subcategory_weight", NOT_NEGATIVE, _NEWS),
     Setting("impression_negatives", one_of(None, True, False), _RECBOLE_ON_IMPRESSIONS),
     # the model
     Setting("plm", TEXT, _NEWS),

@@ -12,6 +12,7 @@ from recbole_tinynews.trainer.masked_language_model import MaskedLanguageModelTr
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.post_training import PostTrainingTrainer
 from recbole_tinynews.trainer.recbole_training import on_impressions
+from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
 
 class StudentTrainer(DistillationTrainer):
@@ -24,6 +25,10 @@ class TinyNewsRecTrainer(StudentTrainer):
 
 class NewsBERTTrainer(JointTrainer):
     """Trains the student and its teachers together, for NewsBERT and NewsBERT-MT."""
+
+
+class ZeroShotPLMTrainer(UntrainedTrainer, NewsTrainer):
+    """Saves and validates the language model's own ranking; nothing trains."""
 
 
 class TitleBodyStudentTrainer(DistillationTrainer):
@@ -54,5 +59,7 @@ __all__ = [
     "TinyNewsRecTrainer",
     "TitleBodyMatcherTrainer",
     "TitleBodyStudentTrainer",
+    "UntrainedTrainer",
+    "ZeroShotPLMTrainer",
     "on_impressions",
 ]

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
+from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
 
-class EnsembleTeacherTrainer(DistillationTrainer):
+class EnsembleTeacherTrainer(UntrainedTrainer, DistillationTrainer):
     """Copies the teachers' weights into the ensemble and trains nothing."""
 
-    def _build_optimizer(self, **kwargs: Any) -> Any:
-        """Return None instead of an optimizer, as nothing trains."""
-
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
-        """Copy all of the teachers' weights by name, save and validate the ensemble.
+        """Copy all of the teachers' weights by name, then save and validate the ensemble.
 
         Returns:
             The validation score, and the whole validation result.
@@ -25,7 +23,4 @@ class EnsembleTeacherTrainer(DistillationTrainer):
         for teacher, news_encoder, user_encoder in zip(members, *encoders, strict=True):
             news_encoder.load_state_dict(teacher.news_encoder.state_dict())
             user_encoder.load_state_dict(teacher.user_encoder.state_dict())
-        self._save_checkpoint(0)
-        if not valid_data:
-            return self.best_valid_score, None
-        return self._valid_epoch(valid_data, kwargs.get("show_progress", False))
+        return super().fit(train_data, valid_data, **kwargs)

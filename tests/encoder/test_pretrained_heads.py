@@ -17,6 +17,7 @@ from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.user_encoder import UserEncoder
 from recbole_tinynews.encoder.weight_names import DENSE
 from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.pipeline.artifact import WEIGHTS
 
 ROWS = [0, 1, 2, 3, 4, 5, 6]  # an empty history, one candidate, and five others
@@ -25,7 +26,6 @@ ROWS = [0, 1, 2, 3, 4, 5, 6]  # an empty history, one candidate, and five others
 def started(tiny: Tiny, **settings: Any) -> World:
     world = tiny.world("PLMNR", head_init="pretrained", **settings)
     world.model.eval().double()
-    world.model.start_heads(world.config, world.train)
     return world
 
 
@@ -105,9 +105,9 @@ def test_a_users_vector_is_not_normalised_away_by_empty_slots() -> None:
 
 def test_a_forgotten_start_is_seen_at_once(tiny: Tiny) -> None:
     world = tiny.world("PLMNR", head_init="pretrained")
-    world.model.eval()
+    forgotten = PLMNR(world.config, world.train).eval()
     with torch.no_grad():
-        assert world.model.predict(world.shown(ROWS)).isnan().all()
+        assert forgotten.predict(world.shown(ROWS)).isnan().all()
 
 
 def test_a_later_stage_keeps_the_heads_of_an_earlier_one(tiny: Tiny) -> None:
@@ -139,3 +139,13 @@ def test_axes_do_not_depend_on_the_order_of_texts() -> None:
     for layer, texts in zip(layers, (vectors, vectors.flip(0)), strict=True):
         layer.start(texts, centred=True)
     torch.testing.assert_close(layers[0].weight, layers[1].weight)
+
+
+def test_the_baseline_without_training_is_the_start_of_training(tiny: Tiny) -> None:
+    """PLM-NR of the same depth, centring and history length; whatever its ``news_dim`` says."""
+    baseline = tiny.world("ZeroShotPLM")
+    trained = tiny.world("PLMNR", head_init="pretrained", news_dim=HIDDEN + 3)
+    for world in (baseline, trained):
+        world.model.eval()
+    torch.testing.assert_close(scores(baseline), scores(trained), rtol=0, atol=1e-6)
+    assert not any(p.requires_grad for p in baseline.model.parameters())

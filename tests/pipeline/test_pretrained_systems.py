@@ -106,8 +106,16 @@ def test_dp_finetunes_the_last_copy_of_tiny_newsrecs_teacher(tiny: Tiny) -> None
 @pytest.mark.parametrize("model", ["PLMNRDAPT", "PLMNRTAPT", "PLMNRDP"])
 def test_other_layers_than_those_trained_on_texts_are_refused(tiny: Tiny, model: str) -> None:
     """Else twelve layers are trained for days, and only the first four, all frozen, are used."""
-    with pytest.raises(ValueError, match=r"num_hidden_layers=2 and ~ in p.*hidden_layers=2\."):
-        record(tiny, model, teacher_num_hidden_layers=None)
+    with pytest.raises(ValueError, match=r"num_hidden_layers=2 and 1 in p.*hidden_layers=2\."):
+        record(tiny, model, teacher_num_hidden_layers=1)
+
+
+@pytest.mark.parametrize("model", ["PLMNRDAPT", "PLMNRTAPT", "PLMNRDP"])
+def test_a_student_is_pretrained_with_its_own_layers(tiny: Tiny, model: str) -> None:
+    """With those of a teacher, `--num_hidden_layers` alone would be refused."""
+    before = system(tiny.config(model, num_hidden_layers=1)).needs[0]
+    assert tiny.config(model, num_hidden_layers=1).for_stage(before.name)["num_hidden_layers"] == 1
+    assert tiny.config("TinyNewsRec").for_stage("post_train_teacher")["num_hidden_layers"] is None
 
 
 def test_a_changed_setting_of_masked_training_trains_it_again(tiny: Tiny, tmp_path: Path) -> None:

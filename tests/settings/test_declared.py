@@ -30,6 +30,7 @@ from recbole_tinynews.settings.names import (
 PROPERTIES = packaged_folder("properties")
 DECLARING = [
     PROPERTIES / "overall.yaml",
+    PROPERTIES / "impressions.yaml",
     PROPERTIES / "recbole.yaml",
     *sorted((PROPERTIES / "model").glob("*.yaml")),
     *sorted((PROPERTIES / "stage").glob("*.yaml")),
@@ -67,7 +68,7 @@ def test_stages_and_models_are_read_from_where_they_lie() -> None:
     """Tests this test: with a wrong folder, it would find nothing and pass."""
     from recbole_tinynews.model.plmnr import PLMNR
 
-    assert len(DECLARING) == 2 + len(model_names()) + len(stage_yaml_files(PLMNR))
+    assert len(DECLARING) == 3 + len(model_names()) + len(stage_yaml_files(PLMNR))
     assert len(STAGES) >= 4
 
 

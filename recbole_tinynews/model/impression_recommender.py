@@ -1,0 +1,39 @@
+"""The base of every recommender of impressions: scores of their candidates, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import InputType, ModelType
+from torch import Tensor
+
+from recbole_tinynews.settings.protocol import Settings
+
+
+class ImpressionRecommender(AbstractRecommender):
+    """Scores the candidates of an impression for the user who saw it.
+
+    Derived from this class alone, a recommender needs no language model, has the settings of
+    ``properties/impressions.yaml`` and its own yaml, and is tested as its constructor made it:
+    nothing is trained. One that learns from titles derives from ``NewsRecommender``.
+
+    Args:
+        config: the settings.
+        dataset: the training impressions, and category, subcategory and text by news id.
+    """
+
+    type = ModelType.GENERAL  # RecBole lays no further yaml over ours for this type
+    input_type = InputType.LISTWISE
+
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__()
+        self.device = config["device"]
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Scores of every candidate of whole impressions, ``[sum of impression_size]``.
+
+        ``interaction`` is a batch of ``ImpressionDataLoader``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement predict(interaction).")

@@ -1,0 +1,27 @@
+"""The untrained language model as a recommender: what every trained one has to beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_tinynews.encoder.language_model import plm_size
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.settings.protocol import Settings
+
+
+class ZeroShotPLM(PLMNR):
+    """Cosine of a candidate with the mean of the clicked articles; nothing is trained.
+
+    An article's vector is the mean of the last layer's states over its title's tokens, [CLS] and
+    [SEP] included, minus the mean vector of the training news where ``centred``, and of unit
+    length. It is a ``PLMNR`` whose heads start pretrained, before its first step (our definition;
+    docs/method.md, section 1). A user without clicks gets equal scores.
+    """
+
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.requires_grad_(False)
+
+    def news_dim(self, config: Settings) -> int:
+        """The width of the language model: nothing is projected."""
+        return plm_size(self.plm_source).hidden
