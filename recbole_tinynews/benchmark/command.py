@@ -27,6 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
     parser.add_argument("--output", help="folder (default: benchmarks/results/DATASET)")
+    parser.add_argument(
+        "--report-only",
+        action="store_true",
+        help="run nothing: write tables, tests and figures of the results that are there",
+    )
     given, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
     settings = parse_command_line(rest)
     try:
@@ -45,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     except (ValueError, FileNotFoundError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
-    if not benchmark.run():
+    if given.report_only:
+        print(f"written   {', '.join(benchmark.report())} in {benchmark.output}")
+    elif not benchmark.run():
         parser.exit(1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,31 +11,79 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.results import METRICS
+from recbole_tinynews.data.atomic_files import TokenIndex, read_impressions
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import IMPRESSION_ID
 from recbole_tinynews.files.whole import whole_file
 
 
 class ImpressionMetrics(NamedTuple):
-    """``values``: ``[impressions, metrics]``, NaN where skipped; ``of``: digest of the ids."""
+    """What one system with one seed made of each test impression.
+
+    Shapes:
+        values: ``[impressions, metrics]``, NaN where skipped.
+        of: digest of the impressions' ids.
+        users: ``[impressions]``, whose impression it is: numbers from 0 by first occurrence, which
+            name nobody. None where that is not known, as in files of earlier versions.
+    """
 
     values: NDArray[np.float32]
     of: str
+    users: NDArray[np.integer] | None
 
 
-def keep_eval_dump(dump: Path, place: Path) -> None:
-    """Turn the csv that ``eval_dump`` writes into arrays at ``place``, a tenth of its size."""
+def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
+    """Turn the csv that ``eval_dump`` writes into arrays at ``place``, a tenth of its size.
+
+    Args:
+        dump: the csv.
+        impressions: ``NAME.test.inter``, which was ranked and knows the users.
+        place: file of the arrays.
+    """
     with dump.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
+    ids = [row[IMPRESSION_ID] for row in rows]
     values = np.array(
         [[float(row[name] or "nan") for name in METRICS] for row in rows], np.float32
     ).reshape(len(rows), len(METRICS))
-    ids = np.array(content_key([row[IMPRESSION_ID] + "\n" for row in rows]))
+    users = _users(ids, impressions)
     with whole_file(place) as unfinished, unfinished.open("wb") as file:
-        np.savez_compressed(file, values=values, ids=ids)
+        np.savez_compressed(
+            file,
+            values=values,
+            ids=np.array(content_key([name + "\n" for name in ids])),
+            users=users.astype(np.min_scalar_type(users.max(initial=0))),
+        )
 
 
 def read_impression_metrics(place: Path) -> ImpressionMetrics:
-    """Read what ``keep_eval_dump`` has written."""
+    """Read what ``keep_eval_dump`` has written, in an earlier version too."""
     with np.load(place, allow_pickle=False) as arrays:
-        return ImpressionMetrics(arrays["values"], str(arrays["ids"]))
+        users = arrays["users"].astype(np.int64) if "users" in arrays else None
+        return ImpressionMetrics(arrays["values"], str(arrays["ids"]), users)
+
+
+def pool(parts: Sequence[ImpressionMetrics]) -> ImpressionMetrics:
+    """One test set made of those of several data sets, such as the folds of one.
+
+    ``parts`` are of one system and seed. No user of a part is one of another part; users are known
+    if every part knows them.
+    """
+    users = None
+    known = [part.users for part in parts if part.users is not None]
+    if len(known) == len(parts):
+        counts = [int(each.max(initial=-1)) + 1 for each in known]
+        starts = np.cumsum([0, *counts])
+        users = np.concatenate([each + start for each, start in zip(known, starts, strict=False)])
+    return ImpressionMetrics(
+        np.concatenate([part.values for part in parts]),
+        content_key([part.of for part in parts]),
+        users,
+    )
+
+
+def _users(ids: Sequence[str], impressions: Path) -> NDArray[np.int32]:
+    """The number of the user of each impression."""
+    read = read_impressions(impressions, TokenIndex(), TokenIndex())
+    user_of = dict(zip(read.impression_id.tolist(), map(str, read.user.tolist()), strict=True))
+    return TokenIndex().ids([user_of[name] for name in ids]) - 1  # 0 of an index is padding

@@ -1,65 +1,79 @@
-"""Paired bootstrap over impressions, and Holm's correction for many comparisons."""
+"""Pairs of systems that were declared beforehand, tested together: Holm's correction over them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES, SEED = 10_000, 2022
-_AT_ONCE = 2_000_000  # draws in memory
+from recbole_tinynews.benchmark.mean_difference import (
+    FEWEST_SEEDS,
+    RESAMPLES,
+    SEED,
+    seeds_and_users_random,
+    users_random,
+)
 
 
 class Comparison(NamedTuple):
-    """A system's mean minus another's, its 95 % interval, and how likely chance alone is.
+    """A system's mean minus another's over ``seeds`` seeds and all impressions.
 
-    ``p`` is of this comparison alone, ``p_holm`` of all that are made with the same other system.
+    ``low``, ``high`` (95 %) and ``p`` are those of ``seeds_and_users_random``, None with too few
+    seeds for it; those named ``fixed_`` of ``users_random``, for these trained models alone. ``p``
+    is of this pair alone, ``p_holm`` of all pairs that have one.
     """
 
     difference: float
-    low: float
-    high: float
-    p: float
-    p_holm: float
+    seeds: int
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    fixed_low: float
+    fixed_high: float
+    fixed_p: float
+    fixed_p_holm: float
 
 
 def compare(
-    values: NDArray[np.floating], resamples: int = RESAMPLES, seed: int = SEED
-) -> dict[tuple[int, int], Comparison]:
-    """Compare each system with each other one, all on the same resampled impressions.
-
-    The impressions are resampled with replacement (Efron and Tibshirani 1993, chapter 16). Under
-    the null hypothesis differences scatter about 0 as resampled ones do about the measured one, so
-    the two-sided p is the share of resamples at least as far from it as it is from 0; the measured
-    sample counts as one of them, so p is never 0.
+    differences: Sequence[NDArray[np.floating]],
+    users: NDArray[np.integer],
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> list[Comparison]:
+    """Test each pair of systems; an empty sequence gives an empty list.
 
     Shapes:
-        values: ``[systems, impressions]``.
-        returned: by the rows of a system and of the one that it is compared with.
+        differences: of each pair ``[its seeds, impressions]``, both systems with the same seed.
+        users: ``[impressions]``, numbers from 0 without gaps.
     """
-    exact = values.astype(np.float64)
-    means = exact.mean(axis=1)
-    drawn = _resampled_means(exact, resamples, np.random.default_rng(seed))
-    # equal means differ in the last bits, by the order of their sums
-    tolerance = 1e-12 * np.abs(exact).max(initial=0)
-    found: dict[tuple[int, int], Comparison] = {}
-    for system, other in combinations(range(len(values)), 2):
-        measured = means[system] - means[other]
-        gains = drawn[:, system] - drawn[:, other]
-        low, high = np.quantile(gains, (0.025, 0.975)).tolist()
-        as_far = np.abs(gains - measured) >= np.abs(measured) - tolerance
-        p = (1 + int(as_far.sum())) / (1 + resamples)
-        found[system, other] = Comparison(float(measured), low, high, p, p)
-        found[other, system] = Comparison(0.0 - float(measured), -high, -low, p, p)
-    for other in range(len(values)):
-        pairs = [(system, other) for system in range(len(values)) if system != other]
-        corrected = holm([found[pair].p for pair in pairs]).tolist()
-        for pair, p_holm in zip(pairs, corrected, strict=True):
-            found[pair] = found[pair]._replace(p_holm=p_holm)
-    return found
+    if not differences:
+        return []
+    exact = [each.astype(np.float64) for each in differences]
+    fixed = users_random(np.stack([each.mean(axis=0) for each in exact]), users, resamples, seed)
+    both = [
+        seeds_and_users_random(each, users) if len(each) >= FEWEST_SEEDS else None for each in exact
+    ]
+    tested = iter(holm([each.p for each in both if each]).tolist())
+    return [
+        Comparison(
+            difference=float(values.mean()),
+            seeds=len(values),
+            low=of_both.low if of_both else None,
+            high=of_both.high if of_both else None,
+            p=of_both.p if of_both else None,
+            p_holm=next(tested) if of_both else None,
+            fixed_low=of_fixed.low,
+            fixed_high=of_fixed.high,
+            fixed_p=of_fixed.p,
+            fixed_p_holm=p_holm,
+        )
+        for values, of_both, of_fixed, p_holm in zip(
+            exact, both, fixed, holm([each.p for each in fixed]).tolist(), strict=True
+        )
+    ]
 
 
 def holm(p: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
@@ -74,18 +88,3 @@ def holm(p: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
     corrected = np.empty(len(values))
     corrected[order] = np.minimum(1, np.maximum.accumulate(values[order] * factors))
     return corrected
-
-
-def _resampled_means(
-    values: NDArray[np.float64], resamples: int, random: np.random.Generator
-) -> NDArray[np.float64]:
-    """The mean of each system in each resample, ``[resamples, systems]``."""
-    count = values.shape[1]
-    means = np.empty((resamples, len(values)))
-    step = max(1, _AT_ONCE // count)
-    for start in range(0, resamples, step):
-        drawn = random.integers(count, size=(min(step, resamples - start), count))
-        for row, chosen in enumerate(drawn, start):
-            # how often each impression was drawn
-            means[row] = values @ np.bincount(chosen, minlength=count) / count
-    return means

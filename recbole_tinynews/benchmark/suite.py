@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recbole_tinynews.benchmark.comparisons import Pair, read_comparisons
 from recbole_tinynews.benchmark.recommender_file import is_file_spec
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.settings.literals import read_yaml
@@ -16,8 +17,8 @@ from recbole_tinynews.settings.literals import read_yaml
 ADDED = "added"  # group of the rows that the command line adds
 TITLE = ("title",)
 _KEYS = {
-    *("rows", "rows_of", "layers", "settings", "seeds", "reference", "folder", "figures"),
-    *("published", "datasets"),
+    *("rows", "rows_of", "layers", "settings", "seeds", "reference", "comparisons"),
+    *("folder", "figures", "published", "datasets"),
 }
 _ROW_KEYS = {"label", "model", "layers", "settings", "group", "reads"}
 _DATASET_KEYS = {"layers", "settings", "seeds", "leave_out"}
@@ -56,8 +57,9 @@ class Published(NamedTuple):
 class Suite(NamedTuple):
     """Rows for one data set, and what they share.
 
-    ``settings`` hold for every row whose model knows them. ``reference`` is the label of the row
-    that the others are tested against, and ``figures`` names the families of each figure.
+    ``settings`` hold for every row whose model knows them. ``comparisons`` are the pairs that are
+    tested; ``reference`` is the label of the row that added ones are compared with. ``figures``
+    names the families of each figure.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Suite(NamedTuple):
     settings: Mapping[str, Any]
     seeds: Sequence[int]
     reference: str
+    comparisons: Sequence[Pair]
     folder: str
     figures: Mapping[str, Sequence[str]]
     published: Published
@@ -97,6 +100,7 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
     reference = str(declared.get("reference", rows[0].label)).format_map(layers)
     figures = declared.get("figures", {})
     _check_names(name, rows, reference, figures)
+    labels = [row.label for row in rows]
     rows = [row for row in rows if row.label not in left_out]
     duplicates = _duplicates(rows)
     if unknown or duplicates:
@@ -105,12 +109,15 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
             f"under leave_out. Duplicates: {duplicates or 'none'}; unknown: {unknown or 'none'}. "
             f"Correct layers and leave_out under datasets (sizes are now {layers})."
         )
+    pairs = read_comparisons(name, declared.get("comparisons", []), layers, labels)
+    pairs = pairs or [(label, reference) for label in labels if label != reference]
     return Suite(
         name=Path(name).stem,
         rows=rows,
         settings={**declared.get("settings", {}), **own.get("settings", {})},
         seeds=own.get("seeds") or declared.get("seeds") or [2020],
         reference=reference,
+        comparisons=[pair for pair in pairs if not {*pair} & {*left_out}],
         folder=declared.get("folder", "{dataset}").format(dataset=dataset),
         figures=figures,
         published=_published(declared.get("published"), dataset),
@@ -150,6 +157,13 @@ def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
             "Name the class differently."
         )
     return rows, [*asked, *added]
+
+
+def compared(suite: Suite, rows: Sequence[Row]) -> list[Pair]:
+    """The pairs to be tested of these rows: those declared, and an added row with the reference."""
+    labels = {row.label for row in rows}
+    added = [(row.label, suite.reference) for row in rows if row.group == ADDED]
+    return [pair for pair in [*suite.comparisons, *added] if labels.issuperset(pair)]
 
 
 def _duplicates(rows: Sequence[Row]) -> list[str]:
@@ -203,7 +217,7 @@ def _read(file: Path) -> dict[str, Any]:
     _refuse_unknown(f"Suite {file}", declared, _KEYS)
     if "rows_of" in declared:
         taken = _read(_file_of(declared.pop("rows_of")))
-        kept = ("rows", "layers", "reference", "figures")
+        kept = ("rows", "layers", "reference", "comparisons", "figures")
         declared = {**{key: taken[key] for key in kept if key in taken}, **declared}
     if not declared.get("rows"):
         raise ValueError(f"Suite {file} expects rows, or rows_of another suite, and has none.")

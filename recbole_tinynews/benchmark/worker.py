@@ -69,14 +69,17 @@ def train(job: Job) -> dict[str, Any]:
     from recbole_tinynews.benchmark.impressions import keep_eval_dump
     from recbole_tinynews.benchmark.recommender_file import model_class_of
     from recbole_tinynews.benchmark.results import METRICS
+    from recbole_tinynews.config import NewsConfig
     from recbole_tinynews.quick_start import run
 
     _use(job.threads)
     with partial_place(job.impressions) as dump:
         settings = {**job.settings, "seed": job.seed, "eval_dump": str(dump)}
-        result = run(model_class_of(job.model), job.dataset, config_dict=settings)
+        model_class = model_class_of(job.model)
+        result = run(model_class, job.dataset, config_dict=settings)
         if dump.is_file():
-            keep_eval_dump(dump, job.impressions)
+            data = Path(NewsConfig(model_class, job.dataset, config_dict=settings)["data_path"])
+            keep_eval_dump(dump, data / f"{job.dataset}.test.inter", job.impressions)
     test, cold = result.get("test", {}), result.get("test_cold", {})
     stages = result.get("stages", [])
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import yaml
 from tiny import DATASET, SETTINGS, STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
+from recbole_tinynews.benchmark.impressions import keep_eval_dump
 from recbole_tinynews.benchmark.means import SystemResult, summarise
 from recbole_tinynews.benchmark.results import COLUMNS
 from recbole_tinynews.benchmark.suite import Row
+from recbole_tinynews.files.columns import INTER, header
 
 ROWS = [
     {"label": "PLM-NR_{layers}", "model": "PLMNR", "layers": ["large", "small"], "group": "plain"},
@@ -66,3 +68,28 @@ def system(label: str, *seeds: dict[str, Any], why_not: str = "", **of_row: Any)
         for seed, cells in enumerate(seeds, start=1)
     }
     return summarise(Row(label, family, "PLMNR", **of_row), rows, why_not)
+
+
+def keep(
+    folder: Path,
+    name: str,
+    auc: Sequence[str],
+    ids: str = "i",
+    users: Sequence[str] = (),
+    order: Sequence[int] = (),
+) -> Path:
+    """Save metrics of impressions, each metric equal to the given AUC; returns the file.
+
+    ``ids`` begins the impressions' ids. ``users`` are theirs, one each if not given. ``order`` is
+    the one in which the data set has them.
+    """
+    rows = range(len(auc))
+    dump, place = folder / f"{name}.csv", folder / f"{name}.npz"
+    lines = [f"{ids}{row},{','.join([auc[row]] * 4)}" for row in rows]
+    dump.write_text("\n".join(["impression_id,auc,mrr,ndcg@5,ndcg@10", *lines]) + "\n")
+    data = folder / f"{name}.test.inter"
+    user_of = users or [f"U{row}" for row in rows]
+    lines = [f"{ids}{row}\t{user_of[row]}\t1\tN1\tN2 N3\t1 0" for row in order or rows]
+    data.write_text("\n".join([header(INTER), *lines]) + "\n")
+    keep_eval_dump(dump, data, place)
+    return place

@@ -108,11 +108,13 @@ def test_results_are_those_of_single_runs(make_benchmark, tmp_path: Path) -> Non
         assert float(row["peak_memory_mb"]) > 50
         kept = read_impression_metrics(
             tmp_path / "out" / "impressions" / f"{of_row.file_name(seed)}.npz"
-        ).values
-        assert kept.shape == (14, len(METRICS))
+        )
+        assert kept.users is not None
+        assert kept.users.tolist() == [*range(7)] * 2
+        assert kept.values.shape == (14, len(METRICS))
         for column, metric in enumerate(METRICS):
-            assert np.nanmean(kept[:, column]) == pytest.approx(float(row[metric]), abs=1e-6)
-        assert np.isnan(kept).all(axis=1).sum() == int(row["skipped"])
+            assert np.nanmean(kept.values[:, column]) == pytest.approx(float(row[metric]), abs=1e-6)
+        assert np.isnan(kept.values).all(axis=1).sum() == int(row["skipped"])
 
 
 def test_a_killed_benchmark_resumes_where_it_stopped(

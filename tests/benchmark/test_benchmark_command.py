@@ -52,3 +52,20 @@ def test_the_exit_status_says_whether_every_system_ran(monkeypatch, succeeds: bo
         assert ended.value.code == 1
     expected = ("tiny", "mind-mini", [3, 1], ["A", "+b.py:C"], {"plm": "x"}, 2, None)
     assert asked == [expected]
+
+
+def test_a_report_alone_runs_nothing(monkeypatch, capsys) -> None:
+    """Whoever wants a table of what is there should not wait hours for what is not."""
+
+    class ReportingBenchmark:
+        output = "out"
+
+        def __init__(self, *arguments) -> None:
+            pass
+
+        def report(self) -> list[str]:
+            return ["table.md", "table.tex"]
+
+    monkeypatch.setattr(command, "Benchmark", ReportingBenchmark)
+    main(["--report-only"])
+    assert capsys.readouterr().out == "written   table.md, table.tex in out\n"

@@ -1,61 +1,14 @@
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
-import numpy as np
 import pytest
-from benchmark_rows import system
+from benchmark_rows import keep, system
 
 from recbole_tinynews.benchmark.figures import as_png
-from recbole_tinynews.benchmark.impressions import keep_eval_dump, read_impression_metrics
 from recbole_tinynews.benchmark.plots import suite_figures
-from recbole_tinynews.benchmark.report import (
-    compare_systems,
-    read_means,
-    significance_csv,
-    write_report,
-)
-from recbole_tinynews.benchmark.suite import FIGURES, read_suite
-
-
-def keep(folder: Path, name: str, auc: list[str], ids: str = "i") -> Path:
-    """Save metrics of impressions, each metric equal to the given AUC; returns the file."""
-    dump, place = folder / f"{name}.csv", folder / f"{name}.npz"
-    lines = [f"{ids}{row},{','.join([value] * 4)}" for row, value in enumerate(auc)]
-    dump.write_text("\n".join(["impression_id,auc,mrr,ndcg@5,ndcg@10", *lines]) + "\n")
-    keep_eval_dump(dump, place)
-    return place
-
-
-def test_impressions_come_back_as_they_were_dumped(tmp_path: Path) -> None:
-    """A skipped impression that becomes 0 lowers every mean."""
-    kept = read_impression_metrics(keep(tmp_path, "a", ["0.25", "", "1.0"]))
-    np.testing.assert_array_equal(kept.values[:, 0], np.float32([0.25, np.nan, 1.0]))
-    assert kept.values.shape == (3, 4)
-    assert kept.of == read_impression_metrics(keep(tmp_path, "b", ["0", "0", "0"])).of
-    assert kept.of != read_impression_metrics(keep(tmp_path, "c", ["0", "0", "0"], "j")).of
-
-
-def test_significance_is_of_means_over_seeds_without_skipped_impressions(tmp_path: Path) -> None:
-    reference = [keep(tmp_path, "r1", ["0.2", "", "0.4"]), keep(tmp_path, "r2", ["0.4", "", "0.6"])]
-    other = [keep(tmp_path, "o", ["0.5", "", "0.9"])]
-    means = read_means({"R": reference, "O": other})
-    found = compare_systems(means)
-    assert found["auc"]["O", "R"].difference == pytest.approx((0.2 + 0.4) / 2)
-    rows = list(csv.DictReader(significance_csv(found).splitlines()))
-    assert [row["metric"] for row in rows[::2]] == ["auc", "mrr", "ndcg@5", "ndcg@10"]
-    assert {(row["system"], row["reference"], row["difference"]) for row in rows} == {
-        ("O", "R", "0.3"),
-        ("R", "O", "-0.3"),
-    }
-
-
-def test_systems_that_ranked_other_impressions_are_not_compared(tmp_path: Path) -> None:
-    """An equal number of impressions does not make them the same impressions."""
-    files = {"A": [keep(tmp_path, "a", ["0.2"])], "B": [keep(tmp_path, "b", ["0.3"], "j")]}
-    with pytest.raises(ValueError, match="the same impressions"):
-        read_means(files)
+from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.suite import ADDED, FIGURES, read_suite
 
 
 @pytest.fixture
@@ -128,24 +81,20 @@ def test_a_report_of_a_few_rows_is_written_whole(systems, tmp_path: Path) -> Non
     assert (tmp_path / "size.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_system_without_impressions_is_named_and_the_others_are_tested(
-    systems, tmp_path: Path
-) -> None:
-    """A significance test left from an earlier report would not match the table."""
+def test_declared_pairs_alone_are_tested_and_an_added_system(systems, tmp_path: Path) -> None:
+    """A correction for all pairs of 37 systems would leave nothing to be found."""
     suite = read_suite("paper", "mind-small")
-    reference, other, lost = suite.reference, "TinyBERT_4", "NewsBERT_4"
-    files = {name: {1: keep(tmp_path, name, ["0.2", "0.4"])} for name in (reference, other)}
-    files[other][2] = keep(tmp_path, "of another seed", ["0.9", "0.9"])  # nothing to compare with
-    out = tmp_path / "out"
-    out.mkdir()
-    written = write_report(out, suite, [1, 2], systems, {**files, lost: {}}, [])
+    mine = system("Mine", {"auc": 0.6}, group=ADDED)
+    labels = ["Tiny-NewsRec_4", "TinyBERT_4", "TinyBERT_2"]
+    shown = [each for each in systems if each.row.label in labels]
+    files = {name: {1: keep(tmp_path, name, ["0.2", "0.4"])} for name in [*labels, "Mine"]}
+    written = write_report(tmp_path, suite, [1], [*shown, mine], files, [])
     assert {"significance.csv", "significance.md"} <= {*written}
-    text = (out / "significance.md").read_text(encoding="utf-8")
-    assert f"| {other} | +0.00" in text
-    assert "over the seeds that all systems have: 1." in text
-    assert f"left out: {lost}." in text
-    write_report(out, suite, [1, 2], systems, {reference: files[reference], other: {}}, [])
-    assert not list(out.glob("significance.*"))
+    lines = (tmp_path / "significance.md").read_text(encoding="utf-8").splitlines()
+    assert [line.split(" | ")[0] for line in lines if " against " in line][1:] == [
+        "| Tiny-NewsRec_4 against TinyBERT_4",
+        "| Mine against Tiny-NewsRec_4",
+    ]
 
 
 def test_the_same_figure_is_the_same_file(systems) -> None:

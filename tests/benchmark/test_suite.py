@@ -144,6 +144,13 @@ def test_the_papers_results_are_shown_for_the_real_data_set_alone() -> None:
         ({"rows": []}, "expects rows"),
         ({"rows": [{"label": "A, b", "model": "PLMNR"}]}, "label 'A, b' has a comma"),
         ({"reference": "PLM-NR_3"}, "reference 'PLM-NR_3' is no row"),
+        ({"comparisons": [["PLM-NR_1", "PLM-NR_3"]]}, "'PLM-NR_3' is no row"),
+        ({"comparisons": ["PLM-NR_1"]}, "'PLM-NR_1' is no pair"),
+        ({"comparisons": [["PLM-NR_1", "PLM-NR_{small}"]]}, "compares a row with itself"),
+        (
+            {"comparisons": [["PLM-NR_1", "PLM-NR_2"], ["PLM-NR_2", "PLM-NR_1"]]},
+            r"\['PLM-NR_2', 'PLM-NR_1'\] occurs twice",
+        ),
         ({"figures": {"sizes": []}}, "figure 'sizes' is none of size, speed"),
         ({"figures": {"size": ["BERT"]}}, "figure size: no rows 'BERT'"),
     ],
@@ -151,6 +158,31 @@ def test_the_papers_results_are_shown_for_the_real_data_set_alone() -> None:
 def test_an_invalid_suite_says_what_is_wrong(write_suite, keys: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_suite(write_suite(**keys), "any")
+
+
+def test_comparisons_follow_the_sizes_of_a_data_set_and_the_rows_that_it_has(write_suite) -> None:
+    """A pair of a row that cannot run would be waited for."""
+    pairs = [["PLM-NR_{large}", "PLM-NR_{small}"], ["PLM-NR_{large}", "Tiny-NewsRec_{large}"]]
+    datasets = {"mini": {"leave_out": ["PLM-NR_1"]}, "deep": {"layers": {"large": 3}}}
+    path = write_suite(comparisons=pairs, datasets=datasets)
+    assert read_suite(path, "mini").comparisons == [("PLM-NR_2", "Tiny-NewsRec_2")]
+    assert read_suite(path, "deep").comparisons == [
+        ("PLM-NR_3", "PLM-NR_1"),
+        ("PLM-NR_3", "Tiny-NewsRec_3"),
+    ]
+
+
+def test_a_suite_without_comparisons_has_all_rows_tested_against_its_reference(write_suite) -> None:
+    """Somebody's first suite should not need a list of pairs to have a test."""
+    path = write_suite(reference="PLM-NR_1")
+    others = ["PLM-NR_2", "Tiny-NewsRec_2", "Tiny-NewsRec_1"]
+    assert read_suite(path, "any").comparisons == [(other, "PLM-NR_1") for other in others]
+
+
+def test_a_suite_on_the_rows_of_another_has_its_comparisons() -> None:
+    large = ("Tiny-NewsRec_4", "PLM-NR_4 (FT)")
+    assert large in read_suite("sample", "mind-sample").comparisons
+    assert len(read_suite("paper", "mind-mini").comparisons) == 10
 
 
 def test_rows_can_be_left_out_for_a_data_set(write_suite) -> None:

@@ -1,0 +1,202 @@
+"""Test the pairs of systems that a suite declares: ``significance.md``, ``significance.csv``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from logging import getLogger
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_tinynews.benchmark.comparisons import Pair
+from recbole_tinynews.benchmark.impressions import ImpressionMetrics, read_impression_metrics
+from recbole_tinynews.benchmark.mean_difference import FEWEST_SEEDS, RESAMPLES, SEED
+from recbole_tinynews.benchmark.result_table import HEADS
+from recbole_tinynews.benchmark.results import METRICS, as_csv
+from recbole_tinynews.benchmark.significance import Comparison, compare
+from recbole_tinynews.files.whole import write_text
+
+SIGNIFICANT = 0.05
+NAMES = ("significance.csv", "significance.md")
+Files = Mapping[str, Mapping[int, Path]]  # metrics of impressions, by system and seed
+
+
+class PairTests(NamedTuple):
+    """Comparisons by metric and pair, and what they are made of.
+
+    ``users`` is the number of clusters, None where every impression is one. ``untested`` are the
+    pairs without a common seed.
+    """
+
+    found: Mapping[str, Mapping[Pair, Comparison]]
+    impressions: int
+    users: int | None
+    untested: Sequence[Pair]
+
+
+def write_significance(output: Path, pairs: Sequence[Pair], files: Files) -> list[str]:
+    """Write the tests that are possible; outdated files of an earlier report are removed.
+
+    Args:
+        output: folder of the results.
+        pairs: a system and the one that it is compared with; both have results.
+        files: existing files with the metrics of each impression.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        ValueError: they are of different impressions.
+    """
+    tests = compare_pairs(pairs, files)
+    if tests is None:
+        if pairs:
+            getLogger().warning(
+                "No pair of systems is tested: none has metrics of its impressions with the same "
+                "seed. They were written beside results.csv, where the benchmark ran."
+            )
+        for name in NAMES:
+            (output / name).unlink(missing_ok=True)
+        return []
+    for name, text in zip(NAMES, (as_lines(tests), as_markdown(tests)), strict=True):
+        write_text(output / name, text)
+    return [*NAMES]
+
+
+def compare_pairs(pairs: Sequence[Pair], files: Files) -> PairTests | None:
+    """Compare each pair over the seeds that both systems have; None if nothing can be tested.
+
+    Skipped impressions are left out. Where users are not known, or all impressions are of one,
+    each impression is a cluster.
+
+    Raises:
+        ValueError: the files are of different impressions.
+    """
+    named = {name for pair in pairs for name in pair}
+    read = {
+        name: {seed: read_impression_metrics(file) for seed, file in of_system.items()}
+        for name, of_system in files.items()
+        if name in named
+    }
+    seeds = {(a, b): sorted({*read.get(a, {})} & {*read.get(b, {})}) for a, b in pairs}
+    tested = [pair for pair in pairs if seeds[pair]]
+    every = [each for of_system in read.values() for each in of_system.values()]
+    users = _common_users(every)
+    ranked = ~np.isnan(every[0].values[:, 0]) if every else np.zeros(0, bool)
+    count = int(ranked.sum())
+    if not tested or count < 2:
+        return None
+    names, clusters = np.unique(
+        np.zeros(count) if users is None else users[ranked], return_inverse=True
+    )
+    if len(names) < 2:
+        clusters = np.arange(count)
+
+    def differences(pair: Pair, metric: int) -> NDArray[np.float64]:  # [seeds, impressions]
+        system, other = (
+            np.stack([read[name][seed].values[ranked, metric] for seed in seeds[pair]])
+            for name in pair
+        )
+        return system.astype(np.float64) - other
+
+    return PairTests(
+        found={
+            metric: dict(
+                zip(
+                    tested,
+                    compare([differences(pair, column) for pair in tested], clusters),
+                    strict=True,
+                )
+            )
+            for column, metric in enumerate(METRICS)
+        },
+        impressions=count,
+        users=len(names) if len(names) > 1 else None,
+        untested=[pair for pair in pairs if not seeds[pair]],
+    )
+
+
+def as_lines(tests: PairTests) -> str:
+    """A csv with a line for each metric and pair."""
+    rows: list[dict[str, Any]] = [
+        {
+            "metric": metric,
+            "system": system,
+            "other": other,
+            **{
+                name: value if value is None or name == "seeds" else f"{value:.3g}"
+                for name, value in comparison._asdict().items()
+            },
+        }
+        for metric, of_metric in tests.found.items()
+        for (system, other), comparison in of_metric.items()
+    ]
+    return as_csv(["metric", "system", "other", *Comparison._fields], rows)
+
+
+def as_markdown(tests: PairTests) -> str:
+    """Differences in percent points, bold where seeds and users at random leave no doubt."""
+    heads = [column for metric in METRICS for column in (HEADS[metric], "seeds fixed")]
+    lines = [
+        "| system against other | seeds | " + " | ".join(heads) + " |",
+        "| --- |" + " ---: |" * (1 + len(heads)),
+    ]
+    for pair, first in tests.found[METRICS[0]].items():
+        cells = [cell for metric in METRICS for cell in _cells(tests.found[metric][pair])]
+        lines.append(f"| {' against '.join(pair)} | {first.seeds} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, *(f"\n{note}" for note in _notes(tests))]) + "\n"
+
+
+def _common_users(metrics: Sequence[ImpressionMetrics]) -> NDArray[np.integer] | None:
+    """The user of each impression, from whichever file knows it."""
+    known = [each.users for each in metrics if each.users is not None]
+    if len({each.of for each in metrics}) > 1 or any((u != known[0]).any() for u in known):
+        raise ValueError(
+            "Significance expects every system to have ranked the same impressions of the same "
+            "users, got several sets of them. Delete the rows of another data set from "
+            "results.csv."
+        )
+    return known[0] if known else None
+
+
+def _cells(comparison: Comparison) -> tuple[str, str]:
+    """The test with random seeds, if there is one, and the one with fixed seeds beside it."""
+    text = f"{100 * comparison.difference:+.2f}"
+    if comparison.low is not None and comparison.high is not None:
+        text += f" [{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
+    if comparison.p_holm is not None:
+        text += f" {_p(comparison.p_holm)}"
+        text = f"**{text}**" if comparison.p_holm < SIGNIFICANT else text
+    return text, _p(comparison.fixed_p_holm)
+
+
+def _p(value: float) -> str:
+    return f"p = {value:.4f}" if value >= 0.0001 else "p < 0.0001"
+
+
+def _notes(tests: PairTests) -> list[str]:
+    comparisons = tests.found[METRICS[0]].values()
+    random = sum(each.p is not None for each in comparisons)
+    if tests.users:
+        unit, clusters = "users", f"{tests.users:,} users (clusters: their impressions together)"
+    else:
+        unit, clusters = "impressions", f"{tests.impressions:,} impressions (users are not known)"
+    notes = [
+        f"Difference of means in percent points over {tests.impressions:,} impressions; both "
+        "systems of a pair have the same seeds, as many as the second column says.",
+        f"Seeds and {unit} random: 95 % interval and p of a t test whose variance is that over "
+        f"{clusters} plus that over seeds; it holds for other seeds. It needs {FEWEST_SEEDS} seeds"
+        f"{', so pairs with fewer have none' if random < len(comparisons) else ''}. "
+        f"Bold: p < {SIGNIFICANT}.",
+        f"Seeds fixed: p of a bootstrap over {clusters}, {RESAMPLES:,} resamples, seed {SEED}; it "
+        "holds for these trained models, not for other seeds.",
+        "Each p is corrected after Holm for the comparisons of its column, which were declared "
+        f"beforehand: {random} with random seeds, {len(comparisons)} with fixed ones. Intervals "
+        "are not corrected.",
+    ]
+    if tests.untested:
+        named = "; ".join(" against ".join(pair) for pair in tests.untested)
+        notes.append(f"Not tested, as no seed has impressions of both: {named}.")
+    return notes

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from benchmark_rows import keep
+
+from recbole_tinynews.benchmark.impressions import pool, read_impression_metrics
+
+
+def test_impressions_come_back_as_they_were_dumped(tmp_path: Path) -> None:
+    """A skipped impression that becomes 0 lowers every mean."""
+    kept = read_impression_metrics(keep(tmp_path, "a", ["0.25", "", "1.0"]))
+    np.testing.assert_array_equal(kept.values[:, 0], np.float32([0.25, np.nan, 1.0]))
+    assert kept.values.shape == (3, 4)
+    assert kept.of == read_impression_metrics(keep(tmp_path, "b", ["0", "0", "0"])).of
+    assert kept.of != read_impression_metrics(keep(tmp_path, "c", ["0", "0", "0"], "j")).of
+
+
+def test_users_are_kept_as_numbers_that_name_nobody(tmp_path: Path) -> None:
+    """Files of real data are published; a user's id in one would lead to what that user read."""
+    place = keep(tmp_path, "a", ["0"] * 4, users=["U77", "U5", "U77", "U9"])
+    users = read_impression_metrics(place).users
+    assert users is not None
+    assert users.tolist() == [0, 1, 0, 2]
+    assert b"U77" not in place.read_bytes()
+
+
+def test_users_follow_the_impressions_and_not_the_lines_of_the_data(tmp_path: Path) -> None:
+    """Clusters of other people's impressions look right and are worth nothing."""
+    order = [2, 0, 1]  # in which the impressions lie in the data
+    place = keep(tmp_path, "a", ["0"] * 3, users=["U1", "U2", "U1"], order=order)
+    users = read_impression_metrics(place).users
+    assert users is not None
+    assert users.tolist() == [0, 1, 0]
+
+
+def test_files_of_earlier_versions_can_be_read(tmp_path: Path) -> None:
+    """They are committed, and training again takes days."""
+    np.savez_compressed(tmp_path / "old.npz", values=np.zeros((2, 4), np.float32), ids="digest")
+    old = read_impression_metrics(tmp_path / "old.npz")
+    assert (old.users, old.of, old.values.shape) == (None, "digest", (2, 4))
+
+
+def test_a_file_takes_few_bytes_an_impression(tmp_path: Path) -> None:
+    """A table has hundreds of them, and they are committed."""
+    random = np.random.default_rng(0)
+    ranks = 1 / random.integers(1, 40, 3000)
+    users = [f"U{number}" for number in random.integers(1500, size=3000)]
+    place = keep(tmp_path, "a", [repr(float(value)) for value in ranks], users=users)
+    assert place.stat().st_size < 7 * 3000
+
+
+def test_users_of_pooled_data_sets_stay_apart(tmp_path: Path) -> None:
+    """User 0 of two folds are two people."""
+    one = read_impression_metrics(keep(tmp_path, "a", ["0.1", "", "0.3"], users=["U1", "U2", "U1"]))
+    two = read_impression_metrics(keep(tmp_path, "b", ["0.4", "0.5"], "j", users=["U3", "U1"]))
+    pooled = pool([one, two])
+    np.testing.assert_array_equal(pooled.values, np.concatenate([one.values, two.values]))
+    assert pooled.users is not None
+    assert pooled.users.tolist() == [0, 1, 0, 2, 3]
+    assert pooled.of != pool([two, one]).of
+    assert pooled.of == pool([one, two]).of
+    assert pool([one, two._replace(users=None)]).users is None
