@@ -18,6 +18,8 @@ def news_summary(catalogue: Catalogue) -> dict[str, Any]:
         "distinct": len(news),
         "repeated_in_one_file_with_the_same_text": catalogue.repeated_in_file,
         "repeated_across_files_with_the_same_text": catalogue.repeated_across_files,
+        "repeated_with_empty_fields_of_one_filled": catalogue.repeated_with_empty_fields,
+        "repeated_with_other_white_space": catalogue.repeated_with_other_white_space,
         "empty_titles": sum(not record.title.strip() for record in news),
         "empty_abstracts": sum(not record.abstract.strip() for record in news),
         "empty_categories": sum(not record.category.strip() for record in news),
