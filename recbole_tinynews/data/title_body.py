@@ -52,7 +52,8 @@ class TitleBodyDataset:
     """
 
     settings: ClassVar[tuple[str, ...]] = (
-        *("post_train_corpus", "max_title_length", "max_body_length", "negatives", "seed"),
+        *("post_train_corpus", "post_train_news", "max_title_length", "max_body_length"),
+        *("negatives", "seed"),
     )
 
     def __init__(
