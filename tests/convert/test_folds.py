@@ -15,13 +15,16 @@ from recbole_tinynews.convert import (
     conversion,
     convert_folds,
     convert_mind,
+    release,
 )
 from recbole_tinynews.convert import __main__ as command
 from recbole_tinynews.convert.atomic import InterRow, read_inter
 from recbole_tinynews.convert.folds import groups_of
+from recbole_tinynews.convert.options import LAST_DAY
+from recbole_tinynews.convert.release import Splits
 
 USERS, DAYS = 11, 3
-Splits = dict[str, list[InterRow]]
+Rows = dict[str, list[InterRow]]
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def two_folders(write_mind: WriteMind) -> list[Path]:
     return [write_mind(rows), write_mind(last, name="last")]
 
 
-def read(output: Path, number: int) -> Splits:
+def read(output: Path, number: int) -> Rows:
     name = f"tiny-fold{number}"
     return {
         split: list(read_inter(output / name / f"{name}.{split}.inter"))
@@ -215,6 +218,20 @@ def test_an_unlabelled_test_folder_has_no_place_in_folds(
     flags = [f"--train={two_folders[0]}", "--dataset=tiny", f"--output={tmp_path / 'out'}"]
     assert command.main([*flags, f"--test={unlabelled}", "--folds=3"]) == 1
     assert "only --test may go without labels, and not with --folds" in capsys.readouterr().err
+
+
+def test_a_downloaded_release_is_dealt_out_as_a_whole(
+    two_folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its dev folder is a test set otherwise, and would be left out of the folds silently."""
+    first, last = two_folders
+    monkeypatch.setattr(release, "download", lambda *_: Splits(first, LAST_DAY, last))
+    assert command.main(["--download=demo", "--folds=3", f"--output={tmp_path / 'out'}"]) == 0
+    tested = [
+        read_inter(tmp_path / "out" / name / f"{name}.test.inter")
+        for name in (f"mind-demo-fold{number}" for number in (1, 2, 3))
+    ]
+    assert sum(len(list(rows)) for rows in tested) == USERS * (DAYS + 1)
 
 
 def test_the_large_release_is_refused_before_its_download(
