@@ -18,6 +18,8 @@ from recbole_tinynews.registry import stage_yaml_files
 from recbole_tinynews.settings.declared import setting
 from recbole_tinynews.settings.names import unknown_setting
 
+_NEWS_TO_READ = "post_train_news"  # stages without clicks have it in the digest of their tokens
+
 
 def row_settings(
     row: Row, model_class: type, suite: Suite, given: Mapping[str, Any]
@@ -78,11 +80,13 @@ class FileContents:
         return self.config.for_stage(stage.name, stage.number)
 
     def data_content(self, model_class: type, config: NewsConfig) -> str:
-        """A digest of the atomic files, and of the corpus where there is one."""
+        """A digest of the atomic files, of the corpus where there is one, and of what is read."""
         final = config.final_config_dict
         corpus = [Path(config["post_train_corpus"])] if final.get("post_train_corpus") else []
         folder = Path(config["data_path"])
-        return content_key([_content_of_data(folder, _stamp(folder)), *corpus])
+        reads = getattr(model_class, "reads", None)  # RecBole's own models have none
+        news = [config[name] for name in getattr(reads, "settings", ()) if name == _NEWS_TO_READ]
+        return content_key([_content_of_data(folder, _stamp(folder)), *corpus, *news])
 
     def language_model_content(self, config: NewsConfig) -> str:
         """A digest of the model's files, or its name on the hub; empty for RecBole's own models."""

@@ -11,8 +11,9 @@ from typing import Any
 
 from recbole_tinynews.convert.conversion import convert_mind
 from recbole_tinynews.convert.errors import ConversionError
+from recbole_tinynews.convert.folds import convert_folds
 
-__all__ = ["ConversionError", "convert_mind"]
+__all__ = ["ConversionError", "convert_folds", "convert_mind"]
 
 
 class _CallablePackage(ModuleType):

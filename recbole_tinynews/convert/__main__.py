@@ -1,4 +1,4 @@
-"""Convert MIND folders into an atomic data set: ``python -m recbole_tinynews.convert``."""
+"""Convert MIND folders into atomic data sets: ``python -m recbole_tinynews.convert``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from recbole_tinynews.convert import release
-from recbole_tinynews.convert.conversion import convert_mind
+from recbole_tinynews.convert.conversion import Folders, convert_mind, paths_of
 from recbole_tinynews.convert.errors import ConversionError, LineError
+from recbole_tinynews.convert.folds import convert_folds
 from recbole_tinynews.convert.options import LAST_DAY, LAYOUTS, ON_ERROR
 from recbole_tinynews.convert.release import DEFAULT_FOLDER, RELEASES
 from recbole_tinynews.convert.report import readable
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = _flags(arguments)
     begin = time.perf_counter()
     try:
-        report = convert_mind(**_with_download(**flags))
+        reports = _convert(**_with_download(**flags))
     except ConversionError as error:
         status, message = 1, f"Not converted, nothing written: {error}"
         if isinstance(error, LineError):
@@ -35,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = 130
         message = "Interrupted: no incomplete file has its final name; a download will be resumed."
     else:
-        print(readable(report))
-        print(f"wrote {', '.join(_written(report))} in {time.perf_counter() - begin:.1f} s")
+        print(readable(reports))
+        print(f"wrote {', '.join(_written(reports))} in {time.perf_counter() - begin:.1f} s")
         return 0
     print(message, file=sys.stderr)  # here, where the readers and their progress bars are closed
     return status
@@ -55,7 +56,19 @@ def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
                 parser.error(f"--{name.replace('_', '-')} expects --download={'|'.join(RELEASES)}")
     elif flags["train"] is not None:
         parser.error("--download brings the training set: pass --download or --train")
+    elif flags["folds"] is not None and flags["download"] == "large":
+        parser.error("--folds tests all impressions, and those of large's test set have no labels")
     return flags
+
+
+def _convert(
+    folds: int | None, train: Folders, test: Path | str | None, **flags: Any
+) -> list[dict[str, Any]]:
+    """The report of each data set that was written."""
+    if folds is None:
+        return [convert_mind(train, test=test, **flags)]
+    tested = () if test is None else paths_of(str(test))
+    return convert_folds((*paths_of(train), *tested), folds=folds, **flags)
 
 
 def _with_download(
@@ -70,11 +83,10 @@ def _with_download(
     return flags | {name: value for name, value in defaults.items() if flags[name] is None}
 
 
-def _written(report: dict[str, Any]) -> list[str]:
-    datasets = [report["dataset"]]
-    if report["flat"] is not None:
-        datasets.append(report["flat"]["dataset"])
-    return [f"{report['settings']['output']}/{dataset}/" for dataset in datasets]
+def _written(reports: Sequence[dict[str, Any]]) -> list[str]:
+    flat = [report["flat"] for report in reports if report["flat"] is not None]
+    output = reports[0]["settings"]["output"]
+    return [f"{output}/{each['dataset']}/" for each in (*reports, *flat)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m recbole_tinynews.convert", description=__doc__, allow_abbrev=False
     )
     folder = "a folder with behaviors.tsv and news.tsv"
-    parser.add_argument("--train", metavar="DIR", help=folder)
+    parser.add_argument(
+        "--train", metavar="DIR", action="append", help=f"{folder}; given again, they are pooled"
+    )
     parser.add_argument(
         "--valid",
         metavar="DIR|last-day|FRACTION",
@@ -90,6 +104,13 @@ def _parser() -> argparse.ArgumentParser:
         "impressions (default: last-day, for --download=large its dev folder)",
     )
     parser.add_argument("--test", metavar="DIR", help=f"{folder}; labels may be missing")
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="N",
+        help="cross-validation by user over all impressions of --train and --test: the data sets "
+        "NAME-fold1 to NAME-foldN, whose test sets are the impressions of a group of users each",
+    )
     parser.add_argument(
         "--dataset", metavar="NAME", help="name of the data set (of a download: mind-demo, ...)"
     )

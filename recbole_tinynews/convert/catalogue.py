@@ -21,8 +21,9 @@ class Catalogue:
     """News by id, in the order they were first seen, the first row of each id kept.
 
     MIND repeats an article in the folder of each split, which is normal; a repeat within one file
-    is counted separately, and different text under the same id is a :class:`LineError` naming both
-    places.
+    is counted separately. A field that is empty in one of two rows is taken from the other, and
+    text that differs only in white space is kept as in the first: both are counted. Other
+    differences under the same id are a :class:`LineError` naming both places.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,8 @@ class Catalogue:
         self.rows: dict[Path, int] = {}
         self.repeated_in_file = 0
         self.repeated_across_files = 0
+        self.repeated_with_empty_fields = 0
+        self.repeated_with_other_white_space = 0
         self._places: dict[str, Place] = {}
 
     def read(self, path: Path, on_bad_line: OnBadLine) -> None:
@@ -51,17 +54,27 @@ class Catalogue:
         if first is place:
             return
         for column, (name, old, new) in enumerate(zip(News._fields, known, news, strict=True), 1):
-            if old != new:
+            if old.strip() and new.strip() and old.split() != new.split():
                 raise LineError(
                     "duplicate news with different text",
-                    f"expected the {name} that {news.news_id} has in {first.path}:{first.line}, "
+                    f"expected the {name} of {news.news_id}, first in {first.path}:{first.line}, "
                     f"{quoted(old)}, got {quoted(new)}.",
                     column,
                 )
-        if first.path == place.path:
+        if _filled(known) != _filled(news):
+            self.repeated_with_empty_fields += 1
+            pairs = zip(known, news, strict=True)
+            self.news[news.news_id] = News(*(old if old.strip() else new for old, new in pairs))
+        elif known != news:
+            self.repeated_with_other_white_space += 1
+        elif first.path == place.path:
             self.repeated_in_file += 1
         else:
             self.repeated_across_files += 1
+
+
+def _filled(news: News) -> list[bool]:
+    return [bool(field.strip()) for field in news]
 
 
 class Bodies:

@@ -1,11 +1,12 @@
-"""One conversion: MIND folders in, an atomic data set out."""
+"""One conversion: MIND folders in, atomic data sets out."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recbole_tinynews.convert.atomic import (
     ATOMIC_FORMAT,
@@ -16,26 +17,22 @@ from recbole_tinynews.convert.atomic import (
 )
 from recbole_tinynews.convert.catalogue import Bodies, Catalogue
 from recbole_tinynews.convert.errors import ConversionError, SkippedLines, stop
-from recbole_tinynews.convert.flat import write_flat_interactions, write_flat_items
+from recbole_tinynews.convert.flat import SUFFIX, write_flat_interactions, write_flat_items
 from recbole_tinynews.convert.leaks import find_leaks
-from recbole_tinynews.convert.mind import (
-    IMPRESSIONS_FILE,
-    NEWS_FILE,
-    News,
-    OnBadLine,
-    read_behaviors,
-)
+from recbole_tinynews.convert.mind import NEWS_FILE, News, OnBadLine
 from recbole_tinynews.convert.options import LAST_DAY, Options, checked
+from recbole_tinynews.convert.pooling import read_folders
 from recbole_tinynews.convert.report import bodies_summary, news_summary, without_news_summary
-from recbole_tinynews.convert.split import cut_rows, last_day, latest_fraction
+from recbole_tinynews.convert.split import cut_rows, latest
 from recbole_tinynews.convert.staging import staged
 from recbole_tinynews.convert.tally import Tally
 
 PathLike = str | os.PathLike[str]
+Folders = PathLike | Sequence[PathLike]
 
 
 def convert_mind(
-    train: PathLike,
+    train: Folders,
     dataset: str,
     *,
     valid: PathLike | float = LAST_DAY,
@@ -48,17 +45,18 @@ def convert_mind(
 ) -> dict[str, Any]:
     """Convert MIND folders into ``output/dataset/`` and return the report written there.
 
-    ``valid`` is ``last-day``, a fraction of the training impressions (the latest ones), or a
-    folder. ``on_error="skip"`` drops bad lines and reports them. ``layout="interaction"`` adds the
-    data set ``<dataset>-flat`` that stock RecBole reads. ``check_leaks`` looks for
-    answers that the result gives away (see ``leaks``).
+    ``train`` is a folder, or several that are pooled (see ``pooling``). ``valid`` is ``last-day``,
+    a fraction of the training impressions (the latest ones), or a folder. ``on_error="skip"``
+    drops bad lines and reports them. ``layout="interaction"`` adds the data set
+    ``<dataset>-flat`` that stock RecBole reads. ``check_leaks`` looks for answers that the result
+    gives away (see ``leaks``). For a cross-validation, see ``convert_folds``.
 
     Raises:
         ConversionError: settings or input can't be used, or the disk is full; nothing was written.
     """
-    settings = checked(
+    [report] = Conversion.write(
         Options(
-            train=Path(train),
+            train=paths_of(train),
             dataset=dataset,
             valid=valid if isinstance(valid, str | int | float) else Path(valid),
             test=None if test is None else Path(test),
@@ -69,17 +67,32 @@ def convert_mind(
             check_leaks=check_leaks,
         )
     )
-    try:
-        with staged(settings.output, settings.datasets) as staging:
-            return _Conversion(settings, staging).run()
-    except OSError as error:  # readers name their file, so this is about what is written
-        raise ConversionError(
-            f"--output={settings.output}: expected to write the data set, got: {error}."
-        ) from error
+    return report
 
 
-class _Conversion:
-    """The steps of one conversion, writing into a folder that is published when they are done."""
+def paths_of(folders: Folders) -> tuple[Path, ...]:
+    """One folder or several, as paths."""
+    if isinstance(folders, str | os.PathLike):
+        return (Path(folders),)
+    return tuple(Path(folder) for folder in folders)
+
+
+class Written(NamedTuple):
+    """A data set whose impressions are written, with the sections of the report about them.
+
+    ``parts`` is the tally of each split, in order; ``about`` holds further sections.
+    """
+
+    dataset: str
+    parts: dict[str, dict[str, Any]]
+    about: Mapping[str, Any] = {}
+
+
+class Conversion:
+    """The steps of one conversion, writing into a folder that is published when they are done.
+
+    A subclass says which impressions go into which data sets and splits.
+    """
 
     def __init__(self, settings: Options, staging: Path) -> None:
         self.settings = settings
@@ -90,70 +103,69 @@ class _Conversion:
         self.candidate_ids: set[str] = set()
         self.history_ids: set[str] = set()
 
-    def run(self) -> dict[str, Any]:
-        for folder in dict.fromkeys(self.settings.folders.values()):  # valid may be test as well
-            self.catalogue.read(folder / NEWS_FILE, self.on_bad_line)
-        impressions = self._write_impressions()
-        known = self.catalogue.news
-        missing = sorted((self.candidate_ids | self.history_ids) - known.keys())
-        items = [*known.values(), *(News(news_id, "", "", "", "") for news_id in missing)]
-        bodies = self._read_bodies(items)
-        texts_changed = write_items(
-            self._file("item"), items, None if bodies is None else bodies.texts
-        )
-        report = {
-            "format": ATOMIC_FORMAT,
-            "dataset": self.settings.dataset,
-            "settings": self.settings.as_given(),
-            "impressions": impressions,
-            "items": len(items),
-            "news": news_summary(self.catalogue),
-            "ids_without_news_row": without_news_summary(
-                missing, self.candidate_ids, self.history_ids
-            ),
-            "bodies": None if bodies is None else bodies_summary(bodies, len(items)),
-            "texts_changed": texts_changed,
-            "skipped_lines": self.skipped.summary(),
-            "flat": self._write_flat(items, impressions),
-        }
-        if self.settings.check_leaks:
-            files = {split: self._file(f"{split}.inter") for split in impressions}
-            report["leaks"] = find_leaks(files)
-        with open_atomic(self._file("report.json")) as file:
-            json.dump(report, file, indent=2)
-            file.write("\n")
-        return report
+    @classmethod
+    def write(cls, options: Options) -> list[dict[str, Any]]:
+        """Check the options, and write all data sets or none; returns the report of each.
 
-    def _write_impressions(self) -> dict[str, dict[str, Any]]:
+        Raises:
+            ConversionError: settings or input can't be used, or the disk is full.
+        """
+        settings = checked(options)
+        try:
+            with staged(settings.output, settings.written) as staging:
+                return cls(settings, staging)._run()
+        except OSError as error:  # readers name their file, so this is about what is written
+            raise ConversionError(
+                f"--output={settings.output}: expected to write the data set, got: {error}."
+            ) from error
+
+    def write_impressions(self) -> list[Written]:
+        """Write the ``.inter`` files of every data set."""
+        settings = self.settings
         tallies = {
-            split: self._write_split(split, folder / IMPRESSIONS_FILE)
-            for split, folder in self.settings.folders.items()
+            split: self.write_rows(
+                self.file(settings.dataset, f"{split}.inter"), folders, split != "test"
+            )
+            for split, folders in settings.folders.items()
         }
         parts = {split: tally.summary() for split, tally in tallies.items()}
-        valid = self.settings.valid
-        if not isinstance(valid, Path):
+        if not isinstance(settings.valid, Path):
             tally = tallies["train"]
-            into_valid = (
-                latest_fraction(tally.timestamps, valid)
-                if isinstance(valid, float)
-                else last_day(tally.timestamps)
+            into_valid = latest(tally.timestamps, settings.valid)
+            train, valid = (
+                self.file(settings.dataset, f"{split}.inter") for split in ("train", "valid")
             )
-            cut_rows(self._file("train.inter"), self._file("valid.inter"), into_valid)
+            cut_rows(train, valid, into_valid)
             parts |= {"train": tally.summary(~into_valid), "valid": tally.summary(into_valid)}
-        return {split: parts[split] for split in ("train", "valid", "test") if split in parts}
+        parts = {split: parts[split] for split in ("train", "valid", "test") if split in parts}
+        return [Written(settings.dataset, parts)]
 
-    def _write_split(self, split: str, source: Path) -> Tally:
+    def write_rows(self, inter: Path, folders: Sequence[Path], labels_required: bool) -> Tally:
+        """Write the impressions of the folders, and remember the news that they name."""
         tally = Tally()
-        with open_atomic(self._file(f"{split}.inter")) as file:
+        with open_atomic(inter) as file:
             file.write(f"{INTER_HEADER}\n")
-            for impression in read_behaviors(
-                source, self.on_bad_line, labels_required=split != "test"
-            ):
+            for impression in read_folders(folders, self.on_bad_line, labels_required):
                 tally.add(impression)
                 file.write(impression_row(impression))
         self.candidate_ids |= tally.candidate_ids
         self.history_ids |= tally.history_ids
         return tally
+
+    def file(self, dataset: str, kind: str) -> Path:
+        """The place of a file of a data set until it is published."""
+        return self.staging / dataset / f"{dataset}.{kind}"
+
+    def _run(self) -> list[dict[str, Any]]:
+        folders = [folder for each in self.settings.folders.values() for folder in each]
+        for folder in dict.fromkeys(folders):  # valid may be test as well
+            self.catalogue.read(folder / NEWS_FILE, self.on_bad_line)
+        written = self.write_impressions()
+        known = self.catalogue.news
+        missing = sorted((self.candidate_ids | self.history_ids) - known.keys())
+        items = [*known.values(), *(News(news_id, "", "", "", "") for news_id in missing)]
+        bodies = self._read_bodies(items)
+        return [self._complete(each, items, missing, bodies) for each in written]
 
     def _read_bodies(self, items: list[News]) -> Bodies | None:
         if self.settings.bodies is None:
@@ -162,24 +174,50 @@ class _Conversion:
         bodies.read(self.settings.bodies, (item.news_id for item in items), self.on_bad_line)
         return bodies
 
-    def _write_flat(
-        self, items: list[News], impressions: dict[str, dict[str, Any]]
-    ) -> dict[str, Any] | None:
+    def _complete(
+        self, written: Written, items: list[News], missing: list[str], bodies: Bodies | None
+    ) -> dict[str, Any]:
+        """Write what a data set has besides impressions; returns its report."""
+        dataset = written.dataset
+        texts_changed = write_items(
+            self.file(dataset, "item"), items, None if bodies is None else bodies.texts
+        )
+        report = {
+            "format": ATOMIC_FORMAT,
+            "dataset": dataset,
+            "settings": self.settings.as_given(),
+            **written.about,
+            "impressions": written.parts,
+            "items": len(items),
+            "news": news_summary(self.catalogue),
+            "ids_without_news_row": without_news_summary(
+                missing, self.candidate_ids, self.history_ids
+            ),
+            "bodies": None if bodies is None else bodies_summary(bodies, len(items)),
+            "texts_changed": texts_changed,
+            "skipped_lines": self.skipped.summary(),
+            "flat": self._write_flat(written, items),
+        }
+        if self.settings.check_leaks:
+            files = {split: self.file(dataset, f"{split}.inter") for split in written.parts}
+            report["leaks"] = find_leaks(files)
+        with open_atomic(self.file(dataset, "report.json")) as file:
+            json.dump(report, file, indent=2)
+            file.write("\n")
+        return report
+
+    def _write_flat(self, written: Written, items: list[News]) -> dict[str, Any] | None:
         if self.settings.layout != "interaction":
             return None
-        name = self.settings.datasets[1]
-        write_flat_items(self.staging / name / f"{name}.item", items)
+        name = written.dataset + SUFFIX
+        write_flat_items(self.file(name, "item"), items)
         return {
             "dataset": name,
             "rows": {
                 split: write_flat_interactions(
-                    self._file(f"{split}.inter"), self.staging / name / f"{name}.{split}.inter"
+                    self.file(written.dataset, f"{split}.inter"), self.file(name, f"{split}.inter")
                 )
-                for split, part in impressions.items()
+                for split, part in written.parts.items()
                 if not part["unlabelled"]  # unknown labels can't be written
             },
         }
-
-    def _file(self, kind: str) -> Path:
-        name = self.settings.dataset
-        return self.staging / name / f"{name}.{kind}"

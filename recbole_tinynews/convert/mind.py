@@ -170,7 +170,10 @@ def _other_kind(candidates: str, labelled: bool, labels_required: bool) -> LineE
     if not labelled:
         expected = "candidates without labels, as in the lines before (a file has all or none)"
     elif labels_required:
-        expected = "-0 or -1 after each candidate (only --test may go without labels)"
+        expected = (
+            "-0 or -1 after each candidate (only --test may go without labels, and not "
+            "with --folds)"
+        )
     else:
         expected = "-0 or -1 after each candidate, as in the lines before (a file has all or none)"
     kind = "candidate without label" if labelled else "labelled among unlabelled"

@@ -17,9 +17,13 @@ LAYOUTS = ("impression", "interaction")
 
 
 class Options(NamedTuple):
-    """What to convert; ``valid`` is ``last-day``, a fraction or a folder."""
+    """What to convert; ``valid`` is ``last-day``, a fraction or a folder.
 
-    train: Path
+    ``folds`` is the number of folds of a cross-validation by user over all impressions of
+    ``train``; None: there is none.
+    """
+
+    train: tuple[Path, ...]
     dataset: str
     valid: str | float | Path
     test: Path | None
@@ -28,26 +32,40 @@ class Options(NamedTuple):
     on_error: str
     layout: str
     check_leaks: bool = False
+    folds: int | None = None
 
     @property
-    def folders(self) -> dict[str, Path]:
-        """The MIND folder of each split that has one."""
-        folders = {"train": self.train, "valid": self.valid, "test": self.test}
-        return {split: folder for split, folder in folders.items() if isinstance(folder, Path)}
+    def folders(self) -> dict[str, tuple[Path, ...]]:
+        """The MIND folders of each split that has any."""
+        folders = {"train": self.train}
+        if isinstance(self.valid, Path):
+            folders["valid"] = (self.valid,)
+        if self.test is not None:
+            folders["test"] = (self.test,)
+        return folders
 
     @property
     def datasets(self) -> list[str]:
-        """The names of the data sets to write."""
-        flat = [self.dataset + SUFFIX] if self.layout == "interaction" else []
-        return [self.dataset, *flat]
+        """The names of the data sets with impressions: one, or one for each fold."""
+        if self.folds is None:
+            return [self.dataset]
+        return [f"{self.dataset}-fold{number}" for number in range(1, self.folds + 1)]
+
+    @property
+    def written(self) -> list[str]:
+        """The names of all data sets to write, those with a row per candidate included."""
+        flat = [each + SUFFIX for each in self.datasets] if self.layout == "interaction" else []
+        return [*self.datasets, *flat]
 
     def as_given(self) -> dict[str, Any]:
         """For the report: what decides the files (a check of the result does not)."""
-        return {
+        given = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self._asdict().items()
-            if name != "check_leaks"
+            if name != "check_leaks" and not (name == "folds" and value is None)
         }
+        train = [str(folder) for folder in self.train]
+        return {**given, "train": train[0] if len(train) == 1 else train}
 
 
 def checked(settings: Options) -> Options:
@@ -58,7 +76,8 @@ def checked(settings: Options) -> Options:
     """
     problems = [
         f"--{name}={quoted(str(value))}: expected a path, got a NUL byte in it."
-        for name, value in settings._asdict().items()
+        for name, given in settings._asdict().items()
+        for value in (given if isinstance(given, tuple) else [given])
         if name != "dataset" and "\0" in str(value)
     ]
     if problems:  # the system can't even be asked about such a path
@@ -70,18 +89,20 @@ def checked(settings: Options) -> Options:
             "folder."
         )
     settings = settings._replace(valid=valid)
-    problems += _name_problems(settings.dataset)
+    problems += [*_name_problems(settings.dataset), *_fold_problems(settings)]
     for flag, value, known in (
         ("on-error", settings.on_error, ON_ERROR),
         ("layout", settings.layout, LAYOUTS),
     ):
         if value not in known:
             problems.append(f"--{flag}={value}: expected one of {', '.join(known)}.")
-    for split, folder in settings.folders.items():
+    for split, folder in ((split, each) for split, of in settings.folders.items() for each in of):
         try:
             problems += _folder_problems(split, folder)
         except OSError as error:  # a name too long, a folder without permission
             problems.append(f"--{split}={folder}: expected a folder of MIND, got: {error}.")
+    if not settings.train:
+        problems.append("--train: expected at least one folder of MIND, got none.")
     if settings.bodies is not None and not os.path.isfile(settings.bodies):
         problems.append(f"--bodies={settings.bodies}: expected a file, found none there.")
     if problems:
@@ -110,6 +131,21 @@ def _name_problems(name: str) -> list[str]:
             "--layout=interaction gives to its second data set."
         ]
     return []
+
+
+def _fold_problems(settings: Options) -> list[str]:
+    folds, valid, problems = settings.folds, settings.valid, []
+    if folds is not None and folds < 2:
+        problems.append(
+            f"--folds={folds}: expected at least 2, one of them to be tested at a time."
+        )
+    if folds is not None and isinstance(valid, Path):
+        problems.append(
+            f"--valid={valid}: expected {LAST_DAY} or a fraction with --folds, which cuts the "
+            "validation impressions of each fold. Add the folder with --train to test its users "
+            "too."
+        )
+    return problems
 
 
 def _folder_problems(split: str, folder: Path) -> list[str]:

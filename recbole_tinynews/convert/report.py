@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from recbole_tinynews.convert.catalogue import Bodies, Catalogue
@@ -18,6 +18,8 @@ def news_summary(catalogue: Catalogue) -> dict[str, Any]:
         "distinct": len(news),
         "repeated_in_one_file_with_the_same_text": catalogue.repeated_in_file,
         "repeated_across_files_with_the_same_text": catalogue.repeated_across_files,
+        "repeated_with_empty_fields_of_one_filled": catalogue.repeated_with_empty_fields,
+        "repeated_with_other_white_space": catalogue.repeated_with_other_white_space,
         "empty_titles": sum(not record.title.strip() for record in news),
         "empty_abstracts": sum(not record.abstract.strip() for record in news),
         "empty_categories": sum(not record.category.strip() for record in news),
@@ -49,20 +51,40 @@ def bodies_summary(bodies: Bodies, items: int) -> dict[str, Any]:
     }
 
 
-def readable(report: dict[str, Any]) -> str:
-    """The report in a few lines.
+def readable(reports: Sequence[dict[str, Any]]) -> str:
+    """The reports of one conversion, one for each fold or a single one, in a few lines.
 
     Raises:
-        KeyError: it is no report of a conversion.
+        KeyError: one is no report of a conversion.
     """
-    lines = [
-        f"{split:>5}: {part['impressions']:,} impressions, {part['candidates']:,} candidates, "
-        + ("no labels" if part["unlabelled"] else f"{part['clicks']:,} clicks")
-        + f", {part['first_time']} to {part['last_time']}"
-        for split, part in report["impressions"].items()
-    ]
-    lines.append(f" news: {report['news']['distinct']:,}, {report['items']:,} items")
+    lines = [line for report in reports for line in _of_one_data_set(report)]
+    return "\n".join([*lines, *_of_the_news(reports[0])])
+
+
+def _of_one_data_set(report: dict[str, Any]) -> Iterator[str]:
+    if "fold" in report:
+        fold = report["fold"]
+        yield (
+            f"{report['dataset']}: fold {fold['number']} of {fold['of']} by user, "
+            f"{fold['test_users']:,} users are tested and {fold['other_users']:,} are not"
+        )
+    for split, part in report["impressions"].items():
+        yield (
+            f"{split:>5}: {part['impressions']:,} impressions, {part['candidates']:,} candidates, "
+            + ("no labels" if part["unlabelled"] else f"{part['clicks']:,} clicks")
+            + f", {part['first_time']} to {part['last_time']}"
+        )
+    if "leaks" in report:  # only where they were asked for
+        for note in list(leak_notes(report["leaks"])) or ["none found"]:
+            yield f" leak: {note}"
+
+
+def _of_the_news(report: dict[str, Any]) -> Iterator[str]:
+    yield f" news: {report['news']['distinct']:,}, {report['items']:,} items"
     notes = {
+        "repeats with a field that is empty in one row, filled from the other": report["news"][
+            "repeated_with_empty_fields_of_one_filled"
+        ],
         "ids without a news row, kept with empty text": report["ids_without_news_row"]["ids"],
         "empty titles": report["news"]["empty_titles"],
         "texts with a carriage return inside, now a space": report["texts_changed"],
@@ -70,8 +92,4 @@ def readable(report: dict[str, Any]) -> str:
     }
     if report["bodies"] is not None:
         notes["items without body"] = report["bodies"]["items_without_body"]
-    lines += [f" note: {count:,} {what}" for what, count in notes.items() if count]
-    if "leaks" in report:  # only where they were asked for
-        leaks = list(leak_notes(report["leaks"])) or ["none found"]
-        lines += [f" leak: {note}" for note in leaks]
-    return "\n".join(lines)
+    yield from (f" note: {count:,} {what}" for what, count in notes.items() if count)

@@ -1,7 +1,9 @@
-"""Split validation impressions off the training impressions, by time."""
+"""Split impressions: into validation and training by time, and one file of rows into several."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from itertools import compress
 from pathlib import Path
 
@@ -48,18 +50,35 @@ def latest_fraction(timestamps: NDArray[np.int64], fraction: float) -> NDArray[n
     return latest
 
 
+def latest(timestamps: NDArray[np.int64], valid: str | float) -> NDArray[np.bool_]:
+    """Marks the impressions for validation: the last day, or the latest fraction."""
+    return latest_fraction(timestamps, valid) if isinstance(valid, float) else last_day(timestamps)
+
+
 def cut_rows(train: Path, valid: Path, into_valid: NDArray[np.bool_]) -> None:
     """Move the marked rows of an ``.inter`` to another, the order kept on both sides."""
-    rest = train.with_name(f"{train.name}.rest")
+    whole = train.with_name(f"{train.name}.whole")
+    train.replace(whole)
+    deal_rows(whole, {train: ~into_valid, valid: into_valid})
+    whole.unlink()
+
+
+def deal_rows(inter: Path, marks: Mapping[Path, NDArray[np.bool_]]) -> None:
+    """Copy the rows of an ``.inter`` into those whose mask marks them, in the same order.
+
+    Shapes:
+        marks: ``[impressions]`` for each file to write.
+    """
     header = f"{INTER_HEADER}\n".encode()
-    with train.open("rb") as rows, rest.open("wb") as stay, valid.open("wb") as go:
+    with ExitStack() as stack:
+        rows = stack.enter_context(inter.open("rb"))
+        files = {path: stack.enter_context(path.open("wb")) for path in marks}
         assert rows.readline() == header
-        stay.write(header)
-        go.write(header)
+        for file in files.values():
+            file.write(header)
         start = 0
         while lines := rows.readlines(_BATCH):
-            marks = into_valid[start : start + len(lines)]
-            go.writelines(compress(lines, marks.tolist()))
-            stay.writelines(compress(lines, (~marks).tolist()))
+            for path, file in files.items():
+                marked = marks[path][start : start + len(lines)]
+                file.writelines(compress(lines, marked.tolist()))
             start += len(lines)
-    rest.replace(train)

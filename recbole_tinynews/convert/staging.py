@@ -41,6 +41,8 @@ def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
             ) from error
         yield staging
         with _signals_wait():
+            for dataset in datasets:  # old and new files never lie together, nor old and new folds
+                _withdraw(output / dataset)
             for dataset in datasets:
                 _publish(staging / dataset, output / dataset)
 
@@ -51,10 +53,11 @@ def _prepare(output: Path, datasets: Sequence[str], stack: ExitStack) -> Path:
     output.mkdir(parents=True, exist_ok=True)
     for dataset in datasets:
         _check_target(output / dataset)
-    place = output / datasets[0]
-    if stack.enter_context(exclusive_lock(place, f"writing '{place.name}' there", wait=False)):
-        _remove_leftovers(place)
-    staging = stack.enter_context(partial_place(place))
+    for dataset in datasets:
+        place = output / dataset
+        if stack.enter_context(exclusive_lock(place, f"writing '{dataset}' there", wait=False)):
+            _remove_leftovers(place)
+    staging = stack.enter_context(partial_place(output / datasets[0]))
     staging.mkdir()
     for dataset in datasets:
         (staging / dataset).mkdir()
@@ -112,12 +115,15 @@ def _signals_wait() -> Iterator[None]:
             signal.raise_signal(arrived[0])
 
 
+def _withdraw(target: Path) -> None:
+    for kind in reversed(_KINDS):
+        (target / f"{target.name}.{kind}").unlink(missing_ok=True)
+
+
 def _publish(staging: Path, target: Path) -> None:
     if not target.exists():
         staging.replace(target)
         return
-    for kind in reversed(_KINDS):  # old and new files never lie together
-        (target / f"{target.name}.{kind}").unlink(missing_ok=True)
     written = {file.name for file in staging.iterdir()}
     last = [f"{target.name}.{kind}" for kind in _KINDS]
     for name in [*sorted(written.difference(last)), *(name for name in last if name in written)]:

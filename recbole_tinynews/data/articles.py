@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_tinynews.data.other_titles import NO_CATEGORY
 from recbole_tinynews.data.task_news import TaskNews
@@ -26,9 +27,23 @@ class Article(NamedTuple):
 
 
 def articles_for(config: Settings, news: TaskNews) -> list[Article]:
-    """The articles of ``post_train_corpus``, or else of the data set itself."""
+    """The articles of ``post_train_corpus``, or else those of the data set that may be read."""
     corpus = config["post_train_corpus"]
-    return read_corpus(Path(corpus)) if corpus else articles_of(news)
+    if corpus:
+        return read_corpus(Path(corpus))
+    return articles_of(news, news_to_read(config, news))
+
+
+def news_to_read(config: Settings, news: TaskNews) -> NDArray[np.int64]:
+    """Ids of the data set's articles that training without clicks may read, ascending.
+
+    Under ``post_train_news: train`` those in the histories and among the candidates of the
+    training impressions: the articles of the test period are not yet written then.
+    """
+    if config["post_train_news"] == "all":
+        return np.arange(1, len(news.news_text[TITLE]))
+    shown = news.inter_feat
+    return shown.news_ids(history_length=int(shown.history.lengths.max(initial=0)))
 
 
 def read_corpus(path: Path) -> list[Article]:
@@ -58,19 +73,26 @@ def read_corpus(path: Path) -> list[Article]:
     return _enough(articles, dropped, str(path))
 
 
-def articles_of(news: TaskNews) -> list[Article]:
-    """Articles of the data set: title and body, or the abstract where there is no body."""
+def articles_of(news: TaskNews, ids: NDArray[np.int64]) -> list[Article]:
+    """Articles of the data set: title and body, or the abstract where there is no body.
+
+    Raises:
+        ValueError: fewer than ``FEWEST_ARTICLES`` of the ids have both.
+    """
     text = news.news_text
     _, *names = news.field2id_token[CATEGORY].tolist()
     categories = np.array([NO_CATEGORY, *names])[news.item_feat[CATEGORY].numpy()].tolist()
     pairs = [
-        Article(title.strip(), body.strip() or abstract.strip(), category)
-        for title, abstract, body, category in zip(
-            text[TITLE][1:], text[ABSTRACT][1:], text[BODY][1:], categories[1:], strict=True
+        Article(
+            text[TITLE][news_id].strip(),
+            text[BODY][news_id].strip() or text[ABSTRACT][news_id].strip(),
+            categories[news_id],
         )
+        for news_id in ids.tolist()
     ]
     articles = [pair for pair in pairs if pair.title and pair.body]
-    return _enough(articles, len(pairs) - len(articles), f"data set '{news.dataset_name}'")
+    source = f"{len(ids)} news of data set '{news.dataset_name}'"
+    return _enough(articles, len(pairs) - len(articles), source)
 
 
 def _enough(articles: list[Article], dropped: int, source: str) -> list[Article]:
@@ -79,6 +101,7 @@ def _enough(articles: list[Article], dropped: int, source: str) -> list[Article]
     if len(articles) < FEWEST_ARTICLES:
         raise ValueError(
             f"Post-training expects at least {FEWEST_ARTICLES} articles with title and body, "
-            f"got {len(articles)} from {source}. Name a corpus with --post_train_corpus=FILE."
+            f"got {len(articles)} from {source}. Name a corpus with --post_train_corpus=FILE, or "
+            "read the news of all splits with --post_train_news=all."
         )
     return articles

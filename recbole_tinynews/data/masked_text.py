@@ -1,4 +1,4 @@
-"""Texts for masked-language-model training: bodies of a corpus, or all articles of the data set."""
+"""Texts for masked-language-model training: bodies of a corpus, or articles of the data set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
-from recbole_tinynews.data.articles import articles_for
+from recbole_tinynews.data.articles import articles_for, news_to_read
 from recbole_tinynews.data.dataloader import ImpressionSource, TrainDataLoader, id_tensor
 from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
 from recbole_tinynews.data.held_out import hold_out
@@ -48,8 +48,8 @@ class MaskedTextDataset:
         if len(texts) < 2:
             raise ValueError(
                 "Masked-language-model training expects at least 2 texts, one of them to be held "
-                f"out, got {len(texts)}. Name a corpus with --post_train_corpus=FILE, or convert "
-                "news with their text."
+                f"out, got {len(texts)}. Name a corpus with --post_train_corpus=FILE, convert "
+                "news with their text, or read those of all splits with --post_train_news=all."
             )
         self.cache_dir = cache_dir
         self.masking = Masking(tokenizer, seed)
@@ -83,7 +83,7 @@ class MaskedTextDataset:
 class MaskedBodies(MaskedTextDataset):
     """Bodies of the post-training corpus (DAPT): the articles that title-body matching reads."""
 
-    settings = (*MaskedTextDataset.settings, "post_train_corpus")
+    settings = (*MaskedTextDataset.settings, "post_train_corpus", "post_train_news")
 
     @staticmethod
     def texts(config: Settings, news: TaskNews) -> list[str]:
@@ -94,12 +94,16 @@ class MaskedBodies(MaskedTextDataset):
 class MaskedNews(MaskedTextDataset):
     """Title and abstract of each article of the data set, as one text (TAPT)."""
 
+    settings = (*MaskedTextDataset.settings, "post_train_news")
+
     @staticmethod
     def texts(config: Settings, news: TaskNews) -> list[str]:
-        """The articles of all splits that have any text; no click is read."""
-        text = news.news_text
-        pairs = zip(text[TITLE], text[ABSTRACT], strict=True)
-        joined = (" ".join((title.strip(), abstract.strip())).strip() for title, abstract in pairs)
+        """The articles of ``post_train_news`` that have any text; no click is read."""
+        titles, abstracts = news.news_text[TITLE], news.news_text[ABSTRACT]
+        joined = (
+            f"{titles[news_id].strip()} {abstracts[news_id].strip()}".strip()
+            for news_id in news_to_read(config, news).tolist()
+        )
         return [each for each in joined if each]
 
 

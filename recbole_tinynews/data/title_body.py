@@ -52,8 +52,8 @@ class TitleBodyDataset:
     """
 
     settings: ClassVar[tuple[str, ...]] = (
-        *("post_train_corpus", "text_prefix", "max_title_length", "max_body_length"),
-        *("negatives", "seed"),
+        *("post_train_corpus", "post_train_news", "text_prefix"),
+        *("max_title_length", "max_body_length", "negatives", "seed"),
     )
 
     def __init__(

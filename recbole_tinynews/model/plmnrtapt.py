@@ -13,7 +13,7 @@ from recbole_tinynews.model.plmnr import PLMNR
 class PLMNRTAPT(PLMNR):
     """PLM-NR whose language model was first trained on the data set's own articles (TAPT).
 
-    Trained like ``PLMNRDAPT``, but on the title and abstract of each article of the data set, and
+    Trained like ``PLMNRDAPT``, but on the title and abstract of the data set's articles, and
     in more passes, as these are few. The poster gives results and no details: the recipe is our
     definition.
     """

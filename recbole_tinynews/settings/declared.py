@@ -216,6 +216,7 @@ OURS: tuple[Setting, ...] = (
     Setting("stage_two", SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
     # post-training
     Setting("post_train_corpus", affects=_NOTHING),  # its content is covered with the data
+    Setting("post_train_news", one_of("train", "all"), _NEWS),
     Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
     Setting("teacher_checkpoint_interval", POSITIVE, _NEWS, scope=_RUN),
     # teachers and distillation

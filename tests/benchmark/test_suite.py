@@ -267,3 +267,14 @@ def test_a_row_is_planned_again_when_its_files_change_in_one_process(
     file = data / DATASET / f"{DATASET}.item" if changed == "data" else plm / "tokenizer.json"
     file.write_text(file.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     assert result_fingerprint(config) != before
+
+
+@pytest.mark.parametrize("model", ["PLMNR", "PLMNRDAPT", "PLMNRTAPT", "PLMNRDP", "TinyNewsRec"])
+def test_a_row_that_post_trains_is_planned_again_when_it_reads_other_news(
+    tiny: Tiny, model: str
+) -> None:
+    """The table would show a system that has read the test period's news as one that hasn't."""
+    train, every = (
+        result_fingerprint(tiny.config(model, post_train_news=news)) for news in ("train", "all")
+    )
+    assert (train == every) == (model == "PLMNR")

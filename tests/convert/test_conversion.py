@@ -117,6 +117,26 @@ def test_news_of_all_folders_are_merged_in_the_order_first_seen(write_mind, conv
     assert report["news"]["repeated_across_files_with_the_same_text"] == 2
 
 
+def test_a_field_that_one_folder_lacks_is_taken_from_the_other(write_mind, convert, lines) -> None:
+    """Samples of MIND leave out subcategories: pooled, the order of folders would decide them."""
+    bare = ["N1\tsports\t\tA title\t \t\t\t", *NEWS[1:]]
+    folders = [write_mind(news=bare), write_mind([f"1{row}" for row in IMPRESSIONS], name="more")]
+    for train in (folders, folders[::-1]):
+        report = convert(train=train)
+        assert lines("item")[1] == "N1\tsports\tgolf\tA title\tAn abstract"
+        assert report["news"]["repeated_with_empty_fields_of_one_filled"] == 1
+        assert report["news"]["repeated_across_files_with_the_same_text"] == 2
+        assert report["news"]["empty_subcategories"] == 1
+
+
+def test_texts_that_differ_in_white_space_alone_are_no_contradiction(
+    write_mind, convert, lines
+) -> None:
+    report = convert(train=write_mind(news=[*NEWS, NEWS[0].replace("A title", " A   title")]))
+    assert lines("item")[1] == "N1\tsports\tgolf\tA title\tAn abstract"
+    assert report["news"]["repeated_with_other_white_space"] == 1
+
+
 def test_urls_and_entities_may_differ_between_folders(write_mind, convert) -> None:
     moved = NEWS[0].replace("http://a\t[]", "http://elsewhere\t[{}]")
     report = convert(train=write_mind(), test=write_mind(news=[moved], name="test"))

@@ -101,6 +101,10 @@ def plain_impression(line: bytes) -> list[str] | None:
     return [number, user, str(int(moment.timestamp())), history, " ".join(ids), labels]
 
 
+def same(old: str, new: str) -> bool:
+    return old.split() == new.split()
+
+
 def lines_of(content: bytes) -> list[bytes]:
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     return [line.removesuffix(b"\r") for line in (lines if lines[-1] else lines[:-1])]
@@ -162,12 +166,18 @@ def test_no_corrupted_article_is_lost_or_changed_without_a_count(
     for line in lines_of(content):
         fields = plain_columns(line, 8)
         if fields is not None and is_id(fields[0]):
-            used += first.setdefault(fields[0], fields[:5]) == fields[:5]
+            pairs = list(zip(first.setdefault(fields[0], fields[:5]), fields[:5], strict=True))
+            if all(not old.strip() or not new.strip() or same(old, new) for old, new in pairs):
+                used += 1
+                first[fields[0]] = [
+                    old if old.strip() or not new.strip() else new for old, new in pairs
+                ]
     written = read(tmp_path / "out" / "tiny" / "tiny.item")
     assert written == [[text.replace("\r", " ") for text in row] for row in first.values()]
     assert report["news"]["rows"] == {str(train / "news.tsv"): used}
     assert used + report["skipped_lines"]["total"] == len(lines_of(content))
-    assert used - len(first) == report["news"]["repeated_in_one_file_with_the_same_text"]
+    repeats = (count for name, count in report["news"].items() if name.startswith("repeated_"))
+    assert used - len(first) == sum(repeats)
 
 
 @pytest.mark.parametrize("seed", range(BODY_LINES // A_FILE))

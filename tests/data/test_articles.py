@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_tinynews.data.articles import Article, articles_of, read_corpus
+from recbole_tinynews.data.articles import Article, articles_for, articles_of, read_corpus
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.other_titles import BatchTitles, CategoryTitles, OtherTitles
@@ -109,7 +109,8 @@ def test_a_data_sets_articles_match_their_body_else_their_abstract(empty) -> Non
     usual = [(f"N{i}", "", "", f"title {i}", f"abstract {i}", "") for i in range(20)]
     empty.write_items([*special, *usual], header)
     empty.write_split("train", [("1", "U1", "0", "N99", "N1 N2", "1 0")])  # N99 has no row
-    articles = articles_of(empty.dataset())
+    dataset = empty.dataset()
+    articles = articles_of(dataset, np.arange(1, dataset.item_num))
     assert articles[:3] == [
         Article("both", "its body", "sports"),
         Article("abstract alone", "its abstract"),
@@ -119,8 +120,27 @@ def test_a_data_sets_articles_match_their_body_else_their_abstract(empty) -> Non
 
 
 def test_a_data_set_without_texts_to_match_is_refused(atomic) -> None:
-    with pytest.raises(ValueError, match=r"got 3 from data set 'tiny'.*--post_train_corpus"):
-        articles_of(atomic.dataset())
+    dataset = atomic.dataset()
+    with pytest.raises(
+        ValueError,
+        match=r"got 3 from \d+ news of data set 'tiny'.*--post_train_corpus.*post_train_news=all",
+    ):
+        articles_of(dataset, np.arange(1, dataset.item_num))
+
+
+def test_post_training_does_not_read_the_news_of_later_days(empty, busy) -> None:
+    """Nobody has the test period's articles at hand when a model is trained before it."""
+    empty.write_items([(f"N{i}", "", "", f"title {i}", f"abstract {i}") for i in range(40)])
+    shown = [f"N{i}" for i in range(10, 31)]
+    old = " ".join(shown[:15])  # more than history_length
+    empty.write_split("train", [("1", "U1", "0", old, " ".join(shown[15:]), "1 0 0 0 0 0")])
+    empty.write_split("valid", [("2", "U1", "9", "N1 N2", "N3 N4", "1 0")])
+    empty.write_split("test", [("3", "U1", "9", "N5 N6", "N7 N8", "1 0")])
+    train = empty.dataset(history_length=5).build()[0]
+    config = busy.config("TinyNewsRec", post_train_news="train")
+    assert [each.title for each in articles_for(config, train)] == [f"title {n[1:]}" for n in shown]
+    config = busy.config("TinyNewsRec", post_train_news="all")
+    assert [each.title for each in articles_for(config, train)] == [f"title {i}" for i in range(40)]
 
 
 ARTICLES = [Article(f"title{i}", f"body{i} body{i}") for i in range(60)]

@@ -22,7 +22,7 @@ def read(tiny: Tiny):
         config = tiny.config("PLMNRDAPT", **settings)
         staged = config.for_stage("pretrain_teacher")
         tokenizer = load_tokenizer(str(tiny.plm))
-        return staged, kind.read(staged, NewsDataset(config), tokenizer)
+        return staged, kind.read(staged, NewsDataset(config).build()[0], tokenizer)
 
     return make
 

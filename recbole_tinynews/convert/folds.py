@@ -1,0 +1,114 @@
+"""Cross-validation by user: every impression is tested once, by a model without its user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_tinynews.convert.atomic import read_inter
+from recbole_tinynews.convert.conversion import Conversion, Folders, PathLike, Written, paths_of
+from recbole_tinynews.convert.errors import ConversionError
+from recbole_tinynews.convert.options import LAST_DAY, Options
+from recbole_tinynews.convert.split import deal_rows, latest
+
+GROUPING = "users in the order of the SHA-256 of their ids, dealt out in turn"
+
+
+def convert_folds(
+    folders: Folders,
+    dataset: str,
+    folds: int,
+    *,
+    valid: str | float = LAST_DAY,
+    bodies: PathLike | None = None,
+    output: PathLike = "dataset",
+    on_error: str = "stop",
+    layout: str = "impression",
+    check_leaks: bool = False,
+) -> list[dict[str, Any]]:
+    """Convert MIND folders into the folds of a cross-validation by user; returns their reports.
+
+    Writes ``output/<dataset>-fold1/`` to ``-fold<folds>/``, all or none. The test set of a fold
+    are all impressions of one group of users. Of the other users' impressions ``valid`` takes the
+    last day or the latest fraction, and the rest is for training. A test set is not later than
+    its training set: a fold has seen other users' future.
+
+    ``folders`` are pooled (see ``pooling``); all their impressions are labelled. The other
+    arguments are those of ``convert_mind``.
+
+    Raises:
+        ConversionError: settings or input can't be used, or the disk is full; nothing was written.
+    """
+    return _FoldedConversion.write(
+        Options(
+            train=paths_of(folders),
+            dataset=dataset,
+            valid=valid,
+            test=None,
+            bodies=None if bodies is None else Path(bodies),
+            output=Path(output),
+            on_error=on_error,
+            layout=layout,
+            check_leaks=check_leaks,
+            folds=folds,
+        )
+    )
+
+
+class _FoldedConversion(Conversion):
+    """Reads the impressions once and deals them out to the data sets of all folds."""
+
+    def write_impressions(self) -> list[Written]:
+        """Write the three splits of each fold."""
+        pooled = self.staging / "pooled.inter"  # beside the data sets, and so never published
+        tally = self.write_rows(pooled, self.settings.train, labels_required=True)
+        datasets, kept = self.settings.datasets, self.settings.valid
+        assert not isinstance(kept, Path), "refused with the options"
+        users = [row.user_id for row in read_inter(pooled)]
+        group = groups_of(users, len(datasets))
+        written = []
+        for number, dataset in enumerate(datasets):
+            test = group == number
+            rest = np.flatnonzero(~test)
+            valid = np.zeros(len(users), dtype=bool)
+            valid[rest] = latest(tally.timestamps[rest], kept)
+            masks = {"train": ~(test | valid), "valid": valid, "test": test}
+            deal_rows(
+                pooled,
+                {self.file(dataset, f"{split}.inter"): mask for split, mask in masks.items()},
+            )
+            tested = len({user for user, one in zip(users, test.tolist(), strict=True) if one})
+            fold = {
+                "number": number + 1,
+                "of": len(datasets),
+                "test_users": tested,
+                "other_users": len(set(users)) - tested,
+                "grouping": GROUPING,
+            }
+            parts = {split: tally.summary(mask) for split, mask in masks.items()}
+            written.append(Written(dataset, parts, {"fold": fold}))
+        return written
+
+
+def groups_of(users: Sequence[str], groups: int) -> NDArray[np.int64]:
+    """The group of each impression's user, from 0: ``[impressions]``.
+
+    The sizes of groups differ by at most one user, and neither a seed nor the order of the
+    impressions matters.
+
+    Raises:
+        ConversionError: there are fewer users than groups.
+    """
+    distinct = sorted(set(users), key=lambda user: sha256(user.encode()).digest())
+    if len(distinct) < groups:
+        raise ConversionError(
+            f"--folds={groups}: expected at least as many users, got {len(distinct)}. Ask for "
+            "fewer folds."
+        )
+    group = {user: place % groups for place, user in enumerate(distinct)}
+    return np.array([group[user] for user in users])
