@@ -43,7 +43,18 @@ def put_pooling_and_dense(model: NewsRecommender, weights: Weights) -> None:
 def put_heads(model: NewsRecommender, weights: Weights) -> None:
     """Load the teachers' shared pooling, dense layer and user encoder, without language models."""
     put_pooling_and_dense(model, weights)
+    put_user_encoder(model, weights)
+
+
+def put_user_encoder(model: NewsRecommender, weights: Weights) -> None:
+    """Load a teacher's user encoder."""
     _put_part(model, "user_encoder", weights)
+
+
+def put_recommender(model: NewsRecommender, weights: Weights) -> None:
+    """Load news and user encoder of an earlier stage of the same student."""
+    put_news_encoder(model, weights)
+    put_user_encoder(model, weights)
 
 
 def put_all_but_user_encoder(model: NewsRecommender, weights: Weights) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.model.alignednewsrec import NewsAligner
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
 from recbole_tinynews.model.plmnr import PLMNR
@@ -20,6 +21,8 @@ from recbole_tinynews.pipeline.handover import (
     put_language_model,
     put_news_encoder,
     put_pooling_and_dense,
+    put_recommender,
+    put_user_encoder,
 )
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies
 from recbole_tinynews.registry import find_trainer
@@ -180,6 +183,23 @@ def newsbert(config: NewsConfig) -> Stage:
     return _last(config, start=Start(put, (POST_TRAINED,)), teachers=tuple(reversed(copies)))
 
 
+def aligned_newsrec(config: NewsConfig) -> Stage:
+    """Four stages (our own system): the last two train the student, the others its teachers.
+
+    Post-train the teacher and finetune its last M copies, as Tiny-NewsRec does; align the student's
+    news vectors with theirs on every article; then train it on clicks under them. It starts with
+    the user encoder of the first.
+    """
+    teachers = _finetuned(last_copies(POST_TRAINED, config["num_teachers"]))
+    aligned = Stage(
+        "align_student",
+        NewsAligner,
+        start=Start(put_user_encoder, teachers[:1]),
+        teachers=teachers,
+    )
+    return _last(config, start=Start(put_recommender, (aligned,)), teachers=teachers)
+
+
 def _under_finetuned(config: NewsConfig, teachers: int) -> Stage:
     return _last(config, teachers=_finetuned(last_copies(POST_TRAINED, teachers)))
 
@@ -225,6 +245,7 @@ SYSTEMS: dict[str, Callable[[Any], Stage]] = {
     "PLMNRDP": plmnr_dp,
     "TinyNewsRec": tiny_newsrec,
     "EnsembleTeacher": ensemble_teacher,
+    "AlignedNewsRec": aligned_newsrec,
     "TinyBERT": tinybert,
     "TinyBERTMT": tinybert,
     "MTBERT": mtbert,

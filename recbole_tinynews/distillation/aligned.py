@@ -1,0 +1,81 @@
+"""Distillation in one vector space: a student's vectors take the direction of its teachers'."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
+from recbole_tinynews.distillation.soft_label import SoftLabelLoss
+from recbole_tinynews.distillation.states import NO_TAPS, Taps
+from recbole_tinynews.distillation.summands import check_weights, weighted
+
+
+class AlignedWeights(NamedTuple):
+    """Weight of each loss; 0 removes it."""
+
+    distillation: float = 1.0
+    embedding: float = 1.0
+    target: float = 1.0
+
+
+class AlignedDistillation(nn.Module):
+    """Soft labels, directions of news vectors, and the target, under the mean of the teachers.
+
+    ``T^2 CE(mean_i y^(t_i) / T, y^(s) / T) + mean over news of 1 - cos(n^(s), sum_i n^(t_i)) +
+    CE(y^(s), y)``, our definition (docs/method.md, section 12). No projection stands between the
+    vectors: student and teachers start in one space, the language model's, and are held there.
+
+    Args:
+        temperature: T of the soft labels.
+        weights: weights of the losses.
+    """
+
+    student_taps: ClassVar[Taps] = NO_TAPS
+    teacher_taps: ClassVar[Taps] = NO_TAPS
+
+    def __init__(self, temperature: float, weights: AlignedWeights) -> None:
+        super().__init__()
+        check_weights(
+            type(self).__name__,
+            weights,
+            "Raise distillation_loss_weight, embedding_loss_weight or target_loss_weight.",
+        )
+        self.weights, self.soft_label = weights, SoftLabelLoss(temperature)
+
+    def forward(
+        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Each summand's mean over the batch, by name: those whose weight is not 0, and no other.
+
+        Shapes:
+            label: ``[batch]``, the place of the right candidate.
+            real: ``[batch, history + candidates]``, False where a slot is empty.
+        """
+        return weighted(
+            self.weights,
+            {
+                "distillation": lambda: self.soft_label(
+                    student.scores, stacked_scores(teachers).mean(dim=1)
+                ),
+                "embedding": lambda: turned_away(
+                    _news(student)[real],
+                    torch.stack([_news(each)[real] for each in teachers]).sum(dim=0).detach(),
+                ),
+                "target": lambda: F.cross_entropy(student.scores, label),
+            },
+        )
+
+
+def turned_away(vectors: Tensor, others: Tensor) -> Tensor:
+    """Mean of ``1 - cos`` over pairs of vectors, each ``[pairs, dim]``; 0 if directions agree."""
+    return (1 - F.cosine_similarity(vectors, others, dim=-1)).mean()
+
+
+def _news(outputs: Outputs) -> Tensor:
+    """History and candidates, ``[batch, history + candidates, dim]``."""
+    return torch.cat([outputs.history, outputs.candidates], dim=1)

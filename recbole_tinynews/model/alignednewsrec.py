@@ -1,0 +1,62 @@
+"""AlignedNewsRec: a small recommender that first moves into its teachers' vector space.
+
+Our own system; docs/method.md, section 12, has its equations and docs/results.md its evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+from recbole_tinynews.data.training_news import TrainingNews
+from recbole_tinynews.distillation.aligned import AlignedDistillation, AlignedWeights
+from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.model.student import Student, teachers_of
+from recbole_tinynews.settings.protocol import Settings
+
+
+class AlignedNewsRec(Student):
+    """The student on clicks, under finetuned teachers whose space and user encoder it has.
+
+    Teachers whose heads start pretrained (``head_init``) share the space of the language model, and
+    so need no projections: their mean vector means something, and a student can take its direction.
+    ``NewsAligner`` trains that on every article before a click is looked at; then clicks train the
+    student with soft labels over (nearly) whole impressions.
+    """
+
+    weights = AlignedWeights
+
+    @classmethod
+    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Mistakes of the base class, and vectors that lie in no common space."""
+        yield from super().contradictions(config, prefix)
+        teachers = config.for_stage(cls.teacher_stage)
+        for name, value in (("head_init", "pretrained"), ("news_dim", teachers["news_dim"])):
+            for given, stage in ((config[name], prefix), (teachers[name], f"{cls.teacher_stage}_")):
+                if given != value:
+                    yield (
+                        f"{stage}{name}={given} expects {value} in {cls.__name__}, whose vectors "
+                        f"lie in its teachers' space. Set {stage}{name}={value}"
+                    )
+
+    def make_distillation(self, config: Settings) -> AlignedDistillation:
+        """Losses on scores, on directions of news vectors, and on the right candidate."""
+        return AlignedDistillation(config["temperature"], self.loss_weights(config))
+
+    def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
+        """Weighted summands by name, each the mean over the batch."""
+        real = torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1) != 0
+        return self.distillation(
+            outputs, teachers_of(interaction), interaction[self.label_field], real
+        )
+
+
+class NewsAligner(AlignedNewsRec):
+    """The stage before it: every article of the training impressions, and no click."""
+
+    reads: ClassVar[Any] = TrainingNews  # it has all of a data set that a model asks for
