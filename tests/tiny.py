@@ -298,6 +298,7 @@ class World(NamedTuple):
         for seed in range(self.number_of_teachers()):
             torch.manual_seed(100 + seed)
             made.append(PLMNR(config, self.train))
+            made[-1].start_heads(config, self.train)
         return FrozenTeachers(made)
 
     def joint_teachers(self) -> JointTeachers:
