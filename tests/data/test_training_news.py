@@ -1,0 +1,37 @@
+"""The articles of the training impressions as samples."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+from tiny import Tiny
+
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+from recbole_tinynews.data.training_news import TrainingNews
+
+
+def test_every_article_of_training_and_no_other_is_read_once_in_a_pass(tiny: Tiny) -> None:
+    """News of the validation and test days must not be trained on."""
+    world = tiny.world()
+    train, _ = TrainingNews(world.train).loaders(world.config, world.valid)
+    for epoch in (0, 1):
+        train.set_epoch(epoch)
+        ids = np.concatenate([batch[CANDIDATES].flatten().numpy() for batch in train])
+        shown = world.train.inter_feat
+        expected = {*shown.history.values.tolist(), *shown.candidates.values.tolist()}
+        assert sorted(ids.tolist()) == sorted(expected)
+
+
+def test_a_batch_is_an_article_as_click_and_candidate(tiny: Tiny) -> None:
+    world = tiny.world()
+    batch = TrainingNews(world.train).loaders(world.config, None)[0].collate_samples(np.arange(3))
+    assert batch[HISTORY].shape == batch[CANDIDATES].shape == (3, 1)
+    assert (batch[HISTORY] == batch[CANDIDATES]).all()
+
+
+def test_it_answers_for_the_data_set_and_can_be_copied(tiny: Tiny) -> None:
+    """A __getattr__ that asks for what is not there yet would never return."""
+    news = TrainingNews(tiny.world().train)
+    assert copy.copy(news).content == news.news.content
+    assert news.num("item_id") == news.news.num("item_id")
