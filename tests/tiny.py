@@ -49,6 +49,7 @@ SETTINGS: dict[str, Any] = {
     "num_hidden_layers": 2,
     "finetune_layers": 1,
     "plm_dropout": 0.0,
+    "head_init": "random",
     "news_dim": 16,
     "query_dim": 8,
     "max_title_length": MAX_TITLE,
@@ -60,6 +61,7 @@ SETTINGS: dict[str, Any] = {
     "train_batch_size": 8,
     "eval_batch_size": 4,
 }
+START_PRETRAINED = ("AlignedNewsRec", "ZeroShotPLM")  # by definition
 STAGE_SETTINGS: dict[str, Any] = {
     "num_teachers": 2,
     "teacher_checkpoint_interval": 2,
@@ -240,6 +242,8 @@ class Tiny(NamedTuple):
         if not has_language_model(find_model(model)):
             return {**IMPRESSION_SETTINGS, "data_path": str(self.data), **settings}
         stages = dict(STAGE_SETTINGS) if name in SYSTEMS else {}
+        if name in START_PRETRAINED:
+            stages["head_init"] = "pretrained"
         places = {"plm": str(self.plm), "data_path": str(self.data)}
         return {**SETTINGS, **places, **stages, **settings}
 

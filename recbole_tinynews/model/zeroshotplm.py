@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from recbole_tinynews.encoder.language_model import plm_size
@@ -21,6 +22,16 @@ class ZeroShotPLM(PLMNR):
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.requires_grad_(False)
+
+    @classmethod
+    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Mistakes of the base class, and heads that know nothing and never learn."""
+        yield from super().contradictions(config, prefix)
+        if config["head_init"] != "pretrained":
+            yield (
+                f"{prefix}head_init={config['head_init']} expects pretrained in {cls.__name__}, "
+                f"which trains nothing. Leave {prefix}head_init out"
+            )
 
     def news_dim(self, config: Settings) -> int:
         """The width of the language model: nothing is projected."""
