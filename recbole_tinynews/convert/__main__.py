@@ -62,12 +62,12 @@ def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
 
 
 def _convert(
-    folds: int | None, train: Folders, test: Path | str | None, **flags: Any
+    folds: int | None, train: Folders, test: Folders | None, **flags: Any
 ) -> list[dict[str, Any]]:
     """The report of each data set that was written."""
     if folds is None:
         return [convert_mind(train, test=test, **flags)]
-    tested = () if test is None else paths_of(str(test))
+    tested = () if test is None else paths_of(test)
     return convert_folds((*paths_of(train), *tested), folds=folds, **flags)
 
 
@@ -103,7 +103,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder; or the last calendar day (UTC) or the latest fraction of the training "
         "impressions (default: last-day, for --download=large its dev folder)",
     )
-    parser.add_argument("--test", metavar="DIR", help=f"{folder}; labels may be missing")
+    parser.add_argument(
+        "--test",
+        metavar="DIR",
+        action="append",
+        help=f"{folder}, whose labels may be missing; given again, they are pooled",
+    )
     parser.add_argument(
         "--folds",
         type=int,

@@ -36,7 +36,7 @@ def convert_mind(
     dataset: str,
     *,
     valid: PathLike | float = LAST_DAY,
-    test: PathLike | None = None,
+    test: Folders | None = None,
     bodies: PathLike | None = None,
     output: PathLike = "dataset",
     on_error: str = "stop",
@@ -45,11 +45,11 @@ def convert_mind(
 ) -> dict[str, Any]:
     """Convert MIND folders into ``output/dataset/`` and return the report written there.
 
-    ``train`` is a folder, or several that are pooled (see ``pooling``). ``valid`` is ``last-day``,
-    a fraction of the training impressions (the latest ones), or a folder. ``on_error="skip"``
-    drops bad lines and reports them. ``layout="interaction"`` adds the data set
-    ``<dataset>-flat`` that stock RecBole reads. ``check_leaks`` looks for answers that the result
-    gives away (see ``leaks``). For a cross-validation, see ``convert_folds``.
+    ``train`` and ``test`` are a folder each, or several that are pooled (see ``pooling``).
+    ``valid`` is ``last-day``, a fraction of the training impressions (the latest ones), or a
+    folder. ``on_error="skip"`` drops bad lines and reports them. ``layout="interaction"`` adds the
+    data set ``<dataset>-flat`` that stock RecBole reads. ``check_leaks`` looks for answers that the
+    result gives away (see ``leaks``). For a cross-validation, see ``convert_folds``.
 
     Raises:
         ConversionError: settings or input can't be used, or the disk is full; nothing was written.
@@ -59,7 +59,7 @@ def convert_mind(
             train=paths_of(train),
             dataset=dataset,
             valid=valid if isinstance(valid, str | int | float) else Path(valid),
-            test=None if test is None else Path(test),
+            test=() if test is None else paths_of(test),
             bodies=None if bodies is None else Path(bodies),
             output=Path(output),
             on_error=on_error,

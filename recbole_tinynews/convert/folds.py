@@ -49,7 +49,7 @@ def convert_folds(
             train=paths_of(folders),
             dataset=dataset,
             valid=valid,
-            test=None,
+            test=(),
             bodies=None if bodies is None else Path(bodies),
             output=Path(output),
             on_error=on_error,

@@ -26,7 +26,7 @@ class Options(NamedTuple):
     train: tuple[Path, ...]
     dataset: str
     valid: str | float | Path
-    test: Path | None
+    test: tuple[Path, ...]
     bodies: Path | None
     output: Path
     on_error: str
@@ -40,8 +40,8 @@ class Options(NamedTuple):
         folders = {"train": self.train}
         if isinstance(self.valid, Path):
             folders["valid"] = (self.valid,)
-        if self.test is not None:
-            folders["test"] = (self.test,)
+        if self.test:
+            folders["test"] = self.test
         return folders
 
     @property
@@ -64,8 +64,12 @@ class Options(NamedTuple):
             for name, value in self._asdict().items()
             if name != "check_leaks" and not (name == "folds" and value is None)
         }
-        train = [str(folder) for folder in self.train]
-        return {**given, "train": train[0] if len(train) == 1 else train}
+        return {**given, "train": _shown(self.train), "test": _shown(self.test)}
+
+
+def _shown(folders: tuple[Path, ...]) -> str | list[str] | None:
+    names = [str(folder) for folder in folders]
+    return names if len(names) > 1 else names[0] if names else None
 
 
 def checked(settings: Options) -> Options:

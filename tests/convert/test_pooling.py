@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from mind_folder import IMPRESSIONS, WriteMind
 
 from recbole_tinynews.convert import ConversionError, convert_mind
+from recbole_tinynews.convert.__main__ import main
 from recbole_tinynews.convert.errors import stop
 from recbole_tinynews.convert.pooling import read_folders
 
@@ -45,3 +47,17 @@ def test_training_impressions_of_several_folders_are_all_converted(
 def test_no_folder_at_all_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="at least one folder"):
         convert_mind([], "tiny", output=tmp_path / "out")
+
+
+def test_of_several_test_folders_none_is_forgotten(write_mind: WriteMind, tmp_path: Path) -> None:
+    """Of a flag that is given twice the last one alone would count, without a word."""
+    tests = [
+        write_mind([row.replace("\tU", f"\t{user}") for row in IMPRESSIONS], name=user)
+        for user in ("V", "W")
+    ]
+    flags = [f"--train={write_mind()}", *(f"--test={folder}" for folder in tests)]
+    output = tmp_path / "out"
+    assert main([*flags, "--valid=0.5", "--dataset=tiny", f"--output={output}"]) == 0
+    report = json.loads((output / "tiny" / "tiny.report.json").read_text())
+    assert report["impressions"]["test"]["impressions"] == 2 * len(IMPRESSIONS)
+    assert report["settings"]["test"] == [*map(str, tests)]
