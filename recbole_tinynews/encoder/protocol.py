@@ -38,12 +38,6 @@ class EncodesNews(Protocol):
     def parameters(self) -> Iterator[nn.Parameter]:
         """All its weights, for the number of parameters."""
 
-    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Take what the heads start from, if that depends on the vectors of these distinct texts.
-
-        It is called once before a training, after the weights of earlier stages are loaded.
-        """
-
     @property
     def tokens(self) -> Ragged:
         """Token ids of each text, by news id; row 0, of padding, is empty."""

@@ -65,9 +65,6 @@ class NewsEncoders(nn.Module):
         for encoder in self.each:
             encoder.encode_ahead(ids, show_progress, folder)
 
-    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Does nothing: the teachers bring their own."""
-
     @contextmanager
     def given(self, vectors: Tensor) -> Iterator[None]:
         """Inside, an id is a row of ``vectors``, ``[ids, teachers * news_dim]``."""

@@ -107,8 +107,12 @@ class NewsRecommender(ImpressionRecommender):
         )
 
     def start_heads(self, config: Settings, dataset: Any) -> None:
-        """Start what earlier stages have not: the heads that depend on the language model."""
-        self.news_encoder.start_heads(dataset.training_news(), config["centred"])
+        """Start what earlier stages have not: the heads that depend on the language model.
+
+        It is called once before a training, after the weights of earlier stages are loaded.
+        """
+        if isinstance(self.news_encoder, NewsEncoder):  # others start by themselves
+            self.news_encoder.start_heads(dataset.training_news(), config["centred"])
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
         """Where the frozen layers' hidden states are kept; ``None``: computed each time."""
