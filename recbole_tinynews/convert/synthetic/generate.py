@@ -16,7 +16,7 @@ from tqdm import tqdm
 from recbole_tinynews.convert.synthetic import impressions as law
 from recbole_tinynews.convert.synthetic.impressions import ClickLog, Impressions
 from recbole_tinynews.convert.synthetic.oracle import Ceiling, ceiling
-from recbole_tinynews.convert.synthetic.text import Article, Writer
+from recbole_tinynews.convert.synthetic.text import Article, Writer, make_names
 from recbole_tinynews.convert.synthetic.users import Readers
 from recbole_tinynews.convert.synthetic.world import (
     CLOCK_START,
@@ -37,10 +37,11 @@ class Settings(NamedTuple):
     impressions: int = 30_000  # of the training split
     valid_impressions: int = 5_000
     test_impressions: int = 10_000
+    corpus: int = 0  # articles in no impression, for a language model to read
 
     def check(self) -> Settings:
         """Refuse settings that are too small, all at once; returns itself."""
-        least = {"seed": 0, "news": 500, "users": 1, "impressions": 1}
+        least = {"seed": 0, "news": 500, "corpus": 0}
         wrong = [
             f"{name}={getattr(self, name)} (at least {least.get(name, 1)})"
             for name in self._fields
@@ -56,6 +57,8 @@ def generate(
 ) -> dict[str, Any]:
     """Write ``train/ valid/ test/ bodies.tsv oracle.json`` into ``output``; return the oracle.
 
+    With ``settings.corpus``, ``corpus.tsv`` has that many articles more, of the same world, in the
+    form of ``bodies.tsv``; their bodies begin with the headline, as the text of a page does.
     ``chunk`` impressions are held in memory at a time. It changes no byte of the result.
     """
     settings.check()
@@ -78,7 +81,12 @@ def generate(
             (output / split).mkdir(parents=True, exist_ok=True)
             path = output / split / "behaviors.tsv"
             seen[split], ceilings[split] = _write_behaviors(path, runs, news, bar)
-    _write_texts(output, Writer(settings.seed, topics, news), topics, seen, progress)
+    names = make_names(settings.seed, topics, settings.news)
+    _write_texts(output, Writer(settings.seed, topics, names, news), topics, seen, progress)
+    if settings.corpus:
+        other_seed = settings.seed + 1
+        other_news = make_news(other_seed, settings.corpus, topics)
+        _write_corpus(output / "corpus.tsv", Writer(other_seed, topics, names, other_news))
     oracle = _oracle(settings, ceilings)
     text = json.dumps(oracle, indent=2) + "\n"
     (output / "oracle.json").write_text(text, encoding="utf-8", newline="\n")
@@ -180,6 +188,15 @@ def _write_texts(
                     if seen[split][index]:
                         file.write(row)
             bar.update(len(part))
+
+
+def _write_corpus(path: Path, writer: Writer) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for part in np.array_split(
+            np.arange(len(writer.news.label)), 1 + len(writer.news.label) // 1000
+        ):
+            for index, article in zip(part.tolist(), writer.articles(part), strict=True):
+                file.write(f"C{index + 1}\t{article.title}\t{article.title}. {article.body}\n")
 
 
 def _news_row(id_: str, topics: Topics, subtopic: int, article: Article) -> str:
