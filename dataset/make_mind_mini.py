@@ -40,10 +40,10 @@ SETTINGS = Settings(
     seed=2020,
     news=2400,
     users=1000,
-    impressions=3000,
+    impressions=4000,
     valid_impressions=800,
     test_impressions=2000,
-    corpus=20_000,
+    corpus=12_000,
 )
 BERT = {
     "architectures": ["BertForMaskedLM"],
@@ -72,10 +72,10 @@ PRETRAINING: dict[str, Any] = {
     "max_body_length": 48,
     f"{STAGE}_finetune_layers": "all",
     f"{STAGE}_train_batch_size": 64,
-    f"{STAGE}_learning_rate": 1e-3,
-    f"{STAGE}_plm_learning_rate": 1e-3,
+    f"{STAGE}_learning_rate": 2e-3,
+    f"{STAGE}_plm_learning_rate": 2e-3,
     f"{STAGE}_amsgrad": True,
-    f"{STAGE}_epochs": 5,
+    f"{STAGE}_epochs": 4,
 }
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 README = """# mind-mini: synthetic data in the shape of MIND

@@ -43,7 +43,7 @@ _SENTENCES = (
     "For {p}, the {b} {c} matters more than the {d} of {n}.",
     "Both {n} and {n} were tied to the {m} {d}, and {r}.",
 )
-_BODY_SENTENCES = (6, 9)
+_BODY_SENTENCES = (5, 8)
 _CONCEPTS_OF_A_STORY, _MOTIFS_OF_A_STORY, _NAMES_OF_A_STORY = 3, 3, 2
 _BORROWED = 0.1  # share of body mentions that take the headline's word, and the reverse
 _DRAWS = 200  # more than any story takes

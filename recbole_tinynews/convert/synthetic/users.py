@@ -67,8 +67,9 @@ class Readers:
         weight = news.exposure * np.exp(news.appeal + news.hot)
         self.news = news
         self.by_time = Shelf(news.published, weight)
-        self.by_theme = Shelf(news.published, weight, news.theme)
-        self.by_subtopic = Shelf(news.published, weight, news.subtopic)
+        # Each article twice: under its theme, and with the numbers that follow under its subtopic.
+        subject = np.concatenate([news.theme, len(topics.themes) + news.subtopic])
+        self.by_subject = Shelf(np.tile(news.published, 2), np.tile(weight, 2), subject)
 
     def interests(self, readers: Ints, hours: Floats) -> Interests:
         """Interests of each reader at the hour beside it."""
@@ -137,24 +138,15 @@ class Readers:
         interests = self.interests(who, hour)
         share = np.cumsum(_STRENGTHS) / _STRENGTHS.sum()
         slot = np.searchsorted(share, uniforms(self.seed, "click interest", who, turn))
-        number, row = uniforms(self.seed, "click", who, turn), np.arange(len(who))
-        of_theme = slot < len(_OF_THEMES)
-        theme = interests.themes[row, np.where(of_theme, slot, 0)]
-        subtopic = interests.subtopics[row, np.where(of_theme, 0, slot - len(_OF_THEMES))]
-
-        def liked(span: float) -> Ints:
-            """An article of the interest, published within that time before the click."""
-            return np.where(
-                of_theme,
-                self.by_theme.draw(number, hour - span, hour, theme),
-                self.by_subtopic.draw(number, hour - span, hour, subtopic),
-            )
-
-        fresh, older = liked(LIFETIME), liked(5 * LIFETIME)
+        subjects = [interests.themes, len(self.topics.themes) + interests.subtopics]
+        subject = np.concatenate(subjects, axis=1)[np.arange(len(who)), slot]
+        number = uniforms(self.seed, "click", who, turn)
+        fresh = self.by_subject.draw(number, hour - LIFETIME, hour, subject)
+        older = self.by_subject.draw(number, hour - 5 * LIFETIME, hour, subject)
         stray = self.by_time.draw(number, hour - LIFETIME, hour)
         news = np.where(fresh >= 0, fresh, older)
         strays = uniforms(self.seed, "stray", who, turn) < _STRAY_CLICKS
-        return np.where(strays | (news < 0), stray, news)
+        return np.where(strays | (news < 0), stray, news % len(self.news.label))
 
 
 def _expected(clicks: NDArray, total: Ints, share: Floats, strengths: Floats) -> Floats:
