@@ -94,7 +94,7 @@ def generate(
 
 
 class _Ceilings(NamedTuple):
-    """Ceilings of ranking by the true odds of a click, and by their part that text tells."""
+    """Ceilings of ranking by the true odds of a click, and by what text tells of them."""
 
     probabilities: Ceiling
     text: Ceiling
@@ -105,7 +105,8 @@ def _oracle(settings: Settings, ceilings: dict[str, _Ceilings]) -> dict[str, Any
         "synthetic": True,
         "about": (
             "Metrics of ranking by the true click probabilities: no model can expect more. "
-            "'from_text' leaves out what neither title nor history tells (hidden appeal, age)."
+            "'from_text' estimates the best that titles and histories tell: the liking expected "
+            "after the clicks on each theme and subtopic, and the hot words; no appeal, no age."
         ),
         "valid": ceilings["valid"].probabilities.report(),
         "test": ceilings["test"].probabilities.report(),
@@ -179,24 +180,20 @@ def _write_texts(
         bodies = opened(output / "bodies.tsv")
         files = {split: opened(output / split / "news.tsv") for split in SPLIT_HOURS}
         bar = stack.enter_context(tqdm(total=len(indices), unit="news", disable=not progress))
-        for part in np.array_split(indices, len(indices) // 1000 + 1):
-            for index, article in zip(part.tolist(), writer.articles(part), strict=True):
-                id_ = f"N{writer.news.label[index]}"
-                bodies.write(f"{id_}\t{article.title}\t{article.body}\n")
-                row = _news_row(id_, topics, int(writer.news.subtopic[index]), article)
-                for split, file in files.items():
-                    if seen[split][index]:
-                        file.write(row)
-            bar.update(len(part))
+        for index, article in zip(indices.tolist(), writer.articles(indices), strict=True):
+            id_ = f"N{writer.news.label[index]}"
+            bodies.write(f"{id_}\t{article.title}\t{article.body}\n")
+            row = _news_row(id_, topics, int(writer.news.subtopic[index]), article)
+            for split, file in files.items():
+                if seen[split][index]:
+                    file.write(row)
+            bar.update()
 
 
 def _write_corpus(path: Path, writer: Writer) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for part in np.array_split(
-            np.arange(len(writer.news.label)), 1 + len(writer.news.label) // 1000
-        ):
-            for index, article in zip(part.tolist(), writer.articles(part), strict=True):
-                file.write(f"C{index + 1}\t{article.title}\t{article.title}. {article.body}\n")
+        for number, article in enumerate(writer.articles(np.arange(len(writer.news.label))), 1):
+            file.write(f"C{number}\t{article.title}\t{article.title}. {article.body}\n")
 
 
 def _news_row(id_: str, topics: Topics, subtopic: int, article: Article) -> str:

@@ -64,17 +64,12 @@ class ClickLog:
         candidates, offsets = self._candidates(split, index, hours)
         histories = self.readers.histories(distinct, split)
         row = np.repeat(np.arange(len(index)), np.diff(offsets))
-
-        def from_text(liking: Liking, readers: Ints) -> Floats:
-            about = self.news.theme[candidates], self.news.subtopic[candidates]
-            match = liking.of(readers[row], *about)
-            return MATCH_WEIGHT * match + HOT_WEIGHT * self.news.hot[candidates]
-
-        true = self.readers.liking(self.readers.interests(readers, hours))
+        liking = self.readers.liking(self.readers.interests(readers, hours))
         age = (hours[row] - self.news.published[candidates]) / LIFETIME
-        odds = from_text(true, np.arange(len(index)))
+        odds = self._text_log_odds(liking, row, candidates)
         odds += APPEAL_WEIGHT * self.news.appeal[candidates] + AGE_WEIGHT * age
-        text_odds = from_text(self.readers.apparent_liking(histories), history_of)
+        apparent = self.readers.apparent_liking(histories)
+        text_odds = self._text_log_odds(apparent, history_of[row], candidates)
         return Impressions(
             readers,
             hours,
@@ -103,6 +98,12 @@ class ClickLog:
         kept = _turn(np.bincount(row[first], minlength=len(index))) < wanted[row[first]]
         first = first[kept]
         return drawn[first], np.searchsorted(row[first], np.arange(len(index) + 1))
+
+    def _text_log_odds(self, liking: Liking, readers: Ints, candidates: Ints) -> Floats:
+        """What the subjects and the hot words of candidates add, given a liking (its rows beside)."""
+        news = self.news
+        match = liking.of(readers, news.theme[candidates], news.subtopic[candidates])
+        return MATCH_WEIGHT * match + HOT_WEIGHT * news.hot[candidates]
 
     def _clicks(
         self, split: str, index: Ints, log_odds: Floats, offsets: Ints

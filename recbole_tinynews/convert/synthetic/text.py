@@ -95,9 +95,10 @@ class Writer:
 
     def articles(self, indices: Ints) -> Iterator[Article]:
         """The texts of the articles ``indices``, in this order."""
-        numbers = uniforms(self.seed, "text", indices[:, None], np.arange(_DRAWS))
-        for index, row in zip(indices.tolist(), numbers.tolist(), strict=True):
-            yield self._article(index, _Picker(row))
+        for part in np.array_split(indices, len(indices) // 1000 + 1):  # for the memory's sake
+            numbers = uniforms(self.seed, "text", part[:, None], np.arange(_DRAWS))
+            for index, row in zip(part.tolist(), numbers.tolist(), strict=True):
+                yield self._article(index, _Picker(row))
 
     def _article(self, index: int, picker: _Picker) -> Article:
         story = self._story(index, picker)
