@@ -100,7 +100,7 @@ class ClickLog:
         return drawn[first], np.searchsorted(row[first], np.arange(len(index) + 1))
 
     def _text_log_odds(self, liking: Liking, readers: Ints, candidates: Ints) -> Floats:
-        """What the subjects and the hot words of candidates add, given a liking (its rows beside)."""
+        """What subjects and hot words of candidates add, for the reader (row of liking) of each."""
         news = self.news
         match = liking.of(readers, news.theme[candidates], news.subtopic[candidates])
         return MATCH_WEIGHT * match + HOT_WEIGHT * news.hot[candidates]
