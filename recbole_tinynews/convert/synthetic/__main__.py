@@ -16,6 +16,7 @@ _HELP = {
     "impressions": "training impressions, about 37 candidates each",
     "valid_impressions": "validation impressions (the day after training)",
     "test_impressions": "test impressions (the day after that)",
+    "corpus": "articles in no impression, written to corpus.tsv for a language model to read",
 }
 
 

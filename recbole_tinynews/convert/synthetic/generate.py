@@ -16,7 +16,7 @@ from tqdm import tqdm
 from recbole_tinynews.convert.synthetic import impressions as law
 from recbole_tinynews.convert.synthetic.impressions import ClickLog, Impressions
 from recbole_tinynews.convert.synthetic.oracle import Ceiling, ceiling
-from recbole_tinynews.convert.synthetic.text import Article, Writer
+from recbole_tinynews.convert.synthetic.text import Article, Writer, make_names
 from recbole_tinynews.convert.synthetic.users import Readers
 from recbole_tinynews.convert.synthetic.world import (
     CLOCK_START,
@@ -37,10 +37,11 @@ class Settings(NamedTuple):
     impressions: int = 30_000  # of the training split
     valid_impressions: int = 5_000
     test_impressions: int = 10_000
+    corpus: int = 0  # articles in no impression, for a language model to read
 
     def check(self) -> Settings:
         """Refuse settings that are too small, all at once; returns itself."""
-        least = {"seed": 0, "news": 500, "users": 1, "impressions": 1}
+        least = {"seed": 0, "news": 500, "corpus": 0}
         wrong = [
             f"{name}={getattr(self, name)} (at least {least.get(name, 1)})"
             for name in self._fields
@@ -56,6 +57,8 @@ def generate(
 ) -> dict[str, Any]:
     """Write ``train/ valid/ test/ bodies.tsv oracle.json`` into ``output``; return the oracle.
 
+    With ``settings.corpus``, ``corpus.tsv`` has that many articles more, of the same world, in the
+    form of ``bodies.tsv``; their bodies begin with the headline, as the text of a page does.
     ``chunk`` impressions are held in memory at a time. It changes no byte of the result.
     """
     settings.check()
@@ -78,7 +81,12 @@ def generate(
             (output / split).mkdir(parents=True, exist_ok=True)
             path = output / split / "behaviors.tsv"
             seen[split], ceilings[split] = _write_behaviors(path, runs, news, bar)
-    _write_texts(output, Writer(settings.seed, topics, news), topics, seen, progress)
+    names = make_names(settings.seed, topics, settings.news)
+    _write_texts(output, Writer(settings.seed, topics, names, news), topics, seen, progress)
+    if settings.corpus:
+        other_seed = settings.seed + 1
+        other_news = make_news(other_seed, settings.corpus, topics)
+        _write_corpus(output / "corpus.tsv", Writer(other_seed, topics, names, other_news))
     oracle = _oracle(settings, ceilings)
     text = json.dumps(oracle, indent=2) + "\n"
     (output / "oracle.json").write_text(text, encoding="utf-8", newline="\n")
@@ -86,7 +94,7 @@ def generate(
 
 
 class _Ceilings(NamedTuple):
-    """Ceilings of ranking by the true odds of a click, and by their part that text tells."""
+    """Ceilings of ranking by the true odds of a click, and by what text tells of them."""
 
     probabilities: Ceiling
     text: Ceiling
@@ -97,7 +105,8 @@ def _oracle(settings: Settings, ceilings: dict[str, _Ceilings]) -> dict[str, Any
         "synthetic": True,
         "about": (
             "Metrics of ranking by the true click probabilities: no model can expect more. "
-            "'from_text' leaves out what neither title nor history tells (hidden appeal, age)."
+            "'from_text' estimates the best that titles and histories tell: the liking expected "
+            "after the clicks on each theme and subtopic, and the hot words; no appeal, no age."
         ),
         "valid": ceilings["valid"].probabilities.report(),
         "test": ceilings["test"].probabilities.report(),
@@ -171,15 +180,20 @@ def _write_texts(
         bodies = opened(output / "bodies.tsv")
         files = {split: opened(output / split / "news.tsv") for split in SPLIT_HOURS}
         bar = stack.enter_context(tqdm(total=len(indices), unit="news", disable=not progress))
-        for part in np.array_split(indices, len(indices) // 1000 + 1):
-            for index, article in zip(part.tolist(), writer.articles(part), strict=True):
-                id_ = f"N{writer.news.label[index]}"
-                bodies.write(f"{id_}\t{article.title}\t{article.body}\n")
-                row = _news_row(id_, topics, int(writer.news.subtopic[index]), article)
-                for split, file in files.items():
-                    if seen[split][index]:
-                        file.write(row)
-            bar.update(len(part))
+        for index, article in zip(indices.tolist(), writer.articles(indices), strict=True):
+            id_ = f"N{writer.news.label[index]}"
+            bodies.write(f"{id_}\t{article.title}\t{article.body}\n")
+            row = _news_row(id_, topics, int(writer.news.subtopic[index]), article)
+            for split, file in files.items():
+                if seen[split][index]:
+                    file.write(row)
+            bar.update()
+
+
+def _write_corpus(path: Path, writer: Writer) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for number, article in enumerate(writer.articles(np.arange(len(writer.news.label))), 1):
+            file.write(f"C{number}\t{article.title}\t{article.title}. {article.body}\n")
 
 
 def _news_row(id_: str, topics: Topics, subtopic: int, article: Article) -> str:

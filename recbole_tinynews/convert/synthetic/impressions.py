@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.convert.synthetic.draws import uniforms
-from recbole_tinynews.convert.synthetic.users import Histories, Readers
+from recbole_tinynews.convert.synthetic.users import Histories, Liking, Readers
 from recbole_tinynews.convert.synthetic.world import (
     LIFETIME,
     SPLIT_HOURS,
@@ -24,7 +24,7 @@ _MEAN_EXTRA_CLICKS = 0.5  # beyond the first, for an impression of average lengt
 _ACTIVITY_TAIL = 1.6  # 1: every reader comes equally often
 
 # The log odds of a click are the sum of these times match, hot, appeal and age in lifetimes.
-MATCH_WEIGHT, HOT_WEIGHT, APPEAL_WEIGHT, AGE_WEIGHT = 3.5, 0.7, 0.3, -0.4
+MATCH_WEIGHT, HOT_WEIGHT, APPEAL_WEIGHT, AGE_WEIGHT = 3.1, 0.7, 0.3, -0.4
 
 
 class Impressions(NamedTuple):
@@ -37,7 +37,7 @@ class Impressions(NamedTuple):
     candidates: Ints
     clicked: NDArray[np.bool_]
     log_odds: Floats
-    text_log_odds: Floats  # what of them a title and a history tell
+    text_log_odds: Floats  # an estimate of the best that titles and histories tell of them
     offsets: Ints
 
 
@@ -62,11 +62,18 @@ class ClickLog:
         hours = begin + (end - begin) * uniforms(self.seed, f"{split} hour", index)
         distinct, history_of = np.unique(readers, return_inverse=True)
         candidates, offsets = self._candidates(split, index, hours)
-        odds, text_odds = self._log_odds(readers, hours, candidates, offsets)
+        histories = self.readers.histories(distinct, split)
+        row = np.repeat(np.arange(len(index)), np.diff(offsets))
+        liking = self.readers.liking(self.readers.interests(readers, hours))
+        age = (hours[row] - self.news.published[candidates]) / LIFETIME
+        odds = self._text_log_odds(liking, row, candidates)
+        odds += APPEAL_WEIGHT * self.news.appeal[candidates] + AGE_WEIGHT * age
+        apparent = self.readers.apparent_liking(histories)
+        text_odds = self._text_log_odds(apparent, history_of[row], candidates)
         return Impressions(
             readers,
             hours,
-            self.readers.histories(distinct, split),
+            histories,
             history_of,
             candidates,
             self._clicks(split, index, odds, offsets),
@@ -92,22 +99,11 @@ class ClickLog:
         first = first[kept]
         return drawn[first], np.searchsorted(row[first], np.arange(len(index) + 1))
 
-    def _log_odds(
-        self, readers: Ints, hours: Floats, candidates: Ints, offsets: Ints
-    ) -> tuple[Floats, Floats]:
-        """Log odds of a click up to a constant per impression: all of it, and what text tells."""
-        row = np.repeat(np.arange(len(readers)), np.diff(offsets))
-        subtopics, strengths = self.readers.interests(readers, hours)
-        similarity = self.readers.topics.similarity
-        # liking of each subtopic: [impressions, subtopics]
-        liking = np.einsum("ik,iks->is", strengths, similarity[subtopics])
+    def _text_log_odds(self, liking: Liking, readers: Ints, candidates: Ints) -> Floats:
+        """What subjects and hot words of candidates add, for the reader (row of liking) of each."""
         news = self.news
-        share = news.second_share[candidates]
-        match = (1 - share) * liking[row, news.subtopic[candidates]]
-        match += share * liking[row, news.second_subtopic[candidates]]
-        text = MATCH_WEIGHT * match + HOT_WEIGHT * news.hot[candidates]
-        age = (hours[row] - news.published[candidates]) / LIFETIME
-        return text + APPEAL_WEIGHT * news.appeal[candidates] + AGE_WEIGHT * age, text
+        match = liking.of(readers, news.theme[candidates], news.subtopic[candidates])
+        return MATCH_WEIGHT * match + HOT_WEIGHT * news.hot[candidates]
 
     def _clicks(
         self, split: str, index: Ints, log_odds: Floats, offsets: Ints

@@ -1,4 +1,4 @@
-"""The words of the synthetic world: topics, their concepts, and what every headline shares."""
+"""The words of the synthetic world: topics and themes, and what every headline shares."""
 
 from __future__ import annotations
 
@@ -170,6 +170,99 @@ _CONCEPTS = {
     """,
 }
 
+# Themes cut across categories: any article has one, whatever it is about. A word before a colon
+# begins a theme; its concepts are written as those above.
+_THEMES = """
+    gadgets: robot,drone/circuitry,propeller smartphone,tablet/touchscreen,bezel
+        algorithm,chatbot/neural,parameters laptop,keyboard/processor,trackpad
+        wearable,smartwatch/wristband,heartbeats encryption,firewall/cipher,handshake
+        printer,scanner/toner,cartridge headset,soundbar/bluetooth,earbud
+        microchip,semiconductor/wafer,nanometer broadband,router/bandwidth,cable
+    charity: fundraiser,donation/philanthropist,endowment foodbank,pantry/cans,ladle
+        orphan,foster/guardianship,caseworker helper,goodwill/kindness,gratitude
+        telethon,raffle/bidders,prizes homeless,outreach/blankets,cots
+        scholarship,grant/stipend,applicants relief,humanitarian/convoy,parcels
+        hospice,caregiving/bedside,comfort nonprofit,mentor/trustees,bylaws
+    nostalgia: anniversary,retro/decades,yesteryear antique,heirloom/patina,auctions
+        cassette,walkman/rewind,hiss jukebox,diner/chrome,milkshake
+        throwback,classic/sepia,scrapbook typewriter,telegram/inkwell,ribbon
+        centennial,jubilee/commemoration,plaque carnival,ferris/lights,organist
+        locomotive,steamtrain/boiler,stationmaster polaroid,snapshot/darkroom,negatives
+    rivalry: showdown,grudge/taunts,vendetta rival,nemesis/standoff,tension
+        comeback,upset/underdog,odds champion,titleholder/crown,throne duel,clash/sparring,bout
+        boycott,backlash/petition,hashtags jab,insult/banter,provocation
+        revenge,payback/retaliation,spite streak,dominance/unbeaten,dynasty
+        ultimatum,gauntlet/dare,bravado
+    faith: church,sermon/pews,hymn pilgrim,shrine/relic,procession rabbi,synagogue/torah,menorah
+        mosque,imam/minaret,prayer bishop,vatican/cathedral,cassock monk,monastery/cloister,vows
+        baptism,blessing/godparents,incense easter,lent/ashes,altar miracle,saint/candles,apparition
+        missionary,gospel/scripture,psalms
+    military: soldier,troops/barracks,regiment medal,veterans/valor,salute
+        navy,submarine/sonar,torpedo airforce,bomber/hangar,sortie general,pentagon/briefing,command
+        sniper,marine/camouflage,rifle missile,warhead/silo,trajectory
+        battlefield,invasion/artillery,infantry recruit,bootcamp/drills,sergeant
+        deployment,homecoming/furlough,duffel
+    luxury: billionaire,tycoon/fortune,empire penthouse,villa/marble,butler
+        diamond,emerald/carat,facet superyacht,helicopter/helipad,rotor
+        caviar,truffle/platter,delicacy couture,designer/atelier,silk
+        timepiece,goldsmith/dial,engraving limousine,chauffeur/tinted,leatherseats
+        gala,soiree/tuxedo,ballroom polo,countryclub/caddie,stables
+    thrift: bargain,discount/clearance,markdown coupon,voucher/cashier,barcode
+        budget,frugal/spreadsheet,pennies secondhand,thriftstore/racks,bundles
+        fleamarket,garagesale/haggling,trinkets freebie,giveaway/samples,leaflets
+        homemade,handmade/scissors,glue leftover,reuse/containers,jars
+        wholesale,warehouse/pallets,bulk refund,cashback/receipt,envelopes
+    schooling: classroom,teacher/chalkboard,lesson student,campus/dormitory,syllabus
+        exam,quiz/pencil,proctor principal,superintendent/hallway,lockers
+        kindergarten,preschool/crayons,naptime graduation,diploma/mortarboard,valedictorian
+        tuition,enrollment/bursar,registrar professor,lecture/seminar,tenure
+        spelling,grammar/dictionary,vowels bully,detention/counselor,apology
+    artistry: painting,gallery/canvas,brushstroke sculpture,statue/chisel,plinth
+        museum,exhibit/curator,vitrine mural,graffiti/spraycan,stencil
+        masterpiece,forgery/provenance,restorer ballet,dancer/pirouette,tutu
+        opera,soprano/aria,libretto pottery,ceramic/kiln,slipware portrait,photograph/lens,shutter
+        sketch,comic/inkpen,storyboard
+    bookish: novel,author/chapter,manuscript library,librarian/shelves,catalogue
+        poem,poet/stanza,rhyme bestseller,paperback/publisher,imprint
+        memoir,biography/ghostwriter,anecdotes thriller,whodunit/plottwist,sleuth
+        fairytale,legend/dragon,enchantment bookstore,bookclub/bookmark,armchair
+        editor,essay/footnote,redraft translator,language/idiom,glossary
+    gaming: videogame,esports/joystick,respawn chess,grandmaster/checkmate,rook
+        poker,jackpot/bluff,chips puzzle,crossword/gridlines,solver
+        boardgame,dice/counters,rulebook arcade,pinball/flippers,highscore
+        bingo,trivia/buzzers,quizmaster wizard,quest/dungeon,potion toy,lego/bricks,assembly
+        kite,yoyo/string,spool
+    humor: joke,comedian/punchline,giggles prank,hoax/disguise,mustache meme,parody/caption,remix
+        satire,sarcasm/irony,wit clown,circus/juggler,trapeze mascot,costume/foam,zipper
+        blooper,gaffe/outtake,stumble slapstick,tickle/custard,banana improv,standup/stage,heckler
+        oddity,weird/peculiar,quirk
+    survival: stranded,castaway/flare,raft survivor,ordeal/hypothermia,rations
+        lifeboat,mayday/capsized,oars bunker,prepper/stockpile,lantern
+        earthquake,aftershock/rubble,tremor volcano,eruption/lava,plume
+        collapse,cavein/miners,tunnel
+        rescuer,paramedic/stretcher,tourniquet freefall,parachute/harness,ripcord
+        poison,antidote/toxin,vial
+    paranormal: ghost,haunted/seance,creaks ufo,saucer/hovering,hum psychic,tarot/palmistry,visions
+        vampire,werewolf/fangs,coffin bigfoot,yeti/footprints,blurry curse,hex/talisman,omen
+        witch,coven/cauldron,broomstick zombie,undead/graveyard,groans
+        prophecy,doomsday/oracle,riddle astrology,horoscope/zodiac,retrograde
+    kinship: grandma,grandpa/knitwear,cardigan sibling,brother/bunkbed,quarrel
+        cousin,nephew/gatherings,potluck ancestor,genealogy/census,surname
+        motherhood,fatherhood/pacifier,bib stepmother,inlaws/thanksgiving,turkey
+        godmother,guardian/cradle,rattle inheritance,heir/executor,estate
+        widow,widower/veil,keepsake triplets,newborn/ultrasound,incubator
+    smalltown: mayor,townhall/gazebo,parade farmer,barn/tractor,hayloft sheriff,deputy/badge,patrol
+        rodeo,countyfair/lasso,corral mailman,postoffice/mailbox,stamps
+        grocer,storefront/aisle,scales
+        firehouse,firetruck/hose,ladder quilting,knitting/yarn,needles
+        fishing,bait/rod,minnow banjo,bluegrass/fiddle,porch
+    espionage: spy,agent/dossier,codename wiretap,surveillance/earpiece,van
+        leak,classified/shredder,memo defector,mole/handler,safehouse decoy,undercover/alias,wig
+        sabotage,infiltration/microfilm,briefcase fugitive,interpol/warrant,extradition
+        blackmail,coverup/hush,payoff assassin,conspiracy/bodyguard,motorcade
+        polygraph,lie/electrodes,pulse
+"""
+
 TITLE_VERBS = [
     "delays",
     "reveals",
@@ -309,14 +402,34 @@ class Subtopic(NamedTuple):
     concepts: list[Concept]
 
 
+class Theme(NamedTuple):
+    """A subject that articles of any category may have, with its concepts."""
+
+    name: str
+    concepts: list[Concept]
+
+
 def subtopics() -> list[Subtopic]:
     """All subtopics; those of one category stand together."""
-    found: list[Subtopic] = []
-    for category, text in _CONCEPTS.items():
-        for word in text.split():
-            if word.endswith(":"):
-                found.append(Subtopic(category, word[:-1], []))
-            else:
-                title, body = word.split("/")
-                found[-1].concepts.append(Concept(title.split(","), body.split(",")))
+    return [
+        Subtopic(category, name, concepts)
+        for category, text in _CONCEPTS.items()
+        for name, concepts in _parsed(text).items()
+    ]
+
+
+def themes() -> list[Theme]:
+    """All themes."""
+    return [Theme(name, concepts) for name, concepts in _parsed(_THEMES).items()]
+
+
+def _parsed(text: str) -> dict[str, list[Concept]]:
+    """The concepts under each name."""
+    found: dict[str, list[Concept]] = {}
+    for word in text.split():
+        if word.endswith(":"):
+            concepts = found[word[:-1]] = []
+        else:
+            title, body = word.split("/")
+            concepts.append(Concept(title.split(","), body.split(",")))
     return found

@@ -10,39 +10,41 @@ import numpy as np
 
 from recbole_tinynews.convert.synthetic import lexicon
 from recbole_tinynews.convert.synthetic.draws import uniforms
-from recbole_tinynews.convert.synthetic.lexicon import Concept
+from recbole_tinynews.convert.synthetic.lexicon import Concept, Subtopic, Theme
 from recbole_tinynews.convert.synthetic.world import GeneratedNews, Ints, Topics
 
-# {w} is a headline word of the story, {e} a name in it, {v} a verb, {a} an adjective, {p} a place.
+# {w} is a headline word of the article's subtopic, {h} one of its theme, {e} a named thing of its
+# theme; {v} a verb, {a} an adjective, {t} a time, {p} a place.
 _OPENINGS = (
-    "{e} {v} the {a} {w}",
-    "{a} {w} {v} {e} and its {w}",
-    "why {e} {v} its {a} {w}",
-    "{w} and {w}: {e} {v} {p}",
-    "the {a} {w} that {v} {e}",
-    "how {e} {v} a {w} with one {a} {w}",
+    "{e} {v} the {h} {w}",
+    "{h} {w} {v} {e} and its {h}",
+    "why {e} {v} its {h} {w}",
+    "{h} and {w}: {e} {v} {h}",
+    "the {h} {w} that {v} {e}",
+    "how {e} {v} a {w} with {a} {h}",
 )
 _CLOSINGS = (
-    "as {w} {v} {p}",
-    "after a {w} near {p}",
-    "and what the {w} means",
-    "while {e} {v} another {w} {t}",
-    "but {p} {v} the {w}",
-    "before {w} comes to {p}",
+    "as {h} {v} {e}",
+    "after a {h} near {p}",
+    "and what the {h} {w} means",
+    "while {e} {v} another {h}",
+    "but {e} {v} the {w}",
+    "before {h} {w} comes to {p}",
 )
-# {b} is a body word of the story, {n} another name of {e}, {c} a word of the same subtopic.
+# {b} is a body word of the subtopic, {m} one of the theme, {n} another name of {e}, {c} and {d}
+# words of any concept of the subtopic and of the theme.
 _SENTENCES = (
-    "The {b} around {n} was {a}, said {g}, and the {b} came with it.",
-    "In {p}, {g} pointed to a {b} and to the {c}.",
-    "{n} spoke about the {b} {t}, and {r}.",
-    "A {a} {b} followed, with {c} and {b} close behind.",
-    "According to {g}, {n} had seen the {b} and the {c} before.",
-    "Some {g} asked for a {b}; {n} offered a {c} instead.",
-    "For {p}, the {b} matters more than the {c}, and {r}.",
-    "Both {n} and {n} were tied to the {b}.",
+    "The {b} around {n} was all {m} and {d}, said {g}.",
+    "In {p}, {g} pointed to the {m} {b} and its {d}.",
+    "{n} spoke of {m} and {d} {t}, and of the {c}.",
+    "A {a} {m} followed, with {d} and {b} close behind.",
+    "According to {g}, {n} had seen the {d} {m} and the {c}.",
+    "Some {g} asked for a {b}; {n} offered {m} and {d}.",
+    "For {p}, the {b} {c} matters more than the {d} of {n}.",
+    "Both {n} and {n} were tied to the {m} {d}, and {r}.",
 )
-_BODY_SENTENCES = (6, 9)
-_CONCEPTS_OF_A_STORY, _NAMES_OF_A_STORY = 3, 2
+_BODY_SENTENCES = (5, 8)
+_CONCEPTS_OF_A_STORY, _MOTIFS_OF_A_STORY, _NAMES_OF_A_STORY = 3, 3, 2
 _BORROWED = 0.1  # share of body mentions that take the headline's word, and the reverse
 _DRAWS = 200  # more than any story takes
 _NAMED_NEWS = 4  # articles for each named thing, on average
@@ -59,31 +61,48 @@ class Article(NamedTuple):
     body: str
 
 
+class Names(NamedTuple):
+    """Invented names: of places, and of the named things of each theme.
+
+    A thing has a name that headlines use and two that bodies use.
+    """
+
+    places: list[str]
+    things: list[list[Concept]]
+
+
+def make_names(seed: int, topics: Topics, news: int) -> Names:
+    """Names for a world with that many articles."""
+    per_theme = max(6, news // (_NAMED_NEWS * len(topics.themes)))
+    names = _invented_names(seed, _PLACES + 3 * per_theme * len(topics.themes))
+    return Names(
+        [next(names) for _ in range(_PLACES)],
+        [
+            [Concept([next(names)], [next(names), next(names)]) for _ in range(per_theme)]
+            for _ in topics.themes
+        ],
+    )
+
+
 class Writer:
     """Writes the texts of any generated article, always the same for the same one."""
 
-    def __init__(self, seed: int, topics: Topics, news: GeneratedNews) -> None:
+    def __init__(self, seed: int, topics: Topics, names: Names, news: GeneratedNews) -> None:
         self.seed = seed
         self.topics = topics
+        self.names = names
         self.news = news
-        per_topic = max(6, len(news.label) // (_NAMED_NEWS * len(topics.subtopics)))
-        names = _invented_names(seed, _PLACES + 3 * per_topic * len(topics.subtopics))
-        self.places = [next(names) for _ in range(_PLACES)]
-        # A name for headlines and two that bodies use for the same thing.
-        self.named = [
-            [Concept([next(names)], [next(names), next(names)]) for _ in range(per_topic)]
-            for _ in topics.subtopics
-        ]
 
     def articles(self, indices: Ints) -> Iterator[Article]:
         """The texts of the articles ``indices``, in this order."""
-        numbers = uniforms(self.seed, "text", indices[:, None], np.arange(_DRAWS))
-        for index, row in zip(indices.tolist(), numbers.tolist(), strict=True):
-            yield self._article(index, _Picker(row))
+        for part in np.array_split(indices, len(indices) // 1000 + 1):  # for the memory's sake
+            numbers = uniforms(self.seed, "text", part[:, None], np.arange(_DRAWS))
+            for index, row in zip(part.tolist(), numbers.tolist(), strict=True):
+                yield self._article(index, _Picker(row))
 
     def _article(self, index: int, picker: _Picker) -> Article:
         story = self._story(index, picker)
-        words = _Words(story, self.places, picker)
+        words = _Words(story, self.names.places, picker)
         title = picker.choice(_OPENINGS) + " " + picker.choice(_CLOSINGS)
         title = words.fill(title, hot=bool(self.news.hot[index]))
         count = picker.between(*_BODY_SENTENCES)
@@ -91,22 +110,25 @@ class Writer:
         return Article(title, sentences[0], " ".join(sentences))
 
     def _story(self, index: int, picker: _Picker) -> _Story:
-        first, second = int(self.news.subtopic[index]), int(self.news.second_subtopic[index])
-        topic = self.topics.subtopics[first]
-        concepts = picker.skewed(topic.concepts, _CONCEPTS_OF_A_STORY)
-        names = picker.skewed(self.named[first], _NAMES_OF_A_STORY)
-        if self.news.second_share[index] > 0:
-            concepts[-1] = picker.skewed(self.topics.subtopics[second].concepts, 1)[0]
-            names[-1] = picker.skewed(self.named[second], 1)[0]
-        return _Story(concepts, names, topic.concepts)
+        topic = self.topics.subtopics[self.news.subtopic[index]]
+        theme = self.topics.themes[self.news.theme[index]]
+        return _Story(
+            picker.skewed(topic.concepts, _CONCEPTS_OF_A_STORY),
+            picker.skewed(theme.concepts, _MOTIFS_OF_A_STORY),
+            picker.skewed(self.names.things[self.news.theme[index]], _NAMES_OF_A_STORY),
+            topic,
+            theme,
+        )
 
 
 class _Story(NamedTuple):
-    """The concepts and names of an article, and the other concepts of its subtopic."""
+    """What an article is about: concepts of its subtopic and of its theme, and named things."""
 
     concepts: list[Concept]
+    motifs: list[Concept]
     names: list[Concept]
-    context: list[Concept]
+    topic: Subtopic
+    theme: Theme
 
 
 class _Picker:
@@ -136,13 +158,18 @@ class _Picker:
 
 
 class _Words:
-    """Fills templates with the words of a story, taking its concepts and names in turn."""
+    """Fills templates with the words of a story, each of whose lists is gone through in turn."""
 
     def __init__(self, story: _Story, places: list[str], picker: _Picker) -> None:
         self.story = story
         self.places = places
         self.picker = picker
-        self.turn = {"w": 0, "e": 0, "b": 0, "n": 0}
+        self.told = {
+            **dict.fromkeys("wb", story.concepts),
+            **dict.fromkeys("hm", story.motifs),
+            **dict.fromkeys("en", story.names),
+        }
+        self.turn = dict.fromkeys(self.told, 0)
 
     def fill(self, template: str, hot: bool = False) -> str:
         parts = template.split("{")
@@ -157,18 +184,19 @@ class _Words:
 
     def _word(self, kind: str, hot: bool) -> str:
         picker = self.picker
-        if kind in "we":
+        if kind in "whe":
             return self._say(kind, in_title=not picker.chance(_BORROWED))
-        if kind in "bn":
+        if kind in "bmn":
             return self._say(kind, in_title=picker.chance(_BORROWED))
-        if kind == "c":
-            return picker.choice(picker.choice(self.story.context).body)
+        if kind in "cd":
+            about = self.story.topic if kind == "c" else self.story.theme
+            return picker.choice(picker.choice(about.concepts).body)
         if kind == "a" and hot:
             return picker.choice(lexicon.HOT_WORDS)
         return picker.choice(self.places if kind == "p" else _SHARED[kind])
 
     def _say(self, kind: str, in_title: bool) -> str:
-        concepts = self.story.concepts if kind in "wb" else self.story.names
+        concepts = self.told[kind]
         concept = concepts[self.turn[kind] % len(concepts)]
         self.turn[kind] += 1
         return self.picker.choice(concept.title if in_title else concept.body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_tinynews.convert.synthetic.draws import normals, uniforms
 from recbole_tinynews.convert.synthetic.world import (
@@ -18,8 +19,9 @@ from recbole_tinynews.convert.synthetic.world import (
     Topics,
 )
 
-# A reader's interests: their strengths, and which home category each comes from.
-_STRENGTHS, _HOMES = np.array([1.0, 0.7, 0.7, 0.4]), np.array([0, 0, 1, 1])
+# How strongly a reader likes each of a few themes, and each of a few subtopics.
+_OF_THEMES, _OF_SUBTOPICS = np.array([1.0, 0.8]), np.array([0.7, 0.5])
+_STRENGTHS = np.concatenate([_OF_THEMES, _OF_SUBTOPICS])
 _SWITCH_HOURS = 6 * HISTORY_HOURS  # within which each interest gives way to another one
 _STRAY_CLICKS = 0.08  # share of clicks regardless of interests
 _MEDIAN_CLICKS, _CLICKS_TAIL, _MOST_CLICKS = 17.5, 1.12, 400  # in four weeks; the mean is 32
@@ -27,10 +29,25 @@ _NEW_READERS = 0.012
 
 
 class Interests(NamedTuple):
-    """What readers like at a time; both of shape ``[readers, interests]``."""
+    """What readers like at a time, the strongest first; both of shape ``[readers, interests]``."""
 
+    themes: Ints
     subtopics: Ints
-    strengths: Floats
+
+
+class Liking(NamedTuple):
+    """How much readers like whatever news can be about.
+
+    ``themes``: ``[readers, themes]``; ``subtopics``: ``[readers, subtopics]``, those that are
+    similar to the ones they like included.
+    """
+
+    themes: Floats
+    subtopics: Floats
+
+    def of(self, readers: Ints, themes: Ints, subtopics: Ints) -> Floats:
+        """How much each reader (a row of this) likes the article beside it."""
+        return self.themes[readers, themes] + self.subtopics[readers, subtopics]
 
 
 class Histories(NamedTuple):
@@ -48,21 +65,51 @@ class Readers:
         self.seed = seed
         self.topics = topics
         weight = news.exposure * np.exp(news.appeal + news.hot)
+        self.news = news
         self.by_time = Shelf(news.published, weight)
-        self.by_subtopic = Shelf(news.published, weight, news.subtopic)
+        # Each article twice: under its theme, and with the numbers that follow under its subtopic.
+        subject = np.concatenate([news.theme, len(topics.themes) + news.subtopic])
+        self.by_subject = Shelf(np.tile(news.published, 2), np.tile(weight, 2), subject)
 
     def interests(self, readers: Ints, hours: Floats) -> Interests:
         """Interests of each reader at the hour beside it."""
         readers, slots = readers[:, None], np.arange(len(_STRENGTHS))
         switch = _SWITCH_HOURS * uniforms(self.seed, "switch", readers, slots)
-        later = hours[:, None] >= switch
-        home = uniforms(self.seed, "home", readers, _HOMES)
-        away = uniforms(self.seed, "later home", readers, slots)
-        category = self.topics.category[self.topics.pick(np.where(later, away, home))]
-        subtopics = self.topics.pick_in(
-            category, uniforms(self.seed, "interest", readers, slots, later)
+        number = uniforms(self.seed, "interest", readers, slots, hours[:, None] >= switch)
+        of_themes, of_subtopics = np.split(number, [len(_OF_THEMES)], axis=1)
+        return Interests(self.topics.pick_theme(of_themes), self.topics.pick(of_subtopics))
+
+    def liking(self, interests: Interests) -> Liking:
+        """What the interests amount to."""
+        themes = np.eye(len(self.topics.themes))[interests.themes]
+        return Liking(
+            np.einsum("k,rkt->rt", _OF_THEMES, themes),
+            np.einsum("k,rks->rs", _OF_SUBTOPICS, self.topics.similarity[interests.subtopics]),
         )
-        return Interests(subtopics, np.broadcast_to(_STRENGTHS, subtopics.shape))
+
+    def apparent_liking(self, histories: Histories) -> Liking:
+        """What the histories tell of it: the expected liking, given the clicks on each subject.
+
+        An estimate: each theme and subtopic is judged by itself, its clicks as Poisson numbers, and
+        without regard to when they were made.
+        """
+        total = np.diff(histories.offsets)
+        reader = np.repeat(np.arange(len(total)), total)
+
+        def clicks(subject: Ints, number: int) -> NDArray:
+            place = reader * number + subject[histories.news]
+            return np.bincount(place, minlength=len(total) * number).reshape(-1, number)
+
+        topics = self.topics
+        themes, subtopics = len(topics.themes), len(topics.subtopics)
+        share = np.diff(topics.cumulative_share, prepend=0.0)
+        of_subtopics = clicks(self.news.subtopic, subtopics)
+        return Liking(
+            _expected(
+                clicks(self.news.theme, themes), total, np.full(themes, 1 / themes), _OF_THEMES
+            ),
+            _expected(of_subtopics, total, share, _OF_SUBTOPICS) @ topics.similarity,
+        )
 
     def histories(self, readers: Ints, split: str) -> Histories:
         """Clicks of the four weeks that end one lifetime of news before the split begins."""
@@ -91,11 +138,31 @@ class Readers:
         interests = self.interests(who, hour)
         share = np.cumsum(_STRENGTHS) / _STRENGTHS.sum()
         slot = np.searchsorted(share, uniforms(self.seed, "click interest", who, turn))
-        subtopic = interests.subtopics[np.arange(len(who)), slot]
+        subjects = [interests.themes, len(self.topics.themes) + interests.subtopics]
+        subject = np.concatenate(subjects, axis=1)[np.arange(len(who)), slot]
         number = uniforms(self.seed, "click", who, turn)
-        fresh = self.by_subtopic.draw(number, hour - LIFETIME, hour, subtopic)
-        older = self.by_subtopic.draw(number, hour - 5 * LIFETIME, hour, subtopic)
+        fresh = self.by_subject.draw(number, hour - LIFETIME, hour, subject)
+        older = self.by_subject.draw(number, hour - 5 * LIFETIME, hour, subject)
         stray = self.by_time.draw(number, hour - LIFETIME, hour)
         news = np.where(fresh >= 0, fresh, older)
         strays = uniforms(self.seed, "stray", who, turn) < _STRAY_CLICKS
-        return np.where(strays | (news < 0), stray, news)
+        return np.where(strays | (news < 0), stray, news % len(self.news.label))
+
+
+def _expected(clicks: NDArray, total: Ints, share: Floats, strengths: Floats) -> Floats:
+    """The expected strength of each reader's interest in each subject, ``[readers, subjects]``.
+
+    Args:
+        clicks: ``[readers, subjects]``, clicks on news of the subject.
+        total: ``[readers]``, clicks on any.
+        share: ``[subjects]``, of the news, and of the interests before any click is seen.
+        strengths: of the interests in subjects of this kind.
+    """
+    possible = np.concatenate([[0.0], strengths])[:, None, None]
+    prior = np.where(possible > 0, share, 1 - len(strengths) * share)
+    per_strength = (1 - _STRAY_CLICKS) / _STRENGTHS.sum()
+    by_chance = (1 - per_strength * strengths.sum()) * share  # strays, and other kinds of interests
+    rate = np.maximum(total, 1e-9)[:, None] * (per_strength * possible + by_chance)
+    weight = np.log(prior) + clicks * np.log(rate) - rate
+    weight = np.exp(weight - weight.max(axis=0))
+    return (possible * weight).sum(axis=0) / weight.sum(axis=0)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from recbole_tinynews.convert.synthetic.draws import normals, uniforms
-from recbole_tinynews.convert.synthetic.lexicon import Subtopic, subtopics
+from recbole_tinynews.convert.synthetic.lexicon import Subtopic, Theme, subtopics, themes
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -27,7 +27,7 @@ END = SPLIT_HOURS["test"][1]
 CLOCK_START = np.datetime64("2019-10-10T00:00:00")
 
 _HISTORY_DENSITY = 1 / 3  # articles a day while only histories are made, relative to the log days
-_SAME_CATEGORY = 0.35  # similarity of two subtopics of one category; of strangers: 0
+_SAME_CATEGORY = 0.4  # similarity of two subtopics of one category; of strangers: 0
 _EXPOSURE_TAIL = 0.9  # standard deviation of log exposure and
 _APPEAL_TAIL = 1.0  # of appeal, of which the title shows nothing
 _HOT_SHARE = 0.2  # of the titles carry a hot word
@@ -38,8 +38,7 @@ class GeneratedNews(NamedTuple):
 
     published: Floats
     subtopic: Ints
-    second_subtopic: Ints
-    second_share: Floats
+    theme: Ints
     hot: NDArray[np.bool_]
     appeal: Floats
     exposure: Floats
@@ -47,22 +46,25 @@ class GeneratedNews(NamedTuple):
 
 
 class Topics(NamedTuple):
-    """Subtopics with their share of the news and their similarity ``[subtopics, subtopics]``."""
+    """What news can be about: a subtopic and, independently of it, a theme.
+
+    ``similarity`` of subtopics: ``[subtopics, subtopics]``. Themes are equally common, and similar
+    to none but themselves.
+    """
 
     subtopics: list[Subtopic]
-    cumulative_share: Floats
+    cumulative_share: Floats  # of the subtopics
     similarity: Floats
     category: Ints  # the number of each subtopic's category
+    themes: list[Theme]
 
     def pick(self, numbers: ArrayLike) -> Ints:
         """The subtopics at these places of (0, 1)."""
         return np.searchsorted(self.cumulative_share, numbers, side="right").astype(np.int64)
 
-    def pick_in(self, category: Ints, numbers: Floats) -> Ints:
-        """A subtopic of the category beside each number, all of it equally likely."""
-        first = np.searchsorted(self.category, category)
-        size = np.searchsorted(self.category, category, side="right") - first
-        return first + (numbers * size).astype(np.int64)
+    def pick_theme(self, numbers: Floats) -> Ints:
+        """The themes at these places of (0, 1)."""
+        return (numbers * len(self.themes)).astype(np.int64)
 
 
 def make_topics(seed: int) -> Topics:
@@ -75,18 +77,16 @@ def make_topics(seed: int) -> Topics:
     category = np.array([names.index(topic.category) for topic in known])
     similarity = np.where(category[:, None] == category, _SAME_CATEGORY, 0.0)
     np.fill_diagonal(similarity, 1.0)
-    return Topics(known, cumulative, similarity, category)
+    return Topics(known, cumulative, similarity, category, themes())
 
 
 def make_news(seed: int, number: int, topics: Topics) -> GeneratedNews:
     """Draw ``number`` articles over the whole time."""
     index = np.arange(number)
-    subtopic = topics.pick(uniforms(seed, "subtopic", index))
     return GeneratedNews(
         published=_publication((index + uniforms(seed, "published", index)) / number),
-        subtopic=subtopic,
-        second_subtopic=topics.pick(uniforms(seed, "second subtopic", index)),
-        second_share=0.4 * (uniforms(seed, "second share", index) < 0.2),
+        subtopic=topics.pick(uniforms(seed, "subtopic", index)),
+        theme=topics.pick_theme(uniforms(seed, "theme", index)),
         hot=uniforms(seed, "hot", index) < _HOT_SHARE,
         appeal=_APPEAL_TAIL * normals(seed, "appeal", index),
         exposure=np.exp(_EXPOSURE_TAIL * normals(seed, "exposure", index)),
