@@ -72,8 +72,8 @@ PRETRAINING: dict[str, Any] = {
     "max_body_length": 48,
     f"{STAGE}_finetune_layers": "all",
     f"{STAGE}_train_batch_size": 64,
-    f"{STAGE}_learning_rate": 2e-3,
-    f"{STAGE}_plm_learning_rate": 2e-3,
+    f"{STAGE}_learning_rate": 1e-3,
+    f"{STAGE}_plm_learning_rate": 1e-3,
     f"{STAGE}_amsgrad": True,
     f"{STAGE}_epochs": 3,
 }
