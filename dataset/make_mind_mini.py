@@ -113,6 +113,14 @@ Percent, on the {test} test impressions.
 | the best that history and title tell, estimated | {from_text} |
 {measured}
 
+Of the history, the newest 20 clicks are read (TF-IDF: 50). Language model: the mean of the last
+layer's states over the title's tokens, minus that of the news of the training impressions. Word
+vectors: the same mean over the words of the title alone.
+
+PLM-NR ranks better than what counts categories or compares equal words, and above the untrained
+language model; above that model's first word vectors it is not shown to be (no test was made). Its
+row stands for a run that was stopped after its second pass. Runs of the other systems are missing.
+
 The estimate ranks by the true law of clicks, with what a reader likes replaced by its expectation
 after the number of clicks on each theme and subcategory in the history (each judged by itself, as
 Poisson numbers), and without the article's age and hidden appeal. It is no upper bound: the order
@@ -131,6 +139,12 @@ The licence is that of the project.
 """
 # Measured on the finished data set; written here because the README is generated.
 MEASURED = """\
+| untrained: chance | 49.9 | 23.3 | 24.5 | 30.2 |
+| untrained: shares of category (0.35) and subcategory (0.65) | 56.7 | 29.1 | 31.6 | 37.1 |
+| untrained: TF-IDF of titles, best cosine with a click | 62.0 | 31.2 | 34.1 | 40.2 |
+| untrained: language model, cosine with the mean click | 65.6 | 35.9 | 39.9 | 45.6 |
+| untrained: the word vectors that it began with, likewise | 68.5 | 39.4 | 44.5 | 49.5 |
+| PLM-NR, two of three passes over the clicks, seed 2020 | 69.0 | 39.0 | 43.6 | 49.4 |
 """
 
 
