@@ -121,7 +121,10 @@ def test_a_later_stage_keeps_the_heads_of_an_earlier_one(tiny: Tiny) -> None:
         torch.testing.assert_close(before[f"{DENSE}.{name}"], after[f"{DENSE}.{name}"])
 
 
-@pytest.mark.parametrize("system_name", ["TinyNewsRec", "NewsBERT", "MTBERT", "TinyBERT"])
+SYSTEMS = ["TinyNewsRec", "AlignedNewsRec", "NewsBERT", "MTBERT", "TinyBERT"]
+
+
+@pytest.mark.parametrize("system_name", SYSTEMS)
 def test_students_start_pretrained_too(tiny: Tiny, system_name: str) -> None:
     from recbole_tinynews.pipeline.systems import system
 
@@ -149,3 +152,22 @@ def test_the_baseline_without_training_is_the_start_of_training(tiny: Tiny) -> N
         world.model.eval()
     torch.testing.assert_close(scores(baseline), scores(trained), rtol=0, atol=1e-6)
     assert not any(p.requires_grad for p in baseline.model.parameters())
+
+
+def test_an_aligned_student_has_its_teachers_user_encoder_and_comes_closer_to_them(
+    tiny: Tiny,
+) -> None:
+    """With a user encoder of its own, the directions that it imitates would mean something else."""
+    from recbole_tinynews.pipeline.systems import system
+
+    run = tiny.run("AlignedNewsRec", news_dim=HIDDEN, align_student_max_steps=40)
+    run.make(system(run.factory.config))
+    weights = {each.name: load_weights(each.folder / WEIGHTS) for each in reversed(finished(run))}
+    teacher, aligned = weights["finetune_teacher"], weights["align_student"]
+    for name in (name for name in teacher if name.startswith("user_encoder.")):
+        torch.testing.assert_close(aligned[name], teacher[name])
+    (folder,) = (each.folder for each in finished(run) if each.name == "align_student")
+    rows = (folder / "training.csv").read_text().splitlines()
+    column = rows[0].split(",").index("embedding_loss")
+    losses = [float(row.split(",")[column]) for row in rows[1:]]
+    assert losses[-1] < 0.9 * losses[0]
