@@ -48,9 +48,6 @@ class RecBoleFactory(ImpressionFactory):
         init_seed(config["seed"], config["reproducibility"])
         return model_class(config, self.interactions).to(config["device"])
 
-    def start(self, model: Any, config: NewsConfig, data: InteractionDataset) -> None:
-        """Does nothing: RecBole's models start by themselves."""
-
     def trainer(
         self, config: NewsConfig, model: Any, folder: Path | None = None, teachers: Any = None
     ) -> Any:
