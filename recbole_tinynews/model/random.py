@@ -30,4 +30,4 @@ class Random(ImpressionRecommender):
         rows = interaction[IMPRESSION].repeat_interleave(interaction[IMPRESSION_SIZE])
         candidates = interaction[CANDIDATES].cpu().numpy()
         bits = random_bits(self.seed, 0, rows.cpu().numpy(), candidates)
-        return torch.from_numpy(bits / 2**64).float().to(self.device)
+        return torch.from_numpy(bits / 2.0**64).float().to(self.device)
