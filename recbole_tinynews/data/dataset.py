@@ -21,7 +21,7 @@ from recbole_tinynews.data.atomic_files import (
 )
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, ImpressionSource
 from recbole_tinynews.data.impressions import Impressions
-from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
 from recbole_tinynews.files.columns import (
@@ -175,8 +175,15 @@ class NewsDataset(Dataset):
     def tokens(
         self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = ""
     ) -> Ragged:
-        """Token ids of a text field by news id, [CLS] and [SEP] included; padding has none."""
-        return tokenise(self.news_text[field], tokenizer, max_length, self.cache_dir, prefix)
+        """Token ids of ``texts(field)``, [CLS] and [SEP] included; padding has none."""
+        return tokenise(self.texts(field), tokenizer, max_length, self.cache_dir, prefix)
+
+    def texts(self, field: str) -> list[str]:
+        """A text of each article by news id: a column, or title and abstract as one."""
+        if field != TITLE_ABSTRACT:
+            return self.news_text[field]
+        both = zip(self.news_text[TITLE], self.news_text[ABSTRACT], strict=True)
+        return [with_abstract(*each) for each in both]
 
     def training_news(self) -> NDArray[np.int64]:
         """Ids of the articles in the histories and candidates of these impressions, each once."""

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TEXTS_AT_ONCE = 1_000  # bounds the memory that lists of tokens take
+TITLE_ABSTRACT = "title_abstract"  # the text of an article that has both, as one
+
+
+def with_abstract(title: str, abstract: str) -> str:
+    """A title followed by its abstract, as ``news_text: title_abstract`` reads them.
+
+    >>> with_abstract("Rain again", "It rained. More will come.")
+    'Rain again. It rained. More will come.'
+    """
+    return ". ".join(part for part in (title, abstract) if part)
 
 
 def tokenise(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.settings.protocol import Settings
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Titles:
-    """A data set of titles only: articles ``1, 2, ...``; 0 is padding, as in ``NewsDataset``."""
+    """A data set of titles only: articles ``1, 2, ...``; 0 is padding, as in ``NewsDataset``.
+
+    Where a recommender reads abstracts too, each text is ``with_abstract`` of an article.
+    """
 
     cache_dir = None  # serving writes nothing
 
@@ -26,7 +29,7 @@ class Titles:
         self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = ""
     ) -> Ragged:
         """Token ids of the titles."""
-        if field != TITLE:
+        if field not in (TITLE, TITLE_ABSTRACT):
             raise ValueError(_only_titles(f"the text '{field}'"))
         return tokenise(self.titles, tokenizer, max_length, prefix=prefix)
 

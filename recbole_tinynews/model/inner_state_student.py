@@ -46,7 +46,14 @@ class InnerStateStudent(Student):
             _paired_layers(config, teacher)
         except ValueError as mistake:
             yield str(mistake)
-        shared = () if cls.makes_teachers else ("max_title_length", "mask_padding_in_news_pooling")
+        shared = (
+            ()
+            if cls.makes_teachers
+            else (
+                *("news_text", "max_title_length", "max_abstract_length"),
+                "mask_padding_in_news_pooling",
+            )
+        )
         for name in shared:
             if teacher[name] != config[name]:
                 yield (

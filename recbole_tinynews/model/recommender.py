@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
@@ -32,7 +33,6 @@ from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.user_encoder import UserEncoder
-from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.settings.protocol import Settings
 
@@ -79,14 +79,14 @@ class NewsRecommender(ImpressionRecommender):
     # --------------------------------------------------------------------- what it is made of
 
     def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
-        """Token ids that the news encoder reads for each news id: the title's."""
+        """Token ids that the news encoder reads for each news id, of the text of ``news_text``."""
         return dataset.tokens(
-            TITLE, self.tokenizer, config["max_title_length"], config["text_prefix"]
+            config["news_text"], self.tokenizer, longest_news_text(config), config["text_prefix"]
         )
 
     def text_widths(self, config: Settings, dataset: Any) -> NDArray[np.int64]:
         """The padded length of each text, used where pad tokens take part in pooling."""
-        return np.full(dataset.num(dataset.iid_field), config["max_title_length"])
+        return np.full(dataset.num(dataset.iid_field), longest_news_text(config))
 
     def layers_kept(self, config: Settings) -> int | None:
         """How many of the language model's first layers are used; ``None``: all."""
@@ -242,6 +242,12 @@ class NewsRecommender(ImpressionRecommender):
         users = self.encode_user(self.encode_news(history_ids), history_ids != 0)
         candidates = self.encode_news(interaction[CANDIDATES])
         return (candidates * users.repeat_interleave(interaction[IMPRESSION_SIZE], 0)).sum(-1)
+
+
+def longest_news_text(config: Settings) -> int:
+    """Tokens at which the text of an article is cut."""
+    abstract = config["max_abstract_length"] if config["news_text"] == TITLE_ABSTRACT else 0
+    return config["max_title_length"] + abstract
 
 
 def pad_rows(tokens: Ragged, widths: NDArray[np.int64], pad_token_id: int) -> Ragged:

@@ -11,7 +11,6 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
-from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.settings.protocol import Settings
 
@@ -26,10 +25,10 @@ class TfIdf(ImpressionRecommender):
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
-        titles = dataset.news_text[TITLE]
+        texts = dataset.texts(config["news_text"])
         known = dataset.inter_feat.news_ids(dataset.history_width(config))
-        vectorizer = TfidfVectorizer().fit([titles[news] for news in known])
-        self.vectors = vectorizer.transform(titles)  # [news, words], sparse, of length 1 or 0
+        vectorizer = TfidfVectorizer().fit([texts[news] for news in known])
+        self.vectors = vectorizer.transform(texts)  # [news, words], sparse, of length 1 or 0
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""

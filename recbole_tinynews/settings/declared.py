@@ -161,7 +161,9 @@ OURS: tuple[Setting, ...] = (
     # the data
     Setting("history_length", POSITIVE, _IMPRESSIONS),
     Setting("negatives", POSITIVE, _NEWS),
+    Setting("news_text", one_of("title", "title_abstract"), _NEWS),
     Setting("max_title_length", POSITIVE, _NEWS),
+    Setting("max_abstract_length", POSITIVE, _NEWS),
     Setting("max_body_length", POSITIVE, _NEWS),
     Setting("category_weight", NOT_NEGATIVE, _NEWS),
     Setting("subcategory_weight", NOT_NEGATIVE, _NEWS),
