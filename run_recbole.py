@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recbole_tinynews.quick_start import main
+from recbole_tinynews.command import main
 
 if __name__ == "__main__":
     main()

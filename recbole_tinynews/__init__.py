@@ -49,8 +49,21 @@ def __getattr__(name: str) -> Any:
     if name == "convert":  # a package that can be called
         return import_module(f"{__name__}.convert")
     if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return getattr(_home(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _home(module: str) -> Any:
+    """The module, or an error that says how RecBole is installed where it is missing."""
+    try:
+        return import_module(f"{__name__}.{module}")
+    except ModuleNotFoundError as missing:
+        if missing.name != "recbole":
+            raise
+        raise ModuleNotFoundError(
+            "recbole_tinynews expects RecBole 1.2.1, which is not installed. From Python 3.12 on "
+            "it needs a command of its own: pip install --no-deps recbole==1.2.1"
+        ) from None
 
 
 def __dir__() -> list[str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import platform
-import sys
 from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
@@ -41,9 +39,6 @@ from recbole_tinynews.pipeline.summary import oracle_of, summary
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.registry import has_language_model, is_news_model
 
-ONCE_CORRECTED = (
-    "Finished stages are kept: once that is corrected, the same command resumes from there."
-)
 _STAND_INS = frozenset(("fake_loss", "dummy_param"))  # placeholders: an optimizer needs a parameter
 
 
@@ -279,40 +274,6 @@ def environment(config: NewsConfig) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
     }
-
-
-def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """RecBole's command line: its flags, and ``--key=value`` for any setting.
-
-    A mistake in the settings, or a disk that is full, ends the program with its message alone.
-    """
-    parser = argparse.ArgumentParser(
-        description="Train and evaluate a news recommender.",
-        epilog="Any setting: --key=value, e.g. --epochs=2 or --finetune_teacher_epochs=1.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--model", "-m", help="name of a model (default: TinyNewsRec)")
-    parser.add_argument("--dataset", "-d", help="name of a data set (default: mind-mini)")
-    parser.add_argument("--config_files", help="yaml files, separated by spaces")
-    for flag, meaning in (
-        ("--nproc", "processes on this machine"),
-        ("--ip", "address of the first machine"),
-        ("--port", "port of the first machine"),
-        ("--world_size", "processes on all machines"),
-        ("--group_offset", "first rank on this machine"),
-    ):
-        parser.add_argument(flag, help=f"{meaning} (not yet: one process only)")
-    given, settings = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
-    for flag in ("nproc", "ip", "port", "world_size", "group_offset"):
-        if getattr(given, flag) is not None:
-            settings.append(f"--{flag}={getattr(given, flag)}")
-    files = given.config_files.split() if given.config_files else None
-    try:
-        return run(given.model, given.dataset, files, command_line=settings)
-    except (ValueError, FileNotFoundError) as mistake:
-        parser.exit(1, f"{parser.prog}: {mistake}\n")
-    except OSError as problem:
-        parser.exit(1, f"{parser.prog}: {problem}\n{ONCE_CORRECTED}\n")
 
 
 def _finite(value: Any) -> Any:

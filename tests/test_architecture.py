@@ -14,6 +14,8 @@ PACKAGE = Path(recbole_tinynews.__file__).parent
 # room: add it to a layer.
 FLOORS: list[set[str]] = [
     {"run_"},
+    {"__main__"},
+    {"command"},
     {"__init__"},
     {"benchmark"},
     {"quick_start", "serving"},

@@ -17,9 +17,10 @@ from tiny import DATASET, Tiny, write_dataset
 
 import recbole_tinynews
 from recbole_tinynews import quick_start
+from recbole_tinynews.command import main
 from recbole_tinynews.files import tensors as weights
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.quick_start import main, run
+from recbole_tinynews.quick_start import run
 
 KEYS = [
     *("model", "dataset", "seed", "valid", "test", "test_cold", "parameters"),

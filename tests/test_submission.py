@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from tiny import DATASET, Tiny, write_dataset
 
+from recbole_tinynews.command import main
 from recbole_tinynews.convert import convert_mind
 from recbole_tinynews.convert.synthetic import Settings, generate
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
 from recbole_tinynews.evaluation.submission.check import check_submission
-from recbole_tinynews.quick_start import main, run
+from recbole_tinynews.quick_start import run
 
 
 def ranks_of(path: Path) -> dict[str, list[int]]:

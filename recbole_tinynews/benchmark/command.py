@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.settings.command_line import parse_command_line
 
 
@@ -37,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if settings.problems:
             raise ValueError("\n- ".join(["The command line has mistakes:", *settings.problems]))
+        from recbole_tinynews import Benchmark  # takes seconds
+
         if given.jobs < 1:
             raise ValueError(f"--jobs expects at least 1, got {given.jobs}.")
         benchmark = Benchmark(
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             given.jobs,
             given.output,
         )
-    except (ValueError, FileNotFoundError) as mistake:
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
     if given.report_only:
         print(f"written   {', '.join(benchmark.report())} in {benchmark.output}")
@@ -71,3 +72,7 @@ def seeds_of(text: str) -> list[int]:
             f"--seeds expects different whole numbers, such as --seeds=1,2,3, got {text!r}."
         )
     return seeds
+
+
+if __name__ == "__main__":
+    main()

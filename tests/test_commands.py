@@ -1,0 +1,72 @@
+"""The commands of an installed package, each in a process of its own, as a shell starts it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from recbole_tinynews.__main__ import COMMANDS
+
+MAIN = "from recbole_tinynews.__main__ import main; main()"
+HEAVY = ("torch", "transformers", "recbole", "pandas", "sklearn", "scipy", "matplotlib")
+
+
+WITHOUT_RECBOLE = """
+import sys
+
+class Missing:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "recbole":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing)
+"""
+
+
+def shell(code: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_there_without_what_takes_seconds_to_import(command) -> None:
+    """It took 7 to 12 seconds as long as torch, transformers and RecBole were imported first."""
+    listed = f"[name for name in {HEAVY} if name in sys.modules]"
+    tell = f"import atexit, sys; atexit.register(lambda: print({listed}))"
+    done = shell(f"{tell}; {MAIN}", command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: ")
+    imported = {"convert": "['pandas']"}.get(command, "[]")  # it reads tables, half a second
+    assert done.stdout.splitlines()[-1] in (imported, "[]")
+
+
+def test_without_a_command_they_are_listed() -> None:
+    done = shell(MAIN)
+    assert done.returncode == 0
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+
+
+def test_an_unknown_command_is_an_error_that_lists_them() -> None:
+    done = shell(MAIN, "trian")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "got 'trian'" in done.stderr
+    assert all(f"  {name} " in done.stderr for name in COMMANDS)
+
+
+def test_a_command_gets_the_arguments_behind_it() -> None:
+    done = shell(MAIN, "run", "--learnin_rate=9")
+    assert done.returncode == 1
+    assert done.stderr.startswith("recbole-tinynews run: ")
+    assert "Did you mean learning_rate" in done.stderr
+
+
+def test_missing_recbole_is_named_with_the_command_that_installs_it() -> None:
+    """From Python 3.12 on pip can't install it as a dependency, and its absence needs words."""
+    done = shell(f"{WITHOUT_RECBOLE}\n{MAIN}", "run", "--model=PLMNR")
+    assert done.returncode == 1
+    assert "pip install --no-deps recbole==1.2.1" in done.stderr
+    assert "Traceback" not in done.stderr
