@@ -1,15 +1,35 @@
-"""The names that RecBole 1.2.1 still expects from libraries that have dropped them."""
+"""What RecBole 1.2.1 still expects from libraries, and they no longer or not yet give."""
 
 from __future__ import annotations
 
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
 import numpy as np
+import torch
 
 # What RecBole's own code reads from numpy; numpy 1.24 dropped all four, numpy 2 gave back two.
 _NUMPY_NAMES = {"bool": np.bool_, "float": np.float64, "long": np.int_, "str": np.str_}
 
 
 def apply() -> None:
-    """Add the missing names that RecBole needs; existing ones are left alone."""
+    """Add the missing names that RecBole needs; existing ones are left alone.
+
+    Its loaders hold a random generator, which torch shares with a spawned worker through memory
+    that is gone by then ("unable to resize file"); its state is sent as bytes instead.
+    """
     for name, scalar in _NUMPY_NAMES.items():
         if name not in vars(np):  # hasattr would ask numpy, which warns about these names
             setattr(np, name, scalar)
+    ForkingPickler.register(torch.Generator, _sent)
+
+
+def _sent(generator: torch.Generator) -> tuple[Any, ...]:
+    state = generator.get_state().numpy().tobytes()
+    return _received, (str(generator.device), state)
+
+
+def _received(device: str, state: bytes) -> torch.Generator:
+    generator = torch.Generator(device)
+    generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+    return generator

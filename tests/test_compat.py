@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import warnings
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,14 @@ def test_names_that_numpy_has_are_left_alone(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(np, "long", own, raising=False)
     compat.apply()
     assert np.long is own
+
+
+def test_a_generator_reaches_a_spawned_worker_with_its_state() -> None:
+    """RecBole's loaders hold one; torch's own way ends with "unable to resize file"."""
+    compat.apply()
+    generator = torch.Generator().manual_seed(7)
+    torch.rand(3, generator=generator)
+    received = ForkingPickler.loads(ForkingPickler.dumps(generator))
+    torch.testing.assert_close(
+        torch.rand(5, generator=received), torch.rand(5, generator=generator), rtol=0, atol=0
+    )

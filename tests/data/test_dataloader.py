@@ -111,6 +111,14 @@ def test_an_epoch_is_the_same_for_any_batch_size_and_number_of_workers(busy) -> 
         assert_same(epoch_of(click_loader(busy, **settings), 2), expected)
 
 
+@pytest.mark.whole
+def test_spawned_workers_give_the_same_batches(busy) -> None:
+    """Macs, Windows and Python 3.14 don't fork: there, a loader is sent to its workers."""
+    loader = click_loader(busy, worker=2)
+    loader.multiprocessing_context = "spawn"
+    assert_same(epoch_of(loader, 2), epoch_of(click_loader(busy), 2))
+
+
 def test_a_later_epoch_does_not_depend_on_those_before_it(busy) -> None:
     """A run that is resumed after a crash would continue with other data."""
     loader = click_loader(busy)
