@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from recbole_tinynews.benchmark import command
+from recbole_tinynews.benchmark import benchmark
 from recbole_tinynews.benchmark.command import main, seeds_of
 
 
@@ -42,7 +42,7 @@ def test_the_exit_status_says_whether_every_system_ran(monkeypatch, succeeds: bo
         def run(self) -> bool:
             return succeeds
 
-    monkeypatch.setattr(command, "Benchmark", RecordingBenchmark)
+    monkeypatch.setattr(benchmark, "Benchmark", RecordingBenchmark)
     arguments = ["--suite=tiny", "--seeds=3,1", "--systems=A,+b.py:C", "--plm=x", "--jobs=2"]
     if succeeds:
         main(arguments)
@@ -66,6 +66,6 @@ def test_a_report_alone_runs_nothing(monkeypatch, capsys) -> None:
         def report(self) -> list[str]:
             return ["table.md", "table.tex"]
 
-    monkeypatch.setattr(command, "Benchmark", ReportingBenchmark)
+    monkeypatch.setattr(benchmark, "Benchmark", ReportingBenchmark)
     main(["--report-only"])
     assert capsys.readouterr().out == "written   table.md, table.tex in out\n"
