@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from recbole_tinynews.encoder.language_model import load_tokenizer
+from recbole_tinynews.encoder.language_model import cut_config, encoder_of, load_tokenizer
 from recbole_tinynews.files.whole import whole_folder
 
 
@@ -34,7 +34,6 @@ def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
     """
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     if num_hidden_layers is not None:
-        config.num_hidden_layers = num_hidden_layers
-    return AutoModel.from_config(
-        config, attn_implementation="sdpa", dtype=torch.float32, trust_remote_code=False
-    )
+        cut_config(config, num_hidden_layers)
+    plm = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    return encoder_of(plm)

@@ -32,10 +32,10 @@ def drop_out(inputs: Tensor, probability: float) -> Tensor:
 
 
 def set_dropout(module: nn.Module, probability: float) -> None:
-    """Give every dropout inside the module this probability."""
-    for part in module.modules():
-        for name, child in part.named_children():
-            if isinstance(child, nn.Dropout):
-                setattr(part, name, Dropout(probability))
-        if hasattr(part, "dropout_prob"):  # fused attention of transformers 4 has no such module
-            vars(part)["dropout_prob"] = probability
+    """Give the dropouts that belong to the module itself, not to its parts, this probability."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Dropout):
+            setattr(module, name, Dropout(probability))
+    for name, value in vars(module).items():  # of some modules it is a number
+        if "dropout" in name and isinstance(value, float):
+            vars(module)[name] = probability

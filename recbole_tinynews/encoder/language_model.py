@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForMaskedLM,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging
 
-from recbole_tinynews.encoder.bert_layers import layers_are_berts
+from recbole_tinynews.encoder.own_layers import UNUSED, find_layers, first_position
 
 PACKAGE_PREFIX = "package:"
 
@@ -74,46 +78,78 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
 
 
 def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
-    """A BERT-like encoder with its first ``num_hidden_layers`` layers (``None``: all of them).
+    """A language model with its first ``num_hidden_layers`` layers (``None``: all of them).
 
-    It has ``embeddings`` and ``encoder.layer``; BERT and RoBERTa are tested. Attention is torch's
-    fused one. The pooler stays, unused, because the published sizes count it (docs/method.md, 6).
+    Of an encoder-decoder it is the encoder. The pooler, where it has one, stays, unused, because
+    the published sizes count it (docs/method.md, 6).
 
     Raises:
-        ValueError: no such model, another kind of model, or more layers asked for than it has.
+        ValueError: no such model, more layers asked for than it has, or weights that are missing,
+            damaged or of another size than its configuration says.
     """
     try:
-        plm = AutoModel.from_pretrained(
-            source, attn_implementation="sdpa", dtype="float32", trust_remote_code=False
-        )
+        with quiet():
+            plm, loading = AutoModel.from_pretrained(
+                source, dtype="float32", output_loading_info=True, trust_remote_code=False
+            )
     except OSError as problem:
         raise ValueError(_not_found(source, "model", problem)) from problem
-    except ValueError as problem:  # of another architecture, or without fused attention
+    except (ValueError, RuntimeError, SafetensorError) as problem:
         raise ValueError(
-            f"plm={source} expects an encoder such as BERT or RoBERTa, and "
-            f"{str(problem).partition('. ')[0]}. Choose another plm."
+            f"plm={source} expects a language model of transformers, whole and with the sizes of "
+            f"its config.json, and {' '.join(str(problem).split())[:300]} Choose another plm."
         ) from problem
-    layers = getattr(getattr(plm, "encoder", None), "layer", None)
-    if not isinstance(layers, nn.ModuleList) or not hasattr(plm, "embeddings"):
+    _check_weights(source, plm, loading["missing_keys"])
+    plm = encoder_of(plm)
+    depth = plm.config.num_hidden_layers
+    keep = depth if num_hidden_layers is None else num_hidden_layers
+    if not 1 <= keep <= depth:
         raise ValueError(
-            f"plm={source} expects an encoder with 'embeddings' and 'encoder.layer', such as BERT "
-            f"or RoBERTa, got {type(plm).__name__}. Choose another plm."
+            f"plm={source} has {depth} layers, got num_hidden_layers={keep}. "
+            f"Set it to 1..{depth}, or ~ for all."
         )
-    keep = len(layers) if num_hidden_layers is None else num_hidden_layers
-    if not 1 <= keep <= len(layers):
-        raise ValueError(
-            f"plm={source} has {len(layers)} layers, got num_hidden_layers={keep}. "
-            f"Set it to 1..{len(layers)}, or ~ for all."
-        )
-    plm.encoder.layer = layers[:keep]
-    plm.config.num_hidden_layers = keep
-    if not layers_are_berts(plm):
-        raise ValueError(
-            f"plm={source} expects layers that are built and used as those of BERT and RoBERTa, "
-            f"got {type(plm).__name__}, whose encoder does more or other things. "
-            "Choose another plm."
-        )
+    path, layers = find_layers(plm)
+    if len(layers) == depth:
+        parent, _, name = path.rpartition(".")
+        setattr(plm.get_submodule(parent), name, nn.ModuleList(layers[:keep]))
+    cut_config(plm.config, keep)
     return plm
+
+
+def encoder_of(plm: PreTrainedModel) -> PreTrainedModel:
+    """The encoder of an encoder-decoder; any other model is returned as it is."""
+    return plm.get_encoder() if plm.config.is_encoder_decoder else plm
+
+
+def cut_config(config: PretrainedConfig, layers: int) -> None:
+    """Let a configuration say that the model has that many first layers."""
+    depth = config.num_hidden_layers
+    for name, value in vars(config).items():
+        if isinstance(value, list) and len(value) == depth:  # such as the type of each layer
+            setattr(config, name, value[:layers])
+    config.num_hidden_layers = layers
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, transformers does not report on what it loads; we say what matters."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _check_weights(source: str, plm: PreTrainedModel, missing: Iterable[str]) -> None:
+    """Refuse a language model some of whose weights would be random."""
+    wanted = [name for name, _ in plm.named_parameters() if UNUSED not in name]
+    absent = sorted(set(missing).intersection(wanted))
+    if absent:
+        raise ValueError(
+            f"plm={source} expects weights for all of its {len(wanted)} tensors, and lacks "
+            f"{len(absent)}, such as {absent[0]}: they would be random. Use a complete folder."
+        )
 
 
 class PLMSize(NamedTuple):
@@ -151,14 +187,10 @@ def load_language_model_head(
             tensor, which trains if they do.
         counts: ``[tokens]``, how often each token of the vocabulary occurs in the texts.
     """
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # it warns at length if there is no head
-    try:
+    with quiet():  # it warns at length if there is no head
         whole, loading = AutoModelForMaskedLM.from_pretrained(
             source, dtype="float32", output_loading_info=True, trust_remote_code=False
         )
-    finally:
-        logging.set_verbosity(verbosity)
     decoder = whole.get_output_embeddings()
     ((name, head),) = ((n, part) for n, part in whole.named_children() if decoder in part.modules())
     if any(missing.startswith(f"{name}.") for missing in loading["missing_keys"]):
@@ -171,9 +203,10 @@ def load_language_model_head(
 
 def longest_text(plm: PreTrainedModel) -> int:
     """How many tokens it can read; RoBERTa's positions begin after that of padding."""
-    positions: int = plm.config.max_position_embeddings
-    padding = getattr(plm.get_submodule("embeddings"), "padding_idx", None)
-    return positions if padding is None else positions - padding - 1
+    positions = getattr(plm.config, "max_position_embeddings", None)
+    if positions is None:  # positions that have no end, as T5's
+        return sys.maxsize
+    return int(positions) - first_position(plm)
 
 
 def _not_found(source: str, part: str, problem: OSError) -> str:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.bert_layers import apply_layer, embed, layers_of
 from recbole_tinynews.encoder.dropout import set_dropout
+from recbole_tinynews.encoder.layers import layers_of
 from recbole_tinynews.encoder.packing import Pack, packs, tokens_at_once
 from recbole_tinynews.encoder.pooling import AttentionPooling, mean_pooling
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
@@ -46,7 +46,7 @@ class TextEncoder(nn.Module):
     dropout, so that their output for a text never changes.
 
     Args:
-        plm: a BERT-like encoder, already cut to the layers wanted.
+        plm: an encoder or decoder of transformers, already cut to the layers wanted.
         news_dim: size of a vector.
         query_dim: size of the query of attention pooling.
         pooling: over the tokens: ``attention``, ``mean``, or the first token (``cls``).
@@ -60,8 +60,7 @@ class TextEncoder(nn.Module):
         embeddings_train: whether the embeddings train too.
 
     Raises:
-        ValueError: the language model's attention is not torch's fused one, which alone takes the
-            masks as they are made here.
+        ValueError: the language model cannot be run layer by layer.
     """
 
     def __init__(
@@ -76,12 +75,7 @@ class TextEncoder(nn.Module):
         pretrained_heads: bool = False,
     ) -> None:
         super().__init__()
-        if plm.config._attn_implementation != "sdpa":  # others would add the mask as numbers
-            raise ValueError(
-                "TextEncoder expects a language model with attn_implementation='sdpa', got "
-                f"{plm.config._attn_implementation!r}. Load it with load_plm."
-            )
-        self.plm = plm
+        self.plm, self._layers = plm, layers_of(plm)
         self.pooling_kind, self.mask_padding = pooling, mask_padding
         self.hidden_size = plm.config.hidden_size
         self.pad_token_id = plm.config.pad_token_id or 0
@@ -103,12 +97,12 @@ class TextEncoder(nn.Module):
     @property
     def layers(self) -> list[nn.Module]:
         """The layers of its language model, first to last."""
-        return list(layers_of(self.plm))
+        return self._layers.layers
 
     @property
     def depth(self) -> int:
         """Number of layers of its language model."""
-        return len(layers_of(self.plm))
+        return len(self._layers.layers)
 
     @property
     def word_embeddings(self) -> nn.Parameter:
@@ -133,24 +127,32 @@ class TextEncoder(nn.Module):
 
     def _freeze(self, dropout: float) -> None:
         learning = self.layers[self.first_trained :]
+        if learning:
+            learning += self._layers.after
         if self.embeddings_train:
-            learning.append(self.plm.get_submodule("embeddings"))
+            learning += self._layers.before
+        around = self._layers.around if self.embeddings_train else []  # some drop out themselves
+        for part in (*around, *(inner for module in learning for inner in module.modules())):
+            set_dropout(part, dropout)
+        self._learning = {part for module in learning for part in module.modules()}
+        self._learning.update(around)
         self.plm.requires_grad_(False)
         for module in learning:
             module.requires_grad_(True)
-            set_dropout(module, dropout)
 
     @property
     def frozen_modules(self) -> list[nn.Module]:
         """The parts of the language model that never train, first to last."""
         frozen = self.layers[: self.first_trained]
-        return frozen if self.embeddings_train else [self.plm.get_submodule("embeddings"), *frozen]
+        if not self.embeddings_train:
+            frozen = [*self._layers.before, *frozen]
+        return frozen if self.first_trained < self.depth else [*frozen, *self._layers.after]
 
     def train(self, mode: bool = True) -> TextEncoder:
         """Frozen layers stay in evaluation mode."""
         super().train(mode)
-        for module in self.frozen_modules:
-            module.eval()
+        for module in self.plm.modules():
+            module.training = mode and module in self._learning
         return self
 
     # ----------------------------------------------------------------------- tokens -> vectors
@@ -178,7 +180,7 @@ class TextEncoder(nn.Module):
             hidden = frozen
             if tap is not None:
                 self._tap_frozen(token_ids, pack, real, hidden, tap)
-        hidden = self._encode_trained(hidden, pack, real, tap)
+        hidden = self._encode_trained(hidden, token_ids, pack, real, tap)
         pooled = self._pool(hidden, pack, real if self.mask_padding else None)
         return EncodedTexts(pooled, self.dense(pooled))
 
@@ -203,31 +205,19 @@ class TextEncoder(nn.Module):
     ) -> Tensor:
         """Output of the frozen layer ``last``; 0: of the embeddings."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.embeddings_train):
-            hidden = embed(self.plm, token_ids, pack)
+            hidden = self._layers.embed(token_ids, pack)
             if tap is not None:
                 tap.keep_hidden(0, hidden, real)
-            return self._through(range(1, last + 1), hidden, pack, real, tap)
+            numbers = range(1, last + 1)
+            return self._layers.through(numbers, hidden, token_ids, pack, real, tap)
 
     def _encode_trained(
-        self, hidden: Tensor, pack: Pack, real: Tensor | None, tap: Tap | None
+        self, hidden: Tensor, token_ids: Tensor, pack: Pack, real: Tensor | None, tap: Tap | None
     ) -> Tensor:
         """Last hidden states, ``[tokens, hidden]``, from the output of the frozen layers."""
         hidden = hidden.to(self.compute_dtype())  # once, not before each product and each sum
-        return self._through(range(self.first_trained + 1, self.depth + 1), hidden, pack, real, tap)
-
-    def _through(
-        self, numbers: range, hidden: Tensor, pack: Pack, real: Tensor | None, tap: Tap | None
-    ) -> Tensor:
-        """Output of the last of these layers, which count from 1."""
-        layers = layers_of(self.plm)
-        for number in numbers:
-            scores = None if tap is None else tap.scores_of(number)
-            hidden = apply_layer(layers[number - 1], hidden, pack, real, scores)
-            if tap is not None:
-                tap.keep_hidden(number, hidden, real)
-                if scores is not None:
-                    tap.keep_attention(number, scores, pack, real)
-        return hidden
+        numbers = range(self.first_trained + 1, self.depth + 1)
+        return self._layers.through(numbers, hidden, token_ids, pack, real, tap)
 
     def _pool(self, hidden: Tensor, pack: Pack, real: Tensor | None) -> Tensor:
         """One vector for each text, ``[texts, hidden]``."""
@@ -260,8 +250,8 @@ class TextEncoder(nn.Module):
             torch.from_numpy(texts.positions(pack.members)).to(self.device) for pack in packed
         ]
         parts = [
-            self._encode_trained(self.encode_frozen(token_ids[each], pack), pack, None, None)
-            for each, pack in zip(places, packed, strict=True)
+            self._encode_trained(self.encode_frozen(ids, pack), ids, pack, None, None)
+            for ids, pack in zip((token_ids[each] for each in places), packed, strict=True)
         ]
         states = torch.cat(parts)
         return torch.empty_like(states).index_copy(0, torch.cat(places), states)

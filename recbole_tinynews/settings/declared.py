@@ -9,7 +9,7 @@ affects results.
 from __future__ import annotations
 
 from enum import Enum, Flag, auto
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recbole.utils import argument_list
 
@@ -72,6 +72,8 @@ class Setting(NamedTuple):
         affects: what a different value changes.
         known_to: models that accept it although no yaml declares it.
         in_benchmarks: what to do instead, where a benchmark sets it for all of its runs.
+        as_before: the value with which everything is what it was before the setting existed.
+            Fingerprints leave it out, so that what was trained then is found. None: there is none.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Setting(NamedTuple):
     affects: Affects = Affects.RESULT
     known_to: Models = Models.NONE
     in_benchmarks: str = ""
+    as_before: Any = None
 
 
 _RUN, _NOTHING, _EVERY = Scope.RUN, Affects.NOTHING, Models.EVERY
@@ -161,9 +164,9 @@ OURS: tuple[Setting, ...] = (
     # the data
     Setting("history_length", POSITIVE, _IMPRESSIONS),
     Setting("negatives", POSITIVE, _NEWS),
-    Setting("news_text", one_of("title", "title_abstract"), _NEWS),
+    Setting("news_text", one_of("title", "title_abstract"), _NEWS, as_before="title"),
     Setting("max_title_length", POSITIVE, _NEWS),
-    Setting("max_abstract_length", POSITIVE, _NEWS),
+    Setting("max_abstract_length", POSITIVE, _NEWS, as_before=64),
     Setting("max_body_length", POSITIVE, _NEWS),
     Setting("category_weight", NOT_NEGATIVE, _NEWS),
     Setting("subcategory_weight", NOT_NEGATIVE, _NEWS),
@@ -297,7 +300,9 @@ def known_without_yaml(models: Models) -> list[str]:
     return [each.name for each in _BY_NAME.values() if models in each.known_to]
 
 
-def affects_result(name: str, has_teachers: bool) -> bool:
-    """Whether a different value changes the result of a stage with, or without, teachers."""
-    affects = setting(name).affects
-    return affects is Affects.RESULT or (affects is Affects.STUDENTS and has_teachers)
+def affects_result(name: str, value: Any, has_teachers: bool) -> bool:
+    """Whether the value counts in the result of a stage with, or without, teachers."""
+    row = setting(name)
+    if row.as_before is not None and value == row.as_before:
+        return False
+    return row.affects is Affects.RESULT or (row.affects is Affects.STUDENTS and has_teachers)

@@ -14,7 +14,6 @@ from naive import NaivePLMNR
 from recbole.data.interaction import Interaction
 from tiny import EMPTY_TITLE, LONG_TITLE, MAX_TITLE, SHORT_TITLE, Tiny, World, titles
 from torch import Tensor, nn
-from transformers import AutoModel
 
 from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.outputs import Outputs
@@ -261,13 +260,6 @@ def test_an_article_is_encoded_once_however_often_a_batch_has_it(tiny: Tiny, mon
     assert vectors.shape == (*HISTORY.shape[:1], 10, 16)
     assert sorted(computed) == sorted(set(computed))
     assert (vectors[1, :6] == 0).all()
-
-
-def test_an_encoder_refuses_attention_that_would_add_its_mask_as_numbers(tiny: Tiny) -> None:
-    """True and False would become 1 and 0 in front of a softmax, without an error."""
-    plm = AutoModel.from_pretrained(tiny.plm, attn_implementation="eager")
-    with pytest.raises(ValueError, match="load_plm"):
-        TextEncoder(plm, 16, 8)
 
 
 def test_a_title_longer_than_the_model_reads_is_refused_before_training(

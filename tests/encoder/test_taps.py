@@ -14,7 +14,6 @@ from torch import Tensor
 from recbole_tinynews.distillation.states import States, Taps
 from recbole_tinynews.encoder import bert_layers
 from recbole_tinynews.encoder import news_encoder as news_encoder_module
-from recbole_tinynews.encoder import text_encoder as text_encoder_module
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.packing import packs
 
@@ -99,7 +98,7 @@ def test_no_frozen_layer_is_computed_beyond_what_is_asked_for(
     encoder(IDS)  # makes the table
     plain, layers = bert_layers.apply_layer, []
     monkeypatch.setattr(
-        text_encoder_module,
+        bert_layers,
         "apply_layer",
         lambda layer, *given: layers.append(layer) or plain(layer, *given),
     )

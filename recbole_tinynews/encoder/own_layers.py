@@ -1,0 +1,346 @@
+"""A language model run by its own code, from any layer to any other.
+
+For one call the layers that are not wanted are exchanged: those before the first one give the
+states that are known, whatever they are given, and the one after the last ends the call. So no
+architecture needs a line here.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any, NoReturn, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from recbole_tinynews.encoder.attention import PACKED, Scores, packed_row
+from recbole_tinynews.encoder.packing import Pack
+from recbole_tinynews.encoder.taps import Tap
+
+USUAL_NAMES = ("layer", "layers", "h", "block", "blocks")  # of a list of layers
+UNUSED = "pooler"
+
+
+class OwnLayers:
+    """A language model of any architecture; ``layers.Layers`` says more.
+
+    Args:
+        plm: the language model, in evaluation mode and with its own attention.
+        in_one_row: texts will stand behind each other in one row, and its attention will be
+            ``PACKED``; otherwise those of one length are a batch of their own.
+        as_one: all layers count as one.
+    """
+
+    def __init__(self, plm: PreTrainedModel, in_one_row: bool, as_one: bool = False) -> None:
+        self.plm, self.in_one_row = plm, in_one_row
+        self.path, self.inner = find_layers(plm)
+        whole: list[nn.Module] = [nn.ModuleList(self.inner)]
+        self.layers = whole if as_one else self.inner
+        self.accepted = frozenset(inspect.signature(plm.forward).parameters)
+        self.first_position = first_position(plm)
+        self.around = ancestors(plm, self.path)
+        self.before, self.after, self.also_given = _watch(plm, self.around, self.inner)
+
+    @classmethod
+    def packed(cls, plm: PreTrainedModel) -> OwnLayers | None:
+        """Run on one row; ``None`` where positions or the attention cannot be given."""
+        made = cls(plm, in_one_row=True)
+        if "position_ids" not in made.accepted:
+            return None
+        plm.set_attn_implementation(PACKED)
+        return made if plm.config._attn_implementation == PACKED else None
+
+    @classmethod
+    def side_by_side(cls, plm: PreTrainedModel) -> OwnLayers:
+        """Run on the texts of one length at a time, with its own attention."""
+        return cls(plm, in_one_row=False)
+
+    @classmethod
+    def as_one_layer(cls, plm: PreTrainedModel) -> OwnLayers:
+        """Run as a whole: a layer needs more of the one before than its states (T5)."""
+        return cls(plm, in_one_row=False, as_one=True)
+
+    def embed(self, token_ids: Tensor, pack: Pack) -> Tensor:
+        """Input of the first layer, ``[tokens, hidden]``, from ``[tokens]``."""
+        return self._run(range(1, 1), None, token_ids, pack, None, None)
+
+    def through(
+        self,
+        numbers: range,
+        hidden: Tensor,
+        token_ids: Tensor,
+        pack: Pack,
+        real: Tensor | None,
+        tap: Tap | None,
+    ) -> Tensor:
+        """Output of the last of these layers, which count from 1, and of ``after`` behind all.
+
+        The tap gets the last layer's output as it is before ``after``.
+
+        Raises:
+            ValueError: the tap wants attention scores, which only ``PACKED`` attention gives.
+        """
+        if tap is not None and (tap.taps.attention and not self.in_one_row):
+            raise ValueError(
+                "A loss on attention expects a language model that gives its scores, got "
+                f"{type(self.plm).__name__}, whose attention cannot be exchanged. Set "
+                "attention_loss_weight=0, or choose another plm."
+            )
+        if numbers and self.layers is not self.inner:
+            numbers, tap = range(1, len(self.inner) + 1), None
+        return self._run(numbers, hidden, token_ids, pack, real, tap) if numbers else hidden
+
+    def _run(
+        self,
+        numbers: range,
+        hidden: Tensor | None,
+        token_ids: Tensor,
+        pack: Pack,
+        real: Tensor | None,
+        tap: Tap | None,
+    ) -> Tensor:
+        """Output of the layer before ``numbers.stop``; ``hidden`` is the input of the first."""
+        if self.in_one_row:
+            return self._call(numbers, hidden, token_ids, pack, real, tap)
+        batches = [Pack(pack.members, (block,)) for block in pack.blocks]
+        sizes = [block.texts * block.length for block in pack.blocks]
+        states = [None] * len(sizes) if hidden is None else hidden.split(sizes)
+        masks = [None] * len(sizes) if real is None else real.split(sizes)
+        ids = token_ids.split(sizes)
+        each = zip(states, ids, batches, masks, strict=True)
+        return torch.cat([self._call(numbers, *batch, tap) for batch in each])
+
+    def _call(
+        self,
+        numbers: range,
+        hidden: Tensor | None,
+        token_ids: Tensor,
+        pack: Pack,
+        real: Tensor | None,
+        tap: Tap | None,
+    ) -> Tensor:
+        """``_run`` in one call of the model."""
+        shape = (1, len(token_ids)) if self.in_one_row else tuple(pack.blocks[0])
+        given: dict[str, Any] = {"input_ids": token_ids.view(shape)}
+        if self.in_one_row:
+            given["position_ids"] = self._positions(pack, token_ids.device).view(shape)
+            if "token_type_ids" in self.accepted:  # its own are as many as its positions
+                given["token_type_ids"] = torch.zeros_like(given["input_ids"])
+        elif real is not None:
+            given["attention_mask"] = real.long().view(shape)
+        if "use_cache" in self.accepted:
+            given["use_cache"] = False
+        states = None if hidden is None else hidden.view(*shape, -1)
+        watch = None if tap is None else _Watch(tap, pack, real)
+        stand_ins = [
+            self._stand_in(number, layer, numbers, states, watch)
+            for number, layer in enumerate(self.inner, start=1)
+        ]
+        part = _with_layers(self.plm, self.path, stand_ins)
+        with packed_row(pack, real, {} if watch is None else watch.scores):
+            try:
+                out = part(**given).last_hidden_state
+            except _Reached as reached:
+                out = reached.hidden
+        return out.flatten(0, 1)
+
+    def _positions(self, pack: Pack, device: torch.device) -> Tensor:
+        """The place of each token in its text, as the model counts them, ``[tokens]``."""
+        places = [
+            torch.arange(block.length, device=device).repeat(block.texts) for block in pack.blocks
+        ]
+        return torch.cat(places) + self.first_position
+
+    def _stand_in(
+        self,
+        number: int,
+        layer: nn.Module,
+        numbers: range,
+        states: Tensor | None,
+        watch: _Watch | None,
+    ) -> nn.Module:
+        """What takes the place of a layer in a call of these numbers."""
+        if number >= numbers.stop:
+            return _End(layer)
+        if number < numbers.start:
+            given = self.also_given
+            return _Known(layer, states if given is None else (states, *[None] * given))
+        first = states if number == 1 else None  # the embeddings are known
+        if first is None and (watch is None or not watch.wants(number)):
+            return layer
+        return _Around(layer, number, first, watch)
+
+
+class _Watch:
+    """Puts what layers give into the tap."""
+
+    def __init__(self, tap: Tap, pack: Pack, real: Tensor | None) -> None:
+        self.tap, self.pack, self.real = tap, pack, real
+        self.scores: dict[nn.Module, Scores] = {}
+
+    def wants(self, number: int) -> bool:
+        return number in self.tap.taps.hidden or number in self.tap.taps.attention
+
+    def starts(self, number: int, layer: nn.Module) -> None:
+        scores = self.tap.scores_of(number)
+        if scores is not None:  # whichever of its modules is the one that attends
+            self.scores.update(dict.fromkeys(layer.modules(), scores))
+
+    def ends(self, number: int, layer: nn.Module, hidden: Tensor) -> None:
+        self.tap.keep_hidden(number, hidden.flatten(0, 1), self.real)
+        if layer in self.scores:
+            self.tap.keep_attention(number, self.scores[layer], self.pack, self.real)
+
+
+class _StandIn(nn.Module):
+    """Takes the place of a layer for one call; what else is asked of it, the layer answers."""
+
+    def __init__(self, layer: nn.Module, **others: Any) -> None:
+        super().__init__()
+        vars(self).update(others, layer=layer)  # not as its parts: it is gone after the call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(vars(self)["layer"], name)
+
+
+class _Known(_StandIn):
+    """Gives states that are known."""
+
+    def __init__(self, layer: nn.Module, known: Any) -> None:
+        super().__init__(layer, known=known)
+
+    def forward(self, *_: Any, **__: Any) -> Any:
+        return self.known
+
+
+class _Around(_StandIn):
+    """The layer, with its input where that is known, and watched where that is wanted."""
+
+    def __init__(
+        self, layer: nn.Module, number: int, known: Tensor | None, watch: _Watch | None
+    ) -> None:
+        super().__init__(layer, number=number, known=known, watch=watch)
+
+    def forward(self, hidden: Tensor, *given: Any, **named: Any) -> Any:
+        if self.watch is not None:
+            self.watch.starts(self.number, self.layer)
+        out = self.layer(hidden if self.known is None else self.known, *given, **named)
+        if self.watch is not None:
+            self.watch.ends(self.number, self.layer, out[0] if isinstance(out, tuple) else out)
+        return out
+
+
+class _Reached(Exception):  # noqa: N818 -- not an error: the call has come far enough
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+
+class _End(_StandIn):
+    """Ends the call with its input."""
+
+    def forward(self, hidden: Tensor, *_: Any, **__: Any) -> NoReturn:
+        raise _Reached(hidden)
+
+
+# ------------------------------------------------------------- what a language model is made of
+
+
+def find_layers(plm: nn.Module) -> tuple[str, list[nn.Module]]:
+    """Where the layers are, as a path of names, and the layers.
+
+    They are the items of the list that is as long as the configuration says. A model without such
+    a list, as its layers share their weights (ALBERT), has one layer: its whole encoder.
+
+    Raises:
+        ValueError: it has neither.
+    """
+    depth = cast("PretrainedConfig", plm.config).num_hidden_layers
+    lists = [
+        (name, list(part))
+        for name, part in plm.named_modules()
+        if isinstance(part, nn.ModuleList) and len(part) == depth
+    ]
+    usual = [found for found in lists if found[0].rpartition(".")[2] in USUAL_NAMES]
+    if usual or lists:
+        return min(usual or lists, key=lambda found: found[0].count("."))  # the outermost
+    if isinstance(getattr(plm, "encoder", None), nn.Module):
+        return "encoder", [plm.get_submodule("encoder")]
+    raise ValueError(
+        f"{type(plm).__name__} expects {depth} layers in a list, as its configuration says, and "
+        "has no such list. Choose another plm."
+    )
+
+
+def _with_layers(plm: PreTrainedModel, path: str, layers: list[nn.Module]) -> PreTrainedModel:
+    """The model with these layers; every other part of it is the same."""
+    top = node = _shallow_copy(plm)
+    *names, last = path.split(".")
+    for name in names:
+        child = _shallow_copy(node.get_submodule(name))
+        node._modules[name] = child
+        node = child
+    one = not isinstance(node.get_submodule(last), nn.ModuleList)
+    node._modules[last] = layers[0] if one else nn.ModuleList(layers)
+    return cast("PreTrainedModel", top)
+
+
+def _shallow_copy(module: nn.Module) -> nn.Module:
+    made = copy.copy(module)
+    made._modules = dict(module._modules)
+    return made
+
+
+def first_position(plm: nn.Module) -> int:
+    """The number of a text's first place: after that of padding in models of RoBERTa's kind."""
+    for part in plm.modules():
+        if hasattr(part, "create_position_ids_from_input_ids") and hasattr(part, "padding_idx"):
+            return int(cast("int", part.padding_idx)) + 1
+    return 0
+
+
+def ancestors(plm: nn.Module, path: str) -> list[nn.Module]:
+    """The modules that hold what is at the end of the path, from the model on."""
+    names = path.split(".")[:-1]
+    return [plm, *(plm.get_submodule(".".join(names[: n + 1])) for n in range(len(names)))]
+
+
+def _watch(
+    plm: PreTrainedModel, around: list[nn.Module], layers: list[nn.Module]
+) -> tuple[list[nn.Module], list[nn.Module], int | None]:
+    """What runs beside the layers, and what they give.
+
+    Returns:
+        The parts that run before the layers, those that run after, and how much a layer gives
+        beside its states; ``None``: it gives its states as they are, in no tuple.
+    """
+    beside = [
+        part
+        for module in around
+        for name, part in module.named_children()
+        if UNUSED not in name and layers[0] not in set(part.modules()) and part not in around
+    ]
+    ran: list[nn.Module] = []
+    given: list[int | None] = []
+    inside = {each: part for part in beside for each in part.modules()}
+    hooks = [
+        each.register_forward_pre_hook(lambda part, _: ran.append(inside[part])) for each in inside
+    ]
+    hooks.append(layers[0].register_forward_pre_hook(lambda part, _: ran.append(part)))
+    hooks.append(
+        layers[0].register_forward_hook(
+            lambda _, __, out: given.append(len(out) - 1 if isinstance(out, tuple) else None)
+        )
+    )
+    try:
+        with torch.no_grad():
+            plm(input_ids=torch.tensor([[5, 6]]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    distinct = list(dict.fromkeys(ran))
+    after = distinct[distinct.index(layers[0]) + 1 :]
+    # a table may be read without being run
+    return [part for part in beside if part not in after], after, given[0]
