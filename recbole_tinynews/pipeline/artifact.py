@@ -111,7 +111,7 @@ def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
                 name: value
                 for name, value in config.final_config_dict.items()
                 if name not in left_out
-                and affects_result(name, value, has_teachers or name in read_anyway)
+                and affects_result(name, has_teachers or name in read_anyway)
                 and split_stage(name, config.stage_names)[0] is None
             }
         ),

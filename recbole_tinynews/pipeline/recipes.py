@@ -17,6 +17,7 @@ from recbole_tinynews.pipeline.artifact import (
     source_of,
 )
 from recbole_tinynews.pipeline.stage import Copy, Stage, stage_of
+from recbole_tinynews.settings.declared import is_as_before
 
 
 class Contents(Protocol):
@@ -89,7 +90,8 @@ class Recipes:
             "start": start,
             "teachers": _places(stage, stage.teachers),
         }
-        mark = fingerprint({"format": ARTIFACT_FORMAT, **settings, "made_from": made_from})
+        counted = {n: value for n, value in settings.items() if not is_as_before(n, value)}
+        mark = fingerprint({"format": ARTIFACT_FORMAT, **counted, "made_from": made_from})
         return Recipe(stage, config, settings, made_from, mark)
 
 

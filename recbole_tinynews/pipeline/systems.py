@@ -184,13 +184,14 @@ def newsbert(config: NewsConfig) -> Stage:
 
 
 def aligned_newsrec(config: NewsConfig) -> Stage:
-    """Four stages (our own system): the last two train the student, the others its teachers.
+    """Three stages (our own system): finetune the teachers, which read abstracts too.
 
-    Post-train the teacher and finetune its last M copies, as Tiny-NewsRec does; align the student's
-    news vectors with theirs on every article; then train it on clicks under them. It starts with
-    the user encoder of the first.
+    Then align the student's news vectors with theirs on every article, and train it on clicks under
+    them. It starts with the user encoder of the first.
     """
-    teachers = _finetuned(last_copies(POST_TRAINED, config["num_teachers"]))
+    teachers = tuple(
+        Stage("finetune_teacher", PLMNR, number=number) for number in range(config["num_teachers"])
+    )
     aligned = Stage(
         "align_student",
         NewsAligner,

@@ -300,9 +300,13 @@ def known_without_yaml(models: Models) -> list[str]:
     return [each.name for each in _BY_NAME.values() if models in each.known_to]
 
 
-def affects_result(name: str, value: Any, has_teachers: bool) -> bool:
-    """Whether the value counts in the result of a stage with, or without, teachers."""
-    row = setting(name)
-    if row.as_before is not None and value == row.as_before:
-        return False
-    return row.affects is Affects.RESULT or (row.affects is Affects.STUDENTS and has_teachers)
+def affects_result(name: str, has_teachers: bool) -> bool:
+    """Whether a different value changes the result of a stage with, or without, teachers."""
+    affects = setting(name).affects
+    return affects is Affects.RESULT or (affects is Affects.STUDENTS and has_teachers)
+
+
+def is_as_before(name: str, value: Any) -> bool:
+    """Whether everything is with this value what it was before the setting existed."""
+    former = setting(name).as_before
+    return former is not None and value == former
