@@ -53,6 +53,7 @@ SETTINGS: dict[str, Any] = {
     "news_dim": 16,
     "query_dim": 8,
     "max_title_length": MAX_TITLE,
+    "max_abstract_length": 8,
     "max_body_length": 20,
     "history_length": 6,
     "negatives": 3,

@@ -19,7 +19,7 @@ from recbole_tinynews.encoder.taps import Tap
 
 
 class BertLayers:
-    """A language model with ``embeddings`` and ``encoder.layer``; ``layers.Layers`` says more.
+    """A language model with ``embeddings`` and ``encoder.layer``; ``protocol.Layers`` says more.
 
     Raises:
         AttributeError: it has other parts than BERT's.

@@ -1,53 +1,13 @@
-"""How the layers of a language model are run on packed texts; three ways, one interface."""
+"""Which way the layers of a language model are run on packed texts."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.bert_layers import BertLayers
 from recbole_tinynews.encoder.own_layers import OwnLayers
-from recbole_tinynews.encoder.packing import Pack
 from recbole_tinynews.encoder.probe import Probe
-from recbole_tinynews.encoder.taps import Tap
-
-
-class Layers(Protocol):
-    """The parts of a language model, and how they are run.
-
-    Attributes:
-        around: the modules that hold all others, from the model itself on.
-        before: the parts that run before the first layer, such as the embeddings.
-        layers: first to last.
-        after: the parts that run after the last one, such as a final norm.
-    """
-
-    around: list[nn.Module]
-    before: list[nn.Module]
-    layers: list[nn.Module]
-    after: list[nn.Module]
-
-    def embed(self, token_ids: Tensor, pack: Pack) -> Tensor:
-        """Input of the first layer, ``[tokens, hidden]``, from ``[tokens]``."""
-
-    def through(
-        self,
-        numbers: range,
-        hidden: Tensor,
-        token_ids: Tensor,
-        pack: Pack,
-        real: Tensor | None,
-        tap: Tap | None,
-    ) -> Tensor:
-        """Output of the last of these layers, which count from 1, and of ``after`` behind all.
-
-        Shapes:
-            hidden: ``[tokens, hidden]``, the input of the first of them.
-            token_ids: ``[tokens]``, the texts concatenated.
-            real: ``[tokens]``, True where a token may be attended to; ``None``: everywhere.
-        """
+from recbole_tinynews.encoder.protocol import Layers
 
 
 def layers_of(plm: PreTrainedModel) -> Layers:

@@ -24,7 +24,7 @@ UNUSED = "pooler"
 
 
 class OwnLayers:
-    """A language model of any architecture; ``layers.Layers`` says more.
+    """A language model of any architecture; ``protocol.Layers`` says more.
 
     Args:
         plm: the language model, in evaluation mode and with its own attention.

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.packing import packs
-
-if TYPE_CHECKING:
-    from recbole_tinynews.encoder.layers import Layers
+from recbole_tinynews.encoder.protocol import Layers
 
 TOLERANCE = 2e-5  # of the largest state
 LENGTHS = (2, 5, 5)

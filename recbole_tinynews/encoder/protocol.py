@@ -1,4 +1,4 @@
-"""The interface of a news encoder: all that another one, of word vectors for instance, needs.
+"""The interfaces of a news encoder and of the layers of a language model: what another one needs.
 
 ``NewsEncoder`` implements it, and so do the encoders of an ensemble (``model/ensembleteacher.py``).
 Each is a ``torch.nn.Module`` as well.
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.encoder.packing import Pack
 from recbole_tinynews.encoder.taps import Tap
 
 
@@ -87,3 +88,39 @@ class EncodesNews(Protocol):
 
     def without_tables(self) -> AbstractContextManager[None]:
         """Inside, every layer is computed, as for an article never seen before."""
+
+
+class Layers(Protocol):
+    """The parts of a language model, and how they are run.
+
+    Attributes:
+        around: the modules that hold all others, from the model itself on.
+        before: the parts that run before the first layer, such as the embeddings.
+        layers: first to last.
+        after: the parts that run after the last one, such as a final norm.
+    """
+
+    around: list[nn.Module]
+    before: list[nn.Module]
+    layers: list[nn.Module]
+    after: list[nn.Module]
+
+    def embed(self, token_ids: Tensor, pack: Pack) -> Tensor:
+        """Input of the first layer, ``[tokens, hidden]``, from ``[tokens]``."""
+
+    def through(
+        self,
+        numbers: range,
+        hidden: Tensor,
+        token_ids: Tensor,
+        pack: Pack,
+        real: Tensor | None,
+        tap: Tap | None,
+    ) -> Tensor:
+        """Output of the last of these layers, which count from 1, and of ``after`` behind all.
+
+        Shapes:
+            hidden: ``[tokens, hidden]``, the input of the first of them.
+            token_ids: ``[tokens]``, the texts concatenated.
+            real: ``[tokens]``, True where a token may be attended to; ``None``: everywhere.
+        """
