@@ -54,6 +54,7 @@ DEFAULT_MODEL = "TinyNewsRec"
 DEFAULT_DATASET = "mind-mini"
 
 _RECBOLES_DATASET = "ml-100k"  # RecBole brings it along, wherever data_path points
+WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings that suit no other one}
 _METRICS_AT_K = ("ndcg",)
 
 
@@ -307,7 +308,12 @@ class NewsConfig(Config):
         for name in names:
             file = properties_file("dataset", f"{name}.yaml")
             if file.is_file():
-                self.internal_config_dict.update(self._add_layer(f"file {file}", read_yaml(file)))
+                values = read_yaml(file)
+                of_plm = values.pop(WITH_PLM, {})
+                self.internal_config_dict.update(self._add_layer(f"file {file}", values))
+                plm = {**self.internal_config_dict, **self.external_config_dict}.get("plm")
+                values = of_plm.get(plm, {})
+                self.internal_config_dict.update(self._add_layer(f"file {file}", values))
 
     def _map_metrics(self) -> Iterator[str]:
         """Put our registered metrics where MIND's are named, and check ``valid_metric``.

