@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+import transformers
 from tiny import Tiny
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedModel
