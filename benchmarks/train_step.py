@@ -1,10 +1,10 @@
 """Training speed of PLM-NR, compared with a plain loop and with the bare matrix products.
 
-The plain loop (``benchmarks/plain.py``) and the fast path, in fp32 and in bf16, take turns on the
-same batches, each with its own weights and optimizer, so that all are measured under the same
-load. The floor of a step is the time that its matrix products alone would take, forward and
-backward, over the tokens that have to be encoded, at the rate that this machine reaches for
-matrices of these shapes, measured in the same run.
+The plain loop (``benchmarks/plain.py``) and the fast path, in fp32 and, where the processor has
+bf16 products, in bf16, take turns on the same batches, each with its own weights and optimizer, so
+that all are measured under the same load. The floor of a step is the time that its matrix products
+alone would take, forward and backward, over the tokens that have to be encoded, at the rate that
+this machine reaches for matrices of these shapes, measured in the same run.
 
     python benchmarks/train_step.py [--data=MIND_FOLDER] [--batches=4]
 
@@ -33,6 +33,7 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.weight_names import LANGUAGE_MODEL, NEWS_ENCODER
 from recbole_tinynews.trainer import NewsTrainer
+from recbole_tinynews.trainer.optimization import has_bf16_products
 
 LOADER_BATCHES = 200
 MIND_SMALL = {"news": 65_238, "clicks": 235_000}  # 1.5 in each of 156,965 impressions
@@ -176,7 +177,12 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
         "save_steps": 0,
     }
     source = samples_from(options.data, folder, "bench")
-    fast = {precision: FastStep(settings, precision, "bench") for precision in ("fp32", "bf16")}
+    precisions = ["fp32"]
+    if has_bf16_products(torch.device("cpu")):
+        precisions.append("bf16")
+    else:
+        print("bf16: not run, as this processor has no bf16 products")
+    fast = {precision: FastStep(settings, precision, "bench") for precision in precisions}
     table_seconds = fast["fp32"].make_table()
     plain = PlainStep(fast["fp32"])
     batches = [
@@ -188,7 +194,7 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
             step(batch)
     plain.model.load_state_dict(_plain_weights(fast["fp32"], plain), strict=False)
 
-    seconds: dict[str, list[float]] = {"plain": [], "fp32": [], "bf16": []}
+    seconds: dict[str, list[float]] = {name: [] for name in ("plain", *fast)}
     difference = 0.0
     for batch in batches[WARM_UP:]:
         with torch.no_grad():
@@ -229,10 +235,8 @@ def report(
     useful = [tokens_of(fast["fp32"], batch) for batch in batches]
     mean_tokens = int(np.mean(useful))
     rates = {name: size / float(np.mean(each)) for name, each in seconds.items()}
-    floors = {
-        "fp32": floor_seconds(fast["fp32"], mean_tokens, torch.float32),
-        "bf16": floor_seconds(fast["bf16"], mean_tokens, torch.bfloat16),
-    }
+    types = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    floors = {name: floor_seconds(step, mean_tokens, types[name]) for name, step in fast.items()}
     shares = {name: floors[name] * rates[name] / size for name in floors}
 
     print(f"\n{source}; {options.plm}, the last {options.finetune_layers} layers train, ", end="")
@@ -243,7 +247,7 @@ def report(
         f"{'':8}{'samples/s':>11}{'times plain':>13}{'floor, samples/s':>18}{'share of floor':>16}"
     )
     print(f"{'plain':8}{rates['plain']:11.2f}")
-    for name in ("fp32", "bf16"):
+    for name in fast:
         print(
             f"{name:8}{rates[name]:11.2f}{rates[name] / rates['plain']:12.1f}x"
             f"{size / floors[name]:18.1f}{shares[name]:16.0%}"
@@ -258,18 +262,15 @@ def report(
         end="",
     )
     print(f"{saved:.2f} s a step, and pays off after {earned:.1%} of an epoch of MIND-small")
-    print(
-        f"the loader delivers {loaded:,.0f} samples/s, {loaded / rates['bf16']:,.0f} times bf16's\n"
-    )
+    fastest = max(rates[name] for name in fast)
+    print(f"the loader delivers {loaded:,.0f} samples/s, {loaded / fastest:,.0f} times a step's\n")
     finish(
         "train_step",
         {
             "source": source,
             "samples_per_second": rates,
-            "fp32_speedup": rates["fp32"] / rates["plain"],
-            "bf16_speedup": rates["bf16"] / rates["plain"],
-            "gemm_share": shares["fp32"],
-            "gemm_share_bf16": shares["bf16"],
+            "speedup": {name: rates[name] / rates["plain"] for name in fast},
+            "gemm_share": shares,
             "useful_tokens": mean_tokens,
             "computed_tokens": mean_tokens,
             "plain_tokens": size * slots * width,

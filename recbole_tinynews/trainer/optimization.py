@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from logging import getLogger
+
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -32,15 +34,29 @@ def make_schedule(optimizer: Optimizer, warmup_steps: int | None, steps: int) ->
     return get_linear_schedule_with_warmup(optimizer, warmup_steps, steps)
 
 
+def has_bf16_products(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 numbers, and does not emulate it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
+    return device.type == "cpu" and native()
+
+
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The autocast type of ``precision``; ``None``: no autocast, plain float32.
 
     ``auto`` chooses what is fast on the device: bf16 where it is native, else fp16 on a GPU, else
-    float32.
+    float32. Where bf16 is asked for and slow, a warning says so.
     """
+    native = has_bf16_products(device)
     if precision == "auto":
         if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        native = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-        return torch.bfloat16 if device.type == "cpu" and native else None
+            return torch.bfloat16 if native else torch.float16
+        return torch.bfloat16 if native else None
+    if precision == "bf16" and device.type == "cpu" and not native:
+        getLogger().warning(
+            "precision=bf16 on a processor without bf16 products: training was some thirty times "
+            "slower than in fp32 on one with AVX2 (docs/performance.md). precision=auto chooses "
+            "what is fast."
+        )
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]

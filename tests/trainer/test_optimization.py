@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny import Tiny
 
+from recbole_tinynews.trainer import optimization
 from recbole_tinynews.trainer.optimization import autocast_dtype, make_schedule
 
 
@@ -79,3 +80,14 @@ def test_precision_chooses_a_type_that_the_device_supports() -> None:
     assert autocast_dtype("bf16", cpu) is torch.bfloat16
     assert autocast_dtype("fp16", cpu) is torch.float16
     assert autocast_dtype("auto", cpu) in (None, torch.bfloat16)
+
+
+@pytest.mark.parametrize(("native", "warnings"), [(False, 1), (True, 0)])
+def test_bf16_where_it_is_slow_is_answered_by_a_warning(
+    monkeypatch, caplog, native: bool, warnings: int
+) -> None:
+    """A day of training would become a month, without a word."""
+    monkeypatch.setattr(optimization, "has_bf16_products", lambda device: native)
+    autocast_dtype("bf16", torch.device("cpu"))
+    autocast_dtype("auto", torch.device("cpu"))
+    assert len(caplog.records) == warnings
