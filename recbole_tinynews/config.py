@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ DEFAULT_MODEL = "TinyNewsRec"
 DEFAULT_DATASET = "mind-mini"
 
 _RECBOLES_DATASET = "ml-100k"  # RecBole brings it along, wherever data_path points
+_FOLD = re.compile(r"-fold\d+(?=\.|$)")  # in the name of a data set, and of its yaml
 WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings that suit no other one}
 _METRICS_AT_K = ("ndcg",)
 
@@ -304,8 +306,11 @@ class NewsConfig(Config):
             self.internal_config_dict.update(self._add_layer(f"file {file}", read_yaml(file)))
 
     def _load_of_data_set(self, *names: str) -> None:
-        """Lay yaml files of a data set, which set values and declare nothing, over the rest."""
-        for name in names:
+        """Lay yaml files of a data set, which set values and declare nothing, over the rest.
+
+        The folds of a cross-validation have those of the data set that they are made of.
+        """
+        for name in (_FOLD.sub("", each) for each in names):
             file = properties_file("dataset", f"{name}.yaml")
             if file.is_file():
                 values = read_yaml(file)

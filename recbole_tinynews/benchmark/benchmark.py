@@ -113,6 +113,14 @@ class Benchmark:
         )
         return [RESULTS, NOT_RUN, *written]
 
+    def kept(self, label: str, seed: int) -> tuple[dict[str, str], Path] | None:
+        """The row of a system and its impressions' metrics; None where one of them is missing."""
+        planned = next(each for each in self.planned if each.row.label == label)
+        row = self._row(planned, seed)
+        if row is None or not self._impressions(planned, seed).is_file():
+            return None
+        return row, self._impressions(planned, seed)
+
     def _row(self, planned: PlannedRow, seed: int) -> dict[str, str] | None:
         if planned.why_not:
             return None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from recbole_tinynews.settings.command_line import parse_command_line
 
@@ -24,6 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="labels, models or groups of the suite's rows, separated by commas (default: all); "
         "+path/to/file.py:Class adds a recommender of your own",
     )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        help="of a cross-validation: run on DATASET-fold1 to -foldN, and pool their impressions",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
     parser.add_argument("--output", help="folder (default: benchmarks/results/DATASET)")
     parser.add_argument(
@@ -36,18 +43,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if settings.problems:
             raise ValueError("\n- ".join(["The command line has mistakes:", *settings.problems]))
-        from recbole_tinynews import Benchmark  # takes seconds
+        if given.folds is not None and given.folds < 2:
+            raise ValueError(f"--folds expects at least 2, got {given.folds}.")
+        from recbole_tinynews.benchmark.benchmark import Benchmark  # takes seconds
+        from recbole_tinynews.benchmark.cross_validation import CrossValidation
 
+        kind: Callable[..., Any] = (
+            Benchmark if given.folds is None else partial(CrossValidation, given.folds)
+        )
         if given.jobs < 1:
             raise ValueError(f"--jobs expects at least 1, got {given.jobs}.")
-        benchmark = Benchmark(
-            given.suite,
-            given.dataset,
-            seeds_of(given.seeds) if given.seeds else None,
-            [each.strip() for each in given.systems.split(",")] if given.systems else (),
-            settings.values,
-            given.jobs,
-            given.output,
+        benchmark = kind(
+            suite=given.suite,
+            dataset=given.dataset,
+            seeds=seeds_of(given.seeds) if given.seeds else None,
+            systems=[each.strip() for each in given.systems.split(",")] if given.systems else (),
+            settings=settings.values,
+            jobs=given.jobs,
+            output=given.output,
         )
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")

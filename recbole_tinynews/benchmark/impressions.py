@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,18 +46,22 @@ def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
     values = np.array(
         [[float(row[name] or "nan") for name in METRICS] for row in rows], np.float32
     ).reshape(len(rows), len(METRICS))
-    users = _users(ids, impressions)
+    digest = content_key([name + "\n" for name in ids])
+    write_impression_metrics(ImpressionMetrics(values, digest, _users(ids, impressions)), place)
+
+
+def write_impression_metrics(metrics: ImpressionMetrics, place: Path) -> None:
+    """Write them, whole or not at all."""
+    arrays: dict[str, Any] = {"values": metrics.values, "ids": np.array(metrics.of)}
+    if metrics.users is not None:
+        smallest = np.min_scalar_type(metrics.users.max(initial=0))
+        arrays["users"] = metrics.users.astype(smallest)
     with whole_file(place) as unfinished, unfinished.open("wb") as file:
-        np.savez_compressed(
-            file,
-            values=values,
-            ids=np.array(content_key([name + "\n" for name in ids])),
-            users=users.astype(np.min_scalar_type(users.max(initial=0))),
-        )
+        np.savez_compressed(file, **arrays)
 
 
 def read_impression_metrics(place: Path) -> ImpressionMetrics:
-    """Read what ``keep_eval_dump`` has written, in an earlier version too."""
+    """Read what ``write_impression_metrics`` has written, in an earlier version too."""
     with np.load(place, allow_pickle=False) as arrays:
         users = arrays["users"].astype(np.int64) if "users" in arrays else None
         return ImpressionMetrics(arrays["values"], str(arrays["ids"]), users)

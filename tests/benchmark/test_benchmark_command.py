@@ -20,6 +20,7 @@ def test_seeds_are_whole_numbers(text: str) -> None:
         (["--seeds=one"], "--seeds expects"),
         (["--systems=TinyBERT_9"], "no system 'TinyBERT_9'"),
         (["--jobs=0"], "--jobs expects at least 1"),
+        (["--folds=1"], "--folds expects at least 2"),
         (["--epochs", "3"], "write --epochs=3"),
     ],
 )
@@ -33,10 +34,10 @@ def test_a_mistake_ends_with_its_message_alone(capsys, arguments, message: str) 
 @pytest.mark.parametrize("succeeds", [True, False])
 def test_the_exit_status_says_whether_every_system_ran(monkeypatch, succeeds: bool) -> None:
     """A script that continues after a failed system would publish half a table."""
-    asked: list[tuple] = []
+    asked: list[dict] = []
 
     class RecordingBenchmark:
-        def __init__(self, *arguments) -> None:
+        def __init__(self, **arguments) -> None:
             asked.append(arguments)
 
         def run(self) -> bool:
@@ -50,7 +51,15 @@ def test_the_exit_status_says_whether_every_system_ran(monkeypatch, succeeds: bo
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         assert ended.value.code == 1
-    expected = ("tiny", "mind-mini", [3, 1], ["A", "+b.py:C"], {"plm": "x"}, 2, None)
+    expected = {
+        "suite": "tiny",
+        "dataset": "mind-mini",
+        "seeds": [3, 1],
+        "systems": ["A", "+b.py:C"],
+        "settings": {"plm": "x"},
+        "jobs": 2,
+        "output": None,
+    }
     assert asked == [expected]
 
 
@@ -60,7 +69,7 @@ def test_a_report_alone_runs_nothing(monkeypatch, capsys) -> None:
     class ReportingBenchmark:
         output = "out"
 
-        def __init__(self, *arguments) -> None:
+        def __init__(self, **arguments) -> None:
             pass
 
         def report(self) -> list[str]:

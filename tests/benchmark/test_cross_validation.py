@@ -1,0 +1,94 @@
+"""Folds of a cross-validation: each is a benchmark, and their impressions are one test set."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmark_rows import write_suite
+from tiny import DATASET, Tiny, write_dataset
+
+from recbole_tinynews.benchmark.cross_validation import CrossValidation
+from recbole_tinynews.benchmark.impressions import read_impression_metrics
+from recbole_tinynews.config import NewsConfig
+
+pytestmark = pytest.mark.whole
+ROWS = [{"label": "A", "model": "Random"}, {"label": "B", "model": "CategoryMatch"}]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two folds, whose test sets hold other impressions."""
+    folder = write_dataset(tmp_path / "data")
+    for fold in (1, 2):
+        name = f"{DATASET}-fold{fold}"
+        (folder / name).mkdir()
+        for file in (folder / DATASET).iterdir():
+            if file.is_file():
+                copy = folder / name / file.name.replace(DATASET, name, 1)
+                lines = file.read_text().splitlines(keepends=True)
+                kept = lines[:1] + lines[fold::2] if ".test." in file.name else lines
+                copy.write_text("".join(kept))
+    return folder
+
+
+def benchmark(tmp_path: Path, data: Path) -> CrossValidation:
+    return CrossValidation(
+        2,
+        DATASET,
+        tmp_path / "out",
+        suite=write_suite(tmp_path, rows=ROWS, comparisons=[["B", "A"]], seeds=[1, 2, 3]),
+        settings={"data_path": str(data), "checkpoint_dir": str(tmp_path / "saved")},
+    )
+
+
+def test_every_impression_counts_once(tmp_path: Path, data: Path) -> None:
+    """A mean of the folds' means would weigh the impressions of a small fold more."""
+    assert benchmark(tmp_path, data).run(io.StringIO())
+    out = tmp_path / "out"
+    with (out / "results.csv").open() as file:
+        rows = {(row["system"], row["seed"]): row for row in csv.DictReader(file)}
+    assert rows.keys() == {(label, seed) for label in "AB" for seed in "123"}
+    values = np.concatenate(
+        [
+            read_impression_metrics(file).values
+            for fold in (1, 2)
+            for file in sorted((out / f"fold{fold}" / "impressions").glob("B-1-*.npz"))
+        ]
+    )
+    tested = values[~np.isnan(values[:, 0])]
+    assert float(rows["B", "1"]["auc"]) == pytest.approx(tested[:, 0].mean(), abs=1e-6)
+    assert int(rows["B", "1"]["impressions"]) == len(tested)
+    assert f"{len(tested)} impressions of 2 folds" in (out / "table.md").read_text()
+    assert "B" in (out / "significance.md").read_text()
+
+
+def test_a_system_that_a_fold_lacks_is_not_pooled(tmp_path: Path, data: Path) -> None:
+    """Half of the impressions are not comparable with all of them."""
+    made = benchmark(tmp_path, data)
+    made.parts[0].run(io.StringIO())
+    made.report()
+    assert not (tmp_path / "out" / "results.csv").exists()
+    assert "Random" not in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_a_fold_has_the_settings_of_its_data_set(tiny: Tiny, tmp_path: Path) -> None:
+    """Otherwise a cross-validation would silently train at other rates."""
+    data = tmp_path / "data"
+    for name in ("mind-pooled", "mind-pooled-fold3"):
+        source = tiny.data / DATASET
+        (data / name).mkdir(parents=True)
+        for file in source.iterdir():
+            if file.is_file():
+                text = file.read_text()
+                (data / name / file.name.replace(DATASET, name, 1)).write_text(text)
+    whole, fold = (
+        NewsConfig("PLMNR", name, config_dict={"data_path": str(data)})
+        for name in ("mind-pooled", "mind-pooled-fold3")
+    )
+    for name in ("learning_rate", "finetune_layers", "plm", "max_steps"):
+        assert fold[name] == whole[name]
+    assert fold["max_steps"] == 60
