@@ -77,11 +77,14 @@ def apply_layer(
     attention: Any = layer.get_submodule("attention")
     heads: Any = attention.self
     projections = heads.query, heads.key, heads.value
-    queries_keys_values = F.linear(  # one multiplication instead of three
-        hidden,
-        torch.cat([projection.weight for projection in projections]),
-        torch.cat([projection.bias for projection in projections]),
-    )
+    if all(type(projection) is nn.Linear for projection in projections):
+        queries_keys_values = F.linear(  # one multiplication instead of three
+            hidden,
+            torch.cat([projection.weight for projection in projections]),
+            torch.cat([projection.bias for projection in projections]),
+        )
+    else:  # with adapters
+        queries_keys_values = torch.cat([project(hidden) for project in projections], dim=-1)
     masks = [None] * len(pack.blocks) if real is None else pack.split(real)
     dropout = heads.dropout.p if heads.training else 0.0
     context = torch.cat(

@@ -37,7 +37,10 @@ class EncodesNews(Protocol):
         """Set evaluation mode."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """All its weights, for the number of parameters."""
+        """All its weights."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """All its weights by name, for the number of parameters."""
 
     @property
     def tokens(self) -> Ragged:

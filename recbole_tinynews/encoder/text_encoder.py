@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.adapters import add_adapters
 from recbole_tinynews.encoder.dropout import set_dropout
 from recbole_tinynews.encoder.layers import layers_of
 from recbole_tinynews.encoder.packing import Pack, packs, tokens_at_once
@@ -54,6 +55,7 @@ class TextEncoder(nn.Module):
         dropout: of the layers that train.
         mask_padding: whether pad tokens stay out of pooling (docs/method.md, section 3).
         pretrained_heads: whether pooling and dense layer start as mean and ``UnitDense``.
+        lora_rank: of the adapters that train in place of the layers; 0: the layers themselves do.
 
     Attributes:
         first_trained: number of frozen layers, which come before those that train; 0 where all do.
@@ -73,6 +75,7 @@ class TextEncoder(nn.Module):
         dropout: float = 0.1,
         mask_padding: bool = True,
         pretrained_heads: bool = False,
+        lora_rank: int = 0,
     ) -> None:
         super().__init__()
         self.plm, self._layers = plm, layers_of(plm)
@@ -89,7 +92,7 @@ class TextEncoder(nn.Module):
         self.embeddings_train = finetune_layers == "all"
         trained = self.depth if finetune_layers == "all" else min(finetune_layers, self.depth)
         self.first_trained = self.depth - trained
-        self._freeze(dropout)
+        self._freeze(dropout, lora_rank)
         self.train(self.training)
 
     # --------------------------------------------------------------------- what it is made of
@@ -125,7 +128,7 @@ class TextEncoder(nn.Module):
 
     # ------------------------------------------------------------------ what trains, what not
 
-    def _freeze(self, dropout: float) -> None:
+    def _freeze(self, dropout: float, lora_rank: int) -> None:
         learning = self.layers[self.first_trained :]
         if learning:
             learning += self._layers.after
@@ -134,11 +137,14 @@ class TextEncoder(nn.Module):
         around = self._layers.around if self.embeddings_train else []  # some drop out themselves
         for part in (*around, *(inner for module in learning for inner in module.modules())):
             set_dropout(part, dropout)
+        self.plm.requires_grad_(False)
+        if lora_rank and learning:
+            add_adapters(self.plm, learning, lora_rank)
+        else:
+            for module in learning:
+                module.requires_grad_(True)
         self._learning = {part for module in learning for part in module.modules()}
         self._learning.update(around)
-        self.plm.requires_grad_(False)
-        for module in learning:
-            module.requires_grad_(True)
 
     @property
     def frozen_modules(self) -> list[nn.Module]:

@@ -21,6 +21,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
 from recbole_tinynews.distillation.states import NO_TAPS, Taps
+from recbole_tinynews.encoder.adapters import is_adapter
 from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import (
@@ -163,6 +164,8 @@ class NewsRecommender(ImpressionRecommender):
             dropout=config["plm_dropout"],
             mask_padding=config["mask_padding_in_news_pooling"],
             pretrained_heads=config["head_init"] == "pretrained",
+            # what is saved has them merged
+            lora_rank=0 if config["weights_follow"] else config["lora_rank"],
         )
         return NewsEncoder(
             text_encoder,
@@ -184,7 +187,8 @@ class NewsRecommender(ImpressionRecommender):
     @property
     def parameter_count(self) -> int:
         """Number of parameters of news and user encoder, the unused pooler included."""
-        served = (*self.news_encoder.parameters(), *self.user_encoder.parameters())
+        parts = self.news_encoder, self.user_encoder
+        served = [p for part in parts for n, p in part.named_parameters() if not is_adapter(n)]
         return sum(p.numel() for p in served)
 
     # ------------------------------------------------------------------------ what it computes

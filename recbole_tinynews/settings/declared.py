@@ -175,6 +175,7 @@ OURS: tuple[Setting, ...] = (
     Setting("plm", TEXT, _NEWS),
     Setting("num_hidden_layers", or_(POSITIVE, None), _NEWS),
     Setting("finetune_layers", or_(COUNT, "all"), _NEWS),
+    Setting("lora_rank", COUNT, _NEWS, as_before=0),
     Setting("text_prefix", ANY_TEXT, _NEWS),
     Setting("head_init", one_of("pretrained", "random"), _NEWS),
     Setting("centred", SWITCH, _NEWS),

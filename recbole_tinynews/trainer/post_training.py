@@ -35,5 +35,8 @@ class PostTrainingTrainer(NewsTrainer):
             self._save_copy()
 
     def _save_copy(self) -> None:
-        trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        frozen = {n for n, p in self.model.named_parameters() if not p.requires_grad}
+        frozen.update(name for name, _ in self.model.named_buffers())
+        # adapters have no name of their own there, and what they adapt is not frozen
+        trained = {n: p for n, p in self.model.state_dict().items() if n not in frozen}
         save_weights(trained, self.copies_folder / f"step-{self.step}.safetensors")
