@@ -357,3 +357,15 @@ def test_title_tokens_are_those_of_each_article(atomic, make_tokenizer) -> None:
     assert tokens.row(dataset.token2id("item_id", "N2")).tolist() == [2, 4, 3]
     assert tokens.row(dataset.token2id("item_id", "N3")).tolist() == [2, 5, 3]
     assert tokens.row(dataset.token2id("item_id", "N9")).tolist() == [2, 3]
+
+
+def test_the_abstract_follows_its_title(atomic) -> None:
+    """Without an end of the title between them, the last word would run into the next sentence."""
+    dataset = atomic.dataset()
+    both = dict(
+        zip(dataset.field2id_token["item_id"], dataset.texts("title_abstract"), strict=True)
+    )
+    titles = dict(zip(dataset.field2id_token["item_id"], dataset.texts("title"), strict=True))
+    assert both["N2"] == "NA. null"
+    assert both["N3"] == titles["N3"] == "null"  # it has no abstract
+    assert both["[PAD]"] == ""
