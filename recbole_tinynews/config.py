@@ -14,6 +14,7 @@ import yaml
 from recbole.config import Config
 
 from recbole_tinynews import compat
+from recbole_tinynews.encoder.language_model import locate_plm
 from recbole_tinynews.evaluation.recbole_metrics import COUNT_METRIC, METRIC_NAMES, register_metrics
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.recbole_models.feeds import UNFIT
@@ -49,6 +50,7 @@ from recbole_tinynews.settings.names import (
     recbole_model_settings,
     recbole_overall_settings,
     settings_of_stage,
+    split_stage,
 )
 
 DEFAULT_MODEL = "TinyNewsRec"
@@ -316,9 +318,40 @@ class NewsConfig(Config):
                 values = read_yaml(file)
                 of_plm = values.pop(WITH_PLM, {})
                 self.internal_config_dict.update(self._add_layer(f"file {file}", values))
-                plm = {**self.internal_config_dict, **self.external_config_dict}.get("plm")
-                values = of_plm.get(plm, {})
-                self.internal_config_dict.update(self._add_layer(f"file {file}", values))
+                for plm, values in of_plm.items():
+                    values = self._suited_to(plm, values)
+                    self.internal_config_dict.update(self._add_layer(f"file {file}", values))
+
+    def _suited_to(self, plm: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Those of the values that hold with the language models that are chosen.
+
+        A stage that has another one keeps what it has without them.
+        """
+        given = self.external_config_dict
+        if not self._is_plm(given.get("plm", plm), plm):
+            return {}
+        others = [
+            stage
+            for stage in self.stage_names
+            if not self._is_plm(given.get(f"{stage}_plm", plm), plm)
+        ]
+        suited = {n: v for n, v in values.items() if split_stage(n, others)[0] is None}
+        before = self.internal_config_dict
+        usual = {
+            f"{stage}_{name}": before[name]
+            for stage in others
+            for name in suited
+            if name in before and f"{stage}_{name}" not in before
+        }
+        return {**suited, **usual}
+
+    def _is_plm(self, one: str, other: str) -> bool:
+        """Whether two values of ``plm`` name the same language model."""
+        folder = self._data_folder(
+            self.external_config_dict.get("data_path", "dataset"), self.dataset
+        )
+        first, second = (Path(locate_plm(str(plm), [folder])) for plm in (one, other))
+        return first == second or (first.is_dir() and first.resolve() == second.resolve())
 
     def _map_metrics(self) -> Iterator[str]:
         """Put our registered metrics where MIND's are named, and check ``valid_metric``.

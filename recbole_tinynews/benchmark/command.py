@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise ValueError("\n- ".join(["The command line has mistakes:", *settings.problems]))
         if given.folds is not None and given.folds < 2:
             raise ValueError(f"--folds expects at least 2, got {given.folds}.")
-        from recbole_tinynews.benchmark.benchmark import Benchmark  # takes seconds
+        from recbole_tinynews import Benchmark  # takes seconds; it says if RecBole is missing
         from recbole_tinynews.benchmark.cross_validation import CrossValidation
 
         kind: Callable[..., Any] = (

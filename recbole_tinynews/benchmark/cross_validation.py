@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from recbole_tinynews.benchmark.benchmark import RESULTS, Benchmark
+from recbole_tinynews.benchmark.benchmark import NOT_RUN, RESULTS, Benchmark
 from recbole_tinynews.benchmark.impressions import (
     pool,
     read_impression_metrics,
@@ -16,8 +16,9 @@ from recbole_tinynews.benchmark.impressions import (
 )
 from recbole_tinynews.benchmark.means import SystemResult, summarise
 from recbole_tinynews.benchmark.report import write_report
-from recbole_tinynews.benchmark.results import METRICS, ResultsFile
+from recbole_tinynews.benchmark.results import METRICS, ResultsFile, as_csv
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.whole import write_text
 
 
 class CrossValidation:
@@ -57,9 +58,12 @@ class CrossValidation:
     def report(self) -> list[str]:
         """Pool what every fold has, and write tables, significance and figures of it."""
         first = self.parts[0]
+        asked = {planned.row.label for planned in first.asked}
         results = ResultsFile(self.output / RESULTS)
         systems: list[SystemResult] = []
         impressions: dict[str, Mapping[int, Path]] = {}
+        pooled: list[Mapping[str, str]] = []
+        missing: list[dict[str, Any]] = []
         for planned in first.planned:
             label = planned.row.label
             rows: dict[int, Mapping[str, str]] = {}
@@ -71,16 +75,30 @@ class CrossValidation:
                     files[seed] = self._pooled(label, seed, there, results)
                     mark = _mark([row for row, _ in there])
                     rows[seed] = results.rows[label, seed, mark]
+                    pooled.append(rows[seed])
+                missing += [
+                    {
+                        "system": label,
+                        "seed": seed,
+                        "fold": fold,
+                        "reason": part.why_not(label, seed),
+                    }
+                    for fold, (part, each) in enumerate(
+                        zip(self.parts, found, strict=True), start=1
+                    )
+                    if each is None and label in asked
+                ]
             if rows:
                 systems.append(summarise(planned.row, rows))
                 impressions[label] = files
-        count = sorted({row["impressions"] for row in results.rows.values()})
+        count = sorted({row["impressions"] for row in pooled})
+        write_text(self.output / NOT_RUN, as_csv(["system", "seed", "fold", "reason"], missing))
         notes = [
             f"Data set {self.dataset}: {' or '.join(count) or 'no'} impressions of "
             f"{len(self.parts)} folds, each tested once by a model that has not seen its user."
         ]
         written = write_report(self.output, first.suite, first.seeds, systems, impressions, notes)
-        return [RESULTS, *written]
+        return [RESULTS, NOT_RUN, *written]
 
     def _pooled(
         self,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from functools import partial
 from logging import getLogger
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -22,9 +22,9 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
 
 from recbole_tinynews.encoder.own_layers import UNUSED, find_layers, first_position
+from recbole_tinynews.encoder.quiet import quiet
 
 PACKAGE_PREFIX = "package:"
 
@@ -101,6 +101,7 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
         ) from problem
     _check_weights(source, plm, loading["missing_keys"])
     plm = encoder_of(plm)
+    path, layers = find_layers(plm)
     depth = plm.config.num_hidden_layers
     keep = depth if num_hidden_layers is None else num_hidden_layers
     if not 1 <= keep <= depth:
@@ -108,7 +109,6 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
             f"plm={source} has {depth} layers, got num_hidden_layers={keep}. "
             f"Set it to 1..{depth}, or ~ for all."
         )
-    path, layers = find_layers(plm)
     if len(layers) == depth:
         parent, _, name = path.rpartition(".")
         setattr(plm.get_submodule(parent), name, nn.ModuleList(layers[:keep]))
@@ -128,17 +128,6 @@ def cut_config(config: PretrainedConfig, layers: int) -> None:
         if isinstance(value, list) and len(value) == depth:  # such as the type of each layer
             setattr(config, name, value[:layers])
     config.num_hidden_layers = layers
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, transformers does not report on what it loads; we say what matters."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def _check_weights(source: str, plm: PreTrainedModel, missing: Iterable[str]) -> None:
@@ -187,18 +176,54 @@ def load_language_model_head(
             tensor, which trains if they do.
         counts: ``[tokens]``, how often each token of the vocabulary occurs in the texts.
     """
-    with quiet():  # it warns at length if there is no head
-        whole, loading = AutoModelForMaskedLM.from_pretrained(
-            source, dtype="float32", output_loading_info=True, trust_remote_code=False
-        )
-    decoder = whole.get_output_embeddings()
-    ((name, head),) = ((n, part) for n, part in whole.named_children() if decoder in part.modules())
-    if any(missing.startswith(f"{name}.") for missing in loading["missing_keys"]):
+    try:
+        with quiet():  # it warns at length if there is no head
+            whole, loading = AutoModelForMaskedLM.from_pretrained(
+                source, dtype="float32", output_loading_info=True, trust_remote_code=False
+            )
+        decoder, (names, head) = whole.get_output_embeddings(), _head_of(whole)
+    except (ValueError, RuntimeError, TypeError) as problem:
+        raise ValueError(
+            f"plm={source} expects a language model for masked tokens, whose head reads its last "
+            f"states, and {str(problem).splitlines()[0][:200]} Choose another plm for stages "
+            "that train on masked tokens."
+        ) from problem
+    if any(missing.startswith(names) for missing in loading["missing_keys"]):
         getLogger().info(f"{source} has no head for masked tokens, which starts random.")
-        with torch.no_grad():
-            decoder.bias.copy_(((counts + 1) / (counts + 1).sum()).log())
+        if decoder.bias is not None:
+            with torch.no_grad():
+                decoder.bias.copy_(((counts + 1) / (counts + 1).sum()).log())
     decoder.weight = word_embeddings
     return head
+
+
+@torch.no_grad()
+def _head_of(whole: PreTrainedModel) -> tuple[tuple[str, ...], nn.Module]:
+    """The parts that run behind the language model, in their order, and how their weights begin.
+
+    Raises:
+        ValueError: they do not make up its head.
+    """
+    ran: dict[str, nn.Module] = {}
+    states: list[Any] = []
+    hooks = [whole.base_model.register_forward_hook(lambda _, __, out: states.append(out[0]))]
+    for name, part in whole.named_children():
+        if part is not whole.base_model:
+            note = partial(_note, ran, name)
+            hooks.append(part.register_forward_pre_hook(note))
+    whole.eval()
+    logits = whole(input_ids=torch.tensor([[5, 6, 7]])).logits
+    for hook in hooks:
+        hook.remove()
+    parts = list(ran.values())
+    head = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+    if not states or not torch.allclose(head(states[-1]), logits, rtol=1e-4, atol=1e-4):
+        raise ValueError(f"{type(whole).__name__} has another one")
+    return tuple(f"{name}." for name in ran), head
+
+
+def _note(ran: dict[str, nn.Module], name: str, part: nn.Module, _: Any) -> None:
+    ran[name] = part
 
 
 def longest_text(plm: PreTrainedModel) -> int:

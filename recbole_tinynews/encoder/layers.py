@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.bert_layers import BertLayers
 from recbole_tinynews.encoder.own_layers import OwnLayers
-from recbole_tinynews.encoder.probe import Probe
+from recbole_tinynews.encoder.probe import FAILURES, Probe
 from recbole_tinynews.encoder.protocol import Layers
+from recbole_tinynews.encoder.quiet import quiet
+
+WAYS: tuple[Callable[[PreTrainedModel], Layers | None], ...] = (
+    BertLayers,
+    OwnLayers.packed,
+    OwnLayers.side_by_side,
+    OwnLayers.as_one_layer,
+)
 
 
 def layers_of(plm: PreTrainedModel) -> Layers:
@@ -26,20 +36,23 @@ def layers_of(plm: PreTrainedModel) -> Layers:
     own_attention, training = plm.config._attn_implementation, plm.training
     problem: Exception | None = None
     plm.eval()
-    probe = Probe(plm)
     try:
-        for make in (BertLayers, OwnLayers.packed, OwnLayers.side_by_side, OwnLayers.as_one_layer):
-            plm.set_attn_implementation(own_attention)
+        probe = Probe(plm)
+        for make in WAYS:
+            with quiet():  # some models warn that their attention can't be set
+                plm.set_attn_implementation(own_attention)
             try:
                 made: Layers | None = make(plm)
-            except (AttributeError, ValueError) as mistake:  # it has other parts
+            except FAILURES as mistake:  # it has other parts
                 problem = mistake
                 continue
             if made is not None and probe.agrees(made):
                 return made
+    except FAILURES as mistake:  # its own code does not run on the texts of the probe
+        problem = mistake
     finally:
         plm.train(training)
     raise ValueError(
-        f"{type(plm).__name__} expects to be run in another way than layer by layer. Choose "
-        "another plm."
+        f"{type(plm).__name__} expects to be run in another way than layer by layer on the tokens "
+        "of a text. Choose another plm."
     ) from problem

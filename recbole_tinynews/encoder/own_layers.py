@@ -13,7 +13,7 @@ from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.attention import PACKED, Scores, packed_row
 from recbole_tinynews.encoder.packing import Pack
@@ -80,16 +80,23 @@ class OwnLayers:
         The tap gets the last layer's output as it is before ``after``.
 
         Raises:
-            ValueError: the tap wants attention scores, which only ``PACKED`` attention gives.
+            ValueError: the tap wants states of layers that count as one, or attention scores,
+                which only ``PACKED`` attention gives.
         """
-        if tap is not None and (tap.taps.attention and not self.in_one_row):
+        seen = self.inner is self.layers and len(self.layers) == self.plm.config.num_hidden_layers
+        if tap is not None and any(tap.taps) and not seen:
+            raise ValueError(
+                "A loss on inner states expects a language model whose layers can be seen one by "
+                f"one, got {type(self.plm).__name__}. Set its weight to 0, or choose another plm."
+            )
+        if tap is not None and tap.taps.attention and not self.in_one_row:
             raise ValueError(
                 "A loss on attention expects a language model that gives its scores, got "
                 f"{type(self.plm).__name__}, whose attention cannot be exchanged. Set "
                 "attention_loss_weight=0, or choose another plm."
             )
         if numbers and self.layers is not self.inner:
-            numbers, tap = range(1, len(self.inner) + 1), None
+            numbers = range(1, len(self.inner) + 1)
         return self._run(numbers, hidden, token_ids, pack, real, tap) if numbers else hidden
 
     def _run(
@@ -257,16 +264,16 @@ def find_layers(plm: nn.Module) -> tuple[str, list[nn.Module]]:
     Raises:
         ValueError: it has neither.
     """
-    depth = cast("PretrainedConfig", plm.config).num_hidden_layers
+    depth = getattr(plm.config, "num_hidden_layers", None)
     lists = [
         (name, list(part))
         for name, part in plm.named_modules()
-        if isinstance(part, nn.ModuleList) and len(part) == depth
+        if isinstance(part, nn.ModuleList) and name.rpartition(".")[2] in USUAL_NAMES
     ]
-    usual = [found for found in lists if found[0].rpartition(".")[2] in USUAL_NAMES]
-    if usual or lists:
-        return min(usual or lists, key=lambda found: found[0].count("."))  # the outermost
-    if isinstance(getattr(plm, "encoder", None), nn.Module):
+    found = [each for each in lists if len(each[1]) == depth]
+    if found:
+        return min(found, key=lambda each: each[0].count("."))  # the outermost
+    if depth is not None and isinstance(getattr(plm, "encoder", None), nn.Module):
         return "encoder", [plm.get_submodule("encoder")]
     raise ValueError(
         f"{type(plm).__name__} expects {depth} layers in a list, as its configuration says, and "
@@ -293,12 +300,41 @@ def _shallow_copy(module: nn.Module) -> nn.Module:
     return made
 
 
-def first_position(plm: nn.Module) -> int:
-    """The number of a text's first place: after that of padding in models of RoBERTa's kind."""
-    for part in plm.modules():
-        if hasattr(part, "create_position_ids_from_input_ids") and hasattr(part, "padding_idx"):
-            return int(cast("int", part.padding_idx)) + 1
-    return 0
+def first_position(plm: PreTrainedModel) -> int:
+    """The number of a text's first place, which in models of RoBERTa's kind follows padding's.
+
+    It is the lowest number that the model, in evaluation mode, asks its table of positions for.
+    """
+    tables = [
+        part
+        for name, part in plm.named_modules()
+        if isinstance(part, nn.Embedding) and "position" in name.rpartition(".")[2]
+    ]
+    if plm.device.type == "meta" or not tables:
+        return 0
+    asked: list[int] = []
+
+    def note(_: nn.Module, given: tuple[Any, ...]) -> None:
+        asked.extend(int(each.min()) for each in given if isinstance(each, Tensor))
+
+    hooks = [table.register_forward_pre_hook(note) for table in tables]
+    try:
+        run_once(plm)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return min(asked, default=0)
+
+
+@torch.no_grad()
+def run_once(plm: PreTrainedModel) -> None:
+    """Let it read two words; its mode is as before afterwards."""
+    training = plm.training
+    plm.eval()
+    try:
+        plm(input_ids=torch.tensor([[5, 6]]))
+    finally:
+        plm.train(training)
 
 
 def ancestors(plm: nn.Module, path: str) -> list[nn.Module]:
@@ -335,8 +371,7 @@ def _watch(
         )
     )
     try:
-        with torch.no_grad():
-            plm(input_ids=torch.tensor([[5, 6]]))
+        run_once(plm)
     finally:
         for hook in hooks:
             hook.remove()

@@ -16,6 +16,9 @@ LONGEST_WINDOW = 512  # a text that passes a wider window of attention takes too
 WINDOWS = ("sliding_window", "local_attention")  # names of a model's settings
 FIRST_ID = 5  # ids from here on stand for words in every vocabulary
 
+# what a model's code raises when it is run in a way that it was not made for
+FAILURES = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+
 
 class Probe:
     """What the model's own code gives for each of a few texts alone, with its own attention.
@@ -50,7 +53,7 @@ class Probe:
             depth = len(layers.layers)
             parts = [self._run(layers, split) for split in sorted({0, 1, depth})]
             masked = self._run(layers, 0, self.real)[:-1]
-        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+        except FAILURES:
             return False
         return all(_close(each, self.expected) for each in parts) and _close(masked, self.masked)
 

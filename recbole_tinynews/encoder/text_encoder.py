@@ -145,6 +145,9 @@ class TextEncoder(nn.Module):
                 module.requires_grad_(True)
         self._learning = {part for module in learning for part in module.modules()}
         self._learning.update(around)
+        self._learning.update(
+            part for module in around for part in module.children() if isinstance(part, nn.Dropout)
+        )
 
     @property
     def frozen_modules(self) -> list[nn.Module]:

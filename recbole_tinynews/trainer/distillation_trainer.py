@@ -80,5 +80,6 @@ def _check_tokens(model: Any, teachers: Teachers) -> None:
             raise ValueError(
                 f"{type(model).__name__} expects teachers that read each article in the "
                 f"student's own tokens, and teacher {number} reads others. Give both the same "
-                "plm vocabulary, max_title_length and mask_padding_in_news_pooling."
+                "plm vocabulary, news_text, max_title_length, max_abstract_length and "
+                "mask_padding_in_news_pooling."
             )

@@ -72,6 +72,8 @@ def test_a_system_that_a_fold_lacks_is_not_pooled(tmp_path: Path, data: Path) ->
     made.parts[0].run(io.StringIO())
     made.report()
     assert not (tmp_path / "out" / "results.csv").exists()
+    missing = (tmp_path / "out" / "not_run.csv").read_text().splitlines()
+    assert missing[1:] == [f"{label},{seed},2,not run" for label in "AB" for seed in (1, 2, 3)]
     assert "Random" not in (tmp_path / "out" / "table.md").read_text()
 
 

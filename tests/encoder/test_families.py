@@ -12,13 +12,18 @@ import torch
 import transformers
 from tiny import Tiny
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.encoder.bert_layers import BertLayers
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.language_model import encoder_of, load_plm
+from recbole_tinynews.encoder.language_model import (
+    encoder_of,
+    load_language_model_head,
+    load_plm,
+    longest_text,
+)
 from recbole_tinynews.encoder.layers import layers_of
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.own_layers import OwnLayers
@@ -182,6 +187,61 @@ def test_frozen_layers_from_the_table_change_nothing(kind: str, tmp_path: Path) 
     torch.testing.assert_close(made[0], made[1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_dropout_is_on_in_what_trains_and_nowhere_else(kind: str) -> None:
+    """A frozen layer that drops out gives other states than its table; a trained one overfits."""
+    for trained in ("all", 1):
+        plm = encoder_of(make(kind))
+        encoder = TextEncoder(plm, WIDTH, 8, finetune_layers=trained, dropout=0.3).train()
+        dropouts = [part for part in plm.modules() if isinstance(part, torch.nn.Dropout)]
+        learning = set(encoder.layers[-1].modules())
+        if trained == "all":
+            unused = {part for n, m in plm.named_modules() if "pooler" in n for part in m.modules()}
+            assert all(part.training and part.p == 0.3 for part in dropouts if part not in unused)
+        else:
+            assert all(part.training == (part in learning) for part in dropouts)
+        encoder.eval()
+        assert not any(part.training for part in plm.modules())
+
+
+@pytest.mark.parametrize(
+    ("kind", "longest"), [("bert", 64), ("roberta", 63), ("mpnet", 62), ("qwen3", 64)]
+)
+def test_the_longest_text_leaves_out_positions_of_padding(kind: str, longest: int) -> None:
+    """A text of as many tokens as there are positions would end in an index error."""
+    plm = encoder_of(make(kind)).eval()
+    assert longest_text(plm) == longest
+    plm(input_ids=torch.full((1, longest), 7))
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "electra", "mpnet", "albert"])
+def test_the_head_for_masked_tokens_is_all_of_it(kind: str, tmp_path: Path) -> None:
+    """Its last part alone, on states that it was not made for, would train to something."""
+    config = AutoConfig.for_model(kind, **{**SIZES, **FAMILIES[kind].settings})
+    whole = AutoModelForMaskedLM.from_config(config).eval()
+    whole.save_pretrained(tmp_path)
+    words = torch.nn.Parameter(whole.get_input_embeddings().weight.detach().clone())
+    head = load_language_model_head(str(tmp_path), words, torch.ones(60)).eval()
+    ids = torch.tensor([[5, 9, 7]])
+    states = whole.base_model(input_ids=ids).last_hidden_state
+    torch.testing.assert_close(head(states), whole(input_ids=ids).logits, rtol=1e-5, atol=1e-6)
+
+
+def test_a_decoder_has_no_head_for_masked_tokens(tmp_path: Path) -> None:
+    make("qwen3").save_pretrained(tmp_path)
+    words = torch.nn.Parameter(torch.zeros(60, WIDTH))
+    with pytest.raises(ValueError, match=r"expects a language model for masked tokens[^\n]*$"):
+        load_language_model_head(str(tmp_path), words, torch.ones(60))
+
+
+def test_a_model_that_reads_something_else_is_one_clear_line() -> None:
+    """Its own code fails on a few tokens, each model with an error of its own."""
+    small = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 2}
+    config = AutoConfig.for_model("canine", **small, intermediate_size=32)
+    with pytest.raises(ValueError, match=r"^CanineModel expects [^\n]+ Choose another plm\.$"):
+        layers_of(AutoModel.from_config(config))
+
+
 @pytest.mark.parametrize("kind", [k for k, f in FAMILIES.items() if f.layers == DEPTH])
 def test_a_tap_gets_the_states_between_layers(kind: str) -> None:
     """Distilled by TinyBERT, a student of any kind is compared layer by layer."""
@@ -206,6 +266,16 @@ def test_a_tap_gets_attention_scores_where_attention_can_be_exchanged(kind: str)
     with encoder.tapped(Taps(attention=frozenset({2}))) as tap:
         encoder(torch.tensor([2]))
     assert tap.states().attention[2].shape == (LENGTHS[2] ** 2, 4)
+
+
+@pytest.mark.parametrize("kind", ["albert", "t5"])
+def test_a_loss_on_states_is_refused_where_layers_count_as_one(kind: str) -> None:
+    encoder = encoder_around(encoder_of(make(kind)))
+    with (
+        encoder.tapped(Taps(hidden=frozenset({1}))),
+        pytest.raises(ValueError, match="layers can be seen one by one"),
+    ):
+        encoder(torch.tensor([2]))
 
 
 def test_a_loss_on_attention_is_refused_where_it_cannot_be_had() -> None:
