@@ -340,8 +340,10 @@ class NewsConfig(Config):
         usual = {
             f"{stage}_{name}": before[name]
             for stage in others
-            for name in suited
-            if name in before and f"{stage}_{name}" not in before
+            for name in suited  # those with no stage's prefix
+            if split_stage(name, self.stage_names)[0] is None
+            and f"{stage}_{name}" not in before
+            and name in before
         }
         return {**suited, **usual}
 
