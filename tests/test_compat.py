@@ -58,7 +58,9 @@ def test_a_generator_reaches_a_spawned_worker_with_its_state() -> None:
     compat.apply()
     generator = torch.Generator().manual_seed(7)
     torch.rand(3, generator=generator)
-    received = ForkingPickler.loads(ForkingPickler.dumps(generator))
+    sent = ForkingPickler.dumps(generator)
+    assert generator.get_state().numpy().tobytes() in bytes(sent)  # no handle of shared memory
+    received = ForkingPickler.loads(sent)
     torch.testing.assert_close(
         torch.rand(5, generator=received), torch.rand(5, generator=generator), rtol=0, atol=0
     )

@@ -72,9 +72,7 @@ class CrossValidation:
                 found = [part.kept(label, seed) for part in self.parts]
                 there = [each for each in found if each is not None]
                 if len(there) == len(self.parts):
-                    files[seed] = self._pooled(label, seed, there, results)
-                    mark = _mark([row for row, _ in there])
-                    rows[seed] = results.rows[label, seed, mark]
+                    rows[seed], files[seed] = self._pooled(label, seed, there, results)
                     pooled.append(rows[seed])
                 missing += [
                     {
@@ -106,10 +104,10 @@ class CrossValidation:
         seed: int,
         parts: Sequence[tuple[Mapping[str, str], Path]],
         results: ResultsFile,
-    ) -> Path:
+    ) -> tuple[Mapping[str, str], Path]:
         """Write the row of the system, and the file with the metrics of all impressions."""
         pooled = pool([read_impression_metrics(file) for _, file in parts])
-        mark = _mark([row for row, _ in parts])
+        mark = content_key([row["settings"] for row, _ in parts])[:12]
         place = self.output / "impressions" / f"{parts[0][1].stem.rpartition('-')[0]}-{mark}.npz"
         write_impression_metrics(pooled, place)
         tested = ~np.isnan(pooled.values).all(axis=1)
@@ -125,8 +123,4 @@ class CrossValidation:
                 "skipped": int((~tested).sum()),
             }
         )
-        return place
-
-
-def _mark(rows: Sequence[Mapping[str, str]]) -> str:
-    return content_key([row["settings"] for row in rows])[:12]
+        return results.rows[label, seed, mark], place

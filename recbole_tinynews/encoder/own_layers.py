@@ -303,21 +303,21 @@ def _shallow_copy(module: nn.Module) -> nn.Module:
 def first_position(plm: PreTrainedModel) -> int:
     """The number of a text's first place, which in models of RoBERTa's kind follows padding's.
 
-    It is the lowest number that the model, in evaluation mode, asks its table of positions for.
+    It is the lowest number that the model, in evaluation mode, asks its table of positions for. A
+    table of a class of its own (BART, OPT) counts from 0 outside.
     """
     tables = [
         part
         for name, part in plm.named_modules()
-        if isinstance(part, nn.Embedding) and "position" in name.rpartition(".")[2]
+        if type(part) is nn.Embedding and "position" in name.rpartition(".")[2]
     ]
     if plm.device.type == "meta" or not tables:
         return 0
     asked: list[int] = []
-
-    def note(_: nn.Module, given: tuple[Any, ...]) -> None:
-        asked.extend(int(each.min()) for each in given if isinstance(each, Tensor))
-
-    hooks = [table.register_forward_pre_hook(note) for table in tables]
+    hooks = [
+        table.register_forward_pre_hook(lambda _, given: asked.append(int(given[0].min())))
+        for table in tables
+    ]
     try:
         run_once(plm)
     finally:

@@ -20,6 +20,7 @@ class TfIdf(ImpressionRecommender):
 
     Words and their weights are those of scikit-learn's ``TfidfVectorizer`` with its defaults,
     fitted on the titles of the training impressions: of their candidates and their newest clicks.
+    With ``news_text: title_abstract`` the abstract belongs to the title.
     Without any click all scores are 0, and so equal.
     """
 

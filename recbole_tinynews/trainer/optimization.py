@@ -55,8 +55,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         return torch.bfloat16 if native else None
     if precision == "bf16" and device.type == "cpu" and not native:
         getLogger().warning(
-            "precision=bf16 on a processor without bf16 products: training was some thirty times "
-            "slower than in fp32 on one with AVX2 (docs/performance.md). precision=auto chooses "
-            "what is fast."
+            "precision=bf16 on a processor without bf16 products, which emulates them: training "
+            "is many times slower than in fp32. precision=auto chooses what is fast."
         )
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]

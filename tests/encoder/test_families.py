@@ -205,7 +205,7 @@ def test_dropout_is_on_in_what_trains_and_nowhere_else(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "longest"), [("bert", 64), ("roberta", 63), ("mpnet", 62), ("qwen3", 64)]
+    ("kind", "longest"), [("bert", 64), ("roberta", 63), ("mpnet", 62), ("bart", 64), ("qwen3", 64)]
 )
 def test_the_longest_text_leaves_out_positions_of_padding(kind: str, longest: int) -> None:
     """A text of as many tokens as there are positions would end in an index error."""
