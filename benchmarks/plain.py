@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel
 
-from recbole_tinynews.encoder.bert_layers import layers_of
+from recbole_tinynews.encoder.own_layers import find_layers
 from recbole_tinynews.model.recommender import NewsRecommender
 
 
@@ -33,7 +33,7 @@ class PlainPLMNR(nn.Module):
         for name, parameter in self.plm.named_parameters():
             trains = text_encoder.plm.get_parameter(name).requires_grad
             parameter.requires_grad_(trains)
-        for number, layer in enumerate(layers_of(self.plm)):
+        for number, layer in enumerate(find_layers(self.plm)[1]):
             for module in layer.modules():
                 if isinstance(module, nn.Dropout):  # as in the fast path: frozen layers have none
                     module.p = dropout if number >= encoder.first_trained else 0.0
