@@ -175,6 +175,7 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
         "plm_dropout": options.dropout,
         "use_gpu": False,
         "save_steps": 0,
+        "head_init": "random",  # others are started by the run of a stage, and there is none here
     }
     source = samples_from(options.data, folder, "bench")
     precisions = ["fp32"]
