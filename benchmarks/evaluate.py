@@ -123,6 +123,7 @@ def rank_test_set(impressions: int) -> float:
                 "checkpoint_dir": folder,
                 "plm": str(EMBEDDED_PLM),
                 "num_hidden_layers": 1,
+                "head_init": "random",  # no run starts pretrained ones here
                 "show_progress": False,
                 "use_gpu": False,
             },
