@@ -46,7 +46,8 @@ class PlainPLMNR(nn.Module):
         for row in range(tokens.rows):
             padded[row, : len(tokens.row(row))] = torch.from_numpy(tokens.row(row).astype(int))
         padded[0, 0] = 1 if padding == 0 else 0  # a text without any token has no attention
-        self.token_ids, self.real = padded, padded != padding
+        self.register_buffer("token_ids", padded, persistent=False)
+        self.register_buffer("real", padded != padding, persistent=False)
 
     def encode(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, news_dim]``."""
@@ -59,4 +60,4 @@ class PlainPLMNR(nn.Module):
         """Cross entropy of the first candidate."""
         user = self.user_encoder(self.encode(history), history != 0)
         scores = (self.encode(candidates) @ user.unsqueeze(-1)).squeeze(-1)
-        return F.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.long))
+        return F.cross_entropy(scores, torch.zeros_like(history[:, 0]))

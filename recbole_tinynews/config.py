@@ -52,6 +52,7 @@ from recbole_tinynews.settings.names import (
     settings_of_stage,
     split_stage,
 )
+from recbole_tinynews.trainer.optimization import default_precision
 
 DEFAULT_MODEL = "TinyNewsRec"
 DEFAULT_DATASET = "mind-mini"
@@ -277,6 +278,8 @@ class NewsConfig(Config):
         final["device"] = torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
         final["single_spec"] = True
         final["local_rank"] = 0
+        if "precision" in final and final["precision"] is None:
+            final["precision"] = default_precision(final["device"])
 
     # Our own steps
 
@@ -399,7 +402,7 @@ class NewsConfig(Config):
         """Let RecBole's ``enable_amp`` turn on mixed precision, unless ``precision`` is given."""
         final = self.final_config_dict
         asked = "precision" in self.external_config_dict
-        if final["enable_amp"] and not asked and final.get("precision") == "fp32":
+        if final["enable_amp"] and not asked and final.get("precision") is None:
             final["precision"] = "auto"
 
     def _map_layers(self) -> None:

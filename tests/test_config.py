@@ -19,6 +19,7 @@ from recbole_tinynews import config as config_module
 from recbole_tinynews.config import NewsConfig, declared_settings
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.registry import has_language_model, model_names
+from recbole_tinynews.trainer import optimization
 
 OVERALL = """
 eval_args: {split: {'RS': [0.8, 0.1, 0.1]}, group_by: ~, order: RO, mode: labeled}
@@ -32,7 +33,7 @@ learning_rate: 5e-5
 negatives: 4
 history_length: 50
 plm_dropout: 0.1
-precision: fp32
+precision: ~
 amsgrad: true
 fresh: false
 result_file: ~
@@ -239,7 +240,7 @@ def test_all_mistakes_come_at_once_with_their_sources(tmp_path: Path) -> None:
     assert "absent.yaml" in text
     assert "negatives (config_dict) expects an int >= 1, got 0" in text
     assert "learnin_rate (command line) is no setting. Did you mean learning_rate?" in text
-    assert "finetune_teacher_precision (command line) expects one of fp32" in text
+    assert "finetune_teacher_precision (command line) expects one of ~, fp32" in text
     assert "write --epochs=3" in text
 
 
@@ -465,6 +466,7 @@ def test_a_student_reads_what_its_system_and_any_stage_of_the_package_declare(
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
 
 
 @pytest.mark.usefixtures("gpu")
@@ -494,6 +496,16 @@ def test_recboles_mixed_precision_switch_means_auto() -> None:
     assert config_of("--enable_amp", "--precision=bf16")["precision"] == "bf16"
     assert config_of("--enable_amp", "--precision=fp32")["precision"] == "fp32"
     assert config_of()["precision"] == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("device", "native", "chosen"),
+    [("cpu", True, "fp32"), ("cuda", True, "bf16"), ("cuda", False, "fp32")],
+)
+def test_a_gpu_computes_in_bf16_by_default(monkeypatch, device, native, chosen) -> None:
+    """It is several times as fast there; processors would disagree on a result."""
+    monkeypatch.setattr(optimization, "has_bf16_products", lambda _: native)
+    assert optimization.default_precision(torch.device(device)) == chosen
 
 
 # Data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from logging import getLogger
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from recbole.data.dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_tinynews.data.batch import NewsBatch, Plan
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.impressions import Impressions, clicks_of
 from recbole_tinynews.data.negatives import ImpressionNegatives, random_bits
@@ -45,7 +46,13 @@ class TrainDataLoader(AbstractDataLoader):
 
     Call ``set_epoch`` before iterating: it chooses the epoch, and how many of its batches to skip
     because they have been trained on already. A subclass defines a sample (``collate_samples``).
+
+    Attributes:
+        planner: makes the plan that comes with each batch, in the loader's workers if there are
+            any; ``None``: batches have no plan.
     """
+
+    planner: Callable[[Interaction], Plan | None] | None = None
 
     def __init__(self, config: Settings, dataset: Any, samples: int) -> None:
         self.sample_size = samples
@@ -76,7 +83,8 @@ class TrainDataLoader(AbstractDataLoader):
         """The batch at the places ``index`` of the epoch's order; None for one to skip."""
         if index[0] // self.step < self.trained_batches:
             return None
-        return self.collate_samples(self.order[np.asarray(index)])
+        batch = self.collate_samples(self.order[np.asarray(index)])
+        return batch if self.planner is None else NewsBatch(batch.interaction, self.planner(batch))
 
     def news_ids(self) -> NDArray[np.int64]:
         """Ids of texts that are read repeatedly, so that teachers may encode them beforehand."""

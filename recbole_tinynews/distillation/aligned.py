@@ -63,17 +63,23 @@ class AlignedDistillation(nn.Module):
                     student.scores, stacked_scores(teachers).mean(dim=1)
                 ),
                 "embedding": lambda: turned_away(
-                    _news(student)[real],
-                    torch.stack([_news(each)[real] for each in teachers]).sum(dim=0).detach(),
+                    _news(student), torch.stack(list(map(_news, teachers))).sum(0).detach(), real
                 ),
                 "target": lambda: F.cross_entropy(student.scores, label),
             },
         )
 
 
-def turned_away(vectors: Tensor, others: Tensor) -> Tensor:
-    """Mean of ``1 - cos`` over pairs of vectors, each ``[pairs, dim]``; 0 if directions agree."""
-    return (1 - F.cosine_similarity(vectors, others, dim=-1)).mean()
+def turned_away(vectors: Tensor, others: Tensor, real: Tensor) -> Tensor:
+    """Mean of ``1 - cos`` over the pairs of vectors that are ``real``; 0 if directions agree.
+
+    Shapes:
+        vectors, others: ``[batch, news, dim]``.
+        real: ``[batch, news]``.
+    """
+    # a choice of the real ones would have a number of them that only the device knows
+    apart = (1 - F.cosine_similarity(vectors, others, dim=-1)) * real
+    return apart.sum() / real.sum()
 
 
 def _news(outputs: Outputs) -> Tensor:

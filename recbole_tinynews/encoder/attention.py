@@ -1,4 +1,4 @@
-"""Attention within texts of one length, and the function that transformers calls for it.
+"""Attention within each text of a row, and the function that transformers calls for it.
 
 transformers lets a language model's own code call another attention function. Ours takes texts
 behind each other in one row, and lets each token see those of its own text alone; so any
@@ -8,7 +8,7 @@ architecture that asks for its attention there runs without padding, and without
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -19,9 +19,16 @@ from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
 from recbole_tinynews.encoder.dropout import drop_out
-from recbole_tinynews.encoder.packing import Pack
+from recbole_tinynews.encoder.packing import PackedTexts
+
+varlen_attn: Any = None  # an earlier torch has none
+with suppress(ImportError):
+    from torch.nn.attention.varlen import varlen_attn
 
 PACKED = "packed_texts"  # its name in transformers
+
+# where one kernel for all texts of a row is faster than one for each length
+ONE_KERNEL = frozenset({"cuda"})
 
 Scores = list[Tensor]  # one entry for each block, ``[texts, heads, length, length]``
 
@@ -30,13 +37,11 @@ class _Row(NamedTuple):
     """What the row holds that passes through the language model now.
 
     Attributes:
-        pack: the lengths of its texts.
-        real: ``[tokens]``, True where a token may be attended to; ``None``: everywhere.
+        texts: the texts behind each other.
         scores: the lists that take the scores, by attention module.
     """
 
-    pack: Pack
-    real: Tensor | None
+    texts: PackedTexts
     scores: Mapping[nn.Module, Scores]
 
 
@@ -44,15 +49,108 @@ _now: ContextVar[_Row | None] = ContextVar("packed_row", default=None)
 
 
 @contextmanager
-def packed_row(
-    pack: Pack, real: Tensor | None, scores: Mapping[nn.Module, Scores]
-) -> Iterator[None]:
+def packed_row(texts: PackedTexts, scores: Mapping[nn.Module, Scores]) -> Iterator[None]:
     """Inside, a model whose attention is ``PACKED`` reads one row of these texts."""
-    token = _now.set(_Row(pack, real, scores))
+    token = _now.set(_Row(texts, scores))
     try:
         yield
     finally:
         _now.reset(token)
+
+
+def attend_within_texts(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    texts: PackedTexts,
+    dropout: float = 0.0,
+    scale: float | None = None,
+    causal: bool = False,
+    window: int | None = None,
+    scores: Scores | None = None,
+) -> Tensor:
+    """The attention output of each token, which sees tokens of its own text alone.
+
+    Shapes:
+        queries: ``[tokens, heads, size]``.
+        keys, values: ``[tokens, heads or a divisor of it, size]``: heads may share them.
+        scores: a list that takes the scores of each block before mask and softmax; ``None``: they
+            are not kept.
+        returned: ``[tokens, heads, size]``.
+    """
+    if queries.device.type in ONE_KERNEL and scores is None and texts.real is None:
+        half = queries.dtype in (torch.float16, torch.bfloat16)
+        if half and not dropout and varlen_attn is not None:
+            return _variable_lengths(queries, keys, values, texts, scale, causal, window)
+        if not causal and (window is None or texts.longest <= window):
+            return _nested(queries, keys, values, texts, dropout, scale)
+    keys, values = _for_each_head(keys, values, queries.shape[1])
+    out = []
+    rows = (texts.split(each) for each in (queries, keys, values))
+    for q, k, v, mask in zip(*rows, texts.masks(), strict=True):
+        count, length, heads, _ = q.shape
+        seen = _seen(length, causal, window, mask, queries.device)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        context = attend(q, k, v, seen, dropout, scale, scores)
+        out.append(context.transpose(1, 2).reshape(count * length, heads, -1))
+    return torch.cat(out)
+
+
+def _variable_lengths(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    texts: PackedTexts,
+    scale: float | None,
+    causal: bool,
+    window: int | None,
+) -> Tensor:
+    """Torch's fused attention over texts of any lengths, which has no dropout and no fp32."""
+    before = -1 if window is None else window - 1  # -1: as far as the text goes
+    return varlen_attn(
+        queries.contiguous(),
+        keys.contiguous(),
+        values.contiguous(),
+        texts.starts,
+        texts.starts,
+        texts.longest,
+        texts.longest,
+        scale=scale,
+        window_size=(before, 0 if causal else before),
+        enable_gqa=queries.shape[1] != keys.shape[1],
+    )
+
+
+def _nested(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    texts: PackedTexts,
+    dropout: float,
+    scale: float | None,
+) -> Tensor:
+    """The attention of torch's nested tensors, which takes texts of any lengths too."""
+    starts, shortest = texts.starts.long(), texts.pack.blocks[0].length
+
+    def nested(row: Tensor) -> Tensor:  # with its bounds, for which a device would be asked
+        made = torch.nested.nested_tensor_from_jagged(
+            row.contiguous(), starts, min_seqlen=shortest, max_seqlen=texts.longest
+        )
+        return made.transpose(1, 2)
+
+    keys, values = _for_each_head(keys, values, queries.shape[1])
+    context = F.scaled_dot_product_attention(
+        nested(queries), nested(keys), nested(values), dropout_p=dropout, scale=scale
+    )
+    return context.transpose(1, 2).values()
+
+
+def _for_each_head(keys: Tensor, values: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+    """Keys and values that heads share, repeated for each of them."""
+    repeats = heads // keys.shape[1]
+    if repeats == 1:
+        return keys, values
+    return keys.repeat_interleave(repeats, dim=1), values.repeat_interleave(repeats, dim=1)
 
 
 def attend(
@@ -115,25 +213,18 @@ def _packed_attention(
             f"{', '.join(more) or 'one outside'}."
         )
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    repeats = query.shape[1] // key.shape[1]  # grouped heads share keys and values
-    parts = [now.pack.split(each[0].transpose(0, 1)) for each in (query, key, value)]
-    masks = [None] * len(now.pack.blocks) if now.real is None else now.pack.split(now.real)
-    out = []
-    for queries, keys, values, mask in zip(*parts, masks, strict=True):
-        texts, length, heads = queries.shape[:3]
-        if repeats > 1:
-            keys, values = (each.repeat_interleave(repeats, dim=2) for each in (keys, values))
-        context = attend(
-            queries.transpose(1, 2),
-            keys.transpose(1, 2),
-            values.transpose(1, 2),
-            _seen(length, causal, sliding_window, mask, query.device),
-            dropout,
-            scaling,
-            now.scores.get(module),
-        )
-        out.append(context.transpose(1, 2).reshape(texts * length, heads, -1))
-    return torch.cat(out)[None], None
+    context = attend_within_texts(
+        query[0].transpose(0, 1),
+        key[0].transpose(0, 1),
+        value[0].transpose(0, 1),
+        now.texts,
+        dropout,
+        scaling,
+        causal,
+        sliding_window,
+        now.scores.get(module),
+    )
+    return context[None], None
 
 
 def _seen(

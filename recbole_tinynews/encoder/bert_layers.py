@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from recbole_tinynews.encoder.attention import Scores, attend
-from recbole_tinynews.encoder.packing import Pack
+from recbole_tinynews.encoder.attention import Scores, attend_within_texts
+from recbole_tinynews.encoder.own_layers import first_position
+from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.taps import Tap
 
 
@@ -30,44 +31,39 @@ class BertLayers:
         self.before: list[nn.Module] = [plm.get_submodule("embeddings")]
         self.layers = list(cast("nn.ModuleList", plm.get_submodule("encoder.layer")))
         self.after: list[nn.Module] = []
+        self.first_position = first_position(plm)
 
-    def embed(self, token_ids: Tensor, pack: Pack) -> Tensor:
-        """Input of the first layer, ``[tokens, hidden]``, from ``[tokens]``."""
+    def embed(self, texts: PackedTexts) -> Tensor:
+        """Input of the first layer, ``[tokens, hidden]``."""
         (embeddings,) = self.before
-        return torch.cat([embeddings(input_ids=ids).flatten(0, 1) for ids in pack.split(token_ids)])
+        return embeddings(
+            input_ids=texts.token_ids[None],
+            position_ids=texts.positions[None] + self.first_position,
+            # its own are as many as its positions
+            token_type_ids=torch.zeros_like(texts.token_ids)[None],
+        )[0]
 
     def through(
-        self,
-        numbers: range,
-        hidden: Tensor,
-        token_ids: Tensor,
-        pack: Pack,
-        real: Tensor | None,
-        tap: Tap | None,
+        self, numbers: range, hidden: Tensor, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
         """Output of the last of these layers, which count from 1."""
         for number in numbers:
             scores = None if tap is None else tap.scores_of(number)
-            hidden = apply_layer(self.layers[number - 1], hidden, pack, real, scores)
+            hidden = apply_layer(self.layers[number - 1], hidden, texts, scores)
             if tap is not None:
-                tap.keep_hidden(number, hidden, real)
+                tap.keep_hidden(number, hidden, texts.real)
                 if scores is not None:
-                    tap.keep_attention(number, scores, pack, real)
+                    tap.keep_attention(number, scores, texts)
         return hidden
 
 
 def apply_layer(
-    layer: nn.Module,
-    hidden: Tensor,
-    pack: Pack,
-    real: Tensor | None = None,
-    scores: Scores | None = None,
+    layer: nn.Module, hidden: Tensor, texts: PackedTexts, scores: Scores | None = None
 ) -> Tensor:
-    """Output of one layer of BERT's kind, ``[tokens, hidden]``, of texts without padding.
+    """Output of one layer of BERT's kind, ``[tokens, hidden]``.
 
     Shapes:
         hidden: ``[tokens, hidden]``.
-        real: ``[tokens]``, True where a token may be attended to; ``None``: everywhere.
         scores: a list that takes the attention scores of each block, ``[texts, heads, length,
             length]``, before mask and softmax; ``None``: they are not kept.
 
@@ -85,29 +81,10 @@ def apply_layer(
         )
     else:  # with adapters
         queries_keys_values = torch.cat([project(hidden) for project in projections], dim=-1)
-    masks = [None] * len(pack.blocks) if real is None else pack.split(real)
+    queries, keys, values = queries_keys_values.view(
+        len(hidden), 3, heads.num_attention_heads, -1
+    ).unbind(1)
     dropout = heads.dropout.p if heads.training else 0.0
-    context = torch.cat(
-        [
-            _attend(block, mask, heads.num_attention_heads, dropout, scores)
-            for block, mask in zip(pack.split(queries_keys_values), masks, strict=True)
-        ]
-    )
-    hidden = attention.output(context, hidden)
+    context = attend_within_texts(queries, keys, values, texts, dropout, scores=scores)
+    hidden = attention.output(context.flatten(1), hidden)
     return layer.get_submodule("output")(layer.get_submodule("intermediate")(hidden), hidden)
-
-
-def _attend(
-    block: Tensor, mask: Tensor | None, heads: int, dropout: float, scores: Scores | None
-) -> Tensor:
-    """The attention output of each token, ``[texts * length, hidden]``.
-
-    Shapes:
-        block: ``[texts, length, 3 * hidden]``, queries, keys and values concatenated.
-        mask: ``[texts, length]``, True where a token may be attended to.
-    """
-    texts, length, _ = block.shape
-    queries, keys, values = block.view(texts, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
-    seen = None if mask is None else mask[:, None, None, :]
-    context = attend(queries, keys, values, seen, dropout, scores=scores)
-    return context.transpose(1, 2).reshape(texts * length, -1)

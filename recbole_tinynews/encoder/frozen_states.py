@@ -23,6 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.device import has_room
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import resumable_file, write_text
@@ -64,16 +65,20 @@ class FrozenStates:
     """Rows of hidden states, one for each token of each stored text, without padding.
 
     Attributes:
+        table: on the device where it has room, else on the host.
         stored: ``[texts]``, whether the states of a text are in the table.
+        layout: for each text, its rows in the table.
     """
 
-    def __init__(self, table: Tensor, tokens: Ragged, stored: NDArray[np.bool_]) -> None:
-        self.table, self.stored = table, stored
-        self._rows = _layout(tokens, stored)
+    def __init__(
+        self, table: Tensor, tokens: Ragged, stored: NDArray[np.bool_], device: torch.device
+    ) -> None:
+        self.table = table.to(device) if has_room(device, table.nbytes) else table
+        self.stored, self.layout = stored, _layout(tokens, stored)
 
-    def rows(self, texts: NDArray[np.int64]) -> Tensor:
-        """States of stored texts, concatenated: ``[tokens, hidden]``."""
-        return self.table.index_select(0, torch.from_numpy(self._rows.positions(texts)))
+    def rows(self, places: Tensor) -> Tensor:
+        """The rows at these places, ``[tokens, hidden]``."""
+        return self.table.index_select(0, places)
 
 
 class _Plan(NamedTuple):
@@ -91,7 +96,12 @@ class _Plan(NamedTuple):
 
 
 def open_frozen_states(
-    storage: Storage, key: str, tokens: Ragged, hidden_size: int, compute: Compute
+    storage: Storage,
+    key: str,
+    tokens: Ragged,
+    hidden_size: int,
+    compute: Compute,
+    device: torch.device,
 ) -> FrozenStates | None:
     """The table with this key; if there is none, it is built, or its build is resumed.
 
@@ -102,6 +112,7 @@ def open_frozen_states(
         hidden_size: size of a token's state.
         compute: computes states ``[tokens, hidden]`` from texts in the order of a pack, and the
             pack.
+        device: where the states are wanted.
 
     Returns:
         ``None`` where nothing is to be stored, or ``storage`` asks for more room than there is.
@@ -129,7 +140,7 @@ def open_frozen_states(
         _make(plan, compute)
         table = _read(plan)
         assert table is not None, "a table that was just written"
-    return FrozenStates(table, tokens, stored)
+    return FrozenStates(table, tokens, stored, device)
 
 
 def _layout(tokens: Ragged, stored: NDArray[np.bool_]) -> Ragged:

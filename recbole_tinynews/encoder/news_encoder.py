@@ -7,6 +7,7 @@ read from a table (``frozen_states``), and at evaluation each article is encoded
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,14 +19,17 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.frozen_states import FrozenStates, Storage, open_frozen_states
 from recbole_tinynews.encoder.news_vectors import NewsVectors, RecentVectors, versions
-from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.encoder.packing import Pack
+from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.taps import Tap
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.files.array_cache import content_key
 
+_numbers = itertools.count()  # of encoders: each plan belongs to one
 STATES_FORMAT = "frozen states 1"  # raised whenever the meaning of the stored states changes
 
 
@@ -57,6 +61,7 @@ class NewsEncoder(nn.Module):
         self.text_encoder, self.storage = text_encoder, storage
         self.history_cache_steps = history_cache_steps
         self._given: Tensor | None = None
+        self._plan: EncodingPlan | None = None
         self._tap: Tap | None = None
         self.tokens = tokens
 
@@ -70,7 +75,7 @@ class NewsEncoder(nn.Module):
     @tokens.setter
     def tokens(self, tokens: Ragged) -> None:
         """Read these texts from now on: whatever is remembered of others is dropped."""
-        self._tokens = tokens
+        self._tokens, self._number = tokens, next(_numbers)
         self._vectors, self._recent = NewsVectors(), RecentVectors(self.history_cache_steps)
         self._states: FrozenStates | None = None
         self._states_of: tuple[int, ...] = ()
@@ -148,9 +153,9 @@ class NewsEncoder(nn.Module):
         dense = self.text_encoder.dense
         if not isinstance(dense, UnitDense) or dense.has_started:
             return
-        packed = packs(self.tokens.lengths_of(ids), self.tokens_at_once())
         with self.without_dropout():
-            pooled = torch.cat([self._encode(ids[pack.members], pack).pooled for pack in packed])
+            packed = self.planner().plan(ids).to(self.text_encoder.device).packs
+            pooled = torch.cat([self._encode(pack).pooled for pack in packed])
         dense.start(pooled, centred)
 
     # ------------------------------------------------------------------------- ids -> vectors
@@ -160,15 +165,46 @@ class NewsEncoder(nn.Module):
         if self._given is not None:
             return self._given[news_ids]
         if not self.training and not torch.is_grad_enabled() and self._tap is None:
-            return self._vectors.look_up(self, news_ids)
-        distinct, place = torch.unique(news_ids, return_inverse=True)
-        ids = distinct.cpu().numpy()
-        vectors = self._recent.encode(self, ids) if self._recent.used else self.encode_distinct(ids)
-        return vectors[place]
+            known = None if self._plan is None else self._plan.host_ids
+            return self._vectors.look_up(self, news_ids, known)
+        plan = self._plan_of(news_ids)
+        if self._recent.used:
+            vectors = self._recent.encode(self, plan.host_ids)
+        else:
+            vectors = self._follow(plan)
+        return vectors[plan.find(news_ids)]
+
+    @contextmanager
+    def planned(self, plan: EncodingPlan | None) -> Iterator[None]:
+        """Inside, all ids are those of this plan, and no device is asked which they are."""
+        self._plan = plan
+        try:
+            yield
+        finally:
+            self._plan = None
+
+    def planner(self) -> Planner:
+        """Makes plans for this encoder as it is now: for its texts, its table and its precision."""
+        states, device = self._stored_states(), self.text_encoder.device
+        return Planner(
+            self._number,
+            self.tokens,
+            self.pad_token_id,
+            self.tokens_at_once(),
+            None if states is None else (states.stored, states.layout),
+            states is not None and states.table.device != device,
+        )
+
+    def _plan_of(self, news_ids: Tensor) -> EncodingPlan:
+        """The plan that was given, or, for want of it, one made now."""
+        if self._plan is not None and self._plan.encoder == self._number:
+            return self._plan
+        ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.host_ids
+        return self.planner().plan(ids).to(self.text_encoder.device)
 
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
         """Inside, training recomputes only these ids, where ``history_cache_steps`` allows it."""
-        return self._recent.reusing_all_but(news_ids)
+        return self._recent.reusing_all_but(news_ids, self._plan)
 
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
@@ -209,25 +245,25 @@ class NewsEncoder(nn.Module):
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``; zeros for those without any token."""
-        packed = packs(self.tokens.lengths_of(ids), self.tokens_at_once())
-        if not packed:
-            return self.zeros(len(ids))
-        encoded = torch.cat([self.encode_pack(ids, pack) for pack in packed])
-        members = np.concatenate([pack.members for pack in packed])
-        places = torch.from_numpy(members).to(encoded.device)
-        return encoded.new_zeros(len(ids), encoded.shape[-1]).index_copy(0, places, encoded)
+        return self._follow(self.planner().plan(ids).to(self.text_encoder.device))
 
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
-        members = ids[pack.members]
-        encoded = self._encode(members, pack)
-        if self._tap is not None:
-            self._tap.keep_texts(members, encoded.pooled, encoded.vectors)
-        return encoded.vectors
+        return self._encode(self.planner().pack(ids, pack).to(self.text_encoder.device)).vectors
 
-    def _encode(self, members: NDArray[np.int64], pack: Pack) -> EncodedTexts:
-        token_ids, real = self._token_row(members)
-        return self.text_encoder.encode(token_ids, pack, real, self._stored(members), self._tap)
+    def _follow(self, plan: EncodingPlan) -> Tensor:
+        """Vectors of the ids of a plan, ``[ids, news_dim]``."""
+        if not plan.packs:
+            return self.zeros(len(plan.host_ids))
+        encoded = torch.cat([self._encode(pack).vectors for pack in plan.packs])
+        empty = encoded.new_zeros(len(plan.host_ids), encoded.shape[-1])
+        return empty.index_copy(0, plan.places, encoded)
+
+    def _encode(self, pack: PlannedPack) -> EncodedTexts:
+        encoded = self.text_encoder.encode(pack.texts, self._stored(pack), self._tap)
+        if self._tap is not None:
+            self._tap.keep_texts(pack.ids, encoded.pooled, encoded.vectors)
+        return encoded
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of that many empty texts, ``[texts, news_dim]``."""
@@ -243,22 +279,14 @@ class NewsEncoder(nn.Module):
         yield from self._states_content()
         yield from self.text_encoder.content()
 
-    def _token_row(self, members: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
-        """Token ids ``[tokens]`` and which of them are real; ``None`` if all are."""
-        row = self.tokens.values[self.tokens.positions(members)]
-        real = row != self.pad_token_id
-        device = self.text_encoder.device
-        token_ids = torch.from_numpy(row.astype(np.int64)).to(device)
-        return token_ids, None if real.all() else torch.from_numpy(real).to(device)
-
     # -------------------------------------------------------------------------- frozen layers
 
-    def _stored(self, members: NDArray[np.int64]) -> Tensor | None:
+    def _stored(self, pack: PlannedPack) -> Tensor | None:
         """Stored output of the frozen layers for these texts, ``[tokens, hidden]``, if any."""
         states = self._stored_states()
-        if states is None or not states.stored[members].all():
+        if states is None or pack.rows is None:
             return None
-        return states.rows(members).to(self.text_encoder.device)
+        return on_device(states.rows(pack.rows), self.text_encoder.device)
 
     def _stored_states(self) -> FrozenStates | None:
         """The table for the frozen weights as they are now, or ``None`` where none is kept."""
@@ -273,6 +301,7 @@ class NewsEncoder(nn.Module):
                 self.tokens,
                 self.hidden_size,
                 self._compute_states,
+                self.text_encoder.device,
             )
             self._states_of = weights
         return self._states
@@ -284,7 +313,8 @@ class NewsEncoder(nn.Module):
         yield self.tokens.offsets.tobytes()
 
     def _compute_states(self, members: NDArray[np.int64], pack: Pack) -> Tensor:
-        token_ids, real = self._token_row(members)
-        device_type = self.text_encoder.device.type
-        with torch.no_grad(), torch.autocast(device_type, enabled=False):
-            return self.text_encoder.encode_frozen(token_ids, pack, real)
+        device = self.text_encoder.device
+        planner = Planner(self._number, self.tokens, self.pad_token_id, self.tokens_at_once())
+        texts = planner.texts(members, pack).apply(lambda tensor: on_device(tensor, device))
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            return self.text_encoder.encode_frozen(texts)

@@ -16,7 +16,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.encoder.planning import EncodingPlan
 from recbole_tinynews.files.array_cache import cached_arrays, content_key
 
 # small packs encode few texts that were not asked for, and still keep a CPU busy
@@ -101,15 +103,22 @@ class NewsVectors:
             encoded[:] = encoder.tokens.lengths == 0
         encoded[ids] = True
 
-    def look_up(self, encoder: RememberedEncoder, news_ids: Tensor) -> Tensor:
+    def look_up(
+        self,
+        encoder: RememberedEncoder,
+        news_ids: Tensor,
+        host_ids: NDArray[np.int64] | None = None,
+    ) -> Tensor:
         """Vectors by id; those not computed since the weights last changed are encoded now.
+
+        The device is asked for the ids unless ``host_ids`` has them all.
 
         Texts are encoded in packs that never change, so that not even the last bit of a vector
         depends on which others were asked for before: a resumed run ends like one that was never
         stopped.
         """
         vectors, encoded = self._current(encoder)
-        ids = news_ids.cpu().numpy()
+        ids = news_ids.cpu().numpy() if host_ids is None else host_ids
         missing = ids[~encoded[ids]]
         if len(missing):
             every_id = np.arange(encoder.tokens.rows)
@@ -159,10 +168,14 @@ class RecentVectors:
         self.used = False  # whether vectors are being reused
 
     @contextmanager
-    def reusing_all_but(self, news_ids: Tensor) -> Iterator[None]:
-        """Inside, recompute the vectors of these ids, whether or not they are recent."""
+    def reusing_all_but(self, news_ids: Tensor, plan: EncodingPlan | None) -> Iterator[None]:
+        """Inside, recompute the vectors of these ids, whether or not they are recent.
+
+        The device is not asked for them if there is a plan, which has them.
+        """
         if self.steps:
-            self._recomputed, self.used = news_ids.cpu().numpy(), True
+            self._recomputed = news_ids.cpu().numpy() if plan is None else plan.fresh
+            self.used = True
         try:
             yield
         finally:
@@ -207,4 +220,4 @@ def _encode_all(
 
 
 def _places(ids: NDArray[np.int64], vectors: Tensor) -> Tensor:
-    return torch.from_numpy(ids).to(vectors.device)
+    return on_device(torch.from_numpy(ids), vectors.device)

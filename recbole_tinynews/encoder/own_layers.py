@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.attention import PACKED, Scores, packed_row
-from recbole_tinynews.encoder.packing import Pack
+from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.taps import Tap
 
 USUAL_NAMES = ("layer", "layers", "h", "block", "blocks")  # of a list of layers
@@ -62,18 +62,12 @@ class OwnLayers:
         """Run as a whole: a layer needs more of the one before than its states (T5)."""
         return cls(plm, in_one_row=False, as_one=True)
 
-    def embed(self, token_ids: Tensor, pack: Pack) -> Tensor:
-        """Input of the first layer, ``[tokens, hidden]``, from ``[tokens]``."""
-        return self._run(range(1, 1), None, token_ids, pack, None, None)
+    def embed(self, texts: PackedTexts) -> Tensor:
+        """Input of the first layer, ``[tokens, hidden]``."""
+        return self._run(range(1, 1), None, texts, None)
 
     def through(
-        self,
-        numbers: range,
-        hidden: Tensor,
-        token_ids: Tensor,
-        pack: Pack,
-        real: Tensor | None,
-        tap: Tap | None,
+        self, numbers: range, hidden: Tensor, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
         """Output of the last of these layers, which count from 1, and of ``after`` behind all.
 
@@ -97,68 +91,47 @@ class OwnLayers:
             )
         if numbers and self.layers is not self.inner:
             numbers = range(1, len(self.inner) + 1)
-        return self._run(numbers, hidden, token_ids, pack, real, tap) if numbers else hidden
+        return self._run(numbers, hidden, texts, tap) if numbers else hidden
 
     def _run(
-        self,
-        numbers: range,
-        hidden: Tensor | None,
-        token_ids: Tensor,
-        pack: Pack,
-        real: Tensor | None,
-        tap: Tap | None,
+        self, numbers: range, hidden: Tensor | None, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
         """Output of the layer before ``numbers.stop``; ``hidden`` is the input of the first."""
         if self.in_one_row:
-            return self._call(numbers, hidden, token_ids, pack, real, tap)
-        batches = [Pack(pack.members, (block,)) for block in pack.blocks]
-        sizes = [block.texts * block.length for block in pack.blocks]
+            return self._call(numbers, hidden, texts, tap)
+        batches = texts.each_block()
+        sizes = [len(batch.token_ids) for batch in batches]
         states = [None] * len(sizes) if hidden is None else hidden.split(sizes)
-        masks = [None] * len(sizes) if real is None else real.split(sizes)
-        ids = token_ids.split(sizes)
-        each = zip(states, ids, batches, masks, strict=True)
+        each = zip(states, batches, strict=True)
         return torch.cat([self._call(numbers, *batch, tap) for batch in each])
 
     def _call(
-        self,
-        numbers: range,
-        hidden: Tensor | None,
-        token_ids: Tensor,
-        pack: Pack,
-        real: Tensor | None,
-        tap: Tap | None,
+        self, numbers: range, hidden: Tensor | None, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
         """``_run`` in one call of the model."""
-        shape = (1, len(token_ids)) if self.in_one_row else tuple(pack.blocks[0])
-        given: dict[str, Any] = {"input_ids": token_ids.view(shape)}
+        shape = (1, len(texts.token_ids)) if self.in_one_row else tuple(texts.pack.blocks[0])
+        given: dict[str, Any] = {"input_ids": texts.token_ids.view(shape)}
         if self.in_one_row:
-            given["position_ids"] = self._positions(pack, token_ids.device).view(shape)
+            given["position_ids"] = (texts.positions + self.first_position).view(shape)
             if "token_type_ids" in self.accepted:  # its own are as many as its positions
                 given["token_type_ids"] = torch.zeros_like(given["input_ids"])
-        elif real is not None:
-            given["attention_mask"] = real.long().view(shape)
+        elif texts.real is not None:
+            given["attention_mask"] = texts.real.long().view(shape)
         if "use_cache" in self.accepted:
             given["use_cache"] = False
         states = None if hidden is None else hidden.view(*shape, -1)
-        watch = None if tap is None else _Watch(tap, pack, real)
+        watch = None if tap is None else _Watch(tap, texts)
         stand_ins = [
             self._stand_in(number, layer, numbers, states, watch)
             for number, layer in enumerate(self.inner, start=1)
         ]
         part = _with_layers(self.plm, self.path, stand_ins)
-        with packed_row(pack, real, {} if watch is None else watch.scores):
+        with packed_row(texts, {} if watch is None else watch.scores):
             try:
                 out = part(**given).last_hidden_state
             except _Reached as reached:
                 out = reached.hidden
         return out.flatten(0, 1)
-
-    def _positions(self, pack: Pack, device: torch.device) -> Tensor:
-        """The place of each token in its text, as the model counts them, ``[tokens]``."""
-        places = [
-            torch.arange(block.length, device=device).repeat(block.texts) for block in pack.blocks
-        ]
-        return torch.cat(places) + self.first_position
 
     def _stand_in(
         self,
@@ -183,8 +156,8 @@ class OwnLayers:
 class _Watch:
     """Puts what layers give into the tap."""
 
-    def __init__(self, tap: Tap, pack: Pack, real: Tensor | None) -> None:
-        self.tap, self.pack, self.real = tap, pack, real
+    def __init__(self, tap: Tap, texts: PackedTexts) -> None:
+        self.tap, self.texts = tap, texts
         self.scores: dict[nn.Module, Scores] = {}
 
     def wants(self, number: int) -> bool:
@@ -196,9 +169,9 @@ class _Watch:
             self.scores.update(dict.fromkeys(layer.modules(), scores))
 
     def ends(self, number: int, layer: nn.Module, hidden: Tensor) -> None:
-        self.tap.keep_hidden(number, hidden.flatten(0, 1), self.real)
+        self.tap.keep_hidden(number, hidden.flatten(0, 1), self.texts.real)
         if layer in self.scores:
-            self.tap.keep_attention(number, self.scores[layer], self.pack, self.real)
+            self.tap.keep_attention(number, self.scores[layer], self.texts)
 
 
 class _StandIn(nn.Module):

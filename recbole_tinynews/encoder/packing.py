@@ -6,6 +6,7 @@ and pooling do, and they take texts of one length at a time, without padding and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,79 @@ class Pack(NamedTuple):
             part.view(*block, *tokens.shape[1:])
             for part, block in zip(parts, self.blocks, strict=True)
         ]
+
+
+class PackedTexts(NamedTuple):
+    """The tokens of a pack's texts, behind each other in one row.
+
+    Shapes:
+        token_ids: ``[tokens]``.
+        positions: ``[tokens]``, the place of each token in its text, from 0.
+        starts: ``[texts + 1]``, int32, where each text starts, and where the last one ends.
+        real: ``[tokens]``, False for pad tokens, which nothing may attend to; ``None``: there are
+            none.
+    """
+
+    pack: Pack
+    token_ids: Tensor
+    positions: Tensor
+    starts: Tensor
+    real: Tensor | None = None
+
+    @classmethod
+    def of(cls, pack: Pack, token_ids: Tensor, real: Tensor | None = None) -> PackedTexts:
+        """Texts in the order of a pack, on the device of their tokens."""
+        lengths = np.repeat(*np.array(pack.blocks, dtype=np.int64)[:, ::-1].T)
+        starts = np.append(0, np.cumsum(lengths))
+        positions = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
+        return cls(
+            pack,
+            token_ids,
+            torch.from_numpy(positions).to(token_ids.device),
+            torch.from_numpy(starts.astype(np.int32)).to(token_ids.device),
+            real,
+        )
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        return self.pack.blocks[-1].length
+
+    def split(self, tokens: Tensor) -> list[Tensor]:
+        """Split ``[tokens, ...]`` into blocks, each ``[texts, length, ...]``."""
+        return self.pack.split(tokens)
+
+    def masks(self) -> list[Tensor | None]:
+        """``real`` of each block, ``[texts, length]``, or ``None``."""
+        return [None] * len(self.pack.blocks) if self.real is None else [*self.split(self.real)]
+
+    def each_block(self) -> list[PackedTexts]:
+        """The texts of each length as a pack of their own."""
+        sizes = [block.texts * block.length for block in self.pack.blocks]
+        ends = np.cumsum([block.texts for block in self.pack.blocks])
+        made = []
+        for number, (block, end) in enumerate(zip(self.pack.blocks, ends, strict=True)):
+            part = slice(sum(sizes[:number]), sum(sizes[: number + 1]))
+            made.append(
+                PackedTexts(
+                    Pack(self.pack.members[end - block.texts : end], (block,)),
+                    self.token_ids[part],
+                    self.positions[part],
+                    self.starts[end - block.texts : end + 1] - part.start,
+                    None if self.real is None else self.real[part],
+                )
+            )
+        return made
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> PackedTexts:
+        """The same with each tensor replaced."""
+        return PackedTexts(
+            self.pack,
+            function(self.token_ids),
+            function(self.positions),
+            function(self.starts),
+            None if self.real is None else function(self.real),
+        )
 
 
 def packs(lengths: NDArray[np.int64], tokens: int) -> list[Pack]:

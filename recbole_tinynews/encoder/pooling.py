@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -38,18 +39,32 @@ class AttentionPooling(nn.Module):
             mask: ``[batch, length]``, True where an input takes part; ``None``: all do.
             energy: ``[batch, length]``, where it is known already.
         """
+        energy = self.energy(inputs) if energy is None else energy
         if mask is None:
-            weights = (self.energy(inputs) if energy is None else energy).softmax(dim=-1)
+            weights = energy.softmax(dim=-1)
         else:
-            if energy is None:  # of nothing that is masked: a third of all histories is empty
-                energy = inputs.new_zeros(mask.shape).masked_scatter(
-                    mask, self.energy(inputs[mask]).to(inputs.dtype)
-                )
             energy = energy.masked_fill(~mask, float("-inf"))
             nothing = ~mask.any(dim=-1, keepdim=True)  # a softmax over -inf alone would be NaN
             energy = energy.masked_fill(nothing, 0.0)
             weights = energy.softmax(dim=-1) * mask
         return (weights.unsqueeze(-2) @ inputs).squeeze(-2)
+
+    def rows(self, inputs: Tensor, starts: Tensor) -> Tensor:
+        """Pool parts of one row: ``[inputs, dim]`` -> ``[parts, dim]``.
+
+        Shapes:
+            starts: ``[parts + 1]``, where each part starts, and where the last one ends.
+        """
+        energy = self.energy(inputs).float()
+        part = _part_of_each(starts, len(inputs))
+        highest = energy.new_zeros(len(starts) - 1).scatter_reduce(
+            0, part, energy.detach(), "amax", include_self=False
+        )
+        weights = (energy - highest[part]).exp()
+        total = _sum_parts(weights, part, starts)
+        return _sum_parts(inputs.float() * (weights / total[part])[:, None], part, starts).to(
+            inputs.dtype
+        )
 
 
 def mean_pooling(inputs: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -58,3 +73,18 @@ def mean_pooling(inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         return inputs.mean(dim=-2)
     taking_part = mask.unsqueeze(-1).to(inputs.dtype)
     return (inputs * taking_part).sum(dim=-2) / taking_part.sum(dim=-2).clamp(min=1)
+
+
+def mean_of_rows(inputs: Tensor, starts: Tensor) -> Tensor:
+    """Mean of each part of one row, ``[inputs, dim]`` -> ``[parts, dim]``, as ``rows``."""
+    sums = _sum_parts(inputs.float(), _part_of_each(starts, len(inputs)), starts)
+    return (sums / starts.diff()[:, None]).to(inputs.dtype)
+
+
+def _part_of_each(starts: Tensor, inputs: int) -> Tensor:
+    # with their number, for which the device would have to be asked
+    return torch.repeat_interleave(starts.diff().long(), output_size=inputs)
+
+
+def _sum_parts(inputs: Tensor, part: Tensor, starts: Tensor) -> Tensor:
+    return inputs.new_zeros(len(starts) - 1, *inputs.shape[1:]).index_add(0, part, inputs)

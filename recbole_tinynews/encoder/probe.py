@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from recbole_tinynews.encoder.packing import packs
+from recbole_tinynews.encoder.packing import PackedTexts, packs
 from recbole_tinynews.encoder.protocol import Layers
 
 TOLERANCE = 2e-5  # of the largest state
@@ -29,16 +29,17 @@ class Probe:
 
     def __init__(self, plm: PreTrainedModel) -> None:
         lengths = np.array([*LENGTHS, *_beyond_its_window(plm)])
-        (self.pack,) = packs(lengths, int(lengths.sum()))
+        (pack,) = packs(lengths, int(lengths.sum()))
         ids = torch.arange(int(lengths.sum())) * 7 % (plm.config.vocab_size - FIRST_ID) + FIRST_ID
         # shortest first, as the pack has them
         texts = ids.split(sorted(lengths.tolist()))
-        self.token_ids = ids
-        self.real = torch.ones(len(ids), dtype=torch.bool)
-        self.real[-1] = False  # the last token of the last text
+        self.texts = PackedTexts.of(pack, ids)
+        real = torch.ones(len(ids), dtype=torch.bool)
+        real[-1] = False  # the last token of the last text
+        self.masked_texts = PackedTexts.of(pack, ids, real)
         with torch.no_grad():
             self.expected = torch.cat([_states(plm, text) for text in texts])
-            without_last = _states(plm, texts[-1], self.real[-len(texts[-1]) :])[:-1]
+            without_last = _states(plm, texts[-1], real[-len(texts[-1]) :])[:-1]
         self.masked = torch.cat([self.expected[: -len(texts[-1])], without_last])
 
     @torch.no_grad()
@@ -51,16 +52,16 @@ class Probe:
         """
         try:
             depth = len(layers.layers)
-            parts = [self._run(layers, split) for split in sorted({0, 1, depth})]
-            masked = self._run(layers, 0, self.real)[:-1]
+            parts = [self._run(layers, split, self.texts) for split in sorted({0, 1, depth})]
+            masked = self._run(layers, 0, self.masked_texts)[:-1]
         except FAILURES:
             return False
         return all(_close(each, self.expected) for each in parts) and _close(masked, self.masked)
 
-    def _run(self, layers: Layers, split: int, real: Tensor | None = None) -> Tensor:
-        hidden = layers.embed(self.token_ids, self.pack)
+    def _run(self, layers: Layers, split: int, texts: PackedTexts) -> Tensor:
+        hidden = layers.embed(texts)
         for part in (range(1, split + 1), range(split + 1, len(layers.layers) + 1)):
-            hidden = layers.through(part, hidden, self.token_ids, self.pack, real, None)
+            hidden = layers.through(part, hidden, texts, None)
         return hidden
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.states import Taps
-from recbole_tinynews.encoder.packing import Pack
+from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.taps import Tap
 
 
@@ -108,22 +108,14 @@ class Layers(Protocol):
     layers: list[nn.Module]
     after: list[nn.Module]
 
-    def embed(self, token_ids: Tensor, pack: Pack) -> Tensor:
-        """Input of the first layer, ``[tokens, hidden]``, from ``[tokens]``."""
+    def embed(self, texts: PackedTexts) -> Tensor:
+        """Input of the first layer, ``[tokens, hidden]``."""
 
     def through(
-        self,
-        numbers: range,
-        hidden: Tensor,
-        token_ids: Tensor,
-        pack: Pack,
-        real: Tensor | None,
-        tap: Tap | None,
+        self, numbers: range, hidden: Tensor, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
         """Output of the last of these layers, which count from 1, and of ``after`` behind all.
 
         Shapes:
             hidden: ``[tokens, hidden]``, the input of the first of them.
-            token_ids: ``[tokens]``, the texts concatenated.
-            real: ``[tokens]``, True where a token may be attended to; ``None``: everywhere.
         """

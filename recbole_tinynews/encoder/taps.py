@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbole_tinynews.distillation.states import States, Taps
-from recbole_tinynews.encoder.packing import Pack
+from recbole_tinynews.encoder.packing import PackedTexts
 
 
 class Tap:
@@ -42,12 +42,9 @@ class Tap:
         if layer in self.taps.hidden:
             self._hidden[layer].append(hidden if real is None else hidden[real])
 
-    def keep_attention(
-        self, layer: int, scores: Sequence[Tensor], pack: Pack, real: Tensor | None
-    ) -> None:
+    def keep_attention(self, layer: int, scores: Sequence[Tensor], texts: PackedTexts) -> None:
         """Keep the scores of each block, ``[texts, heads, length, length]``."""
-        masks = [None] * len(pack.blocks) if real is None else pack.split(real)
-        for block, mask in zip(scores, masks, strict=True):
+        for block, mask in zip(scores, texts.masks(), strict=True):
             pairs = block.permute(0, 2, 3, 1)  # [texts, length, length, heads]
             if mask is None:
                 self._attention[layer].append(pairs.flatten(0, 2))

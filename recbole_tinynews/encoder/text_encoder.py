@@ -1,4 +1,4 @@
-"""Texts into vectors: packed token ids in, one vector for each text out.
+"""Texts into vectors: texts behind each other in, one vector for each text out.
 
 It knows no news ids and caches no vectors: ``news_encoder`` does.
 """
@@ -9,18 +9,17 @@ import json
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.adapters import add_adapters
+from recbole_tinynews.encoder.attention import ONE_KERNEL
 from recbole_tinynews.encoder.dropout import set_dropout
 from recbole_tinynews.encoder.layers import layers_of
-from recbole_tinynews.encoder.packing import Pack, packs, tokens_at_once
-from recbole_tinynews.encoder.pooling import AttentionPooling, mean_pooling
+from recbole_tinynews.encoder.packing import PackedTexts, tokens_at_once
+from recbole_tinynews.encoder.planning import TextsPlan
+from recbole_tinynews.encoder.pooling import AttentionPooling, mean_of_rows, mean_pooling
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.taps import Tap
 
@@ -29,7 +28,7 @@ NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", 
 
 
 class EncodedTexts(NamedTuple):
-    """The encoded texts of a pack.
+    """The encoded texts of a row.
 
     Shapes:
         pooled: ``[texts, hidden]``, before the dense layer.
@@ -167,77 +166,65 @@ class TextEncoder(nn.Module):
     # ----------------------------------------------------------------------- tokens -> vectors
 
     def encode(
-        self,
-        token_ids: Tensor,
-        pack: Pack,
-        real: Tensor | None = None,
-        frozen: Tensor | None = None,
-        tap: Tap | None = None,
+        self, texts: PackedTexts, frozen: Tensor | None = None, tap: Tap | None = None
     ) -> EncodedTexts:
-        """Vectors of the texts of a pack, in its order.
+        """Vectors of the texts of a row, in its order.
 
         Shapes:
-            token_ids: ``[tokens]``, the texts concatenated.
-            real: ``[tokens]``, False for pad tokens; ``None``: there are none.
             frozen: ``[tokens, hidden]``, the output of the frozen layers (``encode_frozen``), where
                 it is known; ``None``: it is computed.
             tap: collects hidden states and attention on the way.
         """
         if frozen is None:
-            hidden = self.encode_frozen(token_ids, pack, real, tap)
+            hidden = self.encode_frozen(texts, tap)
         else:
             hidden = frozen
             if tap is not None:
-                self._tap_frozen(token_ids, pack, real, hidden, tap)
-        hidden = self._encode_trained(hidden, token_ids, pack, real, tap)
-        pooled = self._pool(hidden, pack, real if self.mask_padding else None)
+                self._tap_frozen(texts, hidden, tap)
+        hidden = self._encode_trained(hidden, texts, tap)
+        pooled = self._pool(hidden, texts)
         return EncodedTexts(pooled, self.dense(pooled))
 
-    def encode_frozen(
-        self, token_ids: Tensor, pack: Pack, real: Tensor | None = None, tap: Tap | None = None
-    ) -> Tensor:
-        """Input of the first layer that trains, ``[tokens, hidden]``; shapes as in ``encode``."""
-        return self._frozen_part(self.first_trained, token_ids, pack, real, tap)
+    def encode_frozen(self, texts: PackedTexts, tap: Tap | None = None) -> Tensor:
+        """Input of the first layer that trains, ``[tokens, hidden]``."""
+        return self._frozen_part(self.first_trained, texts, tap)
 
-    def _tap_frozen(
-        self, token_ids: Tensor, pack: Pack, real: Tensor | None, frozen: Tensor, tap: Tap
-    ) -> None:
+    def _tap_frozen(self, texts: PackedTexts, frozen: Tensor, tap: Tap) -> None:
         """Compute the frozen layers as far as the tap needs; the last one's output is known."""
         deepest = tap.deepest(self.first_trained)
         if deepest >= 0:
-            self._frozen_part(deepest, token_ids, pack, real, tap)
+            self._frozen_part(deepest, texts, tap)
         if deepest < self.first_trained:
-            tap.keep_hidden(self.first_trained, frozen, real)
+            tap.keep_hidden(self.first_trained, frozen, texts.real)
 
-    def _frozen_part(
-        self, last: int, token_ids: Tensor, pack: Pack, real: Tensor | None, tap: Tap | None
-    ) -> Tensor:
+    def _frozen_part(self, last: int, texts: PackedTexts, tap: Tap | None) -> Tensor:
         """Output of the frozen layer ``last``; 0: of the embeddings."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.embeddings_train):
-            hidden = self._layers.embed(token_ids, pack)
+            hidden = self._layers.embed(texts)
             if tap is not None:
-                tap.keep_hidden(0, hidden, real)
-            numbers = range(1, last + 1)
-            return self._layers.through(numbers, hidden, token_ids, pack, real, tap)
+                tap.keep_hidden(0, hidden, texts.real)
+            return self._layers.through(range(1, last + 1), hidden, texts, tap)
 
-    def _encode_trained(
-        self, hidden: Tensor, token_ids: Tensor, pack: Pack, real: Tensor | None, tap: Tap | None
-    ) -> Tensor:
+    def _encode_trained(self, hidden: Tensor, texts: PackedTexts, tap: Tap | None) -> Tensor:
         """Last hidden states, ``[tokens, hidden]``, from the output of the frozen layers."""
         hidden = hidden.to(self.compute_dtype())  # once, not before each product and each sum
         numbers = range(self.first_trained + 1, self.depth + 1)
-        return self._layers.through(numbers, hidden, token_ids, pack, real, tap)
+        return self._layers.through(numbers, hidden, texts, tap)
 
-    def _pool(self, hidden: Tensor, pack: Pack, real: Tensor | None) -> Tensor:
+    def _pool(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
         """One vector for each text, ``[texts, hidden]``."""
-        blocks = pack.split(hidden)
-        masks = [None] * len(blocks) if real is None else pack.split(real)
         if self.pooling_kind == "cls":
-            pooled = [block[:, 0] for block in blocks]
-        elif self.pooling is None:
+            return hidden[texts.starts[:-1]]
+        masked = self.mask_padding and texts.real is not None
+        if hidden.device.type in ONE_KERNEL and not masked:
+            pool = mean_of_rows if self.pooling is None else self.pooling.rows
+            return pool(hidden, texts.starts)
+        blocks = texts.split(hidden)
+        masks = texts.masks() if masked else [None] * len(blocks)
+        if self.pooling is None:
             pooled = [mean_pooling(*each) for each in zip(blocks, masks, strict=True)]
         else:
-            energies = pack.split(self.pooling.energy(hidden))  # of all blocks at once
+            energies = texts.split(self.pooling.energy(hidden))  # of all blocks at once
             pooled = [self.pooling(*each) for each in zip(blocks, masks, energies, strict=True)]
         return torch.cat(pooled)
 
@@ -245,25 +232,11 @@ class TextEncoder(nn.Module):
         """Vectors of that many empty texts, ``[texts, news_dim]``."""
         return self.dense.weight.new_zeros(texts, self.dense.out_features)
 
-    def hidden_states(self, token_ids: Tensor, lengths: NDArray[np.int64]) -> Tensor:
-        """Last hidden states of texts of any lengths, each layer computed.
-
-        Shapes:
-            token_ids: ``[tokens]``, the texts concatenated, without pad tokens.
-            lengths: ``[texts]``, tokens of each.
-            returned: ``[tokens, hidden]``.
-        """
-        texts = Ragged.from_lengths(np.arange(len(token_ids)), lengths)
-        packed = packs(lengths, self.tokens_at_once())
-        places = [
-            torch.from_numpy(texts.positions(pack.members)).to(self.device) for pack in packed
-        ]
-        parts = [
-            self._encode_trained(self.encode_frozen(ids, pack), ids, pack, None, None)
-            for ids, pack in zip((token_ids[each] for each in places), packed, strict=True)
-        ]
+    def hidden_states(self, plan: TextsPlan) -> Tensor:
+        """Last hidden states of texts of any lengths, each layer computed, ``[tokens, hidden]``."""
+        parts = [self._encode_trained(self.encode_frozen(each), each, None) for each in plan.packs]
         states = torch.cat(parts)
-        return torch.empty_like(states).index_copy(0, torch.cat(places), states)
+        return torch.empty_like(states).index_copy(0, plan.places, states)
 
     # --------------------------------------------------------------------- how it is computed
 

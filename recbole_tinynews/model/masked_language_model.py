@@ -15,13 +15,15 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
+from recbole_tinynews.data.batch import plan_of
+from recbole_tinynews.data.fields import PLACES, TOKENS, TRUTH
 from recbole_tinynews.data.masked_text import MaskedBodies, MaskedNews, MaskedTextDataset
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_language_model_head
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.planning import MaskedTextPlanner
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
 
@@ -79,10 +81,16 @@ class MaskedLanguageModel(NewsRecommender):
         """A placeholder: no user encoder trains before clicks are seen."""
         return nn.Identity()
 
+    def planner(self) -> MaskedTextPlanner:
+        """Makes the plan of a batch of masked texts."""
+        return MaskedTextPlanner(self.news_encoder.tokens_at_once())
+
     def guess(self, interaction: Interaction) -> Guess:
         """Scores of all tokens at the places that were chosen."""
-        encoder, lengths = self.news_encoder.text_encoder, interaction[LENGTHS]
-        states = encoder.hidden_states(interaction[TOKENS], lengths.cpu().numpy())
+        plan = plan_of(interaction) or self.planner()(interaction.cpu()).to(
+            interaction[TOKENS].device
+        )
+        states = self.news_encoder.text_encoder.hidden_states(plan)
         scores = self.head(states[interaction[PLACES]])
         full = torch.promote_types(scores.dtype, torch.float32)
         return Guess(scores.to(full), interaction[TRUTH])

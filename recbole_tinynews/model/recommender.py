@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from recbole_tinynews.data.batch import plan_of
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
@@ -31,6 +33,7 @@ from recbole_tinynews.encoder.language_model import (
     longest_text,
 )
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.planning import MaskedTextPlanner, Planner
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.user_encoder import UserEncoder
@@ -206,15 +209,26 @@ class NewsRecommender(ImpressionRecommender):
         history_ids, candidate_ids = interaction[HISTORY], interaction[CANDIDATES]
         # one call for both, so that an article in history and candidates is encoded once
         ids, states = torch.cat([history_ids, candidate_ids], dim=1), None
-        if any(taps):  # of all the news: a vector of an earlier step has no states
-            with self.news_encoder.tapped(taps) as tap:
-                vectors = self.encode_news(ids)
-            states = tap.states()
-        else:
-            with self.news_encoder.reusing_all_but(candidate_ids):
-                vectors = self.encode_news(ids)
+        with self._following(interaction):
+            if any(taps):  # of all the news: a vector of an earlier step has no states
+                with self.news_encoder.tapped(taps) as tap:
+                    vectors = self.encode_news(ids)
+                states = tap.states()
+            else:
+                with self.news_encoder.reusing_all_but(candidate_ids):
+                    vectors = self.encode_news(ids)
         width = history_ids.shape[1]
         return Encoded(vectors[:, width:], vectors[:, :width], history_ids != 0, states)
+
+    def planner(self) -> Planner | MaskedTextPlanner | None:
+        """Makes the plan that comes with a training batch; ``None``: its encoder follows none."""
+        return self.news_encoder.planner() if isinstance(self.news_encoder, NewsEncoder) else None
+
+    def _following(self, interaction: Interaction) -> AbstractContextManager[None]:
+        """Inside, the news encoder follows the plan of the batch."""
+        if isinstance(self.news_encoder, NewsEncoder):
+            return self.news_encoder.planned(plan_of(interaction))
+        return nullcontext()
 
     def match(self, news: Encoded) -> Outputs:
         """User vectors from histories, and their dot products with the candidates as scores."""

@@ -196,7 +196,7 @@ OURS: tuple[Setting, ...] = (
     Setting("max_steps", or_(POSITIVE, None), _NEWS),
     Setting("accumulation_steps", POSITIVE, _NEWS),
     Setting("warmup_steps", or_(COUNT, None), _NEWS),
-    Setting("precision", one_of("fp32", "bf16", "fp16", "auto"), _NEWS),
+    Setting("precision", one_of(None, "fp32", "bf16", "fp16", "auto"), _NEWS),
     Setting("eval_steps", or_(POSITIVE, None), _NEWS),
     Setting("save_steps", or_(COUNT, None), _NEWS, affects=_NOTHING),
     # stages

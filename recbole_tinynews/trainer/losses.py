@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 Losses = float | tuple[float, ...]  # plain values of a tensor, a tuple or a NamedTuple
@@ -20,13 +22,36 @@ def named_losses(losses: Any) -> list[tuple[str, float]]:
     return named if len(named) == 1 else [("train loss", sum(losses)), *named]
 
 
-def plain_losses(losses: Tensor | tuple[Tensor, ...]) -> Losses:
-    """The losses as plain numbers, read from the device once."""
-    if not isinstance(losses, tuple):
-        return losses.item()
-    kind: Any = type(losses)
-    parts = [part.item() for part in losses]
-    return kind(*parts) if hasattr(losses, "_fields") else tuple(parts)
+class PendingLosses:
+    """Losses of batches that have not been read from the device yet.
+
+    Reading them has the device finish all that it was given, so those of several are read at once.
+    """
+
+    def __init__(self) -> None:
+        self._batches: list[tuple[int, Any, Tensor]] = []
+
+    def add(self, step: int, losses: Tensor | tuple[Tensor, ...]) -> None:
+        """Keep the losses of a batch that the optimizer step ``step`` is taken from."""
+        parts = losses if isinstance(losses, tuple) else (losses,)
+        self._batches.append((step, type(losses), torch.stack([each.detach() for each in parts])))
+
+    def read(self) -> list[tuple[int, Losses]]:
+        """Step and plain losses of each batch, in the type that it gave; none is left."""
+        if not self._batches:
+            return []
+        batches, self._batches = self._batches, []
+        values = iter(torch.cat([losses for _, _, losses in batches]).tolist())
+        return [
+            (step, _as_given(kind, list(itertools.islice(values, len(losses)))))
+            for step, kind, losses in batches
+        ]
+
+
+def _as_given(kind: Any, values: list[float]) -> Losses:
+    if not issubclass(kind, tuple):
+        return values[0]
+    return kind(*values) if hasattr(kind, "_fields") else tuple(values)
 
 
 class LossMeans:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from tqdm import tqdm
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
-from recbole_tinynews.trainer.losses import Losses, LossMeans, named_losses, plain_losses
+from recbole_tinynews.trainer.losses import Losses, LossMeans, PendingLosses, named_losses
 from recbole_tinynews.trainer.optimization import autocast_dtype, make_schedule, parameter_groups
 from recbole_tinynews.trainer.training_state import (
     STATE,
@@ -27,6 +29,9 @@ from recbole_tinynews.trainer.training_state import (
     save_state,
     take_state,
 )
+
+# Optimizer steps between two readings of losses: a GPU has to finish all of them first.
+READ_STEPS = {"cpu": 1, "cuda": 10}
 
 LossFunction = Callable[[Interaction], "Tensor | tuple[Tensor, ...]"]
 
@@ -51,7 +56,8 @@ class NewsTrainer(ImpressionEvaluation):
             self.clip_grad_norm = {"max_norm": self.clip_grad_norm}
         self.round = 0
         self.schedule: Any = None
-        self.losses = LossMeans()
+        self.losses, self.pending = LossMeans(), PendingLosses()
+        self.read_steps = READ_STEPS.get(self.device.type, READ_STEPS["cuda"])
         self._state: TrainingState | None = None
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
@@ -89,6 +95,9 @@ class NewsTrainer(ImpressionEvaluation):
         self.eval_step = min(self.eval_step, self.epochs)
         self.schedule = make_schedule(self.optimizer, self.config["warmup_steps"], self.last_step)
         self.curve = TrainingCurve(self.last_step)
+        train_data.pin_memory = self.device.type == "cuda"
+        with self._autocast():
+            train_data.planner = self.model.planner()
         if self._state is not None:
             self._resume(self._state)
         result = super().fit(train_data, valid_data, **kwargs)
@@ -133,18 +142,34 @@ class NewsTrainer(ImpressionEvaluation):
         last = len(train_data)
         for batch, interaction in enumerate(train_data, start=trained + 1):
             losses = self._backward(interaction, loss_func, self._share(batch, train_data))
-            self.losses.add(losses)
-            self.curve.add_batch(losses)
+            self.pending.add(self.step + 1, losses)
             if batch % self.accumulation_steps == 0 or batch == last:
+                step = self.step + 1
+                saving = step % (self.config["save_steps"] or self.last_step) == 0
+                if saving or step >= end or step % self.read_steps == 0:
+                    self._read_losses()  # first, as one that is no number spoils all weights
                 self._update()
-                self.curve.add_step(self.step)
                 progress.update()
-                if self.step % 10 == 0 and not progress.disable:
+                if step % 10 == 0 and not progress.disable:
                     progress.set_postfix_str(f"loss {self.losses.total():.4f}")
-                if self.step >= end:
+                if step >= end:
                     break
-                if self.step % (self.config["save_steps"] or self.last_step) == 0:
+                if saving:
                     self._save_state()
+
+    def _read_losses(self) -> None:
+        """Count the losses since the last reading.
+
+        Raises:
+            ValueError: one of them is not a number; it names the step.
+        """
+        for step, batches in itertools.groupby(self.pending.read(), key=itemgetter(0)):
+            for _, losses in batches:
+                if math.isnan(sum(losses) if isinstance(losses, tuple) else losses):
+                    raise ValueError(_not_a_number(losses, step))
+                self.losses.add(losses)
+                self.curve.add_batch(losses)
+            self.curve.add_step(step)
 
     def _share(self, batch: int, train_data: Any) -> float:
         """How much ``batch`` (from 1) counts in its optimizer step: its share of the samples.
@@ -156,16 +181,15 @@ class NewsTrainer(ImpressionEvaluation):
         first = (batch - 1) * size // together * together
         return min(size, samples - (batch - 1) * size) / min(together, samples - first)
 
-    def _backward(self, interaction: Interaction, loss_func: LossFunction, share: float) -> Losses:
+    def _backward(
+        self, interaction: Interaction, loss_func: LossFunction, share: float
+    ) -> Tensor | tuple[Tensor, ...]:
         """Add the gradient of one batch; returns its losses."""
         with self._autocast():
             losses = loss_func(self.prepare(interaction.to(self.device)))
         loss = torch.stack(losses).sum() if isinstance(losses, tuple) else losses
-        kept = plain_losses(losses)
-        if loss.isnan():
-            raise ValueError(_not_a_number(kept, self.step))
         self.scaler.scale(loss * share).backward()
-        return kept
+        return losses
 
     def prepare(self, interaction: Interaction) -> Interaction:
         """Hook for trainers that label a batch, or choose from it, before the loss is computed."""
@@ -284,6 +308,6 @@ class NewsTrainer(ImpressionEvaluation):
 def _not_a_number(losses: Any, step: int) -> str:
     parts = ", ".join(f"{name} {float(value):.4g}" for name, value in named_losses(losses))
     return (
-        f"Training expects finite losses, got {parts} after {step} optimizer steps. "
+        f"Training expects finite losses, got {parts} in optimizer step {step}. "
         "Lower the learning rate, set clip_grad_norm, or set precision=fp32."
     )

@@ -42,6 +42,14 @@ def has_bf16_products(device: torch.device) -> bool:
     return device.type == "cpu" and native()
 
 
+def default_precision(device: torch.device) -> str:
+    """The ``precision`` where none is set: bf16 on a GPU that computes it, else fp32.
+
+    A processor computes in fp32 even if it has bf16 products, so that all give the same result.
+    """
+    return "bf16" if device.type == "cuda" and has_bf16_products(device) else "fp32"
+
+
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The autocast type of ``precision``; ``None``: no autocast, plain float32.
 

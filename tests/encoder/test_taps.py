@@ -12,8 +12,7 @@ from tiny import EMPTY_TITLE, LONG_TITLE, NEWS, SHORT_TITLE, Tiny
 from torch import Tensor
 
 from recbole_tinynews.distillation.states import States, Taps
-from recbole_tinynews.encoder import bert_layers
-from recbole_tinynews.encoder import news_encoder as news_encoder_module
+from recbole_tinynews.encoder import bert_layers, planning
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.packing import packs
 
@@ -150,9 +149,7 @@ def test_a_teachers_states_have_the_row_order_of_its_students(tiny: Tiny, monkey
     """Another split into packs would pair tokens of different texts."""
     ids = torch.arange(1, NEWS + 1)
     once = tap(encoder_of(tiny), ids=ids)
-    monkeypatch.setattr(
-        news_encoder_module, "packs", lambda lengths, tokens: packs(lengths, tokens=20)
-    )
+    monkeypatch.setattr(planning, "packs", lambda lengths, tokens: packs(lengths, tokens=20))
     teacher = encoder_of(tiny).eval()
     with torch.no_grad():
         often = tap(teacher, ids=ids)

@@ -175,7 +175,7 @@ def test_a_text_is_read_as_the_table_reads_it(make) -> None:
     rows = np.arange(3, 12)
     tokens = data.tokens.take(rows)
     token_ids = torch.from_numpy(tokens.values.astype(np.int64))
-    states = encoder.hidden_states(token_ids, tokens.lengths)
+    states = encoder.hidden_states(model.planner().plan(token_ids, tokens.lengths))
     for number, row in enumerate(rows):
         alone = torch.from_numpy(data.tokens.row(row).astype(np.int64))[None]
         expected = encoder.plm(input_ids=alone).last_hidden_state[0]

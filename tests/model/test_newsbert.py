@@ -75,6 +75,7 @@ def compare(tiny: Tiny, model: str, momentum: bool = True, **settings: Any) -> C
     trainer.learners.double().train()
     batch = world.clicks().collate_fn(SAMPLES)
     losses = trainer._backward(world.clicks().collate_fn(SAMPLES), world.model.calculate_loss, 1.0)
+    got = {name: float(loss) for name, loss in losses._asdict().items()}
     if momentum:
         trainer._before_step()
 
@@ -88,7 +89,7 @@ def compare(tiny: Tiny, model: str, momentum: bool = True, **settings: Any) -> C
     torch.stack(list(expected.values())).sum().backward()
     if momentum:
         plain_momentum(student, teachers, config)
-    return Comparison(world, trainer, losses._asdict(), student, teachers, expected)
+    return Comparison(world, trainer, got, student, teachers, expected)
 
 
 def g(layer: int, config: Any) -> int:

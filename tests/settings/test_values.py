@@ -37,7 +37,7 @@ def test_what_design_allows_is_allowed(name: str, value: Any) -> None:
     [
         # for an unknown name RecBole trains with Adam, and drops weight_decay
         ("learner", "adamww", "Did you mean adamw?"),
-        ("precision", "bf32", "one of fp32, bf16, fp16, auto"),
+        ("precision", "bf32", "one of ~, fp32, bf16, fp16, auto"),
         ("use_cache", 1, "one of auto, true, false"),
         ("negatives", 0, "an int >= 1"),
         ("negatives", True, "an int >= 1"),

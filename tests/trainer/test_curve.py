@@ -12,7 +12,7 @@ from tiny import Tiny
 
 from recbole_tinynews.trainer import curve
 from recbole_tinynews.trainer.curve import TrainingCurve
-from recbole_tinynews.trainer.losses import plain_losses
+from recbole_tinynews.trainer.losses import PendingLosses
 
 Pair = namedtuple("Pair", ["target", "embedding"])
 
@@ -117,8 +117,13 @@ def test_the_last_steps_of_a_training_are_shown_too(tiny: Tiny, monkeypatch) -> 
 def test_losses_are_kept_without_the_graph_that_they_came_from() -> None:
     """Each kept tensor would hold its batch's activations, until memory runs out."""
     weight = torch.ones((), requires_grad=True)
-    assert plain_losses(weight * 2) == 2.0
-    assert plain_losses((weight, weight * 2)) == (1.0, 2.0)
-    kept = plain_losses(Pair(weight, weight * 3))
-    assert kept == Pair(1.0, 3.0)
-    assert [type(part) for part in kept] == [float, float]
+    pending = PendingLosses()
+    given = weight * 2, (weight, weight * 2), Pair(weight, weight * 3)
+    for step, losses in enumerate(given, start=1):
+        pending.add(step, losses)
+    assert not any(losses.requires_grad for _, _, losses in pending._batches)
+    read = pending.read()
+    assert read == [(1, 2.0), (2, (1.0, 2.0)), (3, Pair(1.0, 3.0))]
+    assert type(read[2][1]) is Pair
+    assert [type(part) for part in read[2][1]] == [float, float]
+    assert pending.read() == []

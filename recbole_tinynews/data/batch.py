@@ -1,0 +1,44 @@
+"""A training batch, with the plan of how its articles are encoded."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+
+class Plan(Protocol):
+    """What a batch knows of its plan; ``encoder/planning.py`` has it."""
+
+    def to(self, device: torch.device) -> Any:
+        """The plan on a device."""
+
+    def apply(self, function: Any) -> Any:
+        """The same plan with each tensor replaced."""
+
+
+class NewsBatch(Interaction):
+    """RecBole's batch with a plan, which a device is not waited for when it moves there."""
+
+    def __init__(self, fields: dict[str, Tensor], plan: Plan | None = None) -> None:
+        super().__init__(fields)
+        self.plan = plan
+
+    def pin_memory(self) -> NewsBatch:
+        """The batch in memory that a GPU copies from by itself; torch's loader calls it."""
+        fields = {name: values.pin_memory() for name, values in self.interaction.items()}
+        return NewsBatch(fields, self.plan and self.plan.apply(Tensor.pin_memory))
+
+    def to(self, device: torch.device, selected_field: Any = None) -> NewsBatch:
+        """The batch on a device."""
+        fields = {
+            name: values.to(device, non_blocking=True) for name, values in self.interaction.items()
+        }
+        return NewsBatch(fields, self.plan and self.plan.to(device))
+
+
+def plan_of(batch: Any) -> Any:
+    """The plan that a batch brings, or ``None``."""
+    return getattr(batch, "plan", None)

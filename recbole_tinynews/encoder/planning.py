@@ -1,0 +1,211 @@
+"""Plans of how the articles of a batch are encoded, made before the batch is on the device.
+
+Which articles are distinct, and which of their texts have equal lengths, is known on the host
+alone: asking the device in each training step would have it wait. So the loader's workers make the
+plan, and it arrives with the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY, LENGTHS, TOKENS
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.device import on_device
+from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs
+
+
+class PlannedPack(NamedTuple):
+    """Texts that are encoded together.
+
+    Shapes:
+        ids: ``[texts]``, their news ids in the order of the pack.
+        rows: ``[tokens]``, their rows in the table of frozen states; ``None``: it lacks some.
+
+    Attributes:
+        table_on_host: whether this table is, and not where the texts are encoded.
+    """
+
+    ids: NDArray[np.int64]
+    texts: PackedTexts
+    rows: Tensor | None
+    table_on_host: bool
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> PlannedPack:
+        """The same with each tensor replaced, but for places in a table that stays on the host."""
+        rows = self.rows
+        if rows is not None and not self.table_on_host:
+            rows = function(rows)
+        return self._replace(texts=self.texts.apply(function), rows=rows)
+
+    def to(self, device: torch.device) -> PlannedPack:
+        """The pack on a device."""
+        return self.apply(lambda tensor: on_device(tensor, device))
+
+
+class EncodingPlan(NamedTuple):
+    """How distinct articles are encoded; its tensors are on the device that does so.
+
+    Attributes:
+        encoder: the number of the encoder that it was made for; others have to pack anew.
+
+    Shapes:
+        host_ids: ``[ids]``, the distinct ids, ascending.
+        fresh: those of the candidates, which are encoded in every step.
+        ids: ``[ids]``, ``host_ids`` on the device.
+        places: ``[texts]``, the place among them of each text in ``packs``; those without any token
+            are in none.
+    """
+
+    encoder: int
+    host_ids: NDArray[np.int64]
+    fresh: NDArray[np.int64]
+    ids: Tensor
+    places: Tensor
+    packs: list[PlannedPack]
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> EncodingPlan:
+        """The same with each tensor replaced."""
+        return self._replace(
+            ids=function(self.ids),
+            places=function(self.places),
+            packs=[pack.apply(function) for pack in self.packs],
+        )
+
+    def to(self, device: torch.device) -> EncodingPlan:
+        """The plan on a device."""
+        return self.apply(lambda tensor: on_device(tensor, device))
+
+    def find(self, news_ids: Tensor) -> Tensor:
+        """The places of ids among those of the plan, in any shape.
+
+        Raises:
+            RuntimeError: one is not among them. A GPU says so some time later.
+        """
+        places = torch.searchsorted(self.ids, news_ids.contiguous()).clamp_(max=len(self.ids) - 1)
+        torch._assert_async(
+            (self.ids[places] == news_ids).all(),
+            "The news encoder expects news ids of the batch alone while it follows the plan of the "
+            "batch, got others. Encode those outside of `planned`.",
+        )
+        return places
+
+
+class Planner:
+    """Makes plans for one encoder, also in another process.
+
+    Args:
+        encoder: its number.
+        tokens: token ids of each text, by id.
+        pad_token_id: nothing attends to such tokens.
+        tokens_at_once: how many tokens are encoded together.
+        stored: which texts are in the table of frozen states (``[texts]``), and their rows in it;
+            ``None``: there is no table.
+        table_on_host: as in ``PlannedPack``.
+    """
+
+    def __init__(
+        self,
+        encoder: int,
+        tokens: Ragged,
+        pad_token_id: int,
+        tokens_at_once: int,
+        stored: tuple[NDArray[np.bool_], Ragged] | None = None,
+        table_on_host: bool = False,
+    ) -> None:
+        self.encoder, self.tokens, self.pad_token_id = encoder, tokens, pad_token_id
+        self.tokens_at_once, self.stored = tokens_at_once, stored
+        self.table_on_host = table_on_host
+
+    def __call__(self, batch: Interaction) -> EncodingPlan | None:
+        """The plan of a training batch; ``None`` if it has no history and candidates."""
+        if HISTORY not in batch or CANDIDATES not in batch:
+            return None
+        history, candidates = batch[HISTORY].numpy(), batch[CANDIDATES].numpy()
+        fresh = np.unique(candidates)
+        return self.plan(np.union1d(history, fresh), fresh)
+
+    def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
+        """The plan of distinct ids; ``fresh`` are those of candidates, ``None``: all are."""
+        packed = packs(self.tokens.lengths_of(ids), self.tokens_at_once)
+        members = np.concatenate([np.empty(0, np.int64), *(pack.members for pack in packed)])
+        return EncodingPlan(
+            self.encoder,
+            ids,
+            ids if fresh is None else fresh,
+            torch.from_numpy(ids),
+            torch.from_numpy(members),
+            [self.pack(ids, pack) for pack in packed],
+        )
+
+    def pack(self, ids: NDArray[np.int64], pack: Pack) -> PlannedPack:
+        """The texts of one pack of these ids."""
+        members, rows = ids[pack.members], None
+        if self.stored is not None:
+            present, layout = self.stored
+            if present[members].all():
+                rows = torch.from_numpy(layout.positions(members))
+        return PlannedPack(members, self.texts(members, pack), rows, self.table_on_host)
+
+    def texts(self, members: NDArray[np.int64], pack: Pack) -> PackedTexts:
+        """The tokens of the texts of a pack, which are given in its order."""
+        row = self.tokens.values[self.tokens.positions(members)]
+        real = row != self.pad_token_id
+        return PackedTexts.of(
+            pack,
+            torch.from_numpy(row.astype(np.int64)),
+            None if real.all() else torch.from_numpy(real),
+        )
+
+
+class TextsPlan(NamedTuple):
+    """How texts are encoded that have no id.
+
+    Shapes:
+        places: ``[tokens]``, the place of each token of ``packs`` among those of the batch.
+    """
+
+    places: Tensor
+    packs: list[PackedTexts]
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> TextsPlan:
+        """The same with each tensor replaced."""
+        return TextsPlan(function(self.places), [pack.apply(function) for pack in self.packs])
+
+    def to(self, device: torch.device) -> TextsPlan:
+        """The plan on a device."""
+        return self.apply(lambda tensor: on_device(tensor, device))
+
+
+class MaskedTextPlanner(NamedTuple):
+    """Makes plans for batches of masked texts, also in another process.
+
+    Attributes:
+        tokens_at_once: how many tokens are encoded together.
+    """
+
+    tokens_at_once: int
+
+    def __call__(self, batch: Interaction) -> TextsPlan:
+        """The plan of a batch of masked texts."""
+        return self.plan(batch[TOKENS], batch[LENGTHS].numpy())
+
+    def plan(self, token_ids: Tensor, lengths: NDArray[np.int64]) -> TextsPlan:
+        """The plan of texts without pad tokens.
+
+        Shapes:
+            token_ids: ``[tokens]``, the texts concatenated, on the host.
+            lengths: ``[texts]``, tokens of each.
+        """
+        rows = Ragged.from_lengths(np.arange(len(token_ids)), lengths)
+        packed = packs(lengths, self.tokens_at_once)
+        each = [torch.from_numpy(rows.positions(pack.members)) for pack in packed]
+        texts = (token_ids[places] for places in each)
+        return TextsPlan(torch.cat(each), list(map(PackedTexts.of, packed, texts)))

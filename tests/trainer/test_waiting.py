@@ -1,0 +1,173 @@
+"""A training step asks the device for nothing: a GPU would first finish all that came before.
+
+Here everything is on a CPU, where nothing waits, so calls that would wait elsewhere are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from tiny import Tiny
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from recbole_tinynews.encoder import attention, text_encoder
+
+READS = {"cpu", "numpy", "item", "tolist", "__bool__", "__int__", "__float__", "__index__"}
+SIZED_BY_CONTENT = {"nonzero", "unique", "unique_consecutive", "masked_select", "argwhere"}
+WAITING = (
+    *("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal"),
+    *("aten::_unique2", "aten::unique_dim", "aten::unique_consecutive", "aten::is_nonzero"),
+)
+
+
+class Called(TorchFunctionMode):
+    """Notes the functions that read from a device, or make what only it knows the size of."""
+
+    def __init__(self, noted: list[str]) -> None:
+        super().__init__()
+        self.noted = noted
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        name, named = getattr(function, "__name__", ""), kwargs or {}
+        if name in READS | SIZED_BY_CONTENT:
+            self.noted.append(name)
+        if name in ("__getitem__", "__setitem__") and _chooses_by_mask(args[1]):
+            self.noted.append(f"{name} by a mask")
+        counted = name == "repeat_interleave" and not isinstance(args[-1], int)
+        if counted and named.get("output_size") is None:
+            self.noted.append(name)
+        return function(*args, **named)
+
+
+class Dispatched(TorchDispatchMode):
+    """Notes the same below torch's functions."""
+
+    def __init__(self, noted: list[str]) -> None:
+        super().__init__()
+        self.noted = noted
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function.name().split(".")[0] in WAITING:
+            self.noted.append(function.name())
+        return function(*args, **(kwargs or {}))
+
+
+def _chooses_by_mask(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(part, Tensor) and part.dtype == torch.bool for part in parts)
+
+
+@contextmanager
+def noting(noted: list[str]) -> Iterator[None]:
+    with Called(noted), Dispatched(noted):
+        yield
+
+
+@pytest.mark.parametrize("ask", [Tensor.item, bool, Tensor.tolist, Tensor.cpu, Tensor.unique])
+def test_a_question_is_noticed(ask: Any) -> None:
+    """A test that notices nothing would pass for ever."""
+    noted: list[str] = []
+    with noting(noted):
+        ask(torch.ones(()))
+    assert noted
+
+
+def test_a_choice_by_a_mask_is_noticed() -> None:
+    values = torch.arange(3)
+    noted: list[str] = []
+    with noting(noted):
+        values[values > 1]
+    assert noted
+
+
+@pytest.mark.parametrize("one_kernel", [False, True])
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("PLMNR", {"plm_dropout": 0.1, "clip_grad_norm": 1.0}),
+        ("PLMNR", {"use_cache": True}),
+        ("PLMNR", {"finetune_layers": "all", "precision": "bf16"}),
+        ("PLMNR", {"history_cache_steps": 3, "head_init": "pretrained"}),
+        ("PLMNR", {"user_encoder": "self_attention", "history_padding": "learned"}),
+        ("TinyNewsRec", {"use_cache": True}),
+        ("AlignedNewsRec", {}),
+        ("TinyBERT", {}),
+        ("NewsBERT", {}),
+    ],
+)
+def test_a_training_step_asks_the_device_for_nothing(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, model: str, settings: dict, one_kernel: bool
+) -> None:
+    """Each question would have a GPU idle while the next kernels are prepared."""
+    world = tiny.world(model, **settings)
+    trainer = world.trainer()
+    if one_kernel:
+        for module in (attention, text_encoder):
+            monkeypatch.setattr(module, "ONE_KERNEL", {"cpu"})
+        monkeypatch.setattr(attention, "varlen_attn", None)  # a GPU's
+        # on a CPU torch takes nested tensors apart, one by one
+        monkeypatch.setattr(attention, "_nested", lambda *given: given[2])
+    noted: list[str] = []
+    before: list[int] = []
+    # torch's optimizers read their counters, which are on the host
+    trainer.optimizer.register_step_pre_hook(lambda *_: before.append(len(noted)))
+    trainer.optimizer.register_step_post_hook(lambda *_: noted.__delitem__(slice(before[-1], None)))
+    plain_backward, plain_update = trainer._backward, trainer._update
+
+    def backward(*given: Any) -> Any:
+        with noting(noted):
+            return plain_backward(*given)
+
+    def update() -> None:
+        with noting(noted):
+            plain_update()
+
+    monkeypatch.setattr(trainer, "_backward", backward)
+    monkeypatch.setattr(trainer, "_update", update)
+    trainer.fit(world.clicks())
+    assert trainer.step >= 3
+    assert noted == []
+
+
+def test_losses_are_read_together_and_their_curve_is_the_same(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses read late could count for another step, or for none."""
+    curves = []
+    for every in (1, 10):
+        torch.manual_seed(3)
+        world = tiny.world(epochs=3, accumulation_steps=2, save_steps=4)
+        trainer = world.trainer()
+        trainer.read_steps = every
+        trainer.fit(world.clicks())
+        curves.append((trainer.curve.losses, trainer.step))
+    assert curves[0] == curves[1]
+    assert len(curves[0][0]) == curves[0][1]
+
+
+def test_a_loss_that_is_no_number_is_named_with_its_step(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read together, the first one would be blamed on the last step."""
+    world = tiny.world(epochs=3)
+    trainer = world.trainer()
+    trainer.read_steps = 10
+    plain = trainer._backward
+
+    def backward(*given: Any) -> Any:
+        losses = plain(*given)
+        return losses._replace(target=losses.target * torch.nan) if trainer.step >= 4 else losses
+
+    monkeypatch.setattr(trainer, "_backward", backward)
+    with pytest.raises(ValueError, match="got target loss nan in optimizer step 5"):
+        trainer.fit(world.clicks())
