@@ -7,7 +7,7 @@ architecture that asks for its attention there runs without padding, and without
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -58,15 +58,28 @@ def packed_row(texts: PackedTexts, scores: Mapping[nn.Module, Scores]) -> Iterat
         _now.reset(token)
 
 
+class Rules(NamedTuple):
+    """What a token attends to in its text, and how.
+
+    Attributes:
+        dropout: of the attention weights.
+        scale: of the scores; ``None``: one over the root of a head's size.
+        causal: whether it sees nothing behind itself.
+        window: how many tokens to each side it sees, itself included; ``None``: all.
+    """
+
+    dropout: float = 0.0
+    scale: float | None = None
+    causal: bool = False
+    window: int | None = None
+
+
 def attend_within_texts(
     queries: Tensor,
     keys: Tensor,
     values: Tensor,
     texts: PackedTexts,
-    dropout: float = 0.0,
-    scale: float | None = None,
-    causal: bool = False,
-    window: int | None = None,
+    rules: Rules,
     scores: Scores | None = None,
 ) -> Tensor:
     """The attention output of each token, which sees tokens of its own text alone.
@@ -78,35 +91,65 @@ def attend_within_texts(
             are not kept.
         returned: ``[tokens, heads, size]``.
     """
-    if queries.device.type in ONE_KERNEL and scores is None and texts.real is None:
-        half = queries.dtype in (torch.float16, torch.bfloat16)
-        if half and not dropout and varlen_attn is not None:
-            return _variable_lengths(queries, keys, values, texts, scale, causal, window)
-        if not causal and (window is None or texts.longest <= window):
-            return _nested(queries, keys, values, texts, dropout, scale)
+    kernel = _one_kernel(queries, texts, rules, scores)
+    if kernel is not None:
+        return kernel(queries, keys, values, texts, rules)
     keys, values = _for_each_head(keys, values, queries.shape[1])
+    blocks = zip(texts.split(queries), texts.split(keys), texts.split(values), strict=True)
+    return _each_length(blocks, texts, rules, scores)
+
+
+def attend_stacked(
+    stacked: Tensor, texts: PackedTexts, rules: Rules, scores: Scores | None
+) -> Tensor:
+    """``attend_within_texts`` of what one product made, ``[tokens, 3, heads, size]``."""
+    if _one_kernel(stacked, texts, rules, scores) is not None:
+        queries, keys, values = stacked.unbind(1)
+        return attend_within_texts(queries, keys, values, texts, rules)
+    # split first: three gradients of the whole row would have to be copied into one
+    blocks = (block.unbind(2) for block in texts.split(stacked))
+    return _each_length(blocks, texts, rules, scores)
+
+
+def _each_length(
+    blocks: Iterable[Sequence[Tensor]], texts: PackedTexts, rules: Rules, scores: Scores | None
+) -> Tensor:
+    """Attention of the texts of one length at a time.
+
+    Shapes:
+        blocks: queries, keys and values of each, ``[texts, length, heads, size]``.
+    """
     out = []
-    rows = (texts.split(each) for each in (queries, keys, values))
-    for q, k, v, mask in zip(*rows, texts.masks(), strict=True):
-        count, length, heads, _ = q.shape
-        seen = _seen(length, causal, window, mask, queries.device)
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-        context = attend(q, k, v, seen, dropout, scale, scores)
+    for block, mask in zip(blocks, texts.masks(), strict=True):
+        count, length, heads, _ = block[0].shape
+        queries, keys, values = (each.transpose(1, 2) for each in block)
+        seen = _seen(length, rules.causal, rules.window, mask, queries.device)
+        context = attend(queries, keys, values, seen, rules.dropout, rules.scale, scores)
         out.append(context.transpose(1, 2).reshape(count * length, heads, -1))
     return torch.cat(out)
 
 
+Kernel = Callable[[Tensor, Tensor, Tensor, PackedTexts, Rules], Tensor]
+
+
+def _one_kernel(
+    queries: Tensor, texts: PackedTexts, rules: Rules, scores: Scores | None
+) -> Kernel | None:
+    """The kernel that takes all texts at once; ``None``: there is none for these rules."""
+    if queries.device.type not in ONE_KERNEL or scores is not None or texts.real is not None:
+        return None
+    half = queries.dtype in (torch.float16, torch.bfloat16)
+    if half and not rules.dropout and varlen_attn is not None:
+        return _variable_lengths
+    sees_all = rules.window is None or texts.longest <= rules.window
+    return _nested if sees_all and not rules.causal else None
+
+
 def _variable_lengths(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    texts: PackedTexts,
-    scale: float | None,
-    causal: bool,
-    window: int | None,
+    queries: Tensor, keys: Tensor, values: Tensor, texts: PackedTexts, rules: Rules
 ) -> Tensor:
     """Torch's fused attention over texts of any lengths, which has no dropout and no fp32."""
-    before = -1 if window is None else window - 1  # -1: as far as the text goes
+    before = -1 if rules.window is None else rules.window - 1  # -1: as far as the text goes
     return varlen_attn(
         queries.contiguous(),
         keys.contiguous(),
@@ -115,19 +158,14 @@ def _variable_lengths(
         texts.starts,
         texts.longest,
         texts.longest,
-        scale=scale,
-        window_size=(before, 0 if causal else before),
+        scale=rules.scale,
+        window_size=(before, 0 if rules.causal else before),
         enable_gqa=queries.shape[1] != keys.shape[1],
     )
 
 
 def _nested(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    texts: PackedTexts,
-    dropout: float,
-    scale: float | None,
+    queries: Tensor, keys: Tensor, values: Tensor, texts: PackedTexts, rules: Rules
 ) -> Tensor:
     """The attention of torch's nested tensors, which takes texts of any lengths too."""
     starts, shortest = texts.starts.long(), texts.pack.blocks[0].length
@@ -140,7 +178,7 @@ def _nested(
 
     keys, values = _for_each_head(keys, values, queries.shape[1])
     context = F.scaled_dot_product_attention(
-        nested(queries), nested(keys), nested(values), dropout_p=dropout, scale=scale
+        nested(queries), nested(keys), nested(values), dropout_p=rules.dropout, scale=rules.scale
     )
     return context.transpose(1, 2).values()
 
@@ -218,10 +256,7 @@ def _packed_attention(
         key[0].transpose(0, 1),
         value[0].transpose(0, 1),
         now.texts,
-        dropout,
-        scaling,
-        causal,
-        sliding_window,
+        Rules(dropout, scaling, causal, sliding_window),
         now.scores.get(module),
     )
     return context[None], None

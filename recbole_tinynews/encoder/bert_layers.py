@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from recbole_tinynews.encoder.attention import Scores, attend_within_texts
+from recbole_tinynews.encoder.attention import Rules, Scores, attend_stacked
 from recbole_tinynews.encoder.own_layers import first_position
 from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.taps import Tap
@@ -81,10 +81,8 @@ def apply_layer(
         )
     else:  # with adapters
         queries_keys_values = torch.cat([project(hidden) for project in projections], dim=-1)
-    queries, keys, values = queries_keys_values.view(
-        len(hidden), 3, heads.num_attention_heads, -1
-    ).unbind(1)
-    dropout = heads.dropout.p if heads.training else 0.0
-    context = attend_within_texts(queries, keys, values, texts, dropout, scores=scores)
+    stacked = queries_keys_values.view(len(hidden), 3, heads.num_attention_heads, -1)
+    rules = Rules(heads.dropout.p if heads.training else 0.0)
+    context = attend_stacked(stacked, texts, rules, scores)
     hidden = attention.output(context.flatten(1), hidden)
     return layer.get_submodule("output")(layer.get_submodule("intermediate")(hidden), hidden)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_tinynews.encoder import attention, text_encoder
-from recbole_tinynews.encoder.attention import attend_within_texts
+from recbole_tinynews.encoder.attention import Rules, attend_within_texts
 from recbole_tinynews.encoder.packing import PackedTexts, packs
 from recbole_tinynews.encoder.pooling import AttentionPooling, mean_of_rows, mean_pooling
 
@@ -83,7 +83,7 @@ def test_one_kernel_gives_what_each_length_by_itself_gives(
     for devices in (set(), {"cpu"}):
         monkeypatch.setattr(attention, "ONE_KERNEL", devices)
         monkeypatch.setattr(attention, "varlen_attn", plain_varlen)
-        context = attend_within_texts(*given, texts, 0.0, scale, causal, window)
+        context = attend_within_texts(*given, texts, Rules(0.0, scale, causal, window))
         made.append((context, *torch.autograd.grad((context * weights).sum(), given)))
     tolerance = {"rtol": 2e-2, "atol": 2e-2} if body == "varlen" else {"rtol": 1e-5, "atol": 1e-5}
     torch.testing.assert_close(made[0], made[1], **tolerance)
@@ -96,7 +96,9 @@ def test_dropout_does_not_get_lost_in_one_kernel(
     monkeypatch.setattr(attention, "ONE_KERNEL", {"cpu"})
     monkeypatch.setattr(attention, "varlen_attn", None)
     given = [torch.randn(int(LENGTHS.sum()), HEADS, SIZE) for _ in range(3)]
-    with_it, without = (attend_within_texts(*given, texts, dropout) for dropout in (0.5, 0.0))
+    with_it, without = (
+        attend_within_texts(*given, texts, Rules(dropout)) for dropout in (0.5, 0.0)
+    )
     assert not torch.allclose(with_it, without)
 
 
