@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from recbole_tinynews.encoder.attention import Rules, Scores, attend_stacked
 from recbole_tinynews.encoder.own_layers import first_position
 from recbole_tinynews.encoder.packing import PackedTexts
+from recbole_tinynews.encoder.protocol import Shown
 from recbole_tinynews.encoder.taps import Tap
 
 
@@ -27,6 +28,7 @@ class BertLayers:
     """
 
     def __init__(self, plm: PreTrainedModel) -> None:
+        self.shown = Shown(states=True, attention=True)
         self.around = [plm, plm.get_submodule("encoder")]
         self.before: list[nn.Module] = [plm.get_submodule("embeddings")]
         self.layers = list(cast("nn.ModuleList", plm.get_submodule("encoder.layer")))

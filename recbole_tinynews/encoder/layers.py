@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
+import torch
 from transformers import PreTrainedModel
 
+from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.bert_layers import BertLayers
+from recbole_tinynews.encoder.language_model import plm_size
 from recbole_tinynews.encoder.own_layers import OwnLayers
 from recbole_tinynews.encoder.probe import FAILURES, Probe
-from recbole_tinynews.encoder.protocol import Layers
+from recbole_tinynews.encoder.protocol import Layers, Shown
 from recbole_tinynews.encoder.quiet import quiet
 
 WAYS: tuple[Callable[[PreTrainedModel], Layers | None], ...] = (
@@ -56,3 +60,10 @@ def layers_of(plm: PreTrainedModel) -> Layers:
         f"{type(plm).__name__} expects to be run in another way than layer by layer on the tokens "
         "of a text. Choose another plm."
     ) from problem
+
+
+@lru_cache(maxsize=8)
+def shown_by(source: str) -> Shown:
+    """What a language model will show, tried on its first two layers with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        return layers_of(bare_plm(source, min(2, plm_size(source).layers))).shown

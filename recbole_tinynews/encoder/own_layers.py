@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.attention import PACKED, Scores, packed_row
 from recbole_tinynews.encoder.packing import PackedTexts
+from recbole_tinynews.encoder.protocol import Shown
 from recbole_tinynews.encoder.taps import Tap
 
 USUAL_NAMES = ("layer", "layers", "h", "block", "blocks")  # of a list of layers
@@ -38,6 +39,8 @@ class OwnLayers:
         self.path, self.inner = find_layers(plm)
         whole: list[nn.Module] = [nn.ModuleList(self.inner)]
         self.layers = whole if as_one else self.inner
+        each = not as_one and len(self.inner) == plm.config.num_hidden_layers
+        self.shown = Shown(states=each, attention=in_one_row)
         self.accepted = frozenset(inspect.signature(plm.forward).parameters)
         self.first_position = first_position(plm)
         self.around = ancestors(plm, self.path)
@@ -77,18 +80,9 @@ class OwnLayers:
             ValueError: the tap wants states of layers that count as one, or attention scores,
                 which only ``PACKED`` attention gives.
         """
-        seen = self.inner is self.layers and len(self.layers) == self.plm.config.num_hidden_layers
-        if tap is not None and any(tap.taps) and not seen:
-            raise ValueError(
-                "A loss on inner states expects a language model whose layers can be seen one by "
-                f"one, got {type(self.plm).__name__}. Set its weight to 0, or choose another plm."
-            )
-        if tap is not None and tap.taps.attention and not self.in_one_row:
-            raise ValueError(
-                "A loss on attention expects a language model that gives its scores, got "
-                f"{type(self.plm).__name__}, whose attention cannot be exchanged. Set "
-                "attention_loss_weight=0, or choose another plm."
-            )
+        refusal = None if tap is None else self.shown.refusal(tap.taps, type(self.plm).__name__)
+        if refusal is not None:
+            raise ValueError(refusal)
         if numbers and self.layers is not self.inner:
             numbers = range(1, len(self.inner) + 1)
         return self._run(numbers, hidden, texts, tap) if numbers else hidden

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,16 +93,45 @@ class EncodesNews(Protocol):
         """Inside, every layer is computed, as for an article never seen before."""
 
 
+class Shown(NamedTuple):
+    """What can be seen of a language model's layers.
+
+    Attributes:
+        states: of each layer by itself.
+        attention: the scores of each layer's attention.
+    """
+
+    states: bool
+    attention: bool
+
+    def refusal(self, taps: Taps, name: str) -> str | None:
+        """Why a model of this name can't show what the taps ask for; ``None``: it can."""
+        if any(taps) and not self.states:
+            return (
+                "A loss on inner states expects a language model whose layers can be seen one by "
+                f"one, got {name}. Set its weight to 0, or choose another plm."
+            )
+        if taps.attention and not self.attention:
+            return (
+                "A loss on attention expects a language model that gives its scores, got "
+                f"{name}, whose attention cannot be exchanged. Set attention_loss_weight=0, or "
+                "choose another plm."
+            )
+        return None
+
+
 class Layers(Protocol):
     """The parts of a language model, and how they are run.
 
     Attributes:
+        shown: what can be seen of them.
         around: the modules that hold all others, from the model itself on.
         before: the parts that run before the first layer, such as the embeddings.
         layers: first to last.
         after: the parts that run after the last one, such as a final norm.
     """
 
+    shown: Shown
     around: list[nn.Module]
     before: list[nn.Module]
     layers: list[nn.Module]

@@ -10,7 +10,9 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
+from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.encoder.language_model import locate_plm, plm_size
+from recbole_tinynews.encoder.layers import shown_by
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.student import Student
 from recbole_tinynews.settings.protocol import Settings
@@ -46,6 +48,7 @@ class InnerStateStudent(Student):
             _paired_layers(config, teacher)
         except ValueError as mistake:
             yield str(mistake)
+        yield from _hidden_from(cls, config, teacher)
         shared = (
             ()
             if cls.makes_teachers
@@ -82,6 +85,20 @@ class InnerStateStudent(Student):
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted summands by name, each the mean over the batch."""
         return self.losses(self.score(interaction, self.distillation.student_taps), interaction)
+
+
+def _hidden_from(
+    student: type[InnerStateStudent], config: Settings, teacher: Settings
+) -> Iterator[str]:
+    """Language models that don't show what the losses compare, found before any is trained."""
+    compared = {name for name in student.learnt_losses() if config[f"{name}_loss_weight"]}
+    if not config["finetune_layers"] or not compared & {"hidden", "attention"}:
+        return
+    taps = Taps(frozenset({1}), frozenset({1} if "attention" in compared else ()))
+    for plm in dict.fromkeys((config["plm"], teacher["plm"])):
+        refusal = shown_by(locate_plm(plm, [Path(config["data_path"])])).refusal(taps, plm)
+        if refusal is not None:
+            yield refusal.removesuffix(".")
 
 
 def _paired_layers(config: Settings, teacher: Settings) -> list[LayerPair]:

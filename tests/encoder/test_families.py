@@ -287,6 +287,28 @@ def test_a_loss_on_attention_is_refused_where_it_cannot_be_had() -> None:
         encoder(torch.tensor([2]))
 
 
+@pytest.mark.parametrize(
+    ("kind", "system", "mistake"),
+    [
+        ("albert", "TinyBERT", "layers can be seen one by one"),
+        ("t5", "NewsBERT", "layers can be seen one by one"),
+        ("mpnet", "TinyBERT", "whose attention cannot be exchanged"),
+        ("mpnet", "NewsBERT", None),
+        ("distilbert", "TinyBERT", None),
+        ("bert", "TinyBERT", None),
+    ],
+)
+def test_a_language_model_that_hides_its_layers_is_refused_before_any_training(
+    tiny: Tiny, tmp_path: Path, kind: str, system: str, mistake: str | None
+) -> None:
+    """Teachers would be trained for hours first."""
+    config = tiny.config(system, plm=str(written(tiny, tmp_path / "plm", kind)))
+    drawn = torch.random.get_rng_state()
+    mistakes = " ".join(config.model_class.contradictions(config, ""))
+    assert (mistake in mistakes) if mistake else not mistakes
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+
+
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_student_has_its_first_layers(kind: str, tmp_path: Path) -> None:
     """Lists in the configuration, one entry for each layer, must be cut with them."""

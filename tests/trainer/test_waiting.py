@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny import Tiny
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from recbole_tinynews.data.batch import NewsBatch
 from recbole_tinynews.encoder import attention, text_encoder
 
 READS = {"cpu", "numpy", "item", "tolist", "__bool__", "__int__", "__float__", "__index__"}
@@ -171,3 +173,56 @@ def test_a_loss_that_is_no_number_is_named_with_its_step(
     monkeypatch.setattr(trainer, "_backward", backward)
     with pytest.raises(ValueError, match="got target loss nan in optimizer step 5"):
         trainer.fit(world.clicks())
+
+
+def test_plans_that_other_processes_make_change_nothing(tiny: Tiny) -> None:
+    """They are pickled on the way, and made from a copy of the planner."""
+    trained = []
+    for workers in (0, 2):
+        torch.manual_seed(5)
+        world = tiny.world(worker=workers, use_cache=True, finetune_layers=1)
+        world.trainer().fit(world.clicks())
+        trained.append(world.model.state_dict())
+    assert trained[0].keys() == trained[1].keys()
+    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
+
+
+@pytest.mark.parametrize("table_on_host", [False, True])
+def test_every_tensor_of_a_plan_moves_to_the_device(tiny: Tiny, table_on_host: bool) -> None:
+    """One that was forgotten would end the first step on a GPU."""
+    world = tiny.world(use_cache=True, mask_padding_in_news_pooling=False)
+    planner = world.model.planner()
+    planner.table_on_host = table_on_host
+    batch = NewsBatch(world.clicks().collate_fn(range(8)).interaction)
+    batch.plan = planner(batch)
+    moved = batch.to(torch.device("meta"))
+    tensors = dict(_tensors(moved.plan, "plan"))
+    on_host = {name for name, tensor in tensors.items() if not tensor.is_meta}
+    assert len(tensors) > 4
+    assert all(tensor.is_meta for tensor in moved.interaction.values())
+    rows = {name for name in tensors if name.endswith(".rows")}
+    assert rows
+    assert on_host == (rows if table_on_host else set())
+
+
+def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif hasattr(value, "_fields"):
+        for field in value._fields:
+            yield from _tensors(getattr(value, field), f"{name}.{field}")
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from _tensors(each, f"{name}[{number}]")
+
+
+def test_ids_that_a_plan_lacks_are_an_error(tiny: Tiny) -> None:
+    """They would get the vectors of other articles."""
+    world = tiny.world()
+    encoder = world.model.train().news_encoder
+    plan = encoder.planner().plan(np.array([3, 5, 8]))
+    with encoder.planned(plan):
+        assert encoder(torch.tensor([[8, 3]])).shape == (1, 2, 16)
+        for ids in ([4], [9], [0, 3]):
+            with pytest.raises(RuntimeError, match="expects news ids of the batch alone"):
+                encoder(torch.tensor(ids))
