@@ -8,6 +8,7 @@ of its code.
 from __future__ import annotations
 
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
@@ -70,7 +71,8 @@ class Ranker:
     """Ranks candidates for users by what they clicked; ``recbole_tinynews.load`` makes one.
 
     Scores equal those of evaluation. A text is encoded when it first appears; the vectors of the
-    ``KEPT_VECTORS`` most recently used texts are kept in memory.
+    ``KEPT_VECTORS`` most recently used texts are kept in memory. Threads may share it: their calls
+    take turns, and each uses all of torch's threads.
 
     Attributes:
         settings: what the recommender was trained with, as in ``settings.yaml``.
@@ -84,6 +86,15 @@ class Ranker:
         self._known: OrderedDict[str, Tensor] = OrderedDict()
         self._data_path = data_path
         self._titles: dict[str, str] | None = None  # by news id
+        self._turn = threading.Lock()  # of a call: the encoder reads one table of texts at a time
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the lock, which belongs to this process."""
+        return {name: value for name, value in vars(self).items() if name != "_turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore it with a lock of its own."""
+        vars(self).update(state, _turn=threading.Lock())
 
     @overload
     def rank(  # type: ignore[overload-overlap]  # a str is a sequence of str
@@ -129,7 +140,8 @@ class Ranker:
             if not user.candidates:
                 place = "" if one else f" for user {number}"
                 raise ValueError(f"rank expects at least 1 candidate, got none{place}.")
-        ranked = self._rank(users, self._as_titles(users, ids))
+        with self._turn:
+            ranked = self._rank(users, self._as_titles(users, ids))
         return ranked[0] if one else ranked
 
     def titles(self, ids: Sequence[str]) -> list[str]:

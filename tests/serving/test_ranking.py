@@ -3,9 +3,11 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import pickle
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -436,3 +438,43 @@ def test_a_recommender_that_reads_more_than_titles_says_so(tiny: Tiny, monkeypat
     monkeypatch.setattr(PLMNR, "news_tokens", lambda self, config, data: data.item_feat)
     with pytest.raises(AttributeError, match="nothing but titles, and asks for 'item_feat'"):
         served.load()
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_threads_that_share_a_recommender_get_their_own_answers(
+    student: Served, warm: bool
+) -> None:
+    """A service ranks in many threads; vectors of another call's texts would stay for ever."""
+    histories, candidates, _ = student.impressions()
+    requests = [
+        (words_of(clicked), words_of(shown))
+        for clicked, shown in zip(histories, candidates, strict=True)
+    ]
+    serial = student.load()
+    expected = [serial.rank(*request, ids=False) for request in requests]
+    shared = student.load()
+    if warm:
+        for request in requests:
+            shared.rank(*request, ids=False)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            got = list(pool.map(lambda each: shared.rank(*each, ids=False), requests * 4))
+    finally:
+        sys.setswitchinterval(interval)
+    assert_alike(got, expected * 4)
+    assert_alike([shared.rank(*request, ids=False) for request in requests], expected)
+
+
+def assert_alike(got: list[list[ranking.Ranked]], expected: list[list[ranking.Ranked]]) -> None:
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(in_order_given(one), in_order_given(other), rtol=1e-4, atol=1e-5)
+
+
+def test_a_recommender_survives_a_copy_and_a_pickle(student: Served) -> None:
+    """An engine that scores in other processes sends it there; a lock cannot be sent."""
+    there = student.load()
+    again = pickle.loads(pickle.dumps(there))
+    request = ["Word1 word2"], ["word3 word4", "word5"]
+    assert again.rank(*request) == there.rank(*request)

@@ -141,6 +141,32 @@ def test_a_training_step_asks_the_device_for_nothing(
     assert noted == []
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("model", ["PLMNR", "TinyNewsRec"])
+def test_a_gpu_is_not_waited_for(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    """What the tests on a CPU don't know of: torch says itself when it waits."""
+    world = tiny.world(model, use_gpu=True, use_cache=True, plm_dropout=0.1)
+    world.model.to(world.config["device"])
+    trainer = world.trainer()
+    plain_backward, plain_update = trainer._backward, trainer._update
+
+    def backward(*given: Any) -> Any:
+        torch.cuda.set_sync_debug_mode("error")
+        return plain_backward(*given)
+
+    def update() -> None:
+        plain_update()
+        torch.cuda.set_sync_debug_mode("default")
+
+    trainer.read_steps = 1_000
+    monkeypatch.setattr(trainer, "_backward", backward)
+    monkeypatch.setattr(trainer, "_update", update)
+    try:
+        trainer.fit(world.clicks())
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_losses_are_read_together_and_their_curve_is_the_same(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
