@@ -29,7 +29,6 @@ RECBOLE = [
         for library in (
             "colorama>=0.4.4",
             "colorlog>=4.7.2",
-            "psutil>=5.9",
             "setuptools<82",  # for its pkg_resources
             "tabulate>=0.8.10",
             "tensorboard>=2.5",
@@ -68,6 +67,7 @@ setup(
         "scipy>=1.11",
         "pyyaml>=6.0",
         "tqdm>=4.66",
+        "psutil>=5.9",
         "scikit-learn>=1.4",
     ],
     extras_require={

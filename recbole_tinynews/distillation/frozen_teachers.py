@@ -19,7 +19,8 @@ class FrozenTeachers(nn.Module):
     """Finished recommenders in evaluation mode, whose outputs are labels.
 
     A news encoder in evaluation mode encodes each article once, so in a training step a teacher
-    costs only a look-up and its user encoder. Inner states are computed in each step, if requested.
+    costs only a look-up and its user encoder. So it is with inner states, after ``tap_ahead``;
+    otherwise they are computed in each step.
     """
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
@@ -40,6 +41,13 @@ class FrozenTeachers(nn.Module):
         """Encode the articles of later batches, once for all trainings with this ``folder``."""
         for teacher in self._teachers():
             teacher.news_encoder.encode_ahead(ids, show_progress, folder)
+
+    def tap_ahead(self, ids: NDArray[np.int64], taps: Taps, show_progress: bool = False) -> None:
+        """Compute inner states of the articles of later batches, where memory allows."""
+        for teacher in self._teachers():
+            ahead = getattr(teacher.news_encoder, "tap_ahead", None)
+            if ahead is not None:  # an encoder without a language model has no states
+                ahead(ids, taps, show_progress)
 
     @torch.no_grad()
     def outputs(self, batch: Any, taps: Taps = NO_TAPS) -> list[Outputs]:

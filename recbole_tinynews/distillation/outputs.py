@@ -73,6 +73,9 @@ class Teachers(Protocol):
     ) -> None:
         """Prepare for batches that hold these news, where there is anything to prepare."""
 
+    def tap_ahead(self, ids: NDArray[np.int64], taps: Taps, show_progress: bool = False) -> None:
+        """The same for their inner states."""
+
 
 def stacked_scores(teachers: Sequence[Outputs]) -> Tensor:
     """The scores of all teachers, stacked: ``[batch, teachers, candidates]``."""

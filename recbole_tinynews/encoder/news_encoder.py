@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.distillation.states import States, Taps
 from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.frozen_states import FrozenStates, Storage, open_frozen_states
+from recbole_tinynews.encoder.known_states import KnownStates
 from recbole_tinynews.encoder.news_vectors import NewsVectors, RecentVectors, versions
 from recbole_tinynews.encoder.packing import Pack
 from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
@@ -77,6 +78,7 @@ class NewsEncoder(nn.Module):
         """Read these texts from now on: whatever is remembered of others is dropped."""
         self._tokens, self._number = tokens, next(_numbers)
         self._vectors, self._recent = NewsVectors(), RecentVectors(self.history_cache_steps)
+        self._known_states: tuple[KnownStates, tuple[int, ...]] | None = None
         self._states: FrozenStates | None = None
         self._states_of: tuple[int, ...] = ()
 
@@ -164,7 +166,7 @@ class NewsEncoder(nn.Module):
         """News vectors, ``[*news_ids.shape, news_dim]``."""
         if self._given is not None:
             return self._given[news_ids]
-        if not self.training and not torch.is_grad_enabled() and self._tap is None:
+        if not self.training and not torch.is_grad_enabled() and self._knows_states(news_ids):
             known = None if self._plan is None else self._plan.host_ids
             return self._vectors.look_up(self, news_ids, known)
         plan = self._plan_of(news_ids)
@@ -211,6 +213,35 @@ class NewsEncoder(nn.Module):
     ) -> None:
         """Encode distinct ids now, to be looked up until the weights change (``NewsVectors``)."""
         self._vectors.encode_ahead(self, ids, show_progress, folder)
+
+    def tap_ahead(self, ids: NDArray[np.int64], taps: Taps, show_progress: bool = False) -> None:
+        """Compute inner states of distinct ids now, if memory allows.
+
+        They are looked up in evaluation mode, without gradients, until the weights change.
+        """
+        if (self.tokens.values != self.pad_token_id).all():  # states leave pad tokens out
+            known = KnownStates.compute(self, ids, taps, show_progress)
+            self._known_states = None if known is None else (known, versions(self.parameters()))
+
+    def tap(self, ids: NDArray[np.int64], taps: Taps) -> States:
+        """Inner states of distinct ids, shortest first."""
+        with self.tapped(taps) as tap:
+            self.encode_distinct(ids)
+        return tap.states()
+
+    def _knows_states(self, news_ids: Tensor) -> bool:
+        """Whether no inner states are asked for, or all are known, which the tap then gets."""
+        if self._tap is None:
+            return True
+        if self._known_states is None:
+            return False
+        known, weights = self._known_states
+        ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.host_ids
+        fits = known.taps == self._tap.taps and known.has(ids, self.tokens.lengths[ids])
+        if not fits or weights != versions(self.parameters()):
+            return False
+        self._tap.keep_states(known.states(ids, self.text_encoder.device))
+        return True
 
     @contextmanager
     def given(self, vectors: Tensor) -> Iterator[None]:

@@ -57,6 +57,18 @@ class Tap:
         self._pooled.append(pooled)
         self._vectors.append(vectors)
 
+    def keep_states(self, states: States) -> None:
+        """Keep the states of texts that are known already."""
+        self._ids.append(states.ids)
+        for kept, known in (
+            (self._hidden, states.hidden),
+            (self._attention, states.attention),
+        ):
+            for layer, part in known.items():
+                kept[layer].append(part)
+        self._pooled.append(states.pooled)
+        self._vectors.append(states.vectors)
+
     def states(self) -> States:
         """All states collected so far.
 

@@ -68,6 +68,9 @@ class JointTeachers(nn.Module):
     ) -> None:
         """Does nothing: vectors change with every step."""
 
+    def tap_ahead(self, ids: NDArray[np.int64], taps: Taps, show_progress: bool = False) -> None:
+        """Does nothing: states change with every step."""
+
     def lend_momentum(self, student: NewsRecommender) -> None:
         """Mix the teachers' gradients into those of the student, which must be complete."""
         if self.beta:

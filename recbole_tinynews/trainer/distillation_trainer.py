@@ -57,12 +57,12 @@ class DistillationTrainer(NewsTrainer):
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
         """Train as ``NewsTrainer`` does, after the teachers have encoded the articles."""
+        news, shown = train_data.news_ids(), kwargs.get("show_progress", False)
+        folder = None if self.config["use_cache"] is False else train_data.dataset.cache_dir
         with self._autocast():
-            self.teachers.encode_ahead(
-                train_data.news_ids(),
-                kwargs.get("show_progress", False),
-                None if self.config["use_cache"] is False else train_data.dataset.cache_dir,
-            )
+            self.teachers.encode_ahead(news, shown, folder)
+            if any(self.model.teacher_taps):
+                self.teachers.tap_ahead(news, self.model.teacher_taps, shown)
         return super().fit(train_data, valid_data, **kwargs)
 
     def prepare(self, interaction: Interaction) -> Interaction:

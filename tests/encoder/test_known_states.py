@@ -1,0 +1,100 @@
+"""Inner states of teachers that are computed once, compared with those of each step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import EMPTY_TITLE, LONG_TITLE, NEWS, SHORT_TITLE, Tiny
+
+from recbole_tinynews.distillation.states import States, Taps
+from recbole_tinynews.encoder import known_states
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.text_encoder import TextEncoder
+
+IDS = torch.tensor([[0, 5, LONG_TITLE, 5], [SHORT_TITLE, 9, EMPTY_TITLE, 20]])
+TAPS = Taps(frozenset({1, 3}), frozenset({2, 3}), pooled=True)
+
+
+def encoder_of(tiny: Tiny, **settings: Any) -> NewsEncoder:
+    return tiny.world(num_hidden_layers=3, **settings).model.eval().news_encoder
+
+
+@torch.no_grad()
+def tapped(encoder: NewsEncoder, taps: Taps = TAPS) -> States:
+    with encoder.tapped(taps) as tap:
+        encoder(IDS)
+    return tap.states()
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Passes through the language model."""
+    counted: list[int] = []
+    plain = TextEncoder.encode
+    monkeypatch.setattr(TextEncoder, "encode", lambda *given: counted.append(1) or plain(*given))
+    return counted
+
+
+def test_known_states_are_those_that_are_computed(tiny: Tiny, passes: list[int]) -> None:
+    """Rows of another text would train a student as well."""
+    encoder = encoder_of(tiny)
+    computed = tapped(encoder)
+    encoder.encode_ahead(np.arange(NEWS + 1))
+    encoder.tap_ahead(np.arange(NEWS + 1), TAPS)
+    passes.clear()
+    known = tapped(encoder)
+    assert not passes
+    assert np.array_equal(known.ids, computed.ids)
+    torch.testing.assert_close(known[1:], computed[1:], rtol=1e-5, atol=1e-5)
+    assert not any(part.requires_grad for part in known.hidden.values())
+
+
+@pytest.mark.parametrize("why", ["other taps", "an unknown text", "new weights", "no memory"])
+def test_states_that_are_not_known_are_computed(
+    tiny: Tiny, passes: list[int], monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """Outdated or missing ones would be labels of nothing."""
+    encoder, taps = encoder_of(tiny), TAPS
+    ids = np.arange(NEWS + 1)
+    if why == "no memory":
+        monkeypatch.setattr(known_states, "MEMORY_SHARE", 0.0)
+    encoder.tap_ahead(ids[ids != 9] if why == "an unknown text" else ids, taps)
+    if why == "other taps":
+        taps = Taps(frozenset({2}))
+    if why == "new weights":
+        with torch.no_grad():
+            encoder.text_encoder.dense.weight.mul_(2.0)
+    passes.clear()
+    states = tapped(encoder, taps)
+    assert passes
+    encoder._known_states = None
+    torch.testing.assert_close(states[1:], tapped(encoder, taps)[1:])
+
+
+def test_pad_tokens_that_are_encoded_are_in_no_known_state(tiny: Tiny) -> None:
+    encoder = encoder_of(tiny, mask_padding_in_news_pooling=False)
+    computed = tapped(encoder)
+    encoder.tap_ahead(np.arange(NEWS + 1), TAPS)
+    torch.testing.assert_close(tapped(encoder)[1:], computed[1:])
+
+
+@pytest.mark.parametrize("system", ["TinyBERT", "TinyBERTMT", "MTBERT"])
+def test_a_student_under_known_states_ends_with_the_same_weights(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    trained = []
+    for share in (0.25, 0.0):
+        monkeypatch.setattr(known_states, "MEMORY_SHARE", share)
+        torch.manual_seed(4)
+        world = tiny.world(system)
+        trainer = world.trainer()
+        trainer.fit(world.clicks())
+        known = [t.news_encoder._known_states is not None for t in trainer.teachers.members]
+        assert all(known) if share else not any(known)
+        # the true gradient of the others is zero, and what is left of it is rounding
+        weights = world.model.state_dict().items()
+        trained.append({n: p for n, p in weights if not n.endswith(("query.bias", "key.bias"))})
+    torch.testing.assert_close(trained[0], trained[1], rtol=1e-3, atol=1e-4)
