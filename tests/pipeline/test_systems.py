@@ -25,10 +25,10 @@ from recbole_tinynews.trainer import DistillationTrainer
 HEADS = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.", "user_encoder.")
 
 
-@pytest.fixture(scope="module")
-def saved(all_four_stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a trained Tiny-NewsRec, in which this file's other systems are trained too."""
-    return Path(shutil.copytree(all_four_stages, tmp_path_factory.mktemp("systems") / "saved"))
+@pytest.fixture
+def saved(all_four_stages: Path, tmp_path: Path) -> Path:
+    """A folder of a trained Tiny-NewsRec, in which a test trains another system too."""
+    return Path(shutil.copytree(all_four_stages, tmp_path / "saved"))
 
 
 def run_of(tiny: Tiny, folder: Path, model: str | type, **settings: Any) -> Run:
