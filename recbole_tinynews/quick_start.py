@@ -27,7 +27,7 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
     keep_test_result,
-    kept_test_result,
+    kept_test_results,
 )
 from recbole_tinynews.pipeline.factory import Factory, ImpressionFactory, NewsFactory
 from recbole_tinynews.pipeline.plan import plan, plan_table
@@ -186,7 +186,7 @@ def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
 
 def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
     artifact, content = run.artifacts[teacher], run.factory.dataset.content
-    result = kept_test_result(artifact, content)
+    result = kept_test_results(artifact).get(content)
     if result is None:
         getLogger().info(f"Testing {artifact.folder.name}")
         config = run.recipes.of(teacher).config

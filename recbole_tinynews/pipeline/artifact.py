@@ -18,6 +18,7 @@ from torch import Tensor
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.checksums import changed
 from recbole_tinynews.files.tensors import check_weights, load_weights
 from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.pipeline.stage import Stage
@@ -32,6 +33,8 @@ ARTIFACT_FORMAT = 6  # raised whenever a change in the code changes results
 # formats whose recommenders score as they did when they were trained
 READABLE = frozenset((ARTIFACT_FORMAT,))
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
+FILES, TEST = "files", "test"  # keys of metrics.json: checksums, and results on test impressions
+WEIGHTS_SUFFIX = Path(WEIGHTS).suffix
 CURVE, FIGURE = "training.csv", "training.svg"  # by step, for people to read
 PLM = "plm"  # configuration and tokenizer of the language model
 FORMAT_KEY, MADE_FROM = "format", "made_from"  # further keys of settings.yaml
@@ -160,6 +163,9 @@ def read_artifact(name: str, mark: str, folder: Path) -> Artifact | None:
         check_weights(folder / WEIGHTS)
         for copy in metrics.get(COPIES, ()):
             check_weights(folder / COPIES / copy)
+        broken = [name for name in broken_files(folder) if name.endswith(WEIGHTS_SUFFIX)]
+        if broken:
+            raise ValueError(f"{', '.join(broken)} changed since the training")
     except FileNotFoundError as problem:
         if (folder / METRICS_FILE).is_file():
             getLogger().warning(f"{folder} is incomplete and is trained again: {problem}")
@@ -205,14 +211,26 @@ def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
 
 
-def kept_test_result(artifact: Artifact, content: str) -> dict[str, Any] | None:
-    """The stage's saved result on test impressions with this content digest, or None."""
-    metrics = json.loads((artifact.folder / METRICS_FILE).read_text(encoding="utf-8"))
-    return metrics.get("test", {}).get(content)
+def files_of(folder: Path) -> list[Path]:
+    """The files that others read: weights, copies, settings, and what ``plm/`` holds."""
+    there = (*folder.glob(f"{COPIES}/*"), *folder.glob(f"{PLM}/**/*"))
+    files = [folder / WEIGHTS, folder / SETTINGS_FILE, *there]
+    return [file for file in files if file.is_file()]
+
+
+def broken_files(folder: Path) -> list[str]:
+    """The files of a finished stage that are missing or not as they were written."""
+    metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+    return changed(folder, metrics.get(FILES, {}))
+
+
+def kept_test_results(artifact: Artifact) -> dict[str, Any]:
+    """The stage's saved results on test impressions, by the content digest of these."""
+    return json.loads((artifact.folder / METRICS_FILE).read_text(encoding="utf-8")).get(TEST, {})
 
 
 def keep_test_result(artifact: Artifact, content: str, result: dict[str, Any]) -> None:
     """Add a test result to ``metrics.json``, under the content digest of its data."""
     metrics = json.loads((artifact.folder / METRICS_FILE).read_text(encoding="utf-8"))
-    metrics["test"] = {**metrics.get("test", {}), content: result}
+    metrics[TEST] = {**metrics.get(TEST, {}), content: result}
     write_metrics(artifact.folder, metrics)

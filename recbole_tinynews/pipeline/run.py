@@ -12,6 +12,7 @@ from recbole.utils import init_seed, set_color
 
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Teachers
+from recbole_tinynews.files.checksums import checksums
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.pipeline.artifact import (
@@ -19,12 +20,17 @@ from recbole_tinynews.pipeline.artifact import (
     COPIES,
     CURVE,
     FIGURE,
+    FILES,
     FORMAT_KEY,
     MADE_FROM,
     METRICS_FILE,
     PLM,
+    TEST,
     Artifact,
     Weights,
+    broken_files,
+    files_of,
+    kept_test_results,
     settings_of_stages,
     write_metrics,
     write_settings,
@@ -92,7 +98,7 @@ class Run:
             with exclusive_lock(recipe.folder, "training it"):
                 artifact = self._make_alone(recipe)
         else:
-            _tell_reused(artifact)
+            self._reuse(recipe, artifact)
         shutil.rmtree(recipe.folder / STATE, ignore_errors=True)
         return artifact
 
@@ -103,16 +109,29 @@ class Run:
             shutil.rmtree(recipe.folder, ignore_errors=True)
         artifact = recipe.finished()
         if artifact is not None:
-            _tell_reused(artifact)
+            self._reuse(recipe, artifact)
             return artifact
         name, folder = recipe.stage.name, recipe.folder
         getLogger().info(f"{_label(name)} -> {folder}")
         (folder / METRICS_FILE).unlink(missing_ok=True)  # it marks a complete folder
+        shutil.rmtree(folder / PLM, ignore_errors=True)  # if it is there, it would be kept
         best = self._train(recipe)
         seconds = time.perf_counter() - started
         artifact = Artifact(name, recipe.fingerprint, folder, seconds, dict(best or {}))
         self._write(recipe, artifact)
         return artifact
+
+    def _reuse(self, recipe: Recipe, artifact: Artifact) -> None:
+        """Tell that the stage is reused, after writing again what it lost of its smaller files."""
+        broken = broken_files(artifact.folder)
+        if broken:
+            getLogger().warning(
+                f"{artifact.folder}: {', '.join(broken)} changed since the training, and "
+                f"{'are' if len(broken) > 1 else 'is'} written again."
+            )
+            shutil.rmtree(artifact.folder / PLM, ignore_errors=True)
+            self._write(recipe, artifact, kept_test_results(artifact))
+        getLogger().info(f"{_label(artifact.name)} is reused: {artifact.folder}")
 
     def _train(self, recipe: Recipe) -> dict | None:
         stage, config = recipe.stage, recipe.config
@@ -142,8 +161,10 @@ class Run:
             put_language_model(teacher, self.weights(source))
         return joint.to(config["device"])
 
-    def _write(self, recipe: Recipe, artifact: Artifact) -> None:
-        """Write all files but the weights; the metrics come last."""
+    def _write(
+        self, recipe: Recipe, artifact: Artifact, test: dict[str, Any] | None = None
+    ) -> None:
+        """Write all files but the weights; the metrics come last, with earlier test results."""
         folder, config = recipe.folder, recipe.config
         self.factory.keep_language_model(recipe.stage.model, config, folder / PLM)
         of_teachers = settings_of_stages(config) if recipe.stage.teachers else {}
@@ -153,6 +174,9 @@ class Run:
         copies = sorted(path.name for path in (folder / COPIES).glob("step-*.safetensors"))
         if copies:  # listed, so that a missing one is noticed
             metrics[COPIES] = copies
+        if test:
+            metrics[TEST] = test
+        metrics[FILES] = checksums(folder, files_of(folder))
         write_metrics(folder, metrics)
 
 
@@ -171,7 +195,3 @@ def _write_curve(folder: Path, stage: str, curve: TrainingCurve) -> None:
 
 def _label(stage: str) -> str:
     return set_color(f"Stage {stage}", "pink")
-
-
-def _tell_reused(artifact: Artifact) -> None:
-    getLogger().info(f"{_label(artifact.name)} is reused: {artifact.folder}")

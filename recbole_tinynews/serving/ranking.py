@@ -34,6 +34,7 @@ from recbole_tinynews.pipeline.artifact import (
     READABLE,
     SETTINGS_FILE,
     WEIGHTS,
+    broken_files,
     read_settings,
 )
 from recbole_tinynews.registry import find_model, has_language_model, model_names
@@ -326,6 +327,14 @@ def _check_folder(folder: Path) -> None:
         raise ValueError(
             f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
             "again: it resumes where it was stopped."
+        )
+    # settings are read by their meaning, and may be edited
+    broken = [name for name in broken_files(folder) if name != SETTINGS_FILE]
+    if broken:
+        raise ValueError(
+            f"{folder} expects its files as they were written, and {', '.join(broken)} "
+            f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. Run "
+            "the command that made it again, which repairs it, or copy the folder anew."
         )
     if not (folder / PLM / "config.json").is_file():
         raise ValueError(

@@ -352,10 +352,17 @@ def test_unreadable_settings_are_refused(folder: Path, text: str) -> None:
         load(folder)
 
 
-def test_cut_off_weights_are_refused(folder: Path) -> None:
-    weights = folder / "model.safetensors"
+@pytest.mark.parametrize("checked", [True, False])
+def test_cut_off_weights_are_refused(folder: Path, checked: bool) -> None:
+    """Folders of earlier versions have no checksums."""
+    weights, metrics = folder / "model.safetensors", folder / "metrics.json"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="cannot be read"):
+    if not checked:
+        kept = json.loads(metrics.read_text())
+        del kept["files"]
+        metrics.write_text(json.dumps(kept))
+    reason = "model.safetensors is missing or changed" if checked else "cannot be read"
+    with pytest.raises(ValueError, match=reason):
         load(folder)
 
 

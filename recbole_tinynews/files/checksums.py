@@ -1,0 +1,33 @@
+"""Checksums of the files of a folder: a flipped bit leaves a file that can still be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from recbole_tinynews.files.array_cache import content_key
+
+
+def checksums(folder: Path, files: Iterable[Path]) -> dict[str, str]:
+    """A digest of each file, by its path in the folder."""
+    return {file.relative_to(folder).as_posix(): _digest(file) for file in sorted(files)}
+
+
+def changed(folder: Path, known: Mapping[str, str]) -> list[str]:
+    """The files of the folder that are missing or have another digest, by their paths in it."""
+    return [
+        name
+        for name, digest in known.items()
+        if not (folder / name).is_file() or _digest(folder / name) != digest
+    ]
+
+
+def _digest(file: Path) -> str:
+    status = file.stat()
+    return _digest_of(file, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@lru_cache(maxsize=1024)  # a run looks at a finished stage several times
+def _digest_of(file: Path, *_status: int) -> str:
+    return content_key([file])

@@ -1,0 +1,102 @@
+"""A finished folder whose files changed is never reused or served as it is."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny import DATASET, STAGE_SETTINGS, Tiny, finished
+
+from recbole_tinynews.pipeline.artifact import files_of
+from recbole_tinynews.pipeline.plan import plan
+from recbole_tinynews.pipeline.stage import in_order
+from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.serving.ranking import load
+
+WEIGHTS, COPY = "model.safetensors", "copies/step-4.safetensors"
+
+
+@pytest.fixture
+def saved(all_four_stages: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(all_four_stages, tmp_path / "saved"))
+
+
+def broken(file: Path, damage: str) -> None:
+    content = bytearray(file.read_bytes())
+    if damage == "deleted":
+        file.unlink()
+        return
+    if damage == "flipped":
+        content[-2] ^= 1
+    file.write_bytes(
+        {"flipped": content, "cut": content[: len(content) // 2], "zeroed": bytes(len(content))}[
+            damage
+        ]
+    )
+
+
+def run_again(tiny: Tiny, folder: Path) -> list[tuple[str, bool]]:
+    run = tiny.run("TinyNewsRec", **{**STAGE_SETTINGS, "checkpoint_dir": str(folder)})
+    config = run.factory.config
+    planned = plan(run.recipes, in_order(system(config)), config["fresh"])
+    run.make(system(config))
+    done = [(artifact.name, artifact.reused) for artifact in finished(run)]
+    assert [step.action == "reused" for step in planned] == [reused for _, reused in done]
+    return done
+
+
+@pytest.mark.parametrize(
+    ("stage", "file", "damage"),
+    [
+        *(("TinyNewsRec", WEIGHTS, damage) for damage in ("flipped", "cut", "zeroed", "deleted")),
+        ("post_train_student", WEIGHTS, "flipped"),
+        ("post_train_teacher", COPY, "flipped"),
+        *(("TinyNewsRec", "settings.yaml", damage) for damage in ("flipped", "deleted")),
+        *(("TinyNewsRec", "plm/tokenizer.json", damage) for damage in ("flipped", "deleted")),
+        ("finetune_teacher", "plm/config.json", "zeroed"),
+    ],
+)
+def test_a_file_that_changed_is_named_and_made_again_by_the_same_command(
+    tiny: Tiny, saved: Path, caplog: pytest.LogCaptureFixture, stage: str, file: str, damage: str
+) -> None:
+    """A flipped bit in weights that are read without complaint gives wrong teachers for ever."""
+    caplog.set_level(logging.INFO)
+    folder = next((saved / DATASET).glob(f"{stage}-*"))
+    before = {path: path.read_bytes() for path in files_of(folder)}
+    broken(folder / file, damage)
+    done, retrained = run_again(tiny, saved), file.endswith(".safetensors")
+    assert ((stage, False) in done) if retrained else all(reused for _, reused in done)
+    told = " ".join(record.getMessage() for record in caplog.records)
+    assert folder.name in told
+    assert Path(file).name in told
+    if not retrained:
+        assert {path: path.read_bytes() for path in files_of(folder)} == before
+    assert set(files_of(folder)) == set(before)
+    caplog.clear()
+    assert all(reused for _, reused in run_again(tiny, saved))
+    assert "again" not in " ".join(record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("file", [WEIGHTS, "plm/tokenizer.json"])
+@pytest.mark.parametrize("damage", ["flipped", "deleted"])
+def test_a_recommender_with_a_broken_file_is_not_served(
+    saved: Path, file: str, damage: str
+) -> None:
+    """Without its tokenizer it would rank by other words, and say nothing."""
+    folder = next((saved / DATASET).glob("TinyNewsRec-*"))
+    load(folder)
+    broken(folder / file, damage)
+    with pytest.raises(ValueError, match=f"{Path(file).name}.*(missing|changed)"):
+        load(folder)
+
+
+def test_test_results_survive_a_repair(tiny: Tiny, saved: Path) -> None:
+    """They would be computed again, which takes as long as the first time."""
+    folder = next((saved / DATASET).glob("TinyNewsRec-*"))
+    metrics = (folder / "metrics.json").read_text()
+    (folder / "metrics.json").write_text(metrics.replace("{", '{"test": {"some": {}},', 1))
+    broken(folder / "settings.yaml", "deleted")
+    run_again(tiny, saved)
+    assert '"some"' in (folder / "metrics.json").read_text()
