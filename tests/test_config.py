@@ -506,6 +506,8 @@ def test_a_gpu_computes_in_bf16_by_default(monkeypatch, device, native, chosen) 
     """It is several times as fast there; processors would disagree on a result."""
     monkeypatch.setattr(optimization, "has_bf16_products", lambda _: native)
     assert optimization.default_precision(torch.device(device)) == chosen
+    expected = torch.bfloat16 if chosen == "bf16" else None
+    assert optimization.autocast_dtype(None, torch.device(device)) == expected  # of a stage
 
 
 # Data

@@ -8,6 +8,8 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+
 
 class Plan(Protocol):
     """What a batch knows of its plan; ``encoder/planning.py`` has it."""
@@ -26,6 +28,17 @@ class NewsBatch(Interaction):
         super().__init__(fields)
         self.plan = plan
 
+    def __setitem__(self, name: str, values: Any) -> None:
+        """Set a field; other articles need another plan."""
+        super().__setitem__(name, values)
+        if name in (HISTORY, CANDIDATES):
+            self.plan = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send the plan of a worker as arrays: each tensor would take a file handle."""
+        plan = self.plan and self.plan.apply(Tensor.numpy)
+        return _received, (self.interaction, plan)
+
     def pin_memory(self) -> NewsBatch:
         """The batch in memory that a GPU copies from by itself; torch's loader calls it."""
         fields = {name: values.pin_memory() for name, values in self.interaction.items()}
@@ -37,6 +50,10 @@ class NewsBatch(Interaction):
             name: values.to(device, non_blocking=True) for name, values in self.interaction.items()
         }
         return NewsBatch(fields, self.plan and self.plan.to(device))
+
+
+def _received(fields: dict[str, Tensor], plan: Plan | None) -> NewsBatch:
+    return NewsBatch(fields, plan and plan.apply(torch.from_numpy))
 
 
 def plan_of(batch: Any) -> Any:

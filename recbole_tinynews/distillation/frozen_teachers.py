@@ -14,6 +14,8 @@ from torch import nn
 from recbole_tinynews.distillation.outputs import Outputs, Teacher
 from recbole_tinynews.distillation.states import NO_TAPS, Taps
 
+MEMORY_SHARE = 0.25  # of the free memory, for inner states of all teachers together
+
 
 class FrozenTeachers(nn.Module):
     """Finished recommenders in evaluation mode, whose outputs are labels.
@@ -41,13 +43,16 @@ class FrozenTeachers(nn.Module):
         """Encode the articles of later batches, once for all trainings with this ``folder``."""
         for teacher in self._teachers():
             teacher.news_encoder.encode_ahead(ids, show_progress, folder)
+            _close_table(teacher)
 
     def tap_ahead(self, ids: NDArray[np.int64], taps: Taps, show_progress: bool = False) -> None:
         """Compute inner states of the articles of later batches, where memory allows."""
+        share = MEMORY_SHARE / len(self.members)
         for teacher in self._teachers():
             ahead = getattr(teacher.news_encoder, "tap_ahead", None)
             if ahead is not None:  # an encoder without a language model has no states
-                ahead(ids, taps, show_progress)
+                ahead(ids, taps, share, show_progress)
+                _close_table(teacher)
 
     @torch.no_grad()
     def outputs(self, batch: Any, taps: Taps = NO_TAPS) -> list[Outputs]:
@@ -56,6 +61,13 @@ class FrozenTeachers(nn.Module):
 
     def _teachers(self) -> Iterator[Teacher]:
         return iter(cast("Sequence[Teacher]", self.members))
+
+
+def _close_table(teacher: Teacher) -> None:
+    """Free a table that each teacher would else keep for the whole training, on a GPU too."""
+    close = getattr(teacher.news_encoder, "close_table", None)
+    if close is not None:
+        close()
 
 
 def _outputs(teacher: Teacher, batch: Any, taps: Taps) -> Outputs:

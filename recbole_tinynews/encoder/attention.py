@@ -7,6 +7,7 @@ architecture that asks for its attention there runs without padding, and without
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -21,9 +22,16 @@ from transformers.masking_utils import AttentionMaskInterface
 from recbole_tinynews.encoder.dropout import drop_out
 from recbole_tinynews.encoder.packing import PackedTexts
 
-varlen_attn: Any = None  # an earlier torch has none
+
+def _parameters(function: Any) -> set[str]:
+    return set() if function is None else set(inspect.signature(function).parameters)
+
+
+varlen_attn: Any = None  # an earlier torch has none, or one that knows neither scale nor window
 with suppress(ImportError):
     from torch.nn.attention.varlen import varlen_attn
+if not {"scale", "window_size", "enable_gqa"} <= _parameters(varlen_attn):
+    varlen_attn = None
 
 PACKED = "packed_texts"  # its name in transformers
 
@@ -138,11 +146,19 @@ def _one_kernel(
     """The kernel that takes all texts at once; ``None``: there is none for these rules."""
     if queries.device.type not in ONE_KERNEL or scores is not None or texts.real is not None:
         return None
-    half = queries.dtype in (torch.float16, torch.bfloat16)
-    if half and not rules.dropout and varlen_attn is not None:
+    if not rules.dropout and _fits_flash(queries):
         return _variable_lengths
     sees_all = rules.window is None or texts.longest <= rules.window
     return _nested if sees_all and not rules.causal else None
+
+
+def _fits_flash(queries: Tensor) -> bool:
+    """Whether torch's kernel for variable lengths takes them: half precision, from Ampere on."""
+    size = queries.shape[-1]
+    if varlen_attn is None or queries.dtype not in (torch.float16, torch.bfloat16):
+        return False
+    recent = not queries.is_cuda or torch.cuda.get_device_capability(queries.device) >= (8, 0)
+    return recent and size % 8 == 0 and size <= 256
 
 
 def _variable_lengths(

@@ -38,9 +38,14 @@ class BertLayers:
     def embed(self, texts: PackedTexts) -> Tensor:
         """Input of the first layer, ``[tokens, hidden]``."""
         (embeddings,) = self.before
+        positions = texts.positions + self.first_position
+        if (
+            texts.real is not None and self.first_position
+        ):  # RoBERTa's padding has a place of its own
+            positions = torch.where(texts.real, positions, self.first_position - 1)
         return embeddings(
             input_ids=texts.token_ids[None],
-            position_ids=texts.positions[None] + self.first_position,
+            position_ids=positions[None],
             # its own are as many as its positions
             token_type_ids=torch.zeros_like(texts.token_ids)[None],
         )[0]

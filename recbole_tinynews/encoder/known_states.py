@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +17,7 @@ from recbole_tinynews.distillation.states import States, Taps
 from recbole_tinynews.encoder.device import has_room, on_device
 from recbole_tinynews.encoder.packing import packs
 
-MEMORY_SHARE = 0.25  # of the free memory, at most; beyond it states are computed in each step
+CGROUP = Path("/sys/fs/cgroup")  # where a container's limit is
 
 
 class TappedEncoder(Protocol):
@@ -47,9 +48,14 @@ class KnownStates:
     @classmethod
     @torch.no_grad()
     def compute(
-        cls, encoder: TappedEncoder, ids: NDArray[np.int64], taps: Taps, show_progress: bool
+        cls,
+        encoder: TappedEncoder,
+        ids: NDArray[np.int64],
+        taps: Taps,
+        share: float,
+        show_progress: bool,
     ) -> KnownStates | None:
-        """States of distinct ids; ``None`` where they take too much memory."""
+        """States of distinct ids; ``None`` if they take more than this share of free memory."""
         tokens = encoder.tokens
         known = np.zeros(tokens.rows, dtype=bool)
         known[ids] = tokens.lengths[ids] > 0
@@ -65,7 +71,7 @@ class KnownStates:
             made = cls(taps, tables, tokens, known)
             for pack in packed:
                 parts = _by_name(encoder.tap(pack.members, taps))
-                if not tables and not made._make_room(parts):
+                if not tables and not made._make_room(parts, share):
                     return None
                 for name, part in parts.items():
                     tables[name][made._rows(name, pack.members)] = part
@@ -94,7 +100,7 @@ class KnownStates:
     def _rows(self, name: str, ids: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self._layouts[name.partition(" ")[0]].positions(ids))
 
-    def _make_room(self, parts: dict[str, Tensor]) -> bool:
+    def _make_room(self, parts: dict[str, Tensor], share: float) -> bool:
         """Make the tables that such parts are rows of, if there is memory for them."""
         shapes = {
             name: (int(self._layouts[name.partition(" ")[0]].offsets[-1]), *part.shape[1:])
@@ -104,11 +110,21 @@ class KnownStates:
         device = next(iter(parts.values())).device
         if device.type == "cpu" or not has_room(device, size):
             device = torch.device("cpu")
-            if size > MEMORY_SHARE * psutil.virtual_memory().available:
+            if size > share * free_memory():
                 return False
         for name, shape in shapes.items():
             self._tables[name] = torch.empty(shape, dtype=parts[name].dtype, device=device)
         return True
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take, also inside of a container."""
+    free = psutil.virtual_memory().available
+    try:
+        limit, used = ((CGROUP / f"memory.{name}").read_text() for name in ("max", "current"))
+        return min(free, max(0, int(limit) - int(used)))
+    except (OSError, ValueError):  # no container, or one without a limit: "max"
+        return free
 
 
 _ROWS = {

@@ -166,9 +166,15 @@ class NewsEncoder(nn.Module):
         """News vectors, ``[*news_ids.shape, news_dim]``."""
         if self._given is not None:
             return self._given[news_ids]
-        if not self.training and not torch.is_grad_enabled() and self._knows_states(news_ids):
+        if not self.training and not torch.is_grad_enabled():
             known = None if self._plan is None else self._plan.host_ids
-            return self._vectors.look_up(self, news_ids, known)
+            if self._tap is None:
+                return self._vectors.look_up(self, news_ids, known)
+            states = self._states_of_texts(news_ids, self._tap.taps)
+            if states is not None:
+                self._tap.keep_states(states)
+                with self._untapped():  # a vector that is missing brings other texts with it
+                    return self._vectors.look_up(self, news_ids, known)
         plan = self._plan_of(news_ids)
         if self._recent.used:
             vectors = self._recent.encode(self, plan.host_ids)
@@ -214,13 +220,15 @@ class NewsEncoder(nn.Module):
         """Encode distinct ids now, to be looked up until the weights change (``NewsVectors``)."""
         self._vectors.encode_ahead(self, ids, show_progress, folder)
 
-    def tap_ahead(self, ids: NDArray[np.int64], taps: Taps, show_progress: bool = False) -> None:
-        """Compute inner states of distinct ids now, if memory allows.
+    def tap_ahead(
+        self, ids: NDArray[np.int64], taps: Taps, share: float, show_progress: bool = False
+    ) -> None:
+        """Compute inner states of distinct ids now, if they fit this share of the free memory.
 
         They are looked up in evaluation mode, without gradients, until the weights change.
         """
         if (self.tokens.values != self.pad_token_id).all():  # states leave pad tokens out
-            known = KnownStates.compute(self, ids, taps, show_progress)
+            known = KnownStates.compute(self, ids, taps, share, show_progress)
             self._known_states = None if known is None else (known, versions(self.parameters()))
 
     def tap(self, ids: NDArray[np.int64], taps: Taps) -> States:
@@ -229,19 +237,28 @@ class NewsEncoder(nn.Module):
             self.encode_distinct(ids)
         return tap.states()
 
-    def _knows_states(self, news_ids: Tensor) -> bool:
-        """Whether no inner states are asked for, or all are known, which the tap then gets."""
-        if self._tap is None:
-            return True
+    def _states_of_texts(self, news_ids: Tensor, taps: Taps) -> States | None:
+        """The inner states of these ids, if all are known."""
         if self._known_states is None:
-            return False
+            return None
         known, weights = self._known_states
         ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.host_ids
-        fits = known.taps == self._tap.taps and known.has(ids, self.tokens.lengths[ids])
+        fits = known.taps == taps and known.has(ids, self.tokens.lengths[ids])
         if not fits or weights != versions(self.parameters()):
-            return False
-        self._tap.keep_states(known.states(ids, self.text_encoder.device))
-        return True
+            return None
+        return known.states(ids, self.text_encoder.device)
+
+    @contextmanager
+    def _untapped(self) -> Iterator[None]:
+        tap, self._tap = self._tap, None
+        try:
+            yield
+        finally:
+            self._tap = tap
+
+    def close_table(self) -> None:
+        """Free the memory of the table of frozen states, which is opened again when needed."""
+        self._states, self._states_of = None, ()
 
     @contextmanager
     def given(self, vectors: Tensor) -> Iterator[None]:

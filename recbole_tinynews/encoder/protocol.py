@@ -106,7 +106,8 @@ class Shown(NamedTuple):
 
     def refusal(self, taps: Taps, name: str) -> str | None:
         """Why a model of this name can't show what the taps ask for; ``None``: it can."""
-        if any(taps) and not self.states:
+        # the embedding output and the pooled text can always be seen
+        if (taps.hidden - {0} or taps.attention) and not self.states:
             return (
                 "A loss on inner states expects a language model whose layers can be seen one by "
                 f"one, got {name}. Set its weight to 0, or choose another plm."

@@ -93,7 +93,7 @@ class Run:
 
     def _make(self, recipe: Recipe) -> Artifact:
         artifact = None if self.fresh else recipe.finished()
-        if artifact is None:
+        if artifact is None or broken_files(artifact.folder):
             # two systems of a benchmark may want it at once
             with exclusive_lock(recipe.folder, "training it"):
                 artifact = self._make_alone(recipe)

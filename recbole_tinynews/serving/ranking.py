@@ -71,9 +71,9 @@ class _Settings(dict[str, Any]):
 class Ranker:
     """Ranks candidates for users by what they clicked; ``recbole_tinynews.load`` makes one.
 
-    Scores equal those of evaluation. A text is encoded when it first appears; the vectors of the
-    ``KEPT_VECTORS`` most recently used texts are kept in memory. Threads may share it: their calls
-    take turns, and each uses all of torch's threads.
+    Scores equal those of evaluation in fp32. A text is encoded when it first appears; the vectors
+    of the ``KEPT_VECTORS`` most recently used texts are kept in memory. Threads may share it: their
+    calls take turns, and each uses all of torch's threads.
 
     Attributes:
         settings: what the recommender was trained with, as in ``settings.yaml``.

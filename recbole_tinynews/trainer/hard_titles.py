@@ -23,7 +23,6 @@ def choose_titles(config: Settings, model: Any, interaction: Interaction) -> Int
         titles = interaction[CANDIDATES]
         places = hardest(model.present_scores(interaction), titles, config["negatives"])
         interaction[CANDIDATES] = titles.gather(1, places)
-        interaction.plan = None  # it has all of them
     return interaction
 
 

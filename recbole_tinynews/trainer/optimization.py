@@ -50,12 +50,13 @@ def default_precision(device: torch.device) -> str:
     return "bf16" if device.type == "cuda" and has_bf16_products(device) else "fp32"
 
 
-def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+def autocast_dtype(precision: str | None, device: torch.device) -> torch.dtype | None:
     """The autocast type of ``precision``; ``None``: no autocast, plain float32.
 
     ``auto`` chooses what is fast on the device: bf16 where it is native, else fp16 on a GPU, else
     float32. Where bf16 is asked for and slow, a warning says so.
     """
+    precision = default_precision(device) if precision is None else precision
     native = has_bf16_products(device)
     if precision == "auto":
         if device.type == "cuda":

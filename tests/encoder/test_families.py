@@ -27,6 +27,8 @@ from recbole_tinynews.encoder.language_model import (
 from recbole_tinynews.encoder.layers import layers_of
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.own_layers import OwnLayers
+from recbole_tinynews.encoder.packing import PackedTexts, packs
+from recbole_tinynews.encoder.protocol import Shown
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 
 DEPTH, WIDTH = 3, 32
@@ -285,6 +287,22 @@ def test_a_loss_on_attention_is_refused_where_it_cannot_be_had() -> None:
         pytest.raises(ValueError, match="MPNetModel, whose attention cannot be exchanged"),
     ):
         encoder(torch.tensor([2]))
+
+
+def test_padding_that_is_encoded_keeps_a_position_of_its_own() -> None:
+    """RoBERTa's has one; where pad tokens are pooled, a vector depends on it."""
+    plm = make("roberta").eval()
+    ids = torch.tensor([7, 8, 9, 0, 0])
+    (pack,) = packs(np.array([5]), 9)
+    embedded = BertLayers(plm).embed(PackedTexts.of(pack, ids, ids != 0))
+    torch.testing.assert_close(embedded, plm.embeddings(input_ids=ids[None])[0])
+
+
+def test_a_pooled_text_can_be_seen_of_any_model() -> None:
+    """What the refusal of another loss advises must not be refused in the first step."""
+    hidden = Shown(states=False, attention=False)
+    assert hidden.refusal(Taps(frozenset({0}), pooled=True), "T5") is None
+    assert "one by one" in (hidden.refusal(Taps(frozenset({1})), "T5") or "")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from tiny import EMPTY_TITLE, LONG_TITLE, NEWS, SHORT_TITLE, Tiny
 
+from recbole_tinynews.distillation import frozen_teachers
 from recbole_tinynews.distillation.states import States, Taps
 from recbole_tinynews.encoder import known_states
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
@@ -38,30 +40,33 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counted
 
 
-def test_known_states_are_those_that_are_computed(tiny: Tiny, passes: list[int]) -> None:
+@pytest.mark.parametrize("encoded", [True, False])
+def test_known_states_are_those_that_are_computed(
+    tiny: Tiny, passes: list[int], encoded: bool
+) -> None:
     """Rows of another text would train a student as well."""
     encoder = encoder_of(tiny)
     computed = tapped(encoder)
-    encoder.encode_ahead(np.arange(NEWS + 1))
-    encoder.tap_ahead(np.arange(NEWS + 1), TAPS)
+    if encoded:
+        encoder.encode_ahead(np.arange(NEWS + 1))
+    else:
+        encoder.train().eval()  # forgets its vectors
+    encoder.tap_ahead(np.arange(NEWS + 1), TAPS, 0.25)
     passes.clear()
     known = tapped(encoder)
-    assert not passes
+    assert bool(passes) != encoded
     assert np.array_equal(known.ids, computed.ids)
     torch.testing.assert_close(known[1:], computed[1:], rtol=1e-5, atol=1e-5)
     assert not any(part.requires_grad for part in known.hidden.values())
 
 
 @pytest.mark.parametrize("why", ["other taps", "an unknown text", "new weights", "no memory"])
-def test_states_that_are_not_known_are_computed(
-    tiny: Tiny, passes: list[int], monkeypatch: pytest.MonkeyPatch, why: str
-) -> None:
+def test_states_that_are_not_known_are_computed(tiny: Tiny, passes: list[int], why: str) -> None:
     """Outdated or missing ones would be labels of nothing."""
     encoder, taps = encoder_of(tiny), TAPS
     ids = np.arange(NEWS + 1)
-    if why == "no memory":
-        monkeypatch.setattr(known_states, "MEMORY_SHARE", 0.0)
-    encoder.tap_ahead(ids[ids != 9] if why == "an unknown text" else ids, taps)
+    share = 0.0 if why == "no memory" else 0.25
+    encoder.tap_ahead(ids[ids != 9] if why == "an unknown text" else ids, taps, share)
     if why == "other taps":
         taps = Taps(frozenset({2}))
     if why == "new weights":
@@ -77,7 +82,7 @@ def test_states_that_are_not_known_are_computed(
 def test_pad_tokens_that_are_encoded_are_in_no_known_state(tiny: Tiny) -> None:
     encoder = encoder_of(tiny, mask_padding_in_news_pooling=False)
     computed = tapped(encoder)
-    encoder.tap_ahead(np.arange(NEWS + 1), TAPS)
+    encoder.tap_ahead(np.arange(NEWS + 1), TAPS, 0.25)
     torch.testing.assert_close(tapped(encoder)[1:], computed[1:])
 
 
@@ -87,7 +92,7 @@ def test_a_student_under_known_states_ends_with_the_same_weights(
 ) -> None:
     trained = []
     for share in (0.25, 0.0):
-        monkeypatch.setattr(known_states, "MEMORY_SHARE", share)
+        monkeypatch.setattr(frozen_teachers, "MEMORY_SHARE", share)
         torch.manual_seed(4)
         world = tiny.world(system)
         trainer = world.trainer()
@@ -98,3 +103,14 @@ def test_a_student_under_known_states_ends_with_the_same_weights(
         weights = world.model.state_dict().items()
         trained.append({n: p for n, p in weights if not n.endswith(("query.bias", "key.bias"))})
     torch.testing.assert_close(trained[0], trained[1], rtol=1e-3, atol=1e-4)
+
+
+def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's memory may be many times what the container may take before it is killed."""
+    monkeypatch.setattr(known_states, "CGROUP", tmp_path)
+    of_host = known_states.free_memory()
+    (tmp_path / "memory.current").write_text("1000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert known_states.free_memory() == pytest.approx(of_host, rel=0.2)
+    (tmp_path / "memory.max").write_text("5000\n")
+    assert known_states.free_memory() == 4000

@@ -83,6 +83,9 @@ def test_one_kernel_gives_what_each_length_by_itself_gives(
     for devices in (set(), {"cpu"}):
         monkeypatch.setattr(attention, "ONE_KERNEL", devices)
         monkeypatch.setattr(attention, "varlen_attn", plain_varlen)
+        kernel = attention._one_kernel(given[0], texts, Rules(0.0, scale, causal, window), None)
+        takes_all = body == "varlen" or (window is None and not causal)
+        assert (kernel is not None) == bool(devices and takes_all)
         context = attend_within_texts(*given, texts, Rules(0.0, scale, causal, window))
         made.append((context, *torch.autograd.grad((context * weights).sum(), given)))
     tolerance = {"rtol": 2e-2, "atol": 2e-2} if body == "varlen" else {"rtol": 1e-5, "atol": 1e-5}

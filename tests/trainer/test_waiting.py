@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recbole_tinynews.data.batch import NewsBatch
+from recbole_tinynews.data.batch import NewsBatch, plan_of
 from recbole_tinynews.encoder import attention, text_encoder
 
 READS = {"cpu", "numpy", "item", "tolist", "__bool__", "__int__", "__float__", "__index__"}
@@ -207,7 +207,11 @@ def test_plans_that_other_processes_make_change_nothing(tiny: Tiny) -> None:
     for workers in (0, 2):
         torch.manual_seed(5)
         world = tiny.world(worker=workers, use_cache=True, finetune_layers=1)
-        world.trainer().fit(world.clicks())
+        clicks = world.clicks()
+        world.trainer().fit(clicks)
+        plans = [plan_of(batch) for batch in clicks]
+        assert {plan.encoder for plan in plans} == {world.model.planner().encoder}
+        assert all(isinstance(plan.ids, Tensor) for plan in plans)
         trained.append(world.model.state_dict())
     assert trained[0].keys() == trained[1].keys()
     assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
@@ -240,6 +244,18 @@ def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
     elif isinstance(value, list):
         for number, each in enumerate(value):
             yield from _tensors(each, f"{name}[{number}]")
+
+
+def test_a_batch_with_other_articles_has_no_plan_for_them(tiny: Tiny) -> None:
+    """A trainer of one's own may choose candidates in ``prepare``."""
+    world = tiny.world()
+    batch = NewsBatch(world.clicks().collate_fn(range(4)).interaction)
+    batch.plan = world.model.planner()(batch)
+    batch["mine"] = batch["user_id"]
+    assert batch.plan is not None
+    batch["candidates"] = torch.full_like(batch["candidates"], 5)
+    assert batch.plan is None
+    assert torch.isfinite(world.model.train().calculate_loss(batch)[0])
 
 
 def test_ids_that_a_plan_lacks_are_an_error(tiny: Tiny) -> None:
