@@ -174,9 +174,7 @@ def wait(device: torch.device) -> None:
 
 
 def timed(step: FastStep | PlainStep, batch: Any) -> float:
-    device = (
-        step.model.device if isinstance(step, FastStep) else next(step.model.parameters()).device
-    )
+    device = next(step.model.parameters()).device
     wait(device)
     began = time.perf_counter()
     step(batch)

@@ -33,6 +33,15 @@ class Ragged(NamedTuple):
         return cls(values, offsets)
 
     @classmethod
+    def layout(cls, lengths: NDArray) -> Ragged:
+        """Rows of these lengths without values, to find the places of their items.
+
+        >>> Ragged.layout(np.array([2, 0, 1])).positions(np.array([2, 0])).tolist()
+        [2, 0, 1]
+        """
+        return cls.from_lengths(np.broadcast_to(np.False_, int(lengths.sum())), lengths)
+
+    @classmethod
     def from_rows(cls, rows: Iterable[ArrayLike], dtype: np.dtype | type) -> Ragged:
         """Pack separate arrays.
 

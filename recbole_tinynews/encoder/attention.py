@@ -22,16 +22,12 @@ from transformers.masking_utils import AttentionMaskInterface
 from recbole_tinynews.encoder.dropout import drop_out
 from recbole_tinynews.encoder.packing import PackedTexts
 
-
-def _parameters(function: Any) -> set[str]:
-    return set() if function is None else set(inspect.signature(function).parameters)
-
-
 varlen_attn: Any = None  # an earlier torch has none, or one that knows neither scale nor window
 with suppress(ImportError):
     from torch.nn.attention.varlen import varlen_attn
-if not {"scale", "window_size", "enable_gqa"} <= _parameters(varlen_attn):
-    varlen_attn = None
+
+    if not {"scale", "window_size", "enable_gqa"} <= {*inspect.signature(varlen_attn).parameters}:
+        varlen_attn = None
 
 PACKED = "packed_texts"  # its name in transformers
 

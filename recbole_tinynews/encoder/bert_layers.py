@@ -39,9 +39,8 @@ class BertLayers:
         """Input of the first layer, ``[tokens, hidden]``."""
         (embeddings,) = self.before
         positions = texts.positions + self.first_position
-        if (
-            texts.real is not None and self.first_position
-        ):  # RoBERTa's padding has a place of its own
+        if texts.real is not None and self.first_position:
+            # RoBERTa's padding has a position of its own
             positions = torch.where(texts.real, positions, self.first_position - 1)
         return embeddings(
             input_ids=texts.token_ids[None],

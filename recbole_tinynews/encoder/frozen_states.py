@@ -144,8 +144,7 @@ def open_frozen_states(
 
 
 def _layout(tokens: Ragged, stored: NDArray[np.bool_]) -> Ragged:
-    lengths = np.where(stored, tokens.lengths, 0)
-    return Ragged.from_lengths(np.empty(int(lengths.sum()), np.bool_), lengths)
+    return Ragged.layout(np.where(stored, tokens.lengths, 0))
 
 
 def _longest_stored(storage: Storage, lengths: NDArray[np.int64], row_bytes: int) -> int:

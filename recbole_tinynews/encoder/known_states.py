@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import psutil
@@ -15,9 +17,18 @@ from tqdm import tqdm
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.states import States, Taps
 from recbole_tinynews.encoder.device import has_room, on_device
-from recbole_tinynews.encoder.packing import packs
+from recbole_tinynews.encoder.packing import packs, shortest_first
 
 CGROUP = Path("/sys/fs/cgroup")  # where a container's limit is
+
+_Name = tuple[str, int]  # kind of a state, and its layer
+# rows of each text in the table of a kind, by the number of its tokens
+_ROWS: dict[str, Callable[[NDArray[np.int64]], NDArray[np.int64]]] = {
+    "hidden": lambda lengths: lengths,
+    "attention": lambda lengths: lengths**2,
+    "pooled": lambda lengths: (lengths > 0).astype(np.int64),
+    "vectors": lambda lengths: (lengths > 0).astype(np.int64),
+}
 
 
 class TappedEncoder(Protocol):
@@ -37,13 +48,16 @@ class KnownStates:
 
     Use ``compute``. A step of a student then costs its teacher a look-up instead of a pass through
     all of its layers.
+
+    Args:
+        taps: the layers.
+        lengths: ``[texts]``, tokens of the texts that are known; 0 for others.
     """
 
-    def __init__(self, taps: Taps, tables: dict[str, Tensor], tokens: Ragged, known: Any) -> None:
-        self.taps, self._tables, self._known = taps, tables, known
-        lengths = np.where(known, tokens.lengths, 0)
-        self._lengths = lengths
-        self._layouts = {kind: _layout(size(lengths)) for kind, size in _ROWS.items()}
+    def __init__(self, taps: Taps, lengths: NDArray[np.int64]) -> None:
+        self.taps, self._lengths = taps, lengths
+        self._tables: dict[_Name, Tensor] = {}
+        self._layouts = {kind: Ragged.layout(rows(lengths)) for kind, rows in _ROWS.items()}
 
     @classmethod
     @torch.no_grad()
@@ -56,25 +70,21 @@ class KnownStates:
         show_progress: bool,
     ) -> KnownStates | None:
         """States of distinct ids; ``None`` if they take more than this share of free memory."""
-        tokens = encoder.tokens
-        known = np.zeros(tokens.rows, dtype=bool)
-        known[ids] = tokens.lengths[ids] > 0
-        lengths = np.where(known, tokens.lengths, 0)
-        tables: dict[str, Tensor] = {}
-        packed = packs(lengths, encoder.tokens_at_once())
+        lengths = np.zeros_like(encoder.tokens.lengths)
+        lengths[ids] = encoder.tokens.lengths[ids]
+        made = cls(taps, lengths)
         with tqdm(
             total=int(lengths.sum()),
             desc="Teacher's states",
             unit=" tokens",
             disable=not show_progress,
         ) as progress:
-            made = cls(taps, tables, tokens, known)
-            for pack in packed:
+            for pack in packs(lengths, encoder.tokens_at_once()):
                 parts = _by_name(encoder.tap(pack.members, taps))
-                if not tables and not made._make_room(parts, share):
+                if not made._tables and not made._make_room(parts, share):
                     return None
                 for name, part in parts.items():
-                    tables[name][made._rows(name, pack.members)] = part
+                    made._tables[name][made._rows(name, pack.members)] = part
                 progress.update(int(lengths[pack.members].sum()))
         return made
 
@@ -84,29 +94,27 @@ class KnownStates:
 
     def states(self, ids: NDArray[np.int64], device: torch.device) -> States:
         """States of distinct ids, shortest first, as an encoder would give them."""
-        order = np.argsort(self._lengths[ids], kind="stable")
-        ids = ids[order[np.searchsorted(self._lengths[ids][order], 0, side="right") :]]
+        ids = ids[shortest_first(self._lengths[ids])]
         found = {
             name: on_device(table.index_select(0, self._rows(name, ids).to(table.device)), device)
             for name, table in self._tables.items()
         }
-        by_layer: dict[str, dict[int, Tensor]] = {"hidden": {}, "attention": {}}
-        for name, rows in found.items():
-            kind, _, layer = name.partition(" ")
-            if layer:
-                by_layer[kind][int(layer)] = rows
-        return States(ids, **by_layer, pooled=found["pooled"], vectors=found["vectors"])
+        hidden, attention = (
+            {layer: rows for (kind, layer), rows in found.items() if kind == wanted}
+            for wanted in ("hidden", "attention")
+        )
+        return States(ids, hidden, attention, found["pooled", 0], found["vectors", 0])
 
-    def _rows(self, name: str, ids: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self._layouts[name.partition(" ")[0]].positions(ids))
+    def _rows(self, name: _Name, ids: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(self._layouts[name[0]].positions(ids))
 
-    def _make_room(self, parts: dict[str, Tensor], share: float) -> bool:
+    def _make_room(self, parts: dict[_Name, Tensor], share: float) -> bool:
         """Make the tables that such parts are rows of, if there is memory for them."""
         shapes = {
-            name: (int(self._layouts[name.partition(" ")[0]].offsets[-1]), *part.shape[1:])
+            name: (int(self._layouts[name[0]].offsets[-1]), *part.shape[1:])
             for name, part in parts.items()
         }
-        size = sum(int(np.prod(shape)) * parts[name].itemsize for name, shape in shapes.items())
+        size = sum(math.prod(shape) * parts[name].itemsize for name, shape in shapes.items())
         device = next(iter(parts.values())).device
         if device.type == "cpu" or not has_room(device, size):
             device = torch.device("cpu")
@@ -127,20 +135,7 @@ def free_memory() -> int:
         return free
 
 
-_ROWS = {
-    "hidden": lambda lengths: lengths,
-    "attention": lambda lengths: lengths**2,
-    "pooled": lambda lengths: (lengths > 0).astype(np.int64),
-    "vectors": lambda lengths: (lengths > 0).astype(np.int64),
-}
-
-
-def _layout(rows: NDArray[np.int64]) -> Ragged:
-    """Where the rows of each id are."""
-    return Ragged.from_lengths(np.broadcast_to(np.False_, int(rows.sum())), rows)
-
-
-def _by_name(states: States) -> dict[str, Tensor]:
-    named = {f"hidden {layer}": part for layer, part in states.hidden.items()}
-    named.update({f"attention {layer}": part for layer, part in states.attention.items()})
-    return {**named, "pooled": states.pooled, "vectors": states.vectors}
+def _by_name(states: States) -> dict[_Name, Tensor]:
+    named: dict[_Name, Tensor] = {("hidden", n): part for n, part in states.hidden.items()}
+    named.update({("attention", n): part for n, part in states.attention.items()})
+    return {**named, ("pooled", 0): states.pooled, ("vectors", 0): states.vectors}

@@ -64,15 +64,15 @@ class PackedTexts(NamedTuple):
 
     @classmethod
     def of(cls, pack: Pack, token_ids: Tensor, real: Tensor | None = None) -> PackedTexts:
-        """Texts in the order of a pack, on the device of their tokens."""
+        """Texts in the order of a pack, on the host."""
         lengths = np.repeat(*np.array(pack.blocks, dtype=np.int64)[:, ::-1].T)
         starts = np.append(0, np.cumsum(lengths))
         positions = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
         return cls(
             pack,
             token_ids,
-            torch.from_numpy(positions).to(token_ids.device),
-            torch.from_numpy(starts.astype(np.int32)).to(token_ids.device),
+            torch.from_numpy(positions),
+            torch.from_numpy(starts.astype(np.int32)),
             real,
         )
 
@@ -118,6 +118,16 @@ class PackedTexts(NamedTuple):
         )
 
 
+def shortest_first(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places of the texts in the order of their packs; empty texts are left out.
+
+    >>> shortest_first(np.array([4, 9, 0, 4, 5])).tolist()
+    [0, 3, 4, 1]
+    """
+    order = np.argsort(lengths, kind="stable")
+    return order[np.searchsorted(lengths[order], 0, side="right") :]
+
+
 def packs(lengths: NDArray[np.int64], tokens: int) -> list[Pack]:
     """Put each text into one pack of at most ``tokens`` tokens, or into its own if it has more.
 
@@ -128,8 +138,7 @@ def packs(lengths: NDArray[np.int64], tokens: int) -> list[Pack]:
     >>> packs(np.array([4, 9, 0, 4, 5]), tokens=99)[0].blocks[0]
     Block(texts=2, length=4)
     """
-    order = np.argsort(lengths, kind="stable")
-    order = order[np.searchsorted(lengths[order], 0, side="right") :]
+    order = shortest_first(lengths)
     ends = np.cumsum(lengths[order])
     made: list[Pack] = []
     start = 0

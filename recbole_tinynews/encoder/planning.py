@@ -204,7 +204,7 @@ class MaskedTextPlanner(NamedTuple):
             token_ids: ``[tokens]``, the texts concatenated, on the host.
             lengths: ``[texts]``, tokens of each.
         """
-        rows = Ragged.from_lengths(np.arange(len(token_ids)), lengths)
+        rows = Ragged.layout(lengths)
         packed = packs(lengths, self.tokens_at_once)
         each = [torch.from_numpy(rows.positions(pack.members)) for pack in packed]
         texts = (token_ids[places] for places in each)

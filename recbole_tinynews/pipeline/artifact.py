@@ -158,7 +158,7 @@ def source_of(stage: Stage) -> list[Path]:
 def read_artifact(name: str, mark: str, folder: Path) -> Artifact | None:
     """The finished stage in ``folder``; None where it is absent, unfinished or damaged."""
     try:
-        metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+        metrics = read_metrics(folder)
         artifact = Artifact(name, mark, folder, metrics["seconds"], metrics["valid"], reused=True)
         check_weights(folder / WEIGHTS)
         for copy in metrics.get(COPIES, ()):
@@ -211,6 +211,25 @@ def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
 
 
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The contents of ``metrics.json``.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: it holds something else.
+    """
+    try:
+        metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise ValueError(f"{folder / METRICS_FILE} is no json: {problem}") from problem
+    if not isinstance(metrics, dict) or not isinstance(metrics.get(FILES, {}), dict):
+        raise ValueError(
+            f"{folder / METRICS_FILE} expects the metrics of a finished stage, and holds something "
+            "else. Train it again."
+        )
+    return metrics
+
+
 def files_of(folder: Path) -> list[Path]:
     """The files that others read: weights, copies, settings, and what ``plm/`` holds."""
     there = (*folder.glob(f"{COPIES}/*"), *folder.glob(f"{PLM}/**/*"))
@@ -220,17 +239,16 @@ def files_of(folder: Path) -> list[Path]:
 
 def broken_files(folder: Path) -> list[str]:
     """The files of a finished stage that are missing or not as they were written."""
-    metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
-    return changed(folder, metrics.get(FILES, {}))
+    return changed(folder, read_metrics(folder).get(FILES, {}))
 
 
 def kept_test_results(artifact: Artifact) -> dict[str, Any]:
     """The stage's saved results on test impressions, by the content digest of these."""
-    return json.loads((artifact.folder / METRICS_FILE).read_text(encoding="utf-8")).get(TEST, {})
+    return read_metrics(artifact.folder).get(TEST, {})
 
 
 def keep_test_result(artifact: Artifact, content: str, result: dict[str, Any]) -> None:
     """Add a test result to ``metrics.json``, under the content digest of its data."""
-    metrics = json.loads((artifact.folder / METRICS_FILE).read_text(encoding="utf-8"))
+    metrics = read_metrics(artifact.folder)
     metrics[TEST] = {**metrics.get(TEST, {}), content: result}
     write_metrics(artifact.folder, metrics)

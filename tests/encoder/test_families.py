@@ -298,8 +298,19 @@ def test_padding_that_is_encoded_keeps_a_position_of_its_own() -> None:
     torch.testing.assert_close(embedded, plm.embeddings(input_ids=ids[None])[0])
 
 
+def test_what_a_refusal_advises_can_be_trained(tiny: Tiny, tmp_path: Path) -> None:
+    """It would else be refused again in the first step, after the teachers were trained."""
+    plm = str(written(tiny, tmp_path / "plm", "t5"))
+    world = tiny.world(
+        "NewsBERT", plm=plm, num_hidden_layers=None, hidden_loss_weight=0.0, finetune_layers=1
+    )
+    trainer = world.trainer()
+    trainer.fit(world.clicks())
+    assert trainer.step > 0
+
+
 def test_a_pooled_text_can_be_seen_of_any_model() -> None:
-    """What the refusal of another loss advises must not be refused in the first step."""
+    """The same for each model."""
     hidden = Shown(states=False, attention=False)
     assert hidden.refusal(Taps(frozenset({0}), pooled=True), "T5") is None
     assert "one by one" in (hidden.refusal(Taps(frozenset({1})), "T5") or "")

@@ -366,6 +366,14 @@ def test_cut_off_weights_are_refused(folder: Path, checked: bool) -> None:
         load(folder)
 
 
+@pytest.mark.parametrize("text", ["[]", "{", '{"files": 3}'])
+def test_metrics_that_cannot_be_read_are_refused(folder: Path, text: str) -> None:
+    """The checksums are in them."""
+    (folder / "metrics.json").write_text(text)
+    with pytest.raises(ValueError, match=r"metrics\.json (is no json|expects the metrics)"):
+        load(folder)
+
+
 def test_a_stage_that_ranks_nothing_is_refused(student: Served) -> None:
     """It has no user encoder: the body of an article takes the place of the user."""
     first = finished(student.run)[0]
