@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from recbole_tinynews.pipeline.stage import Stage as Stage
     from recbole_tinynews.pipeline.stage import Start as Start
     from recbole_tinynews.quick_start import run as run
-    from recbole_tinynews.serving.ranking import load as load
+    from recbole_tinynews.serving.loading import load as load
     from recbole_tinynews.trainer.news_trainer import NewsTrainer as NewsTrainer
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "run": "quick_start",
-    "load": "serving.ranking",
+    "load": "serving.loading",
     "Benchmark": "benchmark.benchmark",
     "ImpressionRecommender": "model.impression_recommender",
     "NewsRecommender": "model.recommender",

@@ -40,14 +40,11 @@ class AttentionPooling(nn.Module):
             energy: ``[batch, length]``, where it is known already.
         """
         energy = self.energy(inputs) if energy is None else energy
-        if mask is None:
-            weights = energy.softmax(dim=-1)
-        else:
-            energy = energy.masked_fill(~mask, float("-inf"))
-            nothing = ~mask.any(dim=-1, keepdim=True)  # a softmax over -inf alone would be NaN
-            energy = energy.masked_fill(nothing, 0.0)
-            weights = energy.softmax(dim=-1) * mask
-        return (weights.unsqueeze(-2) @ inputs).squeeze(-2)
+        return (_shares(energy, mask).unsqueeze(-2) @ inputs).squeeze(-2)
+
+    def weights(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The weight of each input, ``[batch, length]``; ``forward`` has the arguments."""
+        return _shares(self.energy(inputs), mask)
 
     def rows(self, inputs: Tensor, starts: Tensor) -> Tensor:
         """Pool parts of one row: ``[inputs, dim]`` -> ``[parts, dim]``.
@@ -65,6 +62,15 @@ class AttentionPooling(nn.Module):
         return _sum_parts(inputs.float() * (weights / total[part])[:, None], part, starts).to(
             inputs.dtype
         )
+
+
+def _shares(energy: Tensor, mask: Tensor | None) -> Tensor:
+    """Softmax over those that take part; zeros for a row that is masked everywhere."""
+    if mask is None:
+        return energy.softmax(dim=-1)
+    energy = energy.masked_fill(~mask, float("-inf"))
+    nothing = ~mask.any(dim=-1, keepdim=True)  # a softmax over -inf alone would be NaN
+    return energy.masked_fill(nothing, 0.0).softmax(dim=-1) * mask
 
 
 def mean_pooling(inputs: Tensor, mask: Tensor | None = None) -> Tensor:

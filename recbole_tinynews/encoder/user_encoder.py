@@ -59,18 +59,29 @@ class UserEncoder(nn.Module):
             history: ``[batch, history, dim]``, vectors of the clicked news.
             clicked: ``[batch, history]``, True where the slot holds a click.
         """
-        empty_slot = ~clicked.unsqueeze(-1)
-        if self.history_padding == "learned":
-            history = torch.where(empty_slot, self.pad_doc.to(history.dtype), history)
-            mask = None
-        else:
-            mask = clicked
-        if self.self_attention is not None:
-            history = self._attend(history, mask)
+        history, mask = self._slots(history, clicked)
         user = self.pooling(history, mask)
         if mask is not None:
             user = torch.where(mask.any(dim=-1, keepdim=True), user, self.pad_doc.to(user.dtype))
         return user if self.scale is None else user * self.scale
+
+    def click_weights(self, history: Tensor, clicked: Tensor) -> Tensor:
+        """How much each click counts in the pooling, ``[batch, history]``; ``forward`` has shapes.
+
+        They sum to 1 over the clicks of a user who has any: empty slots are left out.
+        """
+        weights = self.pooling.weights(*self._slots(history, clicked)) * clicked
+        return weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-30)
+
+    def _slots(self, history: Tensor, clicked: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What is pooled, and which of it takes part (``None``: all)."""
+        mask: Tensor | None = clicked
+        if self.history_padding == "learned":
+            empty_slot = ~clicked.unsqueeze(-1)
+            history, mask = torch.where(empty_slot, self.pad_doc.to(history.dtype), history), None
+        if self.self_attention is not None:
+            history = self._attend(history, mask)
+        return history, mask
 
     def _attend(self, history: Tensor, mask: Tensor | None) -> Tensor:
         assert self.self_attention is not None

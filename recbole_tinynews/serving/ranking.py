@@ -1,112 +1,97 @@
-"""Ranks news articles for users by a finished recommender: new titles, or ids of its data set.
+"""Ranks news articles for users by a finished recommender.
 
-``recbole_tinynews.load`` reads the folder of a finished stage. Weights are safetensors, the rest is
-yaml and json, and no module that the folder names is imported: loading a stranger's model runs none
-of its code.
+Articles are new titles, ids of its data set, or ids of articles that were added.
 """
 
 from __future__ import annotations
 
-import sys
-import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import torch
-from recbole.data.interaction import Interaction
+from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
-from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.data.dataloader import id_tensor
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.data.titles import Titles
-from recbole_tinynews.files.tensors import load_into, load_weights
-from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.pipeline.artifact import (
-    FORMAT_KEY,
-    METRICS_FILE,
-    PLM,
-    READABLE,
-    SETTINGS_FILE,
-    WEIGHTS,
-    broken_files,
-    read_settings,
+from recbole_tinynews.serving.approximate import Nearest
+from recbole_tinynews.serving.data_set_texts import DataSetTexts, reads_abstracts
+from recbole_tinynews.serving.engine import Engine
+from recbole_tinynews.serving.known_vectors import KnownVectors
+from recbole_tinynews.serving.news_index import (
+    Best,
+    NewsIndex,
+    Shelf,
+    TopOfUser,
+    best_rows,
+    read_shelf,
+    save_shelf,
 )
-from recbole_tinynews.registry import find_model, has_language_model, model_names
-from recbole_tinynews.settings.names import settings_of_stage
+from recbole_tinynews.serving.news_table import articles_of
+from recbole_tinynews.serving.requests import Given, histories_of, name_of, users_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 USERS_AT_ONCE = 256
-KEPT_VECTORS = 100_000  # of the most recently used texts; 100 MB at news_dim 256
+SCORES_AT_ONCE = 32_000_000  # of users and all articles: 128 MB
+TEXTS_AT_ONCE = 1_000  # between two steps of a progress bar
+KEPT_VECTORS = 100_000  # of the most recently used texts; 150 MB at news_dim 384
+
+NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: train it again."
+
+Key = int | str  # of a vector: the row of an article that was added, or a text
 
 
 class Ranked(NamedTuple):
-    """A candidate as it was given, its score, and its place (from 0) among those given."""
+    """A candidate, its score, and its place (from 0) among those given.
+
+    ``candidate`` is what the caller gave: an id, a title, or the id of an (id, title) pair.
+    """
 
     candidate: str
     score: float
     place: int
 
 
-class _User(NamedTuple):
-    history: list[str]
-    candidates: list[str]
-
-
-class _Settings(dict[str, Any]):
-    """Settings of a finished stage, which answer a model as ``NewsConfig`` would."""
-
-    def __missing__(self, name: str) -> None:
-        return None
-
-    def for_stage(self, stage: str) -> _Settings:
-        # unset settings are not in the file, and this one means "all layers" if unset
-        return _Settings(settings_of_stage(stage, {"teacher_num_hidden_layers": None, **self}))
-
-
 class Ranker:
     """Ranks candidates for users by what they clicked; ``recbole_tinynews.load`` makes one.
 
     Scores equal those of evaluation in fp32. A text is encoded when it first appears; the vectors
-    of the ``KEPT_VECTORS`` most recently used texts are kept in memory. Threads may share it: their
-    calls take turns, and each uses all of torch's threads.
+    of the ``KEPT_VECTORS`` most recently used texts are kept in memory, and those of articles
+    added by ``add_news`` until they are forgotten. Threads may share it: only new texts are encoded
+    one call at a time.
+
+    An article is given as a title, as an id (of an article that was added, or of the data set), or
+    as the tuple ``(id, title)``. Several articles are a list.
 
     Attributes:
         settings: what the recommender was trained with, as in ``settings.yaml``.
     """
 
-    def __init__(
-        self, model: NewsRecommender, settings: Mapping[str, Any], data_path: Path | None = None
-    ) -> None:
-        self.settings = settings
-        self._model = model.eval()
-        self._known: OrderedDict[str, Tensor] = OrderedDict()
-        self._data_path = data_path
-        self._titles: dict[str, str] | None = None  # by news id
-        self._turn = threading.Lock()  # of a call: the encoder reads one table of texts at a time
+    def __init__(self, engine: Engine, data_path: Path | None = None) -> None:
+        self.settings: Mapping[str, Any] = engine.settings
+        self.engine = engine
+        self._known = KnownVectors(engine.encode, KEPT_VECTORS)
+        self._index = NewsIndex()
+        self._nearest: Nearest | None = None
+        self._data_set = DataSetTexts(engine.settings, data_path)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the lock, which belongs to this process."""
-        return {name: value for name, value in vars(self).items() if name != "_turn"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore it with a lock of its own."""
-        vars(self).update(state, _turn=threading.Lock())
+    # --------------------------------------------------------------------------------- ranking
 
     @overload
     def rank(  # type: ignore[overload-overlap]  # a str is a sequence of str
-        self, history: Sequence[str], candidates: Sequence[str], *, ids: bool | None = None
+        self, history: Sequence[Given], candidates: Sequence[Given], *, ids: bool | None = None
     ) -> list[Ranked]: ...
 
     @overload
     def rank(
         self,
-        history: Sequence[Sequence[str]],
-        candidates: Sequence[Sequence[str]],
+        history: Sequence[Sequence[Given]],
+        candidates: Sequence[Sequence[Given]],
         *,
         ids: bool | None = None,
     ) -> list[list[Ranked]]: ...
@@ -118,296 +103,354 @@ class Ranker:
             history: what the user clicked, oldest first; only the newest ``history_length`` count.
                 Empty for a new user. For many users, a list of such lists.
             candidates: what to rank; for many users, a list for each of them.
-            ids: whether all texts are news ids of the data set (True) or titles (False). By
-                default they are ids if each of them is one; say so in a program, which may meet a
-                title that looks like an id.
+            ids: whether all texts are news ids (True) or titles (False). By default they are ids
+                if each of them is one; say so in a program, which may meet a title that looks like
+                an id.
 
         Returns:
             ``Ranked`` for each candidate; for many users, such a list for each.
 
         Raises:
-            ValueError: no candidates, an id that the data set does not have, not as many histories
-                as lists of candidates.
-            TypeError: an argument is not a list of texts.
+            ValueError: no candidates, an id that is unknown, not as many histories as lists of
+                candidates.
+            TypeError: an argument is not a list of texts or (id, title) tuples.
             FileNotFoundError: ids, and their data set is not found.
         """
-        candidates = _listed(candidates, "candidates")
-        one = not candidates or any(isinstance(each, str) for each in candidates)
-        if one:
-            users = [_User(_texts(history, "history"), _texts(candidates, "candidates"))]
-        else:
-            users = _many_users(history, candidates)
-        for number, user in enumerate(users):
-            if not user.candidates:
-                place = "" if one else f" for user {number}"
-                raise ValueError(f"rank expects at least 1 candidate, got none{place}.")
-        with self._turn:
-            ranked = self._rank(users, self._as_titles(users, ids))
+        users, one = users_of(history, candidates)
+        shelf = self._index.shelf
+        keys = self._keys([part for user in users for part in user], ids, shelf)
+        ranked: list[list[Ranked]] = []
+        for start in range(0, len(users), USERS_AT_ONCE):
+            some = users[start : start + USERS_AT_ONCE]
+            parts = keys[2 * start : 2 * (start + len(some))]
+            scores = self._scores(parts[0::2], parts[1::2], shelf)
+            names = ([name_of(each) for each in user.candidates] for user in some)
+            ranked += [_best_first(*each) for each in zip(names, scores, strict=True)]
         return ranked[0] if one else ranked
 
+    def top(
+        self,
+        history: Any,
+        k: int = 10,
+        *,
+        ids: bool | None = None,
+        leave_out_clicked: bool = True,
+    ) -> Any:
+        """The best of all articles that were added, best first.
+
+        Args:
+            history: as for ``rank``.
+            k: how many; fewer where there are not as many articles.
+            ids: as for ``rank``.
+            leave_out_clicked: whether articles of the history are left out, by id or equal text.
+
+        Returns:
+            ``k`` times ``Ranked``, whose place is that of the article among those added; for many
+            users, such a list for each.
+
+        Raises:
+            ValueError: no articles were added, ``k`` is below 1, or as for ``rank``.
+        """
+        histories, one = histories_of(history)
+        found = [
+            [Ranked(*each) for each in zip(best.ids, best.scores.tolist(), best.rows, strict=True)]
+            for best in self.top_rows(histories, k, ids=ids, leave_out_clicked=leave_out_clicked)
+        ]
+        return found[0] if one else found
+
+    def top_rows(
+        self,
+        histories: Sequence[Sequence[Given]],
+        k: int,
+        *,
+        ids: bool | None = None,
+        leave_out_clicked: bool = True,
+    ) -> Iterator[TopOfUser]:
+        """``top`` for many users as arrays, user after user."""
+        shelf = self._index.shelf
+        if not shelf.ids:
+            raise ValueError("top expects articles to choose from, got none. Add them: add_news.")
+        if k < 1:
+            raise ValueError(f"top expects k of at least 1, got {k}.")
+        step = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // len(shelf.ids)))
+        for start in range(0, len(histories), step):
+            some = histories[start : start + step]
+            keys = self._keys(some, ids, shelf)
+            left_out = [
+                _rows_of(*each, shelf) if leave_out_clicked else []
+                for each in zip(some, keys, strict=True)
+            ]
+            for rows, scores in self._best(keys, left_out, k, shelf):
+                if np.isnan(scores).any():
+                    raise ValueError(NOT_A_NUMBER.format(shelf.ids[rows[np.isnan(scores)][0]]))
+                places = rows.tolist()
+                yield TopOfUser([shelf.ids[row] for row in places], scores, places)
+
+    def click_weights(self, history: Any, *, ids: bool | None = None) -> list[float] | None:
+        """How much each click of one user counts, by the attention of the user encoder.
+
+        They sum to 1; clicks before the newest ``history_length`` have 0. ``None``: the recommender
+        has no such weights.
+        """
+        (clicks,), _ = histories_of(history)
+        if not clicks:
+            return []
+        shelf = self._index.shelf
+        vectors, rows, _, _ = self._batch(self._keys([clicks], ids, shelf), [], shelf)
+        weights = self.engine.click_weights(vectors[rows], rows != 0)
+        if weights is None:
+            return None
+        counted = min(len(clicks), rows.shape[1])
+        newest = weights[0, rows.shape[1] - counted :].tolist()
+        return [0.0] * (len(clicks) - counted) + newest
+
+    def rank_table(
+        self,
+        users: pd.DataFrame,
+        candidates: pd.DataFrame | str | None = None,
+        top: int | None = None,
+    ) -> pd.DataFrame:
+        """Rank for a table of users; ``serving.table.rank_table`` says what the tables hold."""
+        from recbole_tinynews.serving.table import rank_table  # pandas takes time to import
+
+        return rank_table(self, users, candidates, top)
+
+    # -------------------------------------------------------------------------------- articles
+
+    def encode(self, titles: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of titles, ``[titles, news_dim]``; they are kept as those of ``rank`` are."""
+        if not titles:
+            return np.empty((0, self._known([""]).shape[1]), np.float32)
+        distinct = list(dict.fromkeys(titles))
+        number = {title: place for place, title in enumerate(distinct)}
+        return self._known(distinct)[[number[title] for title in titles]].cpu().numpy()
+
+    def warm_up(self, titles: Iterable[str], show_progress: bool = True) -> None:
+        """Encode titles now, so that no request waits for them.
+
+        ``KEPT_VECTORS`` are kept at most, the last ones. What is ranked by its id is better added
+        by ``add_news``.
+        """
+        distinct = list(dict.fromkeys(titles))
+        for texts in _chunks(distinct[-self._known.capacity :], "Encode news", show_progress):
+            self._known(texts)
+
+    def add_news(self, news: Any, show_progress: bool = True) -> None:
+        """Encode articles and keep them by their ids, for ``top``, and for ``rank`` by id.
+
+        An id that is there already gets the new text.
+
+        Args:
+            news: a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title`` and, where the
+                recommender reads it, ``abstract``; or ids to titles; or (id, title) pairs.
+            show_progress: whether a bar is shown, if it takes a while.
+
+        Raises:
+            ValueError: a column is missing, an id is empty or occurs twice.
+            TypeError: it is something else.
+        """
+        ids, texts = articles_of(news, reads_abstracts(self.settings))
+        vectors = [
+            self.engine.encode(some) for some in _chunks(texts, "Encode news", show_progress)
+        ]
+        if vectors:
+            self._index.add(ids, texts, torch.cat(vectors))
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Remove articles that were added.
+
+        Raises:
+            ValueError: an id was not added.
+        """
+        unknown = [each for each in ids if each not in self._index.shelf.rows]
+        if unknown:
+            raise ValueError(
+                f"forget expects ids of articles that were added, got {unknown[0]!r}"
+                f"{f' and {len(unknown) - 1} more unknown ones' if len(unknown) > 1 else ''}."
+            )
+        self._index.forget(ids)
+
+    @property
+    def news_ids(self) -> tuple[str, ...]:
+        """Ids of the articles that were added, in order."""
+        return self._index.shelf.ids
+
+    def save_index(self, path: str | Path) -> None:
+        """Write the articles that were added, and their vectors, into one file."""
+        save_shelf(self._index.shelf, self.engine.identity, Path(path))
+
+    def load_index(self, path: str | Path) -> None:
+        """Add the articles of a file of ``save_index``, without encoding them again.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no index, is damaged, or was saved with another recommender.
+        """
+        ids, texts, vectors = read_shelf(Path(path), self.engine.identity)
+        self._index.add(ids, texts, vectors.to(self.engine.device))
+
+    def approximate(self, library: str | None) -> None:
+        """Let ``top`` search a graph instead of all articles: ``faiss``, ``usearch``; None: exact.
+
+        Worth it from hundreds of thousands of articles on. The graph is made anew at the next
+        ``top`` after articles were added or forgotten.
+
+        Raises:
+            ValueError: another library, or a recommender whose score is no dot product.
+            ModuleNotFoundError: the library is not installed.
+        """
+        if library is not None and not self.engine.two_towers:
+            raise ValueError(
+                "approximate expects a score that is a dot product, and this recommender scores in "
+                "a way of its own. Leave it exact."
+            )
+        self._nearest = None if library is None else Nearest(library)
+
+    def recall(self, histories: Sequence[Sequence[Given]], k: int = 50) -> float:
+        """The share of the exact best ``k`` articles that the approximate search finds.
+
+        Raises:
+            ValueError: ``top`` is exact.
+        """
+        nearest = self._nearest
+        if nearest is None:
+            raise ValueError("recall expects an approximate search. Choose one: approximate.")
+        found = self.top(histories, k)
+        self._nearest = None
+        try:
+            exact = self.top(histories, k)
+        finally:
+            self._nearest = nearest
+        pairs = [
+            ({each.place for each in best}, {each.place for each in near})
+            for best, near in zip(exact, found, strict=True)
+        ]
+        return sum(len(a & b) for a, b in pairs) / sum(len(a) for a, _ in pairs)
+
     def titles(self, ids: Sequence[str]) -> list[str]:
-        """Titles of news ids of the data set, to rank them together with titles.
+        """What the recommender reads of news ids, to rank them together with titles.
 
         Raises:
             FileNotFoundError: the data set is not found.
-            ValueError: the data set has no article with such an id.
+            ValueError: neither the articles added nor the data set have such an id.
         """
-        known = self._titles_by_id()
-        unknown = [each for each in ids if each not in known]
-        if unknown:
-            raise ValueError(
-                f"News ids of data set '{self.settings['dataset']}' are expected, got "
-                f"{unknown[0]!r}, which its .item file does not have"
-                f"{f' ({len(unknown)} of {len(ids)} are unknown)' if len(unknown) > 1 else ''}. "
-                "Pass titles with ids=False, or leave out what has no text."
-            )
-        return [known[each] for each in ids]
+        shelf = self._index.shelf
+        elsewhere = [each for each in ids if each not in shelf.rows]
+        text = dict(zip(elsewhere, self._data_set.texts(elsewhere), strict=True))
+        return [shelf.texts[shelf.rows[i]] if i in shelf.rows else text[i] for i in ids]
 
     # --------------------------------------------------------------------------- ids or titles
 
-    def _as_titles(self, users: list[_User], ids: bool | None) -> list[_User]:
+    def _keys(
+        self, given: Sequence[Sequence[Given]], ids: bool | None, shelf: Shelf
+    ) -> list[list[Key]]:
+        """What each article's vector is found by."""
+        texts = [each for part in given for each in part if isinstance(each, str)]
         if ids is None:
-            ids = self._are_ids([text for user in users for part in user for text in part])
+            ids = self._are_ids(texts, shelf)
         if not ids:
-            return users
-        return [_User(self.titles(user.history), self.titles(user.candidates)) for user in users]
+            return [[each if isinstance(each, str) else each[1] for each in part] for part in given]
+        elsewhere = [text for text in dict.fromkeys(texts) if text not in shelf.rows]
+        keys: dict[str, Key] = dict(zip(elsewhere, self._data_set.texts(elsewhere), strict=True))
+        keys.update((text, shelf.rows[text]) for text in texts if text in shelf.rows)
+        return [[keys[each] if isinstance(each, str) else each[1] for each in p] for p in given]
 
-    def _are_ids(self, texts: list[str]) -> bool:
+    def _are_ids(self, texts: list[str], shelf: Shelf) -> bool:
         """Whether all texts are ids; raises where they may be, but the data set is not found."""
         if any(len(text.split()) != 1 for text in texts):  # a title in words, or an empty one
             return False
+        elsewhere = [text for text in texts if text not in shelf.rows]
+        if not elsewhere:
+            return True
         try:
-            known = self._titles_by_id()
+            unknown = [text for text in elsewhere if text not in self._data_set]
         except FileNotFoundError:
-            if all(any(letter.isdigit() for letter in text) for text in texts):
+            if all(any(letter.isdigit() for letter in text) for text in elsewhere):
                 raise  # scores of "N123" as a title would look like any others
-            return False
-        found = [text in known for text in texts]
-        if any(found) and not all(found):
+            unknown = elsewhere
+        if unknown and len(unknown) < len(texts):
+            known = next(text for text in texts if text not in set(unknown))
             raise ValueError(
-                f"rank expects all ids or all titles, got the id {texts[found.index(True)]!r} and "
-                f"{texts[found.index(False)]!r}, which is none of data set "
-                f"'{self.settings['dataset']}'. Say which with ids=True or ids=False, or turn ids "
-                "into titles with titles(ids)."
+                f"rank expects all ids or all titles, got the id {known!r} and {unknown[0]!r}, "
+                f"which is none of data set '{self._data_set.name}'. Say which with ids=True or "
+                "ids=False, or turn ids into titles with titles(ids)."
             )
-        return all(found)
+        return not unknown
 
-    def _titles_by_id(self) -> dict[str, str]:
-        if self._titles is None:
-            news = read_news(self._item_file())
-            self._titles = dict(zip(news.item_id, news.title, strict=True))
-        return self._titles
+    # ------------------------------------------------------------------------ vectors, scores
 
-    def _item_file(self) -> Path:
-        name = self.settings["dataset"]
-        places = [self._data_path] if self._data_path else [Path("dataset"), _packaged_data()]
-        files = [place / name / f"{name}.item" for place in places if place]
-        for file in files:
-            if file.is_file():
-                return file
-        raise FileNotFoundError(
-            f"News ids are looked up in data set '{name}', which is not found: "
-            f"{' or '.join(str(file.absolute()) for file in files)} is expected. Name the folder "
-            "that holds it with load(folder, data_path=...), or pass titles with ids=False."
+    def _batch(
+        self, histories: list[list[Key]], candidates: list[list[Key]], shelf: Shelf
+    ) -> tuple[Tensor, Tensor, Tensor, Ragged]:
+        """What ``Engine.scores`` takes, the sizes as the rows of the candidates."""
+        distinct = dict.fromkeys(
+            key for rows in (histories, candidates) for row in rows for key in row
         )
+        texts = [key for key in distinct if isinstance(key, str)]
+        rows = [key for key in distinct if isinstance(key, int)]
+        parts = []
+        if texts:
+            parts.append(self._known(texts))
+        if rows or not texts:  # nobody has clicked anything: top
+            parts.append(shelf.vectors[rows])
+        number = {key: place for place, key in enumerate((*texts, *rows), start=1)}
+        clicked = Ragged.from_rows([[number[key] for key in row] for row in histories], np.int64)
+        shown = Ragged.from_rows([[number[key] for key in row] for row in candidates], np.int64)
+        newest = clicked.newest(np.arange(clicked.rows), self.settings["history_length"])
+        vectors = torch.cat([parts[0].new_zeros(1, parts[0].shape[1]), *parts])
+        device = vectors.device
+        return vectors, id_tensor(newest).to(device), id_tensor(shown.values).to(device), shown
 
-    # --------------------------------------------------------------------------------- ranking
+    def _scores(
+        self, histories: list[list[Key]], candidates: list[list[Key]], shelf: Shelf
+    ) -> list[NDArray[np.float32]]:
+        """Scores of each user's candidates."""
+        vectors, clicked, shown, rows = self._batch(histories, candidates, shelf)
+        sizes = id_tensor(rows.lengths).to(vectors.device)
+        scores = self.engine.scores(vectors, clicked, shown, sizes)
+        return np.split(scores.cpu().numpy(), rows.offsets[1:-1])
 
-    @torch.no_grad()
-    def _rank(self, users: list[_User], as_titles: list[_User]) -> list[list[Ranked]]:
-        distinct = list(dict.fromkeys(t for user in as_titles for part in user for t in part))
-        vectors = self._encode(distinct)
-        number = {title: place for place, title in enumerate(distinct, start=1)}
-        ranked: list[list[Ranked]] = []
-        for start in range(0, len(users), USERS_AT_ONCE):
-            batch = as_titles[start : start + USERS_AT_ONCE]
-            with self._model.news_encoder.given(vectors):
-                scores = self._scores(
-                    [[number[t] for t in user.history] for user in batch],
-                    [[number[t] for t in user.candidates] for user in batch],
-                )
-            asked = users[start : start + USERS_AT_ONCE]
-            ranked += [_best_first(*each) for each in zip(asked, scores, strict=True)]
-        return ranked
-
-    def _scores(self, histories: list[list[int]], candidates: list[list[int]]) -> list[Any]:
-        """Scores of each user's candidates, by the model's ``predict`` as in evaluation."""
-        clicked = Ragged.from_rows(histories, np.int64)
-        shown = Ragged.from_rows(candidates, np.int64)
-        width = self.settings["history_length"]
-        batch = {
-            self.settings["USER_ID_FIELD"]: torch.zeros(len(histories), dtype=torch.long),
-            IMPRESSION: torch.arange(len(histories)),
-            IMPRESSION_SIZE: id_tensor(shown.lengths),
-            HISTORY: id_tensor(clicked.newest(np.arange(clicked.rows), width)),
-            CANDIDATES: id_tensor(shown.values),
-        }
-        scores = self._model.predict(Interaction(batch).to(self._model.device))
-        return np.split(scores.float().cpu().numpy(), shown.offsets[1:-1])
-
-    def _encode(self, texts: list[str]) -> Tensor:
-        """Vectors ``[1 + texts, news_dim]``, the first one zeros; only new texts are encoded."""
-        new = [text for text in texts if text not in self._known]
-        if new:
-            data = Titles(new, self.settings["ITEM_ID_FIELD"])
-            encoder = self._model.news_encoder
-            encoder.tokens = self._model.text_table(self.settings, data, encoder.pad_token_id)
-            vectors = encoder.encode_distinct(np.arange(1, 1 + len(new)))
-            # a copy of each: a view would keep all vectors of its batch in memory
-            self._known.update(zip(new, (vector.clone() for vector in vectors), strict=True))
-        found = []
-        for text in texts:
-            found.append(self._known[text])
-            self._known.move_to_end(text)
-        while len(self._known) > KEPT_VECTORS:
-            self._known.popitem(last=False)
-        return torch.stack([torch.zeros_like(found[0]), *found])
+    def _best(
+        self, histories: list[list[Key]], left_out: list[list[int]], k: int, shelf: Shelf
+    ) -> list[Best]:
+        """Rows and scores of each user's best ``k`` articles."""
+        if not self.engine.two_towers:
+            every: list[Key] = list(range(len(shelf.ids)))
+            scores = np.stack(self._scores(histories, [every] * len(histories), shelf))
+            return best_rows(scores, k, left_out)
+        vectors, clicked, _, _ = self._batch(histories, [], shelf)
+        users = self.engine.user_vectors(vectors[clicked], clicked != 0)
+        if self._nearest is None:
+            return best_rows((users @ shelf.vectors.T).cpu().numpy(), k, left_out)
+        return self._nearest.best(shelf, users.cpu().numpy(), k, left_out)
 
 
-def load(
-    folder: str | Path,
-    model: type[NewsRecommender] | None = None,
-    data_path: str | Path | None = None,
-    device: str | torch.device = "cpu",
-) -> Ranker:
-    """The finished recommender in ``folder``, ready to rank.
-
-    Args:
-        folder: ``<checkpoint_dir>/<dataset>/<Model>-<fingerprint>``, wherever it lies now. It is
-            enough by itself; only ids are looked up in the data set.
-        model: the recommender's class, if it is one of your own that is not imported yet.
-        data_path: folder that holds the folder of the data set (default: ``dataset``, then the
-            embedded data sets).
-        device: where it computes.
-
-    Raises:
-        FileNotFoundError: no such folder, or no artifact in it.
-        ValueError: it is unfinished, damaged, of another format, ranks no news, or was made by a
-            class that is not imported.
-    """
-    folder = Path(folder)
-    _check_folder(folder)
-    settings = _Settings(read_settings(folder))
-    if settings[FORMAT_KEY] not in READABLE:
-        raise ValueError(
-            f"{folder} has format {settings[FORMAT_KEY]}, and this version of recbole_tinynews "
-            f"reads {', '.join(map(str, sorted(READABLE)))}: its scores would differ. Run the "
-            "command that made it again with --fresh, or install the version that made it."
-        )
-    model_class = _model_class(settings["model_class"], model, folder)
-    settings.update(
-        plm=str(folder / PLM),
-        data_path=str(folder),
-        device=torch.device(device),
-        weights_follow=True,
-    )
-    recommender = model_class(settings, Titles([], settings["ITEM_ID_FIELD"]))
-    load_into(recommender, load_weights(folder / WEIGHTS), folder / WEIGHTS)
-    place = Path(data_path) if data_path is not None else None
-    return Ranker(recommender.to(settings["device"]), settings, place)
+def _rows_of(given: Sequence[Given], keys: list[Key], shelf: Shelf) -> list[int]:
+    """Rows of the articles in a history: those of its ids, and of its texts."""
+    by_text = {key for key in keys if isinstance(key, str)}
+    rows = {key for key in keys if isinstance(key, int)}
+    rows |= {shelf.rows[name] for name in map(name_of, given) if name in shelf.rows}
+    if by_text:
+        rows |= {row for row, text in enumerate(shelf.texts) if text in by_text}
+    return sorted(rows)
 
 
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that is not a finished artifact, and say what is wrong with it."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"load expects the folder of a finished stage, and {folder.absolute()} is none."
-        )
-    missing = [
-        name for name in (WEIGHTS, SETTINGS_FILE, METRICS_FILE) if not (folder / name).is_file()
-    ]
-    if len(missing) == 3:
-        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS_FILE}"))
-        hint = f" Did you mean one of those in it: {', '.join(inside)}?" if inside else ""
-        raise FileNotFoundError(
-            f"load expects the folder of a finished stage, with {WEIGHTS}, {SETTINGS_FILE} and "
-            f"{METRICS_FILE}, and {folder} has none of them.{hint}"
-        )
-    if missing:
-        raise ValueError(
-            f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
-            "again: it resumes where it was stopped."
-        )
-    # settings are read by their meaning, and may be edited
-    broken = [name for name in broken_files(folder) if name != SETTINGS_FILE]
-    if broken:
-        raise ValueError(
-            f"{folder} expects its files as they were written, and {', '.join(broken)} "
-            f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. Run "
-            "the command that made it again, which repairs it, or copy the folder anew."
-        )
-    if not (folder / PLM / "config.json").is_file():
-        raise ValueError(
-            f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
-            "post-training has none, since it ranks no news: load the folder of the last stage. "
-            "Models without a language model have none either, and are not loaded here. "
-            "Any other has lost it, or is of an earlier version: run the command that made it "
-            "again with --fresh."
-        )
+def _chunks(texts: list[str], what: str, show_progress: bool) -> Iterator[list[str]]:
+    short = len(texts) <= TEXTS_AT_ONCE
+    with tqdm(
+        total=len(texts),
+        desc=what,
+        unit=" news",
+        disable=True if short or not show_progress else None,
+    ) as bar:
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            yield texts[start : start + TEXTS_AT_ONCE]
+            bar.update(min(TEXTS_AT_ONCE, len(texts) - start))
 
 
-def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecommender]:
-    """The class that the folder names: ours, the one given, or one that is already imported.
-
-    Nothing else is imported, since the name comes with the folder.
-    """
-    module, _, name = named.rpartition(".")
-    if given is None and module.startswith("recbole_tinynews.model.") and name in model_names():
-        given = find_model(name)
-    if given is None:
-        given = getattr(sys.modules.get(module), name, None)
-    if given is None:
-        raise ValueError(
-            f"{folder} was made by {named}, a class that is not imported, and load imports none "
-            f"that a folder names. Import it and pass it: load(folder, model={name})."
-        )
-    if not isinstance(given, type) or given.__name__ != name or not has_language_model(given):
-        raise ValueError(
-            f"{folder} was made by {named}, which must be a subclass of NewsRecommender, got "
-            f"{given}. Pass that class: load(folder, model={name})."
-        )
-    return given
-
-
-def _packaged_data() -> Path | None:
-    try:
-        return packaged_folder("dataset")
-    except FileNotFoundError:
-        return None
-
-
-def _listed(values: Any, what: str) -> list[Any]:
-    if isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable):
-        raise TypeError(f"rank expects {what} as a list of texts, got {values!r:.100}.")
-    return list(values)
-
-
-def _texts(values: Any, what: str) -> list[str]:
-    texts = _listed(values, what)
-    wrong = [each for each in texts if not isinstance(each, str)]
-    if wrong:
-        raise TypeError(f"rank expects {what} as a list of texts, got {wrong[0]!r:.100} in it.")
-    return texts
-
-
-def _many_users(history: Any, candidates: list[Any]) -> list[_User]:
-    histories = _listed(history, "history")
-    if len(histories) != len(candidates):
-        raise ValueError(
-            f"rank expects a history for each list of candidates, got {len(histories)} histories "
-            f"and {len(candidates)} lists of candidates."
-        )
-    return [
-        _User(_texts(clicked, f"history of user {n}"), _texts(shown, f"candidates of user {n}"))
-        for n, (clicked, shown) in enumerate(zip(histories, candidates, strict=True))
-    ]
-
-
-def _best_first(user: _User, scores: Any) -> list[Ranked]:
+def _best_first(names: list[str], scores: NDArray[np.float32]) -> list[Ranked]:
     if np.isnan(scores).any():
-        raise ValueError(
-            f"The model scores {user.candidates[int(np.isnan(scores).argmax())]!r} with NaN. Its "
-            "weights are damaged: train it again."
-        )
-    order = np.argsort(-scores, kind="stable")
-    return [Ranked(user.candidates[place], float(scores[place]), int(place)) for place in order]
+        raise ValueError(NOT_A_NUMBER.format(names[int(np.isnan(scores).argmax())]))
+    order = np.argsort(-scores, kind="stable").tolist()
+    values = scores.tolist()
+    return [Ranked(names[place], values[place], place) for place in order]

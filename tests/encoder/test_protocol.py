@@ -19,6 +19,7 @@ from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.model.ensembleteacher import NewsEncoders
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second
+from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.ranking import Ranker
 
 IDS = torch.tensor([[0, 5, 9], [7, 5, 20]])
@@ -91,7 +92,7 @@ def test_a_users_own_encoder_trains_ranks_and_is_measured(tiny: Tiny) -> None:
     with torch.no_grad():
         expected = world.model.eval().predict(batch)
     words = titles()
-    ranked = Ranker(world.model, world.config).rank(
+    ranked = Ranker(ModelEngine(world.model, world.config, "")).rank(
         [words[each - 1] for each in clicked], [words[each - 1] for each in shown], ids=False
     )
     scores = [each.score for each in sorted(ranked, key=lambda each: each.place)]

@@ -13,7 +13,7 @@ from recbole_tinynews.pipeline.artifact import files_of
 from recbole_tinynews.pipeline.plan import plan
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.serving.ranking import load
+from recbole_tinynews.serving.loading import load
 
 WEIGHTS, COPY = "model.safetensors", "copies/step-4.safetensors"
 

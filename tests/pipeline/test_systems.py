@@ -19,7 +19,7 @@ from recbole_tinynews.pipeline.plan import Step, plan
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.serving.ranking import load
+from recbole_tinynews.serving.loading import load
 from recbole_tinynews.trainer import DistillationTrainer
 
 HEADS = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.", "user_encoder.")

@@ -1,107 +1,23 @@
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import json
 import pickle
-import shutil
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-import yaml
-from tiny import DATASET, Tiny, finished, run_of, titles, write_roberta
+from served import Served, assert_ranks_as_evaluated, in_order_given, serve, words_of
+from tiny import DATASET, Tiny, finished, write_roberta
 
-import recbole_tinynews
-from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation import metrics
-from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.pipeline.artifact import Artifact
-from recbole_tinynews.pipeline.run import Run
-from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving import ranking
-from recbole_tinynews.serving.ranking import Ranker, load
-
-
-class Served(NamedTuple):
-    """A finished run: its last artifact, and its test impressions as a user would give them."""
-
-    run: Run
-    artifact: Artifact
-    data: Path
-
-    def impressions(self) -> tuple[list[list[str]], list[list[str]], list[np.ndarray]]:
-        """Histories and candidates as news ids, and the scores that evaluation gives."""
-        config, test = self.run.factory.config, self.run.factory.test
-        stage = next(stage for stage, made in self.run.artifacts.items() if made == self.artifact)
-        model = self.run.model(stage).eval()
-        shown = test.inter_feat
-        batch = ImpressionDataLoader(config, test).collate_fn(range(shown.rows))[0]
-        with torch.no_grad():
-            scores = model.predict(batch).numpy()
-        names = test.field2id_token[test.iid_field]
-        rows = range(shown.rows)
-        return (
-            [names[shown.history.row(row)].tolist() for row in rows],
-            [names[shown.candidates.row(row)].tolist() for row in rows],
-            np.split(scores, shown.candidates.offsets[1:-1]),
-        )
-
-    def load(self, **given: Any) -> Ranker:
-        return load(self.artifact.folder, **{"data_path": self.data, **given})
-
-
-def serve(tiny: Tiny, model: str | type = "PLMNR", **settings: Any) -> Served:
-    config = tiny.config(model, **settings)
-    this_run = run_of(config)
-    return Served(this_run, this_run.make(system(config)), tiny.data)
-
-
-@pytest.fixture(scope="module")
-def student(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
-    """A Tiny-NewsRec whose teachers have another size of news vectors."""
-    folder = tmp_path_factory.mktemp("student")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        sizes = {f"{stage}_news_dim": 24 for stage in ("post_train_teacher", "finetune_teacher")}
-        place = str(folder / "saved")
-        return serve(tiny, "TinyNewsRec", checkpoint_dir=place, **sizes)
-
-
-def in_order_given(ranked: list[ranking.Ranked]) -> np.ndarray:
-    return np.array([score for _, score, _ in sorted(ranked, key=lambda each: each.place)])
-
-
-def words_of(ids: list[str]) -> list[str]:
-    return [titles()[int(each.removeprefix("N")) - 1] for each in ids]
-
+from recbole_tinynews.serving.loading import load
 
 # ------------------------------------------------------------------------- the same as evaluation
-
-
-def assert_ranks_as_evaluated(served: Served) -> None:
-    histories, candidates, expected = served.impressions()
-    ranker = served.load()
-    by_ids = ranker.rank(histories, candidates)
-    words = [words_of(each) for each in histories], [words_of(each) for each in candidates]
-    by_titles = ranker.rank(*words, ids=False)
-    assert len(by_ids) == len(by_titles) == len(expected)
-    for row, scores in enumerate(expected):
-        np.testing.assert_allclose(in_order_given(by_ids[row]), scores, atol=1e-5)
-        np.testing.assert_allclose(in_order_given(by_titles[row]), scores, atol=1e-5)
-        assert [each.score for each in by_ids[row]] == sorted(
-            (each.score for each in by_ids[row]), reverse=True
-        )
-        assert all(candidates[row][each.place] == each.candidate for each in by_ids[row])
-        alone = ranker.rank(histories[row], candidates[row], ids=True)
-        np.testing.assert_allclose(in_order_given(alone), scores, atol=1e-5)
 
 
 def test_a_loaded_student_ranks_as_evaluation_does(student: Served) -> None:
@@ -153,40 +69,11 @@ def test_teachers_can_be_loaded_too(student: Served) -> None:
     assert_ranks_as_evaluated(student._replace(artifact=artifact))
 
 
-# ---------------------------------------------------------------------------- what it needs
-
-
-def test_titles_are_ranked_from_the_artifacts_folder_alone(student: Served, tmp_path) -> None:
-    """On another machine there are no atomic files, no language model and no hub."""
-    histories, candidates, expected = student.impressions()
-    moved = tmp_path / "moved"
-    shutil.copytree(student.artifact.folder, moved)
-    settings = yaml.safe_load((moved / "settings.yaml").read_text())
-    (moved / "settings.yaml").write_text(yaml.safe_dump({**settings, "plm": "no/such-model"}))
-    ranked = load(moved).rank(words_of(histories[5]), words_of(candidates[5]))
-    np.testing.assert_allclose(in_order_given(ranked), expected[5], atol=1e-5)
-    size = sum(path.stat().st_size for path in (moved / "plm").iterdir())
-    assert size < 100_000  # the weights are not stored twice
-
-
-@pytest.mark.whole
-def test_the_package_is_imported_without_torch() -> None:
-    """`import recbole_tinynews` for its version would take seconds."""
-    code = (
-        "import sys, recbole_tinynews; assert 'torch' not in sys.modules; "
-        "assert callable(recbole_tinynews.load); assert 'torch' in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert recbole_tinynews.load is load
-    with pytest.raises(AttributeError, match="no_such_name"):
-        _ = recbole_tinynews.no_such_name
-
-
 def test_each_text_is_encoded_once(student: Served, monkeypatch) -> None:
     """A server meets the same news thousands of times a minute."""
     ranker = student.load()
     encoded: list[int] = []
-    encoder = ranker._model.news_encoder
+    encoder = ranker.engine.model.news_encoder
     plain = encoder.encode_distinct
     monkeypatch.setattr(
         encoder, "encode_distinct", lambda ids: encoded.append(len(ids)) or plain(ids)
@@ -204,10 +91,10 @@ def test_memory_does_not_grow_with_the_texts_met(student: Served, monkeypatch) -
     ranker = student.load()
     shown = ["word1 word2", "word3 word4", "word5 word6"]
     before = ranker.rank([], shown)
-    assert list(ranker._known) == shown[1:]
+    assert list(ranker._known._slots) == shown[1:]
     ranker.rank([], [shown[1]])
     ranker.rank([], ["word7 word8"])
-    assert list(ranker._known) == [shown[1], "word7 word8"]
+    assert list(ranker._known._slots) == [shown[1], "word7 word8"]
     after = ranker.rank([], shown)
     assert [each.candidate for each in after] == [each.candidate for each in before]
     np.testing.assert_allclose([e.score for e in after], [e.score for e in before], atol=1e-6)
@@ -307,152 +194,9 @@ def test_an_invalid_request_is_refused(student, history, candidates, error, mess
 def test_a_score_that_is_not_a_number_is_refused(student: Served) -> None:
     """NaN would be sorted to the end, unnoticed."""
     ranker = student.load()
-    torch.nn.init.constant_(ranker._model.user_encoder.pad_doc, float("nan"))
+    torch.nn.init.constant_(ranker.engine.model.user_encoder.pad_doc, float("nan"))
     with pytest.raises(ValueError, match="'word1 word2' with NaN"):
         ranker.rank([], ["word1 word2"])
-
-
-# --------------------------------------------------------------------------- what is no artifact
-
-
-@pytest.fixture
-def folder(student: Served, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(student.artifact.folder, tmp_path / "copied"))
-
-
-def test_a_folder_that_is_no_artifact_is_refused_and_explained(folder: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere is none"):
-        load(folder.parent / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"has none of them\. Did you mean .*: copied"):
-        load(folder.parent)
-    (folder.parent / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"has none of them\.$"):
-        load(folder.parent / "empty")
-
-
-def test_an_unfinished_artifact_is_not_served(folder: Path) -> None:
-    """Weights of a running training would load without any error."""
-    (folder / "metrics.json").unlink()
-    with pytest.raises(ValueError, match=r"unfinished: metrics\.json .*resumes"):
-        load(folder)
-
-
-def test_another_format_is_refused(folder: Path) -> None:
-    """Its weights may fit and give other scores."""
-    settings = yaml.safe_load((folder / "settings.yaml").read_text())
-    (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "format": 0}))
-    with pytest.raises(ValueError, match="has format 0, and this version"):
-        load(folder)
-
-
-@pytest.mark.parametrize("text", ["[1, 2]", "a: b: c", "seed: 1", "model_class: !!python/name:os"])
-def test_unreadable_settings_are_refused(folder: Path, text: str) -> None:
-    (folder / "settings.yaml").write_text(text)
-    with pytest.raises(ValueError, match=r"settings\.yaml"):
-        load(folder)
-
-
-@pytest.mark.parametrize("checked", [True, False])
-def test_cut_off_weights_are_refused(folder: Path, checked: bool) -> None:
-    """Folders of earlier versions have no checksums."""
-    weights, metrics = folder / "model.safetensors", folder / "metrics.json"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    if not checked:
-        kept = json.loads(metrics.read_text())
-        del kept["files"]
-        metrics.write_text(json.dumps(kept))
-    reason = "model.safetensors is missing or changed" if checked else "cannot be read"
-    with pytest.raises(ValueError, match=reason):
-        load(folder)
-
-
-@pytest.mark.parametrize("text", ["[]", "{", '{"files": 3}'])
-def test_metrics_that_cannot_be_read_are_refused(folder: Path, text: str) -> None:
-    """The checksums are in them."""
-    (folder / "metrics.json").write_text(text)
-    with pytest.raises(ValueError, match=r"metrics\.json (is no json|expects the metrics)"):
-        load(folder)
-
-
-def test_a_stage_that_ranks_nothing_is_refused(student: Served) -> None:
-    """It has no user encoder: the body of an article takes the place of the user."""
-    first = finished(student.run)[0]
-    with pytest.raises(ValueError, match="ranks no news: load the folder of the last stage"):
-        load(first.folder)
-
-
-# ------------------------------------------------------------------------- classes from elsewhere
-
-
-@pytest.fixture
-def users_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
-    (tmp_path / "served_model.py").write_text(
-        "from recbole_tinynews.model.plmnr import PLMNR\n"
-        "class Doubled(PLMNR):\n"
-        "    def encode_news(self, news_ids):\n"
-        "        return 2 * super().encode_news(news_ids)\n"
-    )
-    spec = importlib.util.spec_from_file_location("served_model", tmp_path / "served_model.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "served_model", module)
-    spec.loader.exec_module(module)
-    return module.Doubled
-
-
-def test_a_users_own_class_ranks_by_its_own_scores(tiny: Tiny, users_class: type) -> None:
-    """Ranking by the base class's formula would silently be another model."""
-    assert_ranks_as_evaluated(serve(tiny, users_class, max_steps=2))
-
-
-def test_a_class_is_never_imported_because_a_folder_names_it(
-    tiny: Tiny, users_class: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Otherwise a folder from elsewhere could run a module that lies beside it."""
-    served = serve(tiny, users_class, max_steps=2)
-    monkeypatch.delitem(sys.modules, "served_model")
-    monkeypatch.syspath_prepend(".")  # it could be imported
-    with pytest.raises(ValueError, match=r"served_model\.Doubled, .*load\(folder, model=Doubled"):
-        served.load()
-    assert "served_model" not in sys.modules
-    assert served.load(model=users_class).rank([], ["word1 word2"])
-    with pytest.raises(ValueError, match=r"Pass that class"):
-        served.load(model=PLMNR)
-
-
-@pytest.mark.parametrize("named", ["os.system", "subprocess.Popen", "builtins.dict"])
-def test_what_is_no_recommender_is_not_built(folder: Path, named: str) -> None:
-    """The class name comes from the folder, and may name anything."""
-    settings = yaml.safe_load((folder / "settings.yaml").read_text())
-    (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "model_class": named}))
-    with pytest.raises(ValueError, match="subclass of NewsRecommender"):
-        load(folder)
-
-
-def test_code_beside_the_language_model_is_not_run(folder: Path) -> None:
-    """Transformers imports the module that ``auto_map`` names, if it is allowed to."""
-    (folder / "plm" / "evil.py").write_text("raise SystemExit('it ran')\n")
-    for name in ("config.json", "tokenizer_config.json"):
-        file = folder / "plm" / name
-        named = {"AutoConfig": "evil.A", "AutoModel": "evil.B", "AutoTokenizer": ["evil.C", None]}
-        content = {**json.loads(file.read_text()), "auto_map": named}
-        file.write_text(json.dumps(content))
-    with contextlib.suppress(ValueError):  # refusing is as good as ignoring it
-        load(folder).rank([], ["word1 word2"])
-
-
-def test_a_recommender_that_reads_more_than_titles_says_so(tiny: Tiny, monkeypatch) -> None:
-    """Without the other texts its scores would be wrong."""
-    served = serve(tiny, max_steps=2)
-    monkeypatch.setattr(
-        PLMNR,
-        "news_tokens",
-        lambda self, config, data: data.tokens("abstract", self.tokenizer, 12),
-    )
-    with pytest.raises(ValueError, match="nothing but titles, and asks for the text 'abstract'"):
-        served.load()
-    monkeypatch.setattr(PLMNR, "news_tokens", lambda self, config, data: data.item_feat)
-    with pytest.raises(AttributeError, match="nothing but titles, and asks for 'item_feat'"):
-        served.load()
 
 
 @pytest.mark.parametrize("warm", [False, True])

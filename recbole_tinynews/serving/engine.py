@@ -1,0 +1,131 @@
+"""What ranks: texts into vectors, clicks into a user's vector, both into scores.
+
+``Ranker`` stands on this alone, so that a trained recommender and an exported one rank alike.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
+from recbole_tinynews.data.titles import Titles
+from recbole_tinynews.encoder.user_encoder import UserEncoder
+from recbole_tinynews.model.recommender import NewsRecommender
+
+
+class Engine(ABC):
+    """The arithmetic of a finished recommender; threads may share it.
+
+    Attributes:
+        settings: what it was trained with.
+        identity: of all that decides a vector; equal for equal vectors.
+        two_towers: whether a score is the dot product of a user's vector and an article's.
+        device: where vectors are.
+    """
+
+    two_towers: bool = True
+    device = torch.device("cpu")
+
+    def __init__(self, settings: Mapping[str, Any], identity: str) -> None:
+        self.settings, self.identity = settings, identity
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Vectors of texts, ``[texts, dim]``, float32."""
+
+    @abstractmethod
+    def user_vectors(self, history: Tensor, clicked: Tensor) -> Tensor:
+        """Vectors of users from those of their clicks, ``[users, dim]``.
+
+        Shapes:
+            history: ``[users, history_length, dim]``, the newest click last.
+            clicked: ``[users, history_length]``, True where the slot holds a click.
+        """
+
+    def click_weights(self, history: Tensor, clicked: Tensor) -> Tensor | None:
+        """How much each click counts for the user's vector, ``[users, history_length]``.
+
+        They sum to 1 for each user with clicks. ``None``: the recommender has no such weights.
+        """
+        return None
+
+    def scores(self, vectors: Tensor, histories: Tensor, shown: Tensor, sizes: Tensor) -> Tensor:
+        """Scores of each user's candidates, ``[shown]``.
+
+        Shapes:
+            vectors: ``[1 + articles, dim]``; row 0 is padding, zeros.
+            histories: ``[users, history_length]``, rows of ``vectors``, padded in front with 0.
+            shown: ``[shown]``, rows of ``vectors``: the candidates of all users, user after user.
+            sizes: ``[users]``, how many of them are whose.
+        """
+        users = self.user_vectors(vectors[histories], histories != 0)
+        return (vectors[shown] * users.repeat_interleave(sizes, 0)).sum(-1)
+
+
+class ModelEngine(Engine):
+    """A recommender that was trained here, with its own classes.
+
+    A class that scores in a way of its own is asked for its own ``predict``, one call at a time.
+    """
+
+    def __init__(self, model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> None:
+        super().__init__(settings, identity)
+        self.model, self.device = model.eval(), torch.device(settings["device"])
+        own = type(model)
+        self.two_towers = (
+            own.predict is NewsRecommender.predict
+            and own.encode_news is NewsRecommender.encode_news
+        )
+        self._turn = threading.Lock()  # the news encoder reads one table of texts at a time
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the lock, which belongs to this process."""
+        return {name: value for name, value in vars(self).items() if name != "_turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore it with a lock of its own."""
+        vars(self).update(state, _turn=threading.Lock())
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Vectors of texts, ``[texts, dim]``, float32."""
+        data = Titles(texts, self.settings["ITEM_ID_FIELD"])
+        encoder = self.model.news_encoder
+        with self._turn:
+            encoder.tokens = self.model.text_table(self.settings, data, encoder.pad_token_id)
+            return encoder.encode_distinct(np.arange(1, 1 + len(texts))).float()
+
+    @torch.no_grad()
+    def user_vectors(self, history: Tensor, clicked: Tensor) -> Tensor:
+        """Vectors of users from those of their clicks, ``[users, dim]``."""
+        return self.model.encode_user(history, clicked).float()
+
+    @torch.no_grad()
+    def click_weights(self, history: Tensor, clicked: Tensor) -> Tensor | None:
+        """The weights of the attention that pools the clicks."""
+        encoder = self.model.user_encoder
+        return encoder.click_weights(history, clicked) if type(encoder) is UserEncoder else None
+
+    @torch.no_grad()
+    def scores(self, vectors: Tensor, histories: Tensor, shown: Tensor, sizes: Tensor) -> Tensor:
+        """Scores of each user's candidates, as in evaluation."""
+        if self.two_towers:
+            return super().scores(vectors, histories, shown, sizes)
+        users = len(histories)
+        batch = {
+            self.settings["USER_ID_FIELD"]: torch.zeros(users, dtype=torch.long),
+            IMPRESSION: torch.arange(users),
+            IMPRESSION_SIZE: sizes,
+            HISTORY: histories,
+            CANDIDATES: shown,
+        }
+        with self._turn, self.model.news_encoder.given(vectors):
+            return self.model.predict(Interaction(batch).to(self.model.device)).float()

@@ -1,0 +1,157 @@
+"""Reads a finished recommender from its folder.
+
+Weights are safetensors, the rest is yaml and json, and no module that the folder names is imported:
+loading a stranger's model runs none of its code.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_tinynews.data.titles import Titles
+from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.checksums import checksums
+from recbole_tinynews.files.tensors import load_into, load_weights
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.pipeline.artifact import (
+    FORMAT_KEY,
+    METRICS_FILE,
+    PLM,
+    READABLE,
+    SETTINGS_FILE,
+    WEIGHTS,
+    broken_files,
+    files_of,
+    read_settings,
+)
+from recbole_tinynews.registry import find_model, has_language_model, model_names
+from recbole_tinynews.serving.engine import ModelEngine
+from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.settings.names import settings_of_stage
+
+
+class _Settings(dict[str, Any]):
+    """Settings of a finished stage, which answer a model as ``NewsConfig`` would."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+    def for_stage(self, stage: str) -> _Settings:
+        # unset settings are not in the file, and this one means "all layers" if unset
+        return _Settings(settings_of_stage(stage, {"teacher_num_hidden_layers": None, **self}))
+
+
+def load(
+    folder: str | Path,
+    model: type[NewsRecommender] | None = None,
+    data_path: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    index: str | Path | None = None,
+) -> Ranker:
+    """The finished recommender in ``folder``, ready to rank.
+
+    Args:
+        folder: ``<checkpoint_dir>/<dataset>/<Model>-<fingerprint>``, wherever it lies now. It is
+            enough by itself; only ids are looked up in the data set.
+        model: the recommender's class, if it is one of your own that is not imported yet.
+        data_path: folder that holds the folder of the data set (default: ``dataset``, then the
+            embedded data sets).
+        device: where it computes.
+        index: a file of ``Ranker.save_index``, whose articles it then knows.
+
+    Raises:
+        FileNotFoundError: no such folder, no artifact in it, or no such index.
+        ValueError: it is unfinished, damaged, of another format, ranks no news, or was made by a
+            class that is not imported.
+    """
+    folder = Path(folder)
+    _check_folder(folder)
+    settings = _Settings(read_settings(folder))
+    identity = content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
+    if settings[FORMAT_KEY] not in READABLE:
+        raise ValueError(
+            f"{folder} has format {settings[FORMAT_KEY]}, and this version of recbole_tinynews "
+            f"reads {', '.join(map(str, sorted(READABLE)))}: its scores would differ. Run the "
+            "command that made it again with --fresh, or install the version that made it."
+        )
+    model_class = _model_class(settings["model_class"], model, folder)
+    settings.update(
+        plm=str(folder / PLM),
+        data_path=str(folder),
+        device=torch.device(device),
+        weights_follow=True,
+    )
+    recommender = model_class(settings, Titles([], settings["ITEM_ID_FIELD"]))
+    load_into(recommender, load_weights(folder / WEIGHTS), folder / WEIGHTS)
+    engine = ModelEngine(recommender.to(settings["device"]), settings, identity)
+    ranker = Ranker(engine, Path(data_path) if data_path is not None else None)
+    if index is not None:
+        ranker.load_index(index)
+    return ranker
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that is not a finished artifact, and say what is wrong with it."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"load expects the folder of a finished stage, and {folder.absolute()} is none."
+        )
+    missing = [
+        name for name in (WEIGHTS, SETTINGS_FILE, METRICS_FILE) if not (folder / name).is_file()
+    ]
+    if len(missing) == 3:
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS_FILE}"))
+        hint = f" Did you mean one of those in it: {', '.join(inside)}?" if inside else ""
+        raise FileNotFoundError(
+            f"load expects the folder of a finished stage, with {WEIGHTS}, {SETTINGS_FILE} and "
+            f"{METRICS_FILE}, and {folder} has none of them.{hint}"
+        )
+    if missing:
+        raise ValueError(
+            f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
+            "again: it resumes where it was stopped."
+        )
+    # settings are read by their meaning, and may be edited
+    broken = [name for name in broken_files(folder) if name != SETTINGS_FILE]
+    if broken:
+        raise ValueError(
+            f"{folder} expects its files as they were written, and {', '.join(broken)} "
+            f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. Run "
+            "the command that made it again, which repairs it, or copy the folder anew."
+        )
+    if not (folder / PLM / "config.json").is_file():
+        raise ValueError(
+            f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
+            "post-training has none, since it ranks no news: load the folder of the last stage. "
+            "Models without a language model have none either, and are not loaded here. "
+            "Any other has lost it, or is of an earlier version: run the command that made it "
+            "again with --fresh."
+        )
+
+
+def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecommender]:
+    """The class that the folder names: ours, the one given, or one that is already imported.
+
+    Nothing else is imported, since the name comes with the folder.
+    """
+    module, _, name = named.rpartition(".")
+    if given is None and module.startswith("recbole_tinynews.model.") and name in model_names():
+        given = find_model(name)
+    if given is None:
+        given = getattr(sys.modules.get(module), name, None)
+    if given is None:
+        raise ValueError(
+            f"{folder} was made by {named}, a class that is not imported, and load imports none "
+            f"that a folder names. Import it and pass it: load(folder, model={name})."
+        )
+    if not isinstance(given, type) or given.__name__ != name or not has_language_model(given):
+        raise ValueError(
+            f"{folder} was made by {named}, which must be a subclass of NewsRecommender, got "
+            f"{given}. Pass that class: load(folder, model={name})."
+        )
+    return given

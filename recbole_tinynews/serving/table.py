@@ -1,0 +1,139 @@
+"""Ranking for a table of users: pandas in, pandas out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from recbole_tinynews.serving.news_index import TopOfUser
+
+USER, HISTORY, CANDIDATES = "user_id", "history", "candidates"
+CANDIDATE, SCORE, RANK = "candidate", "score", "rank"
+ALL = "all"
+
+
+class Ranks(Protocol):
+    """What is asked of a ``Ranker``, whose methods say what they do."""
+
+    @property
+    def news_ids(self) -> tuple[str, ...]:
+        """Ids of the articles that were added."""
+        ...
+
+    def rank(self, history: Any, candidates: Any, *, ids: bool | None = None) -> Any:
+        """Each user's candidates, best first."""
+        ...
+
+    def top_rows(
+        self, histories: Sequence[Sequence[str]], k: int, *, ids: bool | None = None
+    ) -> Iterable[TopOfUser]:
+        """Each user's best articles of all that were added."""
+        ...
+
+
+def rank_table(
+    ranker: Ranks,
+    users: pd.DataFrame,
+    candidates: pd.DataFrame | str | None = None,
+    top: int | None = None,
+) -> pd.DataFrame:
+    """Rank candidates for each row of a table of users.
+
+    It takes and gives plain DataFrames, so that it is a function for any engine that maps over
+    them (docs/scale.md).
+
+    Args:
+        ranker: the recommender.
+        users: a row for each user, with ``user_id`` and ``history``: a list of news ids, oldest
+            first, or one text of ids with spaces between. Missing: no clicks.
+        candidates: a DataFrame with ``user_id`` and ``candidate``, a row for each; ``all``: every
+            article that was added (``Ranker.add_news``); by default, ``users`` has them in a column
+            ``candidates``, written as histories are.
+        top: how many of the best are kept; ``None``: all.
+
+    Returns:
+        A row for each user and candidate, users in the order given, the best candidate first:
+        ``user_id``, ``candidate``, ``score`` and ``rank`` from 1. A user without candidates has no
+        row. Articles that a user clicked are left out of ``all``.
+
+    Raises:
+        ValueError: a column is missing, an id is unknown, ``top`` is below 1.
+    """
+    _expect_columns(users, "users", [USER, HISTORY, *([CANDIDATES] if candidates is None else [])])
+    if top is not None and top < 1:
+        raise ValueError(f"rank_table expects top of at least 1, got {top}.")
+    names, histories = users[USER].tolist(), [_ids(each) for each in users[HISTORY]]
+    if isinstance(candidates, str):
+        if candidates != ALL:
+            raise ValueError(
+                f"rank_table expects a table or 'all' as candidates, got {candidates!r}."
+            )
+        every = len(ranker.news_ids)
+        best = list(ranker.top_rows(histories, top or max(every, 1), ids=True))
+        return _flat(names, [each.ids for each in best], [each.scores for each in best])
+    if candidates is None:
+        shown = [_ids(each) for each in users[CANDIDATES]]
+    else:
+        shown = _own_candidates(names, candidates)
+    asked = [row for row, each in enumerate(shown) if each]
+    to_rank = [histories[row] for row in asked], [shown[row] for row in asked]
+    ranked = ranker.rank(*to_rank, ids=True) if asked else []
+    best_of_each = [each[:top] for each in ranked]
+    return _flat(
+        [names[row] for row in asked],
+        [[candidate for candidate, _, _ in best] for best in best_of_each],
+        [np.array([score for _, score, _ in best], np.float32) for best in best_of_each],
+    )
+
+
+def _flat(
+    users: list[Any], candidates: list[list[str]], scores: list[NDArray[np.float32]]
+) -> pd.DataFrame:
+    lengths = [len(each) for each in candidates]
+    return pd.DataFrame(
+        {
+            USER: np.repeat(np.array(users, dtype=object), lengths),
+            CANDIDATE: [each for of_user in candidates for each in of_user],
+            SCORE: np.concatenate([np.empty(0, np.float32), *scores]),
+            RANK: np.concatenate([np.empty(0, np.int64), *map(_ranks, lengths)]),
+        }
+    )
+
+
+def _ranks(length: int) -> NDArray[np.int64]:
+    return np.arange(1, length + 1)
+
+
+def _own_candidates(users: list[Any], table: pd.DataFrame) -> list[list[str]]:
+    """The candidates of each user, in the table's order."""
+    _expect_columns(table, "candidates", [USER, CANDIDATE])
+    by_user = table.groupby(USER, sort=False)[CANDIDATE].agg(list).to_dict()
+    strangers = by_user.keys() - set(users)
+    if strangers:
+        raise ValueError(
+            f"rank_table expects candidates of the users in the table of users, got "
+            f"{sorted(map(str, strangers))[0]!r}, who is not there."
+        )
+    return [by_user.get(each, []) for each in users]
+
+
+def _ids(cell: Any) -> list[str]:
+    """The ids of a cell: a list, an array, or a text with spaces between; nothing if missing."""
+    if isinstance(cell, str):
+        return cell.split()
+    if cell is None or (isinstance(cell, float) and np.isnan(cell)) or cell is pd.NA:
+        return []
+    return list(cell)
+
+
+def _expect_columns(table: pd.DataFrame, what: str, expected: list[str]) -> None:
+    missing = [name for name in expected if name not in table.columns]
+    if missing:
+        raise ValueError(
+            f"rank_table expects {what} with the columns {', '.join(expected)}, and "
+            f"{', '.join(missing)} is not there, but {', '.join(map(str, table.columns))}."
+        )

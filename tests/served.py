@@ -1,0 +1,77 @@
+"""A finished run, to rank with: shared by the tests of serving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from tiny import Tiny, run_of, titles
+
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.ranking import Ranked, Ranker
+
+
+class Served(NamedTuple):
+    """A finished run: its last artifact, and its test impressions as a user would give them."""
+
+    run: Run
+    artifact: Artifact
+    data: Path
+
+    def impressions(self) -> tuple[list[list[str]], list[list[str]], list[np.ndarray]]:
+        """Histories and candidates as news ids, and the scores that evaluation gives."""
+        config, test = self.run.factory.config, self.run.factory.test
+        stage = next(stage for stage, made in self.run.artifacts.items() if made == self.artifact)
+        model = self.run.model(stage).eval()
+        shown = test.inter_feat
+        batch = ImpressionDataLoader(config, test).collate_fn(range(shown.rows))[0]
+        with torch.no_grad():
+            scores = model.predict(batch).numpy()
+        names = test.field2id_token[test.iid_field]
+        rows = range(shown.rows)
+        return (
+            [names[shown.history.row(row)].tolist() for row in rows],
+            [names[shown.candidates.row(row)].tolist() for row in rows],
+            np.split(scores, shown.candidates.offsets[1:-1]),
+        )
+
+    def load(self, **given: Any) -> Ranker:
+        return load(self.artifact.folder, **{"data_path": self.data, **given})
+
+
+def serve(tiny: Tiny, model: str | type = "PLMNR", **settings: Any) -> Served:
+    config = tiny.config(model, **settings)
+    this_run = run_of(config)
+    return Served(this_run, this_run.make(system(config)), tiny.data)
+
+
+def in_order_given(ranked: list[Ranked]) -> np.ndarray:
+    return np.array([score for _, score, _ in sorted(ranked, key=lambda each: each.place)])
+
+
+def words_of(ids: list[str]) -> list[str]:
+    return [titles()[int(each.removeprefix("N")) - 1] for each in ids]
+
+
+def assert_ranks_as_evaluated(served: Served) -> None:
+    histories, candidates, expected = served.impressions()
+    ranker = served.load()
+    by_ids = ranker.rank(histories, candidates)
+    words = [words_of(each) for each in histories], [words_of(each) for each in candidates]
+    by_titles = ranker.rank(*words, ids=False)
+    assert len(by_ids) == len(by_titles) == len(expected)
+    for row, scores in enumerate(expected):
+        np.testing.assert_allclose(in_order_given(by_ids[row]), scores, atol=1e-5)
+        np.testing.assert_allclose(in_order_given(by_titles[row]), scores, atol=1e-5)
+        assert [each.score for each in by_ids[row]] == sorted(
+            (each.score for each in by_ids[row]), reverse=True
+        )
+        assert all(candidates[row][each.place] == each.candidate for each in by_ids[row])
+        alone = ranker.rank(histories[row], candidates[row], ids=True)
+        np.testing.assert_allclose(in_order_given(alone), scores, atol=1e-5)

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from served import Served, assert_ranks_as_evaluated, in_order_given, serve, words_of
+from tiny import Tiny, finished
+
+import recbole_tinynews
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.serving.loading import load
+
+# ---------------------------------------------------------------------------- what it needs
+
+
+def test_titles_are_ranked_from_the_artifacts_folder_alone(student: Served, tmp_path) -> None:
+    """On another machine there are no atomic files, no language model and no hub."""
+    histories, candidates, expected = student.impressions()
+    moved = tmp_path / "moved"
+    shutil.copytree(student.artifact.folder, moved)
+    settings = yaml.safe_load((moved / "settings.yaml").read_text())
+    (moved / "settings.yaml").write_text(yaml.safe_dump({**settings, "plm": "no/such-model"}))
+    ranked = load(moved).rank(words_of(histories[5]), words_of(candidates[5]))
+    np.testing.assert_allclose(in_order_given(ranked), expected[5], atol=1e-5)
+    size = sum(path.stat().st_size for path in (moved / "plm").iterdir())
+    assert size < 100_000  # the weights are not stored twice
+
+
+@pytest.mark.whole
+def test_the_package_is_imported_without_torch() -> None:
+    """`import recbole_tinynews` for its version would take seconds."""
+    code = (
+        "import sys, recbole_tinynews; assert 'torch' not in sys.modules; "
+        "assert callable(recbole_tinynews.load); assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert recbole_tinynews.load is load
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = recbole_tinynews.no_such_name
+
+
+# --------------------------------------------------------------------------- what is no artifact
+
+
+def test_a_folder_that_is_no_artifact_is_refused_and_explained(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere is none"):
+        load(folder.parent / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"has none of them\. Did you mean .*: copied"):
+        load(folder.parent)
+    (folder.parent / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"has none of them\.$"):
+        load(folder.parent / "empty")
+
+
+def test_an_unfinished_artifact_is_not_served(folder: Path) -> None:
+    """Weights of a running training would load without any error."""
+    (folder / "metrics.json").unlink()
+    with pytest.raises(ValueError, match=r"unfinished: metrics\.json .*resumes"):
+        load(folder)
+
+
+def test_another_format_is_refused(folder: Path) -> None:
+    """Its weights may fit and give other scores."""
+    settings = yaml.safe_load((folder / "settings.yaml").read_text())
+    (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "format": 0}))
+    with pytest.raises(ValueError, match="has format 0, and this version"):
+        load(folder)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: b: c", "seed: 1", "model_class: !!python/name:os"])
+def test_unreadable_settings_are_refused(folder: Path, text: str) -> None:
+    (folder / "settings.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"settings\.yaml"):
+        load(folder)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_cut_off_weights_are_refused(folder: Path, checked: bool) -> None:
+    """Folders of earlier versions have no checksums."""
+    weights, metrics = folder / "model.safetensors", folder / "metrics.json"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    if not checked:
+        kept = json.loads(metrics.read_text())
+        del kept["files"]
+        metrics.write_text(json.dumps(kept))
+    reason = "model.safetensors is missing or changed" if checked else "cannot be read"
+    with pytest.raises(ValueError, match=reason):
+        load(folder)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"files": 3}'])
+def test_metrics_that_cannot_be_read_are_refused(folder: Path, text: str) -> None:
+    """The checksums are in them."""
+    (folder / "metrics.json").write_text(text)
+    with pytest.raises(ValueError, match=r"metrics\.json (is no json|expects the metrics)"):
+        load(folder)
+
+
+def test_a_stage_that_ranks_nothing_is_refused(student: Served) -> None:
+    """It has no user encoder: the body of an article takes the place of the user."""
+    first = finished(student.run)[0]
+    with pytest.raises(ValueError, match="ranks no news: load the folder of the last stage"):
+        load(first.folder)
+
+
+# ------------------------------------------------------------------------- classes from elsewhere
+
+
+@pytest.fixture
+def users_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
+    (tmp_path / "served_model.py").write_text(
+        "from recbole_tinynews.model.plmnr import PLMNR\n"
+        "class Doubled(PLMNR):\n"
+        "    def encode_news(self, news_ids):\n"
+        "        return 2 * super().encode_news(news_ids)\n"
+    )
+    spec = importlib.util.spec_from_file_location("served_model", tmp_path / "served_model.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "served_model", module)
+    spec.loader.exec_module(module)
+    return module.Doubled
+
+
+def test_a_users_own_class_ranks_by_its_own_scores(tiny: Tiny, users_class: type) -> None:
+    """Ranking by the base class's formula would silently be another model."""
+    assert_ranks_as_evaluated(serve(tiny, users_class, max_steps=2))
+
+
+def test_a_class_is_never_imported_because_a_folder_names_it(
+    tiny: Tiny, users_class: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a folder from elsewhere could run a module that lies beside it."""
+    served = serve(tiny, users_class, max_steps=2)
+    monkeypatch.delitem(sys.modules, "served_model")
+    monkeypatch.syspath_prepend(".")  # it could be imported
+    with pytest.raises(ValueError, match=r"served_model\.Doubled, .*load\(folder, model=Doubled"):
+        served.load()
+    assert "served_model" not in sys.modules
+    assert served.load(model=users_class).rank([], ["word1 word2"])
+    with pytest.raises(ValueError, match=r"Pass that class"):
+        served.load(model=PLMNR)
+
+
+@pytest.mark.parametrize("named", ["os.system", "subprocess.Popen", "builtins.dict"])
+def test_what_is_no_recommender_is_not_built(folder: Path, named: str) -> None:
+    """The class name comes from the folder, and may name anything."""
+    settings = yaml.safe_load((folder / "settings.yaml").read_text())
+    (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "model_class": named}))
+    with pytest.raises(ValueError, match="subclass of NewsRecommender"):
+        load(folder)
+
+
+def test_code_beside_the_language_model_is_not_run(folder: Path) -> None:
+    """Transformers imports the module that ``auto_map`` names, if it is allowed to."""
+    (folder / "plm" / "evil.py").write_text("raise SystemExit('it ran')\n")
+    for name in ("config.json", "tokenizer_config.json"):
+        file = folder / "plm" / name
+        named = {"AutoConfig": "evil.A", "AutoModel": "evil.B", "AutoTokenizer": ["evil.C", None]}
+        content = {**json.loads(file.read_text()), "auto_map": named}
+        file.write_text(json.dumps(content))
+    with contextlib.suppress(ValueError):  # refusing is as good as ignoring it
+        load(folder).rank([], ["word1 word2"])
+
+
+def test_a_recommender_that_reads_more_than_titles_says_so(tiny: Tiny, monkeypatch) -> None:
+    """Without the other texts its scores would be wrong."""
+    served = serve(tiny, max_steps=2)
+    monkeypatch.setattr(
+        PLMNR,
+        "news_tokens",
+        lambda self, config, data: data.tokens("abstract", self.tokenizer, 12),
+    )
+    with pytest.raises(ValueError, match="nothing but titles, and asks for the text 'abstract'"):
+        served.load()
+    monkeypatch.setattr(PLMNR, "news_tokens", lambda self, config, data: data.item_feat)
+    with pytest.raises(AttributeError, match="nothing but titles, and asks for 'item_feat'"):
+        served.load()

@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import importlib
+import pickle
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from served import Served, in_order_given, words_of
+from tiny import Tiny, titles
+
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.serving import ranking
+from recbole_tinynews.serving.approximate import Nearest
+from recbole_tinynews.serving.engine import ModelEngine
+from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.ranking import Ranker
+
+NEWS = [f"N{number}" for number in range(1, 31)]
+CLICKS = ["N3", "N7", "N12"]
+
+
+@pytest.fixture
+def ranker(student: Served) -> Ranker:
+    """A student that knows thirty articles of its data set."""
+    ranker = student.load()
+    ranker.add_news(dict(zip(NEWS, words_of(NEWS), strict=True)))
+    return ranker
+
+
+# ------------------------------------------------------------------------------ articles by id
+
+
+def test_articles_given_as_pairs_have_the_scores_of_their_titles(student: Served) -> None:
+    ranker = student.load()
+    pairs = list(zip(["a", "b", "c"], words_of(["N4", "N5", "N6"]), strict=True))
+    by_title = ranker.rank(words_of(CLICKS), words_of(["N4", "N5", "N6"]), ids=False)
+    ranked = ranker.rank(list(zip("xyz", words_of(CLICKS), strict=True)), pairs)
+    assert [each.score for each in ranked] == [each.score for each in by_title]
+    assert [each.candidate for each in ranked] == ["abc"[each.place] for each in by_title]
+    many = ranker.rank([words_of(CLICKS), []], [pairs, pairs[:1]])
+    assert many[0] == ranked
+    assert [each.candidate for each in many[1]] == ["a"]
+    mixed = ranker.rank(CLICKS, pairs, ids=True)  # ids of the data set, and articles with titles
+    assert [each.score for each in mixed] == [each.score for each in by_title]
+
+
+def test_added_articles_are_ranked_by_id_as_by_title(student: Served, tmp_path: Path) -> None:
+    """Without the data set too: a service has articles that no training has seen."""
+    ranker = student.load(data_path=tmp_path)
+    ranker.add_news([("A1", "word1 word2"), ("A2", "word3 word4"), ("A3", "word5")])
+    expected = ranker.rank(["word1 word2"], ["word3 word4", "word5"], ids=False)
+    for ids in (None, True):
+        ranked = ranker.rank(["A1"], ["A2", "A3"], ids=ids)
+        np.testing.assert_allclose(in_order_given(ranked), in_order_given(expected), atol=1e-6)
+    assert ranker.titles(["A3", "A1"]) == ["word5", "word1 word2"]
+
+
+def test_an_article_whose_title_changes_gets_a_new_vector(ranker: Ranker) -> None:
+    before = ranker.rank(CLICKS, ["N5"])[0].score
+    ranker.add_news({"N5": "another title altogether"})
+    after = ranker.rank(CLICKS, ["N5"])[0].score
+    assert after != before
+    (by_title,) = ranker.rank(CLICKS, [("N5", "another title altogether")], ids=True)
+    assert after == pytest.approx(by_title.score, abs=1e-6)
+    assert sorted(ranker.news_ids) == sorted(NEWS)
+
+
+def test_a_table_of_articles_reads_abstracts_if_the_recommender_does(student: Served) -> None:
+    table = pd.DataFrame({"item_id": ["A1"], "title": ["word1"], "abstract": ["word2 word3"]})
+    ranker = student.load()
+    ranker.add_news(table)
+    assert ranker.titles(["A1"]) == ["word1"]
+    ranker.settings["news_text"] = "title_abstract"
+    ranker.add_news(table)
+    assert ranker.titles(["A1"]) == ["word1. word2 word3"]
+
+
+@pytest.mark.parametrize(
+    ("news", "error", "message"),
+    [
+        ([("A1", "one"), ("A1", "two")], ValueError, "unique ids, got 'A1' twice"),
+        ([("", "one")], ValueError, "'' without a letter"),
+        ([("A1", None)], TypeError, "got None as title of article 0"),
+        ([(1, "one")], TypeError, "got 1 as id"),
+        (["A1"], TypeError, r"\(id, title\) pairs, got 'A1'"),
+        ("A1", TypeError, "a table, ids to titles, or pairs, got 'A1'"),
+        (pd.DataFrame({"id": ["A1"]}), ValueError, "columns id or item_id or news_id, and title"),
+    ],
+)
+def test_articles_that_cannot_be_added_are_named(ranker: Ranker, news, error, message) -> None:
+    with pytest.raises(error, match=message):
+        ranker.add_news(news)
+    assert len(ranker.news_ids) == 30
+
+
+# ----------------------------------------------------------------------------------- the best
+
+
+def test_the_best_of_all_articles_are_those_that_rank_first(ranker: Ranker) -> None:
+    others = [each for each in NEWS if each not in CLICKS]
+    for history in (CLICKS, []):
+        shown = others if history else NEWS
+        expected = ranker.rank(history, shown, ids=True)
+        best = ranker.top(history, 5)
+        assert [each.candidate for each in best] == [each.candidate for each in expected[:5]]
+        np.testing.assert_allclose(
+            [each.score for each in best], [each.score for each in expected[:5]], atol=1e-5
+        )
+        assert [NEWS[each.place] for each in best] == [each.candidate for each in best]
+    assert {each.candidate for each in ranker.top(CLICKS, 100, leave_out_clicked=False)} == {*NEWS}
+    assert {each.candidate for each in ranker.top(CLICKS, 100)} == {*others}
+    assert {each.candidate for each in ranker.top(words_of(CLICKS), 100, ids=False)} == {*others}
+
+
+def test_many_users_get_what_each_gets_alone(ranker: Ranker, monkeypatch) -> None:
+    histories = [CLICKS, [], ["N1"], ["N30", "N2"]]
+    alone = [ranker.top(each, 4, ids=True) for each in histories]
+    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", 60)  # two users at once
+    together = ranker.top(histories, 4, ids=True)
+    for one, other in zip(alone, together, strict=True):
+        assert [each.candidate for each in one] == [each.candidate for each in other]
+
+
+def test_articles_with_equal_scores_keep_their_order(ranker: Ranker) -> None:
+    ranker.add_news({f"same{number}": "word9 word8" for number in range(40)})
+    best = ranker.top(CLICKS, 60, ids=True)
+    same = [each.candidate for each in best if each.candidate.startswith("same")]
+    assert same == [f"same{number}" for number in range(40)][: len(same)]
+    assert len(same) > 20
+
+
+def test_forgotten_articles_are_not_recommended(ranker: Ranker) -> None:
+    first, second = ranker.top(CLICKS, 2)
+    ranker.forget([first.candidate])
+    assert ranker.top(CLICKS, 1)[0].candidate == second.candidate
+    with pytest.raises(ValueError, match=f"got '{first.candidate}' and 1 more"):
+        ranker.forget([first.candidate, "no such", "N1"])
+    assert "N1" in ranker.news_ids
+
+
+def test_what_cannot_be_chosen_from_is_refused(student: Served, ranker: Ranker) -> None:
+    with pytest.raises(ValueError, match="articles to choose from, got none"):
+        student.load().top([], 3)
+    with pytest.raises(ValueError, match="k of at least 1, got 0"):
+        ranker.top([], 0)
+    with pytest.raises(ValueError, match="got 'N999'"):
+        ranker.top(["N999"], ids=True)
+
+
+def test_a_recommender_with_a_score_of_its_own_chooses_by_it(tiny: Tiny) -> None:
+    """The dot product of its vectors would be another model's score."""
+
+    class Negative(PLMNR):
+        def predict(self, interaction):
+            return -super().predict(interaction)
+
+    world = tiny.world(max_steps=1)
+    plain, own = (Ranker(ModelEngine(world.model, world.config, "")) for _ in range(2))
+    own.engine.model.__class__ = Negative
+    own = Ranker(ModelEngine(own.engine.model, world.config, ""))
+    assert not own.engine.two_towers
+    for each in (plain, own):
+        each.add_news(dict(zip(NEWS, titles(), strict=False)))
+    world.model.__class__ = PLMNR
+    expected = plain.rank(CLICKS, [each for each in NEWS if each not in CLICKS], ids=True)
+    world.model.__class__ = Negative
+    best = own.top(CLICKS, 3)
+    assert [each.candidate for each in best] == [each.candidate for each in expected[::-1][:3]]
+    with pytest.raises(ValueError, match="scores in a way of its own"):
+        own.approximate("faiss")
+
+
+@pytest.mark.parametrize("library", ["faiss", "usearch"])
+def test_an_approximate_search_finds_what_the_exact_one_does(ranker: Ranker, library: str) -> None:
+    pytest.importorskip("faiss" if library == "faiss" else "usearch.index")
+    histories = [CLICKS, [], ["N1"]]
+    exact = ranker.top(histories, 5, ids=True)
+    ranker.approximate(library)
+    found = ranker.top(histories, 5, ids=True)
+    for one, other in zip(exact, found, strict=True):
+        assert [each.candidate for each in one] == [each.candidate for each in other]
+        np.testing.assert_allclose([e.score for e in one], [e.score for e in other], atol=1e-5)
+    assert ranker.recall(histories, 5) == 1.0
+    ranker.forget([exact[0][0].candidate])
+    assert ranker.top(CLICKS, 1)[0].candidate == exact[0][1].candidate
+    assert pickle.loads(pickle.dumps(ranker)).top(CLICKS, 1) == ranker.top(CLICKS, 1)
+    ranker.approximate(None)
+    with pytest.raises(ValueError, match="expects an approximate search"):
+        ranker.recall(histories)
+
+
+def test_a_library_that_is_missing_is_named(ranker: Ranker, monkeypatch) -> None:
+    with pytest.raises(ValueError, match="faiss or usearch, got 'annoy'"):
+        ranker.approximate("annoy")
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install faiss-cpu"):
+        Nearest("faiss")
+    importlib.invalidate_caches()
+
+
+# ------------------------------------------------------------------------------ a saved index
+
+
+def test_a_saved_index_needs_no_encoding(student: Served, ranker: Ranker, tmp_path: Path) -> None:
+    expected = ranker.top(CLICKS, 5)
+    ranker.save_index(tmp_path / "news.safetensors")
+    again = load(student.artifact.folder, index=tmp_path / "news.safetensors")
+    again.engine.encode = None  # any call would fail
+    assert again.top(CLICKS, 5, ids=True) == expected
+    assert again.news_ids == ranker.news_ids
+    assert again.titles(["N4"]) == words_of(["N4"])
+
+
+def test_vectors_of_another_recommender_are_refused(
+    student: Served, ranker: Ranker, tmp_path: Path
+) -> None:
+    file = tmp_path / "news.safetensors"
+    ranker.save_index(file)
+    teacher = next(each for each in student.artifact.folder.parent.glob("finetune_teacher-*"))
+    with pytest.raises(ValueError, match="was saved with another one"):
+        load(teacher, index=file)
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(ValueError, match="is damaged"):
+        student.load(index=file)
+    with pytest.raises(ValueError, match="an index of news, as save_index writes it"):
+        student.load(index=student.artifact.folder / "model.safetensors")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        student.load(index=tmp_path / "nothing")
+
+
+# ----------------------------------------------------------------------------- vectors, weights
+
+
+def test_vectors_of_titles_are_those_that_ranking_uses(student: Served) -> None:
+    ranker = student.load()
+    vectors = ranker.encode(["word1 word2", "word3", "word1 word2"])
+    assert vectors.shape == (3, len(vectors[0]))
+    assert vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors[0], vectors[2])
+    user = ranker.engine.user_vectors(torch.zeros(1, 6, vectors.shape[1]), torch.zeros(1, 6) > 0)
+    ranked = ranker.rank([], ["word1 word2", "word3"], ids=False)
+    np.testing.assert_allclose(vectors[:2] @ user[0].numpy(), in_order_given(ranked), atol=1e-5)
+    assert ranker.encode([]).shape == (0, vectors.shape[1])
+
+
+def test_titles_that_were_warmed_up_are_not_encoded_again(student: Served) -> None:
+    """The first requests would wait seconds for them."""
+    ranker = student.load()
+    ranker.warm_up(["word1 word2", "word3 word4", "word1 word2"])
+    ranker._known._encode = None  # any call would fail
+    assert ranker.rank(["word1 word2"], ["word3 word4"], ids=False)
+
+
+def test_the_weights_of_clicks_are_those_that_pool_them(student: Served) -> None:
+    ranker = student.load()
+    history = [f"word{number} word{number + 1}" for number in range(9)]
+    weights = ranker.click_weights(history)
+    width = ranker.settings["history_length"]
+    assert weights[: 9 - width] == [0.0] * (9 - width)
+    assert sum(weights) == pytest.approx(1, abs=1e-6)
+    vectors = torch.from_numpy(ranker.encode(history[-width:]))
+    pooled = torch.tensor(weights[-width:]) @ vectors
+    clicked = torch.ones(1, width, dtype=torch.bool)
+    encoder = ranker.engine.model.user_encoder
+    scale = 1 if encoder.scale is None else encoder.scale
+    with torch.no_grad():
+        torch.testing.assert_close(pooled * scale, encoder(vectors[None], clicked)[0])
+    assert ranker.click_weights([]) == []
+
+
+# ------------------------------------------------------------------------------------ threads
+
+
+def test_articles_come_and_go_while_others_are_recommended(ranker: Ranker) -> None:
+    """A service adds news while it answers; no answer may mix two states."""
+    expected = ranker.top(CLICKS, 5)
+    stop = threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            ranker.add_news({"N2x": "word1 word9", "N3x": "word7"}, show_progress=False)
+            ranker.forget(["N2x", "N3x"])
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    worker = threading.Thread(target=change)
+    worker.start()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: ranker.top(CLICKS, 7), range(100)))
+    finally:
+        stop.set()
+        worker.join()
+        sys.setswitchinterval(interval)
+    for answer in answers:
+        own = [each for each in answer if not each.candidate.endswith("x")][:5]
+        assert [each.candidate for each in own] == [each.candidate for each in expected]
+
+
+# ---------------------------------------------------------------------------- tables of users
+
+
+def test_a_table_of_users_is_ranked_as_each_user_is(ranker: Ranker) -> None:
+    users = pd.DataFrame(
+        {
+            "user_id": ["u1", "u2", "u3"],
+            "history": [CLICKS, "N1 N2", None],
+            "candidates": [["N4", "N5", "N6"], np.array(["N8"]), []],
+        }
+    )
+    ranked = ranker.rank_table(users)
+    assert ranked.columns.tolist() == ["user_id", "candidate", "score", "rank"]
+    assert ranked.user_id.tolist() == ["u1", "u1", "u1", "u2"]
+    assert ranked["rank"].tolist() == [1, 2, 3, 1]
+    expected = ranker.rank(CLICKS, ["N4", "N5", "N6"])
+    assert ranked.candidate.tolist()[:3] == [each.candidate for each in expected]
+    np.testing.assert_allclose(ranked.score[:3], [each.score for each in expected], atol=1e-5)
+
+    long = pd.DataFrame(
+        {"user_id": ["u2", "u1", "u1", "u1"], "candidate": ["N8", "N4", "N5", "N6"]}
+    )
+    pd.testing.assert_frame_equal(ranker.rank_table(users, long), ranked)
+    pd.testing.assert_frame_equal(
+        ranker.rank_table(users, top=1), ranked[ranked["rank"] == 1].reset_index(drop=True)
+    )
+
+    best = ranker.rank_table(users, "all", top=2)
+    assert best.user_id.tolist() == ["u1", "u1", "u2", "u2", "u3", "u3"]
+    assert best.candidate.tolist()[:2] == [each.candidate for each in ranker.top(CLICKS, 2)]
+    assert best.candidate.tolist()[4:] == [each.candidate for each in ranker.top([], 2)]
+    assert ranker.rank_table(users[:0]).empty
+    assert ranker.rank_table(users[:0], "all").empty
+
+
+@pytest.mark.parametrize(
+    ("change", "candidates", "top", "message"),
+    [
+        ({"history": None}, None, None, "history is not there"),
+        ({"candidates": None}, None, None, "candidates is not there"),
+        ({}, "some", None, "a table or 'all' as candidates, got 'some'"),
+        ({}, None, 0, "top of at least 1, got 0"),
+        ({}, pd.DataFrame({"user_id": ["u9"], "candidate": ["N1"]}), None, "got 'u9'"),
+        ({}, pd.DataFrame({"user": ["u1"]}), None, "user_id, candidate is not there"),
+    ],
+)
+def test_a_table_that_cannot_be_ranked_is_refused(
+    ranker: Ranker, change, candidates, top, message
+) -> None:
+    users = pd.DataFrame({"user_id": ["u1"], "history": [CLICKS], "candidates": [["N4"]]})
+    with pytest.raises(ValueError, match=message):
+        ranker.rank_table(users.drop(columns=[*change]), candidates, top)
