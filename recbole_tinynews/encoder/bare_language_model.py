@@ -14,8 +14,10 @@ from recbole_tinynews.encoder.language_model import cut_config, encoder_of, load
 from recbole_tinynews.files.whole import whole_folder
 
 
-def write_bare_plm(source: str, folder: Path) -> None:
+def write_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = None) -> None:
     """Save configuration and fast tokenizer of a language model in ``folder``, all or nothing.
+
+    The configuration says how many of its layers the recommender has, where it has fewer.
 
     An existing folder is kept: it was written for the same weights.
     """
@@ -23,6 +25,8 @@ def write_bare_plm(source: str, folder: Path) -> None:
         return
     with whole_folder(folder, first_wins=True) as unfinished:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        if num_hidden_layers is not None:
+            cut_config(config, num_hidden_layers)
         config.save_pretrained(unfinished)
         load_tokenizer(source).save_pretrained(unfinished)
 

@@ -155,7 +155,7 @@ class NewsFactory(ImpressionFactory):
     ) -> None:
         """Save configuration and tokenizer if the model ranks news."""
         if model_class.ranks_news:
-            write_bare_plm(plm_source(config), folder)
+            write_bare_plm(plm_source(config), folder, config["num_hidden_layers"])
 
     def start(self, model: NewsRecommender, config: NewsConfig, data: TrainingData) -> None:
         """Start the heads that no stage has handed over."""

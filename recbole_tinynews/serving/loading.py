@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from recbole_tinynews.config import declared_settings
 from recbole_tinynews.data.titles import Titles
+from recbole_tinynews.encoder.language_model import plm_size
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.checksums import checksums
 from recbole_tinynews.files.tensors import load_into, load_weights
@@ -29,10 +32,17 @@ from recbole_tinynews.pipeline.artifact import (
     files_of,
     read_settings,
 )
-from recbole_tinynews.registry import find_model, has_language_model, model_names
+from recbole_tinynews.registry import (
+    find_model,
+    has_language_model,
+    model_names,
+    stage_yaml_files,
+)
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.ranking import Ranker
-from recbole_tinynews.settings.names import settings_of_stage
+from recbole_tinynews.settings.declared import Models, rules_for
+from recbole_tinynews.settings.names import plain_name, settings_of_stage
+from recbole_tinynews.settings.values import unfit_value
 
 
 class _Settings(dict[str, Any]):
@@ -80,6 +90,7 @@ def load(
             "command that made it again with --fresh, or install the version that made it."
         )
     model_class = _model_class(settings["model_class"], model, folder)
+    _check_settings(settings, model_class, folder)
     settings.update(
         plm=str(folder / PLM),
         data_path=str(folder),
@@ -131,6 +142,29 @@ def _check_folder(folder: Path) -> None:
             "Models without a language model have none either, and are not loaded here. "
             "Any other has lost it, or is of an earlier version: run the command that made it "
             "again with --fresh."
+        )
+
+
+def _check_settings(
+    settings: Mapping[str, Any], model_class: type[NewsRecommender], folder: Path
+) -> None:
+    """Refuse values that no run accepts: settings may be edited, and the folder a stranger's."""
+    stages = stage_yaml_files(model_class)
+    defaults = declared_settings(model_class)
+    rules = rules_for(Models.NEWS)
+    wrong = [
+        f"{name} {mistake}"
+        for name, value in settings.items()
+        if (plain := plain_name(name, defaults, stages)) in defaults
+        and (mistake := unfit_value(plain, value, rules, defaults[plain]))
+    ]
+    depth, asked = plm_size(str(folder / PLM)).layers, settings["num_hidden_layers"]
+    if not wrong and asked is not None and asked > depth:
+        wrong = [f"num_hidden_layers expects at most the {depth} of {PLM}/config.json, got {asked}"]
+    if wrong:
+        raise ValueError(
+            f"{folder / SETTINGS_FILE} expects what was written there: {'; '.join(wrong)}. Run the "
+            "command that made it again, which repairs it, or copy the folder anew."
         )
 
 

@@ -183,3 +183,29 @@ def test_a_recommender_that_reads_more_than_titles_says_so(tiny: Tiny, monkeypat
     monkeypatch.setattr(PLMNR, "news_tokens", lambda self, config, data: data.item_feat)
     with pytest.raises(AttributeError, match="nothing but titles, and asks for 'item_feat'"):
         served.load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("num_hidden_layers", 1_000_000, "at most the 2 of plm/config.json, got 1000000"),
+        ("history_length", -3, "history_length expects"),
+        ("user_encoder", "attentoin", "user_encoder expects .*Did you mean attention"),
+        ("finetune_teacher_query_dim", "wide", "finetune_teacher_query_dim expects"),
+    ],
+)
+def test_settings_that_no_run_accepts_are_refused_at_once(
+    folder: Path, name: str, value: object, message: str
+) -> None:
+    """A stranger's folder could keep the machine busy for minutes, or rank with nonsense."""
+    settings = yaml.safe_load((folder / "settings.yaml").read_text())
+    (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, name: value}))
+    with pytest.raises(ValueError, match=message):
+        load(folder)
+
+
+def test_the_configuration_beside_a_student_has_its_depth(student: Served) -> None:
+    """Who reads it without this package would build the whole language model."""
+    config = json.loads((student.artifact.folder / "plm" / "config.json").read_text())
+    settings = yaml.safe_load((student.artifact.folder / "settings.yaml").read_text())
+    assert config["num_hidden_layers"] == settings["num_hidden_layers"]
