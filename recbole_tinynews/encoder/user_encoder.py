@@ -52,15 +52,27 @@ class UserEncoder(nn.Module):
                 nn.init.zeros_(self.self_attention.out_proj.weight)
                 nn.init.zeros_(self.self_attention.out_proj.bias)
 
-    def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
+    @property
+    def ignores_empty_slots(self) -> bool:
+        """Whether slots without a click change nothing, wherever they are."""
+        return self.history_padding == "masked"
+
+    @property
+    def weighs_clicks_alone(self) -> bool:
+        """Whether the attention score of a click depends on nothing but its own vector."""
+        return self.self_attention is None and self.ignores_empty_slots
+
+    def forward(self, history: Tensor, clicked: Tensor, energy: Tensor | None = None) -> Tensor:
         """User vectors, ``[batch, dim]``.
 
         Shapes:
             history: ``[batch, history, dim]``, vectors of the clicked news.
             clicked: ``[batch, history]``, True where the slot holds a click.
+            energy: ``[batch, history]``, ``pooling.energy`` of the clicks where it is known; only
+                if ``weighs_clicks_alone``.
         """
         history, mask = self._slots(history, clicked)
-        user = self.pooling(history, mask)
+        user = self.pooling(history, mask, energy)
         if mask is not None:
             user = torch.where(mask.any(dim=-1, keepdim=True), user, self.pad_doc.to(user.dtype))
         return user if self.scale is None else user * self.scale

@@ -42,18 +42,20 @@ class Engine(ABC):
         """Vectors of texts, ``[texts, dim]``, float32."""
 
     @abstractmethod
-    def user_vectors(self, history: Tensor, clicked: Tensor) -> Tensor:
+    def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
         """Vectors of users from those of their clicks, ``[users, dim]``.
 
         Shapes:
-            history: ``[users, history_length, dim]``, the newest click last.
-            clicked: ``[users, history_length]``, True where the slot holds a click.
+            vectors: ``[1 + articles, dim]``; row 0 is padding, zeros.
+            histories: ``[users, history_length]``, rows of ``vectors``, the newest click last,
+                padded in front with 0.
         """
 
-    def click_weights(self, history: Tensor, clicked: Tensor) -> Tensor | None:
+    def click_weights(self, vectors: Tensor, histories: Tensor) -> Tensor | None:
         """How much each click counts for the user's vector, ``[users, history_length]``.
 
         They sum to 1 for each user with clicks. ``None``: the recommender has no such weights.
+        Shapes are those of ``user_vectors``.
         """
         return None
 
@@ -61,12 +63,11 @@ class Engine(ABC):
         """Scores of each user's candidates, ``[shown]``.
 
         Shapes:
-            vectors: ``[1 + articles, dim]``; row 0 is padding, zeros.
-            histories: ``[users, history_length]``, rows of ``vectors``, padded in front with 0.
+            vectors, histories: as for ``user_vectors``.
             shown: ``[shown]``, rows of ``vectors``: the candidates of all users, user after user.
             sizes: ``[users]``, how many of them are whose.
         """
-        users = self.user_vectors(vectors[histories], histories != 0)
+        users = self.user_vectors(vectors, histories)
         return (vectors[shown] * users.repeat_interleave(sizes, 0)).sum(-1)
 
 
@@ -104,15 +105,26 @@ class ModelEngine(Engine):
             return encoder.encode_distinct(np.arange(1, 1 + len(texts))).float()
 
     @torch.no_grad()
-    def user_vectors(self, history: Tensor, clicked: Tensor) -> Tensor:
+    def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
         """Vectors of users from those of their clicks, ``[users, dim]``."""
-        return self.model.encode_user(history, clicked).float()
+        encoder, own = self.model.user_encoder, type(self.model)
+        if type(encoder) is not UserEncoder or own.encode_user is not NewsRecommender.encode_user:
+            return self.model.encode_user(vectors[histories], histories != 0).float()
+        if encoder.ignores_empty_slots:  # in front of all users' clicks
+            longest = int((histories != 0).sum(dim=1).max()) if len(histories) else 0
+            histories = histories[:, histories.shape[1] - max(longest, 1) :]
+        # an article that several users clicked counts as much for each of them
+        shared = encoder.weighs_clicks_alone and histories.numel() > len(vectors)
+        energy = encoder.pooling.energy(vectors)[histories] if shared else None
+        return encoder(vectors[histories], histories != 0, energy).float()
 
     @torch.no_grad()
-    def click_weights(self, history: Tensor, clicked: Tensor) -> Tensor | None:
+    def click_weights(self, vectors: Tensor, histories: Tensor) -> Tensor | None:
         """The weights of the attention that pools the clicks."""
         encoder = self.model.user_encoder
-        return encoder.click_weights(history, clicked) if type(encoder) is UserEncoder else None
+        if type(encoder) is not UserEncoder:
+            return None
+        return encoder.click_weights(vectors[histories], histories != 0)
 
     @torch.no_grad()
     def scores(self, vectors: Tensor, histories: Tensor, shown: Tensor, sizes: Tensor) -> Tensor:

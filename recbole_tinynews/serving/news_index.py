@@ -69,11 +69,14 @@ class NewsIndex:
         with self._changing:
             self._forget(set(ids))
             old, start, stop = self.shelf, len(self.shelf.ids), len(self.shelf.ids) + len(ids)
-            if stop > len(self._room):
+            if not start:
+                self._room = vectors  # as they are: those of a file stay mapped
+            elif stop > len(self._room):
                 grown = vectors.new_zeros(max(stop, 2 * len(self._room)), vectors.shape[1])
-                grown[:start] = old.vectors if start else grown[:0]
+                grown[:start] = old.vectors
                 self._room = grown
-            self._room[start:stop] = vectors  # rows that no shelf shows yet
+            if start:
+                self._room[start:stop] = vectors  # rows that no shelf shows yet
             rows = {**old.rows, **{name: start + place for place, name in enumerate(ids)}}
             self.shelf = Shelf((*old.ids, *ids), (*old.texts, *texts), rows, self._room[:stop])
 

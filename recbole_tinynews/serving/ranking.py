@@ -197,7 +197,7 @@ class Ranker:
             return []
         shelf = self._index.shelf
         vectors, rows, _, _ = self._batch(self._keys([clicks], ids, shelf), [], shelf)
-        weights = self.engine.click_weights(vectors[rows], rows != 0)
+        weights = self.engine.click_weights(vectors, rows)
         if weights is None:
             return None
         counted = min(len(clicks), rows.shape[1])
@@ -351,9 +351,21 @@ class Ranker:
         if not ids:
             return [[each if isinstance(each, str) else each[1] for each in part] for part in given]
         elsewhere = [text for text in dict.fromkeys(texts) if text not in shelf.rows]
-        keys: dict[str, Key] = dict(zip(elsewhere, self._data_set.texts(elsewhere), strict=True))
+        keys: dict[str, Key] = dict(zip(elsewhere, self._texts_of(elsewhere, shelf), strict=True))
         keys.update((text, shelf.rows[text]) for text in texts if text in shelf.rows)
         return [[keys[each] if isinstance(each, str) else each[1] for each in p] for p in given]
+
+    def _texts_of(self, ids: list[str], shelf: Shelf) -> list[str]:
+        """Texts of ids that were not added: those of the data set."""
+        try:
+            return self._data_set.texts(ids)
+        except FileNotFoundError as problem:
+            if not shelf.ids:
+                raise
+            raise ValueError(
+                f"Ids of the {len(shelf.ids):,} articles that were added are expected, got "
+                f"{ids[0]!r}{f' and {len(ids) - 1} more' if len(ids) > 1 else ''}. {problem}"
+            ) from None
 
     def _are_ids(self, texts: list[str], shelf: Shelf) -> bool:
         """Whether all texts are ids; raises where they may be, but the data set is not found."""
@@ -419,7 +431,7 @@ class Ranker:
             scores = np.stack(self._scores(histories, [every] * len(histories), shelf))
             return best_rows(scores, k, left_out)
         vectors, clicked, _, _ = self._batch(histories, [], shelf)
-        users = self.engine.user_vectors(vectors[clicked], clicked != 0)
+        users = self.engine.user_vectors(vectors, clicked)
         if self._nearest is None:
             return best_rows((users @ shelf.vectors.T).cpu().numpy(), k, left_out)
         return self._nearest.best(shelf, users.cpu().numpy(), k, left_out)

@@ -66,7 +66,7 @@ def rank_table(
     _expect_columns(users, "users", [USER, HISTORY, *([CANDIDATES] if candidates is None else [])])
     if top is not None and top < 1:
         raise ValueError(f"rank_table expects top of at least 1, got {top}.")
-    names, histories = users[USER].tolist(), [_ids(each) for each in users[HISTORY]]
+    histories = [ids_of(each) for each in users[HISTORY]]
     if isinstance(candidates, str):
         if candidates != ALL:
             raise ValueError(
@@ -74,29 +74,29 @@ def rank_table(
             )
         every = len(ranker.news_ids)
         best = list(ranker.top_rows(histories, top or max(every, 1), ids=True))
-        return _flat(names, [each.ids for each in best], [each.scores for each in best])
+        return _flat(users[USER], [each.ids for each in best], [each.scores for each in best])
     if candidates is None:
-        shown = [_ids(each) for each in users[CANDIDATES]]
+        shown = [ids_of(each) for each in users[CANDIDATES]]
     else:
-        shown = _own_candidates(names, candidates)
+        shown = _own_candidates(users[USER].tolist(), candidates)
     asked = [row for row, each in enumerate(shown) if each]
     to_rank = [histories[row] for row in asked], [shown[row] for row in asked]
     ranked = ranker.rank(*to_rank, ids=True) if asked else []
     best_of_each = [each[:top] for each in ranked]
     return _flat(
-        [names[row] for row in asked],
+        users[USER].iloc[asked],
         [[candidate for candidate, _, _ in best] for best in best_of_each],
         [np.array([score for _, score, _ in best], np.float32) for best in best_of_each],
     )
 
 
 def _flat(
-    users: list[Any], candidates: list[list[str]], scores: list[NDArray[np.float32]]
+    users: pd.Series, candidates: list[list[str]], scores: list[NDArray[np.float32]]
 ) -> pd.DataFrame:
     lengths = [len(each) for each in candidates]
     return pd.DataFrame(
         {
-            USER: np.repeat(np.array(users, dtype=object), lengths),
+            USER: users.repeat(lengths).reset_index(drop=True),
             CANDIDATE: [each for of_user in candidates for each in of_user],
             SCORE: np.concatenate([np.empty(0, np.float32), *scores]),
             RANK: np.concatenate([np.empty(0, np.int64), *map(_ranks, lengths)]),
@@ -121,7 +121,7 @@ def _own_candidates(users: list[Any], table: pd.DataFrame) -> list[list[str]]:
     return [by_user.get(each, []) for each in users]
 
 
-def _ids(cell: Any) -> list[str]:
+def ids_of(cell: Any) -> list[str]:
     """The ids of a cell: a list, an array, or a text with spaces between; nothing if missing."""
     if isinstance(cell, str):
         return cell.split()

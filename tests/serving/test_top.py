@@ -212,7 +212,9 @@ def test_a_saved_index_needs_no_encoding(student: Served, ranker: Ranker, tmp_pa
     ranker.save_index(tmp_path / "news.safetensors")
     again = load(student.artifact.folder, index=tmp_path / "news.safetensors")
     again.engine.encode = None  # any call would fail
-    assert again.top(CLICKS, 5, ids=True) == expected
+    found = again.top(CLICKS, 5, ids=True)
+    assert [each.candidate for each in found] == [each.candidate for each in expected]
+    np.testing.assert_allclose([e.score for e in found], [e.score for e in expected], atol=1e-5)
     assert again.news_ids == ranker.news_ids
     assert again.titles(["N4"]) == words_of(["N4"])
 
@@ -237,13 +239,35 @@ def test_vectors_of_another_recommender_are_refused(
 # ----------------------------------------------------------------------------- vectors, weights
 
 
+@pytest.mark.parametrize("padding", ["masked", "learned"])
+@pytest.mark.parametrize("kind", ["attention", "self_attention"])
+def test_users_who_share_clicks_have_the_vectors_of_the_plain_way(
+    tiny: Tiny, padding: str, kind: str
+) -> None:
+    """What is computed once for an article must be what each user's clicks would give."""
+    torch.manual_seed(5)
+    model = tiny.world(user_encoder=kind, history_padding=padding).model
+    for parameter in model.user_encoder.parameters():
+        torch.nn.init.normal_(parameter)
+    engine = ModelEngine(model, tiny.config(), "")
+    vectors = torch.cat([torch.zeros(1, 16), torch.randn(7, 16)])
+    histories = torch.tensor([[0, 0, 3, 7], [0, 1, 3, 3], [0, 0, 0, 0], [0, 0, 0, 5]])
+    with torch.no_grad():
+        expected = model.encode_user(vectors[histories], histories != 0)
+    torch.testing.assert_close(engine.user_vectors(vectors, histories), expected)
+    torch.testing.assert_close(engine.user_vectors(vectors, histories[3:]), expected[3:])
+    torch.testing.assert_close(engine.user_vectors(vectors, histories[2:3]), expected[2:3])
+
+
 def test_vectors_of_titles_are_those_that_ranking_uses(student: Served) -> None:
     ranker = student.load()
     vectors = ranker.encode(["word1 word2", "word3", "word1 word2"])
     assert vectors.shape == (3, len(vectors[0]))
     assert vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors[0], vectors[2])
-    user = ranker.engine.user_vectors(torch.zeros(1, 6, vectors.shape[1]), torch.zeros(1, 6) > 0)
+    user = ranker.engine.user_vectors(
+        torch.zeros(1, vectors.shape[1]), torch.zeros(1, 6, dtype=int)
+    )
     ranked = ranker.rank([], ["word1 word2", "word3"], ids=False)
     np.testing.assert_allclose(vectors[:2] @ user[0].numpy(), in_order_given(ranked), atol=1e-5)
     assert ranker.encode([]).shape == (0, vectors.shape[1])

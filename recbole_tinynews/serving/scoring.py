@@ -1,0 +1,236 @@
+"""Scores any number of users, part by part, into files: in bounded memory, and resumable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tqdm import tqdm
+
+from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.locks import exclusive_lock
+from recbole_tinynews.files.whole import leftovers, remove, whole_file, write_text
+from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.news_table import read_news_file
+from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.table import ALL, CANDIDATE, CANDIDATES, HISTORY, USER, ids_of
+from recbole_tinynews.serving.user_file import Part, UserFile, arrow, read_rows_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+USERS_OF_A_PART = 100_000
+USERS_AT_ONCE = 8_192
+INDEX_FILE, JOB_FILE = "news.safetensors", "job.json"
+
+
+class Shard(NamedTuple):
+    """One of several processes that share the parts: number ``i`` (from 1) of ``n``."""
+
+    i: int
+    n: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """The shard that ``i/n`` names.
+
+        Raises:
+            ValueError: it names none.
+        """
+        i, _, n = text.partition("/")
+        if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+            raise ValueError(f"shard expects i/n with 1 <= i <= n, such as 2/8, got {text!r}.")
+        return cls(int(i), int(n))
+
+
+ONLY = Shard(1, 1)
+
+
+class Scored(NamedTuple):
+    """What a call did."""
+
+    written: int  # parts
+    there: int  # parts that were there already
+    users: int  # scored now
+    unknown: int = 0  # clicks and candidates that were left out
+
+
+def score(
+    recommender: str | Path,
+    news: str | Path,
+    users: str | Path,
+    output: str | Path,
+    candidates: str | Path | None = ALL,
+    top: int | None = 50,
+    shard: Shard = ONLY,
+    device: str = "cpu",
+    users_of_a_part: int = USERS_OF_A_PART,
+    skip_unknown: bool = False,
+) -> Scored:
+    """Rank for every user of a file; ``output`` gets ``part-00000.parquet`` and so on.
+
+    A part is complete or absent, so the same call resumes, and shards may run at the same time, on
+    any machines that see the folder. Articles are encoded once, into ``news.safetensors`` there,
+    which all shards map. Of users in csv, parts are csv.
+
+    Args:
+        recommender: folder of a finished recommender.
+        news: articles: id, title and perhaps abstract, as ``read_news_file`` reads them.
+        users: ``user_id`` and ``history``, as ``rank_table`` takes them, and ``candidates`` if
+            these are None; ``UserFile`` says in which files.
+        output: a folder.
+        candidates: ``all`` articles; a file with ``user_id`` and ``candidate``, which is read once
+            for each part; ``None``: a column of ``users``.
+        top: how many of the best are kept; ``None``: all.
+        shard: which of the parts are written.
+        device: where it computes.
+        users_of_a_part: rows of a part.
+        skip_unknown: whether clicks and candidates whose id is not among the articles are left
+            out; else they end the job.
+
+    Raises:
+        FileNotFoundError: an input is not there.
+        ValueError: an input is damaged or lacks a column, or ``output`` is of another job.
+    """
+    output = Path(output)
+    work = UserFile(Path(users), users_of_a_part)
+    ranker = load(recommender, device=device)
+    output.mkdir(parents=True, exist_ok=True)
+    _know_news(ranker, Path(news), output)
+    _same_job(ranker, work, Path(news), candidates, top, output)
+    mine = [part for part in work.parts if part.number % shard.n == shard.i - 1]
+    missing = [part for part in mine if not _file_of(part, output).exists()]
+    total = sum(part.stop - part.start for part in missing)
+    unknown = Unknown(frozenset(ranker.news_ids)) if skip_unknown else None
+    with tqdm(total=total, desc="Score", unit=" users", disable=None) as bar:
+        for part in missing:
+            for old in leftovers(_file_of(part, output)):
+                remove(old)
+            tables = _scored(ranker, work, part, candidates, top, bar, unknown)
+            _write(tables, _file_of(part, output))
+    left_out = 0 if unknown is None else unknown.left_out
+    return Scored(len(missing), len(mine) - len(missing), total, left_out)
+
+
+class Unknown:
+    """Leaves out ids that are not among the articles, and counts them."""
+
+    def __init__(self, known: frozenset[str]) -> None:
+        self.known, self.left_out = known, 0
+
+    def from_lists(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The users with the known ids of their lists."""
+        lists = [name for name in (HISTORY, CANDIDATES) if name in table.columns]
+        return table.assign(
+            **{name: [self._known(ids_of(c)) for c in table[name]] for name in lists}
+        )
+
+    def from_rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The rows of known candidates."""
+        known = table[CANDIDATE].isin(self.known)
+        self.left_out += int((~known).sum())
+        return table[known]
+
+    def _known(self, ids: list[str]) -> list[str]:
+        known = [each for each in ids if each in self.known]
+        self.left_out += len(ids) - len(known)
+        return known
+
+
+def _know_news(ranker: Ranker, news: Path, output: Path) -> None:
+    """Encode the articles, or map what another shard has encoded."""
+    index, table = output / INDEX_FILE, read_news_file(news)
+    with exclusive_lock(index, "encoding the news"):
+        if not index.exists():
+            ranker.add_news(table)
+            ranker.save_index(index)
+            ranker.forget(ranker.news_ids)
+    ranker.load_index(index)
+
+
+def _same_job(
+    ranker: Ranker,
+    work: UserFile,
+    news: Path,
+    candidates: str | Path | None,
+    top: int | None,
+    output: Path,
+) -> None:
+    """Refuse a folder that holds parts of other users, news, or settings."""
+    asked = "in the users' file" if candidates is None else str(candidates)
+    whole = candidates in (None, ALL)
+    job = {
+        "recommender": ranker.engine.identity,
+        "news": content_key([news]),
+        "users": content_key(work.content()),
+        "users_of_a_part": work.parts[0].stop - work.parts[0].start if work.parts else 0,
+        "candidates": asked if whole else content_key(UserFile(Path(asked), 1 << 40).content()),
+        "top": top,
+    }
+    file = output / JOB_FILE
+    with exclusive_lock(file, "starting the job"):
+        if not file.exists():
+            write_text(file, json.dumps(job, indent=2) + "\n")
+        try:
+            there = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as problem:
+            raise ValueError(f"{file} is damaged: {problem}. Delete {output}.") from problem
+    other = [name for name, value in job.items() if there.get(name) != value]
+    if other:
+        raise ValueError(
+            f"{output} expects the job that it was begun with, got another one: "
+            f"{', '.join(other)} {'differ' if len(other) > 1 else 'differs'}. Choose another "
+            "output, or delete it."
+        )
+
+
+def _scored(
+    ranker: Ranker,
+    work: UserFile,
+    part: Part,
+    candidates: str | Path | None,
+    top: int | None,
+    bar: tqdm,
+    unknown: Unknown | None,
+) -> Iterator[pd.DataFrame]:
+    for users in work.read(part, USERS_AT_ONCE):
+        shown: pd.DataFrame | str | None = None if candidates is None else ALL
+        if candidates not in (None, ALL):
+            rows = read_rows_of(Path(candidates), USER, users[USER].tolist())
+            shown = rows if unknown is None else unknown.from_rows(rows)
+        if unknown is not None:
+            users = unknown.from_lists(users)
+        try:
+            yield ranker.rank_table(users, shown, top)
+        except (ValueError, TypeError) as mistake:
+            raise type(mistake)(
+                f"{part.file}, rows {part.start} to {part.stop}: {mistake}"
+            ) from None
+        bar.update(len(users))
+
+
+def _file_of(part: Part, output: Path) -> Path:
+    ending = ".parquet" if part.file.name.endswith(".parquet") else ".csv"
+    return output / f"part-{part.number:05}{ending}"
+
+
+def _write(tables: Iterator[pd.DataFrame], path: Path) -> None:
+    with whole_file(path) as place:
+        if path.suffix == ".csv":
+            with place.open("w", encoding="utf-8", newline="") as file:
+                for number, table in enumerate(tables):
+                    table.to_csv(file, index=False, header=number == 0)
+            return
+        pa, writer = arrow(), None
+        import pyarrow.parquet as pq
+
+        try:
+            for table in tables:
+                rows = pa.Table.from_pandas(table, preserve_index=False)
+                writer = writer or pq.ParquetWriter(place, rows.schema)
+                writer.write_table(rows.cast(writer.schema))
+        finally:
+            if writer is not None:
+                writer.close()

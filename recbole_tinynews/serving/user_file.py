@@ -1,0 +1,188 @@
+"""Tables of users on disk, read in parts of bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+ENDS = (
+    1 << 20
+)  # bytes of a file's start and end that stand for its content; parquet's index is there
+
+
+CHUNK = 100_000  # rows of a table that is read through
+
+
+class Part(NamedTuple):
+    """Consecutive rows of a file of users."""
+
+    number: int
+    file: Path
+    start: int
+    stop: int  # exclusive
+
+
+class UserFile:
+    """Users in parts of ``rows`` each, the last of each file shorter.
+
+    Args:
+        path: a parquet file, a folder of parquet files, or a csv file (plain or gzip).
+        rows: of a part.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ModuleNotFoundError: parquet, and pyarrow is not installed.
+        ValueError: it is of another kind, or is damaged.
+    """
+
+    def __init__(self, path: Path, rows: int) -> None:
+        if not path.exists():
+            raise FileNotFoundError(f"Users are expected in {path.absolute()}: nothing is there.")
+        self.files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        if not self.files:
+            raise FileNotFoundError(f"{path.absolute()} expects parquet files of users, has none.")
+        self.lengths = [_rows_of(file) for file in self.files]
+        self.parts = [
+            Part(number, *each)
+            for number, each in enumerate(
+                (file, start, min(start + rows, length))
+                for file, length in zip(self.files, self.lengths, strict=True)
+                for start in range(0, length, rows)
+            )
+        ]
+
+    @property
+    def users(self) -> int:
+        """How many users there are."""
+        return sum(self.lengths)
+
+    def content(self) -> Iterator[str | bytes]:
+        """What tells these users from others: size, start and end of each file."""
+        for file, length in zip(self.files, self.lengths, strict=True):
+            yield f"{length} {file.stat().st_size}"
+            with file.open("rb") as opened:
+                yield hashlib.sha256(opened.read(ENDS)).digest()
+                opened.seek(max(0, file.stat().st_size - ENDS))
+                yield hashlib.sha256(opened.read(ENDS)).digest()
+
+    def read(self, part: Part, rows: int) -> Iterator[pd.DataFrame]:
+        """The rows of a part, at most ``rows`` at once."""
+        if _is_csv(part.file):
+            yield from _read_csv(part, rows)
+        else:
+            yield from _read_parquet(part, rows)
+
+
+def read_rows_of(path: Path, column: str, values: list[str]) -> pd.DataFrame:
+    """The rows of a table whose ``column`` has one of these values, in the order of the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has no such column.
+    """
+    import pandas as pd
+
+    if not path.exists():
+        raise FileNotFoundError(f"Candidates are expected in {path.absolute()}: nothing is there.")
+    wanted = set(values)
+    parts = _csv_chunks(path) if _is_csv(path) else _parquet_chunks(path)
+    found = [chunk[chunk[column].isin(wanted)] for chunk in parts if _has(chunk, column, path)]
+    return pd.concat(found, ignore_index=True)
+
+
+def _has(chunk: pd.DataFrame, column: str, path: Path) -> bool:
+    if column not in chunk.columns:
+        raise ValueError(f"{path} expects a column {column}, has {', '.join(chunk.columns)}.")
+    return True
+
+
+def _csv_chunks(path: Path) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    with pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=CHUNK) as chunks:
+        yield from chunks
+
+
+def _parquet_chunks(path: Path) -> Iterator[pd.DataFrame]:
+    for batch in _parquet(path).iter_batches(CHUNK):
+        yield batch.to_pandas()
+
+
+def _is_csv(path: Path) -> bool:
+    name = path.name.removesuffix(".gz")
+    if not name.endswith((".csv", ".parquet")):
+        raise ValueError(f"{path} expects a name that ends in .parquet or .csv.")
+    return name.endswith(".csv")
+
+
+def _rows_of(path: Path) -> int:
+    if not _is_csv(path):
+        return _parquet(path).metadata.num_rows
+    return sum(len(chunk) for chunk in _csv_chunks(path))
+
+
+def _read_csv(part: Part, rows: int) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    skipped = range(1, 1 + part.start)  # after the header
+    reader = pd.read_csv(
+        part.file,
+        dtype=str,
+        keep_default_na=False,
+        skiprows=skipped,
+        nrows=part.stop - part.start,
+        chunksize=rows,
+    )
+    with reader as chunks:
+        yield from chunks
+
+
+def _read_parquet(part: Part, rows: int) -> Iterator[pd.DataFrame]:
+    file = _parquet(part.file)
+    at, groups = 0, []  # row groups that hold rows of the part, and where the first of them starts
+    first = None
+    for group in range(file.num_row_groups):
+        length = file.metadata.row_group(group).num_rows
+        if at < part.stop and at + length > part.start:
+            groups.append(group)
+            first = at if first is None else first
+        at += length
+    at = first or 0
+    for batch in file.iter_batches(rows, row_groups=groups):
+        start, stop = max(part.start - at, 0), min(part.stop - at, len(batch))
+        at += len(batch)
+        if start < stop:
+            yield batch.slice(start, stop - start).to_pandas()
+
+
+def _parquet(path: Path) -> pq.ParquetFile:
+    pa = arrow()
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowInvalid as problem:
+        raise ValueError(f"{path} is no parquet file, or is cut off: {problem}") from problem
+
+
+def arrow() -> pa:
+    """Pyarrow.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    try:
+        import pyarrow
+    except ModuleNotFoundError as missing:
+        raise ModuleNotFoundError(
+            "Parquet expects pyarrow, which is not installed: pip install pyarrow. Csv files need "
+            "nothing more."
+        ) from missing
+    return pyarrow
