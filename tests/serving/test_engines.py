@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from served import Served, words_of
+
+from recbole_tinynews import load
+
+pytest.importorskip("pyarrow")
+pytestmark = pytest.mark.whole
+
+NEWS = [f"N{number}" for number in range(1, 31)]
+USERS = 20_000
+
+
+@pytest.fixture
+def place(student: Served, tmp_path: Path) -> Path:
+    """Twenty thousand users in parquet, and the index that every worker maps."""
+    ranker = student.load()
+    ranker.add_news(dict(zip(NEWS, words_of(NEWS), strict=True)))
+    ranker.save_index(tmp_path / "news.safetensors")
+    draws = np.random.default_rng(8)
+    histories = np.split(
+        draws.choice(NEWS, USERS * 3), np.sort(draws.integers(0, 60_000, USERS - 1))
+    )
+    users = pd.DataFrame({"user_id": [f"U{n}" for n in range(USERS)]})
+    users["history"] = [each.tolist() for each in histories]
+    users.to_parquet(tmp_path / "users.parquet", row_group_size=6000)
+    return tmp_path
+
+
+def assert_as_local(scored: pd.DataFrame, student: Served, place: Path) -> None:
+    """The rows of ``rank_table`` in this process, in any order."""
+    ranker = load(student.artifact.folder, index=place / "news.safetensors")
+    local = ranker.rank_table(pd.read_parquet(place / "users.parquet"), "all", top=5)
+    order = ["user_id", "rank"]
+    pd.testing.assert_frame_equal(
+        scored.sort_values(order, ignore_index=True)[local.columns],
+        local.sort_values(order, ignore_index=True),
+        check_dtype=False,
+        atol=1e-5,
+    )
+
+
+def test_ray_scores_as_one_process_does(student: Served, place: Path) -> None:
+    ray = _ray()
+    folder, index = str(student.artifact.folder), str(place / "news.safetensors")
+
+    class Best:
+        def __init__(self) -> None:
+            self.ranker = load(folder, index=index)
+
+        def __call__(self, users: pd.DataFrame) -> pd.DataFrame:
+            return self.ranker.rank_table(users, "all", top=5)
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        scored = ray.data.read_parquet(str(place / "users.parquet")).map_batches(
+            Best, batch_format="pandas", batch_size=4096, concurrency=1
+        )
+        scored.write_parquet(str(place / "out"))
+    finally:
+        ray.shutdown()
+    assert_as_local(pd.read_parquet(place / "out"), student, place)
+
+
+def test_spark_scores_as_one_process_does(student: Served, place: Path, monkeypatch) -> None:
+    sql = pytest.importorskip("pyspark.sql", reason="the extra `spark` is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs a Java runtime, such as Debian's default-jre-headless")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)  # of the workers; else any `python3`
+    folder, index = str(student.artifact.folder), str(place / "news.safetensors")
+
+    def best(tables: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        from recbole_tinynews import load
+
+        ranker = load(folder, index=index)
+        for users in tables:
+            yield ranker.rank_table(users, "all", top=5)
+
+    spark = (
+        sql.SparkSession.builder.master("local[2]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.warehouse.dir", str(place / "warehouse"))
+        .getOrCreate()
+    )
+    try:
+        users = spark.read.parquet(str(place / "users.parquet"))
+        schema = "user_id string, candidate string, score float, rank long"
+        users.mapInPandas(best, schema).write.parquet(str(place / "out"))
+    finally:
+        spark.stop()
+    assert_as_local(pd.read_parquet(place / "out"), student, place)
+
+
+def _ray():
+    """Ray, or the reason why it is not here."""
+    try:
+        import ray
+        import ray.data
+    except ModuleNotFoundError as missing:
+        pytest.skip(f"the extra `ray` is not installed, or too old a ray: {missing}")
+    return ray
