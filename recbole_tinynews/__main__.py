@@ -18,6 +18,7 @@ COMMANDS = {
     "run": Command("command", "train and evaluate a news recommender"),
     "benchmark": Command("benchmark.command", "train and measure systems side by side"),
     "convert": Command("convert", "convert MIND folders into atomic data sets"),
+    "export": Command("serving.export", "a finished recommender as a Hugging Face or ONNX model"),
     "submission": Command("evaluation.submission", "check a submission to the MIND leaderboard"),
 }
 
