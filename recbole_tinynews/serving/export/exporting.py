@@ -27,10 +27,10 @@ from recbole_tinynews.serving.export.description import (
     is_export,
     write_description,
 )
+from recbole_tinynews.serving.export.engine import ExportEngine
 from recbole_tinynews.serving.export.hf import write_hf
 from recbole_tinynews.serving.export.hub import push
 from recbole_tinynews.serving.export.licences import licence_of_data, licence_of_plm
-from recbole_tinynews.serving.export.engine import ExportEngine
 from recbole_tinynews.serving.export.loading import load_export
 from recbole_tinynews.serving.export.onnx_graphs import write_onnx
 from recbole_tinynews.serving.export.onnx_int8 import write_onnx_int8

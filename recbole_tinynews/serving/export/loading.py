@@ -10,7 +10,6 @@ from recbole_tinynews.serving.export.engine import ExportEngine
 from recbole_tinynews.serving.export.onnx_engine import OnnxEngine
 from recbole_tinynews.serving.export.torch_engine import TorchEngine, int8_engine
 
-
 ENGINES: dict[str, Callable[[Path, Description], ExportEngine]] = {
     "hf": TorchEngine,
     "sentence-transformers": TorchEngine,

@@ -35,7 +35,7 @@ class OnnxEngine:
 
     def __init__(self, folder: Path, description: Description) -> None:
         self.settings = description.settings
-        self._news, self._user = _session(folder / NEWS_GRAPH), _session(folder / USER_GRAPH)
+        self._news, self._user = session(folder / NEWS_GRAPH), session(folder / USER_GRAPH)
         pad = AutoConfig.from_pretrained(folder, trust_remote_code=False).pad_token_id
         self._padded = PaddedTexts(
             load_tokenizer(str(folder)), self.settings, pad or 0, self._encode_batch
@@ -62,7 +62,13 @@ class OnnxEngine:
         return self._news.run(None, {"input_ids": input_ids, "attention_mask": attention_mask})[0]
 
 
-def _session(graph: Path) -> Any:
+def session(graph: Path) -> Any:
+    """What runs a graph, on the CPU and with as many threads as torch has now.
+
+    Raises:
+        ModuleNotFoundError: onnxruntime is not installed.
+        ValueError: the graph cannot be read.
+    """
     onnxruntime = library("onnxruntime", "An export to ONNX")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

@@ -20,6 +20,7 @@ from torch import nn
 
 from recbole_tinynews.serving.export.libraries import library
 from recbole_tinynews.serving.export.onnx_engine import NEWS_GRAPH, USER_GRAPH
+from recbole_tinynews.serving.export.padded import PaddedNewsEncoder
 from recbole_tinynews.serving.export.plm_files import write_configuration
 from recbole_tinynews.serving.export.source import Source
 
@@ -28,16 +29,8 @@ def write_onnx(source: Source, folder: Path) -> None:
     """Write both graphs, configuration and tokenizer of the language model into the folder."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
         library(name, "--to=onnx")
-    news_encoder = source.padded("eager")
     write_configuration(source, folder)
-    token_ids = torch.full((2, 3), 5)  # as many as no other size, and not 1, which is special
-    texts, tokens = torch.export.Dim("texts"), torch.export.Dim("tokens")
-    _write(
-        news_encoder,
-        {"input_ids": token_ids, "attention_mask": torch.ones_like(token_ids)},
-        {name: {0: texts, 1: tokens} for name in ("input_ids", "attention_mask")},
-        folder / NEWS_GRAPH,
-    )
+    write_news_graph(source.padded("eager"), folder / NEWS_GRAPH)
     users, clicks = torch.export.Dim("users"), torch.export.Dim("clicks")
     history = torch.randn(2, 3, source.settings["news_dim"])
     _write(
@@ -45,6 +38,18 @@ def write_onnx(source: Source, folder: Path) -> None:
         {"history": history, "clicked": torch.ones(2, 3, dtype=torch.bool)},
         {name: {0: users, 1: clicks} for name in ("history", "clicked")},
         folder / USER_GRAPH,
+    )
+
+
+def write_news_graph(news_encoder: PaddedNewsEncoder, file: Path) -> None:
+    """Write a news encoder, whose attention is ``eager``, as a graph."""
+    token_ids = torch.full((2, 3), 5)  # sizes of 1 would be fixed
+    texts, tokens = torch.export.Dim("texts"), torch.export.Dim("tokens")
+    _write(
+        news_encoder,
+        {"input_ids": token_ids, "attention_mask": torch.ones_like(token_ids)},
+        {name: {0: texts, 1: tokens} for name in ("input_ids", "attention_mask")},
+        file,
     )
 
 

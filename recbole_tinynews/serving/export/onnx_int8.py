@@ -20,22 +20,27 @@ from recbole_tinynews.serving.export.source import Source
 
 def write_onnx_int8(source: Source, folder: Path) -> None:
     """Write both graphs, configuration and tokenizer of the language model into the folder."""
-    quantization = library("onnxruntime.quantization", "--to=onnx-int8")
+    library("onnxruntime.quantization", "--to=onnx-int8")
     write_onnx(source, folder)
-    graph = folder / NEWS_GRAPH
+    with tempfile.TemporaryDirectory(dir=folder) as beside:
+        rounded = Path(beside) / NEWS_GRAPH
+        write_rounded(folder / NEWS_GRAPH, rounded)
+        os.replace(rounded, folder / NEWS_GRAPH)
+
+
+def write_rounded(graph: Path, rounded: Path) -> None:
+    """Write a graph with its weights as int8."""
+    quantization = library("onnxruntime.quantization", "--to=onnx-int8")
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)  # it advises to optimise the graph first, which changed nothing
     try:
-        with tempfile.TemporaryDirectory(dir=folder) as beside:
-            rounded = Path(beside) / NEWS_GRAPH
-            quantization.quantize_dynamic(
-                graph,
-                rounded,
-                per_channel=True,
-                # signed weights: twice as fast as unsigned ones where the processor has VNNI
-                weight_type=quantization.QuantType.QInt8,
-            )
-            os.replace(rounded, graph)
+        quantization.quantize_dynamic(
+            graph,
+            rounded,
+            per_channel=True,
+            # signed weights: faster than unsigned ones where the processor has VNNI
+            weight_type=quantization.QuantType.QInt8,
+        )
     finally:
         logger.setLevel(level)

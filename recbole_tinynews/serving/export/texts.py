@@ -1,4 +1,4 @@
-"""Texts as padded batches of tokens, the same tokens that the recommender reads."""
+"""Texts in padded batches of tokens, the same tokens that the recommender reads."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.serving.export.description import NEWS_TOKENS
 
-TEXTS_AT_ONCE = 64
+TEXTS_AT_ONCE = 16  # more would be padded further, and a processor is busy with as many
 
 Encode = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 
 
 class PaddedTexts:
-    """Encodes texts in padded batches, texts of like length together.
+    """Encodes texts in padded batches.
 
     Args:
         tokenizer: a fast one.
@@ -39,22 +40,37 @@ class PaddedTexts:
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of texts, ``[texts, dim]``, in their order."""
-        settings = self.settings
+        settings, longest = self.settings, self.settings[NEWS_TOKENS]
         if not texts:
             return np.zeros((0, settings["news_dim"]), np.float32)
-        longest = settings[NEWS_TOKENS]
-        tokens = tokenise(
-            ["", *texts], self.tokenizer, longest, prefix=settings["text_prefix"] or ""
-        )
-        lengths = tokens.lengths
-        order = np.argsort(lengths[1:], kind="stable") + 1
-        vectors = np.empty((len(texts), settings["news_dim"]), np.float32)
-        for start in range(0, len(order), TEXTS_AT_ONCE):
-            rows = order[start : start + TEXTS_AT_ONCE]
-            ids = tokens.padded(rows, self.pad_token_id).astype(np.int64)
-            if not settings["mask_padding_in_news_pooling"]:  # pad tokens are pooled too
-                more = longest - ids.shape[1]
-                ids = np.pad(ids, ((0, 0), (0, more)), constant_values=self.pad_token_id)
-            mask = np.arange(ids.shape[1]) < lengths[rows][:, None]
-            vectors[rows - 1] = self._encode(ids, mask.astype(np.int64))
-        return vectors
+        prefix = settings["text_prefix"] or ""
+        tokens = tokenise(["", *texts], self.tokenizer, longest, prefix=prefix)
+        rows = np.arange(1, 1 + len(texts))
+        # pad tokens that are pooled too are as many as in training
+        width = 0 if settings["mask_padding_in_news_pooling"] else longest
+        return encode_padded(tokens, rows, self.pad_token_id, self._encode, width)
+
+
+def encode_padded(
+    tokens: Ragged, rows: NDArray[np.int64], pad_token_id: int, encode: Encode, width: int = 0
+) -> NDArray[np.float32]:
+    """Vectors of rows of tokens, ``[rows, dim]``; rows of like length are encoded together.
+
+    Args:
+        tokens: of texts.
+        rows: at least one.
+        pad_token_id: what fills a row's end.
+        encode: token ids and attention mask, both ``[texts, tokens]`` -> vectors ``[texts, dim]``.
+        width: to which all are padded at least.
+    """
+    order = np.argsort(tokens.lengths_of(rows), kind="stable")
+    encoded = []
+    for start in range(0, len(order), TEXTS_AT_ONCE):
+        some = rows[order[start : start + TEXTS_AT_ONCE]]
+        ids = tokens.padded(some, pad_token_id).astype(np.int64)
+        more = max(0, width - ids.shape[1])
+        ids = np.pad(ids, ((0, 0), (0, more)), constant_values=pad_token_id)
+        mask = np.arange(ids.shape[1]) < tokens.lengths_of(some)[:, None]
+        encoded.append(encode(ids, mask.astype(np.int64)))
+    vectors = np.concatenate(encoded)
+    return vectors[np.argsort(order)]
