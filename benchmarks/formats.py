@@ -66,11 +66,9 @@ def rates(tokens: Ragged, layers: int) -> Rates:
 def _ways(tokens: Ragged, layers: int, folder: Path) -> dict[str, Encode]:
     torch.manual_seed(0)
     plm = BertModel(BertConfig(num_hidden_layers=layers), add_pooling_layer=False).eval()
-    text_encoder = TextEncoder(plm, INPUTS = ("input_ids", "attention_mask")
-NEWS_DIM, QUERY_DIM, finetune_layers=0)
+    text_encoder = TextEncoder(plm, NEWS_DIM, QUERY_DIM, finetune_layers=0)
     ours = NewsEncoder(text_encoder, tokens).eval()
-    heads = Heads(text_encoder.pooling, text_encoder.dense, UserEncoder(INPUTS = ("input_ids", "attention_mask")
-NEWS_DIM, QUERY_DIM))
+    heads = Heads(text_encoder.pooling, text_encoder.dense, UserEncoder(NEWS_DIM, QUERY_DIM))
     again = BertModel(plm.config, add_pooling_layer=False)
     again.load_state_dict(plm.state_dict())
     again.set_attn_implementation("eager")
