@@ -79,9 +79,7 @@ def model_card(
 def _head(
     source: Source, to: str, checked: Mapping[str, Any], licences: Licences
 ) -> dict[str, Any]:
-    split, results = _best_known(source)
-    if "metrics" in checked:
-        split, results = "test", checked["metrics"]["exported"]
+    ranked, results = next(iter(_results_of(source, checked).items()))
     head: dict[str, Any] = {
         "library_name": LIBRARIES[to],
         "pipeline_tag": "sentence-similarity" if "sentence" in to else "feature-extraction",
@@ -92,7 +90,7 @@ def _head(
         head["base_model"] = source.hub_name
     name = source.settings["dataset"]
     metrics = [
-        {"type": key, "name": f"{label} ({split})", "value": results[key]}
+        {"type": key, "name": f"{label} ({ranked})", "value": results[key]}
         for key, label in METRICS.items()
         if key in results
     ]
@@ -110,10 +108,20 @@ def _licence(licences: Licences) -> str:
     return licences.plm.lower() if licences.data == licences.plm else "other"
 
 
-def _best_known(source: Source) -> tuple[str, Mapping[str, Any]]:
-    """Saved results, on test impressions where there are some, and of which split they are."""
-    tested = source.metrics.get(TEST) or {}
-    return ("test", [*tested.values()][-1]) if tested else ("valid", source.metrics["valid"])
+def _results_of(source: Source, checked: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Metrics by what was ranked with what; the export's own come first.
+
+    What was not measured on the export is what an evaluation has saved: on the same test
+    impressions, or at least on those of the validation.
+    """
+    measured = checked.get("metrics")
+    if measured is None:
+        tested = source.metrics.get(TEST, {}).get(source.made_from.get("data"))
+        if tested is None:
+            return {"as trained, validation impressions": source.metrics["valid"]}
+        return {"as trained, test impressions": tested}
+    named = {"exported": "this export", "fp32": "as trained, fp32"}
+    return {f"{named[name]}, test impressions": found for name, found in measured.items()}
 
 
 def _what(source: Source) -> Iterator[str]:
@@ -141,23 +149,18 @@ def _use(source: Source, to: str) -> Iterator[str]:
 
 
 def _results(source: Source, checked: Mapping[str, Any]) -> Iterator[str]:
-    split, results = _best_known(source)
-    rows = {f"as trained, {split} impressions": results}
-    if "metrics" in checked:
-        rows = {
-            "fp32, as trained, test impressions": checked["metrics"]["fp32"],
-            "this export, test impressions": checked["metrics"]["exported"],
-        }
+    results = _results_of(source, checked)
     yield f"\n## Results on {source.settings['dataset']}, per impression\n"
     yield from _table(
         ["", *METRICS.values(), "impressions"],
         [
             [label, *(_number(found.get(key)) for key in (*METRICS, "impressions"))]
-            for label, found in rows.items()
+            for label, found in results.items()
         ],
     )
-    if "metrics" in checked:
-        lost = 100 * (checked["metrics"]["fp32"]["auc"] - checked["metrics"]["exported"]["auc"])
+    measured = checked.get("metrics", {})
+    if "fp32" in measured:
+        lost = 100 * (measured["fp32"]["auc"] - measured["exported"]["auc"])
         yield f"\nAUC lost by int8: {lost:.2f} points."
 
 

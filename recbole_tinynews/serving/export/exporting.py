@@ -47,8 +47,8 @@ class Format(NamedTuple):
 
     Attributes:
         write: writes the recommender's files into a folder.
-        exact: whether its vectors and scores are the recommender's own; else its metrics are
-            measured.
+        exact: whether its vectors and scores are the recommender's own; else the recommender's
+            metrics are measured beside its own.
         check: what its own users call, compared with our vectors of titles.
     """
 
@@ -74,7 +74,8 @@ class Exported(NamedTuple):
     Attributes:
         folder: where it lies.
         checked: largest differences from the recommender's own ``vectors`` and ``scores`` over so
-            many ``texts``; for int8 ``metrics`` on the test impressions, ``fp32`` and ``exported``.
+            many ``texts``; ``metrics`` on the test impressions, where these are found: of what was
+            ``exported``, and for int8 of the recommender as it was trained, ``fp32``.
         repository: where it was uploaded to, if it was.
     """
 
@@ -155,14 +156,12 @@ def _check(wanted: Format, source: Source, place: Path, data: DataSet | None) ->
     checked: dict[str, Any] = {"texts": len(sample_of(titles)), **found._asdict()}
     if wanted.check is not None:
         checked["vectors"] = max(checked["vectors"], wanted.check(source, place, titles))
-    if not wanted.exact and data is not None and data.test is not None:
-        checked["metrics"] = _both(source, engine, data)
+    if data is not None and data.test is not None:
+        engines: dict[str, ExportEngine] = {"exported": engine}
+        if not wanted.exact:
+            engines["fp32"] = source
+        checked["metrics"] = {name: metrics_of(each, data, name) for name, each in engines.items()}
     return checked
-
-
-def _both(source: Source, engine: ExportEngine, data: DataSet) -> dict[str, Any]:
-    engines: dict[str, ExportEngine] = {"fp32": source, "exported": engine}
-    return {name: metrics_of(each, data, name) for name, each in engines.items()}
 
 
 def _check_place(output: Path, overwrite: bool) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.pipeline.artifact import TEST, read_metrics
+from recbole_tinynews.pipeline.artifact import TEST, read_metrics, write_metrics
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.export import exporting
 from recbole_tinynews.serving.export.__main__ import TO, main
@@ -49,8 +49,9 @@ def test_metrics_beside_an_export_are_those_of_the_evaluation(
 def test_the_card_has_the_test_results_of_the_run(
     tested: tuple[Path, dict[str, float]], tmp_path: Path
 ) -> None:
-    folder, results = tested
-    assert read_metrics(folder)[TEST], "this test would see nothing else"
+    folder, results = _copy(tested[0], tmp_path), tested[1]
+    kept = {"another data set": {"auc": 0.99}, Source(folder).made_from["data"]: results}
+    write_metrics(folder, {**read_metrics(folder), TEST: kept})  # as for a teacher
     card = (export(folder, "hf", tmp_path / "out").folder / "README.md").read_text()
     head = yaml.safe_load(card.split("---\n")[1])
     found = {
@@ -58,8 +59,24 @@ def test_the_card_has_the_test_results_of_the_run(
     }
     assert found == {name: results[name] for name in ("auc", "mrr", "ndcg@5", "ndcg@10")}
     assert head["license"] == "unknown"
-    assert f"{results['auc']:.4f}" in card
-    assert "as trained, test impressions" in card
+    assert f"as trained, test impressions | {results['auc']:.4f} |" in card
+
+
+def test_what_was_never_tested_is_measured_or_said_to_be_a_validation(
+    tested: tuple[Path, dict[str, float]], tiny: Tiny, tmp_path: Path
+) -> None:
+    """The results of a validation would be taken for those of a test."""
+    folder, results = tested
+    card = (export(folder, "hf", tmp_path / "alone").folder / "README.md").read_text()
+    assert f"validation impressions | {read_metrics(folder)['valid']['auc']:.4f} |" in card
+    done = export(folder, "hf", tmp_path / "measured", data_path=tiny.data)
+    assert done.checked["metrics"].keys() == {"exported"}
+    card = (done.folder / "README.md").read_text()
+    assert f"this export, test impressions | {results['auc']:.4f} |" in card
+
+
+def _copy(folder: Path, place: Path) -> Path:
+    return Path(shutil.copytree(folder, place / folder.name))
 
 
 def test_the_card_names_teachers_licences_and_sizes(all_four_stages: Path, tmp_path: Path) -> None:
