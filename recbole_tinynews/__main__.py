@@ -19,6 +19,7 @@ COMMANDS = {
     "benchmark": Command("benchmark.command", "train and measure systems side by side"),
     "convert": Command("convert", "convert MIND folders into atomic data sets"),
     "score": Command("serving.score", "rank articles for every user of a file"),
+    "export": Command("serving.export", "a finished recommender as a Hugging Face or ONNX model"),
     "submission": Command("evaluation.submission", "check a submission to the MIND leaderboard"),
 }
 

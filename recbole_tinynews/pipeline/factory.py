@@ -155,7 +155,13 @@ class NewsFactory(ImpressionFactory):
     ) -> None:
         """Save configuration and tokenizer if the model ranks news."""
         if model_class.ranks_news:
-            write_bare_plm(plm_source(config), folder, config["num_hidden_layers"])
+            # a class that makes its encoder in a way of its own may read any of the layers
+            usual = all(
+                getattr(model_class, part) is getattr(NewsRecommender, part)
+                for part in ("layers_kept", "make_news_encoder")
+            )
+            layers = config["num_hidden_layers"] if usual else None
+            write_bare_plm(plm_source(config), folder, layers)
 
     def start(self, model: NewsRecommender, config: NewsConfig, data: TrainingData) -> None:
         """Start the heads that no stage has handed over."""

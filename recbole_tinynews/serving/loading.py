@@ -39,6 +39,8 @@ from recbole_tinynews.registry import (
     stage_yaml_files,
 )
 from recbole_tinynews.serving.engine import ModelEngine
+from recbole_tinynews.serving.export.description import is_export
+from recbole_tinynews.serving.export.ranking_engine import ExportedEngine
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.settings.declared import Models, rules_for
 from recbole_tinynews.settings.names import plain_name, settings_of_stage
@@ -67,7 +69,8 @@ def load(
 
     Args:
         folder: ``<checkpoint_dir>/<dataset>/<Model>-<fingerprint>``, wherever it lies now. It is
-            enough by itself; only ids are looked up in the data set.
+            enough by itself; only ids are looked up in the data set. Or the folder of an export
+            (``serving.export``), which computes on the CPU.
         model: the recommender's class, if it is one of your own that is not imported yet.
         data_path: folder that holds the folder of the data set (default: ``dataset``, then the
             embedded data sets).
@@ -80,6 +83,17 @@ def load(
             class that is not imported.
     """
     folder = Path(folder)
+    engine = ExportedEngine(folder) if is_export(folder) else _trained(folder, model, device)
+    ranker = Ranker(engine, Path(data_path) if data_path is not None else None)
+    if index is not None:
+        ranker.load_index(index)
+    return ranker
+
+
+def _trained(
+    folder: Path, model: type[NewsRecommender] | None, device: str | torch.device
+) -> ModelEngine:
+    """The engine of an artifact, after a check of all that is read."""
     _check_folder(folder)
     settings = _Settings(read_settings(folder))
     identity = content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
@@ -99,11 +113,7 @@ def load(
     )
     recommender = model_class(settings, Titles([], settings["ITEM_ID_FIELD"]))
     load_into(recommender, load_weights(folder / WEIGHTS), folder / WEIGHTS)
-    engine = ModelEngine(recommender.to(settings["device"]), settings, identity)
-    ranker = Ranker(engine, Path(data_path) if data_path is not None else None)
-    if index is not None:
-        ranker.load_index(index)
-    return ranker
+    return ModelEngine(recommender.to(settings["device"]), settings, identity)
 
 
 def _check_folder(folder: Path) -> None:

@@ -209,3 +209,8 @@ def test_the_configuration_beside_a_student_has_its_depth(student: Served) -> No
     config = json.loads((student.artifact.folder / "plm" / "config.json").read_text())
     settings = yaml.safe_load((student.artifact.folder / "settings.yaml").read_text())
     assert config["num_hidden_layers"] == settings["num_hidden_layers"]
+
+
+def test_an_ensemble_of_whole_teachers_is_loaded_whole(tiny: Tiny) -> None:
+    """Its teachers have all layers, although its own setting says two."""
+    assert_ranks_as_evaluated(serve(tiny, "EnsembleTeacher", num_teachers=2))

@@ -1,0 +1,1 @@
+"""A finished recommender in the formats of others; ``exporting.export`` writes them all."""

@@ -1,0 +1,59 @@
+"""Export a finished recommender: ``python -m recbole_tinynews.serving.export FOLDER --to=...``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+TO = ("hf", "sentence-transformers", "onnx", "onnx-int8", "torch-int8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status is 0, or 1 if nothing was written."""
+    flags = _parser().parse_args(arguments)
+    try:
+        from recbole_tinynews.serving.export.exporting import export  # takes seconds
+
+        exported = export(**vars(flags))
+    except (ValueError, OSError, ModuleNotFoundError) as mistake:
+        print(f"Not exported: {mistake}", file=sys.stderr)
+        return 1
+    checked = exported.checked
+    print(
+        f"{exported.folder}: {flags.to}; vectors differ by {checked['vectors']:.1e}, scores by "
+        f"{checked['scores']:.1e} over {checked['texts']} texts."
+    )
+    for name, metrics in checked.get("metrics", {}).items():
+        print(f"{name:>9}: " + ", ".join(f"{key} {value}" for key, value in metrics.items()))
+    if exported.repository is not None:
+        print(f"uploaded to {exported.repository}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m recbole_tinynews.serving.export",
+        description="Export a finished recommender, and compare the export with it.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="of the finished recommender")
+    parser.add_argument("--to", required=True, choices=TO, help="the format")
+    parser.add_argument("--output", required=True, metavar="DIR", help="a new or empty folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
+    parser.add_argument(
+        "--data_path",
+        metavar="DIR",
+        help="folder that holds the folder of its data set, for checks on real titles and the "
+        "metrics of int8 (default: dataset, then the embedded ones)",
+    )
+    parser.add_argument(
+        "--push-to", metavar="ORG/NAME", help="upload it to this repository of the model hub"
+    )
+    parser.add_argument("--data_license", help="of the data set, for the model card")
+    parser.add_argument("--plm_license", help="of the language model, for the model card")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""The data set that a recommender was trained on, where it is found: for checks and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from recbole_tinynews.data.atomic_files import TokenIndex, read_impressions, read_news
+from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
+from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
+from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.serving.export.engine import ExportEngine
+
+USERS_AT_ONCE = 256
+TEXTS_AT_ONCE = 1_000  # between two steps of the progress bar
+
+
+class DataSet(NamedTuple):
+    """Texts and test impressions.
+
+    Attributes:
+        folder: of the data set.
+        texts: by news id, ``texts[0]`` being padding's; what the recommender reads of each article.
+        test: ``None``: it has no labelled test impressions.
+    """
+
+    folder: Path
+    texts: list[str]
+    test: Impressions | None
+
+
+def find_data_set(settings: Mapping[str, Any], data_path: Path | None) -> DataSet | None:
+    """The data set of a recommender; ``None``: it is not found.
+
+    Args:
+        settings: of the recommender.
+        data_path: folder that holds its folder (default: ``dataset``, then the embedded ones).
+    """
+    name = settings["dataset"]
+    places = [data_path] if data_path is not None else [Path("dataset"), *_embedded()]
+    for folder in (place / name for place in places):
+        if (folder / f"{name}.item").is_file():
+            return _read(folder, settings)
+    if data_path is not None:
+        raise FileNotFoundError(
+            f"Data set '{name}' is expected in {data_path / name}, and {name}.item is not there. "
+            "Name the folder that holds the folder of the data set."
+        )
+    return None
+
+
+def _embedded() -> list[Path]:
+    try:
+        return [packaged_folder("dataset")]
+    except FileNotFoundError:
+        return []
+
+
+def _read(folder: Path, settings: Mapping[str, Any]) -> DataSet:
+    name = folder.name
+    news = read_news(folder / f"{name}.item")
+    index = TokenIndex()
+    index.ids(news.item_id)
+    test_file, test = folder / f"{name}.test.inter", None
+    if test_file.is_file():
+        read = read_impressions(test_file, index, TokenIndex())
+        test = read if read.labelled else None
+    texts = list(news.title)
+    if settings["news_text"] == TITLE_ABSTRACT:
+        texts = [with_abstract(*each) for each in zip(texts, news.abstract, strict=True)]
+    without_row = len(index) - 1 - len(texts)
+    return DataSet(folder, ["", *texts, *[""] * without_row], test)
+
+
+def metrics_of(engine: ExportEngine, data: DataSet, name: str) -> dict[str, float]:
+    """AUC, MRR, nDCG@5 and nDCG@10 on the test impressions, as fractions, and their number.
+
+    Args:
+        engine: ranks them.
+        data: has test impressions.
+        name: of the engine, for the progress bar.
+    """
+    assert data.test is not None
+    test, width = data.test, engine.settings["history_length"]
+    seen = test.news_ids(width)
+    vectors = np.zeros((len(data.texts), engine.settings["news_dim"]), np.float32)
+    with tqdm(total=len(seen), desc=f"Encode, {name}", unit=" texts", disable=None) as bar:
+        for start in range(0, len(seen), TEXTS_AT_ONCE):
+            some = seen[start : start + TEXTS_AT_ONCE]
+            vectors[some] = engine.encode([data.texts[each] for each in some])
+            bar.update(len(some))
+    scores: list[NDArray[np.float32]] = []
+    for start in range(0, test.rows, USERS_AT_ONCE):
+        part = test.between(start, min(start + USERS_AT_ONCE, test.rows))
+        history = part.history.newest(np.arange(part.rows), width)
+        users = engine.user_vectors(vectors[history], history != 0)
+        shown = vectors[part.candidates.values]
+        scores.append((shown * np.repeat(users, part.candidates.lengths, axis=0)).sum(axis=-1))
+    ranked = rank_impressions(np.concatenate(scores), test.labels, test.candidates.offsets)
+    each = {"auc": auc(ranked), "mrr": mrr(ranked)}
+    each.update({f"ndcg@{k}": ndcg(ranked, k) for k in (5, 10)})
+    means = {metric: round(float(values.mean()), 6) for metric, values in each.items()}
+    return {**means, "impressions": len(ranked.clicked)}

@@ -1,0 +1,104 @@
+"""``recommender.json``: what an export is, and the settings by which it reads texts and scores.
+
+It is written last, so a folder that has it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_tinynews.files.checksums import changed, checksums
+from recbole_tinynews.files.whole import write_text
+
+FILE = "recommender.json"
+CARD = "README.md"  # for people: no checksum, it may be edited
+EXPORT_FORMAT = 1  # raised whenever an older export would be read wrongly
+NEWS_TOKENS = "news_tokens"  # of a text, at which it is cut
+SETTINGS = (
+    "model_class",
+    "dataset",
+    "seed",
+    "num_hidden_layers",
+    "news_text",
+    "text_prefix",
+    "news_pooling",
+    "mask_padding_in_news_pooling",
+    "head_init",
+    "query_dim",
+    "user_encoder",
+    "history_padding",
+    "history_length",
+    "USER_ID_FIELD",
+    "ITEM_ID_FIELD",
+)
+
+
+class Description(NamedTuple):
+    """What ``recommender.json`` holds.
+
+    Attributes:
+        to: the format.
+        settings: those of the recommender that decide vectors and scores.
+        made_from: the folder that was exported, and the fingerprints it was made from.
+        checked: largest differences from the recommender's own vectors and scores, and metrics.
+        files: checksums of all other files, by their paths.
+    """
+
+    to: str
+    settings: dict[str, Any]
+    made_from: dict[str, Any]
+    checked: dict[str, Any]
+    files: dict[str, str]
+
+
+def write_description(folder: Path, description: Description) -> None:
+    """Write ``recommender.json``, with the checksums of what lies beside it."""
+    files = [file for file in folder.rglob("*") if file.is_file() and file.name not in (FILE, CARD)]
+    content = {
+        "export_format": EXPORT_FORMAT,
+        **description._asdict(),
+        "files": checksums(folder, files),
+    }
+    write_text(folder / FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def is_export(folder: Path) -> bool:
+    """Whether the folder holds an export, whole or damaged."""
+    return (folder / FILE).is_file()
+
+
+def read_description(folder: Path) -> Description:
+    """The contents of ``recommender.json``, after a check of all files.
+
+    Raises:
+        FileNotFoundError: the folder holds no export.
+        ValueError: the file holds something else, is of another version, or the export is damaged.
+    """
+    if not is_export(folder):
+        raise FileNotFoundError(
+            f"{folder} expects an export, with a {FILE}, and has none. Write one with "
+            "python -m recbole_tinynews.serving.export."
+        )
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        version = content.pop("export_format")
+        described = Description(**content)
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise ValueError(
+            f"{folder / FILE} expects the description of an export, and holds something else: "
+            f"{problem!r}. Export it again."
+        ) from problem
+    if version != EXPORT_FORMAT:
+        raise ValueError(
+            f"{folder} is an export of format {version}, and this version of recbole_tinynews "
+            f"reads {EXPORT_FORMAT}. Export it again."
+        )
+    broken = changed(folder, described.files)
+    if broken:
+        raise ValueError(
+            f"{folder} expects its files as they were written, and {', '.join(broken)} "
+            f"{'are' if len(broken) > 1 else 'is'} missing or changed. Export it again."
+        )
+    return described

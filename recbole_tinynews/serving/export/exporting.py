@@ -1,0 +1,212 @@
+"""Writes a finished recommender in another format, checks it, and describes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from transformers.utils import logging
+
+from recbole_tinynews.encoder.quiet import quiet
+from recbole_tinynews.files.whole import partial_place, write_text
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.serving.export.card import Licences, model_card, size_of
+from recbole_tinynews.serving.export.checks import (
+    TOLERANCE,
+    differences,
+    refuse_difference,
+    sample_of,
+)
+from recbole_tinynews.serving.export.data_set import DataSet, find_data_set, metrics_of
+from recbole_tinynews.serving.export.description import (
+    CARD,
+    Description,
+    is_export,
+    write_description,
+)
+from recbole_tinynews.serving.export.engine import ExportEngine
+from recbole_tinynews.serving.export.hf import write_hf
+from recbole_tinynews.serving.export.hub import push
+from recbole_tinynews.serving.export.licences import licence_of_data, licence_of_plm
+from recbole_tinynews.serving.export.loading import load_export
+from recbole_tinynews.serving.export.onnx_graphs import write_onnx
+from recbole_tinynews.serving.export.onnx_int8 import write_onnx_int8
+from recbole_tinynews.serving.export.sentence_transformer import (
+    check_sentence_transformer,
+    write_sentence_transformer,
+)
+from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.export.torch_int8 import write_torch_int8
+
+
+class Format(NamedTuple):
+    """How a format is written.
+
+    Attributes:
+        write: writes the recommender's files into a folder.
+        exact: whether its vectors and scores are the recommender's own; else the recommender's
+            metrics are measured beside its own.
+        check: what its own users call, compared with our vectors of titles.
+    """
+
+    write: Callable[[Source, Path], None]
+    exact: bool
+    check: Callable[[Source, Path, list[str]], float] | None = None
+
+
+FORMATS = {
+    "hf": Format(write_hf, exact=True),
+    "sentence-transformers": Format(
+        write_sentence_transformer, exact=True, check=check_sentence_transformer
+    ),
+    "onnx": Format(write_onnx, exact=True),
+    "onnx-int8": Format(write_onnx_int8, exact=False),
+    "torch-int8": Format(write_torch_int8, exact=False),
+}
+
+
+class Exported(NamedTuple):
+    """A finished export.
+
+    Attributes:
+        folder: where it lies.
+        checked: largest differences from the recommender's own ``vectors`` and ``scores`` over so
+            many ``texts``; ``metrics`` on the test impressions, where these are found: of what was
+            ``exported``, and for int8 of the recommender as it was trained, ``fp32``.
+        repository: where it was uploaded to, if it was.
+    """
+
+    folder: Path
+    checked: dict[str, Any]
+    repository: str | None = None
+
+
+def export(
+    folder: str | Path,
+    to: str,
+    output: str | Path,
+    *,
+    model: type[NewsRecommender] | None = None,
+    data_path: str | Path | None = None,
+    overwrite: bool = False,
+    push_to: str | None = None,
+    data_license: str | None = None,
+    plm_license: str | None = None,
+) -> Exported:
+    """Write the finished recommender in ``folder`` in the format ``to`` into ``output``.
+
+    The export is read back and compared with the recommender before it gets its name; nothing is
+    left of one that fails.
+
+    Args:
+        folder: of a finished stage that ranks news.
+        to: a name of ``FORMATS``.
+        output: a folder that does not exist yet, or is empty.
+        model: the recommender's class, if it is one of your own.
+        data_path: folder that holds the folder of its data set (default: ``dataset``, then the
+            embedded data sets). Its titles are compared, its test impressions ranked.
+        overwrite: whether an earlier export in ``output`` is replaced.
+        push_to: ``ORG/NAME`` on the model hub, to upload it to.
+        data_license: of the data set, for the card (default: if it is embedded, ours).
+        plm_license: of the language model, for the card (default: as its package or card says).
+
+    Raises:
+        ValueError: a format that is unknown or can't express the recommender, an export that
+            differs from it, or what ``load`` refuses.
+        FileExistsError: ``output`` holds something.
+        FileNotFoundError: no such folder, or no such data set in ``data_path``.
+        ModuleNotFoundError: a library of the format is not installed.
+    """
+    folder, output = Path(folder), Path(output)
+    if to not in FORMATS:
+        raise ValueError(f"--to expects one of {', '.join(FORMATS)}, got {to!r}.")
+    _check_place(output, overwrite)
+    source = Source(folder, model)
+    data = find_data_set(source.settings, None if data_path is None else Path(data_path))
+    licences = Licences(
+        data_license or licence_of_data(None if data is None else data.folder),
+        plm_license
+        or licence_of_plm(source.plm, [Path(), *([data.folder.parent] if data else [])]),
+    )
+    with _quiet(), _replacing(output) as place:
+        FORMATS[to].write(source, place)
+        described = Description(
+            to, source.settings, {"folder": folder.name, **source.made_from}, {}, {}
+        )
+        write_description(place, described)
+        checked = _check(FORMATS[to], source, place, data)
+        write_description(place, described._replace(checked=checked))
+        card = model_card(source, to, checked, licences, size_of(place))
+        write_text(place / CARD, card)
+    repository = None if push_to is None else push(output, push_to)
+    return Exported(output, checked, repository)
+
+
+def _check(wanted: Format, source: Source, place: Path, data: DataSet | None) -> dict[str, Any]:
+    """Compare the written files with the recommender."""
+    titles = [] if data is None else data.texts[1:]
+    engine = load_export(place)
+    found = differences(source, engine, titles)
+    if wanted.exact:
+        refuse_difference(found.vectors, TOLERANCE, "The export's vectors of titles")
+        refuse_difference(found.scores, TOLERANCE, "The export's scores")
+    checked: dict[str, Any] = {"texts": len(sample_of(titles)), **found._asdict()}
+    if wanted.check is not None:
+        checked["vectors"] = max(checked["vectors"], wanted.check(source, place, titles))
+    if data is not None and data.test is not None:
+        engines: dict[str, ExportEngine] = {"exported": engine}
+        if not wanted.exact:
+            engines["fp32"] = source
+        checked["metrics"] = {name: metrics_of(each, data, name) for name, each in engines.items()}
+    return checked
+
+
+def _check_place(output: Path, overwrite: bool) -> None:
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if not is_export(output):
+        raise FileExistsError(
+            f"--output={output} expects a folder that is new or empty, and it holds something that "
+            "is no export. Choose another one."
+        )
+    if not overwrite:
+        raise FileExistsError(
+            f"--output={output} expects a folder that is new or empty, and it holds an export. "
+            "Replace it with --overwrite, or choose another one."
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' reports and bars: a small model is read and written several times."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with quiet():
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _replacing(output: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of ``output`` when it is complete."""
+    with partial_place(output) as place, partial_place(output) as earlier:
+        place.mkdir()
+        yield place
+        _share_files(place)
+        if output.exists():
+            os.replace(output, earlier)
+        os.replace(place, output)
+
+
+def _share_files(folder: Path) -> None:
+    """Give all files the rights that a new file has: safetensors lets nobody but the owner read."""
+    usual = (folder / CARD).stat().st_mode
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(usual)

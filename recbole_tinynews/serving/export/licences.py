@@ -1,0 +1,60 @@
+"""Licences of data and language model, as far as they can be known from what is installed."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+from recbole_tinynews.encoder.language_model import PACKAGE_PREFIX
+from recbole_tinynews.paths import packaged_folder
+
+UNKNOWN = "unknown"
+OURS = "MIT"  # of what comes with this package
+
+
+def licence_of_data(folder: Path | None) -> str:
+    """The licence of a data set; only that of an embedded one is known.
+
+    Args:
+        folder: of the data set, where it was found.
+    """
+    return OURS if folder is not None and _embedded(folder) else UNKNOWN
+
+
+def licence_of_plm(plm: str, places: list[Path]) -> str:
+    """The licence of a language model: of its package, or as its own model card says.
+
+    Args:
+        plm: the setting.
+        places: folders that it may be relative to.
+    """
+    if plm.startswith(PACKAGE_PREFIX):
+        return _of_package(plm.removeprefix(PACKAGE_PREFIX))
+    for folder in (place / plm for place in places):
+        if folder.is_dir():
+            return OURS if _embedded(folder) else _of_card(folder / "README.md")
+    return UNKNOWN
+
+
+def _embedded(folder: Path) -> bool:
+    try:
+        return folder.resolve().is_relative_to(packaged_folder("dataset").resolve())
+    except FileNotFoundError:
+        return False
+
+
+def _of_package(name: str) -> str:
+    for distribution in metadata.packages_distributions().get(name, []):
+        known = metadata.metadata(distribution).json
+        licence = known.get("license_expression") or known.get("license")
+        if isinstance(licence, str) and "\n" not in licence:  # some put the whole text there
+            return licence
+    return UNKNOWN
+
+
+def _of_card(card: Path) -> str:
+    if not card.is_file():
+        return UNKNOWN
+    found = re.search(r"\A---\n(?:.*\n)*?license: *(\S+)", card.read_text(encoding="utf-8"))
+    return found[1] if found else UNKNOWN

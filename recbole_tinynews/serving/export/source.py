@@ -1,0 +1,178 @@
+"""The finished recommender that is exported, and what its own code computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recbole_tinynews.data.titles import Titles
+from recbole_tinynews.encoder.bare_language_model import bare_plm
+from recbole_tinynews.encoder.language_model import PACKAGE_PREFIX
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.encoder.user_encoder import UserEncoder
+from recbole_tinynews.model.recommender import NewsRecommender, longest_news_text
+from recbole_tinynews.pipeline.artifact import PLM, read_metrics, read_settings
+from recbole_tinynews.serving.engine import ModelEngine
+from recbole_tinynews.serving.export.description import NEWS_TOKENS, SETTINGS
+from recbole_tinynews.serving.export.heads import Heads
+from recbole_tinynews.serving.export.padded import PaddedNewsEncoder
+from recbole_tinynews.serving.loading import load
+from recbole_tinynews.settings.protocol import Settings
+
+TEXTS_AND_SCORES = ("news_tokens", "text_table", "encode_news", "encode_user", "match", "predict")
+
+TRAINING = (
+    "epochs",
+    "max_steps",
+    "learning_rate",
+    "plm_learning_rate",
+    "train_batch_size",
+    "negatives",
+    "finetune_layers",
+    "precision",
+    "head_init",
+    "news_pooling",
+    "user_encoder",
+    "temperature",
+    "num_teachers",
+)
+
+
+class Source:
+    """A finished recommender, read from its folder.
+
+    Attributes:
+        folder: where it lies.
+        settings: those that decide how a text is read and how a score is made.
+        made_from: fingerprints and digests of what it was made from.
+        metrics: the contents of ``metrics.json``.
+        model: the recommender itself, in evaluation mode.
+
+    Raises:
+        ValueError: it is made of other parts than one language model with pooling, dense layer and
+            user encoder of this package; or ``load`` refuses its folder.
+    """
+
+    def __init__(self, folder: Path, model: type[NewsRecommender] | None = None) -> None:
+        engine = load(folder, model).engine
+        if not isinstance(engine, ModelEngine):
+            raise ValueError(
+                f"export expects the folder of a finished recommender, and {folder} is an export "
+                "itself. Name the folder that it was made from."
+            )
+        self.folder, self._written = folder, read_settings(folder)
+        self.model: NewsRecommender = engine.model
+        self.metrics = read_metrics(folder)
+        self._all = cast("Settings", engine.settings)
+        self.made_from: dict[str, Any] = self._all["made_from"] or {}
+        self.news_encoder = self._checked()
+        self.settings = {name: self._all[name] for name in SETTINGS}
+        self.settings["news_dim"] = self.text_encoder.dense.out_features
+        self.settings[NEWS_TOKENS] = longest_news_text(self._all)
+
+    def _checked(self) -> NewsEncoder:
+        own, name = type(self.model), type(self.model).__name__
+        changed = [
+            each
+            for each in TEXTS_AND_SCORES
+            if getattr(own, each) is not getattr(NewsRecommender, each)
+        ]
+        encoder = self.model.news_encoder
+        if changed or type(encoder) is not NewsEncoder:
+            raise ValueError(
+                f"export expects one language model whose vectors are compared by their dot "
+                f"product, and {name} reads or scores in its own way "
+                f"({', '.join(changed) or type(encoder).__name__}). Export a student, or one of "
+                "its teachers."
+            )
+        if type(self.model.user_encoder) is not UserEncoder:
+            raise ValueError(
+                f"export expects the package's UserEncoder, got "
+                f"{type(self.model.user_encoder).__name__} in {name}. Serve its folder as it is: "
+                "recbole_tinynews.load."
+            )
+        return encoder
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """Its language model, pooling and dense layer."""
+        return self.news_encoder.text_encoder
+
+    @property
+    def heads(self) -> Heads:
+        """Everything behind the language model."""
+        encoder = self.text_encoder
+        return Heads(encoder.pooling, encoder.dense, cast("UserEncoder", self.model.user_encoder))
+
+    @property
+    def name(self) -> str:
+        """The name of its class."""
+        return type(self.model).__name__
+
+    @property
+    def depth(self) -> int:
+        """Number of layers of its language model."""
+        return self.text_encoder.plm.config.num_hidden_layers
+
+    @property
+    def plm(self) -> str:
+        """The language model that its training started from, as it was given."""
+        return self._written["plm"]
+
+    @property
+    def plm_name(self) -> str:
+        """Its name, without the place of a local folder."""
+        return Path(self.plm).name if Path(self.plm).is_absolute() else self.plm
+
+    @property
+    def hub_name(self) -> str | None:
+        """Its name on the model hub, if it may be one."""
+        local = self.plm.startswith(PACKAGE_PREFIX) or self.plm.count("/") > 1
+        return None if local or Path(self.plm).is_absolute() else self.plm
+
+    @property
+    def training(self) -> list[tuple[str, Any]]:
+        """Settings of its last training, for people."""
+        return [(name, self._written[name]) for name in TRAINING if name in self._written]
+
+    def stage_named(self, fingerprint: str) -> str:
+        """The folder of a stage that it was made from, or its fingerprint if it is not there."""
+        beside = sorted(self.folder.resolve().parent.glob(f"*-{fingerprint}"))
+        return beside[0].name if beside else fingerprint
+
+    @property
+    def teachers(self) -> list[str]:
+        """The fingerprints of its teachers' stages."""
+        after = self.made_from.get("after", [])
+        places = (each.partition("/")[0] for each in self.made_from.get("teachers", "").split())
+        return list(dict.fromkeys(after[int(place)] for place in places))
+
+    def padded(self, attention: str) -> PaddedNewsEncoder:
+        """Its news encoder on padded batches, with one of transformers' attentions."""
+        plm = bare_plm(str(self.folder / PLM), self.model.layers_kept(self._all))
+        plm.load_state_dict(self.text_encoder.plm.state_dict())
+        plm.set_attn_implementation(attention)
+        return PaddedNewsEncoder(plm, self.heads, self.settings).eval()
+
+    # ----------------------------------------------------- what every export is compared with
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of texts by the recommender's own code, ``[texts, dim]``."""
+        data = Titles(texts, self._all["ITEM_ID_FIELD"])
+        encoder = self.news_encoder
+        encoder.tokens = self.model.text_table(self._all, data, encoder.pad_token_id)
+        return encoder.encode_distinct(np.arange(1, 1 + len(texts))).numpy()
+
+    @torch.no_grad()
+    def user_vectors(
+        self, clicked: NDArray[np.float32], mask: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """Vectors of users by the recommender's own code, ``[users, dim]``."""
+        return self.model.encode_user(torch.from_numpy(clicked), torch.from_numpy(mask)).numpy()

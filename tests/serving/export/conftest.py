@@ -1,0 +1,64 @@
+"""Finished recommenders to export, one for each set of settings, made when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tiny import Tiny
+
+
+@pytest.fixture(scope="session")
+def finished_folder(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of a trained recommender, whose attention is far from a mean."""
+    made: dict[tuple[Any, ...], Path] = {}
+
+    def make(model: str = "PLMNR", **settings: Any) -> Path:
+        key = (model, *sorted((name, str(value)) for name, value in settings.items()))
+        if key not in made:
+            made[key] = _train(tiny, tmp_path_factory.mktemp("finished"), model, settings)
+        return made[key]
+
+    return make
+
+
+def _train(tiny: Tiny, folder: Path, model: str, settings: dict[str, Any]) -> Path:
+    from tiny import run_of
+
+    from recbole_tinynews.pipeline.systems import system
+
+    given = {"max_steps": 2, "checkpoint_dir": str(folder / "saved"), **settings}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        config = tiny.config(model, **given)
+        artifact = run_of(config).make(system(config))
+    _sharpen(artifact.folder)
+    return artifact.folder
+
+
+def _sharpen(folder: Path) -> None:
+    """Give pooling and user encoder weights that a few steps of training would not reach."""
+    import torch
+
+    from recbole_tinynews.files.checksums import checksums
+    from recbole_tinynews.files.tensors import load_weights, save_weights
+    from recbole_tinynews.pipeline.artifact import (
+        FILES,
+        WEIGHTS,
+        files_of,
+        read_metrics,
+        write_metrics,
+    )
+
+    weights = load_weights(folder / WEIGHTS)
+    random = torch.Generator().manual_seed(7)
+    for name, value in weights.items():
+        if "pooling" in name or "user_encoder" in name:
+            value += 0.7 * torch.randn(value.shape, generator=random)
+    save_weights(weights, folder / WEIGHTS)
+    metrics = read_metrics(folder)
+    write_metrics(folder, {**metrics, FILES: checksums(folder, files_of(folder))})

@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import yaml
+from exports import histories, texts
+from tiny import DATASET, Tiny
+
+from recbole_tinynews.pipeline.artifact import TEST, read_metrics, write_metrics
+from recbole_tinynews.quick_start import run
+from recbole_tinynews.serving.export import exporting
+from recbole_tinynews.serving.export.__main__ import TO, main
+from recbole_tinynews.serving.export.data_set import find_data_set, metrics_of
+from recbole_tinynews.serving.export.exporting import FORMATS, export
+from recbole_tinynews.serving.export.licences import licence_of_plm
+from recbole_tinynews.serving.export.loading import load_export
+from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.loading import load
+
+
+@pytest.fixture(scope="module")
+def tested(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
+    """A recommender whose run has ranked the test impressions, and the results of that."""
+    folder = tmp_path_factory.mktemp("tested")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        settings = tiny.settings(max_steps=2, checkpoint_dir=str(folder / "saved"))
+        result = run("PLMNR", DATASET, config_dict=settings)
+    return next((folder / "saved" / DATASET).glob("PLMNR-*")), result["test"]
+
+
+def test_metrics_beside_an_export_are_those_of_the_evaluation(
+    tested: tuple[Path, dict[str, float]], tiny: Tiny
+) -> None:
+    """Against RecBole's evaluation, which reads the same impressions through its data set."""
+    source = Source(tested[0])
+    data = find_data_set(source.settings, tiny.data)
+    got = metrics_of(source, data, "fp32")
+    for name in ("auc", "mrr", "ndcg@5", "ndcg@10", "impressions"):
+        assert got[name] == pytest.approx(tested[1][name], abs=2e-6), name
+
+
+def test_the_card_has_the_test_results_of_the_run(
+    tested: tuple[Path, dict[str, float]], tmp_path: Path
+) -> None:
+    folder, results = _copy(tested[0], tmp_path), tested[1]
+    kept = {"another data set": {"auc": 0.99}, Source(folder).made_from["data"]: results}
+    write_metrics(folder, {**read_metrics(folder), TEST: kept})  # as for a teacher
+    card = (export(folder, "hf", tmp_path / "out").folder / "README.md").read_text()
+    head = yaml.safe_load(card.split("---\n")[1])
+    found = {
+        each["type"]: each["value"] for each in head["model-index"][0]["results"][0]["metrics"]
+    }
+    assert found == {name: results[name] for name in ("auc", "mrr", "ndcg@5", "ndcg@10")}
+    assert head["license"] == "unknown"
+    assert f"as trained, test impressions | {results['auc']:.4f} |" in card
+
+
+def test_what_was_never_tested_is_measured_or_said_to_be_a_validation(
+    tested: tuple[Path, dict[str, float]], tiny: Tiny, tmp_path: Path
+) -> None:
+    """The results of a validation would be taken for those of a test."""
+    folder, results = tested
+    card = (export(folder, "hf", tmp_path / "alone").folder / "README.md").read_text()
+    assert f"validation impressions | {read_metrics(folder)['valid']['auc']:.4f} |" in card
+    done = export(folder, "hf", tmp_path / "measured", data_path=tiny.data)
+    assert done.checked["metrics"].keys() == {"exported"}
+    card = (done.folder / "README.md").read_text()
+    assert f"this export, test impressions | {results['auc']:.4f} |" in card
+
+
+def _copy(folder: Path, place: Path) -> Path:
+    return Path(shutil.copytree(folder, place / folder.name))
+
+
+def test_the_card_names_teachers_licences_and_sizes(all_four_stages: Path, tmp_path: Path) -> None:
+    """A stranger could not tell what a model was made of, and whether it may be used."""
+    folder = next((all_four_stages / DATASET).glob("TinyNewsRec-*"))
+    done = export(
+        folder, "hf", tmp_path / "out", data_license="CC-BY-4.0", plm_license="Apache-2.0"
+    )
+    card = (done.folder / "README.md").read_text()
+    teachers = Source(folder).teachers
+    assert len(teachers) == 2
+    for mark in teachers:
+        assert f"finetune_teacher-{mark}" in card
+    assert "licence CC-BY-4.0" in card
+    assert "licence Apache-2.0" in card
+    assert yaml.safe_load(card.split("---\n")[1])["license"] == "other"
+    count = sum(each.numel() for each in Source(folder).model.parameters())
+    assert f"{count:,}" in card
+
+
+def test_a_card_tells_no_folder_of_the_machine_it_was_made_on(
+    finished_folder: Callable[..., Path], tiny: Tiny, tmp_path: Path
+) -> None:
+    """It is made to be published; the language model's setting is an absolute path here."""
+    place = export(finished_folder(), "hf", tmp_path / "out", data_path=tiny.data).folder
+    for file in ("README.md", "recommender.json", "config.json", "tokenizer_config.json"):
+        text = (place / file).read_text()
+        assert str(tiny.plm.parent) not in text, file
+        assert str(tmp_path) not in text, file
+        assert str(finished_folder().parent) not in text, file
+
+
+def test_a_licence_is_never_guessed(tmp_path: Path) -> None:
+    (tmp_path / "carded").mkdir()
+    (tmp_path / "carded" / "README.md").write_text("---\ntags: [a]\nlicense: mit\n---\n")
+    (tmp_path / "bare").mkdir()
+    assert licence_of_plm("carded", [tmp_path]) == "mit"
+    assert licence_of_plm("bare", [tmp_path]) == "unknown"
+    assert licence_of_plm("bert-base-uncased", [tmp_path]) == "unknown"
+    assert licence_of_plm("package:no_such_package_at_all", [tmp_path]) == "unknown"
+
+
+# ------------------------------------------------------------------------------- what is written
+
+
+def test_a_failed_export_leaves_nothing(
+    finished_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half an export would be taken for one."""
+    wrong = FORMATS["hf"]._replace(write=_heads_of_another)
+    monkeypatch.setitem(exporting.FORMATS, "hf", wrong)
+    with pytest.raises(ValueError, match="differs by"):
+        export(finished_folder(), "hf", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _heads_of_another(source: Source, folder: Path) -> None:
+    source.text_encoder.dense.weight.data += 0.01
+    FORMATS["torch-int8"].write(source, folder)
+    exporting.write_hf(source, folder)
+    source.text_encoder.dense.weight.data -= 0.01
+
+
+def test_what_a_folder_holds_is_never_lost(
+    finished_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="no export"):
+            export(finished_folder(), "hf", tmp_path, overwrite=overwrite)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_an_earlier_export_is_replaced_only_when_asked(
+    finished_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder, output = finished_folder(), tmp_path / "out"
+    output.mkdir()  # an empty folder is no hindrance
+    export(folder, "torch-int8", output)
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        export(folder, "hf", output)
+    assert (output / "model_int8.safetensors").is_file()
+    export(folder, "hf", output, overwrite=True)
+    assert not (output / "model_int8.safetensors").exists()
+    assert load_export(output).settings["dataset"] == DATASET
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_changed_file_and_an_unknown_version_are_refused(
+    finished_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    place = export(finished_folder(), "hf", tmp_path / "out").folder
+    description = json.loads((place / "recommender.json").read_text())
+    (place / "recommender.json").write_text(json.dumps({**description, "export_format": 99}))
+    with pytest.raises(ValueError, match="format 99"):
+        load_export(place)
+    (place / "recommender.json").write_text(json.dumps({**description, "to": "gguf"}))
+    with pytest.raises(ValueError, match="'gguf'"):
+        load_export(place)
+    (place / "recommender.json").write_text("[]")
+    with pytest.raises(ValueError, match="something else"):
+        load_export(place)
+    (place / "recommender.json").write_text(json.dumps(description))
+    (place / "tokenizer.json").unlink()
+    with pytest.raises(ValueError, match=r"tokenizer\.json is missing or changed"):
+        load_export(place)
+    with pytest.raises(FileNotFoundError, match="expects an export"):
+        load_export(finished_folder())
+
+
+def test_several_language_models_are_refused(tiny: Tiny, tmp_path: Path) -> None:
+    """Their vectors lie side by side, which no format here can say."""
+    config = {"checkpoint_dir": str(tmp_path / "saved"), "num_teachers": 2}
+    run("EnsembleTeacher", DATASET, config_dict=tiny.settings("EnsembleTeacher", **config))
+    folder = next((tmp_path / "saved" / DATASET).glob("EnsembleTeacher-*"))
+    with pytest.raises(ValueError, match="one of its teachers"):
+        export(folder, "hf", tmp_path / "out")
+
+
+def test_a_missing_library_is_named_with_its_extra(
+    finished_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for to, name in (("onnx", "onnx"), ("sentence-transformers", "sentence_transformers")):
+        monkeypatch.setitem(sys.modules, name, None)
+        settings = {"news_pooling": "mean"}
+        with pytest.raises(ModuleNotFoundError, match=r"recbole-tinynews\[export\]"):
+            export(finished_folder(**settings), to, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------ upload
+
+
+class Hub:
+    """Stands in for ``huggingface_hub.HfApi``: it keeps what it was given."""
+
+    created: ClassVar[list[dict[str, Any]]] = []
+    uploaded: ClassVar[dict[str, bytes]] = {}
+
+    def create_repo(self, **given: Any) -> str:
+        if given["repo_id"].startswith("stranger/"):
+            raise ValueError("403: you may not write to stranger/")
+        self.created.append(given)
+        return f"https://hub.example/{given['repo_id']}"
+
+    def upload_folder(self, repo_id: str, folder_path: str, **_: Any) -> None:
+        folder = Path(folder_path)
+        self.uploaded.update({f"{repo_id}/{f.name}": f.read_bytes() for f in folder.iterdir()})
+
+
+def test_push_uploads_the_whole_export_to_a_private_repository(
+    finished_folder: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """Data of a site may lie in its weights: it decides itself when others may see them."""
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    arguments = [str(finished_folder()), "--to=hf", f"--output={tmp_path / 'out'}"]
+    assert main([*arguments, "--push-to=site/student"]) == 0
+    assert [(each["repo_id"], each["private"]) for each in Hub.created] == [("site/student", True)]
+    names = {f.name for f in (tmp_path / "out").iterdir()}
+    assert {name.removeprefix("site/student/") for name in Hub.uploaded} == names
+    assert "https://hub.example/site/student" in capsys.readouterr().out
+
+    arguments[2] += "2"
+    assert main([*arguments, "--push-to=stranger/student"]) == 1
+    assert "403" in capsys.readouterr().err
+    assert (tmp_path / "out2" / "model.safetensors").is_file()  # only the upload failed
+
+
+# ----------------------------------------------------------------------------------- command
+
+
+def test_the_command_knows_all_formats() -> None:
+    """It lists them without importing what writes them, which takes seconds."""
+    assert set(TO) == set(FORMATS)
+
+
+def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main([str(tmp_path / "none"), "--to=hf", f"--output={tmp_path / 'out'}"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Not exported: load expects the folder of a finished stage")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.whole
+def test_the_command_exports_from_a_shell(
+    finished_folder: Callable[..., Path], tiny: Tiny, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "recbole_tinynews",
+            "export",
+            str(finished_folder()),
+            "--to=torch-int8",
+            "--output=out",
+            f"--data_path={tiny.data}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("out: torch-int8; vectors differ by ")
+    assert "fp32: auc " in done.stdout
+    assert np.isfinite(load_export(tmp_path / "out").encode(["word1"])).all()
+    shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("to", ["hf", "onnx", "torch-int8"])
+def test_an_export_is_loaded_and_ranks_as_the_recommender(
+    finished_folder: Callable[..., Path], tmp_path: Path, to: str
+) -> None:
+    """Whoever gets the export has nothing else."""
+    if to == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    folder = finished_folder()
+    export(folder, to, tmp_path / "out")
+    own, exported = load(folder), load(tmp_path / "out")
+    tolerance = 1.0 if to == "torch-int8" else 1e-4
+    expected = own.rank(histories(), [texts()] * len(histories()), ids=False)
+    got = exported.rank(histories(), [texts()] * len(histories()), ids=False)
+    for ours, theirs in zip(expected, got, strict=True):
+        score = {each.place: each.score for each in theirs}
+        for each in ours:
+            assert score[each.place] == pytest.approx(each.score, abs=tolerance)
+    exported.add_news([("A1", "word1 word2"), ("A2", "word3")])
+    best = [each.candidate for each in exported.top(["word4 word5"], 2, ids=False)]
+    assert sorted(best) == ["A1", "A2"]
+    exported.save_index(tmp_path / "index.safetensors")
+    with pytest.raises(ValueError, match="saved with another one"):
+        load(folder, index=tmp_path / "index.safetensors")
+    with pytest.raises(ValueError, match="is an export itself"):
+        export(tmp_path / "out", "hf", tmp_path / "again")

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exports import exported_scores, needs_onnx, ranked_scores, texts
+from tiny import Tiny
+
+from recbole_tinynews.serving.export.exporting import export
+from recbole_tinynews.serving.export.loading import load_export
+from recbole_tinynews.serving.export.source import Source
+
+pytestmark = needs_onnx
+
+KINDS = {
+    "heads that start pretrained": {"head_init": "pretrained", "news_dim": 32},
+    "self-attention over clicks": {"user_encoder": "self_attention"},
+    "a learned vector in empty slots": {"history_padding": "learned", "news_pooling": "mean"},
+    "pad tokens in pooling": {"mask_padding_in_news_pooling": False},
+}
+
+
+@pytest.fixture(scope="module")
+def graphs(finished_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Exported once: writing a graph takes seconds."""
+    return export(finished_folder(), "onnx", tmp_path_factory.mktemp("graphs") / "out").folder
+
+
+def test_scores_of_the_graphs_are_those_of_rank(
+    graphs: Path, finished_folder: Callable[..., Path]
+) -> None:
+    """A site would rank otherwise than what was evaluated, and nobody would see it."""
+    got = exported_scores(load_export(graphs))
+    np.testing.assert_allclose(got, ranked_scores(finished_folder()), rtol=0, atol=1e-4)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_are_those_of_rank_under_other_settings(
+    kind: str, finished_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Each of them changes a graph: what is pooled, what a slot without a click counts."""
+    folder = finished_folder(**KINDS[kind])
+    export(folder, "onnx", tmp_path / "out")
+    got = exported_scores(load_export(tmp_path / "out"))
+    np.testing.assert_allclose(got, ranked_scores(folder), rtol=0, atol=1e-4)
+
+
+@pytest.mark.whole
+def test_a_roberta_whose_positions_follow_padding_is_exported(
+    finished_folder: Callable[..., Path], roberta_folder: Path, tmp_path: Path
+) -> None:
+    """Its positions come from the token ids: a wrong padding id would move them."""
+    folder = finished_folder(plm=str(roberta_folder))
+    export(folder, "onnx", tmp_path / "out")
+    got = exported_scores(load_export(tmp_path / "out"))
+    np.testing.assert_allclose(got, ranked_scores(folder), rtol=0, atol=1e-4)
+
+
+def test_padding_changes_no_vector(graphs: Path) -> None:
+    """A title encoded beside a longer one would get another vector than alone."""
+    engine = load_export(graphs)
+    together = engine.encode(texts())
+    alone = np.concatenate([engine.encode([text]) for text in texts()])
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
+
+
+def test_onnxruntime_and_the_tokenizer_are_all_that_the_graphs_need(
+    graphs: Path, finished_folder: Callable[..., Path]
+) -> None:
+    """The card shows this to a site without torch: the tokens must be ours."""
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(graphs / "tokenizer.json"))
+    longest = json.loads((graphs / "recommender.json").read_text())["settings"]["news_tokens"]
+    tokenizer.enable_truncation(longest)
+    tokenizer.enable_padding()
+    encoded = tokenizer.encode_batch(texts())
+    session = onnxruntime.InferenceSession(str(graphs / "news_encoder.onnx"))
+    vectors = session.run(
+        ["vectors"],
+        {
+            "input_ids": np.array([each.ids for each in encoded]),
+            "attention_mask": np.array([each.attention_mask for each in encoded]),
+        },
+    )[0]
+    want = Source(finished_folder()).encode(texts())
+    np.testing.assert_allclose(vectors, want, rtol=0, atol=1e-5)
+
+
+def test_any_number_of_clicks_is_taken(graphs: Path) -> None:
+    """A graph whose sizes were fixed at export would refuse a user with another history."""
+    engine = load_export(graphs)
+    vectors = engine.encode(texts()[:7])[None]
+    for clicks in (1, 2, 7):
+        user = engine.user_vectors(vectors[:, :clicks], np.ones((1, clicks), bool))
+        assert user.shape == (1, vectors.shape[2])
+        assert np.isfinite(user).all()
+
+
+def test_a_graph_has_no_batch_of_its_own(graphs: Path) -> None:
+    import onnx
+
+    for name in ("news_encoder.onnx", "user_encoder.onnx"):
+        graph = onnx.load(graphs / name).graph
+        for value in (*graph.input, *graph.output):
+            assert value.type.tensor_type.shape.dim[0].dim_param, (name, value.name)
+
+
+def test_a_damaged_graph_is_refused(graphs: Path, tmp_path: Path) -> None:
+    """A flipped bit in a weight ranks wrongly without a word."""
+    shutil.copytree(graphs, tmp_path / "copy")
+    graph = tmp_path / "copy" / "news_encoder.onnx"
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+    with pytest.raises(ValueError, match=r"news_encoder\.onnx is missing or changed"):
+        load_export(tmp_path / "copy")
+
+
+def test_int8_says_what_it_costs_beside_fp32(
+    finished_folder: Callable[..., Path], tiny: Tiny, tmp_path: Path
+) -> None:
+    """Its vectors differ by design, so that only metrics tell whether it still ranks."""
+    folder = finished_folder()
+    done = export(folder, "onnx-int8", tmp_path / "out", data_path=tiny.data)
+    metrics = done.checked["metrics"]
+    assert metrics["fp32"].keys() == metrics["exported"].keys()
+    written = json.loads((done.folder / "recommender.json").read_text())["checked"]["metrics"]
+    assert written == metrics
+    card = (done.folder / "README.md").read_text()
+    assert f"{metrics['fp32']['auc']:.4f}" in card
+    assert f"{metrics['exported']['auc']:.4f}" in card
+    want, got = ranked_scores(folder), exported_scores(load_export(done.folder))
+    assert 0 < np.abs(want - got).max() < 0.2 * np.abs(want).max()

