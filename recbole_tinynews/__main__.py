@@ -18,6 +18,7 @@ COMMANDS = {
     "run": Command("command", "train and evaluate a news recommender"),
     "benchmark": Command("benchmark.command", "train and measure systems side by side"),
     "convert": Command("convert", "convert MIND folders into atomic data sets"),
+    "serve": Command("serving.serve", "serve finished recommenders over HTTP, with a page"),
     "submission": Command("evaluation.submission", "check a submission to the MIND leaderboard"),
 }
 

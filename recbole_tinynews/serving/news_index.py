@@ -23,6 +23,10 @@ Best = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Rows of a user's best articles and their scores, best first."""
 
 
+class OtherRecommenderError(ValueError):
+    """A saved index holds the vectors of another recommender."""
+
+
 class Shelf(NamedTuple):
     """Articles at one moment; it never changes, so that threads read it without a lock.
 
@@ -150,7 +154,7 @@ def read_shelf(path: Path, identity: str) -> tuple[list[str], list[str], Tensor]
             if about.get("format") != FORMAT:
                 raise ValueError(f"{path} expects an index of news, as save_index writes it.")
             if about.get("recommender") != identity:
-                raise ValueError(
+                raise OtherRecommenderError(
                     f"{path} expects the recommender that it was saved with, and was saved with "
                     "another one: its vectors mean something else. Add the news again with "
                     "add_news, and save_index."
