@@ -16,6 +16,7 @@ from recbole_tinynews.serving.service.mistakes import AsciiResponse, add_handler
 from recbole_tinynews.serving.service.newsroom import Newsroom
 from recbole_tinynews.serving.service.recommender import Answer
 from recbole_tinynews.serving.service.schema import (
+    FARTHEST,
     LONGEST_QUERY,
     MOST_FOUND,
     Health,
@@ -135,9 +136,10 @@ def find_news(
     newsroom: Room,
     query: Annotated[str, Query(max_length=LONGEST_QUERY)] = "",
     limit: Annotated[int, Query(ge=1, le=MOST_FOUND)] = 20,
+    offset: Annotated[int, Query(ge=0, le=FARTHEST)] = 0,
 ) -> Response:
     """Articles whose title has all words of the query, or whose id it is; without one, all."""
-    found = newsroom.titles.find(query.strip(), limit)
+    found = newsroom.titles.find(query.strip(), offset, limit)
     news = [{"id": name, "title": title} for name, title in found.articles]
     return AsciiResponse({"total": found.total, "news": news})
 

@@ -10,6 +10,7 @@ MOST_CLICKS = 1_000
 MOST_CANDIDATES = 1_000
 MOST_ARTICLES = 10_000  # of one PUT
 MOST_FOUND = 100  # of one search
+FARTHEST = 10**9  # offset of a search
 HIGHEST_K = 1_000
 LONGEST_ID = 200  # letters, as all that follow
 LONGEST_TITLE = 1_000
@@ -148,7 +149,7 @@ class FoundArticle(BaseModel):
 class NewsFound(BaseModel):
     """Articles whose title has all words of the query, or whose id it is."""
 
-    total: int = Field(description="How many there are, of which the first are sent.")
+    total: int = Field(description="How many there are, of which `limit` are sent.")
     news: list[FoundArticle]
 
 

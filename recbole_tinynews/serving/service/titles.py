@@ -16,7 +16,7 @@ class Titled(NamedTuple):
 
 
 class Found(NamedTuple):
-    """How many articles match, and the first of them as (id, title)."""
+    """How many articles match, and those that were asked for as (id, title)."""
 
     total: int
     articles: list[tuple[str, str]]
@@ -52,7 +52,7 @@ class TitleSearch:
         with self._changing:
             self._titles = {name: each for name, each in self._titles.items() if name not in gone}
 
-    def find(self, query: str, limit: int) -> Found:
+    def find(self, query: str, offset: int, limit: int) -> Found:
         """Articles whose title has every word of the query, and first the one whose id it is.
 
         Case and accents don't matter. Titles in which the query's words begin words come before
@@ -67,7 +67,9 @@ class TitleSearch:
                 starts = all(f" {word}" in f" {title}" for word in words)
                 (begin if starts else inside).append(name)
         found = [*exact, *begin, *inside]
-        return Found(len(found), [(name, titles[name].title) for name in found[:limit]])
+        return Found(
+            len(found), [(name, titles[name].title) for name in found[offset : offset + limit]]
+        )
 
 
 def folded(text: str) -> str:
