@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,4 +67,8 @@ def run(app: FastAPI, place: socket.socket, access_log: bool) -> None:
         server_header=False,
         timeout_graceful_shutdown=SECONDS_TO_FINISH,
     )
+    # What is loaded by now stays: the garbage collector would look through all of it again and
+    # again, as the many small objects of requests make it run, and took longer than ranking.
+    gc.collect()
+    gc.freeze()
     _Server(config).run(sockets=[place])

@@ -25,7 +25,7 @@ def _extra() -> None:
 @pytest.fixture(scope="session")
 def teacher(student: Served, _extra: None) -> Served:
     """The first finetuned teacher of the student's run: another recommender of the same data."""
-    stage, artifact = next(
+    _, artifact = next(
         each for each in student.run.artifacts.items() if each[0].name == "finetune_teacher"
     )
     return student._replace(artifact=artifact)

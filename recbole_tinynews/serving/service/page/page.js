@@ -105,6 +105,7 @@ function picker(name, pick) {
     clearTimeout(timer);
     searching.abort();
     list.hidden = true;
+    list.replaceChildren();
     offered = [];
     activate(-1);
     input.setAttribute("aria-expanded", "false");
