@@ -20,6 +20,7 @@ SMALL = {
     "evaluate": ["--every=16", "--impressions=20000"],
     "data": ["--size=demo"],
     "submission": ["--impressions=5000"],
+    "serve": ["--requests=200"],
 }
 
 

@@ -71,8 +71,8 @@ class NewsIndex:
             vectors: ``[articles, dim]``.
         """
         with self._changing:
-            self._forget(set(ids))
-            old, start, stop = self.shelf, len(self.shelf.ids), len(self.shelf.ids) + len(ids)
+            old = self._without(set(ids))  # nobody sees it: a replaced article is always there
+            start, stop = len(old.ids), len(old.ids) + len(ids)
             if stop > len(self._room):
                 grown = vectors.new_zeros(max(stop, 2 * len(self._room)), vectors.shape[1])
                 grown[:start] = old.vectors if start else grown[:0]
@@ -84,18 +84,19 @@ class NewsIndex:
     def forget(self, ids: Sequence[str]) -> None:
         """Remove articles; those that stay keep their order."""
         with self._changing:
-            self._forget(set(ids))
+            self.shelf = self._without(set(ids))
 
-    def _forget(self, ids: set[str]) -> None:
+    def _without(self, ids: set[str]) -> Shelf:
+        """The shelf without some articles."""
         old = self.shelf
         if not ids & old.rows.keys():
-            return
+            return old
         kept = [row for row, name in enumerate(old.ids) if name not in ids]
         names = tuple(old.ids[row] for row in kept)
         self._room = old.vectors[kept]  # a copy: who reads the old shelf goes on reading it
         texts = tuple(old.texts[row] for row in kept)
         rows = {name: row for row, name in enumerate(names)}
-        self.shelf = Shelf(names, texts, rows, self._room)
+        return Shelf(names, texts, rows, self._room)
 
 
 def best_rows(scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[int]]) -> list[Best]:

@@ -25,6 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"--index expects a file for each FOLDER, in their order: {len(given.folders)}, got "
             f"{len(given.index)}."
         )
+    if not 0 <= given.port < 2**16:  # a system takes what is left of it by 65,536
+        parser.error(f"--port expects 0 to 65535, got {given.port}.")
+    if given.max_body < 1:
+        parser.error(f"--max-body expects at least 1 byte, got {given.max_body}.")
     try:
         _serve(given)
     except ModuleNotFoundError as missing:
@@ -33,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(1, f"{parser.prog}: {missing.name} is not installed: {EXTRA}\n")
     except (ValueError, TypeError, OSError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    except KeyboardInterrupt:  # before it served: uvicorn ends a service that runs
+        parser.exit(130, f"{parser.prog}: stopped\n")
 
 
 def _parser() -> argparse.ArgumentParser:

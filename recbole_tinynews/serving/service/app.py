@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 
 from recbole_tinynews import __version__
 from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.service.body_limit import BodyLimit
 from recbole_tinynews.serving.service.mistakes import AsciiResponse, add_handlers
 from recbole_tinynews.serving.service.newsroom import Newsroom
 from recbole_tinynews.serving.service.recommender import Answer
@@ -71,10 +72,10 @@ def make_app(
         version=__version__,
         description=DESCRIPTION,
         redoc_url=None,
-        max_body_size=max_body,
     )
     app.state.newsroom = Newsroom(rankers, titles)
     app.include_router(router)
+    app.add_middleware(BodyLimit, most=max_body)
     add_handlers(app)
     return app
 

@@ -34,8 +34,8 @@ def add_articles(
     files: Sequence[Path | None] = indexes or [None] * len(rankers)
     for (name, ranker), index in zip(rankers.items(), files, strict=True):
         if table is not None:
-            encoded = add_table(ranker, table, index)
-            print(f"{name}: {len(ranker.news_ids):,} articles, {encoded:,} of them encoded now")
+            add_table(ranker, table, index)
+            print(f"{name}: {len(ranker.news_ids):,} articles", flush=True)
         elif index is not None:
             ranker.load_index(index)
     if table is not None:
@@ -43,8 +43,8 @@ def add_articles(
     return _titles_of_indexes(rankers)
 
 
-def add_table(ranker: Ranker, table: pd.DataFrame, index: Path | None) -> int:
-    """Let a ranker know the articles of a table, and no others; how many were encoded for that.
+def add_table(ranker: Ranker, table: pd.DataFrame, index: Path | None) -> None:
+    """Let a ranker know the articles of a table, and no others.
 
     Vectors of an index are used where the text is the same. An index of another recommender is
     replaced; a file that is no index is an error, and stays.
@@ -60,10 +60,11 @@ def add_table(ranker: Ranker, table: pd.DataFrame, index: Path | None) -> int:
     gone = [each for each in known if each not in wanted]
     new = {name: text for name, text in wanted.items() if text_of.get(name) != text}
     ranker.forget(gone)
+    if new:
+        print(f"encoding {len(new):,} articles", flush=True)
     ranker.add_news(new)
     if index is not None and (new or gone):
         ranker.save_index(index)
-    return len(new)
 
 
 def _titles_of_indexes(rankers: Mapping[str, Ranker]) -> dict[str, str]:

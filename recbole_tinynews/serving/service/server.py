@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -25,7 +25,7 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         place = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError) as problem:
+    except OSError as problem:
         raise OSError(f"--host={host} --port={port} is no address: {problem}") from problem
     with place:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -55,11 +55,7 @@ class _Server(uvicorn.Server):
 
 
 def run(app: FastAPI, place: socket.socket, access_log: bool) -> None:
-    """Serve until Ctrl-C or SIGTERM; requests that are being answered get their answers.
-
-    Raises:
-        KeyboardInterrupt: after Ctrl-C, when all is closed.
-    """
+    """Serve until Ctrl-C or SIGTERM; requests that are being answered get their answers."""
     config = uvicorn.Config(
         app,
         log_level="info" if access_log else "warning",
@@ -71,4 +67,5 @@ def run(app: FastAPI, place: socket.socket, access_log: bool) -> None:
     # again, as the many small objects of requests make it run, and took longer than ranking.
     gc.collect()
     gc.freeze()
-    _Server(config).run(sockets=[place])
+    with suppress(KeyboardInterrupt):  # which uvicorn raises once more, when all is closed
+        _Server(config).run(sockets=[place])

@@ -432,6 +432,7 @@ def test_a_body_over_the_limit_is_refused_with_or_without_its_length(client: Tes
         for content in (whole, pieces()):
             answer = client.request(method, path, content=content, headers=headers)
             assert answer.status_code == 413, (path, answer.text)
+            assert "20,000 bytes" in answer.json()["detail"]
 
 
 def test_a_failure_inside_tells_the_client_nothing_of_it(client: TestClient, rankers) -> None:
