@@ -32,6 +32,7 @@ from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.ranking import Ranker
 
+ROOT = Path(__file__).parents[1]
 CLIENTS = (1, 8, 32)
 CLICKS, CANDIDATES = 50, 300
 DISTINCT = 64  # requests that are sent again and again
@@ -41,13 +42,10 @@ STARTS_WITHIN = 300  # seconds
 
 def finished_run(folder: Path) -> tuple[Path, Path]:
     """A recommender after one step of training, and the articles of its data set."""
-    from recbole_tinynews import run
-
-    settings = {"checkpoint_dir": str(folder / "saved"), "max_steps": 1, "show_progress": False}
-    made = run("PLMNR", "mind-mini", config_dict={**settings, "use_gpu": False})
-    return Path(made["saved"]), Path(__file__).parents[
-        1
-    ] / "dataset" / "mind-mini" / "mind-mini.item"
+    run = [sys.executable, str(ROOT / "run_recbole.py"), "--model=PLMNR", "--max_steps=1"]
+    subprocess.run([*run, "--checkpoint_dir=saved"], cwd=folder, check=True, capture_output=True)
+    (made,) = (folder / "saved" / "mind-mini").glob("PLMNR-*")
+    return made, ROOT / "dataset" / "mind-mini" / "mind-mini.item"
 
 
 @contextmanager

@@ -185,8 +185,35 @@ def test_requests_that_wait_are_ranked_in_one_call(client: TestClient, held) -> 
         assert_same(answer.json(), client.post("/rank", json=body).json())
 
 
-def test_a_bad_request_in_a_batch_fails_alone(client: TestClient, held, rankers) -> None:
-    """Both one that names an article that was just removed, and one that makes ranking fail."""
+def answers_of_a_batch(client: TestClient, held: dict[str, Any], clicks: list[str]) -> list[Any]:
+    """Answers to readers of one click each, in one batch, whose N30 is removed before it runs."""
+    with ThreadPoolExecutor(8) as pool:
+        body = {"history": [], "candidates": CANDIDATES}
+        first = pool.submit(client.post, "/rank", json=body)
+        assert held["began"].wait(30)
+        waiting = []
+        for number, name in enumerate(clicks, start=1):  # one after the other: their order is known
+            waiting.append(pool.submit(client.post, "/rank", json={**body, "history": [name]}))
+            wait_until_waiting(client, number)
+        assert client.delete("/news/N30").status_code == 204
+        held["go"].set()
+        assert first.result().status_code == 200
+        return [each.result() for each in waiting]
+
+
+def test_a_request_for_an_article_that_was_just_removed_fails_alone(
+    client: TestClient, held
+) -> None:
+    one, refused, other = answers_of_a_batch(client, held, ["N1", "N30", "N2"])
+    assert held["calls"] == [1, 2], "the others are ranked in one call"
+    assert refused.status_code == 422
+    assert refused.json()["detail"][0]["loc"] == ["body", "history", 0]
+    for name, answer in (("N1", one), ("N2", other)):
+        body = {"history": [name], "candidates": CANDIDATES}
+        assert_same(answer.json(), client.post("/rank", json=body).json())
+
+
+def test_a_request_that_makes_ranking_fail_fails_alone(client: TestClient, held, rankers) -> None:
     rank = rankers["student"].rank
 
     def failing(history: Any, candidates: Any, **more: Any) -> Any:
@@ -194,23 +221,14 @@ def test_a_bad_request_in_a_batch_fails_alone(client: TestClient, held, rankers)
             raise RuntimeError("a bug")
         return rank(history, candidates, **more)
 
-    with ThreadPoolExecutor(8) as pool:
-        body = {"history": ["N1"], "candidates": CANDIDATES}
-        first = pool.submit(client.post, "/rank", json=body)
-        assert held["began"].wait(30)
-        waiting = [
-            pool.submit(client.post, "/rank", json={**body, "history": [name]})
-            for name in ("N1", "N30", "N9", "N2")
-        ]
-        wait_until_waiting(client, 4)
-        rankers["student"].rank = failing
-        assert client.delete("/news/N30").status_code == 204
-        held["go"].set()
-        answers = [first.result(), *(each.result() for each in waiting)]
-    assert [answer.status_code for answer in answers] == [200, 200, 422, 500, 200]
-    assert answers[2].json()["detail"][0]["loc"] == ["body", "history", 0]
-    assert answers[3].json() == {"detail": "The request failed; the service's log says why."}
-    assert_same(answers[1].json(), answers[0].json())
+    rankers["student"].rank = failing
+    answers = answers_of_a_batch(client, held, ["N1", "N30", "N9", "N2"])
+    assert [answer.status_code for answer in answers] == [200, 422, 500, 200]
+    assert answers[1].json()["detail"][0]["loc"] == ["body", "history", 0]
+    assert answers[2].json() == {"detail": "The request failed; the service's log says why."}
+    for name, answer in zip(("N1", "N2"), (answers[0], answers[3]), strict=True):
+        body = {"history": [name], "candidates": CANDIDATES}
+        assert_same(answer.json(), client.post("/rank", json=body).json())
 
 
 def test_requests_by_id_wait_for_nobody_s_new_texts(client: TestClient, held, rankers) -> None:
