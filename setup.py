@@ -38,6 +38,8 @@ RECBOLE = [
     ),
 ]
 
+SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "fastapi-offline>=1.7"]
+
 setup(
     name="recbole-tinynews",
     version=VERSION,
@@ -52,6 +54,7 @@ setup(
     package_data={
         "recbole_tinynews.convert": ["*.yaml"],
         "recbole_tinynews.properties": ["**/*.yaml"],
+        "recbole_tinynews.serving.service": ["page/*"],
         "recbole_tinynews.dataset": ["**/*"],
     },
     install_requires=[
@@ -79,7 +82,13 @@ setup(
             "mypy>=1.11",
             "peft>=0.17",
             "pyarrow>=14",
+            *SERVE,
+            "httpx2>=2; python_version >= '3.11'",  # of FastAPI's test client
+            "httpx>=0.27; python_version < '3.11'",
+            "playwright>=1.50",  # drives an installed Chromium; nothing is downloaded
+            "pillow>=10",  # docs/screenshot.py
         ],
+        "serve": SERVE,
         "lora": ["peft>=0.17"],
         "parquet": ["pyarrow>=14"],  # users and articles of serving.score in parquet
         "export": [

@@ -21,6 +21,7 @@ SMALL = {
     "data": ["--size=demo"],
     "submission": ["--impressions=5000"],
     "score": ["--users=20000"],
+    "serve": ["--requests=200"],
 }
 
 

@@ -23,6 +23,10 @@ Best = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Rows of a user's best articles and their scores, best first."""
 
 
+class OtherRecommenderError(ValueError):
+    """A saved index holds the vectors of another recommender."""
+
+
 class Shelf(NamedTuple):
     """Articles at one moment; it never changes, so that threads read it without a lock.
 
@@ -67,8 +71,8 @@ class NewsIndex:
             vectors: ``[articles, dim]``.
         """
         with self._changing:
-            self._forget(set(ids))
-            old, start, stop = self.shelf, len(self.shelf.ids), len(self.shelf.ids) + len(ids)
+            old = self._without(set(ids))  # nobody sees it: a replaced article is always there
+            start, stop = len(old.ids), len(old.ids) + len(ids)
             if not start:
                 self._room = vectors  # as they are: those of a file stay mapped
             elif stop > len(self._room):
@@ -83,18 +87,19 @@ class NewsIndex:
     def forget(self, ids: Sequence[str]) -> None:
         """Remove articles; those that stay keep their order."""
         with self._changing:
-            self._forget(set(ids))
+            self.shelf = self._without(set(ids))
 
-    def _forget(self, ids: set[str]) -> None:
+    def _without(self, ids: set[str]) -> Shelf:
+        """The shelf without some articles."""
         old = self.shelf
         if not ids & old.rows.keys():
-            return
+            return old
         kept = [row for row, name in enumerate(old.ids) if name not in ids]
         names = tuple(old.ids[row] for row in kept)
         self._room = old.vectors[kept]  # a copy: who reads the old shelf goes on reading it
         texts = tuple(old.texts[row] for row in kept)
         rows = {name: row for row, name in enumerate(names)}
-        self.shelf = Shelf(names, texts, rows, self._room)
+        return Shelf(names, texts, rows, self._room)
 
 
 def best_rows(scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[int]]) -> list[Best]:
@@ -153,7 +158,7 @@ def read_shelf(path: Path, identity: str) -> tuple[list[str], list[str], Tensor]
             if about.get("format") != FORMAT:
                 raise ValueError(f"{path} expects an index of news, as save_index writes it.")
             if about.get("recommender") != identity:
-                raise ValueError(
+                raise OtherRecommenderError(
                     f"{path} expects the recommender that it was saved with, and was saved with "
                     "another one: its vectors mean something else. Add the news again with "
                     "add_news, and save_index."

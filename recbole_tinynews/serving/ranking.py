@@ -275,6 +275,10 @@ class Ranker:
         """Ids of the articles that were added, in order."""
         return self._index.shelf.ids
 
+    def __contains__(self, news_id: str) -> bool:
+        """Whether an article with this id was added."""
+        return news_id in self._index.shelf.rows
+
     def save_index(self, path: str | Path) -> None:
         """Write the articles that were added, and their vectors, into one file."""
         save_shelf(self._index.shelf, self.engine.identity, Path(path))

@@ -1,0 +1,20 @@
+# One finished recommender behind HTTP: docs/serving.md. Expects ./served/recommender, the folder of
+# a finished run, and ./served/news.csv, its articles with the columns id and title.
+FROM python:3.11-slim
+
+RUN pip install --no-cache-dir torch --index-url https://download.pytorch.org/whl/cpu
+WORKDIR /src
+COPY setup.py README.md LICENSE pyproject.toml ./
+COPY properties properties
+COPY dataset dataset
+COPY recbole_tinynews recbole_tinynews
+RUN pip install --no-cache-dir ".[serve]" && useradd --create-home ranker
+
+WORKDIR /home/ranker
+COPY --chown=ranker served/recommender recommender
+COPY --chown=ranker served/news.csv news.csv
+USER ranker
+ENV HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
+EXPOSE 8000
+HEALTHCHECK --start-period=5m CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=3)"]
+CMD ["recbole-tinynews", "serve", "recommender", "--news=news.csv", "--host=0.0.0.0", "--port=8000"]

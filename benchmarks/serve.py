@@ -1,0 +1,193 @@
+"""Requests per second and their latency, over HTTP on this machine; and one user by ``rank`` alone.
+
+The service runs in a process of its own, over the articles of the embedded data set and a
+recommender that was trained for one step, which is as fast as a finished one. Each client has one
+connection and sends its next request when it has its answer. A request has 50 clicks and 300
+candidates by id, as the largest impressions of MIND. Every answer is compared with ``rank``.
+
+    python benchmarks/serve.py [--requests=2000] [--folder=FOLDER --news=FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import torch
+from measure import finish, seconds_of
+
+from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.news_table import read_news_file
+from recbole_tinynews.serving.ranking import Ranker
+
+ROOT = Path(__file__).parents[1]
+CLIENTS = (1, 8, 32)
+CLICKS, CANDIDATES = 50, 300
+DISTINCT = 64  # requests that are sent again and again
+TOLERANCE = 1e-4
+STARTS_WITHIN = 300  # seconds
+
+
+def finished_run(folder: Path) -> tuple[Path, Path]:
+    """A recommender after one step of training, and the articles of its data set."""
+    run = [sys.executable, str(ROOT / "run_recbole.py"), "--model=PLMNR", "--max_steps=1"]
+    subprocess.run([*run, "--checkpoint_dir=saved"], cwd=folder, check=True, capture_output=True)
+    (made,) = (folder / "saved" / "mind-mini").glob("PLMNR-*")
+    return made, ROOT / "dataset" / "mind-mini" / "mind-mini.item"
+
+
+@contextmanager
+def service(folder: Path, news: Path) -> Iterator[str]:
+    """The address of a service in a process of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "recbole_tinynews.serving.serve",
+        str(folder),
+        f"--news={news}",
+    ]
+    process = subprocess.Popen([*command, "--port=0"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    alarm = threading.Timer(STARTS_WITHIN, process.kill)
+    alarm.start()
+    try:
+        address = next((line.split()[1] for line in process.stdout if "http://" in line), None)
+        alarm.cancel()
+        if address is None:
+            raise SystemExit(f"The service ended with status {process.wait()}.")
+        yield address
+    finally:
+        alarm.cancel()
+        process.terminate()
+        process.wait(timeout=30)
+
+
+class Load:
+    """Clients that send one request after the other until ``requests`` were sent."""
+
+    def __init__(self, address: str, bodies: list[bytes], expected: list[np.ndarray]) -> None:
+        self.address, self.bodies, self.expected = urlsplit(address), bodies, expected
+
+    def run(self, clients: int, requests: int) -> dict[str, float]:
+        """Requests per second and latencies in milliseconds.
+
+        Raises:
+            SystemExit: an answer is missing or wrong.
+        """
+        numbers, seconds = count(), [0.0] * requests
+        wrong: list[str] = []
+
+        def client() -> None:
+            connection = http.client.HTTPConnection(
+                self.address.hostname or "", self.address.port, timeout=60
+            )
+            while (number := next(numbers)) < requests and not wrong:
+                try:
+                    seconds[number] = self._ask(connection, number % len(self.bodies))
+                except (ValueError, OSError, http.client.HTTPException) as problem:
+                    wrong.append(f"request {number}: {problem!r}")
+            connection.close()
+
+        threads = [threading.Thread(target=client) for _ in range(clients)]
+        began = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wall = time.perf_counter() - began
+        if wrong or min(seconds) == 0.0:
+            raise SystemExit(f"{clients} clients: {(wrong or ['a request was lost'])[0]}")
+        p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
+        return {"requests_per_second": requests / wall, "p50_ms": p50, "p99_ms": p99}
+
+    def _ask(self, connection: http.client.HTTPConnection, place: int) -> float:
+        began = time.perf_counter()
+        connection.request(
+            "POST", "/rank", self.bodies[place], {"Content-Type": "application/json"}
+        )
+        answer = connection.getresponse()
+        content = answer.read()
+        seconds = time.perf_counter() - began
+        if answer.status != 200:
+            raise ValueError(f"status {answer.status}: {content[:200]!r}")
+        scores = np.empty(CANDIDATES, np.float32)
+        for each in json.loads(content)["ranked"]:
+            scores[each["place"]] = each["score"]
+        difference = np.abs(scores - self.expected[place]).max()
+        if not difference <= TOLERANCE:
+            raise ValueError(f"scores differ from rank by {difference:.1e}")
+        return seconds
+
+
+def readers(ids: list[str]) -> list[tuple[list[str], list[str]]]:
+    """Clicks and candidates of different readers."""
+    rng = np.random.default_rng(0)
+    drawn = [rng.choice(ids, CLICKS + CANDIDATES, replace=False).tolist() for _ in range(DISTINCT)]
+    return [(each[:CLICKS], each[CLICKS:]) for each in drawn]
+
+
+def one_user(ranker: Ranker, asked: list[tuple[list[str], list[str]]]) -> dict[str, float]:
+    """Milliseconds of ``rank`` for one user on one thread, its articles known."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rounds = [*asked, *(asked * 8)]
+    seconds = [seconds_of(lambda each=each: ranker.rank(*each, ids=True)) for each in rounds]
+    torch.set_num_threads(threads)
+    p50, p99 = np.percentile(seconds[len(asked) :], [50, 99]) * 1e3  # the first warm up
+    return {"p50_ms": p50, "p99_ms": p99}
+
+
+def in_place(ranker: Ranker, history: list[str], candidates: list[str]) -> np.ndarray:
+    """Scores in the order of the candidates given."""
+    scores = np.empty(len(candidates), np.float32)
+    for _, score, place in ranker.rank(history, candidates, ids=True):
+        scores[place] = score
+    return scores
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--requests", type=int, default=2_000, help="for each number of clients")
+    parser.add_argument("--folder", type=Path, help="a finished recommender (default: a new one)")
+    parser.add_argument("--news", type=Path, help="its articles")
+    options = parser.parse_args()
+    if (options.folder is None) != (options.news is None):
+        parser.error("--folder and --news belong together.")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, news = options.folder, options.news
+        if folder is None:
+            folder, news = finished_run(Path(temporary))
+        ranker = load(folder)
+        ranker.add_news(read_news_file(news))
+        asked = readers(list(ranker.news_ids))
+        alone = one_user(ranker, asked)
+        print(f"rank, one user, one thread: {alone['p50_ms']:.2f} ms, p99 {alone['p99_ms']:.2f} ms")
+        bodies = [json.dumps({"history": h, "candidates": c}).encode() for h, c in asked]
+        expected = [in_place(ranker, *each) for each in asked]
+        figures = {}
+        print(f"\n{'clients':>7}{'requests/s':>12}{'p50, ms':>9}{'p99, ms':>9}")
+        with service(folder, news) as address:
+            load_of = Load(address, bodies, expected)
+            load_of.run(max(CLIENTS), 4 * max(CLIENTS))  # warms up
+            for clients in CLIENTS:
+                measured = figures[str(clients)] = load_of.run(clients, options.requests)
+                print("{:7}{:12.0f}{:9.1f}{:9.1f}".format(clients, *measured.values()), flush=True)
+        print(f"\nnothing lost; every score within {TOLERANCE:.0e} of rank\n")
+        size = {"clicks": CLICKS, "candidates": CANDIDATES, "news": len(ranker.news_ids)}
+        finish("serve", {**size, "requests": options.requests, "rank": alone, "clients": figures})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The command that serves finished recommenders over HTTP, and a page to look at them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recbole_tinynews.serving.ranking import Ranker
+
+EXTRA = 'pip install "recbole-tinynews[serve]"'
+PORT = 8000
+MAX_BODY = 4 * 1024 * 1024
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until Ctrl-C; exit with status 1 and a line if something needed is missing."""
+    parser = _parser()
+    given = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
+    if given.index and len(given.index) != len(given.folders):
+        parser.error(
+            f"--index expects a file for each FOLDER, in their order: {len(given.folders)}, got "
+            f"{len(given.index)}."
+        )
+    if not 0 <= given.port < 2**16:  # a system takes what is left of it by 65,536
+        parser.error(f"--port expects 0 to 65535, got {given.port}.")
+    if given.max_body < 1:
+        parser.error(f"--max-body expects at least 1 byte, got {given.max_body}.")
+    try:
+        _serve(given)
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("fastapi", "uvicorn", "fastapi_offline", "starlette", "pydantic"):
+            parser.exit(1, f"{parser.prog}: {missing}\n")
+        parser.exit(1, f"{parser.prog}: {missing.name} is not installed: {EXTRA}\n")
+    except (ValueError, TypeError, OSError) as mistake:
+        parser.exit(1, f"{parser.prog}: {mistake}\n")
+    except KeyboardInterrupt:  # before it served: uvicorn ends a service that runs
+        parser.exit(130, f"{parser.prog}: stopped\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Serve finished recommenders over HTTP, with a page to look at them.",
+        epilog="Docs: docs/serving.md. It has no passwords and no TLS: keep it behind a proxy that "
+        "has both.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "folders",
+        metavar="FOLDER",
+        nargs="+",
+        type=Path,
+        help="of a finished recommender; of several, which the page compares, the first answers by "
+        "default",
+    )
+    parser.add_argument(
+        "--news", type=Path, metavar="FILE", help="articles: .parquet, .csv, .tsv, .item"
+    )
+    parser.add_argument(
+        "--index",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="keeps the articles' vectors for the next start; once for each FOLDER, in their order",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine)")
+    parser.add_argument("--port", type=int, default=PORT, help=f"(default: {PORT}; 0: a free one)")
+    parser.add_argument(
+        "--max-body",
+        type=int,
+        default=MAX_BODY,
+        metavar="BYTES",
+        help=f"of a request; longer ones are refused (default: {MAX_BODY})",
+    )
+    parser.add_argument("--device", default="cpu", help="where it computes (default: cpu)")
+    parser.add_argument(
+        "--approximate",
+        choices=["faiss", "usearch"],
+        help="search the best articles by a graph: worth it from hundreds of thousands on",
+    )
+    parser.add_argument("--access-log", action="store_true", help="print a line for each request")
+    return parser
+
+
+def _serve(given: argparse.Namespace) -> None:
+    from recbole_tinynews.serving.service.server import bound, run
+
+    with bound(given.host, given.port) as place:  # before articles are encoded, which takes long
+        from recbole_tinynews.serving.service.app import make_app
+        from recbole_tinynews.serving.service.articles import add_articles
+
+        rankers = _rankers(given.folders, given.device)
+        titles = add_articles(rankers, given.news, given.index)
+        if not titles:
+            print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
+        if given.approximate:
+            for each in rankers.values():
+                each.approximate(given.approximate)
+        run(make_app(rankers, titles, given.max_body), place, given.access_log)
+
+
+def _rankers(folders: Sequence[Path], device: str) -> dict[str, Ranker]:
+    """The recommenders by the names of their folders; a name that is there gets a number."""
+    from recbole_tinynews.serving.loading import load
+
+    rankers: dict[str, Ranker] = {}
+    for folder in folders:
+        name = plain = folder.resolve().name
+        number = 1
+        while name in rankers:
+            number += 1
+            name = f"{plain} ({number})"
+        rankers[name] = load(folder, device=device)
+    return rankers
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The service: its paths, and what each answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.responses import FileResponse, Response
+from fastapi_offline import FastAPIOffline
+
+from recbole_tinynews import __version__
+from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.service.body_limit import BodyLimit
+from recbole_tinynews.serving.service.mistakes import AsciiResponse, add_handlers
+from recbole_tinynews.serving.service.newsroom import Newsroom
+from recbole_tinynews.serving.service.recommender import Answer
+from recbole_tinynews.serving.service.schema import (
+    FARTHEST,
+    LONGEST_QUERY,
+    MOST_FOUND,
+    Health,
+    Mistakes,
+    News,
+    NewsChanged,
+    NewsFound,
+    Problem,
+    RankAnswer,
+    RankQuestion,
+    TopAnswer,
+    TopQuestion,
+)
+
+MAX_BODY = 4 * 1024 * 1024
+PAGE = Path(__file__).parent / "page"
+PAGE_FILES = {"page.css": "text/css", "page.js": "text/javascript"}
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+DESCRIPTION = """Ranks news for readers by what they clicked. An article is given by the id of one
+that the service knows, or by its text: `{"title": "Rain again", "id": "optional"}`."""
+
+router = APIRouter()
+FAILURES: dict[int | str, dict[str, Any]] = {
+    413: {"description": "The body is longer than the service takes."},
+    422: {"description": "A field is wrong, and is named.", "model": Mistakes},
+    503: {"description": "Too many requests wait.", "model": Problem},
+}
+UNKNOWN: dict[int | str, dict[str, Any]] = {
+    404: {"description": "No such article.", "model": Problem}
+}
+
+
+def make_app(
+    rankers: Mapping[str, Ranker], titles: Mapping[str, str], max_body: int = MAX_BODY
+) -> FastAPI:
+    """The service as an ASGI application.
+
+    Args:
+        rankers: by name, the default first; all know the same articles.
+        titles: of the articles that they know, by id.
+        max_body: bytes of a request's body; more are refused.
+    """
+    app = FastAPIOffline(  # Swagger UI comes from here, not from another server
+        title="recbole_tinynews",
+        version=__version__,
+        description=DESCRIPTION,
+        redoc_url=None,
+    )
+    app.state.newsroom = Newsroom(rankers, titles)
+    app.include_router(router)
+    app.add_middleware(BodyLimit, most=max_body)
+    add_handlers(app)
+    return app
+
+
+def _newsroom(request: Request) -> Newsroom:
+    newsroom: Newsroom = request.app.state.newsroom
+    return newsroom
+
+
+Room = Annotated[Newsroom, Depends(_newsroom)]
+
+
+# --------------------------------------------------------------------------------------- ranking
+
+
+@router.post("/rank", response_model=RankAnswer, responses=FAILURES, tags=["ranking"])
+async def rank(question: RankQuestion, newsroom: Room) -> Response:
+    """Rank candidates for a reader."""
+    recommender = newsroom.recommender(question.recommender)
+    answer = await recommender.rank(question)
+    given = question.candidates
+    ids = [each if isinstance(each, str) else each.id for each in given]
+    ranked = [
+        {"place": each.place, "id": ids[each.place], "score": each.score} for each in answer.ranked
+    ]
+    return _answer(recommender.name, ranked, answer)
+
+
+@router.post("/top", response_model=TopAnswer, responses=FAILURES, tags=["ranking"])
+async def top(question: TopQuestion, newsroom: Room) -> Response:
+    """The best of all articles for a reader, without those that were clicked."""
+    recommender = newsroom.recommender(question.recommender)
+    answer = await recommender.top(question)
+    title = newsroom.titles.title
+    ranked = [
+        {"id": each.candidate, "title": title(each.candidate), "score": each.score}
+        for each in answer.ranked
+    ]
+    return _answer(recommender.name, ranked, answer)
+
+
+def _answer(name: str, ranked: list[dict[str, Any]], answer: Answer) -> Response:
+    # as a response, which FastAPI doesn't validate field by field: that took longer than ranking
+    content = {"recommender": name, "ranked": ranked, "click_weights": answer.click_weights}
+    return AsciiResponse(content)
+
+
+# -------------------------------------------------------------------------------------- articles
+
+
+@router.put("/news", responses={status: FAILURES[status] for status in (413, 422)}, tags=["news"])
+async def put_news(news: News, newsroom: Room) -> NewsChanged:
+    """Add articles, or change those whose id is known. They live in memory until a restart."""
+    return await newsroom.put(news.news)
+
+
+@router.get("/news", response_model=NewsFound, responses={422: FAILURES[422]}, tags=["news"])
+def find_news(
+    newsroom: Room,
+    query: Annotated[str, Query(max_length=LONGEST_QUERY)] = "",
+    limit: Annotated[int, Query(ge=1, le=MOST_FOUND)] = 20,
+    offset: Annotated[int, Query(ge=0, le=FARTHEST)] = 0,
+) -> Response:
+    """Articles whose title has all words of the query, or whose id it is; without one, all."""
+    found = newsroom.titles.find(query.strip(), offset, limit)
+    news = [{"id": name, "title": title} for name, title in found.articles]
+    return AsciiResponse({"total": found.total, "news": news})
+
+
+@router.delete("/news/{news_id:path}", status_code=204, responses=UNKNOWN, tags=["news"])
+async def forget_news(news_id: str, newsroom: Room) -> Response:
+    """Forget an article."""
+    if not await newsroom.forget(news_id):
+        return AsciiResponse({"detail": f"No article has the id {news_id[:100]!r}."}, 404)
+    return Response(status_code=204)
+
+
+# ------------------------------------------------------------------------------ health, the page
+
+
+@router.get("/health", tags=["health"])
+async def health(newsroom: Room) -> Health:
+    """That the service is up, and what it serves."""
+    return Health(
+        status="ok",
+        version=__version__,
+        recommenders=[each.health() for each in newsroom.recommenders.values()],
+    )
+
+
+@router.get("/", include_in_schema=False)
+def page() -> FileResponse:
+    """The page to look at the recommenders."""
+    return FileResponse(PAGE / "index.html", media_type="text/html", headers=PAGE_HEADERS)
+
+
+@router.get("/page/{name}", include_in_schema=False, response_model=None)
+def page_file(name: str) -> Response:
+    """A file of the page."""
+    if name not in PAGE_FILES:
+        return AsciiResponse({"detail": "Not Found"}, 404)
+    return FileResponse(PAGE / name, media_type=PAGE_FILES[name], headers=PAGE_HEADERS)

@@ -1,0 +1,77 @@
+"""The articles that recommenders know when a service starts: of a file, or of saved vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recbole_tinynews.serving.data_set_texts import reads_abstracts
+from recbole_tinynews.serving.news_index import OtherRecommenderError
+from recbole_tinynews.serving.news_table import articles_of, read_news_file
+from recbole_tinynews.serving.ranking import Ranker
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def add_articles(
+    rankers: Mapping[str, Ranker], news: Path | None, indexes: Sequence[Path]
+) -> dict[str, str]:
+    """Let all rankers know the articles of a file, and return their titles by id.
+
+    Args:
+        rankers: by name.
+        news: the file. ``None``: the articles of ``indexes``, whose texts are then the titles.
+        indexes: for each ranker a file of vectors; what it lacks is encoded, and it is written
+            again. None: everything is encoded.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file can't be read, or the indexes have different articles.
+    """
+    table = None if news is None else read_news_file(news)
+    files: Sequence[Path | None] = indexes or [None] * len(rankers)
+    for (name, ranker), index in zip(rankers.items(), files, strict=True):
+        if table is not None:
+            add_table(ranker, table, index)
+            print(f"{name}: {len(ranker.news_ids):,} articles", flush=True)
+        elif index is not None:
+            ranker.load_index(index)
+    if table is not None:
+        return dict(zip(*articles_of(table, reads_abstracts=False), strict=True))
+    return _titles_of_indexes(rankers)
+
+
+def add_table(ranker: Ranker, table: pd.DataFrame, index: Path | None) -> None:
+    """Let a ranker know the articles of a table, and no others.
+
+    Vectors of an index are used where the text is the same. An index of another recommender is
+    replaced; a file that is no index is an error, and stays.
+    """
+    if index is not None and index.exists():
+        try:
+            ranker.load_index(index)
+        except OtherRecommenderError:
+            print(f"{index} has the vectors of another recommender: it is made anew")
+    known = ranker.news_ids
+    text_of = dict(zip(known, ranker.titles(known), strict=True))
+    wanted = dict(zip(*articles_of(table, reads_abstracts(ranker.settings)), strict=True))
+    gone = [each for each in known if each not in wanted]
+    new = {name: text for name, text in wanted.items() if text_of.get(name) != text}
+    ranker.forget(gone)
+    if new:
+        print(f"encoding {len(new):,} articles", flush=True)
+    ranker.add_news(new)
+    if index is not None and (new or gone):
+        ranker.save_index(index)
+
+
+def _titles_of_indexes(rankers: Mapping[str, Ranker]) -> dict[str, str]:
+    first, *others = rankers.values()
+    if any(set(other.news_ids) != set(first.news_ids) for other in others):
+        raise ValueError(
+            "The indexes of several recommenders expect the same articles, and have different "
+            "ones. Name the articles that all shall know: --news=FILE."
+        )
+    return dict(zip(first.news_ids, first.titles(first.news_ids), strict=True))

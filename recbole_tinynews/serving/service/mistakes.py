@@ -1,0 +1,88 @@
+"""What a client is told when a request can't be answered; never more than that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from recbole_tinynews.serving.service.batches import BusyError
+from recbole_tinynews.serving.service.recommender import RefusedError
+
+UNREADABLE = "The body can't be read as JSON. Send UTF-8 and Content-Type: application/json."
+LONGEST_NAME = 100  # letters of a field's name that are sent back
+
+
+class AsciiResponse(JSONResponse):
+    """JSON in which a letter that UTF-8 doesn't have is escaped: a request may hold one."""
+
+    def render(self, content: Any) -> bytes:
+        """The content as JSON."""
+        return json.dumps(content).encode()
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer mistakes and failures with JSON."""
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(RefusedError, _refused)
+    app.add_exception_handler(BusyError, _busy)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _failed)
+
+
+def _mistakes(mistakes: Sequence[tuple[Sequence[str | int], str, str]]) -> AsciiResponse:
+    """A 422; the values that came are not sent back, as they may be long, or no JSON."""
+    detail = [
+        {
+            "loc": [part[:LONGEST_NAME] if isinstance(part, str) else part for part in where],
+            "msg": message,
+            "type": kind,
+        }
+        for where, message, kind in mistakes
+    ]
+    return AsciiResponse({"detail": detail}, 422)
+
+
+def _invalid(request: Request, problem: Exception) -> AsciiResponse:
+    assert isinstance(problem, RequestValidationError)
+    return _mistakes(
+        [(_without_kind(each["loc"]), _message(each), each["type"]) for each in problem.errors()]
+    )
+
+
+def _message(mistake: Mapping[str, Any]) -> str:
+    """What is wrong, and with JSON that breaks off, what was expected there."""
+    detail = f": {mistake['ctx']['error']}" if mistake["type"] == "json_invalid" else ""
+    return f"{mistake['msg']}{detail}"
+
+
+def _without_kind(where: Sequence[str | int]) -> Sequence[str | int]:
+    """The place as the client knows it: pydantic puts the kind of an article behind its number."""
+    article = where[1:2] in (("history",), ("candidates",)) and len(where) > 3
+    return [*where[:3], *where[4:]] if article else where
+
+
+def _refused(request: Request, problem: Exception) -> AsciiResponse:
+    assert isinstance(problem, RefusedError)
+    return _mistakes([(problem.where, problem.why, "refused")])
+
+
+def _busy(request: Request, problem: Exception) -> AsciiResponse:
+    detail = "Too many requests wait already. Try again in a second."
+    return AsciiResponse({"detail": detail}, 503, {"Retry-After": "1"})
+
+
+def _http(request: Request, problem: Exception) -> AsciiResponse:
+    assert isinstance(problem, HTTPException)
+    if problem.status_code == 400:  # FastAPI's word for a body that no JSON parser takes
+        return _mistakes([(("body",), UNREADABLE, "json_invalid")])
+    return AsciiResponse({"detail": problem.detail}, problem.status_code, problem.headers)
+
+
+def _failed(request: Request, problem: Exception) -> AsciiResponse:
+    return AsciiResponse({"detail": "The request failed; the service's log says why."}, 500)

@@ -1,0 +1,74 @@
+"""What a service serves: recommenders by name, and the articles that all of them know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.service.recommender import Recommender, RefusedError
+from recbole_tinynews.serving.service.schema import NewsArticle, NewsChanged
+from recbole_tinynews.serving.service.titles import TitleSearch
+
+
+class Newsroom:
+    """Recommenders by name, the first the default, and their articles.
+
+    Args:
+        rankers: by name; all know the same articles.
+        titles: of the articles that they know, by id.
+    """
+
+    def __init__(self, rankers: Mapping[str, Ranker], titles: Mapping[str, str]) -> None:
+        self.recommenders = {name: Recommender(name, each) for name, each in rankers.items()}
+        self.titles = TitleSearch()
+        self.titles.add(titles)
+        self._changing = asyncio.Lock()  # one change at a time, so that all know the same
+
+    def recommender(self, name: str | None) -> Recommender:
+        """The recommender of this name; the first for no name.
+
+        Raises:
+            RefusedError: there is none of this name.
+        """
+        if name is None:
+            return next(iter(self.recommenders.values()))
+        if name not in self.recommenders:
+            raise RefusedError(
+                ("body", "recommender"),
+                f"Expected {' or '.join(map(repr, self.recommenders))}, got {name!r}.",
+            )
+        return self.recommenders[name]
+
+    async def put(self, news: Sequence[NewsArticle]) -> NewsChanged:
+        """Add articles, or change those whose id is known; ranking goes on meanwhile.
+
+        Raises:
+            RefusedError: an id occurs twice.
+        """
+        places: dict[str, int] = {}
+        for place, article in enumerate(news):
+            if article.id in places:
+                raise RefusedError(
+                    ("body", "news", place, "id"),
+                    f"{article.id!r} occurs twice; article {places[article.id]} has it too.",
+                )
+            places[article.id] = place
+        async with self._changing:
+            changed = sum(article.id in self.titles for article in news)
+            for each in self.recommenders.values():
+                texts = {article.id: each.text(article.title, article.abstract) for article in news}
+                await asyncio.to_thread(each.ranker.add_news, texts, show_progress=False)
+            self.titles.add({article.id: article.title for article in news})
+            return NewsChanged(added=len(news) - changed, changed=changed, total=len(self.titles))
+
+    async def forget(self, news_id: str) -> bool:
+        """Remove an article; whether it was there."""
+        async with self._changing:
+            if news_id not in self.titles:
+                return False
+            for each in self.recommenders.values():
+                if news_id in each.ranker:
+                    await asyncio.to_thread(each.ranker.forget, [news_id])
+            self.titles.remove([news_id])
+            return True

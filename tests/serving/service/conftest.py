@@ -1,0 +1,57 @@
+"""A service over two small recommenders. Skipped where the extra ``serve`` is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+    from served import Served
+
+    from recbole_tinynews.serving.ranking import Ranker
+
+EXTRA = ("fastapi", "uvicorn", "fastapi_offline")
+
+
+@pytest.fixture(scope="session")
+def _extra() -> None:
+    for module in EXTRA:
+        pytest.importorskip(module, reason=f"the extra 'serve' is not installed ({module})")
+
+
+@pytest.fixture(scope="session")
+def teacher(student: Served, _extra: None) -> Served:
+    """The first finetuned teacher of the student's run: another recommender of the same data."""
+    _, artifact = next(
+        each for each in student.run.artifacts.items() if each[0].name == "finetune_teacher"
+    )
+    return student._replace(artifact=artifact)
+
+
+@pytest.fixture
+def rankers(student: Served, teacher: Served) -> dict[str, Ranker]:
+    """Student and teacher, which know thirty articles of their data set."""
+    from served import words_of
+
+    news = [f"N{number}" for number in range(1, 31)]
+    made = {"student": student.load(), "teacher": teacher.load()}
+    for ranker in made.values():
+        ranker.add_news(dict(zip(news, words_of(news), strict=True)))
+    return made
+
+
+@pytest.fixture
+def client(rankers: dict[str, Ranker]) -> Iterator[TestClient]:
+    """A client of the service; one event loop answers all its requests."""
+    testclient = pytest.importorskip("fastapi.testclient", reason="httpx2 is not installed")
+    from recbole_tinynews.serving.service.app import make_app
+
+    ranker = rankers["student"]
+    titles = dict(zip(ranker.news_ids, ranker.titles(ranker.news_ids), strict=True))
+    with testclient.TestClient(
+        make_app(rankers, titles, max_body=20_000), raise_server_exceptions=False
+    ) as client:
+        yield client

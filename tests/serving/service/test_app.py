@@ -1,0 +1,508 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from served import in_order_given, words_of
+
+if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+
+    from recbole_tinynews.serving.ranking import Ranked, Ranker
+
+CLICKS = ["N3", "N7", "N12"]
+CANDIDATES = ["N20", "N5", "N9", "N14"]
+
+
+def scores_of(ranked: list[dict[str, Any]]) -> list[float]:
+    """Scores in the order of the candidates given."""
+    return [each["score"] for each in sorted(ranked, key=lambda each: each["place"])]
+
+
+def assert_answers(answer: dict[str, Any], expected: list[Ranked]) -> None:
+    """The same articles in the same order, with the same scores."""
+    assert [each["place"] for each in answer["ranked"]] == [each.place for each in expected]
+    np.testing.assert_allclose(
+        [each["score"] for each in answer["ranked"]], [each.score for each in expected], atol=1e-5
+    )
+
+
+# --------------------------------------------------------------------------------------- ranking
+
+
+@pytest.mark.parametrize("name", ["student", "teacher"])
+@pytest.mark.parametrize("clicks", [CLICKS, []])
+def test_rank_answers_as_the_ranker_does(client: TestClient, rankers, name, clicks) -> None:
+    answer = client.post(
+        "/rank", json={"recommender": name, "history": clicks, "candidates": CANDIDATES}
+    ).json()
+    expected = rankers[name].rank(clicks, CANDIDATES, ids=True)
+    assert_answers(answer, expected)
+    assert [each["id"] for each in answer["ranked"]] == [each.candidate for each in expected]
+    assert answer["recommender"] == name
+    assert answer["click_weights"] is None
+
+
+def test_the_first_recommender_answers_by_default(client: TestClient, rankers) -> None:
+    answer = client.post("/rank", json={"history": CLICKS, "candidates": CANDIDATES}).json()
+    assert answer["recommender"] == "student"
+    assert_answers(answer, rankers["student"].rank(CLICKS, CANDIDATES, ids=True))
+
+
+def test_articles_may_be_given_by_their_text(client: TestClient, rankers) -> None:
+    """One that looks like an id, too: an object with a title is never looked up."""
+    texts = ["word1 word2", "N5", ""]
+    answer = client.post(
+        "/rank",
+        json={
+            "history": ["N3", {"title": "word4 word5"}],
+            "candidates": [{"title": texts[0], "id": "mine"}, {"title": texts[1]}, {"title": ""}],
+        },
+    ).json()
+    (title,) = words_of(["N3"])
+    expected = rankers["student"].rank([title, "word4 word5"], texts, ids=False)
+    assert_answers(answer, expected)
+    ids = {each["place"]: each["id"] for each in answer["ranked"]}
+    assert ids == {0: "mine", 1: None, 2: None}
+
+
+def test_an_abstract_counts_where_the_recommender_reads_it(rankers, client: TestClient) -> None:
+    asked = {
+        "history": CLICKS,
+        "candidates": [{"title": "word1", "abstract": "word2"}, {"title": "word1"}],
+    }
+    same, other = scores_of(client.post("/rank", json=asked).json()["ranked"])
+    assert same == pytest.approx(other, abs=1e-6)
+    from recbole_tinynews.serving.service.recommender import Recommender
+
+    rankers["student"].settings["news_text"] = "title_abstract"
+    assert Recommender("student", rankers["student"]).text("word1", "word2") == "word1. word2"
+
+
+@pytest.mark.parametrize("clicks", [CLICKS, []])
+@pytest.mark.parametrize("k", [1, 7, 100])
+def test_top_answers_as_the_ranker_does(client: TestClient, rankers, clicks, k) -> None:
+    answer = client.post("/top", json={"history": clicks, "k": k}).json()
+    expected = rankers["student"].top(clicks, k, ids=True)
+    assert [each["id"] for each in answer["ranked"]] == [each.candidate for each in expected]
+    assert not {each["id"] for each in answer["ranked"]} & set(clicks)
+    np.testing.assert_allclose(
+        [each["score"] for each in answer["ranked"]], [each.score for each in expected], atol=1e-5
+    )
+    ids = [each["id"] for each in answer["ranked"]]
+    assert [each["title"] for each in answer["ranked"]] == words_of(ids)
+
+
+def test_click_weights_are_those_of_the_ranker(client: TestClient, rankers) -> None:
+    asked = {"history": CLICKS, "candidates": CANDIDATES, "click_weights": True}
+    weights = client.post("/rank", json=asked).json()["click_weights"]
+    np.testing.assert_allclose(
+        weights, rankers["student"].click_weights(CLICKS, ids=True), atol=1e-6
+    )
+    assert sum(weights) == pytest.approx(1)
+    del asked["candidates"]
+    assert client.post("/top", json=asked).json()["click_weights"] == pytest.approx(weights)
+
+
+# ------------------------------------------------------------------------------ many at a time
+
+
+def requests_for(number: int) -> tuple[str, dict[str, Any]]:
+    """A request that differs from its neighbours, by ids, titles or for the top."""
+    rng = np.random.default_rng(number)
+    clicks, shown = ([f"N{each}" for each in rng.integers(1, 31, size)] for size in (5, 12))
+    if number % 3 == 0:
+        return "/top", {"history": clicks, "k": 1 + number % 9}
+    if number % 3 == 1:
+        shown = [{"title": f"word{each} word{number % 50}"} for each in rng.integers(0, 50, 12)]
+    name = ("student", "teacher")[number % 2]
+    return "/rank", {"history": clicks, "candidates": shown, "recommender": name}
+
+
+def assert_same(answer: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert [each["id"] for each in answer["ranked"]] == [each["id"] for each in expected["ranked"]]
+    np.testing.assert_allclose(
+        [each["score"] for each in answer["ranked"]],
+        [each["score"] for each in expected["ranked"]],
+        atol=1e-5,
+    )
+
+
+def test_many_threads_get_the_answers_that_one_gets(client: TestClient) -> None:
+    """Batches of users with different numbers of clicks, candidates and k must not mix them up."""
+    asked = [requests_for(number) for number in range(240)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda each: client.post(each[0], json=each[1]), asked))
+    assert [answer.status_code for answer in answers] == [200] * len(asked)
+    for (path, body), answer in zip(asked, answers, strict=True):
+        assert_same(answer.json(), client.post(path, json=body).json())
+
+
+@pytest.fixture
+def held(rankers: dict[str, Ranker], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """The student's ``rank`` waits in its first call until ``go`` is set, and notes all calls."""
+    ranker, calls = rankers["student"], []
+    began, go = threading.Event(), threading.Event()
+    rank = ranker.rank
+
+    def waiting(history: Any, candidates: Any, **more: Any) -> Any:
+        calls.append(len(history))
+        began.set()
+        assert go.wait(30)
+        return rank(history, candidates, **more)
+
+    monkeypatch.setattr(ranker, "rank", waiting)
+    yield {"calls": calls, "began": began, "go": go}
+    go.set()
+
+
+def wait_until_waiting(client: TestClient, number: int) -> None:
+    """Until so many questions wait for the student."""
+    (batches, _) = client.app.state.newsroom.recommenders["student"]._rank
+    for _ in range(3_000):
+        if len(batches._waiting) == number:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError(f"{len(batches._waiting)} wait, not {number}")
+
+
+def test_requests_that_wait_are_ranked_in_one_call(client: TestClient, held) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        asked = [{"history": [f"N{n}"], "candidates": CANDIDATES} for n in range(1, 8)]
+        first = pool.submit(client.post, "/rank", json=asked[0])
+        assert held["began"].wait(30)
+        others = [pool.submit(client.post, "/rank", json=each) for each in asked[1:]]
+        wait_until_waiting(client, 6)
+        held["go"].set()
+        answers = [each.result() for each in (first, *others)]
+    assert held["calls"] == [1, 6]
+    for body, answer in zip(asked, answers, strict=True):
+        assert_same(answer.json(), client.post("/rank", json=body).json())
+
+
+def answers_of_a_batch(client: TestClient, held: dict[str, Any], clicks: list[str]) -> list[Any]:
+    """Answers to readers of one click each, in one batch, whose N30 is removed before it runs."""
+    with ThreadPoolExecutor(8) as pool:
+        body = {"history": [], "candidates": CANDIDATES}
+        first = pool.submit(client.post, "/rank", json=body)
+        assert held["began"].wait(30)
+        waiting = []
+        for number, name in enumerate(clicks, start=1):  # one after the other: their order is known
+            waiting.append(pool.submit(client.post, "/rank", json={**body, "history": [name]}))
+            wait_until_waiting(client, number)
+        assert client.delete("/news/N30").status_code == 204
+        held["go"].set()
+        assert first.result().status_code == 200
+        return [each.result() for each in waiting]
+
+
+def test_a_request_for_an_article_that_was_just_removed_fails_alone(
+    client: TestClient, held
+) -> None:
+    one, refused, other = answers_of_a_batch(client, held, ["N1", "N30", "N2"])
+    assert held["calls"] == [1, 2], "the others are ranked in one call"
+    assert refused.status_code == 422
+    assert refused.json()["detail"][0]["loc"] == ["body", "history", 0]
+    for name, answer in (("N1", one), ("N2", other)):
+        body = {"history": [name], "candidates": CANDIDATES}
+        assert_same(answer.json(), client.post("/rank", json=body).json())
+
+
+def test_a_request_that_makes_ranking_fail_fails_alone(client: TestClient, held, rankers) -> None:
+    rank = rankers["student"].rank
+
+    def failing(history: Any, candidates: Any, **more: Any) -> Any:
+        if ["N9"] in history:
+            raise RuntimeError("a bug")
+        return rank(history, candidates, **more)
+
+    rankers["student"].rank = failing
+    answers = answers_of_a_batch(client, held, ["N1", "N30", "N9", "N2"])
+    assert [answer.status_code for answer in answers] == [200, 422, 500, 200]
+    assert answers[1].json()["detail"][0]["loc"] == ["body", "history", 0]
+    assert answers[2].json() == {"detail": "The request failed; the service's log says why."}
+    for name, answer in zip(("N1", "N2"), (answers[0], answers[3]), strict=True):
+        body = {"history": [name], "candidates": CANDIDATES}
+        assert_same(answer.json(), client.post("/rank", json=body).json())
+
+
+def test_requests_by_id_wait_for_nobody_s_new_texts(client: TestClient, held, rankers) -> None:
+    asked = {"history": [], "candidates": [{"title": "word1 word2"}]}
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(client.post, "/rank", json=asked)
+        assert held["began"].wait(30)
+        rankers["student"].rank = type(rankers["student"]).rank.__get__(rankers["student"])
+        quick = client.post("/rank", json={"history": CLICKS, "candidates": CANDIDATES})
+        assert quick.status_code == 200
+        assert not slow.done()
+        held["go"].set()
+        assert slow.result().status_code == 200
+
+
+def test_too_many_that_wait_are_turned_away(client: TestClient, held) -> None:
+    body = {"history": ["N1"], "candidates": CANDIDATES}
+    (batches, _) = client.app.state.newsroom.recommenders["student"]._rank
+    batches.most_waiting = 2
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(client.post, "/rank", json=body)
+        assert held["began"].wait(30)
+        waiting = [pool.submit(client.post, "/rank", json=body) for _ in range(2)]
+        wait_until_waiting(client, 2)
+        refused = client.post("/rank", json=body)
+        held["go"].set()
+        assert {each.result().status_code for each in (first, *waiting)} == {200}
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"] == "1"
+    assert client.post("/rank", json=body).status_code == 200
+
+
+def test_articles_change_while_others_are_ranked(client: TestClient, rankers) -> None:
+    """No request sees a vector of one text under the id of another, and none fails."""
+    texts = ["word1 word2 word3", "word30 word31"]
+    allowed = [rankers["student"].rank(words_of(CLICKS), [each], ids=False)[0] for each in texts]
+    asked = {"history": CLICKS, "candidates": ["N5"]}
+    stop = threading.Event()
+
+    def change() -> int:
+        number = 0
+        while not stop.is_set() or number < 10:
+            news = [{"id": "N5", "title": texts[number % 2]}]
+            assert client.put("/news", json={"news": news}).status_code == 200
+            number += 1
+        return number
+
+    assert client.put("/news", json={"news": [{"id": "N5", "title": texts[0]}]}).is_success
+    with ThreadPoolExecutor(5) as pool:
+        changes = pool.submit(change)
+        answers = list(pool.map(lambda _: client.post("/rank", json=asked), range(150)))
+        stop.set()
+        assert changes.result() >= 10
+    assert {answer.status_code for answer in answers} == {200}
+    scores = np.array([answer.json()["ranked"][0]["score"] for answer in answers])
+    distance = np.abs(scores[:, None] - [each.score for each in allowed]).min(1)
+    assert distance.max() < 1e-5
+
+
+# -------------------------------------------------------------------------------------- articles
+
+
+def test_articles_that_are_put_are_ranked_by_every_recommender(client: TestClient, rankers) -> None:
+    news = [{"id": "new/1", "title": "word8 word9"}, {"id": "N5", "title": "word1"}]
+    done = client.put("/news", json={"news": news})
+    assert done.json() == {"added": 1, "changed": 1, "total": 31}
+    for name, ranker in rankers.items():
+        asked = {"history": CLICKS, "candidates": ["new/1", "N5"], "recommender": name}
+        expected = ranker.rank(words_of(CLICKS), ["word8 word9", "word1"], ids=False)
+        answer = client.post("/rank", json=asked).json()
+        np.testing.assert_allclose(scores_of(answer["ranked"]), in_order_given(expected), atol=1e-5)
+    found = client.get("/news", params={"query": "WORD8"}).json()
+    assert {"id": "new/1", "title": "word8 word9"} in found["news"]
+
+
+def test_an_article_that_was_removed_is_gone_everywhere(client: TestClient) -> None:
+    assert client.put("/news", json={"news": [{"id": "a/b c", "title": "word1"}]}).is_success
+    assert client.delete("/news/a/b%20c").status_code == 204
+    again = client.delete("/news/a/b%20c")
+    assert (again.status_code, again.json()) == (404, {"detail": "No article has the id 'a/b c'."})
+    assert client.get("/news", params={"query": "a/b c"}).json()["total"] == 0
+    assert client.get("/health").json()["recommenders"][0]["news"] == 30
+    asked = {"history": ["a/b c"], "candidates": ["N1"]}
+    assert client.post("/rank", json=asked).status_code == 422
+    every = client.post("/top", json={"history": [], "k": 100}).json()["ranked"]
+    assert len(every) == 30
+
+
+def test_news_are_found_page_by_page(client: TestClient) -> None:
+    first = client.get("/news", params={"limit": 20}).json()
+    second = client.get("/news", params={"limit": 20, "offset": 20}).json()
+    assert (first["total"], len(first["news"]), len(second["news"])) == (30, 20, 10)
+    ids = [each["id"] for each in (*first["news"], *second["news"])]
+    assert ids == [f"N{number}" for number in range(1, 31)]
+
+
+def test_without_articles_top_says_how_to_add_them(student) -> None:
+    from fastapi.testclient import TestClient
+
+    from recbole_tinynews.serving.service.app import make_app
+
+    with TestClient(make_app({"student": student.load()}, {})) as client:
+        answer = client.post("/top", json={"history": []})
+        assert answer.status_code == 422
+        assert "PUT /news" in answer.json()["detail"][0]["msg"]
+        ranked = client.post("/rank", json={"history": [], "candidates": [{"title": "word1"}]})
+        assert len(ranked.json()["ranked"]) == 1
+
+
+# ------------------------------------------------------------------------------------- bad input
+
+RANK = {"history": CLICKS, "candidates": CANDIDATES}
+BAD: list[tuple[str, dict[str, Any], list[Any]]] = [
+    ("/rank", {"candidates": CANDIDATES}, ["history"]),
+    ("/rank", {"history": CLICKS}, ["candidates"]),
+    ("/rank", {**RANK, "candidates": []}, ["candidates"]),
+    ("/rank", {**RANK, "candidates": "N1"}, ["candidates"]),
+    ("/rank", {**RANK, "history": None}, ["history"]),
+    ("/rank", {**RANK, "history": {"0": "N1"}}, ["history"]),
+    ("/rank", {**RANK, "history": ["N1", 2]}, ["history", 1]),
+    ("/rank", {**RANK, "history": [["N1"]]}, ["history", 0]),
+    ("/rank", {**RANK, "history": [None]}, ["history", 0]),
+    ("/rank", {**RANK, "history": [""]}, ["history", 0]),
+    ("/rank", {**RANK, "history": ["N" * 201]}, ["history", 0]),
+    ("/rank", {**RANK, "history": ["N1"] * 1_001}, ["history"]),
+    ("/rank", {**RANK, "candidates": ["N1"] * 1_001}, ["candidates"]),
+    ("/rank", {**RANK, "candidates": ["N1", "N999"]}, ["candidates", 1]),
+    ("/rank", {**RANK, "history": ["no such id"]}, ["history", 0]),
+    ("/rank", {**RANK, "candidates": [{"id": "N1"}]}, ["candidates", 0, "title"]),
+    ("/rank", {**RANK, "candidates": [{"title": 3}]}, ["candidates", 0, "title"]),
+    ("/rank", {**RANK, "candidates": [{"title": "x" * 1_001}]}, ["candidates", 0, "title"]),
+    ("/rank", {**RANK, "candidates": [{"title": "x", "id": ""}]}, ["candidates", 0, "id"]),
+    ("/rank", {**RANK, "candidates": [{"title": "x", "titel": "x"}]}, ["candidates", 0, "titel"]),
+    ("/rank", {**RANK, "candidates": [{"title": "\ud800"}]}, ["candidates", 0, "title"]),
+    ("/rank", {**RANK, "history": ["\ud800"]}, ["history", 0]),
+    ("/rank", {**RANK, "click_weights": "yes"}, ["click_weights"]),
+    ("/rank", {**RANK, "recommender": "nobody"}, ["recommender"]),
+    ("/rank", {**RANK, "recommender": 1}, ["recommender"]),
+    ("/rank", {**RANK, "k": 3}, ["k"]),
+    ("/rank", {**RANK, "history": [float("nan")]}, ["history", 0]),
+    ("/top", {"history": CLICKS, "k": 0}, ["k"]),
+    ("/top", {"history": CLICKS, "k": 1_001}, ["k"]),
+    ("/top", {"history": CLICKS, "k": "3"}, ["k"]),
+    ("/top", {"history": CLICKS, "k": 3.5}, ["k"]),
+    ("/top", {"history": CLICKS, "k": True}, ["k"]),
+    ("/top", {"history": ["N999"]}, ["history", 0]),
+    ("/news", {"news": []}, ["news"]),
+    ("/news", {"news": [{"id": "A"}]}, ["news", 0, "title"]),
+    ("/news", {"news": [{"id": "", "title": "x"}]}, ["news", 0, "id"]),
+    ("/news", {"news": [{"id": "A", "title": None}]}, ["news", 0, "title"]),
+    (
+        "/news",
+        {"news": [{"id": "A", "title": "x", "abstract": "y" * 10_001}]},
+        ["news", 0, "abstract"],
+    ),
+    ("/news", {"news": [{"id": "A", "title": "x"}, {"id": "A", "title": "y"}]}, ["news", 1, "id"]),
+    ("/news", {"articles": []}, ["articles"]),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "where"), BAD, ids=lambda each: str(each)[:40])
+def test_bad_input_is_refused_with_the_name_of_the_field(
+    client: TestClient, path: str, body: dict[str, Any], where: list[Any]
+) -> None:
+    text = json.dumps(body)  # as any client may write it: the test client refuses NaN itself
+    answer = client.request(
+        "PUT" if path == "/news" else "POST",
+        path,
+        content=text,
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status_code == 422, answer.text
+    detail = answer.json()["detail"]
+    assert ["body", *where] in [each["loc"] for each in detail]
+    assert all(set(each) == {"loc", "msg", "type"} and each["msg"] for each in detail)
+    assert len(answer.content) < 2_000, "what came is not sent back"
+    assert client.get("/health").json()["recommenders"][0]["news"] == 30, "nothing is half done"
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "many", "1.5"])
+def test_a_search_refuses_a_limit_that_is_none(client: TestClient, limit: str) -> None:
+    answer = client.get("/news", params={"limit": limit})
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["query", "limit"]
+    assert client.get("/news", params={"query": "x" * 201}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 15_000, b'{"k": ' + b"9" * 5_000 + b"}", b"null"],
+    ids=["empty", "broken off", "a list", "no UTF-8", "too deep", "too long a number", "null"],
+)
+@pytest.mark.parametrize("path", ["/rank", "/top"])
+def test_what_is_no_request_in_json_is_refused(client: TestClient, path, content) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = client.post(path, content=content, headers=headers)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["detail"][0]["loc"][0] == "body"
+
+
+def test_a_body_of_another_kind_is_refused(client: TestClient) -> None:
+    """A page of another site could send plain text without asking the browser for leave."""
+    content = json.dumps(RANK)
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        answer = client.post("/rank", content=content, headers={"Content-Type": kind})
+        assert answer.status_code == 422
+
+
+def test_a_body_over_the_limit_is_refused_with_or_without_its_length(client: TestClient) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b'{"history": ["'
+        for _ in range(30):
+            yield b"N" * 1_000
+        yield b'"]}'
+
+    whole = b"".join(pieces())
+    headers = {"Content-Type": "application/json"}
+    for path, method in (("/rank", "POST"), ("/top", "POST"), ("/news", "PUT")):
+        for content in (whole, pieces()):
+            answer = client.request(method, path, content=content, headers=headers)
+            assert answer.status_code == 413, (path, answer.text)
+            assert "20,000 bytes" in answer.json()["detail"]
+
+
+def test_a_failure_inside_tells_the_client_nothing_of_it(client: TestClient, rankers) -> None:
+    def fail(*given: Any, **more: Any) -> None:
+        raise RuntimeError("secret")
+
+    rankers["student"].rank = fail
+    answer = client.post("/rank", json=RANK)
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
+
+
+def test_paths_and_methods_that_are_none_are_answered_in_json(client: TestClient) -> None:
+    assert (client.get("/nothing").status_code, client.get("/rank").status_code) == (404, 405)
+    assert client.get("/nothing").json()["detail"]
+    assert client.get("/page/../app.py").status_code == 404
+    assert client.get("/page/index.html").status_code == 404
+
+
+# ----------------------------------------------------------------------------------- looked at
+
+
+def test_health_says_what_is_served(client: TestClient) -> None:
+    health = client.get("/health").json()
+    assert health["status"] == "ok"
+    student, teacher = health["recommenders"]
+    assert (student["name"], student["model"], student["layers"]) == ("student", "TinyNewsRec", 2)
+    assert (student["news"], student["history_length"]) == (30, 6)
+    assert teacher["name"] == "teacher"
+
+
+def test_every_path_is_in_the_api_and_its_page_needs_no_other_server(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(paths) == {"/rank", "/top", "/news", "/news/{news_id}", "/health"}
+    assert set(paths["/news"]) == {"get", "put"}
+    page = client.get("/docs").text
+    assert "swagger" in page
+    for address in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        assert client.get(f"/static-offline-docs/{address}").status_code == 200
+    assert "https://" not in page
+
+
+def test_the_page_and_its_files_come_from_here_alone(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for path, kind in (("page/page.css", "text/css"), ("page/page.js", "text/javascript")):
+        assert f'"{path}"' in page.text
+        file = client.get(f"/{path}")
+        assert file.headers["content-type"].startswith(kind)
+        assert "http://" not in file.text
+        assert "https://" not in file.text
+        assert "innerHTML" not in file.text, "titles would be read as markup"
+    assert "http" not in page.text.replace("http-equiv", "")

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from served import Served
+
+pytestmark = pytest.mark.usefixtures("_extra")
+
+TABLE = pd.DataFrame({"id": ["a", "b", "c"], "title": ["word1", "word2 word3", ""]})
+
+
+def counted(ranker) -> list[list[str]]:
+    """The texts that a ranker encodes from now on."""
+    calls: list[list[str]] = []
+    encode = ranker.engine.encode
+
+    def counting(texts):
+        calls.append(list(texts))
+        return encode(texts)
+
+    ranker.engine.encode = counting
+    return calls
+
+
+def write(path: Path, table: pd.DataFrame) -> Path:
+    table.to_csv(path, index=False)
+    return path
+
+
+def test_saved_vectors_are_used_and_only_new_texts_encoded(
+    student: Served, teacher: Served, tmp_path: Path
+) -> None:
+    from recbole_tinynews.serving.service.articles import add_articles
+
+    indexes = [tmp_path / "student.index", tmp_path / "teacher.index"]
+    news = write(tmp_path / "news.csv", TABLE)
+
+    def started() -> tuple:
+        rankers = {"student": student.load(), "teacher": teacher.load()}
+        calls = [counted(each) for each in rankers.values()]
+        return rankers, calls, add_articles(rankers, news, indexes)
+
+    _, calls, titles = started()
+    assert titles == {"a": "word1", "b": "word2 word3", "c": ""}
+    assert [sum(map(len, each)) for each in calls] == [3, 3]
+    before = [index.stat().st_mtime_ns for index in indexes]
+    rankers, calls, _ = started()
+    assert calls == [[], []]
+    assert [index.stat().st_mtime_ns for index in indexes] == before
+    assert rankers["teacher"].news_ids == ("a", "b", "c")
+    write(news, pd.DataFrame({"id": ["b", "c", "d"], "title": ["word2 word3", "word4", "word5"]}))
+    rankers, calls, titles = started()
+    assert calls == [[["word4", "word5"]]] * 2
+    assert sorted(rankers["student"].news_ids) == sorted(titles) == ["b", "c", "d"]
+    fresh = student.load()
+    fresh.add_news(titles)
+    for each in ("b", "c", "d"):
+        (one,), (other,) = (r.rank(["b"], [each]) for r in (fresh, rankers["student"]))
+        assert one.score == pytest.approx(other.score, abs=1e-6)
+    assert started()[1] == [[], []]
+
+
+def test_vectors_of_another_recommender_are_made_anew(
+    student: Served, teacher: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from recbole_tinynews.serving.service.articles import add_articles
+
+    news, index = write(tmp_path / "news.csv", TABLE), tmp_path / "index"
+    add_articles({"teacher": teacher.load()}, news, [index])
+    add_articles({"student": student.load()}, news, [index])
+    assert "another recommender" in capsys.readouterr().out
+    ranker = student.load()
+    ranker.load_index(index)
+    assert ranker.news_ids == ("a", "b", "c")
+
+
+def test_a_file_that_is_no_index_is_not_overwritten(student: Served, tmp_path: Path) -> None:
+    """--index=articles.csv would lose the articles."""
+    from recbole_tinynews.serving.service.articles import add_articles
+
+    news = write(tmp_path / "news.csv", TABLE)
+    before = news.read_bytes()
+    with pytest.raises(ValueError, match=r"news\.csv"):
+        add_articles({"student": student.load()}, news, [news])
+    assert news.read_bytes() == before
+
+
+def test_an_index_alone_has_the_articles(student: Served, teacher: Served, tmp_path: Path) -> None:
+    from recbole_tinynews.serving.service.articles import add_articles
+
+    news = write(tmp_path / "news.csv", TABLE)
+    indexes = [tmp_path / "1", tmp_path / "2"]
+    rankers = {"student": student.load(), "teacher": teacher.load()}
+    add_articles(rankers, news, indexes)
+    again = {"student": student.load(), "teacher": teacher.load()}
+    assert add_articles(again, None, indexes) == {"a": "word1", "b": "word2 word3", "c": ""}
+    rankers["teacher"].forget(["b"])
+    rankers["teacher"].save_index(indexes[1])
+    again = {"student": student.load(), "teacher": teacher.load()}
+    with pytest.raises(ValueError, match="same articles"):
+        add_articles(again, None, indexes)
+
+
+def test_without_a_file_there_are_no_articles(student: Served) -> None:
+    from recbole_tinynews.serving.service.articles import add_articles
+
+    assert add_articles({"student": student.load()}, None, []) == {}

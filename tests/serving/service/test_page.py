@@ -1,0 +1,380 @@
+"""The page in a real browser: headless Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Route
+
+    from recbole_tinynews.serving.ranking import Ranker
+
+pytestmark = pytest.mark.whole
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HOSTILE = '<img src=x onerror="window.hacked = 1"><script>window.hacked = 2</script> & "quoted"'
+SECONDS = 20  # before a test gives up on what it waits for
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed (on Debian: apt-get install chromium)")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Site:
+    """A running service: its address and its recommenders."""
+
+    def __init__(self, rankers: dict[str, Ranker], titles: dict[str, str]) -> None:
+        import uvicorn
+
+        from recbole_tinynews.serving.service.app import make_app
+        from recbole_tinynews.serving.service.server import address_of, bound
+
+        self.rankers = rankers
+        self._bound = bound("127.0.0.1", 0)
+        place = self._bound.__enter__()
+        self.address = address_of(place)
+        config = uvicorn.Config(make_app(rankers, titles), log_level="warning")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [place]})
+        self._thread.start()
+        while not self._server.started:
+            assert self._thread.is_alive()
+            threading.Event().wait(0.01)
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(SECONDS)
+        self._bound.__exit__(None, None, None)
+
+
+@pytest.fixture
+def site(rankers: dict[str, Ranker]) -> Iterator[Site]:
+    for ranker in rankers.values():
+        ranker.add_news({"hostile": HOSTILE, "untitled": ""})
+    ranker = rankers["student"]
+    site = Site(rankers, dict(zip(ranker.news_ids, ranker.titles(ranker.news_ids), strict=True)))
+    yield site
+    site.close()
+
+
+class Complaints(list[str]):
+    """What the browser's console said, and requests to other servers."""
+
+    def watch(self, page: Page, address: str) -> None:
+        page.on("pageerror", lambda error: self.append(str(error)))
+        page.on("console", lambda told: self.append(told.text) if told.type == "error" else None)
+        page.on("request", lambda asked: self._check(asked.url, address))
+
+    def _check(self, url: str, address: str) -> None:
+        if not url.startswith((address, "data:")):
+            self.append(f"request to {url}")
+
+
+@pytest.fixture
+def complaints() -> Complaints:
+    return Complaints()
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site, complaints: Complaints) -> Iterator[Page]:
+    """The page after it has started; a test fails if the browser complained."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(SECONDS * 1_000)
+    complaints.watch(page, site.address)
+    page.goto(site.address)
+    page.wait_for_selector("#empty:not([hidden])")
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def pick(page: Page, text: str, field: str = "clicks") -> None:
+    """Type a title, or an id, wait for what is found, and take the first."""
+    page.fill(f"#{field}-input", text)
+    page.wait_for_selector(f"#{field}-options .option[aria-selected=true]")
+    page.press(f"#{field}-input", "Enter")
+
+
+def own(page: Page, title: str, field: str = "clicks") -> None:
+    """Type a title of one's own, and take it."""
+    page.fill(f"#{field}-input", title)
+    page.locator(f"#{field}-options .option.own", has_text=title).click()
+
+
+def until_there_are(page: Page, number: int, selector: str) -> None:
+    from playwright.sync_api import expect
+
+    expect(page.locator(selector)).to_have_count(number, timeout=SECONDS * 1_000)
+
+
+def settled(page: Page) -> None:
+    page.wait_for_selector("#columns:not([aria-busy]) .ranking")
+
+
+def listed(page: Page, side: str = "first") -> list[tuple[str, float]]:
+    """Titles and scores of a ranking, as shown."""
+    items = page.locator(f".ranking.{side} .item")
+    return [
+        (
+            items.nth(n).locator(".title").inner_text(),
+            float(items.nth(n).locator(".score").inner_text()),
+        )
+        for n in range(items.count())
+    ]
+
+
+def assert_lists(page: Page, ranker: Ranker, clicks: list[str], side: str = "first") -> None:
+    expected = ranker.top(clicks, 10, ids=True)
+    titles = ranker.titles([each.candidate for each in expected])
+    shown = listed(page, side)
+    assert [title for title, _ in shown] == [each or "(no title)" for each in titles]
+    assert [score for _, score in shown] == [
+        pytest.approx(each.score, abs=0.006) for each in expected
+    ]
+
+
+def test_a_reader_is_picked_and_ranked_for_by_the_keyboard_alone(page: Page, site: Site) -> None:
+    page.keyboard.press("Tab")  # the link to the API
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "clicks-input"
+    page.keyboard.type("N3")
+    page.wait_for_selector("#clicks-options .option[aria-selected=true]")
+    page.keyboard.press("Enter")
+    settled(page)
+    assert_lists(page, site.rankers["student"], ["N3"])
+    assert_lists(page, site.rankers["teacher"], ["N3"], "second")
+    page.keyboard.type("word1")
+    page.wait_for_selector("#clicks-options .option[aria-selected=true]")
+    page.keyboard.press("ArrowDown")
+    active = page.get_attribute("#clicks-input", "aria-activedescendant")
+    assert page.get_attribute(f"#{active}", "aria-selected") == "true"
+    page.keyboard.press("Escape")
+    assert page.locator("#clicks-options").is_hidden()
+    page.fill("#clicks-input", "")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Remove")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#empty:not([hidden])")
+    assert page.evaluate("document.activeElement.id") == "clicks-input"
+
+
+def test_what_counted_most_is_shown_as_the_user_encoder_weighs_it(page: Page, site: Site) -> None:
+    for news_id in ("N3", "N7", "N12"):
+        pick(page, news_id)
+    settled(page)
+    until_there_are(page, 3, ".ranking.first .click")
+    for side, ranker in zip(("first", "second"), site.rankers.values(), strict=True):
+        weights = ranker.click_weights(["N3", "N7", "N12"], ids=True)
+        shown = page.locator(f".ranking.{side} .share").all_inner_texts()
+        assert shown == [f"{100 * each:.1f}%" for each in sorted(weights, reverse=True)]
+
+
+def test_two_recommenders_are_compared_place_by_place(page: Page, site: Site) -> None:
+    pick(page, "N3")
+    settled(page)
+    one, other = (
+        [each.candidate for each in ranker.top(["N3"], 10, ids=True)]
+        for ranker in site.rankers.values()
+    )
+    both = len(set(one) & set(other))
+    assert f"{both} of 10 articles are in both lists" in page.inner_text("#agreement")
+    shifts = page.locator(".ranking.first .shift > [aria-hidden]").all_inner_texts()
+    for place, (name, shown) in enumerate(zip(one, shifts, strict=True)):
+        higher = other.index(name) - place if name in other else None
+        expected = {None: "only here", 0: "same"}.get(
+            higher, f"▲ {higher}" if higher and higher > 0 else f"▼ {-(higher or 0)}"
+        )
+        assert shown == expected
+    page.select_option("#second", "")
+    until_there_are(page, 1, ".ranking")
+    assert page.locator("#agreement").is_hidden()
+    assert page.locator(".shift").count() == 0
+
+
+def test_candidates_and_titles_of_one_s_own_are_ranked(page: Page, site: Site) -> None:
+    pick(page, "N3")
+    page.check("input[value=rank]")
+    page.wait_for_selector("#empty:not([hidden])")
+    assert page.inner_text("#empty-title") == "No candidates yet"
+    pick(page, "N5", "candidates")
+    own(page, "a title of my own", "candidates")
+    settled(page)
+    until_there_are(page, 2, ".ranking.first .item")
+    ranker = site.rankers["student"]
+    texts = ranker.titles(["N3", "N5"])
+    expected = ranker.rank(texts[:1], [texts[1], "a title of my own"], ids=False)
+    assert listed(page) == [
+        (title, pytest.approx(score, abs=0.006)) for title, score, _ in expected
+    ]
+
+
+def test_a_title_is_never_read_as_markup(page: Page) -> None:
+    """In the list of what is found, among the clicks, and in rankings, also as one's own title."""
+    pick(page, "hostile")
+    settled(page)
+    own(page, HOSTILE)
+    page.check("input[value=rank]")
+    pick(page, "hostile", "candidates")
+    own(page, HOSTILE + " again", "candidates")
+    until_there_are(page, 2, ".ranking.first .item")
+    assert page.locator(".ranking.first .title", has_text=HOSTILE).count() >= 2
+    assert page.locator("#clicks-chosen .text").all_inner_texts() == [HOSTILE, HOSTILE]
+    assert page.locator("main img, main script").count() == 0
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_ranked_article_becomes_a_click(page: Page) -> None:
+    pick(page, "N3")
+    settled(page)
+    first = page.locator(".ranking.first .item").first
+    title = first.locator(".title").inner_text()
+    first.locator("button").click()
+    until_there_are(page, 2, "#clicks-chosen li")
+    assert page.locator("#clicks-chosen .text").last.inner_text() == title
+    until_there_are(page, 2, ".ranking.first .click")
+    assert title not in [each for each, _ in listed(page)]
+
+
+def test_a_random_reader_has_clicks_and_gets_a_ranking(page: Page) -> None:
+    page.click("#empty-example")
+    settled(page)
+    assert page.locator("#clicks-chosen li").count() == 5
+    page.click("#clear")
+    page.wait_for_selector("#empty:not([hidden])")
+
+
+def test_the_address_keeps_the_reader(page: Page) -> None:
+    pick(page, "N3")
+    own(page, "mine & yours=#1")
+    page.select_option("#k", "5")
+    until_there_are(page, 5, ".ranking.first .item")
+    clicks, ranking = page.locator("#clicks-chosen .text").all_inner_texts(), listed(page)
+    page.reload()
+    settled(page)
+    assert page.locator("#clicks-chosen .text").all_inner_texts() == clicks
+    assert listed(page) == ranking
+    page.goto(page.url.split("#")[0] + "#click=id:gone&k=7&mode=none&first=nobody")
+    page.reload()
+    page.wait_for_selector("#empty:not([hidden])")
+    assert page.input_value("#k") == "10"
+
+
+def test_a_failure_is_said_and_can_be_tried_again(page: Page, complaints: Complaints) -> None:
+    page.route("**/top", lambda route: route.abort())
+    pick(page, "N3")
+    page.wait_for_selector("#error:not([hidden])")
+    assert "can't be reached" in page.inner_text("#error-text")
+    page.unroute("**/top")
+    page.click("#retry")
+    settled(page)
+    assert page.locator("#error").is_hidden()
+    refused = {"detail": [{"loc": ["body", "k"], "msg": "is <b>wrong</b>", "type": "x"}]}
+    page.route("**/top", lambda route: route.fulfill(status=422, json=refused))
+    pick(page, "N7")
+    page.wait_for_selector("#error:not([hidden])")
+    assert page.inner_text("#error-text") == "k: is <b>wrong</b>"
+    complaints[:] = [each for each in complaints if "Failed to load resource" not in each]
+
+
+def test_a_late_answer_does_not_replace_a_newer_one(page: Page, site: Site) -> None:
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        late.append(route) if len(late) < 2 else route.continue_()
+
+    page.route("**/top", hold)
+    pick(page, "N3")
+    page.wait_for_selector("#progress:not([hidden])")
+    assert page.get_attribute("#columns", "aria-busy") == "true"
+    pick(page, "N7")
+    settled(page)
+    for route in late:
+        route.continue_()
+    page.wait_for_timeout(300)
+    assert_lists(page, site.rankers["student"], ["N3", "N7"])
+    assert page.locator("#progress").is_hidden()
+
+
+def test_a_service_without_articles_says_how_to_add_them(browser: Browser, student: Any) -> None:
+    site = Site({"student": student.load()}, {})
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(site.address)
+    page.wait_for_selector("#empty:not([hidden])")
+    assert page.inner_text("#empty-title") == "No articles yet"
+    assert page.locator("#empty-example").is_hidden()
+    assert page.locator("#recommenders").is_hidden()
+    context.close()
+    site.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_all_without_scrolling_sideways(
+    browser: Browser, site: Site, scheme: Any
+) -> None:
+    context = browser.new_context(
+        viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, color_scheme=scheme
+    )
+    page = context.new_page()
+    page.goto(f"{site.address}/#click=id:N3&click=id:hostile&click=title:{'x' * 150}")
+    settled(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    small = page.evaluate(
+        """[...document.querySelectorAll('button, select, input[type=text]')]
+           .filter((each) => each.offsetParent && each.getBoundingClientRect().height < 36)
+           .map((each) => each.outerHTML)"""
+    )
+    assert small == [], "too small for a finger"
+    context.close()
+
+
+def test_everything_that_can_be_used_has_a_name(page: Page) -> None:
+    """What a screen reader says of a button without one is 'button'."""
+    pick(page, "N3")
+    settled(page)
+    page.check("input[value=rank]")
+    pick(page, "N5", "candidates")
+    settled(page)
+    tree = page.locator("body").aria_snapshot()
+    nameless = re.findall(r"^\s*- (?:button|combobox|textbox|radio|link)(?::.*)?$", tree, re.M)
+    assert nameless == []
+    assert {"Clicked articles, oldest first", "Candidates"} <= set(
+        re.findall(r'list "([^"]+)"', tree)
+    )
+    assert page.locator("h1").count() == 1
+
+
+def test_the_page_of_the_api_is_drawn_without_another_server(
+    browser: Browser, site: Site, complaints: Complaints
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    complaints.watch(page, site.address)
+    page.goto(f"{site.address}/docs")
+    page.wait_for_selector("#operations-ranking-rank_rank_post, .opblock-post", timeout=30_000)
+    assert page.locator(".opblock").count() == 6
+    context.close()
+    assert complaints == []

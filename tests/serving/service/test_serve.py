@@ -1,0 +1,153 @@
+"""The command, in a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from served import Served
+
+from recbole_tinynews.serving import serve
+
+SECONDS = 120
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "recbole_tinynews.serving.serve", *map(str, arguments)]
+
+
+def news_file(folder: Path, articles: int = 3) -> Path:
+    file = folder / "news.csv"
+    rows = "".join(f"A{number},word{number % 50}\n" for number in range(articles))
+    file.write_text(f"id,title\n{rows}", encoding="utf-8")
+    return file
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """What the command says before it ends with an error, in this process."""
+    with pytest.raises(SystemExit) as ended:
+        serve.main(list(map(str, arguments)))
+    assert ended.value.code in (1, 2)
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return said
+
+
+def ask(address: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    place = urlsplit(address)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=SECONDS)
+    content = None if body is None else json.dumps(body)
+    connection.request(method, path, content, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    given = answer.status, json.loads(answer.read())
+    connection.close()
+    return given
+
+
+@pytest.mark.whole
+@pytest.mark.usefixtures("_extra")
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_told_to_stop(
+    student: Served, teacher: Served, tmp_path: Path, stop: signal.Signals
+) -> None:
+    """Ctrl-C ends it without a traceback, after the requests that came have their answers."""
+    news = news_file(tmp_path)
+    folders = student.artifact.folder, teacher.artifact.folder
+    with (tmp_path / "errors").open("w+") as errors:
+        process = subprocess.Popen(
+            command(*folders, f"--news={news}", "--port=0"),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        alarm = threading.Timer(SECONDS, process.kill)
+        alarm.start()
+        assert process.stdout is not None
+        address = next(line.split()[1] for line in process.stdout if "serving" in line)
+        assert address.startswith("http://127.0.0.1:")
+        names = [each["name"] for each in ask(address, "GET", "/health")[1]["recommenders"]]
+        assert names == [folder.name for folder in folders]
+        body = {"history": ["A1"], "candidates": ["A0", "A2", {"title": "word9"}]}
+        status, answer = ask(address, "POST", "/rank", body)
+        assert status == 200
+        expected = student.load().rank(["word1"], ["word0", "word2", "word9"], ids=False)
+        assert [each["place"] for each in answer["ranked"]] == [each.place for each in expected]
+        process.send_signal(stop)
+        assert process.wait(SECONDS) in (0, -stop)
+        alarm.cancel()
+        process.stdout.close()
+        errors.seek(0)
+        said = errors.read()
+        assert "Traceback" not in said, said
+
+
+@pytest.mark.whole
+@pytest.mark.usefixtures("_extra")
+def test_ctrl_c_while_it_encodes_ends_it_and_leaves_no_index(
+    student: Served, tmp_path: Path
+) -> None:
+    news, index = news_file(tmp_path, 100_000), tmp_path / "index"
+    process = subprocess.Popen(
+        command(student.artifact.folder, f"--news={news}", f"--index={index}", "--port=0"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    assert "encoding" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=SECONDS)
+    assert process.returncode == 130
+    assert "Traceback" not in said, said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["news.csv"]
+
+
+@pytest.mark.usefixtures("_extra")
+def test_an_address_that_is_taken_is_said_before_anything_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes a minute to encode a site's articles."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refused(capsys, tmp_path / "nothing", f"--port={port}")
+    assert f"--port={port} can't be served" in said
+    assert "0 to 65535" in refused(capsys, tmp_path, "--port=99999")
+    assert "no address" in refused(capsys, tmp_path, "--host=no such host")
+
+
+@pytest.mark.usefixtures("_extra")
+def test_what_can_t_be_served_is_one_line(
+    student: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = student.artifact.folder
+    assert "is none" in refused(capsys, tmp_path / "nothing", "--port=0")
+    assert "no such file" in refused(capsys, folder, "--port=0", "--news=nothing.csv")
+    table = tmp_path / "news.csv"
+    table.write_text("name,title\n1,x\n", encoding="utf-8")
+    assert "columns" in refused(capsys, folder, "--port=0", f"--news={table}")
+    assert "for each FOLDER" in refused(capsys, folder, folder, "--index=one")
+    assert "--max-body" in refused(capsys, folder, "--max-body=0")
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in [
+        name for name in sys.modules if name.startswith("recbole_tinynews.serving.service")
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    said = refused(capsys, tmp_path)
+    assert "uvicorn is not installed" in said
+    assert "[serve]" in said
