@@ -53,6 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         parser.exit(1, f"{program}: {problem}\n")
     except OSError as problem:
         parser.exit(1, f"{program}: {problem}\n{ONCE_CORRECTED}\n")
+    except RuntimeError as problem:
+        from recbole_tinynews.processes.group import lost_process
+
+        lost = lost_process(problem)
+        if lost is None:
+            raise
+        parser.exit(1, f"{program}: {lost}\n")
     from recbole_tinynews.processes.group import leave
 
     leave()

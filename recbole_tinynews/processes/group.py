@@ -95,6 +95,20 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def lost_process(problem: RuntimeError) -> str | None:
+    """What an error says about another process that stalled or ended; ``None``: it is no such."""
+    text, group = str(problem), here()
+    if group.alone:
+        return None
+    if "timed out" in text.lower() or "timeout" in text.lower():
+        what = "another process has stalled: it gave no answer within process_timeout seconds"
+    elif isinstance(problem, dist.DistError) or "gloo" in text:
+        what = "another process has ended; its own message, if it had one, says why"
+    else:
+        return None
+    return f"{what}. All end now, and the same command resumes from the last saved state. ({text})"
+
+
 def _end_with_parent(parent: int) -> None:
     """Exit when the process that started this one is gone, which then cannot end it."""
     while os.getppid() == parent:
