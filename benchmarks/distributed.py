@@ -9,6 +9,8 @@ vectors (all-gather), their gradients (reduce-scatter), and the gradients of the
 
 Then training steps are timed, in runs that take turns: one process of one thread, two processes of
 one thread, and one process of two threads. Loading and planning of batches is part of a step.
+Beside the seconds stand those of the processor that the busiest process took, which depend less on
+other work of the machine.
 
     python benchmarks/distributed.py [--data=MIND_FOLDER] [--runs=5] [--output=distributed.csv]
 """
@@ -37,7 +39,7 @@ from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.packing import shortest_first
-from recbole_tinynews.processes.group import Group, here, join, leave
+from recbole_tinynews.processes.group import Group, exchange, here, join, leave
 from recbole_tinynews.processes.shares import dealt, stretch
 from recbole_tinynews.trainer import NewsTrainer
 
@@ -149,10 +151,10 @@ class TimedTrainer(NewsTrainer):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.ends: list[float] = []
+        self.ends: list[tuple[float, float]] = []  # by the clock, and of the processor
 
     def _after_step(self) -> None:
-        self.ends.append(time.perf_counter())
+        self.ends.append((time.perf_counter(), time.process_time()))
 
 
 def work(options: argparse.Namespace) -> None:
@@ -162,14 +164,23 @@ def work(options: argparse.Namespace) -> None:
     join(config["device"], config["process_timeout"])
     trainer = TimedTrainer(config, model)
     trainer.fit(loader, saved=False, verbose=False)
-    seconds = (trainer.ends[-1] - trainer.ends[WARM_UP - 1]) / options.steps
+    first, last = trainer.ends[WARM_UP - 1], trainer.ends[-1]
+    seconds, cpu = ((end - begin) / options.steps for begin, end in zip(first, last, strict=True))
+    busiest = max(exchange(cpu))
     if here().first:
-        print(json.dumps({"seconds": seconds}), flush=True)
+        print(json.dumps([seconds, busiest]), flush=True)
     leave()
 
 
-def timed(options: argparse.Namespace, folder: Path, setup: Setup) -> float:
-    """Seconds of a training step, in processes that are started for it."""
+class Step(NamedTuple):
+    """Seconds of a training step, by the clock and of the processor in the busiest process."""
+
+    seconds: float
+    cpu: float
+
+
+def timed(options: argparse.Namespace, folder: Path, setup: Setup) -> Step:
+    """A training step, in processes that are started for it."""
     flags = [f"--folder={folder}", f"--threads={setup.threads}", f"--steps={options.steps}"]
     flags += [f"--plm={options.plm}", f"--finetune-layers={options.finetune_layers}"]
     flags += [f"--batch-size={options.batch_size}"]
@@ -187,40 +198,43 @@ def timed(options: argparse.Namespace, folder: Path, setup: Setup) -> float:
     )
     if ended.returncode:
         raise SystemExit(f"{setup}: a run failed with status {ended.returncode}.")
-    return json.loads(ended.stdout.splitlines()[-1])["seconds"]
+    return Step(*json.loads(ended.stdout.splitlines()[-1]))
 
 
-def take_turns(options: argparse.Namespace, folder: Path) -> dict[Setup, list[float]]:
-    seconds: dict[Setup, list[float]] = {setup: [] for setup in SETUPS}
+def take_turns(options: argparse.Namespace, folder: Path) -> dict[Setup, list[Step]]:
+    steps: dict[Setup, list[Step]] = {setup: [] for setup in SETUPS}
     print(f"\n{'run':>4}" + "".join(f"{setup!s:>12}" for setup in SETUPS) + "   (seconds a step)")
     for run in range(options.runs):
         for setup in SETUPS:
-            seconds[setup].append(timed(options, folder, setup))
-        line = "".join(f"{seconds[setup][-1]:12.3f}" for setup in SETUPS)
+            steps[setup].append(timed(options, folder, setup))
+        line = "".join(f"{steps[setup][-1].seconds:12.3f}" for setup in SETUPS)
         print(f"{run + 1:>4}{line}", flush=True)
-    return seconds
+    return steps
 
 
-def report(seconds: dict[Setup, list[float]]) -> dict[str, Any]:
+def report(steps: dict[Setup, list[Step]]) -> dict[str, Any]:
     """Medians of the runs, and of their ratios to the base of the same turn."""
-    ratios = {
-        setup: [base / own for base, own in zip(seconds[BASE], seconds[setup], strict=True)]
-        for setup in SETUPS
-    }
-    print(f"\n{'processes x threads':20}{'seconds':>10}{'times 1 x 1':>13}")
+    print(
+        f"\n{'processes x threads':20}{'seconds':>10}{'times 1 x 1':>13}{'processor seconds':>20}"
+    )
+    figures = {}
     for setup in SETUPS:
-        middle, ratio = statistics.median(seconds[setup]), statistics.median(ratios[setup])
-        print(f"{setup!s:20}{middle:10.3f}{ratio:13.2f}")
-    print()
-    return {
-        str(setup): {
-            "seconds": statistics.median(seconds[setup]),
-            "times_base": statistics.median(ratios[setup]),
-            "times_base_lowest": min(ratios[setup]),
-            "times_base_highest": max(ratios[setup]),
+        turns = zip(steps[BASE], steps[setup], strict=True)
+        ratios = [base.seconds / own.seconds for base, own in turns]
+        of_setup = {
+            "seconds": statistics.median(each.seconds for each in steps[setup]),
+            "times_base": statistics.median(ratios),
+            "times_base_lowest": min(ratios),
+            "times_base_highest": max(ratios),
+            "cpu_seconds": statistics.median(each.cpu for each in steps[setup]),
         }
-        for setup in SETUPS
-    }
+        figures[str(setup)] = of_setup
+        print(
+            f"{setup!s:20}{of_setup['seconds']:10.3f}{of_setup['times_base']:13.2f}"
+            f"{of_setup['cpu_seconds']:20.3f}"
+        )
+    print()
+    return figures
 
 
 # ----------------------------------------------------------------------------------------- main
