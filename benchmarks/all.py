@@ -19,6 +19,7 @@ SMALL = {
     "encode": ["--news=256"],
     "evaluate": ["--every=16", "--impressions=20000"],
     "data": ["--size=demo"],
+    "distributed": ["--batches=1", "--runs=1", "--steps=2", "--batch-size=8"],
     "submission": ["--impressions=5000"],
     "score": ["--users=20000"],
     "serve": ["--requests=200"],

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from recbole_tinynews.processes.launch import Machines, ProcessFailedError, launch, process_label
+
 ONCE_CORRECTED = (
     "Finished stages are kept: once that is corrected, the same command resumes from there."
 )
@@ -26,26 +28,58 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--dataset", "-d", help="name of a data set (default: mind-mini)")
     parser.add_argument("--config_files", help="yaml files, separated by spaces")
     for flag, meaning in (
-        ("--nproc", "processes on this machine"),
-        ("--ip", "address of the first machine"),
-        ("--port", "port of the first machine"),
-        ("--world_size", "processes on all machines"),
-        ("--group_offset", "first rank on this machine"),
+        ("--nproc", "processes on this machine (default: 1)"),
+        ("--world_size", "processes on all machines (default: nproc)"),
+        ("--group_offset", "processes on the machines before this one (default: 0)"),
+        ("--ip", "address of the first machine (default: localhost)"),
+        ("--port", "port of the first machine (default: 5678)"),
     ):
-        parser.add_argument(flag, help=f"{meaning} (not yet: one process only)")
+        parser.add_argument(flag, help=meaning)
     given, settings = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
-    for flag in ("nproc", "ip", "port", "world_size", "group_offset"):
-        if getattr(given, flag) is not None:
-            settings.append(f"--{flag}={getattr(given, flag)}")
     files = given.config_files.split() if given.config_files else None
+    program = parser.prog + process_label()
     try:
+        machines = Machines.asked_for(
+            given.nproc, given.world_size, given.group_offset, given.ip, given.port
+        )
+        if machines.everywhere > 1:
+            return _start(machines, given, settings)
         from recbole_tinynews import run  # takes seconds
 
-        return run(given.model, given.dataset, files, command_line=settings)
+        result = run(given.model, given.dataset, files, command_line=settings)
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
-        parser.exit(1, f"{parser.prog}: {mistake}\n")
+        parser.exit(1, f"{program}: {mistake}\n")
+    except ProcessFailedError as problem:
+        parser.exit(1, f"{program}: {problem}\n")
     except OSError as problem:
-        parser.exit(1, f"{parser.prog}: {problem}\n{ONCE_CORRECTED}\n")
+        parser.exit(1, f"{program}: {problem}\n{ONCE_CORRECTED}\n")
+    except RuntimeError as problem:
+        from recbole_tinynews.processes.group import lost_process
+
+        lost = lost_process(problem)
+        if lost is None:
+            raise
+        parser.exit(1, f"{program}: {lost}\n")
+    from recbole_tinynews.processes.group import leave
+
+    leave()
+    return result
+
+
+def _start(machines: Machines, given: argparse.Namespace, settings: list[str]) -> dict[str, Any]:
+    """Run the command in several processes, after its settings were found to be right."""
+    from recbole_tinynews.config import NewsConfig
+    from recbole_tinynews.registry import has_language_model
+    from recbole_tinynews.settings.mistakes import one_process_alone
+
+    files = given.config_files.split() if given.config_files else None
+    config = NewsConfig(given.model, given.dataset, files, command_line=settings)
+    if not has_language_model(config.model_class):
+        raise ValueError(one_process_alone(config["model"]))
+    named = ("model", "dataset", "config_files")
+    flags = [f"--{name}={value}" for name in named if (value := getattr(given, name)) is not None]
+    launch(machines, "recbole_tinynews.command", [*flags, *settings])
+    return {}
 
 
 if __name__ == "__main__":

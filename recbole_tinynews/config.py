@@ -17,6 +17,7 @@ from recbole_tinynews import compat
 from recbole_tinynews.encoder.language_model import locate_plm
 from recbole_tinynews.evaluation.recbole_metrics import COUNT_METRIC, METRIC_NAMES, register_metrics
 from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.processes.group import asked_for, local_rank
 from recbole_tinynews.recbole_models.feeds import UNFIT
 from recbole_tinynews.recbole_models.fitting import fit_settings, has_impressions
 from recbole_tinynews.registry import (
@@ -249,7 +250,9 @@ class NewsConfig(Config):
             *name_mistakes(self._layers, self._declared, stages),
             *switch_mistakes(self._switches, self._declared, stages),
             *value_mistakes(final, self._layers, defaults, rules, stages),
-            *process_mistakes(final),
+            *process_mistakes(
+                final, self.model, asked_for().size, has_language_model(self.model_class)
+            ),
         ]
         if self.on_impressions and not self._is_news:
             asked = {name for layer in self._layers for name in layer.values}
@@ -276,10 +279,27 @@ class NewsConfig(Config):
         if wanted and "gpu_id" in self.external_config_dict:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu_id
         final["device"] = torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
-        final["single_spec"] = True
+        final["single_spec"] = True  # RecBole's DistributedDataParallel is not ours
         final["local_rank"] = 0
+        if not asked_for().alone:
+            self._init_process()
         if "precision" in final and final["precision"] is None:
             final["precision"] = default_precision(final["device"])
+
+    def _init_process(self) -> None:
+        """One of several processes: a device of its own, and only the first one shows anything."""
+        final, number = self.final_config_dict, local_rank()
+        if final["device"].type == "cuda":
+            if number >= torch.cuda.device_count():
+                raise ValueError(
+                    f"Training expects a GPU for each process of a machine, got process {number} "
+                    f"and {torch.cuda.device_count()} GPUs. Start fewer processes, or set "
+                    "use_gpu=False."
+                )
+            final["device"] = torch.device("cuda", number)
+            torch.cuda.set_device(number)
+        if not asked_for().first:
+            final["show_progress"] = final["log_wandb"] = False
 
     # Our own steps
 

@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from logging import getLogger
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ from recbole_tinynews.pipeline.speed import news_per_second
 from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.summary import oracle_of, summary
 from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.processes.group import asked_for, here, join, told_by_first
 from recbole_tinynews.registry import has_language_model, is_news_model
 
 _STAND_INS = frozenset(("fake_loss", "dummy_param"))  # placeholders: an optimizer needs a parameter
@@ -73,7 +74,11 @@ def run(
             f"run expects a data set of impressions for {config['model']}, got none in "
             f"{config['data_path']}. Convert MIND into it: python -m recbole_tinynews.convert."
         )
-    init_logger(config)
+    join(config["device"], config["process_timeout"] if not asked_for().alone else 0)
+    if here().first:
+        init_logger(config)
+    else:
+        getLogger().setLevel(ERROR)
     transformers.utils.logging.disable_progress_bar()  # one per model that is read
     logger = getLogger()
     logger.info(config)
@@ -112,6 +117,9 @@ def run(
     teachers = evaluate_teachers(this_run, stages[-1])
     if teachers:
         result["teachers"] = teachers
+    if not here().first:
+        return told_by_first(None, patient=True)
+    told_by_first(result, patient=True)
     report(result, artifact, oracle_of(Path(config["data_path"])))
     if config["result_file"]:
         write_text(Path(config["result_file"]), json.dumps(_finite(result), indent=2) + "\n")
@@ -176,23 +184,25 @@ def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
     if not teachers:
         return {}
     one = run.model(teachers[0])
+    speed = speed_of(one)
     labelled = _has_labels(run.factory)
     return {
         "test": [_tested(run, teacher) for teacher in teachers] if labelled else [],
         "parameters": one.parameter_count,
-        "news_per_second": round(news_per_second(one.news_encoder), 1),
+        "news_per_second": speed,
     }
 
 
 def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
     artifact, content = run.artifacts[teacher], run.factory.dataset.content
-    result = kept_test_results(artifact).get(content)
+    result = told_by_first(kept_test_results(artifact).get(content))
     if result is None:
         getLogger().info(f"Testing {artifact.folder.name}")
         config = run.recipes.of(teacher).config
         result = _evaluate(run.factory, config, run.model(teacher)).test
         try:
-            keep_test_result(artifact, content, result)
+            if here().first:
+                keep_test_result(artifact, content, result)
         except OSError as problem:  # it costs time, not the result
             getLogger().warning(f"{artifact.folder} will be tested again the next time: {problem}")
     return result
@@ -218,6 +228,8 @@ def _evaluate(
     collector = trainer.eval_collector
     assert result is not None
     assert collector.ranked is not None, "evaluate has just ranked them"
+    if not here().first:
+        dump = submission = None
     if dump:
         write_eval_dump(dump, collector.ids, collector.ranked, config["topk"])
     if submission:
@@ -247,9 +259,11 @@ def parameter_count(model: AbstractRecommender) -> int:
 
 def speed_of(model: AbstractRecommender) -> float | None:
     """Articles encoded per second; None for a model that encodes none."""
-    if isinstance(model, NewsRecommender):
-        return round(news_per_second(model.news_encoder), 1)
-    return None
+    if not isinstance(model, NewsRecommender):
+        return None
+    # by one process, while the others wait
+    speed = news_per_second(model.news_encoder) if here().first else None
+    return told_by_first(speed and round(speed, 1), patient=True)
 
 
 def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float]) -> None:

@@ -27,7 +27,7 @@ FLOORS: list[set[str]] = [
     {"encoder", "recbole_models"},
     {"distillation"},
     {"data"},
-    {"settings", "compat", "convert"},
+    {"settings", "compat", "convert", "processes"},
     {"files", "paths"},
 ]
 ROOMS = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -270,15 +270,28 @@ def test_a_misspelt_optimiser_is_a_mistake() -> None:
 
 
 @pytest.mark.parametrize("flag", ["--nproc=2", "--world_size=4", "--local_rank=1"])
-def test_several_processes_are_answered_with_not_yet(flag: str) -> None:
-    assert "not yet supported" in mistakes_of(flag)
+def test_a_setting_that_starts_no_process_is_a_mistake(flag: str) -> None:
+    """`run(config_dict={"nproc": 2})` would train in one process and say nothing."""
+    assert "settings start no process" in mistakes_of(flag)
 
 
-def test_torchrun_is_answered_with_not_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each process would train by itself and write the same files."""
+def test_one_process_of_several_shows_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight bars on one terminal can't be read."""
+    for name, value in (("LOCAL_RANK", "1"), ("RANK", "1"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    assert config_of("--show_progress=True")["show_progress"] is False
+    monkeypatch.setenv("RANK", "0")
+    assert config_of("--show_progress=True")["show_progress"] is True
+
+
+def test_torchrun_is_refused_where_there_is_nothing_to_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each process would train RecBole's model by itself and write the same files."""
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert "WORLD_SIZE=2" in mistakes_of()
+    with pytest.raises(ValueError, match="BPR has no language model to share out"):
+        NewsConfig("BPR", "any")
 
 
 def test_recboles_flags_for_one_process_are_accepted() -> None:

@@ -215,7 +215,7 @@ def test_the_command_line_reads_its_flags(tiny: Tiny, monkeypatch) -> None:
         ("--dataset=nowhere", "does not exist"),
         ("--plm=package:no_such_package", "pip install"),
         ("--num_hidden_layers=9", "has 3 layers"),
-        ("--nproc=2", "not yet supported"),
+        ("--nproc=two", "--nproc expects a whole number"),
         ("--model=BPR", "expects a data set of impressions"),
     ],
 )

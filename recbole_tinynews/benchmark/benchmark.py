@@ -37,6 +37,7 @@ class Benchmark:
         systems: labels, models or groups of rows, ``+file.py:Class``; none: all rows.
         settings: for every system that has them.
         jobs: number of trainings in parallel, which share the threads.
+        processes: of each training, which share its threads; RecBole's models take one.
         output: folder of the results; None: benchmarks/results/ and the folder that the suite says.
 
     Raises:
@@ -52,10 +53,11 @@ class Benchmark:
         settings: Mapping[str, Any] | None = None,
         jobs: int = 1,
         output: str | Path | None = None,
+        processes: int = 1,
     ) -> None:
         all_layers = language_model_layers(read_suite(suite, dataset), dataset, settings or {})
         self.suite = read_suite(suite, dataset, all_layers)
-        self.dataset, self.jobs = dataset, jobs
+        self.dataset, self.jobs, self.processes = dataset, jobs, processes
         self.seeds = list(seeds or self.suite.seeds)
         rows, asked = choose(self.suite, systems)
         self.planned = plan_rows(self.suite, rows, dataset, self.seeds, settings or {})
@@ -147,10 +149,11 @@ class Benchmark:
             model=planned.row.model,
             dataset=self.dataset,
             settings=planned.settings,
-            threads=max(1, threads // self.jobs) if action == TRAIN else threads,
+            threads=max(1, threads // self.jobs // self.processes) if action == TRAIN else threads,
             answer=self.output / "logs" / f"{name}.json",
             log=self.output / "logs" / f"{name}.log",
             impressions=self._impressions(planned, seed),
+            processes=self.processes,
         )
 
     def _impressions(self, planned: PlannedRow, seed: int) -> Path:

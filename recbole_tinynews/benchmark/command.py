@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="of a cross-validation: run on DATASET-fold1 to -foldN, and pool their impressions",
     )
     parser.add_argument("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
+    parser.add_argument(
+        "--nproc", type=int, default=1, help="processes of each training (default: 1)"
+    )
     parser.add_argument("--output", help="folder (default: benchmarks/results/DATASET)")
     parser.add_argument(
         "--report-only",
@@ -51,8 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kind: Callable[..., Any] = (
             Benchmark if given.folds is None else partial(CrossValidation, given.folds)
         )
-        if given.jobs < 1:
-            raise ValueError(f"--jobs expects at least 1, got {given.jobs}.")
+        for flag, number in (("jobs", given.jobs), ("nproc", given.nproc)):
+            if number < 1:
+                raise ValueError(f"--{flag} expects at least 1, got {number}.")
         benchmark = kind(
             suite=given.suite,
             dataset=given.dataset,
@@ -61,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             settings=settings.values,
             jobs=given.jobs,
             output=given.output,
+            processes=given.nproc,
         )
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")

@@ -25,7 +25,7 @@ class Job(NamedTuple):
     """A job of a benchmark, as plain values that can be sent to a process.
 
     ``answer`` is the path of the json, ``log`` of everything printed, and ``impressions`` of the
-    metrics of each test impression.
+    metrics of each test impression. ``processes`` train together, each in so many ``threads``.
     """
 
     action: str
@@ -38,6 +38,7 @@ class Job(NamedTuple):
     answer: Path
     log: Path
     impressions: Path
+    processes: int = 1
 
 
 def work(job: Job) -> None:
@@ -71,12 +72,16 @@ def train(job: Job) -> dict[str, Any]:
     from recbole_tinynews.benchmark.results import METRICS
     from recbole_tinynews.config import NewsConfig
     from recbole_tinynews.quick_start import run
+    from recbole_tinynews.registry import has_language_model
 
     _use(job.threads)
     with partial_place(job.impressions) as dump:
         settings = {**job.settings, "seed": job.seed, "eval_dump": str(dump)}
         model_class = model_class_of(job.model)
-        result = run(model_class, job.dataset, config_dict=settings)
+        if job.processes > 1 and has_language_model(model_class):
+            result = _run_in_processes(job, settings)
+        else:
+            result = run(model_class, job.dataset, config_dict=settings)
         if dump.is_file():
             data = Path(NewsConfig(model_class, job.dataset, config_dict=settings)["data_path"])
             keep_eval_dump(dump, data / f"{job.dataset}.test.inter", job.impressions)
@@ -89,6 +94,33 @@ def train(job: Job) -> dict[str, Any]:
         # of all its stages, including those that another system has trained
         "seconds": round(sum(stage["seconds"] for stage in stages), 1) if stages else None,
     }
+
+
+def _run_in_processes(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of ``run`` in several processes, which read what to do from a file."""
+    from recbole_tinynews.processes.launch import Machines, launch
+
+    with partial_place(job.answer) as order, partial_place(job.answer) as answer:
+        one = {"model": job.model, "dataset": job.dataset, "threads": job.threads}
+        text = json.dumps({**one, "settings": settings, "answer": answer}, default=str)
+        order.write_text(text, encoding="utf-8")
+        launch(Machines(job.processes, job.processes), __name__, [str(order)])
+        return json.loads(answer.read_text(encoding="utf-8"))
+
+
+def run_as_one_of_several(order: Path) -> None:
+    """Run what ``_run_in_processes`` asks for, in one of its processes."""
+    from recbole_tinynews.benchmark.recommender_file import model_class_of
+    from recbole_tinynews.processes.group import here, leave
+    from recbole_tinynews.quick_start import run
+
+    asked = json.loads(order.read_text(encoding="utf-8"))
+    _use(asked["threads"])
+    model_class = model_class_of(asked["model"])
+    result = run(model_class, asked["dataset"], config_dict=asked["settings"])
+    if here().first:
+        write_text(Path(asked["answer"]), json.dumps(result))
+    leave()
 
 
 def measure_speed(job: Job) -> dict[str, Any]:
@@ -111,3 +143,6 @@ def _use(threads: int) -> None:
 
 
 _ACTIONS: dict[str, Callable[[Job], dict[str, Any]]] = {TRAIN: train, MEASURE: measure_speed}
+
+if __name__ == "__main__":
+    run_as_one_of_several(Path(sys.argv[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -22,11 +23,22 @@ class Plan(Protocol):
 
 
 class NewsBatch(Interaction):
-    """RecBole's batch with a plan, which a device is not waited for when it moves there."""
+    """RecBole's batch with a plan, which a device is not waited for when it moves there.
 
-    def __init__(self, fields: dict[str, Tensor], plan: Plan | None = None) -> None:
+    Attributes:
+        plan: how its articles are encoded; ``None``: that is decided when they are.
+        shares: where several processes train on one batch, the part of it that this one has, by
+            what a mean is taken over (``samples``, ``articles``); ``None``: it has all.
+    """
+
+    def __init__(
+        self,
+        fields: dict[str, Tensor],
+        plan: Plan | None = None,
+        shares: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__(fields)
-        self.plan = plan
+        self.plan, self.shares = plan, shares
 
     def __setitem__(self, name: str, values: Any) -> None:
         """Set a field; other articles need another plan."""
@@ -37,23 +49,25 @@ class NewsBatch(Interaction):
     def __reduce__(self) -> tuple[Any, ...]:
         """Send the plan of a worker as arrays: each tensor would take a file handle."""
         plan = self.plan and self.plan.apply(Tensor.numpy)
-        return _received, (self.interaction, plan)
+        return _received, (self.interaction, plan, self.shares)
 
     def pin_memory(self) -> NewsBatch:
         """The batch in memory that a GPU copies from by itself; torch's loader calls it."""
         fields = {name: values.pin_memory() for name, values in self.interaction.items()}
-        return NewsBatch(fields, self.plan and self.plan.apply(Tensor.pin_memory))
+        return NewsBatch(fields, self.plan and self.plan.apply(Tensor.pin_memory), self.shares)
 
     def to(self, device: torch.device, selected_field: Any = None) -> NewsBatch:
         """The batch on a device."""
         fields = {
             name: values.to(device, non_blocking=True) for name, values in self.interaction.items()
         }
-        return NewsBatch(fields, self.plan and self.plan.to(device))
+        return NewsBatch(fields, self.plan and self.plan.to(device), self.shares)
 
 
-def _received(fields: dict[str, Tensor], plan: Plan | None) -> NewsBatch:
-    return NewsBatch(fields, plan and plan.apply(torch.from_numpy))
+def _received(
+    fields: dict[str, Tensor], plan: Plan | None, shares: Mapping[str, float] | None
+) -> NewsBatch:
+    return NewsBatch(fields, plan and plan.apply(torch.from_numpy), shares)
 
 
 def plan_of(batch: Any) -> Any:

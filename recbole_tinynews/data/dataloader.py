@@ -17,6 +17,8 @@ from recbole_tinynews.data.batch import NewsBatch, Plan
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.impressions import Impressions, clicks_of
 from recbole_tinynews.data.negatives import ImpressionNegatives, random_bits
+from recbole_tinynews.processes.group import ALONE, Group
+from recbole_tinynews.processes.shares import stretch
 from recbole_tinynews.settings.protocol import Settings
 
 ORDER_DRAW = -1  # negatives take the draws from 0 on
@@ -50,9 +52,11 @@ class TrainDataLoader(AbstractDataLoader):
     Attributes:
         planner: makes the plan that comes with each batch, in the loader's workers if there are
             any; ``None``: batches have no plan.
+        group: the processes that train together on each batch; this loader gives the part of one.
     """
 
     planner: Callable[[Interaction], Plan | None] | None = None
+    group: Group = ALONE
 
     def __init__(self, config: Settings, dataset: Any, samples: int) -> None:
         self.sample_size = samples
@@ -83,8 +87,28 @@ class TrainDataLoader(AbstractDataLoader):
         """The batch at the places ``index`` of the epoch's order; None for one to skip."""
         if index[0] // self.step < self.trained_batches:
             return None
-        batch = self.collate_samples(self.order[np.asarray(index)])
+        samples = self.order[np.asarray(index)]
+        if not self.group.alone:
+            return self.collate_part(samples)
+        batch = self.collate_samples(samples)
         return batch if self.planner is None else NewsBatch(batch.interaction, self.planner(batch))
+
+    def collate_part(self, samples: NDArray[np.int64]) -> NewsBatch:
+        """This process's part of the batch of these samples, with the plan of the whole batch.
+
+        Where there are fewer samples than processes, one without any has one that counts nothing.
+        """
+        batch = self.collate_samples(samples)
+        rows = stretch(len(samples), self.group)
+        own = rows if rows.start < rows.stop else slice(0, 1)
+        articles = np.concatenate([batch[HISTORY].numpy(), batch[CANDIDATES].numpy()], axis=1) != 0
+        shares = {
+            "samples": (rows.stop - rows.start) / len(samples),
+            "articles": float(articles[rows].sum() / articles.sum()),
+        }
+        plan = None if self.planner is None else self.planner(batch)
+        fields = {name: values[own] for name, values in batch.interaction.items()}
+        return NewsBatch(fields, plan, shares)
 
     def news_ids(self) -> NDArray[np.int64]:
         """Ids of texts that are read repeatedly, so that teachers may encode them beforehand."""
@@ -149,7 +173,13 @@ class ImpressionDataLoader(AbstractDataLoader):
         user_id, impression, impression_size: ``[batch]``; the row in the split, its candidates.
         history: ``[batch, history_length]``, newest clicks, padded in front with 0.
         candidates, label: ``[sum of impression_size]``; label -1 where it is unknown.
+
+    Attributes:
+        group: the processes that evaluate together; this loader gives the batches of one, so that
+            those of all, by rank, are in order.
     """
+
+    group: Group = ALONE
 
     def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
         self.impressions = dataset.inter_feat
@@ -165,9 +195,33 @@ class ImpressionDataLoader(AbstractDataLoader):
         """Ids of all articles that a batch may hold."""
         return self.impressions.news_ids(self.history_width)
 
-    def collate_fn(self, index: Sequence[int]) -> tuple[Interaction, None, None, None]:
-        """The batch of the impressions ``index``, as RecBole's evaluation takes it."""
-        rows = np.asarray(index)
+    def __len__(self) -> int:
+        own = self._own_batches()
+        return own.stop - own.start
+
+    def __bool__(self) -> bool:  # RecBole evaluates nothing where a loader is false
+        return super().__len__() > 0
+
+    def _own_batches(self) -> slice:
+        return stretch(super().__len__(), self.group)
+
+    def __iter__(self) -> Iterator[tuple[Interaction, None, None, None]]:
+        batches = super().__iter__()
+        return (batch for batch in batches if batch is not None)
+
+    def collate_fn(self, index: Sequence[int]) -> tuple[Interaction, None, None, None] | None:
+        """The batch of the impressions ``index``, as RecBole's evaluation takes it.
+
+        None for a batch of another process.
+        """
+        if not self.group.alone:
+            own = self._own_batches()
+            if not own.start <= index[0] // self.step < own.stop:
+                return None
+        return self.collate_impressions(np.asarray(index)), None, None, None
+
+    def collate_impressions(self, rows: NDArray[np.int64]) -> Interaction:
+        """The batch of the impressions in these rows of the split."""
         shown = self.impressions
         candidates = shown.candidates.take(rows)
         labels = shown.candidates._replace(values=shown.labels).take(rows)
@@ -179,7 +233,7 @@ class ImpressionDataLoader(AbstractDataLoader):
             CANDIDATES: id_tensor(candidates.values),
             self.config["LABEL_FIELD"]: torch.from_numpy(labels.values.astype(np.float32)),
         }
-        return Interaction(batch), None, None, None
+        return Interaction(batch)
 
 
 def id_tensor(array: NDArray) -> Tensor:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
 from recbole_tinynews.data.articles import articles_for, news_to_read
+from recbole_tinynews.data.batch import NewsBatch
 from recbole_tinynews.data.dataloader import ImpressionSource, TrainDataLoader, id_tensor
 from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
 from recbole_tinynews.data.held_out import hold_out
@@ -19,6 +20,7 @@ from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.task_news import TaskNews
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
+from recbole_tinynews.processes.shares import dealt
 from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:
@@ -122,6 +124,19 @@ class MaskedTextDataLoader(TrainDataLoader):
     ) -> None:
         self.texts = texts
         super().__init__(config, dataset, len(texts))
+
+    def collate_part(self, samples: NDArray[np.int64]) -> NewsBatch:
+        """This process's texts, shared out by their length, and a plan of these alone.
+
+        A loss is a mean over chosen tokens, and so is its share.
+        """
+        lengths = self._dataset.tokens.lengths[self.texts[samples]]
+        own = dealt(samples[np.argsort(lengths, kind="stable")], self.group)
+        batch = self.collate_samples(own if len(own) else samples[:1])
+        chosen = len(self.collate_samples(samples)[TRUTH])
+        share = len(batch[TRUTH]) / chosen if len(own) and chosen else 0.0
+        plan = None if self.planner is None else self.planner(batch)
+        return NewsBatch(batch.interaction, plan, {"samples": share})
 
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
         """The batch of these texts."""

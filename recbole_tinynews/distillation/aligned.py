@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -35,6 +35,7 @@ class AlignedDistillation(nn.Module):
         weights: weights of the losses.
     """
 
+    counted_by: ClassVar[Mapping[str, str]] = {"embedding": "articles"}
     student_taps: ClassVar[Taps] = NO_TAPS
     teacher_taps: ClassVar[Taps] = NO_TAPS
 

@@ -11,6 +11,13 @@ from torch import Tensor, nn
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.states import States, Taps
 
+# What the means of losses on inner states are taken over, by their names.
+COUNTED_BY = {
+    "hidden": "tokens",
+    "embedding": "tokens",
+    "attention": "pairs",
+    "news_vector": "texts",
+}
 TRAIN_MORE = (
     "Losses on layers that do not train have the weight 0. Raise distillation_loss_weight or "
     "target_loss_weight, or train more layers (finetune_layers)."

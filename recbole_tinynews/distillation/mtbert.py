@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from recbole_tinynews.distillation.hidden import ProjectedHiddenStateLoss
 from recbole_tinynews.distillation.inner_states import (
+    COUNTED_BY,
     TRAIN_MORE,
     check_teachers,
     compare_hidden,
@@ -48,6 +49,8 @@ class MTBERTDistillation(nn.Module):
         weights: weights of the losses.
         weighting: weights the teachers' soft labels; the paper's is ``inverse_error``.
     """
+
+    counted_by: ClassVar[Mapping[str, str]] = COUNTED_BY
 
     def __init__(
         self,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from recbole_tinynews.distillation.hidden import HiddenStateLoss, mean_squared_error
 from recbole_tinynews.distillation.inner_states import (
+    COUNTED_BY,
     TRAIN_MORE,
     check_teachers,
     states_of,
@@ -51,6 +52,8 @@ class NewsBERTDistillation(nn.Module):
         temperature: T of the soft labels, whose loss has the factor ``T ** 2`` (our definition).
         weights: weights of the losses.
     """
+
+    counted_by: ClassVar[Mapping[str, str]] = COUNTED_BY
 
     def __init__(
         self,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from recbole_tinynews.distillation.attention import attention_loss
 from recbole_tinynews.distillation.hidden import HiddenStateLoss
 from recbole_tinynews.distillation.inner_states import (
+    COUNTED_BY,
     TRAIN_MORE,
     check_teachers,
     compare_hidden,
@@ -50,6 +51,8 @@ class TinyBERTDistillation(nn.Module):
         temperature: T of the soft labels.
         weights: weights of the losses.
     """
+
+    counted_by: ClassVar[Mapping[str, str]] = COUNTED_BY
 
     def __init__(
         self,

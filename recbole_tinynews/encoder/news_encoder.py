@@ -22,13 +22,20 @@ from recbole_tinynews.distillation.states import States, Taps
 from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.frozen_states import FrozenStates, Storage, open_frozen_states
 from recbole_tinynews.encoder.known_states import KnownStates
-from recbole_tinynews.encoder.news_vectors import NewsVectors, RecentVectors, versions
-from recbole_tinynews.encoder.packing import Pack
+from recbole_tinynews.encoder.news_vectors import (
+    NewsVectors,
+    RecentVectors,
+    in_shares,
+    versions,
+)
+from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.taps import Tap
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.processes.gather import gather_rows
+from recbole_tinynews.processes.group import ALONE, here
 
 _numbers = itertools.count()  # of encoders: each plan belongs to one
 STATES_FORMAT = "frozen states 1"  # raised whenever the meaning of the stored states changes
@@ -155,9 +162,15 @@ class NewsEncoder(nn.Module):
         dense = self.text_encoder.dense
         if not isinstance(dense, UnitDense) or dense.has_started:
             return
+        planner, device = self.planner(), self.text_encoder.device
+
+        def pooled_of(pack: Pack) -> Tensor:
+            return self._encode(planner.pack(ids, pack).to(device)).pooled
+
+        packed = packs(self.tokens.lengths_of(ids), planner.tokens_at_once)
         with self.without_dropout():
-            packed = self.planner().plan(ids).to(self.text_encoder.device).packs
-            pooled = torch.cat([self._encode(pack).pooled for pack in packed])
+            none = self.zeros(0).new_zeros(0, self.hidden_size)
+            pooled = torch.cat([*in_shares(packed, pooled_of, none)])
         dense.start(pooled, centred)
 
     # ------------------------------------------------------------------------- ids -> vectors
@@ -169,12 +182,12 @@ class NewsEncoder(nn.Module):
         if not self.training and not torch.is_grad_enabled():
             known = None if self._plan is None else self._plan.host_ids
             if self._tap is None:
-                return self._vectors.look_up(self, news_ids, known)
+                return self._vectors.look_up(self, news_ids, known, self._is_shared)
             states = self._states_of_texts(news_ids, self._tap.taps)
             if states is not None:
                 self._tap.keep_states(states)
                 with self._untapped():  # a vector that is missing brings other texts with it
-                    return self._vectors.look_up(self, news_ids, known)
+                    return self._vectors.look_up(self, news_ids, known, self._is_shared)
         plan = self._plan_of(news_ids)
         if self._recent.used:
             vectors = self._recent.encode(self, plan.host_ids)
@@ -191,8 +204,11 @@ class NewsEncoder(nn.Module):
         finally:
             self._plan = None
 
-    def planner(self) -> Planner:
-        """Makes plans for this encoder as it is now: for its texts, its table and its precision."""
+    def planner(self, shared: bool = False) -> Planner:
+        """Makes plans for this encoder as it is now: for its texts, its table and its precision.
+
+        ``shared``: among all processes that train together, which follow each plan together.
+        """
         states, device = self._stored_states(), self.text_encoder.device
         return Planner(
             self._number,
@@ -201,6 +217,7 @@ class NewsEncoder(nn.Module):
             self.tokens_at_once(),
             None if states is None else (states.stored, states.layout),
             states is not None and states.table.device != device,
+            here() if shared else ALONE,
         )
 
     def _plan_of(self, news_ids: Tensor) -> EncodingPlan:
@@ -208,7 +225,16 @@ class NewsEncoder(nn.Module):
         if self._plan is not None and self._plan.encoder == self._number:
             return self._plan
         ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.host_ids
-        return self.planner().plan(ids).to(self.text_encoder.device)
+        return self._plan_now(ids)
+
+    def _plan_now(self, ids: NDArray[np.int64]) -> EncodingPlan:
+        """A plan of distinct ids, shared among processes if these are part of a shared batch."""
+        return self.planner(self._is_shared).plan(ids).to(self.text_encoder.device)
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether the batch that is encoded is one of several processes."""
+        return self._plan is not None and self._plan.counts is not None
 
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
         """Inside, training recomputes only these ids, where ``history_cache_steps`` allows it."""
@@ -242,7 +268,7 @@ class NewsEncoder(nn.Module):
         if self._known_states is None:
             return None
         known, weights = self._known_states
-        ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.host_ids
+        ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.own_ids
         fits = known.taps == taps and known.has(ids, self.tokens.lengths[ids])
         if not fits or weights != versions(self.parameters()):
             return None
@@ -293,7 +319,7 @@ class NewsEncoder(nn.Module):
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``; zeros for those without any token."""
-        return self._follow(self.planner().plan(ids).to(self.text_encoder.device))
+        return self._follow(self._plan_now(ids))
 
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
@@ -304,6 +330,8 @@ class NewsEncoder(nn.Module):
         if not plan.packs:
             return self.zeros(len(plan.host_ids))
         encoded = torch.cat([self._encode(pack).vectors for pack in plan.packs])
+        if plan.counts is not None:
+            encoded = gather_rows(encoded, plan.counts)
         empty = encoded.new_zeros(len(plan.host_ids), encoded.shape[-1])
         return empty.index_copy(0, plan.places, encoded)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +20,10 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.encoder.planning import EncodingPlan
-from recbole_tinynews.files.array_cache import cached_arrays, content_key
+from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.processes.gather import gather_rows
+from recbole_tinynews.processes.group import here
+from recbole_tinynews.processes.tables import made_together
 
 # small packs encode few texts that were not asked for, and still keep a CPU busy
 LOOK_UP_TOKENS = 128
@@ -98,7 +102,7 @@ class NewsVectors:
                 return {"vectors": table.cpu().numpy()}
 
             key = content_key(chain(encoder.content(), [ids.tobytes()]))
-            table = cached_arrays(folder, "news-vectors", key, make, writable=True)["vectors"]
+            table = made_together(folder, "news-vectors", key, make, writable=True)["vectors"]
             self._vectors = torch.from_numpy(table).to(vectors.device)
             encoded[:] = encoder.tokens.lengths == 0
         encoded[ids] = True
@@ -108,10 +112,12 @@ class NewsVectors:
         encoder: RememberedEncoder,
         news_ids: Tensor,
         host_ids: NDArray[np.int64] | None = None,
+        shared: bool = False,
     ) -> Tensor:
         """Vectors by id; those not computed since the weights last changed are encoded now.
 
-        The device is asked for the ids unless ``host_ids`` has them all.
+        The device is asked for the ids unless ``host_ids`` has them all. ``shared``: by all
+        processes together, which then have the same ``host_ids``.
 
         Texts are encoded in packs that never change, so that not even the last bit of a vector
         depends on which others were asked for before: a resumed run ends like one that was never
@@ -123,11 +129,15 @@ class NewsVectors:
         if len(missing):
             every_id = np.arange(encoder.tokens.rows)
             packed, pack_of = self._packs(encoder, vectors.device)
-            for number in np.unique(pack_of[missing]):
-                pack = packed[number]
+            needed = [packed[number] for number in np.unique(pack_of[missing])]
+
+            def encode(pack: Pack) -> Tensor:
+                return encoder.encode_pack(every_id, pack).to(vectors.dtype)
+
+            encoding = in_shares(needed, encode, vectors[:0]) if shared else map(encode, needed)
+            for pack, made in zip(needed, encoding, strict=True):
                 new = ~encoded[pack.members]  # what was encoded ahead stays as it is
-                made = encoder.encode_pack(every_id, pack)[torch.from_numpy(new)]
-                vectors[_places(pack.members[new], vectors)] = made.to(vectors.dtype)
+                vectors[_places(pack.members[new], vectors)] = made[torch.from_numpy(new)]
                 encoded[pack.members] = True
         return F.embedding(news_ids.to(vectors.device), vectors)
 
@@ -206,17 +216,46 @@ def versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:
     return tuple(number for p in parameters for number in (p.data_ptr(), p._version))
 
 
+def in_shares(
+    packed: Sequence[Pack], encode: Callable[[Pack], Tensor], none: Tensor
+) -> Iterable[Tensor]:
+    """What ``encode`` gives for each pack, ``[texts, dim]``, without gradients.
+
+    Where several processes train together, each encodes some of the packs, and all get all: each
+    must call it.
+
+    Args:
+        packed: the same in all processes.
+        encode: gives rows for the texts of a pack, in its order.
+        none: ``[0, dim]``, of their type and device.
+    """
+    group = here()
+    if group.alone:
+        return map(encode, packed)
+    dealt = [packed[rank :: group.size] for rank in range(group.size)]
+    own = torch.cat([none, *map(encode, dealt[group.rank])])
+    rows = gather_rows(own, [sum(len(pack.members) for pack in part) for part in dealt])
+    order = [
+        number for rank in range(group.size) for number in range(rank, len(packed), group.size)
+    ]
+    made = rows.split([len(packed[number].members) for number in order])
+    return [part for _, part in sorted(zip(order, made, strict=True), key=itemgetter(0))]
+
+
 def _encode_all(
     encoder: RememberedEncoder, ids: NDArray[np.int64], vectors: Tensor, show_progress: bool
 ) -> None:
     lengths = encoder.tokens.lengths_of(ids)
-    with tqdm(
-        total=int(lengths.sum()), desc="Encode news", unit=" tokens", disable=not show_progress
-    ) as progress:
-        for pack in packs(lengths, encoder.tokens_at_once()):
-            members = ids[pack.members]
-            vectors[_places(members, vectors)] = encoder.encode_pack(ids, pack).to(vectors.dtype)
+    packed = packs(lengths, encoder.tokens_at_once())
+    own = sum(int(lengths[pack.members].sum()) for pack in packed[here().rank :: here().size])
+    with tqdm(total=own, desc="Encode news", unit=" tokens", disable=not show_progress) as progress:
+
+        def encode(pack: Pack) -> Tensor:
             progress.update(int(lengths[pack.members].sum()))
+            return encoder.encode_pack(ids, pack).to(vectors.dtype)
+
+        for pack, made in zip(packed, in_shares(packed, encode, vectors[:0]), strict=True):
+            vectors[_places(ids[pack.members], vectors)] = made
 
 
 def _places(ids: NDArray[np.int64], vectors: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ plan, and it arrives with the batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,9 @@ from torch import Tensor
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, LENGTHS, TOKENS
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.device import on_device
-from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs
+from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs, shortest_first
+from recbole_tinynews.processes.group import ALONE, Group
+from recbole_tinynews.processes.shares import dealt
 
 
 class PlannedPack(NamedTuple):
@@ -53,15 +55,21 @@ class PlannedPack(NamedTuple):
 class EncodingPlan(NamedTuple):
     """How distinct articles are encoded; its tensors are on the device that does so.
 
+    Where several processes train together, the articles are shared out: ``packs`` are those of this
+    process, and all vectors are gathered.
+
     Attributes:
         encoder: the number of the encoder that it was made for; others have to pack anew.
+        counts: how many texts each process encodes; ``None``: this one encodes all.
+        shares: this process's part of all ``texts``, of their ``tokens`` without pad tokens, and of
+            the ``pairs`` of these in a text; empty where it encodes all.
 
     Shapes:
         host_ids: ``[ids]``, the distinct ids, ascending.
         fresh: those of the candidates, which are encoded in every step.
         ids: ``[ids]``, ``host_ids`` on the device.
-        places: ``[texts]``, the place among them of each text in ``packs``; those without any token
-            are in none.
+        places: ``[texts]``, the place among them of each text in ``packs``, or in those of all
+            processes by rank; those without any token are in none.
     """
 
     encoder: int
@@ -70,6 +78,15 @@ class EncodingPlan(NamedTuple):
     ids: Tensor
     places: Tensor
     packs: list[PlannedPack]
+    counts: tuple[int, ...] | None = None
+    shares: Mapping[str, float] = {}
+
+    @property
+    def own_ids(self) -> NDArray[np.int64]:
+        """Those of the ids that this process encodes, ascending."""
+        if self.counts is None:
+            return self.host_ids
+        return np.sort(np.concatenate([pack.ids for pack in self.packs]))
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> EncodingPlan:
         """The same with each tensor replaced."""
@@ -109,6 +126,7 @@ class Planner:
         stored: which texts are in the table of frozen states (``[texts]``), and their rows in it;
             ``None``: there is no table.
         table_on_host: as in ``PlannedPack``.
+        group: the processes that the texts of a plan are shared out among.
     """
 
     def __init__(
@@ -119,10 +137,14 @@ class Planner:
         tokens_at_once: int,
         stored: tuple[NDArray[np.bool_], Ragged] | None = None,
         table_on_host: bool = False,
+        group: Group = ALONE,
     ) -> None:
         self.encoder, self.tokens, self.pad_token_id = encoder, tokens, pad_token_id
         self.tokens_at_once, self.stored = tokens_at_once, stored
-        self.table_on_host = table_on_host
+        self.table_on_host, self.group = table_on_host, group
+        if not group.alone:
+            real = np.append(0, np.cumsum(tokens.values != pad_token_id))
+            self._real_tokens = np.diff(real[tokens.offsets])
 
     def __call__(self, batch: Interaction) -> EncodingPlan | None:
         """The plan of a training batch; ``None`` if it has no history and candidates."""
@@ -134,16 +156,50 @@ class Planner:
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """The plan of distinct ids; ``fresh`` are those of candidates, ``None``: all are."""
-        packed = packs(self.tokens.lengths_of(ids), self.tokens_at_once)
-        members = np.concatenate([np.empty(0, np.int64), *(pack.members for pack in packed)])
-        return EncodingPlan(
+        plan = EncodingPlan(
             self.encoder,
             ids,
             ids if fresh is None else fresh,
             torch.from_numpy(ids),
-            torch.from_numpy(members),
-            [self.pack(ids, pack) for pack in packed],
+            torch.empty(0, dtype=torch.int64),
+            [],
         )
+        if not self.group.alone:
+            return self._shared(plan)
+        packed = packs(self.tokens.lengths_of(ids), self.tokens_at_once)
+        members = np.concatenate([np.empty(0, np.int64), *(pack.members for pack in packed)])
+        return plan._replace(
+            places=torch.from_numpy(members), packs=[self.pack(ids, pack) for pack in packed]
+        )
+
+    def _shared(self, plan: EncodingPlan) -> EncodingPlan:
+        """The plan with this process's part of the texts."""
+        order = shortest_first(self.tokens.lengths_of(plan.host_ids))
+        parts = [dealt(order, self.group._replace(rank=n)) for n in range(self.group.size)]
+        own = parts[self.group.rank]
+        shares = self._shares(plan.host_ids[own], plan.host_ids[order])
+        if not len(own):  # the graph of gradients is the same in all processes; its row is ignored
+            own = order[:1]
+        ids = plan.host_ids[own]
+        packed = packs(self.tokens.lengths_of(ids), self.tokens_at_once)
+        return plan._replace(
+            places=torch.from_numpy(np.concatenate(parts)),
+            packs=[self.pack(ids, pack) for pack in packed],
+            counts=tuple(map(len, parts)),
+            shares=shares,
+        )
+
+    def _shares(self, own: NDArray[np.int64], every: NDArray[np.int64]) -> dict[str, float]:
+        sizes = (self._real_tokens[ids] for ids in (own, every))
+        (texts, tokens, pairs), of_all = (
+            (len(each), each.sum(), (each**2).sum()) for each in sizes
+        )
+        return {
+            name: float(part / whole) if whole else 0.0
+            for name, part, whole in zip(
+                ("texts", "tokens", "pairs"), (texts, tokens, pairs), of_all, strict=True
+            )
+        }
 
     def pack(self, ids: NDArray[np.int64], pack: Pack) -> PlannedPack:
         """The texts of one pack of these ids."""

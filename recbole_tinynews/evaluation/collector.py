@@ -13,6 +13,7 @@ from torch import Tensor
 from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.evaluation.impression_metric import RANKED_KEY
 from recbole_tinynews.evaluation.metrics import NaNScoreError, RankedImpressions, rank_impressions
+from recbole_tinynews.processes.group import gather_array
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -102,15 +103,16 @@ class ImpressionCollector(Collector):
             return super().get_data_struct()
         kept = (self._scores, self._labels, self._sizes, self._rows)
         self.clear()
-        scores, labels, sizes, rows = map(_together, kept)
-        self.rows = rows.numpy().astype(np.int64)
-        self.scores = scores.numpy()
-        self.offsets = np.append(0, np.cumsum(sizes.numpy())).astype(np.int64)
-        self.ranked = self._rank(scores, labels, self.offsets)
+        own = [_together(parts).numpy() for parts in kept]
+        ranked = self._rank(*own)
+        # each process has ranked a stretch of the impressions
+        scores, labels, sizes, rows = map(gather_array, own)
+        self.ranked = RankedImpressions(*map(gather_array, ranked))
+        self.rows, self.scores, self.offsets = rows.astype(np.int64), scores, _offsets(sizes)
         struct = DataStruct()
         struct._data_dict.update(self.data_struct._data_dict)  # what data_collect found
-        struct.set("rec.score", scores)
-        struct.set("data.label", labels)
+        struct.set("rec.score", torch.from_numpy(scores))
+        struct.set("data.label", torch.from_numpy(labels))
         struct.set(RANKED_KEY, self.ranked)
         return struct
 
@@ -125,25 +127,29 @@ class ImpressionCollector(Collector):
         return struct
 
     def _rank(
-        self, scores: Tensor, labels: Tensor, offsets: NDArray[np.int64]
+        self, scores: NDArray, labels: NDArray, sizes: NDArray, rows: NDArray
     ) -> RankedImpressions:
-        unique, counts = np.unique(self.rows, return_counts=True)
-        if len(unique) < len(self.rows):
+        unique, counts = np.unique(rows, return_counts=True)
+        if len(unique) < len(rows):
             raise ValueError(
                 "ImpressionCollector expects each impression once, got "
                 f"{self._name(unique[counts.argmax()])} {counts.max()} times. Call start() before "
                 "an evaluation, and drop the repeats that a distributed sampler adds."
             )
         try:
-            return rank_impressions(scores.numpy(), labels.numpy(), offsets)
+            return rank_impressions(scores, labels, _offsets(sizes))
         except NaNScoreError as error:
-            name = self._name(self.rows[error.impression])
+            name = self._name(rows[error.impression])
             raise ValueError(f"The model scored {name} with NaN. {error}") from error
 
     def _name(self, row: int) -> str:
         if self.impression_ids is None:
             return f"the impression in row {row} of the evaluated split"
         return f"impression {self.impression_ids[row]} (row {row} of the evaluated split)"
+
+
+def _offsets(sizes: NDArray) -> NDArray[np.int64]:
+    return np.append(0, np.cumsum(sizes)).astype(np.int64)
 
 
 def _together(parts: list[Tensor]) -> Tensor:

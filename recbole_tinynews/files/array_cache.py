@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from logging import getLogger
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import whole_folder
 
 Arrays = dict[str, NDArray]
@@ -52,23 +54,40 @@ def cached_arrays(
     ``writable`` ones may be written to in memory; the files stay as they are.
 
     ``folder=None`` caches nothing. Where the folder cannot be written or its files cannot be read,
-    the arrays are computed and a warning says why.
+    the arrays are computed and a warning says why. Of several processes that want the same arrays,
+    one computes them and the others wait.
     """
     if folder is None:
         return make()
+    found = find_arrays(folder, name, key, writable)
+    if found is not None:
+        return found
     place = folder / f"{name}-{key}"
-    if place.is_dir():
+    with ExitStack() as stack:
+        with suppress(OSError):  # where nothing can be written, there is nothing to lock
+            stack.enter_context(exclusive_lock(place, "computing it"))
+        found = find_arrays(folder, name, key, writable)  # another process may have computed them
+        if found is not None:
+            return found
+        arrays = make()
         try:
-            return _read(place, "c" if writable else "r")
-        except (OSError, ValueError, EOFError) as problem:  # EOFError: numpy's, of an empty file
-            getLogger().warning(f"{place} cannot be read and is computed again: {problem}")
-            shutil.rmtree(place, ignore_errors=True)
-    arrays = make()
-    try:
-        _write(place, arrays)
-    except OSError as problem:
-        getLogger().warning(f"{place} cannot be written, so nothing is cached: {problem}")
+            _write(place, arrays)
+        except OSError as problem:
+            getLogger().warning(f"{place} cannot be written, so nothing is cached: {problem}")
     return arrays
+
+
+def find_arrays(folder: Path, name: str, key: str, writable: bool = False) -> Arrays | None:
+    """The cached arrays, or None: there are none, or they cannot be read and are deleted."""
+    place = folder / f"{name}-{key}"
+    if not place.is_dir():
+        return None
+    try:
+        return _read(place, "c" if writable else "r")
+    except (OSError, ValueError, EOFError) as problem:  # EOFError: numpy's, of an empty file
+        getLogger().warning(f"{place} cannot be read and is computed again: {problem}")
+        shutil.rmtree(place, ignore_errors=True)
+        return None
 
 
 def _read(place: Path, mode: Literal["c", "r"]) -> Arrays:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -222,7 +222,18 @@ class NewsRecommender(ImpressionRecommender):
 
     def planner(self) -> Planner | MaskedTextPlanner | None:
         """Makes the plan that comes with a training batch; ``None``: its encoder follows none."""
-        return self.news_encoder.planner() if isinstance(self.news_encoder, NewsEncoder) else None
+        encoder = self.news_encoder
+        return encoder.planner(shared=True) if isinstance(encoder, NewsEncoder) else None
+
+    @property
+    def counted_by(self) -> Mapping[str, str]:
+        """What the mean of a loss is taken over, by its name; those not named: over ``samples``.
+
+        ``articles`` of histories and candidates with their repeats; distinct ``texts``, their
+        ``tokens``, or the ``pairs`` of tokens of one text. Where several processes train together,
+        each weights the mean over its own part of a batch by the size of that part.
+        """
+        return {}
 
     def _following(self, interaction: Interaction) -> AbstractContextManager[None]:
         """Inside, the news encoder follows the plan of the batch."""

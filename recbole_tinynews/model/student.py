@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from recbole.data.interaction import Interaction
@@ -80,6 +80,11 @@ class Student(NewsRecommender):
     def teacher_taps(self) -> Taps:
         """The inner states that its loss asks its teachers for."""
         return self.distillation.teacher_taps
+
+    @property
+    def counted_by(self) -> Mapping[str, str]:
+        """What the mean of a loss is taken over, by its name, where that is not the samples."""
+        return getattr(self.distillation, "counted_by", {})
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted summands by name, each the mean over the batch."""

@@ -40,6 +40,7 @@ from recbole_tinynews.pipeline.handover import put_language_model
 from recbole_tinynews.pipeline.recipes import Recipe, Recipes
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
+from recbole_tinynews.processes.group import exchange, here, told_by_first
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state
 from recbole_tinynews.trainer.training_state import STATE
@@ -92,6 +93,9 @@ class Run:
         return model
 
     def _make(self, recipe: Recipe) -> Artifact:
+        _check_fingerprints(recipe)
+        if not here().first:
+            return self._follow(recipe)
         artifact = None if self.fresh else recipe.finished()
         if artifact is None or broken_files(artifact.folder):
             # two systems of a benchmark may want it at once
@@ -99,7 +103,28 @@ class Run:
                 artifact = self._make_alone(recipe)
         else:
             self._reuse(recipe, artifact)
+        if artifact.reused:
+            told_by_first(False, patient=True)  # nothing is to be trained
         shutil.rmtree(recipe.folder / STATE, ignore_errors=True)
+        told_by_first(True, patient=True)  # all is written
+        return artifact
+
+    def _follow(self, recipe: Recipe) -> Artifact:
+        """Train together with the first process, which decides whether to, and writes all files.
+
+        Raises:
+            ValueError: its files are not seen here.
+        """
+        if told_by_first(None, patient=True):
+            self._train(recipe)
+        told_by_first(None, patient=True)
+        artifact = recipe.finished()
+        if artifact is None:
+            raise ValueError(
+                f"Process {here().rank} expects the stage that the first one has written in "
+                f"{recipe.folder.resolve()}, and does not find it. Give all machines one "
+                "checkpoint_dir, on a disk that they share."
+            )
         return artifact
 
     def _make_alone(self, recipe: Recipe) -> Artifact:
@@ -115,6 +140,7 @@ class Run:
         getLogger().info(f"{_label(name)} -> {folder}")
         (folder / METRICS_FILE).unlink(missing_ok=True)  # it marks a complete folder
         shutil.rmtree(folder / PLM, ignore_errors=True)  # if it is there, it would be kept
+        told_by_first(True, patient=True)  # the others train too
         best = self._train(recipe)
         seconds = time.perf_counter() - started
         artifact = Artifact(name, recipe.fingerprint, folder, seconds, dict(best or {}))
@@ -146,7 +172,8 @@ class Run:
         trainer.resume_checkpoint()
         train, valid = self.factory.loaders(config, data)
         best = trainer.fit(train, valid, show_progress=config["show_progress"])[1]
-        _write_curve(recipe.folder, stage.name, trainer.curve)
+        if here().first:
+            _write_curve(recipe.folder, stage.name, trainer.curve)
         return best
 
     def _teachers(self, recipe: Recipe, model: Any) -> Teachers:
@@ -178,6 +205,16 @@ class Run:
             metrics[TEST] = test
         metrics[FILES] = checksums(folder, files_of(folder))
         write_metrics(folder, metrics)
+
+
+def _check_fingerprints(recipe: Recipe) -> None:
+    """Refuse processes that would train something else under the same name."""
+    every = exchange(recipe.fingerprint, patient=True)
+    if len(set(every)) > 1:
+        raise ValueError(
+            f"Stage {recipe.stage.name} expects the same settings, data and language model in all "
+            f"processes, got fingerprints {every}. Give all machines the same files and command."
+        )
 
 
 def _write_curve(folder: Path, stage: str, curve: TrainingCurve) -> None:

@@ -65,7 +65,7 @@ def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader)
     """
     rows = _spread(np.arange(loader.impressions.rows), IMPRESSIONS)
     parts = [rows[start : start + loader.step] for start in range(0, len(rows), loader.step)]
-    batches = [loader.collate_fn(part.tolist())[0].to(model.device) for part in parts]
+    batches = [loader.collate_impressions(part).to(model.device) for part in parts]
     shown = [batch[field].flatten() for batch in batches for field in (HISTORY, CANDIDATES)]
     news = torch.cat(shown).unique().cpu().numpy()
     news = news[news != 0]  # empty slots

@@ -199,6 +199,7 @@ OURS: tuple[Setting, ...] = (
     Setting("precision", one_of(None, "fp32", "bf16", "fp16", "auto"), _NEWS),
     Setting("eval_steps", or_(POSITIVE, None), _NEWS),
     Setting("save_steps", or_(COUNT, None), _NEWS, affects=_NOTHING),
+    Setting("process_timeout", ABOVE_ZERO, _NEWS, scope=_RUN, affects=_NOTHING),
     # stages
     Setting(
         "fresh",

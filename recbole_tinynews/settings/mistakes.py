@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -61,15 +60,31 @@ def value_mistakes(
             yield f"{name} ({sources.get(name, 'default')}) {mistake}"
 
 
-def process_mistakes(final: Mapping[str, Any]) -> Iterator[str]:
-    """Requests for several processes, by RecBole's settings or by torchrun."""
+def process_mistakes(
+    final: Mapping[str, Any], model: str, processes: int, shares_work: bool
+) -> Iterator[str]:
+    """Requests for several processes that cannot be met.
+
+    Args:
+        final: all settings.
+        model: its name.
+        processes: how many torchrun has started.
+        shares_work: whether the model can be trained by several.
+    """
     one = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
-    asked = {name: final.get(name) for name in one}
-    if "LOCAL_RANK" in os.environ:  # torchrun's
-        asked["WORLD_SIZE"] = int(os.environ.get("WORLD_SIZE", 1))
-    several = [f"{name}={n}" for name, n in asked.items() if n not in one.get(name, (1,))]
+    several = [f"{name}={final[name]}" for name in one if final.get(name) not in one[name]]
     if several:
         yield (
-            f"{', '.join(several)}: training in several processes is not yet supported. "
-            "Run one process, on one GPU or on the CPU"
+            f"{', '.join(several)}: settings start no process. Start several by run_recbole.py "
+            "--nproc=N, or by torchrun --nproc_per_node=N run_recbole.py"
         )
+    if processes > 1 and not shares_work:
+        yield one_process_alone(model)
+
+
+def one_process_alone(model: str) -> str:
+    """That the model of this name cannot be trained by several processes."""
+    return (
+        f"{model} has no language model to share out and is trained by one process, got several. "
+        "Start it without torchrun and --nproc"
+    )

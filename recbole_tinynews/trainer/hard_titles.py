@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.fields import CANDIDATES
+from recbole_tinynews.data.batch import plan_of
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+from recbole_tinynews.encoder.planning import EncodingPlan
+from recbole_tinynews.processes.group import gather_array
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -20,10 +24,27 @@ def choose_titles(config: Settings, model: Any, interaction: Interaction) -> Int
     training that resumes chooses the same titles as one that was never stopped.
     """
     if config["negative_titles"] == "hard":
-        titles = interaction[CANDIDATES]
+        titles, together = interaction[CANDIDATES], _is_shared(interaction)
         places = hardest(model.present_scores(interaction), titles, config["negatives"])
         interaction[CANDIDATES] = titles.gather(1, places)
+        if together:
+            interaction.plan = _plan_of_all(model, interaction)
     return interaction
+
+
+def _is_shared(interaction: Interaction) -> bool:
+    """Whether several processes encode the texts of the batch together."""
+    return getattr(plan_of(interaction), "counts", None) is not None
+
+
+def _plan_of_all(model: Any, interaction: Interaction) -> EncodingPlan:
+    """The plan of what all processes have chosen for the batch."""
+    bodies, titles = (
+        np.unique(gather_array(interaction[field].cpu().numpy().ravel()))
+        for field in (HISTORY, CANDIDATES)
+    )
+    plan = model.news_encoder.planner(shared=True).plan(np.union1d(bodies, titles), titles)
+    return plan.to(interaction[HISTORY].device)
 
 
 def hardest(scores: Tensor, titles: Tensor, count: int) -> Tensor:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import recbole.trainer.trainer as recbole_trainer
 from recbole.trainer import Trainer
 from recbole.utils import set_color
 
 from recbole_tinynews.evaluation.collector import ImpressionCollector
 from recbole_tinynews.files.tensors import load_weights, save_weights
+from recbole_tinynews.processes.group import here
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state, take_model_state
@@ -37,7 +41,8 @@ class ImpressionEvaluation(Trainer):
     saved_model_file: str
 
     def __init__(self, config: Settings, model: Any, folder: Path | None = None) -> None:
-        super().__init__(config, model)
+        with _boards_of_first():
+            super().__init__(config, model)
         self.eval_collector = ImpressionCollector(config)
         named = Path(self.saved_model_file).with_suffix(".safetensors")
         self.saved_model_file = str(named if folder is None else folder / WEIGHTS)
@@ -77,6 +82,7 @@ class ImpressionEvaluation(Trainer):
             put_model_state(self.model, load_weights(path), path)
             self.logger.info(f"Loading model structure and parameters from {path}")
         self.eval_collector.start(eval_data.impressions.impression_id)
+        eval_data.group = here()
         self.before_ranking(eval_data, show_progress)
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
@@ -84,7 +90,28 @@ class ImpressionEvaluation(Trainer):
         """Hook for trainers that prepare their model for the news articles of ``eval_data``."""
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        if not here().first:
+            return
         path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
         save_weights(take_model_state(self.model), path)
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
+
+
+class _NoBoard:
+    """In place of TensorBoard's writer, of all processes but the first."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *values, **named: None
+
+
+@contextmanager
+def _boards_of_first() -> Iterator[None]:
+    """Inside, RecBole's trainer opens TensorBoard's files in the first process alone."""
+    opens = recbole_trainer.get_tensorboard
+    if not here().first:
+        recbole_trainer.get_tensorboard = lambda logger: _NoBoard()
+    try:
+        yield
+    finally:
+        recbole_trainer.get_tensorboard = opens

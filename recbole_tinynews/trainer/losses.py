@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from recbole_tinynews.data.batch import plan_of
+from recbole_tinynews.processes.gather import add_up
 
 Losses = float | tuple[float, ...]  # plain values of a tensor, a tuple or a NamedTuple
 
@@ -22,10 +25,33 @@ def named_losses(losses: Any) -> list[tuple[str, float]]:
     return named if len(named) == 1 else [("train loss", sum(losses)), *named]
 
 
+def parts_of_means(losses: Any, batch: Any, counted_by: Mapping[str, str]) -> Any:
+    """Losses whose sum over all processes is their mean over the whole batch.
+
+    Args:
+        losses: means over this process's part of the batch: a tensor, a tuple or a NamedTuple.
+        batch: with the ``shares`` of this process; a batch that has none is whole.
+        counted_by: what the mean of a loss is taken over, by its name; the others: over samples.
+    """
+    shares = getattr(batch, "shares", None)
+    if shares is None:
+        return losses
+    if not isinstance(losses, tuple):
+        return losses * shares["samples"]
+    of_all = {**getattr(plan_of(batch), "shares", {}), **shares}
+    names = getattr(losses, "_fields", None) or [""] * len(losses)
+    parts = [
+        loss * of_all[counted_by.get(name, "samples")]
+        for name, loss in zip(names, losses, strict=True)
+    ]
+    return type(losses)(*parts) if hasattr(losses, "_fields") else tuple(parts)
+
+
 class PendingLosses:
     """Losses of batches that have not been read from the device yet.
 
     Reading them has the device finish all that it was given, so those of several are read at once.
+    Where several processes train together, the parts of all are added up.
     """
 
     def __init__(self) -> None:
@@ -41,7 +67,8 @@ class PendingLosses:
         if not self._batches:
             return []
         batches, self._batches = self._batches, []
-        values = iter(torch.cat([losses for _, _, losses in batches]).tolist())
+        every = torch.cat([losses for _, _, losses in batches])
+        values = iter(add_up(every).tolist())
         return [
             (step, _as_given(kind, list(itertools.islice(values, len(losses)))))
             for step, kind, losses in batches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from recbole_tinynews.processes.group import exchange
+from recbole_tinynews.processes.shares import stretch
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
@@ -32,13 +35,22 @@ class MaskedLanguageModelTrainer(NewsTrainer):
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
         """Loss and accuracy on the held-out texts."""
         self.model.eval()
-        loss, right, tokens = 0.0, 0, 0
-        for batch in tqdm(valid_data, desc="Evaluate", ncols=100, disable=not show_progress):
+        own = stretch(len(valid_data), self.group)
+        batches = itertools.islice(valid_data, own.start, own.stop)
+        sums = []
+        for batch in tqdm(
+            batches,
+            total=own.stop - own.start,
+            desc="Evaluate",
+            ncols=100,
+            disable=not show_progress,
+        ):
             with self._autocast():
                 scores, truth = self.model.guess(batch.to(self.device))
-            loss += F.cross_entropy(scores, truth, reduction="sum").item()
-            right += int((scores.argmax(dim=-1) == truth).sum())
-            tokens += len(truth)
+            loss = F.cross_entropy(scores, truth, reduction="sum").item()
+            sums.append((loss, int((scores.argmax(dim=-1) == truth).sum()), len(truth)))
+        # of all batches, in their order, so that the sum is that of one process to the last digit
+        loss, right, tokens = map(sum, zip(*itertools.chain(*exchange(sums)), strict=True))
         counted, places = max(tokens, 1), self.config["metric_decimal_place"]
         means = {LOSS: loss / counted, ACCURACY: right / counted}
         result = {**{name: round(mean, places) for name, mean in means.items()}, TOKENS: tokens}

@@ -9,6 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import set_color
@@ -16,10 +17,18 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from recbole_tinynews.processes.gather import copy_from_first, sum_gradients
+from recbole_tinynews.processes.group import ALONE, exchange, here
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
-from recbole_tinynews.trainer.losses import Losses, LossMeans, PendingLosses, named_losses
+from recbole_tinynews.trainer.losses import (
+    Losses,
+    LossMeans,
+    PendingLosses,
+    named_losses,
+    parts_of_means,
+)
 from recbole_tinynews.trainer.optimization import autocast_dtype, make_schedule, parameter_groups
 from recbole_tinynews.trainer.training_state import (
     STATE,
@@ -55,6 +64,7 @@ class NewsTrainer(ImpressionEvaluation):
         if isinstance(self.clip_grad_norm, (int, float)):  # RecBole's setting is a dict
             self.clip_grad_norm = {"max_norm": self.clip_grad_norm}
         self.round = 0
+        self.group = ALONE
         self.schedule: Any = None
         self.losses, self.pending = LossMeans(), PendingLosses()
         self.read_steps = READ_STEPS.get(self.device.type, READ_STEPS["cuda"])
@@ -96,13 +106,26 @@ class NewsTrainer(ImpressionEvaluation):
         self.schedule = make_schedule(self.optimizer, self.config["warmup_steps"], self.last_step)
         self.curve = TrainingCurve(self.last_step)
         train_data.pin_memory = self.device.type == "cuda"
+        train_data.group = self.group = here()
         with self._autocast():
             train_data.planner = self.model.planner()
         if self._state is not None:
             self._resume(self._state)
+        if not self.group.alone:
+            self._check_together(train_data)
+            copy_from_first(self.learners)
         result = super().fit(train_data, valid_data, **kwargs)
         self.curve.close(self.step)
         return result
+
+    def _check_together(self, train_data: Any) -> None:
+        """Refuse processes that would train on other data, or resume from another state."""
+        every = exchange([self.step, len(train_data), train_data.sample_size])
+        if any(each != every[0] for each in every):
+            raise ValueError(
+                "Training in several processes expects the same step, batches and samples in all "
+                f"of them, got {every}. Let all machines read the same data and one checkpoint_dir."
+            )
 
     def _train_epoch(
         self,
@@ -141,6 +164,7 @@ class NewsTrainer(ImpressionEvaluation):
         train_data.set_epoch(number, trained)
         last = len(train_data)
         for batch, interaction in enumerate(train_data, start=trained + 1):
+            self._reseed(number, batch)
             losses = self._backward(interaction, loss_func, self._share(batch, train_data))
             self.pending.add(self.step + 1, losses)
             if batch % self.accumulation_steps == 0 or batch == last:
@@ -156,6 +180,15 @@ class NewsTrainer(ImpressionEvaluation):
                     break
                 if saving:
                     self._save_state()
+
+    def _reseed(self, number: int, batch: int) -> None:
+        """Where several processes train, draw dropout by pass, batch and process alone.
+
+        So a training that resumes need not know the random state of each of them.
+        """
+        if not self.group.alone:
+            seed = np.random.SeedSequence([self.config["seed"], number, batch, self.group.rank])
+            torch.manual_seed(int(seed.generate_state(1)[0]))
 
     def _read_losses(self) -> None:
         """Count the losses since the last reading.
@@ -186,7 +219,8 @@ class NewsTrainer(ImpressionEvaluation):
     ) -> Tensor | tuple[Tensor, ...]:
         """Add the gradient of one batch; returns its losses."""
         with self._autocast():
-            losses = loss_func(self.prepare(interaction.to(self.device)))
+            batch = self.prepare(interaction.to(self.device))
+            losses = parts_of_means(loss_func(batch), batch, self.model.counted_by)
         loss = torch.stack(losses).sum() if isinstance(losses, tuple) else losses
         self.scaler.scale(loss * share).backward()
         return losses
@@ -200,6 +234,8 @@ class NewsTrainer(ImpressionEvaluation):
 
     def _update(self) -> None:
         """Take one optimizer step; gradients are unscaled before they are clipped."""
+        if not self.group.alone:
+            sum_gradients(self.learners.parameters())
         self.scaler.unscale_(self.optimizer)
         self._before_step()
         if self.clip_grad_norm:
@@ -262,7 +298,7 @@ class NewsTrainer(ImpressionEvaluation):
         self.logger.info(f"Resuming from step {self.step} of {self.last_step}.")
 
     def _save_state(self) -> None:
-        if self.config["save_steps"] == 0:
+        if self.config["save_steps"] == 0 or not self.group.first:
             return
         save_state(
             self.state_folder,

@@ -35,6 +35,8 @@ class PostTrainingTrainer(NewsTrainer):
             self._save_copy()
 
     def _save_copy(self) -> None:
+        if not self.group.first:
+            return
         frozen = {n for n, p in self.model.named_parameters() if not p.requires_grad}
         frozen.update(name for name, _ in self.model.named_buffers())
         # adapters have no name of their own there, and what they adapt is not frozen

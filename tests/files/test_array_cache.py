@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import logging
 import pickle
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillRunning
 from pathlib import Path
 
 import numpy as np
@@ -151,14 +153,20 @@ def test_a_half_written_folder_never_has_the_final_name(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_two_runs_that_make_the_same_arrays_the_first_wins(tmp_path: Path, make: Maker) -> None:
-    """Two runs that start together make the same arrays; the slower one must not fail."""
+def test_of_two_runs_that_want_the_same_arrays_one_makes_them(tmp_path: Path, make: Maker) -> None:
+    """Eight processes of one training would each take the time, and the memory, of all."""
+    others: list[Future[Arrays]] = []
 
     def make_slowly() -> Arrays:
-        cached_arrays(tmp_path, "some", "key", make)
+        others.append(pool.submit(cached_arrays, tmp_path, "some", "key", make))
+        with pytest.raises(StillRunning):
+            others[0].result(timeout=0.5)  # it waits
         return make()
 
-    assert_equal(cached_arrays(tmp_path, "some", "key", make_slowly), make.arrays)
+    with ThreadPoolExecutor(1) as pool:
+        assert_equal(cached_arrays(tmp_path, "some", "key", make_slowly), make.arrays)
+        assert_equal(others[0].result(), make.arrays)
+    assert make.times == 1
     assert [place.name for place in tmp_path.iterdir()] == ["some-key"]
 
 

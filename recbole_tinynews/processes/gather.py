@@ -1,0 +1,89 @@
+"""Tensors of all processes: rows gathered with their gradients, gradients added up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from recbole_tinynews.processes.group import here
+
+
+def gather_rows(own: Tensor, counts: Sequence[int]) -> Tensor:
+    """The rows of all processes behind each other, by rank; each must call it.
+
+    Backward, a row's gradient is the sum of what all processes have for it (reduce-scatter).
+
+    Shapes:
+        own: ``[rows, ...]``; the first ``counts[rank]`` are taken, others are ignored.
+        counts: ``[processes]``, how many rows each process has.
+        returned: ``[sum of counts, ...]``.
+    """
+    return _Gather.apply(own[: counts[here().rank]], tuple(counts))
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, own: Tensor, counts: tuple[int, ...]) -> Tensor:
+        context.counts = counts
+        padded = own.new_zeros(max(counts), *own.shape[1:])
+        padded[: len(own)] = own
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,), counts = gradients, context.counts
+        processes, rows = len(counts), counts[here().rank]
+        received = gradient.new_empty(processes * rows, *gradient.shape[1:])
+        # gloo's own reduce-scatter is an all-reduce, which moves twice as much
+        dist.all_to_all_single(received, gradient.contiguous(), [rows] * processes, list(counts))
+        return received.view(processes, rows, *gradient.shape[1:]).sum(0), None
+
+
+@torch.no_grad()
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Add up the gradients of all processes, in one message for each type of number.
+
+    A parameter that has a gradient in any of them has one in each of them afterwards.
+    """
+    learning = [each for each in parameters if each.requires_grad]
+    present = torch.tensor([each.grad is not None for each in learning], dtype=torch.uint8)
+    dist.all_reduce(present, dist.ReduceOp.MAX)  # on the host: no device is waited for
+    chosen = [each for each, there in zip(learning, present.tolist(), strict=True) if there]
+    for kind in sorted({str(each.dtype) for each in chosen}):
+        gradients = [_gradient(each) for each in chosen if str(each.dtype) == kind]
+        bucket = torch.cat([each.flatten() for each in gradients])
+        dist.all_reduce(bucket)
+        parts = bucket.split([each.numel() for each in gradients])
+        torch._foreach_copy_(
+            gradients, [part.view_as(each) for part, each in zip(parts, gradients, strict=True)]
+        )
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
+
+
+def add_up(values: Tensor) -> Tensor:
+    """The sum of the tensors of all processes; each must call it."""
+    if not here().alone:
+        dist.all_reduce(values)
+    return values
+
+
+@torch.no_grad()
+def copy_from_first(module: nn.Module) -> None:
+    """Give each process the first one's weights that train, and its buffers."""
+    learning = [each for each in module.parameters() if each.requires_grad]
+    for tensor in (*learning, *module.buffers()):
+        sent = tensor.detach().clone()
+        dist.broadcast(sent, src=0)
+        if not torch.equal(tensor, sent):
+            tensor.copy_(sent)

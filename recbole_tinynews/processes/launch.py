@@ -1,0 +1,118 @@
+"""Starts several processes of a program, as torchrun does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE_ROOT = Path(__file__).parents[2]
+
+
+class ProcessFailedError(RuntimeError):
+    """A process has ended with an error, which it has shown itself; all others were ended."""
+
+
+class Machines(NamedTuple):
+    """Where the processes run.
+
+    Attributes:
+        here: processes on this machine.
+        everywhere: processes on all machines, which have equally many.
+        before: processes on the machines before this one.
+        address, port: of the first machine; they are not used if there is one alone.
+    """
+
+    here: int
+    everywhere: int
+    before: int = 0
+    address: str = "localhost"
+    port: int = 5678
+
+    @classmethod
+    def asked_for(
+        cls,
+        nproc: str | None,
+        world_size: str | None,
+        group_offset: str | None,
+        ip: str | None,
+        port: str | None,
+    ) -> Machines:
+        """RecBole's flags, of which those not given are ``None``.
+
+        Raises:
+            ValueError: one is no number, or the processes don't fit equal machines.
+        """
+        here = _number("nproc", nproc, 1, least=1)
+        everywhere = _number("world_size", world_size, -1, least=-1)
+        everywhere = here if everywhere < 1 else everywhere  # RecBole's -1
+        before = _number("group_offset", group_offset, 0, least=0)
+        if everywhere % here or before % here or before + here > everywhere:
+            raise ValueError(
+                f"--nproc={here} --world_size={everywhere} --group_offset={before} expect machines "
+                "with nproc processes each, of which group_offset are on the machines before this "
+                "one. Make world_size and group_offset multiples of nproc, or start torchrun."
+            )
+        place = ip or cls._field_defaults["address"], _number("port", port, 5678, least=1)
+        return cls(here, everywhere, before, *place)
+
+    def flags(self) -> list[str]:
+        """Those of torchrun."""
+        if self.everywhere == self.here:
+            return ["--standalone", f"--nproc_per_node={self.here}"]  # on a port that is free
+        return [
+            f"--nproc_per_node={self.here}",
+            f"--nnodes={self.everywhere // self.here}",
+            f"--node_rank={self.before // self.here}",
+            f"--master_addr={self.address}",
+            f"--master_port={self.port}",
+        ]
+
+
+def process_label() -> str:
+    """Which process a message comes from, where there are several."""
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    return f" (process {os.environ.get('RANK', 0)})" if several else ""
+
+
+def launch(machines: Machines, module: str, arguments: Sequence[str]) -> None:
+    """Run a module as a program in several processes, and wait for them.
+
+    They share the threads of this machine. If one of them ends with an error or is killed, the
+    others are ended.
+
+    Raises:
+        ProcessFailedError: one of them has failed.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // machines.here)))
+    # of a program that was started by the path of a file, they would not find the package
+    paths = [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    try:
+        main([*machines.flags(), "-m", module, *arguments])
+    except ChildFailedError as problem:
+        rank, failure = problem.get_first_failure()
+        raise ProcessFailedError(
+            f"process {rank} of {machines.everywhere} {_end(failure.exitcode)}"
+        ) from problem
+
+
+def _end(code: int) -> str:
+    return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+
+
+def _number(flag: str, text: str | None, default: int, least: int) -> int:
+    if text is None:
+        return default
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise ValueError(f"--{flag} expects a whole number of at least {least}, got {text}.")
+    return number
