@@ -60,6 +60,8 @@ class NewsDataset(Dataset):
     """
 
     settings: ClassVar[tuple[str, ...]] = ()  # none: every stage reads the impressions of the run
+    trains_on_clicks: ClassVar[bool] = True
+    validates_on_impressions: ClassVar[bool] = True
     inter_feat: Impressions
 
     # ---------------------------------------------------------------- RecBole's loading hooks
