@@ -79,6 +79,8 @@ def run(
     transformers.utils.logging.disable_progress_bar()  # one per model that is read
     logger = getLogger()
     logger.info(config)
+    for warning in config.warnings:
+        logger.warning(f"{warning}: {config['model']} does not read it on impressions.")
     init_seed(config["seed"], config["reproducibility"])
     data = NewsDataset(config)
     logger.info(data)

@@ -58,15 +58,15 @@ def _of_data(run: Run, stage: Stage) -> Iterator[str]:
             f"candidates, and {name}.train.inter has none among {len(factory.train)}. Convert "
             "labelled impressions"
         )
-    validates = config["eval_step"] > 0 and (config["epochs"] or 0) > 0
+    validates = config["eval_step"] > 0 and config["epochs"] != 0
     on_impressions = reads is None or getattr(reads, "validates_on_impressions", False)
-    if validates and on_impressions and factory.valid is not None:
-        if not factory.valid.inter_feat.rankable:
-            yield (
-                "Validation expects impressions with clicked and unclicked candidates, and found "
-                f"none among {len(factory.valid)} in {name}.valid.inter. Give labelled validation "
-                "data, or train without: --eval_step=0"
-            )
+    unlabelled = factory.valid is not None and not factory.valid.inter_feat.rankable
+    if validates and on_impressions and unlabelled:
+        yield (
+            "Validation expects impressions with clicked and unclicked candidates, and found none "
+            f"among {len(factory.valid or ())} in {name}.valid.inter. Give labelled validation "
+            "data, or train without: --eval_step=0"
+        )
 
 
 def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
