@@ -32,7 +32,7 @@ from recbole_tinynews.registry import (
     users_yaml_files,
 )
 from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_line
-from recbole_tinynews.settings.declared import Models, rules_for, unread_by
+from recbole_tinynews.settings.declared import Models, known_without_yaml, rules_for, unread_by
 from recbole_tinynews.settings.layers import (
     METRICS_SETTING,
     Layer,
@@ -252,7 +252,9 @@ class NewsConfig(Config):
         final = self.final_config_dict
         rules = rules_for(self._kind)
         if self.on_impressions and not self._is_news:
-            rules = {**rules_by_default(_of_stock_model(self.model_class)), **rules}
+            own = rules_by_default(_of_stock_model(self.model_class))
+            general = rules.keys() - known_without_yaml(Models.OF_RECBOLE)
+            rules = {**rules, **{name: rule for name, rule in own.items() if name not in general}}
         defaults = self._declared if self._is_news else {}  # RecBole's models mix kinds freely
         stages = self.stage_names
         self._drop_unread()
@@ -275,6 +277,8 @@ class NewsConfig(Config):
             raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *mistakes]))
         if self.on_impressions:
             self.warnings += keep_mode_alone(final, self.internal_config_dict)
+        if not self._is_news and isinstance(final["clip_grad_norm"], (int, float)):
+            final["clip_grad_norm"] = {"max_norm": final["clip_grad_norm"]}  # as RecBole reads it
         if self._is_news:
             self._map_precision()
             self._map_layers()

@@ -29,6 +29,7 @@ from recbole_tinynews.settings.values import (
     LEVEL,
     NEGATIVES,
     NOT_NEGATIVE,
+    PLACE,
     POSITIVE,
     PROBABILITY,
     SAMPLES,
@@ -149,6 +150,8 @@ _OF_TABLES = (  # of files with one interaction a row, which impressions are not
     *("numerical_features", "discretization", "kg_reverse_r"),
     *("entity_kg_num_interval", "relation_kg_num_interval"),
 )
+# RecBole's for sequences, but for the one that asks for code
+_TRANSFORMS = ("mask_itemseq", "inverse_itemseq", "crop_itemseq", "reorder_itemseq")
 _SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 RECBOLES: tuple[Setting, ...] = (
@@ -157,10 +160,10 @@ RECBOLES: tuple[Setting, ...] = (
     *_rows(*_SEQUENCE_FIELDS, rule=FIELD, scope=_RUN, unread_by=_NEWS, checked_for=_IMPRESSIONS),
     Setting("MAX_ITEM_LIST_LENGTH", HISTORY_LENGTH, _IMPRESSIONS, scope=_RUN, unread_by=_NEWS),
     *_rows(*_OF_TABLES, scope=_RUN, unread_by=_IMPRESSIONS),
-    Setting("dataset", TEXT, scope=_RUN, known_to=_EVERY),
-    Setting("data_path", TEXT, scope=_RUN, affects=_NOTHING),
+    Setting("dataset", PLACE, scope=_RUN, known_to=_EVERY),
+    Setting("data_path", PLACE, scope=_RUN, affects=_NOTHING),
     *_rows(*_SAVED_DATA, scope=_RUN, affects=_NOTHING, unread_by=_IMPRESSIONS),
-    Setting("transform", or_(TEXT, None), scope=_RUN, unread_by=_NEWS),
+    Setting("transform", one_of(None, *_TRANSFORMS), scope=_RUN, unread_by=_NEWS),
     Setting("train_neg_sample_args", SAMPLES, _RECBOLE_ON_IMPRESSIONS, scope=_RUN, unread_by=_NEWS),
     *_rows("encoding", "tail_ratio", known_to=_EVERY, unread_by=_IMPRESSIONS),
     # RecBole's old names
@@ -178,7 +181,7 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("reproducibility", SWITCH),
     Setting("config_files", scope=_RUN, affects=_NOTHING, known_to=_EVERY, unread_by=_EVERY),
     Setting("config_file", scope=_RUN, affects=_NOTHING, unread_by=_EVERY),
-    Setting("checkpoint_dir", TEXT, scope=_RUN, affects=_NOTHING),
+    Setting("checkpoint_dir", PLACE, scope=_RUN, affects=_NOTHING),
     Setting("state", LEVEL, scope=_RUN, affects=_NOTHING),
     Setting("log_wandb", SWITCH, scope=_RUN, affects=_NOTHING),
     Setting("wandb_project", TEXT, scope=_RUN, affects=_NOTHING),
@@ -215,22 +218,23 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("repeatable", SWITCH, scope=_RUN, unread_by=_NEWS),
     Setting("metric_decimal_place", DECIMAL_PLACES, scope=_RUN),
     # RecBole's models: settings that it reads, but declares nowhere or for some models only
-    Setting("loss_type", or_(TEXT, None), known_to=Models.OF_RECBOLE),
-    Setting("embedding_size", or_(SIZE, None), known_to=Models.OF_RECBOLE),
+    Setting("loss_type", TEXT, known_to=Models.OF_RECBOLE),
+    Setting("embedding_size", SIZE, known_to=Models.OF_RECBOLE),
     *_rows(
         "double_tower",
         "has_residual",
         "contrast",
         "use_filter",
         "convert_token_to_onehot",
-        rule=or_(SWITCH, None),
+        rule=SWITCH,
         known_to=Models.OF_RECBOLE,
     ),
-    *_rows("reg_weight", "norm", "sim", "tau", "cin", known_to=Models.OF_RECBOLE),
+    Setting("reg_weight", NOT_NEGATIVE, known_to=Models.OF_RECBOLE),
+    *_rows("norm", "sim", "tau", "cin", known_to=Models.OF_RECBOLE),
     *_rows(
         "token_num_threshold",
         "xgb_early_stopping_rounds",
-        rule=or_(COUNT, None),
+        rule=COUNT,
         known_to=Models.OF_RECBOLE,
     ),
     Setting("selected_features", list_of(FIELD, may_be_empty=True), _RECBOLE_ON_IMPRESSIONS),
@@ -250,7 +254,7 @@ OURS: tuple[Setting, ...] = (
     Setting("subcategory_weight", NOT_NEGATIVE, _NEWS),
     Setting("impression_negatives", one_of(None, True, False), _RECBOLE_ON_IMPRESSIONS),
     # the model
-    Setting("plm", TEXT, _NEWS),
+    Setting("plm", PLACE, _NEWS),
     Setting("num_hidden_layers", or_(LAYERS, None), _NEWS),
     Setting("finetune_layers", or_(COUNT, "all"), _NEWS),
     Setting("lora_rank", an_int(0, 65_536), _NEWS, as_before=0),
@@ -300,7 +304,7 @@ OURS: tuple[Setting, ...] = (
     Setting("stage_two", SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
     # post-training
     Setting(
-        "post_train_corpus", or_(TEXT, None), _NEWS, affects=_NOTHING
+        "post_train_corpus", or_(PLACE, None), _NEWS, affects=_NOTHING
     ),  # its content is covered with the data
     Setting("post_train_news", one_of("train", "all"), _NEWS),
     Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
@@ -332,7 +336,7 @@ OURS: tuple[Setting, ...] = (
     # results
     Setting(
         "result_file",
-        or_(TEXT, None),
+        or_(PLACE, None),
         scope=_RUN,
         affects=_NOTHING,
         known_to=_EVERY,
@@ -340,7 +344,7 @@ OURS: tuple[Setting, ...] = (
     ),
     Setting(
         "eval_dump",
-        or_(TEXT, None),
+        or_(PLACE, None),
         scope=_RUN,
         affects=_NOTHING,
         in_benchmarks="Metrics of each impression go into --output",

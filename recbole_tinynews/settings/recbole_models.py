@@ -17,7 +17,6 @@ from recbole_tinynews.settings.values import (
     SWITCH,
     Rule,
     list_of,
-    or_,
 )
 
 _PROBABILITIES = ("dropout", "drop_ratio", "drop_prob")  # in a name
@@ -44,7 +43,7 @@ def _rule(name: str, default: Any) -> Rule | None:
     if isinstance(default, (int, float)):
         return _number(name, default)
     if isinstance(default, str):
-        return or_(ANY_TEXT, None)
+        return ANY_TEXT
     if isinstance(default, Mapping):
         return MAPPING
     if isinstance(default, list):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 MOST = 2**31 - 1
+_LARGEST = 1e15  # a float32 of a model and an int64 hold it
 
 
 class Rule(NamedTuple):
@@ -59,7 +61,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return (_is_int(value) or isinstance(value, float)) and abs(value) < float("inf")
+    return (_is_int(value) or isinstance(value, float)) and abs(value) < _LARGEST
 
 
 def _show(value: Any) -> str:
@@ -81,15 +83,27 @@ WORKERS = an_int(0, 1_024)
 DECIMAL_PLACES = an_int(1, 15)  # with fewer, all metrics would be equal; a float has no more
 SEED = an_int(0)
 NUMBER = Rule("a number", _is_number)
-NOT_NEGATIVE = Rule("a number >= 0", lambda value: _is_number(value) and value >= 0)
-ABOVE_ZERO = Rule("a number > 0", lambda value: _is_number(value) and value > 0)
+NOT_NEGATIVE = Rule(
+    f"a number >= 0 and < {_LARGEST:g}", lambda value: _is_number(value) and value >= 0
+)
+ABOVE_ZERO = Rule(f"a number > 0 and < {_LARGEST:g}", lambda value: _is_number(value) and value > 0)
 SHARE = Rule("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
 PROBABILITY = Rule("a number >= 0 and < 1", lambda value: _is_number(value) and 0 <= value < 1)
 ANY_TEXT = Rule("text, which may be empty", lambda value: isinstance(value, str))
 TEXT = Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
+
+
+def _is_place(value: Any) -> bool:
+    if not TEXT.holds(value) or "\0" in value or len(value) > _LONGEST_PATH:
+        return False
+    return all(len(os.fsencode(part)) <= _LONGEST_NAME for part in value.split("/"))
+
+
+_LONGEST_NAME, _LONGEST_PATH = 255, 4_096  # of Linux and most file systems
+PLACE = Rule("the name of a file or folder", _is_place)
 ZIP_FILE = Rule(
     "a file name that ends in .zip",
-    lambda value: isinstance(value, str) and value.endswith(".zip"),
+    lambda value: PLACE.holds(value) and value.endswith(".zip"),
 )
 _CUTOFF = an_int(1, 1_000)  # beyond the candidates of an impression, all are equal
 CUTOFFS = Rule(
