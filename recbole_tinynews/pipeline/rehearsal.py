@@ -58,6 +58,12 @@ def _of_data(run: Run, stage: Stage) -> Iterator[str]:
             f"candidates, and {name}.train.inter has none among {len(factory.train)}. Convert "
             "labelled impressions"
         )
+    text = config["news_text"]
+    if on_clicks and not any(map(str.strip, factory.dataset.texts(text))):
+        yield (
+            f"Stage {stage.name} expects articles with words, and all texts of {name}.item are "
+            f"empty (news_text={text}). Convert the data set with its texts"
+        )
     validates = config["eval_step"] > 0 and config["epochs"] != 0
     on_impressions = reads is None or getattr(reads, "validates_on_impressions", False)
     unlabelled = factory.valid is not None and not factory.valid.inter_feat.rankable
