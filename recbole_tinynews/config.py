@@ -14,8 +14,10 @@ import yaml
 from recbole.config import Config
 
 from recbole_tinynews import compat
+from recbole_tinynews.data import fields
 from recbole_tinynews.encoder.language_model import locate_plm
 from recbole_tinynews.evaluation.recbole_metrics import COUNT_METRIC, METRIC_NAMES, register_metrics
+from recbole_tinynews.files.columns import BODY, ITEM, LABELS
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.processes.group import asked_for, local_rank
 from recbole_tinynews.recbole_models.feeds import UNFIT
@@ -31,7 +33,7 @@ from recbole_tinynews.registry import (
     users_yaml_files,
 )
 from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_line
-from recbole_tinynews.settings.declared import Models, rules_for
+from recbole_tinynews.settings.declared import Models, known_without_yaml, rules_for, unread_by
 from recbole_tinynews.settings.layers import (
     METRICS_SETTING,
     Layer,
@@ -41,7 +43,9 @@ from recbole_tinynews.settings.layers import (
 )
 from recbole_tinynews.settings.literals import LiteralLoader, parse_value, read_yaml
 from recbole_tinynews.settings.mistakes import (
+    field_mistakes,
     name_mistakes,
+    package_mistakes,
     process_mistakes,
     switch_mistakes,
     value_mistakes,
@@ -53,6 +57,8 @@ from recbole_tinynews.settings.names import (
     settings_of_stage,
     split_stage,
 )
+from recbole_tinynews.settings.recbole_models import rules_by_default
+from recbole_tinynews.settings.unread import drop_unread, keep_mode_alone
 from recbole_tinynews.trainer.optimization import default_precision
 
 DEFAULT_MODEL = "TinyNewsRec"
@@ -62,6 +68,9 @@ _RECBOLES_DATASET = "ml-100k"  # RecBole brings it along, wherever data_path poi
 _FOLD = re.compile(r"-fold\d+(?=\.|$)")  # in the name of a data set, and of its yaml
 WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings that suit no other one}
 _METRICS_AT_K = ("ndcg",)
+_TAKEN = frozenset(
+    (*(getattr(fields, name) for name in fields.__all__), *ITEM[1:], BODY, LABELS)
+)  # names of fields that no setting has
 
 
 class NewsConfig(Config):
@@ -82,6 +91,7 @@ class NewsConfig(Config):
 
     Attributes:
         on_impressions: whether the model runs on impressions, with MIND's metrics.
+        warnings: settings that were given and have no effect.
     """
 
     def __init__(
@@ -98,6 +108,7 @@ class NewsConfig(Config):
         self._stages: dict[str, StageYaml] = {}
         self._switches: list[str] = []
         self._mistakes: list[str] = []
+        self.warnings: list[str] = []
         self._run_config: NewsConfig | None = None  # the run's config, in a stage's copy
         super().__init__(model, dataset, config_file_list, config_dict)
 
@@ -240,10 +251,14 @@ class NewsConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        stock = Models.RECBOLE_ON_IMPRESSIONS if self.on_impressions else Models.RECBOLE
-        rules = rules_for(Models.NEWS if self._is_news else stock)
+        rules = rules_for(self._kind)
+        if self.on_impressions and not self._is_news:
+            own = rules_by_default(_of_stock_model(self.model_class))
+            general = rules.keys() - known_without_yaml(Models.OF_RECBOLE)
+            rules = {**rules, **{name: rule for name, rule in own.items() if name not in general}}
         defaults = self._declared if self._is_news else {}  # RecBole's models mix kinds freely
         stages = self.stage_names
+        self._drop_unread()
         mistakes = [
             *(self._find_data() if self.on_impressions else ()),
             *self._mistakes,
@@ -253,14 +268,20 @@ class NewsConfig(Config):
             *process_mistakes(
                 final, self.model, asked_for().size, has_language_model(self.model_class)
             ),
+            *package_mistakes(final),
         ]
         if self.on_impressions and not self._is_news:
             asked = {name for layer in self._layers for name in layer.values}
             mistakes += fit_settings(self.model_class, final, asked)
         if self.on_impressions:
+            mistakes += field_mistakes(final, _TAKEN)
             mistakes += self._map_metrics()
         if mistakes:
             raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *mistakes]))
+        if self.on_impressions:
+            self.warnings += keep_mode_alone(final, self.internal_config_dict)
+        if not self._is_news and isinstance(final["clip_grad_norm"], (int, float)):
+            final["clip_grad_norm"] = {"max_norm": final["clip_grad_norm"]}  # as RecBole reads it
         if self._is_news:
             self._map_precision()
             self._map_layers()
@@ -418,6 +439,22 @@ class NewsConfig(Config):
             if plain == "valid_metric" and str(value).lower() not in results:
                 yield f"{name} expects one of {', '.join(results)} (see metrics, topk), got {value}"
 
+    @property
+    def _kind(self) -> Models:
+        if self._is_news:
+            return Models.NEWS
+        return Models.RECBOLE_ON_IMPRESSIONS if self.on_impressions else Models.RECBOLE
+
+    def _drop_unread(self) -> None:
+        unread = unread_by(self._kind)
+        self.warnings += drop_unread(
+            self.final_config_dict,
+            self.internal_config_dict,
+            self._layers,
+            unread - {"config_files", "config_file"},
+            self.stage_names,
+        )
+
     def _map_precision(self) -> None:
         """Let RecBole's ``enable_amp`` turn on mixed precision, unless ``precision`` is given."""
         final = self.final_config_dict
@@ -464,6 +501,13 @@ def declared_settings(model_class: type, on_impressions: bool = True) -> dict[st
 def _news_yaml(model_class: type) -> NewsYaml:
     stages, models = stage_yaml_files(model_class), model_yaml_files(model_class)
     return read_news_yaml(overall_yaml_file(model_class), stages, models)
+
+
+def _of_stock_model(model_class: type) -> dict[str, Any]:
+    """The settings of one of RecBole's own models, or of a class derived from it, with defaults."""
+    own = users_yaml_files(model_class)
+    stock = [file for file in model_yaml_files(model_class) if file not in own]
+    return {name: default for file in stock for name, default in read_yaml(file).items()}
 
 
 def _names_in(files: Sequence[Path]) -> set[str]:

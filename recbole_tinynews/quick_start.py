@@ -22,7 +22,7 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.cold import cold_impressions
 from recbole_tinynews.evaluation.dump import write_eval_dump
 from recbole_tinynews.evaluation.submission.write import write_submission
-from recbole_tinynews.files.whole import write_text
+from recbole_tinynews.files.whole import check_writable, write_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
@@ -30,8 +30,9 @@ from recbole_tinynews.pipeline.artifact import (
     kept_test_results,
 )
 from recbole_tinynews.pipeline.factory import Factory, ImpressionFactory, NewsFactory
-from recbole_tinynews.pipeline.plan import plan, plan_table
+from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table
 from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
+from recbole_tinynews.pipeline.rehearsal import rehearse
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.speed import news_per_second
 from recbole_tinynews.pipeline.stage import Stage, up_to
@@ -74,6 +75,7 @@ def run(
             f"run expects a data set of impressions for {config['model']}, got none in "
             f"{config['data_path']}. Convert MIND into it: python -m recbole_tinynews.convert."
         )
+    _check_places(config)
     join(config["device"], config["process_timeout"] if not asked_for().alone else 0)
     if here().first:
         init_logger(config)
@@ -82,6 +84,8 @@ def run(
     transformers.utils.logging.disable_progress_bar()  # one per model that is read
     logger = getLogger()
     logger.info(config)
+    for warning in config.warnings:
+        logger.warning(f"{warning}: {config['model']} does not read it on impressions.")
     init_seed(config["seed"], config["reproducibility"])
     data = NewsDataset(config)
     logger.info(data)
@@ -89,8 +93,9 @@ def run(
     stages = up_to(system(config), config["stage"])
     _check_submission(factory, stages[-1])
     this_run = Run(factory)
-    steps = plan_table(plan(this_run.recipes, stages, config["fresh"]))
-    logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{steps}")
+    steps = plan(this_run.recipes, stages, config["fresh"])
+    logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{plan_table(steps)}")
+    rehearse(this_run, [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED])
     artifact = this_run.make(*stages)
     model = this_run.model(stages[-1])
     ranks_news = not isinstance(model, NewsRecommender) or model.ranks_news
@@ -132,6 +137,24 @@ def factory_of(config: NewsConfig, data: NewsDataset) -> ImpressionFactory:
         return NewsFactory(config, data)
     kind = ImpressionFactory if is_news_model(config.model_class) else RecBoleFactory
     return kind(config, data)
+
+
+def _check_places(config: NewsConfig) -> None:
+    """Refuse files that cannot be written before hours of training end there."""
+    mistakes = []
+    for name in ("checkpoint_dir", "result_file", "eval_dump", "submission"):
+        if not config[name]:
+            continue
+        place = Path(config[name])
+        try:
+            check_writable(place / "model" if name == "checkpoint_dir" else place)
+        except (OSError, ValueError) as problem:  # ValueError: a name with a null character
+            mistakes.append(
+                f"{name} expects a place that can be written, got {place}: "
+                f"{getattr(problem, 'strerror', None) or problem}. Name another one"
+            )
+    if mistakes:
+        raise ValueError("\n- ".join(["Results could not be saved:", *mistakes]))
 
 
 def _check_submission(factory: Factory, last: Stage) -> None:

@@ -238,7 +238,7 @@ def test_all_mistakes_come_at_once_with_their_sources(tmp_path: Path) -> None:
     assert f"histroy_length (file {file}) is no setting. Did you mean history_length?" in text
     assert f"plm_dropout (file {file}) expects a number >= 0 and < 1, got 1.5" in text
     assert "absent.yaml" in text
-    assert "negatives (config_dict) expects an int >= 1, got 0" in text
+    assert "negatives (config_dict) expects an int from 1 to 10,000, got 0" in text
     assert "learnin_rate (command line) is no setting. Did you mean learning_rate?" in text
     assert "finetune_teacher_precision (command line) expects one of ~, fp32" in text
     assert "write --epochs=3" in text

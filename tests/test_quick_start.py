@@ -382,3 +382,17 @@ def test_cold_impressions_are_reported_apart(tiny: Tiny, tmp_path: Path, caplog,
         by_hand = np.mean([float(row[metric]) for row in evaluated])
         assert result["test_cold"][metric] == pytest.approx(by_hand, abs=1e-6)
     assert "clicked news cold" in caplog.text
+
+
+@pytest.mark.parametrize("setting", ["result_file", "eval_dump", "submission", "checkpoint_dir"])
+def test_a_place_that_cannot_be_written_is_refused_before_any_training(
+    tiny: Tiny, tmp_path: Path, setting: str
+) -> None:
+    """The results of hours were lost, since their file lay under a file or in a missing place."""
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "below.zip"
+    with pytest.raises(ValueError, match=f"{setting} expects a place that can be written"):
+        run("PLMNR", DATASET, config_dict=tiny.settings(**{setting: str(place)}))
+    assert not (tmp_path / "saved").exists() or not list(
+        (tmp_path / "saved").rglob("*.safetensors")
+    )

@@ -199,6 +199,10 @@ def _token_rows(rows: FileRows, columns: Sequence[str], index: TokenIndex) -> li
         row, column = divmod(place, len(columns))
         expected = "ids separated by single spaces"
         raise rows.mistake(row, columns[column], expected, f"'{texts[place]}'")
+    if not ids.all():  # its id is that of an empty slot
+        place = next(i for i, text in enumerate(texts) if PADDING in text.split(" "))
+        row, column = divmod(place, len(columns))
+        raise rows.mistake(row, columns[column], f"no id {PADDING}, which means padding", "it")
     every = Ragged.from_lengths(ids, _counts(texts))
     return [every.take(np.arange(i, every.rows, len(columns))) for i in range(len(columns))]
 
@@ -208,6 +212,9 @@ def _users(rows: FileRows, index: TokenIndex) -> NDArray[np.int32]:
     ids = index.ids(texts)
     if "" in index:
         raise rows.mistake(texts.index(""), USER_ID, "an id", "''")
+    if not ids.all():
+        row = texts.index(PADDING)
+        raise rows.mistake(row, USER_ID, f"no id {PADDING}, which means padding", "it")
     return ids
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,6 +23,11 @@ from recbole_tinynews.data.atomic_files import (
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, ImpressionSource
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
+from recbole_tinynews.data.plausibility import (
+    check_articles,
+    check_candidates,
+    check_report,
+)
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
 from recbole_tinynews.files.columns import (
@@ -60,6 +66,8 @@ class NewsDataset(Dataset):
     """
 
     settings: ClassVar[tuple[str, ...]] = ()  # none: every stage reads the impressions of the run
+    trains_on_clicks: ClassVar[bool] = True
+    validates_on_impressions: ClassVar[bool] = True
     inter_feat: Impressions
 
     # ---------------------------------------------------------------- RecBole's loading hooks
@@ -77,6 +85,8 @@ class NewsDataset(Dataset):
         self.cache_dir = Path(self.config["checkpoint_dir"]) / token / "cache"
         self.content = content_key([CACHE_FORMAT, *present, news_file, *present.values()])
         news = read_news(news_file)
+        for warning in check_articles(news_file, news):
+            getLogger().warning(warning)
         arrays = cached_arrays(
             self.cache_dir,
             "impressions",
@@ -92,11 +102,21 @@ class NewsDataset(Dataset):
                 "header. Convert the data set again, or delete the file of a validation or test "
                 "set that is meant to be empty."
             )
+        known = 1 + len(news.item_id)
+        trained = self.inter_feat.between(0, int(sizes[0])).candidates.values
+        for warning in (
+            *check_candidates(present["train"], trained, known),
+            *check_report(
+                folder / f"{token}.report.json",
+                dict(zip(self.splits, self.file_size_list, strict=True)),
+                len(news.item_id),
+            ),
+        ):
+            getLogger().warning(warning)
         self._set_index(self.uid_field, np.array(arrays["users"]))
         self._set_index(self.iid_field, np.array(arrays["news"]))
         self.user_feat = None
 
-        known = 1 + len(news.item_id)
         unseen = len(arrays["news"]) - known
         self.news_text = {
             field: ["", *getattr(news, field), *[""] * unseen] for field in TEXT_FIELDS

@@ -41,6 +41,13 @@ class Impressions(NamedTuple):
         """Whether clicks are known (a leaderboard's test set has none)."""
         return len(self.labels) > 0 and not bool((self.labels == UNLABELLED).all())
 
+    @property
+    def rankable(self) -> bool:
+        """Whether an impression has both a clicked and an unclicked candidate."""
+        rows = self.candidates.rows_of(np.flatnonzero(self.labels == 1))
+        clicks = np.bincount(rows, minlength=self.rows)
+        return bool(((clicks > 0) & (clicks < self.candidates.lengths)).any())
+
     def news_ids(self, history_length: int) -> NDArray[np.int64]:
         """Distinct ids of the candidates and of the newest clicks, without padding's 0."""
         seen = self.candidates.values, self.history.last(history_length).values

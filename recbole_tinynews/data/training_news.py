@@ -31,6 +31,7 @@ class TrainingNews:
     """
 
     settings: ClassVar[tuple[str, ...]] = ()
+    validates_on_impressions: ClassVar[bool] = True
     content: str
     cache_dir: Path | None
 

@@ -6,6 +6,7 @@ renamed. An error removes the partial file; after a kill it stays.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -71,6 +72,18 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8; a killed process leaves the old text or the new one."""
     with whole_file(path) as place:
         place.write_text(text, encoding="utf-8")
+
+
+def check_writable(path: Path) -> None:
+    """Write a file beside ``path`` and remove it again: what cannot be written is known at once.
+
+    Raises:
+        OSError: a file cannot be written there, or ``path`` is a folder.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    with partial_place(path) as place:
+        place.write_bytes(b"0")
 
 
 def leftovers(path: Path) -> list[Path]:

@@ -88,14 +88,19 @@ class Artifact(NamedTuple):
         kept = (self.folder / COPIES).glob("step-*.safetensors")
         steps = {int(path.stem.removeprefix("step-")): path for path in kept}
         if len(steps) <= back:
-            raise ValueError(
-                f"num_teachers={back + 1} expects as many copies of {self.name}, got {len(steps)} "
-                f"in {self.folder / COPIES}. Train it longer ({self.name}_epochs, "
-                f"{self.name}_max_steps), save copies more often (teacher_checkpoint_interval), or "
-                "ask for fewer teachers."
-            )
+            where = f" in {self.folder / COPIES}"
+            raise ValueError(f"{too_few_copies(self.name, back + 1, len(steps), where)}.")
         # a copy holds what trains; the rest, in model.safetensors, never changed
         return Weights((self.folder / WEIGHTS, steps[sorted(steps)[-1 - back]]))
+
+
+def too_few_copies(stage: str, wanted: int, copies: int, where: str = "") -> str:
+    """The message for more teachers than a stage saves copies."""
+    return (
+        f"num_teachers={wanted} expects as many copies of {stage}, got {copies}{where}. Train it "
+        f"longer ({stage}_epochs, {stage}_max_steps), save copies more often "
+        "(teacher_checkpoint_interval), or ask for fewer teachers"
+    )
 
 
 def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from recbole_tinynews.pipeline.text_table import text_table
 from recbole_tinynews.settings.names import split_stage
 from recbole_tinynews.trainer.training_state import STATE, saved_step
 
+REUSED = "reused"
 MOST_DIFFERENCES = 3  # named in one line
 _OTHER = {
     "data": "the data differ",
@@ -34,7 +35,7 @@ _OTHER = {
 
 
 class Step(NamedTuple):
-    """What a run will do with one stage (``runs``, ``resumes`` or ``reused``), and why."""
+    """What a run will do with one stage (``runs``, ``resumes`` or ``REUSED``), and why."""
 
     stage: str
     action: str
@@ -57,7 +58,7 @@ def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list
         _check_copies(stage, finished)
     reused = {recipes.of(s).folder.name for s, artifact in finished.items() if artifact}
     return [
-        Step(stage.name, "reused", recipes.of(stage).folder.name)
+        Step(stage.name, REUSED, recipes.of(stage).folder.name)
         if finished[stage]
         else _step(recipes.of(stage), any(finished[s] is None for s in stage.needs), reused, fresh)
         for stage in stages

@@ -46,7 +46,14 @@ class RecBoleFactory(ImpressionFactory):
         so that a finished model is rebuilt as it was trained.
         """
         init_seed(config["seed"], config["reproducibility"])
-        return model_class(config, self.interactions).to(config["device"])
+        try:
+            return model_class(config, self.interactions).to(config["device"])
+        except Exception as problem:  # these models check no setting, and fail in any way
+            raise ValueError(
+                f"RecBole's {model_class.__name__} cannot be built with these settings: "
+                f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]} Check the "
+                "settings of its yaml that you have changed."
+            ) from problem
 
     def trainer(
         self, config: NewsConfig, model: Any, folder: Path | None = None, teachers: Any = None

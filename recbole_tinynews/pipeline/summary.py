@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from logging import getLogger
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -50,7 +51,15 @@ def oracle_of(data_set: Path) -> dict[str, float]:
     file = data_set / f"{data_set.name}.oracle.json"
     if not file.is_file():
         return {}
-    return json.loads(file.read_text(encoding="utf-8")).get("test", {})
+    try:
+        oracle = json.loads(file.read_text(encoding="utf-8"))["test"]
+        return {str(name): float(value) for name, value in oracle.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # it costs no result
+        getLogger().warning(
+            f'{file} expects {{"test": {{metric: number}}}} and holds something else: the '
+            "oracle is left out of the table. Generate the data again, or delete the file."
+        )
+        return {}
 
 
 def _row(name: str, of: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:

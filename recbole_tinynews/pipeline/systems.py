@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.encoder.language_model import locate_plm, plm_size
 from recbole_tinynews.model.alignednewsrec import NewsAligner
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
@@ -62,6 +64,7 @@ def system(config: NewsConfig) -> Stage:
 def _mistakes(stage: Stage, config: NewsConfig, prefix: str) -> Iterator[str]:
     """What would fail when the stage is trained, after the stages that it depends on."""
     yield from stage.model.contradictions(config, prefix)
+    yield from _too_many_layers(config, prefix)
     who, given = f"Stage {stage.name} of {stage.model.__name__}", len(stage.teachers)
     taught = issubclass(find_trainer(stage.model), DistillationTrainer)
     if given and not taught:
@@ -78,6 +81,19 @@ def _mistakes(stage: Stage, config: NewsConfig, prefix: str) -> Iterator[str]:
                 f"{who} expects {expected} teachers, as its number_of_teachers says, got {given}. "
                 "Set num_teachers, or override number_of_teachers"
             )
+
+
+def _too_many_layers(config: NewsConfig, prefix: str) -> Iterator[str]:
+    """More layers to train than the language model has; the default may be more than it has."""
+    asked, given = config["finetune_layers"], config.external_config_dict
+    if asked == "all" or not {f"{prefix}finetune_layers", "finetune_layers"} & given.keys():
+        return
+    layers = plm_size(locate_plm(config["plm"], [Path(config["data_path"])])).layers
+    if asked > layers:
+        yield (
+            f"{prefix}finetune_layers expects at most the {layers} layers of {config['plm']}, got "
+            f"{asked}. Write all to train them and the embeddings"
+        )
 
 
 def _last_stage(config: NewsConfig) -> Stage:

@@ -16,18 +16,35 @@ from recbole.utils import argument_list
 from recbole_tinynews.settings.values import (
     ABOVE_ZERO,
     ANY_TEXT,
+    CLIPPING,
     COUNT,
     CUTOFFS,
+    DECIMAL_PLACES,
+    DEVICES,
+    EVALUATION,
+    FIELD,
+    HISTORY_LENGTH,
+    LAYERS,
     LEARNER,
+    LEVEL,
+    NEGATIVES,
     NOT_NEGATIVE,
+    PLACE,
     POSITIVE,
     PROBABILITY,
     SAMPLES,
+    SEED,
     SHARE,
+    SIZE,
     SWITCH,
+    TEACHERS,
     TEXT,
+    TEXT_LENGTH,
+    WORKERS,
     ZIP_FILE,
     Rule,
+    an_int,
+    list_of,
     one_of,
     or_,
 )
@@ -71,6 +88,8 @@ class Setting(NamedTuple):
         scope: whether a stage may override the value.
         affects: what a different value changes.
         known_to: models that accept it although no yaml declares it.
+        unread_by: models that have it from RecBole and don't read it: a value is answered with a
+            warning, and leaves result and fingerprint as they are.
         in_benchmarks: what to do instead, where a benchmark sets it for all of its runs.
         as_before: the value with which everything is what it was before the setting existed.
             Fingerprints leave it out, so that what was trained then is found. None: there is none.
@@ -82,6 +101,7 @@ class Setting(NamedTuple):
     scope: Scope = Scope.STAGE
     affects: Affects = Affects.RESULT
     known_to: Models = Models.NONE
+    unread_by: Models = Models.NONE
     in_benchmarks: str = ""
     as_before: Any = None
 
@@ -96,93 +116,155 @@ _NEWS, _RECBOLE_ON_IMPRESSIONS, _IMPRESSIONS = (
 
 def _rows(
     *names: str,
+    rule: Rule | None = None,
+    checked_for: Models = Models.EVERY,
     scope: Scope = Scope.STAGE,
     affects: Affects = Affects.RESULT,
     known_to: Models = Models.NONE,
+    unread_by: Models = Models.NONE,
 ) -> list[Setting]:
-    """Rows without a rule that differ only in their names."""
-    return [Setting(name, scope=scope, affects=affects, known_to=known_to) for name in names]
+    """Rows that differ only in their names."""
+    return [
+        Setting(
+            name,
+            rule,
+            checked_for,
+            scope=scope,
+            affects=affects,
+            known_to=known_to,
+            unread_by=unread_by,
+        )
+        for name in names
+    ]
 
+
+# what RecBole's data sets are made with
+_FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "RATING_FIELD")
+_SEQUENCE_FIELDS = ("NEG_PREFIX", "LIST_SUFFIX", "ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD")
+_OF_TABLES = (  # of files with one interaction a row, which impressions are not
+    *(
+        name
+        for name in argument_list.dataset_arguments
+        if name not in (*_FIELDS, *_SEQUENCE_FIELDS, "MAX_ITEM_LIST_LENGTH")
+    ),
+    *("numerical_features", "discretization", "kg_reverse_r"),
+    *("entity_kg_num_interval", "relation_kg_num_interval"),
+)
+# RecBole's for sequences, but for the one that asks for code
+_TRANSFORMS = ("mask_itemseq", "inverse_itemseq", "crop_itemseq", "reorder_itemseq")
+_SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 RECBOLES: tuple[Setting, ...] = (
     # the data set, which is read once
-    *_rows(*argument_list.dataset_arguments, scope=_RUN),
-    Setting("dataset", scope=_RUN, known_to=_EVERY),
-    Setting("data_path", scope=_RUN, affects=_NOTHING),
-    *_rows("save_dataset", "dataset_save_path", scope=_RUN, affects=_NOTHING),
-    *_rows("save_dataloaders", "dataloaders_save_path", scope=_RUN, affects=_NOTHING),
-    Setting("transform", scope=_RUN),
-    Setting("train_neg_sample_args", SAMPLES, _RECBOLE_ON_IMPRESSIONS, scope=_RUN),
-    *_rows("encoding", "tail_ratio", known_to=_EVERY),
-    *_rows("neg_sampling", "training_neg_sample_num", known_to=_EVERY),  # RecBole's old names
+    *_rows(*_FIELDS, rule=FIELD, checked_for=_IMPRESSIONS, scope=_RUN),
+    *_rows(*_SEQUENCE_FIELDS, rule=FIELD, scope=_RUN, unread_by=_NEWS, checked_for=_IMPRESSIONS),
+    Setting("MAX_ITEM_LIST_LENGTH", HISTORY_LENGTH, _IMPRESSIONS, scope=_RUN, unread_by=_NEWS),
+    *_rows(*_OF_TABLES, scope=_RUN, unread_by=_IMPRESSIONS),
+    Setting("dataset", PLACE, scope=_RUN, known_to=_EVERY),
+    Setting("data_path", PLACE, scope=_RUN, affects=_NOTHING),
+    *_rows(*_SAVED_DATA, scope=_RUN, affects=_NOTHING, unread_by=_IMPRESSIONS),
+    Setting("transform", one_of(None, *_TRANSFORMS), scope=_RUN, unread_by=_NEWS),
+    Setting("train_neg_sample_args", SAMPLES, _RECBOLE_ON_IMPRESSIONS, scope=_RUN, unread_by=_NEWS),
+    *_rows("encoding", "tail_ratio", known_to=_EVERY, unread_by=_IMPRESSIONS),
+    # RecBole's old names
+    *_rows("neg_sampling", "training_neg_sample_num", known_to=_EVERY, unread_by=_IMPRESSIONS),
     # the run
     Setting(
         "model",  # systems share teachers; fingerprints include each stage's class
+        TEXT,
         scope=_RUN,
         affects=_NOTHING,
         known_to=_EVERY,
         in_benchmarks="Name systems with --systems",
     ),
-    Setting("seed", in_benchmarks="Name seeds with --seeds"),
-    Setting("config_files", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
-    *_rows("config_file", "checkpoint_dir", "state", scope=_RUN, affects=_NOTHING),
-    *_rows("log_wandb", "wandb_project", scope=_RUN, affects=_NOTHING),
-    *_rows("show_progress", "loss_decimal_place", affects=_NOTHING),
+    Setting("seed", SEED, in_benchmarks="Name seeds with --seeds"),
+    Setting("reproducibility", SWITCH),
+    Setting("config_files", scope=_RUN, affects=_NOTHING, known_to=_EVERY, unread_by=_EVERY),
+    Setting("config_file", scope=_RUN, affects=_NOTHING, unread_by=_EVERY),
+    Setting("checkpoint_dir", PLACE, scope=_RUN, affects=_NOTHING),
+    Setting("state", LEVEL, scope=_RUN, affects=_NOTHING),
+    Setting("log_wandb", SWITCH, scope=_RUN, affects=_NOTHING),
+    Setting("wandb_project", TEXT, scope=_RUN, affects=_NOTHING),
+    Setting("show_progress", SWITCH, affects=_NOTHING),
+    Setting("loss_decimal_place", DECIMAL_PLACES, affects=_NOTHING),
     # the device
-    *_rows("gpu_id", "use_gpu", scope=_RUN, affects=_NOTHING),
+    Setting("gpu_id", DEVICES, scope=_RUN, affects=_NOTHING),
+    Setting("use_gpu", SWITCH, scope=_RUN, affects=_NOTHING),
+    # `process_mistakes` refuses more than one process
     Setting("local_rank", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
     *_rows("nproc", "world_size", "ip", "port", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
     *_rows("offset", "group_offset", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
-    *_rows("enable_amp", "enable_scaler", scope=_RUN),  # a stage has `precision` instead
+    Setting("enable_amp", SWITCH, scope=_RUN),  # a stage has `precision` instead
+    Setting("enable_scaler", SWITCH, scope=_RUN, unread_by=_NEWS),
     # training
     Setting("learner", LEARNER),
     Setting("learning_rate", NOT_NEGATIVE),
     Setting("weight_decay", NOT_NEGATIVE),
+    Setting("clip_grad_norm", CLIPPING),
+    Setting("require_pow", SWITCH, unread_by=_NEWS),
+    Setting("shuffle", SWITCH),
     Setting("train_batch_size", POSITIVE),
     Setting("epochs", COUNT),
     Setting("eval_step", COUNT),
     Setting("stopping_step", COUNT),
-    Setting("worker", COUNT, affects=_NOTHING),
+    Setting("worker", WORKERS, affects=_NOTHING),
     # evaluation, with the same metrics for all stages
     Setting("eval_batch_size", POSITIVE, affects=_NOTHING),
     Setting("topk", CUTOFFS, _IMPRESSIONS, scope=_RUN),
     Setting("valid_metric", TEXT, _IMPRESSIONS),
-    *_rows("metrics", "valid_metric_bigger", "eval_args", "repeatable", scope=_RUN),
-    Setting("metric_decimal_place", scope=_RUN),
+    Setting("metrics", scope=_RUN),  # the config looks for their names
+    Setting("valid_metric_bigger", one_of(True), _IMPRESSIONS, scope=_RUN),  # as all metrics here
+    Setting("eval_args", EVALUATION, _IMPRESSIONS, scope=_RUN),
+    Setting("repeatable", SWITCH, scope=_RUN, unread_by=_NEWS),
+    Setting("metric_decimal_place", DECIMAL_PLACES, scope=_RUN),
     # RecBole's models: settings that it reads, but declares nowhere or for some models only
-    *_rows("loss_type", "embedding_size", "double_tower", known_to=Models.OF_RECBOLE),
-    *_rows("reg_weight", "convert_token_to_onehot", known_to=Models.OF_RECBOLE),
-    *_rows("token_num_threshold", "xgb_early_stopping_rounds", known_to=Models.OF_RECBOLE),
-    *_rows("has_residual", "norm", "sim", "contrast", known_to=Models.OF_RECBOLE),
-    *_rows("use_filter", "tau", "cin", known_to=Models.OF_RECBOLE),
-    Setting("selected_features"),
+    Setting("loss_type", TEXT, known_to=Models.OF_RECBOLE),
+    Setting("embedding_size", SIZE, known_to=Models.OF_RECBOLE),
+    *_rows(
+        "double_tower",
+        "has_residual",
+        "contrast",
+        "use_filter",
+        "convert_token_to_onehot",
+        rule=SWITCH,
+        known_to=Models.OF_RECBOLE,
+    ),
+    Setting("reg_weight", NOT_NEGATIVE, known_to=Models.OF_RECBOLE),
+    *_rows("norm", "sim", "tau", "cin", known_to=Models.OF_RECBOLE),
+    *_rows(
+        "token_num_threshold",
+        "xgb_early_stopping_rounds",
+        rule=COUNT,
+        known_to=Models.OF_RECBOLE,
+    ),
+    Setting("selected_features", list_of(FIELD, may_be_empty=True), _RECBOLE_ON_IMPRESSIONS),
     # values that RecBole computes and stores among the settings
     *_rows("device", "single_spec", "eval_type", affects=_NOTHING),
 )
 
 OURS: tuple[Setting, ...] = (
     # the data
-    Setting("history_length", POSITIVE, _IMPRESSIONS),
-    Setting("negatives", POSITIVE, _NEWS),
+    Setting("history_length", HISTORY_LENGTH, _IMPRESSIONS),
+    Setting("negatives", NEGATIVES, _NEWS),
     Setting("news_text", one_of("title", "title_abstract"), _NEWS, as_before="title"),
-    Setting("max_title_length", POSITIVE, _NEWS),
-    Setting("max_abstract_length", POSITIVE, _NEWS, as_before=64),
-    Setting("max_body_length", POSITIVE, _NEWS),
+    Setting("max_title_length", TEXT_LENGTH, _NEWS),
+    Setting("max_abstract_length", TEXT_LENGTH, _NEWS, as_before=64),
+    Setting("max_body_length", TEXT_LENGTH, _NEWS),
     Setting("category_weight", NOT_NEGATIVE, _NEWS),
     Setting("subcategory_weight", NOT_NEGATIVE, _NEWS),
     Setting("impression_negatives", one_of(None, True, False), _RECBOLE_ON_IMPRESSIONS),
     # the model
-    Setting("plm", TEXT, _NEWS),
-    Setting("num_hidden_layers", or_(POSITIVE, None), _NEWS),
+    Setting("plm", PLACE, _NEWS),
+    Setting("num_hidden_layers", or_(LAYERS, None), _NEWS),
     Setting("finetune_layers", or_(COUNT, "all"), _NEWS),
-    Setting("lora_rank", COUNT, _NEWS, as_before=0),
+    Setting("lora_rank", an_int(0, 65_536), _NEWS, as_before=0),
     Setting("text_prefix", ANY_TEXT, _NEWS),
     Setting("head_init", one_of("pretrained", "random"), _NEWS),
     Setting("centred", SWITCH, _NEWS),
     Setting("news_pooling", one_of("attention", "mean", "cls"), _NEWS),
     Setting("user_encoder", one_of("attention", "self_attention"), _NEWS),
-    Setting("news_dim", POSITIVE, _NEWS),
-    Setting("query_dim", POSITIVE, _NEWS),
+    Setting("news_dim", SIZE, _NEWS),
+    Setting("query_dim", SIZE, _NEWS),
     Setting("plm_dropout", PROBABILITY, _NEWS),
     Setting("mask_padding_in_news_pooling", SWITCH, _NEWS),
     Setting("history_padding", one_of("masked", "learned"), _NEWS),
@@ -192,7 +274,7 @@ OURS: tuple[Setting, ...] = (
     Setting("cache_budget", or_(NOT_NEGATIVE, None), _NEWS, affects=_NOTHING),
     # training
     Setting("plm_learning_rate", or_(NOT_NEGATIVE, None), _NEWS),
-    Setting("amsgrad"),
+    Setting("amsgrad", SWITCH, _NEWS),
     Setting("max_steps", or_(POSITIVE, None), _NEWS),
     Setting("accumulation_steps", POSITIVE, _NEWS),
     Setting("warmup_steps", or_(COUNT, None), _NEWS),
@@ -222,15 +304,17 @@ OURS: tuple[Setting, ...] = (
     Setting("stage_one", SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
     Setting("stage_two", SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
     # post-training
-    Setting("post_train_corpus", affects=_NOTHING),  # its content is covered with the data
+    Setting(
+        "post_train_corpus", or_(PLACE, None), _NEWS, affects=_NOTHING
+    ),  # its content is covered with the data
     Setting("post_train_news", one_of("train", "all"), _NEWS),
     Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
     Setting("teacher_checkpoint_interval", POSITIVE, _NEWS, scope=_RUN),
     # teachers and distillation
-    Setting("num_teachers", POSITIVE, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
+    Setting("num_teachers", TEACHERS, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
     Setting(
         "teacher_num_hidden_layers",
-        or_(POSITIVE, None),
+        or_(LAYERS, None),
         _NEWS,
         scope=_RUN,
         affects=Affects.STUDENTS,
@@ -253,6 +337,7 @@ OURS: tuple[Setting, ...] = (
     # results
     Setting(
         "result_file",
+        or_(PLACE, None),
         scope=_RUN,
         affects=_NOTHING,
         known_to=_EVERY,
@@ -260,6 +345,7 @@ OURS: tuple[Setting, ...] = (
     ),
     Setting(
         "eval_dump",
+        or_(PLACE, None),
         scope=_RUN,
         affects=_NOTHING,
         in_benchmarks="Metrics of each impression go into --output",
@@ -300,6 +386,11 @@ def rules_for(models: Models) -> dict[str, Rule]:
 def known_without_yaml(models: Models) -> list[str]:
     """Settings that models of this kind accept although no yaml declares them."""
     return [each.name for each in _BY_NAME.values() if models in each.known_to]
+
+
+def unread_by(models: Models) -> frozenset[str]:
+    """Plain names of the settings of RecBole's that models of this kind don't read."""
+    return frozenset(each.name for each in _BY_NAME.values() if models in each.unread_by)
 
 
 def affects_result(name: str, has_teachers: bool) -> bool:

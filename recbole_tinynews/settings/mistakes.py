@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from recbole_tinynews.settings.layers import Layer
 from recbole_tinynews.settings.names import plain_name, unknown_setting
-from recbole_tinynews.settings.values import Rule, unfit_value
+from recbole_tinynews.settings.values import FIELD, Rule, unfit_value
 
 # The entries of these settings that RecBole reads; it silently ignores a misspelt one.
+_FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "ITEM_LIST_LENGTH_FIELD")
 _ENTRIES = {
     "eval_args": ("split", "group_by", "order", "mode"),
     "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
@@ -88,3 +90,26 @@ def one_process_alone(model: str) -> str:
         f"{model} has no language model to share out and is trained by one process, got several. "
         "Start it without torchrun and --nproc"
     )
+
+
+def field_mistakes(final: Mapping[str, Any], taken: Collection[str]) -> Iterator[str]:
+    """Fields of a batch that would have the name of another one, whose values would be lost.
+
+    Args:
+        final: the settings of the run.
+        taken: names that no setting changes.
+    """
+    named = {name: final.get(name) for name in _FIELDS}
+    if not all(map(FIELD.holds, named.values())):
+        return  # the rule of the setting says so
+    seen = dict.fromkeys(taken, "a column of the data")
+    for name, field in named.items():
+        if field in seen:
+            yield f"{name} expects a name of its own, got {field}, which is {seen[field]}"
+        seen.setdefault(str(field), name)
+
+
+def package_mistakes(final: Mapping[str, Any]) -> Iterator[str]:
+    """Switches for which a package is missing."""
+    if final.get("log_wandb") is True and importlib.util.find_spec("wandb") is None:
+        yield "log_wandb expects the package wandb. Run: pip install wandb"

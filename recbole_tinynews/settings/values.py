@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+MOST = 2**31 - 1
+_LARGEST = 1e15  # a float32 of a model and an int64 hold it
 
 
 class Rule(NamedTuple):
@@ -25,9 +28,22 @@ def one_of(*choices: Any) -> Rule:
     )
 
 
-def an_int(at_least: int) -> Rule:
-    """An int that is ``at_least`` or more."""
-    return Rule(f"an int >= {at_least}", lambda value: _is_int(value) and value >= at_least)
+def an_int(at_least: int, at_most: int = MOST) -> Rule:
+    """An int from ``at_least`` to ``at_most``; none is larger than torch's and numpy's hold."""
+    bounds = f">= {at_least}" if at_most == MOST else f"from {at_least} to {at_most:,}"
+    return Rule(f"an int {bounds}", lambda value: _is_int(value) and at_least <= value <= at_most)
+
+
+def list_of(rule: Rule, may_be_empty: bool = False) -> Rule:
+    """A list, each of whose values fits the rule."""
+    return Rule(
+        f"a list of {rule.expected}" + ("" if may_be_empty else ", not empty"),
+        lambda value: (
+            isinstance(value, list)
+            and all(map(rule.holds, value))
+            and (may_be_empty or value != [])
+        ),
+    )
 
 
 def or_(rule: Rule, *others: Any) -> Rule:
@@ -45,7 +61,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return (_is_int(value) or isinstance(value, float)) and math.isfinite(value)
+    return (_is_int(value) or isinstance(value, float)) and abs(value) < _LARGEST
 
 
 def _show(value: Any) -> str:
@@ -56,20 +72,87 @@ def _show(value: Any) -> str:
 
 POSITIVE = an_int(1)
 COUNT = an_int(0)
-NOT_NEGATIVE = Rule("a number >= 0", lambda value: _is_number(value) and value >= 0)
-ABOVE_ZERO = Rule("a number > 0", lambda value: _is_number(value) and value > 0)
+# each a size of tensors: what is larger was not meant, and would fill the memory
+SIZE = an_int(1, 65_536)
+TEXT_LENGTH = an_int(1, 100_000)
+HISTORY_LENGTH = an_int(1, 10_000)
+NEGATIVES = an_int(1, 10_000)
+TEACHERS = an_int(1, 1_000)
+LAYERS = an_int(1, 1_000)
+WORKERS = an_int(0, 1_024)
+DECIMAL_PLACES = an_int(1, 15)  # with fewer, all metrics would be equal; a float has no more
+SEED = an_int(0)
+NUMBER = Rule("a number", _is_number)
+NOT_NEGATIVE = Rule(
+    f"a number >= 0 and < {_LARGEST:g}", lambda value: _is_number(value) and value >= 0
+)
+ABOVE_ZERO = Rule(f"a number > 0 and < {_LARGEST:g}", lambda value: _is_number(value) and value > 0)
 SHARE = Rule("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
 PROBABILITY = Rule("a number >= 0 and < 1", lambda value: _is_number(value) and 0 <= value < 1)
 ANY_TEXT = Rule("text, which may be empty", lambda value: isinstance(value, str))
 TEXT = Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
-ZIP_FILE = Rule("a file name that ends in .zip", lambda value: str(value).endswith(".zip"))
+
+
+def _is_place(value: Any) -> bool:
+    if not TEXT.holds(value) or "\0" in value or len(value) > _LONGEST_PATH:
+        return False
+    return all(len(os.fsencode(part)) <= _LONGEST_NAME for part in value.split("/"))
+
+
+_LONGEST_NAME, _LONGEST_PATH = 255, 4_096  # of Linux and most file systems
+PLACE = Rule("the name of a file or folder", _is_place)
+ZIP_FILE = Rule(
+    "a file name that ends in .zip",
+    lambda value: PLACE.holds(value) and value.endswith(".zip"),
+)
+_CUTOFF = an_int(1, 1_000)  # beyond the candidates of an impression, all are equal
 CUTOFFS = Rule(
-    "an int >= 1 or a list of them",
+    f"{_CUTOFF.expected} or a list of them",
     lambda value: (
-        all(POSITIVE.holds(k) for k in (value if isinstance(value, list) else [value]))
-        and value != []
+        all(map(_CUTOFF.holds, value if isinstance(value, list) else [value])) and value != []
     ),
 )
+FIELD = Rule(
+    "a name without white space",
+    lambda value: isinstance(value, str) and value.split() == [value],
+)
+ANYTHING = Rule("anything", lambda value: True)
+MAPPING = Rule("a mapping {name: value}", lambda value: isinstance(value, Mapping))
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+LEVEL = Rule(
+    f"one of {', '.join(_LEVELS)}",
+    lambda value: isinstance(value, str) and value.lower() in _LEVELS,
+    _LEVELS,
+)
+
+
+def _are_devices(value: Any) -> bool:
+    each = value if isinstance(value, (list, tuple)) else str(value).split(",")
+    return value in (None, "") or all(_is_int(n) or str(n).strip().isdigit() for n in each)
+
+
+DEVICES = Rule("numbers of GPUs, such as 0 or 0,1, or ~ for none", _are_devices)
+
+
+def _is_clipping(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return value is None or ABOVE_ZERO.holds(value)
+    known = value.keys() <= {"max_norm", "norm_type"}
+    return known and all(map(ABOVE_ZERO.holds, value.values())) and "max_norm" in value
+
+
+CLIPPING = Rule(
+    "a number > 0, {max_norm: a number > 0, norm_type: a number > 0} or ~", _is_clipping
+)
+
+
+def _is_labeled(value: Any) -> bool:
+    mode = value.get("mode", "labeled") if isinstance(value, Mapping) else None
+    modes = mode.values() if isinstance(mode, Mapping) else [mode]
+    return all(each == "labeled" for each in modes)
+
+
+EVALUATION = Rule("{mode: labeled}, as impressions are ranked by their own labels", _is_labeled)
 _LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 LEARNER = Rule(
     f"one of {', '.join(_LEARNERS)}",  # RecBole silently trains with Adam under any other name
@@ -82,9 +165,10 @@ SWITCH = Rule("true or false", lambda value: isinstance(value, bool))
 def _are_samples(value: Any) -> bool:
     if not isinstance(value, Mapping):
         return value is None
-    chosen = not value.get("dynamic") or POSITIVE.holds(value.get("candidate_num"))
+    chosen = not value.get("dynamic") or NEGATIVES.holds(value.get("candidate_num"))
     known = value.get("distribution", "uniform") in ("uniform", "popularity", None)
-    return known and chosen and POSITIVE.holds(value.get("sample_num", 1))
+    power = NUMBER.holds(value.get("alpha", 1.0)) and SWITCH.holds(value.get("dynamic", False))
+    return known and chosen and power and NEGATIVES.holds(value.get("sample_num", 1))
 
 
 SAMPLES = Rule(

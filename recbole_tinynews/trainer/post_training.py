@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.files.tensors import save_weights
+from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 COPIES = "copies"  # folder beside the weights
+
+
+def most_copies(config: Settings, batches: int) -> int:
+    """How many copies a post-training saves that early stopping does not end.
+
+    Args:
+        config: the settings of its stage.
+        batches: of one pass over its data.
+    """
+    steps = config["epochs"] * math.ceil(batches / config["accumulation_steps"])
+    if config["max_steps"]:
+        steps = min(steps, config["max_steps"])
+    return max(1, math.ceil(steps / config["teacher_checkpoint_interval"]))
 
 
 class PostTrainingTrainer(NewsTrainer):

@@ -17,12 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.tensors import load_weights, save_weights
 from recbole_tinynews.files.whole import remove, whole_folder
 
 STATE = "state"  # folder beside the weights
 TENSORS, PROGRESS = "state.safetensors", "progress.json"
 STATE_FORMAT = 1
+NEEDED = (  # that a training resumes from
+    *("step", "round", "cur_step", "best_valid_score", "best_valid_result"),
+    *("losses", "schedule", "scaler", "rates", "optimizer"),
+)
+_CHECKSUM = "checksum"
 _MODEL, _OPTIMIZER, _RANDOM, _CUDA = "model.", "optimizer.", "random.cpu", "random.cuda."
 
 
@@ -90,7 +96,9 @@ def save_state(folder: Path, state: TrainingState) -> None:
     place = folder / f"step-{state.progress['step']}"
     with whole_folder(place) as unfinished:
         save_weights(state.tensors, unfinished / TENSORS)
-        (unfinished / PROGRESS).write_text(json.dumps(state.progress), encoding="utf-8")
+        progress = json.loads(json.dumps(state.progress))  # as it is read back
+        progress[_CHECKSUM] = _checksum(progress)
+        (unfinished / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
         remove(place)
     for older in folder.iterdir():
         if older != place:
@@ -99,22 +107,46 @@ def save_state(folder: Path, state: TrainingState) -> None:
 
 def saved_step(folder: Path) -> int | None:
     """The step of the last state in ``folder``, without reading it; None if there is none."""
-    steps = [int(path.name.removeprefix("step-")) for path in folder.glob("step-*")]
-    return max(steps, default=None)
+    return max(_states(folder), default=None)
 
 
 def newest_state(folder: Path) -> TrainingState | None:
     """The last complete state in ``folder``; a damaged one is skipped with a warning."""
-    found = {int(p.name.removeprefix("step-")): p for p in folder.glob("step-*")}
+    found = _states(folder)
     for step in sorted(found, reverse=True):
         try:
             progress = json.loads((found[step] / PROGRESS).read_text(encoding="utf-8"))
-            if progress.get("format") != STATE_FORMAT:
-                raise ValueError(f"its format is {progress.get('format')}, not {STATE_FORMAT}")
+            _check(progress)
             return TrainingState(load_weights(found[step] / TENSORS), progress)
         except (OSError, ValueError) as problem:
             getLogger().warning(f"{found[step]} is no state to resume from: {problem}")
     return None
+
+
+def _states(folder: Path) -> dict[int, Path]:
+    found = {path.name.removeprefix("step-"): path for path in folder.glob("step-*")}
+    return {int(step): path for step, path in found.items() if step.isdecimal()}
+
+
+def _check(progress: Any) -> None:
+    """Refuse what was not written by ``save_state``, before anything is restored from it.
+
+    Raises:
+        ValueError: it has another format, lacks something, or was changed.
+    """
+    if not isinstance(progress, dict) or progress.get("format") != STATE_FORMAT:
+        found = progress.get("format") if isinstance(progress, dict) else progress
+        raise ValueError(f"its format is {found!r:.50}, not {STATE_FORMAT}")
+    missing = [name for name in NEEDED if name not in progress]
+    if missing:
+        raise ValueError(f"{PROGRESS} lacks {', '.join(missing)}")
+    # a state of an earlier version has no checksum
+    if progress.pop(_CHECKSUM, None) not in (None, _checksum(progress)):
+        raise ValueError(f"{PROGRESS} was changed after it was written")
+
+
+def _checksum(progress: dict[str, Any]) -> str:
+    return content_key([json.dumps(progress, sort_keys=True)])
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

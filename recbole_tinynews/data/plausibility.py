@@ -1,0 +1,78 @@
+"""Data that can be read and can hardly be meant: cut, swapped, or of another data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_tinynews.data.atomic_files import ItemColumns
+
+MANY_UNKNOWN = 0.1  # of the candidates: MIND has none
+
+
+def check_articles(file: Path, news: ItemColumns) -> Iterator[str]:
+    """Warnings about the texts of ``NAME.item``.
+
+    Raises:
+        ValueError: there is no article.
+    """
+    if not news.item_id:
+        raise ValueError(
+            f"{file} expects articles, got only a header. Convert the data set again with "
+            "python -m recbole_tinynews.convert."
+        )
+    titles, abstracts = (list(filter(None, texts)) for texts in (news.title, news.abstract))
+    if not titles:
+        yield f"{file}: all {len(news.title)} titles are empty"
+    elif abstracts and fmean(map(len, titles)) > fmean(map(len, abstracts)):
+        yield (
+            f"{file}: titles are longer than abstracts, {fmean(map(len, titles)):.0f} characters "
+            f"on average and {fmean(map(len, abstracts)):.0f}. Are the two columns swapped?"
+        )
+
+
+def check_candidates(file: Path, candidates: NDArray[np.int32], known: int) -> Iterator[str]:
+    """A warning where many candidates have no row in ``NAME.item``, and so no text.
+
+    Args:
+        file: of the training impressions.
+        candidates: their candidates.
+        known: the number of ids, padding's included, that have a row.
+
+    Raises:
+        ValueError: none has one.
+    """
+    unknown = float((candidates >= known).mean()) if len(candidates) else 0.0
+    if unknown == 1:
+        raise ValueError(
+            f"{file} expects candidates of the .item file beside it, and it has none of the "
+            f"{len(candidates):,}. The two files are of different data sets: convert them together."
+        )
+    if unknown >= MANY_UNKNOWN:
+        yield f"{file}: {unknown:.0%} of the candidates are not in the .item file and have no text"
+
+
+def check_report(file: Path, rows: Mapping[str, int], articles: int) -> Iterator[str]:
+    """Warnings where ``NAME.report.json`` says that the conversion wrote more.
+
+    Args:
+        file: the report; a data set without one is not compared.
+        rows: impressions of each split that was read.
+        articles: the number of articles that were read.
+    """
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        written = {name: part["impressions"] for name, part in report["impressions"].items()}
+        items = int(report["items"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return  # it is for people to read
+    for split, count in rows.items():
+        if count != written.get(split, count):
+            yield f"{file} says {written[split]} impressions of {split}, and {count} were read"
+    if articles != items:
+        yield f"{file} says {items} articles, and {articles} were read"

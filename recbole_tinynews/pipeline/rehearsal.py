@@ -1,0 +1,104 @@
+"""A look ahead: what a later stage cannot be trained with is found before the first one trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from recbole_tinynews.pipeline.artifact import too_few_copies
+from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.stage import Copy, Stage
+from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.trainer.post_training import most_copies
+from recbole_tinynews.trainer.untrained import UntrainedTrainer
+
+
+def rehearse(run: Run, stages: Sequence[Stage]) -> None:
+    """Check data and copies for the stages that will be trained, and build their models once.
+
+    A model that can be built and read the data is dropped again; the first stage's is not built,
+    since its training begins at once. Seeds are set before each training, so results don't change.
+
+    Args:
+        run: with the recipes and the factory of the stages.
+        stages: those that will be trained, in order.
+
+    Raises:
+        ValueError: a stage cannot be trained; all mistakes that can be seen are named.
+    """
+    mistakes = [mistake for stage in stages for mistake in _of_data(run, stage)]
+    mistakes += _of_copies(run, stages)
+    built = {(stages[0].name, stages[0].model)} if stages else set()
+    for stage in stages:
+        if (stage.name, stage.model) not in built:  # equal stages differ in their seeds alone
+            built.add((stage.name, stage.model))
+            mistakes += _of_model(run, stage)
+    if mistakes:
+        name = run.factory.config["model"]
+        raise ValueError(
+            "\n- ".join(
+                [
+                    f"{name} cannot be trained with these settings and data:",
+                    *dict.fromkeys(mistakes),
+                ]
+            )
+        )
+
+
+def _of_data(run: Run, stage: Stage) -> Iterator[str]:
+    """Impressions that leave a stage nothing to learn from, or nothing to validate on."""
+    factory, config = run.factory, run.recipes.of(stage).config
+    reads = getattr(stage.model, "reads", None)
+    name = factory.dataset.dataset_name
+    trains = not issubclass(find_trainer(stage.model), UntrainedTrainer)
+    on_clicks = trains and getattr(reads, "trains_on_clicks", False)
+    if on_clicks and not factory.train.inter_feat.rankable:
+        yield (
+            f"Stage {stage.name} expects training impressions with clicked and unclicked "
+            f"candidates, and {name}.train.inter has none among {len(factory.train)}. Convert "
+            "labelled impressions"
+        )
+    text = config["news_text"]
+    if on_clicks and not any(map(str.strip, factory.dataset.texts(text))):
+        yield (
+            f"Stage {stage.name} expects articles with words, and all texts of {name}.item are "
+            f"empty (news_text={text}). Convert the data set with its texts"
+        )
+    validates = config["eval_step"] > 0 and config["epochs"] != 0
+    on_impressions = reads is None or getattr(reads, "validates_on_impressions", False)
+    unlabelled = factory.valid is not None and not factory.valid.inter_feat.rankable
+    if validates and on_impressions and unlabelled:
+        yield (
+            "Validation expects impressions with clicked and unclicked candidates, and found none "
+            f"among {len(factory.valid or ())} in {name}.valid.inter. Give labelled validation "
+            "data, or train without: --eval_step=0"
+        )
+
+
+def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
+    """Stages that start from more copies than an earlier one will save."""
+    sources = [
+        source
+        for stage in stages
+        for source in (*(stage.start.sources if stage.start else ()), *stage.teachers)
+    ]
+    wanted: dict[Stage, int] = {}
+    for source in sources:
+        if isinstance(source, Copy) and source.stage in stages:
+            wanted[source.stage] = max(wanted.get(source.stage, 0), source.back)
+    for stage, back in wanted.items():
+        config = run.recipes.of(stage).config
+        data = run.factory.data(stage.model, config)
+        copies = most_copies(config, len(run.factory.loaders(config, data)[0]))
+        if copies <= back:
+            yield too_few_copies(stage.name, back + 1, copies)
+
+
+def _of_model(run: Run, stage: Stage) -> Iterator[str]:
+    """What keeps the model of a stage from being built."""
+    try:
+        model: Any = run.factory.model(stage.model, run.recipes.of(stage).config)
+    except ValueError as mistake:
+        yield f"Stage {stage.name}: {str(mistake).removesuffix('.')}"
+    else:
+        del model  # one at a time in memory

@@ -1,0 +1,64 @@
+"""Rules for the settings of RecBole's own models, whose yaml files give a default and no rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from recbole_tinynews.settings.values import (
+    ANY_TEXT,
+    COUNT,
+    MAPPING,
+    NOT_NEGATIVE,
+    NUMBER,
+    POSITIVE,
+    PROBABILITY,
+    SIZE,
+    SWITCH,
+    Rule,
+    list_of,
+)
+
+_PROBABILITIES = ("dropout", "drop_ratio", "drop_prob")  # in a name
+_SIZES = ("size", "dim", "dimension", "rank", "heads", "channels", "kernels")  # the last word
+# ints that may be 0: no layer of a graph is matrix factorisation, no warm-up starts at once
+_FROM_ZERO = ("n_layers", "context_norm", "use_proj_bias", "warm_up_step", "anneal_steps")
+# written as ints in a yaml file, and numbers by their meaning
+_NUMBERS = ("global_ratio", "spatial_ratio", "resolution", "negative_weight", "w_max")
+
+
+def rules_by_default(defaults: Mapping[str, Any]) -> dict[str, Rule]:
+    """A rule for each setting whose default tells the kind of its values.
+
+    >>> rules_by_default({"hidden_size": 64, "dropout_prob": 0, "fields": None}).keys()
+    dict_keys(['hidden_size', 'dropout_prob'])
+    """
+    found = {name: _rule(name, default) for name, default in defaults.items()}
+    return {name: rule for name, rule in found.items() if rule is not None}
+
+
+def _rule(name: str, default: Any) -> Rule | None:
+    if isinstance(default, bool):
+        return SWITCH
+    if isinstance(default, (int, float)):
+        return _number(name, default)
+    if isinstance(default, str):
+        return ANY_TEXT
+    if isinstance(default, Mapping):
+        return MAPPING
+    if isinstance(default, list):
+        each = _rule(name, default[0]) if default else None
+        return each and list_of(each)
+    return None
+
+
+def _number(name: str, default: float) -> Rule:
+    if any(part in name for part in _PROBABILITIES):
+        return PROBABILITY
+    if default < 0 or name == "margin":
+        return NUMBER
+    if isinstance(default, float) or name in _NUMBERS:
+        return NOT_NEGATIVE
+    if default == 0 or name in _FROM_ZERO:
+        return COUNT
+    return SIZE if name.rpartition("_")[2] in _SIZES else POSITIVE

@@ -1,0 +1,141 @@
+"""What a later stage cannot be trained with is refused before the first stage trains."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import DATASET, Tiny
+
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.pipeline.rehearsal import rehearse
+from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.stage import in_order
+from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.quick_start import factory_of
+from recbole_tinynews.trainer.post_training import most_copies
+
+
+def mistakes(tiny: Tiny, model: str, **settings: Any) -> list[str]:
+    """What is found when every stage is still to be trained."""
+    run = tiny.run(model, **settings)
+    return _rehearsed(run)
+
+
+def _rehearsed(run: Run) -> list[str]:
+    try:
+        rehearse(run, in_order(system(run.factory.config)))
+    except ValueError as refused:
+        return str(refused).split("\n- ")[1:]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({}, []),
+        ({"num_hidden_layers": 100}, ["Stage post_train_student: .*3 layers", "Stage TinyNewsRec"]),
+        ({"num_teachers": 9}, ["num_teachers=9 expects as many copies .*, got 2"]),
+        (
+            {"user_encoder": "self_attention", "news_dim": 7},
+            ["Stage finetune_teacher: .*divisible by 16", "Stage TinyNewsRec"],
+        ),
+        ({"max_title_length": 2}, ["Stage finetune_teacher: .*above the 2", "Stage TinyNewsRec"]),
+        (
+            {"num_teachers": 3, "finetune_teacher_max_title_length": 2},
+            ["num_teachers=3", "Stage finetune_teacher: "],
+        ),
+    ],
+)
+def test_a_later_stage_that_cannot_be_built_is_refused_before_the_first_trains(
+    tiny: Tiny, settings: dict[str, Any], parts: list[str]
+) -> None:
+    """The teachers would have taken their hours; and all mistakes are told at once."""
+    found = mistakes(tiny, "TinyNewsRec", **settings)
+    assert len(found) == len(parts)
+    assert all(re.search(part, mistake) for part, mistake in zip(parts, found, strict=True))
+
+
+def without_labels(tiny: Tiny, folder: Path, split: str, label: str) -> Path:
+    """The tiny data set with other labels in one split; an empty one for none."""
+    shutil.copytree(tiny.data, folder)
+    file = folder / DATASET / f"{DATASET}.{split}.inter"
+    head, *rows = file.read_text().splitlines()
+    changed = []
+    for row in rows:
+        *others, labels = row.split("\t")
+        changed.append("\t".join([*others, " ".join(label for _ in labels.split()).strip()]))
+    file.write_text("\n".join([head, *changed]) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("label", ["", "0", "1"])
+@pytest.mark.parametrize("model", ["TinyNewsRec", "PLMNR", "TfIdf", "AlignedNewsRec"])
+def test_a_validation_without_usable_labels_is_refused_before_the_first_training(
+    tiny: Tiny, tmp_path: Path, model: str, label: str
+) -> None:
+    """It failed at the first validation on clicks, after the stages that have their own."""
+    data = without_labels(tiny, tmp_path / "data", "valid", label)
+    config = tiny.config(model, data_path=str(data))
+    (found,) = _rehearsed(Run(factory_of(config, NewsDataset(config))))
+    assert "none among 14 in tiny.valid.inter" in found
+    unvalidated = tiny.config(model, data_path=str(data), eval_step=0)
+    if model != "TinyNewsRec":  # whose post-training has its own validation
+        assert _rehearsed(Run(factory_of(unvalidated, NewsDataset(unvalidated)))) == []
+
+
+def test_training_impressions_without_a_usable_click_are_refused_before_any_stage(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    """Post-training needs no click: it would run, and finetuning would have nothing to learn."""
+    data = without_labels(tiny, tmp_path / "data", "train", "0")
+    found = mistakes(tiny, "TinyNewsRec", data_path=str(data))
+    assert any("Stage finetune_teacher expects training impressions" in each for each in found)
+    # what trains nothing needs no click
+    untrained = mistakes(tiny, "ZeroShotPLM", data_path=str(data))
+    assert untrained == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_steps": 4, "teacher_checkpoint_interval": 2},
+        {"max_steps": 5, "teacher_checkpoint_interval": 2},
+        {"max_steps": None, "teacher_checkpoint_interval": 2, "epochs": 2},
+        {"max_steps": None, "teacher_checkpoint_interval": 1, "accumulation_steps": 3},
+        {"max_steps": 1, "teacher_checkpoint_interval": 500},
+    ],
+)
+def test_copies_are_foretold_as_post_training_saves_them(
+    tiny: Tiny, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    """One too many foretold fails hours later; one too few refuses a run that would work."""
+    of_stage = {f"post_train_teacher_{name}": value for name, value in settings.items()}
+    interval = of_stage.pop("post_train_teacher_teacher_checkpoint_interval")
+    run = tiny.run(
+        "TinyNewsRec",
+        **of_stage,
+        teacher_checkpoint_interval=interval,
+        checkpoint_dir=str(tmp_path / "saved"),
+    )
+    first = in_order(system(run.factory.config))[0]
+    config = run.recipes.of(first).config
+    loader = run.factory.loaders(config, run.factory.data(first.model, config))[0]
+    artifact = run.make(first)
+    saved = list((artifact.folder / "copies").glob("step-*.safetensors"))
+    assert most_copies(config, len(loader)) == len(saved)
+
+
+def test_looking_ahead_does_not_change_what_is_trained(tiny: Tiny, tmp_path: Path) -> None:
+    """Models that are built first draw random numbers."""
+    weights = []
+    for place in ("looked", "blind"):
+        run = tiny.run("TinyNewsRec", checkpoint_dir=str(tmp_path / place))
+        stages = in_order(system(run.factory.config))
+        if place == "looked":
+            rehearse(run, stages)
+        weights.append((run.make(*stages).folder / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
