@@ -325,6 +325,7 @@ def test_news_are_found_page_by_page(client: TestClient) -> None:
     assert ids == [f"N{number}" for number in range(1, 31)]
 
 
+@pytest.mark.usefixtures("_extra")
 def test_without_articles_top_says_how_to_add_them(student) -> None:
     from fastapi.testclient import TestClient
 
