@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -20,10 +21,10 @@ from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.user_encoder import UserEncoder
 from recbole_tinynews.serving.export.heads import Heads
-from recbole_tinynews.serving.export.int8_linear import with_int8_linears
+from recbole_tinynews.serving.export.int8_linear import Int8Linear, exchange_linears
 from recbole_tinynews.serving.export.onnx_engine import session
 from recbole_tinynews.serving.export.onnx_graphs import write_news_graph
-from recbole_tinynews.serving.export.onnx_int8 import write_rounded
+from recbole_tinynews.serving.export.onnx_int8 import RowScaledLinear, write_rounded
 from recbole_tinynews.serving.export.padded import PaddedNewsEncoder
 from recbole_tinynews.serving.export.texts import Encode as EncodePadded
 from recbole_tinynews.serving.export.texts import encode_padded
@@ -69,14 +70,14 @@ def _ways(tokens: Ragged, layers: int, folder: Path) -> dict[str, Encode]:
     text_encoder = TextEncoder(plm, NEWS_DIM, QUERY_DIM, finetune_layers=0)
     ours = NewsEncoder(text_encoder, tokens).eval()
     heads = Heads(text_encoder.pooling, text_encoder.dense, UserEncoder(NEWS_DIM, QUERY_DIM))
-    again = BertModel(plm.config, add_pooling_layer=False)
-    again.load_state_dict(plm.state_dict())
-    again.set_attn_implementation("eager")
-    padded = PaddedNewsEncoder(again, heads, SETTINGS).eval()
+    padded = PaddedNewsEncoder(_with_own_attention(plm), heads, SETTINGS).eval()
     write_news_graph(padded, folder / "fp32.onnx")
-    write_rounded(folder / "fp32.onnx", folder / "int8.onnx")
-    again.set_attn_implementation("sdpa")
-    with_int8_linears(again)
+    scaled = copy.deepcopy(padded)
+    exchange_linears(scaled.plm, RowScaledLinear)
+    write_news_graph(scaled, folder / "scaled.onnx")
+    write_rounded(folder / "scaled.onnx", folder / "int8.onnx")
+    padded.plm.set_attn_implementation("sdpa")
+    exchange_linears(padded.plm, Int8Linear.of)
 
     def bf16(rows: NDArray[np.int64]) -> NDArray[np.float32]:
         with torch.autocast("cpu", torch.bfloat16):
@@ -95,6 +96,13 @@ def _ways(tokens: Ragged, layers: int, folder: Path) -> dict[str, Encode]:
         "onnx-int8": of_graph(session(folder / "int8.onnx")),
         "torch-int8": of(lambda *given: padded(*map(torch.from_numpy, given)).numpy()),
     }
+
+
+def _with_own_attention(plm: BertModel) -> BertModel:
+    made = BertModel(plm.config, add_pooling_layer=False)
+    made.load_state_dict(plm.state_dict())
+    made.set_attn_implementation("eager")
+    return made
 
 
 def _timed(ways: dict[str, Encode], tokens: Ragged) -> Rates:

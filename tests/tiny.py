@@ -16,6 +16,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
+    T5Config,
+    T5Model,
 )
 
 from recbole_tinynews.config import NewsConfig
@@ -143,6 +145,22 @@ def write_roberta(folder: Path, layers: int = LAYERS) -> Path:
         eos_token_id=2,
     )
     return _write(folder, RobertaModel, config, list(special.values()), special, 0)
+
+
+def write_t5(folder: Path) -> Path:
+    """Write a random T5, of which the encoder is used."""
+    special = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+    config = T5Config(
+        vocab_size=len(special) + len(WORDS),
+        d_model=HIDDEN,
+        d_kv=16,
+        d_ff=64,
+        num_layers=LAYERS,
+        num_heads=2,
+        pad_token_id=0,
+        decoder_start_token_id=0,
+    )
+    return _write(folder, T5Model, config, list(special.values()), special, 0)
 
 
 def _write(

@@ -30,7 +30,7 @@ def name_mistakes(
             for entry in value if name in _ENTRIES and isinstance(value, Mapping) else ():
                 if entry not in _ENTRIES[name]:
                     known = ", ".join(_ENTRIES[name])
-                    yield f"{name} ({source}) has no entry {entry}: write some of {known}"
+                    yield f"{name} ({source}) has no entry {entry!r}: write some of {known}"
 
 
 def switch_mistakes(

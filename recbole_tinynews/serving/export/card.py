@@ -11,7 +11,7 @@ import yaml
 from recbole_tinynews import __version__
 from recbole_tinynews.pipeline.artifact import TEST
 from recbole_tinynews.serving.export.description import NEWS_TOKENS
-from recbole_tinynews.serving.export.licences import UNKNOWN
+from recbole_tinynews.serving.export.origins import UNKNOWN
 from recbole_tinynews.serving.export.source import Source
 
 METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
@@ -43,15 +43,22 @@ tokens = AutoTokenizer.from_pretrained(FOLDER)(
 USES["onnx-int8"] = USES["onnx"]
 
 
-class Licences(NamedTuple):
-    """Licences of the data, and of the language model that training started from."""
+class Origins(NamedTuple):
+    """What is known of the data, and of the language model that training started from.
 
-    data: str
-    plm: str
+    Attributes:
+        data_license: of the data set.
+        plm_license: of the language model.
+        base_model: its name on the model hub, if it has one.
+    """
+
+    data_license: str
+    plm_license: str
+    base_model: str | None
 
 
 def model_card(
-    source: Source, to: str, checked: Mapping[str, Any], licences: Licences, size: int
+    source: Source, to: str, checked: Mapping[str, Any], origins: Origins, size: int
 ) -> str:
     """The text of the card.
 
@@ -59,35 +66,33 @@ def model_card(
         source: what was exported.
         to: the format.
         checked: what was measured on the export (``Description.checked``).
-        licences: of what it was made from.
+        origins: what is known of what it was made from.
         size: of the export's files, in bytes.
     """
-    head = yaml.safe_dump(_head(source, to, checked, licences), sort_keys=False, allow_unicode=True)
+    head = yaml.safe_dump(_head(source, to, checked, origins), sort_keys=False, allow_unicode=True)
     sections = (
         _what(source),
         _use(source, to),
         _results(source, checked),
         _check(to, checked),
         _sizes(source, size),
-        _made(source, licences),
+        _made(source, origins),
     )
     return (
         "\n".join((f"---\n{head}---", *(line for section in sections for line in section))) + "\n"
     )
 
 
-def _head(
-    source: Source, to: str, checked: Mapping[str, Any], licences: Licences
-) -> dict[str, Any]:
+def _head(source: Source, to: str, checked: Mapping[str, Any], origins: Origins) -> dict[str, Any]:
     ranked, results = next(iter(_results_of(source, checked).items()))
     head: dict[str, Any] = {
         "library_name": LIBRARIES[to],
         "pipeline_tag": "sentence-similarity" if "sentence" in to else "feature-extraction",
         "tags": ["news-recommendation", "recbole", "recbole_tinynews", to],
-        "license": _licence(licences),
+        "license": _licence(origins),
     }
-    if source.hub_name is not None:
-        head["base_model"] = source.hub_name
+    if origins.base_model is not None:
+        head["base_model"] = origins.base_model
     name = source.settings["dataset"]
     metrics = [
         {"type": key, "name": f"{label} ({ranked})", "value": results[key]}
@@ -101,11 +106,12 @@ def _head(
     return head
 
 
-def _licence(licences: Licences) -> str:
+def _licence(origins: Origins) -> str:
     """The head's licence: known only if those of all that it was made from are."""
-    if UNKNOWN in licences:
+    both = {origins.data_license, origins.plm_license}
+    if UNKNOWN in both:
         return UNKNOWN
-    return licences.plm.lower() if licences.data == licences.plm else "other"
+    return origins.plm_license.lower() if len(both) == 1 else "other"
 
 
 def _results_of(source: Source, checked: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -195,13 +201,13 @@ def _sizes(source: Source, size: int) -> Iterator[str]:
     )
 
 
-def _made(source: Source, licences: Licences) -> Iterator[str]:
+def _made(source: Source, origins: Origins) -> Iterator[str]:
     yield "\n## How it was made\n"
     seed = source.settings["seed"]
     yield f"- by recbole_tinynews {__version__}, as `{source.folder.name}`, seed {seed}"
-    yield f"- language model: `{source.plm_name}`, licence {licences.plm}"
+    yield f"- language model: `{source.plm_name}`, licence {origins.plm_license}"
     data, content = source.settings["dataset"], source.made_from.get("data", UNKNOWN)
-    yield f"- data: `{data}` (content {content}), licence {licences.data}"
+    yield f"- data: `{data}` (content {content}), licence {origins.data_license}"
     teachers = source.teachers
     if teachers:
         yield f"- teachers: {', '.join(f'`{source.stage_named(each)}`' for each in teachers)}"

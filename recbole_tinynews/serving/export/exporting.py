@@ -13,7 +13,7 @@ from transformers.utils import logging
 from recbole_tinynews.encoder.quiet import quiet
 from recbole_tinynews.files.whole import partial_place, write_text
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.serving.export.card import Licences, model_card, size_of
+from recbole_tinynews.serving.export.card import Origins, model_card, size_of
 from recbole_tinynews.serving.export.checks import (
     TOLERANCE,
     differences,
@@ -30,10 +30,10 @@ from recbole_tinynews.serving.export.description import (
 from recbole_tinynews.serving.export.engine import ExportEngine
 from recbole_tinynews.serving.export.hf import write_hf
 from recbole_tinynews.serving.export.hub import push
-from recbole_tinynews.serving.export.licences import licence_of_data, licence_of_plm
 from recbole_tinynews.serving.export.loading import load_export
 from recbole_tinynews.serving.export.onnx_graphs import write_onnx
 from recbole_tinynews.serving.export.onnx_int8 import write_onnx_int8
+from recbole_tinynews.serving.export.origins import hub_name, licence_of_data, licence_of_plm
 from recbole_tinynews.serving.export.sentence_transformer import (
     check_sentence_transformer,
     write_sentence_transformer,
@@ -126,10 +126,11 @@ def export(
     _check_place(output, overwrite)
     source = Source(folder, model)
     data = find_data_set(source.settings, None if data_path is None else Path(data_path))
-    licences = Licences(
+    beside = [] if data is None else [data.folder, data.folder.parent]
+    origins = Origins(
         data_license or licence_of_data(None if data is None else data.folder),
-        plm_license
-        or licence_of_plm(source.plm, [Path(), *([data.folder.parent] if data else [])]),
+        plm_license or licence_of_plm(source.plm, [Path(), *beside]),
+        hub_name(source.plm, [Path(), *beside]),
     )
     with _quiet(), _replacing(output) as place:
         FORMATS[to].write(source, place)
@@ -139,7 +140,7 @@ def export(
         write_description(place, described)
         checked = _check(FORMATS[to], source, place, data)
         write_description(place, described._replace(checked=checked))
-        card = model_card(source, to, checked, licences, size_of(place))
+        card = model_card(source, to, checked, origins, size_of(place))
         write_text(place / CARD, card)
     repository = None if push_to is None else push(output, push_to)
     return Exported(output, checked, repository)

@@ -28,7 +28,7 @@ def push(folder: Path, repository: str) -> str:
             folder_path=str(folder),
             commit_message="Export of recbole_tinynews",
         )
-    except (OSError, ValueError) as problem:  # both are bases of the hub's own errors
+    except Exception as problem:  # the hub's own, and those of whichever HTTP client it uses
         raise ValueError(
             f"--push-to={repository} expects a repository that you may write to, and the hub "
             f"answered: {str(problem)[:300]} The export stays in {folder}. Log in with "

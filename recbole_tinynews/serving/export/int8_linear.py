@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -57,11 +59,10 @@ def _steps(rows: Tensor) -> Tensor:
     return (largest / LARGEST).clamp_(min=torch.finfo(rows.dtype).tiny)
 
 
-def with_int8_linears(module: nn.Module) -> nn.Module:
-    """The same module, each linear layer in it exchanged for an ``Int8Linear``."""
+def exchange_linears(module: nn.Module, made: Callable[[nn.Linear], nn.Module]) -> None:
+    """Put what is made of each linear layer inside a module in its place."""
     for name, part in module.named_children():
         if isinstance(part, nn.Linear):
-            setattr(module, name, Int8Linear.of(part))
+            setattr(module, name, made(part))
         else:
-            with_int8_linears(part)
-    return module
+            exchange_linears(part, made)

@@ -27,10 +27,15 @@ from recbole_tinynews.serving.export.source import Source
 
 def write_onnx(source: Source, folder: Path) -> None:
     """Write both graphs, configuration and tokenizer of the language model into the folder."""
+    write_graphs(source, source.padded("eager"), folder)
+
+
+def write_graphs(source: Source, news_encoder: PaddedNewsEncoder, folder: Path) -> None:
+    """Write both graphs, and what belongs to them, with this news encoder for the source's own."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
         library(name, "--to=onnx")
     write_configuration(source, folder)
-    write_news_graph(source.padded("eager"), folder / NEWS_GRAPH)
+    write_news_graph(news_encoder, folder / NEWS_GRAPH)
     users, clicks = torch.export.Dim("users"), torch.export.Dim("clicks")
     history = torch.randn(2, 3, source.settings["news_dim"])
     _write(

@@ -12,16 +12,43 @@ import os
 import tempfile
 from pathlib import Path
 
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_tinynews.serving.export.int8_linear import exchange_linears
 from recbole_tinynews.serving.export.libraries import library
 from recbole_tinynews.serving.export.onnx_engine import NEWS_GRAPH
-from recbole_tinynews.serving.export.onnx_graphs import write_onnx
+from recbole_tinynews.serving.export.onnx_graphs import write_graphs
 from recbole_tinynews.serving.export.source import Source
+
+TINY = 1e-20  # a row of zeros is divided by it
+
+
+class RowScaledLinear(nn.Module):
+    """The same linear layer, on inputs divided by the largest number of their row.
+
+    onnxruntime rounds all inputs of a layer with one scale. So prepared, they all reach from -1 to
+    1: each token is rounded as if it had a scale of its own, an outlier spoils no other token, and
+    a vector hardly depends on the texts beside it.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``[..., in_features]`` -> ``[..., out_features]``."""
+        largest = inputs.abs().amax(dim=-1, keepdim=True).clamp(min=TINY)
+        outputs = F.linear(inputs / largest, self.linear.weight) * largest
+        return outputs if self.linear.bias is None else outputs + self.linear.bias
 
 
 def write_onnx_int8(source: Source, folder: Path) -> None:
     """Write both graphs, configuration and tokenizer of the language model into the folder."""
     library("onnxruntime.quantization", "--to=onnx-int8")
-    write_onnx(source, folder)
+    news_encoder = source.padded("eager")
+    exchange_linears(news_encoder.plm, RowScaledLinear)
+    write_graphs(source, news_encoder, folder)
     with tempfile.TemporaryDirectory(dir=folder) as beside:
         rounded = Path(beside) / NEWS_GRAPH
         write_rounded(folder / NEWS_GRAPH, rounded)

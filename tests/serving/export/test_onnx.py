@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from exports import exported_scores, needs_onnx, ranked_scores, texts
-from tiny import Tiny
+from tiny import Tiny, run_of, write_t5
+from torch import nn
 
+from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.export.loading import load_export
+from recbole_tinynews.serving.export.onnx_int8 import RowScaledLinear
 from recbole_tinynews.serving.export.source import Source
 
 pytestmark = needs_onnx
@@ -48,6 +52,21 @@ def test_scores_are_those_of_rank_under_other_settings(
     export(folder, "onnx", tmp_path / "out")
     got = exported_scores(load_export(tmp_path / "out"))
     np.testing.assert_allclose(got, ranked_scores(folder), rtol=0, atol=1e-4)
+
+
+@pytest.mark.whole
+def test_the_encoder_of_an_encoder_decoder_is_a_graph_but_no_automodel(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    """``AutoModel`` would build the whole of it, with a decoder of random weights."""
+    source = write_t5(tmp_path / "t5")
+    config = tiny.config(plm=str(source), num_hidden_layers=None, max_steps=2)
+    folder = run_of(config).make(system(config)).folder
+    export(folder, "onnx", tmp_path / "out")
+    got = exported_scores(load_export(tmp_path / "out"))
+    np.testing.assert_allclose(got, ranked_scores(folder), rtol=0, atol=1e-4)
+    with pytest.raises(ValueError, match="--to=onnx"):
+        export(folder, "hf", tmp_path / "hf")
 
 
 @pytest.mark.whole
@@ -121,6 +140,16 @@ def test_a_damaged_graph_is_refused(graphs: Path, tmp_path: Path) -> None:
     graph.write_bytes(content)
     with pytest.raises(ValueError, match=r"news_encoder\.onnx is missing or changed"):
         load_export(tmp_path / "copy")
+
+
+def test_inputs_divided_by_the_largest_of_their_row_change_no_output() -> None:
+    """It only prepares the rounding; a row of zeros must not become NaN."""
+    torch.manual_seed(0)
+    linear, inputs = nn.Linear(24, 10), torch.randn(2, 7, 24)
+    inputs[0, 0], inputs[0, 1] = 0, inputs[0, 1] * 1e4
+    torch.testing.assert_close(RowScaledLinear(linear)(inputs), linear(inputs))
+    without_bias = nn.Linear(24, 10, bias=False)
+    torch.testing.assert_close(RowScaledLinear(without_bias)(inputs), without_bias(inputs))
 
 
 def test_int8_says_what_it_costs_beside_fp32(

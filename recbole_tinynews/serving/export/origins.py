@@ -1,4 +1,4 @@
-"""Licences of data and language model, as far as they can be known from what is installed."""
+"""Licences and names of what a recommender was made from, as far as they can be known here."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ def licence_of_plm(plm: str, places: list[Path]) -> str:
         if folder.is_dir():
             return OURS if _embedded(folder) else _of_card(folder / "README.md")
     return UNKNOWN
+
+
+def hub_name(plm: str, places: list[Path]) -> str | None:
+    """The name of a language model on the model hub, if it has one: ``ORG/NAME``."""
+    local = plm.startswith(PACKAGE_PREFIX) or any((place / plm).is_dir() for place in places)
+    return None if local or Path(plm).is_absolute() or plm.count("/") != 1 else plm
 
 
 def _embedded(folder: Path) -> bool:
