@@ -91,6 +91,9 @@ setup(
         "serve": SERVE,
         "lora": ["peft>=0.17"],
         "parquet": ["pyarrow>=14"],  # users and articles of serving.score in parquet
+        # docs/scale.md; before Python 3.12 RecBole pins a ray that starts nowhere today
+        "ray": ["ray[data]>=2.50; python_version >= '3.12'", "pyarrow>=14"],
+        "spark": ["pyspark>=4.0", "pyarrow>=14"],
         "export": [
             "onnx>=1.18",
             "onnxruntime>=1.22",

@@ -257,7 +257,7 @@ def test_a_bare_flag_is_true_for_a_switch_and_a_mistake_elsewhere() -> None:
 
 def test_a_misspelt_entry_of_a_nested_setting_is_a_mistake() -> None:
     """RecBole ignores it; `{mode:labeled}` without a space is an entry called 'mode:labeled'."""
-    assert "eval_args (command line) has no entry mode:labeled" in mistakes_of(
+    assert "eval_args (command line) has no entry 'mode:labeled'" in mistakes_of(
         "--eval_args={mode:labeled}"
     )
 

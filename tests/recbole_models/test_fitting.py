@@ -56,7 +56,7 @@ def test_a_mistake_in_the_yaml_of_a_users_class_names_the_file(
     file.write_text("train_neg_sample_args: {sample_nmu: 4}\ntrain_batch_size: 0\n")
     with pytest.raises(ValueError, match="don't fit") as caught:
         config_of(tiny, users_model)
-    assert f"train_neg_sample_args (file {file}) has no entry sample_nmu" in str(caught.value)
+    assert f"train_neg_sample_args (file {file}) has no entry 'sample_nmu'" in str(caught.value)
     assert f"train_batch_size (file {file}) expects an int >= 1, got 0" in str(caught.value)
 
 
