@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -42,10 +43,25 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         from recbole_tinynews import run  # takes seconds
 
         return run(given.model, given.dataset, files, command_line=settings)
+    except KeyboardInterrupt as stop:
+        again = shlex.join(each for each in (arguments or sys.argv[1:]) if not _starts_anew(each))
+        kept = str(stop) or "nothing is kept"
+        parser.exit(130, f"\nStopped; {kept}. To resume: {_program()} {again}\n")
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
     except OSError as problem:
         parser.exit(1, f"{parser.prog}: {problem}\n{ONCE_CORRECTED}\n")
+
+
+def _starts_anew(argument: str) -> bool:
+    """Whether it would train again what is kept."""
+    return argument.partition("=")[0] == "--fresh"
+
+
+def _program() -> str:
+    """How the program was called: by a name of its own, or as a file that Python runs."""
+    called = sys.argv[0]
+    return f"python {shlex.quote(called)}" if called.endswith(".py") else called
 
 
 if __name__ == "__main__":

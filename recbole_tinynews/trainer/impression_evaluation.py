@@ -14,6 +14,7 @@ from recbole_tinynews.files.tensors import load_weights, save_weights
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state, take_model_state
+from recbole_tinynews.trainer.tensorboard import TENSORBOARD, tensorboard_in
 
 WEIGHTS = "model.safetensors"  # in the folder of a training
 
@@ -37,7 +38,8 @@ class ImpressionEvaluation(Trainer):
     saved_model_file: str
 
     def __init__(self, config: Settings, model: Any, folder: Path | None = None) -> None:
-        super().__init__(config, model)
+        with tensorboard_in(lambda: self.folder / TENSORBOARD):
+            super().__init__(config, model)
         self.eval_collector = ImpressionCollector(config)
         named = Path(self.saved_model_file).with_suffix(".safetensors")
         self.saved_model_file = str(named if folder is None else folder / WEIGHTS)
