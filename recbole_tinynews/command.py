@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -47,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         from recbole_tinynews import run  # takes seconds
 
         result = run(given.model, given.dataset, files, command_line=settings)
+    except KeyboardInterrupt as stop:
+        again = shlex.join(each for each in (arguments or sys.argv[1:]) if not _starts_anew(each))
+        kept = str(stop) or "nothing is kept"
+        parser.exit(130, f"\nStopped; {kept}. To resume: {_program()} {again}\n")
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
         parser.exit(1, f"{program}: {mistake}\n")
     except ProcessFailedError as problem:
@@ -78,8 +83,22 @@ def _start(machines: Machines, given: argparse.Namespace, settings: list[str]) -
         raise ValueError(one_process_alone(config["model"]))
     named = ("model", "dataset", "config_files")
     flags = [f"--{name}={value}" for name in named if (value := getattr(given, name)) is not None]
-    launch(machines, "recbole_tinynews.command", [*flags, *settings])
+    try:
+        launch(machines, "recbole_tinynews.command", [*flags, *settings])
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("finished stages and saved steps are kept") from None
     return {}
+
+
+def _starts_anew(argument: str) -> bool:
+    """Whether it would train again what is kept."""
+    return argument.partition("=")[0] == "--fresh"
+
+
+def _program() -> str:
+    """How the program was called: by a name of its own, or as a file that Python runs."""
+    called = sys.argv[0]
+    return f"python {shlex.quote(called)}" if called.endswith(".py") else called
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 import transformers
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import init_logger, init_seed, set_color
+from recbole.utils import init_seed, set_color
 
 import recbole_tinynews
 from recbole_tinynews.config import NewsConfig
@@ -23,6 +24,7 @@ from recbole_tinynews.evaluation.cold import cold_impressions
 from recbole_tinynews.evaluation.dump import write_eval_dump
 from recbole_tinynews.evaluation.submission.write import write_submission
 from recbole_tinynews.files.whole import check_writable, write_text
+from recbole_tinynews.logs import LOG, LateFile, run_log
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
@@ -77,10 +79,13 @@ def run(
         )
     _check_places(config)
     join(config["device"], config["process_timeout"] if not asked_for().alone else 0)
-    if here().first:
-        init_logger(config)
-    else:
+    if not here().first:
         getLogger().setLevel(ERROR)
+    with run_log(config, log_folder(config)) if here().first else nullcontext() as log:
+        return _run(config, log)
+
+
+def _run(config: NewsConfig, log: LateFile | None) -> dict[str, Any]:
     transformers.utils.logging.disable_progress_bar()  # one per model that is read
     logger = getLogger()
     logger.info(config)
@@ -95,7 +100,16 @@ def run(
     this_run = Run(factory)
     steps = plan(this_run.recipes, stages, config["fresh"])
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{plan_table(steps)}")
-    rehearse(this_run, [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED])
+    trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
+    rehearse(this_run, trained)
+    if trained and log is not None:
+        log.begin()
+    with _telling_what_is_kept(this_run, stages):
+        return _result(this_run, stages)
+
+
+def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
+    factory, config = this_run.factory, this_run.factory.config
     artifact = this_run.make(*stages)
     model = this_run.model(stages[-1])
     ranks_news = not isinstance(model, NewsRecommender) or model.ranks_news
@@ -137,6 +151,29 @@ def factory_of(config: NewsConfig, data: NewsDataset) -> ImpressionFactory:
         return NewsFactory(config, data)
     kind = ImpressionFactory if is_news_model(config.model_class) else RecBoleFactory
     return kind(config, data)
+
+
+class InterruptedRunError(KeyboardInterrupt):
+    """Ctrl-C while stages were made; its text says what is kept."""
+
+
+@contextmanager
+def _telling_what_is_kept(this_run: Run, stages: Sequence[Stage]) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        kept = this_run.kept(stages)
+        folder = this_run.recipes.of(stages[-1]).folder.parent
+        raise InterruptedRunError(
+            f"kept in {folder}: {', '.join(kept)}" if kept else "nothing is kept"
+        ) from stop
+
+
+def log_folder(config: NewsConfig) -> Path:
+    """The folder of log files: ``log_dir``, or one beside the stages of the data set."""
+    if config["log_dir"]:
+        return Path(config["log_dir"])
+    return Path(config["checkpoint_dir"]) / str(config["dataset"]) / LOG
 
 
 def _check_places(config: NewsConfig) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 
 if TYPE_CHECKING:
     from tiny import Tiny
-    from torch.utils.tensorboard import SummaryWriter
 
     from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
 
@@ -41,16 +39,17 @@ def _own_autograd() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _closed_tensorboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each RecBole trainer opens a writer, whose threads and file would outlive its test."""
-    from recbole.utils import get_tensorboard
+    """The first event of a trainer opens a writer, whose threads would outlive its test."""
+    from recbole_tinynews.trainer.tensorboard import LateWriter
 
-    writers: list[SummaryWriter] = []
+    writers: list[LateWriter] = []
+    made = LateWriter.__init__
 
-    def opened(logger: logging.Logger) -> SummaryWriter:
-        writers.append(get_tensorboard(logger))
-        return writers[-1]
+    def opened(self: LateWriter, place: Callable[[], Path]) -> None:
+        made(self, place)
+        writers.append(self)
 
-    monkeypatch.setattr("recbole.trainer.trainer.get_tensorboard", opened)
+    monkeypatch.setattr(LateWriter, "__init__", opened)
     yield
     for writer in writers:
         writer.close()

@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,10 @@ from recbole_tinynews import quick_start
 from recbole_tinynews.command import main
 from recbole_tinynews.files import tensors as weights
 from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.pipeline.recipes import Recipe
+from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.quick_start import run
+from recbole_tinynews.trainer import NewsTrainer
 
 KEYS = [
     *("model", "dataset", "seed", "valid", "test", "test_cold", "parameters"),
@@ -324,7 +328,8 @@ def test_recboles_own_models_leave_the_same_result(tiny: Tiny, tmp_path: Path, m
     (stage,) = result["stages"]
     folder = tmp_path / "saved" / DATASET / f"{model}-{stage['fingerprint']}"
     assert {path.name for path in folder.iterdir()} == {
-        *("model.safetensors", "settings.yaml", "metrics.json", "training.csv", "training.svg")
+        *("model.safetensors", "settings.yaml", "metrics.json", "training.csv", "training.svg"),
+        "tensorboard",
     }
     again = run(model, DATASET, config_dict=settings)
     assert again["stages"][0]["reused"]
@@ -396,3 +401,47 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_training(
     assert not (tmp_path / "saved").exists() or not list(
         (tmp_path / "saved").rglob("*.safetensors")
     )
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_ctrl_c_ends_with_what_is_kept_and_the_command_to_resume(
+    tiny: Tiny, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    """It ended in a traceback of forty lines, and nobody knew whether to start again."""
+    begun: list[str] = []
+    train = Run._train
+
+    def stopped(self: Run, recipe: Recipe) -> Any:
+        begun.append(recipe.stage.name)
+        if len(begun) == stop:
+            raise KeyboardInterrupt
+        return train(self, recipe)
+
+    monkeypatch.setattr(Run, "_train", stopped)
+    given = ["--model=TinyNewsRec", f"--dataset={DATASET}", "--fresh", "--text_prefix=a b"]
+    given += flags(tiny, "TinyNewsRec")
+    with pytest.raises(SystemExit) as ended:
+        main(given)
+    assert ended.value.code == 130
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    kept = "post_train_teacher (finished), post_train_student (finished)" if stop == 3 else ""
+    assert (f": {kept}. To resume: " if kept else "nothing is kept. To resume: ") in line
+    assert "--fresh" not in line  # it would train again what is kept
+    assert "'--text_prefix=a b'" in line
+    assert f"--num_teachers={tiny.settings('TinyNewsRec')['num_teachers']}" in line
+
+
+def test_ctrl_c_in_a_stage_tells_the_step_that_it_resumes_from(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host program sees a KeyboardInterrupt, as for any other."""
+    update = NewsTrainer._update
+
+    def stopped(self: NewsTrainer) -> None:
+        update(self)
+        if self.step == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(NewsTrainer, "_update", stopped)
+    with pytest.raises(KeyboardInterrupt, match=r"PLMNR \(up to step 2\)"):
+        run("PLMNR", DATASET, config_dict=tiny.settings(save_steps=2))

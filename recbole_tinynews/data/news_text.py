@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_ke
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+LONGEST_TEXT = 1_000_000  # characters
 TEXTS_AT_ONCE = 1_000  # bounds the memory that lists of tokens take
 TITLE_ABSTRACT = "title_abstract"  # the text of an article that has both, as one
 
@@ -26,6 +28,27 @@ def with_abstract(title: str, abstract: str) -> str:
     'Rain again. It rained. More will come.'
     """
     return ". ".join(part for part in (title, abstract) if part)
+
+
+def check_texts(texts: Iterable[str]) -> None:
+    """Refuse texts that a tokenizer fails on, or would take minutes for.
+
+    Raises:
+        ValueError: one of them is longer than ``LONGEST_TEXT``, or is no text in Unicode.
+    """
+    for number, text in enumerate(texts):
+        if len(text) > LONGEST_TEXT:
+            raise ValueError(
+                f"A text of an article expects at most {LONGEST_TEXT:,} characters, got "
+                f"{len(text):,} in text {number}, which begins with {text[:40]!r}. Cut it."
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError as problem:
+            raise ValueError(
+                f"A text of an article expects Unicode, got half of a character at place "
+                f"{problem.start} of text {number}, {text[:40]!r}. Decode it as UTF-8 or UTF-16."
+            ) from problem
 
 
 def tokenise(
@@ -44,7 +67,8 @@ def tokenise(
         returned: ragged ``[texts, *]``, int32.
 
     Raises:
-        ValueError: the tokenizer is not a fast one, or ``max_length`` leaves no room for a word.
+        ValueError: the tokenizer is not a fast one, ``max_length`` leaves no room for a word, or
+            a text is none (``check_texts``).
     """
     if not tokenizer.is_fast:
         raise ValueError(
@@ -60,6 +84,7 @@ def tokenise(
             f"special ones and text_prefix, got {max_length}. Raise max_title_length or "
             "max_body_length."
         )
+    check_texts(texts)
     if prefix:
         texts = [*texts[:1], *(prefix + text for text in texts[1:])]
     key = content_key([_rules(tokenizer), str(max_length), json.dumps(texts)])

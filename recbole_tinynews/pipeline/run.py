@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterable
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
 from recbole_tinynews.processes.group import exchange, here, told_by_first
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state
-from recbole_tinynews.trainer.training_state import STATE
+from recbole_tinynews.trainer.training_state import STATE, saved_step
 
 
 class Run:
@@ -91,6 +92,17 @@ class Run:
         weights = self.weights(source)
         put_model_state(model, weights.load(), weights.source)
         return model
+
+    def kept(self, stages: Iterable[Stage]) -> list[str]:
+        """What a run of these stages that is stopped now leaves to resume from."""
+        kept = []
+        for stage in stages:
+            step = saved_step(self.recipes.of(stage).folder / STATE)
+            if stage in self.artifacts:
+                kept.append(f"{stage.name} (finished)")
+            elif step is not None:
+                kept.append(f"{stage.name} (up to step {step})")
+        return kept
 
     def _make(self, recipe: Recipe) -> Artifact:
         _check_fingerprints(recipe)
@@ -171,7 +183,10 @@ class Run:
         trainer = self.factory.trainer(config, model, recipe.folder, teachers)
         trainer.resume_checkpoint()
         train, valid = self.factory.loaders(config, data)
-        best = trainer.fit(train, valid, show_progress=config["show_progress"])[1]
+        try:
+            best = trainer.fit(train, valid, show_progress=config["show_progress"])[1]
+        finally:
+            trainer.tensorboard.close()
         if here().first:
             _write_curve(recipe.folder, stage.name, trainer.curve)
         return best

@@ -335,6 +335,7 @@ OURS: tuple[Setting, ...] = (
     Setting("shared_projection", SWITCH, _NEWS),
     Setting("mask_padding_in_embedding_loss", SWITCH, _NEWS),
     # results
+    Setting("log_dir", or_(PLACE, None), _IMPRESSIONS, scope=_RUN, affects=_NOTHING),
     Setting(
         "result_file",
         or_(PLACE, None),

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import recbole.trainer.trainer as recbole_trainer
 from recbole.trainer import Trainer
 from recbole.utils import set_color
 
@@ -18,6 +15,7 @@ from recbole_tinynews.processes.group import here
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state, take_model_state
+from recbole_tinynews.trainer.tensorboard import TENSORBOARD, tensorboard_in
 
 WEIGHTS = "model.safetensors"  # in the folder of a training
 
@@ -41,7 +39,7 @@ class ImpressionEvaluation(Trainer):
     saved_model_file: str
 
     def __init__(self, config: Settings, model: Any, folder: Path | None = None) -> None:
-        with _boards_of_first():
+        with tensorboard_in(lambda: self.folder / TENSORBOARD):
             super().__init__(config, model)
         self.eval_collector = ImpressionCollector(config)
         named = Path(self.saved_model_file).with_suffix(".safetensors")
@@ -96,22 +94,3 @@ class ImpressionEvaluation(Trainer):
         save_weights(take_model_state(self.model), path)
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
-
-
-class _NoBoard:
-    """In place of TensorBoard's writer, of all processes but the first."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *values, **named: None
-
-
-@contextmanager
-def _boards_of_first() -> Iterator[None]:
-    """Inside, RecBole's trainer opens TensorBoard's files in the first process alone."""
-    opens = recbole_trainer.get_tensorboard
-    if not here().first:
-        recbole_trainer.get_tensorboard = lambda logger: _NoBoard()
-    try:
-        yield
-    finally:
-        recbole_trainer.get_tensorboard = opens

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +109,12 @@ def test_a_slow_tokenizer_is_refused() -> None:
 
     with pytest.raises(ValueError, match=r"expects a fast tokenizer, got SlowTokenizer"):
         tokenise(TEXTS, SlowTokenizer(), 30)
+
+
+@pytest.mark.parametrize("text", ["rain \ud83d again", "x" * 10_000_000])
+def test_a_text_that_no_tokenizer_reads_is_one_error_at_once(make_tokenizer, text: str) -> None:
+    """A lone surrogate was a TypeError of the tokenizer, and a title of 10 MB took minutes."""
+    started = time.perf_counter()
+    with pytest.raises(ValueError, match=r"A text of an article expects .* text 2"):
+        tokenise(["", "rain", text], make_tokenizer(), 12)
+    assert time.perf_counter() - started < 1

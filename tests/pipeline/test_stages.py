@@ -184,7 +184,7 @@ def test_each_stage_leaves_its_folder(recorded: RecordedRun) -> None:
         assert artifact.folder.name == f"{artifact.name}-{artifact.fingerprint}"
         names = {path.name for path in artifact.folder.iterdir()}
         expected = {"model.safetensors", "settings.yaml", "metrics.json"}
-        expected |= {"training.csv", "training.svg"}
+        expected |= {"training.csv", "training.svg", "tensorboard"}
         if artifact.name == "post_train_teacher":
             expected |= {"copies"}
         if not artifact.name.startswith("post_train"):  # those rank no articles
