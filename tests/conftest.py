@@ -45,8 +45,8 @@ def _closed_tensorboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     writers: list[LateWriter] = []
     made = LateWriter.__init__
 
-    def opened(self: LateWriter, place: Callable[[], Path]) -> None:
-        made(self, place)
+    def opened(self: LateWriter, place: Callable[[], Path], silent: bool = False) -> None:
+        made(self, place, silent)
         writers.append(self)
 
     monkeypatch.setattr(LateWriter, "__init__", opened)

@@ -27,7 +27,7 @@ FLOORS: list[set[str]] = [
     {"encoder", "recbole_models"},
     {"distillation"},
     {"data"},
-    {"settings", "compat", "convert", "processes"},
+    {"settings", "compat", "convert", "processes", "logs"},
     {"files", "paths"},
 ]
 ROOMS = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
