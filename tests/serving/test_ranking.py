@@ -39,6 +39,15 @@ def test_settings_of_the_training_are_those_of_the_ranking(tiny: Tiny, settings)
     assert_ranks_as_evaluated(serve(tiny, max_steps=2, **settings))
 
 
+def test_ids_are_ranked_by_the_abstract_too_if_the_recommender_reads_it(tiny: Tiny) -> None:
+    """By the titles alone, scores were not those of the evaluation."""
+    served = serve(tiny, max_steps=2, news_text="title_abstract")
+    histories, candidates, expected = served.impressions()
+    ranked = served.load().rank(histories, candidates, ids=True)
+    for each, scores in zip(ranked, expected, strict=True):
+        np.testing.assert_allclose(in_order_given(each), scores, atol=1e-5)
+
+
 def test_another_kind_of_tokenizer_is_saved_as_well(tiny: Tiny, tmp_path: Path) -> None:
     """RoBERTa's has other special tokens and another padding id."""
     plm = write_roberta(tmp_path / "roberta")
