@@ -32,6 +32,7 @@ from recbole_tinynews.pipeline.artifact import (
     kept_test_results,
 )
 from recbole_tinynews.pipeline.factory import Factory, ImpressionFactory, NewsFactory
+from recbole_tinynews.pipeline.leftovers import remove_leftovers
 from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table
 from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
 from recbole_tinynews.pipeline.rehearsal import rehearse
@@ -104,6 +105,7 @@ def _run(config: NewsConfig, log: LateFile | None) -> dict[str, Any]:
     rehearse(this_run, trained)
     if trained and log is not None:
         log.begin()
+        remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
     with _telling_what_is_kept(this_run, stages):
         return _result(this_run, stages)
 

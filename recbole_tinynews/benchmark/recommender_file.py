@@ -53,7 +53,7 @@ def _module_of(path: Path) -> object:
     sys.path.append(str(path.parent))  # for modules in the same folder that it imports
     try:
         spec.loader.exec_module(module)
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:  # a script that exits would end the benchmark
         del sys.modules[name]
         raise ValueError(f"{path} can't be imported: {problem!r}") from problem
     return module

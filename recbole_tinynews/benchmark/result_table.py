@@ -89,8 +89,7 @@ def as_markdown(table: Table) -> str:
         if number:
             lines.append(_line([""] * width))
         for cells in group:
-            texts = [f"**{c.text}**" if c.best else c.text.replace("|", "\\|") for c in cells]
-            texts[0] = texts[0].replace("*", "\\*")
+            texts = [f"**{c.text}**" if c.best else plain_markdown(c.text) for c in cells]
             lines.append(_line([*texts, *[""] * (width - len(texts))]))
     notes = [
         f"\n{note.replace('*', chr(92) + '*', 1) if note.startswith('*') else note}"
@@ -135,7 +134,7 @@ def speed_markdown(systems: Sequence[SystemResult]) -> str:
         if each.means:
             values = [each.means.get(name) for name in columns]
             cells = [f"{mean.value:,.0f}" if mean else "" for mean in values]
-            lines.append(_line([each.row.label, *cells]))
+            lines.append(_line([plain_markdown(each.row.label), *cells]))
     note = (
         "Impressions are ranked from the text of their news, each encoded once, or from cached "
         "news vectors; users are encoded in both cases. Peak memory is that of a process that "
@@ -156,7 +155,7 @@ def cold_markdown(systems: Sequence[SystemResult]) -> str:
     for each in known:
         cells = [_metric(each.means.get(name), best[name]) for name in COLD]
         texts = [f"**{cell.text}**" if cell.best else cell.text for cell in cells]
-        lines.append(_line([each.row.label, *texts]))
+        lines.append(_line([plain_markdown(each.row.label), *texts]))
     counts = sorted({each.means[COLD_COUNT].value for each in known if COLD_COUNT in each.means})
     note = (
         "Percent, of those test impressions alone whose clicked news were never clicked in "
@@ -166,6 +165,16 @@ def cold_markdown(systems: Sequence[SystemResult]) -> str:
     if without:
         note += f" Not known of {', '.join(without)}."
     return "\n".join([*lines, "", note]) + "\n"
+
+
+def plain_markdown(text: str) -> str:
+    r"""A label as it is read: it becomes no column, emphasis, link or tag of HTML.
+
+    >>> plain_markdown("a|b <img> *")
+    'a\\|b &lt;img> \\*'
+    """
+    text = " ".join(text.split())
+    return re.sub(r"[|*`\[]", r"\\\g<0>", text.replace("<", "&lt;"))
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -226,4 +235,5 @@ _LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textb
 
 
 def _escaped(text: str) -> str:
+    text = " ".join(text.split())  # an empty line would end the paragraph
     return re.sub("|".join(map(re.escape, _LATEX)), lambda found: _LATEX[found[0]], text)

@@ -26,6 +26,7 @@ COLUMNS = (
     *("seconds", "impressions", "skipped", *COLD, COLD_COUNT, "settings"),
 )
 _EMPTY = ("", None)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first in a cell that a spreadsheet computes
 Key = tuple[str, int, str]
 
 
@@ -69,16 +70,37 @@ class ResultsFile:
                     f"{self.path} expects the columns {','.join(COLUMNS)}, got "
                     f"{','.join(reader.fieldnames or ())}. Move it away, or name another --output."
                 )
-            return {(row["system"], int(row["seed"]), row["settings"]): row for row in reader}
+            rows = ({name: _as_given(cell) for name, cell in row.items()} for row in reader)
+            return {(row["system"], int(row["seed"]), row["settings"]): row for row in rows}
 
 
 def as_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Lines of a csv with a header."""
+    """Lines of a csv with a header; no text is a formula to a spreadsheet."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _no_formula(cell) for name, cell in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _no_formula(cell: Any) -> Any:
+    """A text that a spreadsheet would compute gets an apostrophe in front, which it hides.
+
+    >>> _no_formula("=1+1"), _no_formula("-0.5"), _no_formula("PLM-NR")
+    ("'=1+1", '-0.5', 'PLM-NR')
+    """
+    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def _as_given(cell: str) -> str:
+    """The text that ``_no_formula`` was given."""
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
 
 
 def number(row: Mapping[str, str], column: str) -> float | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recbole_tinynews.benchmark.comparisons import Pair
 from recbole_tinynews.benchmark.impressions import ImpressionMetrics, read_impression_metrics
 from recbole_tinynews.benchmark.mean_difference import FEWEST_SEEDS, RESAMPLES, SEED
-from recbole_tinynews.benchmark.result_table import HEADS
+from recbole_tinynews.benchmark.result_table import HEADS, plain_markdown
 from recbole_tinynews.benchmark.results import METRICS, as_csv
 from recbole_tinynews.benchmark.significance import Comparison, compare
 from recbole_tinynews.files.whole import write_text
@@ -145,7 +145,8 @@ def as_markdown(tests: PairTests) -> str:
     ]
     for pair, first in tests.found[METRICS[0]].items():
         cells = [cell for metric in METRICS for cell in _cells(tests.found[metric][pair])]
-        lines.append(f"| {' against '.join(pair)} | {first.seeds} | " + " | ".join(cells) + " |")
+        against = " against ".join(map(plain_markdown, pair))
+        lines.append(f"| {against} | {first.seeds} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, *(f"\n{note}" for note in _notes(tests))]) + "\n"
 
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from recbole_tinynews.convert.errors import LineError, quoted
 from recbole_tinynews.files.columns import PADDING
 
+MOST_IDS = 100_000  # of one user; MIND's longest history has under a thousand
+
 
 class Candidates(NamedTuple):
     """Ids in the order of display; ``labels`` as in the atomic file (``0 1 0``), '' for none."""
@@ -28,6 +30,7 @@ def parse_candidates(text: str, column: int) -> Candidates:
     """
     if not text:
         raise LineError("no candidates", "expected at least one candidate, got none.", column)
+    _check_number(text, column)
     parts = (text + " ").split("-1 ")  # each part but the last ends with the id of a click
     labels, ids = [], []
     for part in parts:
@@ -49,6 +52,7 @@ def parse_ids(text: str, column: int) -> list[str]:
         LineError: an id is empty, holds white space, where a later reader would cut it in two, or
             is RecBole's padding.
     """
+    _check_number(text, column)
     ids = text.split()
     if PADDING in text and PADDING in ids:
         raise reserved_id(column)
@@ -68,6 +72,18 @@ def parse_ids(text: str, column: int) -> list[str]:
                 column,
             )
     raise AssertionError(text)
+
+
+def _check_number(text: str, column: int) -> None:
+    """Refuse what no user has clicked or seen, before it fills the memory with ids.
+
+    Raises:
+        LineError: there are more than ``MOST_IDS``.
+    """
+    if (number := text.count(" ") + 1) > MOST_IDS:
+        raise LineError(
+            "too many ids", f"expected at most {MOST_IDS:,} ids, got {number:,}.", column
+        )
 
 
 def reserved_id(column: int) -> LineError:

@@ -27,6 +27,7 @@ class LineError(ConversionError):
         self.column = column
         self.path: Path | None = None
         self.line: int | None = None
+        self.lines = 1  # that it stands for, of a run of equal ones
 
     def at(self, path: Path, line: int) -> LineError:
         """Add path and line to this error, and return it."""
@@ -53,7 +54,7 @@ class SkippedLines:
 
     def __call__(self, error: LineError) -> None:
         """Drop the line of this error."""
-        self.counts[error.kind] += 1
+        self.counts[error.kind] += error.lines
         examples = self.examples.setdefault(error.kind, [])
         if len(examples) < EXAMPLES:
             examples.append(str(error))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from recbole_tinynews.convert.errors import ConversionError, LineError, quoted
+from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, LineError, quoted
 from recbole_tinynews.files.lines import read_line_batches
 
 
@@ -23,6 +23,9 @@ def read_rows(
     """The rows of a plain or gzip file; ``columns`` are the names for error messages."""
     number = 0
     for lines in _read_batches(path):
+        if len(lines) > EXAMPLES and not any(lines):
+            number += _skip_empty(len(lines) - EXAMPLES, columns, path, number, on_bad_line)
+            lines = lines[:EXAMPLES]
         for line in lines:
             number += 1
             try:
@@ -33,6 +36,22 @@ def read_rows(
                 yield TsvRow(number, fields)
     if number == 0:
         raise ConversionError(f"{path}: expected rows of {_listed(columns)}, got an empty file.")
+
+
+def _skip_empty(
+    count: int,
+    columns: Sequence[str],
+    path: Path,
+    before: int,
+    on_bad_line: Callable[[LineError], None],
+) -> int:
+    """Handle that many empty lines as one; returns their number."""
+    try:
+        _split(b"", columns)
+    except LineError as error:
+        error.lines = count
+        on_bad_line(error.at(path, before + 1))
+    return count
 
 
 def _split(line: bytes, columns: Sequence[str]) -> list[str]:

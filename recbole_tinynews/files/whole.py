@@ -95,6 +95,16 @@ def leftovers(path: Path) -> list[Path]:
     return [place for place in path.parent.iterdir() if name.fullmatch(place.name)]
 
 
+def all_partials(folder: Path) -> list[Path]:
+    """Partial files and folders under ``folder``, at any depth, but not inside another one.
+
+    Those that ``resumable_file`` resumes have no characters of their own, and are not among them.
+    """
+    name = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
+    found = [place for place in folder.rglob(f".*{SUFFIX}") if name.fullmatch(place.name)]
+    return [place for place in found if not any(p in found for p in place.parents)]
+
+
 def remove(place: Path) -> None:
     """Delete a file, or as much of a folder as possible; a missing one is no error."""
     if place.is_dir() and not place.is_symlink():

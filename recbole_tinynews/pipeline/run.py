@@ -15,7 +15,7 @@ from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.files.checksums import checksums
 from recbole_tinynews.files.locks import exclusive_lock
-from recbole_tinynews.files.whole import write_text
+from recbole_tinynews.files.whole import all_partials, remove, write_text
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     COPIES,
@@ -38,6 +38,7 @@ from recbole_tinynews.pipeline.artifact import (
 )
 from recbole_tinynews.pipeline.factory import Factory
 from recbole_tinynews.pipeline.handover import put_language_model
+from recbole_tinynews.pipeline.leftovers import BEGUN, mark_begun
 from recbole_tinynews.pipeline.recipes import Recipe, Recipes
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
@@ -152,6 +153,9 @@ class Run:
         getLogger().info(f"{_label(name)} -> {folder}")
         (folder / METRICS_FILE).unlink(missing_ok=True)  # it marks a complete folder
         shutil.rmtree(folder / PLM, ignore_errors=True)  # if it is there, it would be kept
+        for place in all_partials(folder):  # of a killed process, as this one holds the lock
+            remove(place)
+        mark_begun(folder, self.factory.dataset.content)
         told_by_first(True, patient=True)  # the others train too
         best = self._train(recipe)
         seconds = time.perf_counter() - started
@@ -220,6 +224,7 @@ class Run:
             metrics[TEST] = test
         metrics[FILES] = checksums(folder, files_of(folder))
         write_metrics(folder, metrics)
+        (folder / BEGUN).unlink(missing_ok=True)
 
 
 def _check_fingerprints(recipe: Recipe) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,3 +63,14 @@ def test_a_broken_list_of_candidates_is_named_by_its_kind(text: str, kind: str) 
 def test_an_empty_history_has_no_ids() -> None:
     """''.split(' ') would give one empty id, an article that does not exist."""
     assert parse_ids("", column=4) == []
+
+
+@pytest.mark.parametrize("parse", [parse_candidates, parse_ids])
+def test_a_line_of_millions_of_ids_is_a_bad_line(parse) -> None:
+    """Its ids would take a hundred times the memory of the line."""
+    text = "N1 " * 200_000
+    tracemalloc.start()
+    with pytest.raises(LineError, match="at most 100,000 ids, got 200,000"):
+        parse(text[:-1], 4)
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
