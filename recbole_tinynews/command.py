@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
         result = run(given.model, given.dataset, files, command_line=settings)
     except KeyboardInterrupt as stop:
+        if process_label():  # who has started them says it, once for all
+            parser.exit(130)
         again = shlex.join(each for each in (arguments or sys.argv[1:]) if not _starts_anew(each))
         kept = str(stop) or "nothing is kept"
         parser.exit(130, f"\nStopped; {kept}. To resume: {_program()} {again}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -84,7 +85,9 @@ def launch(machines: Machines, module: str, arguments: Sequence[str]) -> None:
 
     Raises:
         ProcessFailedError: one of them has failed.
+        KeyboardInterrupt: Ctrl-C has ended them.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
@@ -100,6 +103,10 @@ def launch(machines: Machines, module: str, arguments: Sequence[str]) -> None:
         raise ProcessFailedError(
             f"process {rank} of {machines.everywhere} {_end(failure.exitcode)}"
         ) from problem
+    except SignalException as stop:
+        if stop.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from stop
+        raise ProcessFailedError(f"all were stopped by signal {int(stop.sigval)}") from stop
 
 
 def _end(code: int) -> str:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.data.atomic_files import read_news
+from recbole_tinynews.data.atomic_files import ItemColumns, read_news
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
 from recbole_tinynews.paths import packaged_folder
 
@@ -15,6 +15,23 @@ from recbole_tinynews.paths import packaged_folder
 def reads_abstracts(settings: Mapping[str, Any]) -> bool:
     """Whether a recommender reads the abstract after the title."""
     return settings["news_text"] == TITLE_ABSTRACT
+
+
+def texts_of(news: ItemColumns, settings: Mapping[str, Any]) -> list[str]:
+    """What a recommender with these settings reads of each article."""
+    if not reads_abstracts(settings):
+        return news.title
+    return [with_abstract(*each) for each in zip(news.title, news.abstract, strict=True)]
+
+
+def find_item_file(name: str, data_path: Path | None) -> Path | None:
+    """The ``.item`` file of a data set; ``None``: it is not found.
+
+    Args:
+        name: of the data set.
+        data_path: folder that holds its folder; ``None``: ``dataset``, then the embedded ones.
+    """
+    return next((file for file in _places(name, data_path) if file.is_file()), None)
 
 
 class DataSetTexts:
@@ -28,8 +45,7 @@ class DataSetTexts:
 
     def __init__(self, settings: Mapping[str, Any], data_path: Path | None) -> None:
         self.name: str = settings["dataset"]
-        self._reads_abstracts = reads_abstracts(settings)
-        self._data_path = data_path
+        self._settings, self._data_path = settings, data_path
 
     def __contains__(self, news_id: str) -> bool:
         """Whether the data set has it; raises ``FileNotFoundError`` where it is not found."""
@@ -56,24 +72,21 @@ class DataSetTexts:
 
     @cached_property
     def _by_id(self) -> dict[str, str]:
-        news = read_news(self._item_file())
-        texts = news.title
-        if self._reads_abstracts:
-            texts = [with_abstract(*each) for each in zip(news.title, news.abstract, strict=True)]
-        return dict(zip(news.item_id, texts, strict=True))
+        file = find_item_file(self.name, self._data_path)
+        if file is None:
+            places = " or ".join(str(f.absolute()) for f in _places(self.name, self._data_path))
+            raise FileNotFoundError(
+                f"News ids are looked up in data set '{self.name}', which is not found: {places} "
+                "is expected. Name the folder that holds it with load(folder, data_path=...), add "
+                "the articles with add_news, or pass titles with ids=False."
+            )
+        news = read_news(file)
+        return dict(zip(news.item_id, texts_of(news, self._settings), strict=True))
 
-    def _item_file(self) -> Path:
-        places = [self._data_path] if self._data_path else [Path("dataset"), _packaged_data()]
-        files = [place / self.name / f"{self.name}.item" for place in places if place]
-        for file in files:
-            if file.is_file():
-                return file
-        raise FileNotFoundError(
-            f"News ids are looked up in data set '{self.name}', which is not found: "
-            f"{' or '.join(str(file.absolute()) for file in files)} is expected. Name the folder "
-            "that holds it with load(folder, data_path=...), add the articles with add_news, or "
-            "pass titles with ids=False."
-        )
+
+def _places(name: str, data_path: Path | None) -> list[Path]:
+    folders = [data_path] if data_path is not None else [Path("dataset"), _packaged_data()]
+    return [folder / name / f"{name}.item" for folder in folders if folder]
 
 
 def _packaged_data() -> Path | None:

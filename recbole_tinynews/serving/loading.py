@@ -40,7 +40,7 @@ from recbole_tinynews.registry import (
 )
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.export.description import is_export
-from recbole_tinynews.serving.export.ranking_engine import ExportedEngine
+from recbole_tinynews.serving.export.loading import load_export
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.settings.declared import Models, rules_for
 from recbole_tinynews.settings.names import plain_name, settings_of_stage
@@ -83,7 +83,7 @@ def load(
             class that is not imported.
     """
     folder = Path(folder)
-    engine = ExportedEngine(folder) if is_export(folder) else _trained(folder, model, device)
+    engine = load_export(folder) if is_export(folder) else _trained(folder, model, device)
     ranker = Ranker(engine, Path(data_path) if data_path is not None else None)
     if index is not None:
         ranker.load_index(index)

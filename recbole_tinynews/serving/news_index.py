@@ -108,7 +108,7 @@ def best_rows(scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[i
     Of equal scores the first row comes first.
 
     Shapes:
-        scores: ``[users, articles]``; it is overwritten.
+        scores: ``[users, articles]``, none of them NaN; it is overwritten.
         left_out: rows that a user is not shown.
     """
     found = []

@@ -165,8 +165,10 @@ class Ranker:
         *,
         ids: bool | None = None,
         leave_out_clicked: bool = True,
+        exact: bool = False,
     ) -> Iterator[TopOfUser]:
-        """``top`` for many users as arrays, user after user."""
+        """``top`` for many users as arrays, user after user; ``exact``: without a graph."""
+        nearest = None if exact else self._nearest
         shelf = self._index.shelf
         if not shelf.ids:
             raise ValueError("top expects articles to choose from, got none. Add them: add_news.")
@@ -180,9 +182,7 @@ class Ranker:
                 _rows_of(*each, shelf) if leave_out_clicked else []
                 for each in zip(some, keys, strict=True)
             ]
-            for rows, scores in self._best(keys, left_out, k, shelf):
-                if np.isnan(scores).any():
-                    raise ValueError(NOT_A_NUMBER.format(shelf.ids[rows[np.isnan(scores)][0]]))
+            for rows, scores in self._best(keys, left_out, k, shelf, nearest):
                 places = rows.tolist()
                 yield TopOfUser([shelf.ids[row] for row in places], scores, places)
 
@@ -192,7 +192,10 @@ class Ranker:
         They sum to 1; clicks before the newest ``history_length`` have 0. ``None``: the recommender
         has no such weights.
         """
-        (clicks,), _ = histories_of(history)
+        histories, one = histories_of(history)
+        if not one:
+            raise TypeError("click_weights expects the clicks of one user, got those of several.")
+        (clicks,) = histories
         if not clicks:
             return []
         shelf = self._index.shelf
@@ -316,18 +319,13 @@ class Ranker:
         Raises:
             ValueError: ``top`` is exact.
         """
-        nearest = self._nearest
-        if nearest is None:
+        if self._nearest is None:
             raise ValueError("recall expects an approximate search. Choose one: approximate.")
-        found = self.top(histories, k)
-        self._nearest = None
-        try:
-            exact = self.top(histories, k)
-        finally:
-            self._nearest = nearest
         pairs = [
-            ({each.place for each in best}, {each.place for each in near})
-            for best, near in zip(exact, found, strict=True)
+            (set(best.rows), set(near.rows))
+            for best, near in zip(
+                self.top_rows(histories, k, exact=True), self.top_rows(histories, k), strict=True
+            )
         ]
         return sum(len(a & b) for a, b in pairs) / sum(len(a) for a, _ in pairs)
 
@@ -427,25 +425,34 @@ class Ranker:
         return np.split(scores.cpu().numpy(), rows.offsets[1:-1])
 
     def _best(
-        self, histories: list[list[Key]], left_out: list[list[int]], k: int, shelf: Shelf
+        self,
+        histories: list[list[Key]],
+        left_out: list[list[int]],
+        k: int,
+        shelf: Shelf,
+        nearest: Nearest | None,
     ) -> list[Best]:
         """Rows and scores of each user's best ``k`` articles."""
-        if not self.engine.two_towers:
+        if self.engine.two_towers:
+            vectors, clicked, _, _ = self._batch(histories, [], shelf)
+            users = self.engine.user_vectors(vectors, clicked)
+            if nearest is not None and not users.isnan().any():
+                return nearest.best(shelf, users.cpu().numpy(), k, left_out)
+            scores = (users @ shelf.vectors.T).cpu().numpy()
+        else:
             every: list[Key] = list(range(len(shelf.ids)))
             scores = np.stack(self._scores(histories, [every] * len(histories), shelf))
-            return best_rows(scores, k, left_out)
-        vectors, clicked, _, _ = self._batch(histories, [], shelf)
-        users = self.engine.user_vectors(vectors, clicked)
-        if self._nearest is None:
-            return best_rows((users @ shelf.vectors.T).cpu().numpy(), k, left_out)
-        return self._nearest.best(shelf, users.cpu().numpy(), k, left_out)
+        if np.isnan(scores.min()):  # the least of numbers and NaN is NaN
+            raise ValueError(NOT_A_NUMBER.format(shelf.ids[int(np.isnan(scores).any(0).argmax())]))
+        return best_rows(scores, k, left_out)
 
 
 def _rows_of(given: Sequence[Given], keys: list[Key], shelf: Shelf) -> list[int]:
     """Rows of the articles in a history: those of its ids, and of its texts."""
     by_text = {key for key in keys if isinstance(key, str)}
     rows = {key for key in keys if isinstance(key, int)}
-    rows |= {shelf.rows[name] for name in map(name_of, given) if name in shelf.rows}
+    pairs = (each for each in given if not isinstance(each, str))
+    rows |= {shelf.rows[name] for name, _ in pairs if name in shelf.rows}
     if by_text:
         rows |= {row for row, text in enumerate(shelf.texts) if text in by_text}
     return sorted(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -16,7 +16,7 @@ from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.table import ALL, CANDIDATE, CANDIDATES, HISTORY, USER, ids_of
-from recbole_tinynews.serving.user_file import Part, UserFile, arrow, read_rows_of
+from recbole_tinynews.serving.user_file import Part, UserFile, arrow, content_of, read_rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +81,8 @@ def score(
         users: ``user_id`` and ``history``, as ``rank_table`` takes them, and ``candidates`` if
             these are None; ``UserFile`` says in which files.
         output: a folder.
-        candidates: ``all`` articles; a file with ``user_id`` and ``candidate``, which is read once
-            for each part; ``None``: a column of ``users``.
+        candidates: ``all`` articles; a file with ``user_id`` and ``candidate``, which is read
+            through for every ``USERS_AT_ONCE`` users; ``None``: a column of ``users``.
         top: how many of the best are kept; ``None``: all.
         shard: which of the parts are written.
         device: where it computes.
@@ -99,7 +99,15 @@ def score(
     ranker = load(recommender, device=device)
     output.mkdir(parents=True, exist_ok=True)
     _know_news(ranker, Path(news), output)
-    _same_job(ranker, work, Path(news), candidates, top, output)
+    job = {
+        "recommender": ranker.engine.identity,
+        "news": content_key([Path(news)]),
+        "users": content_key(content_of(work.files)),
+        "users_of_a_part": users_of_a_part,
+        "candidates": _content_of_candidates(candidates),
+        "top": top,
+    }
+    _same_job(job, output)
     mine = [part for part in work.parts if part.number % shard.n == shard.i - 1]
     missing = [part for part in mine if not _file_of(part, output).exists()]
     total = sum(part.stop - part.start for part in missing)
@@ -141,34 +149,23 @@ class Unknown:
 
 def _know_news(ranker: Ranker, news: Path, output: Path) -> None:
     """Encode the articles, or map what another shard has encoded."""
-    index, table = output / INDEX_FILE, read_news_file(news)
+    index = output / INDEX_FILE
     with exclusive_lock(index, "encoding the news"):
         if not index.exists():
-            ranker.add_news(table)
+            ranker.add_news(read_news_file(news))
             ranker.save_index(index)
             ranker.forget(ranker.news_ids)
     ranker.load_index(index)
 
 
-def _same_job(
-    ranker: Ranker,
-    work: UserFile,
-    news: Path,
-    candidates: str | Path | None,
-    top: int | None,
-    output: Path,
-) -> None:
+def _content_of_candidates(candidates: str | Path | None) -> str:
+    if candidates is None:
+        return "in the users' file"
+    return ALL if candidates == ALL else content_key(content_of([Path(candidates)]))
+
+
+def _same_job(job: dict[str, Any], output: Path) -> None:
     """Refuse a folder that holds parts of other users, news, or settings."""
-    asked = "in the users' file" if candidates is None else str(candidates)
-    whole = candidates in (None, ALL)
-    job = {
-        "recommender": ranker.engine.identity,
-        "news": content_key([news]),
-        "users": content_key(work.content()),
-        "users_of_a_part": work.parts[0].stop - work.parts[0].start if work.parts else 0,
-        "candidates": asked if whole else content_key(UserFile(Path(asked), 1 << 40).content()),
-        "top": top,
-    }
     file = output / JOB_FILE
     with exclusive_lock(file, "starting the job"):
         if not file.exists():

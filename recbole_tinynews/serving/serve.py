@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbole_tinynews.serving.service import MAX_BODY
+
 if TYPE_CHECKING:
     from recbole_tinynews.serving.ranking import Ranker
 
 EXTRA = 'pip install "recbole-tinynews[serve]"'
 PORT = 8000
-MAX_BODY = 4 * 1024 * 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -63,15 +62,6 @@ class UserFile:
         """How many users there are."""
         return sum(self.lengths)
 
-    def content(self) -> Iterator[str | bytes]:
-        """What tells these users from others: size, start and end of each file."""
-        for file, length in zip(self.files, self.lengths, strict=True):
-            yield f"{length} {file.stat().st_size}"
-            with file.open("rb") as opened:
-                yield hashlib.sha256(opened.read(ENDS)).digest()
-                opened.seek(max(0, file.stat().st_size - ENDS))
-                yield hashlib.sha256(opened.read(ENDS)).digest()
-
     def read(self, part: Part, rows: int) -> Iterator[pd.DataFrame]:
         """The rows of a part, at most ``rows`` at once."""
         if _is_csv(part.file):
@@ -80,17 +70,31 @@ class UserFile:
             yield from _read_parquet(part, rows)
 
 
+def content_of(files: Sequence[Path]) -> Iterator[str | bytes]:
+    """What tells tables from others without reading them whole: size, start and end of each file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(f"A table is expected in {file.absolute()}: nothing is there.")
+        size = file.stat().st_size
+        yield str(size)
+        with file.open("rb") as opened:
+            yield opened.read(ENDS)
+            opened.seek(max(0, size - ENDS))
+            yield opened.read(ENDS)
+
+
 def read_rows_of(path: Path, column: str, values: list[str]) -> pd.DataFrame:
     """The rows of a table whose ``column`` has one of these values, in the order of the file.
 
     Raises:
-        FileNotFoundError: there is no such file.
         ValueError: it has no such column.
     """
     import pandas as pd
 
-    if not path.exists():
-        raise FileNotFoundError(f"Candidates are expected in {path.absolute()}: nothing is there.")
     wanted = set(values)
     parts = _csv_chunks(path) if _is_csv(path) else _parquet_chunks(path)
     found = [chunk[chunk[column].isin(wanted)] for chunk in parts if _has(chunk, column, path)]

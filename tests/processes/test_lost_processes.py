@@ -51,6 +51,9 @@ class Training:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
+                start_new_session=True,
+                # tests in the background ignore Ctrl-C, and so would what they start
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
             try:
                 yield process
@@ -147,6 +150,23 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tiny: Tiny, tmp_
         workers = workers_of(process.pid)
         os.kill(process.pid, signal.SIGKILL)
         assert_all_end(workers)
+
+
+def test_ctrl_c_ends_all_with_one_line(tiny: Tiny, tmp_path: Path) -> None:
+    """Each process named a command of its own to resume by, and torch added its traceback."""
+    training = Training(tiny, tmp_path / "stopped")
+    with training.started(2) as process:
+        training.wait_for_state()
+        everyone = family(process.pid)
+        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all
+        assert process.wait(timeout=SOON) == 130
+        assert_all_end(everyone)
+    last = training.log().strip().splitlines()[-1]
+    assert training.log().count("To resume") == 1
+    assert "Traceback" not in training.log()
+    assert last.startswith("Stopped; finished stages and saved steps are kept. To resume: python ")
+    assert str(SCRIPT) in last
+    assert "--nproc=2" in last
 
 
 def test_a_process_that_stalls_ends_all_with_a_message(tiny: Tiny, tmp_path: Path) -> None:

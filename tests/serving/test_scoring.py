@@ -124,7 +124,7 @@ def test_a_job_that_was_stopped_resumes(student: Served, place: Path, monkeypatc
     assert not [*(place / "out").glob(".*.partial")]
 
 
-@pytest.mark.parametrize("what", ["top", "users", "news", "candidates"])
+@pytest.mark.parametrize("what", ["top", "users", "news", "candidates", "users_of_a_part"])
 def test_a_folder_of_another_job_is_refused(student: Served, place: Path, what: str) -> None:
     """Its parts would be mixed with those of this one."""
     given = {
@@ -139,7 +139,12 @@ def test_a_folder_of_another_job_is_refused(student: Served, place: Path, what: 
         table = pd.read_parquet(place / "news.parquet")
         table.title = table.title.str.upper()
         table.to_parquet(place / "news.parquet")
-    other = {"top": 4, "users": place / "users.csv", "candidates": place / "candidates.csv"}
+    other = {
+        "top": 4,
+        "users_of_a_part": 50,
+        "users": place / "users.csv",
+        "candidates": place / "candidates.csv",
+    }
     with pytest.raises(ValueError, match=rf"another one: .*\b{what}\b"):
         score(**{**given, **({} if what == "news" else {what: other[what]})})
 
@@ -157,6 +162,7 @@ def test_what_cannot_be_scored_is_named(student: Served, place: Path, capsys) ->
         (place / "news.parquet", [f"--output={place / 'out2'}"], "user_id, history is not there"),
         (place / "users.parquet", ["--shard=3/2"], "i/n with 1 <= i <= n"),
         (place / "users.json", [], "nothing is there"),
+        (place / "users.parquet", [f"--candidates={place / 'none.csv'}"], "nothing is there"),
     ):
         assert command.main([*common, f"--users={users}", *more]) == 1
         got = capsys.readouterr().err

@@ -116,6 +116,9 @@ def test_the_best_of_all_articles_are_those_that_rank_first(ranker: Ranker) -> N
     assert {each.candidate for each in ranker.top(CLICKS, 100, leave_out_clicked=False)} == {*NEWS}
     assert {each.candidate for each in ranker.top(CLICKS, 100)} == {*others}
     assert {each.candidate for each in ranker.top(words_of(CLICKS), 100, ids=False)} == {*others}
+    pairs = [(each, "another title") for each in CLICKS]
+    assert {each.candidate for each in ranker.top(pairs, 100)} == {*others}
+    assert len(ranker.top(["N3"], 100, ids=False)) == 30  # a title that looks like an id
 
 
 def test_many_users_get_what_each_gets_alone(ranker: Ranker, monkeypatch) -> None:
@@ -142,6 +145,18 @@ def test_forgotten_articles_are_not_recommended(ranker: Ranker) -> None:
     with pytest.raises(ValueError, match=f"got '{first.candidate}' and 1 more"):
         ranker.forget([first.candidate, "no such", "N1"])
     assert "N1" in ranker.news_ids
+
+
+@pytest.mark.parametrize("library", [None, "faiss"])
+def test_a_best_score_that_is_not_a_number_is_refused(ranker: Ranker, library: str | None) -> None:
+    """No NaN is the highest, so the articles would be missing without a word."""
+    if library:
+        pytest.importorskip(library)
+    ranker.approximate(library)
+    torch.nn.init.constant_(ranker.engine.model.user_encoder.pad_doc, float("nan"))
+    assert ranker.top(CLICKS, 2)
+    with pytest.raises(ValueError, match="scores 'N1' with NaN"):
+        ranker.top([], 2)
 
 
 def test_what_cannot_be_chosen_from_is_refused(student: Served, ranker: Ranker) -> None:
@@ -296,6 +311,8 @@ def test_the_weights_of_clicks_are_those_that_pool_them(student: Served) -> None
     with torch.no_grad():
         torch.testing.assert_close(pooled * scale, encoder(vectors[None], clicked)[0])
     assert ranker.click_weights([]) == []
+    with pytest.raises(TypeError, match="of one user, got those of several"):
+        ranker.click_weights([["word1"], ["word2"]])
 
 
 # ------------------------------------------------------------------------------------ threads

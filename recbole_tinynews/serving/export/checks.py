@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
-from recbole_tinynews.serving.export.engine import ExportEngine
+from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.source import Source
 
 TOLERANCE = 1e-4
@@ -35,26 +36,31 @@ def sample_of(titles: list[str]) -> list[str]:
     return ["", "News", *(chosen[place] for place in places)]
 
 
-def differences(source: Source, exported: ExportEngine, titles: list[str]) -> Differences:
+def differences(source: Source, exported: Engine, titles: list[str]) -> Differences:
     """Compare vectors of titles, and scores of all of them for users with 0, 1, ... clicks."""
     texts = sample_of(titles)
-    ours, theirs = source.encode(texts), exported.encode(texts)
-    mask = _histories(source.settings["history_length"])
-    random = np.random.default_rng(0)
-    rows = random.integers(len(texts), size=mask.shape)
-    scores = [
-        vectors @ engine.user_vectors(vectors[rows] * mask[:, :, None], mask).T
-        for engine, vectors in ((source, ours), (exported, theirs))
-    ]
+    histories = _histories(source.settings["history_length"], len(texts))
+    (ours, our_scores), (theirs, their_scores) = (
+        _encoded_and_scored(engine, texts, histories) for engine in (source.engine, exported)
+    )
     return Differences(
-        float(np.abs(ours - theirs).max()), float(np.abs(scores[0] - scores[1]).max())
+        float((ours - theirs).abs().max()), float((our_scores - their_scores).abs().max())
     )
 
 
-def _histories(width: int) -> NDArray[np.bool_]:
-    """Which slots hold a click, of users with none to all, ``[users, width]``, newest last."""
+def _encoded_and_scored(
+    engine: Engine, texts: list[str], histories: Tensor
+) -> tuple[Tensor, Tensor]:
+    vectors = engine.encode(texts)
+    with_padding = torch.cat([torch.zeros_like(vectors[:1]), vectors])
+    return vectors, engine.user_vectors(with_padding, histories) @ vectors.T
+
+
+def _histories(width: int, texts: int) -> Tensor:
+    """Rows of texts, from 1, that users with none to ``width`` clicks clicked, newest last."""
     clicks = np.linspace(0, width, USERS).astype(int)
-    return np.arange(width) >= width - clicks[:, None]
+    rows = np.random.default_rng(0).integers(1, 1 + texts, size=(USERS, width))
+    return torch.from_numpy(np.where(np.arange(width) >= width - clicks[:, None], rows, 0))
 
 
 def refuse_difference(difference: float, allowed: float, what: str) -> None:

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from recbole_tinynews.data.atomic_files import TokenIndex, read_impressions, read_news
+from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.impressions import Impressions
-from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
-from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.serving.export.engine import ExportEngine
+from recbole_tinynews.serving.data_set_texts import find_item_file, texts_of
+from recbole_tinynews.serving.engine import Engine
 
 USERS_AT_ONCE = 256
 TEXTS_AT_ONCE = 1_000  # between two steps of the progress bar
@@ -42,12 +43,11 @@ def find_data_set(settings: Mapping[str, Any], data_path: Path | None) -> DataSe
         settings: of the recommender.
         data_path: folder that holds its folder (default: ``dataset``, then the embedded ones).
     """
-    name = settings["dataset"]
-    places = [data_path] if data_path is not None else [Path("dataset"), *_embedded()]
-    for folder in (place / name for place in places):
-        if (folder / f"{name}.item").is_file():
-            return _read(folder, settings)
+    item_file = find_item_file(settings["dataset"], data_path)
+    if item_file is not None:
+        return _read(item_file, settings)
     if data_path is not None:
+        name = settings["dataset"]
         raise FileNotFoundError(
             f"Data set '{name}' is expected in {data_path / name}, and {name}.item is not there. "
             "Name the folder that holds the folder of the data set."
@@ -55,30 +55,21 @@ def find_data_set(settings: Mapping[str, Any], data_path: Path | None) -> DataSe
     return None
 
 
-def _embedded() -> list[Path]:
-    try:
-        return [packaged_folder("dataset")]
-    except FileNotFoundError:
-        return []
-
-
-def _read(folder: Path, settings: Mapping[str, Any]) -> DataSet:
-    name = folder.name
-    news = read_news(folder / f"{name}.item")
+def _read(item_file: Path, settings: Mapping[str, Any]) -> DataSet:
+    folder = item_file.parent
+    news = read_news(item_file)
     index = TokenIndex()
     index.ids(news.item_id)
-    test_file, test = folder / f"{name}.test.inter", None
+    test_file, test = folder / f"{folder.name}.test.inter", None
     if test_file.is_file():
         read = read_impressions(test_file, index, TokenIndex())
         test = read if read.labelled else None
-    texts = list(news.title)
-    if settings["news_text"] == TITLE_ABSTRACT:
-        texts = [with_abstract(*each) for each in zip(texts, news.abstract, strict=True)]
+    texts = texts_of(news, settings)
     without_row = len(index) - 1 - len(texts)
     return DataSet(folder, ["", *texts, *[""] * without_row], test)
 
 
-def metrics_of(engine: ExportEngine, data: DataSet, name: str) -> dict[str, float]:
+def metrics_of(engine: Engine, data: DataSet, name: str) -> dict[str, float]:
     """AUC, MRR, nDCG@5 and nDCG@10 on the test impressions, as fractions, and their number.
 
     Args:
@@ -89,19 +80,21 @@ def metrics_of(engine: ExportEngine, data: DataSet, name: str) -> dict[str, floa
     assert data.test is not None
     test, width = data.test, engine.settings["history_length"]
     seen = test.news_ids(width)
-    vectors = np.zeros((len(data.texts), engine.settings["news_dim"]), np.float32)
+    encoded = []
     with tqdm(total=len(seen), desc=f"Encode, {name}", unit=" texts", disable=None) as bar:
         for start in range(0, len(seen), TEXTS_AT_ONCE):
             some = seen[start : start + TEXTS_AT_ONCE]
-            vectors[some] = engine.encode([data.texts[each] for each in some])
+            encoded.append(engine.encode([data.texts[each] for each in some]))
             bar.update(len(some))
+    of_seen = torch.cat(encoded)
+    vectors = of_seen.new_zeros(len(data.texts), of_seen.shape[1])
+    vectors[torch.from_numpy(seen).long()] = of_seen
     scores: list[NDArray[np.float32]] = []
     for start in range(0, test.rows, USERS_AT_ONCE):
         part = test.between(start, min(start + USERS_AT_ONCE, test.rows))
-        history = part.history.newest(np.arange(part.rows), width)
-        users = engine.user_vectors(vectors[history], history != 0)
-        shown = vectors[part.candidates.values]
-        scores.append((shown * np.repeat(users, part.candidates.lengths, axis=0)).sum(axis=-1))
+        history = id_tensor(part.history.newest(np.arange(part.rows), width))
+        shown, sizes = part.candidates.values, part.candidates.lengths
+        scores.append(engine.scores(vectors, history, id_tensor(shown), id_tensor(sizes)).numpy())
     ranked = rank_impressions(np.concatenate(scores), test.labels, test.candidates.offsets)
     each = {"auc": auc(ranked), "mrr": mrr(ranked)}
     each.update({f"ndcg@{k}": ndcg(ranked, k) for k in (5, 10)})

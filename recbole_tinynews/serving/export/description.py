@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.checksums import changed, checksums
 from recbole_tinynews.files.whole import write_text
 
@@ -51,6 +52,11 @@ class Description(NamedTuple):
     made_from: dict[str, Any]
     checked: dict[str, Any]
     files: dict[str, str]
+
+    @property
+    def identity(self) -> str:
+        """Of all that decides a vector, by the checksums of the files."""
+        return content_key([json.dumps([self.to, self.settings, self.files], sort_keys=True)])
 
 
 def write_description(folder: Path, description: Description) -> None:

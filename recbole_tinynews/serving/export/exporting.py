@@ -13,6 +13,7 @@ from transformers.utils import logging
 from recbole_tinynews.encoder.quiet import quiet
 from recbole_tinynews.files.whole import partial_place, write_text
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.card import Origins, model_card, size_of
 from recbole_tinynews.serving.export.checks import (
     TOLERANCE,
@@ -27,7 +28,6 @@ from recbole_tinynews.serving.export.description import (
     is_export,
     write_description,
 )
-from recbole_tinynews.serving.export.engine import ExportEngine
 from recbole_tinynews.serving.export.hf import write_hf
 from recbole_tinynews.serving.export.hub import push
 from recbole_tinynews.serving.export.loading import load_export
@@ -158,9 +158,9 @@ def _check(wanted: Format, source: Source, place: Path, data: DataSet | None) ->
     if wanted.check is not None:
         checked["vectors"] = max(checked["vectors"], wanted.check(source, place, titles))
     if data is not None and data.test is not None:
-        engines: dict[str, ExportEngine] = {"exported": engine}
+        engines: dict[str, Engine] = {"exported": engine}
         if not wanted.exact:
-            engines["fp32"] = source
+            engines["fp32"] = source.engine
         checked["metrics"] = {name: metrics_of(each, data, name) for name, each in engines.items()}
     return checked
 

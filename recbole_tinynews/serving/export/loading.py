@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.description import Description, read_description
-from recbole_tinynews.serving.export.engine import ExportEngine
 from recbole_tinynews.serving.export.onnx_engine import OnnxEngine
 from recbole_tinynews.serving.export.torch_engine import TorchEngine, int8_engine
 
-ENGINES: dict[str, Callable[[Path, Description], ExportEngine]] = {
+ENGINES: dict[str, Callable[[Path, Description], Engine]] = {
     "hf": TorchEngine,
     "sentence-transformers": TorchEngine,
     "onnx": OnnxEngine,
@@ -19,7 +19,7 @@ ENGINES: dict[str, Callable[[Path, Description], ExportEngine]] = {
 }
 
 
-def load_export(folder: str | Path) -> ExportEngine:
+def load_export(folder: str | Path) -> Engine:
     """What ranks from the export in ``folder``; none of its code is run.
 
     Raises:

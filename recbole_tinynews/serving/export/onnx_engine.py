@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import AutoConfig
 
 from recbole_tinynews.encoder.language_model import load_tokenizer
+from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.description import Description
 from recbole_tinynews.serving.export.libraries import library
 from recbole_tinynews.serving.export.texts import PaddedTexts
@@ -19,7 +21,7 @@ from recbole_tinynews.serving.export.texts import PaddedTexts
 NEWS_GRAPH, USER_GRAPH = "news_encoder.onnx", "user_encoder.onnx"
 
 
-class OnnxEngine:
+class OnnxEngine(Engine):
     """The two graphs of an export to ``onnx`` or ``onnx-int8``; threads may share it.
 
     It computes on the CPU, with as many threads as torch has when it is made.
@@ -34,27 +36,21 @@ class OnnxEngine:
     """
 
     def __init__(self, folder: Path, description: Description) -> None:
-        self.settings = description.settings
+        super().__init__(description.settings, description.identity)
         self._news, self._user = session(folder / NEWS_GRAPH), session(folder / USER_GRAPH)
         pad = AutoConfig.from_pretrained(folder, trust_remote_code=False).pad_token_id
         self._padded = PaddedTexts(
             load_tokenizer(str(folder)), self.settings, pad or 0, self._encode_batch
         )
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of texts, ``[texts, dim]``."""
-        return self._padded(texts)
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Vectors of texts, ``[texts, dim]``, float32."""
+        return torch.from_numpy(self._padded(texts))
 
-    def user_vectors(
-        self, clicked: NDArray[np.float32], mask: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        """User vectors, ``[users, dim]``; their dot product with a news vector is its score.
-
-        Shapes:
-            clicked: ``[users, history_length, dim]``, vectors of the clicked articles.
-            mask: ``[users, history_length]``, True where the slot holds a click.
-        """
-        return self._user.run(None, {"history": clicked, "clicked": mask})[0]
+    def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
+        """Vectors of users from those of their clicks, ``[users, dim]``."""
+        given = {"history": vectors[histories].numpy(), "clicked": (histories != 0).numpy()}
+        return torch.from_numpy(self._user.run(None, given)[0])
 
     def _encode_batch(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]

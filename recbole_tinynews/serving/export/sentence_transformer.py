@@ -71,7 +71,7 @@ def check_sentence_transformer(source: Source, folder: Path, titles: list[str]) 
     )
     texts = sample_of(titles)
     encoded = loaded.encode(texts, show_progress_bar=False)
-    difference = float(np.abs(encoded - source.encode(texts)).max())
+    difference = float(np.abs(encoded - source.engine.encode(texts).numpy()).max())
     refuse_difference(difference, TOLERANCE, f"SentenceTransformer({folder.name}).encode")
     return difference
 

@@ -1,16 +1,10 @@
-"""The finished recommender that is exported, and what its own code computes."""
+"""The finished recommender that is exported."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from recbole_tinynews.data.titles import Titles
 from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
@@ -51,6 +45,7 @@ class Source:
         settings: those that decide how a text is read and how a score is made.
         made_from: fingerprints and digests of what it was made from.
         metrics: the contents of ``metrics.json``.
+        engine: ranks by the recommender's own code; every export is compared with it.
         model: the recommender itself, in evaluation mode.
 
     Raises:
@@ -66,7 +61,7 @@ class Source:
                 "itself. Name the folder that it was made from."
             )
         self.folder, self._written = folder, read_settings(folder)
-        self.model: NewsRecommender = engine.model
+        self.engine, self.model = engine, engine.model
         self.metrics = read_metrics(folder)
         self._all = cast("Settings", engine.settings)
         self.made_from: dict[str, Any] = self._all["made_from"] or {}
@@ -152,20 +147,3 @@ class Source:
         plm.load_state_dict(self.text_encoder.plm.state_dict())
         plm.set_attn_implementation(attention)
         return PaddedNewsEncoder(plm, self.heads, self.settings).eval()
-
-    # ----------------------------------------------------- what every export is compared with
-
-    @torch.no_grad()
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of texts by the recommender's own code, ``[texts, dim]``."""
-        data = Titles(texts, self._all["ITEM_ID_FIELD"])
-        encoder = self.news_encoder
-        encoder.tokens = self.model.text_table(self._all, data, encoder.pad_token_id)
-        return encoder.encode_distinct(np.arange(1, 1 + len(texts))).numpy()
-
-    @torch.no_grad()
-    def user_vectors(
-        self, clicked: NDArray[np.float32], mask: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        """Vectors of users by the recommender's own code, ``[users, dim]``."""
-        return self.model.encode_user(torch.from_numpy(clicked), torch.from_numpy(mask)).numpy()

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.language_model import load_plm, load_tokenizer
 from recbole_tinynews.files.tensors import load_into, load_weights
+from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.description import Description
 from recbole_tinynews.serving.export.heads import read_heads
 from recbole_tinynews.serving.export.int8_linear import Int8Linear, exchange_linears
@@ -22,7 +24,7 @@ from recbole_tinynews.serving.export.texts import PaddedTexts
 INT8_WEIGHTS = "model_int8.safetensors"
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """A language model and the heads beside it; threads may share it. It computes on the CPU.
 
     Args:
@@ -34,7 +36,7 @@ class TorchEngine:
     def __init__(
         self, folder: Path, description: Description, plm: PreTrainedModel | None = None
     ) -> None:
-        self.settings = description.settings
+        super().__init__(description.settings, description.identity)
         plm = load_plm(str(folder)) if plm is None else plm
         heads = read_heads(folder, self.settings, plm.config.hidden_size)
         self._news_encoder = PaddedNewsEncoder(plm, heads, self.settings).eval()
@@ -46,21 +48,19 @@ class TorchEngine:
             self._encode_batch,
         )
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of texts, ``[texts, dim]``."""
-        return self._padded(texts)
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Vectors of texts, ``[texts, dim]``, float32."""
+        return torch.from_numpy(self._padded(texts))
 
     @torch.no_grad()
-    def user_vectors(
-        self, clicked: NDArray[np.float32], mask: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        """User vectors, ``[users, dim]``; their dot product with a news vector is its score.
+    def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
+        """Vectors of users from those of their clicks, ``[users, dim]``."""
+        return self._user_encoder(vectors[histories], histories != 0)
 
-        Shapes:
-            clicked: ``[users, history_length, dim]``, vectors of the clicked articles.
-            mask: ``[users, history_length]``, True where the slot holds a click.
-        """
-        return self._user_encoder(torch.from_numpy(clicked), torch.from_numpy(mask)).numpy()
+    @torch.no_grad()
+    def click_weights(self, vectors: Tensor, histories: Tensor) -> Tensor:
+        """The weights of the attention that pools the clicks."""
+        return self._user_encoder.click_weights(vectors[histories], histories != 0)
 
     @torch.no_grad()
     def _encode_batch(

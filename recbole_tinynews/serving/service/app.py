@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 
 from recbole_tinynews import __version__
 from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.service import MAX_BODY
 from recbole_tinynews.serving.service.body_limit import BodyLimit
 from recbole_tinynews.serving.service.mistakes import AsciiResponse, add_handlers
 from recbole_tinynews.serving.service.newsroom import Newsroom
@@ -32,7 +33,6 @@ from recbole_tinynews.serving.service.schema import (
     TopQuestion,
 )
 
-MAX_BODY = 4 * 1024 * 1024
 PAGE = Path(__file__).parent / "page"
 PAGE_FILES = {"page.css": "text/css", "page.js": "text/javascript"}
 PAGE_HEADERS = {

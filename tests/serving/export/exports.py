@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny import titles
 
-from recbole_tinynews.serving.export.engine import ExportEngine
+from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.loading import load
 
 needs_onnx = pytest.mark.skipif(
@@ -45,16 +46,15 @@ def ranked_scores(folder: Path) -> np.ndarray:
     )
 
 
-def exported_scores(engine: ExportEngine) -> np.ndarray:
+def exported_scores(engine: Engine) -> np.ndarray:
     """Scores of the same, from the two parts of an export, ``[users, texts]``."""
-    width = engine.settings["history_length"]
-    vectors = engine.encode(texts())
-    users = histories()
-    clicked = np.zeros((len(users), width, vectors.shape[1]), np.float32)
-    mask = np.zeros((len(users), width), bool)
-    for row, history in enumerate(users):
+    vectors, width = engine.encode(texts()), engine.settings["history_length"]
+    number = {text: place for place, text in enumerate(texts(), start=1)}
+    clicked = np.zeros((len(histories()), width), np.int64)
+    for row, history in enumerate(histories()):
         newest = history[-width:]
         if newest:
-            clicked[row, width - len(newest) :] = engine.encode(newest)
-            mask[row, width - len(newest) :] = True
-    return engine.user_vectors(clicked, mask) @ vectors.T
+            clicked[row, width - len(newest) :] = [number[text] for text in newest]
+    with_padding = torch.cat([torch.zeros_like(vectors[:1]), vectors])
+    users = engine.user_vectors(with_padding, torch.from_numpy(clicked))
+    return (users @ vectors.T).numpy()

@@ -108,18 +108,18 @@ def test_onnxruntime_and_the_tokenizer_are_all_that_the_graphs_need(
             "attention_mask": np.array([each.attention_mask for each in encoded]),
         },
     )[0]
-    want = Source(finished_folder()).encode(texts())
+    want = Source(finished_folder()).engine.encode(texts())
     np.testing.assert_allclose(vectors, want, rtol=0, atol=1e-5)
 
 
 def test_any_number_of_clicks_is_taken(graphs: Path) -> None:
     """A graph whose sizes were fixed at export would refuse a user with another history."""
     engine = load_export(graphs)
-    vectors = engine.encode(texts()[:7])[None]
+    vectors = engine.encode(texts()[:8])
     for clicks in (1, 2, 7):
-        user = engine.user_vectors(vectors[:, :clicks], np.ones((1, clicks), bool))
-        assert user.shape == (1, vectors.shape[2])
-        assert np.isfinite(user).all()
+        user = engine.user_vectors(vectors, torch.arange(1, 1 + clicks)[None])
+        assert user.shape == (1, vectors.shape[1])
+        assert user.isfinite().all()
 
 
 def test_a_graph_has_no_batch_of_its_own(graphs: Path) -> None:

@@ -61,7 +61,7 @@ def test_hf_needs_none_of_our_code(finished_folder: Callable[..., Path], tmp_pat
         )
         weights = torch.softmax(inner @ heads["pooling.query.weight"][0], dim=0)
         made.append(heads["dense.weight"] @ (weights @ states) + heads["dense.bias"])
-    want = Source(folder).encode(texts())
+    want = Source(folder).engine.encode(texts())
     np.testing.assert_allclose(torch.stack(made).numpy(), want, rtol=0, atol=1e-5)
 
 
