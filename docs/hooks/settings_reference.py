@@ -1,0 +1,171 @@
+"""Site hook: the reference of every setting, from the yaml files that declare it and its rule.
+
+A line with this marker is replaced by all settings: ``<!-- every setting -->``. Name, defaults, type
+and meaning are those of the yaml, values that are accepted and what a setting affects those of
+``settings/declared.py``: nothing is written a second time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from mkdocs.structure.pages import Page
+
+from recbole_tinynews.settings.declared import (
+    OURS,
+    RECBOLES,
+    Affects,
+    Models,
+    Scope,
+    Setting,
+    setting,
+)
+
+PROPERTIES = Path(__file__).parents[2] / "properties"
+MARKER = "<!-- every setting -->"
+# name: default  # (type) meaning
+DECLARATION = re.compile(r"^(?P<name>[\w-]+):\s*(?P<default>.*?)\s*(?:#\s*(?P<comment>.*))?$")
+CONTINUATION = re.compile(r"^\s+#\s*(?P<more>.*)$")
+HEADING = re.compile(r"^#\s*(?P<title>[^,]*).*$")
+COMMENT = re.compile(r"^\((?P<kind>.*?)\)\s*(?P<meaning>.*)$")
+UNSET = {"", "~", "None"}
+
+
+class Declared(NamedTuple):
+    """One declaration: where, under which heading, and what it says."""
+
+    source: str
+    group: str
+    name: str
+    default: str
+    kind: str
+    meaning: str
+
+
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Put the settings in place of the marker."""
+    if MARKER not in markdown:
+        return markdown
+    return markdown.replace(MARKER, "\n".join(_sections()))
+
+
+def declarations(file: Path, source: str) -> list[Declared]:
+    """The settings of a yaml file, with the comments that document them."""
+    found: list[Declared] = []
+    group = last = ""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if (heading := HEADING.match(line)) and not last:
+            group = heading["title"].removesuffix(" Settings").removesuffix(".")
+        elif found and (more := CONTINUATION.match(line)):
+            found[-1] = found[-1]._replace(meaning=f"{found[-1].meaning} {more['more']}".strip())
+        elif declared := DECLARATION.match(line):
+            comment = declared["comment"] or ""
+            kind, meaning = (COMMENT.match(comment) or re.match(r"()(.*)", comment)).groups()
+            found.append(Declared(source, group, declared[1], declared[2], kind, meaning.strip()))
+        last = line
+    return found
+
+
+def all_declarations() -> list[Declared]:
+    """Those of every file that declares settings or sets defaults, most general first."""
+    found = declarations(PROPERTIES / "overall.yaml", "every news recommender")
+    for file in sorted((PROPERTIES / "stage").glob("*.yaml")):
+        found += declarations(file, f"stage `{file.stem}`")
+    for file in sorted((PROPERTIES / "model").glob("*.yaml")):
+        found += declarations(file, f"`{file.stem}`")
+    found += declarations(PROPERTIES / "impressions.yaml", "models that train nothing")
+    found += declarations(PROPERTIES / "recbole.yaml", "RecBole's models")
+    recboles = Path(importlib.util.find_spec("recbole").origin).parent / "properties"
+    for name in ("overall.yaml", "dataset/sample.yaml"):
+        found += declarations(recboles / name, "RecBole")
+    for file in sorted((PROPERTIES / "dataset").glob("*.yaml")):
+        found += declarations(file, f"data set `{file.stem}`")
+    return found
+
+
+def _sections() -> Iterator[str]:
+    declared = [each for each in all_declarations() if each.name != "with_plm"]
+    by_name: dict[str, list[Declared]] = {}
+    for each in declared:
+        by_name.setdefault(each.name, []).append(each)
+    by_name = {name: rows for name, rows in by_name.items() if rows[0].source[:4] != "data"}
+    yield from _overview(by_name)
+    groups = groupby(by_name.values(), key=lambda rows: _title(rows[0]))
+    merged: dict[str, list[list[Declared]]] = {}
+    for title, settings in groups:
+        merged.setdefault(title, []).extend(settings)
+    for title, settings in merged.items():
+        yield f"\n## {title}\n"
+        for rows in sorted(settings, key=lambda rows: rows[0].name):
+            yield from _entry(rows)
+    yield from _undeclared({*by_name})
+
+
+def _title(first: Declared) -> str:
+    if first.source == "every news recommender":
+        return first.group
+    if first.source.startswith(("stage", "`")):
+        return "Of a stage or a model"
+    return {"RecBole": "RecBole's own"}.get(first.source, f"Of {first.source}")
+
+
+def _overview(by_name: dict[str, list[Declared]]) -> Iterator[str]:
+    yield "| setting | default | meaning |\n| --- | --- | --- |"
+    for name, rows in sorted(by_name.items()):
+        meaning = _meaning(rows).replace("|", "\\|")
+        yield f"| [`{name}`](#{name}) | {_value(rows[0].default)} | {meaning} |"
+
+
+def _entry(rows: list[Declared]) -> Iterator[str]:
+    first, row = rows[0], setting(rows[0].name)
+    yield f"### `{first.name}` {{ #{first.name} }}\n"
+    yield f"{_meaning(rows)}\n"
+    expects = row.rule.expected if row.rule else f"a value of the type {first.kind}"
+    yield f"- Expects {expects}."
+    yield f"- Default: {_value(first.default)} ({first.source}).{_others(rows[1:])}"
+    yield f"- {_effects(row)}\n"
+
+
+def _meaning(rows: Iterable[Declared]) -> str:
+    """The first one that a file gives."""
+    return next((each.meaning for each in rows if each.meaning), "")
+
+
+def _others(rows: list[Declared]) -> str:
+    """Defaults that a stage, a model or a data set has of its own."""
+    shown = [f"{_value(each.default)} ({each.source})" for each in rows]
+    return f" Elsewhere: {', '.join(shown)}." if shown else ""
+
+
+def _value(default: str) -> str:
+    return "none" if default in UNSET else f"`{default}`".replace("|", "\\|")
+
+
+def _effects(row: Setting) -> str:
+    """Where it can be set, what depends on it, and who leaves it aside."""
+    said = ["One value for the whole run." if row.scope is Scope.RUN else "A stage may differ."]
+    said.append(
+        {
+            Affects.RESULT: "Another value retrains what reads it.",
+            Affects.STUDENTS: "Another value retrains the stages that have teachers.",
+            Affects.STAGES: "It decides which stages there are.",
+            Affects.NOTHING: "It changes no result: finished stages are reused.",
+        }[row.affects]
+    )
+    if Models.NEWS in row.unread_by:
+        said.append("News recommenders don't read it, and say so.")
+    return " ".join(said)
+
+
+def _undeclared(declared: set[str]) -> Iterator[str]:
+    """Settings that no yaml has a default for: RecBole reads them where they are given."""
+    yield "\n## Without a default\n"
+    for row in (*OURS, *RECBOLES):
+        if row.name not in declared:
+            rule = f"expects {row.rule.expected}" if row.rule else "any value"
+            yield f"- `{row.name}`: {rule}. {_effects(row)}"
