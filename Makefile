@@ -20,7 +20,7 @@ lowest:          ## Run the unit tests on the lowest supported versions, in a se
 	rm -rf .lowest
 
 docs:            ## Build the site into site/; a broken link or any other warning is an error.
-	$(PYTHON) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
 bench:           ## Run all benchmarks at a small size; writes their figures to bench.csv.
 	$(PYTHON) benchmarks/all.py

@@ -1,8 +1,8 @@
 """Site hook: the reference of every setting, from the yaml files that declare it and its rule.
 
-A line with this marker is replaced by all settings: ``<!-- every setting -->``. Name, defaults, type
-and meaning are those of the yaml, values that are accepted and what a setting affects those of
-``settings/declared.py``: nothing is written a second time.
+A line with this marker is replaced by all settings: ``<!-- every setting -->``. Name, defaults,
+type and meaning are those of the yaml, values that are accepted and what a setting affects those
+of ``settings/declared.py``: nothing is written a second time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterable, Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +24,10 @@ from recbole_tinynews.settings.declared import (
     Setting,
     setting,
 )
+from recbole_tinynews.settings.names import split_stage
 
 PROPERTIES = Path(__file__).parents[2] / "properties"
+STAGES = [file.stem for file in sorted((PROPERTIES / "stage").glob("*.yaml"))]
 MARKER = "<!-- every setting -->"
 # name: default  # (type) meaning
 DECLARATION = re.compile(r"^(?P<name>[\w-]+):\s*(?P<default>.*?)\s*(?:#\s*(?P<comment>.*))?$")
@@ -34,6 +35,7 @@ CONTINUATION = re.compile(r"^\s+#\s*(?P<more>.*)$")
 HEADING = re.compile(r"^#\s*(?P<title>[^,]*).*$")
 COMMENT = re.compile(r"^\((?P<kind>.*?)\)\s*(?P<meaning>.*)$")
 UNSET = {"", "~", "None"}
+NO_SETTINGS = {"with_plm", "as_in"}  # they say for whom, or from where, values are taken
 
 
 class Declared(NamedTuple):
@@ -74,10 +76,10 @@ def declarations(file: Path, source: str) -> list[Declared]:
 def all_declarations() -> list[Declared]:
     """Those of every file that declares settings or sets defaults, most general first."""
     found = declarations(PROPERTIES / "overall.yaml", "every news recommender")
-    for file in sorted((PROPERTIES / "stage").glob("*.yaml")):
-        found += declarations(file, f"stage `{file.stem}`")
     for file in sorted((PROPERTIES / "model").glob("*.yaml")):
         found += declarations(file, f"`{file.stem}`")
+    for file in sorted((PROPERTIES / "stage").glob("*.yaml")):
+        found += declarations(file, f"stage `{file.stem}`")
     found += declarations(PROPERTIES / "impressions.yaml", "models that train nothing")
     found += declarations(PROPERTIES / "recbole.yaml", "RecBole's models")
     recboles = Path(importlib.util.find_spec("recbole").origin).parent / "properties"
@@ -85,23 +87,28 @@ def all_declarations() -> list[Declared]:
         found += declarations(recboles / name, "RecBole")
     for file in sorted((PROPERTIES / "dataset").glob("*.yaml")):
         found += declarations(file, f"data set `{file.stem}`")
-    return found
+    return [_of_stage(each) for each in found if each.name not in NO_SETTINGS]
+
+
+def _of_stage(declared: Declared) -> Declared:
+    """A value for one stage, under the setting's plain name."""
+    stage, name = split_stage(declared.name, STAGES)
+    if stage is None:
+        return declared
+    return declared._replace(name=name, source=f"stage `{stage}` of {declared.source}")
 
 
 def _sections() -> Iterator[str]:
-    declared = [each for each in all_declarations() if each.name != "with_plm"]
     by_name: dict[str, list[Declared]] = {}
-    for each in declared:
+    for each in all_declarations():
         by_name.setdefault(each.name, []).append(each)
-    by_name = {name: rows for name, rows in by_name.items() if rows[0].source[:4] != "data"}
     yield from _overview(by_name)
-    groups = groupby(by_name.values(), key=lambda rows: _title(rows[0]))
-    merged: dict[str, list[list[Declared]]] = {}
-    for title, settings in groups:
-        merged.setdefault(title, []).extend(settings)
-    for title, settings in merged.items():
+    groups: dict[str, list[list[Declared]]] = {}
+    for rows in by_name.values():
+        groups.setdefault(_title(rows[0]), []).append(rows)
+    for title, settings in groups.items():
         yield f"\n## {title}\n"
-        for rows in sorted(settings, key=lambda rows: rows[0].name):
+        for rows in sorted(settings, key=lambda rows: rows[0].name.lower()):
             yield from _entry(rows)
     yield from _undeclared({*by_name})
 
@@ -109,14 +116,17 @@ def _sections() -> Iterator[str]:
 def _title(first: Declared) -> str:
     if first.source == "every news recommender":
         return first.group
-    if first.source.startswith(("stage", "`")):
-        return "Of a stage or a model"
+    if first.source.startswith(("`", "stage", "data set")):
+        return "Of some models and stages"
     return {"RecBole": "RecBole's own"}.get(first.source, f"Of {first.source}")
 
 
 def _overview(by_name: dict[str, list[Declared]]) -> Iterator[str]:
     yield "| setting | default | meaning |\n| --- | --- | --- |"
-    for name, rows in sorted(by_name.items()):
+    ours_first = sorted(
+        by_name.items(), key=lambda each: (_title(each[1][0]) == "RecBole's own", each[0].lower())
+    )
+    for name, rows in ours_first:
         meaning = _meaning(rows).replace("|", "\\|")
         yield f"| [`{name}`](#{name}) | {_value(rows[0].default)} | {meaning} |"
 
@@ -125,21 +135,26 @@ def _entry(rows: list[Declared]) -> Iterator[str]:
     first, row = rows[0], setting(rows[0].name)
     yield f"### `{first.name}` {{ #{first.name} }}\n"
     yield f"{_meaning(rows)}\n"
-    expects = row.rule.expected if row.rule else f"a value of the type {first.kind}"
+    kind = next((each.kind for each in rows if each.kind), "")
+    expects = row.rule.expected if row.rule else f"a value of the type {kind}"
     yield f"- Expects {expects}."
-    yield f"- Default: {_value(first.default)} ({first.source}).{_others(rows[1:])}"
-    yield f"- {_effects(row)}\n"
+    yield f"- {_effects(row)}"
+    yield f"- Default: {_value(first.default)} ({first.source})."
+    if rows[1:]:
+        yield "- Others:"
+        yield from (
+            f"    - {_value(each.default)} ({each.source}){_said(each)}" for each in rows[1:]
+        )
+    yield ""
+
+
+def _said(declared: Declared) -> str:
+    return f": {declared.meaning}" if declared.meaning else ""
 
 
 def _meaning(rows: Iterable[Declared]) -> str:
     """The first one that a file gives."""
     return next((each.meaning for each in rows if each.meaning), "")
-
-
-def _others(rows: list[Declared]) -> str:
-    """Defaults that a stage, a model or a data set has of its own."""
-    shown = [f"{_value(each.default)} ({each.source})" for each in rows]
-    return f" Elsewhere: {', '.join(shown)}." if shown else ""
 
 
 def _value(default: str) -> str:
