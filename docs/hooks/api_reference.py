@@ -21,7 +21,7 @@ MARKER = "<!-- every room -->"
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the page of each room."""
     for room in rooms():
-        content = "\n\n".join([f"# {room.name}", *(f"::: {module}" for module in modules(room))])
+        content = "\n\n".join([f"# {room.name}", *map(_directive, modules(room))])
         files.append(File.generated(config, f"{FOLDER}/{room.name}.md", content=content))
     return files
 
@@ -44,6 +44,11 @@ def modules(room: Path) -> list[str]:
     files = sorted(room.rglob("*.py"), key=lambda file: (file.parent, file.name != "__init__.py"))
     named = [file.relative_to(PACKAGE.parent).with_suffix("").parts for file in files]
     return [".".join(part for part in parts if part != "__init__") for parts in named]
+
+
+def _directive(module: str) -> str:
+    """A module is a part of its room's page; elsewhere objects stand under a heading."""
+    return f"::: {module}\n    options:\n      heading_level: 2"
 
 
 def _purpose(room: Path) -> str:

@@ -63,8 +63,9 @@ def declarations(file: Path, source: str) -> list[Declared]:
     for line in file.read_text(encoding="utf-8").splitlines():
         if (heading := HEADING.match(line)) and not last:
             group = heading["title"].removesuffix(" Settings").removesuffix(".")
-        elif found and (more := CONTINUATION.match(line)):
+        elif (more := CONTINUATION.match(line)) and DECLARATION.match(last):
             found[-1] = found[-1]._replace(meaning=f"{found[-1].meaning} {more['more']}".strip())
+            continue  # its own next line may follow
         elif declared := DECLARATION.match(line):
             comment = declared["comment"] or ""
             kind, meaning = (COMMENT.match(comment) or re.match(r"()(.*)", comment)).groups()

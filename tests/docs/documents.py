@@ -53,7 +53,7 @@ class Block(NamedTuple):
 def pages() -> list[Path]:
     """The README, what stands beside it, and everything under docs/."""
     beside = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "dataset/mind-mini/README.md"]
-    return [*beside, *sorted((ROOT / "docs").rglob("*.md"))]
+    return [page for page in (*beside, *sorted((ROOT / "docs").rglob("*.md"))) if page.is_file()]
 
 
 def name_of(page: Path) -> str:

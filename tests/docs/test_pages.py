@@ -28,6 +28,7 @@ RUN_BY = {
     ),
 }
 # pages whose Python needs an engine: it is compiled, and what it imports must exist
+NAMED = re.compile(r"(docs/[\w/]+\.md)(, (?:section )?(\d+))?")
 COMPILED = {"docs/scale.md": ("ray", "spark")}
 SNIPPETS = [block for page in pages() for block in blocks(page, "python")]
 
@@ -42,6 +43,26 @@ def test_a_link_leads_somewhere(page: Path) -> None:
         if not target.is_file() or (part and part not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+def test_code_and_settings_name_pages_and_sections_that_exist() -> None:
+    """Formulas are on the pages alone; a comment that leads nowhere leaves a reader without."""
+    folders = ("recbole_tinynews", "properties", "benchmarks", "dataset", "tests", "docs/hooks")
+    files = [
+        file
+        for folder in folders
+        for kind in ("*.py", "*.yaml")
+        for file in (ROOT / folder).rglob(kind)
+        if file != Path(__file__)
+    ]
+    lost = []
+    for file in files:
+        for page, _, section in NAMED.findall(file.read_text(encoding="utf-8")):
+            named = ROOT / page
+            text = named.read_text(encoding="utf-8") if named.is_file() else ""
+            if not text or (section and f"\n## {section}. " not in text):
+                lost.append(f"{file.relative_to(ROOT)}: {page}, section {section}")
+    assert lost == []
 
 
 @pytest.mark.parametrize("block", SNIPPETS, ids=lambda block: block.page)
