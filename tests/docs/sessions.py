@@ -90,6 +90,8 @@ def _checkout(folder: Path) -> None:
     for script in ROOT.glob("run_*.py"):
         shutil.copy(script, folder)
     _small_language_model(folder / SMALL)
+    pooled = folder / "properties/dataset/mind-pooled.yaml"  # its settings are used for MIND-small
+    pooled.write_text(pooled.read_text(encoding="utf-8").replace(MINILM, SMALL), encoding="utf-8")
     programs = {"python": '"$@"', "recbole-tinynews": '-m recbole_tinynews "$@"'}
     (folder / "bin").mkdir()
     for name, arguments in programs.items():
