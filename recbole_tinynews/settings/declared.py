@@ -335,6 +335,7 @@ OURS: tuple[Setting, ...] = (
     Setting("shared_projection", SWITCH, _NEWS),
     Setting("mask_padding_in_embedding_loss", SWITCH, _NEWS),
     # results
+    Setting("show_settings", one_of("changed", "all"), _IMPRESSIONS, scope=_RUN, affects=_NOTHING),
     Setting("log_dir", or_(PLACE, None), _IMPRESSIONS, scope=_RUN, affects=_NOTHING),
     Setting(
         "result_file",
