@@ -21,8 +21,8 @@ from recbole_tinynews.evaluation.recbole_metrics import COUNT_METRIC, METRIC_NAM
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.processes.group import asked_for, local_rank
-from recbole_tinynews.recbole_models.feeds import UNFIT
 from recbole_tinynews.recbole_models.fitting import fit_settings, has_impressions
+from recbole_tinynews.recbole_models.unfit import UNFIT
 from recbole_tinynews.registry import (
     find_model,
     has_language_model,

@@ -22,6 +22,7 @@ FLOORS: list[set[str]] = [
     {"pipeline"},
     {"config"},
     {"registry"},
+    {"reference"},
     {"trainer"},
     {"model", "evaluation"},
     {"encoder", "recbole_models"},
