@@ -28,6 +28,11 @@ from recbole_tinynews.settings.names import (
 from recbole_tinynews.settings.recbole_lists import recbole_lists
 
 WITH_PLM = "with_plm"  # in a data set's yaml
+_KINDS = {
+    "overall": "All news recommenders",
+    "impressions": "All without a language model",
+    "recbole": "All of RecBole's models, on impressions",
+}
 
 
 class Described(NamedTuple):
@@ -112,8 +117,7 @@ def sections(model: str) -> Iterator[Section]:
         )
 
     yield taken(model, _plain_names(own_files(model)))
-    kind = "news recommenders" if is_ours(model) else "of RecBole's models on impressions"
-    yield taken(f"All {kind}", _plain_names([overall_file(model)]))
+    yield taken(_KINDS[overall_file(model).stem], _plain_names([overall_file(model)]))
     if is_ours(model) and has_language_model(model):
         yield from _of_stages(model, left)
     yield taken("RecBole's", iter(sorted(left)))
@@ -168,6 +172,7 @@ def of_data_sets(name: str) -> Iterator[tuple[str, Any]]:
                 yield f"{file.name}, plm: {plm}", suited[name]
 
 
+@cache
 def every_setting() -> dict[str, list[str]]:
     """The models that have each setting of a yaml file, ours and, as ``RecBole``, its own."""
     found: dict[str, list[str]] = {}

@@ -59,8 +59,10 @@ def explanation(name: str) -> str:
     kind = f" ({meaning.kind})" if meaning.kind else ""
     lines = [*textwrap.wrap(f"{name}{kind}: {meaning.text or 'not described'}", columns()), ""]
     lines += _part("allowed", [rule.expected if rule else "anything"])
-    lines += _part("default", _defaults(asked))
-    lines += _part("stages", _of_stages(asked))
+    if asked.stage is None:
+        lines += _part("default", _defaults(asked)) + _part("in stages", _of_stages(asked))
+    else:  # the plain setting is its fallback
+        lines += _part("default", _of_stages(asked)) + _part("or as", _defaults(asked))
     lines += _part("data sets", [f"{shown(v)}: {where}" for where, v in of_data_sets(name)])
     lines += _part("read by", [_readers(asked)])
     lines += _part("retrains", [_RETRAINED[setting(asked.name).affects]])

@@ -63,7 +63,9 @@ def model_list() -> str:
     for title, group in groups.items():
         lines += [title, *(_line(name, meaning, width) for name, meaning in group.items()), ""]
     lines += ["RecBole's models that cannot run on impressions", *_wrapped(", ".join(unfit), 2), ""]
-    return "\n".join([*lines, "Settings of a model: --list-settings=MODEL; all: --list-settings"])
+    return "\n".join(
+        [*lines, "Settings of a model: --list-settings=MODEL; of all of ours: --list-settings"]
+    )
 
 
 def setting_list(model: str = "") -> str:
@@ -80,9 +82,7 @@ def setting_list(model: str = "") -> str:
         if settings:
             lines += [title, *_rows(settings), ""]
     if not model:
-        lines.append(
-            "Of one model, RecBole's too: --list-settings=MODEL; of one: --explain SETTING"
-        )
+        lines.append("Of a model, RecBole's too: --list-settings=MODEL; one: --explain SETTING")
     return "\n".join(lines).rstrip()
 
 
@@ -100,17 +100,17 @@ def _rows(settings: Sequence[Described]) -> Iterator[str]:
         head = f"  {name:<{names}}  {shown(default):<{defaults}}  "
         meaning = _wrapped(f"({kind}) {text}" if kind else text, indent)
         if len(head) > indent:  # it has a line of its own
-            yield from _wrapped(head.strip(), 2)
+            yield from _wrapped(head.strip(), 2, 4)
         else:
             yield (head + (meaning.pop(0).strip() if meaning else "")).rstrip()
         yield from meaning
 
 
-def _wrapped(text: str, indent: int) -> list[str]:
+def _wrapped(text: str, indent: int, further: int | None = None) -> list[str]:
     return textwrap.wrap(
         text,
         columns(),
         initial_indent=" " * indent,
-        subsequent_indent=" " * indent,
+        subsequent_indent=" " * (indent if further is None else further),
         break_on_hyphens=False,
     )
