@@ -106,14 +106,14 @@ def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:
 def _run(config: NewsConfig, log: LateFile | None) -> dict[str, Any]:
     transformers.utils.logging.disable_progress_bar()  # one per model that is read
     logger = getLogger()
-    logger.info(shown_settings(config))
+    stages = up_to(system(config), config["stage"])
+    logger.info(shown_settings(config, {stage.name for stage in stages}))
     for warning in config.warnings:
         logger.warning(f"{warning}: {config['model']} does not read it on impressions.")
     init_seed(config["seed"], config["reproducibility"])
     data = NewsDataset(config)
     logger.info(data)
     factory = factory_of(config, data)
-    stages = up_to(system(config), config["stage"])
     _check_submission(factory, stages[-1])
     this_run = Run(factory)
     steps = plan(this_run.recipes, stages, config["fresh"])

@@ -74,9 +74,9 @@ class StageProgress:
         return sum(stage.seconds for stage in alike if stage.taken) / taken if taken else usual
 
     def time_left(self) -> str:
-        """The time left of the whole run in words; empty while it is unknown."""
+        """The time left of the whole run in words; empty while it is unknown, and at the end."""
         seconds = self.seconds_left()
-        return "" if seconds is None else f"{in_words(seconds)} left"
+        return f"{in_words(seconds)} left" if seconds else ""
 
     def around(self, line: str) -> str:
         """A line of the log, with the stage before it and the time left of the run behind it."""
