@@ -31,8 +31,8 @@ from recbole_tinynews.pipeline.artifact import (
     Artifact,
     as_written,
     keep_test_result,
+    kept_test_result,
     read_metrics,
-    test_metrics,
 )
 from recbole_tinynews.pipeline.factory import Factory, ImpressionFactory, NewsFactory
 from recbole_tinynews.pipeline.leftovers import remove_leftovers
@@ -277,7 +277,7 @@ def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
 
 def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
     artifact, content = run.artifacts[teacher], run.factory.dataset.content
-    result = told_by_first(test_metrics(read_metrics(artifact.folder), content))
+    result = told_by_first(kept_test_result(read_metrics(artifact.folder), content))
     if result is None:
         getLogger().info(f"Testing {artifact.folder.name}")
         config = run.recipes.of(teacher).config

@@ -74,9 +74,9 @@ class StageProgress:
         return sum(stage.seconds for stage in alike if stage.taken) / taken if taken else usual
 
     def time_left(self) -> str:
-        """The time left of the whole run in words; empty while it is unknown, and at the end."""
+        """The time left of the whole run as text; empty while it is unknown, and at the end."""
         seconds = self.seconds_left()
-        return f"{in_words(seconds)} left" if seconds else ""
+        return f"{duration(seconds)} left" if seconds else ""
 
     def around(self, line: str) -> str:
         """A line of the log, with the stage before it and the time left of the run behind it."""
@@ -91,18 +91,12 @@ def put_in_order(stages: Sequence[StageProgress]) -> None:
         stage.label = f"stage {number} of {len(stages)}" if len(stages) > 1 else ""
 
 
-def in_words(seconds: float) -> str:
-    """Seconds as a person says them.
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds as text.
 
-    >>> in_words(8.2), in_words(95), in_words(8000), in_words(200_000)
-    ('8 s', '2 min', '2 h 13 min', '2 d 8 h')
+    >>> duration(5), duration(3723.4)
+    ('0:05', '1:02:03')
     """
-    if seconds < 59.5:
-        return f"{round(seconds)} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

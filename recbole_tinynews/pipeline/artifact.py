@@ -248,7 +248,7 @@ def broken_files(folder: Path) -> list[str]:
     return changed(folder, read_metrics(folder).get(FILES, {}))
 
 
-def test_metrics(metrics: dict[str, Any], content: str | None) -> dict[str, Any] | None:
+def kept_test_result(metrics: dict[str, Any], content: str | None) -> dict[str, Any] | None:
     """Those of the test impressions in the contents of ``metrics.json``.
 
     None where they are missing, or those of other data than the ones with this content digest.
@@ -259,5 +259,5 @@ def test_metrics(metrics: dict[str, Any], content: str | None) -> dict[str, Any]
 def keep_test_result(artifact: Artifact, content: str, result: dict[str, Any]) -> None:
     """Write the test metrics into ``metrics.json``, with the content digest of their data."""
     metrics = read_metrics(artifact.folder)
-    if test_metrics(metrics, content) != result:
+    if kept_test_result(metrics, content) != result:
         write_metrics(artifact.folder, {**metrics, TEST: result, TEST_DATA: content})

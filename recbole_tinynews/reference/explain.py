@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
-
-import yaml
 
 from recbole_tinynews.reference.defaults import (
     defaults_of,
@@ -19,6 +16,7 @@ from recbole_tinynews.reference.defaults import (
     stage_files,
     stages_declaring,
 )
+from recbole_tinynews.reference.example import as_yaml, example_value
 from recbole_tinynews.reference.meanings import Meaning, meaning_of
 from recbole_tinynews.reference.models import has_language_model, is_ours, model_names
 from recbole_tinynews.reference.pages import columns, shown
@@ -26,7 +24,7 @@ from recbole_tinynews.settings.declared import Affects, Scope, setting
 from recbole_tinynews.settings.names import recbole_model_settings, recbole_overall_settings
 from recbole_tinynews.settings.names import split_stage as split
 from recbole_tinynews.settings.nearest import suggest
-from recbole_tinynews.settings.values import Rule, rule_by_default
+from recbole_tinynews.settings.values import rule_by_default
 
 _MARGIN = 12  # columns of the words in front
 _RETRAINED = {
@@ -124,10 +122,11 @@ def _defaults(asked: Asked) -> list[str]:
 def _names(models: list[str], ours: list[str]) -> str:
     """Names of models, in words where they are all of ours."""
     if len(ours) > 1 and set(ours) <= set(models):
-        kind = "all" if len(ours) == len(model_names()) else "all with a language model"
-        every = len(ours) == sum(map(has_language_model, model_names())) or kind == "all"
-        if every:
-            models = [f"{kind} of ours", *(each for each in models if each not in ours)]
+        others = [model for model in models if model not in ours]
+        if len(ours) == len(model_names()):
+            return ", ".join(["all of ours", *others])
+        if set(ours) == {name for name in model_names() if has_language_model(name)}:
+            return ", ".join(["all of ours with a language model", *others])
     return ", ".join(models)
 
 
@@ -164,7 +163,7 @@ def _readers(asked: Asked) -> str:
     if stages:
         return f"{' and '.join(stages)}; for one of them: --{stages[0]}_{asked.name}=..."
     every = sum(map(has_language_model, ours)) == sum(map(has_language_model, model_names()))
-    which = "every stage" if every else "the stages of these models that use it"
+    which = "every stage that uses it" if every else "the stages of these models that use it"
     other = "finetune_teacher" if every else "post_train_student"
     return f"{which}; for one alone: --{other}_{asked.name}=..."
 
@@ -175,39 +174,6 @@ def _example(name: str, asked: Asked, value: Any) -> str:
     usual = "TinyNewsRec" if "TinyNewsRec" in ours or not ours else ours[0]
     model = next(iter(recbole_values(asked.name)), "BPR") if not ours else usual
     return f"python run_recbole.py --model={model} {shlex.quote(f'--{name}={as_yaml(value)}')}"
-
-
-def as_yaml(value: Any) -> str:
-    """A value as the command line takes it."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=1000)
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
-def example_value(default: Any, rule: Rule | None, told: Iterable[Any] = ()) -> Any:
-    """A value that a rule allows; another one than the default where there is one.
-
-    Args:
-        default: the usual one.
-        rule: what is allowed; ``None``: anything.
-        told: values that stages or data sets have, which are preferred.
-    """
-    if rule is None:
-        return default
-    allowed = [value for value in (*told, *_candidates(default, rule.choices)) if rule.holds(value)]
-    other = [value for value in allowed if value != default or type(value) is not type(default)]
-    return next(iter([*other, *allowed]), default)
-
-
-def _candidates(default: Any, choices: Iterable[Any]) -> Iterator[Any]:
-    yield from (choice for choice in choices if choice is not None)
-    if isinstance(default, bool):
-        yield not default
-    elif isinstance(default, (int, float)):
-        yield from (default * 2, default + 1, default / 2)
-    elif isinstance(default, list):
-        yield default[:1]
-    yield from (2, 0.5, True, "name", "folder/file", "file.zip", {"max_norm": 1.0})
-    yield from (default, [5], {"mode": "labeled"})
 
 
 def _part(title: str, texts: list[str]) -> list[str]:

@@ -109,4 +109,4 @@ def test_a_run_of_one_stage_tells_its_time_alone() -> None:
     only.begin(0, 121)
     clock.now += 1.0
     only.reach(1)
-    assert only.around("epoch 0") == "epoch 0, about 2 min left of the run"
+    assert only.around("epoch 0") == "epoch 0, about 2:00 left of the run"
