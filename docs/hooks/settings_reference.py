@@ -7,14 +7,16 @@ of ``settings/declared.py``: nothing is written a second time.
 
 from __future__ import annotations
 
-import importlib.util
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mkdocs.structure.pages import Page
 
+from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.reference.defaults import WITH_PLM, stage_files
+from recbole_tinynews.reference.meanings import meanings
+from recbole_tinynews.reference.pages import shown
 from recbole_tinynews.settings.declared import (
     OURS,
     RECBOLES,
@@ -24,18 +26,13 @@ from recbole_tinynews.settings.declared import (
     Setting,
     setting,
 )
-from recbole_tinynews.settings.names import split_stage
+from recbole_tinynews.settings.layers import AS_IN
+from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.names import recbole_overall_files, split_stage
 
-PROPERTIES = Path(__file__).parents[2] / "properties"
-STAGES = [file.stem for file in sorted((PROPERTIES / "stage").glob("*.yaml"))]
+PROPERTIES = packaged_folder("properties")
 MARKER = "<!-- every setting -->"
-# name: default  # (type) meaning
-DECLARATION = re.compile(r"^(?P<name>[\w-]+):\s*(?P<default>.*?)\s*(?:#\s*(?P<comment>.*))?$")
-CONTINUATION = re.compile(r"^\s+#\s*(?P<more>.*)$")
-HEADING = re.compile(r"^#\s*(?P<title>[^,]*).*$")
-COMMENT = re.compile(r"^\((?P<kind>.*?)\)\s*(?P<meaning>.*)$")
-UNSET = {"", "~", "None"}
-NO_SETTINGS = {"with_plm", "as_in"}  # they say for whom, or from where, values are taken
+NO_SETTINGS = (WITH_PLM, AS_IN)  # they say for whom, or from where, values are taken
 
 
 class Declared(NamedTuple):
@@ -44,7 +41,7 @@ class Declared(NamedTuple):
     source: str
     group: str
     name: str
-    default: str
+    default: Any
     kind: str
     meaning: str
 
@@ -57,19 +54,21 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 
 def declarations(file: Path, source: str) -> list[Declared]:
-    """The settings of a yaml file, with the comments that document them."""
-    found: list[Declared] = []
-    group = last = ""
+    """The settings of a yaml file, with what its comments say of them."""
+    said, groups = meanings(file), _groups(file)
+    return [
+        Declared(source, groups[name], name, value, *said[name])
+        for name, value in read_yaml(file).items()
+    ]
+
+
+def _groups(file: Path) -> dict[str, str]:
+    """The heading that each setting stands under: a comment after an empty line."""
+    found, group, last = {}, "", ""
     for line in file.read_text(encoding="utf-8").splitlines():
-        if (heading := HEADING.match(line)) and not last:
-            group = heading["title"].removesuffix(" Settings").removesuffix(".")
-        elif (more := CONTINUATION.match(line)) and DECLARATION.match(last):
-            found[-1] = found[-1]._replace(meaning=f"{found[-1].meaning} {more['more']}".strip())
-            continue  # its own next line may follow
-        elif declared := DECLARATION.match(line):
-            comment = declared["comment"] or ""
-            kind, meaning = (COMMENT.match(comment) or re.match(r"()(.*)", comment)).groups()
-            found.append(Declared(source, group, declared[1], declared[2], kind, meaning.strip()))
+        if line.startswith("#") and not last:
+            group = line.removeprefix("#").partition(",")[0].strip().removesuffix(" Settings")
+        found[line.partition(":")[0]] = group
         last = line
     return found
 
@@ -79,13 +78,12 @@ def all_declarations() -> list[Declared]:
     found = declarations(PROPERTIES / "overall.yaml", "every news recommender")
     for file in sorted((PROPERTIES / "model").glob("*.yaml")):
         found += declarations(file, f"`{file.stem}`")
-    for file in sorted((PROPERTIES / "stage").glob("*.yaml")):
-        found += declarations(file, f"stage `{file.stem}`")
+    for stage, file in stage_files().items():
+        found += declarations(file, f"stage `{stage}`")
     found += declarations(PROPERTIES / "impressions.yaml", "models that train nothing")
     found += declarations(PROPERTIES / "recbole.yaml", "RecBole's models")
-    recboles = Path(importlib.util.find_spec("recbole").origin).parent / "properties"
-    for name in ("overall.yaml", "dataset/sample.yaml"):
-        found += declarations(recboles / name, "RecBole")
+    for file in recbole_overall_files():
+        found += declarations(file, "RecBole")
     for file in sorted((PROPERTIES / "dataset").glob("*.yaml")):
         found += declarations(file, f"data set `{file.stem}`")
     return [_of_stage(each) for each in found if each.name not in NO_SETTINGS]
@@ -93,7 +91,7 @@ def all_declarations() -> list[Declared]:
 
 def _of_stage(declared: Declared) -> Declared:
     """A value for one stage, under the setting's plain name."""
-    stage, name = split_stage(declared.name, STAGES)
+    stage, name = split_stage(declared.name, stage_files())
     if stage is None:
         return declared
     return declared._replace(name=name, source=f"stage `{stage}` of {declared.source}")
@@ -158,8 +156,8 @@ def _meaning(rows: Iterable[Declared]) -> str:
     return next((each.meaning for each in rows if each.meaning), "")
 
 
-def _value(default: str) -> str:
-    return "none" if default in UNSET else f"`{default}`".replace("|", "\\|")
+def _value(default: Any) -> str:
+    return "none" if default is None else f"`{shown(default)}`".replace("|", "\\|")
 
 
 def _effects(row: Setting) -> str:

@@ -42,6 +42,7 @@ def check(command: Command, folder: Path, patch: pytest.MonkeyPatch) -> None:
         "python": lambda words: _python(words, command, folder, patch),
         "recbole-tinynews": lambda words: _package(words, folder, patch),
         "hf": lambda words: _is(words, ["auth", "login"]),
+        "tensorboard": lambda words: _is(words[:1], ["--logdir"]),
         **dict.fromkeys(OF_SHELL, lambda words: None),
     }
     assert program in checks, f"nothing runs or checks this command: {command}"

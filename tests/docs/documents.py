@@ -13,7 +13,7 @@ import recbole_tinynews
 ROOT = Path(recbole_tinynews.__file__).parents[1]
 PROGRAMS = (
     *("python", "pip", "uv", "make", "docker", "curl", "torchrun", "recbole-tinynews"),
-    *("export", "mkdir", "cp", "printf", "source", "hf", "git"),
+    *("export", "mkdir", "cp", "printf", "source", "hf", "git", "tensorboard"),
 )
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
