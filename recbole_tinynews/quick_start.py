@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,12 +24,15 @@ from recbole_tinynews.evaluation.cold import cold_impressions
 from recbole_tinynews.evaluation.dump import write_eval_dump
 from recbole_tinynews.evaluation.submission.write import write_submission
 from recbole_tinynews.files.whole import check_writable, write_text
-from recbole_tinynews.logs import LOG, LateFile, run_log
+from recbole_tinynews.logs.log_file import LOG, LateFile, run_log
+from recbole_tinynews.logs.wandb_run import wandb_run
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
+    as_written,
     keep_test_result,
-    kept_test_results,
+    kept_test_result,
+    read_metrics,
 )
 from recbole_tinynews.pipeline.factory import Factory, ImpressionFactory, NewsFactory
 from recbole_tinynews.pipeline.leftovers import remove_leftovers
@@ -37,6 +40,8 @@ from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table
 from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
 from recbole_tinynews.pipeline.rehearsal import rehearse
 from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.schedule import schedule
+from recbole_tinynews.pipeline.shown_settings import shown_settings
 from recbole_tinynews.pipeline.speed import news_per_second
 from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.summary import oracle_of, summary
@@ -82,27 +87,40 @@ def run(
     join(config["device"], config["process_timeout"] if not asked_for().alone else 0)
     if not here().first:
         getLogger().setLevel(ERROR)
-    with run_log(config, log_folder(config)) if here().first else nullcontext() as log:
-        return _run(config, log)
+    log_file = run_log(config, log_folder(config)) if here().first else nullcontext()
+    with log_file as log, _wandb(config) as wandb:
+        result = _run(config, log)
+        if wandb is not None:
+            wandb.summary.update({f"test/{name}": value for name, value in result["test"].items()})
+        return result
+
+
+def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:
+    """The W&B run that all stages are logged into, if any."""
+    if not config["log_wandb"]:
+        return nullcontext()
+    name = f"{config['model']}-{config['dataset']}-{config['seed']}"
+    return wandb_run(config["wandb_project"], name, as_written(config.final_config_dict))
 
 
 def _run(config: NewsConfig, log: LateFile | None) -> dict[str, Any]:
     transformers.utils.logging.disable_progress_bar()  # one per model that is read
     logger = getLogger()
-    logger.info(config)
+    stages = up_to(system(config), config["stage"])
+    logger.info(shown_settings(config, {stage.name for stage in stages}))
     for warning in config.warnings:
         logger.warning(f"{warning}: {config['model']} does not read it on impressions.")
     init_seed(config["seed"], config["reproducibility"])
     data = NewsDataset(config)
     logger.info(data)
     factory = factory_of(config, data)
-    stages = up_to(system(config), config["stage"])
     _check_submission(factory, stages[-1])
     this_run = Run(factory)
     steps = plan(this_run.recipes, stages, config["fresh"])
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{plan_table(steps)}")
     trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
     rehearse(this_run, trained)
+    this_run.progress = schedule(this_run, stages, trained)
     if trained and log is not None:
         log.begin()
         remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
@@ -116,6 +134,8 @@ def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
     model = this_run.model(stages[-1])
     ranks_news = not isinstance(model, NewsRecommender) or model.ranks_news
     test = evaluate_test(factory, model) if ranks_news else Tested({}, {})
+    if test.test and _has_labels(factory):
+        _keep(artifact, factory.dataset.content, test.test)
     result: dict[str, Any] = {
         "model": config["model"],
         "dataset": config["dataset"],
@@ -257,17 +277,22 @@ def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
 
 def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
     artifact, content = run.artifacts[teacher], run.factory.dataset.content
-    result = told_by_first(kept_test_results(artifact).get(content))
+    result = told_by_first(kept_test_result(read_metrics(artifact.folder), content))
     if result is None:
         getLogger().info(f"Testing {artifact.folder.name}")
         config = run.recipes.of(teacher).config
         result = _evaluate(run.factory, config, run.model(teacher)).test
-        try:
-            if here().first:
-                keep_test_result(artifact, content, result)
-        except OSError as problem:  # it costs time, not the result
-            getLogger().warning(f"{artifact.folder} will be tested again the next time: {problem}")
+        _keep(artifact, content, result)
     return result
+
+
+def _keep(artifact: Artifact, content: str, result: dict[str, Any]) -> None:
+    """Write a test result beside the stage; without it, only time is lost."""
+    try:
+        if here().first:
+            keep_test_result(artifact, content, result)
+    except OSError as problem:
+        getLogger().warning(f"{artifact.folder} will be tested again the next time: {problem}")
 
 
 def _has_labels(factory: Factory) -> bool:
