@@ -79,7 +79,8 @@ class ImpressionEvaluation(Trainer):
             path = Path(model_file or self.saved_model_file)
             put_model_state(self.model, load_weights(path), path)
             self.logger.info(f"Loading model structure and parameters from {path}")
-        self.eval_collector.start(eval_data.impressions.impression_id)
+        shown = eval_data.impressions
+        self.eval_collector.start(shown.impression_id, shown.user)
         eval_data.group = here()
         self.before_ranking(eval_data, show_progress)
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
