@@ -10,6 +10,7 @@ import torch
 
 from recbole_tinynews.benchmark.board import Board
 from recbole_tinynews.benchmark.means import SystemResult, summarise
+from recbole_tinynews.benchmark.notes import notes_of
 from recbole_tinynews.benchmark.planning import (
     NO_MODEL,
     PlannedRow,
@@ -18,13 +19,13 @@ from recbole_tinynews.benchmark.planning import (
 )
 from recbole_tinynews.benchmark.report import write_report
 from recbole_tinynews.benchmark.result_table import HEADS
-from recbole_tinynews.benchmark.results import METRICS, ResultsFile, as_csv
+from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile, as_csv
 from recbole_tinynews.benchmark.runner import Outcome, run_jobs
 from recbole_tinynews.benchmark.suite import choose, read_suite
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
 from recbole_tinynews.files.whole import write_text
 
-RESULTS, NOT_RUN = "results.csv", "not_run.csv"
+NOT_RUN = "not_run.csv"
 
 
 class Benchmark:
@@ -202,16 +203,7 @@ class Benchmark:
             for seed in self.seeds
             if (row := self._row(planned, seed))
         ]
-        impressions = sorted({row["impressions"] for row in rows if row["impressions"]})
-        yield f"Data set {self.dataset}: {' or '.join(impressions) or 'no'} test impressions."
-        of_speed = [row for row in rows if row["news_per_second"]]
-        where = sorted({(row["device"], row["threads"], row["precision"]) for row in of_speed})
-        for device, threads, precision in where:
-            yield (
-                f"Speed: median of 3 runs after one for warm-up, titles of the data set as long as "
-                f"they are, {device}, threads: {threads}, precision {precision}, nothing "
-                "else of the benchmark running beside it. More of it: speed.md."
-            )
+        yield from notes_of(self.dataset, rows)
         for label, reason in self.unmeasured.items():
             yield f"Speed of {label} was not measured: {reason}"
 

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from recbole_tinynews.benchmark.benchmark import NOT_RUN, RESULTS, Benchmark
+from recbole_tinynews.benchmark.benchmark import NOT_RUN, Benchmark
 from recbole_tinynews.benchmark.impressions import (
     pool,
     read_impression_metrics,
@@ -16,7 +16,7 @@ from recbole_tinynews.benchmark.impressions import (
 )
 from recbole_tinynews.benchmark.means import SystemResult, summarise
 from recbole_tinynews.benchmark.report import write_report
-from recbole_tinynews.benchmark.results import METRICS, ResultsFile, as_csv
+from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile, as_csv
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.whole import write_text
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from recbole_tinynews.benchmark.figures import as_png
+from recbole_tinynews.benchmark.figures import as_pdf, as_png
+from recbole_tinynews.benchmark.intervals import bootstrap_intervals
 from recbole_tinynews.benchmark.means import SystemResult
 from recbole_tinynews.benchmark.plots import suite_figures
 from recbole_tinynews.benchmark.result_table import (
@@ -47,9 +48,10 @@ def write_report(
     written = ["table.md", "table.tex", "speed.md", "cold.md"]
     pairs = compared(suite, [each.row for each in systems if each.means])
     written += write_significance(output, pairs, impressions)
-    for name, figure in suite_figures(suite, systems):
-        write_text(output / f"{name}.svg", as_svg(figure))
-        with whole_file(output / f"{name}.png") as place:
-            place.write_bytes(as_png(figure))
-        written += [f"{name}.svg", f"{name}.png"]
+    for name, figure in suite_figures(suite, systems, bootstrap_intervals(impressions)):
+        content = {"svg": as_svg(figure).encode(), "png": as_png(figure), "pdf": as_pdf(figure)}
+        for kind, as_bytes in content.items():
+            with whole_file(output / f"{name}.{kind}") as place:
+                place.write_bytes(as_bytes)
+        written += [f"{name}.{kind}" for kind in content]
     return written

@@ -25,6 +25,7 @@ COLUMNS = (
     *("system", "seed", *METRICS, "parameters", *MEASURED),
     *("seconds", "impressions", "skipped", *COLD, COLD_COUNT, "settings"),
 )
+RESULTS = "results.csv"
 _EMPTY = ("", None)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first in a cell that a spreadsheet computes
 Key = tuple[str, int, str]

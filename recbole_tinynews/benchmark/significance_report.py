@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.comparisons import Pair
-from recbole_tinynews.benchmark.impressions import ImpressionMetrics, read_impression_metrics
+from recbole_tinynews.benchmark.impression_sets import Files, read_impression_set
 from recbole_tinynews.benchmark.mean_difference import FEWEST_SEEDS, RESAMPLES, SEED
 from recbole_tinynews.benchmark.result_table import HEADS, plain_markdown
 from recbole_tinynews.benchmark.results import METRICS, as_csv
@@ -20,7 +20,6 @@ from recbole_tinynews.files.whole import write_text
 
 SIGNIFICANT = 0.05
 NAMES = ("significance.csv", "significance.md")
-Files = Mapping[str, Mapping[int, Path]]  # metrics of impressions, by system and seed
 
 
 class PairTests(NamedTuple):
@@ -75,31 +74,19 @@ def compare_pairs(pairs: Sequence[Pair], files: Files) -> PairTests | None:
         ValueError: the files are of different impressions.
     """
     named = {name for pair in pairs for name in pair}
-    read = {
-        name: {seed: read_impression_metrics(file) for seed, file in of_system.items()}
-        for name, of_system in files.items()
-        if name in named
-    }
+    read, clusters, users = read_impression_set(
+        {name: of_system for name, of_system in files.items() if name in named}
+    )
     seeds = {(a, b): sorted({*read.get(a, {})} & {*read.get(b, {})}) for a, b in pairs}
     tested = [pair for pair in pairs if seeds[pair]]
-    every = [each for of_system in read.values() for each in of_system.values()]
-    users = _common_users(every)
-    ranked = ~np.isnan(every[0].values[:, 0]) if every else np.zeros(0, bool)
-    count = int(ranked.sum())
-    if not tested or count < 2:
+    if not tested or len(clusters) < 2:
         return None
-    names, clusters = np.unique(
-        np.zeros(count) if users is None else users[ranked], return_inverse=True
-    )
-    if len(names) < 2:
-        clusters = np.arange(count)
 
     def differences(pair: Pair, metric: int) -> NDArray[np.float64]:  # [seeds, impressions]
         system, other = (
-            np.stack([read[name][seed].values[ranked, metric] for seed in seeds[pair]])
-            for name in pair
+            np.stack([read[name][seed][:, metric] for seed in seeds[pair]]) for name in pair
         )
-        return system.astype(np.float64) - other
+        return system - other
 
     return PairTests(
         found={
@@ -112,8 +99,8 @@ def compare_pairs(pairs: Sequence[Pair], files: Files) -> PairTests | None:
             )
             for column, metric in enumerate(METRICS)
         },
-        impressions=count,
-        users=len(names) if len(names) > 1 else None,
+        impressions=len(clusters),
+        users=users,
         untested=[pair for pair in pairs if not seeds[pair]],
     )
 
@@ -148,18 +135,6 @@ def as_markdown(tests: PairTests) -> str:
         against = " against ".join(map(plain_markdown, pair))
         lines.append(f"| {against} | {first.seeds} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, *(f"\n{note}" for note in _notes(tests))]) + "\n"
-
-
-def _common_users(metrics: Sequence[ImpressionMetrics]) -> NDArray[np.integer] | None:
-    """The user of each impression, from whichever file knows it."""
-    known = [each.users for each in metrics if each.users is not None]
-    if len({each.of for each in metrics}) > 1 or any((u != known[0]).any() for u in known):
-        raise ValueError(
-            "Significance expects every system to have ranked the same impressions of the same "
-            "users, got several sets of them. Delete the rows of another data set from "
-            "results.csv."
-        )
-    return known[0] if known else None
 
 
 def _cells(comparison: Comparison) -> tuple[str, str]:
