@@ -9,7 +9,7 @@ from pathlib import Path
 from recbole_tinynews.benchmark.means import SystemResult, summarise
 from recbole_tinynews.benchmark.notes import notes_of
 from recbole_tinynews.benchmark.planning import file_name
-from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.report import Reported, write_report
 from recbole_tinynews.benchmark.results import RESULTS, ResultsFile
 from recbole_tinynews.benchmark.suite import Suite, read_suite
 
@@ -62,7 +62,10 @@ class FoundResults:
                 places = {seed: self._impressions(cells) for seed, cells in rows.items()}
                 impressions[row.label] = {s: file for s, file in places.items() if file.is_file()}
         notes = list(notes_of(self.dataset, shown))
-        return write_report(self.output, self.suite, self.seeds, systems, impressions, notes)
+        reported = Reported(
+            self.suite, self.dataset, self.seeds, systems, shown, impressions, notes
+        )
+        return write_report(self.output, reported)
 
     def _rows(self, label: str) -> dict[int, Mapping[str, str]]:
         """The row of each seed that has one."""

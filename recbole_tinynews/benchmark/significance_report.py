@@ -35,27 +35,13 @@ class PairTests(NamedTuple):
     untested: Sequence[Pair]
 
 
-def write_significance(output: Path, pairs: Sequence[Pair], files: Files) -> list[str]:
-    """Write the tests that are possible; outdated files of an earlier report are removed.
-
-    Args:
-        output: folder of the results.
-        pairs: a system and the one that it is compared with; both have results.
-        files: existing files with the metrics of each impression.
+def write_significance(output: Path, tests: PairTests | None) -> list[str]:
+    """Write the tests; where there are none, outdated files of an earlier report are removed.
 
     Returns:
         The names of the files.
-
-    Raises:
-        ValueError: they are of different impressions.
     """
-    tests = compare_pairs(pairs, files)
     if tests is None:
-        if pairs:
-            getLogger().warning(
-                "No pair of systems is tested: none has metrics of its impressions with the same "
-                "seed. They were written beside results.csv, where the benchmark ran."
-            )
         for name in NAMES:
             (output / name).unlink(missing_ok=True)
         return []
@@ -80,6 +66,11 @@ def compare_pairs(pairs: Sequence[Pair], files: Files) -> PairTests | None:
     seeds = {(a, b): sorted({*read.get(a, {})} & {*read.get(b, {})}) for a, b in pairs}
     tested = [pair for pair in pairs if seeds[pair]]
     if not tested or len(clusters) < 2:
+        if pairs:
+            getLogger().warning(
+                "No pair of systems is tested: none has metrics of its impressions with the same "
+                "seed. They were written beside results.csv, where the benchmark ran."
+            )
         return None
 
     def differences(pair: Pair, metric: int) -> NDArray[np.float64]:  # [seeds, impressions]
@@ -134,7 +125,7 @@ def as_markdown(tests: PairTests) -> str:
         cells = [cell for metric in METRICS for cell in _cells(tests.found[metric][pair])]
         against = " against ".join(map(plain_markdown, pair))
         lines.append(f"| {against} | {first.seeds} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, *(f"\n{note}" for note in _notes(tests))]) + "\n"
+    return "\n".join([*lines, *(f"\n{note}" for note in notes_of_tests(tests))]) + "\n"
 
 
 def _cells(comparison: Comparison) -> tuple[str, str]:
@@ -143,16 +134,18 @@ def _cells(comparison: Comparison) -> tuple[str, str]:
     if comparison.low is not None and comparison.high is not None:
         text += f" [{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
     if comparison.p_holm is not None:
-        text += f" {_p(comparison.p_holm)}"
+        text += f" {p_value(comparison.p_holm)}"
         text = f"**{text}**" if comparison.p_holm < SIGNIFICANT else text
-    return text, _p(comparison.fixed_p_holm)
+    return text, p_value(comparison.fixed_p_holm)
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """Such as ``p = 0.0312``."""
     return f"p = {value:.4f}" if value >= 0.0001 else "p < 0.0001"
 
 
-def _notes(tests: PairTests) -> list[str]:
+def notes_of_tests(tests: PairTests) -> list[str]:
+    """What was tested and how, in sentences for under a table."""
     comparisons = tests.found[METRICS[0]].values()
     random = sum(each.p is not None for each in comparisons)
     if tests.users:
@@ -161,7 +154,7 @@ def _notes(tests: PairTests) -> list[str]:
         unit, clusters = "impressions", f"{tests.impressions:,} impressions (users are not known)"
     notes = [
         f"Difference of means in percent points over {tests.impressions:,} impressions; both "
-        "systems of a pair have the same seeds, as many as the second column says.",
+        "systems of a pair have the same seeds, as many as their column says.",
         f"Seeds and {unit} random: 95 % interval and p of a t test whose variance is that over "
         f"{clusters} plus that over seeds; it holds for other seeds. It needs {FEWEST_SEEDS} seeds"
         f"{', so pairs with fewer have none' if random < len(comparisons) else ''}. "

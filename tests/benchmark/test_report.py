@@ -8,7 +8,7 @@ from benchmark_rows import keep, system
 from recbole_tinynews.benchmark.figures import as_pdf, as_png
 from recbole_tinynews.benchmark.intervals import Intervals, Reach
 from recbole_tinynews.benchmark.plots import suite_figures
-from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.report import Reported, write_report
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import ADDED, FIGURES, read_suite
 
@@ -136,9 +136,11 @@ def test_a_report_of_a_few_rows_is_written_whole(systems, tmp_path: Path) -> Non
     """After the first hour of a benchmark only a few rows have results."""
     suite = read_suite("paper", "mind-small")
     one = [each for each in systems if each.row.label == "PLM-NR_12 (FT)"]
-    written = write_report(tmp_path, suite, [1, 2], one, {}, [])
+    reported = Reported(suite, "mind-small", [1, 2], one, [], {})
+    written = write_report(tmp_path, reported)
     figures = [f"{name}.{kind}" for name in ("size", "speed") for kind in ("svg", "png", "pdf")]
-    assert written == ["table.md", "table.tex", "speed.md", "cold.md", *figures]
+    tables = ["table.md", "table.tex", "table_narrow.tex", "speed.md", "cold.md"]
+    assert written == [*tables, *figures, "report.html"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
     assert (tmp_path / "size.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "size.pdf").read_bytes().startswith(b"%PDF")
@@ -151,7 +153,8 @@ def test_declared_pairs_alone_are_tested_and_an_added_system(systems, tmp_path: 
     labels = ["Tiny-NewsRec_4", "TinyBERT_4", "TinyBERT_2"]
     shown = [each for each in systems if each.row.label in labels]
     files = {name: {1: keep(tmp_path, name, ["0.2", "0.4"])} for name in [*labels, "Mine"]}
-    written = write_report(tmp_path, suite, [1], [*shown, mine], files, [])
+    reported = Reported(suite, "mind-small", [1], [*shown, mine], [], files)
+    written = write_report(tmp_path, reported)
     assert {"significance.csv", "significance.md"} <= {*written}
     lines = (tmp_path / "significance.md").read_text(encoding="utf-8").splitlines()
     assert [line.split(" | ")[0] for line in lines if " against " in line][1:] == [
