@@ -52,6 +52,7 @@ setup(
     packages=[*find_packages(include=["recbole_tinynews", "recbole_tinynews.*"]), *DATA_FOLDERS],
     package_dir=DATA_FOLDERS,
     package_data={
+        "recbole_tinynews.benchmark": ["page/*"],
         "recbole_tinynews.convert": ["*.yaml"],
         "recbole_tinynews.properties": ["**/*.yaml"],
         "recbole_tinynews.serving.service": ["page/*"],

@@ -6,6 +6,7 @@ seconds:
 - ``run`` trains and evaluates a recommender, ``load`` ranks with a finished one;
 - ``convert`` turns MIND into atomic files;
 - ``Benchmark`` compares systems;
+- ``impression_metric`` makes a function of ``ScoredImpressions`` a metric;
 - ``NewsRecommender`` and ``NewsTrainer`` are the bases of a user's own classes, and
   ``ImpressionRecommender`` is that of rankers without a language model; ``Stage``, ``Copy`` and
   ``Start`` say which training follows which.
@@ -21,6 +22,8 @@ from recbole_tinynews.paths import MISSING_RECBOLE
 if TYPE_CHECKING:
     from recbole_tinynews import convert as convert
     from recbole_tinynews.benchmark.benchmark import Benchmark as Benchmark
+    from recbole_tinynews.evaluation.own_metrics import impression_metric as impression_metric
+    from recbole_tinynews.evaluation.scored import ScoredImpressions as ScoredImpressions
     from recbole_tinynews.model.impression_recommender import (
         ImpressionRecommender as ImpressionRecommender,
     )
@@ -38,6 +41,8 @@ _HOMES = {
     "run": "quick_start",
     "load": "serving.loading",
     "Benchmark": "benchmark.benchmark",
+    "impression_metric": "evaluation.own_metrics",
+    "ScoredImpressions": "evaluation.scored",
     "ImpressionRecommender": "model.impression_recommender",
     "NewsRecommender": "model.recommender",
     "NewsTrainer": "trainer.news_trainer",

@@ -17,7 +17,13 @@ from recbole.config import Config
 from recbole_tinynews import compat
 from recbole_tinynews.data import fields
 from recbole_tinynews.encoder.language_model import locate_plm
-from recbole_tinynews.evaluation.recbole_metrics import COUNT_METRIC, METRIC_NAMES, register_metrics
+from recbole_tinynews.evaluation.recbole_metrics import (
+    COUNT_METRIC,
+    METRICS,
+    bigger_is_better,
+    register_metrics,
+    results_of,
+)
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.processes.group import asked_for, local_rank
@@ -68,7 +74,6 @@ DEFAULT_DATASET = "mind-mini"
 _RECBOLES_DATASET = "ml-100k"  # RecBole brings it along, wherever data_path points
 _FOLD = re.compile(r"-fold\d+(?=\.|$)")  # in the name of a data set, and of its yaml
 WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings that suit no other one}
-_METRICS_AT_K = ("ndcg",)
 _TAKEN = frozenset(
     (*(getattr(fields, name) for name in fields.__all__), *ITEM[1:], BODY, LABELS)
 )  # names of fields that no setting has
@@ -101,6 +106,7 @@ class NewsConfig(Config):
 
     Attributes:
         on_impressions: whether the model runs on impressions, with MIND's metrics.
+        metric_results: names of the results of the metrics that the run asks for.
         warnings: settings that were given and have no effect.
     """
 
@@ -118,6 +124,7 @@ class NewsConfig(Config):
         self._stages: dict[str, StageYaml] = {}
         self._switches: list[str] = []
         self._mistakes: list[str] = []
+        self.metric_results: list[str] = []
         self.warnings: list[str] = []
         self._defaults: dict[str, Any] = {}  # as declared, with a stage's prefix too
         self._run_config: NewsConfig | None = None  # the run's config, in a stage's copy
@@ -149,6 +156,8 @@ class NewsConfig(Config):
             final = settings_of_stage(stage, final)
         if number:
             final["seed"] += number
+        if self.on_impressions:
+            final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
         staged.final_config_dict = final
         return staged
 
@@ -311,6 +320,8 @@ class NewsConfig(Config):
             self._map_precision()
             self._map_layers()
         super()._set_default_parameters()
+        if self.on_impressions:
+            final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
 
     def _init_device(self) -> None:
         """One process on one device; a ``CUDA_VISIBLE_DEVICES`` of the host is respected.
@@ -437,31 +448,22 @@ class NewsConfig(Config):
             stage: final.get(f"{stage}_{METRICS_SETTING}") or [] for stage in self.stage_names
         }
         for name, named in [(METRICS_SETTING, final[METRICS_SETTING]), *of_stages.items()]:
-            if not set(_lower(named)) <= METRIC_NAMES.keys() or (
-                name == METRICS_SETTING and not named
-            ):
+            if not set(_lower(named)) <= METRICS.keys() or (name == METRICS_SETTING and not named):
                 setting = name if name == METRICS_SETTING else f"{name}_{METRICS_SETTING}"
                 yield (
-                    f"{setting} expects some of {', '.join(METRIC_NAMES).upper()}, computed for "
+                    f"{setting} expects some of {', '.join(METRICS).upper()}, computed for "
                     f"each impression, got {named}"
                 )
                 return
         register_metrics()
         names = _lower(final[METRICS_SETTING])
-        final[METRICS_SETTING] = [*(METRIC_NAMES[name] for name in names), COUNT_METRIC]
+        final[METRICS_SETTING] = [*(METRICS[name].__name__ for name in names), COUNT_METRIC]
         for stage, named in of_stages.items():
             if named:
-                beside = [METRIC_NAMES[name] for name in _lower(named) if name not in names]
+                further = [name for name in _lower(named) if name not in names]
+                beside = [METRICS[name].__name__ for name in further]
                 final[f"{stage}_{METRICS_SETTING}"] = [*beside, *final[METRICS_SETTING]]
-        results = [
-            result
-            for name in names
-            for result in (
-                [f"{name}@{k}" for k in _as_list(final["topk"])]
-                if name in _METRICS_AT_K
-                else [name]
-            )
-        ]
+        self.metric_results = results = results_of(names, _as_list(final["topk"]))
         for name, value in final.items():
             plain = plain_name(name, self._declared, self.stage_names)
             if plain == "valid_metric" and str(value).lower() not in results:
