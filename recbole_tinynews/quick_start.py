@@ -73,6 +73,20 @@ def run(
         ValueError: settings that don't fit, all of them named.
     """
     config = NewsConfig(model, dataset, config_file_list, config_dict, command_line)
+    with prepared(config) as (this_run, stages):
+        return _result(this_run, stages)
+
+
+@contextmanager
+def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
+    """A run that can begin, and its stages in order: settings, data and models were checked.
+
+    What happens inside is logged, and an interruption there tells what is kept.
+
+    Raises:
+        ValueError: the stages cannot be trained with these settings and data.
+        InterruptedRunError: Ctrl-C inside.
+    """
     if not config.on_impressions:
         raise ValueError(
             f"run expects a data set of impressions for {config['model']}, got none in "
@@ -83,10 +97,12 @@ def run(
     if not here().first:
         getLogger().setLevel(ERROR)
     with run_log(config, log_folder(config)) if here().first else nullcontext() as log:
-        return _run(config, log)
+        this_run, stages = _prepare(config, log)
+        with _telling_what_is_kept(this_run, stages):
+            yield this_run, stages
 
 
-def _run(config: NewsConfig, log: LateFile | None) -> dict[str, Any]:
+def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]]:
     transformers.utils.logging.disable_progress_bar()  # one per model that is read
     logger = getLogger()
     logger.info(config)
@@ -106,8 +122,7 @@ def _run(config: NewsConfig, log: LateFile | None) -> dict[str, Any]:
     if trained and log is not None:
         log.begin()
         remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
-    with _telling_what_is_kept(this_run, stages):
-        return _result(this_run, stages)
+    return this_run, stages
 
 
 def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:

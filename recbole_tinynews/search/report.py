@@ -1,0 +1,108 @@
+"""What a search leaves for people: a table of its trials, and two figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna import Study
+from optuna.importance import get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from recbole_tinynews.benchmark.results import as_csv
+from recbole_tinynews.files.whole import whole_file, write_text
+from recbole_tinynews.pipeline.text_table import text_table
+from recbole_tinynews.search.figures import history_figure, importance_figure
+from recbole_tinynews.search.study import REASON
+
+SECONDS, TRAINED, REUSED = "seconds", "trained", "reused"  # attributes of a trial
+TABLE = "trials.csv"
+_FORMATS = ("png", "pdf")
+_SHOWN = 60  # characters of a reason in the printed table
+
+
+def best_of(ended: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The complete trial with the highest value, the first of equal ones; None: there is none."""
+    complete = [each for each in ended if each.state is TrialState.COMPLETE]
+    return max(complete, key=_value, default=None)
+
+
+def outcome(trial: FrozenTrial, metric: str) -> str:
+    """How a trial ended, in words."""
+    cells = _cells(trial, metric)
+    value = f"{metric} {cells[metric]}" if cells[metric] else ""
+    stages = [f"{kind} {cells[kind]}" for kind in (TRAINED, REUSED) if cells[kind]]
+    parts = [cells["state"], value, f"{cells[SECONDS]} s", *stages, cells[REASON]]
+    return ", ".join(part for part in parts if part)
+
+
+def in_words(params: Mapping[str, Any]) -> str:
+    """Settings and their values in a line."""
+    return " ".join(f"{name}={_shown(value)}" for name, value in params.items())
+
+
+def trials_table(ended: Sequence[FrozenTrial], metric: str) -> str:
+    """All trials for a terminal, the best first; pruned and failed ones come last."""
+    if not ended:
+        return "no trial has ended"
+    ranked = sorted(ended, key=lambda each: (each.state is not TrialState.COMPLETE, -_value(each)))
+    rows = [_cells(each, metric) for each in ranked]
+    for row in rows:
+        row[REASON] = row[REASON][:_SHOWN]
+    columns = [name for name in rows[0] if any(row[name] for row in rows)]
+    return text_table([columns, *([row[name] for name in columns] for row in rows)])
+
+
+def write_report(
+    folder: Path, study: Study, ended: Sequence[FrozenTrial], metric: str
+) -> list[str]:
+    """Write table and figures into the folder; returns the names of the files.
+
+    The importance of settings needs two complete trials with different values.
+    """
+    rows = [_cells(each, metric, exact=True) for each in ended]
+    written = [TABLE]
+    write_text(folder / TABLE, as_csv(rows[0] if rows else ["trial"], rows))
+    complete = [each for each in ended if each.state is TrialState.COMPLETE]
+    figures = {}
+    if complete:
+        values = [(each.number, _value(each)) for each in complete]
+        figures["history"] = history_figure(values, metric)
+    if len({each.value for each in complete}) > 1:
+        figures["importance"] = importance_figure(get_param_importances(study), metric)
+    for name, figure in figures.items():
+        for kind in _FORMATS:
+            with whole_file(folder / f"{name}.{kind}") as place:
+                figure.savefig(place, format=kind, dpi=300)
+            written.append(f"{name}.{kind}")
+    return written
+
+
+def _value(trial: FrozenTrial) -> float:
+    return -math.inf if trial.value is None else trial.value
+
+
+def _state(trial: FrozenTrial) -> str:
+    return "failed" if REASON in trial.user_attrs else trial.state.name.lower()
+
+
+def _cells(trial: FrozenTrial, metric: str, exact: bool = False) -> dict[str, str]:
+    """The row of a trial, by column; the value of a pruned one is that of its last validation."""
+    found = trial.user_attrs
+    show = str if exact else _shown
+    return {
+        "trial": str(trial.number),
+        "state": _state(trial),
+        metric: "" if trial.value is None else f"{trial.value:.6f}",
+        **{name: show(value) for name, value in sorted(trial.params.items())},
+        SECONDS: str(found.get(SECONDS, "")),
+        TRAINED: " ".join(found.get(TRAINED, [])),
+        REUSED: " ".join(found.get(REUSED, [])),
+        REASON: found.get(REASON, ""),
+    }
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
