@@ -7,18 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from optuna import Study
 from optuna.importance import get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from recbole_tinynews.benchmark.results import as_csv
+from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.whole import whole_file, write_text
 from recbole_tinynews.pipeline.text_table import text_table
+from recbole_tinynews.registry import find_model, model_names, recbole_model_names
 from recbole_tinynews.search.figures import history_figure, importance_figure
-from recbole_tinynews.search.study import REASON
+from recbole_tinynews.search.trial import REASON, REUSED, SECONDS, TRAINED
 
-SECONDS, TRAINED, REUSED = "seconds", "trained", "reused"  # attributes of a trial
-TABLE = "trials.csv"
+TABLE, BEST = "trials.csv", "best.yaml"
 _FORMATS = ("png", "pdf")
 _SHOWN = 60  # characters of a reason in the printed table
 
@@ -29,7 +31,7 @@ def best_of(ended: Sequence[FrozenTrial]) -> FrozenTrial | None:
     return max(complete, key=_value, default=None)
 
 
-def outcome(trial: FrozenTrial, metric: str) -> str:
+def how_it_ended(trial: FrozenTrial, metric: str) -> str:
     """How a trial ended, in words."""
     cells = _cells(trial, metric)
     value = f"{metric} {cells[metric]}" if cells[metric] else ""
@@ -78,6 +80,25 @@ def write_report(
                 figure.savefig(place, format=kind, dpi=300)
             written.append(f"{name}.{kind}")
     return written
+
+
+def write_best(folder: Path, config: NewsConfig, best: FrozenTrial, metric: str) -> None:
+    """Write the settings of a trial for ``run_recbole.py --config_files``, which reuses its stages.
+
+    A class of a user's own has no name that a file could say: its file leaves the model out.
+    """
+    named = {"model": config["model"], "dataset": config["dataset"]}
+    if not _has_name(config):
+        del named["model"]
+    given = {name: v for name, v in config.external_config_dict.items() if name != "show_progress"}
+    head = f"# Trial {best.number} of a search: {metric} {best.value:.6f} on validation.\n"
+    text = yaml.safe_dump({**named, **given}, sort_keys=False, allow_unicode=True)
+    write_text(folder / BEST, head + text)
+
+
+def _has_name(config: NewsConfig) -> bool:
+    known = config["model"] in (*model_names(), *recbole_model_names())
+    return known and find_model(config["model"]) is config.model_class
 
 
 def _value(trial: FrozenTrial) -> float:

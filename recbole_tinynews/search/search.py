@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
-from optuna.distributions import distribution_to_json
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial
 
-from recbole_tinynews.benchmark.row_settings import FileContents
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.whole import write_text
-from recbole_tinynews.pipeline.artifact import Artifact, source_of
-from recbole_tinynews.pipeline.run import GivenUpError
-from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.processes.group import asked_for
-from recbole_tinynews.quick_start import prepared, run
+from recbole_tinynews.quick_start import run
+from recbole_tinynews.search.key import search_key
 from recbole_tinynews.search.report import (
-    REUSED,
-    SECONDS,
-    TRAINED,
+    BEST,
     best_of,
+    how_it_ended,
     in_words,
-    outcome,
     trials_table,
+    write_best,
     write_report,
 )
 from recbole_tinynews.search.space import make_space, read_space
-from recbole_tinynews.search.study import REASON, Trials
+from recbole_tinynews.search.study import Trials
+from recbole_tinynews.search.trial import REASON, run_trial
 from recbole_tinynews.settings.command_line import parse_command_line
-from recbole_tinynews.settings.declared import Affects, setting
-from recbole_tinynews.settings.names import split_stage
 
-BEST = "best.yaml"
 SEARCH = "search"  # folder beside the stages
 # what one run writes, and what would train again what trials share
 _OF_ONE_RUN = ("fresh", "result_file", "eval_dump", "submission")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _HOPELESS = 10  # trials that fail before the search gives up
 
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
@@ -99,7 +84,8 @@ class Search:
         storage: str | None = None,
     ) -> None:
         self.model, self.dataset, self.wanted = model, dataset, trials
-        self.files, self.settings, self.command_line = config_file_list, config_dict, command_line
+        self.files, self.command_line = config_file_list, command_line
+        self.settings = dict(config_dict or {})
         config = self.config()
         fixed = parse_command_line(command_line).values
         if isinstance(space, Mapping):
@@ -110,7 +96,8 @@ class Search:
         _check_search(trials, pruner, startup_trials)
         last = config.for_stage(config["stage"]) if config["stage"] else config
         self.metric = str(last["valid_metric"]).lower()
-        self.folder = self._folder(config)
+        of_data = Path(config["checkpoint_dir"]) / str(config["dataset"])
+        self.folder = of_data / SEARCH / f"{config['model']}-{search_key(config, self.space)}"
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.trials = Trials(
             self.folder, self.space, PRUNERS[pruner](startup_trials), config["seed"], storage
@@ -118,8 +105,7 @@ class Search:
 
     def config(self, params: Mapping[str, Any] | None = None) -> NewsConfig:
         """The settings of a trial; without values of its own, those of all trials."""
-        values = {"show_progress": False, **(self.settings or {}), **(params or {})}
-        return NewsConfig(self.model, self.dataset, self.files, values, self.command_line)
+        return NewsConfig(*self._run_arguments(params or {}))
 
     def run(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
         """Run trials until all have ended, and write the report; returns the best one, if any.
@@ -150,15 +136,18 @@ class Search:
         best = best_of(ended)
         written = write_report(self.folder, self.trials.study, ended, self.metric)
         if best is not None:
-            write_text(self.folder / BEST, self._best_settings(best, len(ended)))
+            write_best(self.folder, self.config(best.params), best, self.metric)
             written.append(BEST)
         tell(f"written   {', '.join(written)} in {self.folder}")
         return best
 
     def test(self, trial: FrozenTrial) -> dict[str, Any]:
         """The result of ``quick_start.run`` with a trial's settings, test metrics among it."""
-        values = {"show_progress": False, **(self.settings or {}), **trial.params}
-        return run(self.model, self.dataset, self.files, values, self.command_line)
+        return run(*self._run_arguments(trial.params))
+
+    def _run_arguments(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
+        values = {"show_progress": False, **self.settings, **params}
+        return self.model, self.dataset, self.files, values, self.command_line
 
     def _one(self, tell: Callable[[str], None]) -> bool:
         """Run the next trial; False: there is none left."""
@@ -166,44 +155,14 @@ class Search:
             if trial is None:
                 return False
             tell(f"trial {trial.number}: {in_words(trial.params)}")
-            started = time.perf_counter()
             try:
-                state, value, reason = self._result(trial)
+                state, value, _ = run_trial(trial, partial(self.config, trial.params), self.metric)
             except BaseException:  # Ctrl-C, a full disk
                 self.trials.put_back(trial.number)
                 raise
-            trial.set_user_attr(SECONDS, round(time.perf_counter() - started, 1))
-            if reason:
-                trial.set_user_attr(REASON, reason)
             ended = self.trials.study.tell(trial, value, state)
-            tell(f"trial {trial.number}: {outcome(ended, self.metric)}")
+            tell(f"trial {trial.number}: {how_it_ended(ended, self.metric)}")
         return True
-
-    def _result(self, trial: Trial) -> tuple[TrialState, float | None, str]:
-        """State, value and the reason of a failure."""
-        try:
-            return TrialState.COMPLETE, self._trained(trial), ""
-        except GivenUpError:
-            return TrialState.PRUNED, None, ""
-        except ValueError as mistake:  # of the trial's values: what draws them shall avoid these
-            return TrialState.PRUNED, None, " ".join(str(mistake).split())
-        except Exception as problem:
-            if isinstance(problem, OSError) and problem.errno in _FULL:
-                raise  # every other trial would fail too
-            getLogger().exception(f"Trial {trial.number} failed")
-            return TrialState.FAIL, None, " ".join(repr(problem).split())
-
-    def _trained(self, trial: Trial) -> float:
-        """The best validation of a trial, which is pruned or trained to its end."""
-        with prepared(self.config(trial.params)) as (this_run, stages):
-            this_run.callbacks[stages[-1]] = partial(_validated, trial)
-            try:
-                valid = this_run.make(*stages).valid
-            finally:
-                _note_stages(trial, this_run.artifacts.values())
-        if self.metric not in valid:
-            raise ValueError(f"A trial expects a validation with {self.metric}, got none")
-        return float(valid[self.metric])
 
     def _check_hope(self) -> None:
         ended = self.trials.ended()
@@ -213,59 +172,6 @@ class Search:
                 f"failed, the last one so: {ended[-1].user_attrs[REASON]} Correct settings or "
                 f"space; where these stay as they are, delete {self.folder} before the next start."
             )
-
-    def _folder(self, config: NewsConfig) -> Path:
-        """A folder for these settings, space and data: the values of others are not comparable."""
-        model_class = config.model_class
-        settings = {
-            name: value
-            for name, value in config.final_config_dict.items()
-            if name not in self.space
-            and setting(split_stage(name, config.stage_names)[1]).affects is not Affects.NOTHING
-        }
-        described = {
-            "model": f"{model_class.__module__}.{model_class.__qualname__}",
-            "stage": config["stage"],
-            "settings": settings,
-            "space": {name: distribution_to_json(each) for name, each in self.space.items()},
-        }
-        contents = FileContents(config)
-        key = content_key(
-            [
-                json.dumps(described, sort_keys=True, default=str),
-                contents.data_content(model_class, config),
-                contents.language_model_content(config),
-                *source_of(Stage(model_class.__name__, model_class)),
-            ]
-        )
-        of_data = Path(config["checkpoint_dir"]) / str(config["dataset"])
-        return of_data / SEARCH / f"{config['model']}-{key[:12]}"
-
-    def _best_settings(self, best: FrozenTrial, ended: int) -> str:
-        """A file for ``run_recbole.py --config_files``: its run finds the stages finished."""
-        config = self.config(best.params)
-        given = {k: v for k, v in config.external_config_dict.items() if k != "show_progress"}
-        named = {"model": config["model"], "dataset": config["dataset"]}
-        if isinstance(self.model, type):  # a class of one's own has no name that a file could say
-            del named["model"]
-        best_value = f"{self.metric} {best.value:.6f} on validation"
-        head = f"# {config['model']}, the best of {ended} trials: {best_value}.\n"
-        return head + yaml.safe_dump({**named, **given}, sort_keys=False, allow_unicode=True)
-
-
-def _validated(trial: Trial, number: int, score: float) -> None:
-    """Tell optuna of a validation, RecBole's ``callback_fn``; it may say that it is enough."""
-    reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-    if number not in reported:  # a trial that resumes repeats its last one
-        trial.report(score, number)
-    if trial.should_prune():
-        raise GivenUpError
-
-
-def _note_stages(trial: Trial, artifacts: Iterable[Artifact]) -> None:
-    stages = list(artifacts)
-    for name, reused in ((TRAINED, False), (REUSED, True)):
-        trial.set_user_attr(name, [each.name for each in stages if each.reused is reused])
 
 
 def _check(config: NewsConfig) -> None:

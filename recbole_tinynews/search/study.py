@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
 from recbole_tinynews.search.space import Space
+from recbole_tinynews.search.trial import REASON
 
-REASON = "reason"  # attribute of a trial: why it failed
 _CONTINUES = "continues"  # attribute of a trial: the number of the interrupted one
 _PATIENCE = 60.0  # seconds that sqlite waits for another process's writing
 _TICK = 1.0  # seconds between two looks at the trials of other processes

@@ -12,7 +12,8 @@ from optuna.distributions import FloatDistribution
 from optuna.pruners import NopPruner
 from optuna.trial import TrialState
 
-from recbole_tinynews.search.study import REASON, Trials
+from recbole_tinynews.search.study import Trials
+from recbole_tinynews.search.trial import REASON
 
 SPACE = {"temperature": FloatDistribution(0.5, 4.0)}
 
