@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ def how_it_ended(trial: FrozenTrial, metric: str) -> str:
     cells = _cells(trial, metric)
     value = f"{metric} {cells[metric]}" if cells[metric] else ""
     stages = [f"{kind} {cells[kind]}" for kind in (TRAINED, REUSED) if cells[kind]]
-    parts = [cells["state"], value, f"{cells[SECONDS]} s", *stages, cells[REASON]]
-    return ", ".join(part for part in parts if part)
+    began = ", ".join(part for part in (cells["state"], value, f"{cells[SECONDS]} s") if part)
+    return "; ".join(part for part in (began, *stages, cells[REASON]) if part)
 
 
 def in_words(params: Mapping[str, Any]) -> str:
@@ -46,14 +47,17 @@ def in_words(params: Mapping[str, Any]) -> str:
 
 
 def trials_table(ended: Sequence[FrozenTrial], metric: str) -> str:
-    """All trials for a terminal, the best first; pruned and failed ones come last."""
+    """All trials for a terminal, the best first; pruned and failed ones come last.
+
+    The stages that a trial did not train are those that it reused.
+    """
     if not ended:
         return "no trial has ended"
     ranked = sorted(ended, key=lambda each: (each.state is not TrialState.COMPLETE, -_value(each)))
     rows = [_cells(each, metric) for each in ranked]
     for row in rows:
         row[REASON] = row[REASON][:_SHOWN]
-    columns = [name for name in rows[0] if any(row[name] for row in rows)]
+    columns = [name for name in rows[0] if name != REUSED and any(row[name] for row in rows)]
     return text_table([columns, *([row[name] for name in columns] for row in rows)])
 
 
@@ -119,10 +123,20 @@ def _cells(trial: FrozenTrial, metric: str, exact: bool = False) -> dict[str, st
         metric: "" if trial.value is None else f"{trial.value:.6f}",
         **{name: show(value) for name, value in sorted(trial.params.items())},
         SECONDS: str(found.get(SECONDS, "")),
-        TRAINED: " ".join(found.get(TRAINED, [])),
-        REUSED: " ".join(found.get(REUSED, [])),
+        TRAINED: _counted(found.get(TRAINED, [])),
+        REUSED: _counted(found.get(REUSED, [])),
         REASON: found.get(REASON, ""),
     }
+
+
+def _counted(names: Sequence[str]) -> str:
+    """Names of stages, each once: several teachers have one.
+
+    >>> _counted(["post_train_teacher", "finetune_teacher", "finetune_teacher"])
+    'post_train_teacher, finetune_teacher x2'
+    """
+    count = Counter(names)
+    return ", ".join(name if n == 1 else f"{name} x{n}" for name, n in count.items())
 
 
 def _shown(value: Any) -> str:

@@ -77,15 +77,14 @@ class Trials:
         while True:
             with self._alone():
                 self._put_back_killed()
-                running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+                running = self._running()
                 ended = len(self.ended())
                 if ended + len(running) < wanted:
                     return self._ask(held)
             if ended >= wanted:
                 return None
             if not told:
-                numbers = ", ".join(str(trial.number) for trial in running)
-                tell(f"waiting for trial {numbers} of another process")
+                tell(f"waiting for trial {', '.join(map(str, running))} of another process")
                 told = True
             time.sleep(_TICK)
 
@@ -103,14 +102,19 @@ class Trials:
         return trial
 
     def _put_back_killed(self) -> None:
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            place = self._place(trial.number)
+        for number in self._running():
+            place = self._place(number)
             with (
                 suppress(LockHeldError),
                 exclusive_lock(place, "running it", wait=False) as held,
             ):
-                if held:  # else there are no locks, and nobody knows
-                    self.put_back(trial.number)
+                # without locks nobody knows; and it may have ended just now
+                if held and number in self._running():
+                    self.put_back(number)
+
+    def _running(self) -> list[int]:
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial.number for trial in trials]
 
     def _place(self, number: int) -> Path:
         return self.folder / f"trial-{number}"

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from recbole.trainer import HyperTuning
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.search.hyper_tuning import objective_function
+from recbole_tinynews.search.hyper_tuning import HyperTuning, objective_function
 
 pytest.importorskip("hyperopt", reason="the extra search is not installed: hyperopt")
 pytest.importorskip("plotly", reason="the extra search is not installed: plotly")

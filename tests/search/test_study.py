@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from optuna.distributions import FloatDistribution
 from optuna.pruners import NopPruner
 from optuna.trial import TrialState
 
+from recbole_tinynews.search import study
 from recbole_tinynews.search.study import Trials
 from recbole_tinynews.search.trial import REASON
 
@@ -81,6 +83,27 @@ def test_a_killed_trial_is_run_again_with_its_values_and_validations(opened: Any
         assert trials.study.trials[again.number].intermediate_values == {0: 0.6}
         trials.study.tell(again, 0.7)
     assert [each.value for each in trials.ended()] == [0.7]
+
+
+def test_a_trial_that_ends_while_it_is_looked_at_is_not_run_again(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock is free a moment after it was seen running, as that of a killed one is."""
+    one, other = opened(), opened()
+    held = ExitStack()
+    trial = held.enter_context(one.claim(1, nothing))
+    plain = study.exclusive_lock
+
+    def ends_first(place: Path, *arguments: Any, **named: Any) -> Any:
+        if place.name == f"trial-{trial.number}" and not one.ended():
+            one.study.tell(trial, 0.5)
+            held.close()
+        return plain(place, *arguments, **named)
+
+    monkeypatch.setattr(study, "exclusive_lock", ends_first)
+    with other.claim(1, nothing) as none:
+        assert none is None
+    assert [each.value for each in other.study.trials] == [0.5]
 
 
 def test_a_trial_that_another_process_runs_is_left_alone(opened: Any) -> None:
