@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from recbole_tinynews.pipeline.training_figure import COLOURS
 
@@ -15,15 +15,23 @@ if TYPE_CHECKING:
 _WIDTH = 3.35  # inches: a column of a paper in two columns
 
 
-def history_figure(values: Sequence[tuple[int, float]], metric: str) -> Figure:
-    """The value of each complete trial by its number, and the best one so far."""
+class Point(NamedTuple):
+    """The value of a trial, by its number."""
+
+    number: int
+    value: float
+
+
+def history_figure(complete: Sequence[Point], pruned: Sequence[Point], metric: str) -> Figure:
+    """Complete trials, pruned ones by their last validation, and the best complete one so far."""
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure(2.4)
-    numbers = [number for number, _ in values]
-    found = [value for _, value in values]
-    axes.plot(numbers, found, "o", color=COLOURS[2], markersize=3.5, label="trial")
-    best = list(accumulate(found, max))
+    axes.plot(*_by_axis(complete), "o", color=COLOURS[2], markersize=3.5, label="complete")
+    if pruned:
+        axes.plot(*_by_axis(pruned), "x", color="#888888", markersize=3.5, label="pruned")
+    numbers, values = _by_axis(complete)
+    best = list(accumulate(values, max))
     axes.step(numbers, best, where="post", color=COLOURS[4], linewidth=1.2, label="best so far")
     axes.set_xlabel("trial")
     axes.set_ylabel(f"{metric} on validation")
@@ -39,6 +47,10 @@ def importance_figure(importances: Mapping[str, float], metric: str) -> Figure:
     axes.barh(names, [importances[name] for name in names], color=COLOURS[2], height=0.6)
     axes.set_xlabel(f"importance for {metric}")
     return figure
+
+
+def _by_axis(points: Sequence[Point]) -> tuple[list[int], list[float]]:
+    return [each.number for each in points], [each.value for each in points]
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:

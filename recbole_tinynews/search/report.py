@@ -18,10 +18,11 @@ from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.whole import whole_file, write_text
 from recbole_tinynews.pipeline.text_table import text_table
 from recbole_tinynews.registry import find_model, model_names, recbole_model_names
-from recbole_tinynews.search.figures import history_figure, importance_figure
+from recbole_tinynews.search.figures import Point, history_figure, importance_figure
 from recbole_tinynews.search.trial import REASON, REUSED, SECONDS, TRAINED
 
-TABLE, BEST = "trials.csv", "best.yaml"
+TABLE, BEST, IMPORTANCE = "trials.csv", "best.yaml", "importance"
+ENOUGH = 10  # complete trials that tell how much each setting decides
 _FORMATS = ("png", "pdf")
 _SHOWN = 60  # characters of a reason in the printed table
 
@@ -66,18 +67,24 @@ def write_report(
 ) -> list[str]:
     """Write table and figures into the folder; returns the names of the files.
 
-    The importance of settings needs two complete trials with different values.
+    The importance of settings is chance as long as only a few trials are complete.
     """
     rows = [_cells(each, metric, exact=True) for each in ended]
     written = [TABLE]
     write_text(folder / TABLE, as_csv(rows[0] if rows else ["trial"], rows))
-    complete = [each for each in ended if each.state is TrialState.COMPLETE]
+    complete, pruned = (
+        [
+            Point(each.number, each.value)
+            for each in ended
+            if each.state is state and each.value is not None
+        ]
+        for state in (TrialState.COMPLETE, TrialState.PRUNED)
+    )
     figures = {}
     if complete:
-        values = [(each.number, _value(each)) for each in complete]
-        figures["history"] = history_figure(values, metric)
-    if len({each.value for each in complete}) > 1:
-        figures["importance"] = importance_figure(get_param_importances(study), metric)
+        figures["history"] = history_figure(complete, pruned, metric)
+    if len(complete) >= ENOUGH:
+        figures[IMPORTANCE] = importance_figure(get_param_importances(study), metric)
     for name, figure in figures.items():
         for kind in _FORMATS:
             with whole_file(folder / f"{name}.{kind}") as place:

@@ -17,6 +17,8 @@ from recbole_tinynews.quick_start import run
 from recbole_tinynews.search.key import search_key
 from recbole_tinynews.search.report import (
     BEST,
+    ENOUGH,
+    IMPORTANCE,
     best_of,
     how_it_ended,
     in_words,
@@ -139,6 +141,8 @@ class Search:
             write_best(self.folder, self.config(best.params), best, self.metric)
             written.append(BEST)
         tell(f"written   {', '.join(written)} in {self.folder}")
+        if not any(name.startswith(IMPORTANCE) for name in written):
+            tell(f"          a figure of {IMPORTANCE} needs {ENOUGH} complete trials")
         return best
 
     def test(self, trial: FrozenTrial) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from tiny import DATASET, Tiny
 
 from recbole_tinynews import quick_start
 from recbole_tinynews.command import main as run_recbole
+from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.search import search as searches
 from recbole_tinynews.search import trial as trials_of_searches
 from recbole_tinynews.search.search import Search
@@ -95,10 +96,6 @@ def test_the_best_settings_are_a_file_that_run_recbole_takes_and_reuses(
     assert {row["learning_rate"] for row in rows} == {
         str(each.params["learning_rate"]) for each in found.trials.ended()
     }
-    written = {each.name for each in found.folder.iterdir()}
-    assert {"history.png", "history.pdf", "importance.png", "importance.pdf"} <= written
-    assert (found.folder / "history.pdf").read_bytes().startswith(b"%PDF")
-    assert (found.folder / "importance.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_pruned_trial_ends_at_its_validation_and_leaves_no_half_trained_stage(
@@ -197,6 +194,40 @@ def test_other_settings_or_another_space_are_another_study(tiny: Tiny) -> None:
     assert search(tiny, space, 1, epochs=2).folder != one.folder
     assert search(tiny, {"temperature": [1.0, 3.0]}, 1).folder != one.folder
     assert search(tiny, space, 1, temperature=3.0).folder == one.folder  # the space sets it
+
+
+class Own(PLMNR):
+    """A recommender of a user's own."""
+
+
+def test_a_class_of_a_users_own_is_searched_and_no_file_names_it(tiny: Tiny) -> None:
+    """``best.yaml`` with a name that nobody finds would be refused by the command it is for."""
+    found = Search(Own, DATASET, {"negatives": [2, 3]}, 1, config_dict=tiny.settings("PLMNR"))
+    assert found.run(silent) is not None
+    assert found.folder.name.startswith("Own-")
+    best = yaml.safe_load((found.folder / "best.yaml").read_text())
+    assert "model" not in best
+    assert best["dataset"] == DATASET
+
+
+def test_recboles_own_models_are_searched_and_pruned(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their trainers are RecBole's, which validate in their own way."""
+    space = {"n_layers": {"int": [1, 3]}}
+    settings = tiny.stock_settings(epochs=3)
+    found = Search("LightGCN", DATASET, space, 1, config_dict=settings)
+    best = found.run(silent)
+    assert list(best.intermediate_values) == [0, 1, 2]
+    assert best.value == pytest.approx(max(best.intermediate_values.values()))
+    monkeypatch.setitem(searches.PRUNERS, "median", lambda _: ThresholdPruner(lower=1.1))
+    pruned = Search("LightGCN", DATASET, {"n_layers": [1, 2]}, 2, config_dict=settings)
+    pruned.run(silent)
+    assert {each.state for each in pruned.trials.ended()} <= {
+        TrialState.PRUNED,
+        TrialState.COMPLETE,  # where a trial of the other search had trained it
+    }
+    assert len({len(each.intermediate_values) for each in pruned.trials.ended()} - {0}) == 1
 
 
 # ------------------------------------------------------------------------- in processes of its own
