@@ -6,10 +6,12 @@ import argparse
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from recbole_tinynews.settings.command_line import program
 
+KEPT = "trials that had ended are kept"
 EXTRA = 'pip install "recbole-tinynews[search]"'
 
 
@@ -19,34 +21,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     given, settings = parser.parse_known_args(arguments)
     try:
-        from recbole_tinynews import Search  # takes seconds
-
-        _warn_alone()
-        search = Search(
-            model=given.model,
-            dataset=given.dataset,
-            space=given.space,
-            trials=given.trials,
-            config_file_list=given.config_files.split() if given.config_files else None,
-            command_line=settings,
-            pruner=given.pruner,
-            startup_trials=given.startup_trials,
-            storage=given.storage,
-        )
-        best = search.run()
-        if best is None:
-            parser.exit(1, f"{parser.prog}: no trial was complete\n")
-        print(f"best      trial {best.number}, {search.metric} {best.value:.6f} on validation")
-        if given.test_best:
-            print(f"test      {search.test(best)['test']}")
+        with _warnings_alone():
+            found = _search(given, settings)
     except KeyboardInterrupt as stop:
         again = f"{program()} {shlex.join(arguments)}"
-        parser.exit(130, f"\nStopped; {str(stop) or 'nothing is kept'}. To resume: {again}\n")
+        parser.exit(130, f"\nStopped; {str(stop) or KEPT}. To resume: {again}\n")
     except ModuleNotFoundError as missing:
         hint = f" Run: {EXTRA}" if missing.name == "optuna" else ""
         parser.exit(1, f"{parser.prog}: {missing}.{hint}\n")
     except (ValueError, OSError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
+    if not found:
+        parser.exit(1, f"{parser.prog}: no trial was complete\n")
+
+
+def _search(given: argparse.Namespace, settings: list[str]) -> bool:
+    """Search, and say what was found; False: no trial was complete."""
+    from recbole_tinynews import Search  # takes seconds
+
+    search = Search(
+        model=given.model,
+        dataset=given.dataset,
+        space=given.space,
+        trials=given.trials,
+        config_file_list=given.config_files.split() if given.config_files else None,
+        command_line=settings,
+        pruner=given.pruner,
+        startup_trials=given.startup_trials,
+        storage=given.storage,
+    )
+    best = search.run()
+    if best is None:
+        return False
+    print(f"best      trial {best.number}, {search.metric} {best.value:.6f} on validation")
+    if given.test_best:
+        print(f"test      {search.test(best)['test']}")
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,13 +92,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _warn_alone() -> None:
+@contextmanager
+def _warnings_alone() -> Iterator[None]:
     """Of a trial's log only warnings are shown here; all of it is in a file beside the stages."""
     terminal = logging.StreamHandler()
     terminal.setLevel(logging.WARNING)
     root = logging.getLogger()
+    level = root.level
     root.addHandler(terminal)
     root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(terminal)
+        root.setLevel(level)
 
 
 if __name__ == "__main__":
