@@ -5,7 +5,7 @@ seconds:
 
 - ``run`` trains and evaluates a recommender, ``load`` ranks with a finished one;
 - ``convert`` turns MIND into atomic files;
-- ``Benchmark`` compares systems;
+- ``Benchmark`` compares systems, ``Search`` looks for settings (extra ``search``);
 - ``impression_metric`` makes a function of ``ScoredImpressions`` a metric;
 - ``NewsRecommender`` and ``NewsTrainer`` are the bases of a user's own classes, and
   ``ImpressionRecommender`` is that of rankers without a language model; ``Stage``, ``Copy`` and
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from recbole_tinynews.pipeline.stage import Stage as Stage
     from recbole_tinynews.pipeline.stage import Start as Start
     from recbole_tinynews.quick_start import run as run
+    from recbole_tinynews.search.search import Search as Search
     from recbole_tinynews.serving.loading import load as load
     from recbole_tinynews.trainer.news_trainer import NewsTrainer as NewsTrainer
 
@@ -43,6 +44,7 @@ _HOMES = {
     "Benchmark": "benchmark.benchmark",
     "impression_metric": "evaluation.own_metrics",
     "ScoredImpressions": "evaluation.scored",
+    "Search": "search.search",
     "ImpressionRecommender": "model.impression_recommender",
     "NewsRecommender": "model.recommender",
     "NewsTrainer": "trainer.news_trainer",

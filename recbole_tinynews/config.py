@@ -63,9 +63,11 @@ from recbole_tinynews.settings.names import (
     recbole_overall_settings,
     settings_of_stage,
     split_stage,
+    unknown_setting,
 )
 from recbole_tinynews.settings.recbole_models import rules_by_default
 from recbole_tinynews.settings.unread import drop_unread, keep_mode_alone
+from recbole_tinynews.settings.values import Rule, unfit_value
 from recbole_tinynews.trainer.optimization import default_precision
 
 DEFAULT_MODEL = "TinyNewsRec"
@@ -160,6 +162,14 @@ class NewsConfig(Config):
             final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
         staged.final_config_dict = final
         return staged
+
+    def mistake_of(self, name: str, value: Any) -> str | None:
+        """What is wrong with this value of a setting, taken alone; None: nothing is."""
+        unknown = unknown_setting(name, self._declared, self.stage_names)
+        if unknown:
+            return unknown
+        plain = plain_name(name, self._defaults, self.stage_names)
+        return unfit_value(plain, value, self._rules(), self._defaults.get(plain))
 
     def settings_of_others(
         self, stage: str, model_class: type, is_student: bool = False
@@ -285,12 +295,7 @@ class NewsConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        rules = rules_for(self._kind)
-        if self.on_impressions and not self._is_news:
-            own = rules_by_default(_of_stock_model(self.model_class))
-            general = rules.keys() - known_without_yaml(Models.OF_RECBOLE)
-            rules = {**rules, **{name: rule for name, rule in own.items() if name not in general}}
-        defaults = self._declared if self._is_news else {}  # RecBole's models mix kinds freely
+        rules, defaults = self._rules(), self._defaults
         stages = self.stage_names
         self._drop_unread()
         mistakes = [
@@ -361,6 +366,19 @@ class NewsConfig(Config):
             final["show_progress"] = final["log_wandb"] = False
 
     # Our own steps
+
+    @property
+    def _defaults(self) -> dict[str, Any]:
+        """What a value without a rule is compared with; RecBole's models mix kinds freely."""
+        return self._declared if self._is_news else {}
+
+    def _rules(self) -> dict[str, Rule]:
+        rules = rules_for(self._kind)
+        if self.on_impressions and not self._is_news:
+            own = rules_by_default(_of_stock_model(self.model_class))
+            general = rules.keys() - known_without_yaml(Models.OF_RECBOLE)
+            rules = {**rules, **{name: rule for name, rule in own.items() if name not in general}}
+        return rules
 
     def _add_layer(self, source: str, values: dict[str, Any]) -> dict[str, Any]:
         self._layers.append(Layer(source, values))

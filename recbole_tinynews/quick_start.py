@@ -26,7 +26,7 @@ from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.submission.write import write_submission
 from recbole_tinynews.files.whole import check_writable, write_text
 from recbole_tinynews.logs.log_file import LOG, LateFile, run_log
-from recbole_tinynews.logs.wandb_run import wandb_run
+from recbole_tinynews.logs.wandb_run import add_to_summary, wandb_run
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
@@ -79,6 +79,23 @@ def run(
         ValueError: settings that don't fit, all of them named.
     """
     config = NewsConfig(model, dataset, config_file_list, config_dict, command_line)
+    with prepared(config) as (this_run, stages):
+        result = _result(this_run, stages)
+        if config["log_wandb"]:
+            add_to_summary({f"test/{name}": value for name, value in result["test"].items()})
+        return result
+
+
+@contextmanager
+def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
+    """A run that can begin, and its stages in order: settings, data and models were checked.
+
+    What happens inside is logged, and an interruption there tells what is kept.
+
+    Raises:
+        ValueError: the stages cannot be trained with these settings and data.
+        InterruptedRunError: Ctrl-C inside.
+    """
     if not config.on_impressions:
         raise ValueError(
             f"run expects a data set of impressions for {config['model']}, got none in "
@@ -89,11 +106,10 @@ def run(
     if not here().first:
         getLogger().setLevel(ERROR)
     log_file = run_log(config, log_folder(config)) if here().first else nullcontext()
-    with log_file as log, _wandb(config) as wandb:
-        result = _run(config, log)
-        if wandb is not None:
-            wandb.summary.update({f"test/{name}": value for name, value in result["test"].items()})
-        return result
+    with log_file as log, _wandb(config):
+        this_run, stages = _prepare(config, log)
+        with _telling_what_is_kept(this_run, stages):
+            yield this_run, stages
 
 
 def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:
@@ -104,7 +120,7 @@ def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:
     return wandb_run(config["wandb_project"], name, as_written(config.final_config_dict))
 
 
-def _run(config: NewsConfig, log: LateFile | None) -> dict[str, Any]:
+def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]]:
     transformers.utils.logging.disable_progress_bar()  # one per model that is read
     logger = getLogger()
     stages = up_to(system(config), config["stage"])
@@ -125,8 +141,7 @@ def _run(config: NewsConfig, log: LateFile | None) -> dict[str, Any]:
     if trained and log is not None:
         log.begin()
         remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
-    with _telling_what_is_kept(this_run, stages):
-        return _result(this_run, stages)
+    return this_run, stages
 
 
 def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,10 @@ from recbole_tinynews.trainer.model_state import put_model_state
 from recbole_tinynews.trainer.training_state import STATE, saved_step
 
 
+class GivenUpError(Exception):
+    """Raised by a callback: the stage is given up, and what it has written is removed."""
+
+
 class Run:
     """One run of a system.
 
@@ -58,6 +62,8 @@ class Run:
         recipes: what decides the result of each stage.
         artifacts: the finished stages so far, in the order in which they were finished.
         progress: how far each stage is; of a stage that is not in it only the name is told.
+        callbacks: RecBole's ``callback_fn`` of a stage, called with round and score after each of
+            its validations. It may raise ``GivenUpError``.
     """
 
     def __init__(self, factory: Factory) -> None:
@@ -65,6 +71,7 @@ class Run:
         self.recipes = Recipes(factory)
         self.artifacts: dict[Stage, Artifact] = {}
         self.progress: Mapping[Stage, StageProgress] = {}
+        self.callbacks: dict[Stage, Callable[[int, float], None]] = {}
         self.fresh: bool = factory.config["fresh"]
 
     def make(self, *stages: Stage) -> Artifact:
@@ -161,7 +168,11 @@ class Run:
             remove(place)
         mark_begun(folder, self.factory.dataset.content)
         told_by_first(True, patient=True)  # the others train too
-        best = self._train(recipe)
+        try:
+            best = self._train(recipe)
+        except GivenUpError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         seconds = time.perf_counter() - started
         artifact = Artifact(name, recipe.fingerprint, folder, seconds, dict(best or {}))
         self._write(recipe, artifact)
@@ -193,7 +204,12 @@ class Run:
         trainer.resume_checkpoint()
         train, valid = self.factory.loaders(config, data)
         try:
-            best = trainer.fit(train, valid, show_progress=config["show_progress"])[1]
+            best = trainer.fit(
+                train,
+                valid,
+                show_progress=config["show_progress"],
+                callback_fn=self.callbacks.get(stage),
+            )[1]
         finally:
             trainer.tensorboard.close()
         trainer.progress.finish()
