@@ -190,6 +190,11 @@ def _check(config: NewsConfig) -> None:
         mistakes.append(f"it expects validation impressions, and there is no {valid}")
     if config["eval_step"] == 0:
         mistakes.append("it expects validations, got eval_step=0")
+    if not config["valid_metric_bigger"]:
+        mistakes.append(
+            f"it looks for the highest valid_metric, and {config['valid_metric']} is better when "
+            "it is lower. Let the metric return its negative"
+        )
     if not asked_for().alone:
         mistakes.append("it runs in one process. Start the same command several times instead")
     if mistakes:

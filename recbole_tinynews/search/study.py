@@ -47,7 +47,7 @@ class Trials:
             self.study = optuna.create_study(
                 storage=_storage(storage, folder),
                 study_name=folder.name,
-                direction="maximize",  # as all metrics here are
+                direction="maximize",  # `Search` refuses other metrics
                 pruner=pruner,
                 load_if_exists=True,
             )
