@@ -103,9 +103,10 @@ def _run(config: NewsConfig, log: LateFile | None) -> dict[str, Any]:
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{plan_table(steps)}")
     trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
     rehearse(this_run, trained)
-    if trained and log is not None:
-        log.begin()
+    if log is not None:
         remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
+        if trained:
+            log.begin()
     with _telling_what_is_kept(this_run, stages):
         return _result(this_run, stages)
 
