@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "reliability"
 def test_the_long_measurement_of_reliability_finds_nothing_at_a_small_scale(
     part: str, scale: float, figure: str
 ) -> None:
-    """It takes most of an hour: a change that it would fail on is found here, or by chance."""
+    """Whole, it takes most of an hour: nobody would run it after every change."""
     command = [sys.executable, str(SCRIPT), part, f"--scale={scale}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

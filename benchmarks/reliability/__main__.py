@@ -36,7 +36,7 @@ from tqdm import tqdm  # noqa: E402
 
 from recbole_tinynews.pipeline.text_table import text_table  # noqa: E402
 
-LINES, KILLS, FLIPS = 1_000_000, 100, 3  # at --scale=1
+LINES, KILLS = 1_000_000, 100  # at --scale=1
 
 
 def measured(part: str, given: argparse.Namespace, folder: Path) -> Outcome:
@@ -47,7 +47,7 @@ def measured(part: str, given: argparse.Namespace, folder: Path) -> Outcome:
         return killed_runs.measure(
             folder, max(2, round(KILLS * given.scale)), given.seed, given.jobs
         )
-    return damaged_files.measure(folder, given.scale, FLIPS, given.seed, given.jobs)
+    return damaged_files.measure(folder, given.scale, given.seed, given.jobs)
 
 
 def main() -> None:

@@ -21,12 +21,11 @@ import psutil
 import yaml
 from tiny import DATASET, Tiny, write_bert, write_dataset
 
-from recbole_tinynews import quick_start  # imported once: a fork has it at once
+import recbole_tinynews.quick_start  # noqa: F401  (imported once: a fork has it at once)
 from recbole_tinynews.command import main
 from recbole_tinynews.files.whole import OLD, all_partials
 from recbole_tinynews.registry import find_model, is_news_model
 
-_ = quick_start
 OUTPUT = "output.txt"  # of the last command, in its folder
 NOT_COMPARED = ("log", "tensorboard", OUTPUT)
 # of a result: the others are times, speeds, and what was reused

@@ -31,7 +31,7 @@ class Case(NamedTuple):
     cached: bool
 
 
-def measure(folder: Path, scale: float, flips: int, seed: int, jobs: int) -> Outcome:
+def measure(folder: Path, scale: float, seed: int, jobs: int) -> Outcome:
     """Damage the files in turn; ``scale`` is the share of the cases that are tried."""
     tiny = commands.tiny_world(folder / "tiny")
     whole = commands.prepare(tiny, MODEL, folder / "whole", **CHOSEN)
@@ -39,7 +39,7 @@ def measure(folder: Path, scale: float, flips: int, seed: int, jobs: int) -> Out
     expected = commands.contents(whole)
     files = [name for name in expected if name.startswith("saved/")]
     rng = random.Random(seed)
-    cases = list(_cases(files, flips, rng))
+    cases = list(_cases(files, rng))
     if scale < 1:
         cases = rng.sample(cases, max(1, round(scale * len(cases))))
     tasks = [(case, whole, folder / f"damaged-{n}", expected) for n, case in enumerate(cases)]
@@ -60,23 +60,27 @@ def _of_cache(name: str) -> bool:
     return CACHE in Path(name).parts
 
 
-def _cases(files: list[str], flips: int, rng: random.Random) -> Iterator[Case]:
+def _cases(files: list[str], rng: random.Random) -> Iterator[Case]:
     of_stages = [(name,) for name in files if not _of_cache(name)]
-    for damage_kind in ("zeroed", "cut", "deleted", *["flipped"] * flips):
+    for how in ("zeroed", "cut", "deleted", "flipped"):
         for cached, groups in ((False, of_stages), (True, _rounds(files))):
             for group in groups:
-                yield Case(group, damage_kind, rng.randrange(2**32), cached)
+                yield Case(group, how, rng.randrange(2**32), cached)
 
 
 def _rounds(files: list[str]) -> list[tuple[str, ...]]:
     """Each cached file once; of a folder or table, which is made as a whole, one in a round."""
     parts: dict[str, list[str]] = {}
     for name in filter(_of_cache, files):
-        path = Path(name)
-        part = path.with_suffix("") if path.parent.name == CACHE else path.parent
-        parts.setdefault(str(part), []).append(name)
+        parts.setdefault(_part(name), []).append(name)
     rounds = zip_longest(*parts.values())
     return [tuple(name for name in group if name is not None) for group in rounds]
+
+
+def _part(name: str) -> str:
+    """The folder of arrays or the table, which has a checksum beside it, of a cached file."""
+    path = Path(name)
+    return path.stem if path.parent.name == CACHE else path.parent.name
 
 
 def _tried(case: Case, whole: Path, place: Path, expected: dict[str, Any]) -> Outcome:
@@ -96,9 +100,8 @@ def _wrong(case: Case, changed: list[str], place: Path, expected: dict[str, Any]
     except commands.FailedCommandError as problem:
         yield str(problem)
         return
-    for name in changed:  # of the cache, the folder may be named
-        path = Path(name)
-        if path.name not in told and not (case.cached and path.parent.name in told):
+    for name in changed:
+        if (_part(name) if case.cached else Path(name).name) not in told:
             yield f"{name} is not named"
     yield from commands.differences(commands.contents(place), expected)
 

@@ -119,5 +119,5 @@ def _checksum(weights: dict[str, Tensor]) -> str:
     for name, value in sorted(weights.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         # any type as bytes, which numpy may not know
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
