@@ -138,9 +138,10 @@ def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]
     trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
     rehearse(this_run, trained)
     this_run.progress = schedule(this_run, stages, trained)
-    if trained and log is not None:
-        log.begin()
+    if log is not None:
         remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
+        if trained:
+            log.begin()
     return this_run, stages
 
 

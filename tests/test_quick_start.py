@@ -175,10 +175,10 @@ def test_a_full_disk_ends_a_run_with_one_line_and_costs_no_finished_stage(
     """Hours of post-training would be lost to a disk that could be cleared in a minute."""
     plain = weights.save_file
 
-    def full(tensors, file) -> None:
+    def full(tensors, file, metadata) -> None:
         if "finetune_teacher" in str(file):
             raise SafetensorError("No space left on device (os error 28)")
-        plain(tensors, file)
+        plain(tensors, file, metadata)
 
     arguments = [*flags(tiny, "TinyNewsRec"), "--model=TinyNewsRec", f"--dataset={DATASET}"]
     with monkeypatch.context() as patch:

@@ -23,7 +23,7 @@ from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile, as
 from recbole_tinynews.benchmark.runner import Outcome, run_jobs
 from recbole_tinynews.benchmark.suite import choose, read_suite
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
-from recbole_tinynews.files.whole import write_text
+from recbole_tinynews.files.whole import remove_old_partials, write_text
 
 NOT_RUN = "not_run.csv"
 
@@ -75,6 +75,7 @@ class Benchmark:
 
         A row whose model does not exist is reported, and is no failure.
         """
+        remove_old_partials(self.output)
         runnable = [planned for planned in self.asked if not planned.why_not]
         # seed by seed: every system has one result before any has two
         jobs = [

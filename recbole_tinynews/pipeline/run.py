@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from recbole_tinynews.files.whole import all_partials, remove, write_text
 from recbole_tinynews.logs.progress import StageProgress
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
+    BEGUN,
     COPIES,
     CURVE,
+    CURVE_TEXT,
     FIGURE,
     FILES,
     FORMAT_KEY,
@@ -40,7 +43,7 @@ from recbole_tinynews.pipeline.artifact import (
 )
 from recbole_tinynews.pipeline.factory import Factory
 from recbole_tinynews.pipeline.handover import put_language_model
-from recbole_tinynews.pipeline.leftovers import BEGUN, mark_begun
+from recbole_tinynews.pipeline.leftovers import mark_begun
 from recbole_tinynews.pipeline.recipes import Recipe, Recipes
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
@@ -130,6 +133,8 @@ class Run:
         if artifact.reused:
             told_by_first(False, patient=True)  # nothing is to be trained
         shutil.rmtree(recipe.folder / STATE, ignore_errors=True)
+        with suppress(OSError):  # read-only
+            (recipe.folder / BEGUN).unlink()
         told_by_first(True, patient=True)  # all is written
         return artifact
 
@@ -186,8 +191,12 @@ class Run:
                 f"{artifact.folder}: {', '.join(broken)} changed since the training, and "
                 f"{'are' if len(broken) > 1 else 'is'} written again."
             )
+            metrics = read_metrics(artifact.folder)
+            if {CURVE, FIGURE} & {*broken}:
+                curve = TrainingCurve.from_csv(metrics[CURVE_TEXT], artifact.valid)
+                _write_curve(artifact.folder, artifact.name, curve)
             shutil.rmtree(artifact.folder / PLM, ignore_errors=True)
-            self._write(recipe, artifact, read_metrics(artifact.folder))
+            self._write(recipe, artifact, metrics)
         getLogger().info(self._told(recipe.stage, f" is reused: {artifact.folder}"))
 
     def _train(self, recipe: Recipe) -> dict | None:
@@ -254,9 +263,11 @@ class Run:
         if copies:  # listed, so that a missing one is noticed
             metrics[COPIES] = copies
         metrics |= {key: (before or {})[key] for key in (TEST, TEST_DATA) if key in (before or {})}
-        metrics[FILES] = checksums(folder, files_of(folder))
+        shown = [place for place in (folder / CURVE, folder / FIGURE) if place.is_file()]
+        if folder / CURVE in shown:  # so that both can be written again
+            metrics[CURVE_TEXT] = (folder / CURVE).read_text(encoding="utf-8")
+        metrics[FILES] = checksums(folder, [*files_of(folder), *shown])
         write_metrics(folder, metrics)
-        (folder / BEGUN).unlink(missing_ok=True)
 
 
 def _check_fingerprints(recipe: Recipe) -> None:
