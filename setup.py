@@ -38,6 +38,7 @@ RECBOLE = [
     ),
 ]
 
+SEARCH = ["optuna>=5", "hyperopt>=0.2.7", "plotly>=5"]  # the last two: RecBole's HyperTuning
 SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "fastapi-offline>=1.7"]
 
 setup(
@@ -52,6 +53,7 @@ setup(
     packages=[*find_packages(include=["recbole_tinynews", "recbole_tinynews.*"]), *DATA_FOLDERS],
     package_dir=DATA_FOLDERS,
     package_data={
+        "recbole_tinynews.benchmark": ["page/*"],
         "recbole_tinynews.convert": ["*.yaml"],
         "recbole_tinynews.properties": ["**/*.yaml"],
         "recbole_tinynews.serving.service": ["page/*"],
@@ -82,6 +84,7 @@ setup(
             "mypy>=1.11",
             "peft>=0.17",
             "pyarrow>=14",
+            *SEARCH,
             *SERVE,
             "httpx2>=2; python_version >= '3.11'",  # of FastAPI's test client
             "httpx>=0.27; python_version < '3.11'",
@@ -89,6 +92,7 @@ setup(
             "pillow>=10",  # docs/screenshot.py
         ],
         "serve": SERVE,
+        "search": SEARCH,
         "lora": ["peft>=0.17"],
         "parquet": ["pyarrow>=14"],  # users and articles of serving.score in parquet
         # docs/scale.md; before Python 3.12 RecBole pins a ray that starts nowhere today

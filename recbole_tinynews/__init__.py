@@ -5,7 +5,8 @@ seconds:
 
 - ``run`` trains and evaluates a recommender, ``load`` ranks with a finished one;
 - ``convert`` turns MIND into atomic files;
-- ``Benchmark`` compares systems;
+- ``Benchmark`` compares systems, ``Search`` looks for settings (extra ``search``);
+- ``impression_metric`` makes a function of ``ScoredImpressions`` a metric;
 - ``NewsRecommender`` and ``NewsTrainer`` are the bases of a user's own classes, and
   ``ImpressionRecommender`` is that of rankers without a language model; ``Stage``, ``Copy`` and
   ``Start`` say which training follows which.
@@ -21,6 +22,8 @@ from recbole_tinynews.paths import MISSING_RECBOLE
 if TYPE_CHECKING:
     from recbole_tinynews import convert as convert
     from recbole_tinynews.benchmark.benchmark import Benchmark as Benchmark
+    from recbole_tinynews.evaluation.own_metrics import impression_metric as impression_metric
+    from recbole_tinynews.evaluation.scored import ScoredImpressions as ScoredImpressions
     from recbole_tinynews.model.impression_recommender import (
         ImpressionRecommender as ImpressionRecommender,
     )
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from recbole_tinynews.pipeline.stage import Stage as Stage
     from recbole_tinynews.pipeline.stage import Start as Start
     from recbole_tinynews.quick_start import run as run
+    from recbole_tinynews.search.search import Search as Search
     from recbole_tinynews.serving.loading import load as load
     from recbole_tinynews.trainer.news_trainer import NewsTrainer as NewsTrainer
 
@@ -38,6 +42,9 @@ _HOMES = {
     "run": "quick_start",
     "load": "serving.loading",
     "Benchmark": "benchmark.benchmark",
+    "impression_metric": "evaluation.own_metrics",
+    "ScoredImpressions": "evaluation.scored",
+    "Search": "search.search",
     "ImpressionRecommender": "model.impression_recommender",
     "NewsRecommender": "model.recommender",
     "NewsTrainer": "trainer.news_trainer",

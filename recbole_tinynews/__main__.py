@@ -17,6 +17,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command("command", "train and evaluate a news recommender"),
     "benchmark": Command("benchmark.command", "train and measure systems side by side"),
+    "search": Command("search.command", "search for settings with the best validation metric"),
     "convert": Command("convert", "convert MIND folders into atomic data sets"),
     "score": Command("serving.score", "rank articles for every user of a file"),
     "export": Command("serving.export", "a finished recommender as a Hugging Face or ONNX model"),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from recbole_tinynews.processes.launch import Machines, ProcessFailedError, launch, process_label
+from recbole_tinynews.settings.command_line import program
 
 ONCE_CORRECTED = (
     "Finished stages are kept: once that is corrected, the same command resumes from there."
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         _tell(parser, given)
         return {}
     files = given.config_files.split() if given.config_files else None
-    program = parser.prog + process_label()
+    name = parser.prog + process_label()
     try:
         machines = Machines.asked_for(
             given.nproc, given.world_size, given.group_offset, given.ip, given.port
@@ -42,20 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             parser.exit(130)
         again = shlex.join(each for each in (arguments or sys.argv[1:]) if not _starts_anew(each))
         kept = str(stop) or "nothing is kept"
-        parser.exit(130, f"\nStopped; {kept}. To resume: {_program()} {again}\n")
+        parser.exit(130, f"\nStopped; {kept}. To resume: {program()} {again}\n")
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
-        parser.exit(1, f"{program}: {mistake}\n")
+        parser.exit(1, f"{name}: {mistake}\n")
     except ProcessFailedError as problem:
-        parser.exit(1, f"{program}: {problem}\n")
+        parser.exit(1, f"{name}: {problem}\n")
     except OSError as problem:
-        parser.exit(1, f"{program}: {problem}\n{ONCE_CORRECTED}\n")
+        parser.exit(1, f"{name}: {problem}\n{ONCE_CORRECTED}\n")
     except RuntimeError as problem:
         from recbole_tinynews.processes.group import lost_process
 
         lost = lost_process(problem)
         if lost is None:
             raise
-        parser.exit(1, f"{program}: {lost}\n")
+        parser.exit(1, f"{name}: {lost}\n")
     from recbole_tinynews.processes.group import leave
 
     leave()
@@ -132,12 +133,6 @@ def _start(machines: Machines, given: argparse.Namespace, settings: list[str]) -
 def _starts_anew(argument: str) -> bool:
     """Whether it would train again what is kept."""
     return argument.partition("=")[0] == "--fresh"
-
-
-def _program() -> str:
-    """How the program was called: by a name of its own, or as a file that Python runs."""
-    called = sys.argv[0]
-    return f"python {shlex.quote(called)}" if called.endswith(".py") else called
 
 
 if __name__ == "__main__":

@@ -17,7 +17,13 @@ from recbole.config import Config
 from recbole_tinynews import compat
 from recbole_tinynews.data import fields
 from recbole_tinynews.encoder.language_model import locate_plm
-from recbole_tinynews.evaluation.recbole_metrics import COUNT_METRIC, METRIC_NAMES, register_metrics
+from recbole_tinynews.evaluation.recbole_metrics import (
+    COUNT_METRIC,
+    METRICS,
+    bigger_is_better,
+    register_metrics,
+    results_of,
+)
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.processes.group import asked_for, local_rank
@@ -57,9 +63,11 @@ from recbole_tinynews.settings.names import (
     recbole_overall_settings,
     settings_of_stage,
     split_stage,
+    unknown_setting,
 )
 from recbole_tinynews.settings.recbole_models import rules_by_default
 from recbole_tinynews.settings.unread import drop_unread, keep_mode_alone
+from recbole_tinynews.settings.values import Rule, unfit_value
 from recbole_tinynews.trainer.optimization import default_precision
 
 DEFAULT_MODEL = "TinyNewsRec"
@@ -68,7 +76,6 @@ DEFAULT_DATASET = "mind-mini"
 _RECBOLES_DATASET = "ml-100k"  # RecBole brings it along, wherever data_path points
 _FOLD = re.compile(r"-fold\d+(?=\.|$)")  # in the name of a data set, and of its yaml
 WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings that suit no other one}
-_METRICS_AT_K = ("ndcg",)
 _TAKEN = frozenset(
     (*(getattr(fields, name) for name in fields.__all__), *ITEM[1:], BODY, LABELS)
 )  # names of fields that no setting has
@@ -101,6 +108,7 @@ class NewsConfig(Config):
 
     Attributes:
         on_impressions: whether the model runs on impressions, with MIND's metrics.
+        metric_results: names of the results of the metrics that the run asks for.
         warnings: settings that were given and have no effect.
     """
 
@@ -118,6 +126,7 @@ class NewsConfig(Config):
         self._stages: dict[str, StageYaml] = {}
         self._switches: list[str] = []
         self._mistakes: list[str] = []
+        self.metric_results: list[str] = []
         self.warnings: list[str] = []
         self._defaults: dict[str, Any] = {}  # as declared, with a stage's prefix too
         self._run_config: NewsConfig | None = None  # the run's config, in a stage's copy
@@ -149,8 +158,18 @@ class NewsConfig(Config):
             final = settings_of_stage(stage, final)
         if number:
             final["seed"] += number
+        if self.on_impressions:
+            final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
         staged.final_config_dict = final
         return staged
+
+    def mistake_of(self, name: str, value: Any) -> str | None:
+        """What is wrong with this value of a setting, taken alone; None: nothing is."""
+        unknown = unknown_setting(name, self._declared, self.stage_names)
+        if unknown:
+            return unknown
+        plain = plain_name(name, self._examples, self.stage_names)
+        return unfit_value(plain, value, self._rules(), self._examples.get(plain))
 
     def settings_of_others(
         self, stage: str, model_class: type, is_student: bool = False
@@ -276,12 +295,7 @@ class NewsConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        rules = rules_for(self._kind)
-        if self.on_impressions and not self._is_news:
-            own = rules_by_default(_of_stock_model(self.model_class))
-            general = rules.keys() - known_without_yaml(Models.OF_RECBOLE)
-            rules = {**rules, **{name: rule for name, rule in own.items() if name not in general}}
-        defaults = self._declared if self._is_news else {}  # RecBole's models mix kinds freely
+        rules, defaults = self._rules(), self._examples
         stages = self.stage_names
         self._drop_unread()
         mistakes = [
@@ -311,6 +325,8 @@ class NewsConfig(Config):
             self._map_precision()
             self._map_layers()
         super()._set_default_parameters()
+        if self.on_impressions:
+            final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
 
     def _init_device(self) -> None:
         """One process on one device; a ``CUDA_VISIBLE_DEVICES`` of the host is respected.
@@ -350,6 +366,19 @@ class NewsConfig(Config):
             final["show_progress"] = final["log_wandb"] = False
 
     # Our own steps
+
+    @property
+    def _examples(self) -> dict[str, Any]:
+        """What a value without a rule is compared with; RecBole's models mix kinds freely."""
+        return self._declared if self._is_news else {}
+
+    def _rules(self) -> dict[str, Rule]:
+        rules = rules_for(self._kind)
+        if self.on_impressions and not self._is_news:
+            own = rules_by_default(_of_stock_model(self.model_class))
+            general = rules.keys() - known_without_yaml(Models.OF_RECBOLE)
+            rules = {**rules, **{name: rule for name, rule in own.items() if name not in general}}
+        return rules
 
     def _add_layer(self, source: str, values: dict[str, Any]) -> dict[str, Any]:
         self._layers.append(Layer(source, values))
@@ -437,31 +466,22 @@ class NewsConfig(Config):
             stage: final.get(f"{stage}_{METRICS_SETTING}") or [] for stage in self.stage_names
         }
         for name, named in [(METRICS_SETTING, final[METRICS_SETTING]), *of_stages.items()]:
-            if not set(_lower(named)) <= METRIC_NAMES.keys() or (
-                name == METRICS_SETTING and not named
-            ):
+            if not set(_lower(named)) <= METRICS.keys() or (name == METRICS_SETTING and not named):
                 setting = name if name == METRICS_SETTING else f"{name}_{METRICS_SETTING}"
                 yield (
-                    f"{setting} expects some of {', '.join(METRIC_NAMES).upper()}, computed for "
+                    f"{setting} expects some of {', '.join(METRICS).upper()}, computed for "
                     f"each impression, got {named}"
                 )
                 return
         register_metrics()
         names = _lower(final[METRICS_SETTING])
-        final[METRICS_SETTING] = [*(METRIC_NAMES[name] for name in names), COUNT_METRIC]
+        final[METRICS_SETTING] = [*(METRICS[name].__name__ for name in names), COUNT_METRIC]
         for stage, named in of_stages.items():
             if named:
-                beside = [METRIC_NAMES[name] for name in _lower(named) if name not in names]
+                further = [name for name in _lower(named) if name not in names]
+                beside = [METRICS[name].__name__ for name in further]
                 final[f"{stage}_{METRICS_SETTING}"] = [*beside, *final[METRICS_SETTING]]
-        results = [
-            result
-            for name in names
-            for result in (
-                [f"{name}@{k}" for k in _as_list(final["topk"])]
-                if name in _METRICS_AT_K
-                else [name]
-            )
-        ]
+        self.metric_results = results = results_of(names, _as_list(final["topk"]))
         for name, value in final.items():
             plain = plain_name(name, self._declared, self.stage_names)
             if plain == "valid_metric" and str(value).lower() not in results:

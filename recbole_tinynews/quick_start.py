@@ -22,10 +22,11 @@ from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.cold import cold_impressions
 from recbole_tinynews.evaluation.dump import write_eval_dump
+from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.submission.write import write_submission
 from recbole_tinynews.files.whole import check_writable, write_text
 from recbole_tinynews.logs.log_file import LOG, LateFile, run_log
-from recbole_tinynews.logs.wandb_run import wandb_run
+from recbole_tinynews.logs.wandb_run import add_to_summary, wandb_run
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
@@ -78,6 +79,23 @@ def run(
         ValueError: settings that don't fit, all of them named.
     """
     config = NewsConfig(model, dataset, config_file_list, config_dict, command_line)
+    with prepared(config) as (this_run, stages):
+        result = _result(this_run, stages)
+        if config["log_wandb"]:
+            add_to_summary({f"test/{name}": value for name, value in result["test"].items()})
+        return result
+
+
+@contextmanager
+def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
+    """A run that can begin, and its stages in order: settings, data and models were checked.
+
+    What happens inside is logged, and an interruption there tells what is kept.
+
+    Raises:
+        ValueError: the stages cannot be trained with these settings and data.
+        InterruptedRunError: Ctrl-C inside.
+    """
     if not config.on_impressions:
         raise ValueError(
             f"run expects a data set of impressions for {config['model']}, got none in "
@@ -88,11 +106,10 @@ def run(
     if not here().first:
         getLogger().setLevel(ERROR)
     log_file = run_log(config, log_folder(config)) if here().first else nullcontext()
-    with log_file as log, _wandb(config) as wandb:
-        result = _run(config, log)
-        if wandb is not None:
-            wandb.summary.update({f"test/{name}": value for name, value in result["test"].items()})
-        return result
+    with log_file as log, _wandb(config):
+        this_run, stages = _prepare(config, log)
+        with _telling_what_is_kept(this_run, stages):
+            yield this_run, stages
 
 
 def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:
@@ -103,7 +120,7 @@ def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:
     return wandb_run(config["wandb_project"], name, as_written(config.final_config_dict))
 
 
-def _run(config: NewsConfig, log: LateFile | None) -> dict[str, Any]:
+def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]]:
     transformers.utils.logging.disable_progress_bar()  # one per model that is read
     logger = getLogger()
     stages = up_to(system(config), config["stage"])
@@ -121,11 +138,11 @@ def _run(config: NewsConfig, log: LateFile | None) -> dict[str, Any]:
     trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
     rehearse(this_run, trained)
     this_run.progress = schedule(this_run, stages, trained)
-    if trained and log is not None:
-        log.begin()
+    if log is not None:
         remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
-    with _telling_what_is_kept(this_run, stages):
-        return _result(this_run, stages)
+        if trained:
+            log.begin()
+    return this_run, stages
 
 
 def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
@@ -278,9 +295,9 @@ def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
 def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
     artifact, content = run.artifacts[teacher], run.factory.dataset.content
     result = told_by_first(kept_test_result(read_metrics(artifact.folder), content))
-    if result is None:
+    config = run.recipes.of(teacher).config
+    if result is None or not set(config.metric_results) <= result.keys():
         getLogger().info(f"Testing {artifact.folder.name}")
-        config = run.recipes.of(teacher).config
         result = _evaluate(run.factory, config, run.model(teacher)).test
         _keep(artifact, content, result)
     return result
@@ -290,7 +307,9 @@ def _keep(artifact: Artifact, content: str, result: dict[str, Any]) -> None:
     """Write a test result beside the stage; without it, only time is lost."""
     try:
         if here().first:
-            keep_test_result(artifact, content, result)
+            # another version of a user's own metric would find the result of this one
+            kept = {name: value for name, value in result.items() if not is_own(name)}
+            keep_test_result(artifact, content, kept)
     except OSError as problem:
         getLogger().warning(f"{artifact.folder} will be tested again the next time: {problem}")
 
@@ -318,7 +337,11 @@ def _evaluate(
     if not here().first:
         dump = submission = None
     if dump:
-        write_eval_dump(dump, collector.ids, collector.ranked, config["topk"])
+        struct = collector.struct_of()
+        others: dict[str, Any] = {}
+        for metric in trainer.evaluator.metric_class.values():
+            others |= metric.of_each_impression(struct)
+        write_eval_dump(dump, collector.ids, collector.ranked, config["topk"], others)
     if submission:
         assert np.array_equal(collector.rows, np.arange(len(test))), "in the files' order"
         write_submission(

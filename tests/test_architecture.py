@@ -17,6 +17,7 @@ FLOORS: list[set[str]] = [
     {"__main__"},
     {"command"},
     {"__init__"},
+    {"search"},
     {"benchmark"},
     {"quick_start", "serving"},
     {"pipeline"},

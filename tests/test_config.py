@@ -311,7 +311,21 @@ def test_minds_metric_names_mean_the_packages_metrics() -> None:
 
 
 def test_an_unknown_metric_is_a_mistake() -> None:
-    assert "metrics expects some of AUC, MRR, NDCG" in mistakes_of("--metrics=Recall")
+    """ItemCoverage needs lists of one length over all articles, which impressions are not."""
+    for name in ("ItemCoverage", "LogLoss", "Recal"):
+        assert "metrics expects some of AUC, MRR, NDCG, RECALL" in mistakes_of(f"--metrics={name}")
+
+
+def test_recboles_metric_names_are_computed_per_impression_and_can_be_validated_on() -> None:
+    """A RecBole user writes Recall and topk, and must not train an epoch before a KeyError."""
+    asked = ("--metrics=[Recall, Hit, Precision, MAP, GAUC]", "--topk=[3]")
+    config = config_of(*asked, "--valid_metric=Recall@3")
+    of_package = ["ImpressionRecall", "ImpressionHit", "ImpressionPrecision", "ImpressionMAP"]
+    assert config["metrics"] == [*of_package, "UserGAUC", "ImpressionCount"]
+    assert config.metric_results == ["recall@3", "hit@3", "precision@3", "map@3", "gauc"]
+    assert config_of(*asked, "--valid_metric=GAUC")["valid_metric_bigger"] is True
+    answer = "valid_metric expects one of recall@3, hit@3, precision@3, map@3, gauc"
+    assert answer in mistakes_of(*asked, "--valid_metric=Recall@5")
 
 
 @pytest.mark.parametrize("metric", ["MRR@10", "ndcg@7", "ndcg", "recall"])

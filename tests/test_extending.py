@@ -9,6 +9,8 @@ import json
 import re
 import runpy
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -33,6 +35,7 @@ import recbole_tinynews
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.metrics import auc, rank_impressions
+from recbole_tinynews.evaluation.recbole_metrics import METRICS
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.quick_start import run
 
@@ -52,7 +55,7 @@ def write_files(folder: Path) -> None:
     blocks = re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```$", text, re.M | re.S)
     assert [name for name, _ in blocks] == [
         *("my_recommender.py", "MyRecommender.yaml", "popular.py"),
-        *("category_first.py", "stage/learn_categories.yaml"),
+        *("category_first.py", "stage/learn_categories.yaml", "my_metrics.py"),
     ]
     for name, content in blocks:
         (folder / name).parent.mkdir(exist_ok=True)
@@ -275,3 +278,59 @@ def test_settings_of_a_stage_of_ones_own_are_checked_as_all_others(
         run(category_first, DATASET, config_dict=tiny.settings(learn_categories_epochs=-1))
     with pytest.raises(ValueError, match="learn_categories_epochs"):  # it is nobody else's
         run("PLMNR", DATASET, config_dict=tiny.settings(learn_categories_epochs=2))
+
+
+# ----------------------------------------------------------------------- a metric of one's own
+
+
+def test_the_documented_metrics_are_computed_dumped_and_validated_on(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its user has one function, and no class of RecBole to read."""
+    write_files(tmp_path)
+    settings = {
+        **tiny.settings(epochs=2, max_steps=None),
+        "dataset": DATASET,
+        "model": "PLMNR",
+        "metrics": "[AUC, Recall, upper_half, missed]",
+        "topk": "[2]",
+        "valid_metric": "missed@2",
+        "result_file": "result.json",
+        "eval_dump": "dump.csv",
+    }
+    flags = [f"--{name}={'~' if value is None else value}" for name, value in settings.items()]
+    monkeypatch.setattr(sys, "argv", ["my_metrics.py", *flags])
+    with own_metrics_forgotten():
+        runpy.run_path("my_metrics.py", run_name="__main__")
+    result = json.loads(Path("result.json").read_text())
+    assert {"auc", "recall@2", "upper_half", "missed@2"} <= result["test"].keys()
+    with Path("dump.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    data = tiny.data / DATASET / f"{DATASET}.test.inter"
+    with data.open(encoding="utf-8", newline="") as file:
+        clicks = {
+            row[0]: row[5].split().count("1")
+            for row in list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1:]
+        }
+    for row in rows:  # an identity between two metrics of one list
+        if row["recall@2"]:
+            found = float(row["recall@2"]) * clicks[row["impression_id"]]
+            assert float(row["missed@2"]) == pytest.approx(clicks[row["impression_id"]] - found)
+    values = [float(row["missed@2"]) for row in rows]
+    assert result["test"]["missed@2"] == pytest.approx(np.mean(values), abs=1e-6)
+    folder = next(Path("saved", DATASET).glob("PLMNR-*"))
+    curve = list(csv.DictReader((folder / "training.csv").open(encoding="utf-8")))
+    validated = [float(row["missed@2"]) for row in curve if row["missed@2"]]
+    assert len(validated) == 2
+    assert result["valid"]["missed@2"] == min(validated)  # smaller is better
+
+
+@contextmanager
+def own_metrics_forgotten() -> Iterator[None]:
+    """Metrics that are registered within are unknown afterwards."""
+    before = dict(METRICS)
+    try:
+        yield
+    finally:
+        METRICS.clear()
+        METRICS.update(before)

@@ -14,13 +14,17 @@ import numpy as np
 import pytest
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from sklearn.metrics import roc_auc_score
 from tiny import DATASET, Tiny, write_dataset
 
 import recbole_tinynews
 from recbole_tinynews import quick_start
 from recbole_tinynews.command import main
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.files import tensors as weights
 from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.model.categorymatch import CategoryMatch
 from recbole_tinynews.pipeline.recipes import Recipe
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.quick_start import run
@@ -171,10 +175,10 @@ def test_a_full_disk_ends_a_run_with_one_line_and_costs_no_finished_stage(
     """Hours of post-training would be lost to a disk that could be cleared in a minute."""
     plain = weights.save_file
 
-    def full(tensors, file) -> None:
+    def full(tensors, file, metadata) -> None:
         if "finetune_teacher" in str(file):
             raise SafetensorError("No space left on device (os error 28)")
-        plain(tensors, file)
+        plain(tensors, file, metadata)
 
     arguments = [*flags(tiny, "TinyNewsRec"), "--model=TinyNewsRec", f"--dataset={DATASET}"]
     with monkeypatch.context() as patch:
@@ -336,6 +340,68 @@ def test_recboles_own_models_leave_the_same_result(tiny: Tiny, tmp_path: Path, m
     assert again["test"] == result["test"]
     other = run(model, DATASET, config_dict={**settings, "history_length": 2})
     assert not other["stages"][0]["reused"]
+
+
+@pytest.mark.parametrize("model", ["PLMNR", "Pop", "CategoryMatch"])
+def test_recboles_metrics_stand_beside_minds_in_results_and_dump(tiny: Tiny, model: str) -> None:
+    """Asked for by RecBole's settings, they must be there, and be what chose the best epoch."""
+    settings = tiny.stock_settings() if model == "Pop" else tiny.settings(model)
+    asked = {
+        "metrics": ["AUC", "Recall", "MAP", "GAUC"],
+        "topk": [1, 3],
+        "valid_metric": "recall@3",
+        "eval_dump": "dump.csv",
+    }
+    result = run(model, DATASET, config_dict={**settings, **asked})
+    named = {"auc", "recall@1", "recall@3", "map@1", "map@3"}
+    for split in ("valid", "test", "test_cold"):
+        assert result[split].keys() == {*named, "gauc", "impressions", "skipped"}
+    dump = rows_of(Path("dump.csv"))
+    always = ["impression_id", "auc", "mrr", "ndcg@1", "ndcg@3"]
+    assert list(dump[0]) == [*always, "recall@1", "recall@3", "map@1", "map@3"]
+    for metric in named:
+        values = [float(row[metric]) for row in dump if row[metric]]
+        assert len(values) == 12
+        assert np.mean(values) == pytest.approx(result["test"][metric], abs=1e-6)
+
+    # what is only shown beside changes no weights: nothing is trained again
+    other = {**asked, "metrics": ["AUC", "Recall", "Hit"], "topk": [3]}
+    again = run(model, DATASET, config_dict={**settings, **other})
+    assert [stage["reused"] for stage in again["stages"]] == [True]
+    assert again["test"].keys() == {"auc", "recall@3", "hit@3", "impressions", "skipped"}
+    validated = {**asked, "valid_metric": "AUC"}
+    assert not run(model, DATASET, config_dict={**settings, **validated})["stages"][0]["reused"]
+
+
+def test_gauc_has_the_users_of_the_data_set(tiny: Tiny) -> None:
+    """Users of other rows, or none, would give a number that looks as good."""
+    asked = {"metrics": ["AUC", "GAUC"]}
+    result = run("CategoryMatch", DATASET, config_dict={**tiny.settings("CategoryMatch"), **asked})
+    config = tiny.config("CategoryMatch")
+    train, _, test = NewsDataset(config).build()
+    loader = ImpressionDataLoader(config, test)
+    batch, shown = loader.collate_impressions(np.arange(len(test))), test.inter_feat
+    scores = CategoryMatch(config, train).predict(batch).numpy()
+    user = np.repeat(shown.user, shown.candidates.lengths)
+    total = weight = 0.0
+    for each in np.unique(shown.user):
+        own = (user == each) & (shown.labels >= 0)
+        clicks = int((shown.labels[own] == 1).sum())
+        if 0 < clicks < own.sum():
+            total += clicks * roc_auc_score(shown.labels[own], scores[own])
+            weight += clicks
+    assert result["test"]["gauc"] == pytest.approx(total / weight, abs=1e-6)
+    assert result["test"]["gauc"] != result["test"]["auc"]
+
+
+@pytest.mark.whole
+def test_a_teacher_is_tested_again_for_a_metric_that_it_was_not_tested_by(tiny: Tiny) -> None:
+    """Its kept result has no Recall: the table at the end would fail after all trainings."""
+    settings = tiny.settings("TinyNewsRec")
+    run("TinyNewsRec", DATASET, config_dict=settings)
+    again = run("TinyNewsRec", DATASET, config_dict={**settings, "metrics": ["AUC", "Recall"]})
+    assert all(stage["reused"] for stage in again["stages"])
+    assert all({"recall@5", "auc"} <= test.keys() for test in again["teachers"]["test"])
 
 
 def test_a_users_subclass_of_a_recbole_model_runs_too(tiny: Tiny) -> None:

@@ -11,7 +11,7 @@ import recbole_tinynews
 @pytest.mark.parametrize(
     "name",
     [
-        *("run", "load", "convert", "Benchmark", "Stage", "Start"),
+        *("run", "load", "convert", "Benchmark", "Search", "Stage", "Start"),
         *("ImpressionRecommender", "NewsRecommender", "NewsTrainer"),
     ],
 )

@@ -3,7 +3,7 @@
 Pages are written for a reader of the repository: a link is relative to the page's place in it, and
 may lead out of ``docs/``, to a yaml or a table of results. The site has to work without the
 repository and without a network, so it takes in each file that is linked: Markdown as a page,
-pictures as they are, other text as a page with its lines. The README is the start page.
+pictures and reports as they are, other text as a page with its lines. The README is the start page.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SHOWN = "repository"  # folder of the site for files outside of docs/
 START = ("README.md", "index.md")  # in the repository, on the site
 LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")  # the address in [text](address#part)
 LANGUAGES = {"": "dockerfile", ".py": "python", ".yaml": "yaml", ".yml": "yaml", ".cff": "yaml"}
-MARKDOWN, PICTURES = ".md", (".png", ".svg", ".jpg")
+MARKDOWN, AS_THEY_ARE = ".md", (".png", ".svg", ".jpg", ".html", ".pdf")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -70,7 +70,7 @@ def site_place(place: str) -> str:
         return START[1]
     if place.startswith("docs/"):
         return place.removeprefix("docs/")
-    keeps_its_name = place.endswith((MARKDOWN, *PICTURES))
+    keeps_its_name = place.endswith((MARKDOWN, *AS_THEY_ARE))
     return f"{SHOWN}/{place}" if keeps_its_name else f"{SHOWN}/{place}.md"
 
 
@@ -85,7 +85,7 @@ def _in_repository(site: str) -> str:
 
 def _shown(place: str, config: MkDocsConfig) -> File:
     site, file = site_place(place), ROOT / place
-    if place.endswith(PICTURES):
+    if place.endswith(AS_THEY_ARE):
         return File.generated(config, site, abs_src_path=str(file))
     if place.endswith(MARKDOWN):
         return File.generated(config, site, content=_text(place))
@@ -96,4 +96,4 @@ def _shown(place: str, config: MkDocsConfig) -> File:
 
 def _text(place: str) -> str:
     file = ROOT / place
-    return "" if place.endswith(PICTURES) else file.read_text(encoding="utf-8")
+    return "" if place.endswith(AS_THEY_ARE) else file.read_text(encoding="utf-8")

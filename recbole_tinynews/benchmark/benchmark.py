@@ -10,21 +10,22 @@ import torch
 
 from recbole_tinynews.benchmark.board import Board
 from recbole_tinynews.benchmark.means import SystemResult, summarise
+from recbole_tinynews.benchmark.notes import notes_of
 from recbole_tinynews.benchmark.planning import (
     NO_MODEL,
     PlannedRow,
     language_model_layers,
     plan_rows,
 )
-from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.report import Reported, write_report
 from recbole_tinynews.benchmark.result_table import HEADS
-from recbole_tinynews.benchmark.results import METRICS, ResultsFile, as_csv
+from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile, as_csv
 from recbole_tinynews.benchmark.runner import Outcome, run_jobs
 from recbole_tinynews.benchmark.suite import choose, read_suite
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
-from recbole_tinynews.files.whole import write_text
+from recbole_tinynews.files.whole import remove_old_partials, write_text
 
-RESULTS, NOT_RUN = "results.csv", "not_run.csv"
+NOT_RUN = "not_run.csv"
 
 
 class Benchmark:
@@ -58,6 +59,7 @@ class Benchmark:
         all_layers = language_model_layers(read_suite(suite, dataset), dataset, settings or {})
         self.suite = read_suite(suite, dataset, all_layers)
         self.dataset, self.jobs, self.processes = dataset, jobs, processes
+        self.settings = dict(settings or {})
         self.seeds = list(seeds or self.suite.seeds)
         rows, asked = choose(self.suite, systems)
         self.planned = plan_rows(self.suite, rows, dataset, self.seeds, settings or {})
@@ -73,6 +75,7 @@ class Benchmark:
 
         A row whose model does not exist is reported, and is no failure.
         """
+        remove_old_partials(self.output)
         runnable = [planned for planned in self.asked if not planned.why_not]
         # seed by seed: every system has one result before any has two
         jobs = [
@@ -110,9 +113,17 @@ class Benchmark:
         }
         write_text(self.output / NOT_RUN, as_csv(["system", "seed", "reason"], self._not_run()))
         systems = [each for _, each in shown]
-        written = write_report(
-            self.output, self.suite, self.seeds, systems, impressions, list(self._notes())
+        reported = Reported(
+            self.suite,
+            self.dataset,
+            self.seeds,
+            systems,
+            self._rows(),
+            impressions,
+            list(self._notes()),
+            self.settings,
         )
+        written = write_report(self.output, reported)
         return [RESULTS, NOT_RUN, *written]
 
     def kept(self, label: str, seed: int) -> tuple[dict[str, str], Path] | None:
@@ -195,23 +206,16 @@ class Benchmark:
         for (label, seed), reason in self.errors.items():
             yield {"system": label, "seed": seed, "reason": reason}
 
-    def _notes(self) -> Iterator[str]:
-        rows = [
+    def _rows(self) -> list[dict[str, str]]:
+        return [
             row
             for planned in self.planned
             for seed in self.seeds
             if (row := self._row(planned, seed))
         ]
-        impressions = sorted({row["impressions"] for row in rows if row["impressions"]})
-        yield f"Data set {self.dataset}: {' or '.join(impressions) or 'no'} test impressions."
-        of_speed = [row for row in rows if row["news_per_second"]]
-        where = sorted({(row["device"], row["threads"], row["precision"]) for row in of_speed})
-        for device, threads, precision in where:
-            yield (
-                f"Speed: median of 3 runs after one for warm-up, titles of the data set as long as "
-                f"they are, {device}, threads: {threads}, precision {precision}, nothing "
-                "else of the benchmark running beside it. More of it: speed.md."
-            )
+
+    def _notes(self) -> Iterator[str]:
+        yield from notes_of(self.dataset, self._rows())
         for label, reason in self.unmeasured.items():
             yield f"Speed of {label} was not measured: {reason}"
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from recbole_tinynews.settings.command_line import parse_command_line
+
+OF_SETTINGS, FOUND = "settings", "found"  # values of --report-only
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,41 +40,71 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", help="folder (default: benchmarks/results/DATASET)")
     parser.add_argument(
         "--report-only",
-        action="store_true",
-        help="run nothing: write tables, tests and figures of the results that are there",
+        nargs="?",
+        const=OF_SETTINGS,
+        choices=(OF_SETTINGS, FOUND),
+        help="run nothing: write tables, tests and figures of the results that are there with "
+        f"these settings and data; ={FOUND}: of the last ones, whatever made them, without data "
+        "and language model",
     )
     given, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
     settings = parse_command_line(rest)
     try:
         if settings.problems:
             raise ValueError("\n- ".join(["The command line has mistakes:", *settings.problems]))
-        if given.folds is not None and given.folds < 2:
-            raise ValueError(f"--folds expects at least 2, got {given.folds}.")
-        from recbole_tinynews import Benchmark  # takes seconds; it says if RecBole is missing
-        from recbole_tinynews.benchmark.cross_validation import CrossValidation
-
-        kind: Callable[..., Any] = (
-            Benchmark if given.folds is None else partial(CrossValidation, given.folds)
-        )
-        for flag, number in (("jobs", given.jobs), ("nproc", given.nproc)):
-            if number < 1:
-                raise ValueError(f"--{flag} expects at least 1, got {number}.")
-        benchmark = kind(
-            suite=given.suite,
-            dataset=given.dataset,
-            seeds=seeds_of(given.seeds) if given.seeds else None,
-            systems=[each.strip() for each in given.systems.split(",")] if given.systems else (),
-            settings=settings.values,
-            jobs=given.jobs,
-            output=given.output,
-            processes=given.nproc,
-        )
+        _check(given)
+        benchmark = (_found if given.report_only == FOUND else _benchmark)(given, settings.values)
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
     if given.report_only:
         print(f"written   {', '.join(benchmark.report())} in {benchmark.output}")
     elif not benchmark.run():
         parser.exit(1)
+
+
+def _check(given: argparse.Namespace) -> None:
+    if given.folds is not None and given.folds < 2:
+        raise ValueError(f"--folds expects at least 2, got {given.folds}.")
+    for flag, number in (("jobs", given.jobs), ("nproc", given.nproc)):
+        if number < 1:
+            raise ValueError(f"--{flag} expects at least 1, got {number}.")
+
+
+def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
+    from recbole_tinynews import Benchmark  # takes seconds; it says if RecBole is missing
+    from recbole_tinynews.benchmark.cross_validation import CrossValidation
+
+    kind: Callable[..., Any] = (
+        Benchmark if given.folds is None else partial(CrossValidation, given.folds)
+    )
+    return kind(
+        suite=given.suite,
+        dataset=given.dataset,
+        seeds=seeds_of(given.seeds) if given.seeds else None,
+        systems=[each.strip() for each in given.systems.split(",")] if given.systems else (),
+        settings=settings,
+        jobs=given.jobs,
+        output=given.output,
+        processes=given.nproc,
+    )
+
+
+def _found(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
+    """The report of what is there; what would choose among it is refused."""
+    from recbole_tinynews.benchmark.found_results import FoundResults
+
+    without = [*settings, *(name for name in ("systems", "folds") if getattr(given, name))]
+    if without:
+        raise ValueError(
+            f"--report-only={FOUND} expects --suite, --dataset, --seeds and --output alone, got "
+            f"{', '.join(without)}. It shows every row that has results."
+        )
+    return FoundResults(
+        suite=given.suite,
+        dataset=given.dataset,
+        seeds=seeds_of(given.seeds) if given.seeds else None,
+        output=given.output,
+    )
 
 
 def seeds_of(text: str) -> list[int]:

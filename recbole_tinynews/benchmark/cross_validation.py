@@ -8,15 +8,15 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from recbole_tinynews.benchmark.benchmark import NOT_RUN, RESULTS, Benchmark
+from recbole_tinynews.benchmark.benchmark import NOT_RUN, Benchmark
 from recbole_tinynews.benchmark.impressions import (
     pool,
     read_impression_metrics,
     write_impression_metrics,
 )
 from recbole_tinynews.benchmark.means import SystemResult, summarise
-from recbole_tinynews.benchmark.report import write_report
-from recbole_tinynews.benchmark.results import METRICS, ResultsFile, as_csv
+from recbole_tinynews.benchmark.report import Reported, write_report
+from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile, as_csv
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.whole import write_text
 
@@ -95,7 +95,17 @@ class CrossValidation:
             f"Data set {self.dataset}: {' or '.join(count) or 'no'} impressions of "
             f"{len(self.parts)} folds, each tested once by a model that has not seen its user."
         ]
-        written = write_report(self.output, first.suite, first.seeds, systems, impressions, notes)
+        reported = Reported(
+            first.suite,
+            self.dataset,
+            first.seeds,
+            systems,
+            pooled,
+            impressions,
+            notes,
+            first.settings,
+        )
+        written = write_report(self.output, reported)
         return [RESULTS, NOT_RUN, *written]
 
     def _pooled(

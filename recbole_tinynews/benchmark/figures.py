@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from recbole_tinynews.benchmark.point_labels import Label, label_points
 from recbole_tinynews.pipeline.training_figure import COLOURS, DASHES, MARKERS
 
 if TYPE_CHECKING:
@@ -13,29 +14,46 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMN = 3.35  # inches: a column of a paper in two columns
-BESIDE = 2.5  # points between series whose x are equal
 TWO_IN_A_ROW = 20  # characters of names that fit beside each other in a legend
-SMALL: dict[Any, Any] = {"font.size": 8, "axes.linewidth": 0.6}  # readable at that width
+CATEGORY = 0.7  # of the room between two categories: where its points stand side by side
+SMALL: dict[Any, Any] = {  # readable at that width
+    "font.size": 8,
+    "axes.linewidth": 0.6,
+    "pdf.fonttype": 42,  # text of a PDF stays text
+}
+
+
+class Point(NamedTuple):
+    """A value, its interval from ``low`` to ``high``, and the text beside it."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    label: str = ""
 
 
 class Series(NamedTuple):
-    """A line of points, or points alone; ``errors`` reach as far to both sides of ``y``."""
+    """Points of one kind, joined by a line where each stands for several runs."""
 
     name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    errors: Sequence[float] = ()
-    labels: Sequence[str] = ()  # of points
+    points: Sequence[Point]
+    line: bool = False
 
 
 class Plot(NamedTuple):
-    """One pair of axes of a figure, with what it shows."""
+    """One pair of axes of a figure, with what it shows.
+
+    With ``categories`` x is the place of one of them, and points of one category stand side by
+    side. Otherwise x is a quantity, and every point stands exactly there.
+    """
 
     x_label: str
     y_label: str
     series: Sequence[Series]
     log_x: bool = False
     whole_x: bool = False  # ticks at whole numbers only
+    categories: Sequence[str] = ()
 
 
 def column_figure(plots: Sequence[Plot]) -> Figure:
@@ -47,11 +65,11 @@ def column_figure(plots: Sequence[Plot]) -> Figure:
         names = list(dict.fromkeys(series.name for plot in plots for series in plot.series))
         columns = 2 if max(map(len, names)) <= TWO_IN_A_ROW else 1
         legend = 0.17 * -(-len(names) // columns) if len(names) > 1 else 0
-        height = 2.1 * len(plots) + 0.2 + legend
+        height = 2.3 * len(plots) + 0.2 + legend
         figure = Figure(figsize=(COLUMN, height), layout="constrained")
         column = figure.subplots(len(plots), 1, squeeze=False)[:, 0]
         for axes, plot in zip(column, plots, strict=True):
-            _draw_plot(figure, axes, plot, names)
+            _draw_plot(axes, plot, names)
         if len(names) > 1:
             handles = {h.get_label(): h for axes in column for h in axes.containers}
             figure.legend(
@@ -63,38 +81,58 @@ def column_figure(plots: Sequence[Plot]) -> Figure:
                 columnspacing=1.0,
                 handlelength=2.2,
             )
-        figure.draw_without_rendering()  # while SMALL applies
+        figure.draw_without_rendering()  # while SMALL applies; places of points are known then
+        for axes, plot in zip(column, plots, strict=True):
+            label_points(
+                axes,
+                [
+                    Label(point.x, point.y, point.label, _of(COLOURS, names.index(series.name)))
+                    for series in plot.series
+                    for point in series.points
+                ],
+            )
     return figure
 
 
-def _draw_plot(figure: Figure, axes: Axes, plot: Plot, names: Sequence[str]) -> None:
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-    from matplotlib.transforms import ScaledTranslation
+def _of(styles: Sequence[Any], place: int) -> Any:
+    return styles[place % len(styles)]
 
+
+def _draw_plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:
     for series in plot.series:
         place = names.index(series.name)
-        # bars of equal x stand side by side: on a log axis none are equal
-        aside = 0.0 if plot.log_x else BESIDE * (place - (len(names) - 1) / 2)
-        move = ScaledTranslation(aside / 72, 0, figure.dpi_scale_trans)
+        aside = CATEGORY * ((place + 0.5) / len(names) - 0.5) if plot.categories else 0.0
+        points = series.points
         axes.errorbar(
-            series.x,
-            series.y,
-            yerr=list(series.errors) or None,
+            [each.x + aside for each in points],
+            [each.y for each in points],
+            yerr=[
+                [each.y - each.low for each in points],
+                [each.high - each.y for each in points],
+            ],
             label=series.name,
-            color=COLOURS[place % len(COLOURS)],
-            linestyle=DASHES[place % len(DASHES)],
-            marker=MARKERS[place % len(MARKERS)],
-            markersize=4,
-            linewidth=1.2,
-            elinewidth=0.8,
-            capsize=2,
-            transform=axes.transData + move,
+            color=_of(COLOURS, place),
+            linestyle=_of(DASHES, place) if series.line else "none",
+            marker=_of(MARKERS, place),
+            markersize=5,
+            markeredgecolor="white",
+            markeredgewidth=0.5,
+            linewidth=1.0,
+            # of bars at the same x, each shows behind the next one
+            elinewidth=0.7 + 0.2 * (len(names) - 1 - place),
+            capsize=1.5 + 0.6 * (len(names) - 1 - place),
         )
-        errors = series.errors or [0.0] * len(series.y)
-        for x, y, error in zip(series.x, series.y, errors, strict=True):
-            axes.update_datalim([(x, y - error), (x, y + error)])  # moved ones don't count
-        for x, y, text in zip(series.x, series.y, series.labels, strict=False):
-            axes.annotate(text, (x, y), (3 + aside, 3), textcoords="offset points", fontsize=6.5)
+    _set_x_axis(axes, plot)
+    axes.margins(x=0.08, y=0.08)
+    axes.autoscale()
+    _tidy(axes, plot.x_label, plot.y_label)
+
+
+def _set_x_axis(axes: Axes, plot: Plot) -> None:
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+    if plot.categories:
+        axes.set_xticks(range(len(plot.categories)), plot.categories)
     if plot.log_x:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -102,34 +140,32 @@ def _draw_plot(figure: Figure, axes: Axes, plot: Plot, names: Sequence[str]) -> 
         axes.xaxis.set_minor_formatter(NullFormatter())
     if plot.whole_x:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.margins(x=0.08, y=0.12)
-    axes.autoscale()
-    _tidy(axes, plot.x_label, plot.y_label)
 
 
-def dot_figure(label: str, rows: Sequence[tuple[str, float, float | None]]) -> Figure:
-    """A named value with its deviation in each line, the first on top, at a column's width."""
+def dot_figure(label: str, rows: Sequence[tuple[str, Point]]) -> Figure:
+    """A named value (its ``x``) with its interval in each line, the first on top."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(SMALL):
-        figure = Figure(figsize=(COLUMN, 0.6 + 0.27 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(COLUMN, 0.75 + 0.27 * len(rows)), layout="constrained")
         axes = figure.subplots()
-        for place, (_, value, deviation) in enumerate(rows):
+        for place, (_, point) in enumerate(rows):
             axes.errorbar(
-                [value],
+                [point.x],
                 [place],
-                xerr=deviation,
+                xerr=[[point.x - point.low], [point.high - point.x]],
                 color=COLOURS[2],
                 marker=MARKERS[0],
                 markersize=4.5,
                 capsize=2,
                 elinewidth=0.8,
             )
-        axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.margins(x=0.1)
         _tidy(axes, label, "")
+        axes.xaxis.label.set(horizontalalignment="right", x=1.0)  # long names leave little room
         figure.draw_without_rendering()
     return figure
 
@@ -144,6 +180,18 @@ def _tidy(axes: Axes, x_label: str, y_label: str) -> None:
 
 def as_png(figure: Figure) -> bytes:
     """The figure as PNG, at 300 dpi."""
+    return _saved(figure, "png", {"Software": None})
+
+
+def as_pdf(figure: Figure) -> bytes:
+    """The figure as PDF, the same bytes for the same figure."""
+    return _saved(figure, "pdf", {"CreationDate": None})
+
+
+def _saved(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
+    import matplotlib
+
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=300, metadata={"Software": None})
+    with matplotlib.rc_context(SMALL):
+        figure.savefig(content, format=kind, dpi=300, metadata=metadata)
     return content.getvalue()

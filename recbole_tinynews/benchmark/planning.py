@@ -28,8 +28,13 @@ class PlannedRow(NamedTuple):
     why_not: str = ""
 
     def file_name(self, seed: int) -> str:
-        """Name for the files of its run with this seed; no two runs share one."""
-        return f"{re.sub('[^A-Za-z0-9.-]+', '_', self.row.label)}-{seed}-{self.fingerprints[seed]}"
+        """Name for the files of its run with this seed."""
+        return file_name(self.row.label, seed, self.fingerprints[seed])
+
+
+def file_name(system: str, seed: int, settings: str) -> str:
+    """Name for the files of a run; no two runs share one."""
+    return f"{re.sub('[^A-Za-z0-9.-]+', '_', system)}-{seed}-{settings}"
 
 
 def plan_rows(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
-from recbole_tinynews.benchmark.figures import Plot, Series, column_figure, dot_figure
+from recbole_tinynews.benchmark.figures import Plot, Point, Series, column_figure, dot_figure
+from recbole_tinynews.benchmark.intervals import Intervals, Reach
 from recbole_tinynews.benchmark.means import SystemResult
 from recbole_tinynews.benchmark.result_table import HEADS
 from recbole_tinynews.benchmark.suite import ADDED, Suite
@@ -14,88 +16,129 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _QUALITY = "auc"
+_SIZE, _SPEED = "parameters", "news_per_second"
+_NO_REACH = Reach(0.0, 0.0)
+Architecture = tuple[int | None, float | None]  # layers, parameters
 
 
-def suite_figures(suite: Suite, systems: Sequence[SystemResult]) -> Iterator[tuple[str, Figure]]:
+def suite_figures(
+    suite: Suite, systems: Sequence[SystemResult], intervals: Intervals
+) -> Iterator[tuple[str, Figure]]:
     """Yield each figure of the suite by name, except those without results."""
     for name, families in suite.figures.items():
         shown = [each for family in families for each in systems if each.row.family == family]
         if name in ("size", "speed"):
             shown += [each for each in systems if each.row.group == ADDED]
         shown = [each for each in shown if _QUALITY in each.means]
-        figure = _KINDS[name](shown) if shown else None
+        figure = _KINDS[name](shown, intervals) if shown else None
         if figure is not None:
             yield name, figure
 
 
-def _quality_against_size(systems: Sequence[SystemResult]) -> Figure | None:
-    return _against(systems, "parameters", 1e-6, "parameters (millions)", log=False)
+def _quality_against_size(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
+    sizes = {
+        each.row.label: 1e-6 * each.means[_SIZE].value for each in systems if _SIZE in each.means
+    }
+    return _against(systems, sizes, intervals, "parameters (millions)", log=False)
 
 
-def _quality_against_speed(systems: Sequence[SystemResult]) -> Figure | None:
-    return _against(systems, "news_per_second", 1, "news encoded per second", log=True)
+def _quality_against_speed(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
+    speeds = speed_of_architectures(systems)
+    of_systems = {
+        each.row.label: speeds[_architecture(each)]
+        for each in systems
+        if _architecture(each) in speeds
+    }
+    return _against(systems, of_systems, intervals, "news encoded per second", log=True)
+
+
+def speed_of_architectures(systems: Sequence[SystemResult]) -> dict[Architecture, float]:
+    """The median speed of all rows with the same encoder: how it was trained makes none faster."""
+    measured: dict[Architecture, list[float]] = {}
+    for each in systems:
+        if _SPEED in each.means:
+            measured.setdefault(_architecture(each), []).append(each.means[_SPEED].value)
+    return {architecture: median(values) for architecture, values in measured.items()}
+
+
+def _architecture(system: SystemResult) -> Architecture:
+    size = system.means.get(_SIZE)
+    return system.row.layers, size and size.value
 
 
 def _against(
-    systems: Sequence[SystemResult], column: str, unit: float, label: str, log: bool
+    systems: Sequence[SystemResult],
+    x: Mapping[str, float],
+    intervals: Intervals,
+    label: str,
+    log: bool,
 ) -> Figure | None:
-    """A line for each family, with a point for each size."""
-    measured = [each for each in systems if column in each.means]
+    """A series for each family, with a point for each size."""
+    measured = [each for each in systems if each.row.label in x]
     if not measured:
         return None
-    best: dict[int | None, SystemResult] = {}  # of each size: the point that shows the layers
-    for each in measured:
-        best[each.row.layers] = max(each, best.get(each.row.layers, each), key=_quality)
     series = []
     for family, members in _families(measured):
-        members.sort(key=lambda each: each.means[column].value)
-        x = [unit * each.means[column].value for each in members]
-        of_best = [str(each.row.layers or "") if each in best.values() else "" for each in members]
-        series.append(_series(family, members, x)._replace(labels=of_best))
-    x_label = f"{label}; at the points: layers"
+        members.sort(key=lambda each: x[each.row.label])
+        points = [
+            _point(x[each.row.label], each, intervals)._replace(label=_size_of(each))
+            for each in members
+        ]
+        series.append(Series(family, points, _of_several_runs(members)))
+    x_label = f"{label}; at the points: layers{_bars(intervals)}"
     return column_figure([Plot(x_label, _label(_QUALITY), series, log_x=log)])
 
 
-def _effect_of_stages(systems: Sequence[SystemResult]) -> Figure | None:
+def _effect_of_stages(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
     """Compare the systems that have as many layers as the first; None if it is the only one."""
     same = [each for each in systems if each.row.layers == systems[0].row.layers]
     if len(same) < 2:
         return None
     rows = []
     for each in same:
-        value, deviation = each.means[_QUALITY]
-        rows.append((each.row.label, 100 * value, deviation and 100 * deviation))
-    return dot_figure(_label(_QUALITY), rows)
+        point = _point(0, each, intervals)
+        rows.append((each.row.label, point._replace(x=point.y)))
+    return dot_figure(f"{_label(_QUALITY)}{_bars(intervals)}", rows)
 
 
-def _effect_of_losses(systems: Sequence[SystemResult]) -> Figure | None:
-    """A line for each removed loss, over the layers of the student."""
-    series = []
-    for family, members in _families(systems):
-        members.sort(key=lambda each: each.row.layers or 0)
-        series.append(_series(family, members, [each.row.layers or 0 for each in members]))
-    return column_figure([Plot("layers of the student", _label(_QUALITY), series, whole_x=True)])
+def _effect_of_losses(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
+    """The student and what is left of it without each loss, side by side for each size."""
+    sizes = sorted({each.row.layers or 0 for each in systems})
+    series = [
+        Series(
+            family,
+            [_point(sizes.index(each.row.layers or 0), each, intervals) for each in members],
+        )
+        for family, members in _families(systems)
+    ]
+    x_label = f"layers of the student{_bars(intervals)}"
+    names = [str(size) for size in sizes]
+    return column_figure([Plot(x_label, _label(_QUALITY), series, categories=names)])
 
 
-def _effect_of_teachers(systems: Sequence[SystemResult]) -> Figure | None:
+def _effect_of_teachers(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
     """AUC and nDCG@10 over the number of teachers."""
-    members = sorted(systems, key=lambda each: each.row.settings["num_teachers"])
-    counts = [each.row.settings["num_teachers"] for each in members]
-    return column_figure(
-        [
-            Plot(
-                "teachers M",
-                _label(metric),
-                [_series("Tiny-NewsRec", members, counts, metric)],
-                whole_x=True,
-            )
-            for metric in (_QUALITY, "ndcg@10")
-        ]
-    )
+    members = sorted(systems, key=_teachers)
+    plots = [
+        Plot(
+            "teachers M" if metric == _QUALITY else f"teachers M{_bars(intervals)}",
+            _label(metric),
+            [
+                Series(
+                    "Tiny-NewsRec",
+                    [_point(_teachers(each), each, intervals, metric) for each in members],
+                    _of_several_runs(members),
+                )
+            ],
+            whole_x=True,
+        )
+        for metric in (_QUALITY, "ndcg@10")
+    ]
+    return column_figure(plots)
 
 
 # By the names of `suite.FIGURES`.
-_KINDS: dict[str, Callable[[Sequence[SystemResult]], Figure | None]] = {
+_KINDS: dict[str, Callable[[Sequence[SystemResult], Intervals], Figure | None]] = {
     "size": _quality_against_size,
     "speed": _quality_against_speed,
     "stages": _effect_of_stages,
@@ -111,17 +154,31 @@ def _families(systems: Sequence[SystemResult]) -> list[tuple[str, list[SystemRes
     return list(families.items())
 
 
-def _series(
-    name: str, systems: Sequence[SystemResult], x: Sequence[float], metric: str = _QUALITY
-) -> Series:
-    means = [each.means[metric] for each in systems]
-    deviations = [100 * (mean.deviation or 0) for mean in means]
-    errors = deviations if any(deviations) else []
-    return Series(name, list(x), [100 * mean.value for mean in means], errors)
+def _point(x: float, system: SystemResult, intervals: Intervals, metric: str = _QUALITY) -> Point:
+    """The mean over seeds in percent, with its interval where its impressions are there."""
+    below, above = intervals.of(system.row.label, metric) or _NO_REACH
+    value = system.means[metric].value
+    return Point(x, 100 * value, 100 * (value - below), 100 * (value + above))
 
 
-def _quality(system: SystemResult) -> float:
-    return system.means[_QUALITY].value
+def _of_several_runs(systems: Sequence[SystemResult]) -> bool:
+    """Whether a line may join them: through single runs it would show noise as a trend."""
+    return all(len(each.seeds) > 1 for each in systems)
+
+
+def _size_of(system: SystemResult) -> str:
+    """Layers of the served encoder; of one that the suite doesn't know, its parameters."""
+    size = system.means.get(_SIZE)
+    return str(system.row.layers or (f"{size.value / 1e6:.0f}M" if size else ""))
+
+
+def _teachers(system: SystemResult) -> int:
+    return system.row.settings["num_teachers"]
+
+
+def _bars(intervals: Intervals) -> str:
+    """A line that says what the bars are, if there are any."""
+    return f"\nbars: 95 % bootstrap over {intervals.over}" if intervals.reaches else ""
 
 
 def _label(metric: str) -> str:

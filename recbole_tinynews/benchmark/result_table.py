@@ -1,4 +1,4 @@
-"""The table of a suite, as Markdown and as LaTeX."""
+"""The tables of a suite, and how they are written as Markdown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What both writers write: a head, groups of lines, and notes under them.
+    """What every writer writes: a head, groups of lines, and notes under them.
 
     A line that was not run has one cell after its name.
     """
@@ -98,64 +98,32 @@ def as_markdown(table: Table) -> str:
     return "\n".join([*lines, *notes]) + "\n"
 
 
-def as_latex(table: Table) -> str:
-    r"""A ``tabular`` with the rules of booktabs, for ``\input`` into a table of a paper."""
-    width = len(table.head)
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}",
-        "\\toprule",
-        " & ".join(map(_escaped, table.head)) + r" \\",
-        "\\midrule",
-    ]
-    for number, group in enumerate(table.groups):
-        if number:
-            lines.append("\\midrule")
-        for cells in group:
-            texts = [
-                f"\\textbf{{{_escaped(c.text)}}}" if c.best else _escaped(c.text) for c in cells
-            ]
-            if len(texts) < width:
-                texts[1:] = [f"\\multicolumn{{{width - 1}}}{{l}}{{{texts[1]}}}"]
-            lines.append(" & ".join(texts) + r" \\")
-    lines += ["\\bottomrule", "\\end{tabular}"]
-    notes = [f"\\par\\smallskip{{\\footnotesize {_escaped(note)}}}" for note in table.notes]
-    return "\n".join([*lines, *notes]) + "\n"
-
-
-def speed_markdown(systems: Sequence[SystemResult]) -> str:
+def speed_table(systems: Sequence[SystemResult]) -> Table:
     """How fast and how large each system is, and how long its stages took to train."""
     columns = [name for name in SPEED_HEADS if any(name in each.means for each in systems)]
-    lines = [
-        _line(["System", *(SPEED_HEADS[name] for name in columns)]),
-        _line(["---", *["---:"] * len(columns)]),
-    ]
+    lines = []
     for each in systems:
         if each.means:
             values = [each.means.get(name) for name in columns]
-            cells = [f"{mean.value:,.0f}" if mean else "" for mean in values]
-            lines.append(_line([plain_markdown(each.row.label), *cells]))
+            cells = [Cell(f"{mean.value:,.0f}" if mean else "") for mean in values]
+            lines.append([Cell(each.row.label), *cells])
     note = (
         "Impressions are ranked from the text of their news, each encoded once, or from cached "
         "news vectors; users are encoded in both cases. Peak memory is that of a process that "
         "loads the data set and the model, encodes and ranks (on a GPU: of tensors). Training: all "
         "stages of the system, those too that it shares."
     )
-    return "\n".join([*lines, "", note]) + "\n"
+    return Table(["System", *(SPEED_HEADS[name] for name in columns)], [lines], [note])
 
 
-def cold_markdown(systems: Sequence[SystemResult]) -> str:
+def cold_table(systems: Sequence[SystemResult]) -> Table:
     """The metrics again, of the impressions whose clicked news nobody had clicked in training."""
     known = [each for each in systems if any(name in each.means for name in COLD)]
     best = {name: _best(known, name) for name in COLD}
     lines = [
-        _line(["System, clicked news cold", *HEADS.values()]),
-        _line(["---", *["---:"] * len(HEADS)]),
+        [Cell(each.row.label), *(_metric(each.means.get(name), best[name]) for name in COLD)]
+        for each in known
     ]
-    for each in known:
-        cells = [_metric(each.means.get(name), best[name]) for name in COLD]
-        texts = [f"**{cell.text}**" if cell.best else cell.text for cell in cells]
-        lines.append(_line([plain_markdown(each.row.label), *texts]))
     counts = sorted({each.means[COLD_COUNT].value for each in known if COLD_COUNT in each.means})
     note = (
         "Percent, of those test impressions alone whose clicked news were never clicked in "
@@ -164,7 +132,7 @@ def cold_markdown(systems: Sequence[SystemResult]) -> str:
     without = [each.row.label for each in systems if each.means and each not in known]
     if without:
         note += f" Not known of {', '.join(without)}."
-    return "\n".join([*lines, "", note]) + "\n"
+    return Table(["System, clicked news cold", *HEADS.values()], [lines], [note])
 
 
 def plain_markdown(text: str) -> str:
@@ -227,13 +195,3 @@ def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> list[str]:
             ran = ", ".join(map(str, each.seeds))
             notes.append(f"{each.row.label}: seeds {ran} of {listed}{why}.")
     return notes
-
-
-_LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
-_LATEX |= {"±": r"$\pm$", "†": r"$^\dagger$", "*": r"$^*$"}
-_LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-
-
-def _escaped(text: str) -> str:
-    text = " ".join(text.split())  # an empty line would end the paragraph
-    return re.sub("|".join(map(re.escape, _LATEX)), lambda found: _LATEX[found[0]], text)

@@ -23,8 +23,11 @@ SPEEDS = (
 MEASURED = (*SPEEDS, "peak_memory_mb", "threads", "precision", "device")
 COLUMNS = (
     *("system", "seed", *METRICS, "parameters", *MEASURED),
-    *("seconds", "impressions", "skipped", *COLD, COLD_COUNT, "settings"),
+    *("seconds", "impressions", "skipped", *COLD, COLD_COUNT, "environment", "settings"),
 )
+# of files that earlier versions wrote
+_BEFORE = tuple(name for name in COLUMNS if name != "environment")
+RESULTS = "results.csv"
 _EMPTY = ("", None)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first in a cell that a spreadsheet computes
 Key = tuple[str, int, str]
@@ -65,12 +68,12 @@ class ResultsFile:
             return {}
         with self.path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
+            if tuple(reader.fieldnames or ()) not in (COLUMNS, _BEFORE):
                 raise ValueError(
                     f"{self.path} expects the columns {','.join(COLUMNS)}, got "
                     f"{','.join(reader.fieldnames or ())}. Move it away, or name another --output."
                 )
-            rows = ({name: _as_given(cell) for name, cell in row.items()} for row in reader)
+            rows = ({name: _as_given(row.get(name, "")) for name in COLUMNS} for row in reader)
             return {(row["system"], int(row["seed"]), row["settings"]): row for row in rows}
 
 

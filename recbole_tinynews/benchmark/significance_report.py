@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.comparisons import Pair
-from recbole_tinynews.benchmark.impressions import ImpressionMetrics, read_impression_metrics
+from recbole_tinynews.benchmark.impression_sets import Files, read_impression_set
 from recbole_tinynews.benchmark.mean_difference import FEWEST_SEEDS, RESAMPLES, SEED
 from recbole_tinynews.benchmark.result_table import HEADS, plain_markdown
 from recbole_tinynews.benchmark.results import METRICS, as_csv
@@ -20,7 +20,6 @@ from recbole_tinynews.files.whole import write_text
 
 SIGNIFICANT = 0.05
 NAMES = ("significance.csv", "significance.md")
-Files = Mapping[str, Mapping[int, Path]]  # metrics of impressions, by system and seed
 
 
 class PairTests(NamedTuple):
@@ -36,27 +35,13 @@ class PairTests(NamedTuple):
     untested: Sequence[Pair]
 
 
-def write_significance(output: Path, pairs: Sequence[Pair], files: Files) -> list[str]:
-    """Write the tests that are possible; outdated files of an earlier report are removed.
-
-    Args:
-        output: folder of the results.
-        pairs: a system and the one that it is compared with; both have results.
-        files: existing files with the metrics of each impression.
+def write_significance(output: Path, tests: PairTests | None) -> list[str]:
+    """Write the tests; where there are none, outdated files of an earlier report are removed.
 
     Returns:
         The names of the files.
-
-    Raises:
-        ValueError: they are of different impressions.
     """
-    tests = compare_pairs(pairs, files)
     if tests is None:
-        if pairs:
-            getLogger().warning(
-                "No pair of systems is tested: none has metrics of its impressions with the same "
-                "seed. They were written beside results.csv, where the benchmark ran."
-            )
         for name in NAMES:
             (output / name).unlink(missing_ok=True)
         return []
@@ -75,31 +60,24 @@ def compare_pairs(pairs: Sequence[Pair], files: Files) -> PairTests | None:
         ValueError: the files are of different impressions.
     """
     named = {name for pair in pairs for name in pair}
-    read = {
-        name: {seed: read_impression_metrics(file) for seed, file in of_system.items()}
-        for name, of_system in files.items()
-        if name in named
-    }
+    read, clusters, users = read_impression_set(
+        {name: of_system for name, of_system in files.items() if name in named}
+    )
     seeds = {(a, b): sorted({*read.get(a, {})} & {*read.get(b, {})}) for a, b in pairs}
     tested = [pair for pair in pairs if seeds[pair]]
-    every = [each for of_system in read.values() for each in of_system.values()]
-    users = _common_users(every)
-    ranked = ~np.isnan(every[0].values[:, 0]) if every else np.zeros(0, bool)
-    count = int(ranked.sum())
-    if not tested or count < 2:
+    if not tested or len(clusters) < 2:
+        if pairs:
+            getLogger().warning(
+                "No pair of systems is tested: none has metrics of its impressions with the same "
+                "seed. They were written beside results.csv, where the benchmark ran."
+            )
         return None
-    names, clusters = np.unique(
-        np.zeros(count) if users is None else users[ranked], return_inverse=True
-    )
-    if len(names) < 2:
-        clusters = np.arange(count)
 
     def differences(pair: Pair, metric: int) -> NDArray[np.float64]:  # [seeds, impressions]
         system, other = (
-            np.stack([read[name][seed].values[ranked, metric] for seed in seeds[pair]])
-            for name in pair
+            np.stack([read[name][seed][:, metric] for seed in seeds[pair]]) for name in pair
         )
-        return system.astype(np.float64) - other
+        return system - other
 
     return PairTests(
         found={
@@ -112,8 +90,8 @@ def compare_pairs(pairs: Sequence[Pair], files: Files) -> PairTests | None:
             )
             for column, metric in enumerate(METRICS)
         },
-        impressions=count,
-        users=len(names) if len(names) > 1 else None,
+        impressions=len(clusters),
+        users=users,
         untested=[pair for pair in pairs if not seeds[pair]],
     )
 
@@ -147,19 +125,7 @@ def as_markdown(tests: PairTests) -> str:
         cells = [cell for metric in METRICS for cell in _cells(tests.found[metric][pair])]
         against = " against ".join(map(plain_markdown, pair))
         lines.append(f"| {against} | {first.seeds} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, *(f"\n{note}" for note in _notes(tests))]) + "\n"
-
-
-def _common_users(metrics: Sequence[ImpressionMetrics]) -> NDArray[np.integer] | None:
-    """The user of each impression, from whichever file knows it."""
-    known = [each.users for each in metrics if each.users is not None]
-    if len({each.of for each in metrics}) > 1 or any((u != known[0]).any() for u in known):
-        raise ValueError(
-            "Significance expects every system to have ranked the same impressions of the same "
-            "users, got several sets of them. Delete the rows of another data set from "
-            "results.csv."
-        )
-    return known[0] if known else None
+    return "\n".join([*lines, *(f"\n{note}" for note in notes_of_tests(tests))]) + "\n"
 
 
 def _cells(comparison: Comparison) -> tuple[str, str]:
@@ -168,16 +134,18 @@ def _cells(comparison: Comparison) -> tuple[str, str]:
     if comparison.low is not None and comparison.high is not None:
         text += f" [{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
     if comparison.p_holm is not None:
-        text += f" {_p(comparison.p_holm)}"
+        text += f" {p_value(comparison.p_holm)}"
         text = f"**{text}**" if comparison.p_holm < SIGNIFICANT else text
-    return text, _p(comparison.fixed_p_holm)
+    return text, p_value(comparison.fixed_p_holm)
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """Such as ``p = 0.0312``."""
     return f"p = {value:.4f}" if value >= 0.0001 else "p < 0.0001"
 
 
-def _notes(tests: PairTests) -> list[str]:
+def notes_of_tests(tests: PairTests) -> list[str]:
+    """What was tested and how, in sentences for under a table."""
     comparisons = tests.found[METRICS[0]].values()
     random = sum(each.p is not None for each in comparisons)
     if tests.users:
@@ -186,7 +154,7 @@ def _notes(tests: PairTests) -> list[str]:
         unit, clusters = "impressions", f"{tests.impressions:,} impressions (users are not known)"
     notes = [
         f"Difference of means in percent points over {tests.impressions:,} impressions; both "
-        "systems of a pair have the same seeds, as many as the second column says.",
+        "systems of a pair have the same seeds, as many as their column says.",
         f"Seeds and {unit} random: 95 % interval and p of a t test whose variance is that over "
         f"{clusters} plus that over seeds; it holds for other seeds. It needs {FEWEST_SEEDS} seeds"
         f"{', so pairs with fewer have none' if random < len(comparisons) else ''}. "

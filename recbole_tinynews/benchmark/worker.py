@@ -93,6 +93,9 @@ def train(job: Job) -> dict[str, Any]:
         "parameters": result.get("parameters"),
         # of all its stages, including those that another system has trained
         "seconds": round(sum(stage["seconds"] for stage in stages), 1) if stages else None,
+        "environment": ", ".join(
+            f"{name} {value}" for name, value in result.get("environment", {}).items()
+        ),
     }
 
 

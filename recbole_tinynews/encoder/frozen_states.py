@@ -25,6 +25,8 @@ from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.device import has_room
 from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.checksums import changed
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import resumable_file, write_text
 
@@ -162,6 +164,12 @@ def _longest_stored(storage: Storage, lengths: NDArray[np.int64], row_bytes: int
 def _read(plan: _Plan) -> Tensor | None:
     if not plan.place.is_file():
         return None
+    if not _as_written(plan.place):
+        getLogger().warning(
+            f"{plan.place} was changed after it was written, or is of an earlier version, and is "
+            "made again."
+        )
+        return None
     try:
         # copy-on-write: torch wants a writable array, the file stays as it is
         table = np.lib.format.open_memmap(plan.place, mode="c")
@@ -175,6 +183,18 @@ def _read(plan: _Plan) -> Tensor | None:
         )
         return None
     return torch.from_numpy(table).view(PRECISIONS[plan.precision])
+
+
+def _as_written(place: Path) -> bool:
+    try:
+        known = _checksum_file(place).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return not changed(place.parent, {place.name: known})
+
+
+def _checksum_file(place: Path) -> Path:
+    return place.with_suffix(".checksum")
 
 
 def _has_room(plan: _Plan, ample: bool) -> bool:
@@ -207,6 +227,7 @@ def _make(plan: _Plan, compute: Compute) -> None:
         with resumable_file(plan.place) as unfinished:
             table, done = _begin(plan, unfinished, progress)
             _fill(plan, compute, table, done, progress)
+            write_text(_checksum_file(plan.place), content_key([unfinished]))
         progress.unlink(missing_ok=True)
 
 

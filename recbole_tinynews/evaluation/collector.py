@@ -12,8 +12,9 @@ from recbole.evaluator.collector import Collector, DataStruct
 from torch import Tensor
 
 from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
-from recbole_tinynews.evaluation.impression_metric import RANKED_KEY
+from recbole_tinynews.evaluation.impression_metric import RANKED_KEY, SCORED_KEY
 from recbole_tinynews.evaluation.metrics import NaNScoreError, RankedImpressions, rank_impressions
+from recbole_tinynews.evaluation.scored import ScoredImpressions
 from recbole_tinynews.processes.group import gather_array
 from recbole_tinynews.settings.protocol import Settings
 
@@ -27,31 +28,37 @@ class ImpressionCollector(Collector):
     each new one. Where no metric asks for impressions, everything is left to RecBole.
 
     ``start`` before an evaluation names its impressions and drops what an interrupted evaluation
-    left. Afterwards ``ranked``, ``ids``, ``scores`` and ``offsets`` describe it, impression by
-    impression.
+    left. Afterwards ``ranked``, ``ids``, ``scores``, ``labels`` and ``offsets`` describe it,
+    impression by impression.
     """
 
     def __init__(self, config: Settings) -> None:
         super().__init__(config)
         self.impression_ids: NDArray[np.str_] | None = None  # [rows of the split]
+        self.users: NDArray[np.integer] | None = None  # [rows of the split]
         self._collected: Callable[[], object] | None = None
         self.clear()
 
     def start(
-        self, impression_ids: NDArray[np.str_] | None, collected: Callable[[], object] | None = None
+        self,
+        impression_ids: NDArray[np.str_] | None,
+        users: NDArray[np.integer] | None = None,
+        collected: Callable[[], object] | None = None,
     ) -> None:
         """Begin an evaluation of the split whose row i is the impression ``impression_ids[i]``.
 
+        It was shown to ``users[i]``; without users, each impression counts as one of its own.
         ``collected`` is called for each batch.
         """
         self.clear()
-        self.impression_ids, self._collected = impression_ids, collected
+        self.impression_ids, self.users, self._collected = impression_ids, users, collected
 
     def clear(self) -> None:
         """Forget the batches collected so far, and what was ranked before."""
         self.ranked: RankedImpressions | None = None  # [impressions], as collected
         self.rows = np.empty(0, np.int64)  # [impressions], as collected
         self.scores = np.empty(0, np.float32)  # [candidates in total], or float64
+        self.labels = np.empty(0, np.int8)  # [candidates in total]
         self.offsets = np.zeros(1, np.int64)  # [impressions + 1], of the scores
         self._scores: list[Tensor] = []
         self._labels: list[Tensor] = []
@@ -118,21 +125,26 @@ class ImpressionCollector(Collector):
         scores, labels, sizes, rows = map(gather_array, own)
         self.ranked = RankedImpressions(*map(gather_array, ranked))
         self.rows, self.scores, self.offsets = rows.astype(np.int64), scores, _offsets(sizes)
-        struct = DataStruct()
+        self.labels = labels.astype(np.int8)
+        struct = self.struct_of()
         struct._data_dict.update(self.data_struct._data_dict)  # what data_collect found
         struct.set("rec.score", torch.from_numpy(scores))
         struct.set("data.label", torch.from_numpy(labels))
-        struct.set(RANKED_KEY, self.ranked)
         return struct
 
-    def struct_of(self, kept: NDArray[np.bool_]) -> DataStruct:
-        """What metrics need of a part of the last evaluation.
+    def struct_of(self, kept: NDArray[np.bool_] | None = None) -> DataStruct:
+        """What metrics need of the last evaluation, or of a part of it.
 
-        ``kept`` says for each row of the split whether its impression belongs to it.
+        ``kept`` says for each row of the split whether its impression belongs to the part.
         """
         assert self.ranked is not None, "an evaluation comes before its parts"
+        of_part = None if kept is None else kept[self.rows]
         struct = DataStruct()
-        struct.set(RANKED_KEY, self.ranked.only(kept[self.rows]))
+        struct.set(RANKED_KEY, self.ranked if of_part is None else self.ranked.only(of_part))
+        if self.register.need(SCORED_KEY):  # else nothing of it is copied
+            users = self.rows if self.users is None else self.users[self.rows]
+            shown = ScoredImpressions(self.scores, self.labels, self.offsets, users)
+            struct.set(SCORED_KEY, shown if of_part is None else shown.only(of_part))
         return struct
 
     def _rank(

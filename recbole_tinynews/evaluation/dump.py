@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_tinynews.evaluation.metrics import RankedImpressions, auc, mrr, ndcg
 from recbole_tinynews.files.columns import IMPRESSION_ID
@@ -18,11 +19,13 @@ def write_eval_dump(
     impression_ids: Sequence[str] | np.ndarray,
     ranked: RankedImpressions,
     topk: Iterable[int] = (5, 10),
+    others: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> None:
     """Write ``impression_id,auc,mrr,ndcg@k...``, a line per impression, empty where skipped.
 
-    ``impression_ids`` has shape ``[impressions]``, in the order in which they were ranked. Values
-    are not rounded. The file appears under its name only when it is complete.
+    ``impression_ids`` has shape ``[impressions]``, in the order in which they were ranked, and so
+    has each of ``others``: columns of further metrics by name, NaN where an impression has no
+    value. Values are not rounded. The file appears under its name only when it is complete.
     """
     if len(impression_ids) != len(ranked.evaluated):
         raise ValueError(
@@ -32,10 +35,14 @@ def write_eval_dump(
     columns = {"auc": auc(ranked), "mrr": mrr(ranked)} | {
         f"ndcg@{k}": ndcg(ranked, k) for k in topk
     }
-    cells = np.full((len(ranked.evaluated), len(columns)), None, dtype=object)
-    cells[ranked.evaluated] = np.column_stack(list(columns.values()))
+    further = {name: each for name, each in (others or {}).items() if name not in columns}
+    cells = np.full((len(ranked.evaluated), len(columns) + len(further)), None, dtype=object)
+    cells[ranked.evaluated, : len(columns)] = np.column_stack(list(columns.values()))
+    for place, values in enumerate(further.values(), start=len(columns)):
+        known = ~np.isnan(values)
+        cells[known, place] = values[known]
     rows = ([name, *values] for name, values in zip(impression_ids, cells.tolist(), strict=True))
-    _write_csv(Path(path), [IMPRESSION_ID, *columns], rows)
+    _write_csv(Path(path), [IMPRESSION_ID, *columns, *further], rows)
 
 
 def _write_csv(path: Path, header: list[str], rows: Iterable[list[object]]) -> None:

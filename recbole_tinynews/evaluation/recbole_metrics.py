@@ -9,9 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from recbole.evaluator import register
 
-from recbole_tinynews.evaluation.impression_metric import RANKED_KEY, ImpressionMetric
+from recbole_tinynews.evaluation import top_k
+from recbole_tinynews.evaluation.impression_metric import (
+    RANKED_KEY,
+    SCORED_KEY,
+    ImpressionMetric,
+    ImpressionMetricAtK,
+)
 from recbole_tinynews.evaluation.metrics import RankedImpressions, accuracy, auc, mrr, ndcg
-from recbole_tinynews.settings.protocol import Settings
+from recbole_tinynews.evaluation.scored import gauc
 
 
 class ImpressionAUC(ImpressionMetric):
@@ -38,16 +44,44 @@ class ImpressionMRR(ImpressionMetric):
         return {"mrr": mrr(ranked)}
 
 
-class ImpressionNDCG(ImpressionMetric):
+class ImpressionNDCG(ImpressionMetricAtK):
     """nDCG at each k of ``topk``. RecBole's own ``NDCG`` needs a user by item matrix."""
 
-    def __init__(self, config: Settings) -> None:
-        super().__init__(config)
-        self.topk = config["topk"]
+    key, at = "ndcg", staticmethod(ndcg)
 
-    def values(self, ranked: RankedImpressions) -> dict[str, NDArray[np.float64]]:
-        """The nDCG at each k, under the keys ``ndcg@k``."""
-        return {f"ndcg@{k}": ndcg(ranked, k) for k in self.topk}
+
+class ImpressionRecall(ImpressionMetricAtK):
+    """Share of an impression's clicks among its first k."""
+
+    key, at = "recall", staticmethod(top_k.recall)
+
+
+class ImpressionHit(ImpressionMetricAtK):
+    """How often a click is among the first k."""
+
+    key, at = "hit", staticmethod(top_k.hit)
+
+
+class ImpressionPrecision(ImpressionMetricAtK):
+    """Share of the first k that is clicked."""
+
+    key, at = "precision", staticmethod(top_k.precision)
+
+
+class ImpressionMAP(ImpressionMetricAtK):
+    """Mean over impressions of the average precision of their first k."""
+
+    key, at = "map", staticmethod(top_k.average_precision)
+
+
+class UserGAUC(ImpressionMetric):
+    """AUC of each user over all of its impressions, weighted by its clicks."""
+
+    metric_need = (*ImpressionMetric.metric_need, SCORED_KEY)
+
+    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
+        """The mean over users, under the key ``gauc``; no impression has a value of its own."""
+        return {"gauc": self._rounded(gauc(dataobject.get(SCORED_KEY)))}
 
 
 class ImpressionCount(ImpressionMetric):
@@ -59,25 +93,64 @@ class ImpressionCount(ImpressionMetric):
         return {"impressions": len(ranked.clicked), "skipped": ranked.skipped}
 
 
-METRIC_CLASSES = (ImpressionAUC, ImpressionMRR, ImpressionNDCG, ImpressionAccuracy, ImpressionCount)
-
-# What users write in `metrics` (lower case) -> the registered class of ours that computes it.
-METRIC_NAMES = {
-    "auc": ImpressionAUC.__name__,
-    "mrr": ImpressionMRR.__name__,
-    "ndcg": ImpressionNDCG.__name__,
-    "accuracy": ImpressionAccuracy.__name__,
+# What users write in `metrics` (lower case) -> the class of ours that computes it.
+METRICS: dict[str, type[ImpressionMetric]] = {
+    "auc": ImpressionAUC,
+    "mrr": ImpressionMRR,
+    "ndcg": ImpressionNDCG,
+    "recall": ImpressionRecall,
+    "hit": ImpressionHit,
+    "precision": ImpressionPrecision,
+    "map": ImpressionMAP,
+    "gauc": UserGAUC,
+    "accuracy": ImpressionAccuracy,
 }
 COUNT_METRIC = ImpressionCount.__name__
 
 
-def register_metrics(metrics: Iterable[type[ImpressionMetric]] = METRIC_CLASSES) -> None:
+def metric_of(result: str) -> type[ImpressionMetric] | None:
+    """The class that computes a result such as ``recall@5``; None where there is none."""
+    return METRICS.get(result.lower().partition("@")[0])
+
+
+def bigger_is_better(result: str) -> bool:
+    """Whether a higher value of a result such as ``auc`` is the better one."""
+    metric = metric_of(result)
+    return metric is None or not metric.smaller
+
+
+def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
+    """Names of the results of some metrics, such as ``auc`` and ``ndcg@5``."""
+    ks = list(topk)
+    return [
+        result
+        for name in names
+        for result in ([f"{name}@{k}" for k in ks] if METRICS[name].at_k else [name])
+    ]
+
+
+def in_fingerprints(shown: Iterable[str]) -> list[str]:
+    """The metrics (names of classes) that stand for those of a stage in its fingerprint.
+
+    Which ones are shown changes no weights, as ``valid_metric`` is a setting of its own. These are
+    the usual ones, which fingerprints have always had, and post-training's accuracy.
+    """
+    of_stage = [name for name in shown if name == ImpressionAccuracy.__name__]
+    usual = (ImpressionAUC, ImpressionMRR, ImpressionNDCG, ImpressionCount)
+    return [*of_stage, *(metric.__name__ for metric in usual)]
+
+
+def register_metrics(metrics: Iterable[type[ImpressionMetric]] | None = None) -> None:
     """Add metrics to RecBole's registry, before a ``Config`` is built; a repeat changes nothing.
 
     RecBole's ``Config`` and ``Evaluator`` share the registry's objects, so they are extended in
     place. Stock metrics stay: a name that belongs to another class is refused.
+
+    Args:
+        metrics: None: all of ``METRICS``, and the counts.
     """
-    named = {metric.__name__.lower(): metric for metric in metrics}
+    added = [*METRICS.values(), ImpressionCount] if metrics is None else metrics
+    named: dict[str, Any] = {metric.__name__.lower(): metric for metric in added}
     for name, metric in named.items():
         present = register.metrics_dict.get(name, metric)
         if present is not metric:

@@ -22,7 +22,7 @@ from recbole_tinynews.files.whole import whole_folder
 
 Arrays = dict[str, NDArray]
 
-NAMES = "names.json"  # lists the arrays of a folder, so that a missing one is noticed
+NAMES = "names.json"  # the arrays of a folder and their digests, so that damage is noticed
 
 
 def content_key(parts: Iterable[str | bytes | Path]) -> str:
@@ -91,14 +91,22 @@ def find_arrays(folder: Path, name: str, key: str, writable: bool = False) -> Ar
 
 
 def _read(place: Path, mode: Literal["c", "r"]) -> Arrays:
-    names = json.loads((place / NAMES).read_text())
+    digests = json.loads((place / NAMES).read_text())
+    if not isinstance(digests, dict):
+        raise ValueError(f"{NAMES} of an earlier version has no digests")
+    for name, digest in digests.items():
+        if content_key([place / f"{name}.npy"]) != digest:
+            raise ValueError(f"{name}.npy was changed after it was written")
     return {
-        name: np.load(place / f"{name}.npy", mmap_mode=mode, allow_pickle=False) for name in names
+        name: np.load(place / f"{name}.npy", mmap_mode=mode, allow_pickle=False) for name in digests
     }
 
 
 def _write(place: Path, arrays: Arrays) -> None:
     with whole_folder(place, first_wins=True) as folder:
+        digests = {}
         for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        (folder / NAMES).write_text(json.dumps(list(arrays)))
+            file = folder / f"{name}.npy"
+            np.save(file, array, allow_pickle=False)
+            digests[name] = content_key([file])
+        (folder / NAMES).write_text(json.dumps(digests))

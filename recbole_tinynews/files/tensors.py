@@ -1,14 +1,18 @@
-"""Weights on disk as safetensors, written atomically; never as a pickle."""
+"""Weights on disk as safetensors, written atomically with a checksum; never as a pickle."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from recbole_tinynews.files.whole import whole_file
+
+_CHECKSUM = "checksum"  # in the metadata of a file
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
@@ -22,7 +26,8 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
             place.touch()
             mode = place.stat().st_mode  # safetensors lets nobody but the owner read
             # safetensors refuses tensors that share memory, as a shared projection does
-            save_file(_distinct(weights), place)
+            distinct = _distinct(weights)
+            save_file(distinct, place, {_CHECKSUM: _checksum(distinct)})
             place.chmod(mode)
     except SafetensorError as problem:  # only its text has the system's error
         raise OSError(f"{path} could not be written: {problem}") from problem
@@ -33,7 +38,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a safetensors file, or is cut off.
+        ValueError: it is not a safetensors file, is cut off, or was changed after it was written
+            by ``save_weights``.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -41,12 +47,21 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             "Train the model first, or name the right checkpoint_dir."
         )
     try:
-        return load_file(path)
+        weights = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            known = (file.metadata() or {}).get(_CHECKSUM)
     except SafetensorError as problem:
         raise ValueError(
             f"{path} expects weights in safetensors format, and cannot be read: {problem}. "
             "Delete it and train again."
         ) from problem
+
+    if known not in (None, _checksum(weights)):  # others, and earlier versions, write none
+        raise ValueError(
+            f"{path} was changed after it was written: its checksum differs. Delete it and train "
+            "again."
+        )
+    return weights
 
 
 def check_weights(path: Path) -> None:
@@ -96,3 +111,13 @@ def load_into(
 def _distinct(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous copies on the CPU, no two of them sharing memory."""
     return {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
+
+
+def _checksum(weights: dict[str, Tensor]) -> str:
+    """A digest of names, types, shapes and values; the tensors are on the CPU."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        # any type as bytes, which numpy may not know
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -11,11 +11,13 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SUFFIX = ".partial"
+OLD = 3600  # seconds: no partial file is written for so long without a change
 
 
 @contextmanager
@@ -77,6 +79,8 @@ def write_text(path: Path, text: str) -> None:
 def check_writable(path: Path) -> None:
     """Write a file beside ``path`` and remove it again: what cannot be written is known at once.
 
+    Old partial files of ``path`` are removed too.
+
     Raises:
         OSError: a file cannot be written there, or ``path`` is a folder.
     """
@@ -84,6 +88,7 @@ def check_writable(path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     with partial_place(path) as place:
         place.write_bytes(b"0")
+    _remove_old(leftovers(path))
 
 
 def leftovers(path: Path) -> list[Path]:
@@ -103,6 +108,29 @@ def all_partials(folder: Path) -> list[Path]:
     name = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
     found = [place for place in folder.rglob(f".*{SUFFIX}") if name.fullmatch(place.name)]
     return [place for place in found if not any(p in found for p in place.parents)]
+
+
+def remove_old_partials(folder: Path) -> None:
+    """Remove what killed processes have left under ``folder``, unless it was just written to.
+
+    Another process may be writing, so a partial file has to be old.
+    """
+    _remove_old(all_partials(folder))
+
+
+def _remove_old(places: Iterable[Path]) -> None:
+    for place in places:
+        if time.time() - _changed(place) > OLD:
+            with suppress(OSError):  # read-only
+                remove(place)
+
+
+def _changed(place: Path) -> float:
+    """When the file, or the newest file of the folder, was written to."""
+    try:
+        return max(each.stat().st_mtime for each in (place, *place.rglob("*")))
+    except OSError:  # it has just got its name
+        return time.time()
 
 
 def remove(place: Path) -> None:

@@ -25,3 +25,10 @@ def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[
         yield run
     finally:
         run.finish()
+
+
+def add_to_summary(values: Mapping[str, float]) -> None:
+    """Values that stand for the whole W&B run, which has begun."""
+    import wandb
+
+    wandb.run.summary.update(dict(values))

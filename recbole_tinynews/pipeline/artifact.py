@@ -27,15 +27,18 @@ from recbole_tinynews.settings.declared import affects_result
 from recbole_tinynews.settings.names import split_stage
 from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
 from recbole_tinynews.trainer.post_training import COPIES
+from recbole_tinynews.trainer.training_state import STATE
 
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
 ARTIFACT_FORMAT = 6  # raised whenever a change in the code changes results
 # formats whose recommenders score as they did when they were trained
 READABLE = frozenset((ARTIFACT_FORMAT,))
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
-FILES = "files"  # key of metrics.json: checksums
-TEST, TEST_DATA = "test", "test_data"  # metrics on test impressions, and the digest of these
+# keys of metrics.json: checksums of the other files and its own, metrics on test impressions and
+# the digest of these, and the text of training.csv
+FILES, CHECKSUM, TEST, TEST_DATA, CURVE_TEXT = "files", "checksum", "test", "test_data", "curve"
 WEIGHTS_SUFFIX = Path(WEIGHTS).suffix
+BEGUN = "begun.json"  # while a stage is unfinished: the data set that it is trained on
 CURVE, FIGURE = "training.csv", "training.svg"  # by step, for people to read
 PLM = "plm"  # configuration and tokenizer of the language model
 FORMAT_KEY, MADE_FROM = "format", "made_from"  # further keys of settings.yaml
@@ -173,13 +176,21 @@ def read_artifact(name: str, mark: str, folder: Path) -> Artifact | None:
         if broken:
             raise ValueError(f"{', '.join(broken)} changed since the training")
     except FileNotFoundError as problem:
-        if (folder / METRICS_FILE).is_file():
+        if was_finished(folder):
             getLogger().warning(f"{folder} is incomplete and is trained again: {problem}")
         return None
     except (OSError, ValueError, KeyError, TypeError) as problem:
         getLogger().warning(f"{folder} is damaged and is trained again: {problem}")
         return None
     return artifact
+
+
+def was_finished(folder: Path) -> bool:
+    """Whether a run has finished this stage, even if files of it have been lost since."""
+    if (folder / METRICS_FILE).is_file():
+        return True
+    unfinished = (folder / BEGUN).is_file() or (folder / STATE).is_dir()
+    return (folder / WEIGHTS).is_file() and not unfinished
 
 
 def as_written(settings: dict[str, Any]) -> dict[str, Any]:
@@ -214,15 +225,17 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """Write ``metrics.json``, which comes last: a folder that has it is complete."""
-    write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+    values = json.loads(json.dumps(metrics))  # as they are read back
+    text = json.dumps({**values, CHECKSUM: _digest_of(values)}, indent=2)
+    write_text(folder / METRICS_FILE, f"{text}\n")
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """The contents of ``metrics.json``.
+    """The contents of ``metrics.json``, without its own checksum.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it holds something else.
+        ValueError: it holds something else, or was changed.
     """
     try:
         metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
@@ -233,7 +246,17 @@ def read_metrics(folder: Path) -> dict[str, Any]:
             f"{folder / METRICS_FILE} expects the metrics of a finished stage, and holds something "
             "else. Train it again."
         )
+    # one of an earlier version has no checksum
+    if metrics.pop(CHECKSUM, None) not in (None, _digest_of(metrics)):
+        raise ValueError(
+            f"{folder / METRICS_FILE} was changed after it was written: its checksum differs. "
+            "Train it again."
+        )
     return metrics
+
+
+def _digest_of(values: dict[str, Any]) -> str:
+    return content_key([json.dumps(values, sort_keys=True)])
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
+from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
 
 from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
-from recbole_tinynews.files.whole import all_partials, remove, write_text
-from recbole_tinynews.pipeline.artifact import METRICS_FILE
-
-BEGUN = "begun.json"  # in the folder of an unfinished stage: the data set that it is trained on
-OLD = 3600  # seconds: no file is written for so long without a change
+from recbole_tinynews.files.whole import remove_old_partials, write_text
+from recbole_tinynews.pipeline.artifact import BEGUN, METRICS_FILE
 
 
 def mark_begun(folder: Path, content: str) -> None:
@@ -22,7 +19,7 @@ def mark_begun(folder: Path, content: str) -> None:
 
 
 def remove_leftovers(folder: Path, content: str) -> None:
-    """Remove unfinished stages of a data set that has changed since, and old partial files.
+    """Remove unfinished stages of a data set that has changed since, old partial files, and locks.
 
     Such a stage would never be resumed: its fingerprint has changed with the data. Another process
     may be writing, so a partial file has to be old, and an unfinished stage not locked.
@@ -41,9 +38,12 @@ def remove_leftovers(folder: Path, content: str) -> None:
         except (LockHeldError, OSError):  # being trained, or read-only
             continue
         getLogger().info(f"{stage}, unfinished and of other data, was removed.")
-    for place in all_partials(folder):
-        if time.time() - _changed(place) > OLD:
-            remove(place)
+    remove_old_partials(folder)
+    for lock in sorted(folder.rglob(".*.lock")):
+        held = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
+        # to hold a lock and release it removes its file
+        with suppress(LockHeldError, OSError), exclusive_lock(held, "removing it", wait=False):
+            pass
 
 
 def _data_set(begun: Path) -> str | None:
@@ -51,11 +51,3 @@ def _data_set(begun: Path) -> str | None:
         return json.loads(begun.read_text(encoding="utf-8"))["data_set"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _changed(place: Path) -> float:
-    """When the file, or the newest file of the folder, was written to."""
-    try:
-        return max(each.stat().st_mtime for each in (place, *place.rglob("*")))
-    except OSError:  # it has just got its name
-        return time.time()

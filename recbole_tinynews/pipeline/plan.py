@@ -15,6 +15,7 @@ from recbole_tinynews.pipeline.artifact import (
     Artifact,
     as_written,
     read_settings,
+    was_finished,
 )
 from recbole_tinynews.pipeline.recipes import Recipe, Recipes
 from recbole_tinynews.pipeline.stage import Copy, Stage
@@ -102,7 +103,7 @@ def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:
     step = saved_step(recipe.folder / STATE)
     if step is not None:
         return Step(name, "resumes", f"from step {step}")
-    if (recipe.folder / METRICS_FILE).is_file():
+    if was_finished(recipe.folder):
         return Step(name, "runs", f"{recipe.folder.name} is damaged")
     reasons = nearest_differences(recipe, follows, reused)
     if reasons is None:

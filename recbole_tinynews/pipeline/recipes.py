@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.evaluation.own_metrics import files_of_metric
+from recbole_tinynews.evaluation.recbole_metrics import in_fingerprints
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
@@ -17,7 +19,8 @@ from recbole_tinynews.pipeline.artifact import (
     source_of,
 )
 from recbole_tinynews.pipeline.stage import Copy, Stage, stage_of
-from recbole_tinynews.settings.declared import is_as_before
+from recbole_tinynews.settings.declared import counted_as, is_as_before
+from recbole_tinynews.settings.layers import METRICS_SETTING
 
 
 class Contents(Protocol):
@@ -78,7 +81,7 @@ class Recipes:
     def _make(self, stage: Stage) -> Recipe:
         config = self.contents.settings(stage)
         settings = settings_that_matter(config, stage)
-        code = source_of(stage)
+        code = [*source_of(stage), *files_of_metric(config["valid_metric"])]
         start = ""
         if stage.start is not None:
             start = f"{_name_of(stage.start.put)} {_places(stage, stage.start.sources)}"
@@ -90,7 +93,9 @@ class Recipes:
             "start": start,
             "teachers": _places(stage, stage.teachers),
         }
-        counted = {n: value for n, value in settings.items() if not is_as_before(n, value)}
+        counted = {n: counted_as(n, v) for n, v in settings.items() if not is_as_before(n, v)}
+        if METRICS_SETTING in counted:
+            counted[METRICS_SETTING] = in_fingerprints(counted[METRICS_SETTING])
         mark = fingerprint({"format": ARTIFACT_FORMAT, **counted, "made_from": made_from})
         return Recipe(stage, config, settings, made_from, mark)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from recbole_tinynews.files.whole import all_partials, remove, write_text
 from recbole_tinynews.logs.progress import StageProgress
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
+    BEGUN,
     COPIES,
     CURVE,
+    CURVE_TEXT,
     FIGURE,
     FILES,
     FORMAT_KEY,
@@ -40,7 +43,7 @@ from recbole_tinynews.pipeline.artifact import (
 )
 from recbole_tinynews.pipeline.factory import Factory
 from recbole_tinynews.pipeline.handover import put_language_model
-from recbole_tinynews.pipeline.leftovers import BEGUN, mark_begun
+from recbole_tinynews.pipeline.leftovers import mark_begun
 from recbole_tinynews.pipeline.recipes import Recipe, Recipes
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
@@ -48,6 +51,10 @@ from recbole_tinynews.processes.group import exchange, here, told_by_first
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state
 from recbole_tinynews.trainer.training_state import STATE, saved_step
+
+
+class GivenUpError(Exception):
+    """Raised by a callback: the stage is given up, and what it has written is removed."""
 
 
 class Run:
@@ -58,6 +65,8 @@ class Run:
         recipes: what decides the result of each stage.
         artifacts: the finished stages so far, in the order in which they were finished.
         progress: how far each stage is; of a stage that is not in it only the name is told.
+        callbacks: RecBole's ``callback_fn`` of a stage, called with round and score after each of
+            its validations. It may raise ``GivenUpError``.
     """
 
     def __init__(self, factory: Factory) -> None:
@@ -65,6 +74,7 @@ class Run:
         self.recipes = Recipes(factory)
         self.artifacts: dict[Stage, Artifact] = {}
         self.progress: Mapping[Stage, StageProgress] = {}
+        self.callbacks: dict[Stage, Callable[[int, float], None]] = {}
         self.fresh: bool = factory.config["fresh"]
 
     def make(self, *stages: Stage) -> Artifact:
@@ -123,6 +133,8 @@ class Run:
         if artifact.reused:
             told_by_first(False, patient=True)  # nothing is to be trained
         shutil.rmtree(recipe.folder / STATE, ignore_errors=True)
+        with suppress(OSError):  # read-only
+            (recipe.folder / BEGUN).unlink()
         told_by_first(True, patient=True)  # all is written
         return artifact
 
@@ -161,7 +173,11 @@ class Run:
             remove(place)
         mark_begun(folder, self.factory.dataset.content)
         told_by_first(True, patient=True)  # the others train too
-        best = self._train(recipe)
+        try:
+            best = self._train(recipe)
+        except GivenUpError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         seconds = time.perf_counter() - started
         artifact = Artifact(name, recipe.fingerprint, folder, seconds, dict(best or {}))
         self._write(recipe, artifact)
@@ -175,8 +191,12 @@ class Run:
                 f"{artifact.folder}: {', '.join(broken)} changed since the training, and "
                 f"{'are' if len(broken) > 1 else 'is'} written again."
             )
+            metrics = read_metrics(artifact.folder)
+            if {CURVE, FIGURE} & {*broken}:
+                curve = TrainingCurve.from_csv(metrics[CURVE_TEXT], artifact.valid)
+                _write_curve(artifact.folder, artifact.name, curve)
             shutil.rmtree(artifact.folder / PLM, ignore_errors=True)
-            self._write(recipe, artifact, read_metrics(artifact.folder))
+            self._write(recipe, artifact, metrics)
         getLogger().info(self._told(recipe.stage, f" is reused: {artifact.folder}"))
 
     def _train(self, recipe: Recipe) -> dict | None:
@@ -193,7 +213,12 @@ class Run:
         trainer.resume_checkpoint()
         train, valid = self.factory.loaders(config, data)
         try:
-            best = trainer.fit(train, valid, show_progress=config["show_progress"])[1]
+            best = trainer.fit(
+                train,
+                valid,
+                show_progress=config["show_progress"],
+                callback_fn=self.callbacks.get(stage),
+            )[1]
         finally:
             trainer.tensorboard.close()
         trainer.progress.finish()
@@ -238,9 +263,11 @@ class Run:
         if copies:  # listed, so that a missing one is noticed
             metrics[COPIES] = copies
         metrics |= {key: (before or {})[key] for key in (TEST, TEST_DATA) if key in (before or {})}
-        metrics[FILES] = checksums(folder, files_of(folder))
+        shown = [place for place in (folder / CURVE, folder / FIGURE) if place.is_file()]
+        if folder / CURVE in shown:  # so that both can be written again
+            metrics[CURVE_TEXT] = (folder / CURVE).read_text(encoding="utf-8")
+        metrics[FILES] = checksums(folder, [*files_of(folder), *shown])
         write_metrics(folder, metrics)
-        (folder / BEGUN).unlink(missing_ok=True)
 
 
 def _check_fingerprints(recipe: Recipe) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better
 from recbole_tinynews.pipeline.text_table import text_table
 
 _COUNTS = {"impressions", "skipped"}
@@ -42,8 +43,9 @@ def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
 
 
 def best(results: Sequence[Mapping[str, float]], metric: str) -> Mapping[str, float]:
-    """The result with the highest ``metric``."""
-    return max(results, key=lambda each: each[metric])
+    """The result with the best ``metric``."""
+    choose = max if bigger_is_better(metric) else min
+    return choose(results, key=lambda each: each[metric])
 
 
 def oracle_of(data_set: Path) -> dict[str, float]:

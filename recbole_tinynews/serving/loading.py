@@ -22,6 +22,8 @@ from recbole_tinynews.files.checksums import checksums
 from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
+    CURVE,
+    FIGURE,
     FORMAT_KEY,
     METRICS_FILE,
     PLM,
@@ -137,8 +139,9 @@ def _check_folder(folder: Path) -> None:
             f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
             "again: it resumes where it was stopped."
         )
-    # settings are read by their meaning, and may be edited
-    broken = [name for name in broken_files(folder) if name != SETTINGS_FILE]
+    # settings are read by their meaning, and may be edited; the curve is for people alone
+    unread = {SETTINGS_FILE, CURVE, FIGURE}
+    broken = [name for name in broken_files(folder) if name not in unread]
     if broken:
         raise ValueError(
             f"{folder} expects its files as they were written, and {', '.join(broken)} "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -52,3 +54,9 @@ def parse_command_line(arguments: Sequence[str]) -> CommandLine:
         name: text if name in TEXT_SETTINGS else parse_value(text) for name, text in texts.items()
     }
     return CommandLine(values, switches, problems)
+
+
+def program() -> str:
+    """How the program was called: by a name of its own, or as a file that Python runs."""
+    called = sys.argv[0]
+    return f"python {shlex.quote(called)}" if called.endswith(".py") else called

@@ -92,6 +92,8 @@ class Setting(NamedTuple):
         in_benchmarks: what to do instead, where a benchmark sets it for all of its runs.
         as_before: the value with which everything is what it was before the setting existed.
             Fingerprints leave it out, so that what was trained then is found. None: there is none.
+        counted_as: what fingerprints have in the place of any value, since none changes what is
+            trained. None: the value itself.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Setting(NamedTuple):
     unread_by: Models = Models.NONE
     in_benchmarks: str = ""
     as_before: Any = None
+    counted_as: Any = None
 
 
 _RUN, _NOTHING, _EVERY = Scope.RUN, Affects.NOTHING, Models.EVERY
@@ -209,7 +212,7 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("worker", WORKERS, affects=_NOTHING),
     # evaluation, with the same metrics for all stages
     Setting("eval_batch_size", POSITIVE, affects=_NOTHING),
-    Setting("topk", CUTOFFS, _IMPRESSIONS, scope=_RUN),
+    Setting("topk", CUTOFFS, _IMPRESSIONS, scope=_RUN, counted_as=[5, 10]),
     Setting("valid_metric", TEXT, _IMPRESSIONS),
     Setting("metrics", scope=_RUN),  # the config looks for their names
     Setting("valid_metric_bigger", one_of(True), _IMPRESSIONS, scope=_RUN),  # as all metrics here
@@ -398,6 +401,12 @@ def affects_result(name: str, has_teachers: bool) -> bool:
     """Whether a different value changes the result of a stage with, or without, teachers."""
     affects = setting(name).affects
     return affects is Affects.RESULT or (affects is Affects.STUDENTS and has_teachers)
+
+
+def counted_as(name: str, value: Any) -> Any:
+    """What fingerprints have for a value of a setting."""
+    own = setting(name).counted_as
+    return value if own is None else own
 
 
 def is_as_before(name: str, value: Any) -> bool:

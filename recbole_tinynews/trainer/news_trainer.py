@@ -18,6 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.processes.gather import copy_from_first, sum_gradients
 from recbole_tinynews.processes.group import ALONE, exchange, here
 from recbole_tinynews.settings.protocol import Settings
@@ -284,10 +285,24 @@ class NewsTrainer(ImpressionEvaluation):
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
         """Resume from the last state in ``resume_file`` (a ``state`` folder), if there is one.
 
-        It takes effect in ``fit``. A state that cannot be read is skipped with a warning: training
-        then starts from the beginning.
+        It takes effect in ``fit``. A state that cannot be read, or whose best weights or copies
+        can't, is skipped with a warning: training then starts from the beginning.
         """
         self._state = newest_state(Path(resume_file) if resume_file else self.state_folder)
+        if self._state is None:
+            return
+        try:
+            for file in self._saved_so_far(self._state):
+                load_weights(file)  # a damaged one would be taken for the best of the training
+        except (OSError, ValueError) as problem:
+            self.logger.warning(f"{self.state_folder} is no state to resume from: {problem}")
+            self._state = None
+
+    def _saved_so_far(self, state: TrainingState) -> list[Path]:
+        """The files of weights that a training which resumes from this state keeps."""
+        path = Path(self.saved_model_file)
+        validated = state.progress["best_valid_result"] is not None
+        return [path] if validated or path.is_file() else []
 
     def _resume(self, state: TrainingState) -> None:
         try:

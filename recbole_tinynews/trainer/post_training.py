@@ -10,6 +10,7 @@ from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.optimization import most_steps
+from recbole_tinynews.trainer.training_state import TrainingState
 
 COPIES = "copies"  # folder beside the weights
 
@@ -43,6 +44,9 @@ class PostTrainingTrainer(NewsTrainer):
         self._save_copy()
         self._save_checkpoint(self.epochs - 1, verbose=False)
         return result
+
+    def _saved_so_far(self, state: TrainingState) -> list[Path]:
+        return [*super()._saved_so_far(state), *self.copies_folder.glob("step-*.safetensors")]
 
     def _after_step(self) -> None:
         if self.step % self.config["teacher_checkpoint_interval"] == 0:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from recbole_tinynews.benchmark.latex_table import as_latex
 from recbole_tinynews.benchmark.recommender_file import model_class_of
-from recbole_tinynews.benchmark.result_table import Cell, Table, as_latex, as_markdown
+from recbole_tinynews.benchmark.result_table import Cell, Table, as_markdown
 from recbole_tinynews.benchmark.results import COLUMNS, ResultsFile, as_csv
 
 FORMULAS = ["=HYPERLINK(1)", "+1+1", "@SUM(A1)", "-2+3", "\t=1"]

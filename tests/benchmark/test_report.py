@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from benchmark_rows import keep, system
 
-from recbole_tinynews.benchmark.figures import as_png
+from recbole_tinynews.benchmark.figures import as_pdf, as_png
+from recbole_tinynews.benchmark.intervals import Intervals, Reach
 from recbole_tinynews.benchmark.plots import suite_figures
-from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.report import Reported, write_report
+from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import ADDED, FIGURES, read_suite
 
 
@@ -30,9 +32,18 @@ def systems():
     return made
 
 
-def test_every_figure_names_its_axes_and_shows_every_row_of_its_families(systems) -> None:
+@pytest.fixture
+def intervals(systems) -> Intervals:
+    """Intervals that reach 0.02 below each mean and 0.01 above it."""
+    of_system = dict.fromkeys(METRICS, Reach(0.02, 0.01))
+    return Intervals({each.row.label: of_system for each in systems})
+
+
+def test_every_figure_names_its_axes_and_shows_every_row_of_its_families(
+    systems, intervals
+) -> None:
     """A line that is missing from a figure is a result that nobody looks for."""
-    figures = dict(suite_figures(read_suite("paper", "mind-small"), systems))
+    figures = dict(suite_figures(read_suite("paper", "mind-small"), systems, intervals))
     assert tuple(figures) == FIGURES
     shown = {}
     for name, figure in figures.items():
@@ -40,6 +51,7 @@ def test_every_figure_names_its_axes_and_shows_every_row_of_its_families(systems
         for axes in figure.axes:
             assert axes.get_xlabel()
             assert axes.get_ylabel() or name == "stages"
+        assert figure.axes[-1].get_xlabel().endswith("\nbars: 95 % bootstrap over users")
         shown[name] = [
             [container.lines[0].get_xydata().round(4).tolist() for container in axes.containers]
             for axes in figure.axes
@@ -58,9 +70,58 @@ def test_every_figure_names_its_axes_and_shows_every_row_of_its_families(systems
     assert names == ["PLM-NR (FT)", "PLM-NR (DP)", "TinyBERT", "NewsBERT", "Tiny-NewsRec"]
 
 
-def test_nothing_of_a_figure_is_cut_off(systems) -> None:
+def test_every_point_has_its_interval_its_size_and_its_true_place(systems, intervals) -> None:
+    """A point that is moved aside says that its system has another size, or speed."""
+    figures = dict(suite_figures(read_suite("paper", "mind-small"), systems, intervals))
+    for name in ("size", "speed"):
+        (axes,) = figures[name].axes
+        assert len(axes.texts) == sum(len(c.lines[0].get_xdata()) for c in axes.containers) == 17
+        assert sorted(text.get_text() for text in axes.texts) == sorted(
+            [*["1"] * 5, *["2"] * 5, *["4"] * 5, *["12"] * 2]
+        )
+        assert {x for c in axes.containers for x in c.lines[0].get_xdata()} == (
+            {10.0, 20.0, 40.0, 120.0} if name == "size" else {1000.0, 500.0, 250.0, 1000 / 12}
+        )
+        for container in axes.containers:
+            (bars,) = container.lines[2]
+            for (x, y), bar in zip(
+                container.lines[0].get_xydata(), bars.get_segments(), strict=True
+            ):
+                assert bar[:, 0].tolist() == [x, x]
+                assert bar[:, 1].tolist() == pytest.approx([y - 2, y + 1])
+
+
+def test_rows_of_one_architecture_have_one_speed() -> None:
+    """Noise between two measurements would look like one way of training being faster."""
+    rows = [row for row in read_suite("paper", "mind-small").rows if row.label.endswith("_4")]
+    speeds = {"Tiny-NewsRec_4": 90, "TinyBERT_4": 100, "NewsBERT_4": 125}
+    systems = [
+        system("x", {"auc": 0.6, "parameters": 5e7, "news_per_second": speeds[row.label]})._replace(
+            row=row
+        )
+        for row in rows
+        if row.label in speeds
+    ]
+    figure = dict(suite_figures(read_suite("paper", "mind-small"), systems, Intervals()))["speed"]
+    (axes,) = figure.axes
+    assert [c.lines[0].get_xdata().tolist() for c in axes.containers] == [[100.0]] * 3
+
+
+def test_no_line_joins_single_runs(systems, intervals) -> None:
+    """A trend through three numbers of one seed each is noise that looks like a result."""
+    suite = read_suite("paper", "mind-small")
+    single = [each._replace(seeds=[1]) for each in systems]
+    for shown, dashed in ((systems, True), (single, False)):
+        for name, figure in suite_figures(suite, shown, intervals):
+            lines = [c.lines[0] for axes in figure.axes for c in axes.containers]
+            drawn = {line.get_linestyle() != "None" for line in lines if len(line.get_xdata()) > 1}
+            assert drawn <= {dashed and name != "losses"}
+
+
+def test_nothing_of_a_figure_is_cut_off(systems, intervals) -> None:
     """A legend that is wider than the column ends in the middle of a word."""
-    for figure in dict(suite_figures(read_suite("paper", "mind-small"), systems)).values():
+    suite = read_suite("paper", "mind-small")
+    for figure in dict(suite_figures(suite, systems, intervals)).values():
         renderer = figure.canvas.get_renderer() if hasattr(figure.canvas, "get_renderer") else None
         width, height = figure.bbox.size
         for part in [*figure.legends, *(axes for axes in figure.axes)]:
@@ -75,11 +136,14 @@ def test_a_report_of_a_few_rows_is_written_whole(systems, tmp_path: Path) -> Non
     """After the first hour of a benchmark only a few rows have results."""
     suite = read_suite("paper", "mind-small")
     one = [each for each in systems if each.row.label == "PLM-NR_12 (FT)"]
-    written = write_report(tmp_path, suite, [1, 2], one, {}, [])
-    figures = ["size.svg", "size.png", "speed.svg", "speed.png"]
-    assert written == ["table.md", "table.tex", "speed.md", "cold.md", *figures]
+    reported = Reported(suite, "mind-small", [1, 2], one, [], {})
+    written = write_report(tmp_path, reported)
+    figures = [f"{name}.{kind}" for name in ("size", "speed") for kind in ("svg", "png", "pdf")]
+    tables = ["table.md", "table.tex", "table_narrow.tex", "speed.md", "cold.md"]
+    assert written == [*tables, *figures, "report.html"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
     assert (tmp_path / "size.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "size.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_declared_pairs_alone_are_tested_and_an_added_system(systems, tmp_path: Path) -> None:
@@ -89,7 +153,8 @@ def test_declared_pairs_alone_are_tested_and_an_added_system(systems, tmp_path: 
     labels = ["Tiny-NewsRec_4", "TinyBERT_4", "TinyBERT_2"]
     shown = [each for each in systems if each.row.label in labels]
     files = {name: {1: keep(tmp_path, name, ["0.2", "0.4"])} for name in [*labels, "Mine"]}
-    written = write_report(tmp_path, suite, [1], [*shown, mine], files, [])
+    reported = Reported(suite, "mind-small", [1], [*shown, mine], [], files)
+    written = write_report(tmp_path, reported)
     assert {"significance.csv", "significance.md"} <= {*written}
     lines = (tmp_path / "significance.md").read_text(encoding="utf-8").splitlines()
     assert [line.split(" | ")[0] for line in lines if " against " in line][1:] == [
@@ -98,7 +163,9 @@ def test_declared_pairs_alone_are_tested_and_an_added_system(systems, tmp_path: 
     ]
 
 
-def test_the_same_figure_is_the_same_file(systems) -> None:
+def test_the_same_figure_is_the_same_file(systems, intervals) -> None:
+    """Committed figures would change with every report."""
     suite = read_suite("paper", "mind-small")
-    one, other = (as_png(next(suite_figures(suite, systems))[1]) for _ in range(2))
-    assert one == other
+    one, other = (next(suite_figures(suite, systems, intervals))[1] for _ in range(2))
+    assert as_png(one) == as_png(other)
+    assert as_pdf(one) == as_pdf(other)

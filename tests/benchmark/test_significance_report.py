@@ -122,7 +122,7 @@ def test_nothing_outdated_is_left_where_nothing_can_be_tested(tmp_path: Path) ->
     """A significance test left from an earlier report would not match the table."""
     files = files_of(tmp_path, ["U1", "U2", "U3"])
     names = ["significance.csv", "significance.md"]
-    assert write_significance(tmp_path, [("O", "R")], files) == names
+    assert write_significance(tmp_path, compare_pairs([("O", "R")], files)) == names
     assert all((tmp_path / name).is_file() for name in names)
-    assert write_significance(tmp_path, [("O", "lost")], files) == []
+    assert write_significance(tmp_path, compare_pairs([("O", "lost")], files)) == []
     assert not list(tmp_path.glob("significance.*"))

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from benchmark_rows import system
 
+from recbole_tinynews.benchmark.latex_table import as_latex
 from recbole_tinynews.benchmark.means import summarise
 from recbole_tinynews.benchmark.result_table import (
-    as_latex,
     as_markdown,
-    cold_markdown,
+    cold_table,
     make_table,
-    speed_markdown,
+    speed_table,
 )
 from recbole_tinynews.benchmark.results import COLUMNS, METRICS, ResultsFile
 from recbole_tinynews.benchmark.suite import Published, Row
@@ -118,7 +118,7 @@ def test_speed_has_a_separate_table() -> None:
         system("Pop", {"auc": 0.5, "seconds": 1.0}),
         system("B", why_not="broken"),
     ]
-    lines = speed_markdown(systems).splitlines()
+    lines = as_markdown(speed_table(systems)).splitlines()
     assert lines[:4] == [
         "| System | News, 1/s | cached, 1/s | Training, s |",
         "| --- | ---: | ---: | ---: |",
@@ -188,9 +188,11 @@ def test_cold_impressions_have_a_separate_table() -> None:
         system("B", better),
         system("C", {"auc": 0.5}),
     ]
-    assert cold_markdown(systems).splitlines()[2:4] == [
+    assert as_markdown(cold_table(systems)).splitlines()[2:4] == [
         "| A | 51.00 ± 1.41 | **20.00 ± 0.00** | **25.00 ± 0.00** | **30.00 ± 0.00** |",
         "| B | **61.00** | **20.00** | **25.00** | **30.00** |",
     ]
-    assert "| C |" not in cold_markdown(systems)
-    assert cold_markdown(systems).endswith("training impressions: 1,519. Not known of C.\n")
+    assert "| C |" not in as_markdown(cold_table(systems))
+    assert as_markdown(cold_table(systems)).endswith(
+        "training impressions: 1,519. Not known of C.\n"
+    )

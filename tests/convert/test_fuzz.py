@@ -10,11 +10,19 @@ import gzip
 import random
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from mind_folder import IMPRESSIONS, NEWS, WriteMind
+from plain_mind import (
+    as_written,
+    expected_bodies,
+    expected_impressions,
+    expected_news,
+    lines_of,
+    read,
+    spoil,
+)
 
 from recbole_tinynews.convert import ConversionError, convert_mind
 from recbole_tinynews.convert.errors import LineError, stop
@@ -22,105 +30,6 @@ from recbole_tinynews.convert.mind import read_behaviors
 
 IMPRESSION_LINES, NEWS_LINES, BODY_LINES = 64_000, 24_000, 16_000  # 104,000 spoilt lines in all
 A_FILE = 8_000
-
-PIECES = [
-    *(
-        b"\t",
-        b" ",
-        b"  ",
-        b"\r",
-        b"\n",
-        b"\0",
-        b"\xff",
-        b"\xc3",
-        b"\xed\xa0\x80",
-        b"\xf4\x90\x80\x80",
-    ),
-    *("\xa0", "\u2028", "\x85", "\x0b", "\x1c", "\u3000", "\ufeff", "\u200b", "é", "😀", "٣"),
-    *(b"-", b"-0", b"-1", b"-2", b"-0 ", b"-1 ", b"0", b"1", b"N", b"[PAD]", b'"', b"'", b"\\"),
-    *(b"AM", b"PM", b"13:00:00", b"2/30/2019", b"/", b":", b"NA", b"nan", b"null", b"%s", b"../"),
-]
-BYTES = [piece.encode() if isinstance(piece, str) else piece for piece in PIECES]
-
-
-def spoil(line: bytes, rng: random.Random) -> bytes:
-    """Make one to three changes at random places."""
-    for _ in range(rng.choice((1, 1, 2, 3))):
-        start = rng.randrange(len(line) + 1)
-        stop_ = min(len(line), start + rng.choice((0, 1, 1, 2, 5, 20)))
-        kind = rng.randrange(5)
-        if kind == 0:
-            new = rng.choice(BYTES)  # in place of a stretch, or between two bytes
-        elif kind == 1:
-            new = b""
-        elif kind == 2:
-            new = line[start:stop_] * 2
-        elif kind == 3:
-            new = bytes([rng.randrange(256)])
-        else:
-            new = line[start:stop_][::-1]
-        line = line[:start] + new + line[stop_:]
-    return line
-
-
-def is_id(text: str) -> bool:
-    return text.split() == [text] and text != "[PAD]"
-
-
-def plain_columns(line: bytes, columns: int) -> list[str] | None:
-    try:
-        fields = line.decode().split("\t")
-    except UnicodeDecodeError:
-        return None
-    return None if b"\0" in line or len(fields) != columns else fields
-
-
-def plain_impression(line: bytes) -> list[str] | None:
-    """The row of the atomic file, or None for a line that is invalid by itself."""
-    fields = plain_columns(line, 5)
-    if fields is None:
-        return None
-    number, user, time, history, shown = fields
-    if (
-        re.fullmatch(r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{4} [0-9]{1,2}:[0-9]{2}:[0-9]{2} [AP]M", time)
-        is None
-    ):
-        return None
-    try:
-        moment = datetime.strptime(time, "%m/%d/%Y %I:%M:%S %p").replace(tzinfo=timezone.utc)
-    except ValueError:
-        return None
-    parts = shown.split(" ")
-    ids = [part[:-2] for part in parts]
-    clicks = history.split(" ") if history else []
-    if not all(map(is_id, [number, user, *clicks, *ids])):
-        return None
-    if not all(part.endswith(("-0", "-1")) for part in parts) or moment.second > 59:
-        return None
-    labels = " ".join(part[-1] for part in parts)
-    return [number, user, str(int(moment.timestamp())), history, " ".join(ids), labels]
-
-
-def same(old: str, new: str) -> bool:
-    return old.split() == new.split()
-
-
-def lines_of(content: bytes) -> list[bytes]:
-    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    return [line.removesuffix(b"\r") for line in (lines if lines[-1] else lines[:-1])]
-
-
-def expected_impressions(content: bytes) -> list[list[str]]:
-    kept: dict[str, list[str]] = {}
-    for line in lines_of(content):
-        row = plain_impression(line)
-        if row is not None:
-            kept.setdefault(row[0], row)
-    return list(kept.values())
-
-
-def read(path: Path) -> list[list[str]]:
-    return [line.split("\t") for line in path.read_bytes().decode().split("\n")[1:-1]]
 
 
 @pytest.mark.parametrize("seed", range(IMPRESSION_LINES // A_FILE))
@@ -161,19 +70,8 @@ def test_no_corrupted_article_is_lost_or_changed_without_a_count(
     (train / "news.tsv").write_bytes(content)
     report = convert_mind(train, "tiny", output=tmp_path / "out", on_error="skip")
 
-    first: dict[str, list[str]] = {}
-    used = 0
-    for line in lines_of(content):
-        fields = plain_columns(line, 8)
-        if fields is not None and is_id(fields[0]):
-            pairs = list(zip(first.setdefault(fields[0], fields[:5]), fields[:5], strict=True))
-            if all(not old.strip() or not new.strip() or same(old, new) for old, new in pairs):
-                used += 1
-                first[fields[0]] = [
-                    old if old.strip() or not new.strip() else new for old, new in pairs
-                ]
-    written = read(tmp_path / "out" / "tiny" / "tiny.item")
-    assert written == [[text.replace("\r", " ") for text in row] for row in first.values()]
+    first, used = expected_news(content)
+    assert read(tmp_path / "out" / "tiny" / "tiny.item") == as_written(first)
     assert report["news"]["rows"] == {str(train / "news.tsv"): used}
     assert used + report["skipped_lines"]["total"] == len(lines_of(content))
     repeats = (count for name, count in report["news"].items() if name.startswith("repeated_"))
@@ -195,13 +93,7 @@ def test_no_corrupted_body_is_lost_or_changed_without_a_count(
     report = convert_mind(
         write_mind(), "tiny", bodies=bodies, output=tmp_path / "out", on_error="skip"
     )
-    first: dict[str, str] = {}
-    used = 0
-    for line in lines_of(content):
-        fields = plain_columns(line, 3)
-        if fields is not None and is_id(fields[0]):
-            known = {line.split("\t")[0] for line in NEWS}
-            used += fields[0] not in known or first.setdefault(fields[0], fields[2]) == fields[2]
+    first, used = expected_bodies(content, {line.split("\t")[0] for line in NEWS})
     assert report["bodies"]["rows"] == used
     assert used + report["skipped_lines"]["total"] == len(lines_of(content))
     written = {row[0]: row[5] for row in read(tmp_path / "out" / "tiny" / "tiny.item")}

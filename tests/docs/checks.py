@@ -14,12 +14,14 @@ import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from documents import ROOT, Command
+from documents import ROOT, Command, blocks, pages
 from tiny import write_bert
 
 from recbole_tinynews.__main__ import COMMANDS
+from recbole_tinynews.config import NewsConfig
 
 MODULES = {name: f"recbole_tinynews.{each.module}" for name, each in COMMANDS.items()}
 OF_SHELL = ("export", "mkdir", "cp", "printf", "source")  # a session runs them, bash reads them
@@ -88,14 +90,14 @@ def _torchrun(words: list[str], folder: Path, patch: pytest.MonkeyPatch) -> None
     from torch.distributed.run import get_args_parser
 
     given = get_args_parser().parse_args(words)
-    _run_or_benchmark([given.training_script, *given.training_script_args], folder, patch)
+    _with_settings([given.training_script, *given.training_script_args], folder, patch)
 
 
 def _python(words: list[str], command: Command, folder: Path, patch: pytest.MonkeyPatch) -> None:
     if words[0] == "-m":
         _module(words[1], words[2:], folder, patch)
-    elif words[0] in ("run_recbole.py", "run_benchmark.py"):
-        _run_or_benchmark(words, folder, patch)
+    elif words[0].startswith("run_") and (ROOT / words[0]).is_file():
+        _with_settings(words, folder, patch)
     elif (ROOT / words[0]).is_file():
         patch.syspath_prepend(str((ROOT / words[0]).parent))  # as Python does for a script
         _parse(lambda: runpy.run_path(str(ROOT / words[0]), run_name="__main__"), words[1:], patch)
@@ -119,7 +121,7 @@ def _module(name: str, words: list[str], folder: Path, patch: pytest.MonkeyPatch
     elif name == "pytest":
         _tests(words)
     elif name == MODULES["run"]:
-        _run_or_benchmark(["run_recbole.py", *words], folder, patch)
+        _with_settings(["run_recbole.py", *words], folder, patch)
     elif words:
         _parse(lambda: runpy.run_module(name, run_name="__main__"), words, patch)
     else:
@@ -153,27 +155,49 @@ def _parse(program: Callable[[], object], words: list[str], patch: pytest.Monkey
             program()
 
 
-def _run_or_benchmark(words: list[str], folder: Path, patch: pytest.MonkeyPatch) -> None:
+def _with_settings(words: list[str], folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Read all settings as the run would, data set and model yaml included; nothing is trained."""
     from recbole_tinynews import command, quick_start
-    from recbole_tinynews.benchmark import benchmark, cross_validation
     from recbole_tinynews.benchmark.command import main as run_benchmark
-    from recbole_tinynews.config import NewsConfig
-
-    def only_settings(model: str, dataset: str, files: list[str], command_line: list[str]) -> dict:
-        NewsConfig(model, dataset, files, command_line=command_line)
-        return {}
+    from recbole_tinynews.search.command import main as run_search
 
     script, *arguments = words
+    programs = {
+        "run_recbole.py": command.main,
+        "run_benchmark.py": run_benchmark,
+        "run_search.py": run_search,
+    }
     with patch.context() as here:
         here.chdir(_places(folder, arguments))
-        here.setattr(quick_start, "run", only_settings)
+        here.setattr(quick_start, "run", _only_settings)
         here.setattr(command, "launch", lambda *given: None)
         here.delitem(sys.modules, "my_recommender", raising=False)  # of an earlier command
-        for kind in (benchmark.Benchmark, cross_validation.CrossValidation):
-            here.setattr(kind, "run", lambda self, out=None: True)
-            here.setattr(kind, "report", lambda self: [])
-        {"run_recbole.py": command.main, "run_benchmark.py": run_benchmark}[script](arguments)
+        _without_trainings(here, script)
+        programs[script](arguments)
+
+
+def _only_settings(
+    model: str, dataset: str, files: list[str], command_line: list[str]
+) -> dict[str, object]:
+    NewsConfig(model, dataset, files, command_line=command_line)
+    return {}
+
+
+def _without_trainings(patch: pytest.MonkeyPatch, script: str) -> None:
+    """Benchmarks and searches are planned, which reads all their settings, and end there."""
+    from recbole_tinynews.benchmark import benchmark, cross_validation, found_results
+
+    for kind in (benchmark.Benchmark, cross_validation.CrossValidation):
+        patch.setattr(kind, "run", lambda self, out=None: True)
+        patch.setattr(kind, "report", lambda self: [])
+    patch.setattr(found_results.FoundResults, "report", lambda self: [])
+    if script == "run_search.py":
+        pytest.importorskip("optuna")
+        from recbole_tinynews.search.search import Search
+
+        best = SimpleNamespace(number=0, value=0.5)
+        patch.setattr(Search, "run", lambda self: best)
+        patch.setattr(Search, "test", lambda self, trial: {"test": {}})
 
 
 def _places(folder: Path, arguments: list[str]) -> Path:
@@ -188,8 +212,23 @@ def _places(folder: Path, arguments: list[str]) -> Path:
         write_bert(folder / "E5")
     if given.get("post_train_corpus") == "CORPUS":
         (folder / "CORPUS").write_text("A1\tA title\tA body\n", encoding="utf-8")
+    if given.get("report-only") == "found":
+        (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
+    for page_file in ("space", "config_files"):
+        _save(folder, given.get(page_file, ""))
     (folder / "properties").symlink_to(ROOT / "properties")
     for file in re.findall(r"(\w+\.py):", given.get("systems", "")):
         own = "from recbole_tinynews.model.plmnr import PLMNR\nclass MyRecommender(PLMNR): pass\n"
         (folder / file).write_text(own, encoding="utf-8")
     return folder
+
+
+def _save(folder: Path, name: str) -> None:
+    """A yaml file that a page shows under this name, or that a search has written."""
+    if name == "best.yaml":
+        (folder / name).write_text("epochs: 1\n", encoding="utf-8")
+    for page in pages():
+        for block in blocks(page, "yaml"):
+            if block.file == name:
+                (folder / name).write_text(block.text, encoding="utf-8")
+                return

@@ -36,6 +36,8 @@ SHORTER = {
     '--systems="untrained,PLM-NR_3 (FT),PLM-NR_3 (DP),Tiny-NewsRec_3"': (
         '--systems="CategoryMatch,PLM-NR_3 (FT),Tiny-NewsRec_3" --num_teachers=1'
     ),
+    "--trials=50": "--trials=1",
+    "--trials=6": "--trials=2",
     '"Tiny-NewsRec_3,+my': '"PLM-NR_3 (FT),+my',
     "--systems=CategoryMatch,ZeroShotPLM,PLMNR,AlignedNewsRec_4": "--systems=CategoryMatch,PLMNR",
     "--news=2400 --users=1000 --impressions=4000": "--news=500 --users=60 --impressions=90",
@@ -140,7 +142,7 @@ def _small(command: Command, port: int) -> str:
     if "run_benchmark.py" in text:
         return f"{text} {FEW} {FEW_BEFORE}".replace("--show_progress=False", "")
     model = next((w.partition("=")[2] for w in command.words if w.startswith("--model=")), "")
-    trains = "run_recbole.py" in text or "my_recommender.py" in text
+    trains = any(f"{name}.py" in text for name in ("run_recbole", "run_search", "my_recommender"))
     if not trains or model in UNTRAINED:
         return text
     staged = model not in ("", "PLMNR", "AlignedNewsRec")

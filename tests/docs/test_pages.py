@@ -27,9 +27,9 @@ RUN_BY = {
         "tests/docs/test_sessions.py",
     ),
 }
-# pages whose Python needs an engine: it is compiled, and what it imports must exist
+# pages whose Python needs an engine, or hours: it is compiled, and what it imports must exist
 NAMED = re.compile(r"(docs/[\w/]+\.md)(, (?:section )?(\d+))?")
-COMPILED = {"docs/scale.md": ("ray", "spark")}
+COMPILED = ("docs/scale.md", "docs/search.md")
 SNIPPETS = [block for page in pages() for block in blocks(page, "python")]
 
 

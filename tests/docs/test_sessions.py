@@ -103,6 +103,13 @@ def test_the_commands_about_training_run(tmp_path: Path) -> None:
     assert len([*tmp_path.glob("saved/mind-mini/TinyNewsRec-*")]) == 2  # other epochs, another one
 
 
+def test_a_search_of_the_docs_finds_settings(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    said = run_page(DOCS / "search.md", tmp_path)
+    assert len([*tmp_path.glob("saved/mind-mini/search/TinyNewsRec-*/best.yaml")]) == 2
+    assert "test      {'auc': " in said
+
+
 @needs_curl
 def test_the_service_of_the_docs_answers(tmp_path: Path) -> None:
     pytest.importorskip("fastapi")

@@ -48,7 +48,7 @@ def make(tiny: Tiny, tokens: Ragged, tmp_path: Path):
 
 
 def tables(tmp_path: Path) -> list[Path]:
-    return sorted((tmp_path / "states").glob("frozen-states-*"))
+    return sorted((tmp_path / "states").glob("frozen-states-*.npy"))
 
 
 def computed(encoder: NewsEncoder) -> Tensor:
@@ -132,7 +132,9 @@ def test_where_all_layers_train_nothing_is_written(make, tmp_path) -> None:
     assert tables(tmp_path) == []
 
 
-@pytest.mark.parametrize("damage", ["cut off", "another shape", "not an array"])
+@pytest.mark.parametrize(
+    "damage", ["cut off", "another shape", "not an array", "flipped bit", "no checksum"]
+)
 def test_a_damaged_table_is_made_again(make, tmp_path, damage, caplog) -> None:
     """A full disk cuts a file off, and reading past its end kills the process silently."""
     expected = make()(IDS)
@@ -141,6 +143,12 @@ def test_a_damaged_table_is_made_again(make, tmp_path, damage, caplog) -> None:
         place.write_bytes(place.read_bytes()[:-4000])
     elif damage == "another shape":
         np.save(place, np.zeros((3, 5), np.float32))
+    elif damage == "flipped bit":
+        content = bytearray(place.read_bytes())
+        content[-2] ^= 64
+        place.write_bytes(content)
+    elif damage == "no checksum":
+        place.with_suffix(".checksum").unlink()
     else:
         place.write_bytes(b"no array at all")
     encoder = make()

@@ -105,6 +105,31 @@ def test_nan_is_blamed_on_the_impressions_id_and_the_next_evaluation_is_clean(co
     assert Evaluator(CONFIG).evaluate(collector.get_data_struct()) == EXPECTED
 
 
+def test_users_are_those_of_the_collected_rows_in_a_part_too() -> None:
+    """GAUC of candidates under another user would look like any other number."""
+    collector = ImpressionCollector(config_of("UserGAUC"))
+    users = np.array([30, 10, 20])
+    collector.start(IDS, users)
+    collect(collector, SECOND, FIRST)
+    shown = collector.get_data_struct().get("rec.scored_impressions")
+    assert shown.users.tolist() == [20, 30, 10]
+    assert shown.offsets.tolist() == [0, 2, 5, 7]
+    assert shown.labels.tolist() == [0, 0, 1, 0, 0, 0, 1]
+    part = collector.struct_of(np.array([True, False, True])).get("rec.scored_impressions")
+    assert part.users.tolist() == [20, 30]
+    np.testing.assert_allclose(part.scores, [0.3, 0.4, 0.5, 0.5, 0.2], rtol=1e-6)
+    collector.start(IDS)
+    collect(collector, FIRST)
+    alone = collector.get_data_struct().get("rec.scored_impressions")
+    assert alone.users.tolist() == [0, 1]  # each a user of its own
+
+
+def test_scores_are_not_copied_for_metrics_that_see_ranks_alone(collector) -> None:
+    """MIND-large has 14 million candidates in its validation set."""
+    collect(collector, FIRST, SECOND)
+    assert "rec.scored_impressions" not in collector.get_data_struct()
+
+
 def test_nan_is_blamed_on_the_row_where_no_ids_are_known(collector) -> None:
     """An evaluation outside our trainer gives no ids, and must not fail on naming the failure."""
     collector.start(None)

@@ -55,6 +55,16 @@ def test_values_come_back_to_the_last_bit(tmp_path, many_impressions) -> None:
     assert [row["auc"] != "" for row in rows] == ranked.evaluated.tolist()
 
 
+def test_further_metrics_are_further_columns_with_gaps_of_their_own(tmp_path, ranked) -> None:
+    """A metric of one's own may know more impressions than AUC does, or fewer."""
+    path = tmp_path / "dump.csv"
+    others = {"mine": np.array([0.25, 1.0, np.nan, np.nan]), "auc": np.zeros(4)}
+    write_eval_dump(path, ["1", "2", "3", "4"], ranked, [1], others)
+    assert path.read_text() == (
+        "impression_id,auc,mrr,ndcg@1,mine\n1,0.5,0.5,0.0,0.25\n2,,,,1.0\n3,,,,\n4,0.5,0.5,0.0,\n"
+    )
+
+
 def test_a_dump_of_an_unlabelled_split_holds_its_ids(tmp_path) -> None:
     """A split without labels must not crash a run after hours of training."""
     write_eval_dump(tmp_path / "dump.csv", ["8"], rank_impressions([1, 2], [-1, -1], [0, 2]))

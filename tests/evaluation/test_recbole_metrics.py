@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
 from recbole.evaluator import Evaluator, register
 from recbole.evaluator import metrics as stock
@@ -17,13 +18,15 @@ from recbole_tinynews.evaluation.impression_metric import ImpressionMetric
 from recbole_tinynews.evaluation.metrics import rank_impressions
 from recbole_tinynews.evaluation.recbole_metrics import (
     COUNT_METRIC,
-    METRIC_CLASSES,
-    METRIC_NAMES,
+    METRICS,
+    ImpressionCount,
     register_metrics,
+    results_of,
 )
+from recbole_tinynews.evaluation.scored import ScoredImpressions
 
 CONFIG = {
-    "metrics": [*METRIC_NAMES.values(), COUNT_METRIC],
+    "metrics": [*(metric.__name__ for metric in METRICS.values()), COUNT_METRIC],
     "topk": [5, 10],
     "metric_decimal_place": 4,
 }
@@ -34,9 +37,15 @@ def _registered() -> None:
     register_metrics()
 
 
+RESULTS = results_of(METRICS, CONFIG["topk"])
+
+
 def evaluate(scores, labels, offsets, **changed) -> dict:
     struct = DataStruct()
     struct.set("rec.impressions", rank_impressions(scores, labels, offsets))
+    users = np.arange(len(offsets) - 1) // 2
+    shown = ScoredImpressions(np.array(scores), np.array(labels), np.array(offsets), users)
+    struct.set("rec.scored_impressions", shown)
     return dict(Evaluator(CONFIG | changed).evaluate(struct))
 
 
@@ -48,11 +57,20 @@ def test_results_have_the_promised_keys_and_average_evaluated_impressions_only()
         "mrr": 0.75,
         "ndcg@5": 0.8155,
         "ndcg@10": 0.8155,
+        "recall@5": 1.0,
+        "recall@10": 1.0,
+        "hit@5": 1.0,
+        "hit@10": 1.0,
+        "precision@5": 0.2,
+        "precision@10": 0.1,
+        "map@5": 0.75,
+        "map@10": 0.75,
+        "gauc": 0.9375,  # one user has 5.5 of 6 pairs and 3 clicks, the other 1 of 1 and 1 click
         "accuracy": 0.5,
         "impressions": 2,
         "skipped": 1,
     }
-    assert [type(value) for value in result.values()] == [float] * 5 + [int] * 2
+    assert [type(value) for value in result.values()] == [float] * len(RESULTS) + [int] * 2
 
 
 def test_metric_decimal_place_is_the_users() -> None:
@@ -68,7 +86,7 @@ def test_nothing_evaluated_is_nan_and_counted_without_a_warning() -> None:
         warnings.simplefilter("error")
         result = evaluate([0.5, 0.2], [-1, -1], [0, 2])
     assert (result.pop("impressions"), result.pop("skipped")) == (0, 1)
-    assert set(result) == {"auc", "mrr", "ndcg@5", "ndcg@10", "accuracy"}
+    assert set(result) == set(RESULTS)
     assert all(math.isnan(value) for value in result.values())
 
 
@@ -84,11 +102,11 @@ def test_the_registry_is_extended_in_place_and_stock_metrics_stay() -> None:
             strict=True,
         )
     )
-    for metric in METRIC_CLASSES:
+    for metric in (*METRICS.values(), ImpressionCount):
         name = metric.__name__.lower()
         assert register.metrics_dict[name] is metric
         assert register.metric_types[name] is EvaluatorType.VALUE
-        assert register.metric_information[name] == ["rec.score", "data.label", "rec.impressions"]
+        assert register.metric_information[name] == [*metric.metric_need]
     for name in ("AUC", "MRR", "NDCG", "GAUC", "LogLoss"):
         assert register.metrics_dict[name.lower()] is getattr(stock, name)
 
@@ -133,9 +151,8 @@ def test_importing_the_module_registers_nothing() -> None:
 
 
 def test_every_metric_of_the_module_is_registered_and_reachable() -> None:
-    """A new adapter that is left out of METRIC_CLASSES fails in the user's Config only."""
+    """A new adapter that is left out of METRICS fails in the user's Config only."""
     _, needs, _, found = cluster_info(recbole_metrics.__name__)
-    assert set(found.values()) == set(METRIC_CLASSES)
-    assert {*METRIC_NAMES.values(), COUNT_METRIC} == {metric.__name__ for metric in METRIC_CLASSES}
-    assert all(alias == alias.lower() for alias in METRIC_NAMES)
+    assert set(found.values()) == {*METRICS.values(), ImpressionCount}
+    assert all(alias == alias.lower() for alias in METRICS)
     assert all(Register(CONFIG).need(key) for need in needs.values() for key in need)

@@ -63,7 +63,10 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path, make: Maker) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle", "gone", "no names"])
+@pytest.mark.parametrize(
+    "damage",
+    ["truncated", "empty", "text", "pickle", "gone", "no names", "flipped bit", "earlier version"],
+)
 def test_damaged_arrays_are_made_again_with_a_warning(
     tmp_path: Path, make: Maker, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -80,6 +83,10 @@ def test_damaged_arrays_are_made_again_with_a_warning(
     elif damage == "pickle":
         with file.open("wb") as target:
             np.save(target, np.array([{"an": "object"}], dtype=object), allow_pickle=True)
+    elif damage == "flipped bit":
+        file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    elif damage == "earlier version":
+        (tmp_path / "some-key" / "names.json").write_text('["numbers", "names", "nothing"]')
     elif damage == "gone":
         file.unlink()
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import nn
 
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
@@ -52,6 +53,30 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, kept: int) -> None:
         load_weights(place)
 
 
+def test_no_flipped_bit_is_read_as_a_weight(tmp_path: Path) -> None:
+    """A resumed training would end with other weights, and nobody could say why."""
+    place = tmp_path / "model.safetensors"
+    weights = {"a": torch.randn(2, 3), "b": torch.tensor(True), "c": torch.randn(4).bfloat16()}
+    save_weights(weights, place)
+    whole = place.read_bytes()
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        place.write_bytes(damaged)
+        try:
+            loaded = load_weights(place)
+        except ValueError:
+            continue
+        assert loaded.keys() == weights.keys()  # it is in the name of the checksum
+        assert all(torch.equal(loaded[name], value) for name, value in weights.items())
+        assert all(loaded[name].dtype == value.dtype for name, value in weights.items())
+
+
+def test_weights_of_others_have_no_checksum_and_are_read(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
+    assert torch.equal(load_weights(tmp_path / "model.safetensors")["a"], torch.ones(2))
+
+
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="Train the model first"):
         load_weights(tmp_path / "model.safetensors")
@@ -63,7 +88,7 @@ def test_a_failed_write_leaves_the_former_file(tmp_path: Path, monkeypatch, erro
     place = tmp_path / "model.safetensors"
     save_weights({"a": torch.ones(1)}, place)
 
-    def full(tensors, file) -> None:
+    def full(tensors, file, metadata) -> None:
         Path(file).write_bytes(b"half")
         raise error("No space left on device")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from recbole_tinynews.files.whole import (
+    check_writable,
     leftovers,
     remove,
     resumable_file,
@@ -127,6 +128,16 @@ def test_leftovers_of_a_kill_are_recognised_and_nothing_else(
     for place in leftovers(tmp_path / "tiny"):
         remove(place)
     assert names(tmp_path) == sorted([*other, "tiny"])
+
+
+def test_old_leftovers_of_a_result_are_removed_when_it_is_written_again(tmp_path: Path) -> None:
+    """Beside results no data set's folder is cleaned; a new one may be another process's."""
+    places = [tmp_path / f".result.json.0123abc{end}.partial" for end in "de"]
+    for place in places:
+        place.touch()
+    os.utime(places[0], (0, 0))
+    check_writable(tmp_path / "result.json")
+    assert names(tmp_path) == [places[1].name]
 
 
 def test_others_may_read_it_as_they_may_read_any_file_or_folder(tmp_path: Path) -> None:

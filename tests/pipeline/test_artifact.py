@@ -18,6 +18,7 @@ from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
     fingerprint,
+    read_metrics,
     settings_that_matter,
     write_metrics,
     write_settings,
@@ -171,4 +172,16 @@ def test_settings_and_metrics_are_read_without_running_anything(tiny: Tiny, tmp_
     assert settings["model_class"] == "recbole_tinynews.model.tinynewsrec.TinyNewsRec"
     assert settings["learning_rate"] == 1e-3
     write_metrics(tmp_path, {"valid": {"auc": 0.5}})
-    assert json.loads((tmp_path / "metrics.json").read_text()) == {"valid": {"auc": 0.5}}
+    assert json.loads((tmp_path / "metrics.json").read_text())["valid"] == {"auc": 0.5}
+
+
+def test_metrics_that_were_changed_are_refused(tmp_path: Path) -> None:
+    """A flipped bit of a validation result, or of a checksum, would be believed."""
+    write_metrics(tmp_path, {"valid": {"auc": 0.5}})
+    assert read_metrics(tmp_path) == {"valid": {"auc": 0.5}}
+    text = (tmp_path / "metrics.json").read_text()
+    (tmp_path / "metrics.json").write_text(text.replace("0.5", "0.7"))
+    with pytest.raises(ValueError, match="was changed after it was written"):
+        read_metrics(tmp_path)
+    (tmp_path / "metrics.json").write_text('{"valid": {}}')  # of an earlier version
+    assert read_metrics(tmp_path) == {"valid": {}}

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from tiny import DATASET, STAGE_SETTINGS, Tiny, finished
 
-from recbole_tinynews.pipeline.artifact import files_of
+from recbole_tinynews.pipeline.artifact import (
+    CURVE,
+    FIGURE,
+    METRICS_FILE,
+    files_of,
+    read_metrics,
+    write_metrics,
+)
 from recbole_tinynews.pipeline.plan import plan
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
@@ -29,7 +36,7 @@ def broken(file: Path, damage: str) -> None:
         file.unlink()
         return
     if damage == "flipped":
-        content[-2] ^= 1
+        content[len(content) // 2] ^= 1
     file.write_bytes(
         {"flipped": content, "cut": content[: len(content) // 2], "zeroed": bytes(len(content))}[
             damage
@@ -56,6 +63,9 @@ def run_again(tiny: Tiny, folder: Path) -> list[tuple[str, bool]]:
         *(("TinyNewsRec", "settings.yaml", damage) for damage in ("flipped", "deleted")),
         *(("TinyNewsRec", "plm/tokenizer.json", damage) for damage in ("flipped", "deleted")),
         ("finetune_teacher", "plm/config.json", "zeroed"),
+        *(("TinyNewsRec", "metrics.json", damage) for damage in ("flipped", "cut", "deleted")),
+        *(("post_train_teacher", "training.csv", damage) for damage in ("flipped", "deleted")),
+        ("TinyNewsRec", "training.svg", "cut"),
     ],
 )
 def test_a_file_that_changed_is_named_and_made_again_by_the_same_command(
@@ -64,19 +74,30 @@ def test_a_file_that_changed_is_named_and_made_again_by_the_same_command(
     """A flipped bit in weights that are read without complaint gives wrong teachers for ever."""
     caplog.set_level(logging.INFO)
     folder = next((saved / DATASET).glob(f"{stage}-*"))
-    before = {path: path.read_bytes() for path in files_of(folder)}
+    before = {path: path.read_bytes() for path in (*files_of(folder), folder / CURVE)}
     broken(folder / file, damage)
-    done, retrained = run_again(tiny, saved), file.endswith(".safetensors")
+    done = run_again(tiny, saved)
+    retrained = file.endswith(".safetensors") or file == METRICS_FILE
     assert ((stage, False) in done) if retrained else all(reused for _, reused in done)
     told = " ".join(record.getMessage() for record in caplog.records)
     assert folder.name in told
     assert Path(file).name in told
     if not retrained:
-        assert {path: path.read_bytes() for path in files_of(folder)} == before
-    assert set(files_of(folder)) == set(before)
+        after = {path: path.read_bytes() for path in (*files_of(folder), folder / CURVE)}
+        assert after == before
+    assert {*files_of(folder), folder / CURVE} == before.keys()
+    assert "</svg>" in (folder / FIGURE).read_text()
     caplog.clear()
     assert all(reused for _, reused in run_again(tiny, saved))
     assert "again" not in " ".join(record.getMessage() for record in caplog.records)
+
+
+def test_a_figure_of_the_training_is_not_needed_to_serve(saved: Path) -> None:
+    """It is for people; who copies a recommender may leave it behind."""
+    folder = next((saved / DATASET).glob("TinyNewsRec-*"))
+    for name in (CURVE, FIGURE):
+        broken(folder / name, "deleted")
+    load(folder)
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, "plm/tokenizer.json"])
@@ -95,8 +116,7 @@ def test_a_recommender_with_a_broken_file_is_not_served(
 def test_test_results_survive_a_repair(tiny: Tiny, saved: Path) -> None:
     """They would be computed again, which takes as long as the first time."""
     folder = next((saved / DATASET).glob("TinyNewsRec-*"))
-    metrics = (folder / "metrics.json").read_text()
-    (folder / "metrics.json").write_text(metrics.replace("{", '{"test": {"some": {}},', 1))
+    write_metrics(folder, {**read_metrics(folder), "test": {"some": {}}})
     broken(folder / "settings.yaml", "deleted")
     run_again(tiny, saved)
     assert '"some"' in (folder / "metrics.json").read_text()

@@ -11,8 +11,8 @@ import pytest
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.files.locks import exclusive_lock
-from recbole_tinynews.files.whole import partial_place, resumable_file
-from recbole_tinynews.pipeline.leftovers import BEGUN, OLD, mark_begun, remove_leftovers
+from recbole_tinynews.files.whole import OLD, partial_place, resumable_file
+from recbole_tinynews.pipeline.leftovers import BEGUN, mark_begun, remove_leftovers
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.trainer import NewsTrainer
 
@@ -65,6 +65,18 @@ def test_old_partial_files_are_removed_and_new_and_resumable_ones_stay(tmp_path:
     remove_leftovers(tmp_path, "now")
     assert not any(each.exists() for each in old)
     assert all(each.exists() for each in stays)
+
+
+def test_the_lock_of_a_killed_process_is_removed_and_a_held_one_stays(tmp_path: Path) -> None:
+    """A stage that is finished is not locked again, so its lock would stay for good."""
+    left = [tmp_path / "cache" / f".tokens-1.lock{end}" for end in ("", ".pid")]
+    left[0].parent.mkdir()
+    for each in left:
+        each.touch()
+    with exclusive_lock(tmp_path / "PLMNR-1", "training it"):
+        remove_leftovers(tmp_path, "now")
+        assert (tmp_path / ".PLMNR-1.lock").exists()
+    assert not any(each.exists() for each in left)
 
 
 def test_a_run_removes_what_an_earlier_one_of_other_data_left(

@@ -10,6 +10,7 @@ import pytest
 from tiny import DATASET, Tiny, run_of, write_dataset
 
 from recbole_tinynews import quick_start
+from recbole_tinynews.pipeline.artifact import read_metrics, write_metrics
 from recbole_tinynews.pipeline.summary import oracle_of, summary
 from recbole_tinynews.quick_start import run
 
@@ -107,14 +108,15 @@ def test_a_result_of_other_test_impressions_is_not_reused(tiny: Tiny, tested) ->
     """Otherwise the table would compare teachers and student on different data."""
     settings = tiny.settings("TinyNewsRec")
     first = run("TinyNewsRec", DATASET, config_dict=settings)
-    for file in Path("saved", DATASET).glob("finetune_teacher-*/metrics.json"):
-        text = file.read_text()
-        content = json.loads(text)["test_data"]
-        file.write_text(text.replace(content, "another").replace('"auc": 0.', '"auc": 9.'))
+    for folder in Path("saved", DATASET).glob("finetune_teacher-*"):
+        metrics = read_metrics(folder)
+        content, result = metrics["test_data"], metrics["test"]
+        others = {"test_data": "another", "test": {**result, "auc": 9.0}}
+        write_metrics(folder, {**metrics, **others})
     again = run("TinyNewsRec", DATASET, config_dict=settings)
     assert tested.count("PLMNR") == 4
     assert again["teachers"]["test"] == first["teachers"]["test"]
-    kept = json.loads(file.read_text())
+    kept = read_metrics(folder)
     assert kept["test_data"] == content
     assert kept["test"] in again["teachers"]["test"]
 

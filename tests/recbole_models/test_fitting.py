@@ -8,7 +8,7 @@ import pytest
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.evaluation.recbole_metrics import METRIC_NAMES
+from recbole_tinynews.evaluation.recbole_metrics import METRICS
 
 UNIFORM = {"distribution": "uniform", "sample_num": 2}
 
@@ -93,11 +93,11 @@ def test_each_family_gets_the_negatives_that_it_expects(
 def test_on_impressions_the_metrics_are_those_of_mind(tiny: Tiny, model: str) -> None:
     """RecBole's AUC pools all rows, its MRR counts the first click: other numbers, same names."""
     config = config_of(tiny, model)
-    assert set(config["metrics"]) >= {METRIC_NAMES[name] for name in ("auc", "mrr", "ndcg")}
+    assert set(config["metrics"]) >= {METRICS[name].__name__ for name in ("auc", "mrr", "ndcg")}
     assert (config["valid_metric"], config["topk"]) == ("AUC", [5, 10])
     assert config["eval_args"]["mode"] == {"valid": "labeled", "test": "labeled"}
     with pytest.raises(ValueError, match="metrics expects some of AUC, MRR, NDCG"):
-        config_of(tiny, model, metrics=["Recall"])
+        config_of(tiny, model, metrics=["LogLoss"])
 
 
 def test_other_settings_keep_recboles_defaults(tiny: Tiny) -> None:

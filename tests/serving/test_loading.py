@@ -16,6 +16,7 @@ from tiny import Tiny, finished
 
 import recbole_tinynews
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.pipeline.artifact import read_metrics, write_metrics
 from recbole_tinynews.serving.loading import load
 
 # ---------------------------------------------------------------------------- what it needs
@@ -85,12 +86,10 @@ def test_unreadable_settings_are_refused(folder: Path, text: str) -> None:
 @pytest.mark.parametrize("checked", [True, False])
 def test_cut_off_weights_are_refused(folder: Path, checked: bool) -> None:
     """Folders of earlier versions have no checksums."""
-    weights, metrics = folder / "model.safetensors", folder / "metrics.json"
+    weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     if not checked:
-        kept = json.loads(metrics.read_text())
-        del kept["files"]
-        metrics.write_text(json.dumps(kept))
+        write_metrics(folder, {**read_metrics(folder), "files": {}})
     reason = "model.safetensors is missing or changed" if checked else "cannot be read"
     with pytest.raises(ValueError, match=reason):
         load(folder)

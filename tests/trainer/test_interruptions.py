@@ -172,6 +172,21 @@ def test_a_damaged_state_is_named_and_left_out(
     assert "no state to resume from" in caplog.text
 
 
+@pytest.mark.parametrize("damage", ["flipped", "deleted"])
+def test_damaged_weights_beside_a_state_are_not_kept_as_the_best(
+    tiny: Tiny, stopped: Path, undisturbed, damage: str, caplog
+) -> None:
+    """They are only replaced by better ones; a checksum of the finished stage would bless them."""
+    (file,) = stopped.rglob("model.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(content)
+    if damage == "deleted":
+        file.unlink()
+    assert_same(run_stage(tiny, stopped), undisturbed)
+    assert "no state to resume from" in caplog.text
+
+
 def test_a_state_of_another_model_is_named_and_left_out(tiny: Tiny, tmp_path: Path, caplog) -> None:
     """A state that was copied by hand would be loaded into layers of another model."""
     with killed(6):

@@ -11,6 +11,7 @@ import torch
 from recbole_tinynews.trainer.training_state import (
     NEEDED,
     PROGRESS,
+    TENSORS,
     newest_state,
     save_state,
     saved_step,
@@ -65,6 +66,19 @@ def test_a_state_of_an_earlier_version_has_no_checksum_and_is_resumed(tmp_path: 
     state = newest_state(tmp_path)
     assert state is not None
     assert state.progress["step"] == 7
+
+
+def test_a_flipped_bit_of_a_state_is_a_state_that_is_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Training would resume with other weights, and end with another result."""
+    tensors = saved(tmp_path).with_name(TENSORS)
+    content = bytearray(tensors.read_bytes())
+    content[-1] ^= 1
+    tensors.write_bytes(content)
+    assert newest_state(tmp_path) is None
+    assert "is no state to resume from" in caplog.text
+    assert "checksum differs" in caplog.text
 
 
 def test_a_folder_of_another_name_is_no_state(tmp_path: Path) -> None:

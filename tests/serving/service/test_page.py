@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from browser import installed_browser
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -17,29 +17,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.whole
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = '<img src=x onerror="window.hacked = 1"><script>window.hacked = 2</script> & "quoted"'
 SECONDS = 20  # before a test gives up on what it waits for
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed (on Debian: apt-get install chromium)")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with installed_browser() as browser:
         yield browser
-        browser.close()
 
 
 class Site:

@@ -1,0 +1,91 @@
+"""The long measurement of reliability: what is lost, wrong or left behind without a word.
+
+    lines   mutated lines of MIND's files through the converter, against an independent count
+    kills   ``kill -9`` at random moments over all models that train and the benchmark
+    files   every file of a finished Tiny-NewsRec damaged, and the same command again
+
+    python benchmarks/reliability [lines kills files] [--scale=1] [--seed=0] [--jobs=2] [--mind=DIR]
+
+Everything is drawn from the seed; a run is killed after it has computed for so long, to about a
+hundredth of a second. The language model and the data set of the last two parts are those of the
+unit tests. Needs ``fork``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TESTS = HERE.parent.parent / "tests"
+# `measure` of the benchmarks; data and plain readers of the tests
+sys.path += [str(HERE.parent), str(TESTS), str(TESTS / "convert"), str(TESTS / "benchmark")]
+os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported; a fork inherits no threads
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import damaged_files  # noqa: E402
+import killed_runs  # noqa: E402
+import mutated_lines  # noqa: E402
+from measure import finish  # noqa: E402
+from outcome import Outcome  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from recbole_tinynews.pipeline.text_table import text_table  # noqa: E402
+
+LINES, KILLS = 1_000_000, 100  # at --scale=1
+
+
+def measured(part: str, given: argparse.Namespace, folder: Path) -> Outcome:
+    if part == "lines":
+        count = max(1, round(LINES * given.scale))
+        return mutated_lines.measure(folder, count, given.seed, given.mind)
+    if part == "kills":
+        return killed_runs.measure(
+            folder, max(2, round(KILLS * given.scale)), given.seed, given.jobs
+        )
+    return damaged_files.measure(folder, given.scale, given.seed, given.jobs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = ("lines", "kills", "files")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {parts} (default: all)")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the whole measurement")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="commands at a time (default: 2)")
+    parser.add_argument(
+        "--mind", type=Path, help="folder with MIND's behaviors.tsv and news.tsv to mutate"
+    )
+    given = parser.parse_args()
+    unknown = [part for part in given.parts if part not in parts]
+    if unknown or not 0 < given.scale <= 1:
+        parser.error(f"expects parts of {parts} and a scale of at most 1, got {given}")
+    tqdm.monitor_interval = 0  # its thread would be forked
+    figures, failures = {}, []
+    with tempfile.TemporaryDirectory() as place:
+        for part in given.parts or parts:
+            began = time.perf_counter()
+            folder = Path(place, part)
+            folder.mkdir()
+            outcome = measured(part, given, folder)
+            seconds = time.perf_counter() - began
+            figures[part] = {**outcome.figures, "failures": len(outcome.failures)}
+            figures[part]["seconds"] = round(seconds, 1)
+            failures += [f"{part}: {failure}" for failure in outcome.failures]
+    for failure in failures:
+        print(f"FAILED  {failure}")
+    rows = [
+        [part, name, f"{value:,}"] for part, of in figures.items() for name, value in of.items()
+    ]
+    print(text_table([["part", "what", f"seed {given.seed}"], *rows]))
+    finish("reliability", {"seed": given.seed, "scale": given.scale, **figures})
+    if failures:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""``kill -9`` at random moments, and the same command until it ends as an undisturbed run does."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import commands
+from benchmark_rows import FEW_STEPS, write_suite
+from outcome import Outcome
+from tiny import DATASET, SETTINGS, Tiny
+from tqdm import tqdm
+
+from recbole_tinynews.benchmark.results import COLD, METRICS
+from recbole_tinynews.pipeline.systems import SYSTEMS
+
+BENCHMARK = "benchmark"
+MODELS = (*SYSTEMS, "PLMNR", "LightGCN")
+# dropout, so that random states count; states, copies and tables that a kill can cut off
+CHOSEN = {"save_steps": 1, "plm_dropout": 0.2, "use_cache": True}
+ROOT = Path(__file__).resolve().parent.parent.parent
+ROWS = "PLM-NR_1,Tiny-NewsRec_2"
+
+
+class Command(NamedTuple):
+    """A command that is killed: how to start it in a folder, and what it leaves."""
+
+    prepare: Callable[[Path], Any]
+    start: Callable[[Path], int]
+    contents: Callable[[Path], dict[str, Any]]
+    whole_groups: bool  # whether it starts processes, which may be killed with it
+
+
+def measure(folder: Path, kills: int, seed: int, jobs: int) -> Outcome:
+    """Kill so many runs, shared among the benchmark and all models, ``jobs`` commands at a time."""
+    tiny = commands.tiny_world(folder / "tiny")
+    names = [BENCHMARK, *MODELS][:kills]  # the longest first
+    tasks = [
+        (tiny, name, folder / name, kills // len(names) + (n < kills % len(names)), seed)
+        for n, name in enumerate(names)
+    ]
+    figures: Counter[str] = Counter(commands=len(names))
+    failures: list[str] = []
+    with tqdm(total=kills, unit=" kills", mininterval=5) as bar:
+        for found in commands.side_by_side(_killed, tasks, jobs):
+            figures.update(found.figures)
+            failures += found.failures
+            bar.update(found.figures["kills"])
+    return Outcome(dict(figures), failures)
+
+
+def _killed(tiny: Tiny, name: str, folder: Path, kills: int, seed: int) -> Outcome:
+    """Kill a command so often, in new folders whenever it has come to its end."""
+    command = _benchmark(tiny) if name == BENCHMARK else _model(tiny, name)
+    rng = random.Random(f"{seed} {name}")
+    undisturbed = folder / "undisturbed"
+    command.prepare(undisturbed)
+    seconds = _to_the_end(command, undisturbed)  # that it computes
+    expected = command.contents(undisturbed)
+    failures: list[str] = []
+    done = runs = partials = 0
+    while done < kills and not failures:
+        place = folder / f"killed-{runs}"
+        command.prepare(place)
+        try:
+            while done < kills and _killed_once(command, place, rng.uniform(0, seconds), rng):
+                done += 1
+            _to_the_end(command, place)
+            partials += commands.age_partials(place)
+            _to_the_end(command, place)  # reuses everything, and removes what is old
+        except commands.FailedCommandError as problem:
+            failures.append(f"{name}, {place.name}: {problem}")
+        else:
+            different = commands.differences(command.contents(place), expected)
+            failures += [f"{name}, {place.name}: {difference}" for difference in different]
+        runs += 1
+    figures = {"kills": done, "runs to the end": runs, "partial files after kills": partials}
+    return Outcome(figures, failures)
+
+
+def _killed_once(command: Command, place: Path, moment: float, rng: random.Random) -> bool:
+    """Start the command, kill it after computing so long; False if it ended before."""
+    process = command.start(place)
+    status = commands.watch(process, moment, command.whole_groups).status
+    if status is None:
+        if command.whole_groups and rng.random() < 0.5:
+            with suppress(ProcessLookupError):  # it has not made its group yet
+                os.killpg(process, signal.SIGKILL)
+        os.kill(process, signal.SIGKILL)
+        status = commands.wait(process)
+    commands.checked(status, place, -signal.SIGKILL)
+    return status == -signal.SIGKILL
+
+
+def _to_the_end(command: Command, place: Path) -> float:
+    """Run it to its end; returns for how long it computed."""
+    status, seconds = commands.watch(command.start(place), with_children=command.whole_groups)
+    assert status is not None, "it is watched until it ends"
+    commands.checked(status, place)
+    return seconds
+
+
+def _model(tiny: Tiny, model: str) -> Command:
+    return Command(
+        lambda place: commands.prepare(tiny, model, place, **_of(model)),
+        commands.started,
+        commands.contents,
+        whole_groups=False,
+    )
+
+
+def _of(model: str) -> dict[str, Any]:
+    return {} if model == "LightGCN" else CHOSEN  # RecBole's models start again
+
+
+def _benchmark(tiny: Tiny) -> Command:
+    """``run_benchmark.py`` on two systems, in a process that imports everything itself."""
+    of_rows = ("num_hidden_layers", "show_progress")
+    settings = {**SETTINGS, **FEW_STEPS, **CHOSEN, "plm": tiny.plm, "data_path": tiny.data}
+    flags = [f"--{name}={value}" for name, value in settings.items() if name not in of_rows]
+
+    def prepare(place: Path) -> None:
+        place.mkdir(parents=True)
+        write_suite(place)
+
+    def start(place: Path) -> int:
+        asked = [f"--suite={place / 'few.yaml'}", f"--dataset={DATASET}", f"--systems={ROWS}"]
+        command = [sys.executable, str(ROOT / "run_benchmark.py"), *asked, "--output=out", *flags]
+
+        def become() -> None:
+            os.setsid()
+            os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": str(ROOT)})
+
+        return commands.forked(become, place)
+
+    return Command(prepare, start, _results, whole_groups=True)
+
+
+def _results(place: Path) -> dict[str, Any]:
+    """What a benchmark leaves; of tables and figures, which show speeds, their names."""
+    found = commands.contents(place)
+    tables = [name for name in found if name.startswith("out/") and not name.endswith(".npz")]
+    found.update(dict.fromkeys(tables))
+    with (place / "out" / "results.csv").open(encoding="utf-8", newline="") as file:
+        shown = ("system", "seed", *METRICS, *COLD, "parameters", "settings")
+        found["out/results.csv"] = [[row[name] for name in shown] for row in csv.DictReader(file)]
+    return found

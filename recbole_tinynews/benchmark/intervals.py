@@ -1,0 +1,57 @@
+"""How far other users could move the mean of a system: 95 % bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from recbole_tinynews.benchmark.impression_sets import Files, read_impression_set
+from recbole_tinynews.benchmark.mean_difference import users_random
+from recbole_tinynews.benchmark.results import METRICS
+
+
+class Reach(NamedTuple):
+    """How far a 95 % interval reaches below and above a mean, both >= 0."""
+
+    below: float
+    above: float
+
+
+class Intervals(NamedTuple):
+    """Reaches by system and metric, and over what they are: ``users`` or ``impressions``."""
+
+    reaches: Mapping[str, Mapping[str, Reach]] = {}
+    over: str = "users"
+
+    def of(self, system: str, metric: str) -> Reach | None:
+        """The reach around a mean; None where the system's impressions are not there."""
+        return self.reaches.get(system, {}).get(metric)
+
+
+def bootstrap_intervals(files: Files) -> Intervals:
+    """The interval of each system's mean over seeds and impressions, users resampled.
+
+    As ``users_random`` of the tests, with the same draws for every system: it generalises to other
+    users, for the very models that were trained, and says nothing about other seeds. Of a system
+    some of whose seeds have no file, it is that of the others.
+
+    Raises:
+        ValueError: they are of different impressions.
+    """
+    there = {system: of_system for system, of_system in files.items() if of_system}
+    if not there:
+        return Intervals()
+    read = read_impression_set(there)
+    if len(read.clusters) < 2:
+        return Intervals()
+    means = np.stack([np.mean([*read.values[each].values()], axis=0) for each in there])
+    # a row for each system and metric: [systems * metrics, impressions]
+    rows = means.transpose(0, 2, 1).reshape(-1, len(read.clusters))
+    found = iter(
+        Reach(max(0.0, mean - each.low), max(0.0, each.high - mean))
+        for mean, each in zip(rows.mean(axis=1), users_random(rows, read.clusters), strict=True)
+    )
+    reaches = {system: {metric: next(found) for metric in METRICS} for system in there}
+    return Intervals(reaches, "impressions" if read.users is None else "users")

@@ -1,0 +1,152 @@
+"""A metric of one's own: one function of scored impressions, registered under its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_tinynews.evaluation.impression_metric import SCORED_KEY, ImpressionMetric
+from recbole_tinynews.evaluation.recbole_metrics import METRICS, metric_of
+from recbole_tinynews.evaluation.scored import ScoredImpressions
+from recbole_tinynews.settings.protocol import Settings
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+# one usual impression, one without labels, one without an unclicked candidate
+_MADE_UP = ScoredImpressions(
+    np.array([0.3, 0.2, 0.1, 0.5, 0.4, 0.6]),
+    np.array([0, 1, 0, -1, -1, 1], np.int8),
+    np.array([0, 3, 5, 6]),
+    np.array([1, 2, 1]),
+)
+
+
+class OwnMetric(ImpressionMetric):
+    """A metric that calls a user's function; each function has a subclass of its own."""
+
+    metric_need = (*ImpressionMetric.metric_need, SCORED_KEY)
+    key: str
+    function: Callable[..., Any]
+
+    def __init__(self, config: Settings) -> None:
+        super().__init__(config)
+        self.topk = config["topk"]
+
+    def all_values(self, shown: ScoredImpressions) -> dict[str, NDArray[np.float64]]:
+        """What the function says, by key: ``[impressions]``, or ``[]`` for all of them together.
+
+        Raises:
+            ValueError: it has another shape.
+        """
+        if not self.at_k:
+            return {self.key: self._call(shown)}
+        return {f"{self.key}@{k}": self._call(shown, k) for k in self.topk}
+
+    def of_each_impression(self, dataobject: Any) -> dict[str, NDArray[np.float64]]:
+        """Values by key, ``[impressions]``; none of a function that returns one number."""
+        values = self.all_values(dataobject.get(SCORED_KEY))
+        return {key: each for key, each in values.items() if each.ndim}
+
+    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
+        """Averages over the impressions that have a value, or the function's one number."""
+        values = self.all_values(dataobject.get(SCORED_KEY))
+        return {key: self._average(np.atleast_1d(each)) for key, each in values.items()}
+
+    def _call(self, shown: ScoredImpressions, *k: int) -> NDArray[np.float64]:
+        with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is NaN: no value
+            values = np.asarray(self.function(shown, *k), np.float64)
+        if values.shape not in ((), shown.users.shape):
+            raise ValueError(
+                f"The metric {self.key} expects to return a value for each of the "
+                f"{len(shown.users)} impressions, or one number, got the shape {values.shape}. Sum "
+                "over the candidates of an impression with its argument's sum()."
+            )
+        return values
+
+
+@overload
+def impression_metric(function: Function) -> Function: ...
+
+
+@overload
+def impression_metric(
+    *, at_k: bool = False, smaller_is_better: bool = False
+) -> Callable[[Function], Function]: ...
+
+
+def impression_metric(
+    function: Function | None = None, *, at_k: bool = False, smaller_is_better: bool = False
+) -> Function | Callable[[Function], Function]:
+    """Make a function a metric, as in ``metrics: [AUC, its_name]``; ``valid_metric`` may name it.
+
+    It is called with the ``ScoredImpressions`` of an evaluation, and returns a value for each
+    impression (NaN where it has none; the result is the mean of the others), or one number for all
+    of them. It is tried out at once on three made-up impressions. A function that is defined again,
+    as in a notebook, replaces the former one.
+
+    Args:
+        function: its name, in lower case, is the name of the metric.
+        at_k: it is called with ``(impressions, k)`` for each k of the setting ``topk``, and its
+            results are called ``name@k``.
+        smaller_is_better: early stopping then looks for the smallest value.
+
+    Raises:
+        ValueError: another metric has its name, or it returns something else.
+    """
+    if function is None:
+        return lambda given: _register(given, at_k, smaller_is_better)
+    return _register(function, at_k, smaller_is_better)
+
+
+def is_own(result: str) -> bool:
+    """Whether a user's function computes a result such as ``its_name@5``."""
+    metric = metric_of(result)
+    return metric is not None and issubclass(metric, OwnMetric)
+
+
+def files_of_metric(result: str) -> list[Path]:
+    """The file of the user's function that computes a result; none where the package does."""
+    metric = metric_of(result)
+    if metric is None or not issubclass(metric, OwnMetric):
+        return []
+    file = Path(_file_of(metric.function))
+    return [file] if file.is_file() else []
+
+
+def _register(function: Function, at_k: bool, smaller_is_better: bool) -> Function:
+    name = function.__name__.lower()
+    present = METRICS.get(name)
+    if present is not None and not (
+        issubclass(present, OwnMetric) and _is_same(present.function, function)
+    ):
+        raise ValueError(
+            f"impression_metric expects a name that no other metric has, got {name}. There are "
+            f"{', '.join(METRICS)}. Rename the function."
+        )
+    attributes = {
+        "key": name,
+        "function": staticmethod(function),
+        "at_k": at_k,
+        "smaller": smaller_is_better,
+        "__doc__": function.__doc__,
+    }
+    metric = type(f"Own_{name}", (OwnMetric,), attributes)
+    metric({"topk": [1, 2], "metric_decimal_place": 4}).all_values(_MADE_UP)
+    if present is None:
+        METRICS[name] = metric
+    else:  # RecBole's registry has its class already
+        for attribute, value in attributes.items():
+            setattr(present, attribute, value)
+    return function
+
+
+def _is_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether a function is another version of the other: of the same module, or file."""
+    return one.__module__ == other.__module__ or _file_of(one) == _file_of(other)
+
+
+def _file_of(function: Callable[..., Any]) -> str:
+    return getattr(getattr(function, "__code__", None), "co_filename", "")

@@ -1,0 +1,83 @@
+"""Scored impressions as ragged arrays, and metrics that need more of them than ranks of clicks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from recbole_tinynews.evaluation.metrics import UNLABELLED, auc, candidate_ranks, rank_impressions
+
+
+class ScoredImpressions(NamedTuple):
+    """Everything that an evaluation knows: what was shown to whom, its score, and what was clicked.
+
+    Shapes:
+        scores: ``[candidates in total]``, impression after impression.
+        labels: ``[candidates in total]``: 1 clicked, 0 unclicked, -1 unlabelled (a whole
+            impression).
+        offsets: ``[impressions + 1]``: impression i owns ``offsets[i]:offsets[i + 1]``.
+        users: ``[impressions]``, a number for each user.
+    """
+
+    scores: NDArray[np.floating]
+    labels: NDArray[np.integer]
+    offsets: NDArray[np.int64]
+    users: NDArray[np.integer]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Number of candidates, ``[impressions]``."""
+        return np.diff(self.offsets)
+
+    @property
+    def ranks(self) -> NDArray[np.int64]:
+        """Rank of each candidate in its impression, 1 = best, ``[candidates in total]``."""
+        return candidate_ranks(self.scores, self.offsets)
+
+    def spread(self, values: ArrayLike) -> NDArray:
+        """The value of its impression for each candidate: ``[impressions]`` to ``[candidates]``."""
+        return np.repeat(np.asarray(values), self.sizes)
+
+    def sum(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Sums over the candidates of each impression: ``[candidates]`` to ``[impressions]``.
+
+        >>> shown = ScoredImpressions(np.ones(3), np.ones(3), np.array([0, 2, 2, 3]), np.arange(3))
+        >>> shown.sum([1, 2, 4])
+        array([3., 0., 4.])
+        """
+        rows = np.repeat(np.arange(len(self.users)), self.sizes)
+        totals = np.bincount(rows, np.asarray(values, np.float64), minlength=len(self.users))
+        return totals.astype(np.float64)
+
+    def only(self, kept: NDArray[np.bool_]) -> ScoredImpressions:
+        """The impressions where ``kept`` (``[impressions]``) holds."""
+        of_kept = self.spread(kept)
+        offsets = np.append(0, np.cumsum(self.sizes[kept]))
+        return ScoredImpressions(
+            self.scores[of_kept], self.labels[of_kept], offsets, self.users[kept]
+        )
+
+
+def gauc(shown: ScoredImpressions) -> float:
+    """AUC of each user over all candidates shown to it, averaged with its clicks as weights.
+
+    As RecBole's GAUC: candidates of a user's different impressions are compared too, and users
+    without a clicked or an unclicked one are left out. NaN where no user is left.
+
+    >>> scores, labels = np.array([0.9, 0.1, 0.8, 0.2]), np.array([1, 0, 0, 1])
+    >>> gauc(ScoredImpressions(scores, labels, np.array([0, 2, 4]), users=np.array([7, 7])))
+    0.75
+    """
+    labelled = shown.labels != UNLABELLED
+    _, user = np.unique(shown.spread(shown.users)[labelled], return_inverse=True)
+    order = np.argsort(user, kind="stable")
+    of_users = rank_impressions(
+        shown.scores[labelled][order],
+        shown.labels[labelled][order],
+        np.append(0, np.cumsum(np.bincount(user))).astype(np.int64),
+    )
+    if not len(of_users.clicked):
+        return float("nan")
+    return float(np.average(auc(of_users), weights=of_users.clicked))

@@ -1,0 +1,112 @@
+"""The command line of ``run_search.py``; nothing heavy is imported before it is parsed."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from recbole_tinynews.settings.command_line import program
+
+KEPT = "trials that had ended are kept"
+EXTRA = 'pip install "recbole-tinynews[search]"'
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Search for settings; exit with status 1 if there are mistakes or no trial was complete."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    given, settings = parser.parse_known_args(arguments)
+    try:
+        with _warnings_alone():
+            found = _search(given, settings)
+    except KeyboardInterrupt as stop:
+        again = f"{program()} {shlex.join(arguments)}"
+        parser.exit(130, f"\nStopped; {str(stop) or KEPT}. To resume: {again}\n")
+    except ModuleNotFoundError as missing:
+        hint = f" Run: {EXTRA}" if missing.name == "optuna" else ""
+        parser.exit(1, f"{parser.prog}: {missing}.{hint}\n")
+    except (ValueError, OSError) as mistake:
+        parser.exit(1, f"{parser.prog}: {mistake}\n")
+    if not found:
+        parser.exit(1, f"{parser.prog}: no trial was complete\n")
+
+
+def _search(given: argparse.Namespace, settings: list[str]) -> bool:
+    """Search, and say what was found; False: no trial was complete."""
+    from recbole_tinynews import Search  # takes seconds
+
+    search = Search(
+        model=given.model,
+        dataset=given.dataset,
+        space=given.space,
+        trials=given.trials,
+        config_file_list=given.config_files.split() if given.config_files else None,
+        command_line=settings,
+        pruner=given.pruner,
+        startup_trials=given.startup_trials,
+        storage=given.storage,
+    )
+    best = search.run()
+    if best is None:
+        return False
+    print(f"best      trial {best.number}, {search.metric} {best.value:.6f} on validation")
+    if given.test_best:
+        print(f"test      {search.test(best)['test']}")
+    return True
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Search for the settings with the best validation metric, by optuna.",
+        epilog="Any setting for all trials: --key=value, e.g. --epochs=2.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", "-m", help="name of a model (default: TinyNewsRec)")
+    parser.add_argument("--dataset", "-d", help="name of a data set (default: mind-mini)")
+    parser.add_argument("--config_files", help="yaml files, separated by spaces")
+    parser.add_argument("--space", default="space.yaml", help="yaml file (default: space.yaml)")
+    parser.add_argument(
+        "--trials", type=int, default=50, help="in all, with those that are there (default: 50)"
+    )
+    parser.add_argument(
+        "--pruner", default="median", help="median, halving or none (default: median)"
+    )
+    parser.add_argument(
+        "--startup_trials",
+        type=int,
+        default=5,
+        help="complete trials before the median prunes any (default: 5)",
+    )
+    parser.add_argument(
+        "--storage",
+        help="an address that optuna knows, such as postgresql://..., or a journal file "
+        "(default: sqlite beside the stages)",
+    )
+    parser.add_argument(
+        "--test-best", action="store_true", help="test the best trial at the end, and no other one"
+    )
+    return parser
+
+
+@contextmanager
+def _warnings_alone() -> Iterator[None]:
+    """Of a trial's log only warnings are shown here; all of it is in a file beside the stages."""
+    terminal = logging.StreamHandler()
+    terminal.setLevel(logging.WARNING)
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(terminal)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(terminal)
+        root.setLevel(level)
+
+
+if __name__ == "__main__":
+    main()

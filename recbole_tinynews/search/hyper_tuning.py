@@ -1,0 +1,62 @@
+"""RecBole's own search, ``HyperTuning`` on hyperopt, for models on impressions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import recbole.trainer
+import recbole.trainer.hyper_tuning as recboles
+
+from recbole_tinynews import compat
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.quick_start import run
+
+
+class HyperTuning(recbole.trainer.HyperTuning):
+    """RecBole's, whose exhaustive search runs with today's hyperopt."""
+
+    def run(self) -> None:
+        """Try all settings, and draw the figure if ``display_file`` names one."""
+        compat.apply()
+        with _todays_generator():
+            super().run()
+
+
+def objective_function(
+    config_dict: Mapping[str, Any] | None = None,
+    config_file_list: Sequence[str | Path] | None = None,
+) -> dict[str, Any]:
+    """Train, validate and test with settings that are tried, as RecBole's function of this name.
+
+    Args:
+        config_dict: the settings that are tried.
+        config_file_list: files with those that stay, ``model`` and ``dataset`` among them.
+
+    Returns:
+        The five entries that ``HyperTuning`` reads.
+    """
+    config = NewsConfig(config_file_list=config_file_list, config_dict=config_dict)
+    result = run(config_file_list=config_file_list, config_dict=config_dict)
+    return {
+        "model": result["model"],
+        "best_valid_score": result["valid"][config["valid_metric"].lower()],
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": result["valid"],
+        "test_result": result["test"],
+    }
+
+
+@contextmanager
+def _todays_generator() -> Iterator[None]:
+    """RecBole draws by a ``RandomState``, and hyperopt from 0.2.7 on expects a ``Generator``."""
+    random = SimpleNamespace(RandomState=np.random.default_rng)
+    recboles.np = SimpleNamespace(**{**vars(np), "random": random})
+    try:
+        yield
+    finally:
+        recboles.np = np

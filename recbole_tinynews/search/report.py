@@ -1,0 +1,150 @@
+"""What a search leaves for people: a table of its trials, and two figures."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from optuna import Study
+from optuna.importance import get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from recbole_tinynews.benchmark.results import as_csv
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.files.whole import whole_file, write_text
+from recbole_tinynews.pipeline.text_table import text_table
+from recbole_tinynews.registry import find_model, model_names, recbole_model_names
+from recbole_tinynews.search.figures import Point, history_figure, importance_figure
+from recbole_tinynews.search.trial import REASON, REUSED, SECONDS, TRAINED
+
+TABLE, BEST, IMPORTANCE = "trials.csv", "best.yaml", "importance"
+ENOUGH = 10  # complete trials that tell how much each setting decides
+_FORMATS = ("png", "pdf")
+_SHOWN = 60  # characters of a reason in the printed table
+
+
+def best_of(ended: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The complete trial with the highest value, the first of equal ones; None: there is none."""
+    complete = [each for each in ended if each.state is TrialState.COMPLETE]
+    return max(complete, key=_value, default=None)
+
+
+def how_it_ended(trial: FrozenTrial, metric: str) -> str:
+    """How a trial ended, in words."""
+    cells = _cells(trial, metric)
+    value = f"{metric} {cells[metric]}" if cells[metric] else ""
+    stages = [f"{kind} {cells[kind]}" for kind in (TRAINED, REUSED) if cells[kind]]
+    began = ", ".join(part for part in (cells["state"], value, f"{cells[SECONDS]} s") if part)
+    return "; ".join(part for part in (began, *stages, cells[REASON]) if part)
+
+
+def in_words(params: Mapping[str, Any]) -> str:
+    """Settings and their values in a line."""
+    return " ".join(f"{name}={_shown(value)}" for name, value in params.items())
+
+
+def trials_table(ended: Sequence[FrozenTrial], metric: str) -> str:
+    """All trials for a terminal, the best first; pruned and failed ones come last.
+
+    The stages that a trial did not train are those that it reused.
+    """
+    if not ended:
+        return "no trial has ended"
+    ranked = sorted(ended, key=lambda each: (each.state is not TrialState.COMPLETE, -_value(each)))
+    rows = [_cells(each, metric) for each in ranked]
+    for row in rows:
+        row[REASON] = row[REASON][:_SHOWN]
+    columns = [name for name in rows[0] if name != REUSED and any(row[name] for row in rows)]
+    return text_table([columns, *([row[name] for name in columns] for row in rows)])
+
+
+def write_report(
+    folder: Path, study: Study, ended: Sequence[FrozenTrial], metric: str
+) -> list[str]:
+    """Write table and figures into the folder; returns the names of the files.
+
+    The importance of settings is chance as long as only a few trials are complete.
+    """
+    rows = [_cells(each, metric, exact=True) for each in ended]
+    written = [TABLE]
+    write_text(folder / TABLE, as_csv(rows[0] if rows else ["trial"], rows))
+    complete, pruned = (
+        [
+            Point(each.number, each.value)
+            for each in ended
+            if each.state is state and each.value is not None
+        ]
+        for state in (TrialState.COMPLETE, TrialState.PRUNED)
+    )
+    figures = {}
+    if complete:
+        figures["history"] = history_figure(complete, pruned, metric)
+    if len(complete) >= ENOUGH:
+        figures[IMPORTANCE] = importance_figure(get_param_importances(study), metric)
+    for name, figure in figures.items():
+        for kind in _FORMATS:
+            with whole_file(folder / f"{name}.{kind}") as place:
+                figure.savefig(place, format=kind, dpi=300)
+            written.append(f"{name}.{kind}")
+    return written
+
+
+def write_best(folder: Path, config: NewsConfig, best: FrozenTrial, metric: str) -> None:
+    """Write the settings of a trial for ``run_recbole.py --config_files``, which reuses its stages.
+
+    A class of a user's own has no name that a file could say: its file leaves the model out.
+    """
+    named = {"model": config["model"], "dataset": config["dataset"]}
+    if not _has_name(config):
+        del named["model"]
+    given = {name: v for name, v in config.external_config_dict.items() if name != "show_progress"}
+    head = f"# Trial {best.number} of a search: {metric} {best.value:.6f} on validation.\n"
+    text = yaml.safe_dump({**named, **given}, sort_keys=False, allow_unicode=True)
+    write_text(folder / BEST, head + text)
+
+
+def _has_name(config: NewsConfig) -> bool:
+    known = config["model"] in (*model_names(), *recbole_model_names())
+    return known and find_model(config["model"]) is config.model_class
+
+
+def _value(trial: FrozenTrial) -> float:
+    return -math.inf if trial.value is None else trial.value
+
+
+def _state(trial: FrozenTrial) -> str:
+    return "failed" if REASON in trial.user_attrs else trial.state.name.lower()
+
+
+def _cells(trial: FrozenTrial, metric: str, exact: bool = False) -> dict[str, str]:
+    """The row of a trial, by column; the value of a pruned one is that of its last validation."""
+    found = trial.user_attrs
+    show = str if exact else _shown
+    return {
+        "trial": str(trial.number),
+        "state": _state(trial),
+        metric: "" if trial.value is None else f"{trial.value:.6f}",
+        **{name: show(value) for name, value in sorted(trial.params.items())},
+        SECONDS: str(found.get(SECONDS, "")),
+        TRAINED: _counted(found.get(TRAINED, [])),
+        REUSED: _counted(found.get(REUSED, [])),
+        REASON: found.get(REASON, ""),
+    }
+
+
+def _counted(names: Sequence[str]) -> str:
+    """Names of stages, each once: several teachers have one.
+
+    >>> _counted(["post_train_teacher", "finetune_teacher", "finetune_teacher"])
+    'post_train_teacher, finetune_teacher x2'
+    """
+    count = Counter(names)
+    return ", ".join(name if n == 1 else f"{name} x{n}" for name, n in count.items())
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,209 @@
+"""A search from its settings to its report: every trial is a run that is validated, not tested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.trial import FrozenTrial
+
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.processes.group import asked_for
+from recbole_tinynews.quick_start import run
+from recbole_tinynews.search.key import search_key
+from recbole_tinynews.search.report import (
+    BEST,
+    ENOUGH,
+    IMPORTANCE,
+    best_of,
+    how_it_ended,
+    in_words,
+    trials_table,
+    write_best,
+    write_report,
+)
+from recbole_tinynews.search.space import make_space, read_space
+from recbole_tinynews.search.study import Trials
+from recbole_tinynews.search.trial import REASON, run_trial
+from recbole_tinynews.settings.command_line import parse_command_line
+
+SEARCH = "search"  # folder beside the stages
+# what one run writes, and what would train again what trials share
+_OF_ONE_RUN = ("fresh", "result_file", "eval_dump", "submission")
+_HOPELESS = 10  # trials that fail before the search gives up
+
+PRUNERS: dict[str, Callable[[int], BasePruner]] = {
+    "median": lambda trials: MedianPruner(n_startup_trials=trials),
+    "halving": lambda _: SuccessiveHalvingPruner(),
+    "none": lambda _: NopPruner(),
+}
+
+
+class SearchStoppedError(KeyboardInterrupt):
+    """Ctrl-C during a search; its text says what is kept."""
+
+
+class Search:
+    """Trials of a model's settings, of which the best by ``valid_metric`` is looked for.
+
+    All trials have one ``checkpoint_dir``, so a stage that two of them share is trained once. A
+    search with the same settings, space and data resumes, and several processes may run it at once.
+
+    Args:
+        model: a name, or a class of your own.
+        dataset: name of the data set.
+        space: a yaml file, or what it would hold (``make_space``).
+        trials: number of trials in all, also those of earlier calls and other processes.
+        config_file_list: yaml files, under what the space sets.
+        config_dict: settings over those, under what the space sets.
+        command_line: ``--key=value`` strings for all trials.
+        pruner: one of ``PRUNERS``.
+        startup_trials: complete trials before the median prunes any.
+        storage: an address that optuna knows, or a journal file; None: sqlite in ``folder``.
+
+    Attributes:
+        folder: study, table, figures and best settings, beside the stages.
+
+    Raises:
+        ValueError: settings or space that don't fit, or no validation.
+    """
+
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        space: str | Path | Mapping[str, Any] = "space.yaml",
+        trials: int = 50,
+        config_file_list: Sequence[str | Path] | None = None,
+        config_dict: Mapping[str, Any] | None = None,
+        command_line: Sequence[str] = (),
+        pruner: str = "median",
+        startup_trials: int = 5,
+        storage: str | None = None,
+    ) -> None:
+        self.model, self.dataset, self.wanted = model, dataset, trials
+        self.files, self.command_line = config_file_list, command_line
+        self.settings = dict(config_dict or {})
+        config = self.config()
+        fixed = parse_command_line(command_line).values
+        if isinstance(space, Mapping):
+            self.space = make_space(space, config, fixed)
+        else:
+            self.space = read_space(space, config, fixed)
+        _check(config)
+        _check_search(trials, pruner, startup_trials)
+        last = config.for_stage(config["stage"]) if config["stage"] else config
+        self.metric = str(last["valid_metric"]).lower()
+        of_data = Path(config["checkpoint_dir"]) / str(config["dataset"])
+        self.folder = of_data / SEARCH / f"{config['model']}-{search_key(config, self.space)}"
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.trials = Trials(
+            self.folder, self.space, PRUNERS[pruner](startup_trials), config["seed"], storage
+        )
+
+    def config(self, params: Mapping[str, Any] | None = None) -> NewsConfig:
+        """The settings of a trial; without values of its own, those of all trials."""
+        return NewsConfig(*self._run_arguments(params or {}))
+
+    def run(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
+        """Run trials until all have ended, and write the report; returns the best one, if any.
+
+        Args:
+            tell: takes each line that a user should see.
+
+        Raises:
+            ValueError: none of the first trials could be trained.
+            SearchStoppedError: Ctrl-C; the trial that was running is put back.
+            OSError: a full disk, for instance; likewise.
+        """
+        tell(f"{len(self.trials.ended())} of {self.wanted} trials are there, in {self.folder}")
+        try:
+            while self._one(tell):
+                self._check_hope()
+        except KeyboardInterrupt as stop:
+            ended = len(self.trials.ended())
+            kept = f"kept in {self.folder}: {ended} of {self.wanted} trials"
+            of_last = f"; of the one that ran, {stop}" if str(stop) else ""
+            raise SearchStoppedError(kept + of_last) from stop
+        return self.report(tell)
+
+    def report(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
+        """Write table, figures and best settings of the trials that have ended."""
+        ended = self.trials.ended()
+        tell(trials_table(ended, self.metric))
+        best = best_of(ended)
+        written = write_report(self.folder, self.trials.study, ended, self.metric)
+        if best is not None:
+            write_best(self.folder, self.config(best.params), best, self.metric)
+            written.append(BEST)
+        tell(f"written   {', '.join(written)} in {self.folder}")
+        if not any(name.startswith(IMPORTANCE) for name in written):
+            tell(f"          a figure of {IMPORTANCE} needs {ENOUGH} complete trials")
+        return best
+
+    def test(self, trial: FrozenTrial) -> dict[str, Any]:
+        """The result of ``quick_start.run`` with a trial's settings, test metrics among it."""
+        return run(*self._run_arguments(trial.params))
+
+    def _run_arguments(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
+        values = {"show_progress": False, **self.settings, **params}
+        return self.model, self.dataset, self.files, values, self.command_line
+
+    def _one(self, tell: Callable[[str], None]) -> bool:
+        """Run the next trial; False: there is none left."""
+        with self.trials.claim(self.wanted, tell) as trial:
+            if trial is None:
+                return False
+            tell(f"trial {trial.number}: {in_words(trial.params)}")
+            try:
+                state, value, _ = run_trial(trial, partial(self.config, trial.params), self.metric)
+            except BaseException:  # Ctrl-C, a full disk
+                self.trials.put_back(trial.number)
+                raise
+            ended = self.trials.study.tell(trial, value, state)
+            tell(f"trial {trial.number}: {how_it_ended(ended, self.metric)}")
+        return True
+
+    def _check_hope(self) -> None:
+        ended = self.trials.ended()
+        if len(ended) >= _HOPELESS and all(REASON in each.user_attrs for each in ended):
+            raise ValueError(
+                f"A search expects trials that can be trained, and all of the first {len(ended)} "
+                f"failed, the last one so: {ended[-1].user_attrs[REASON]} Correct settings or "
+                f"space; where these stay as they are, delete {self.folder} before the next start."
+            )
+
+
+def _check(config: NewsConfig) -> None:
+    """Refuse settings with which no trial could be validated, or that belong to a single run."""
+    mistakes = [
+        f"{name} belongs to a single run. Give it to run_recbole.py with the best settings"
+        for name in _OF_ONE_RUN
+        if config[name]
+    ]
+    valid = Path(config["data_path"]) / f"{config['dataset']}.valid.inter"
+    if not valid.is_file():
+        mistakes.append(f"it expects validation impressions, and there is no {valid}")
+    if config["eval_step"] == 0:
+        mistakes.append("it expects validations, got eval_step=0")
+    if not config["valid_metric_bigger"]:
+        mistakes.append(
+            f"it looks for the highest valid_metric, and {config['valid_metric']} is better when "
+            "it is lower. Let the metric return its negative"
+        )
+    if not asked_for().alone:
+        mistakes.append("it runs in one process. Start the same command several times instead")
+    if mistakes:
+        raise ValueError("\n- ".join([f"A search for {config['model']} cannot begin:", *mistakes]))
+
+
+def _check_search(trials: int, pruner: str, startup_trials: int) -> None:
+    for name, number in (("trials", trials), ("startup_trials", startup_trials)):
+        if number < 1:
+            raise ValueError(f"{name} expects at least 1, got {number}.")
+    if pruner not in PRUNERS:
+        raise ValueError(f"pruner expects one of {', '.join(PRUNERS)}, got {pruner!r}.")

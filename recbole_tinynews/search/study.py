@@ -1,0 +1,138 @@
+"""The trials of a study on disk, which several processes may work on at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import TPESampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
+from recbole_tinynews.search.space import Space
+from recbole_tinynews.search.trial import REASON
+
+_CONTINUES = "continues"  # attribute of a trial: the number of the interrupted one
+_PATIENCE = 60.0  # seconds that sqlite waits for another process's writing
+_TICK = 1.0  # seconds between two looks at the trials of other processes
+
+
+class Trials:
+    """The trials of one study.
+
+    A process holds a lock while it works on a trial, so that one that was killed is noticed at
+    once, whatever ended it: its trial is put back, and the next free process runs it with the same
+    values.
+
+    Args:
+        folder: of the study, on a disk with locks; all processes use the same.
+        space: the settings and their values.
+        pruner: decides which trials are given up.
+        seed: of the values that are drawn.
+        storage: an address that optuna knows, or a journal file; None: sqlite in ``folder``.
+    """
+
+    def __init__(
+        self, folder: Path, space: Space, pruner: BasePruner, seed: int, storage: str | None = None
+    ) -> None:
+        self.folder, self.space, self.seed = folder, space, seed
+        with self._alone():  # two processes would create the same tables
+            self.study = optuna.create_study(
+                storage=_storage(storage, folder),
+                study_name=folder.name,
+                direction="maximize",  # `Search` refuses other metrics
+                pruner=pruner,
+                load_if_exists=True,
+            )
+
+    @contextmanager
+    def claim(self, wanted: int, tell: Callable[[str], None]) -> Iterator[Trial | None]:
+        """The next trial, which no other process runs meanwhile; None: ``wanted`` have ended.
+
+        While other processes run the last ones, this one tells so and waits: they may be killed.
+        """
+        with ExitStack() as held:
+            yield self._next(wanted, tell, held)
+
+    def ended(self) -> list[FrozenTrial]:
+        """The trials that are complete, pruned or failed, without interrupted ones."""
+        trials = self.study.get_trials(deepcopy=False)
+        return [each for each in trials if each.state.is_finished() and not _interrupted(each)]
+
+    def put_back(self, number: int) -> None:
+        """Let another trial with the same values take the place of a running one."""
+        trial = self.study.get_trials(deepcopy=False)[number]
+        self.study.tell(number, state=TrialState.FAIL)
+        self.study.enqueue_trial(trial.params, user_attrs={_CONTINUES: number})
+
+    def _next(self, wanted: int, tell: Callable[[str], None], held: ExitStack) -> Trial | None:
+        told = False
+        while True:
+            with self._alone():
+                self._put_back_killed()
+                running = self._running()
+                ended = len(self.ended())
+                if ended + len(running) < wanted:
+                    return self._ask(held)
+            if ended >= wanted:
+                return None
+            if not told:
+                tell(f"waiting for trial {', '.join(map(str, running))} of another process")
+                told = True
+            time.sleep(_TICK)
+
+    def _ask(self, held: ExitStack) -> Trial:
+        before = self.study.get_trials(deepcopy=False)
+        # by trial: processes with one seed would draw the same values
+        seed = np.random.SeedSequence([self.seed, len(before)]).generate_state(1)[0]
+        self.study.sampler = TPESampler(seed=int(seed))
+        trial = self.study.ask(self.space)
+        held.enter_context(exclusive_lock(self._place(trial.number), "running it"))
+        continued = trial.user_attrs.get(_CONTINUES)
+        if continued is not None:
+            for step, value in before[continued].intermediate_values.items():
+                trial.report(value, step)
+        return trial
+
+    def _put_back_killed(self) -> None:
+        for number in self._running():
+            place = self._place(number)
+            with (
+                suppress(LockHeldError),
+                exclusive_lock(place, "running it", wait=False) as held,
+            ):
+                # without locks nobody knows; and it may have ended just now
+                if held and number in self._running():
+                    self.put_back(number)
+
+    def _running(self) -> list[int]:
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial.number for trial in trials]
+
+    def _place(self, number: int) -> Path:
+        return self.folder / f"trial-{number}"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with exclusive_lock(self.folder / "trials", "choosing a trial"):
+            yield
+
+
+def _storage(named: str | None, folder: Path) -> BaseStorage:
+    if named is None:
+        url = f"sqlite:///{folder.resolve() / 'study.db'}"
+        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE}})
+    if "://" in named:
+        return RDBStorage(named)
+    return JournalStorage(JournalFileBackend(named))
+
+
+def _interrupted(trial: FrozenTrial) -> bool:
+    return trial.state is TrialState.FAIL and REASON not in trial.user_attrs

@@ -1,0 +1,86 @@
+"""One trial: a run that is validated and not tested, and may be given up on the way."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from logging import getLogger
+from typing import NamedTuple
+
+from optuna.trial import Trial, TrialState
+
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.run import GivenUpError
+from recbole_tinynews.quick_start import prepared
+
+# attributes of a trial; those of stages are lists of names
+REASON, SECONDS, TRAINED, REUSED = "reason", "seconds", "trained", "reused"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Outcome(NamedTuple):
+    """How a trial ended; only a complete one has a value, and only a failed one a reason."""
+
+    state: TrialState
+    value: float | None = None
+    reason: str = ""
+
+
+def run_trial(trial: Trial, make_config: Callable[[], NewsConfig], metric: str) -> Outcome:
+    """Train and validate, or tell why not; notes time, stages and reason in the trial.
+
+    Args:
+        trial: takes the validations of the last stage, and says when it is enough.
+        make_config: makes the settings of the trial, which may contradict each other.
+        metric: of the validation.
+
+    Raises:
+        OSError: the disk is full, and every other trial would fail too.
+        InterruptedRunError: Ctrl-C.
+    """
+    started = time.perf_counter()
+    try:
+        outcome = Outcome(TrialState.COMPLETE, _best_validation(trial, make_config(), metric))
+    except GivenUpError:
+        outcome = Outcome(TrialState.PRUNED)
+    except ValueError as mistake:  # pruned, so that optuna avoids these values: it forgets failures
+        outcome = Outcome(TrialState.PRUNED, reason=" ".join(str(mistake).split()))
+    except Exception as problem:
+        if isinstance(problem, OSError) and problem.errno in _FULL:
+            raise
+        getLogger().exception(f"Trial {trial.number} failed")
+        outcome = Outcome(TrialState.FAIL, reason=" ".join(repr(problem).split()))
+    trial.set_user_attr(SECONDS, round(time.perf_counter() - started, 1))
+    if outcome.reason:
+        trial.set_user_attr(REASON, outcome.reason)
+    return outcome
+
+
+def _best_validation(trial: Trial, config: NewsConfig, metric: str) -> float:
+    with prepared(config) as (this_run, stages):
+        this_run.callbacks[stages[-1]] = partial(_validated, trial)
+        try:
+            valid = this_run.make(*stages).valid
+        finally:
+            _note_stages(trial, this_run.artifacts.values())
+    if metric not in valid:
+        raise ValueError(f"A trial expects a validation with {metric}, got none.")
+    return float(valid[metric])
+
+
+def _validated(trial: Trial, number: int, score: float) -> None:
+    """Tell optuna of a validation, as RecBole's ``callback_fn``."""
+    reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+    if number not in reported:  # a trial that resumes may repeat its last one
+        trial.report(score, number)
+    if trial.should_prune():
+        raise GivenUpError
+
+
+def _note_stages(trial: Trial, artifacts: Iterable[Artifact]) -> None:
+    stages = list(artifacts)
+    for name, reused in ((TRAINED, False), (REUSED, True)):
+        trial.set_user_attr(name, [each.name for each in stages if each.reused is reused])

@@ -1,0 +1,8 @@
+"""Search for settings: ``python run_search.py --model=TinyNewsRec --space=space.yaml``."""
+
+from __future__ import annotations
+
+from recbole_tinynews.search.command import main
+
+if __name__ == "__main__":
+    main()

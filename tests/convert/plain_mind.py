@@ -1,0 +1,158 @@
+"""MIND's files read a second time, plainly, as the format says: what a conversion must keep.
+
+And ways to spoil their lines. The test of the converter and ``benchmarks/reliability`` share it.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+PIECES = [
+    *(
+        b"\t",
+        b" ",
+        b"  ",
+        b"\r",
+        b"\n",
+        b"\0",
+        b"\xff",
+        b"\xc3",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+    ),
+    *("\xa0", "\u2028", "\x85", "\x0b", "\x1c", "\u3000", "\ufeff", "\u200b", "é", "😀", "٣"),
+    *(b"-", b"-0", b"-1", b"-2", b"-0 ", b"-1 ", b"0", b"1", b"N", b"[PAD]", b'"', b"'", b"\\"),
+    *(b"AM", b"PM", b"13:00:00", b"2/30/2019", b"/", b":", b"NA", b"nan", b"null", b"%s", b"../"),
+]
+BYTES = [piece.encode() if isinstance(piece, str) else piece for piece in PIECES]
+
+
+def spoil(line: bytes, rng: random.Random) -> bytes:
+    """Make one to three changes at random places."""
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        start = rng.randrange(len(line) + 1)
+        stop_ = min(len(line), start + rng.choice((0, 1, 1, 2, 5, 20)))
+        kind = rng.randrange(5)
+        if kind == 0:
+            new = rng.choice(BYTES)  # in place of a stretch, or between two bytes
+        elif kind == 1:
+            new = b""
+        elif kind == 2:
+            new = line[start:stop_] * 2
+        elif kind == 3:
+            new = bytes([rng.randrange(256)])
+        else:
+            new = line[start:stop_][::-1]
+        line = line[:start] + new + line[stop_:]
+    return line
+
+
+def is_id(text: str) -> bool:
+    return text.split() == [text] and text != "[PAD]"
+
+
+def plain_columns(line: bytes, columns: int) -> list[str] | None:
+    try:
+        fields = line.decode().split("\t")
+    except UnicodeDecodeError:
+        return None
+    return None if b"\0" in line or len(fields) != columns else fields
+
+
+def plain_impression(line: bytes) -> list[str] | None:
+    """The row of the atomic file, or None for a line that is invalid by itself."""
+    fields = plain_columns(line, 5)
+    if fields is None:
+        return None
+    number, user, time, history, shown = fields
+    if (
+        re.fullmatch(r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{4} [0-9]{1,2}:[0-9]{2}:[0-9]{2} [AP]M", time)
+        is None
+    ):
+        return None
+    try:
+        moment = datetime.strptime(time, "%m/%d/%Y %I:%M:%S %p").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
+    parts = shown.split(" ")
+    ids = [part[:-2] for part in parts]
+    clicks = history.split(" ") if history else []
+    if not all(map(is_id, [number, user, *clicks, *ids])):
+        return None
+    if not all(part.endswith(("-0", "-1")) for part in parts) or moment.second > 59:
+        return None
+    labels = " ".join(part[-1] for part in parts)
+    return [number, user, str(int(moment.timestamp())), history, " ".join(ids), labels]
+
+
+def same(old: str, new: str) -> bool:
+    return old.split() == new.split()
+
+
+def lines_of(content: bytes) -> list[bytes]:
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    return [line.removesuffix(b"\r") for line in (lines if lines[-1] else lines[:-1])]
+
+
+def expected_impressions(content: bytes) -> list[list[str]]:
+    kept: dict[str, list[str]] = {}
+    for line in lines_of(content):
+        row = plain_impression(line)
+        if row is not None:
+            kept.setdefault(row[0], row)
+    return list(kept.values())
+
+
+def read(path: Path) -> list[list[str]]:
+    return [line.split("\t") for line in path.read_bytes().decode().split("\n")[1:-1]]
+
+
+class PlainNews(NamedTuple):
+    """The articles by id, in the order of their first good row, and the number of good rows."""
+
+    articles: dict[str, list[str]]
+    used: int
+
+
+def expected_news(content: bytes) -> PlainNews:
+    """A good row repeats no article with other text; it may fill what another one has empty."""
+    first: dict[str, list[str]] = {}
+    used = 0
+    for line in lines_of(content):
+        fields = plain_columns(line, 8)
+        if fields is None or not is_id(fields[0]):
+            continue
+        pairs = list(zip(first.setdefault(fields[0], fields[:5]), fields[:5], strict=True))
+        if all(not old.strip() or not new.strip() or same(old, new) for old, new in pairs):
+            used += 1
+            first[fields[0]] = [
+                old if old.strip() or not new.strip() else new for old, new in pairs
+            ]
+    return PlainNews(first, used)
+
+
+def as_written(articles: dict[str, list[str]]) -> list[list[str]]:
+    """The rows of the articles as the converter writes them."""
+    return [[text.replace("\r", " ") for text in row] for row in articles.values()]
+
+
+class PlainBodies(NamedTuple):
+    """The bodies of known articles by id, the first of each, and the number of good rows."""
+
+    texts: dict[str, str]
+    used: int
+
+
+def expected_bodies(content: bytes, known: set[str]) -> PlainBodies:
+    """A good row repeats no body of a known article with another text."""
+    first: dict[str, str] = {}
+    used = 0
+    for line in lines_of(content):
+        fields = plain_columns(line, 3)
+        if fields is not None and is_id(fields[0]):
+            used += fields[0] not in known or first.setdefault(fields[0], fields[2]) == fields[2]
+    return PlainBodies(first, used)

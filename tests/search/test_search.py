@@ -1,0 +1,337 @@
+"""Searches that train: what trials share, what is pruned, kept and written."""
+
+from __future__ import annotations
+
+import csv
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from optuna.pruners import ThresholdPruner
+from optuna.trial import FrozenTrial, TrialState
+from tiny import DATASET, Tiny
+
+from recbole_tinynews import quick_start
+from recbole_tinynews.command import main as run_recbole
+from recbole_tinynews.evaluation.recbole_metrics import METRICS
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.search import search as searches
+from recbole_tinynews.search import trial as trials_of_searches
+from recbole_tinynews.search.search import Search
+from recbole_tinynews.search.trial import REASON, REUSED, TRAINED
+
+pytestmark = pytest.mark.whole
+STUDENT = ["TinyNewsRec"]
+BEFORE = ["post_train_teacher", "post_train_student", "finetune_teacher", "finetune_teacher"]
+
+BEFORE_IN_WORDS = "post_train_teacher, post_train_student, finetune_teacher x2"
+
+
+def silent(line: str) -> None:
+    """Takes the lines of a search that a test does not look at."""
+
+
+def search(tiny: Tiny, space: dict[str, Any], trials: int, **settings: Any) -> Search:
+    model = settings.pop("model", "TinyNewsRec")
+    given = tiny.settings(model, **settings)
+    return Search(model, DATASET, space, trials, config_dict=given)
+
+
+def stages(trial: FrozenTrial) -> tuple[list[str], list[str]]:
+    return trial.user_attrs[TRAINED], trial.user_attrs[REUSED]
+
+
+@pytest.fixture
+def untested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any evaluation of test impressions is an error."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a trial was tested")
+
+    monkeypatch.setattr(quick_start, "_evaluate", refuse)
+
+
+@pytest.mark.usefixtures("untested")
+def test_a_trial_that_changes_stage_two_trains_stage_two_alone_and_is_not_tested(
+    tiny: Tiny,
+) -> None:
+    """Teachers take most of the time; chosen by test metrics, the best one would be flattered."""
+    lines: list[str] = []
+    # without a value of its own, Stage I has that of Stage II
+    stage_one = {"post_train_student_temperature": 1.0}
+    found = search(tiny, {"temperature": {"uniform": [0.5, 4]}}, 2, **stage_one)
+    best = found.run(lines.append)
+    first, second = found.trials.ended()
+    assert sorted(stages(first)[0]) == sorted(BEFORE + STUDENT)
+    assert stages(first)[1] == []
+    assert stages(second)[0] == STUDENT
+    assert sorted(stages(second)[1]) == sorted(BEFORE)
+    assert best in (first, second)
+    assert best.value == max(first.value, second.value)
+    assert any(line.startswith("trial 1: complete, auc 0.") for line in lines)
+    assert not any("test" in line for line in lines)
+
+
+def test_the_best_settings_are_a_file_that_run_recbole_takes_and_reuses(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    """A file that misses one setting of the search would train another recommender."""
+    space = {"learning_rate": {"log": [1e-4, 1e-2]}, "negatives": [2, 3]}
+    found = search(tiny, space, 3, model="PLMNR", epochs=2)
+    best = found.run(silent)
+    file = found.folder / "best.yaml"
+    result = run_recbole([f"--config_files={file}"])
+    assert result["valid"]["auc"] == best.value
+    assert all(stage["reused"] for stage in result["stages"])
+    assert yaml.safe_load(file.read_text())["learning_rate"] == best.params["learning_rate"]
+    assert found.test(best)["test"] == result["test"]
+    with (found.folder / "trials.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    assert [float(row["auc"]) for row in rows] == [each.value for each in found.trials.ended()]
+    assert {row["learning_rate"] for row in rows} == {
+        str(each.params["learning_rate"]) for each in found.trials.ended()
+    }
+
+
+def test_a_pruned_trial_ends_at_its_validation_and_leaves_no_half_trained_stage(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pruning that waits for the end saves nothing; fifty half-trained students fill a disk."""
+    monkeypatch.setitem(searches.PRUNERS, "median", lambda _: ThresholdPruner(lower=1.1))
+    found = search(tiny, {"temperature": {"uniform": [0.5, 4]}}, 1, max_steps=6, eval_steps=2)
+    assert found.run(silent) is None
+    (trial,) = found.trials.ended()
+    assert trial.state is TrialState.PRUNED
+    assert list(trial.intermediate_values) == [0]
+    assert sorted(trial.user_attrs[TRAINED]) == sorted(BEFORE)
+    left = {each.name.partition("-")[0] for each in (tmp_path / "saved" / DATASET).glob("*-*")}
+    assert left == {*BEFORE}
+
+
+def test_the_median_prunes_a_trial_that_is_worse_than_half_of_the_others(tiny: Tiny) -> None:
+    """The default has to be able to prune; with a rate of 0 nothing is learnt."""
+    space = {"learning_rate": {"uniform": [0.0, 0.1]}}
+    settings = tiny.settings("PLMNR", epochs=6, eval_steps=5, negatives=2, finetune_layers="all")
+    found = Search("PLMNR", DATASET, space, 3, config_dict=settings, startup_trials=1)
+    for rate in (0.01, 0.02, 0.0):
+        found.trials.study.enqueue_trial({"learning_rate": rate})
+    found.run(silent)
+    good, _, bad = found.trials.ended()
+    assert good.state is TrialState.COMPLETE
+    assert bad.state is TrialState.PRUNED
+    assert len(bad.intermediate_values) < len(good.intermediate_values)
+
+
+def test_settings_that_contradict_each_other_fail_alone_and_with_a_reason(tiny: Tiny) -> None:
+    """One pair of fifty must not end the search, nor be hidden."""
+    space = {"distillation_loss_weight": [0.0, 1.0]}
+    weights = {"embedding_loss_weight": 0.0, "target_loss_weight": 0.0}
+    found = search(tiny, space, 2, **weights)
+    for weight in (0.0, 1.0):
+        found.trials.study.enqueue_trial({"distillation_loss_weight": weight})
+    lines: list[str] = []
+    best = found.run(lines.append)
+    failed, complete = found.trials.ended()
+    assert "leaves no loss" in failed.user_attrs[REASON]
+    assert best == complete
+    assert any(line.startswith("trial 0: failed, ") and "no loss" in line for line in lines)
+
+
+def test_a_search_in_which_nothing_can_be_trained_ends(tiny: Tiny) -> None:
+    """Fifty trials that fail by one mistake tell no more than ten."""
+    weights = {"embedding_loss_weight": 0.0, "target_loss_weight": 0.0}
+    space = {"temperature": {"uniform": [0.5, 4]}}
+    found = search(tiny, space, 50, distillation_loss_weight=0.0, **weights)
+    with pytest.raises(ValueError, match=r"all of the first 10 failed.*leaves no loss"):
+        found.run(silent)
+
+
+def test_a_full_disk_ends_the_search_and_keeps_the_trial(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other trial would fail too, and be counted."""
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    space = {"learning_rate": {"log": [1e-4, 1e-2]}}
+    found = search(tiny, space, 1, model="PLMNR")
+    with monkeypatch.context() as patch:
+        patch.setattr(trials_of_searches, "prepared", full)
+        with pytest.raises(OSError, match="No space"):
+            found.run(silent)
+    assert found.trials.ended() == []
+    again = search(tiny, space, 1, model="PLMNR")
+    assert again.folder == found.folder
+    assert again.run(silent).params == found.trials.study.trials[0].params
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"eval_step": 0}, "expects validations"),
+        ({"fresh": True}, "fresh belongs to a single run"),
+        ({"result_file": "result.json"}, "result_file belongs to a single run"),
+    ],
+)
+def test_a_search_that_cannot_compare_is_refused_before_its_first_trial(
+    tiny: Tiny, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        search(tiny, {"temperature": [1.0, 2.0]}, 2, **settings)
+
+
+def test_a_metric_that_is_better_when_lower_is_refused(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial with the worst value would be called the best."""
+    monkeypatch.setattr(METRICS["mrr"], "smaller", True)
+    with pytest.raises(ValueError, match="highest valid_metric, and mrr is better when it is low"):
+        search(tiny, {"temperature": [1.0, 2.0]}, 2, valid_metric="mrr")
+
+
+def test_other_settings_or_another_space_are_another_study(tiny: Tiny) -> None:
+    """Values of two epochs and of three are not comparable; the same command has to resume."""
+    space = {"temperature": [1.0, 2.0]}
+    one = search(tiny, space, 1)
+    assert search(tiny, space, 5).folder == one.folder
+    assert search(tiny, space, 1, epochs=2).folder != one.folder
+    assert search(tiny, {"temperature": [1.0, 3.0]}, 1).folder != one.folder
+    assert search(tiny, space, 1, temperature=3.0).folder == one.folder  # the space sets it
+
+
+class Own(PLMNR):
+    """A recommender of a user's own."""
+
+
+def test_a_class_of_a_users_own_is_searched_and_no_file_names_it(tiny: Tiny) -> None:
+    """``best.yaml`` with a name that nobody finds would be refused by the command it is for."""
+    found = Search(Own, DATASET, {"negatives": [2, 3]}, 1, config_dict=tiny.settings("PLMNR"))
+    assert found.run(silent) is not None
+    assert found.folder.name.startswith("Own-")
+    best = yaml.safe_load((found.folder / "best.yaml").read_text())
+    assert "model" not in best
+    assert best["dataset"] == DATASET
+
+
+def test_recboles_own_models_are_searched_and_pruned(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their trainers are RecBole's, which validate in their own way."""
+    space = {"n_layers": {"int": [1, 3]}}
+    settings = tiny.stock_settings(epochs=3)
+    found = Search("LightGCN", DATASET, space, 1, config_dict=settings)
+    best = found.run(silent)
+    assert list(best.intermediate_values) == [0, 1, 2]
+    assert best.value == pytest.approx(max(best.intermediate_values.values()))
+    monkeypatch.setitem(searches.PRUNERS, "median", lambda _: ThresholdPruner(lower=1.1))
+    others = {**settings, "epochs": 4}  # for which nothing is trained yet
+    pruned = Search("LightGCN", DATASET, space, 1, config_dict=others)
+    assert pruned.run(silent) is None
+    assert [list(each.intermediate_values) for each in pruned.trials.ended()] == [[0]]
+
+
+# ------------------------------------------------------------------------- in processes of its own
+
+# Sends itself a signal at a step of the last stage, if it is asked to.
+PROGRAM = """
+import os, signal, sys
+step, name = int(sys.argv.pop(1)), sys.argv.pop(1)
+from recbole_tinynews.search.command import main
+from recbole_tinynews.trainer import TinyNewsRecTrainer
+
+plain = TinyNewsRecTrainer._after_step
+def until(self):
+    plain(self)
+    if self.step == step:
+        os.kill(os.getpid(), getattr(signal, name))
+if step:
+    TinyNewsRecTrainer._after_step = until
+main()
+"""
+
+
+@pytest.fixture
+def command(tiny: Tiny, tmp_path: Path) -> list[str]:
+    settings = tiny.settings("TinyNewsRec", max_steps=5, eval_steps=2, save_steps=1)
+    settings["post_train_student_temperature"] = 1.0
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "space.yaml").write_text("temperature: {uniform: [0.5, 4]}\n")
+    return ["--model=TinyNewsRec", f"--dataset={DATASET}", "--config_files=base.yaml"]
+
+
+def start(
+    command: list[str], folder: Path, step: int = 0, name: str = "SIGKILL"
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(step), name, *command],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    (table,) = folder.glob("saved/*/search/*/trials.csv")
+    with table.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_killed_search_resumes_its_trial_and_ends_with_as_many_as_asked_for(
+    command: list[str], tmp_path: Path
+) -> None:
+    """A trial that stays 'running' would be missing; one begun anew would cost its steps again."""
+    asked = [*command, "--trials=2"]
+    killed = start(asked, tmp_path, step=4)
+    killed.communicate(timeout=300)
+    assert killed.returncode == -signal.SIGKILL
+    resumed = start(asked, tmp_path)
+    out, err = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, err
+    first, second = rows_of(tmp_path)
+    assert (first["state"], second["state"]) == ("complete", "complete")
+    assert (first[TRAINED], first[REUSED]) == ("TinyNewsRec", BEFORE_IN_WORDS)
+    logs = "".join(log.read_text() for log in (tmp_path / "saved").rglob("*.log"))
+    assert "Resuming from step 3 of 5" in logs  # of the fourth none is saved
+    assert "0 of 2 trials are there" in out
+    again = start([*command, "--trials=2", "--test-best"], tmp_path)
+    out, err = again.communicate(timeout=300)
+    assert again.returncode == 0, err
+    assert "2 of 2 trials are there" in out
+    assert "test      {'auc': 0." in out
+
+
+def test_ctrl_c_ends_in_one_line_that_says_what_is_kept(command: list[str], tmp_path: Path) -> None:
+    """A traceback leaves open whether an afternoon is lost."""
+    stopped = start([*command, "--trials=2"], tmp_path, step=4, name="SIGINT")
+    _, err = stopped.communicate(timeout=300)
+    assert stopped.returncode == 130
+    assert "Traceback" not in err
+    assert err.count("\n") == 2  # and the one that ends the line with ^C
+    assert "0 of 2 trials; of the one that ran, kept in saved/tiny: post_train_teacher" in err
+    assert "TinyNewsRec (up to step 3)" in err
+    assert err.rstrip().endswith("--config_files=base.yaml --trials=2")
+
+
+def test_two_processes_share_the_trials_and_every_stage(command: list[str], tmp_path: Path) -> None:
+    """Started twice, the command must neither double a trial nor train a stage twice."""
+    asked = [*command, "--trials=6"]
+    both = [start(asked, tmp_path) for _ in range(2)]
+    answers = [each.communicate(timeout=600) for each in both]
+    assert [each.returncode for each in both] == [0, 0], answers
+    rows = rows_of(tmp_path)
+    assert sorted(int(row["trial"]) for row in rows) == list(range(6))
+    assert len({row["temperature"] for row in rows}) == 6
+    trained = Counter(name for row in rows for name in row[TRAINED].split(", "))
+    assert trained["post_train_teacher"] == trained["post_train_student"] == 1
+    assert trained["finetune_teacher x2"] + trained["finetune_teacher"] / 2 == 1
+    begun = [set(re.findall(r"trial (\d+): temperature", out)) for out, _ in answers]
+    assert begun[0].isdisjoint(begun[1])
+    assert begun[0] | begun[1] == {row["trial"] for row in rows}

@@ -1,0 +1,50 @@
+"""The command line of a search, where it ends before the first trial."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_tinynews.search.command import main
+
+WITHOUT_OPTUNA = """
+import sys
+sys.modules["optuna"] = None
+from recbole_tinynews.search.command import main
+main()
+"""
+
+
+def test_missing_optuna_is_named_with_the_command_that_installs_it() -> None:
+    """The extra is not part of the core install, and a traceback would not name it."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_OPTUNA], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert 'pip install "recbole-tinynews[search]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--space=nope.yaml"], "nope.yaml can't be read: No such file"),
+        (["--space=space.yaml", "--trials=0"], "trials expects at least 1, got 0"),
+        (["--space=space.yaml", "--pruner=best"], "expects one of median, halving, none"),
+        (["--space=space.yaml", "--temperature=2"], "temperature is on the command line too"),
+        (["--space=space.yaml", "--learnin_rate=2"], "Did you mean learning_rate"),
+    ],
+)
+def test_a_mistake_is_one_message_and_leaves_no_study(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A study of a mistaken command would be resumed by the next one."""
+    (tmp_path / "space.yaml").write_text("temperature: [1.0, 2.0]\n")
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "saved").exists()
