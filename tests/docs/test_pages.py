@@ -103,6 +103,13 @@ def test_the_first_screen_of_the_readme_has_what_a_visitor_looks_for() -> None:
     assert sum("*untrained*" in row for row in rows) == 2
 
 
+def test_contributing_names_every_room() -> None:
+    """Whoever looks for the place of a change reads this tree first."""
+    tree = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = [file.parent.name for file in (ROOT / "recbole_tinynews").glob("*/__init__.py")]
+    assert [room for room in rooms if f"      {room}/ " not in tree] == []
+
+
 def test_the_readme_says_what_is_not_shown() -> None:
     """A table without it would be read as more than it is."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
