@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -343,8 +342,6 @@ class NewsConfig(Config):
         final["device"] = torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
         final["single_spec"] = True  # RecBole's DistributedDataParallel is not ours
         final["local_rank"] = 0
-        if not sys.stderr.isatty():
-            final["show_progress"] = False  # bars would be most of a file
         if not asked_for().alone:
             self._init_process()
         if "precision" in final and final["precision"] is None:
