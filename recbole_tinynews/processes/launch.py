@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,7 +98,8 @@ def launch(machines: Machines, module: str, arguments: Sequence[str]) -> None:
     paths = [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     try:
-        main([*machines.flags(), "-m", module, *arguments])
+        with _signals_as_before():
+            main([*machines.flags(), "-m", module, *arguments])
     except ChildFailedError as problem:
         rank, failure = problem.get_first_failure()
         raise ProcessFailedError(
@@ -107,6 +109,18 @@ def launch(machines: Machines, module: str, arguments: Sequence[str]) -> None:
         if stop.sigval == signal.SIGINT:
             raise KeyboardInterrupt from stop
         raise ProcessFailedError(f"all were stopped by signal {int(stop.sigval)}") from stop
+
+
+@contextmanager
+def _signals_as_before() -> Iterator[None]:
+    """Torchrun leaves its own handlers behind, and Ctrl-C would no longer be KeyboardInterrupt."""
+    names = [name for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
+    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), signal.SIG_DFL if handler is None else handler)
 
 
 def _end(code: int) -> str:

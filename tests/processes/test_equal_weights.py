@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from tiny import Tiny
 from recbole_tinynews.files.tensors import load_weights
 
 pytestmark = pytest.mark.whole
+
+TEST_IMPRESSIONS = 14
 
 # 37 clicks: batches of 12, and a last one of a single click
 COMMON: dict[str, Any] = {
@@ -121,3 +124,6 @@ def test_several_processes_report_the_metrics_of_one(
     for part in ("valid", "test", "test_cold"):
         assert results[0][part] == results[1][part]
     assert (one / "dump.csv").read_bytes() == (several / "dump.csv").read_bytes()
+    submitted = [ZipFile(each / "submission.zip").read("prediction.txt") for each in (one, several)]
+    assert submitted[0].count(b"\n") == TEST_IMPRESSIONS
+    assert submitted[0] == submitted[1]

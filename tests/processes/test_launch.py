@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import signal
+from pathlib import Path
+
 import pytest
 
-from recbole_tinynews.processes.launch import Machines
+from recbole_tinynews.processes.launch import Machines, ProcessFailedError, launch
 
 
 def flags_of(*given: str | None) -> list[str]:
@@ -39,3 +42,22 @@ def test_processes_that_fit_no_machines_are_refused(given: tuple, message: str) 
     """Torchrun would wait for machines that never come."""
     with pytest.raises(ValueError, match=message):
         flags_of(*given)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("status", [0, 3])
+def test_ctrl_c_is_what_it_was_once_the_processes_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """A benchmark that goes on after a training in processes would end with a traceback."""
+    (tmp_path / "ends.py").write_text(f"raise SystemExit({status})")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    before = [signal.getsignal(number) for number in numbers]
+    if status:
+        with pytest.raises(ProcessFailedError, match="ended with status 3"):
+            launch(Machines(2, 2), "ends", [])
+    else:
+        launch(Machines(2, 2), "ends", [])
+    assert [signal.getsignal(number) for number in numbers] == before

@@ -44,6 +44,7 @@ def train(cases: list[tuple[str, str, dict[str, Any]]], folder: Path) -> None:
                 "checkpoint_dir": str(place),
                 "result_file": str(place / "result.json"),
                 "eval_dump": str(place / "dump.csv"),
+                "submission": str(place / "submission.zip"),
             }
             run(model, "tiny", config_dict={**settings, **written})
 
