@@ -16,6 +16,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from recbole_tinynews.paths import MISSING_RECBOLE
+
 if TYPE_CHECKING:
     from recbole_tinynews import convert as convert
     from recbole_tinynews.benchmark.benchmark import Benchmark as Benchmark
@@ -62,10 +64,7 @@ def _home(module: str) -> Any:
     except ModuleNotFoundError as missing:
         if missing.name != "recbole":
             raise
-        raise ModuleNotFoundError(
-            "recbole_tinynews expects RecBole 1.2.1, which is not installed. From Python 3.12 on "
-            "it needs a command of its own: pip install --no-deps recbole==1.2.1"
-        ) from None
+        raise ModuleNotFoundError(MISSING_RECBOLE, name="recbole") from None
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -21,23 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
     A mistake in the settings, or a disk that is full, ends the program with its message alone.
     """
-    parser = argparse.ArgumentParser(
-        description="Train and evaluate a news recommender.",
-        epilog="Any setting: --key=value, e.g. --epochs=2 or --finetune_teacher_epochs=1.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--model", "-m", help="name of a model (default: TinyNewsRec)")
-    parser.add_argument("--dataset", "-d", help="name of a data set (default: mind-mini)")
-    parser.add_argument("--config_files", help="yaml files, separated by spaces")
-    for flag, meaning in (
-        ("--nproc", "processes on this machine (default: 1)"),
-        ("--world_size", "processes on all machines (default: nproc)"),
-        ("--group_offset", "processes on the machines before this one (default: 0)"),
-        ("--ip", "address of the first machine (default: localhost)"),
-        ("--port", "port of the first machine (default: 5678)"),
-    ):
-        parser.add_argument(flag, help=meaning)
+    parser = _parser()
     given, settings = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    if given.list_models or given.list_settings is not None or given.explain is not None:
+        _tell(parser, given)
+        return {}
     files = given.config_files.split() if given.config_files else None
     name = parser.prog + process_label()
     try:
@@ -72,6 +61,54 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
     leave()
     return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Train and evaluate a news recommender.",
+        epilog="Any setting: --key=value, e.g. --epochs=2 or --finetune_teacher_epochs=1.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", "-m", help="name of a model (default: TinyNewsRec)")
+    parser.add_argument("--dataset", "-d", help="name of a data set (default: mind-mini)")
+    parser.add_argument("--config_files", help="yaml files, separated by spaces")
+    for flag, meaning in (
+        ("--nproc", "processes on this machine (default: 1)"),
+        ("--world_size", "processes on all machines (default: nproc)"),
+        ("--group_offset", "processes on the machines before this one (default: 0)"),
+        ("--ip", "address of the first machine (default: localhost)"),
+        ("--port", "port of the first machine (default: 5678)"),
+    ):
+        parser.add_argument(flag, help=meaning)
+    told = parser.add_argument_group("told at once, without data")
+    told.add_argument("--list-models", action="store_true", help="every model, in one line")
+    told.add_argument(
+        "--list-settings",
+        nargs="?",
+        const="",
+        metavar="MODEL",
+        help="every setting, of one model or of all, with default and meaning",
+    )
+    told.add_argument("--explain", metavar="SETTING", help="all about one setting")
+    return parser
+
+
+def _tell(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """Print what is asked for; neither data nor torch are needed."""
+    from recbole_tinynews.reference import explain, pages
+
+    try:
+        if given.list_models:
+            page = pages.model_list()
+        elif given.explain is not None:
+            page = explain.explanation(given.explain)
+        else:
+            page = pages.setting_list(given.list_settings or given.model or "")
+        print(page, flush=True)
+    except (ValueError, ModuleNotFoundError) as mistake:
+        parser.exit(1, f"{parser.prog}: {mistake}\n")
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _start(machines: Machines, given: argparse.Namespace, settings: list[str]) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -20,8 +21,8 @@ from recbole_tinynews.evaluation.recbole_metrics import COUNT_METRIC, METRIC_NAM
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.processes.group import asked_for, local_rank
-from recbole_tinynews.recbole_models.feeds import UNFIT
 from recbole_tinynews.recbole_models.fitting import fit_settings, has_impressions
+from recbole_tinynews.recbole_models.unfit import UNFIT
 from recbole_tinynews.registry import (
     find_model,
     has_language_model,
@@ -75,6 +76,15 @@ _TAKEN = frozenset(
 )  # names of fields that no setting has
 
 
+class ChangedSetting(NamedTuple):
+    """A setting that differs from its default, and what has set it."""
+
+    name: str
+    value: Any
+    default: Any
+    source: str
+
+
 class NewsConfig(Config):
     """All settings of a run; ``config["name"]`` reads one, as in RecBole.
 
@@ -111,6 +121,7 @@ class NewsConfig(Config):
         self._switches: list[str] = []
         self._mistakes: list[str] = []
         self.warnings: list[str] = []
+        self._defaults: dict[str, Any] = {}  # as declared, with a stage's prefix too
         self._run_config: NewsConfig | None = None  # the run's config, in a stage's copy
         super().__init__(model, dataset, config_file_list, config_dict)
 
@@ -148,8 +159,9 @@ class NewsConfig(Config):
         unknown = unknown_setting(name, self._declared, self.stage_names)
         if unknown:
             return unknown
-        plain = plain_name(name, self._defaults, self.stage_names)
-        return unfit_value(plain, value, self._rules(), self._defaults.get(plain))
+        defaults = self._typed_defaults
+        plain = plain_name(name, defaults, self.stage_names)
+        return unfit_value(plain, value, self._rules(), defaults.get(plain))
 
     def settings_of_others(
         self, stage: str, model_class: type, is_student: bool = False
@@ -181,6 +193,20 @@ class NewsConfig(Config):
         if is_student:
             shared |= _names_in([file for file in of_system if packaged in file.parents])
         return others - shared - recbole_overall_settings().keys()
+
+    def changed_settings(self) -> list[ChangedSetting]:
+        """The settings that differ from their defaults, the last given ones first."""
+        final = self.final_config_dict
+        sources: dict[str, str] = {}  # in the order in which they were set last
+        for layer in self._layers:
+            for name in layer.values:
+                sources.pop(name, None)
+                sources[name] = layer.source
+        return [
+            ChangedSetting(name, final[name], self._defaults.get(name), source)
+            for name, source in reversed(sources.items())
+            if name in final and final[name] != self._defaults.get(name)
+        ]
 
     # RecBole's hooks, in the order of their call
 
@@ -261,7 +287,7 @@ class NewsConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        rules, defaults = self._rules(), self._defaults
+        rules, defaults = self._rules(), self._typed_defaults
         stages = self.stage_names
         self._drop_unread()
         mistakes = [
@@ -307,6 +333,8 @@ class NewsConfig(Config):
         final["device"] = torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
         final["single_spec"] = True  # RecBole's DistributedDataParallel is not ours
         final["local_rank"] = 0
+        if not sys.stderr.isatty():
+            final["show_progress"] = False  # bars would be most of a file
         if not asked_for().alone:
             self._init_process()
         if "precision" in final and final["precision"] is None:
@@ -330,7 +358,7 @@ class NewsConfig(Config):
     # Our own steps
 
     @property
-    def _defaults(self) -> dict[str, Any]:
+    def _typed_defaults(self) -> dict[str, Any]:
         """What a value without a rule is compared with; RecBole's models mix kinds freely."""
         return self._declared if self._is_news else {}
 
@@ -350,6 +378,7 @@ class NewsConfig(Config):
         yaml = _news_yaml(model_class)
         self._declared, self._stages = yaml.declared, yaml.stages
         self._layers += yaml.layers
+        self._defaults = {**yaml.declared, **yaml.values}
         self.internal_config_dict.update(yaml.values)
         if has_language_model(model_class):  # which the data set's own yaml names and trains
             self._load_of_data_set(dataset)
@@ -358,7 +387,7 @@ class NewsConfig(Config):
 
     def _load_recbole_yaml(self, model_class: type, dataset: str) -> None:
         """Load RecBole's yaml, ours over it, and the yaml of a user's class over both."""
-        self._declared = declared_settings(model_class, self.on_impressions)
+        self._declared = self._defaults = declared_settings(model_class, self.on_impressions)
         own = users_yaml_files(model_class)
         if not is_stock_model(model_class):  # else RecBole has loaded them, in its own order
             for file in model_yaml_files(model_class):

@@ -1,10 +1,30 @@
-"""Paths of the files that are installed with the package, in a checkout or inside a wheel."""
+"""Paths of the files that are installed with the package and with RecBole."""
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
+MISSING_RECBOLE = (
+    "recbole_tinynews expects RecBole 1.2.1, which is not installed. From Python 3.12 on it needs "
+    "a command of its own: pip install --no-deps recbole==1.2.1"
+)
+
+
+def recbole_folder() -> Path:
+    """The folder of RecBole, without importing it: its ``utils`` alone take seconds for torch.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    try:
+        spec = importlib.util.find_spec("recbole")
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(MISSING_RECBOLE, name="recbole")
+    return Path(spec.origin).parent
 
 
 def packaged_folder(name: str) -> Path:

@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,12 +24,15 @@ from recbole_tinynews.evaluation.cold import cold_impressions
 from recbole_tinynews.evaluation.dump import write_eval_dump
 from recbole_tinynews.evaluation.submission.write import write_submission
 from recbole_tinynews.files.whole import check_writable, write_text
-from recbole_tinynews.logs import LOG, LateFile, run_log
+from recbole_tinynews.logs.log_file import LOG, LateFile, run_log
+from recbole_tinynews.logs.wandb_run import wandb_run
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
+    as_written,
     keep_test_result,
-    kept_test_results,
+    kept_test_result,
+    read_metrics,
 )
 from recbole_tinynews.pipeline.factory import Factory, ImpressionFactory, NewsFactory
 from recbole_tinynews.pipeline.leftovers import remove_leftovers
@@ -37,6 +40,8 @@ from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table
 from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
 from recbole_tinynews.pipeline.rehearsal import rehearse
 from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.schedule import schedule
+from recbole_tinynews.pipeline.shown_settings import shown_settings
 from recbole_tinynews.pipeline.speed import news_per_second
 from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.summary import oracle_of, summary
@@ -73,15 +78,19 @@ def run(
         ValueError: settings that don't fit, all of them named.
     """
     config = NewsConfig(model, dataset, config_file_list, config_dict, command_line)
-    with prepared(config) as (this_run, stages):
-        return _result(this_run, stages)
+    with prepared(config) as (this_run, stages, wandb):
+        result = _result(this_run, stages)
+        if wandb is not None:
+            wandb.summary.update({f"test/{name}": value for name, value in result["test"].items()})
+        return result
 
 
 @contextmanager
-def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
-    """A run that can begin, and its stages in order: settings, data and models were checked.
+def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage], Any]]:
+    """A run that can begin, its stages in order, and its W&B run or None.
 
-    What happens inside is logged, and an interruption there tells what is kept.
+    Settings, data and models were checked. What happens inside is logged, and an interruption
+    there tells what is kept.
 
     Raises:
         ValueError: the stages cannot be trained with these settings and data.
@@ -96,29 +105,39 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
     join(config["device"], config["process_timeout"] if not asked_for().alone else 0)
     if not here().first:
         getLogger().setLevel(ERROR)
-    with run_log(config, log_folder(config)) if here().first else nullcontext() as log:
+    log_file = run_log(config, log_folder(config)) if here().first else nullcontext()
+    with log_file as log, _wandb(config) as wandb:
         this_run, stages = _prepare(config, log)
         with _telling_what_is_kept(this_run, stages):
-            yield this_run, stages
+            yield this_run, stages, wandb
+
+
+def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:
+    """The W&B run that all stages are logged into, if any."""
+    if not config["log_wandb"]:
+        return nullcontext()
+    name = f"{config['model']}-{config['dataset']}-{config['seed']}"
+    return wandb_run(config["wandb_project"], name, as_written(config.final_config_dict))
 
 
 def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]]:
     transformers.utils.logging.disable_progress_bar()  # one per model that is read
     logger = getLogger()
-    logger.info(config)
+    stages = up_to(system(config), config["stage"])
+    logger.info(shown_settings(config, {stage.name for stage in stages}))
     for warning in config.warnings:
         logger.warning(f"{warning}: {config['model']} does not read it on impressions.")
     init_seed(config["seed"], config["reproducibility"])
     data = NewsDataset(config)
     logger.info(data)
     factory = factory_of(config, data)
-    stages = up_to(system(config), config["stage"])
     _check_submission(factory, stages[-1])
     this_run = Run(factory)
     steps = plan(this_run.recipes, stages, config["fresh"])
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{plan_table(steps)}")
     trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
     rehearse(this_run, trained)
+    this_run.progress = schedule(this_run, stages, trained)
     if trained and log is not None:
         log.begin()
         remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
@@ -131,6 +150,8 @@ def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
     model = this_run.model(stages[-1])
     ranks_news = not isinstance(model, NewsRecommender) or model.ranks_news
     test = evaluate_test(factory, model) if ranks_news else Tested({}, {})
+    if test.test and _has_labels(factory):
+        _keep(artifact, factory.dataset.content, test.test)
     result: dict[str, Any] = {
         "model": config["model"],
         "dataset": config["dataset"],
@@ -272,17 +293,22 @@ def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
 
 def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
     artifact, content = run.artifacts[teacher], run.factory.dataset.content
-    result = told_by_first(kept_test_results(artifact).get(content))
+    result = told_by_first(kept_test_result(read_metrics(artifact.folder), content))
     if result is None:
         getLogger().info(f"Testing {artifact.folder.name}")
         config = run.recipes.of(teacher).config
         result = _evaluate(run.factory, config, run.model(teacher)).test
-        try:
-            if here().first:
-                keep_test_result(artifact, content, result)
-        except OSError as problem:  # it costs time, not the result
-            getLogger().warning(f"{artifact.folder} will be tested again the next time: {problem}")
+        _keep(artifact, content, result)
     return result
+
+
+def _keep(artifact: Artifact, content: str, result: dict[str, Any]) -> None:
+    """Write a test result beside the stage; without it, only time is lost."""
+    try:
+        if here().first:
+            keep_test_result(artifact, content, result)
+    except OSError as problem:
+        getLogger().warning(f"{artifact.folder} will be tested again the next time: {problem}")
 
 
 def _has_labels(factory: Factory) -> bool:

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import pkgutil
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
-import recbole
-import recbole.model
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import get_model, get_trainer
 
 from recbole_tinynews.paths import packaged_folder
-
-_RECBOLE_MODEL_YAML = Path(recbole.__file__).parent / "properties" / "model"
-
-
-def model_names() -> list[str]:
-    """Names of our models, read from the folder of their yaml files; nothing is imported."""
-    return sorted(path.stem for path in _model_yaml_folder().glob("*.yaml"))
-
-
-def recbole_model_names() -> list[str]:
-    """Names of RecBole's own models, spelt as its yaml files are; nothing is imported."""
-    spelling = {path.stem.lower(): path.stem for path in _RECBOLE_MODEL_YAML.glob("*.yaml")}
-    root = Path(recbole.model.__path__[0])
-    modules = [
-        module.name
-        for package in pkgutil.iter_modules([str(root)])
-        if package.ispkg
-        for module in pkgutil.iter_modules([str(root / package.name)])
-    ]
-    return sorted(spelling.get(name, name.capitalize()) for name in modules)
+from recbole_tinynews.reference.models import (
+    model_names,
+    model_yaml_folder,
+    recbole_model_names,
+    recbole_yaml_folder,
+)
+from recbole_tinynews.settings.nearest import suggest
 
 
 def find_model(model: str | type) -> type:
@@ -60,7 +42,7 @@ def find_model(model: str | type) -> type:
         return getattr(importlib.import_module(f"recbole_tinynews.model.{model.lower()}"), model)
     if model not in stock:
         raise ValueError(
-            f"No model is named {model!r}.{_suggest(str(model), [*ours, *stock])} "
+            f"No model is named {model!r}.{suggest(str(model), [*ours, *stock])} "
             f"Models of recbole_tinynews: {', '.join(ours)}; RecBole's own go by RecBole's names."
         )
     traced = torch.is_anomaly_enabled()
@@ -131,7 +113,7 @@ def model_yaml_files(model_class: type) -> list[Path]:
 
 def users_yaml_files(model_class: type) -> list[Path]:
     """The yaml files of a user's classes derived from RecBole's models, beside their modules."""
-    return [file for file in model_yaml_files(model_class) if file.parent != _RECBOLE_MODEL_YAML]
+    return [file for file in model_yaml_files(model_class) if file.parent != recbole_yaml_folder()]
 
 
 def stage_yaml_files(model_class: type) -> dict[str, Path]:
@@ -162,15 +144,11 @@ def stage_yaml_files(model_class: type) -> dict[str, Path]:
     return found
 
 
-def _model_yaml_folder() -> Path:
-    return packaged_folder("properties") / "model"
-
-
 def _yaml_folders(cls: type) -> list[Path]:
     if _is_from(cls, "recbole_tinynews"):
-        return [_model_yaml_folder()]
+        return [model_yaml_folder()]
     if is_stock_model(cls):
-        return [_RECBOLE_MODEL_YAML]
+        return [recbole_yaml_folder()]
     return _module_folder(cls)
 
 
@@ -196,11 +174,3 @@ def _recbole_trainer(model_class: type) -> type:
 
 def _is_from(cls: type, package: str) -> bool:
     return cls.__module__.partition(".")[0] == package
-
-
-def _suggest(name: str, known: Iterable[str]) -> str:
-    by_lower = {each.lower(): each for each in known}
-    nearest = [name.lower()]
-    if nearest[0] not in by_lower:
-        nearest = difflib.get_close_matches(nearest[0], by_lower, n=2)
-    return f" Did you mean {' or '.join(by_lower[each] for each in nearest)}?" if nearest else ""

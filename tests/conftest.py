@@ -40,13 +40,13 @@ def _own_autograd() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _closed_tensorboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The first event of a trainer opens a writer, whose threads would outlive its test."""
-    from recbole_tinynews.trainer.tensorboard import LateWriter
+    from recbole_tinynews.trainer.events import LateWriter
 
     writers: list[LateWriter] = []
     made = LateWriter.__init__
 
-    def opened(self: LateWriter, place: Callable[[], Path], silent: bool = False) -> None:
-        made(self, place, silent)
+    def opened(self: LateWriter, *arguments: object, **named: object) -> None:
+        made(self, *arguments, **named)
         writers.append(self)
 
     monkeypatch.setattr(LateWriter, "__init__", opened)

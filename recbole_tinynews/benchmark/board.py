@@ -10,6 +10,7 @@ from typing import TextIO
 
 from recbole_tinynews.benchmark.runner import Outcome, Progress
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
+from recbole_tinynews.logs.progress import duration
 from recbole_tinynews.pipeline.text_table import text_table
 
 NEXT = 5  # waiting jobs that are listed; the others are only counted
@@ -116,17 +117,6 @@ class Board:
         if self._height:
             print(f"\x1b[{self._height}F\x1b[J", end="", file=self.out)
             self._height = 0
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds as text.
-
-    >>> duration(5), duration(3723.4)
-    ('0:05', '1:02:03')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _name(job: Job) -> str:

@@ -10,8 +10,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
-
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.convert.errors import ConversionError, quoted
 from recbole_tinynews.files.whole import whole_folder
 
@@ -96,7 +95,7 @@ def _harm(member: zipfile.ZipInfo, path: PurePosixPath) -> str | None:
 
 
 def _extract(content: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    bar = tqdm(total=member.file_size, desc=target.name, unit="B", unit_scale=True, disable=None)
+    bar = progress_bar(desc=target.name, total=member.file_size, unit="B", unit_scale=True)
     # zipfile reads no more than the size that was declared, and checks the CRC at the end.
     with bar, content.open(member) as packed, target.open("xb") as file:
         while block := packed.read(_BLOCK):

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
-
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.files.whole import resumable_file
 
@@ -153,9 +152,7 @@ def _place(
 
 def _write(response: http.client.HTTPResponse, part: Path, start: int, total: int | None) -> int:
     """Write what is received from ``start`` on; return the size reached."""
-    bar: Any = tqdm(
-        total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, disable=None
-    )
+    bar: Any = progress_bar(desc=part.stem, total=total, initial=start, unit="B", unit_scale=True)
     with bar, part.open("r+b" if start else "wb") as file:
         file.seek(start)
         file.truncate()

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.convert.atomic import InterRow, read_inter
 from recbole_tinynews.convert.errors import EXAMPLES
 
@@ -83,7 +83,7 @@ def _read(path: Path) -> _Split:
     shown, identity, clicks = array("q"), array("q"), array("i")
     known_clicks = known_impressions = 0
     examples: list[str] = []
-    rows = tqdm(read_inter(path), desc=f"Leaks {path.name}", unit=" rows", disable=None)
+    rows = progress_bar(read_inter(path), desc=f"Leaks {path.name}", unit=" rows")
     for row in rows:
         candidates = row.candidates.split(" ")
         clicked = _clicked(candidates, row.labels)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
 
@@ -106,8 +106,8 @@ def _rules(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _token_arrays(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Arrays:
     parts = [Ragged.from_rows([[]], np.int32)]  # padding
-    shown = None if len(texts) > TEXTS_AT_ONCE else True  # no bar for what takes no time
-    with tqdm(total=len(texts) - 1, desc="Tokenise", unit=" texts", disable=shown) as bar:
+    shown = len(texts) > TEXTS_AT_ONCE  # no bar for what takes no time
+    with progress_bar(desc="Tokenise", shown=shown, total=len(texts) - 1, unit=" texts") as bar:
         for start in range(1, len(texts), TEXTS_AT_ONCE):
             chunk = texts[start : start + TEXTS_AT_ONCE]
             rows = tokenizer(

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.device import has_room
 from recbole_tinynews.encoder.packing import Pack, packs
@@ -249,7 +249,7 @@ def _fill(plan: _Plan, compute: Compute, table: np.memmap, done: int, progress: 
     texts = np.flatnonzero(plan.stored)
     layout = _layout(plan.tokens, plan.stored)
     unsaved = 0
-    with tqdm(total=plan.shape[0], desc="Frozen layers", unit=" tokens", disable=None) as bar:
+    with progress_bar(desc="Frozen layers", total=plan.shape[0], unit=" tokens") as bar:
         for number, pack in enumerate(packs(layout.lengths[texts], TOKENS_AT_ONCE)):
             members = texts[pack.members]
             positions = layout.positions(members)

@@ -12,8 +12,8 @@ import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.states import States, Taps
 from recbole_tinynews.encoder.device import has_room, on_device
@@ -73,11 +73,11 @@ class KnownStates:
         lengths = np.zeros_like(encoder.tokens.lengths)
         lengths[ids] = encoder.tokens.lengths[ids]
         made = cls(taps, lengths)
-        with tqdm(
-            total=int(lengths.sum()),
+        with progress_bar(
             desc="Teacher's states",
+            shown=show_progress,
+            total=int(lengths.sum()),
             unit=" tokens",
-            disable=not show_progress,
         ) as progress:
             for pack in packs(lengths, encoder.tokens_at_once()):
                 parts = _by_name(encoder.tap(pack.members, taps))

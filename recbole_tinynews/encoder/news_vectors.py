@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.packing import Pack, packs
@@ -248,7 +248,9 @@ def _encode_all(
     lengths = encoder.tokens.lengths_of(ids)
     packed = packs(lengths, encoder.tokens_at_once())
     own = sum(int(lengths[pack.members].sum()) for pack in packed[here().rank :: here().size])
-    with tqdm(total=own, desc="Encode news", unit=" tokens", disable=not show_progress) as progress:
+    with progress_bar(
+        desc="Encode news", shown=show_progress, total=own, unit=" tokens"
+    ) as progress:
 
         def encode(pack: Pack) -> Tensor:
             progress.update(int(lengths[pack.members].sum()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,18 @@ class ImpressionCollector(Collector):
     def __init__(self, config: Settings) -> None:
         super().__init__(config)
         self.impression_ids: NDArray[np.str_] | None = None  # [rows of the split]
+        self._collected: Callable[[], object] | None = None
         self.clear()
 
-    def start(self, impression_ids: NDArray[np.str_] | None) -> None:
-        """Begin an evaluation of the split whose row i is the impression ``impression_ids[i]``."""
+    def start(
+        self, impression_ids: NDArray[np.str_] | None, collected: Callable[[], object] | None = None
+    ) -> None:
+        """Begin an evaluation of the split whose row i is the impression ``impression_ids[i]``.
+
+        ``collected`` is called for each batch.
+        """
         self.clear()
-        self.impression_ids = impression_ids
+        self.impression_ids, self._collected = impression_ids, collected
 
     def clear(self) -> None:
         """Forget the batches collected so far, and what was ranked before."""
@@ -73,6 +80,8 @@ class ImpressionCollector(Collector):
                 ``[batch]``.
             positive_u, positive_i: RecBole's, for metrics that see no impressions.
         """
+        if self._collected is not None:
+            self._collected()
         if not self.register.need(RANKED_KEY):
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
             return

@@ -11,6 +11,8 @@ from typing import BinaryIO, cast
 
 from tqdm import tqdm
 
+from recbole_tinynews.bars import progress_bar
+
 GZIP_MAGIC = b"\x1f\x8b"
 BLOCK = 1 << 20  # bytes read at a time
 LONGEST_LINE = 1 << 26  # bytes: a file without line ends must not fill the memory
@@ -87,11 +89,11 @@ def _unzipped(file: BinaryIO) -> BinaryIO:
 
 
 def _bar(path: Path, shown: bool) -> tqdm:
-    return tqdm(
-        total=path.stat().st_size,
+    return progress_bar(
         desc="/".join(path.parts[-2:]),
+        shown=shown,
+        total=path.stat().st_size,
         unit="B",
         unit_scale=True,
         leave=False,
-        disable=None if shown else True,  # None: off where stderr is no terminal
     )

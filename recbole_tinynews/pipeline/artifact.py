@@ -33,7 +33,8 @@ ARTIFACT_FORMAT = 6  # raised whenever a change in the code changes results
 # formats whose recommenders score as they did when they were trained
 READABLE = frozenset((ARTIFACT_FORMAT,))
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
-FILES, TEST = "files", "test"  # keys of metrics.json: checksums, and results on test impressions
+FILES = "files"  # key of metrics.json: checksums
+TEST, TEST_DATA = "test", "test_data"  # metrics on test impressions, and the digest of these
 WEIGHTS_SUFFIX = Path(WEIGHTS).suffix
 CURVE, FIGURE = "training.csv", "training.svg"  # by step, for people to read
 PLM = "plm"  # configuration and tokenizer of the language model
@@ -247,13 +248,16 @@ def broken_files(folder: Path) -> list[str]:
     return changed(folder, read_metrics(folder).get(FILES, {}))
 
 
-def kept_test_results(artifact: Artifact) -> dict[str, Any]:
-    """The stage's saved results on test impressions, by the content digest of these."""
-    return read_metrics(artifact.folder).get(TEST, {})
+def kept_test_result(metrics: dict[str, Any], content: str | None) -> dict[str, Any] | None:
+    """Those of the test impressions in the contents of ``metrics.json``.
+
+    None where they are missing, or those of other data than the ones with this content digest.
+    """
+    return metrics.get(TEST) if metrics.get(TEST_DATA) == content else None
 
 
 def keep_test_result(artifact: Artifact, content: str, result: dict[str, Any]) -> None:
-    """Add a test result to ``metrics.json``, under the content digest of its data."""
+    """Write the test metrics into ``metrics.json``, with the content digest of their data."""
     metrics = read_metrics(artifact.folder)
-    metrics[TEST] = {**metrics.get(TEST, {}), content: result}
-    write_metrics(artifact.folder, metrics)
+    if kept_test_result(metrics, content) != result:
+        write_metrics(artifact.folder, {**metrics, TEST: result, TEST_DATA: content})

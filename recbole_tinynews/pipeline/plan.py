@@ -67,13 +67,25 @@ def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list
 
 def plan_table(steps: Sequence[Step]) -> str:
     """The plan as a table, one line per stage; equal stages are numbered."""
-    count, seen = Counter(step.stage for step in steps), Counter[str]()
-    rows = []
-    for stage, action, reason in steps:
-        seen[stage] += 1
-        number = f" {seen[stage]}" if count[stage] > 1 else ""
-        rows.append([stage + number, action, f"({reason})"])
+    names = numbered([step.stage for step in steps])
+    rows = [
+        [name, step.action, f"({step.reason})"] for name, step in zip(names, steps, strict=True)
+    ]
     return text_table(rows)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """The names of stages, with a number behind those that several have.
+
+    >>> numbered(["post_train_teacher", "finetune_teacher", "finetune_teacher"])
+    ['post_train_teacher', 'finetune_teacher 1', 'finetune_teacher 2']
+    """
+    count, seen = Counter(names), Counter[str]()
+    told = []
+    for name in names:
+        seen[name] += 1
+        told.append(f"{name} {seen[name]}" if count[name] > 1 else name)
+    return told
 
 
 def _check_copies(stage: Stage, finished: Mapping[Stage, Artifact | None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.files.checksums import checksums
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import all_partials, remove, write_text
+from recbole_tinynews.logs.progress import StageProgress
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     COPIES,
@@ -27,11 +28,12 @@ from recbole_tinynews.pipeline.artifact import (
     METRICS_FILE,
     PLM,
     TEST,
+    TEST_DATA,
     Artifact,
     Weights,
     broken_files,
     files_of,
-    kept_test_results,
+    read_metrics,
     settings_of_stages,
     write_metrics,
     write_settings,
@@ -61,6 +63,7 @@ class Run:
         artifacts: the finished stages so far, in the order in which they were finished.
         callbacks: RecBole's ``callback_fn`` of a stage, called with round and score after each of
             its validations. It may raise ``GivenUpError``.
+        progress: how far each stage is; of a stage that is not in it only the name is told.
     """
 
     def __init__(self, factory: Factory) -> None:
@@ -68,6 +71,7 @@ class Run:
         self.recipes = Recipes(factory)
         self.artifacts: dict[Stage, Artifact] = {}
         self.callbacks: dict[Stage, Callable[[int, float], None]] = {}
+        self.progress: Mapping[Stage, StageProgress] = {}
         self.fresh: bool = factory.config["fresh"]
 
     def make(self, *stages: Stage) -> Artifact:
@@ -157,7 +161,7 @@ class Run:
             self._reuse(recipe, artifact)
             return artifact
         name, folder = recipe.stage.name, recipe.folder
-        getLogger().info(f"{_label(name)} -> {folder}")
+        getLogger().info(self._told(recipe.stage, f" -> {folder}"))
         (folder / METRICS_FILE).unlink(missing_ok=True)  # it marks a complete folder
         shutil.rmtree(folder / PLM, ignore_errors=True)  # if it is there, it would be kept
         for place in all_partials(folder):  # of a killed process, as this one holds the lock
@@ -183,8 +187,8 @@ class Run:
                 f"{'are' if len(broken) > 1 else 'is'} written again."
             )
             shutil.rmtree(artifact.folder / PLM, ignore_errors=True)
-            self._write(recipe, artifact, kept_test_results(artifact))
-        getLogger().info(f"{_label(artifact.name)} is reused: {artifact.folder}")
+            self._write(recipe, artifact, read_metrics(artifact.folder))
+        getLogger().info(self._told(recipe.stage, f" is reused: {artifact.folder}"))
 
     def _train(self, recipe: Recipe) -> dict | None:
         stage, config = recipe.stage, recipe.config
@@ -196,6 +200,7 @@ class Run:
         self.factory.start(model, config, data)
         teachers = self._teachers(recipe, model) if stage.teachers else None
         trainer = self.factory.trainer(config, model, recipe.folder, teachers)
+        trainer.progress = self._progress(stage)
         trainer.resume_checkpoint()
         train, valid = self.factory.loaders(config, data)
         try:
@@ -207,9 +212,21 @@ class Run:
             )[1]
         finally:
             trainer.tensorboard.close()
+        trainer.progress.finish()
         if here().first:
             _write_curve(recipe.folder, stage.name, trainer.curve)
         return best
+
+    def _progress(self, stage: Stage) -> StageProgress:
+        return self.progress.get(stage) or StageProgress(stage.name)
+
+    def _told(self, stage: Stage, what: str) -> str:
+        """A line of the log about a stage: which of them it is, what, and the time left."""
+        progress = self._progress(stage)
+        place = f"{progress.label.capitalize()}:" if progress.label else "Stage"
+        left = progress.time_left()
+        told = set_color(f"{place} {stage.name}", "pink") + what
+        return f"{told}, about {left} of the run" if left else told
 
     def _teachers(self, recipe: Recipe, model: Any) -> Teachers:
         """Frozen teachers that label batches, or teachers that train together with the model."""
@@ -224,9 +241,9 @@ class Run:
         return joint.to(config["device"])
 
     def _write(
-        self, recipe: Recipe, artifact: Artifact, test: dict[str, Any] | None = None
+        self, recipe: Recipe, artifact: Artifact, before: dict[str, Any] | None = None
     ) -> None:
-        """Write all files but the weights; the metrics come last, with earlier test results."""
+        """Write all files but the weights; the metrics come last, with the test's of ``before``."""
         folder, config = recipe.folder, recipe.config
         self.factory.keep_language_model(recipe.stage.model, config, folder / PLM)
         of_teachers = settings_of_stages(config) if recipe.stage.teachers else {}
@@ -236,8 +253,7 @@ class Run:
         copies = sorted(path.name for path in (folder / COPIES).glob("step-*.safetensors"))
         if copies:  # listed, so that a missing one is noticed
             metrics[COPIES] = copies
-        if test:
-            metrics[TEST] = test
+        metrics |= {key: (before or {})[key] for key in (TEST, TEST_DATA) if key in (before or {})}
         metrics[FILES] = checksums(folder, files_of(folder))
         write_metrics(folder, metrics)
         (folder / BEGUN).unlink(missing_ok=True)
@@ -264,7 +280,3 @@ def _write_curve(folder: Path, stage: str, curve: TrainingCurve) -> None:
         write_text(folder / FIGURE, as_svg(step_figure(stage, panels)))
     except Exception as problem:
         getLogger().warning(f"{folder / FIGURE} could not be drawn: {problem!r}")
-
-
-def _label(stage: str) -> str:
-    return set_color(f"Stage {stage}", "pink")

@@ -60,7 +60,7 @@ def run_trial(trial: Trial, make_config: Callable[[], NewsConfig], metric: str) 
 
 
 def _best_validation(trial: Trial, config: NewsConfig, metric: str) -> float:
-    with prepared(config) as (this_run, stages):
+    with prepared(config) as (this_run, stages, _):
         this_run.callbacks[stages[-1]] = partial(_validated, trial)
         try:
             valid = this_run.make(*stages).valid

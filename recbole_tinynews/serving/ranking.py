@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.serving.approximate import Nearest
@@ -460,12 +460,8 @@ def _rows_of(given: Sequence[Given], keys: list[Key], shelf: Shelf) -> list[int]
 
 def _chunks(texts: list[str], what: str, show_progress: bool) -> Iterator[list[str]]:
     short = len(texts) <= TEXTS_AT_ONCE
-    with tqdm(
-        total=len(texts),
-        desc=what,
-        unit=" news",
-        disable=True if short or not show_progress else None,
-    ) as bar:
+    shown = show_progress and not short
+    with progress_bar(desc=what, shown=shown, total=len(texts), unit=" news") as bar:
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             yield texts[start : start + TEXTS_AT_ONCE]
             bar.update(min(TEXTS_AT_ONCE, len(texts) - start))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tqdm import tqdm
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import leftovers, remove, whole_file, write_text
@@ -112,7 +113,7 @@ def score(
     missing = [part for part in mine if not _file_of(part, output).exists()]
     total = sum(part.stop - part.start for part in missing)
     unknown = Unknown(frozenset(ranker.news_ids)) if skip_unknown else None
-    with tqdm(total=total, desc="Score", unit=" users", disable=None) as bar:
+    with progress_bar(desc="Score", total=total, unit=" users") as bar:
         for part in missing:
             for old in leftovers(_file_of(part, output)):
                 remove(old)

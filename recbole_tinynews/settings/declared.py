@@ -11,8 +11,7 @@ from __future__ import annotations
 from enum import Enum, Flag, auto
 from typing import Any, NamedTuple
 
-from recbole.utils import argument_list
-
+from recbole_tinynews.settings.recbole_lists import recbole_lists
 from recbole_tinynews.settings.values import (
     ABOVE_ZERO,
     ANY_TEXT,
@@ -144,7 +143,7 @@ _SEQUENCE_FIELDS = ("NEG_PREFIX", "LIST_SUFFIX", "ITEM_LIST_LENGTH_FIELD", "POSI
 _OF_TABLES = (  # of files with one interaction a row, which impressions are not
     *(
         name
-        for name in argument_list.dataset_arguments
+        for name in recbole_lists()["dataset_arguments"]
         if name not in (*_FIELDS, *_SEQUENCE_FIELDS, "MAX_ITEM_LIST_LENGTH")
     ),
     *("numerical_features", "discretization", "kg_reverse_r"),
@@ -335,6 +334,7 @@ OURS: tuple[Setting, ...] = (
     Setting("shared_projection", SWITCH, _NEWS),
     Setting("mask_padding_in_embedding_loss", SWITCH, _NEWS),
     # results
+    Setting("show_settings", one_of("changed", "all"), _IMPRESSIONS, scope=_RUN, affects=_NOTHING),
     Setting("log_dir", or_(PLACE, None), _IMPRESSIONS, scope=_RUN, affects=_NOTHING),
     Setting(
         "result_file",

@@ -7,36 +7,34 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import recbole
-from recbole.utils import argument_list
-
+from recbole_tinynews.paths import recbole_folder
 from recbole_tinynews.settings.declared import Models, Scope, known_without_yaml, setting
 from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.recbole_lists import recbole_lists
 
-_PROPERTIES = Path(recbole.__file__).parent / "properties"
 _OF_TEACHERS = "_teacher"  # such stages have ``teacher_num_hidden_layers`` layers
 
 
 def recbole_overall_settings() -> dict[str, Any]:
     """RecBole's settings for every model, with their defaults where it declares them."""
-    lists = (
-        argument_list.general_arguments,
-        argument_list.training_arguments,
-        argument_list.evaluation_arguments,
-        argument_list.dataset_arguments,
-    )
-    names = [name for names in lists for name in names]
+    names = [name for names in recbole_lists().values() for name in names]
+    defaults = [read_yaml(file) for file in recbole_overall_files()]
     return {
         **dict.fromkeys([*names, *known_without_yaml(Models.EVERY)]),
-        **read_yaml(_PROPERTIES / "dataset" / "sample.yaml"),
-        **read_yaml(_PROPERTIES / "overall.yaml"),
+        **{name: value for values in defaults for name, value in values.items()},
     }
+
+
+def recbole_overall_files() -> list[Path]:
+    """RecBole's yaml files of the settings of every model, later over earlier."""
+    properties = recbole_folder() / "properties"
+    return [properties / "dataset" / "sample.yaml", properties / "overall.yaml"]
 
 
 def recbole_model_settings() -> dict[str, Any]:
     """What RecBole's own models share beyond that: the settings of its quick-start yaml files."""
     names = known_without_yaml(Models.OF_RECBOLE)
-    for file in (_PROPERTIES / "quick_start_config").glob("*.yaml"):
+    for file in (recbole_folder() / "properties" / "quick_start_config").glob("*.yaml"):
         names += read_yaml(file)
     return dict.fromkeys(names)
 

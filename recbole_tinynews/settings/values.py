@@ -187,9 +187,14 @@ _KINDS: Mapping[type, Rule] = {
 }
 
 
+def rule_by_default(default: Any) -> Rule | None:
+    """The rule of a setting that has none of its own; None: any value fits."""
+    return _KINDS.get(type(default))
+
+
 def unfit_value(name: str, value: Any, rules: Mapping[str, Rule], default: Any) -> str | None:
     """What is wrong with the value of the setting ``name``, or None where it fits."""
-    rule = rules.get(name) or _KINDS.get(type(default))
+    rule = rules.get(name) or rule_by_default(default)
     if rule is None or rule.holds(value):
         return None
     words = [choice for choice in rule.choices if isinstance(choice, str)]

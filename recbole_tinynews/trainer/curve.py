@@ -41,22 +41,23 @@ class TrainingCurve:
             total, batches = self.waiting.get(name, (0.0, 0))
             self.waiting[name] = (total + value, batches + 1)
 
-    def add_step(self, step: int) -> None:
-        """Add a row of losses if one is due."""
-        if step % self.interval == 0:
-            self.close(step)
+    def add_step(self, step: int) -> CurveRow:
+        """Add a row of losses if one is due; returns its losses, which are none if not."""
+        return self.close(step) if step % self.interval == 0 else {}
 
-    def close(self, step: int) -> None:
-        """Add a row with the means of the waiting losses, if there are any."""
-        if self.waiting:
-            means = {_column(name): total / n for name, (total, n) in self.waiting.items()}
+    def close(self, step: int) -> CurveRow:
+        """Add a row with the means of the waiting losses, if there are any; returns these."""
+        means = {_column(name): total / n for name, (total, n) in self.waiting.items()}
+        if means:
             self.losses.append({"step": step, **means})
-            self.waiting = {}
+        self.waiting = {}
+        return means
 
-    def add_validation(self, step: int, result: Mapping[str, Any]) -> None:
-        """Add a row of validation metrics, without the counts."""
+    def add_validation(self, step: int, result: Mapping[str, Any]) -> CurveRow:
+        """Add a row of validation metrics, without the counts; returns the metrics."""
         metrics = {name: float(value) for name, value in result.items() if name not in COUNTS}
         self.metrics.append({"step": step, **metrics})
+        return metrics
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values from which ``TrainingCurve(last_step, **values)`` is restored."""
@@ -73,6 +74,11 @@ class TrainingCurve:
         writer.writeheader()
         writer.writerows(rows[step] for step in sorted(rows))
         return text.getvalue()
+
+
+def loss_columns(losses: Losses) -> CurveRow:
+    """Losses by the names of their columns: their sum, and each summand where there are several."""
+    return {_column(name): float(value) for name, value in named_losses(losses)}
 
 
 def _column(name: str) -> str:

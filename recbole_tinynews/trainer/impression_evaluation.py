@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from recbole.trainer import Trainer
 from recbole.utils import set_color
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.evaluation.collector import ImpressionCollector
 from recbole_tinynews.files.tensors import load_weights, save_weights
+from recbole_tinynews.logs.progress import StageProgress
 from recbole_tinynews.processes.group import here
 from recbole_tinynews.settings.protocol import Settings
-from recbole_tinynews.trainer.curve import TrainingCurve
+from recbole_tinynews.trainer.curve import TrainingCurve, loss_columns
+from recbole_tinynews.trainer.events import EPOCH, VALID, events_of
 from recbole_tinynews.trainer.model_state import put_model_state, take_model_state
-from recbole_tinynews.trainer.tensorboard import TENSORBOARD, tensorboard_in
 
 WEIGHTS = "model.safetensors"  # in the folder of a training
 
@@ -34,12 +37,17 @@ class ImpressionEvaluation(Trainer):
         saved_model_file: the file of the best weights, in that folder.
         step: optimizer steps taken so far.
         curve: losses and validation metrics by step.
+        progress: the stage that it trains, among those of its run.
     """
 
     saved_model_file: str
+    config: Settings
+    tensorboard: Any
+    wandblogger: Any
 
     def __init__(self, config: Settings, model: Any, folder: Path | None = None) -> None:
-        with tensorboard_in(lambda: self.folder / TENSORBOARD):
+        self.progress = StageProgress(type(model).__name__)
+        with events_of(self):
             super().__init__(config, model)
         self.eval_collector = ImpressionCollector(config)
         named = Path(self.saved_model_file).with_suffix(".safetensors")
@@ -57,8 +65,31 @@ class ImpressionEvaluation(Trainer):
                 f"none among {len(valid_data.impressions.impression_id)}. Give labelled validation "
                 "data, or train without: --eval_step=0."
             )
-        self.curve.add_validation(self.step, result)
+        self._add_validation(result)
         return score, result
+
+    def _add_validation(self, result: Mapping[str, Any]) -> None:
+        """Keep the metrics of a validation at this step, and tell them."""
+        self._tell(VALID, self.step, self.curve.add_validation(self.step, result))
+
+    def _tell(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Write values of a step for TensorBoard and W&B, if there are any."""
+        for name, value in values.items():
+            self.tensorboard.add_scalar(f"{kind}/{name}", value, step)
+        if values:
+            self.wandblogger.log(kind, step, values)
+
+    def _generate_train_loss_output(
+        self, epoch_idx: int, s_time: float, e_time: float, losses: Any
+    ) -> str:
+        line = super()._generate_train_loss_output(epoch_idx, s_time, e_time, losses)
+        return self.progress.around(line)
+
+    def _add_train_loss_to_tensorboard(
+        self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
+    ) -> None:
+        """Tell the mean losses of the epoch at the step that it ends with, to W&B too."""
+        self._tell(EPOCH, self.step, loss_columns(losses))
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
         """Score whole impressions, which are never split."""
@@ -79,10 +110,13 @@ class ImpressionEvaluation(Trainer):
             path = Path(model_file or self.saved_model_file)
             put_model_state(self.model, load_weights(path), path)
             self.logger.info(f"Loading model structure and parameters from {path}")
-        self.eval_collector.start(eval_data.impressions.impression_id)
         eval_data.group = here()
         self.before_ranking(eval_data, show_progress)
-        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        with progress_bar(
+            desc="Evaluate", shown=show_progress, total=len(eval_data), unit=" batches"
+        ) as bar:
+            self.eval_collector.start(eval_data.impressions.impression_id, bar.update)
+            return super().evaluate(eval_data, load_best_model=False)  # its bar has 100 columns
 
     def before_ranking(self, eval_data: Any, show_progress: bool) -> None:
         """Hook for trainers that prepare their model for the news articles of ``eval_data``."""

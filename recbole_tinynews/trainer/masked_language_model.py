@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn import functional as F
-from tqdm import tqdm
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.processes.group import exchange
 from recbole_tinynews.processes.shares import stretch
 from recbole_tinynews.settings.protocol import Settings
@@ -38,13 +38,8 @@ class MaskedLanguageModelTrainer(NewsTrainer):
         own = stretch(len(valid_data), self.group)
         batches = itertools.islice(valid_data, own.start, own.stop)
         sums = []
-        for batch in tqdm(
-            batches,
-            total=own.stop - own.start,
-            desc="Evaluate",
-            ncols=100,
-            disable=not show_progress,
-        ):
+        total = own.stop - own.start
+        for batch in progress_bar(batches, desc="Evaluate", shown=show_progress, total=total):
             with self._autocast():
                 scores, truth = self.model.guess(batch.to(self.device))
             loss = F.cross_entropy(scores, truth, reduction="sum").item()
@@ -54,5 +49,5 @@ class MaskedLanguageModelTrainer(NewsTrainer):
         counted, places = max(tokens, 1), self.config["metric_decimal_place"]
         means = {LOSS: loss / counted, ACCURACY: right / counted}
         result = {**{name: round(mean, places) for name, mean in means.items()}, TOKENS: tokens}
-        self.curve.add_validation(self.step, result)
+        self._add_validation(result)
         return result[LOSS], result

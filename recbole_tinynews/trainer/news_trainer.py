@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.processes.gather import copy_from_first, sum_gradients
 from recbole_tinynews.processes.group import ALONE, exchange, here
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.curve import TrainingCurve
+from recbole_tinynews.trainer.events import TRAIN
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.losses import (
     Losses,
@@ -29,7 +31,12 @@ from recbole_tinynews.trainer.losses import (
     named_losses,
     parts_of_means,
 )
-from recbole_tinynews.trainer.optimization import autocast_dtype, make_schedule, parameter_groups
+from recbole_tinynews.trainer.optimization import (
+    autocast_dtype,
+    make_schedule,
+    most_steps,
+    parameter_groups,
+)
 from recbole_tinynews.trainer.training_state import (
     STATE,
     TrainingState,
@@ -41,6 +48,9 @@ from recbole_tinynews.trainer.training_state import (
 
 # Optimizer steps between two readings of losses: a GPU has to finish all of them first.
 READ_STEPS = {"cpu": 1, "cuda": 10}
+
+# of the steps of an epoch; the time left is that of the run
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 
 LossFunction = Callable[[Interaction], "Tensor | tuple[Tensor, ...]"]
 
@@ -98,8 +108,9 @@ class NewsTrainer(ImpressionEvaluation):
             The best validation score, and the whole result of that validation.
         """
         self.steps_per_pass = math.ceil(len(train_data) / self.accumulation_steps)
-        last_step = self.epochs * self.steps_per_pass
-        self.last_step = min(last_step, self.config["max_steps"] or last_step)
+        self.last_step = most_steps(
+            len(train_data), self.epochs, self.accumulation_steps, self.config["max_steps"]
+        )
         self.steps_per_round = self.config["eval_steps"] or self.steps_per_pass
         self.epochs = math.ceil(self.last_step / self.steps_per_round)
         self.eval_step = min(self.eval_step, self.epochs)
@@ -115,7 +126,7 @@ class NewsTrainer(ImpressionEvaluation):
             self._check_together(train_data)
             copy_from_first(self.learners)
         result = super().fit(train_data, valid_data, **kwargs)
-        self.curve.close(self.step)
+        self._tell(TRAIN, self.step, self.curve.close(self.step))
         return result
 
     def _check_together(self, train_data: Any) -> None:
@@ -140,24 +151,22 @@ class NewsTrainer(ImpressionEvaluation):
         loss_func = loss_func or self.model.calculate_loss
         self.round = epoch_idx
         end = min((epoch_idx + 1) * self.steps_per_round, self.last_step)
-        with tqdm(
+        self.progress.begin(self.step, self.last_step)
+        with progress_bar(
+            desc=", ".join(filter(None, [self.progress.label, f"epoch {epoch_idx}"])),
+            shown=show_progress,
             total=end,
             initial=self.step,
-            ncols=100,
-            unit=" steps",
-            desc=set_color(f"Train {epoch_idx:>5}", "pink"),
-            disable=not show_progress,
-        ) as progress:
+            bar_format=BAR,
+        ) as bar:
             while self.step < end:
-                self._train_pass(train_data, end, loss_func, progress)
+                self._train_pass(train_data, end, loss_func, bar)
         self._save_state()
         means = self.losses.means()
         self.losses = LossMeans()
         return means
 
-    def _train_pass(
-        self, train_data: Any, end: int, loss_func: LossFunction, progress: tqdm
-    ) -> None:
+    def _train_pass(self, train_data: Any, end: int, loss_func: LossFunction, bar: tqdm) -> None:
         """Train on what is left of this pass over the data, up to the step ``end``."""
         number, steps = divmod(self.step, self.steps_per_pass)
         trained = steps * self.accumulation_steps
@@ -173,9 +182,11 @@ class NewsTrainer(ImpressionEvaluation):
                 if saving or step >= end or step % self.read_steps == 0:
                     self._read_losses()  # first, as one that is no number spoils all weights
                 self._update()
-                progress.update()
-                if step % 10 == 0 and not progress.disable:
-                    progress.set_postfix_str(f"loss {self.losses.total():.4f}")
+                self.progress.reach(step)
+                bar.update()
+                if step % 10 == 0 and not bar.disable:
+                    told = f"loss {self.losses.total():.4f}", self.progress.time_left()
+                    bar.set_postfix_str(", ".join(filter(None, told)))
                 if step >= end:
                     break
                 if saving:
@@ -202,7 +213,7 @@ class NewsTrainer(ImpressionEvaluation):
                     raise ValueError(_not_a_number(losses, step))
                 self.losses.add(losses)
                 self.curve.add_batch(losses)
-            self.curve.add_step(step)
+            self._tell(TRAIN, step, self.curve.add_step(step))
 
     def _share(self, batch: int, train_data: Any) -> float:
         """How much ``batch`` (from 1) counts in its optimizer step: its share of the samples.
@@ -327,18 +338,12 @@ class NewsTrainer(ImpressionEvaluation):
             set_color(name, "blue") + f": {value:.{places}f}"
             for name, value in named_losses(losses)
         ]
-        return (
+        return self.progress.around(
             set_color(f"epoch {epoch_idx} training", "green")
             + " ["
             + set_color("time", "blue")
             + f": {e_time - s_time:.2f}s, {', '.join(parts)}]"
         )
-
-    def _add_train_loss_to_tensorboard(
-        self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
-    ) -> None:
-        for name, value in named_losses(losses):
-            self.tensorboard.add_scalar(f"{tag}/{name.replace(' ', '_')}", value, epoch_idx)
 
 
 def _not_a_number(losses: Any, step: int) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from logging import getLogger
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,6 +27,22 @@ def parameter_groups(
     plm_rate = learning_rate if plm_learning_rate is None else plm_learning_rate
     groups = [{"params": others, "lr": learning_rate}, {"params": of_plm, "lr": plm_rate}]
     return [group for group in groups if group["params"]]
+
+
+def most_steps(batches: int, epochs: int, accumulated: Any, max_steps: Any = None) -> int:
+    """Optimizer steps of a training that early stopping does not end.
+
+    Args:
+        batches: of one pass over the data.
+        epochs: passes.
+        accumulated: batches of a step; ``None``: one.
+        max_steps: more are not taken; ``None``: there is no such limit.
+
+    >>> most_steps(5, 2, 2), most_steps(5, 2, 2, 4)
+    (6, 4)
+    """
+    steps = epochs * math.ceil(batches / (accumulated or 1))
+    return min(steps, max_steps or steps)
 
 
 def make_schedule(optimizer: Optimizer, warmup_steps: int | None, steps: int) -> LRScheduler:

@@ -9,6 +9,7 @@ from typing import Any
 from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
+from recbole_tinynews.trainer.optimization import most_steps
 
 COPIES = "copies"  # folder beside the weights
 
@@ -20,9 +21,7 @@ def most_copies(config: Settings, batches: int) -> int:
         config: the settings of its stage.
         batches: of one pass over its data.
     """
-    steps = config["epochs"] * math.ceil(batches / config["accumulation_steps"])
-    if config["max_steps"]:
-        steps = min(steps, config["max_steps"])
+    steps = most_steps(batches, config["epochs"], config["accumulation_steps"], config["max_steps"])
     return max(1, math.ceil(steps / config["teacher_checkpoint_interval"]))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.trainer.events import TRAIN
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.item_sequences import reads_sequence_alone, scores_by_sequence
 from recbole_tinynews.trainer.losses import Losses
@@ -14,6 +17,7 @@ from recbole_tinynews.trainer.losses import Losses
 class RecBoleTraining(ImpressionEvaluation):
     """A mixin that lets a RecBole trainer, with its own epochs, run on impressions."""
 
+    model: Any
     epochs: int
     eval_step: int
 
@@ -22,14 +26,34 @@ class RecBoleTraining(ImpressionEvaluation):
         self.eval_step = min(self.eval_step, self.epochs)
         return super().fit(*args, **kwargs)
 
-    def _train_epoch(self, train_data: Any, *args: Any, **kwargs: Any) -> Any:
+    def _train_epoch(
+        self,
+        train_data: Any,
+        epoch_idx: int,
+        loss_func: Callable[[Any], Any] | None = None,
+        show_progress: bool = False,
+    ) -> Any:
         """Train one epoch as the RecBole trainer does, and add its mean losses to the curve."""
-        losses = super()._train_epoch(train_data, *args, **kwargs)
-        self.step += len(train_data)
+        batches, compute = len(train_data), loss_func or self.model.calculate_loss
+        self.progress.begin(self.step, self.step + (self.epochs - epoch_idx) * batches)
+        with progress_bar(
+            desc=f"epoch {epoch_idx}", shown=show_progress, total=batches, unit=" batches"
+        ) as bar:
+
+            def counted(batch: Any) -> Any:
+                bar.update()
+                return compute(batch)
+
+            losses = super()._train_epoch(train_data, epoch_idx, counted)
+        self.step += batches
+        self.progress.reach(self.step)
         if losses is not None:
-            self.curve.add_batch(_mean(losses, len(train_data)))
-            self.curve.close(self.step)
+            self.curve.add_batch(_mean(losses, batches))
+            self._tell(TRAIN, self.step, self.curve.close(self.step))
         return losses
+
+    def _add_train_loss_to_tensorboard(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: RecBole's sum over the batches of the epoch; their mean is told already."""
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
         """Score a batch; ``[]``, which some models return for one row, becomes ``[1]``."""

@@ -60,7 +60,7 @@ def write_own(folder: Path, name: str, body: str = "pass") -> str:
 def trained(output: Path, stage: str) -> int:
     """How often a stage was trained, according to the logs."""
     text = "".join(file.read_text(encoding="utf-8") for file in (output / "logs").glob("*.log"))
-    return len(re.findall(rf"Stage {stage}\S* -> ", text))
+    return len(re.findall(rf"Stage .*\b{stage}\S* -> ", text))
 
 
 class Killed(Benchmark):

@@ -250,7 +250,7 @@ def test_a_run_first_logs_the_table_of_its_plan(tiny: Tiny, caplog) -> None:
     run("TinyNewsRec", DATASET, config_dict=tiny.settings("TinyNewsRec"))
     messages = [record.getMessage() for record in caplog.records]
     table = next(place for place, text in enumerate(messages) if "Stages of TinyNewsRec" in text)
-    began = [place for place, text in enumerate(messages) if "Stage post_train_teacher" in text]
+    began = [place for place, text in enumerate(messages) if "1 of 5: post_train_teacher" in text]
     assert table < began[0]
     assert messages[table].splitlines()[1:] == [
         "post_train_teacher  runs  (no earlier one)",

@@ -224,8 +224,9 @@ def test_losses_are_shown_and_kept_by_name_and_as_means(tiny: Tiny, tmp_path, ca
     trainer.tensorboard.flush()
     events = EventAccumulator(str(Path(trainer.tensorboard.log_dir))).Reload()
     for name, value in {**expected, "train": sum(expected.values())}.items():
-        (event,) = events.Scalars(f"Loss/Train/{name}_loss")
+        (event,) = events.Scalars(f"TinyNewsRec/epoch/{name}_loss")
         assert event.value == pytest.approx(value, rel=1e-5)
+        assert event.step == len(batches)
 
 
 def test_a_loss_without_parts_is_trained_and_shown_too(tiny: Tiny, caplog) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.convert.synthetic import impressions as law
 from recbole_tinynews.convert.synthetic.impressions import ClickLog, Impressions
 from recbole_tinynews.convert.synthetic.oracle import Ceiling, ceiling
@@ -72,7 +73,9 @@ def generate(
         "test": settings.test_impressions,
     }
     seen, ceilings = {}, {}
-    with tqdm(total=sum(sizes.values()), unit="impression", disable=not progress) as bar:
+    with progress_bar(
+        desc="Impressions", shown=progress, total=sum(sizes.values()), unit=" impressions"
+    ) as bar:
         for split, size in sizes.items():
             runs = (
                 log.impressions(split, start, min(start + chunk, size))
@@ -179,7 +182,9 @@ def _write_texts(
 
         bodies = opened(output / "bodies.tsv")
         files = {split: opened(output / split / "news.tsv") for split in SPLIT_HOURS}
-        bar = stack.enter_context(tqdm(total=len(indices), unit="news", disable=not progress))
+        bar = stack.enter_context(
+            progress_bar(desc="News", shown=progress, total=len(indices), unit=" news")
+        )
         for index, article in zip(indices.tolist(), writer.articles(indices), strict=True):
             id_ = f"N{writer.news.label[index]}"
             bodies.write(f"{id_}\t{article.title}\t{article.body}\n")

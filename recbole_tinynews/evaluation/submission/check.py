@@ -11,8 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from tqdm import tqdm
-
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.evaluation.submission import PREDICTION, SubmissionError
 from recbole_tinynews.files.lines import read_lines
 
@@ -56,12 +55,12 @@ def check_submission(
         try:
             prediction = _opened(file, stack)
             bar = stack.enter_context(
-                tqdm(
-                    total=prediction.size,
+                progress_bar(
                     desc=f"Check {file.name}",
+                    shown=show_progress,
+                    total=prediction.size,
                     unit="B",
                     unit_scale=True,
-                    disable=not show_progress,
                 )
             )
             pairs = zip_longest(_lines(prediction.lines), _shown(Path(behaviors)))

@@ -8,8 +8,8 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.evaluation.metrics import NaNScoreError, candidate_ranks
 from recbole_tinynews.evaluation.submission import PREDICTION, SubmissionError
 from recbole_tinynews.files.whole import whole_file
@@ -52,11 +52,11 @@ def write_submission(
             whole_file(Path(path)) as place,
             ZipFile(place, "w") as archive,
             archive.open(member, "w") as file,
-            tqdm(
-                total=len(impression_ids),
+            progress_bar(
                 desc="Write submission",
+                shown=show_progress,
+                total=len(impression_ids),
                 unit=" impressions",
-                disable=not show_progress,
             ) as progress,
         ):
             for start in range(0, len(impression_ids), _BLOCK):

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.atomic_files import TokenIndex, read_impressions, read_news
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.impressions import Impressions
@@ -81,7 +81,7 @@ def metrics_of(engine: Engine, data: DataSet, name: str) -> dict[str, float]:
     test, width = data.test, engine.settings["history_length"]
     seen = test.news_ids(width)
     encoded = []
-    with tqdm(total=len(seen), desc=f"Encode, {name}", unit=" texts", disable=None) as bar:
+    with progress_bar(desc=f"Encode, {name}", total=len(seen), unit=" texts") as bar:
         for start in range(0, len(seen), TEXTS_AT_ONCE):
             some = seen[start : start + TEXTS_AT_ONCE]
             encoded.append(engine.encode([data.texts[each] for each in some]))

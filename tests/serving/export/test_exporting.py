@@ -13,7 +13,7 @@ import yaml
 from exports import histories, texts
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.pipeline.artifact import TEST, read_metrics, write_metrics
+from recbole_tinynews.pipeline.artifact import TEST_DATA, read_metrics, write_metrics
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.export import exporting
 from recbole_tinynews.serving.export.__main__ import TO, main
@@ -51,8 +51,6 @@ def test_the_card_has_the_test_results_of_the_run(
     tested: tuple[Path, dict[str, float]], tmp_path: Path
 ) -> None:
     folder, results = _copy(tested[0], tmp_path), tested[1]
-    kept = {"another data set": {"auc": 0.99}, Source(folder).made_from["data"]: results}
-    write_metrics(folder, {**read_metrics(folder), TEST: kept})  # as for a teacher
     card = (export(folder, "hf", tmp_path / "out").folder / "README.md").read_text()
     head = yaml.safe_load(card.split("---\n")[1])
     found = {
@@ -67,7 +65,8 @@ def test_what_was_never_tested_is_measured_or_said_to_be_a_validation(
     tested: tuple[Path, dict[str, float]], tiny: Tiny, tmp_path: Path
 ) -> None:
     """The results of a validation would be taken for those of a test."""
-    folder, results = tested
+    folder, results = _copy(tested[0], tmp_path), tested[1]
+    write_metrics(folder, {**read_metrics(folder), TEST_DATA: "another data set"})
     card = (export(folder, "hf", tmp_path / "alone").folder / "README.md").read_text()
     assert f"validation impressions | {read_metrics(folder)['valid']['auc']:.4f} |" in card
     done = export(folder, "hf", tmp_path / "measured", data_path=tiny.data)

@@ -20,7 +20,7 @@ from recbole.utils.logger import RemoveColorFilter, log_colors_config
 
 LOG = "log"  # folder beside the stages, unless `log_dir` names another one
 _FORMAT, _DATE = "%(asctime)-15s %(levelname)s  %(message)s", "%a %d %b %Y %H:%M:%S"
-_TERMINAL, _SHORT_DATE = "%(log_color)s%(asctime)-15s %(levelname)s  %(message)s", "%d %b %H:%M"
+_COLOURED, _SHORT_DATE = f"%(log_color)s{_FORMAT}", "%d %b %H:%M"
 
 
 class LateFile(logging.FileHandler):
@@ -80,10 +80,7 @@ def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
     late = LateFile(folder / str(config["model"]) / name)
     handlers: list[logging.Handler] = [late]
     if not root.handlers:
-        terminal = logging.StreamHandler()
-        terminal.setFormatter(
-            colorlog.ColoredFormatter(_TERMINAL, _SHORT_DATE, log_colors=log_colors_config)
-        )
+        terminal = _terminal()
         handlers.insert(0, terminal)  # first, since the file's filter removes colours
         root.setLevel(level)
     for handler in handlers:
@@ -96,3 +93,16 @@ def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
             root.removeHandler(handler)
             handler.close()
         root.setLevel(was)
+
+
+def _terminal() -> logging.StreamHandler:
+    """A handler that writes to stderr, in colours where that is a terminal."""
+    terminal = logging.StreamHandler()
+    if terminal.stream.isatty():
+        terminal.setFormatter(
+            colorlog.ColoredFormatter(_COLOURED, _SHORT_DATE, log_colors=log_colors_config)
+        )
+    else:
+        terminal.setFormatter(logging.Formatter(_FORMAT, _SHORT_DATE))
+        terminal.addFilter(RemoveColorFilter())
+    return terminal

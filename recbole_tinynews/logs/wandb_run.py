@@ -1,0 +1,27 @@
+"""The Weights & Biases run of a run: all of its stages are logged into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[Any]:
+    """A W&B run that ends with the block; one that the host program has begun goes on.
+
+    RecBole begins one at its first trainer and ends none: the next run of a process, a trial of a
+    search for instance, would be logged into it.
+    """
+    import wandb
+
+    if wandb.run is not None:
+        wandb.run.config.update(dict(settings), allow_val_change=True)
+        yield wandb.run
+        return
+    run = wandb.init(project=project, name=name, config=dict(settings))
+    try:
+        yield run
+    finally:
+        run.finish()

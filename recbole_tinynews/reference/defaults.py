@@ -1,0 +1,218 @@
+"""The defaults of settings, by model, stage and data set, read from the yaml files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.reference.meanings import Meaning, meaning_of, meanings
+from recbole_tinynews.reference.models import (
+    has_language_model,
+    is_ours,
+    model_names,
+    recbole_yaml_folder,
+    yaml_files_of,
+)
+from recbole_tinynews.settings.declared import Models, unread_by
+from recbole_tinynews.settings.layers import AS_IN, METRICS_SETTING, NewsYaml, read_news_yaml
+from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.names import (
+    recbole_model_settings,
+    recbole_overall_files,
+    recbole_overall_settings,
+    split_stage,
+)
+from recbole_tinynews.settings.recbole_lists import recbole_lists
+
+WITH_PLM = "with_plm"  # in a data set's yaml
+_KINDS = {
+    "overall": "All news recommenders",
+    "impressions": "All without a language model",
+    "recbole": "All of RecBole's models, on impressions",
+}
+
+
+class Described(NamedTuple):
+    """A setting, its default and its meaning."""
+
+    name: str
+    default: Any
+    meaning: Meaning
+
+
+class Section(NamedTuple):
+    """Settings that belong together, such as those of a stage."""
+
+    title: str
+    settings: list[Described]
+
+
+def overall_file(model: str) -> Path:
+    """The yaml file of the settings that a model shares with all of its kind."""
+    kind = "recbole" if not is_ours(model) else "impressions"
+    return _file("overall" if is_ours(model) and has_language_model(model) else kind)
+
+
+def stage_files() -> dict[str, Path]:
+    """The yaml file of each stage of this package, by its name."""
+    files = (packaged_folder("properties") / "stage").glob("*.yaml")
+    return {file.stem: file for file in sorted(files)}
+
+
+def own_files(model: str) -> list[Path]:
+    """The yaml files that only a model and its bases have."""
+    if is_ours(model):
+        return yaml_files_of(model)
+    file = recbole_yaml_folder() / f"{model}.yaml"
+    return [file] if file.is_file() else []
+
+
+@cache
+def news_yaml(model: str) -> NewsYaml:
+    """What the yaml files declare for one of our models."""
+    stages = stage_files() if has_language_model(model) else {}
+    return read_news_yaml(overall_file(model), stages, yaml_files_of(model))
+
+
+@cache
+def defaults_of(model: str) -> dict[str, Any]:
+    """The default of every setting of a model, on impressions."""
+    if is_ours(model):
+        return {**news_yaml(model).declared}
+    declared = {**recbole_overall_settings(), **recbole_model_settings()}
+    for file in (*own_files(model), overall_file(model)):
+        declared |= read_yaml(file)
+    return declared
+
+
+def read_by(model: str) -> dict[str, Any]:
+    """The defaults without the settings that the model does not read."""
+    unread = {*unread_by(Models.NEWS if is_ours(model) else Models.RECBOLE_ON_IMPRESSIONS)}
+    if is_ours(model) and not has_language_model(model):
+        unread |= {*recbole_lists()["training_arguments"]} - read_yaml(overall_file(model)).keys()
+    return {name: value for name, value in defaults_of(model).items() if name not in unread}
+
+
+def files_about(model: str) -> list[Path]:
+    """The yaml files that say what a model's settings mean, the most telling last."""
+    return [*files_about_all(), overall_file(model), *own_files(model)]
+
+
+def files_about_all() -> list[Path]:
+    """The yaml files that say what settings mean, whichever model has them."""
+    return [*recbole_overall_files(), *stage_files().values(), _file("overall")]
+
+
+def sections(model: str) -> Iterator[Section]:
+    """All settings of a model: its own, its kind's, those of stages, RecBole's."""
+    left, files = dict(read_by(model)), files_about(model)
+
+    def taken(title: str, names: Iterator[str]) -> Section:
+        return Section(
+            title,
+            [Described(n, left.pop(n), meaning_of(n, files)) for n in names if n in left],
+        )
+
+    yield taken(model, _plain_names(own_files(model)))
+    yield taken(_KINDS[overall_file(model).stem], _plain_names([overall_file(model)]))
+    if is_ours(model) and has_language_model(model):
+        yield from _of_stages(model, left)
+    yield taken("RecBole's", iter(sorted(left)))
+
+
+def sections_of_all() -> Iterator[Section]:
+    """The settings of all news recommenders, and which of them have further ones."""
+    *shared, recboles = sections("PLMNR")
+    yield from shared
+    known = {each.name for section in (*shared, recboles) for each in section.settings}
+    further = {
+        name: models
+        for name, models in every_setting().items()
+        if name not in known and any(map(is_ours, models))
+    }
+    described = []
+    for name, models in further.items():
+        ours = [model for model in models if is_ours(model)]
+        kind, text = meaning_of(name, files_about(ours[0]))
+        told = Meaning(kind, f"{text} [{', '.join(ours)}]")
+        described.append(Described(name, defaults_of(ours[0])[name], told))
+    yield Section("Of the models in brackets, with the first one's default", described)
+    yield recboles
+
+
+def _of_stages(model: str, left: dict[str, Any]) -> Iterator[Section]:
+    """The values that stages have by themselves, instead of the plain ones."""
+    yaml = news_yaml(model)
+    for stage, file in stage_files().items():
+        own = []
+        for name, value in yaml.values.items():
+            of_stage, plain = split_stage(name, [stage])
+            if of_stage and plain != METRICS_SETTING:
+                own.append(Described(plain, value, meaning_of(plain, [*files_about_all(), file])))
+        declared = sorted(yaml.stages[stage].declares & left.keys())
+        meant = [Described(name, left.pop(name), meanings(file)[name]) for name in declared]
+        if own:
+            yield Section(f"Stage {stage}, as --{stage}_NAME", own)
+        if meant:
+            yield Section(f"Stage {stage} alone", meant)
+
+
+def of_data_sets(name: str) -> Iterator[tuple[str, Any]]:
+    """The values that the yaml files of data sets give a setting, with the name of the file."""
+    for file in sorted((packaged_folder("properties") / "dataset").glob("*.yaml")):
+        values = read_yaml(file)
+        of_plm = values.pop(WITH_PLM, {})
+        if name in values:
+            yield file.name, values[name]
+        for plm, suited in of_plm.items():
+            if name in suited:
+                yield f"{file.name}, plm: {plm}", suited[name]
+
+
+@cache
+def every_setting() -> dict[str, list[str]]:
+    """The models that have each setting of a yaml file, ours and, as ``RecBole``, its own."""
+    found: dict[str, list[str]] = {}
+    for model in model_names():
+        for name in read_by(model):
+            found.setdefault(name, []).append(model)
+    of_recbole = {*recbole_overall_settings(), *recbole_model_settings()}
+    for file in (*recbole_yaml_folder().glob("*.yaml"), _file("recbole")):
+        of_recbole |= read_yaml(file).keys()
+    for name in sorted(of_recbole - unread_by(Models.RECBOLE_ON_IMPRESSIONS)):
+        found.setdefault(name, []).append("RecBole")
+    return found
+
+
+def recbole_values(name: str) -> dict[str, Any]:
+    """The defaults of RecBole's models that declare a setting, by model."""
+    files = sorted(recbole_yaml_folder().glob("*.yaml"))
+    return {file.stem: values[name] for file in files if name in (values := read_yaml(file))}
+
+
+def stages_declaring(name: str) -> list[str]:
+    """The stages whose yaml files alone declare a setting, or have it as one of these has it."""
+    if name in read_yaml(_file("overall")) or name in recbole_overall_settings():
+        return []
+    found = [stage for stage, file in stage_files().items() if name in read_yaml(file)]
+    models = {each for model in model_names() for each in _plain_names(own_files(model))}
+    if not found or name in models:
+        return []
+    like = [
+        stage
+        for stage, file in stage_files().items()
+        if set(read_yaml(file).get(AS_IN, ())) & set(found)
+    ]
+    return sorted({*found, *like})
+
+
+def _plain_names(files: list[Path]) -> Iterator[str]:
+    names = [name for file in files for name in read_yaml(file)]
+    return iter(dict.fromkeys(n for n in names if split_stage(n, stage_files())[0] is None))
+
+
+def _file(name: str) -> Path:
+    return packaged_folder("properties") / f"{name}.yaml"

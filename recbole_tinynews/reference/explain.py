@@ -1,0 +1,188 @@
+"""The page of one setting: its meaning, defaults, allowed values, readers and an example."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from typing import Any, NamedTuple
+
+from recbole_tinynews.reference.defaults import (
+    defaults_of,
+    every_setting,
+    files_about,
+    news_yaml,
+    of_data_sets,
+    recbole_values,
+    stage_files,
+    stages_declaring,
+)
+from recbole_tinynews.reference.example import as_yaml, example_value
+from recbole_tinynews.reference.meanings import Meaning, meaning_of
+from recbole_tinynews.reference.models import has_language_model, is_ours, model_names
+from recbole_tinynews.reference.pages import columns, shown
+from recbole_tinynews.settings.declared import Affects, Scope, setting
+from recbole_tinynews.settings.names import recbole_model_settings, recbole_overall_settings
+from recbole_tinynews.settings.names import split_stage as split
+from recbole_tinynews.settings.nearest import suggest
+from recbole_tinynews.settings.values import rule_by_default
+
+_MARGIN = 12  # columns of the words in front
+_RETRAINED = {
+    Affects.RESULT: "every stage that reads it",
+    Affects.STUDENTS: "stages with teachers alone",
+    Affects.STAGES: "nothing by itself: it says which stages there are",
+    Affects.NOTHING: "nothing",
+}
+_RECBOLE = "RecBole"
+
+
+class Asked(NamedTuple):
+    """A setting by its plain name, for one stage or for the run (None)."""
+
+    stage: str | None
+    name: str
+    models: list[str]
+
+
+def explanation(name: str) -> str:
+    """All that is known of a setting.
+
+    Raises:
+        ValueError: no model has it; the nearest names are told.
+    """
+    asked = _asked(name)
+    meaning = _meaning(asked)
+    default = _default(asked)
+    rule = setting(asked.name).rule or rule_by_default(default)
+    kind = f" ({meaning.kind})" if meaning.kind else ""
+    lines = [*textwrap.wrap(f"{name}{kind}: {meaning.text or 'not described'}", columns()), ""]
+    lines += _part("allowed", [rule.expected if rule else "anything"])
+    if asked.stage is None:
+        lines += _part("default", _defaults(asked)) + _part("in stages", _of_stages(asked))
+    else:  # the plain setting is its fallback
+        lines += _part("default", _of_stages(asked)) + _part("or as", _defaults(asked))
+    lines += _part("data sets", [f"{shown(v)}: {where}" for where, v in of_data_sets(name)])
+    lines += _part("read by", [_readers(asked)])
+    lines += _part("retrains", [_RETRAINED[setting(asked.name).affects]])
+    told = [*_values_of_stages(asked), *(value for _, value in of_data_sets(name))]
+    lines += _part("example", [_example(name, asked, example_value(default, rule, told))])
+    return "\n".join(lines)
+
+
+def _asked(name: str) -> Asked:
+    known = every_setting()
+    stage, plain = split(name, stage_files())
+    if name in known:
+        return Asked(None, name, known[name])
+    if stage is None or plain not in known:
+        of_stages = [
+            f"{each}_{n}" for each in stage_files() for n in known if each == stage or stage is None
+        ]
+        hint = suggest(name, [*known, *of_stages])
+        raise ValueError(f"No setting is named {name!r}.{hint} All: --list-settings")
+    if setting(plain).scope is Scope.RUN:
+        raise ValueError(f"{plain} holds for the whole run, not for a stage. See --explain {plain}")
+    return Asked(stage, plain, known[plain])
+
+
+def _meaning(asked: Asked) -> Meaning:
+    files = [file for model in reversed(asked.models) for file in files_about(_known_as(model))]
+    of_stage = [stage_files()[asked.stage]] if asked.stage else []
+    return meaning_of(asked.name, [*files, *of_stage])
+
+
+def _known_as(model: str) -> str:
+    """The name of any model whose files tell of RecBole's settings."""
+    return "BPR" if model == _RECBOLE else model
+
+
+def _default(asked: Asked) -> Any:
+    if asked.models == [_RECBOLE]:
+        values = [v for v in recbole_values(asked.name).values() if v is not None]
+        return values[0] if values else defaults_of("BPR").get(asked.name)
+    values = [defaults_of(model)[asked.name] for model in asked.models if is_ours(model)]
+    return next((value for value in values if value is not None), None)
+
+
+def _defaults(asked: Asked) -> list[str]:
+    by_value: dict[str, list[str]] = {}
+    for model in asked.models:
+        if is_ours(model):
+            by_value.setdefault(shown(defaults_of(model)[asked.name]), []).append(model)
+    for model, value in recbole_values(asked.name).items():
+        by_value.setdefault(shown(value), []).append(model)
+    general = {**recbole_overall_settings(), **recbole_model_settings()}
+    if _RECBOLE in asked.models and asked.name in general | defaults_of("BPR"):
+        value = defaults_of("BPR").get(asked.name, general.get(asked.name))
+        by_value.setdefault(shown(value), []).append("RecBole's other models")
+    ours = [model for model in asked.models if is_ours(model)]
+    return [f"{value}: {_names(models, ours)}" for value, models in by_value.items()]
+
+
+def _names(models: list[str], ours: list[str]) -> str:
+    """Names of models, in words where they are all of ours."""
+    if len(ours) > 1 and set(ours) <= set(models):
+        others = [model for model in models if model not in ours]
+        if len(ours) == len(model_names()):
+            return ", ".join(["all of ours", *others])
+        if set(ours) == {name for name in model_names() if has_language_model(name)}:
+            return ", ".join(["all of ours with a language model", *others])
+    return ", ".join(models)
+
+
+def _of_stages(asked: Asked) -> list[str]:
+    """The values that stages have by themselves, by value."""
+    by_value: dict[tuple[str, str], list[str]] = {}
+    for model in filter(is_ours, asked.models):
+        for stage in news_yaml(model).stages:
+            name = f"{stage}_{asked.name}"
+            values = news_yaml(model).values
+            if name in values and asked.stage in (None, stage):
+                by_value.setdefault((shown(values[name]), stage), []).append(model)
+    of_all = sum(map(has_language_model, model_names()))
+    return [
+        f"{value}: {stage}" + ("" if len(models) == of_all else f" of {', '.join(models)}")
+        for (value, stage), models in by_value.items()
+    ]
+
+
+def _values_of_stages(asked: Asked) -> list[Any]:
+    found = [news_yaml(model).values for model in asked.models if is_ours(model)]
+    names = [f"{stage}_{asked.name}" for stage in stage_files()]
+    return [values[name] for values in found for name in names if name in values]
+
+
+def _readers(asked: Asked) -> str:
+    own = setting(asked.name)
+    if asked.stage:
+        return f"{asked.stage} alone, in place of {asked.name}"
+    ours = [model for model in asked.models if is_ours(model)]
+    if own.scope is Scope.RUN or not any(map(has_language_model, ours)):
+        return "the run as a whole: no stage has a value of its own"
+    stages = stages_declaring(asked.name)
+    if stages:
+        return f"{' and '.join(stages)}; for one of them: --{stages[0]}_{asked.name}=..."
+    every = sum(map(has_language_model, ours)) == sum(map(has_language_model, model_names()))
+    which = "every stage that uses it" if every else "the stages of these models that use it"
+    other = "finetune_teacher" if every else "post_train_student"
+    return f"{which}; for one alone: --{other}_{asked.name}=..."
+
+
+def _example(name: str, asked: Asked, value: Any) -> str:
+    """A command that sets the value."""
+    ours = [model for model in asked.models if is_ours(model)]
+    usual = "TinyNewsRec" if "TinyNewsRec" in ours or not ours else ours[0]
+    model = next(iter(recbole_values(asked.name)), "BPR") if not ours else usual
+    return f"python run_recbole.py --model={model} {shlex.quote(f'--{name}={as_yaml(value)}')}"
+
+
+def _part(title: str, texts: list[str]) -> list[str]:
+    """A title with texts beside it, each on lines of its own."""
+    lines = [
+        line
+        for text in texts
+        for line in textwrap.wrap(
+            text, columns() - _MARGIN, subsequent_indent="  ", break_on_hyphens=False
+        )
+    ]
+    return [f"{title if number == 0 else '':<{_MARGIN}}{line}" for number, line in enumerate(lines)]

@@ -1,0 +1,175 @@
+"""The events of a stage for TensorBoard and W&B, under its own name and at its optimizer steps.
+
+    STAGE/train/LOSS    mean since the point before, up to 200 of them in a stage
+    STAGE/epoch/LOSS    mean of an epoch, or of a round of ``eval_steps``
+    STAGE/valid/METRIC  a validation
+
+RecBole's trainers log every training under the same names and by epoch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from logging import getLogger
+from pathlib import Path
+from typing import Any, Protocol
+
+import recbole.trainer.trainer as recboles
+from recbole.utils import WandbLogger
+
+from recbole_tinynews.logs.progress import StageProgress
+from recbole_tinynews.processes.group import here
+from recbole_tinynews.settings.protocol import Settings
+
+TENSORBOARD = "tensorboard"  # folder beside the weights
+TRAIN, EPOCH, VALID = "train", "epoch", "valid"
+_STEPS_OF_RECBOLE = frozenset(("train_step", "valid_step"))  # its counts of epochs and validations
+_RECBOLES_SCORE = "Vaild_score"  # sic
+_replacing = threading.Lock()
+
+
+class LateWriter:
+    """A ``SummaryWriter`` that is opened by its first event.
+
+    RecBole opens one, with two threads and a file, for each trainer, also of those that only
+    evaluate. What cannot be written costs the events and not the training: one warning says so.
+
+    Args:
+        place: returns the folder; it is called when the first event comes.
+        silent: whether all events are left to another process.
+        purged: returns the first step whose events of an earlier process are hidden, since it was
+            killed behind its last saved state; called with ``place``.
+    """
+
+    def __init__(
+        self,
+        place: Callable[[], Path],
+        silent: bool = False,
+        purged: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self._place, self._failed, self._purged = place, silent, purged
+        self._writer: Any = None
+
+    @property
+    def log_dir(self) -> str:
+        """The folder of the events."""
+        return str(self._place())
+
+    def add_scalar(self, tag: str, value: float, global_step: int, **named: Any) -> None:
+        """Write an event."""
+        self._call("add_scalar", (tag, value, global_step), named)
+
+    def __getattr__(self, name: str) -> Any:
+        """A method of the writer, which may fail."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *values, **named: self._call(name, values, named)
+
+    def _call(self, name: str, values: tuple, named: dict[str, Any]) -> None:
+        if self._failed:
+            return
+        try:
+            if self._writer is None:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self._writer = SummaryWriter(str(self._place()), purge_step=self._purged())
+            getattr(self._writer, name)(*values, **named)
+        except OSError as problem:
+            self._failed = True
+            getLogger().warning(f"No events are written to {self._place()}: {problem}")
+
+    def close(self) -> None:
+        """End its threads and close its file; a later event opens another one."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(OSError):
+                writer.close()
+
+
+class Watched(Protocol):
+    """What the events of a trainer are called, and where they lie.
+
+    Attributes:
+        config: its settings.
+        folder: where it saves its files.
+        step: optimizer steps taken so far.
+        progress: the stage that it trains.
+    """
+
+    config: Settings
+    folder: Path
+    step: int
+    progress: StageProgress
+
+
+class StageTensorboard(LateWriter):
+    """A ``LateWriter`` in the folder of a stage, with the stage's name before each tag."""
+
+    def __init__(self, trainer: Watched) -> None:
+        super().__init__(
+            lambda: trainer.folder / TENSORBOARD,
+            silent=not here().first,
+            purged=lambda: trainer.progress.first + 1,
+        )
+        self._trainer = trainer
+
+    def add_scalar(self, tag: str, value: float, global_step: int, **named: Any) -> None:
+        """Write an event under the name of the stage."""
+        if tag == _RECBOLES_SCORE:
+            tag, global_step = f"{VALID}/score", self._trainer.step
+        super().add_scalar(f"{self._trainer.progress.tag}/{tag}", value, global_step, **named)
+
+
+class StageWandb(WandbLogger):
+    """RecBole's logger with the stage's name before each metric, by the optimizer step."""
+
+    def __init__(self, trainer: Watched) -> None:
+        self._trainer = trainer
+        self._tag = ""
+        super().__init__(trainer.config)
+
+    def _set_steps(self) -> None:
+        """Nothing: steps are those of a stage, which is known by its first metric."""
+
+    def log_metrics(
+        self, metrics: Mapping[str, Any], head: str = TRAIN, commit: bool = True
+    ) -> None:
+        """Log the metrics at this step, but for those that RecBole's trainers give by epoch.
+
+        They are logged by step already.
+        """
+        if _STEPS_OF_RECBOLE.isdisjoint(metrics):
+            self.log(head, self._trainer.step, metrics, commit)
+
+    def log_eval_metrics(self, metrics: Mapping[str, Any], head: str = "eval") -> None:
+        """Nothing: a validation is logged by its step, and the test by the run."""
+
+    def log(self, kind: str, step: int, values: Mapping[str, Any], commit: bool = True) -> None:
+        """Log values of a step of the stage, under its name and that of their kind."""
+        if not self.log_wandb:
+            return
+        tag = self._trainer.progress.tag
+        if tag != self._tag:
+            self._wandb.define_metric(f"{tag}/*", step_metric=f"{tag}_step")
+            self._tag = tag
+        super().log_metrics({**values, f"{tag}_step": step}, f"{tag}/{kind}", commit)
+
+
+@contextmanager
+def events_of(trainer: Watched) -> Iterator[None]:
+    """Inside, RecBole's trainer gets these two instead of its own; it has no hook for them."""
+    ours = {
+        "get_tensorboard": lambda logger: StageTensorboard(trainer),
+        "WandbLogger": lambda config: StageWandb(trainer),
+    }
+    with _replacing:
+        originals = {name: getattr(recboles, name) for name in ours}
+        for name, made in ours.items():
+            setattr(recboles, name, made)
+        try:
+            yield
+        finally:
+            for name, original in originals.items():
+                setattr(recboles, name, original)

@@ -1,0 +1,155 @@
+"""What a person sees of a run: in a terminal, in a pipe, and in the files that it leaves."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import DATASET, Tiny
+
+import recbole_tinynews
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.pipeline.shown_settings import shown_settings
+from recbole_tinynews.quick_start import run
+
+ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+COLUMNS = 80
+QUIET = {"TERM": "xterm", "PYTHONWARNINGS": "ignore"}  # RecBole's warnings go on in a bar's line
+TRAIN = """
+import sys
+from recbole_tinynews import run
+import ast
+run(sys.argv[1], "tiny", config_dict=ast.literal_eval(sys.argv[2]))
+"""
+
+
+def command(model: str, settings: dict) -> list[str]:
+    return [sys.executable, "-c", TRAIN, model, repr({**settings, "show_progress": True})]
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    source = str(Path(recbole_tinynews.__file__).parents[1])
+    return {**os.environ, "PYTHONPATH": source, "COLUMNS": str(COLUMNS), **QUIET}
+
+
+def in_a_terminal(command: list[str], environment: dict[str, str]) -> str:
+    """What a process writes to a terminal of 80 columns."""
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    written = b""
+    while True:
+        try:
+            block = os.read(ours, 1 << 16)
+        except OSError:  # Linux's end of a terminal
+            break
+        if not block:
+            break
+        written += block
+    os.close(ours)
+    assert process.wait() == 0, written
+    return ESCAPE.sub("", written.decode())
+
+
+def bars_of(shown: str) -> list[str]:
+    return [part for part in re.split(r"[\r\n]", shown) if "%|" in part]
+
+
+@pytest.mark.whole
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_bars_in_a_terminal_fit_and_name_stage_and_time_left(
+    tiny: Tiny, environment: dict[str, str]
+) -> None:
+    """RecBole's have 100 columns: each update began a new line in a terminal of 80."""
+    settings = tiny.settings("TinyNewsRec", eval_step=1, post_train_teacher_max_steps=20)
+    shown = in_a_terminal(
+        command("TinyNewsRec", {**settings, "post_train_teacher_epochs": 9}), environment
+    )
+    bars = bars_of(shown)
+    assert max(map(len, bars)) <= COLUMNS
+    for number in range(1, 6):
+        assert any(bar.startswith(f"stage {number} of 5, epoch 0: 100%|") for bar in bars)
+    assert any(bar.startswith("Evaluate: 100%|") for bar in bars)
+    assert any(re.search(r"10/\d+, loss \d+\.\d{4}, \d:\d\d left", bar) for bar in bars)
+
+
+@pytest.mark.whole
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_bars_of_recboles_models_fit_too(tiny: Tiny, environment: dict[str, str]) -> None:
+    bars = bars_of(in_a_terminal(command("BPR", tiny.stock_settings()), environment))
+    assert max(map(len, bars)) <= COLUMNS
+    assert any(bar.startswith("epoch 0: 100%|") for bar in bars)
+    assert any(bar.startswith("Evaluate: 100%|") for bar in bars)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("model", ["TinyNewsRec", "BPR"])
+def test_a_pipe_gets_lines_alone(tiny: Tiny, model: str, environment: dict[str, str]) -> None:
+    """Bars were three quarters of the bytes of a log, on one line that no pager shows."""
+    settings = tiny.stock_settings() if model == "BPR" else tiny.settings(model)
+    ran = subprocess.run(command(model, settings), capture_output=True, check=True, env=environment)
+    written = (ran.stdout + ran.stderr).decode()
+    assert "\r" not in written
+    assert "\x1b" not in written
+    assert "%|" not in written
+    assert "epoch 0 training [time: " in written
+    if model == "TinyNewsRec":
+        for number in range(1, 6):
+            assert f"Stage {number} of 5: " in written
+            assert f"stage {number} of 5, epoch 0 training [time: " in written
+        assert " left of the run" in written
+
+
+def test_settings_that_differ_come_first_and_others_on_demand(tiny: Tiny, caplog) -> None:
+    """A hundred lines of defaults hid the five that a user had set."""
+    given = tiny.settings("PLMNR", negatives=4, epochs=1)
+    config = NewsConfig("PLMNR", DATASET, None, given, ["--history_length=7"])
+    first, why, head, *rows = shown_settings(config, {"PLMNR"}).splitlines()
+    assert f"PLMNR on {DATASET}, seed 2020, cpu" in first
+    assert why.endswith("--show_settings=all")
+    assert head.split() == ["setting", "value", "default", "set", "by"]
+    cells = {row.split()[0]: row.split()[1:] for row in rows}
+    assert rows[0].split() == ["history_length", "7", "50", "command", "line"]
+    assert cells["epochs"] == ["1", "4", "config_dict"]
+    assert "negatives" not in cells  # it is given, and the default
+    assert "weight_decay" not in cells
+    every = shown_settings(
+        NewsConfig("PLMNR", DATASET, None, {**given, "show_settings": "all"}), {"PLMNR"}
+    )
+    assert "weight_decay" in every
+    assert every.index("epochs") < every.index("weight_decay")
+
+
+def test_settings_of_stages_that_do_not_run_are_not_shown(tiny: Tiny) -> None:
+    given = tiny.settings("PLMNR", finetune_teacher_epochs=9, post_train_teacher_epochs=9)
+    shown = shown_settings(NewsConfig("PLMNR", DATASET, None, given), {"PLMNR", "finetune_teacher"})
+    assert "finetune_teacher_epochs" in shown
+    assert "post_train_teacher_epochs" not in shown
+
+
+@pytest.mark.parametrize("model", ["PLMNR", "TfIdf", "BPR"])
+def test_a_finished_run_has_its_test_metrics_beside_its_weights(
+    tiny: Tiny, tmp_path: Path, model: str, caplog
+) -> None:
+    """They were in the log alone, unless a result file was asked for beforehand."""
+    caplog.set_level(logging.INFO)
+    settings = tiny.stock_settings() if model == "BPR" else tiny.settings(model)
+    result = run(model, DATASET, config_dict=settings)
+    (file,) = (tmp_path / "saved" / DATASET).glob("*/metrics.json")
+    assert json.loads(file.read_text())["test"] == result["test"]
+    written = file.stat().st_mtime_ns
+    assert run(model, DATASET, config_dict=settings)["test"] == result["test"]
+    assert file.stat().st_mtime_ns == written  # a reused run changes nothing
