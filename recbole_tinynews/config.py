@@ -167,8 +167,9 @@ class NewsConfig(Config):
         unknown = unknown_setting(name, self._declared, self.stage_names)
         if unknown:
             return unknown
-        plain = plain_name(name, self._examples, self.stage_names)
-        return unfit_value(plain, value, self._rules(), self._examples.get(plain))
+        defaults = self._typed_defaults
+        plain = plain_name(name, defaults, self.stage_names)
+        return unfit_value(plain, value, self._rules(), defaults.get(plain))
 
     def settings_of_others(
         self, stage: str, model_class: type, is_student: bool = False
@@ -294,7 +295,7 @@ class NewsConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        rules, defaults = self._rules(), self._examples
+        rules, defaults = self._rules(), self._typed_defaults
         stages = self.stage_names
         self._drop_unread()
         mistakes = [
@@ -365,7 +366,7 @@ class NewsConfig(Config):
     # Our own steps
 
     @property
-    def _examples(self) -> dict[str, Any]:
+    def _typed_defaults(self) -> dict[str, Any]:
         """What a value without a rule is compared with; RecBole's models mix kinds freely."""
         return self._declared if self._is_news else {}
 
