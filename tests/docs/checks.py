@@ -1,0 +1,234 @@
+"""How a documented command is checked where it is not run: by its own parser, and no further.
+
+What is not run, and why: installations change the environment, downloads and uploads need a
+network, `docker` an engine, several machines are not at hand, and benchmarks and results need
+hours and data that may not be passed on. What can be wrong in their text is still found: a flag, a
+setting, a value, an extra, a target, a file that does not exist.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from documents import ROOT, Command, blocks, pages
+from tiny import write_bert
+
+from recbole_tinynews.__main__ import COMMANDS
+from recbole_tinynews.config import NewsConfig
+
+MODULES = {name: f"recbole_tinynews.{each.module}" for name, each in COMMANDS.items()}
+OF_SHELL = ("export", "mkdir", "cp", "printf", "source")  # a session runs them, bash reads them
+
+
+class ParsedError(Exception):
+    """Raised in place of what a program does after it has read its arguments."""
+
+
+def check(command: Command, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Fail if the command has something that its program would refuse, or if nothing checks it."""
+    program, *arguments = command.words
+    checks: dict[str, Callable[[list[str]], None]] = {
+        "pip": _installs,
+        "uv": _installs,
+        "make": _makes,
+        "docker": _builds,
+        "curl": _asks_this_machine,
+        "torchrun": lambda words: _torchrun(words, folder, patch),
+        "python": lambda words: _python(words, command, folder, patch),
+        "recbole-tinynews": lambda words: _package(words, folder, patch),
+        "hf": lambda words: _is(words, ["auth", "login"]),
+        "tensorboard": lambda words: _is(words[:1], ["--logdir"]),
+        **dict.fromkeys(OF_SHELL, lambda words: None),
+    }
+    assert program in checks, f"nothing runs or checks this command: {command}"
+    checks[program](arguments)
+
+
+def _is(words: list[str], expected: list[str]) -> None:
+    assert words == expected
+
+
+def _installs(words: list[str]) -> None:
+    """Extras exist, and RecBole's version is the one that is supported."""
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    for word in words:
+        if extras := re.fullmatch(r"(?:\.|recbole-tinynews)\[(.*)\]", word):
+            for extra in extras[1].split(","):
+                assert f'        "{extra}": ' in setup, f"setup.py has no extra {extra!r}"
+        if word.startswith("recbole=="):
+            assert f'"{word}; ' in setup, f"setup.py has another version than {word}"
+
+
+def _makes(words: list[str]) -> None:
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    assert set(words) <= {*targets}
+
+
+def _builds(words: list[str]) -> None:
+    assert words[0] in ("build", "run")
+    assert (ROOT / "Dockerfile").is_file()
+
+
+def _asks_this_machine(words: list[str]) -> None:
+    """A path of the service; a session sends the same body to a running one."""
+    pytest.importorskip("fastapi")
+    from recbole_tinynews.serving.service import app
+
+    [address] = [word for word in words if word.startswith("localhost")]
+    path = address.partition("/")[2]
+    assert f'"/{path}"' in Path(app.__file__).read_text(encoding="utf-8")
+
+
+def _torchrun(words: list[str], folder: Path, patch: pytest.MonkeyPatch) -> None:
+    from torch.distributed.run import get_args_parser
+
+    given = get_args_parser().parse_args(words)
+    _with_settings([given.training_script, *given.training_script_args], folder, patch)
+
+
+def _python(words: list[str], command: Command, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    if words[0] == "-m":
+        _module(words[1], words[2:], folder, patch)
+    elif words[0].startswith("run_") and (ROOT / words[0]).is_file():
+        _with_settings(words, folder, patch)
+    elif (ROOT / words[0]).is_file():
+        patch.syspath_prepend(str((ROOT / words[0]).parent))  # as Python does for a script
+        _parse(lambda: runpy.run_path(str(ROOT / words[0]), run_name="__main__"), words[1:], patch)
+    else:
+        page = (ROOT / command.page).read_text(encoding="utf-8")
+        assert f"```python\n# {words[0]}\n" in page, f"{command.page} has no file {words[0]}"
+
+
+def _package(words: list[str], folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """``recbole-tinynews NAME ...``; COMMAND stands for any name."""
+    if words == ["COMMAND"]:
+        return
+    assert words[0] in MODULES, f"recbole-tinynews has no command {words[0]!r}"
+    if words[1:]:
+        _module(MODULES[words[0]], words[1:], folder, patch)
+
+
+def _module(name: str, words: list[str], folder: Path, patch: pytest.MonkeyPatch) -> None:
+    if name == "recbole_tinynews":
+        _package(words, folder, patch)
+    elif name == "pytest":
+        _tests(words)
+    elif name == MODULES["run"]:
+        _with_settings(["run_recbole.py", *words], folder, patch)
+    elif words:
+        _parse(lambda: runpy.run_module(name, run_name="__main__"), words, patch)
+    else:
+        assert (ROOT / f"{name.replace('.', '/')}.py").is_file()
+
+
+def _tests(words: list[str]) -> None:
+    """Files exist, and so do the marks that are asked for."""
+    markers = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for word in words:
+        if word.startswith("tests/"):
+            assert (ROOT / word).is_file()
+        for mark in re.findall(r"not (\w+)", word):
+            assert f'    "{mark}: ' in markers
+
+
+def _parse(program: Callable[[], object], words: list[str], patch: pytest.MonkeyPatch) -> None:
+    """Run a program up to where its arguments are read."""
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_alone(self: argparse.ArgumentParser, *given: object, **named: object) -> None:
+        parse(self, *given, **named)  # type: ignore[arg-type]
+        raise ParsedError
+
+    if not words:
+        return  # that it starts, and finds what it imports, has a test of its own
+    with patch.context() as here:
+        here.setattr(argparse.ArgumentParser, "parse_args", parse_alone)
+        here.setattr(sys, "argv", ["program", *words])
+        with pytest.raises(ParsedError):
+            program()
+
+
+def _with_settings(words: list[str], folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Read all settings as the run would, data set and model yaml included; nothing is trained."""
+    from recbole_tinynews import command, quick_start
+    from recbole_tinynews.benchmark.command import main as run_benchmark
+    from recbole_tinynews.search.command import main as run_search
+
+    script, *arguments = words
+    programs = {
+        "run_recbole.py": command.main,
+        "run_benchmark.py": run_benchmark,
+        "run_search.py": run_search,
+    }
+    with patch.context() as here:
+        here.chdir(_places(folder, arguments))
+        here.setattr(quick_start, "run", _only_settings)
+        here.setattr(command, "launch", lambda *given: None)
+        here.delitem(sys.modules, "my_recommender", raising=False)  # of an earlier command
+        _without_trainings(here, script)
+        programs[script](arguments)
+
+
+def _only_settings(
+    model: str, dataset: str, files: list[str], command_line: list[str]
+) -> dict[str, object]:
+    NewsConfig(model, dataset, files, command_line=command_line)
+    return {}
+
+
+def _without_trainings(patch: pytest.MonkeyPatch, script: str) -> None:
+    """Benchmarks and searches are planned, which reads all their settings, and end there."""
+    from recbole_tinynews.benchmark import benchmark, cross_validation, found_results
+
+    for kind in (benchmark.Benchmark, cross_validation.CrossValidation):
+        patch.setattr(kind, "run", lambda self, out=None: True)
+        patch.setattr(kind, "report", lambda self: [])
+    patch.setattr(found_results.FoundResults, "report", lambda self: [])
+    if script == "run_search.py":
+        pytest.importorskip("optuna")
+        from recbole_tinynews.search.search import Search
+
+        best = SimpleNamespace(number=0, value=0.5)
+        patch.setattr(Search, "run", lambda self: best)
+        patch.setattr(Search, "test", lambda self, trial: {"test": {}})
+
+
+def _places(folder: Path, arguments: list[str]) -> Path:
+    """A working directory with an empty folder for each data set, and what else is named."""
+    given = dict(each.removeprefix("--").split("=", 1) for each in arguments if "=" in each)
+    name = given.get("dataset", "mind-mini")
+    if name != "mind-mini":
+        folds = [f"-fold{n + 1}" for n in range(int(given.get("folds", 0)))]
+        for fold in folds or [""]:
+            (folder / given.get("data_path", "dataset") / f"{name}{fold}").mkdir(parents=True)
+    if given.get("plm") == "E5":
+        write_bert(folder / "E5")
+    if given.get("post_train_corpus") == "CORPUS":
+        (folder / "CORPUS").write_text("A1\tA title\tA body\n", encoding="utf-8")
+    if given.get("report-only") == "found":
+        (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
+    for page_file in ("space", "config_files"):
+        _save(folder, given.get(page_file, ""))
+    (folder / "properties").symlink_to(ROOT / "properties")
+    for file in re.findall(r"(\w+\.py):", given.get("systems", "")):
+        own = "from recbole_tinynews.model.plmnr import PLMNR\nclass MyRecommender(PLMNR): pass\n"
+        (folder / file).write_text(own, encoding="utf-8")
+    return folder
+
+
+def _save(folder: Path, name: str) -> None:
+    """A yaml file that a page shows under this name, or that a search has written."""
+    if name == "best.yaml":
+        (folder / name).write_text("epochs: 1\n", encoding="utf-8")
+    for page in pages():
+        for block in blocks(page, "yaml"):
+            if block.file == name:
+                (folder / name).write_text(block.text, encoding="utf-8")
+                return

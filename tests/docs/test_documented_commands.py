@@ -1,0 +1,107 @@
+"""Every command of the documents is run, or read by its own parser: none is neither.
+
+`test_sessions.py` runs those of the pages that a reader follows from top to bottom.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+from checks import check
+from documents import INLINE, ROOT, Command, commands, name_of, pages
+
+from recbole_tinynews.registry import overall_yaml_file
+from recbole_tinynews.settings.declared import NAMES
+from recbole_tinynews.settings.names import split_stage
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "README.md").is_file(), reason="documents lie in a checkout only"
+)
+ALL = {command.text: command for page in pages() for command in commands(page)}
+
+
+@pytest.mark.parametrize("command", ALL.values(), ids=str)
+def test_a_command_has_nothing_that_its_program_refuses(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting that was renamed would stay in the documents until a reader met it."""
+    check(command, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "python run_recbole.py --model=TinyNewsRec --epochz=2",
+        "python run_recbole.py --model=PLMNR --head_init=none",
+        "python run_benchmark.py --suite=papers",
+        "python -m recbole_tinynews.convert --train=DIR --dataset=NAME --on-error=ignore",
+        "python benchmarks/encode.py --date=DIR",
+        "python no_such_file.py",
+        "recbole-tinynews trian --model=PLMNR",
+        "torchrun --processes=2 run_recbole.py",
+        'pip install -e ".[tests]"',
+        "make chek",
+        "conda install recbole",
+    ],
+)
+def test_a_wrong_command_is_found(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests these tests: each has one mistake."""
+    with pytest.raises((AssertionError, SystemExit)):
+        check(Command("README.md", text), tmp_path, monkeypatch)
+
+
+def test_commands_are_found_wherever_they_stand(tmp_path: Path, monkeypatch) -> None:
+    """One that is not collected would be checked by nothing."""
+    monkeypatch.setattr("documents.ROOT", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text(
+        "Say `make check`, not `make`.\n\n    python a.py  # why\n\n```bash\npip install b && \\\n"
+        "python c.py\ncurl -d '{\n}' x\n```\n\n```text\npython no.py [--flag]\n```\n"
+    )
+    assert [each.words[1:] for each in commands(page)] == [
+        ["install", "b"],
+        ["c.py"],
+        ["-d", "{\n}", "x"],
+        ["a.py"],
+        ["check"],
+    ]
+
+
+def flags_of_programs() -> set[str]:
+    """Every flag that a parser of the package or of a benchmark has."""
+    files = [*(ROOT / "recbole_tinynews").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+    found = {flag for file in files for flag in re.findall(r'"--([\w-]+)', file.read_text())}
+    found |= {flag.replace("_", "-") for flag in found}  # of the generator: named after its fields
+    return found | {"nproc_per_node"}
+
+
+def settings_and_stages() -> tuple[set[str], list[str]]:
+    properties = overall_yaml_file(importlib.import_module("recbole_tinynews.model.plmnr").PLMNR)
+    files = properties.parent.rglob("*.yaml")
+    declared = {name for f in files for name in re.findall(r"^([\w-]+):", f.read_text(), re.M)}
+    stages = [file.stem for file in (properties.parent / "stage").glob("*.yaml")]
+    return declared | NAMES, stages
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_a_flag_in_a_sentence_exists(page: Path) -> None:
+    """A table of what to say is the first place that is read, and the last that is tried."""
+    settings, stages = settings_and_stages()
+    of_their_own = set(re.findall(r"^([\w]+):.*# \(", page.read_text(encoding="utf-8"), re.M))
+    stages += re.findall(r"^# stage/(\w+)\.yaml$", page.read_text(encoding="utf-8"), re.M)
+    known = settings | flags_of_programs() | of_their_own | {"help", "no-deps", "override"}
+    said = [
+        flag for code in INLINE.findall(page.read_text(encoding="utf-8")) for flag in _flags(code)
+    ]
+    assert [flag for flag in said if split_stage(flag, stages)[1] not in known] == []
+
+
+def _flags(code: str) -> list[str]:
+    if not code.startswith("--"):
+        return []
+    return [flag for flag in re.findall(r"--([\w-]+)", code) if flag not in ("key", "name")]

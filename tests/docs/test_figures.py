@@ -1,0 +1,123 @@
+"""Tables of results in the documents have the figures of the committed benchmarks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from documents import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+pytestmark = pytest.mark.skipif(
+    not RESULTS.is_dir(), reason="results are committed, and lie in a checkout only"
+)
+METRICS = ("AUC", "MRR", "nDCG@5", "nDCG@10")
+# by page and by the beginning of a table's head: the benchmark that it is of
+TABLES = [
+    ("README.md", "| EB-NeRD", "ebnerd", 6),
+    ("docs/results.md", "| EB-NeRD", "ebnerd", 21),
+    ("docs/results.md", "| MIND", "mind-pooled", 15),
+    ("docs/report/paper_systems.md", "| system |", "mind-sample", 35),
+    ("docs/tutorials/read_a_benchmark.md", "| from `table.md`", "mind-pooled", 6),
+]
+PAIRS = [("ebnerd", "1,412 users", 11), ("mind-pooled", "Holm over the nine", 9)]
+
+
+def table(page: str, head: str) -> list[dict[str, str]]:
+    """The rows of the first table whose head begins so, by the names of its columns."""
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith(head))
+    names = _cells(lines[first])
+    rows = []
+    for line in lines[first + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append(dict(zip(names, _cells(line), strict=True)))
+    return rows
+
+
+def _cells(line: str) -> list[str]:
+    return [_plain(cell) for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def _plain(cell: str) -> str:
+    return re.sub(r"\*\*|`|\\\*| ± 0\.00$", "", cell.strip()).strip()
+
+
+def measured(folder: str) -> dict[str, dict[str, str]]:
+    """The rows of a committed table by the names of their systems."""
+    rows = table(f"benchmarks/results/{folder}/table.md", "| System |")
+    return {row["System"]: row for row in rows if row["System"]}
+
+
+def system_of(cell: str, systems: list[str]) -> str:
+    """The longest name in the cell, which may say more about it."""
+    return max((name for name in systems if name in cell), key=len, default="")
+
+
+@pytest.mark.parametrize(("page", "head", "folder", "count"), TABLES)
+def test_a_table_has_the_figures_that_were_measured(
+    page: str, head: str, folder: str, count: int
+) -> None:
+    """Tables are copied by hand, and a benchmark that is run again changes its own alone."""
+    systems = measured(folder)
+    compared = 0
+    for row in table(page, head):
+        name = system_of(next(iter(row.values())), [*systems])
+        figures = {metric: row[metric] for metric in METRICS if row.get(metric)}
+        assert name or not figures, row
+        assert figures == {metric: systems[name][metric] for metric in figures}, name
+        compared += bool(figures)
+    assert compared == count
+
+
+def declared_pairs(heading: str) -> Iterator[tuple[str, str, str]]:
+    """System, other, and the rest of the line, of the table of tests behind these words."""
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").partition(heading)[2]
+    for line in text[text.index("| | against |") :].splitlines()[2:]:
+        if not line.startswith("|"):
+            return
+        system, other, rest = line.strip("|").split("|", 2)
+        yield system.strip(), other.strip(), rest
+
+
+@pytest.mark.parametrize(("folder", "heading", "count"), PAIRS)
+def test_differences_and_their_p_are_those_of_the_tests(
+    folder: str, heading: str, count: int
+) -> None:
+    """What is claimed stands on them."""
+    lines = (RESULTS / folder / "significance.md").read_text(encoding="utf-8").splitlines()
+    tested = {line.split("|")[1].strip(): line for line in lines if " against " in line}
+    pairs = [*declared_pairs(f"{heading}")]
+    assert len(pairs) == count
+    for system, other, rest in pairs:
+        cells = [_plain(cell) for cell in tested[f"{system} against {other}"].split("|")[3:-1]]
+        auc, fixed, ndcg = cells[0], cells[1], cells[6]
+        said = [cell.strip() for cell in rest.strip().strip("|").split("|")]
+        assert [said[0], said[3]] == [cell.partition(" p ")[0] for cell in (auc, ndcg)]
+        for shown, cell in ((said[1], auc), (said[2], fixed), (said[4], ndcg)):
+            assert same(shown, cell.rpartition("p ")[2].removeprefix("= ")), (system, other)
+
+
+def same(shown: str, exact: str) -> bool:
+    """Whether a p is the exact one, rounded to as many places."""
+    if shown.startswith("<") or exact.startswith("<"):
+        return shown == exact
+    places = len(shown.partition(".")[2])
+    return abs(float(shown) - float(exact)) <= 0.5 * 10**-places + 1e-9
+
+
+def test_the_claim_of_the_readme_is_among_the_tests() -> None:
+    """The first sentence that is read has to be the best proven one."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = next(
+        line
+        for line in (RESULTS / "ebnerd" / "significance.md").read_text().splitlines()
+        if line.startswith("| AlignedNewsRec_4 against ZeroShotPLM_12 ")
+    )
+    difference, low, high = re.search(
+        r"([+\d.]+) \[([+\d.]+), ([+\d.]+)\] p < 0.0001", line
+    ).groups()
+    assert f"+{float(difference):.1f} points of AUC" in text
+    assert f"95 % interval {float(low):.1f} to {float(high):.1f}, p < 0.0001" in text

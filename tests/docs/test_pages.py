@@ -1,0 +1,108 @@
+"""Links, snippets, and the first screen of the README."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from documents import ROOT, Block, anchors, blocks, links, name_of, pages
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "README.md").is_file(), reason="documents lie in a checkout only"
+)
+# pages whose Python other tests run, or `test_sessions.py` does
+RUN_BY = {
+    "docs/extending.md": "tests/test_extending.py",
+    "docs/serving.md": "tests/serving/test_docs.py",
+    **dict.fromkeys(
+        (
+            "docs/tutorials/mind.md",
+            "docs/tutorials/own_data.md",
+            "docs/tutorials/own_recommender.md",
+        ),
+        "tests/docs/test_sessions.py",
+    ),
+}
+# pages whose Python needs an engine, or hours: it is compiled, and what it imports must exist
+NAMED = re.compile(r"(docs/[\w/]+\.md)(, (?:section )?(\d+))?")
+COMPILED = ("docs/scale.md", "docs/search.md")
+SNIPPETS = [block for page in pages() for block in blocks(page, "python")]
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_a_link_leads_somewhere(page: Path) -> None:
+    """In the repository; for the site, mkdocs looks at them again."""
+    broken = []
+    for link in links(page):
+        place, _, part = link.partition("#")
+        target = (page.parent / place).resolve() if place else page
+        if not target.is_file() or (part and part not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_code_and_settings_name_pages_and_sections_that_exist() -> None:
+    """Formulas are on the pages alone; a comment that leads nowhere leaves a reader without."""
+    folders = ("recbole_tinynews", "properties", "benchmarks", "dataset", "tests", "docs/hooks")
+    files = [
+        file
+        for folder in folders
+        for kind in ("*.py", "*.yaml")
+        for file in (ROOT / folder).rglob(kind)
+        if file != Path(__file__)
+    ]
+    lost = []
+    for file in files:
+        for page, _, section in NAMED.findall(file.read_text(encoding="utf-8")):
+            named = ROOT / page
+            text = named.read_text(encoding="utf-8") if named.is_file() else ""
+            if not text or (section and f"\n## {section}. " not in text):
+                lost.append(f"{file.relative_to(ROOT)}: {page}, section {section}")
+    assert lost == []
+
+
+@pytest.mark.parametrize("block", SNIPPETS, ids=lambda block: block.page)
+def test_python_is_run_or_compiled(block: Block) -> None:
+    """A page with new Python has to say here which test runs it."""
+    tree = ast.parse(block.text)
+    if block.page in RUN_BY:
+        test = (ROOT / RUN_BY[block.page]).read_text(encoding="utf-8")
+        assert Path(block.page).name in test
+        return
+    assert block.page in COMPILED, f"no test runs the Python of {block.page}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, each.name) for each in node.names)
+
+
+@pytest.mark.parametrize(
+    "block", [b for page in pages() for b in blocks(page, "yaml")], ids=lambda block: block.page
+)
+def test_yaml_can_be_read(block: Block) -> None:
+    assert isinstance(yaml.safe_load(block.text), dict)
+
+
+def test_the_first_screen_of_the_readme_has_what_a_visitor_looks_for() -> None:
+    """What it is, the main job, the tests, and the results, untrained rows among them."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:40]
+    screen = "\n".join(lines)
+    assert "plugin for [RecBole]" in screen
+    assert re.search(
+        r"^pip install -e \. .*python run_recbole.py --model=TinyNewsRec$", screen, re.M
+    )
+    assert re.search(r'^pip install -e "\.\[test,.*python -m pytest$', screen, re.M)
+    rows = [line for line in lines if line.startswith("|")][2:]
+    assert len(rows) == 6
+    assert sum("*untrained*" in row for row in rows) == 2
+
+
+def test_the_readme_says_what_is_not_shown() -> None:
+    """A table without it would be read as more than it is."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "**Not shown.**" in text
+    assert "Tiny-NewsRec is not ahead of the same student with its own post-training" in text

@@ -1,0 +1,125 @@
+"""The pages that a reader follows, followed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from documents import ROOT
+from sessions import run_page, synthetic_mind
+
+pytestmark = [
+    pytest.mark.whole,
+    pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="docs/ lies in a checkout only"),
+]
+DOCS = ROOT / "docs"
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="asks with curl")
+
+
+def test_the_main_job_of_the_readme_runs(tmp_path: Path) -> None:
+    """It is the first command that anybody types."""
+    said = run_page(ROOT / "README.md", tmp_path)
+    assert next(tmp_path.glob("saved/mind-mini/TinyNewsRec-*/model.safetensors")).is_file()
+    assert "ndcg@10" in said
+
+
+@needs_curl
+def test_mind_becomes_a_served_student(tmp_path: Path) -> None:
+    """A step that no longer fits the one before it would end the tutorial there."""
+    pytest.importorskip("fastapi")
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+
+    said = run_page(
+        DOCS / "tutorials" / "mind.md",
+        tmp_path,
+        lambda folder: synthetic_mind(folder, "MINDsmall_train", "MINDsmall_dev"),
+    )
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert [stage["name"] for stage in result["stages"]] == [
+        *("finetune_teacher", "align_student", "AlignedNewsRec"),
+    ]
+    assert "Champions win the cup" in said  # ranked in Python
+    assert '"id":"a"' in said.replace(" ", "")  # ranked by the service
+    assert (tmp_path / "student-int8" / "news_encoder.onnx").is_file()
+
+
+def write_a_log(folder: Path) -> None:
+    """Two tables as a site may have them: articles, and what was shown to whom."""
+    articles = pd.read_csv(ROOT / "dataset/mind-mini/mind-mini.item", sep="\t", nrows=60)
+    articles.columns = [name.partition(":")[0] for name in articles.columns]
+    articles = articles.rename(columns={"item_id": "id"})
+    articles.loc[3, "abstract"] = None
+    articles.loc[4, "title"] = "A title with a\ttab and\na line end"
+    articles.to_csv(folder / "articles.csv", index=False)
+    rows = [
+        {
+            "impression": number,
+            "user": f"U{number % 9}",
+            "time": pd.Timestamp("2026-03-01 10:00") + pd.Timedelta(hours=number),
+            "article": articles.id[(7 * number + place) % len(articles)],
+            "clicked": place == number % 4,
+        }
+        for number in range(96)
+        for place in range(4)
+    ]
+    pd.DataFrame(rows).to_csv(folder / "shown.csv", index=False)
+
+
+def test_a_log_of_your_own_becomes_a_table_of_results(tmp_path: Path) -> None:
+    """The script of the page is copied as it is, so its splits and histories must be right."""
+    run_page(DOCS / "tutorials" / "own_data.md", tmp_path, write_a_log)
+    train = pd.read_csv(tmp_path / "dataset/mine/mine.train.inter", sep="\t")
+    test = pd.read_csv(tmp_path / "dataset/mine/mine.test.inter", sep="\t")
+    assert train["timestamp:float"].max() < test["timestamp:float"].min()
+    report = json.loads((tmp_path / "dataset/mine/mine.report.json").read_text())
+    assert sum(split["impressions"] for split in report["impressions"].values()) == 96
+    shown = pd.read_csv(tmp_path / "shown.csv")
+    clicks = shown[shown.clicked & (shown.user == "U5")].article.tolist()
+    histories = test[test["user_id:token"] == "U5"]["history:token_seq"].str.split()
+    assert all(history == clicks[: len(history)] for history in histories)
+    assert "CategoryMatch" in (tmp_path / "benchmarks/results/mine/table.md").read_text()
+
+
+def test_a_recommender_of_your_own_is_trained_and_compared(tmp_path: Path) -> None:
+    said = run_page(DOCS / "tutorials" / "own_recommender.md", tmp_path)
+    assert "'auc': " in said
+    table = (tmp_path / "benchmarks/results/mind-mini/table.md").read_text()
+    assert "| MyRecommender | " in table
+
+
+def test_the_benchmark_that_is_read_can_be_run(tmp_path: Path) -> None:
+    run_page(DOCS / "tutorials" / "read_a_benchmark.md", tmp_path)
+    folder = tmp_path / "benchmarks/results/mind-mini"
+    names = {file.name for file in folder.iterdir()}
+    assert {"table.md", "significance.md", "cold.md", "not_run.csv"} <= names
+
+
+def test_the_commands_about_training_run(tmp_path: Path) -> None:
+    run_page(DOCS / "how_to_train.md", tmp_path)
+    assert len([*tmp_path.glob("saved/mind-mini/TinyNewsRec-*")]) == 2  # other epochs, another one
+
+
+def test_a_search_of_the_docs_finds_settings(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    said = run_page(DOCS / "search.md", tmp_path)
+    assert len([*tmp_path.glob("saved/mind-mini/search/TinyNewsRec-*/best.yaml")]) == 2
+    assert "test      {'auc': " in said
+
+
+@needs_curl
+def test_the_service_of_the_docs_answers(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi")
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+
+    def articles(folder: Path) -> None:
+        (folder / "news.csv").write_text("id,title\nA1,Rain again\n", encoding="utf-8")
+
+    said = run_page(DOCS / "serving.md", tmp_path, articles)
+    assert '"click_weights":[' in said.replace(" ", "")
+    assert (tmp_path / "served/recommender/model.safetensors").is_file()
+    assert (tmp_path / "out/news_encoder.onnx").is_file()
