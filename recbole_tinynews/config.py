@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -168,8 +167,9 @@ class NewsConfig(Config):
         unknown = unknown_setting(name, self._declared, self.stage_names)
         if unknown:
             return unknown
-        plain = plain_name(name, self._examples, self.stage_names)
-        return unfit_value(plain, value, self._rules(), self._examples.get(plain))
+        defaults = self._typed_defaults
+        plain = plain_name(name, defaults, self.stage_names)
+        return unfit_value(plain, value, self._rules(), defaults.get(plain))
 
     def settings_of_others(
         self, stage: str, model_class: type, is_student: bool = False
@@ -295,7 +295,7 @@ class NewsConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        rules, defaults = self._rules(), self._examples
+        rules, defaults = self._rules(), self._typed_defaults
         stages = self.stage_names
         self._drop_unread()
         mistakes = [
@@ -343,8 +343,6 @@ class NewsConfig(Config):
         final["device"] = torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
         final["single_spec"] = True  # RecBole's DistributedDataParallel is not ours
         final["local_rank"] = 0
-        if not sys.stderr.isatty():
-            final["show_progress"] = False  # bars would be most of a file
         if not asked_for().alone:
             self._init_process()
         if "precision" in final and final["precision"] is None:
@@ -368,7 +366,7 @@ class NewsConfig(Config):
     # Our own steps
 
     @property
-    def _examples(self) -> dict[str, Any]:
+    def _typed_defaults(self) -> dict[str, Any]:
         """What a value without a rule is compared with; RecBole's models mix kinds freely."""
         return self._declared if self._is_news else {}
 

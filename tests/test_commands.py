@@ -70,3 +70,47 @@ def test_missing_recbole_is_named_with_the_command_that_installs_it() -> None:
     assert done.returncode == 1
     assert "pip install --no-deps recbole==1.2.1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["--list-models"], "  LightGCN "),
+        (["--list-settings"], "  epochs "),
+        (["--list-settings=TinyNewsRec"], "Stage post_train_teacher"),
+        (["--model=SASRec", "--list-settings"], "  hidden_size "),
+        (["--explain", "learning_rate"], "example     python run_recbole.py "),
+    ],
+)
+def test_models_and_settings_are_told_without_data_and_without_what_takes_seconds(
+    asked: list[str], told: str
+) -> None:
+    """Whoever looks up a name waited for torch, and needed a data set."""
+    listed = f"[name for name in {HEAVY} if name in sys.modules]"
+    tell = f"import atexit, sys; atexit.register(lambda: print({listed}))"
+    done = shell(f"{tell}; {MAIN}", "run", *asked)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert told in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("asked", "nearest"),
+    [
+        (["--list-settings=TinyNewRec"], "TinyNewsRec"),
+        (["--explain", "history_lenght"], "history_length"),
+        (["--explain=finetune_teacher_epoch"], "finetune_teacher_epochs"),
+    ],
+)
+def test_an_unknown_name_is_one_line_with_the_nearest_one(asked: list[str], nearest: str) -> None:
+    done = shell(MAIN, "run", *asked)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("recbole-tinynews run: ")
+    assert f"Did you mean {nearest}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_list_without_recbole_says_how_it_is_installed() -> None:
+    done = shell(f"{WITHOUT_RECBOLE}\n{MAIN}", "run", "--list-models")
+    assert done.returncode == 1
+    assert "pip install --no-deps recbole==1.2.1" in done.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,8 +22,16 @@ class Point(NamedTuple):
     value: float
 
 
-def history_figure(complete: Sequence[Point], pruned: Sequence[Point], metric: str) -> Figure:
-    """Complete trials, pruned ones by their last validation, and the best complete one so far."""
+def history_figure(
+    complete: Sequence[Point],
+    pruned: Sequence[Point],
+    metric: str,
+    better: Callable[[float, float], float],
+) -> Figure:
+    """Complete trials, pruned ones by their last validation, and the best complete one so far.
+
+    ``better``: returns the better one of two values, ``max`` or ``min``.
+    """
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure(2.4)
@@ -31,7 +39,7 @@ def history_figure(complete: Sequence[Point], pruned: Sequence[Point], metric: s
     if pruned:
         axes.plot(*_by_axis(pruned), "x", color="#888888", markersize=3.5, label="pruned")
     numbers, values = _by_axis(complete)
-    best = list(accumulate(values, max))
+    best = list(accumulate(values, better))
     axes.step(numbers, best, where="post", color=COLOURS[4], linewidth=1.2, label="best so far")
     axes.set_xlabel("trial")
     axes.set_ylabel(f"{metric} on validation")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from optuna import Study
 from optuna.importance import get_param_importances
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from recbole_tinynews.benchmark.results import as_csv
@@ -27,10 +29,10 @@ _FORMATS = ("png", "pdf")
 _SHOWN = 60  # characters of a reason in the printed table
 
 
-def best_of(ended: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """The complete trial with the highest value, the first of equal ones; None: there is none."""
+def best_of(study: Study, ended: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The complete trial with the best value, the first of equal ones; None: there is none."""
     complete = [each for each in ended if each.state is TrialState.COMPLETE]
-    return max(complete, key=_value, default=None)
+    return min(complete, key=partial(_rank, study), default=None)
 
 
 def how_it_ended(trial: FrozenTrial, metric: str) -> str:
@@ -47,15 +49,14 @@ def in_words(params: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={_shown(value)}" for name, value in params.items())
 
 
-def trials_table(ended: Sequence[FrozenTrial], metric: str) -> str:
+def trials_table(study: Study, ended: Sequence[FrozenTrial], metric: str) -> str:
     """All trials for a terminal, the best first; pruned and failed ones come last.
 
     The stages that a trial did not train are those that it reused.
     """
     if not ended:
         return "no trial has ended"
-    ranked = sorted(ended, key=lambda each: (each.state is not TrialState.COMPLETE, -_value(each)))
-    rows = [_cells(each, metric) for each in ranked]
+    rows = [_cells(each, metric) for each in sorted(ended, key=partial(_rank, study))]
     for row in rows:
         row[REASON] = row[REASON][:_SHOWN]
     columns = [name for name in rows[0] if name != REUSED and any(row[name] for row in rows)]
@@ -82,7 +83,8 @@ def write_report(
     )
     figures = {}
     if complete:
-        figures["history"] = history_figure(complete, pruned, metric)
+        better = max if study.direction is StudyDirection.MAXIMIZE else min
+        figures["history"] = history_figure(complete, pruned, metric, better)
     if len(complete) >= ENOUGH:
         figures[IMPORTANCE] = importance_figure(get_param_importances(study), metric)
     for name, figure in figures.items():
@@ -112,8 +114,12 @@ def _has_name(config: NewsConfig) -> bool:
     return known and find_model(config["model"]) is config.model_class
 
 
-def _value(trial: FrozenTrial) -> float:
-    return -math.inf if trial.value is None else trial.value
+def _rank(study: Study, trial: FrozenTrial) -> tuple[bool, float]:
+    """What trials are sorted by: complete ones first, and each kind from the best on."""
+    value = math.inf if trial.value is None else trial.value
+    if study.direction is StudyDirection.MAXIMIZE and trial.value is not None:
+        value = -value
+    return trial.state is not TrialState.COMPLETE, value
 
 
 def _state(trial: FrozenTrial) -> str:

@@ -102,7 +102,12 @@ class Search:
         self.folder = of_data / SEARCH / f"{config['model']}-{search_key(config, self.space)}"
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.trials = Trials(
-            self.folder, self.space, PRUNERS[pruner](startup_trials), config["seed"], storage
+            self.folder,
+            self.space,
+            PRUNERS[pruner](startup_trials),
+            config["seed"],
+            last["valid_metric_bigger"],
+            storage,
         )
 
     def config(self, params: Mapping[str, Any] | None = None) -> NewsConfig:
@@ -133,10 +138,10 @@ class Search:
 
     def report(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
         """Write table, figures and best settings of the trials that have ended."""
-        ended = self.trials.ended()
-        tell(trials_table(ended, self.metric))
-        best = best_of(ended)
-        written = write_report(self.folder, self.trials.study, ended, self.metric)
+        study, ended = self.trials.study, self.trials.ended()
+        tell(trials_table(study, ended, self.metric))
+        best = best_of(study, ended)
+        written = write_report(self.folder, study, ended, self.metric)
         if best is not None:
             write_best(self.folder, self.config(best.params), best, self.metric)
             written.append(BEST)
@@ -190,11 +195,6 @@ def _check(config: NewsConfig) -> None:
         mistakes.append(f"it expects validation impressions, and there is no {valid}")
     if config["eval_step"] == 0:
         mistakes.append("it expects validations, got eval_step=0")
-    if not config["valid_metric_bigger"]:
-        mistakes.append(
-            f"it looks for the highest valid_metric, and {config['valid_metric']} is better when "
-            "it is lower. Let the metric return its negative"
-        )
     if not asked_for().alone:
         mistakes.append("it runs in one process. Start the same command several times instead")
     if mistakes:

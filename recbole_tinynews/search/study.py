@@ -36,18 +36,25 @@ class Trials:
         space: the settings and their values.
         pruner: decides which trials are given up.
         seed: of the values that are drawn.
+        bigger: whether a bigger value is better.
         storage: an address that optuna knows, or a journal file; None: sqlite in ``folder``.
     """
 
     def __init__(
-        self, folder: Path, space: Space, pruner: BasePruner, seed: int, storage: str | None = None
+        self,
+        folder: Path,
+        space: Space,
+        pruner: BasePruner,
+        seed: int,
+        bigger: bool = True,
+        storage: str | None = None,
     ) -> None:
         self.folder, self.space, self.seed = folder, space, seed
         with self._alone():  # two processes would create the same tables
             self.study = optuna.create_study(
                 storage=_storage(storage, folder),
                 study_name=folder.name,
-                direction="maximize",  # `Search` refuses other metrics
+                direction="maximize" if bigger else "minimize",
                 pruner=pruner,
                 load_if_exists=True,
             )

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from mind_folder import IMPRESSIONS, NEWS
+from tqdm import tqdm
 
 from recbole_tinynews.convert import ConversionError, archive, download, release
 from recbole_tinynews.convert import __main__ as command
@@ -148,14 +149,14 @@ class TestFetch:
 
     def test_ctrl_c_keeps_what_has_come(self, source, target, monkeypatch) -> None:
         monkeypatch.setattr(download, "_BLOCK", 10_000)
-        update = download.tqdm.update
+        update = tqdm.update
 
         def interrupted(bar, count) -> None:
             update(bar, count)
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(download.tqdm, "update", interrupted)
+            patch.setattr(tqdm, "update", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 fetch(source, target)
         assert (target.parent / ".file.zip.partial").stat().st_size == 10_000

@@ -19,7 +19,6 @@ from tiny import DATASET, Tiny
 
 from recbole_tinynews import quick_start
 from recbole_tinynews.command import main as run_recbole
-from recbole_tinynews.evaluation.recbole_metrics import METRICS
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.search import search as searches
 from recbole_tinynews.search import trial as trials_of_searches
@@ -185,15 +184,6 @@ def test_a_search_that_cannot_compare_is_refused_before_its_first_trial(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         search(tiny, {"temperature": [1.0, 2.0]}, 2, **settings)
-
-
-def test_a_metric_that_is_better_when_lower_is_refused(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The trial with the worst value would be called the best."""
-    monkeypatch.setattr(METRICS["mrr"], "smaller", True)
-    with pytest.raises(ValueError, match="highest valid_metric, and mrr is better when it is low"):
-        search(tiny, {"temperature": [1.0, 2.0]}, 2, valid_metric="mrr")
 
 
 def test_other_settings_or_another_space_are_another_study(tiny: Tiny) -> None:

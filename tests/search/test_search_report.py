@@ -24,9 +24,9 @@ SPACE = {
 }
 
 
-def study_of(complete: int) -> optuna.Study:
-    """So many complete trials, the fourth of them the best; one pruned and one failed."""
-    study = optuna.create_study(direction="maximize")
+def study_of(complete: int, direction: str = "maximize") -> optuna.Study:
+    """So many complete trials, the fourth with the highest value; one pruned and one failed."""
+    study = optuna.create_study(direction=direction)
     for number in range(complete + 2):
         pruned = number >= complete
         failed = number == complete + 1
@@ -53,13 +53,14 @@ def study_of(complete: int) -> optuna.Study:
 
 def test_the_best_trial_is_a_complete_one() -> None:
     """A pruned trial may have been ahead at its first validation; its weights are gone."""
-    trials = study_of(4).trials
-    assert best_of(trials) == trials[3]
-    assert best_of(trials[4:]) is None
+    study = study_of(4)
+    assert best_of(study, study.trials) == study.trials[3]
+    assert best_of(study, study.trials[4:]) is None
 
 
 def test_the_table_has_the_best_first_and_the_failed_last() -> None:
-    lines = trials_table(study_of(4).trials, "auc").splitlines()
+    study = study_of(4)
+    lines = trials_table(study, study.trials, "auc").splitlines()
     assert [line.split()[:2] for line in lines[1:4]] == [
         ["3", "complete"],
         ["2", "complete"],
@@ -67,6 +68,14 @@ def test_the_table_has_the_best_first_and_the_failed_last() -> None:
     ]
     assert lines[-1].split()[:2] == ["5", "failed"]
     assert lines[-1].endswith("leaves no loss")
+
+
+def test_of_a_metric_like_a_loss_the_smallest_value_is_the_best() -> None:
+    """Taken for an accuracy, the search would end with its worst settings."""
+    study = study_of(4, "minimize")
+    assert best_of(study, study.trials) == study.trials[0]
+    numbers = [line.split()[0] for line in trials_table(study, study.trials, "loss").splitlines()]
+    assert numbers[1:] == ["0", "1", "2", "3", "4", "5"]
 
 
 def test_a_line_says_what_was_trained_and_what_was_reused() -> None:

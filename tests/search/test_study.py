@@ -27,7 +27,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     storage = str(tmp_path / "journal.log") if request.param == "journal" else None
 
     def open_it(seed: int = 7, folder: str = "study") -> Trials:
-        return Trials(tmp_path / folder, SPACE, NopPruner(), seed, storage)
+        return Trials(tmp_path / folder, SPACE, NopPruner(), seed, storage=storage)
 
     return open_it
 
