@@ -62,7 +62,8 @@ def run_page(
         if block.file:
             text = block.text.replace(MINILM, SMALL)
             (folder / block.file).write_text(text, encoding="utf-8")
-    lines = [_small(each, _free_port()) for each in commands(page) if not each.inline]
+    port = _free_port()
+    lines = [_small(each, port) for each in commands(page) if not each.inline]
     script = "\n".join(["set -e -o pipefail", *filter(None, lines), ""])
     done = subprocess.run(
         ["bash", "-c", script],
@@ -118,16 +119,10 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-_PORTS: list[int] = []
-
-
 def _free_port() -> int:
-    """One for each process of the tests: a service and those who ask it have the same."""
-    if not _PORTS:
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            _PORTS.append(taken.getsockname()[1])
-    return _PORTS[0]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
 
 
 def _small(command: Command, port: int) -> str:
