@@ -237,7 +237,7 @@ class Run:
         copies = sorted(path.name for path in (folder / COPIES).glob("step-*.safetensors"))
         if copies:  # listed, so that a missing one is noticed
             metrics[COPIES] = copies
-        metrics |= {key: (before or {})[key] for key in (TEST, TEST_DATA) if key in (before or {})}
+        metrics |= {key: before[key] for key in (TEST, TEST_DATA) if before and key in before}
         metrics[FILES] = checksums(folder, files_of(folder))
         write_metrics(folder, metrics)
         (folder / BEGUN).unlink(missing_ok=True)
