@@ -72,6 +72,8 @@ def test_python_is_run_or_compiled(block: Block) -> None:
     if block.page in RUN_BY:
         test = (ROOT / RUN_BY[block.page]).read_text(encoding="utf-8")
         assert Path(block.page).name in test
+        saved_by_session = RUN_BY[block.page] == "tests/docs/test_sessions.py"
+        assert saved_by_session or (block.file or "") in test  # a test of a page with several
         return
     assert block.page in COMPILED, f"no test runs the Python of {block.page}"
     for node in ast.walk(tree):
@@ -99,6 +101,13 @@ def test_the_first_screen_of_the_readme_has_what_a_visitor_looks_for() -> None:
     rows = [line for line in lines if line.startswith("|")][2:]
     assert len(rows) == 6
     assert sum("*untrained*" in row for row in rows) == 2
+
+
+def test_contributing_names_every_room() -> None:
+    """Whoever looks for the place of a change reads this tree first."""
+    tree = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = [file.parent.name for file in (ROOT / "recbole_tinynews").glob("*/__init__.py")]
+    assert [room for room in rooms if f"      {room}/ " not in tree] == []
 
 
 def test_the_readme_says_what_is_not_shown() -> None:
