@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -12,6 +13,7 @@ MISSING_RECBOLE = (
 )
 
 
+@cache
 def recbole_folder() -> Path:
     """The folder of RecBole, without importing it: its ``utils`` alone take seconds for torch.
 

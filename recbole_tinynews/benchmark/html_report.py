@@ -8,6 +8,7 @@ from typing import Any
 from recbole_tinynews.benchmark.html_page import Picture, Section, as_page
 from recbole_tinynews.benchmark.intervals import Intervals
 from recbole_tinynews.benchmark.means import SystemResult
+from recbole_tinynews.benchmark.plots import CAPTIONS
 from recbole_tinynews.benchmark.result_table import HEADS, Cell, Table, cold_table, speed_table
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.significance_report import (
@@ -19,13 +20,6 @@ from recbole_tinynews.benchmark.significance_report import (
 from recbole_tinynews.benchmark.suite import Suite
 
 _QUALITY = METRICS[0]
-CAPTIONS = {
-    "size": "AUC of each system against its number of parameters.",
-    "speed": "AUC of each system against the articles that its encoder reads in a second.",
-    "stages": "AUC with both stages of Tiny-NewsRec, without one of them, and without teachers.",
-    "losses": "AUC of the student with all losses, and without each one.",
-    "teachers": "AUC and nDCG@10 of the student over its number of teachers.",
-}
 
 
 def as_html(

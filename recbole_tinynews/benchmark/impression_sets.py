@@ -24,7 +24,7 @@ class ImpressionSet(NamedTuple):
         users: their number; None where every impression is a cluster.
     """
 
-    values: Mapping[str, Mapping[int, NDArray[np.float64]]]
+    values: Mapping[str, Mapping[int, NDArray[np.float32]]]
     clusters: NDArray[np.integer]
     users: int | None
 
@@ -47,10 +47,7 @@ def read_impression_set(files: Files) -> ImpressionSet:
     several = len(names) > 1
     return ImpressionSet(
         {
-            system: {
-                seed: metrics.values[ranked].astype(np.float64)
-                for seed, metrics in of_system.items()
-            }
+            system: {seed: metrics.values[ranked] for seed, metrics in of_system.items()}
             for system, of_system in read.items()
         },
         clusters if several else np.arange(len(known)),

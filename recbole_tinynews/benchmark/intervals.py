@@ -46,7 +46,9 @@ def bootstrap_intervals(files: Files) -> Intervals:
     read = read_impression_set(there)
     if len(read.clusters) < 2:
         return Intervals()
-    means = np.stack([np.mean([*read.values[each].values()], axis=0) for each in there])
+    means = np.stack(
+        [np.mean([*read.values[each].values()], axis=0, dtype=np.float64) for each in there]
+    )
     # a row for each system and metric: [systems * metrics, impressions]
     rows = means.transpose(0, 2, 1).reshape(-1, len(read.clusters))
     found = iter(

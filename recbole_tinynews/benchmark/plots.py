@@ -145,6 +145,13 @@ _KINDS: dict[str, Callable[[Sequence[SystemResult], Intervals], Figure | None]] 
     "losses": _effect_of_losses,
     "teachers": _effect_of_teachers,
 }
+CAPTIONS = {
+    "size": "AUC of each system against its number of parameters.",
+    "speed": "AUC of each system against the articles that its encoder reads in a second.",
+    "stages": "AUC with both stages of Tiny-NewsRec, without one of them, and without teachers.",
+    "losses": "AUC of the student with all losses, and without each one.",
+    "teachers": "AUC and nDCG@10 of the student over its number of teachers.",
+}
 
 
 def _families(systems: Sequence[SystemResult]) -> list[tuple[str, list[SystemResult]]]:

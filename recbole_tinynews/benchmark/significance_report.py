@@ -77,7 +77,7 @@ def compare_pairs(pairs: Sequence[Pair], files: Files) -> PairTests | None:
         system, other = (
             np.stack([read[name][seed][:, metric] for seed in seeds[pair]]) for name in pair
         )
-        return system - other
+        return system.astype(np.float64) - other
 
     return PairTests(
         found={

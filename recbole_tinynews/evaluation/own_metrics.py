@@ -15,6 +15,7 @@ from recbole_tinynews.evaluation.scored import ScoredImpressions
 from recbole_tinynews.settings.protocol import Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_COUNTS = ("impressions", "skipped")  # in every result, beside the metrics
 # one usual impression, one without labels, one without an unclicked candidate
 _MADE_UP = ScoredImpressions(
     np.array([0.3, 0.2, 0.1, 0.5, 0.4, 0.6]),
@@ -118,6 +119,11 @@ def files_of_metric(result: str) -> list[Path]:
 
 def _register(function: Function, at_k: bool, smaller_is_better: bool) -> Function:
     name = function.__name__.lower()
+    if not name.isidentifier() or name in _COUNTS:
+        raise ValueError(
+            f"impression_metric expects a function with a name of its own, got {name}, and results "
+            f"have {' and '.join(_COUNTS)} already. Define it with def, under another name."
+        )
     present = METRICS.get(name)
     if present is not None and not (
         issubclass(present, OwnMetric) and _is_same(present.function, function)

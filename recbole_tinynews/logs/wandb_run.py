@@ -23,8 +23,10 @@ def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[
     run = wandb.init(project=project, name=name, config=dict(settings))
     try:
         yield run
-    finally:
-        run.finish()
+    except BaseException:
+        run.finish(exit_code=1)  # it is shown as failed
+        raise
+    run.finish()
 
 
 def add_to_summary(values: Mapping[str, float]) -> None:

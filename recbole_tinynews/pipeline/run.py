@@ -262,7 +262,7 @@ class Run:
         copies = sorted(path.name for path in (folder / COPIES).glob("step-*.safetensors"))
         if copies:  # listed, so that a missing one is noticed
             metrics[COPIES] = copies
-        metrics |= {key: (before or {})[key] for key in (TEST, TEST_DATA) if key in (before or {})}
+        metrics |= {key: before[key] for key in (TEST, TEST_DATA) if before and key in before}
         shown = [place for place in (folder / CURVE, folder / FIGURE) if place.is_file()]
         if folder / CURVE in shown:  # so that both can be written again
             metrics[CURVE_TEXT] = (folder / CURVE).read_text(encoding="utf-8")

@@ -8,8 +8,10 @@ from recbole_tinynews.logs.progress import StageProgress, put_in_order
 from recbole_tinynews.pipeline.plan import numbered
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage
+from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.trainer.optimization import most_steps
 from recbole_tinynews.trainer.training_state import STATE, saved_step
+from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
 
 def schedule(
@@ -19,11 +21,11 @@ def schedule(
     made: dict[Stage, StageProgress] = {}
     steps: dict[tuple[str, type], int] = {}  # equal stages differ in their seeds alone
     for stage, tag in zip(stages, numbered([stage.name for stage in stages]), strict=True):
-        kind = stage.name, stage.model
-        if stage in trained and kind not in steps:
-            # the first one tells its steps itself, before any time left is asked for
-            steps[kind] = steps_of(run, stage) if steps else 0
-        left = max(0, steps[kind] - already_taken(run, stage)) if stage in trained else 0
+        kind, left = (stage.name, stage.model), 0
+        if stage in trained and len(trained) > 1:  # a single one tells its steps itself
+            if kind not in steps:
+                steps[kind] = steps_of(run, stage)
+            left = max(0, steps[kind] - already_taken(run, stage))
         made[stage] = StageProgress(stage.name, tag.replace(" ", "_"), left)
     put_in_order([*made.values()])
     return made
@@ -31,10 +33,10 @@ def schedule(
 
 def steps_of(run: Run, stage: Stage) -> int:
     """The steps of a stage that early stopping does not end."""
+    if issubclass(find_trainer(stage.model), UntrainedTrainer):
+        return 0
     config = run.recipes.of(stage).config
     batches, _ = run.factory.loaders(config, run.factory.data(stage.model, config))
-    if batches is None:  # nothing trains
-        return 0
     accumulated, limit = config["accumulation_steps"], config["max_steps"]
     return most_steps(len(batches), config["epochs"], accumulated, limit)
 

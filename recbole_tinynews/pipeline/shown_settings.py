@@ -28,12 +28,12 @@ def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
         stages: names of its stages; what is set for other ones is left out.
     """
     head = f"{config['model']} on {config['dataset']}, seed {config['seed']}, {config['device']}"
-    rows = [
-        [each.name, _cell(each.value), _cell(each.default), _short(each.source)]
-        for each in config.changed_settings()
-        if each.name not in _IN_HEAD
-        and split_stage(each.name, config.stage_names)[0] in (None, *stages)
-    ]
+    rows = []
+    for name, value, default, source in config.changed_settings():
+        stage, plain = split_stage(name, config.stage_names)
+        if name not in _IN_HEAD and stage in (None, *stages):
+            usual = f"as {plain}" if stage and default is None else _cell(default)
+            rows.append([name, _cell(value), usual, _short(source)])
     told = "All settings have their defaults"
     if rows:
         table = text_table([["setting", "value", "default", "set by"], *rows])

@@ -170,6 +170,19 @@ def test_two_benchmarks_that_write_into_one_file_lose_no_row(tmp_path: Path) -> 
     assert [system for system, *_ in there] == ["A", "B", "C"]
 
 
+def test_a_file_of_an_earlier_version_is_read_and_gets_the_new_column(tmp_path: Path) -> None:
+    """Hours of committed results would be refused for a column that they can't have."""
+    path = tmp_path / "results.csv"
+    before = [name for name in COLUMNS if name != "environment"]
+    cells = ["A", "1", "0.5", *[""] * (len(before) - 4), "x"]
+    path.write_text(f"{','.join(before)}\n{','.join(cells)}\n", encoding="utf-8")
+    row = ResultsFile(path).of("A", 1, "x")
+    assert row is not None
+    assert (row["auc"], row["environment"]) == ("0.5", "")
+    ResultsFile(path).put({"system": "B", "seed": 1, "settings": "y", "environment": "torch 9"})
+    assert [each["environment"] for each in ResultsFile(path).rows.values()] == ["", "torch 9"]
+
+
 def test_a_file_with_other_columns_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text("system,auc\nA,0.5\n")
     with pytest.raises(ValueError, match="Move it away"):

@@ -32,4 +32,5 @@ def test_a_training_in_two_processes_fills_the_cells_of_one(
     assert cells[0].keys() == cells[1].keys()
     for name in ("impressions", "skipped", "parameters"):
         assert cells[0][name] == cells[1][name]
+    assert f"torch {torch.__version__}, " in cells[1]["environment"]
     assert cells[1]["auc"] == pytest.approx(cells[0]["auc"], abs=0.02)

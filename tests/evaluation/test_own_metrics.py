@@ -146,6 +146,17 @@ def test_a_metric_of_the_package_is_not_replaced() -> None:
             return shown.sum(shown.labels)
 
 
+def test_a_name_that_no_setting_could_write_or_that_results_have_is_refused() -> None:
+    """The count of impressions would be replaced by a metric, without a word."""
+
+    def skipped(shown: ScoredImpressions):
+        return 1.0
+
+    for function in (skipped, lambda shown: 1.0):
+        with pytest.raises(ValueError, match="expects a function with a name of its own"):
+            impression_metric(function)
+
+
 def test_another_modules_metric_is_not_replaced_and_ones_own_is() -> None:
     """In a notebook a cell is run again; two libraries that share a name are a mistake."""
 

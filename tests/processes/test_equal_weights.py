@@ -49,7 +49,10 @@ STEPPED = {
 }
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "PLMNR": ("PLMNR", {}),
-    "PLMNR, stepped": ("PLMNR", {**STEPPED, "history_padding": "learned"}),
+    "PLMNR, stepped": (
+        "PLMNR",
+        {**STEPPED, "history_padding": "learned", "metrics": ["AUC", "MAP", "GAUC"]},
+    ),
     "PLMNR, padded": ("PLMNR", {"mask_padding_in_news_pooling": False, "finetune_layers": "all"}),
     "PLMNR, recent vectors": ("PLMNR", {"history_cache_steps": 3}),
     "TinyNewsRec": ("TinyNewsRec", {}),

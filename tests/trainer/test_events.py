@@ -32,7 +32,7 @@ class FakeWandb:
     def __init__(self) -> None:
         self.run: Any = None
         self.begun: list[dict[str, Any]] = []
-        self.finished = 0
+        self.finished = self.failed = 0
         self.logged: list[dict[str, Any]] = []
         self.steps: dict[str, str] = {}
 
@@ -43,9 +43,10 @@ class FakeWandb:
         self.summary = self.run.summary
         return self.run
 
-    def finish(self) -> None:
+    def finish(self, exit_code: int = 0) -> None:
         self.run = None
         self.finished += 1
+        self.failed += exit_code != 0
 
     def define_metric(self, name: str, step_metric: str) -> None:
         self.steps[name] = step_metric
@@ -119,6 +120,16 @@ def test_wandb_gets_the_same_values_in_one_run_with_a_step_for_each_stage(
             steps, values = zip(*points, strict=True)
             assert tuple(metrics[f"{stage}_step"] for metrics in logged) == steps, tag
             assert [metrics[tag] for metrics in logged] == pytest.approx(values, rel=1e-6), tag
+
+
+def test_a_run_of_wandb_that_fails_is_ended_too(
+    tiny: Tiny, wandb: FakeWandb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next trial of a search would be logged into it."""
+    monkeypatch.setattr("recbole_tinynews.quick_start._run", lambda config, log: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("TfIdf", DATASET, config_dict=tiny.settings("TfIdf", log_wandb=True))
+    assert (wandb.run, wandb.finished, wandb.failed) == (None, 1, 1)
 
 
 def test_a_host_programs_run_of_wandb_goes_on(tiny: Tiny, wandb: FakeWandb) -> None:
