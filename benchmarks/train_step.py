@@ -1,6 +1,6 @@
 """Training speed of PLM-NR, compared with a plain loop and with the bare matrix products.
 
-The plain loop (``benchmarks/plain.py``) and the fast path, in fp32 and, where the processor has
+The plain loop (``plain_plmnr.py``) and the fast path, in fp32 and, where the processor has
 bf16 products, in bf16, take turns on the same batches, each with its own weights and optimizer, so
 that all are measured under the same load. The floor of a step is the time that its matrix products
 alone would take, forward and backward, over the tokens that have to be encoded, at the rate that
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from measure import finish, samples_from, seconds_of
-from plain import PlainPLMNR
+from plain_plmnr import PlainPLMNR
 from torch import Tensor
 from transformers import BertConfig, BertModel
 

@@ -26,6 +26,19 @@ BENCHMARK = "benchmark"
 MODELS = (*SYSTEMS, "PLMNR", "LightGCN")
 # dropout, so that random states count; states, copies and tables that a kill can cut off
 CHOSEN = {"save_steps": 1, "plm_dropout": 0.2, "use_cache": True}
+STEPS = 16  # of each stage, several passes: else few would be killed in the middle of a training
+LONGER = {
+    f"{stage}{name}": value
+    for stage in (
+        "",
+        "pretrain_teacher_",
+        "post_train_teacher_",
+        "post_train_student_",
+        "finetune_teacher_",
+    )
+    for name, value in (("epochs", 4), ("max_steps", STEPS))
+}
+RESUMED = "Resuming from step"
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROWS = "PLM-NR_1,Tiny-NewsRec_2"
 
@@ -66,7 +79,7 @@ def _killed(tiny: Tiny, name: str, folder: Path, kills: int, seed: int) -> Outco
     seconds = _to_the_end(command, undisturbed)  # that it computes
     expected = command.contents(undisturbed)
     failures: list[str] = []
-    done = runs = partials = 0
+    done = runs = partials = resumed = 0
     while done < kills and not failures:
         place = folder / f"killed-{runs}"
         command.prepare(place)
@@ -74,6 +87,7 @@ def _killed(tiny: Tiny, name: str, folder: Path, kills: int, seed: int) -> Outco
             while done < kills and _killed_once(command, place, rng.uniform(0, seconds), rng):
                 done += 1
             _to_the_end(command, place)
+            resumed += _resumed(place)
             partials += commands.age_partials(place)
             _to_the_end(command, place)  # reuses everything, and removes what is old
         except commands.FailedCommandError as problem:
@@ -82,8 +96,14 @@ def _killed(tiny: Tiny, name: str, folder: Path, kills: int, seed: int) -> Outco
             different = commands.differences(command.contents(place), expected)
             failures += [f"{name}, {place.name}: {difference}" for difference in different]
         runs += 1
-    figures = {"kills": done, "runs to the end": runs, "partial files after kills": partials}
-    return Outcome(figures, failures)
+    figures = {"kills": done, "trainings resumed in the middle": resumed, "runs to the end": runs}
+    return Outcome({**figures, "partial files after kills": partials}, failures)
+
+
+def _resumed(place: Path) -> int:
+    """How many trainings the runs in this folder have resumed, those that were killed too."""
+    logs = (place / "saved").rglob("*.log")
+    return sum(log.read_text(encoding="utf-8").count(RESUMED) for log in logs)
 
 
 def _killed_once(command: Command, place: Path, moment: float, rng: random.Random) -> bool:
@@ -118,13 +138,23 @@ def _model(tiny: Tiny, model: str) -> Command:
 
 
 def _of(model: str) -> dict[str, Any]:
-    return {} if model == "LightGCN" else CHOSEN  # RecBole's models start again
+    """RecBole's models start again, and have no states."""
+    if model == "LightGCN":
+        return {}
+    return {**CHOSEN, **LONGER} if model in SYSTEMS else {**CHOSEN, "epochs": 4}
 
 
 def _benchmark(tiny: Tiny) -> Command:
     """``run_benchmark.py`` on two systems, in a process that imports everything itself."""
     of_rows = ("num_hidden_layers", "show_progress")
-    settings = {**SETTINGS, **FEW_STEPS, **CHOSEN, "plm": tiny.plm, "data_path": tiny.data}
+    settings = {
+        **SETTINGS,
+        **FEW_STEPS,
+        **CHOSEN,
+        **LONGER,
+        "plm": tiny.plm,
+        "data_path": tiny.data,
+    }
     flags = [f"--{name}={value}" for name, value in settings.items() if name not in of_rows]
 
     def prepare(place: Path) -> None:

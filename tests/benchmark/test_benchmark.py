@@ -141,9 +141,13 @@ def test_a_killed_benchmark_resumes_where_it_stopped(
     assert "1 results are there already" in words
     before = results.read_bytes()
     jobs.clear()
+    left = tmp_path / "out" / "impressions" / ".plm-nr_1-1.npz.0123abcd.partial"
+    left.touch()
+    os.utime(left, (0, 0))
     succeeded, words = run_with_output(make_benchmark(systems=["plain"]))
     assert succeeded
     assert jobs == []
+    assert not left.exists()
     assert results.read_bytes() == before
     # other settings give another result
     make_benchmark(systems=["PLM-NR_1"], settings={"learning_rate": 0.5}).run()
