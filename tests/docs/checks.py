@@ -98,7 +98,7 @@ def _python(words: list[str], command: Command, folder: Path, patch: pytest.Monk
         _module(words[1], words[2:], folder, patch)
     elif words[0].startswith("run_") and (ROOT / words[0]).is_file():
         _with_settings(words, folder, patch)
-    elif (ROOT / words[0]).is_file():
+    elif (ROOT / words[0]).exists():  # a folder has a program of its own
         patch.syspath_prepend(str((ROOT / words[0]).parent))  # as Python does for a script
         _parse(lambda: runpy.run_path(str(ROOT / words[0]), run_name="__main__"), words[1:], patch)
     else:
