@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from recbole_tinynews.files.whole import whole_file
+from recbole_tinynews.files.whole import partial_place
 
 _CHECKSUM = "checksum"  # in the metadata of a file
 
@@ -21,14 +22,26 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
     Raises:
         OSError: they cannot be written, as on a full disk.
     """
+    # safetensors refuses tensors that share memory, as a shared projection does
+    distinct = _distinct(weights)
+    write_tensors(distinct, path, {_CHECKSUM: _checksum(distinct)})
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
+    """Write tensors, no two of which share memory, and metadata; whole or not at all.
+
+    Raises:
+        OSError: they cannot be written, as on a full disk.
+    """
     try:
-        with whole_file(path) as place:
+        with partial_place(path) as folder:
+            folder.mkdir()  # safetensors writes beside its file, and a kill leaves that
+            place = folder / path.name
             place.touch()
             mode = place.stat().st_mode  # safetensors lets nobody but the owner read
-            # safetensors refuses tensors that share memory, as a shared projection does
-            distinct = _distinct(weights)
-            save_file(distinct, place, {_CHECKSUM: _checksum(distinct)})
+            save_file(tensors, place, about)
             place.chmod(mode)
+            os.replace(place, path)
     except SafetensorError as problem:  # only its text has the system's error
         raise OSError(f"{path} could not be written: {problem}") from problem
 

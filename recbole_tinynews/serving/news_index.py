@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from recbole_tinynews.files.whole import whole_file
+from recbole_tinynews.files.tensors import write_tensors
 
 FORMAT = "news index 1"
 
@@ -133,11 +132,7 @@ def save_shelf(shelf: Shelf, identity: str, path: Path) -> None:
         "vectors": shelf.vectors.detach().cpu().contiguous().clone(),
         "articles": torch.frombuffer(bytearray(articles), dtype=torch.uint8),
     }
-    with whole_file(path) as place:
-        place.touch()
-        mode = place.stat().st_mode  # safetensors lets nobody but the owner read
-        save_file(tensors, place, metadata={"format": FORMAT, "recommender": identity})
-        place.chmod(mode)
+    write_tensors(tensors, path, {"format": FORMAT, "recommender": identity})
 
 
 def read_shelf(path: Path, identity: str) -> tuple[list[str], list[str], Tensor]:

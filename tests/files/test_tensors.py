@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
+from recbole_tinynews.files.whole import all_partials
 
 
 class Opened:
@@ -42,6 +43,24 @@ def test_a_pickle_in_disguise_is_refused_and_not_opened(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="safetensors format"):
         load_weights(place)
     assert not trace.exists()
+
+
+def test_what_a_kill_leaves_of_a_write_is_found_as_a_partial_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Safetensors writes ``.tmpXXXXXX`` beside its file, which stayed in the stage for good."""
+    written: list[Path] = []
+
+    def killed(tensors, file, metadata) -> None:
+        written.append(Path(file).with_name(".tmp4JGBlb"))
+        written[0].write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recbole_tinynews.files.tensors.save_file", killed)
+    monkeypatch.setattr("recbole_tinynews.files.whole.remove", lambda place: None)
+    with pytest.raises(KeyboardInterrupt):
+        save_weights({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    assert all_partials(tmp_path) == [written[0].parent]
 
 
 @pytest.mark.parametrize("kept", [0, 5, -1])
