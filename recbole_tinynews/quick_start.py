@@ -157,7 +157,7 @@ def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
         "model": config["model"],
         "dataset": config["dataset"],
         "seed": config["seed"],
-        "valid": artifact.valid,
+        "valid": _valid(artifact, this_run.recipes.of(stages[-1]).config),
         **test._asdict(),
         "parameters": parameter_count(model),
         "stages": [
@@ -301,6 +301,24 @@ def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
         result = _evaluate(run.factory, config, run.model(teacher)).test
         _keep(artifact, content, result)
     return result
+
+
+def _valid(artifact: Artifact, config: NewsConfig) -> dict[str, float]:
+    """The stage's validation metrics; a reused one has those that its training asked for.
+
+    Left out are a user's own metrics, of which it may have had another version. That of
+    ``valid_metric`` is in the fingerprint.
+    """
+    if not artifact.reused:
+        return artifact.valid
+    decides = str(config["valid_metric"]).lower()
+    older = [name for name in artifact.valid if is_own(name) and name != decides]
+    if older:
+        getLogger().info(
+            f"{artifact.folder.name} is reused: {', '.join(older)} of its validation may be of "
+            "another version, and is left out."
+        )
+    return {name: value for name, value in artifact.valid.items() if name not in older}
 
 
 def _keep(artifact: Artifact, content: str, result: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.files import tensors as weights
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.categorymatch import CategoryMatch
+from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.recipes import Recipe
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.quick_start import run
@@ -511,3 +512,15 @@ def test_ctrl_c_in_a_stage_tells_the_step_that_it_resumes_from(
     monkeypatch.setattr(NewsTrainer, "_update", stopped)
     with pytest.raises(KeyboardInterrupt, match=r"PLMNR \(up to step 2\)"):
         run("PLMNR", DATASET, config_dict=tiny.settings(save_steps=2))
+
+
+def test_a_reused_validation_leaves_out_metrics_of_ones_own_that_may_have_changed(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test would have a new definition, and the validation beside it the old one."""
+    monkeypatch.setattr(quick_start, "is_own", lambda name: name in ("mine", "auc"))
+    valid = {"auc": 0.6, "mine": 0.5, "mrr": 0.3}
+    artifact = Artifact("PLMNR", "mark", tmp_path, 1.0, valid, reused=True)
+    config = tiny.config(valid_metric="auc")  # that of `valid_metric` is in the fingerprint
+    assert quick_start._valid(artifact, config) == {"auc": 0.6, "mrr": 0.3}
+    assert quick_start._valid(artifact._replace(reused=False), config) == valid

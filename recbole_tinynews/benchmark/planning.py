@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.benchmark.recommender_file import is_file_spec, model_class_of
+from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.row_settings import refuse_unknown, result_fingerprint, row_settings
 from recbole_tinynews.benchmark.suite import TITLE, Row, Suite
 from recbole_tinynews.config import NewsConfig
@@ -109,6 +110,13 @@ def _plan(
             fingerprints[seed] = result_fingerprint(config)
     except (ValueError, OSError) as mistake:
         return PlannedRow(row, settings, why_not=" ".join(str(mistake).split()))
+    missing = [name for name in METRICS if name not in config.metric_results]
+    if missing:  # its cells would stay empty, since metrics are not part of a fingerprint
+        why_not = (
+            "a benchmark expects AUC, MRR and NDCG among metrics, and 5 and 10 among topk; these "
+            f"leave out {', '.join(missing)}"
+        )
+        return PlannedRow(row, settings, why_not=why_not)
     return PlannedRow(row, settings, fingerprints)
 
 

@@ -134,12 +134,13 @@ def open_frozen_states(
         tokens,
         stored,
     )
+    found = _identity(plan.place)
     table = _read(plan)
     if table is None:
         storage.folder.mkdir(parents=True, exist_ok=True)
         if not _has_room(plan, storage.ample_room):
             return None
-        _make(plan, compute)
+        _make(plan, compute, refused=found)
         table = _read(plan)
         assert table is not None, "a table that was just written"
     return FrozenStates(table, tokens, stored, device)
@@ -193,12 +194,23 @@ def _as_written(place: Path) -> bool:
     return not changed(place.parent, {place.name: known})
 
 
+def _identity(place: Path) -> tuple[int, int] | None:
+    """What tells a file from another one that takes its place; ``None``: there is none."""
+    try:
+        status = place.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
 def _checksum_file(place: Path) -> Path:
     return place.with_suffix(".checksum")
 
 
 def _has_room(plan: _Plan, ample: bool) -> bool:
     free = shutil.disk_usage(plan.place.parent).free
+    if plan.place.is_file():  # a refused one, which makes room
+        free += plan.place.stat().st_size
     if plan.bytes <= (FREE_SHARE if ample else 1) * free:
         return True
     size = f"{plan.bytes / 1e9:.1f} GB of the {free / 1e9:.1f} GB free in {plan.place.parent}"
@@ -214,15 +226,22 @@ def _has_room(plan: _Plan, ample: bool) -> bool:
     return False
 
 
-def _make(plan: _Plan, compute: Compute) -> None:
+def _make(plan: _Plan, compute: Compute, refused: tuple[int, int] | None) -> None:
     """Build the table under a temporary name, then rename it: an unfinished one is never read.
 
     An interrupted build is resumed by the next one. If several processes want the same table, one
-    builds it and the others wait.
+    builds it and the others wait; they verify it when they have left the lock, since that may
+    take minutes.
+
+    Args:
+        plan: the table.
+        compute: as in ``open_frozen_states``.
+        refused: identity of the table that was found there and cannot be used.
     """
     with exclusive_lock(plan.place, "making it"):
-        if _read(plan) is not None:
-            return
+        if _identity(plan.place) not in (None, refused):
+            return  # another process has made it meanwhile
+        plan.place.unlink(missing_ok=True)
         progress = plan.place.with_name(f".{plan.place.name}.json")
         with resumable_file(plan.place) as unfinished:
             table, done = _begin(plan, unfinished, progress)

@@ -57,6 +57,8 @@ class OwnMetric(ImpressionMetric):
         return {key: self._average(np.atleast_1d(each)) for key, each in values.items()}
 
     def _call(self, shown: ScoredImpressions, *k: int) -> NDArray[np.float64]:
+        if not len(shown.users):  # no clicks on cold news, for instance
+            return np.empty(0)
         with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is NaN: no value
             values = np.asarray(self.function(shown, *k), np.float64)
         if values.shape not in ((), shown.users.shape):

@@ -13,8 +13,11 @@ from recbole_tinynews.files.whole import remove_old_partials, write_text
 from recbole_tinynews.pipeline.artifact import BEGUN, METRICS_FILE
 
 
-def mark_begun(folder: Path, content: str) -> None:
-    """Note which data set an unfinished stage is trained on, by its digest."""
+def mark_begun(folder: Path, content: str | None) -> None:
+    """Note which data set an unfinished stage is trained on, by its digest.
+
+    ``None``: it reads texts alone, and is resumed when other files of the data set have changed.
+    """
     write_text(folder / BEGUN, json.dumps({"data_set": content}))
 
 
@@ -33,7 +36,9 @@ def remove_leftovers(folder: Path, content: str) -> None:
         if (stage / METRICS_FILE).is_file() or _data_set(begun) in (None, content):
             continue
         try:
-            with exclusive_lock(stage, "training it", wait=False):
+            with exclusive_lock(stage, "training it", wait=False) as locked:
+                if not locked:  # a disk without locks: it may be trained right now
+                    continue
                 shutil.rmtree(stage, ignore_errors=True)
         except (LockHeldError, OSError):  # being trained, or read-only
             continue

@@ -171,7 +171,8 @@ class Run:
         shutil.rmtree(folder / PLM, ignore_errors=True)  # if it is there, it would be kept
         for place in all_partials(folder):  # of a killed process, as this one holds the lock
             remove(place)
-        mark_begun(folder, self.factory.dataset.content)
+        content = self.factory.dataset.content
+        mark_begun(folder, content if recipe.made_from["data"] == content else None)
         told_by_first(True, patient=True)  # the others train too
         try:
             best = self._train(recipe)
@@ -185,6 +186,7 @@ class Run:
 
     def _reuse(self, recipe: Recipe, artifact: Artifact) -> None:
         """Tell that the stage is reused, after writing again what it lost of its smaller files."""
+        self._progress(recipe.stage).finish()
         broken = broken_files(artifact.folder)
         if broken:
             getLogger().warning(
@@ -212,13 +214,10 @@ class Run:
         trainer.progress = self._progress(stage)
         trainer.resume_checkpoint()
         train, valid = self.factory.loaders(config, data)
+        callback = self.callbacks.get(stage)  # a user's trainer may have a `fit` without it
+        given = {"callback_fn": callback} if callback else {}
         try:
-            best = trainer.fit(
-                train,
-                valid,
-                show_progress=config["show_progress"],
-                callback_fn=self.callbacks.get(stage),
-            )[1]
+            best = trainer.fit(train, valid, show_progress=config["show_progress"], **given)[1]
         finally:
             trainer.tensorboard.close()
         trainer.progress.finish()

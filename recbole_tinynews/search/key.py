@@ -8,8 +8,9 @@ from optuna.distributions import distribution_to_json
 
 from recbole_tinynews.benchmark.row_settings import FileContents
 from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.evaluation.own_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.pipeline.artifact import source_of
+from recbole_tinynews.pipeline.artifact import ARTIFACT_FORMAT, source_of
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.search.space import Space
 from recbole_tinynews.settings.declared import Affects, setting
@@ -19,6 +20,7 @@ from recbole_tinynews.settings.names import split_stage
 def search_key(config: NewsConfig, space: Space) -> str:
     """A short digest of the settings that all trials share, the space, the data and user code."""
     model_class = config.model_class
+    last = config.for_stage(config["stage"]) if config["stage"] else config
     settings = {
         name: value
         for name, value in config.final_config_dict.items()
@@ -26,6 +28,7 @@ def search_key(config: NewsConfig, space: Space) -> str:
         and setting(split_stage(name, config.stage_names)[1]).affects is not Affects.NOTHING
     }
     described = {
+        "format": ARTIFACT_FORMAT,
         "model": f"{model_class.__module__}.{model_class.__qualname__}",
         "stage": config["stage"],
         "settings": settings,
@@ -38,5 +41,6 @@ def search_key(config: NewsConfig, space: Space) -> str:
             contents.data_content(model_class, config),
             contents.language_model_content(config),
             *source_of(Stage(model_class.__name__, model_class)),
+            *files_of_metric(last["valid_metric"]),
         ]
     )[:12]

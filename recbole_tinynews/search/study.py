@@ -71,7 +71,9 @@ class Trials:
     def ended(self) -> list[FrozenTrial]:
         """The trials that are complete, pruned or failed, without interrupted ones."""
         trials = self.study.get_trials(deepcopy=False)
-        return [each for each in trials if each.state.is_finished() and not _interrupted(each)]
+        continued = {each.user_attrs.get(_CONTINUES) for each in trials}
+        finished = [each for each in trials if each.state.is_finished()]
+        return [e for e in finished if e.number not in continued and not _interrupted(e)]
 
     def put_back(self, number: int) -> None:
         """Let another trial with the same values take the place of a running one."""

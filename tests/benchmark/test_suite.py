@@ -93,6 +93,20 @@ def test_rows_with_different_results_have_different_fingerprints(tiny: Tiny) -> 
     assert len(marks) - len(set(marks)) == twins
 
 
+@pytest.mark.parametrize("setting", [{"metrics": ["AUC", "Recall"]}, {"topk": [1]}])
+def test_metrics_that_leave_cells_of_the_table_empty_are_refused(
+    tiny: Tiny, setting: dict[str, Any]
+) -> None:
+    """They are in no fingerprint: the next benchmark would take such a row for a full one."""
+    suite = read_suite("paper", "mind-small")
+    given = {"data_path": str(tiny.data), "plm": str(tiny.plm)}
+    with pytest.raises(ValueError, match=r"expects AUC, MRR and NDCG .* leave out .*ndcg@5"):
+        plan_rows(suite, suite.rows, DATASET, [1], {**given, **setting})
+    more = {"metrics": ["AUC", "MRR", "NDCG", "Recall"], "topk": [1, 5, 10]}
+    (first, *_) = plan_rows(suite, suite.rows, DATASET, [1], {**given, **more})
+    assert first.why_not == ""
+
+
 def test_a_rows_own_settings_win_over_those_for_all_rows() -> None:
     """--num_teachers=2 must not change a row that stands for five teachers."""
     suite = read_suite("paper", "mind-small")._replace(settings={"epochs": 1, "negatives": 2})

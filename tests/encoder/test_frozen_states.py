@@ -256,6 +256,21 @@ def test_auto_uses_a_table_that_is_there_however_full_the_disk(make, monkeypatch
     assert encoder(IDS).isfinite().all()
 
 
+@pytest.mark.parametrize("ample", [True, False])
+def test_a_table_that_is_refused_makes_room_for_its_replacement(
+    make, tokens, tmp_path, monkeypatch, ample
+) -> None:
+    """One of an earlier version would lie there for good, and none could be made beside it."""
+    make()(IDS)
+    (place,) = tables(tmp_path)
+    place.with_suffix(".checksum").unlink()
+    disk(monkeypatch, free=len(tokens.values) * 32 * 4)
+    encoder = make(ample_room=ample)
+    encoder(IDS)
+    assert place.with_suffix(".checksum").is_file()
+    assert encoder.planner().stored is not None
+
+
 def test_a_table_that_was_asked_for_and_does_not_fit_is_an_error(
     make, tmp_path, monkeypatch
 ) -> None:

@@ -137,6 +137,21 @@ def test_a_value_per_candidate_is_refused_when_the_function_is_defined(returned,
     assert "odd" not in METRICS
 
 
+def test_where_no_impression_is_left_a_metric_has_no_value() -> None:
+    """An evaluation without clicks on cold news would end in an error after the training."""
+
+    @impression_metric
+    def spread_of_all(shown: ScoredImpressions):
+        return shown.scores.max() - shown.scores.min()
+
+    empty = ScoredImpressions(np.empty(0), np.empty(0, np.int8), np.zeros(1, int), np.empty(0, int))
+    struct = DataStruct()
+    struct.set("rec.scored_impressions", empty)
+    register_metrics()
+    metric = METRICS["spread_of_all"]({"topk": [1], "metric_decimal_place": 4})
+    assert math.isnan(metric.calculate_metric(struct)["spread_of_all"])
+
+
 def test_a_metric_of_the_package_is_not_replaced() -> None:
     """``auc`` in a table would be something else, and nobody would see it."""
     with pytest.raises(ValueError, match="got auc"):

@@ -12,7 +12,11 @@ from tiny import DATASET, Tiny
 
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import OLD, partial_place, resumable_file
+from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.pipeline.leftovers import BEGUN, mark_begun, remove_leftovers
+from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.stage import Stage, in_order
+from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.trainer import NewsTrainer
 
@@ -49,6 +53,26 @@ def test_an_unfinished_stage_of_changed_data_is_removed_and_others_stay(tmp_path
         remove_leftovers(tmp_path, "now")
     assert not of_other_data.exists()
     assert all(each.exists() for each in (of_these, old_one, in_use, done))
+
+
+def test_a_stage_that_reads_texts_alone_is_resumed_with_other_impressions(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test set that is added would cost days of post-training, which does not read it."""
+    this_run = tiny.run("TinyNewsRec")
+    stages = in_order(system(this_run.factory.config))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "_train", killed)
+    folders = []
+    for stage in (stages[0], Stage("PLMNR", PLMNR)):
+        with pytest.raises(KeyboardInterrupt):
+            this_run.make(stage)
+        folders.append(this_run.recipes.of(stage).folder)
+    remove_leftovers(folders[0].parent, "of other impressions")
+    assert [folder.exists() for folder in folders] == [True, False]
 
 
 def test_old_partial_files_are_removed_and_new_and_resumable_ones_stay(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tiny import DATASET, Tiny
 from recbole_tinynews import quick_start
 from recbole_tinynews.command import main as run_recbole
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.search import key as keys
 from recbole_tinynews.search import search as searches
 from recbole_tinynews.search import trial as trials_of_searches
 from recbole_tinynews.search.search import Search
@@ -194,6 +195,19 @@ def test_other_settings_or_another_space_are_another_study(tiny: Tiny) -> None:
     assert search(tiny, space, 1, epochs=2).folder != one.folder
     assert search(tiny, {"temperature": [1.0, 3.0]}, 1).folder != one.folder
     assert search(tiny, space, 1, temperature=3.0).folder == one.folder  # the space sets it
+
+
+def test_another_version_of_the_metric_is_another_study(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values of two definitions would be compared."""
+    file = tmp_path / "my_metric.py"
+    file.write_text("one")
+    monkeypatch.setattr(keys, "files_of_metric", lambda result: [file])
+    space = {"temperature": [1.0, 2.0]}
+    before = search(tiny, space, 1).folder
+    file.write_text("another")
+    assert search(tiny, space, 1).folder != before
 
 
 class Own(PLMNR):

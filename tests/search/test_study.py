@@ -85,6 +85,16 @@ def test_a_killed_trial_is_run_again_with_its_values_and_validations(opened: Any
     assert [each.value for each in trials.ended()] == [0.7]
 
 
+def test_a_trial_killed_after_its_reason_was_noted_counts_once(opened: Any) -> None:
+    """It is run again, so that one of the trials asked for would be missing."""
+    killed = opened()
+    killed.study.ask(SPACE).set_user_attr(REASON, "no memory")
+    trials = opened()
+    complete(trials, 2)
+    complete(trials, 2)
+    assert [each.value for each in trials.ended()] == [0.5, 0.5]
+
+
 def test_a_trial_that_ends_while_it_is_looked_at_is_not_run_again(
     opened: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
