@@ -171,9 +171,11 @@ def _with_settings(words: list[str], folder: Path, patch: pytest.MonkeyPatch) ->
         here.chdir(_places(folder, arguments))
         here.setattr(quick_start, "run", _only_settings)
         here.setattr(command, "launch", lambda *given: None)
-        here.delitem(sys.modules, "my_recommender", raising=False)  # of an earlier command
         _without_trainings(here, script)
-        programs[script](arguments)
+        try:
+            programs[script](arguments)
+        finally:
+            sys.modules.pop("my_recommender", None)  # other tests have one of their own
 
 
 def _only_settings(

@@ -227,6 +227,8 @@ def test_a_run_with_what_is_accepted_ends_with_a_result_or_a_line(
     """Each alone, to the end: what is refused only when it is used is refused in a line too."""
     usual = tiny.settings(model) if is_news_model(find_model(model)) else tiny.stock_settings()
     for number, (name, value) in enumerate(taken(tiny, model)):
+        if model == "TinyNewsRec" and name in names_of("PLMNR"):
+            continue  # five stages where one would do
         given = {"checkpoint_dir": str(tmp_path / str(number)), "fresh": True, name: value}
         try:
             result = run(model, DATASET, config_dict={**usual, **given})
