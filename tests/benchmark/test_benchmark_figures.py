@@ -18,7 +18,8 @@ def test_points_of_one_category_stand_side_by_side_inside_of_its_room() -> None:
     series = [Series(name, points((0, 60), (1, 61))) for name in "ABCDE"]
     figure = column_figure([Plot("layers", "AUC (%)", series, categories=["1", "2"])])
     (axes,) = figure.axes
-    x = np.array([bars.lines[0].get_xdata() for bars in axes.containers])  # [series, categories]
+    # [series, categories]
+    x = np.array([bars.lines[0].get_xdata() for bars in axes.containers], np.float64)
     assert (np.diff(x, axis=0) > 0.05).all()
     assert np.abs(x - [0, 1]).max() < 0.5
     assert np.allclose(x.mean(axis=0), [0, 1])

