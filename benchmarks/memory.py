@@ -1,9 +1,9 @@
 """Memory that each further process of a training takes, on synthetic data of MIND-small's size.
 
 The real command runs with 1, 2 and 3 processes: it makes the table of frozen states, trains for a
-few steps, encodes all articles and ranks the test impressions. Meanwhile the memory of all its
-processes is added up ten times a second, with each page that several of them map counted once
-(PSS, which Linux alone tells).
+few steps, encodes the articles of some test impressions and ranks these. Meanwhile the memory of
+all its processes is added up ten times a second, with each page that several of them map counted
+once (PSS, which Linux alone tells).
 
     python benchmarks/memory.py [--size=small] [--processes=1,2,3] [--folder=DIR]
 """
@@ -21,12 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from data import NAME, SIZES, convert, generate
+from data import NAME, SIZES, convert
 from measure import finish
+
+from recbole_tinynews.convert.synthetic import Settings, generate
 
 ROOT = Path(__file__).parents[1]
 GIB = 2**30
 EVERY = 0.1  # seconds
+TEST_IMPRESSIONS = 2_000  # all of MIND-small's take an hour to rank, and 10 MB
 
 
 def memory_of(process: psutil.Process) -> int:
@@ -87,7 +90,8 @@ def main() -> None:
     peaks: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="recbole-tinynews-", dir=options.folder) as place:
         folder = Path(place)
-        generate(folder, options.size)
+        size = SIZES[options.size]._replace(test_impressions=TEST_IMPRESSIONS)
+        generate(folder / "raw", Settings(**size._asdict()))
         convert(folder, options.size)
         train(1, options, folder)  # makes the caches, which a later run only maps
         print("processes  peak GiB  more than with one process less", flush=True)

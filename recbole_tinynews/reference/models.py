@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import pkgutil
 import re
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -103,7 +104,10 @@ def classes_in(folder: Path) -> dict[str, ModelSource]:
     """The classes in the files of a folder and of those in it, by name."""
     found = {}
     for file in sorted(folder.rglob("*.py")):
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        with warnings.catch_warnings():  # RecBole's docstrings have formulas with backslashes
+            warnings.simplefilter("ignore", SyntaxWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)  # the same before Python 3.12
+            tree = ast.parse(file.read_text(encoding="utf-8"))
         of_module = ast.get_docstring(tree) or ""
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
