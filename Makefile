@@ -16,7 +16,7 @@ test:            ## Run all tests; those on real data only if RECBOLE_TINYNEWS_D
 lowest:          ## Run the unit tests on the lowest supported versions, in a separate environment.
 	$(PYTHON) -m venv --clear .lowest
 	.lowest/bin/pip install --quiet -e ".[test]" -r tests/lowest.txt
-	.lowest/bin/python -m pytest -m "not real and not whole"
+	.lowest/bin/python -m pytest -m "not real and not whole" --ignore=tests/docs
 	rm -rf .lowest
 
 docs:            ## Build the site into site/; a broken link or any other warning is an error.
