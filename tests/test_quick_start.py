@@ -25,7 +25,12 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.files import tensors as weights
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.categorymatch import CategoryMatch
-from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.artifact import (
+    Artifact,
+    kept_test_result,
+    read_metrics,
+    write_metrics,
+)
 from recbole_tinynews.pipeline.recipes import Recipe
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.quick_start import run
@@ -524,3 +529,14 @@ def test_a_reused_validation_leaves_out_metrics_of_ones_own_that_may_have_change
     config = tiny.config(valid_metric="auc")  # that of `valid_metric` is in the fingerprint
     assert quick_start._valid(artifact, config) == {"auc": 0.6, "mrr": 0.3}
     assert quick_start._valid(artifact._replace(reused=False), config) == valid
+
+
+def test_a_kept_test_result_has_no_metrics_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version of the function would find the values of this one."""
+    monkeypatch.setattr(quick_start, "is_own", lambda name: name == "mine")
+    write_metrics(tmp_path, {"valid": {}})
+    artifact = Artifact("PLMNR", "mark", tmp_path, 1.0, {})
+    quick_start._keep(artifact, "data", {"auc": 0.6, "mine": 0.5})
+    assert kept_test_result(read_metrics(tmp_path), "data") == {"auc": 0.6}

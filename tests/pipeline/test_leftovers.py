@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tiny import DATASET, Tiny
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import OLD, partial_place, resumable_file
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.pipeline import leftovers
 from recbole_tinynews.pipeline.leftovers import BEGUN, mark_begun, remove_leftovers
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, in_order
@@ -53,6 +55,16 @@ def test_an_unfinished_stage_of_changed_data_is_removed_and_others_stay(tmp_path
         remove_leftovers(tmp_path, "now")
     assert not of_other_data.exists()
     assert all(each.exists() for each in (of_these, old_one, in_use, done))
+
+
+def test_where_nothing_can_be_locked_no_unfinished_stage_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may be training it, and nobody can tell."""
+    stage = unfinished(tmp_path / "PLMNR-1", "then")
+    monkeypatch.setattr(leftovers, "exclusive_lock", lambda *_, **__: nullcontext(False))
+    remove_leftovers(tmp_path, "now")
+    assert stage.exists()
 
 
 def test_a_stage_that_reads_texts_alone_is_resumed_with_other_impressions(
