@@ -106,8 +106,19 @@ def all_partials(folder: Path) -> list[Path]:
     Those that ``resumable_file`` resumes have no characters of their own, and are not among them.
     """
     name = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
-    found = [place for place in folder.rglob(f".*{SUFFIX}") if name.fullmatch(place.name)]
+    found = [place for place in everything_under(folder) if name.fullmatch(place.name)]
     return [place for place in found if not any(p in found for p in place.parents)]
+
+
+def everything_under(folder: Path) -> list[Path]:
+    """Files and folders at any depth, sorted; not those that another process renames meanwhile.
+
+    ``rglob`` raises when a folder gets another name between its being listed and its being read.
+    """
+    walked = os.walk(folder)
+    return sorted(
+        Path(parent, name) for parent, *names in walked for each in names for name in each
+    )
 
 
 def remove_old_partials(folder: Path) -> None:
@@ -128,7 +139,7 @@ def _remove_old(places: Iterable[Path]) -> None:
 def _changed(place: Path) -> float:
     """When the file, or the newest file of the folder, was written to."""
     try:
-        return max(each.stat().st_mtime for each in (place, *place.rglob("*")))
+        return max(each.stat().st_mtime for each in (place, *everything_under(place)))
     except OSError:  # it has just got its name
         return time.time()
 

@@ -9,7 +9,7 @@ from logging import getLogger
 from pathlib import Path
 
 from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
-from recbole_tinynews.files.whole import remove_old_partials, write_text
+from recbole_tinynews.files.whole import everything_under, remove_old_partials, write_text
 from recbole_tinynews.pipeline.artifact import BEGUN, METRICS_FILE
 
 
@@ -44,7 +44,7 @@ def remove_leftovers(folder: Path, content: str) -> None:
             continue
         getLogger().info(f"{stage}, unfinished and of other data, was removed.")
     remove_old_partials(folder)
-    for lock in sorted(folder.rglob(".*.lock")):
+    for lock in (place for place in everything_under(folder) if place.match(".*.lock")):
         held = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
         # to hold a lock and release it removes its file
         with suppress(LockHeldError, OSError), exclusive_lock(held, "removing it", wait=False):

@@ -140,3 +140,20 @@ def test_a_run_removes_what_an_earlier_one_of_other_data_left(
     run("PLMNR", DATASET, config_dict=settings)
     assert not any(each.exists() for each in left)
     assert not list((tmp_path / "saved").rglob(BEGUN))
+
+
+def test_a_folder_renamed_by_another_process_stops_nobody(tmp_path: Path, monkeypatch) -> None:
+    """Two rows of a benchmark share a teacher: one writes its state while the other starts."""
+    state = tmp_path / "PLMNR-aaa" / "state"
+    state.mkdir(parents=True)
+    being_written = partial(state / "step-6", folder=True)
+    read = os.scandir
+
+    def scandir(place):
+        if Path(place) == being_written:  # listed, and complete before it is read
+            being_written.rename(state / "step-6")
+        return read(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    remove_leftovers(tmp_path, "data")
+    assert (state / "step-6").is_dir()
