@@ -6,7 +6,9 @@ import argparse
 import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from recbole_tinynews.processes.launch import Machines, ProcessFailedError, launch, process_label
@@ -15,6 +17,7 @@ from recbole_tinynews.settings.command_line import program
 ONCE_CORRECTED = (
     "Finished stages are kept: once that is corrected, the same command resumes from there."
 )
+LOST_FIRST = 1.0  # seconds in which the launcher sees the lost process end, and names that one
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -56,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         lost = lost_process(problem)
         if lost is None:
             raise
+        time.sleep(LOST_FIRST)
         parser.exit(1, f"{name}: {lost}\n")
     from recbole_tinynews.processes.group import leave
 
@@ -113,21 +117,25 @@ def _tell(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
 
 def _start(machines: Machines, given: argparse.Namespace, settings: list[str]) -> dict[str, Any]:
     """Run the command in several processes, after its settings were found to be right."""
+    files = given.config_files.split() if given.config_files else None
+    check = partial(_check, given.model, given.dataset, files, settings)
+    named = ("model", "dataset", "config_files")
+    flags = [f"--{name}={value}" for name in named if (value := getattr(given, name)) is not None]
+    try:
+        launch(machines, "recbole_tinynews.command", [*flags, *settings], check)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("finished stages and saved steps are kept") from None
+    return {}
+
+
+def _check(model: str, dataset: str, files: list[str] | None, settings: list[str]) -> None:
     from recbole_tinynews.config import NewsConfig
     from recbole_tinynews.registry import has_language_model
     from recbole_tinynews.settings.mistakes import one_process_alone
 
-    files = given.config_files.split() if given.config_files else None
-    config = NewsConfig(given.model, given.dataset, files, command_line=settings)
+    config = NewsConfig(model, dataset, files, command_line=settings)
     if not has_language_model(config.model_class):
         raise ValueError(one_process_alone(config["model"]))
-    named = ("model", "dataset", "config_files")
-    flags = [f"--{name}={value}" for name in named if (value := getattr(given, name)) is not None]
-    try:
-        launch(machines, "recbole_tinynews.command", [*flags, *settings])
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("finished stages and saved steps are kept") from None
-    return {}
 
 
 def _starts_anew(argument: str) -> bool:

@@ -19,6 +19,7 @@ FLOORS: list[set[str]] = [
     {"__init__"},
     {"search"},
     {"benchmark"},
+    {"preloaded"},
     {"quick_start", "serving"},
     {"pipeline"},
     {"config"},

@@ -7,16 +7,15 @@ system. Output goes into a log file, the result into a json file.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.files.whole import partial_place, write_text
+from recbole_tinynews.processes.launch import Machines, end_with_parent, launch
 
 TRAIN, MEASURE = "train", "measure"
 
@@ -43,7 +42,7 @@ class Job(NamedTuple):
 
 def work(job: Job) -> None:
     """Do the job, and write ``{"cells": ...}`` or ``{"error": ...}`` to its ``answer``."""
-    threading.Thread(target=_end_with_the_benchmark, daemon=True).start()
+    end_with_parent()  # one that is killed can't terminate its processes
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("a", encoding="utf-8") as log:
         for stream in (sys.stdout, sys.stderr):
@@ -55,14 +54,6 @@ def work(job: Job) -> None:
             traceback.print_exc()
             answer = {"error": str(problem) or repr(problem)}
         write_text(job.answer, json.dumps(answer))
-
-
-def _end_with_the_benchmark() -> None:
-    """Exit when the benchmark does: one that is killed can't terminate its processes."""
-    benchmark = multiprocessing.parent_process()
-    if benchmark is not None:
-        benchmark.join()
-        os._exit(1)  # the next call resumes the work
 
 
 def train(job: Job) -> dict[str, Any]:
@@ -101,8 +92,6 @@ def train(job: Job) -> dict[str, Any]:
 
 def _run_in_processes(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The result of ``run`` in several processes, which read what to do from a file."""
-    from recbole_tinynews.processes.launch import Machines, launch
-
     with partial_place(job.answer) as order, partial_place(job.answer) as answer:
         one = {"model": job.model, "dataset": job.dataset, "threads": job.threads}
         text = json.dumps({**one, "settings": settings, "answer": answer}, default=str)

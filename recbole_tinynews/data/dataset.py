@@ -207,8 +207,7 @@ class NewsDataset(Dataset):
 
     def training_news(self) -> NDArray[np.int64]:
         """Ids of the articles in the histories and candidates of these impressions, each once."""
-        shown = self.inter_feat
-        return np.union1d(shown.history.values, shown.candidates.values).astype(np.int64)
+        return self.inter_feat.news_ids()
 
     def num(self, field: str) -> int:
         """Number of ids of an indexed field; a text has no index and is refused."""

@@ -48,13 +48,14 @@ class Impressions(NamedTuple):
         clicks = np.bincount(rows, minlength=self.rows)
         return bool(((clicks > 0) & (clicks < self.candidates.lengths)).any())
 
-    def news_ids(self, history_length: int) -> NDArray[np.int64]:
-        """Distinct ids of the candidates and of the newest clicks, without padding's 0."""
-        seen = self.candidates.values, self.history.last(history_length).values
+    def news_ids(self, history_length: int | None = None) -> NDArray[np.int64]:
+        """Distinct ids of the candidates and of the newest (``None``: all) clicks, ascending."""
+        clicks = self.history if history_length is None else self.history.last(history_length)
+        seen = self.candidates.values, clicks.values
         marked = np.zeros(1 + max(int(ids.max(initial=0)) for ids in seen), dtype=bool)
         for ids in seen:
             marked[ids] = True  # a sort of millions of ids takes seconds
-        marked[0] = False
+        marked[0] = False  # padding
         return np.flatnonzero(marked)
 
     def between(self, start: int, stop: int) -> Impressions:

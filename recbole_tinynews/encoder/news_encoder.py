@@ -170,8 +170,7 @@ class NewsEncoder(nn.Module):
         packed = packs(self.tokens.lengths_of(ids), planner.tokens_at_once)
         with self.without_dropout():
             none = self.zeros(0).new_zeros(0, self.hidden_size)
-            pooled = torch.cat([*in_shares(packed, pooled_of, none)])
-        dense.start(pooled, centred)
+            dense.start(in_shares(packed, pooled_of, none), centred)
 
     # ------------------------------------------------------------------------- ids -> vectors
 

@@ -27,6 +27,8 @@ from recbole_tinynews.processes.tables import made_together
 
 # small packs encode few texts that were not asked for, and still keep a CPU busy
 LOOK_UP_TOKENS = 128
+# a process keeps the vectors of so many texts until all exchange what they have encoded
+TEXTS_IN_A_ROUND = 4_096
 
 
 class RememberedEncoder(Protocol):
@@ -218,11 +220,11 @@ def versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:
 
 def in_shares(
     packed: Sequence[Pack], encode: Callable[[Pack], Tensor], none: Tensor
-) -> Iterable[Tensor]:
+) -> Iterator[Tensor]:
     """What ``encode`` gives for each pack, ``[texts, dim]``, without gradients.
 
     Where several processes train together, each encodes some of the packs, and all get all: each
-    must call it.
+    must read it to its end.
 
     Args:
         packed: the same in all processes.
@@ -231,7 +233,18 @@ def in_shares(
     """
     group = here()
     if group.alone:
-        return map(encode, packed)
+        yield from map(encode, packed)
+        return
+    largest = max((len(pack.members) for pack in packed), default=1)
+    step = group.size * max(1, TEXTS_IN_A_ROUND // largest)  # of each process as many packs
+    for start in range(0, len(packed), step):
+        yield from _one_round(packed[start : start + step], encode, none)
+
+
+def _one_round(
+    packed: Sequence[Pack], encode: Callable[[Pack], Tensor], none: Tensor
+) -> Iterable[Tensor]:
+    group = here()
     dealt = [packed[rank :: group.size] for rank in range(group.size)]
     own = torch.cat([none, *map(encode, dealt[group.rank])])
     rows = gather_rows(own, [sum(len(pack.members) for pack in part) for part in dealt])

@@ -6,6 +6,8 @@ repairs them. These start as functions that keep it (docs/method.md, section 1).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -39,18 +41,25 @@ class UnitDense(nn.Linear):
         return not bool(self.centre.isnan().any())
 
     @torch.no_grad()
-    def start(self, vectors: Tensor, centred: bool) -> None:
-        """Take mean and principal axes from the vectors of texts, ``[texts, in_features]``.
+    def start(self, vectors: Iterable[Tensor], centred: bool) -> None:
+        """Take mean and principal axes from the vectors of texts, some of which lie in memory.
 
         Args:
-            vectors: those of the texts of training.
+            vectors: those of the texts of training, ``[texts, in_features]``, some at a time.
             centred: whether their mean is subtracted.
         """
-        exact = vectors.double()
-        centre = exact.mean(dim=0) if centred else torch.zeros_like(exact[0])
+        texts, total = 0, self.centre.new_zeros(self.in_features, dtype=torch.double)
+        products = torch.zeros_like(total.outer(total))
+        for some in vectors:
+            exact = some.double()
+            texts += len(exact)
+            total += exact.sum(dim=0)
+            products += exact.T @ exact
+        centre = total / texts if centred else torch.zeros_like(total)
         self.centre.copy_(centre)
         if self.out_features < self.in_features:
-            self.weight.copy_(_principal_axes(exact - centre, self.out_features))
+            covariance = products - texts * centre.outer(centre)
+            self.weight.copy_(_principal_axes(covariance, self.out_features))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``[..., in_features]`` -> ``[..., out_features]``, each of unit length."""
@@ -58,12 +67,12 @@ class UnitDense(nn.Linear):
         return F.normalize(super().forward(inputs.to(self.centre.dtype) - self.centre), dim=-1)
 
 
-def _principal_axes(vectors: Tensor, count: int) -> Tensor:
-    """The axes along which vectors ``[texts, dim]`` extend most, ``[count, dim]``.
+def _principal_axes(covariance: Tensor, count: int) -> Tensor:
+    """The axes along which vectors of a covariance ``[dim, dim]`` extend most, ``[count, dim]``.
 
     Each points to where its largest component is positive, so that they are the same anywhere.
     """
-    _, axes = torch.linalg.eigh(vectors.T @ vectors)  # ascending
+    _, axes = torch.linalg.eigh(covariance)  # ascending
     chosen = axes.T.flip(0)[:count]
     largest = chosen.gather(1, chosen.abs().argmax(dim=1, keepdim=True))
     return chosen * largest.sign()

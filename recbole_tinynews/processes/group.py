@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -19,10 +17,11 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
+from recbole_tinynews.processes.launch import end_with_parent
+
 # For what may take any time, such as a stage that another run is training. A process that is gone
 # breaks its connections, and is noticed at once.
 PATIENCE = timedelta(days=30)
-PARENT_CHECK = 0.5  # seconds
 
 _patient: Any = None  # torch's group of all processes, with that time-out
 
@@ -81,7 +80,7 @@ def join(device: torch.device, timeout: float) -> None:
     global _patient
     if asked_for().alone or dist.is_initialized():
         return
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
     _patient = dist.new_group(backend="gloo", timeout=PATIENCE)
@@ -107,13 +106,6 @@ def lost_process(problem: RuntimeError) -> str | None:
     else:
         return None
     return f"{what}. All end now, and the same command resumes from the last saved state. ({text})"
-
-
-def _end_with_parent(parent: int) -> None:
-    """Exit when the process that started this one is gone, which then cannot end it."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK)
-    os._exit(1)  # the same command resumes the work
 
 
 def exchange(value: Any, patient: bool = False) -> list[Any]:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+PARENT_CHECK = 0.5  # seconds
+# torchrun, with a traceback of its own even where a process has ended with a message
+ENDS_LOGGED_BY = "torch.distributed.elastic.multiprocessing.api"
+# in a program of its own, from which the processes of a run are forked
+PRELOADED = "recbole_tinynews.preloaded"
 PACKAGE_ROOT = Path(__file__).parents[2]
 
 
@@ -78,13 +90,25 @@ def process_label() -> str:
     return f" (process {os.environ.get('RANK', 0)})" if several else ""
 
 
-def launch(machines: Machines, module: str, arguments: Sequence[str]) -> None:
+def launch(
+    machines: Machines,
+    module: str,
+    arguments: Sequence[str],
+    check: Callable[[], None] | None = None,
+) -> None:
     """Run a module as a program in several processes, and wait for them.
 
     They share the threads of this machine. If one of them ends with an error or is killed, the
     others are ended.
 
+    Args:
+        machines: how many processes.
+        module: what each of them runs.
+        arguments: its command line.
+        check: called first, in a process of its own: what it imports takes no memory of this one.
+
     Raises:
+        Exception: what ``check`` raises.
         ProcessFailedError: one of them has failed.
         KeyboardInterrupt: Ctrl-C has ended them.
     """
@@ -97,9 +121,15 @@ def launch(machines: Machines, module: str, arguments: Sequence[str]) -> None:
     # of a program that was started by the path of a file, they would not find the package
     paths = [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    method = _start_method()
+    if check is not None:
+        with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as other:
+            other.submit(check).result()
+    logging.getLogger(ENDS_LOGGED_BY).addFilter(_has_traceback)
+    program = [f"--start-method={method}", "--run-path", _script(module)]
     try:
         with _signals_as_before():
-            main([*machines.flags(), "-m", module, *arguments])
+            main([*machines.flags(), *program, *arguments])
     except ChildFailedError as problem:
         rank, failure = problem.get_first_failure()
         raise ProcessFailedError(
@@ -109,6 +139,50 @@ def launch(machines: Machines, module: str, arguments: Sequence[str]) -> None:
         if stop.sigval == signal.SIGINT:
             raise KeyboardInterrupt from stop
         raise ProcessFailedError(f"all were stopped by signal {int(stop.sigval)}") from stop
+
+
+def end_with_parent() -> None:
+    """Exit, from now on, when the process that started this one is gone, and cannot end it."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    starter = multiprocessing.parent_process()
+    if starter is not None:  # which may have let another process fork this one
+        starter.join()
+    else:
+        while os.getppid() == parent:
+            time.sleep(PARENT_CHECK)
+    os._exit(1)  # the same command resumes the work
+
+
+def _has_traceback(record: logging.LogRecord) -> bool:
+    """Whether it tells of an error that the process itself has not shown."""
+    from torch.multiprocessing import ProcessExitedException
+
+    return not (record.exc_info and isinstance(record.exc_info[1], ProcessExitedException))
+
+
+def _script(module: str) -> str:
+    """Where a module lies: torchrun forks for the path of a program alone."""
+    found = find_spec(module)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"launch expects a module, got {module}.", name=module)
+    return found.origin
+
+
+def _start_method() -> str:
+    """How processes come to be: as forks of one that has imported everything, where that works.
+
+    Forks share the memory of what was imported, which is half a gigabyte less for each. What a
+    GPU's driver has begun does not survive a fork.
+    """
+    from torch.cuda import is_available
+
+    if sys.platform != "linux" or is_available():
+        return "spawn"
+    multiprocessing.set_forkserver_preload([PRELOADED])
+    return "forkserver"
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def test_ctrl_c_is_what_it_was_once_the_processes_have_ended(
 ) -> None:
     """A benchmark that goes on after a training in processes would end with a traceback."""
     (tmp_path / "ends.py").write_text(f"raise SystemExit({status})")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
     before = [signal.getsignal(number) for number in numbers]

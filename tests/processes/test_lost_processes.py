@@ -93,10 +93,9 @@ def family(pid: int) -> list[psutil.Process]:
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """The processes that train, by rank."""
-    return sorted(
-        (each for each in family(pid) if "RANK" in each.environ() and each.pid != pid),
-        key=lambda each: int(each.environ()["RANK"]),
-    )
+    forks = [each for each in family(pid) if "multiprocessing.forkserver" in str(each.cmdline())]
+    pids = {each.pid for each in forks}
+    return sorted((each for each in forks if each.ppid() in pids), key=lambda each: each.pid)
 
 
 def assert_all_end(processes: list[psutil.Process]) -> None:
