@@ -1,12 +1,13 @@
-"""What every process of a run imports, for a process that others are forked from.
+"""What the processes of a run, or of a benchmark, import: for the one that they are forked from.
 
-Forked processes share its memory until they write there.
+They share its memory until they write there.
 """
 
 from __future__ import annotations
 
 import gc
 
+import recbole_tinynews.benchmark.measure
 import recbole_tinynews.quick_start  # noqa: F401
 
 # a collection marks each object that it visits, and so would copy them all in each process

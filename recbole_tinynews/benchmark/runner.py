@@ -12,8 +12,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job, work
+from recbole_tinynews.processes.launch import start_method
 
-PRELOADED = ["recbole_tinynews.quick_start", "recbole_tinynews.benchmark.measure"]
 TICK = 1.0  # seconds between two calls of ``watch``
 
 
@@ -83,18 +83,10 @@ def _next(waiting: Sequence[Job], running: Sequence[Job], side_by_side: int) -> 
 
 def _start(job: Job) -> BaseProcess:
     job.answer.unlink(missing_ok=True)
-    process = _context().Process(target=work, args=(job,), daemon=True)
+    context: Any = multiprocessing.get_context(start_method())
+    process = context.Process(target=work, args=(job,))  # no daemon, which could start no others
     process.start()
     return process
-
-
-def _context() -> Any:
-    """Processes that need not import everything again, where the system can fork."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    return context
 
 
 def _outcome(job: Job, process: BaseProcess, seconds: float) -> Outcome:

@@ -121,7 +121,7 @@ def launch(
     # of a program that was started by the path of a file, they would not find the package
     paths = [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-    method = _start_method()
+    method = start_method()
     if check is not None:
         with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as other:
             other.submit(check).result()
@@ -171,11 +171,11 @@ def _script(module: str) -> str:
     return found.origin
 
 
-def _start_method() -> str:
+def start_method() -> str:
     """How processes come to be: as forks of one that has imported everything, where that works.
 
-    Forks share the memory of what was imported, which is half a gigabyte less for each. What a
-    GPU's driver has begun does not survive a fork.
+    They need not import it again, and share its memory, half a gigabyte. What a GPU's driver has
+    begun does not survive a fork.
     """
     from torch.cuda import is_available
 
