@@ -6,18 +6,16 @@ import pytest
 import torch
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.benchmark.worker import TRAIN, Job, train
+from recbole_tinynews.benchmark.runner import Outcome, run_jobs
+from recbole_tinynews.benchmark.worker import TRAIN, Job
 
 
 @pytest.mark.whole
 def test_a_training_in_two_processes_fills_the_cells_of_one(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The result comes back through a file: a lost one would look like a failed training."""
+    """A benchmark's process starts those of a training, which give their result by a file."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    threads = torch.get_num_threads()
     cells = []
     for processes in (1, 2):
         place = tmp_path / str(processes)
@@ -25,10 +23,12 @@ def test_a_training_in_two_processes_fills_the_cells_of_one(
         files = (place / "answer.json", place / "log", place / "impressions.npz")
         place.mkdir()
         job = Job(TRAIN, "PLM-NR", 1, "PLMNR", DATASET, settings, 1, *files, processes)
-        cells.append({**train(job), "seconds": None})
+        ended: list[Outcome] = []
+        run_jobs([job], 1, lambda outcome, ended=ended: ended.append(outcome) or [], lambda _: None)
+        assert ended[0].error is None
+        cells.append({**ended[0].cells, "seconds": None})
         assert files[2].is_file()
         assert not [each for each in place.iterdir() if each.suffix == ".partial"]
-    torch.set_num_threads(threads)
     assert cells[0].keys() == cells[1].keys()
     for name in ("impressions", "skipped", "parameters"):
         assert cells[0][name] == cells[1][name]
