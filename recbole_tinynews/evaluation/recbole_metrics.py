@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from recbole.evaluator import register
 
-from recbole_tinynews.evaluation import top_k
+from recbole_tinynews.evaluation import beyond_accuracy, top_k
 from recbole_tinynews.evaluation.impression_metric import (
     RANKED_KEY,
     SCORED_KEY,
+    ArticleMetricAtK,
     ImpressionMetric,
     ImpressionMetricAtK,
 )
@@ -57,7 +58,7 @@ class ImpressionRecall(ImpressionMetricAtK):
 
 
 class ImpressionHit(ImpressionMetricAtK):
-    """How often a click is among the first k."""
+    """How often a click is among the first k; others call it HitRate."""
 
     key, at = "hit", staticmethod(top_k.hit)
 
@@ -84,6 +85,37 @@ class UserGAUC(ImpressionMetric):
         return {"gauc": self._rounded(gauc(dataobject.get(SCORED_KEY)))}
 
 
+class CategoryDiversity(ArticleMetricAtK):
+    """Share of the pairs among the first k whose categories differ."""
+
+    key, at = "diversity", staticmethod(beyond_accuracy.diversity)
+
+
+class CategoryCoverage(ArticleMetricAtK):
+    """Share of the categories of an impression that are among its first k."""
+
+    key, at = "coverage", staticmethod(beyond_accuracy.coverage)
+
+
+class CategoryCalibration(ArticleMetricAtK):
+    """Divergence of the categories of the first k from those of the history; smaller is better."""
+
+    smaller = True
+    key, at = "calibration", staticmethod(beyond_accuracy.calibration)
+
+
+class ClickNovelty(ArticleMetricAtK):
+    """Mean self-information of the first k by training clicks, in bits."""
+
+    key, at = "novelty", staticmethod(beyond_accuracy.novelty)
+
+
+class ColdShare(ArticleMetricAtK):
+    """Share of the first k that nobody clicked in training."""
+
+    key, at = "cold_share", staticmethod(beyond_accuracy.cold_share)
+
+
 class ImpressionCount(ImpressionMetric):
     """Numbers of impressions that were averaged and that could not be evaluated."""
 
@@ -103,6 +135,11 @@ METRICS: dict[str, type[ImpressionMetric]] = {
     "precision": ImpressionPrecision,
     "map": ImpressionMAP,
     "gauc": UserGAUC,
+    "diversity": CategoryDiversity,
+    "coverage": CategoryCoverage,
+    "calibration": CategoryCalibration,
+    "novelty": ClickNovelty,
+    "cold_share": ColdShare,
     "accuracy": ImpressionAccuracy,
 }
 COUNT_METRIC = ImpressionCount.__name__
