@@ -156,6 +156,12 @@ def bigger_is_better(result: str) -> bool:
     return metric is None or not metric.smaller
 
 
+def of_each_impression(result: str) -> bool:
+    """Whether an impression has a value of a result; GAUC has one for all of them."""
+    metric = metric_of(result)
+    return metric is not None and metric is not UserGAUC
+
+
 def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
     """Names of the results of some metrics, such as ``auc`` and ``ndcg@5``."""
     ks = list(topk)
