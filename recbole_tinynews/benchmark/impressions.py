@@ -35,7 +35,7 @@ class ImpressionMetrics(NamedTuple):
 
     values: NDArray[np.float32]
     of: str
-    users: NDArray[np.integer] | None
+    users: NDArray[np.integer] | None = None
     history_lengths: NDArray[np.integer] | None = None
     hours: NDArray[np.integer] | None = None
     further: Mapping[str, NDArray[np.float32]] = {}
@@ -88,14 +88,13 @@ def write_impression_metrics(metrics: ImpressionMetrics, place: Path) -> None:
 def read_impression_metrics(place: Path) -> ImpressionMetrics:
     """Read what ``write_impression_metrics`` has written, in an earlier version too."""
     with np.load(place, allow_pickle=False) as arrays:
-        known = [
-            arrays[name].astype(np.int64) if name in arrays else None for name in _WHOLE_NUMBERS
-        ]
+        known = {name: arrays[name].astype(np.int64) for name in _WHOLE_NUMBERS if name in arrays}
         further = {}
         if "further" in arrays:
             names, columns = arrays["further_names"].tolist(), arrays["further"].T
             further = dict(zip(names, columns, strict=True))
-        return ImpressionMetrics(arrays["values"], str(arrays["ids"]), *known, further)
+        values, of = arrays["values"], str(arrays["ids"])
+        return ImpressionMetrics(values, of, **known)._replace(further=further)
 
 
 def pool(parts: Sequence[ImpressionMetrics]) -> ImpressionMetrics:

@@ -61,8 +61,10 @@ def test_a_file_takes_few_bytes_an_impression(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     ranks = 1 / random.integers(1, 40, 3000)
     users = [f"U{number}" for number in random.integers(1500, size=3000)]
-    place = keep(tmp_path, "a", [repr(float(value)) for value in ranks], users=users)
-    assert place.stat().st_size < 7 * 3000
+    about = {"histories": random.geometric(0.03, 3000).tolist()}
+    about["hours"] = random.integers(24, size=3000).tolist()
+    place = keep(tmp_path, "a", [repr(float(value)) for value in ranks], users=users, **about)
+    assert place.stat().st_size < 10 * 3000
 
 
 def test_users_of_pooled_data_sets_stay_apart(tmp_path: Path) -> None:
