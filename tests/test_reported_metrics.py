@@ -76,7 +76,6 @@ def test_metrics_of_articles_have_the_articles_of_the_data_set(tiny: Tiny, model
     asked = {
         "metrics": ["AUC", "NDCG", "Diversity", "Calibration", "Cold_Share"],
         "topk": [2],
-        "valid_metric": "calibration@2",
         "eval_dump": "dump.csv",
         "submission": "ranks.zip",  # which has all ranks
     }

@@ -156,6 +156,15 @@ def bigger_is_better(result: str) -> bool:
     return metric is None or not metric.smaller
 
 
+def needs_clicks(result: str) -> bool:
+    """Whether a result says how well clicks are ranked, so that it may choose the best epoch.
+
+    One of what is shown may not: a model that knows nothing is more diverse than any other.
+    """
+    metric = metric_of(result)
+    return metric is not None and not issubclass(metric, ArticleMetricAtK)
+
+
 def of_each_impression(result: str) -> bool:
     """Whether an impression has a value of a result; GAUC has one for all of them."""
     metric = metric_of(result)
