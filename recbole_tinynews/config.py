@@ -20,6 +20,7 @@ from recbole_tinynews.evaluation.recbole_metrics import (
     COUNT_METRIC,
     METRICS,
     bigger_is_better,
+    needs_clicks,
     register_metrics,
     results_of,
 )
@@ -480,10 +481,12 @@ class NewsConfig(Config):
                 beside = [METRICS[name].__name__ for name in further]
                 final[f"{stage}_{METRICS_SETTING}"] = [*beside, *final[METRICS_SETTING]]
         self.metric_results = results = results_of(names, _as_list(final["topk"]))
+        decisive = [result for result in results if needs_clicks(result)]
+        choices = ", ".join(decisive) or "the results of a metric of clicks, such as AUC"
         for name, value in final.items():
             plain = plain_name(name, self._declared, self.stage_names)
-            if plain == "valid_metric" and str(value).lower() not in results:
-                yield f"{name} expects one of {', '.join(results)} (see metrics, topk), got {value}"
+            if plain == "valid_metric" and str(value).lower() not in decisive:
+                yield f"{name} expects one of {choices} (see metrics, topk), got {value}"
 
     @property
     def _kind(self) -> Models:

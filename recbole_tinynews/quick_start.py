@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import init_seed, set_color
 
@@ -23,6 +24,7 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.cold import cold_impressions
 from recbole_tinynews.evaluation.dump import write_eval_dump
 from recbole_tinynews.evaluation.own_metrics import is_own
+from recbole_tinynews.evaluation.slices import hours_of, slices_of
 from recbole_tinynews.evaluation.submission.write import write_submission
 from recbole_tinynews.files.whole import check_writable, write_text
 from recbole_tinynews.logs.log_file import LOG, LateFile, run_log
@@ -45,10 +47,11 @@ from recbole_tinynews.pipeline.schedule import schedule
 from recbole_tinynews.pipeline.shown_settings import shown_settings
 from recbole_tinynews.pipeline.speed import news_per_second
 from recbole_tinynews.pipeline.stage import Stage, up_to
-from recbole_tinynews.pipeline.summary import oracle_of, summary
+from recbole_tinynews.pipeline.summary import in_one_line, oracle_of, summary
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.processes.group import asked_for, here, join, told_by_first
 from recbole_tinynews.registry import has_language_model, is_news_model
+from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
 _STAND_INS = frozenset(("fake_loss", "dummy_param"))  # placeholders: an optimizer needs a parameter
 
@@ -71,9 +74,9 @@ def run(
         command_line: ``--key=value`` strings over all others; ``sys.argv`` is never read.
 
     Returns:
-        What ``result_file`` holds: model, dataset, seed, valid, test, test_cold, parameters,
-        stages, news_per_second (None for a model that encodes no news), environment, and teachers
-        where there are any. Metrics are fractions.
+        What ``result_file`` holds: model, dataset, seed, valid, test, test_cold, test_slices,
+        parameters, stages, news_per_second (None for a model that encodes no news), environment,
+        and teachers where there are any. Metrics are fractions.
 
     Raises:
         ValueError: settings that don't fit, all of them named.
@@ -150,7 +153,7 @@ def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
     artifact = this_run.make(*stages)
     model = this_run.model(stages[-1])
     ranks_news = not isinstance(model, NewsRecommender) or model.ranks_news
-    test = evaluate_test(factory, model) if ranks_news else Tested({}, {})
+    test = evaluate_test(factory, model) if ranks_news else Tested()
     if test.test and _has_labels(factory):
         _keep(artifact, factory.dataset.content, test.test)
     result: dict[str, Any] = {
@@ -250,13 +253,19 @@ def _check_submission(factory: Factory, last: Stage) -> None:
 
 
 class Tested(NamedTuple):
-    """Metrics on the test impressions, and on those whose clicked articles are all cold.
+    """Metrics on the test impressions, and on parts of them.
 
     NaN where no such impression has labels; empty where there are no test impressions.
+
+    Attributes:
+        test: of all of them.
+        test_cold: of those whose clicked articles are all cold.
+        test_slices: of those with as long a history, or in the same hour, by kind and slice.
     """
 
-    test: dict[str, Any]
-    test_cold: dict[str, Any]
+    test: Mapping[str, Any] = {}
+    test_cold: Mapping[str, Any] = {}
+    test_slices: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
 
 
 def evaluate_test(factory: Factory, model: AbstractRecommender) -> Tested:
@@ -268,7 +277,7 @@ def evaluate_test(factory: Factory, model: AbstractRecommender) -> Tested:
             "no test result."
         )
     if factory.test is None:
-        return Tested({}, {})
+        return Tested()
     return _evaluate(factory, config, model, config["eval_dump"], config["submission"])
 
 
@@ -321,7 +330,7 @@ def _valid(artifact: Artifact, config: NewsConfig) -> dict[str, float]:
     return {name: value for name, value in artifact.valid.items() if name not in older}
 
 
-def _keep(artifact: Artifact, content: str, result: dict[str, Any]) -> None:
+def _keep(artifact: Artifact, content: str, result: Mapping[str, Any]) -> None:
     """Write a test result beside the stage; without it, only time is lost."""
     try:
         if here().first:
@@ -368,14 +377,27 @@ def _evaluate(
         getLogger().info(
             set_color("submission", "yellow") + f": {submission} ({len(test):,} impressions)"
         )
+    return Tested(dict(result), *_of_parts(test, trainer))
+
+
+def _of_parts(test: NewsDataset, trainer: ImpressionEvaluation) -> tuple[dict, dict]:
+    """Metrics on the cold ones of the test impressions that were just ranked, and on slices."""
+    shown, facts = test.inter_feat, test.facts
+    assert facts is not None, "it is a part of a data set that was built"
+
+    def of(part: NDArray[np.bool_]) -> dict[str, Any]:
+        return dict(trainer.evaluator.evaluate(trainer.eval_collector.struct_of(part)))
+
     cold = cold_impressions(
-        test.inter_feat.candidates.values,
-        test.inter_feat.labels,
-        test.inter_feat.candidates.offsets,
-        clicked_before=list(factory.train.item_counter),
+        shown.candidates.values,
+        shown.labels,
+        shown.candidates.offsets,
+        clicked_before=np.flatnonzero(facts.clicks),
     )
-    of_cold = trainer.evaluator.evaluate(collector.struct_of(cold))
-    return Tested(dict(result), dict(of_cold))
+    slices = slices_of(shown.history.lengths, hours_of(shown.timestamp))
+    return of(cold), {
+        kind: {name: of(part) for name, part in of_kind.items()} for kind, of_kind in slices.items()
+    }
 
 
 def parameter_count(model: AbstractRecommender) -> int:
@@ -400,6 +422,8 @@ def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float])
     logger.info(set_color("best valid", "yellow") + f": {result['valid']}")
     logger.info(set_color("test result", "yellow") + f": {result['test']}")
     logger.info(set_color("test result, clicked news cold", "yellow") + f": {result['test_cold']}")
+    for kind, of_kind in result["test_slices"].items():
+        logger.info(set_color(f"test result, {kind}", "yellow") + f": {in_one_line(of_kind)}")
     logger.info(set_color("test, size and speed", "yellow") + f":\n{summary(result, oracle)}")
     logger.info(set_color("saved in", "yellow") + f": {artifact.folder}")
 

@@ -335,6 +335,17 @@ def test_a_valid_metric_that_is_not_computed_is_a_mistake(metric: str) -> None:
     assert answer in mistakes_of(f"--valid_metric={metric}")
 
 
+@pytest.mark.parametrize("name", ["Diversity", "Coverage", "Calibration", "Novelty", "Cold_Share"])
+def test_a_metric_of_what_is_shown_does_not_choose_the_best_epoch(name: str) -> None:
+    """The most diverse model is one that has learned nothing; post-training ranks no articles."""
+    asked = f"--metrics=[AUC, {name}]", "--topk=[3]"
+    assert config_of(*asked).metric_results == ["auc", f"{name.lower()}@3"]
+    answer = f"valid_metric expects one of auc (see metrics, topk), got {name}@3"
+    assert answer in mistakes_of(*asked, f"--valid_metric={name}@3")
+    alone = mistakes_of(f"--metrics=[{name}]", "--topk=[3]", f"--valid_metric={name}@3")
+    assert "expects one of the results of a metric of clicks, such as AUC" in alone
+
+
 def test_a_stages_valid_metric_is_checked_as_well() -> None:
     assert config_of("--finetune_teacher_valid_metric=ndcg@10", "--topk=10")["topk"] == [10]
     assert "finetune_teacher_valid_metric expects" in mistakes_of(

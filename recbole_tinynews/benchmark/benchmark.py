@@ -9,6 +9,7 @@ from typing import Any, TextIO
 import torch
 
 from recbole_tinynews.benchmark.board import Board
+from recbole_tinynews.benchmark.impressions import read_impression_metrics
 from recbole_tinynews.benchmark.means import SystemResult, summarise
 from recbole_tinynews.benchmark.notes import notes_of
 from recbole_tinynews.benchmark.planning import (
@@ -81,7 +82,7 @@ class Benchmark:
         jobs = [
             job for seed in self.seeds for each in runnable for job in self._missing(each, seed)
         ]
-        there = sum(self._row(each, seed) is not None for each in runnable for seed in self.seeds)
+        there = len(runnable) * len(self.seeds) - sum(job.action == TRAIN for job in jobs)
         board = Board(len(runnable) * len(self.seeds), there, self.jobs, out)
         for planned in self.asked:
             if planned.why_not:
@@ -144,9 +145,16 @@ class Benchmark:
             return None
         return self.results.of(planned.row.label, seed, planned.fingerprints[seed])
 
+    def _has_metrics(self, planned: PlannedRow, seed: int) -> bool:
+        """Whether it was tested by all metrics that are asked for: no fingerprint has them."""
+        file = self._impressions(planned, seed)
+        if not planned.further:
+            return True
+        return file.is_file() and read_impression_metrics(file).further.keys() >= {*planned.further}
+
     def _missing(self, planned: PlannedRow, seed: int) -> list[Job]:
         row = self._row(planned, seed)
-        if row is None:
+        if row is None or not self._has_metrics(planned, seed):
             return [self._job(TRAIN, planned, seed)]
         return [] if row["device"] else [self._job(MEASURE, planned, seed)]
 
@@ -186,7 +194,9 @@ class Benchmark:
         if job.action == MEASURE:  # even without cells: it is measured
             cells = {"device": "-", **cells}
         self.results.put({"system": job.system, "seed": job.seed, "settings": mark, **cells})
-        return [self._job(MEASURE, planned, job.seed)] if job.action == TRAIN else []
+        row = self._row(planned, job.seed)
+        measured = row is not None and row["device"]
+        return [] if measured else [self._job(MEASURE, planned, job.seed)]
 
     def _shown(self) -> Iterator[tuple[PlannedRow, SystemResult]]:
         """Rows of the table: those asked for, and those that have results of these settings."""

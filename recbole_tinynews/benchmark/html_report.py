@@ -29,6 +29,8 @@ def as_html(
     systems: Sequence[SystemResult],
     intervals: Intervals,
     tests: PairTests | None,
+    slices: Sequence[Table],
+    further: Table,
     figures: Mapping[str, str],
     rows: Sequence[Mapping[str, str]],
     settings: Mapping[str, Any],
@@ -42,6 +44,8 @@ def as_html(
         systems: those of its lines, in order.
         intervals: around their means.
         tests: of pairs of them; None where nothing could be tested.
+        slices: tables of parts of the test impressions.
+        further: table of the metrics that were asked for beside the usual ones.
         figures: SVGs by name.
         rows: of ``results.csv`` that are shown.
         settings: given for all systems.
@@ -54,6 +58,8 @@ def as_html(
         Section("Significance", [_tests_table(tests)] if tests else []),
         Section("Speed", [speed_table(systems)]),
         Section("Clicked news cold", [cold_table(systems)]),
+        Section("History and hour", slices),
+        Section("Further metrics", [further]),
         Section("Settings", [_settings_table(systems, rows), _shared_table(suite, settings)]),
         Section("Environment", [_environment_table(rows)]),
     ]

@@ -13,6 +13,8 @@ from recbole_tinynews.benchmark.row_settings import refuse_unknown, result_finge
 from recbole_tinynews.benchmark.suite import TITLE, Row, Suite
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.language_model import locate_plm, plm_size
+from recbole_tinynews.evaluation.own_metrics import is_own
+from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import has_language_model, model_names, recbole_model_names
 
@@ -21,12 +23,16 @@ OWN_TEXT = ("text of its own choice",)
 
 
 class PlannedRow(NamedTuple):
-    """A row, its settings, and the fingerprint of its result by seed; or why it can't be run."""
+    """A row, its settings, and the fingerprint of its result by seed; or why it can't be run.
+
+    ``further`` are the results beside ``METRICS`` that every impression must have a value of.
+    """
 
     row: Row
     settings: Mapping[str, Any] = {}
     fingerprints: Mapping[int, str] = {}
     why_not: str = ""
+    further: Sequence[str] = ()
 
     def file_name(self, seed: int) -> str:
         """Name for the files of its run with this seed."""
@@ -117,7 +123,12 @@ def _plan(
             f"leave out {', '.join(missing)}"
         )
         return PlannedRow(row, settings, why_not=why_not)
-    return PlannedRow(row, settings, fingerprints)
+    further = [
+        name
+        for name in config.metric_results
+        if name not in METRICS and of_each_impression(name) and not is_own(name)
+    ]
+    return PlannedRow(row, settings, fingerprints, further=further)
 
 
 def _chooses_its_text(model_class: type) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.benchmark.figures import as_pdf, as_png
+from recbole_tinynews.benchmark.further_table import further_table
 from recbole_tinynews.benchmark.html_report import as_html
 from recbole_tinynews.benchmark.impression_sets import Files
 from recbole_tinynews.benchmark.intervals import bootstrap_intervals
@@ -20,6 +21,7 @@ from recbole_tinynews.benchmark.result_table import (
     speed_table,
 )
 from recbole_tinynews.benchmark.significance_report import compare_pairs, write_significance
+from recbole_tinynews.benchmark.slice_tables import slice_tables
 from recbole_tinynews.benchmark.suite import Suite, compared
 from recbole_tinynews.files.whole import whole_file, write_text
 from recbole_tinynews.pipeline.training_figure import as_svg
@@ -56,13 +58,19 @@ def write_report(output: Path, reported: Reported) -> list[str]:
     pairs = compared(suite, [each.row for each in systems if each.means])
     tests = compare_pairs(pairs, reported.impressions)
     intervals = bootstrap_intervals(reported.impressions)
+    labels = [each.row.label for each in systems]
+    slices = slice_tables(labels, reported.impressions)
+    further = further_table(labels, reported.impressions)
     texts = {
         "table.md": as_markdown(table),
         "table.tex": as_latex(table),
         "table_narrow.tex": as_narrow_latex(table),
         "speed.md": as_markdown(speed_table(systems)),
         "cold.md": as_markdown(cold_table(systems)),
+        "slices.md": "\n".join(map(as_markdown, slices)),
+        "further.md": as_markdown(further) if further.groups else "",
     }
+    texts = {name: text for name, text in texts.items() if text}
     for name, text in texts.items():
         write_text(output / name, text)
     written = [*texts, *write_significance(output, tests)]
@@ -81,6 +89,8 @@ def write_report(output: Path, reported: Reported) -> list[str]:
         systems,
         intervals,
         tests,
+        slices,
+        further,
         svgs,
         reported.rows,
         reported.settings,

@@ -70,7 +70,7 @@ def make_table(
             if not each.means:
                 lines.append([name, Cell(f"not run: {each.why_not}")])
                 continue
-            cells = [_metric(each.means.get(metric), best[metric]) for metric in METRICS]
+            cells = [percent(each.means.get(metric), best[metric]) for metric in METRICS]
             cells += [_size(each.means.get(size), size) for size in sizes]
             here = published.here.get(each.row.label)
             there = published.elsewhere.get(each.row.label, {})
@@ -121,7 +121,7 @@ def cold_table(systems: Sequence[SystemResult]) -> Table:
     known = [each for each in systems if any(name in each.means for name in COLD)]
     best = {name: _best(known, name) for name in COLD}
     lines = [
-        [Cell(each.row.label), *(_metric(each.means.get(name), best[name]) for name in COLD)]
+        [Cell(each.row.label), *(percent(each.means.get(name), best[name]) for name in COLD)]
         for each in known
     ]
     counts = sorted({each.means[COLD_COUNT].value for each in known if COLD_COUNT in each.means})
@@ -155,7 +155,8 @@ def _best(systems: Sequence[SystemResult], metric: str) -> float | None:
     return round(100 * max(values), 2) if len(values) > 1 else None
 
 
-def _metric(mean: Mean | None, best: float | None) -> Cell:
+def percent(mean: Mean | None, best: float | None = None) -> Cell:
+    """A mean and its deviation in percent; ``best`` is the best one, rounded as printed."""
     if mean is None:
         return Cell("")
     value = round(100 * mean.value, 2)

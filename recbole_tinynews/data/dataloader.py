@@ -13,6 +13,7 @@ from recbole.data.dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_tinynews.data.article_facts import ArticleFacts
 from recbole_tinynews.data.batch import NewsBatch, Plan
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.impressions import Impressions, clicks_of
@@ -29,9 +30,11 @@ class ImpressionSource(Protocol):
 
     Attributes:
         inter_feat: the impressions to load.
+        facts: what is known of their articles; ``None`` where they show texts of another kind.
     """
 
     inter_feat: Impressions
+    facts: ArticleFacts | None
 
     def history_width(self, config: Settings) -> int:
         """Number of clicks of a history that a batch holds; of longer ones, the newest."""
@@ -182,7 +185,7 @@ class ImpressionDataLoader(AbstractDataLoader):
     group: Group = ALONE
 
     def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
-        self.impressions = dataset.inter_feat
+        self.impressions, self.facts = dataset.inter_feat, dataset.facts
         self.sample_size = self.impressions.rows
         self.history_width = dataset.history_width(config)
         super().__init__(config, dataset, None, shuffle=False)

@@ -14,6 +14,7 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, set_color
 
+from recbole_tinynews.data.article_facts import ArticleFacts
 from recbole_tinynews.data.atomic_files import (
     TokenIndex,
     concatenate,
@@ -62,6 +63,7 @@ class NewsDataset(Dataset):
         inter_feat: the impressions of all splits, or after ``build`` of one of them.
         item_feat: ``category`` and ``subcategory`` indices of every news id.
         news_text: ``title``, ``abstract`` and ``body`` of every news id; padding is empty.
+        facts: category and training clicks of every news id; ``None`` before ``build``.
         content: digest of the atomic files, the same for equal files wherever they lie.
     """
 
@@ -69,6 +71,7 @@ class NewsDataset(Dataset):
     trains_on_clicks: ClassVar[bool] = True
     validates_on_impressions: ClassVar[bool] = True
     inter_feat: Impressions
+    facts: ArticleFacts | None = None
 
     # ---------------------------------------------------------------- RecBole's loading hooks
 
@@ -164,6 +167,8 @@ class NewsDataset(Dataset):
 
     def build(self) -> list[NewsDataset | None]:
         """Training, validation and test impressions; ``None`` for a split that has no file."""
+        training = self.inter_feat.between(0, self.file_size_list[0])
+        self.facts = ArticleFacts.of(self.item_feat[CATEGORY].numpy(), training)
         parts: dict[str, NewsDataset] = {}
         start = 0
         for split, rows in zip(self.splits, self.file_size_list, strict=True):

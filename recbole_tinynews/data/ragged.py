@@ -115,6 +115,15 @@ class Ragged(NamedTuple):
         matrix[filled] = self.values[self.positions(rows)]
         return matrix
 
+    def first(self, width: int) -> Ragged:
+        """The first ``width`` values of each row.
+
+        >>> Ragged.from_rows([[1, 2, 3], [], [4]], int).first(2).values.tolist()
+        [1, 2, 4]
+        """
+        lengths = np.minimum(self.lengths, width)
+        return Ragged.from_lengths(self.values[_positions(self.offsets[:-1], lengths)], lengths)
+
     def last(self, width: int) -> Ragged:
         """The last ``width`` values of each row.
 

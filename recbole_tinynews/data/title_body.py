@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
+from recbole_tinynews.data.article_facts import ArticleFacts
 from recbole_tinynews.data.articles import Article, articles_for
 from recbole_tinynews.data.dataloader import (
     ImpressionDataLoader,
@@ -68,6 +69,7 @@ class TitleBodyDataset:
         prefix: str = "",
     ) -> None:
         self.cache_dir = cache_dir
+        self.facts: ArticleFacts | None = None  # titles are no articles that a user is shown
         titles, bodies = (
             tokenise(["", *texts], tokenizer, max_length, cache_dir, prefix)
             for texts, max_length in (

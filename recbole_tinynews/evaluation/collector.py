@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from recbole.evaluator.collector import Collector, DataStruct
 from torch import Tensor
 
+from recbole_tinynews.data.article_facts import ArticleFacts
 from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
-from recbole_tinynews.evaluation.impression_metric import RANKED_KEY, SCORED_KEY
+from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.evaluation.impression_metric import ARTICLES_KEY, RANKED_KEY, SCORED_KEY
 from recbole_tinynews.evaluation.metrics import NaNScoreError, RankedImpressions, rank_impressions
+from recbole_tinynews.evaluation.ranked_articles import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.scored import ScoredImpressions
 from recbole_tinynews.processes.group import gather_array
 from recbole_tinynews.settings.protocol import Settings
@@ -34,28 +37,29 @@ class ImpressionCollector(Collector):
 
     def __init__(self, config: Settings) -> None:
         super().__init__(config)
-        self.impression_ids: NDArray[np.str_] | None = None  # [rows of the split]
-        self.users: NDArray[np.integer] | None = None  # [rows of the split]
+        self.shown: Impressions | None = None  # the split
+        self.facts: ArticleFacts | None = None
         self._collected: Callable[[], object] | None = None
         self.clear()
 
     def start(
         self,
-        impression_ids: NDArray[np.str_] | None,
-        users: NDArray[np.integer] | None = None,
+        shown: Impressions | None,
+        facts: ArticleFacts | None = None,
         collected: Callable[[], object] | None = None,
     ) -> None:
-        """Begin an evaluation of the split whose row i is the impression ``impression_ids[i]``.
+        """Begin an evaluation of the split ``shown``, whose rows the batches name.
 
-        It was shown to ``users[i]``; without users, each impression counts as one of its own.
-        ``collected`` is called for each batch.
+        Without it, each impression counts as one of a user of its own. Without the ``facts`` of
+        its articles, metrics of articles have no result. ``collected`` is called for each batch.
         """
         self.clear()
-        self.impression_ids, self.users, self._collected = impression_ids, users, collected
+        self.shown, self.facts, self._collected = shown, facts, collected
 
     def clear(self) -> None:
         """Forget the batches collected so far, and what was ranked before."""
         self.ranked: RankedImpressions | None = None  # [impressions], as collected
+        self.articles: RankedArticles | None = None  # the same, where a metric needs them
         self.rows = np.empty(0, np.int64)  # [impressions], as collected
         self.scores = np.empty(0, np.float32)  # [candidates in total], or float64
         self.labels = np.empty(0, np.int8)  # [candidates in total]
@@ -68,9 +72,9 @@ class ImpressionCollector(Collector):
     @property
     def ids(self) -> NDArray[np.str_]:
         """Ids of the impressions of ``ranked``, in its order; row numbers where none were given."""
-        if self.impression_ids is None:
+        if self.shown is None:
             return self.rows.astype(str)
-        return self.impression_ids[self.rows]
+        return self.shown.impression_id[self.rows]
 
     def eval_batch_collect(
         self,
@@ -126,6 +130,7 @@ class ImpressionCollector(Collector):
         self.ranked = RankedImpressions(*map(gather_array, ranked))
         self.rows, self.scores, self.offsets = rows.astype(np.int64), scores, _offsets(sizes)
         self.labels = labels.astype(np.int8)
+        self.articles = self._rank_articles()
         struct = self.struct_of()
         struct._data_dict.update(self.data_struct._data_dict)  # what data_collect found
         struct.set("rec.score", torch.from_numpy(scores))
@@ -142,10 +147,21 @@ class ImpressionCollector(Collector):
         struct = DataStruct()
         struct.set(RANKED_KEY, self.ranked if of_part is None else self.ranked.only(of_part))
         if self.register.need(SCORED_KEY):  # else nothing of it is copied
-            users = self.rows if self.users is None else self.users[self.rows]
+            users = self.rows if self.shown is None else self.shown.user[self.rows]
             shown = ScoredImpressions(self.scores, self.labels, self.offsets, users)
             struct.set(SCORED_KEY, shown if of_part is None else shown.only(of_part))
+        if self.articles is not None:
+            part = self.articles if of_part is None else self.articles.only(of_part)
+            struct.set(ARTICLES_KEY, part)
         return struct
+
+    def _rank_articles(self) -> RankedArticles | None:
+        if self.shown is None or self.facts is None or not self.register.need(ARTICLES_KEY):
+            return None
+        candidates, history = (
+            each.take(self.rows) for each in (self.shown.candidates, self.shown.history)
+        )
+        return rank_articles(self.scores, candidates, history, self.facts)
 
     def _rank(
         self, scores: NDArray, labels: NDArray, sizes: NDArray, rows: NDArray
@@ -164,9 +180,9 @@ class ImpressionCollector(Collector):
             raise ValueError(f"The model scored {name} with NaN. {error}") from error
 
     def _name(self, row: int) -> str:
-        if self.impression_ids is None:
+        if self.shown is None:
             return f"the impression in row {row} of the evaluated split"
-        return f"impression {self.impression_ids[row]} (row {row} of the evaluated split)"
+        return f"impression {self.shown.impression_id[row]} (row {row} of the evaluated split)"
 
 
 def _offsets(sizes: NDArray) -> NDArray[np.int64]:

@@ -10,10 +10,23 @@ from recbole.evaluator.base_metric import AbstractMetric
 from recbole.utils import EvaluatorType
 
 from recbole_tinynews.evaluation.metrics import RankedImpressions
+from recbole_tinynews.evaluation.ranked_articles import RankedArticles
 from recbole_tinynews.settings.protocol import Settings
 
-# where the collector puts the RankedImpressions, and the ScoredImpressions for those who need them
+# where the collector puts the RankedImpressions, and for those who need them the ScoredImpressions
+# and the RankedArticles
 RANKED_KEY, SCORED_KEY = "rec.impressions", "rec.scored_impressions"
+ARTICLES_KEY = "rec.ranked_articles"
+SKIPPED = "skipped"  # before a metric's name: the number of impressions that its mean leaves out
+
+
+def is_count(result: str) -> bool:
+    """Whether a result says how much others were computed from: no metric has such a name.
+
+    >>> [is_count(each) for each in ("skipped", "skipped_calibration@5", "calibration@5")]
+    [True, True, False]
+    """
+    return result in ("impressions", "tokens") or result.startswith(SKIPPED)
 
 
 class ImpressionMetric(AbstractMetric):
@@ -57,15 +70,17 @@ class ImpressionMetric(AbstractMetric):
         return round(value, self.decimal_place)
 
 
-class ImpressionMetricAtK(ImpressionMetric):
-    """A metric of the first k candidates, for each k of ``topk``, under the keys ``key@k``."""
-
+class _AtEachK(ImpressionMetric):
     at_k = True
     key: str
 
     def __init__(self, config: Settings) -> None:
         super().__init__(config)
         self.topk = config["topk"]
+
+
+class ImpressionMetricAtK(_AtEachK):
+    """A metric of the first k candidates, for each k of ``topk``, under the keys ``key@k``."""
 
     @staticmethod
     def at(ranked: RankedImpressions, k: int) -> NDArray[np.float64]:
@@ -75,3 +90,33 @@ class ImpressionMetricAtK(ImpressionMetric):
     def values(self, ranked: RankedImpressions) -> dict[str, NDArray[np.float64]]:
         """Values of the evaluated impressions by key."""
         return {f"{self.key}@{k}": self.at(ranked, k) for k in self.topk}
+
+
+class ArticleMetricAtK(_AtEachK):
+    """A metric of the articles among the first k, whoever clicked, under the keys ``key@k``.
+
+    Every impression counts that has a value, with or without clicks; if some have none, their
+    number is the result ``skipped_key@k``. Where no articles are ranked, as in the validation of
+    post-training, there is no result.
+    """
+
+    metric_need = (*ImpressionMetric.metric_need, ARTICLES_KEY)
+
+    @staticmethod
+    def at(shown: RankedArticles, k: int) -> NDArray[np.float64]:
+        """Values of all impressions at one k, NaN where there is none."""
+        raise NotImplementedError
+
+    def of_each_impression(self, dataobject: Any) -> dict[str, NDArray[np.float64]]:
+        """Values by key, ``[impressions]``, NaN where there is none."""
+        if ARTICLES_KEY not in dataobject:
+            return {}
+        shown = dataobject.get(ARTICLES_KEY)
+        return {f"{self.key}@{k}": self.at(shown, k) for k in self.topk}
+
+    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
+        """Averages by key, and how many impressions they leave out, if any."""
+        of_each = self.of_each_impression(dataobject)
+        averages = {key: self._average(values) for key, values in of_each.items()}
+        counts = {f"{SKIPPED}_{key}": int(np.isnan(v).sum()) for key, v in of_each.items()}
+        return {**averages, **{key: count for key, count in counts.items() if count}}

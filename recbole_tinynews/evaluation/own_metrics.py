@@ -9,13 +9,17 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.evaluation.impression_metric import SCORED_KEY, ImpressionMetric
+from recbole_tinynews.evaluation.impression_metric import (
+    SCORED_KEY,
+    SKIPPED,
+    ImpressionMetric,
+    is_count,
+)
 from recbole_tinynews.evaluation.recbole_metrics import METRICS, metric_of
 from recbole_tinynews.evaluation.scored import ScoredImpressions
 from recbole_tinynews.settings.protocol import Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-_COUNTS = ("impressions", "skipped")  # in every result, beside the metrics
 # one usual impression, one without labels, one without an unclicked candidate
 _MADE_UP = ScoredImpressions(
     np.array([0.3, 0.2, 0.1, 0.5, 0.4, 0.6]),
@@ -121,10 +125,11 @@ def files_of_metric(result: str) -> list[Path]:
 
 def _register(function: Function, at_k: bool, smaller_is_better: bool) -> Function:
     name = function.__name__.lower()
-    if not name.isidentifier() or name in _COUNTS:
+    if not name.isidentifier() or is_count(name):
         raise ValueError(
             f"impression_metric expects a function with a name of its own, got {name}, and results "
-            f"have {' and '.join(_COUNTS)} already. Define it with def, under another name."
+            f"have counts of such names. Define it with def, under a name that is neither "
+            f"impressions nor tokens and does not begin with {SKIPPED}."
         )
     present = METRICS.get(name)
     if present is not None and not (

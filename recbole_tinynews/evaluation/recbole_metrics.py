@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from recbole.evaluator import register
 
-from recbole_tinynews.evaluation import top_k
+from recbole_tinynews.evaluation import beyond_accuracy, top_k
 from recbole_tinynews.evaluation.impression_metric import (
     RANKED_KEY,
     SCORED_KEY,
+    ArticleMetricAtK,
     ImpressionMetric,
     ImpressionMetricAtK,
 )
@@ -57,7 +58,7 @@ class ImpressionRecall(ImpressionMetricAtK):
 
 
 class ImpressionHit(ImpressionMetricAtK):
-    """How often a click is among the first k."""
+    """How often a click is among the first k; others call it HitRate."""
 
     key, at = "hit", staticmethod(top_k.hit)
 
@@ -84,6 +85,37 @@ class UserGAUC(ImpressionMetric):
         return {"gauc": self._rounded(gauc(dataobject.get(SCORED_KEY)))}
 
 
+class CategoryDiversity(ArticleMetricAtK):
+    """Share of the pairs among the first k whose categories differ."""
+
+    key, at = "diversity", staticmethod(beyond_accuracy.diversity)
+
+
+class CategoryCoverage(ArticleMetricAtK):
+    """Share of the categories of an impression that are among its first k."""
+
+    key, at = "coverage", staticmethod(beyond_accuracy.coverage)
+
+
+class CategoryCalibration(ArticleMetricAtK):
+    """Divergence of the categories of the first k from those of the history; smaller is better."""
+
+    smaller = True
+    key, at = "calibration", staticmethod(beyond_accuracy.calibration)
+
+
+class ClickNovelty(ArticleMetricAtK):
+    """Mean self-information of the first k by training clicks, in bits."""
+
+    key, at = "novelty", staticmethod(beyond_accuracy.novelty)
+
+
+class ColdShare(ArticleMetricAtK):
+    """Share of the first k that nobody clicked in training."""
+
+    key, at = "cold_share", staticmethod(beyond_accuracy.cold_share)
+
+
 class ImpressionCount(ImpressionMetric):
     """Numbers of impressions that were averaged and that could not be evaluated."""
 
@@ -103,6 +135,11 @@ METRICS: dict[str, type[ImpressionMetric]] = {
     "precision": ImpressionPrecision,
     "map": ImpressionMAP,
     "gauc": UserGAUC,
+    "diversity": CategoryDiversity,
+    "coverage": CategoryCoverage,
+    "calibration": CategoryCalibration,
+    "novelty": ClickNovelty,
+    "cold_share": ColdShare,
     "accuracy": ImpressionAccuracy,
 }
 COUNT_METRIC = ImpressionCount.__name__
@@ -117,6 +154,21 @@ def bigger_is_better(result: str) -> bool:
     """Whether a higher value of a result such as ``auc`` is the better one."""
     metric = metric_of(result)
     return metric is None or not metric.smaller
+
+
+def needs_clicks(result: str) -> bool:
+    """Whether a result says how well clicks are ranked, so that it may choose the best epoch.
+
+    One of what is shown may not: a model that knows nothing is more diverse than any other.
+    """
+    metric = metric_of(result)
+    return metric is not None and not issubclass(metric, ArticleMetricAtK)
+
+
+def of_each_impression(result: str) -> bool:
+    """Whether an impression has a value of a result; GAUC has one for all of them."""
+    metric = metric_of(result)
+    return metric is not None and metric is not UserGAUC
 
 
 def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:

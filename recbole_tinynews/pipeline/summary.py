@@ -9,10 +9,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from recbole_tinynews.evaluation.impression_metric import is_count
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better
 from recbole_tinynews.pipeline.text_table import text_table
-
-_COUNTS = {"impressions", "skipped"}
 
 
 def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
@@ -22,7 +21,7 @@ def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
     probabilities, and is empty where these are unknown.
     """
     teachers = result.get("teachers", {})
-    metrics = [name for name in result["test"] if name not in _COUNTS]
+    metrics = [name for name in result["test"] if not is_count(name)]
     lines: list[tuple[str, Mapping[str, Any]]] = []
     if teachers:
         count, of_each = len(teachers["test"]), teachers["test"]
@@ -40,6 +39,18 @@ def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
         lines.append(("oracle", oracle))
     head = ["", *metrics, "parameters", "news per second"]
     return text_table([head, *(_row(name, of, metrics) for name, of in lines)], right=True)
+
+
+def in_one_line(slices: Mapping[str, Mapping[str, float]]) -> str:
+    """The first metric of each slice and the number of its impressions; the file has all of them.
+
+    >>> in_one_line({"0": {"auc": 0.5, "impressions": 3}, "1-5": {"auc": 0.625, "impressions": 9}})
+    'auc 0: 0.5000 of 3, 1-5: 0.6250 of 9'
+    """
+    metric = next(iter(next(iter(slices.values()))))
+    return f"{metric} " + ", ".join(
+        f"{name}: {of[metric]:.4f} of {of['impressions']:,}" for name, of in slices.items()
+    )
 
 
 def best(results: Sequence[Mapping[str, float]], metric: str) -> Mapping[str, float]:

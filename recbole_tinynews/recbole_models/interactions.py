@@ -29,13 +29,14 @@ class InteractionDataset(Dataset):
 
     Attributes:
         impressions: the ragged impressions of the split.
+        facts: what is known of their articles.
         places: positions of the rows of ``dataset[index]`` among the candidates.
     """
 
     def __init__(self, shown: NewsDataset, config: Settings, feed: Feed) -> None:
         self.__dict__.update(shown.__dict__)
         self.config, self.feed = config, feed
-        self.impressions = shown.inter_feat
+        self.impressions, self.facts = shown.inter_feat, shown.facts
         self.label_field = config["LABEL_FIELD"]
         self.sequence_field = self.iid_field + config["LIST_SUFFIX"]
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]

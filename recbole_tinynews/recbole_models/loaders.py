@@ -13,6 +13,7 @@ from recbole.data.interaction import Interaction
 from recbole.data.transform import InverseItemSequence
 from recbole.sampler import RepeatableSampler, Sampler
 
+from recbole_tinynews.data.article_facts import ArticleFacts
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.impressions import Impressions
@@ -89,6 +90,7 @@ class RowDataLoader(AbstractDataLoader):
 
     def __init__(self, config: Settings, dataset: InteractionDataset) -> None:
         self.impressions: Impressions = dataset.impressions
+        self.facts: ArticleFacts | None = dataset.facts
         self.bounds = packed(self.impressions.candidates.lengths, config["eval_batch_size"])
         self.sample_size = len(self.bounds) - 1
         super().__init__(config, dataset, None, shuffle=False)

@@ -8,11 +8,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from recbole_tinynews.evaluation.impression_metric import is_count
 from recbole_tinynews.trainer.losses import Losses, named_losses
 
 POINTS = 200  # of each loss at most, however long the training
-# of a validation result: how much its metrics were computed from
-COUNTS = frozenset(("impressions", "skipped", "tokens"))
 CurveRow = dict[str, float]
 
 
@@ -71,7 +70,7 @@ class TrainingCurve:
 
     def add_validation(self, step: int, result: Mapping[str, Any]) -> CurveRow:
         """Add a row of validation metrics, without the counts; returns the metrics."""
-        metrics = {name: float(value) for name, value in result.items() if name not in COUNTS}
+        metrics = {name: float(value) for name, value in result.items() if not is_count(name)}
         self.metrics.append({"step": step, **metrics})
         return metrics
 

@@ -115,8 +115,7 @@ class ImpressionEvaluation(Trainer):
         with progress_bar(
             desc="Evaluate", shown=show_progress, total=len(eval_data), unit=" batches"
         ) as bar:
-            shown = eval_data.impressions
-            self.eval_collector.start(shown.impression_id, shown.user, bar.update)
+            self.eval_collector.start(eval_data.impressions, eval_data.facts, bar.update)
             return super().evaluate(eval_data, load_best_model=False)  # its bar has 100 columns
 
     def before_ranking(self, eval_data: Any, show_progress: bool) -> None:

@@ -77,19 +77,30 @@ def keep(
     ids: str = "i",
     users: Sequence[str] = (),
     order: Sequence[int] = (),
+    histories: Sequence[int] = (),
+    hours: Sequence[int] = (),
+    further: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
     """Save metrics of impressions, each metric equal to the given AUC; returns the file.
 
     ``ids`` begins the impressions' ids. ``users`` are theirs, one each if not given. ``order`` is
-    the one in which the data set has them.
+    the one in which the data set has them. ``histories`` (1 click if not given) and ``hours`` (0)
+    are theirs, ``further`` other metrics by name.
     """
     rows = range(len(auc))
     dump, place = folder / f"{name}.csv", folder / f"{name}.npz"
-    lines = [f"{ids}{row},{','.join([auc[row]] * 4)}" for row in rows]
-    dump.write_text("\n".join(["impression_id,auc,mrr,ndcg@5,ndcg@10", *lines]) + "\n")
+    columns = [*[auc] * 4, *(further or {}).values()]
+    lines = [",".join([f"{ids}{row}", *(column[row] for column in columns)]) for row in rows]
+    names = ["impression_id", "auc", "mrr", "ndcg@5", "ndcg@10", *(further or {})]
+    dump.write_text("\n".join([",".join(names), *lines]) + "\n")
     data = folder / f"{name}.test.inter"
     user_of = users or [f"U{row}" for row in rows]
-    lines = [f"{ids}{row}\t{user_of[row]}\t1\tN1\tN2 N3\t1 0" for row in order or rows]
+    read = [" ".join(["N1"] * clicks) for clicks in histories or [1] * len(auc)]
+    times = [3600 * hour + 1 for hour in hours or [0] * len(auc)]
+    lines = [
+        f"{ids}{row}\t{user_of[row]}\t{times[row]}\t{read[row]}\tN2 N3\t1 0"
+        for row in order or rows
+    ]
     data.write_text("\n".join([header(INTER), *lines]) + "\n")
     keep_eval_dump(dump, data, place)
     return place

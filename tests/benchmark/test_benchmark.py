@@ -233,6 +233,36 @@ def test_a_users_own_recommender_runs_beside_the_others(make_benchmark, tmp_path
     assert "| Mine | " in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
 
 
+def test_a_metric_that_is_asked_for_later_is_tested_without_training(
+    make_benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No fingerprint has the metrics: a finished row would never get a cell of the new one."""
+    succeeded, words = run_with_output(make_benchmark(systems=["PLM-NR_1"]))
+    assert succeeded, words
+    (before,) = rows_of(tmp_path / "out" / "results.csv")
+    assert not (tmp_path / "out" / "further.md").exists()
+    assert "| PLM-NR_1 |" in (tmp_path / "out" / "slices.md").read_text(encoding="utf-8")
+    jobs: list[str] = []
+    start = runner._start
+
+    def started(job: Job) -> Any:
+        jobs.append(job.action)
+        return start(job)
+
+    monkeypatch.setattr(runner, "_start", started)
+    asked = {"metrics": ["AUC", "MRR", "NDCG", "Calibration", "GAUC"]}
+    for _ in range(2):
+        succeeded, words = run_with_output(make_benchmark(systems=["PLM-NR_1"], settings=asked))
+        assert succeeded, words
+    assert jobs == [TRAIN]
+    assert trained(tmp_path / "out", "PLMNR") == 1
+    assert rows_of(tmp_path / "out" / "results.csv") == [before]
+    head, _, line, *_ = (tmp_path / "out" / "further.md").read_text(encoding="utf-8").splitlines()
+    assert head == "| System | calibration@5 | calibration@10 |"
+    assert line.startswith("| PLM-NR_1 | ")
+    assert "Further metrics" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
 def test_two_systems_in_parallel_train_a_shared_stage_once(make_benchmark, tmp_path: Path) -> None:
     """The most expensive stage would run twice, or two processes would write one file."""
     benchmark = make_benchmark(systems=["TinyNewsRec"], jobs=2)

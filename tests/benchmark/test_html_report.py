@@ -126,9 +126,10 @@ def test_what_comes_from_outside_is_text_wherever_it_stands(report: Path) -> Non
 def test_every_part_of_a_benchmark_is_there_and_named(report: Path) -> None:
     """A screen reader finds tables and figures by their names."""
     read = Read(report.read_text(encoding="utf-8"))
-    sections = ["Results", "Figures", "Significance", "Speed", "Settings", "Environment"]
+    sections = ["Results", "Figures", "Significance", "Speed", "History and hour", "Settings"]
+    sections.append("Environment")
     ids = [each.get("id") for tag, each in read.tags if tag == "h2"]
-    assert ids == [name.lower() for name in sections]
+    assert ids == [name.lower().replace(" ", "-") for name in sections]
     links = [each["href"] for tag, each in read.tags if tag == "a"]
     assert links == [f"#{each}" for each in ids]
     for expected in ("56.00 ± 1.41", "0123456789ab", "torch 9.9", "not recorded", "1,234"):

@@ -35,11 +35,25 @@ def test_users_follow_the_impressions_and_not_the_lines_of_the_data(tmp_path: Pa
     assert users.tolist() == [0, 1, 0]
 
 
+def test_histories_hours_and_further_metrics_are_those_of_their_impression(tmp_path: Path) -> None:
+    """The data may have another order than the dump."""
+    further = {"calibration@5": ["0.5", "", "2.25"], "hit@5": ["1.0", "0.0", "1.0"]}
+    about = {"histories": [0, 3, 700], "hours": [23, 0, 9]}
+    place = keep(tmp_path, "a", ["0"] * 3, order=[2, 0, 1], further=further, **about)
+    kept = read_impression_metrics(place)
+    assert (kept.history_lengths.tolist(), kept.hours.tolist()) == ([0, 3, 700], [23, 0, 9])
+    assert {name: [str(v) for v in values.tolist()] for name, values in kept.further.items()} == {
+        **further,
+        "calibration@5": ["0.5", "nan", "2.25"],
+    }
+
+
 def test_files_of_earlier_versions_can_be_read(tmp_path: Path) -> None:
     """They are committed, and training again takes days."""
     np.savez_compressed(tmp_path / "old.npz", values=np.zeros((2, 4), np.float32), ids="digest")
     old = read_impression_metrics(tmp_path / "old.npz")
     assert (old.users, old.of, old.values.shape) == (None, "digest", (2, 4))
+    assert (old.history_lengths, old.hours, old.further) == (None, None, {})
 
 
 def test_a_file_takes_few_bytes_an_impression(tmp_path: Path) -> None:
@@ -47,8 +61,10 @@ def test_a_file_takes_few_bytes_an_impression(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     ranks = 1 / random.integers(1, 40, 3000)
     users = [f"U{number}" for number in random.integers(1500, size=3000)]
-    place = keep(tmp_path, "a", [repr(float(value)) for value in ranks], users=users)
-    assert place.stat().st_size < 7 * 3000
+    about = {"histories": random.geometric(0.03, 3000).tolist()}
+    about["hours"] = random.integers(24, size=3000).tolist()
+    place = keep(tmp_path, "a", [repr(float(value)) for value in ranks], users=users, **about)
+    assert place.stat().st_size < 10 * 3000
 
 
 def test_users_of_pooled_data_sets_stay_apart(tmp_path: Path) -> None:
@@ -62,3 +78,14 @@ def test_users_of_pooled_data_sets_stay_apart(tmp_path: Path) -> None:
     assert pooled.of != pool([two, one]).of
     assert pooled.of == pool([one, two]).of
     assert pool([one, two._replace(users=None)]).users is None
+
+
+def test_pooled_impressions_keep_what_every_part_knows(tmp_path: Path) -> None:
+    """A column of one fold alone would be shorter than the others."""
+    one = keep(tmp_path, "a", ["0.1"], histories=[4], hours=[7], further={"x": ["1"], "y": ["2"]})
+    two = keep(tmp_path, "b", ["0.4"], "j", histories=[0], hours=[8], further={"y": ["3"]})
+    parts = [read_impression_metrics(each) for each in (one, two)]
+    pooled = pool(parts)
+    assert (pooled.history_lengths.tolist(), pooled.hours.tolist()) == ([4, 0], [7, 8])
+    assert {name: values.tolist() for name, values in pooled.further.items()} == {"y": [2, 3]}
+    assert pool([parts[0], parts[1]._replace(hours=None)]).hours is None

@@ -7,11 +7,22 @@ from recbole.data.interaction import Interaction
 from recbole.evaluator import Evaluator
 from sklearn.metrics import roc_auc_score
 
+from recbole_tinynews.data.article_facts import ArticleFacts
+from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.evaluation.collector import ImpressionCollector
 from recbole_tinynews.evaluation.metrics import auc
 from recbole_tinynews.evaluation.recbole_metrics import register_metrics
 
-IDS = np.array(["7", "123", "x-9"])
+SHOWN = Impressions(
+    np.array(["7", "123", "x-9"]),
+    np.array([30, 10, 20], np.int32),
+    np.zeros(3, np.int64),
+    Ragged.from_rows([[1], [], [2, 3]], np.int32),
+    Ragged.from_rows([[1, 2, 3], [3, 4], [5, 6]], np.int32),
+    np.zeros(7, np.int8),
+)
+FACTS = ArticleFacts(np.arange(7), np.zeros(7, np.int64))
 # scores, labels, sizes, rows of two batches with three impressions, the last of one class
 FIRST = ([0.5, 0.5, 0.2, 0.1, 0.9], [1, 0, 0, 0, 1], [3, 2], [0, 1])
 SECOND = ([0.3, 0.4], [0, 0], [2], [2])
@@ -40,7 +51,7 @@ def _registered() -> None:
 @pytest.fixture
 def collector() -> ImpressionCollector:
     collector = ImpressionCollector(CONFIG)
-    collector.start(IDS)
+    collector.start(SHOWN, FACTS)
     return collector
 
 
@@ -89,7 +100,7 @@ def test_the_size_of_a_batch_changes_nothing(collector) -> None:
 def test_an_interrupted_evaluation_leaves_nothing_behind(collector) -> None:
     """After Ctrl-C in a notebook the next result would mix two models."""
     collect(collector, FIRST)
-    collector.start(IDS)
+    collector.start(SHOWN, FACTS)
     collect(collector, FIRST, SECOND)
     assert Evaluator(CONFIG).evaluate(collector.get_data_struct()) == EXPECTED
 
@@ -108,8 +119,7 @@ def test_nan_is_blamed_on_the_impressions_id_and_the_next_evaluation_is_clean(co
 def test_users_are_those_of_the_collected_rows_in_a_part_too() -> None:
     """GAUC of candidates under another user would look like any other number."""
     collector = ImpressionCollector(config_of("UserGAUC"))
-    users = np.array([30, 10, 20])
-    collector.start(IDS, users)
+    collector.start(SHOWN)
     collect(collector, SECOND, FIRST)
     shown = collector.get_data_struct().get("rec.scored_impressions")
     assert shown.users.tolist() == [20, 30, 10]
@@ -118,16 +128,36 @@ def test_users_are_those_of_the_collected_rows_in_a_part_too() -> None:
     part = collector.struct_of(np.array([True, False, True])).get("rec.scored_impressions")
     assert part.users.tolist() == [20, 30]
     np.testing.assert_allclose(part.scores, [0.3, 0.4, 0.5, 0.5, 0.2], rtol=1e-6)
-    collector.start(IDS)
+    collector.start(None)
     collect(collector, FIRST)
     alone = collector.get_data_struct().get("rec.scored_impressions")
     assert alone.users.tolist() == [0, 1]  # each a user of its own
 
 
+def test_articles_are_those_of_the_collected_rows_in_a_part_too() -> None:
+    """Batches come in another order than rows: each user would be shown another one's articles."""
+    collector = ImpressionCollector(config_of("CategoryDiversity"))
+    collector.start(SHOWN, FACTS)
+    collect(collector, SECOND, FIRST)
+    shown = collector.get_data_struct().get("rec.ranked_articles")
+    rows = range(3)
+    assert [shown.ranked.row(row).tolist() for row in rows] == [[6, 5], [2, 1, 3], [4, 3]]
+    assert [shown.history.row(row).tolist() for row in rows] == [[2, 3], [1], []]
+    assert shown.facts is FACTS
+    part = collector.struct_of(np.array([True, False, True])).get("rec.ranked_articles")
+    assert part.ranked.values.tolist() == [6, 5, 2, 1, 3]
+    assert part.history.values.tolist() == [2, 3, 1]
+    collector.start(SHOWN)  # texts, of which nothing is known
+    collect(collector, SECOND, FIRST)
+    assert "rec.ranked_articles" not in collector.get_data_struct()
+
+
 def test_scores_are_not_copied_for_metrics_that_see_ranks_alone(collector) -> None:
     """MIND-large has 14 million candidates in its validation set."""
     collect(collector, FIRST, SECOND)
-    assert "rec.scored_impressions" not in collector.get_data_struct()
+    struct = collector.get_data_struct()
+    assert "rec.scored_impressions" not in struct
+    assert "rec.ranked_articles" not in struct
 
 
 def test_nan_is_blamed_on_the_row_where_no_ids_are_known(collector) -> None:

@@ -13,9 +13,16 @@ from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.register import Register, cluster_info
 from recbole.utils import EvaluatorType
 
+from recbole_tinynews.data.article_facts import ArticleFacts
+from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.evaluation import recbole_metrics
-from recbole_tinynews.evaluation.impression_metric import ImpressionMetric
+from recbole_tinynews.evaluation.impression_metric import (
+    ArticleMetricAtK,
+    ImpressionMetric,
+    is_count,
+)
 from recbole_tinynews.evaluation.metrics import rank_impressions
+from recbole_tinynews.evaluation.ranked_articles import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.recbole_metrics import (
     COUNT_METRIC,
     METRICS,
@@ -37,15 +44,20 @@ def _registered() -> None:
     register_metrics()
 
 
-RESULTS = results_of(METRICS, CONFIG["topk"])
+OF_ARTICLES = [name for name, metric in METRICS.items() if issubclass(metric, ArticleMetricAtK)]
+RESULTS = results_of([name for name in METRICS if name not in OF_ARTICLES], CONFIG["topk"])
 
 
-def evaluate(scores, labels, offsets, **changed) -> dict:
+def evaluate(
+    scores, labels, offsets, articles: RankedArticles | None = None, **changed
+) -> dict[str, float]:
     struct = DataStruct()
     struct.set("rec.impressions", rank_impressions(scores, labels, offsets))
     users = np.arange(len(offsets) - 1) // 2
     shown = ScoredImpressions(np.array(scores), np.array(labels), np.array(offsets), users)
     struct.set("rec.scored_impressions", shown)
+    if articles is not None:
+        struct.set("rec.ranked_articles", articles)
     return dict(Evaluator(CONFIG | changed).evaluate(struct))
 
 
@@ -71,6 +83,38 @@ def test_results_have_the_promised_keys_and_average_evaluated_impressions_only()
         "skipped": 1,
     }
     assert [type(value) for value in result.values()] == [float] * len(RESULTS) + [int] * 2
+
+
+def test_metrics_of_articles_need_no_clicks_and_say_how_many_they_leave_out() -> None:
+    """A mean over a part of the impressions must not look like one over all of them."""
+    scores, labels, offsets = np.array([2.0, 1, 3, 4]), [-1, -1, 0, 1], np.array([0, 2, 4])
+    articles = rank_articles(
+        scores,
+        Ragged(np.array([1, 2, 2, 3]), offsets),
+        Ragged.from_rows([[], [3]], int),
+        ArticleFacts(np.array([0, 1, 2, 1]), np.array([0, 0, 3, 0])),
+    )
+    result = evaluate(scores, labels, offsets, articles, topk=[1, 2])
+    assert {name: value for name, value in result.items() if is_count(name)} == {
+        "skipped_diversity@1": 2,  # of one article there is no pair
+        "skipped_calibration@1": 1,  # the first user has read nothing
+        "skipped_calibration@2": 1,
+        "impressions": 1,
+        "skipped": 1,
+    }
+    assert {*results_of(OF_ARTICLES, [1, 2])} < result.keys()
+    assert math.isnan(result["diversity@1"])
+    assert (result["diversity@2"], result["coverage@1"], result["coverage@2"]) == (1.0, 0.5, 1.0)
+    assert (result["cold_share@1"], result["cold_share@2"]) == (1.0, 0.5)
+    assert (result["calibration@1"], result["calibration@2"]) == (0.0, round(-math.log(0.505), 4))
+    assert result["novelty@1"] == round(math.log2(6), 4)
+    assert result["novelty@2"] == round(math.log2(6) - 1, 4)
+
+
+def test_metrics_of_articles_have_no_result_where_texts_are_ranked() -> None:
+    """Post-training ranks titles by number: categories of articles with these ids are others'."""
+    result = evaluate([0.5, 0.2], [1, 0], [0, 2])
+    assert not {*results_of(OF_ARTICLES, [5, 10])} & result.keys()
 
 
 def test_metric_decimal_place_is_the_users() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from recbole_tinynews.data import articles
 from recbole_tinynews.encoder.language_model import load_plm
+from recbole_tinynews.evaluation.impression_metric import is_count
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.title_body import TitleBodyMatcher
@@ -26,7 +27,6 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.trainer import DistillationTrainer
-from recbole_tinynews.trainer.curve import COUNTS
 
 
 class RecordedRun(NamedTuple):
@@ -202,7 +202,7 @@ def test_each_stage_saves_its_training_curve_and_figure(recorded: RecordedRun) -
         curve = pd.read_csv(table, dtype=str).astype(float).set_index("step")  # exact in any pandas
         summands = [f"{name}_loss" for name in recorded.losses[artifact.name]]
         losses = summands if len(summands) == 1 else ["train_loss", *summands]
-        assert list(curve.columns) == [*losses, *(m for m in artifact.valid if m not in COUNTS)]
+        assert list(curve.columns) == [*losses, *(m for m in artifact.valid if not is_count(m))]
         assert curve[losses].notna().all(axis=None)
         metric = "accuracy" if artifact.name.startswith("post_train") else "auc"
         assert artifact.valid[metric] in set(curve[metric])

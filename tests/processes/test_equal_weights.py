@@ -51,11 +51,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "PLMNR": ("PLMNR", {}),
     "PLMNR, stepped": (
         "PLMNR",
-        {**STEPPED, "history_padding": "learned", "metrics": ["AUC", "MAP", "GAUC"]},
+        {**STEPPED, "history_padding": "learned", "metrics": ["AUC", "MAP", "GAUC", "Calibration"]},
     ),
     "PLMNR, padded": ("PLMNR", {"mask_padding_in_news_pooling": False, "finetune_layers": "all"}),
     "PLMNR, recent vectors": ("PLMNR", {"history_cache_steps": 3}),
-    "TinyNewsRec": ("TinyNewsRec", {}),
+    "TinyNewsRec": ("TinyNewsRec", {"metrics": ["AUC", "Diversity", "Novelty"]}),
     "TinyNewsRec, stepped": (
         "TinyNewsRec",
         {
@@ -124,7 +124,7 @@ def test_several_processes_report_the_metrics_of_one(
     """Averages of shards are no averages of impressions (RecBole#2154)."""
     one, several = (trained(cases, n) / name for n in (1, processes))
     results = [json.loads((each / "result.json").read_text()) for each in (one, several)]
-    for part in ("valid", "test", "test_cold"):
+    for part in ("valid", "test", "test_cold", "test_slices"):
         assert results[0][part] == results[1][part]
     assert (one / "dump.csv").read_bytes() == (several / "dump.csv").read_bytes()
     submitted = [ZipFile(each / "submission.zip").read("prediction.txt") for each in (one, several)]
