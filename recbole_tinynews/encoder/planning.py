@@ -8,7 +8,7 @@ plan, and it arrives with the batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from recbole_tinynews.data.fields import CANDIDATES, HISTORY, LENGTHS, TOKENS
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs, shortest_first
+from recbole_tinynews.processes.gather import gather_rows
 from recbole_tinynews.processes.group import ALONE, Group
 from recbole_tinynews.processes.shares import dealt
 
@@ -113,6 +114,31 @@ class EncodingPlan(NamedTuple):
             "batch, got others. Encode those outside of `planned`.",
         )
         return places
+
+    def joined(self, vectors: list[Tensor], zeros: Callable[[int], Tensor]) -> Tensor:
+        """The vectors of the ids of the plan, ``[ids, dim]``, from those of the packs.
+
+        Shapes:
+            vectors: of each pack, ``[texts, dim]``.
+            zeros: gives the vectors of so many empty texts.
+        """
+        if not vectors:
+            return zeros(len(self.host_ids))
+        encoded = torch.cat(vectors)
+        if self.counts is not None:
+            encoded = gather_rows(encoded, self.counts)
+        empty = encoded.new_zeros(len(self.host_ids), encoded.shape[-1])
+        return empty.index_copy(0, self.places, encoded)
+
+
+class ArticlePlanner(Protocol):
+    """Makes plans of how articles are encoded, also in another process."""
+
+    def __call__(self, batch: Interaction) -> EncodingPlan | None:
+        """The plan of a training batch; ``None`` if it has no history and candidates."""
+
+    def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
+        """The plan of distinct ids; ``fresh`` are those of candidates, ``None``: all are."""
 
 
 class Planner:

@@ -39,6 +39,7 @@ from recbole_tinynews.settings.values import (
     TEACHERS,
     TEXT,
     TEXT_LENGTH,
+    VIEWS,
     WORKERS,
     ZIP_FILE,
     Rule,
@@ -256,6 +257,14 @@ OURS: tuple[Setting, ...] = (
     Setting("subcategory_weight", NOT_NEGATIVE, _NEWS),
     Setting("impression_negatives", one_of(None, True, False), _RECBOLE_ON_IMPRESSIONS),
     # the model
+    Setting("views", VIEWS, _NEWS, as_before=["title"]),
+    Setting("news_encoder", one_of("plm", "words"), _NEWS, as_before="plm"),
+    Setting("word_encoder", one_of("cnn", "self_attention"), _NEWS, as_before="self_attention"),
+    # its content is covered with the language model's
+    Setting("word_vectors", or_(PLACE, None), _NEWS, affects=_NOTHING),
+    Setting("word_dim", SIZE, _NEWS, as_before=300),
+    Setting("word_dropout", PROBABILITY, _NEWS, as_before=0.2),
+    Setting("category_dim", SIZE, _NEWS, as_before=100),
     Setting("plm", PLACE, _NEWS),
     Setting("num_hidden_layers", or_(LAYERS, None), _NEWS),
     Setting("finetune_layers", or_(COUNT, "all"), _NEWS),
