@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from recbole_tinynews.benchmark.recommender_file import is_file_spec, model_class_of
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.row_settings import refuse_unknown, result_fingerprint, row_settings
-from recbole_tinynews.benchmark.suite import TITLE, Row, Suite
+from recbole_tinynews.benchmark.suite import TITLE, USER_ID, Row, Suite
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.language_model import locate_plm, plm_size
 from recbole_tinynews.model.recommender import NewsRecommender
@@ -100,10 +100,10 @@ def _plan(
     given: Mapping[str, Any],
 ) -> PlannedRow:
     settings = row_settings(row, model_class, suite, given)
-    if row.reads == TITLE and _chooses_its_text(model_class):
-        row = row._replace(reads=OWN_TEXT)
     try:
         config = NewsConfig(model_class, dataset, config_dict=settings)
+        if row.reads == TITLE:  # none is declared
+            row = row._replace(reads=_reads(model_class, config))
         fingerprints = {}
         for seed in seeds:
             config["seed"] = seed
@@ -120,8 +120,10 @@ def _plan(
     return PlannedRow(row, settings, fingerprints)
 
 
-def _chooses_its_text(model_class: type) -> bool:
-    plain = NewsRecommender.news_tokens
-    return (
-        has_language_model(model_class) and getattr(model_class, "news_tokens", plain) is not plain
-    )
+def _reads(model_class: type, config: NewsConfig) -> tuple[str, ...]:
+    """What a model ranks by, as far as its class and its settings tell."""
+    if not issubclass(model_class, NewsRecommender):
+        return TITLE
+    if model_class.news_tokens is not NewsRecommender.news_tokens:
+        return OWN_TEXT
+    return (*config["views"], *([USER_ID] if model_class.reads_user_ids else []))

@@ -56,7 +56,8 @@ class Outputs(NamedTuple):
         history: ``[batch, history, dim]``; zeros in empty slots.
         user: ``[batch, dim]``.
         states: of the distinct news of the batch; None where none was asked for.
-        interests: ``[batch, interests, dim]``, of a user who has several; None: ``user`` is all.
+        interests: ``[batch, candidates, interests, dim]``, of a user who has several for each
+            candidate; None: ``user`` is all.
     """
 
     scores: Tensor

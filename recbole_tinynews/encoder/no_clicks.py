@@ -23,3 +23,15 @@ class NoClicks(nn.Module):
             clicked: ``[batch, history]``, True where the slot holds a click.
         """
         return torch.where(clicked.any(dim=-1, keepdim=True), user, self.vector.to(user.dtype))
+
+    def before(self, history: Tensor, clicked: Tensor) -> tuple[Tensor, Tensor]:
+        """The same as a click, in a slot before each history; of users with clicks it is empty.
+
+        Shapes:
+            history: ``[batch, history, dim]``; returned with one slot more.
+            clicked: ``[batch, history]``, True where the slot holds a click; likewise.
+        """
+        first = self(history.new_zeros(len(history), history.shape[-1]), clicked)
+        without_clicks = ~clicked.any(dim=1, keepdim=True)
+        together = torch.cat([first.unsqueeze(1), history], dim=1)
+        return together, torch.cat([without_clicks, clicked], dim=1)

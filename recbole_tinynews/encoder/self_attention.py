@@ -18,27 +18,28 @@ class SelfAttention(nn.Module):
 
     Args:
         in_dim: size of an input.
-        dim: size of an output, ``HEAD_DIM`` for each head.
+        dim: size of an output, ``head_dim`` for each head.
+        head_dim: size of a head.
 
     Raises:
-        ValueError: ``dim`` is no multiple of ``HEAD_DIM``.
+        ValueError: ``dim`` is no multiple of ``head_dim``.
     """
 
-    def __init__(self, in_dim: int, dim: int) -> None:
+    def __init__(self, in_dim: int, dim: int, head_dim: int = HEAD_DIM) -> None:
         super().__init__()
-        if dim % HEAD_DIM:
+        if dim % head_dim:
             raise ValueError(
-                f"SelfAttention expects a size divisible by {HEAD_DIM}, that of a head, got {dim}. "
-                f"Set news_dim to a multiple of {HEAD_DIM}."
+                f"SelfAttention expects a size divisible by {head_dim}, that of a head, got {dim}. "
+                f"Set news_dim to a multiple of {head_dim}."
             )
-        self.dim, self.heads = dim, dim // HEAD_DIM
+        self.dim, self.split = dim, (3, dim // head_dim, head_dim)
         self.projections = nn.Linear(in_dim, 3 * dim, bias=False)  # queries, keys, values
         for weight in self.projections.weight.chunk(3):
             nn.init.xavier_uniform_(weight)
 
     def within_texts(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
         """Each token sees those of its own text: ``[tokens, in_dim]`` -> ``[tokens, dim]``."""
-        stacked = self.projections(hidden).view(len(hidden), 3, self.heads, HEAD_DIM)
+        stacked = self.projections(hidden).unflatten(-1, self.split)
         return attend_stacked(stacked, texts, Rules(), None).flatten(1)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
@@ -50,6 +51,6 @@ class SelfAttention(nn.Module):
         """
         # a row that is masked everywhere sees all: its softmax would be NaN
         seen = (mask | ~mask.any(dim=-1, keepdim=True))[:, None, None, :]
-        split = self.projections(inputs).unflatten(-1, (3, self.heads, HEAD_DIM))
+        split = self.projections(inputs).unflatten(-1, self.split)
         queries, keys, values = (part.transpose(1, 2) for part in split.unbind(2))
         return attend(queries, keys, values, seen).transpose(1, 2).flatten(2)

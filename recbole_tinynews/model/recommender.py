@@ -85,7 +85,8 @@ class NewsRecommender(ImpressionRecommender):
         self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
         self._words = words_of_texts(config, dataset) if reads_words(config) else None
         if self.reads_user_ids:
-            trained = torch.zeros(dataset.num(self.user_field), dtype=torch.bool)
+            self.user_count: int = dataset.num(self.user_field)
+            trained = torch.zeros(self.user_count, dtype=torch.bool)
             trained[torch.from_numpy(np.unique(dataset.inter_feat.user))] = True
             self.register_buffer("_trained_users", trained, persistent=False)
         self.news_encoder: EncodesNews = self.make_news_encoder(config, dataset)
