@@ -62,6 +62,7 @@ class EncodingPlan(NamedTuple):
     Attributes:
         encoder: the number of the encoder that it was made for; others have to pack anew.
         counts: how many texts each process encodes; ``None``: this one encodes all.
+        others: the plans of the further texts of an article with several, for the same ids.
         shares: this process's part of all ``texts``, of their ``tokens`` without pad tokens, and of
             the ``pairs`` of these in a text; empty where it encodes all.
 
@@ -81,6 +82,7 @@ class EncodingPlan(NamedTuple):
     packs: list[PlannedPack]
     counts: tuple[int, ...] | None = None
     shares: Mapping[str, float] = {}
+    others: tuple[EncodingPlan, ...] = ()
 
     @property
     def own_ids(self) -> NDArray[np.int64]:
@@ -95,6 +97,7 @@ class EncodingPlan(NamedTuple):
             ids=function(self.ids),
             places=function(self.places),
             packs=[pack.apply(function) for pack in self.packs],
+            others=tuple(plan.apply(function) for plan in self.others),
         )
 
     def to(self, device: torch.device) -> EncodingPlan:
@@ -174,11 +177,7 @@ class Planner:
 
     def __call__(self, batch: Interaction) -> EncodingPlan | None:
         """The plan of a training batch; ``None`` if it has no history and candidates."""
-        if HISTORY not in batch or CANDIDATES not in batch:
-            return None
-        history, candidates = batch[HISTORY].numpy(), batch[CANDIDATES].numpy()
-        fresh = np.unique(candidates)
-        return self.plan(np.union1d(history, fresh), fresh)
+        return _plan_of_batch(self, batch)
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """The plan of distinct ids; ``fresh`` are those of candidates, ``None``: all are."""
@@ -245,6 +244,35 @@ class Planner:
             torch.from_numpy(row.astype(np.int64)),
             None if real.all() else torch.from_numpy(real),
         )
+
+
+class ViewsPlanner(NamedTuple):
+    """Makes plans for articles with several texts.
+
+    Attributes:
+        encoder: the number of the encoder of articles.
+        each: makes the plans of each text.
+    """
+
+    encoder: int
+    each: tuple[ArticlePlanner, ...]
+
+    def __call__(self, batch: Interaction) -> EncodingPlan | None:
+        """The plan of a training batch; ``None`` if it has no history and candidates."""
+        return _plan_of_batch(self, batch)
+
+    def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
+        """The plan of distinct ids; ``fresh`` are those of candidates, ``None``: all are."""
+        first, *others = (planner.plan(ids, fresh) for planner in self.each)
+        return first._replace(encoder=self.encoder, others=tuple(others))
+
+
+def _plan_of_batch(planner: ArticlePlanner, batch: Interaction) -> EncodingPlan | None:
+    if HISTORY not in batch or CANDIDATES not in batch:
+        return None
+    history, candidates = batch[HISTORY].numpy(), batch[CANDIDATES].numpy()
+    fresh = np.unique(candidates)
+    return planner.plan(np.union1d(history, fresh), fresh)
 
 
 class TextsPlan(NamedTuple):

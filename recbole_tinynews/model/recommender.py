@@ -33,15 +33,20 @@ from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.text_pooling import WordPooling
 from recbole_tinynews.encoder.user_encoder import UserEncoder
+from recbole_tinynews.encoder.view_composition import ViewAttention
+from recbole_tinynews.encoder.views import CategoryView, ViewsEncoder
 from recbole_tinynews.encoder.word_encoder import WordEncoder
 from recbole_tinynews.encoder.word_news_encoder import WordNewsEncoder
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.text_encoders import (
+    CATEGORIES,
     CONTEXTS,
     language_model,
     reads_words,
     unfit_word_vectors,
     vectors_of_words,
+    views_of,
     words_of_texts,
 )
 from recbole_tinynews.settings.protocol import Settings
@@ -62,7 +67,8 @@ class NewsRecommender(ImpressionRecommender):
         reads: the kind of data it is trained on.
         two_towers: whether a score is the dot product of a user's vector and an article's; else
             ``match`` scores whole impressions too.
-        reads_user_ids: whether its user encoder has a third argument, ids of users ``[batch]``.
+        reads_user_ids: whether its user encoder has a third argument, ids of users ``[batch]``,
+            which are below ``user_count``; 0 is a user whom training has not seen.
         needs_language_model: whether word vectors cannot take its place.
         ranks_news: whether its artifact can be loaded to rank news.
         makes_teachers: whether its ``make_teachers`` returns teachers that train together with it;
@@ -183,34 +189,63 @@ class NewsRecommender(ImpressionRecommender):
         Raises:
             ValueError: a text is longer than the language model reads.
         """
-        if reads_words(config):
-            words = vectors_of_words(config, self.tokenizer, dataset.cache_dir)
-            return self._by_words(config, words, self.text_table(config, dataset, 0))
-        return self._by_language_model(config, dataset)
+        make = self._read_by_words if reads_words(config) else self._read_by_language_model
+        views: dict[str, Any] = dict.fromkeys(views_of(config)) | make(config, dataset)
+        if len(views) == 1:
+            return views.popitem()[1]
+        for view in CATEGORIES:
+            if view in views:
+                categories, count = dataset.item_feat[view], dataset.num(view)
+                views[view] = CategoryView(categories, count, config["category_dim"])
+        sizes = {
+            view: config["category_dim"] if view in CATEGORIES else self.text_dim(config)
+            for view in views
+        }
+        composition = self.make_composition(config, sizes)
+        return ViewsEncoder(views, composition, config["history_cache_steps"])
 
-    def _by_words(self, config: Settings, words: nn.Embedding, tokens: Ragged) -> WordNewsEncoder:
-        context: Any = self.make_word_context(config)
-        pooling = self.make_word_pooling(config, context.dim)
-        encoder = WordEncoder(words, context, pooling, config["word_dropout"])
-        return WordNewsEncoder(encoder, tokens, config["history_cache_steps"])
+    def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
+        """``{view: [articles, size]} -> [articles, news_dim]``, with that as its ``dim``."""
+        return ViewAttention(sizes, self.news_dim(config), config["query_dim"])
 
-    def _by_language_model(self, config: Settings, dataset: Any) -> NewsEncoder:
+    def _read_by_words(self, config: Settings, dataset: Any) -> dict[str, Any]:
+        """The encoder of each text; all have the same word vectors."""
+        words = vectors_of_words(config, self.tokenizer, dataset.cache_dir)
+        steps, made = config["history_cache_steps"], {}
+        for view, tokens in self._view_tables(config, dataset, WordEncoder.pad_token_id):
+            context: Any = self.make_word_context(config)
+            pooling = self.make_word_pooling(config, context.dim)
+            encoder = WordEncoder(words, context, pooling, config["word_dropout"])
+            made[view] = WordNewsEncoder(encoder, tokens, steps)
+        return made
+
+    def _read_by_language_model(self, config: Settings, dataset: Any) -> dict[str, Any]:
+        """The encoder of each text, which is one and the same."""
         kept, dim = self.layers_kept(config), self.text_dim(config)
-        text_encoder = language_model(config, self.plm_source, kept, dim)
-        tokens = self.text_table(config, dataset, text_encoder.pad_token_id)
-        most = longest_text(text_encoder.plm)
-        if tokens.lengths.max(initial=0) > most:
-            raise ValueError(
-                f"{type(self).__name__} expects texts of at most {most} tokens, which "
-                f"{config['plm']} can read, got {tokens.lengths.max()}. "
-                "Lower max_title_length or max_body_length."
-            )
-        return NewsEncoder(
-            text_encoder,
-            tokens,
-            storage=self.storage(config, dataset),
-            history_cache_steps=config["history_cache_steps"],
-        )
+        encoder = language_model(config, self.plm_source, kept, dim)
+        most, storage = longest_text(encoder.plm), self.storage(config, dataset)
+        steps, made = config["history_cache_steps"], {}
+        for view, tokens in self._view_tables(config, dataset, encoder.pad_token_id):
+            if tokens.lengths.max(initial=0) > most:
+                raise ValueError(
+                    f"{type(self).__name__} expects texts of at most {most} tokens, which "
+                    f"{config['plm']} can read, got {tokens.lengths.max()}. "
+                    "Lower max_title_length or max_body_length."
+                )
+            made[view] = NewsEncoder(encoder, tokens, storage, steps)
+        return made
+
+    def _view_tables(
+        self, config: Settings, dataset: Any, pad_token_id: int
+    ) -> Iterator[tuple[str, Ragged]]:
+        """The token ids of each text that is read, by the name of its view."""
+        for view in views_of(config):
+            if view == TITLE:
+                yield view, self.text_table(config, dataset, pad_token_id)
+            elif view not in CATEGORIES:
+                longest = config[f"max_{view}_length"]
+                prefix = config["text_prefix"]
+                yield view, dataset.tokens(view, self.tokenizer, longest, prefix)
 
     def make_word_context(self, config: Settings) -> nn.Module:
         """``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, with its ``dim``."""

@@ -9,17 +9,23 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from recbole_tinynews.data.dataset import TEXT_FIELDS
 from recbole_tinynews.data.word_vectors import size_of_vectors
 from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.word_context import WordCNN, WordSelfAttention
 from recbole_tinynews.encoder.words import load_word_tokenizer, word_embedding, word_tokenizer
-from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY, TITLE
 from recbole_tinynews.settings.protocol import Settings
 
 CONTEXTS = {"cnn": WordCNN, "self_attention": WordSelfAttention}
+
+CATEGORIES = (CATEGORY, SUBCATEGORY)
+
+
+def views_of(config: Settings) -> list[str]:
+    """What is read of an article; recommenders from before there were views read its title."""
+    return config["views"] or [TITLE]
 
 
 def reads_words(config: Settings) -> bool:
@@ -48,13 +54,10 @@ def words_of_texts(config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
     """The tokenizer by words of the texts that are read; a finished recommender has its own."""
     if config["weights_follow"]:
         return load_word_tokenizer(Path(config["plm"]))
-    fields = [text_field(view, config) for view in config["views"] if view in TEXT_FIELDS]
-    return word_tokenizer(text for field in fields for text in dataset.texts(field))
-
-
-def text_field(view: str, config: Settings) -> str:
-    """The text of a view: its column, but for the title, of which ``news_text`` decides."""
-    return config["news_text"] if view == TITLE else view
+    # of the view of the title, news_text decides what is read
+    fields = [config["news_text"] if view == TITLE else view for view in views_of(config)]
+    texts = (dataset.texts(field) for field in fields if field not in CATEGORIES)
+    return word_tokenizer(text for each in texts for text in each)
 
 
 def vectors_of_words(
