@@ -25,8 +25,9 @@ def linear(weights: Weights, inputs: Tensor) -> Tensor:
 
 
 def softmax(energies: list[Tensor]) -> list[Tensor]:
-    total = sum(energy.exp() for energy in energies)
-    return [energy.exp() / total for energy in energies]
+    highest = max(energies)  # else a large energy would be infinite
+    total = sum((energy - highest).exp() for energy in energies)
+    return [(energy - highest).exp() / total for energy in energies]
 
 
 def weighted(shares: list[Tensor], inputs: list[Tensor]) -> Tensor:

@@ -92,11 +92,20 @@ SETTINGS: dict[type, dict[str, Any]] = {
     KnowsUsers: {"news_encoder": "words", "word_encoder": "cnn", "views": VIEWS},
     KnowsCandidates: {"views": ["title", "abstract", "category"]},
 }
+# published recommenders with the other text encoder, or another variant, than their yaml has
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {"news_encoder": "plm"}) for name in ("NRMS", "NAML", "LSTUR", "TANR", "Fastformer")),
+    ("CenNewsRec", {"news_encoder": "plm"}),
+    ("LSTUR", {"user_combination": "con"}),
+    ("MINER", {"news_encoder": "words"}),
+]
 ENCODING = [name for name in model_names() if has_language_model(find_model(name))]
 
 
-@pytest.fixture(params=[*ENCODING, Outsider, *SETTINGS])
+@pytest.fixture(params=[*ENCODING, Outsider, *SETTINGS, *VARIANTS], ids=str)
 def world(request: pytest.FixtureRequest, tiny: Tiny) -> World:
+    if isinstance(request.param, tuple):
+        return tiny.world(request.param[0], **request.param[1])
     return tiny.world(request.param, **SETTINGS.get(request.param, {}))
 
 

@@ -14,6 +14,7 @@ from recbole_tinynews.benchmark.suite import TITLE, USER_ID, Row, Suite
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.language_model import locate_plm, plm_size
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.text_encoders import views_of
 from recbole_tinynews.registry import has_language_model, model_names, recbole_model_names
 
 NO_MODEL = "no such model"
@@ -126,4 +127,4 @@ def _reads(model_class: type, config: NewsConfig) -> tuple[str, ...]:
         return TITLE
     if model_class.news_tokens is not NewsRecommender.news_tokens:
         return OWN_TEXT
-    return (*config["views"], *([USER_ID] if model_class.reads_user_ids else []))
+    return (*views_of(config), *([USER_ID] if model_class.reads_user_ids else []))

@@ -15,6 +15,7 @@ from recbole_tinynews.encoder.padded_words import PaddedWords
 from recbole_tinynews.encoder.personalised_user import PersonalisedUser
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import longest_news_text
+from recbole_tinynews.model.text_encoders import reads_words
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -36,8 +37,11 @@ class NPA(PLMNR):
     def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes of the base class, and a language model."""
         yield from super().contradictions(config, prefix)
-        if config["news_encoder"] != "words":
-            yield f"{cls.__name__} attends to words in another way than a language model's heads"
+        if not reads_words(config):
+            yield (
+                f"{prefix}news_encoder expects words in {cls.__name__}, whose users attend to "
+                f"words, got {config['news_encoder']}. Set {prefix}news_encoder=words"
+            )
 
     def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
         """All words of a title side by side."""

@@ -266,6 +266,8 @@ OURS: tuple[Setting, ...] = (
     Setting("word_dropout", PROBABILITY, _NEWS, as_before=0.2),
     Setting("category_dim", SIZE, _NEWS, as_before=100),
     # of single recommenders
+    Setting("user_combination", one_of("ini", "con"), _NEWS),
+    Setting("user_mask", PROBABILITY, _NEWS),
     Setting("user_dim", SIZE, _NEWS),
     Setting("head_dim", SIZE, _NEWS),
     Setting("recent_clicks", POSITIVE, _NEWS),
