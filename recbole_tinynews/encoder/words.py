@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from recbole_tinynews.data.news_text import check_texts
 from recbole_tinynews.data.word_vectors import vectors_of
 from recbole_tinynews.files.array_cache import cached_arrays, content_key
+from recbole_tinynews.files.whole import whole_folder
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"  # their ids are 0 and 1
 # as GloVe's vectors have them: do n't, Trump 's; a mark of punctuation is a word of its own
@@ -51,8 +52,15 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
+def write_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save a tokenizer in ``folder``, all or nothing; an existing folder is kept."""
+    if not folder.is_dir():
+        with whole_folder(folder, first_wins=True) as unfinished:
+            tokenizer.save_pretrained(unfinished)
+
+
 def load_word_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer that ``save_pretrained`` wrote into a folder."""
+    """The tokenizer that ``write_tokenizer`` has saved."""
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
 

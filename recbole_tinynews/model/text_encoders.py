@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,14 @@ def views_of(config: Settings) -> list[str]:
     return config["views"] or [TITLE]
 
 
-def reads_words(config: Settings) -> bool:
+def reads_words(config: Settings | Mapping[str, Any]) -> bool:
     """Whether texts are read by word vectors, and no language model is needed."""
     return config["news_encoder"] == "words"
+
+
+def can_be_post_trained(config: Settings) -> bool:
+    """Whether matching titles and bodies can train the news encoder: a language model of titles."""
+    return not reads_words(config) and views_of(config) == [TITLE]
 
 
 def language_model(config: Settings, source: str, layers: int | None, dim: int) -> TextEncoder:

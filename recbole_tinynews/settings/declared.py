@@ -331,6 +331,8 @@ OURS: tuple[Setting, ...] = (
     Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
     Setting("teacher_checkpoint_interval", POSITIVE, _NEWS, scope=_RUN),
     # teachers and distillation
+    Setting("student", TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS, as_before="PLMNR"),
+    Setting("teacher", TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS, as_before="PLMNR"),
     Setting("num_teachers", TEACHERS, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
     Setting(
         "teacher_num_hidden_layers",
