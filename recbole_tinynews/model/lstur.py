@@ -25,7 +25,6 @@ class LSTUR(PLMNR):
     ``e_t``; a news vector is wider by that of the others.
     """
 
-    ranks_news: ClassVar[bool] = False  # by titles alone, and without knowing the user
     reads_user_ids: ClassVar[bool] = True
 
     @classmethod

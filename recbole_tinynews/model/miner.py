@@ -29,7 +29,6 @@ class MINER(PLMNR):
     """
 
     two_towers: ClassVar[bool] = False
-    ranks_news: ClassVar[bool] = False  # by titles alone
     user_encoder: MultiInterestUser
 
     def __init__(self, config: Settings, dataset: Any) -> None:

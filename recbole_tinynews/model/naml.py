@@ -24,4 +24,3 @@ class NAML(PLMNR):
     where ``views`` has the abstract, which is what MIND gives.
     """
 
-    ranks_news: ClassVar[bool] = False  # by titles alone

@@ -29,7 +29,6 @@ class NPA(PLMNR):
     """
 
     two_towers: ClassVar[bool] = False
-    ranks_news: ClassVar[bool] = False  # not without knowing the user
     reads_user_ids: ClassVar[bool] = True
     user_encoder: PersonalisedUser
 

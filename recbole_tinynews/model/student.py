@@ -94,7 +94,7 @@ class Student(NewsRecommender):
     @property
     def counted_by(self) -> Mapping[str, str]:
         """What the mean of a loss is taken over, by its name, where that is not the samples."""
-        return getattr(self.distillation, "counted_by", {})
+        return {**super().counted_by, **getattr(self.distillation, "counted_by", {})}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted summands by name, each the mean over the batch."""

@@ -9,14 +9,16 @@ import plain_users
 import pytest
 import torch
 from plain_recommenders import PLAIN, Reader, miner_interests
-from tiny import DATASET, SETTINGS, Tiny, World
+from tiny import DATASET, OWN_SETTINGS, SETTINGS, Tiny, World
 from torch import nn
 from torch.nn import functional as F
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.registry import find_model
 
 CATEGORIES = ("category", "subcategory")
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -123,6 +125,34 @@ def test_users_have_scores_of_their_own(tiny: Tiny, name: str) -> None:
         scores.append(model.predict(batch))
     assert not torch.allclose(scores[0], scores[1])
     assert not torch.allclose(scores[1], scores[2])
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_recommender_learns_from_teachers_too(tiny: Tiny, name: str) -> None:
+    """Its own second loss would be lost, or one of the parts left without a gradient."""
+    world = tiny.world(
+        "TinyNewsRec", student=name, head_init="random", **OWN_SETTINGS.get(name, {})
+    )
+    assert isinstance(world.model, find_model(name))
+    batch = world.clicked([*range(8)])
+    losses = world.model.train().calculate_loss(batch)
+    second = {"TANR": ["topic"], "MINER": ["disagreement"]}.get(name, [])
+    assert {"distillation", "target", *second} <= {*losses._fields}
+    sum(losses).backward()
+    trained = {key: p for key, p in world.model.named_parameters() if p.requires_grad}
+    assert [
+        key for key, p in trained.items() if p.grad is None or not p.grad.isfinite().all()
+    ] == []
+    assert world.model.counted_by.get("topic") == ("articles" if name == "TANR" else None)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_recommender_is_a_teacher_too(tiny: Tiny, name: str) -> None:
+    """Labels that are not its scores would teach something else."""
+    world = tiny.world(name)
+    model, batch = world.model, world.clicks().collate_fn(range(8))
+    (labels,) = FrozenTeachers([model]).outputs(batch)
+    torch.testing.assert_close(labels.scores, model.score(batch).scores)
 
 
 @pytest.mark.parametrize(
