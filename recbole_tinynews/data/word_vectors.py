@@ -31,15 +31,18 @@ def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
         if row is None:
             continue
         word, *numbers = line.rstrip().rsplit(" ", dim)
-        if " " in word and len(numbers) == dim:  # a few words of GloVe's contain a space
+        further = word.split(" ")[1:]
+        if further and not _are_numbers(further):  # a few words of GloVe's contain spaces
             continue
+        numbers = further + numbers
         found[row] = _vector(numbers, dim, file, number)
         del missing[words[row]]
     rows = np.setdiff1d(np.arange(len(words)), np.array([*missing.values()], dtype=np.int64))
     if not len(rows):
         raise ValueError(
             f"{file} expects vectors of words of the data set, in lower case and in its language, "
-            f"got none of its {len(words):,}. Name another file, or leave word_vectors out."
+            f"got none of these "
+            f"{len(words):,} words. Name another file, or leave word_vectors out."
         )
     return {"rows": rows, "vectors": found[rows]}
 
@@ -57,6 +60,13 @@ def size_of_vectors(file: Path) -> int:
             continue
         return len(_vector(numbers, len(numbers), file, number))
     raise ValueError(f"{file} expects a word and its numbers on each line, got no such line.")
+
+
+def _are_numbers(texts: list[str]) -> bool:
+    try:
+        return bool(np.isfinite(np.array(texts, dtype=np.float32)).all())
+    except ValueError:
+        return False
 
 
 def _vector(numbers: list[str], dim: int, file: Path, line: int) -> NDArray[np.float32]:
