@@ -35,14 +35,15 @@ def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
         if further and not _are_numbers(further):  # a few words of GloVe's contain spaces
             continue
         numbers = further + numbers
+        if number == 1 and _is_header(numbers):
+            continue
         found[row] = _vector(numbers, dim, file, number)
         del missing[words[row]]
     rows = np.setdiff1d(np.arange(len(words)), np.array([*missing.values()], dtype=np.int64))
     if not len(rows):
         raise ValueError(
             f"{file} expects vectors of words of the data set, in lower case and in its language, "
-            f"got none of these "
-            f"{len(words):,} words. Name another file, or leave word_vectors out."
+            f"got none of these {len(words):,} words. Name another file, or leave word_vectors out."
         )
     return {"rows": rows, "vectors": found[rows]}
 
@@ -56,10 +57,15 @@ def size_of_vectors(file: Path) -> int:
     """
     for number, line in enumerate(islice(read_lines(file), 2), start=1):
         numbers = line.rstrip().split(" ")[1:]
-        if number == 1 and len(numbers) == 1:  # word2vec and fastText have a line of counts first
+        if number == 1 and _is_header(numbers):
             continue
         return len(_vector(numbers, len(numbers), file, number))
     raise ValueError(f"{file} expects a word and its numbers on each line, got no such line.")
+
+
+def _is_header(numbers: list[str]) -> bool:
+    """Whether a first line counts words and numbers, as those of word2vec and fastText do."""
+    return len(numbers) == 1
 
 
 def _are_numbers(texts: list[str]) -> bool:

@@ -107,7 +107,7 @@ def test_each_word_gets_its_own_vector(tmp_path: Path, name: str, header: tuple[
         name=name,
     )
     assert size_of_vectors(file) == 2
-    arrays = vectors_of(["[PAD]", "at", "the", "cat", "unknown", "dog"], file, 2)
+    arrays = vectors_of(["4", "at", "the", "cat", "unknown", "dog"], file, 2)
     assert arrays["rows"].tolist() == [2, 3, 5]
     np.testing.assert_allclose(arrays["vectors"], [[-0.5, 0.01], [3, 4], [1, 2]])
 
