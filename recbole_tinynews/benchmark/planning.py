@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from recbole_tinynews.benchmark.recommender_file import is_file_spec, model_class_of
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.row_settings import refuse_unknown, result_fingerprint, row_settings
-from recbole_tinynews.benchmark.suite import TITLE, USER_ID, Row, Suite
+from recbole_tinynews.benchmark.suite import TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.language_model import locate_plm, plm_size
 from recbole_tinynews.model.recommender import NewsRecommender
@@ -103,8 +103,8 @@ def _plan(
     settings = row_settings(row, model_class, suite, given)
     try:
         config = NewsConfig(model_class, dataset, config_dict=settings)
-        if row.reads == TITLE:  # none is declared
-            row = row._replace(reads=_reads(model_class, config))
+        if row.reads == TITLE:
+            row = row._replace(reads=read_by(config.model_class, config))
         fingerprints = {}
         for seed in seeds:
             config["seed"] = seed
@@ -121,10 +121,10 @@ def _plan(
     return PlannedRow(row, settings, fingerprints)
 
 
-def _reads(model_class: type, config: NewsConfig) -> tuple[str, ...]:
-    """What a model ranks by, as far as its class and its settings tell."""
+def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
+    """What a recommender ranks by, as far as its class and its views tell."""
     if not issubclass(model_class, NewsRecommender):
         return TITLE
     if model_class.news_tokens is not NewsRecommender.news_tokens:
         return OWN_TEXT
-    return (*views_of(config), *([USER_ID] if model_class.reads_user_ids else []))
+    return (*views_of(config), *([USER_IDS] if model_class.reads_user_ids else []))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from recbole_tinynews.benchmark.means import Mean, SystemResult
 from recbole_tinynews.benchmark.results import COLD, COLD_COUNT, METRICS
-from recbole_tinynews.benchmark.suite import TITLE, USER_ID, Published
+from recbole_tinynews.benchmark.suite import TITLE, USER_IDS, Published
 
 HEADS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
 _SIZE = {"parameters": ("Parameters", "M"), "news_per_second": ("News", "1/s")}
@@ -178,12 +178,12 @@ def _printed(figures: Sequence[float] | None, mark: str) -> Cell:
 
 def _mark(system: SystemResult) -> str:
     reads = system.row.reads
-    of_text = "" if {*reads} <= {*TITLE, USER_ID} else MORE_TEXT
-    return of_text + (KNOWS_USERS if USER_ID in reads else "")
+    of_text = "" if {*reads} <= {*TITLE, USER_IDS} else MORE_TEXT
+    return of_text + (KNOWS_USERS if USER_IDS in reads else "")
 
 
 def _texts(reads: Sequence[str]) -> str:
-    return " and ".join(each for each in reads if each != USER_ID)
+    return " and ".join(each for each in reads if each != USER_IDS)
 
 
 def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> list[str]:

@@ -31,7 +31,11 @@ def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
         if row is None:
             continue
         word, *numbers = line.rstrip().rsplit(" ", dim)
-        if " " in word and len(numbers) == dim:  # a few words of GloVe's contain a space
+        further = word.split(" ")[1:]
+        if further and not _are_numbers(further):  # a few words of GloVe's contain spaces
+            continue
+        numbers = further + numbers
+        if number == 1 and _is_header(numbers):
             continue
         found[row] = _vector(numbers, dim, file, number)
         del missing[words[row]]
@@ -39,7 +43,7 @@ def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
     if not len(rows):
         raise ValueError(
             f"{file} expects vectors of words of the data set, in lower case and in its language, "
-            f"got none of its {len(words):,}. Name another file, or leave word_vectors out."
+            f"got none of these {len(words):,} words. Name another file, or leave word_vectors out."
         )
     return {"rows": rows, "vectors": found[rows]}
 
@@ -53,10 +57,22 @@ def size_of_vectors(file: Path) -> int:
     """
     for number, line in enumerate(islice(read_lines(file), 2), start=1):
         numbers = line.rstrip().split(" ")[1:]
-        if number == 1 and len(numbers) == 1:  # word2vec and fastText have a line of counts first
+        if number == 1 and _is_header(numbers):
             continue
         return len(_vector(numbers, len(numbers), file, number))
     raise ValueError(f"{file} expects a word and its numbers on each line, got no such line.")
+
+
+def _is_header(numbers: list[str]) -> bool:
+    """Whether a first line counts words and numbers, as those of word2vec and fastText do."""
+    return len(numbers) == 1
+
+
+def _are_numbers(texts: list[str]) -> bool:
+    try:
+        return bool(np.isfinite(np.array(texts, dtype=np.float32)).all())
+    except ValueError:
+        return False
 
 
 def _vector(numbers: list[str], dim: int, file: Path, line: int) -> NDArray[np.float32]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.dropout import Dropout
 from recbole_tinynews.encoder.no_clicks import NoClicks
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.self_attention import SelfAttention
@@ -16,17 +15,15 @@ class SelfAttentiveUser(nn.Module):
     Args:
         news_dim: size of a news vector.
         query_dim: size of the query of the pooling.
-        dropout: of what comes out of self-attention.
     """
 
-    def __init__(self, news_dim: int, query_dim: int, dropout: float = 0.0) -> None:
+    def __init__(self, news_dim: int, query_dim: int) -> None:
         super().__init__()
         self.self_attention = SelfAttention(news_dim, news_dim)
-        self.dropout = Dropout(dropout)
         self.pooling = AttentionPooling(news_dim, query_dim)
         self.no_clicks = NoClicks(news_dim)
 
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
         """User vectors ``[batch, dim]`` from those of clicks ``[batch, history, dim]``."""
-        attended = self.dropout(self.self_attention(history, clicked))
+        attended = self.self_attention(history, clicked)
         return self.no_clicks(self.pooling(attended, clicked), clicked)

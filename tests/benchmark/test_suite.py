@@ -11,7 +11,7 @@ from benchmark_rows import make_benchmark, write_suite
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
-from recbole_tinynews.benchmark.planning import plan_rows
+from recbole_tinynews.benchmark.planning import plan_rows, read_by
 from recbole_tinynews.benchmark.row_settings import knows, result_fingerprint, row_settings
 from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
 from recbole_tinynews.model.plmnr import PLMNR
@@ -292,3 +292,25 @@ def test_a_row_that_post_trains_is_planned_again_when_it_reads_other_news(
         result_fingerprint(tiny.config(model, post_train_news=news)) for news in ("train", "all")
     )
     assert (train == every) == (model == "PLMNR")
+
+
+class KnowsUsers(PLMNR):
+    reads_user_ids = True
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "reads"),
+    [
+        ("NRMS", {}, ("title",)),
+        ("NRMS", {"views": ["title", "category"]}, ("title", "category")),
+        ("TinyNewsRec", {"student": "NRMS", "views": ["abstract"]}, ("abstract",)),
+        (KnowsUsers, {}, ("title", "ids of users")),
+        ("TfIdf", {}, ("title",)),
+    ],
+)
+def test_what_a_system_reads_is_told_by_its_views(
+    tiny: Tiny, model: str | type, settings: dict[str, Any], reads: tuple[str, ...]
+) -> None:
+    """A system that reads more would be compared with the others as if it read the title alone."""
+    config = tiny.config(model, **settings)
+    assert read_by(config.model_class, config) == reads

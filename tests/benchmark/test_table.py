@@ -97,7 +97,7 @@ def test_the_latex_is_that_of_the_results(table) -> None:
 
 def test_systems_that_know_their_users_are_marked_beside_those_that_read_more() -> None:
     """On equal text, a vector for each user is still an advantage that others do not have."""
-    reads = [("title",), ("title", "user id"), ("title", "category", "user id")]
+    reads = [("title",), ("title", "ids of users"), ("title", "category", "ids of users")]
     systems = [
         summarise(Row(label, label, "PLMNR", reads=each), {})
         for label, each in zip(("Plain", "NPA", "LSTUR"), reads, strict=True)

@@ -69,6 +69,16 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "MTBERT": ("MTBERT", {}),
     "AlignedNewsRec": ("AlignedNewsRec", {}),
     "masked language model": ("PLMNRDAPT", {}),
+    "NRMS": ("NRMS", {"word_dropout": 0.0, "max_steps": 20}),
+    "views": (
+        "NRMS",
+        {
+            "word_encoder": "cnn",
+            "views": ["category", "body", "title"],
+            "word_dropout": 0.0,
+            "max_steps": 20,
+        },
+    ),
 }
 
 
