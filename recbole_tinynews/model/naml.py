@@ -5,8 +5,6 @@ Wu et al., "Neural News Recommendation with Attentive Multi-View Learning", IJCA
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from recbole_tinynews.model.plmnr import PLMNR
 
 
@@ -23,4 +21,3 @@ class NAML(PLMNR):
     2.2: that of a user is the attention pooling of the clicked articles. The paper reads the body
     where ``views`` has the abstract, which is what MIND gives.
     """
-

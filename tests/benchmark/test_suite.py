@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from recbole_tinynews.benchmark.row_settings import knows, result_fingerprint, r
 from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.registry import find_part, model_names
 
 PAPER = [
     *("Random", "CategoryMatch", "TfIdf", "ZeroShotPLM_12", "ZeroShotPLM_12 not centred"),
@@ -314,3 +316,26 @@ def test_what_a_system_reads_is_told_by_its_views(
     """A system that reads more would be compared with the others as if it read the title alone."""
     config = tiny.config(model, **settings)
     assert read_by(config.model_class, config) == reads
+
+
+def test_the_news_suite_declares_what_each_recommender_reads(tiny: Tiny) -> None:
+    """A report of found results has no models: an input that is not declared would be hidden."""
+    suite = read_suite("news", "mind-mini")
+    rows = {row.label: row for row in suite.rows if row.group != "untrained"}
+    for label, row in rows.items():
+        config = tiny.config(row.model, **row.settings)
+        beside_views = {"category"} if row.model == "MINER" else set()
+        assert {*row.reads} == {*read_by(config.model_class, config)} | beside_views, label
+    assert {label for label, row in rows.items() if "ids of users" in row.reads} == {
+        *("LSTUR (ini)", "LSTUR (con)", "NPA"),
+    }
+
+
+def test_the_news_suite_has_every_recommender_that_learns_from_clicks_alone() -> None:
+    """A new one would be missing from the table that compares them."""
+    named = {row.model for row in read_suite("news", "mind-mini").rows}
+    learning = set()
+    for name in model_names():
+        with suppress(ValueError):
+            learning.add(find_part(name).__name__)
+    assert learning <= named
