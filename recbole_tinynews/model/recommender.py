@@ -27,26 +27,18 @@ from recbole_tinynews.distillation.summands import summands
 from recbole_tinynews.encoder.adapters import is_adapter
 from recbole_tinynews.encoder.cached_encoder import CachedEncoder
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm, longest_text
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.text_pooling import WordPooling
 from recbole_tinynews.encoder.user_encoder import UserEncoder
 from recbole_tinynews.encoder.view_composition import ViewAttention
-from recbole_tinynews.encoder.views import CategoryView, ViewsEncoder
-from recbole_tinynews.encoder.word_encoder import WordEncoder
-from recbole_tinynews.encoder.word_news_encoder import WordNewsEncoder
-from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.model.article_encoder import article_encoder
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.text_encoders import (
-    CATEGORIES,
     CONTEXTS,
-    language_model,
     reads_words,
     unfit_word_vectors,
-    vectors_of_words,
-    views_of,
     words_of_texts,
 )
 from recbole_tinynews.settings.protocol import Settings
@@ -88,8 +80,11 @@ class NewsRecommender(ImpressionRecommender):
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.label_field, self.user_field = config["LABEL_FIELD"], config["USER_ID_FIELD"]
-        self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
-        self._words = words_of_texts(config, dataset) if reads_words(config) else None
+        self.plm_source, self._words = "", None
+        if reads_words(config):
+            self._words = words_of_texts(config, dataset)
+        else:
+            self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
         if self.reads_user_ids:
             self.user_count: int = dataset.num(self.user_field)
             trained = torch.zeros(self.user_count, dtype=torch.bool)
@@ -189,63 +184,11 @@ class NewsRecommender(ImpressionRecommender):
         Raises:
             ValueError: a text is longer than the language model reads.
         """
-        make = self._read_by_words if reads_words(config) else self._read_by_language_model
-        views: dict[str, Any] = dict.fromkeys(views_of(config)) | make(config, dataset)
-        if len(views) == 1:
-            return views.popitem()[1]
-        for view in CATEGORIES:
-            if view in views:
-                categories, count = dataset.item_feat[view], dataset.num(view)
-                views[view] = CategoryView(categories, count, config["category_dim"])
-        sizes = {
-            view: config["category_dim"] if view in CATEGORIES else self.text_dim(config)
-            for view in views
-        }
-        composition = self.make_composition(config, sizes)
-        return ViewsEncoder(views, composition, config["history_cache_steps"])
+        return article_encoder(self, config, dataset)
 
     def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
         """``{view: [articles, size]} -> [articles, news_dim]``, with that as its ``dim``."""
         return ViewAttention(sizes, self.news_dim(config), config["query_dim"])
-
-    def _read_by_words(self, config: Settings, dataset: Any) -> dict[str, Any]:
-        """The encoder of each text; all have the same word vectors."""
-        words = vectors_of_words(config, self.tokenizer, dataset.cache_dir)
-        steps, made = config["history_cache_steps"], {}
-        for view, tokens in self._view_tables(config, dataset, WordEncoder.pad_token_id):
-            context: Any = self.make_word_context(config)
-            pooling = self.make_word_pooling(config, context.dim)
-            encoder = WordEncoder(words, context, pooling, config["word_dropout"])
-            made[view] = WordNewsEncoder(encoder, tokens, steps)
-        return made
-
-    def _read_by_language_model(self, config: Settings, dataset: Any) -> dict[str, Any]:
-        """The encoder of each text, which is one and the same."""
-        kept, dim = self.layers_kept(config), self.text_dim(config)
-        encoder = language_model(config, self.plm_source, kept, dim)
-        most, storage = longest_text(encoder.plm), self.storage(config, dataset)
-        steps, made = config["history_cache_steps"], {}
-        for view, tokens in self._view_tables(config, dataset, encoder.pad_token_id):
-            if tokens.lengths.max(initial=0) > most:
-                raise ValueError(
-                    f"{type(self).__name__} expects texts of at most {most} tokens, which "
-                    f"{config['plm']} can read, got {tokens.lengths.max()}. "
-                    "Lower max_title_length or max_body_length."
-                )
-            made[view] = NewsEncoder(encoder, tokens, storage, steps)
-        return made
-
-    def _view_tables(
-        self, config: Settings, dataset: Any, pad_token_id: int
-    ) -> Iterator[tuple[str, Ragged]]:
-        """The token ids of each text that is read, by the name of its view."""
-        for view in views_of(config):
-            if view == TITLE:
-                yield view, self.text_table(config, dataset, pad_token_id)
-            elif view not in CATEGORIES:
-                longest = config[f"max_{view}_length"]
-                prefix = config["text_prefix"]
-                yield view, dataset.tokens(view, self.tokenizer, longest, prefix)
 
     def make_word_context(self, config: Settings) -> nn.Module:
         """``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, with its ``dim``."""
