@@ -79,6 +79,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "max_steps": 20,
         },
     ),
+    # what is random in training is drawn by each process for its own part
+    "user ids": ("LSTUR", {"word_dropout": 0.0, "user_mask": 0.0, "max_steps": 20}),
+    "a loss of articles": ("TANR", {"word_dropout": 0.0, "max_steps": 20}),
+    "words of articles": ("NPA", {"word_dropout": 0.0, "max_steps": 20}),
+    "interests": ("MINER", {"news_encoder": "words", "word_dropout": 0.0, "max_steps": 20}),
 }
 
 
