@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import plain_users
@@ -18,7 +19,9 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.quick_start import run
 from recbole_tinynews.registry import find_model
+from recbole_tinynews.serving.loading import load
 
 CATEGORIES = ("category", "subcategory")
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -33,6 +36,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("NPA", {}),
     ("MINER", {"context_codes": 3, "code_dim": 5}),
 ]
+
+
+KNOWING, LABELLED = ("NAML", "LSTUR", "NPA"), ("TANR", "MINER")
 
 
 def known(model: NewsRecommender) -> NewsRecommender:
@@ -153,6 +159,44 @@ def test_a_recommender_is_a_teacher_too(tiny: Tiny, name: str) -> None:
     model, batch = world.model, world.clicks().collate_fn(range(8))
     (labels,) = FrozenTeachers([model]).outputs(batch)
     torch.testing.assert_close(labels.scores, model.score(batch).scores)
+
+
+def folder_of(tiny: Tiny, name: str, place: Path) -> Path:
+    """The folder of a recommender that was trained for a few steps."""
+    given = {"checkpoint_dir": str(place), "max_steps": 2}
+    result = run(name, DATASET, config_dict={**tiny.settings(name), **given})
+    (made,) = result["stages"]
+    return place / DATASET / f"{made['name']}-{made['fingerprint']}"
+
+
+@pytest.mark.parametrize("name", ["CenNewsRec", "Fastformer"])
+def test_a_recommender_of_titles_is_served(tiny: Tiny, tmp_path: Path, name: str) -> None:
+    """A setting that is not kept with the weights would build another one."""
+    ranker = load(folder_of(tiny, name, tmp_path))
+    ranked = ranker.rank(["word1 word2"], ["word3 unheard of", "word4 word5"], ids=False)
+    assert len({each.score for each in ranked}) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        *(
+            (name, "reads more of an article than its title, or knows its users")
+            for name in KNOWING
+        ),
+        *(
+            (name, "expects nothing but titles, and asks for the field 'category'")
+            for name in LABELLED
+        ),
+    ],
+)
+def test_one_that_knows_more_is_not_served_by_titles(
+    tiny: Tiny, tmp_path: Path, name: str, why: str
+) -> None:
+    """It would rank with what it knows left out, and no score would show it."""
+    folder = folder_of(tiny, name, tmp_path)
+    with pytest.raises(ValueError, match=why):
+        load(folder)
 
 
 @pytest.mark.parametrize(
