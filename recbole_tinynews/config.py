@@ -31,6 +31,7 @@ from recbole_tinynews.recbole_models.fitting import fit_settings, has_impression
 from recbole_tinynews.recbole_models.unfit import UNFIT
 from recbole_tinynews.registry import (
     find_model,
+    find_part,
     has_language_model,
     is_news_model,
     is_stock_model,
@@ -38,6 +39,7 @@ from recbole_tinynews.registry import (
     overall_yaml_file,
     stage_yaml_files,
     users_yaml_files,
+    with_parts,
 )
 from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_line
 from recbole_tinynews.settings.declared import Models, known_without_yaml, rules_for, unread_by
@@ -65,9 +67,16 @@ from recbole_tinynews.settings.names import (
     split_stage,
     unknown_setting,
 )
+from recbole_tinynews.settings.parts import (
+    PARTS,
+    USUAL,
+    StageDefaults,
+    defaults_of_teachers,
+    for_stage,
+)
 from recbole_tinynews.settings.recbole_models import rules_by_default
 from recbole_tinynews.settings.unread import drop_unread, keep_mode_alone
-from recbole_tinynews.settings.values import Rule, unfit_value
+from recbole_tinynews.settings.values import TEXT, Rule, unfit_value
 from recbole_tinynews.trainer.optimization import default_precision
 
 DEFAULT_MODEL = "TinyNewsRec"
@@ -130,6 +139,8 @@ class NewsConfig(Config):
         self.warnings: list[str] = []
         self._defaults: dict[str, Any] = {}  # as declared, with a stage's prefix too
         self._run_config: NewsConfig | None = None  # the run's config, in a stage's copy
+        self._system: type | None = None  # the class of the model without student and teachers
+        self._of_teachers: list[StageDefaults] = []
         super().__init__(model, dataset, config_file_list, config_dict)
 
     @property
@@ -154,6 +165,7 @@ class NewsConfig(Config):
         staged = copy.copy(self)
         staged._run_config = self
         final = copy.deepcopy(self.final_config_dict)
+        final |= copy.deepcopy(for_stage(stage, self._of_teachers))
         if stage in self.stage_names:
             final = settings_of_stage(stage, final)
         if number:
@@ -274,7 +286,22 @@ class NewsConfig(Config):
                 raise
             # otherwise a user would install its package in vain
             raise ValueError(f"model {model} cannot run on impressions: {reason}") from problem
-        return super()._get_model_and_dataset(model_class, str(dataset))
+        return super()._get_model_and_dataset(self._with_parts(model_class), str(dataset))
+
+    def _with_parts(self, model_class: type) -> type:
+        """The class with the student and the teachers that are named, where it may have others."""
+        self._system = model_class
+        if not getattr(model_class, "has_parts", False):
+            return model_class
+        found = dict.fromkeys(PARTS, find_part(USUAL))
+        for part in PARTS:
+            name = self.external_config_dict.get(part)
+            if TEXT.holds(name):  # anything else is refused by its rule
+                try:
+                    found[part] = find_part(name)
+                except ValueError as problem:
+                    self._mistakes.append(f"{part} {problem}")
+        return with_parts(model_class, **found)
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         self._is_news = is_news_model(model_class)
@@ -392,7 +419,25 @@ class NewsConfig(Config):
         if has_language_model(model_class):  # which the data set's own yaml names and trains
             self._load_of_data_set(dataset)
         of_classes = [f"{dataset}.{cls.__name__}" for cls in reversed(model_class.__mro__)]
-        self._load_of_data_set(*of_classes)  # a subclass keeps what suits its base
+        # a subclass keeps what suits its base
+        self._load_of_data_set(*dict.fromkeys(of_classes))
+        if model_class is not self._system:
+            self._keep_parts_apart(model_class, yaml)
+
+    def _keep_parts_apart(self, model_class: Any, yaml: NewsYaml) -> None:
+        """Let teachers have the defaults of their own class, and none of the student's."""
+        assert self._system is not None
+        of_teacher: dict[str, Any] = {}
+        for file in model_yaml_files(model_class.teacher_class):
+            of_teacher |= read_yaml(file)
+        for name in of_teacher.keys() - self._declared.keys():
+            self._declared[name] = self._defaults[name] = of_teacher[name]
+            self.internal_config_dict[name] = of_teacher[name]
+        given = {*self.external_config_dict, *(n for each in self._layers for n in each.values)}
+        usual = _news_yaml(self._system).values
+        self._of_teachers = defaults_of_teachers(
+            yaml.values, usual, of_teacher, given, self.stage_names
+        )
 
     def _load_recbole_yaml(self, model_class: type, dataset: str) -> None:
         """Load RecBole's yaml, ours over it, and the yaml of a user's class over both."""

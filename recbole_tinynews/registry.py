@@ -57,6 +57,33 @@ def find_model(model: str | type) -> type:
         torch.autograd.set_detect_anomaly(traced)
 
 
+def find_part(name: str) -> type:
+    """The class of a recommender that can be a student or a teacher: it learns from clicks alone.
+
+    Raises:
+        ValueError: there is no such recommender.
+    """
+    from recbole_tinynews.model.plmnr import PLMNR
+    from recbole_tinynews.trainer import UntrainedTrainer
+
+    unfit = "expects a recommender that learns from clicks alone, such as NRMS or PLMNR"
+    try:
+        found = find_model(name)
+    except ValueError as problem:
+        raise ValueError(f"{unfit}. {problem}") from problem
+    learns = issubclass(found, PLMNR) and not issubclass(find_trainer(found), UntrainedTrainer)
+    if not learns or getattr(found, "pretrains_itself", False):
+        raise ValueError(f"{unfit}, got {name}")
+    return found
+
+
+def with_parts(model_class: type, student: type, teacher: type) -> type:
+    """A system with another student or other teachers than PLM-NRs, of ``find_part``."""
+    from recbole_tinynews.model.student import composed
+
+    return composed(model_class, student, teacher)
+
+
 def is_news_model(model_class: type) -> bool:
     """Whether the model is a news recommender, with our settings, data set and metrics."""
     from recbole_tinynews.model.impression_recommender import ImpressionRecommender
@@ -103,12 +130,13 @@ def model_yaml_files(model_class: type) -> list[Path]:
 
     A user's class has its yaml beside its module, under the name of the class.
     """
-    return [
+    files = [
         folder / f"{cls.__name__}.yaml"
         for cls in reversed(model_class.__mro__)
         for folder in _yaml_folders(cls)
-        if (folder / f"{cls.__name__}.yaml").is_file()
     ]
+    # a system with another student has its name twice
+    return [file for file in dict.fromkeys(files) if file.is_file()]
 
 
 def users_yaml_files(model_class: type) -> list[Path]:

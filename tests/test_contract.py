@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.distillation.outputs import Encoded, Outputs
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
+from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import find_model, has_language_model, model_names
 
@@ -49,12 +51,62 @@ class Outsider(NewsRecommender):
         return PairwiseLoss(F.softplus(scores[:, 1:] - scores[:, :1]).mean())
 
 
+class UserVectors(nn.Module):
+    """The mean of the clicks, and a vector of the user's own."""
+
+    def __init__(self, users: int, news_dim: int) -> None:
+        super().__init__()
+        self.clicks, self.users = MeanOfHistory(news_dim), nn.Embedding(users, news_dim)
+
+    def forward(self, history: Tensor, clicked: Tensor, users: Tensor) -> Tensor:
+        return self.clicks(history, clicked) + self.users(users)
+
+
+class KnowsUsers(PLMNR):
+    """Reads word vectors of several views, and ids of users."""
+
+    reads_user_ids = True
+
+    def make_user_encoder(self, config: Any) -> nn.Module:
+        return UserVectors(self.user_count, self.news_dim(config))
+
+
+class KnowsCandidates(PLMNR):
+    """Its user is another one for each candidate; it reads a language model's views."""
+
+    two_towers = False
+
+    def match(self, news: Encoded) -> Outputs:
+        shares = (news.candidates @ news.history.mT).masked_fill(~news.clicked[:, None], -1e9)
+        users = shares.softmax(-1) @ news.history  # [batch, candidates, dim]
+        user = self.encode_user(news.history, news.clicked)
+        scores = ((users + user[:, None]) * news.candidates).sum(-1)
+        return Outputs(scores, news.candidates, news.history, user)
+
+    def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:
+        return {"small": outputs.candidates.square().mean()}
+
+
+VIEWS = ["category", "title", "abstract", "subcategory"]
+SETTINGS: dict[type, dict[str, Any]] = {
+    KnowsUsers: {"news_encoder": "words", "word_encoder": "cnn", "views": VIEWS},
+    KnowsCandidates: {"views": ["title", "abstract", "category"]},
+}
+# published recommenders with the other text encoder, or another variant, than their yaml has
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {"news_encoder": "plm"}) for name in ("NRMS", "NAML", "LSTUR", "TANR", "Fastformer")),
+    ("CenNewsRec", {"news_encoder": "plm"}),
+    ("LSTUR", {"user_combination": "con"}),
+    ("MINER", {"news_encoder": "words"}),
+]
 ENCODING = [name for name in model_names() if has_language_model(find_model(name))]
 
 
-@pytest.fixture(params=[*ENCODING, Outsider])
+@pytest.fixture(params=[*ENCODING, Outsider, *SETTINGS, *VARIANTS], ids=str)
 def world(request: pytest.FixtureRequest, tiny: Tiny) -> World:
-    return tiny.world(request.param)
+    if isinstance(request.param, tuple):
+        return tiny.world(request.param[0], **request.param[1])
+    return tiny.world(request.param, **SETTINGS.get(request.param, {}))
 
 
 @pytest.fixture
@@ -113,6 +165,7 @@ def test_what_is_ranked_is_what_was_trained(model, world) -> None:
     batch = world.clicks().collate_fn(range(9))
     trained = model.score(batch).scores
     shown = impressions_of(batch[HISTORY].tolist(), batch[CANDIDATES].tolist())
+    shown["user_id"] = batch["user_id"]
     ranked = scores_of(model, shown).view_as(trained)
     torch.testing.assert_close(ranked, trained.detach(), rtol=1e-5, atol=1e-6)
 

@@ -64,6 +64,7 @@ SETTINGS: dict[str, Any] = {
     "train_batch_size": 8,
     "eval_batch_size": 4,
 }
+OWN_SETTINGS: dict[str, dict[str, Any]] = {"CenNewsRec": {"head_dim": 4}}
 START_PRETRAINED = ("AlignedNewsRec", "ZeroShotPLM")  # by definition
 STAGE_SETTINGS: dict[str, Any] = {
     "num_teachers": 2,
@@ -264,7 +265,7 @@ class Tiny(NamedTuple):
         if name in START_PRETRAINED:
             stages["head_init"] = "pretrained"
         places = {"plm": str(self.plm), "data_path": str(self.data)}
-        return {**SETTINGS, **places, **stages, **settings}
+        return {**SETTINGS, **places, **stages, **OWN_SETTINGS.get(name, {}), **settings}
 
     def stock_settings(self, **settings: Any) -> dict[str, Any]:
         """Settings of a small run of one of RecBole's own models."""

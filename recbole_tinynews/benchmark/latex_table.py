@@ -10,7 +10,7 @@ from recbole_tinynews.benchmark.result_table import Cell, Table
 NARROW = ("AUC", "nDCG@10", "Parameters (M)")  # columns that fit beside the names
 _SHORT = {"Parameters (M)": "Size (M)"}
 _LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
-_LATEX |= {"±": r"$\pm$", "†": r"$^\dagger$", "*": r"$^*$"}
+_LATEX |= {"±": r"$\pm$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "*": r"$^*$"}
 _LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 
 

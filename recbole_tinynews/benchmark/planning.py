@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from recbole_tinynews.benchmark.recommender_file import is_file_spec, model_class_of
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.row_settings import refuse_unknown, result_fingerprint, row_settings
-from recbole_tinynews.benchmark.suite import TITLE, Row, Suite
+from recbole_tinynews.benchmark.suite import TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.language_model import locate_plm, plm_size
 from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.text_encoders import views_of
 from recbole_tinynews.registry import has_language_model, model_names, recbole_model_names
 
 NO_MODEL = "no such model"
@@ -106,10 +107,10 @@ def _plan(
     given: Mapping[str, Any],
 ) -> PlannedRow:
     settings = row_settings(row, model_class, suite, given)
-    if row.reads == TITLE and _chooses_its_text(model_class):
-        row = row._replace(reads=OWN_TEXT)
     try:
         config = NewsConfig(model_class, dataset, config_dict=settings)
+        if row.reads == TITLE:
+            row = row._replace(reads=read_by(config.model_class, config))
         fingerprints = {}
         for seed in seeds:
             config["seed"] = seed
@@ -131,8 +132,10 @@ def _plan(
     return PlannedRow(row, settings, fingerprints, further=further)
 
 
-def _chooses_its_text(model_class: type) -> bool:
-    plain = NewsRecommender.news_tokens
-    return (
-        has_language_model(model_class) and getattr(model_class, "news_tokens", plain) is not plain
-    )
+def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
+    """What a recommender ranks by, as far as its class and its views tell."""
+    if not issubclass(model_class, NewsRecommender):
+        return TITLE
+    if model_class.news_tokens is not NewsRecommender.news_tokens:
+        return OWN_TEXT
+    return (*views_of(config), *([USER_IDS] if model_class.reads_user_ids else []))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from recbole_tinynews.benchmark.means import Mean, SystemResult
 from recbole_tinynews.benchmark.results import COLD, COLD_COUNT, METRICS
-from recbole_tinynews.benchmark.suite import TITLE, Published
+from recbole_tinynews.benchmark.suite import TITLE, USER_IDS, Published
 
 HEADS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
 _SIZE = {"parameters": ("Parameters", "M"), "news_per_second": ("News", "1/s")}
@@ -21,7 +21,7 @@ SPEED_HEADS = {
     "peak_memory_mb": "Peak memory, MB",
     "seconds": "Training, s",
 }
-MORE_TEXT, ELSEWHERE = "*", "†"
+MORE_TEXT, ELSEWHERE, KNOWS_USERS = "*", "†", "‡"
 
 
 class Cell(NamedTuple):
@@ -178,7 +178,13 @@ def _printed(figures: Sequence[float] | None, mark: str) -> Cell:
 
 
 def _mark(system: SystemResult) -> str:
-    return "" if set(system.row.reads) <= set(TITLE) else MORE_TEXT
+    reads = system.row.reads
+    of_text = "" if {*reads} <= {*TITLE, USER_IDS} else MORE_TEXT
+    return of_text + (KNOWS_USERS if USER_IDS in reads else "")
+
+
+def _texts(reads: Sequence[str]) -> str:
+    return " and ".join(each for each in reads if each != USER_IDS)
 
 
 def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> list[str]:
@@ -186,10 +192,12 @@ def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> list[str]:
     listed = ", ".join(map(str, seeds))
     spread = ", mean ± standard deviation over seeds" if several else ", seed"
     notes = [f"Percent, per impression{spread} {listed}."]
-    marked = {each.row.reads for each in systems if _mark(each)}
-    texts = sorted(" and ".join(reads) for reads in marked)
+    marks = {each.row.reads: _mark(each) for each in systems}
+    texts = "; ".join(sorted({_texts(reads) for reads, mark in marks.items() if MORE_TEXT in mark}))
     if texts:
-        notes.append(f"{MORE_TEXT} ranks by other text than the title alone: {'; '.join(texts)}.")
+        notes.append(f"{MORE_TEXT} ranks by other text than the title alone: {texts}.")
+    if any(KNOWS_USERS in mark for mark in marks.values()):
+        notes.append(f"{KNOWS_USERS} has a vector for each user of the training data.")
     for each in systems:
         if each.means and len(each.seeds) < len(seeds):
             why = f": {each.why_not}" if each.why_not else ""

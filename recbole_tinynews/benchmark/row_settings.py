@@ -10,7 +10,7 @@ from typing import Any
 from recbole_tinynews.benchmark.suite import Row, Suite
 from recbole_tinynews.config import NewsConfig, declared_settings
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.pipeline.factory import content_of_language_model, plm_source
+from recbole_tinynews.pipeline.factory import content_of_language_model, source_of_texts
 from recbole_tinynews.pipeline.recipes import Recipes
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.pipeline.systems import system
@@ -89,16 +89,19 @@ class FileContents:
         return content_key([_content_of_data(folder, _stamp(folder)), *corpus, *news])
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """A digest of the model's files, or its name on the hub; empty for RecBole's own models."""
+        """A digest of its files or of word vectors, or a hub name; empty for RecBole's models."""
         if not config.final_config_dict.get("plm"):
             return ""
-        source = plm_source(config)
+        source = source_of_texts(config)
         return _content_of_language_model(source, _stamp(Path(source)))
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and times of its files: while they stay, no row of a table reads them again."""
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    """Names, sizes and times of its files: while they stay, no row of a table reads them again.
+
+    Of a file, its own.
+    """
+    files = sorted(folder.iterdir()) if folder.is_dir() else [folder] if folder.is_file() else []
     stats = [(file.name, file.stat()) for file in files]
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 

@@ -15,7 +15,7 @@ from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.settings.literals import read_yaml
 
 ADDED = "added"  # group of the rows that the command line adds
-TITLE = ("title",)
+TITLE, USER_IDS = ("title",), "ids of users"
 _KEYS = {
     *("rows", "rows_of", "layers", "settings", "seeds", "reference", "comparisons"),
     *("folder", "figures", "published", "datasets"),
@@ -31,7 +31,8 @@ class Row(NamedTuple):
 
     ``label`` is its name there, ``family`` the same without the number of layers, ``model`` a
     model's name or ``+file.py:Class``. ``settings`` are those that define the row, ``layers`` is
-    the number of layers of the served encoder. ``reads`` names the text that it ranks by.
+    the number of layers of the served encoder. ``reads`` names the text that it ranks by, and
+    ``USER_IDS`` where it knows its users.
     """
 
     label: str

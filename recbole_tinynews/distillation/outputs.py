@@ -14,6 +14,21 @@ from torch import Tensor, nn
 from recbole_tinynews.distillation.states import NO_TAPS, States, Taps
 
 
+class BatchIds(NamedTuple):
+    """Who and what a batch is about, for recommenders that look more up than vectors.
+
+    Shapes:
+        history: ``[batch, history]``, news ids; 0 in empty slots.
+        candidates: ``[batch, candidates]``, news ids; 0 pads.
+        users: ``[batch]``; 0 for a user whom training has not seen. None unless the recommender
+            reads ids of users.
+    """
+
+    history: Tensor
+    candidates: Tensor
+    users: Tensor | None = None
+
+
 class Encoded(NamedTuple):
     """The news of a batch as vectors, before a user is modelled.
 
@@ -22,12 +37,14 @@ class Encoded(NamedTuple):
         history: ``[batch, history, dim]``; zeros in empty slots.
         clicked: ``[batch, history]``, True where the slot holds a click.
         states: of the pass that made the vectors; None where none was asked for.
+        ids: of the users and news; every recommender's ``encode`` gives them.
     """
 
     candidates: Tensor
     history: Tensor
     clicked: Tensor
     states: States | None = None
+    ids: BatchIds | None = None
 
 
 class Outputs(NamedTuple):
@@ -39,6 +56,8 @@ class Outputs(NamedTuple):
         history: ``[batch, history, dim]``; zeros in empty slots.
         user: ``[batch, dim]``.
         states: of the distinct news of the batch; None where none was asked for.
+        interests: ``[batch, candidates, interests, dim]``, of a user who has several for each
+            candidate; None: ``user`` is all.
     """
 
     scores: Tensor
@@ -46,6 +65,7 @@ class Outputs(NamedTuple):
     history: Tensor
     user: Tensor
     states: States | None = None
+    interests: Tensor | None = None
 
 
 class Teacher(Protocol):

@@ -1,4 +1,4 @@
-"""The summands of a student's loss, by their names in the log."""
+"""The summands of a loss, by their names in the log."""
 
 from __future__ import annotations
 
@@ -47,4 +47,4 @@ def check_weights(name: str, weights: Iterable[float], remedy: str) -> None:
 @cache
 def _named(names: tuple[str, ...]) -> Any:
     """A NamedTuple class with these fields, made once."""
-    return namedtuple("DistillationLoss", names)
+    return namedtuple("Losses", names)

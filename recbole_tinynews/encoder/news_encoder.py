@@ -7,10 +7,8 @@ read from a table (``frozen_states``), and at evaluation each article is encoded
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -19,43 +17,31 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.states import States, Taps
+from recbole_tinynews.encoder.cached_encoder import CachedEncoder
 from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.frozen_states import FrozenStates, Storage, open_frozen_states
 from recbole_tinynews.encoder.known_states import KnownStates
-from recbole_tinynews.encoder.news_vectors import (
-    NewsVectors,
-    RecentVectors,
-    in_shares,
-    versions,
-)
+from recbole_tinynews.encoder.news_vectors import in_shares, versions
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.taps import Tap
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.processes.gather import gather_rows
 from recbole_tinynews.processes.group import ALONE, here
 
-_numbers = itertools.count()  # of encoders: each plan belongs to one
 STATES_FORMAT = "frozen states 1"  # raised whenever the meaning of the stored states changes
 
 
-class NewsEncoder(nn.Module):
-    """A text encoder with the text of each news id, and with caches of vectors.
-
-    ``vectors = news_encoder(news_ids)``: any shape of ids, repeats welcome. Id 0 is padding and
-    gives zeros. Repeats in a batch share one dropout mask. It implements ``protocol.EncodesNews``,
-    and gives access to its layers and their inner states.
+class NewsEncoder(CachedEncoder):
+    """A language model with the text of each news id, and with access to its layers and states.
 
     Args:
         text_encoder: turns tokens into vectors.
         tokens: token ids of each text, by id; row 0 is empty. Where a row holds pad tokens (only
             a text encoder with ``mask_padding=False`` has such rows) attention leaves them out.
         storage: where the frozen layers' states are kept; ``None``: computed each time.
-        history_cache_steps: number of training steps for which the vector of a clicked article may
-            be reused, without a gradient (SpeedyFeed, Xiao et al., KDD 2022). 0: never, which is
-            exact.
+        history_cache_steps: as in ``CachedEncoder``.
     """
 
     def __init__(
@@ -65,29 +51,22 @@ class NewsEncoder(nn.Module):
         storage: Storage | None = None,
         history_cache_steps: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(tokens, history_cache_steps)
         self.text_encoder, self.storage = text_encoder, storage
-        self.history_cache_steps = history_cache_steps
-        self._given: Tensor | None = None
-        self._plan: EncodingPlan | None = None
         self._tap: Tap | None = None
-        self.tokens = tokens
 
     # --------------------------------------------------------- properties of its text encoder
 
-    @property
-    def tokens(self) -> Ragged:
-        """Token ids of each text, by news id; row 0, of padding, is empty."""
-        return self._tokens
-
-    @tokens.setter
-    def tokens(self, tokens: Ragged) -> None:
-        """Read these texts from now on: whatever is remembered of others is dropped."""
-        self._tokens, self._number = tokens, next(_numbers)
-        self._vectors, self._recent = NewsVectors(), RecentVectors(self.history_cache_steps)
+    def _remember_none_but(self, tokens: Ragged) -> None:
+        super()._remember_none_but(tokens)
         self._known_states: tuple[KnownStates, tuple[int, ...]] | None = None
         self._states: FrozenStates | None = None
         self._states_of: tuple[int, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.text_encoder.device
 
     @property
     def pad_token_id(self) -> int:
@@ -142,13 +121,6 @@ class NewsEncoder(nn.Module):
         finally:
             self.text_encoder.train(self.training)
 
-    def train(self, mode: bool = True) -> NewsEncoder:
-        """Set the mode; training mode drops the cached vectors of an evaluation."""
-        super().train(mode)
-        if mode:
-            self._vectors.forget()
-        return self
-
     @torch.no_grad()
     def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
         """Let heads that start from the language model's vectors take what they need of them.
@@ -174,34 +146,16 @@ class NewsEncoder(nn.Module):
 
     # ------------------------------------------------------------------------- ids -> vectors
 
-    def forward(self, news_ids: Tensor) -> Tensor:
-        """News vectors, ``[*news_ids.shape, news_dim]``."""
-        if self._given is not None:
-            return self._given[news_ids]
-        if not self.training and not torch.is_grad_enabled():
-            known = None if self._plan is None else self._plan.host_ids
-            if self._tap is None:
-                return self._vectors.look_up(self, news_ids, known, self._is_shared)
-            states = self._states_of_texts(news_ids, self._tap.taps)
-            if states is not None:
-                self._tap.keep_states(states)
-                with self._untapped():  # a vector that is missing brings other texts with it
-                    return self._vectors.look_up(self, news_ids, known, self._is_shared)
-        plan = self._plan_of(news_ids)
-        if self._recent.used:
-            vectors = self._recent.encode(self, plan.host_ids)
-        else:
-            vectors = self._follow(plan)
-        return vectors[plan.find(news_ids)]
-
-    @contextmanager
-    def planned(self, plan: EncodingPlan | None) -> Iterator[None]:
-        """Inside, all ids are those of this plan, and no device is asked which they are."""
-        self._plan = plan
-        try:
-            yield
-        finally:
-            self._plan = None
+    def _looked_up(self, news_ids: Tensor) -> Tensor | None:
+        """Vectors that are kept from earlier, and states if those of all ids are."""
+        if self._tap is None:
+            return super()._looked_up(news_ids)
+        states = self._states_of_texts(news_ids, self._tap.taps)
+        if states is None:
+            return None
+        self._tap.keep_states(states)
+        with self._untapped():  # a vector that is missing brings other texts with it
+            return super()._looked_up(news_ids)
 
     def planner(self, shared: bool = False) -> Planner:
         """Makes plans for this encoder as it is now: for its texts, its table and its precision.
@@ -218,32 +172,6 @@ class NewsEncoder(nn.Module):
             states is not None and states.table.device != device,
             here() if shared else ALONE,
         )
-
-    def _plan_of(self, news_ids: Tensor) -> EncodingPlan:
-        """The plan that was given, or, for want of it, one made now."""
-        if self._plan is not None and self._plan.encoder == self._number:
-            return self._plan
-        ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.host_ids
-        return self._plan_now(ids)
-
-    def _plan_now(self, ids: NDArray[np.int64]) -> EncodingPlan:
-        """A plan of distinct ids, shared among processes if these are part of a shared batch."""
-        return self.planner(self._is_shared).plan(ids).to(self.text_encoder.device)
-
-    @property
-    def _is_shared(self) -> bool:
-        """Whether the batch that is encoded is one of several processes."""
-        return self._plan is not None and self._plan.counts is not None
-
-    def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
-        """Inside, training recomputes only these ids, where ``history_cache_steps`` allows it."""
-        return self._recent.reusing_all_but(news_ids, self._plan)
-
-    def encode_ahead(
-        self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
-    ) -> None:
-        """Encode distinct ids now, to be looked up until the weights change (``NewsVectors``)."""
-        self._vectors.encode_ahead(self, ids, show_progress, folder)
 
     def tap_ahead(
         self, ids: NDArray[np.int64], taps: Taps, share: float, show_progress: bool = False
@@ -286,15 +214,6 @@ class NewsEncoder(nn.Module):
         self._states, self._states_of = None, ()
 
     @contextmanager
-    def given(self, vectors: Tensor) -> Iterator[None]:
-        """Inside, an id is a row of ``vectors`` ``[ids, news_dim]``, and nothing is encoded."""
-        self._given = vectors
-        try:
-            yield
-        finally:
-            self._given = None
-
-    @contextmanager
     def tapped(self, taps: Taps) -> Iterator[Tap]:
         """Inside, the tap collects the inner states of all that is encoded, with their gradients.
 
@@ -316,23 +235,13 @@ class NewsEncoder(nn.Module):
         finally:
             self.storage = storage
 
-    def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
-        """Vectors of distinct ids, ``[ids, news_dim]``; zeros for those without any token."""
-        return self._follow(self._plan_now(ids))
-
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
         return self._encode(self.planner().pack(ids, pack).to(self.text_encoder.device)).vectors
 
-    def _follow(self, plan: EncodingPlan) -> Tensor:
+    def follow(self, plan: EncodingPlan) -> Tensor:
         """Vectors of the ids of a plan, ``[ids, news_dim]``."""
-        if not plan.packs:
-            return self.zeros(len(plan.host_ids))
-        encoded = torch.cat([self._encode(pack).vectors for pack in plan.packs])
-        if plan.counts is not None:
-            encoded = gather_rows(encoded, plan.counts)
-        empty = encoded.new_zeros(len(plan.host_ids), encoded.shape[-1])
-        return empty.index_copy(0, plan.places, encoded)
+        return plan.joined([self._encode(pack).vectors for pack in plan.packs], self.zeros)
 
     def _encode(self, pack: PlannedPack) -> EncodedTexts:
         encoded = self.text_encoder.encode(pack.texts, self._stored(pack), self._tap)

@@ -8,7 +8,7 @@ plan, and it arrives with the batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from recbole_tinynews.data.fields import CANDIDATES, HISTORY, LENGTHS, TOKENS
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs, shortest_first
+from recbole_tinynews.processes.gather import gather_rows
 from recbole_tinynews.processes.group import ALONE, Group
 from recbole_tinynews.processes.shares import dealt
 
@@ -61,6 +62,7 @@ class EncodingPlan(NamedTuple):
     Attributes:
         encoder: the number of the encoder that it was made for; others have to pack anew.
         counts: how many texts each process encodes; ``None``: this one encodes all.
+        others: the plans of the further texts of an article with several, for the same ids.
         shares: this process's part of all ``texts``, of their ``tokens`` without pad tokens, and of
             the ``pairs`` of these in a text; empty where it encodes all.
 
@@ -80,6 +82,7 @@ class EncodingPlan(NamedTuple):
     packs: list[PlannedPack]
     counts: tuple[int, ...] | None = None
     shares: Mapping[str, float] = {}
+    others: tuple[EncodingPlan, ...] = ()
 
     @property
     def own_ids(self) -> NDArray[np.int64]:
@@ -94,6 +97,7 @@ class EncodingPlan(NamedTuple):
             ids=function(self.ids),
             places=function(self.places),
             packs=[pack.apply(function) for pack in self.packs],
+            others=tuple(plan.apply(function) for plan in self.others),
         )
 
     def to(self, device: torch.device) -> EncodingPlan:
@@ -113,6 +117,31 @@ class EncodingPlan(NamedTuple):
             "batch, got others. Encode those outside of `planned`.",
         )
         return places
+
+    def joined(self, vectors: list[Tensor], zeros: Callable[[int], Tensor]) -> Tensor:
+        """The vectors of the ids of the plan, ``[ids, dim]``, from those of the packs.
+
+        Shapes:
+            vectors: of each pack, ``[texts, dim]``.
+            zeros: gives the vectors of so many empty texts.
+        """
+        if not vectors:
+            return zeros(len(self.host_ids))
+        encoded = torch.cat(vectors)
+        if self.counts is not None:
+            encoded = gather_rows(encoded, self.counts)
+        empty = encoded.new_zeros(len(self.host_ids), encoded.shape[-1])
+        return empty.index_copy(0, self.places, encoded)
+
+
+class ArticlePlanner(Protocol):
+    """Makes plans of how articles are encoded, also in another process."""
+
+    def __call__(self, batch: Interaction) -> EncodingPlan | None:
+        """The plan of a training batch; ``None`` if it has no history and candidates."""
+
+    def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
+        """The plan of distinct ids; ``fresh`` are those of candidates, ``None``: all are."""
 
 
 class Planner:
@@ -148,11 +177,7 @@ class Planner:
 
     def __call__(self, batch: Interaction) -> EncodingPlan | None:
         """The plan of a training batch; ``None`` if it has no history and candidates."""
-        if HISTORY not in batch or CANDIDATES not in batch:
-            return None
-        history, candidates = batch[HISTORY].numpy(), batch[CANDIDATES].numpy()
-        fresh = np.unique(candidates)
-        return self.plan(np.union1d(history, fresh), fresh)
+        return _plan_of_batch(self, batch)
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """The plan of distinct ids; ``fresh`` are those of candidates, ``None``: all are."""
@@ -219,6 +244,35 @@ class Planner:
             torch.from_numpy(row.astype(np.int64)),
             None if real.all() else torch.from_numpy(real),
         )
+
+
+class ViewsPlanner(NamedTuple):
+    """Makes plans for articles with several texts.
+
+    Attributes:
+        encoder: the number of the encoder of articles.
+        each: makes the plans of each text.
+    """
+
+    encoder: int
+    each: tuple[ArticlePlanner, ...]
+
+    def __call__(self, batch: Interaction) -> EncodingPlan | None:
+        """The plan of a training batch; ``None`` if it has no history and candidates."""
+        return _plan_of_batch(self, batch)
+
+    def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
+        """The plan of distinct ids; ``fresh`` are those of candidates, ``None``: all are."""
+        first, *others = (planner.plan(ids, fresh) for planner in self.each)
+        return first._replace(encoder=self.encoder, others=tuple(others))
+
+
+def _plan_of_batch(planner: ArticlePlanner, batch: Interaction) -> EncodingPlan | None:
+    if HISTORY not in batch or CANDIDATES not in batch:
+        return None
+    history, candidates = batch[HISTORY].numpy(), batch[CANDIDATES].numpy()
+    fresh = np.unique(candidates)
+    return planner.plan(np.union1d(history, fresh), fresh)
 
 
 class TextsPlan(NamedTuple):

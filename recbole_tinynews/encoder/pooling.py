@@ -40,11 +40,11 @@ class AttentionPooling(nn.Module):
             energy: ``[batch, length]``, where it is known already.
         """
         energy = self.energy(inputs) if energy is None else energy
-        return (_shares(energy, mask).unsqueeze(-2) @ inputs).squeeze(-2)
+        return (masked_softmax(energy, mask).unsqueeze(-2) @ inputs).squeeze(-2)
 
     def weights(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """The weight of each input, ``[batch, length]``; ``forward`` has the arguments."""
-        return _shares(self.energy(inputs), mask)
+        return masked_softmax(self.energy(inputs), mask)
 
     def rows(self, inputs: Tensor, starts: Tensor) -> Tensor:
         """Pool parts of one row: ``[inputs, dim]`` -> ``[parts, dim]``.
@@ -64,7 +64,7 @@ class AttentionPooling(nn.Module):
         )
 
 
-def _shares(energy: Tensor, mask: Tensor | None) -> Tensor:
+def masked_softmax(energy: Tensor, mask: Tensor | None) -> Tensor:
     """Softmax over those that take part; zeros for a row that is masked everywhere."""
     if mask is None:
         return energy.softmax(dim=-1)

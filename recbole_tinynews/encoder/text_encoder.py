@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.adapters import add_adapters
-from recbole_tinynews.encoder.attention import ONE_KERNEL
 from recbole_tinynews.encoder.dropout import set_dropout
 from recbole_tinynews.encoder.layers import layers_of
 from recbole_tinynews.encoder.packing import PackedTexts, tokens_at_once
 from recbole_tinynews.encoder.planning import TextsPlan
-from recbole_tinynews.encoder.pooling import AttentionPooling, mean_of_rows, mean_pooling
+from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.taps import Tap
+from recbole_tinynews.encoder.text_pooling import pool_texts
 
 Pooling = Literal["attention", "mean", "cls"]
 NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}
@@ -215,18 +215,7 @@ class TextEncoder(nn.Module):
         """One vector for each text, ``[texts, hidden]``."""
         if self.pooling_kind == "cls":
             return hidden[texts.starts[:-1]]
-        masked = self.mask_padding and texts.real is not None
-        if hidden.device.type in ONE_KERNEL and not masked:
-            pool = mean_of_rows if self.pooling is None else self.pooling.rows
-            return pool(hidden, texts.starts)
-        blocks = texts.split(hidden)
-        masks = texts.masks() if masked else [None] * len(blocks)
-        if self.pooling is None:
-            pooled = [mean_pooling(*each) for each in zip(blocks, masks, strict=True)]
-        else:
-            energies = texts.split(self.pooling.energy(hidden))  # of all blocks at once
-            pooled = [self.pooling(*each) for each in zip(blocks, masks, energies, strict=True)]
-        return torch.cat(pooled)
+        return pool_texts(self.pooling, hidden, texts, self.mask_padding)
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of that many empty texts, ``[texts, news_dim]``."""
@@ -257,15 +246,16 @@ class TextEncoder(nn.Module):
         config = self.plm.config.to_dict()
         yield json.dumps({k: v for k, v in config.items() if k not in NOT_OF_A_STATE}, default=str)
         for module in self.frozen_modules:
-            yield from _weights(module)
+            yield from weights_content(module)
 
     def content(self) -> Iterator[str | bytes]:
         """All its weights by name, and the kind of pooling."""
-        yield from _weights(self)
+        yield from weights_content(self)
         yield self.pooling_kind
 
 
-def _weights(module: nn.Module) -> Iterator[str | bytes]:
+def weights_content(module: nn.Module) -> Iterator[str | bytes]:
+    """All weights of a module by name, for a digest."""
     for name, value in module.state_dict().items():
         yield name
         yield value.detach().cpu().contiguous().numpy().tobytes()

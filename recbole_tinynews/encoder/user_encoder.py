@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.pretrained_heads import SCORE_SCALE
-
-HEAD_DIM = 16  # NRMS (Wu et al., EMNLP 2019): 16 heads of 16 at news_dim 256
+from recbole_tinynews.encoder.self_attention import HEAD_DIM
 
 
 class UserEncoder(nn.Module):

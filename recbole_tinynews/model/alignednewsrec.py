@@ -30,6 +30,7 @@ class AlignedNewsRec(Student):
     """
 
     weights = AlignedWeights
+    needs_language_model: ClassVar[bool] = True
 
     @classmethod
     def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import nn
 
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.plmnr import PLMNR, PLMNRLoss
 from recbole_tinynews.settings.protocol import Settings
 
@@ -26,6 +27,8 @@ class CoFinetunedTeachers(PLMNR):
     first teacher.
     """
 
+    news_encoder: NewsEncoder
+    needs_language_model: ClassVar[bool] = True
     # a setting that otherwise only students read
     also_reads: ClassVar[frozenset[str]] = frozenset(("num_teachers",))
 
@@ -34,7 +37,7 @@ class CoFinetunedTeachers(PLMNR):
         others = [PLMNR(config, dataset) for _ in range(config["num_teachers"] - 1)]
         self.others = nn.ModuleList(others)
         for other in others:
-            other.news_encoder.share_heads_of(self.news_encoder)
+            cast("NewsEncoder", other.news_encoder).share_heads_of(self.news_encoder)
             other.user_encoder = self.user_encoder
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -119,6 +119,8 @@ class EnsembleTeacher(NewsRecommender):
     product is the mean of their scores, and it can be used like any other recommender. Its size and
     encoding time are those of all teachers together.
     """
+
+    needs_language_model: ClassVar[bool] = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from recbole.data.interaction import Interaction
 from torch import Tensor
@@ -37,6 +37,7 @@ class InnerStateStudent(Student):
     The student's come from the pass that computes its scores; the teachers' come with their scores.
     """
 
+    needs_language_model: ClassVar[bool] = True
     news_encoder: NewsEncoder
 
     @classmethod

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 
 
@@ -27,8 +26,6 @@ class PLMNR(NewsRecommender):
 
     ``L_FT`` of Tiny-NewsRec (EMNLP 2022), where PLM-NR is teacher, baseline and start.
     """
-
-    news_encoder: NewsEncoder
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """The loss, a mean over the batch."""

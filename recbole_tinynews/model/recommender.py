@@ -1,4 +1,4 @@
-"""The base of recommenders with a language model: news encoder, user encoder, dot product."""
+"""The base of recommenders that encode texts: news encoder, user encoder, dot product."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
-from recbole_tinynews.distillation.outputs import Encoded, Outputs
+from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
 from recbole_tinynews.distillation.states import NO_TAPS, Taps
+from recbole_tinynews.distillation.summands import summands
 from recbole_tinynews.encoder.adapters import is_adapter
-from recbole_tinynews.encoder.bare_language_model import bare_plm
+from recbole_tinynews.encoder.cached_encoder import CachedEncoder
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.language_model import (
-    load_plm,
-    load_tokenizer,
-    locate_plm,
-    longest_text,
-)
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.encoder.planning import MaskedTextPlanner, Planner
+from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
+from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
 from recbole_tinynews.encoder.protocol import EncodesNews
-from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.encoder.text_pooling import WordPooling
 from recbole_tinynews.encoder.user_encoder import UserEncoder
+from recbole_tinynews.encoder.view_composition import ViewAttention
+from recbole_tinynews.model.article_encoder import article_encoder
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
+from recbole_tinynews.model.text_encoders import (
+    CONTEXTS,
+    reads_words,
+    unfit_word_vectors,
+    words_of_texts,
+)
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -49,8 +52,16 @@ class NewsRecommender(ImpressionRecommender):
     ``news_tokens``; to model news or users in another way, ``make_news_encoder`` or
     ``make_user_encoder``. docs/extending.md has a whole one.
 
+    An article is read by its ``views``: texts (title, abstract, body), each by a text encoder, and
+    categories (category, subcategory). ``make_composition`` makes one vector of several.
+
     Attributes:
         reads: the kind of data it is trained on.
+        two_towers: whether a score is the dot product of a user's vector and an article's; else
+            ``match`` scores whole impressions too.
+        reads_user_ids: whether its user encoder has a third argument, ids of users ``[batch]``,
+            which are below ``user_count``; 0 is a user whom training has not seen.
+        needs_language_model: whether word vectors cannot take its place.
         ranks_news: whether its artifact can be loaded to rank news.
         makes_teachers: whether its ``make_teachers`` returns teachers that train together with it;
             else its teachers are frozen.
@@ -62,11 +73,23 @@ class NewsRecommender(ImpressionRecommender):
     ranks_news: ClassVar[bool] = True
     makes_teachers: ClassVar[bool] = False
     pretrains_itself: ClassVar[bool] = False
+    two_towers: ClassVar[bool] = True
+    reads_user_ids: ClassVar[bool] = False
+    needs_language_model: ClassVar[bool] = False
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.label_field = config["LABEL_FIELD"]
-        self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
+        self.label_field, self.user_field = config["LABEL_FIELD"], config["USER_ID_FIELD"]
+        self.plm_source, self._words = "", None
+        if reads_words(config):
+            self._words = words_of_texts(config, dataset)
+        else:
+            self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
+        if self.reads_user_ids:
+            self.user_count: int = dataset.num(self.user_field)
+            trained = torch.zeros(self.user_count, dtype=torch.bool)
+            trained[torch.from_numpy(np.unique(dataset.inter_feat.user))] = True
+            self.register_buffer("_trained_users", trained, persistent=False)
         self.news_encoder: EncodesNews = self.make_news_encoder(config, dataset)
         self.user_encoder = self.make_user_encoder(config)
 
@@ -78,7 +101,14 @@ class NewsRecommender(ImpressionRecommender):
             config: the settings as the stage that trains the model sees them.
             prefix: of the stage's settings, to name them by; empty for the last stage.
         """
-        yield from ()
+        if not reads_words(config):
+            return
+        yield from unfit_word_vectors(config, prefix)
+        if cls.needs_language_model or cls.pretrains_itself:
+            yield (
+                f"{prefix}news_encoder=words expects plm in {cls.__name__}, which needs a language "
+                f"model. Set {prefix}news_encoder=plm, or choose another model"
+            )
 
     # --------------------------------------------------------------------- what it is made of
 
@@ -96,9 +126,15 @@ class NewsRecommender(ImpressionRecommender):
         """How many of the language model's first layers are used; ``None``: all."""
         return config["num_hidden_layers"]
 
-    def news_dim(self, config: Settings) -> int:
+    @classmethod
+    def news_dim(cls, config: Settings) -> int:
         """Size of a news vector."""
         return config["news_dim"]
+
+    @classmethod
+    def text_dim(cls, config: Settings) -> int:
+        """Size of the vector of a text, which is an article's unless several views make it."""
+        return cls.news_dim(config)
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """``(history vectors [batch, history, dim], clicked [batch, history]) -> [batch, dim]``."""
@@ -115,7 +151,7 @@ class NewsRecommender(ImpressionRecommender):
 
         It is called once before a training, after the weights of earlier stages are loaded.
         """
-        if isinstance(self.news_encoder, NewsEncoder):  # others start by themselves
+        if isinstance(self.news_encoder, CachedEncoder):  # others start by themselves
             self.news_encoder.start_heads(dataset.training_news(), config["centred"])
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
@@ -131,13 +167,13 @@ class NewsRecommender(ImpressionRecommender):
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer of its language model."""
-        return load_tokenizer(self.plm_source)
+        """The tokenizer of its language model, or that by words."""
+        return load_tokenizer(self.plm_source) if self._words is None else self._words
 
     def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
         """The token ids that the news encoder reads: ``news_tokens``, padded for some pooling."""
         tokens = self.news_tokens(config, dataset)
-        if not config["mask_padding_in_news_pooling"]:
+        if not config["mask_padding_in_news_pooling"] and not reads_words(config):
             widths = self.text_widths(config, dataset)
             tokens = pad_rows(tokens, widths, pad_token_id)
         return tokens
@@ -148,34 +184,19 @@ class NewsRecommender(ImpressionRecommender):
         Raises:
             ValueError: a text is longer than the language model reads.
         """
-        load = bare_plm if config["weights_follow"] else load_plm  # no user can set it
-        plm = load(self.plm_source, self.layers_kept(config))
-        tokens = self.text_table(config, dataset, plm.config.pad_token_id or 0)
-        most = longest_text(plm)
-        if tokens.lengths.max(initial=0) > most:
-            raise ValueError(
-                f"{type(self).__name__} expects texts of at most {most} tokens, which "
-                f"{config['plm']} can read, got {tokens.lengths.max()}. "
-                "Lower max_title_length or max_body_length."
-            )
-        text_encoder = TextEncoder(
-            plm,
-            self.news_dim(config),
-            config["query_dim"],
-            pooling=config["news_pooling"],
-            finetune_layers=config["finetune_layers"],
-            dropout=config["plm_dropout"],
-            mask_padding=config["mask_padding_in_news_pooling"],
-            pretrained_heads=config["head_init"] == "pretrained",
-            # what is saved has them merged
-            lora_rank=0 if config["weights_follow"] else config["lora_rank"],
-        )
-        return NewsEncoder(
-            text_encoder,
-            tokens,
-            storage=self.storage(config, dataset),
-            history_cache_steps=config["history_cache_steps"],
-        )
+        return article_encoder(self, config, dataset)
+
+    def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
+        """``{view: [articles, size]} -> [articles, news_dim]``, with that as its ``dim``."""
+        return ViewAttention(sizes, self.news_dim(config), config["query_dim"])
+
+    def make_word_context(self, config: Settings) -> nn.Module:
+        """``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, with its ``dim``."""
+        return CONTEXTS[config["word_encoder"]](config["word_dim"], self.text_dim(config))
+
+    def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
+        """``(hidden [tokens, dim], texts) -> [texts, text_dim]``, with that as its ``dim``."""
+        return WordPooling(dim, config["query_dim"])
 
     @property
     def teachers(self) -> Sequence[NewsRecommender]:
@@ -200,9 +221,13 @@ class NewsRecommender(ImpressionRecommender):
         """News vectors, ``[*news_ids.shape, news_dim]``; zeros for padding."""
         return self.news_encoder(news_ids)
 
-    def encode_user(self, history: Tensor, clicked: Tensor) -> Tensor:
-        """User vectors ``[batch, news_dim]`` from the vectors of the clicked news."""
-        return self.user_encoder(history, clicked)
+    def encode_user(self, history: Tensor, clicked: Tensor, *users: Tensor) -> Tensor:
+        """User vectors ``[batch, news_dim]`` from the vectors of the clicked news.
+
+        Shapes:
+            users: ids ``[batch]``, for a recommender that reads them, and nothing for others.
+        """
+        return self.user_encoder(history, clicked, *users)
 
     def encode(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Encoded:
         """Vectors of a training batch's articles, with the inner states of the same pass."""
@@ -218,12 +243,20 @@ class NewsRecommender(ImpressionRecommender):
                 with self.news_encoder.reusing_all_but(candidate_ids):
                     vectors = self.encode_news(ids)
         width = history_ids.shape[1]
-        return Encoded(vectors[:, width:], vectors[:, :width], history_ids != 0, states)
+        about = BatchIds(history_ids, candidate_ids, self._users(interaction))
+        return Encoded(vectors[:, width:], vectors[:, :width], history_ids != 0, states, about)
 
-    def planner(self) -> Planner | MaskedTextPlanner | None:
+    def _users(self, interaction: Interaction) -> Tensor | None:
+        """Ids of users ``[batch]``, 0 for those whom training has not seen, if they are read."""
+        if not self.reads_user_ids:
+            return None
+        users = interaction[self.user_field]
+        return torch.where(self.get_buffer("_trained_users")[users], users, 0)
+
+    def planner(self) -> ArticlePlanner | MaskedTextPlanner | None:
         """Makes the plan that comes with a training batch; ``None``: its encoder follows none."""
         encoder = self.news_encoder
-        return encoder.planner(shared=True) if isinstance(encoder, NewsEncoder) else None
+        return encoder.planner(shared=True) if isinstance(encoder, CachedEncoder) else None
 
     @property
     def counted_by(self) -> Mapping[str, str]:
@@ -237,15 +270,18 @@ class NewsRecommender(ImpressionRecommender):
 
     def _following(self, interaction: Interaction) -> AbstractContextManager[None]:
         """Inside, the news encoder follows the plan of the batch."""
-        if isinstance(self.news_encoder, NewsEncoder):
+        if isinstance(self.news_encoder, CachedEncoder):
             return self.news_encoder.planned(plan_of(interaction))
         return nullcontext()
 
     def match(self, news: Encoded) -> Outputs:
         """User vectors from histories, and their dot products with the candidates as scores."""
-        user = self.encode_user(news.history, news.clicked)
+        user = self._encode_users(news.history, news.clicked, news.ids and news.ids.users)
         scores = (news.candidates @ user.unsqueeze(-1)).squeeze(-1)
         return Outputs(scores, news.candidates, news.history, user, news.states)
+
+    def _encode_users(self, history: Tensor, clicked: Tensor, users: Tensor | None) -> Tensor:
+        return self.encode_user(history, clicked, *(() if users is None else (users,)))
 
     def score(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Outputs:
         """Score a training batch: one row of candidates for each history."""
@@ -253,7 +289,17 @@ class NewsRecommender(ImpressionRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Score a training batch once, and compute all losses from it."""
-        return self.losses(self.score(interaction), interaction)
+        outputs = self.score(interaction)
+        losses: Any = self.losses(outputs, interaction)
+        further = self.further_losses(outputs, interaction)
+        return summands({**losses._asdict(), **further}) if further else losses
+
+    def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:
+        """Weighted summands of a recommender that it keeps as a student, by name: none.
+
+        ``losses`` is what a student has anew.
+        """
+        return {}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted summands by name, each the mean over the batch.
@@ -267,10 +313,31 @@ class NewsRecommender(ImpressionRecommender):
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""
-        history_ids = interaction[HISTORY]
-        users = self.encode_user(self.encode_news(history_ids), history_ids != 0)
-        candidates = self.encode_news(interaction[CANDIDATES])
-        return (candidates * users.repeat_interleave(interaction[IMPRESSION_SIZE], 0)).sum(-1)
+        history_ids, sizes = interaction[HISTORY], interaction[IMPRESSION_SIZE]
+        clicked, who = history_ids != 0, self._users(interaction)
+        history, candidates = self.encode_news(history_ids), self.encode_news
+        if not self.two_towers:
+            shown = one_row_each(interaction[CANDIDATES], sizes)
+            about = BatchIds(history_ids, shown, who)
+            scores = self.match(Encoded(candidates(shown), history, clicked, ids=about)).scores
+            return scores[shown_of(sizes)]
+        users = self._encode_users(history, clicked, who)
+        return (candidates(interaction[CANDIDATES]) * users.repeat_interleave(sizes, 0)).sum(-1)
+
+
+def one_row_each(candidates: Tensor, sizes: Tensor) -> Tensor:
+    """The candidates of each impression in a row, padded behind with 0.
+
+    >>> one_row_each(torch.tensor([4, 5, 6]), torch.tensor([1, 2])).tolist()
+    [[4, 0], [5, 6]]
+    """
+    there = shown_of(sizes)
+    return torch.zeros_like(there, dtype=candidates.dtype).masked_scatter(there, candidates)
+
+
+def shown_of(sizes: Tensor) -> Tensor:
+    """Which places of such rows hold a candidate, ``[impressions, largest]``."""
+    return torch.arange(int(sizes.max()), device=sizes.device) < sizes[:, None]
 
 
 def longest_news_text(config: Settings) -> int:

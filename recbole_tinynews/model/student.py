@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, ClassVar
 
 from recbole.data.interaction import Interaction
@@ -12,6 +13,7 @@ from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
+from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
 
@@ -22,13 +24,21 @@ class Student(NewsRecommender):
     It holds no teacher: the trainer puts their outputs into the batch. A subclass says how they are
     compared by ``make_distillation``.
 
+    It is a PLM-NR, and so are its teachers, unless ``composed`` makes it of other recommenders.
+
     Attributes:
         weights: a NamedTuple class with the names of its losses.
         teacher_stage: name of the stage that makes its teachers.
+        has_parts: whether the settings ``student`` and ``teacher`` name other recommenders.
+        student_class: the recommender that it is without teachers.
+        teacher_class: class of its teachers.
     """
 
     weights: ClassVar[Any] = None
     teacher_stage: ClassVar[str] = "finetune_teacher"
+    has_parts: ClassVar[bool] = False
+    student_class: ClassVar[type[NewsRecommender]] = PLMNR
+    teacher_class: ClassVar[type[NewsRecommender]] = PLMNR
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -84,11 +94,27 @@ class Student(NewsRecommender):
     @property
     def counted_by(self) -> Mapping[str, str]:
         """What the mean of a loss is taken over, by its name, where that is not the samples."""
-        return getattr(self.distillation, "counted_by", {})
+        return {**super().counted_by, **getattr(self.distillation, "counted_by", {})}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted summands by name, each the mean over the batch."""
         return self.distillation(outputs, teachers_of(interaction), interaction[self.label_field])
+
+
+@cache
+def composed(
+    system: type[Student], student: type[NewsRecommender], teacher: type[NewsRecommender]
+) -> type[Student]:
+    """A student with the losses of ``system``, and news and users modelled as ``student`` does.
+
+    It has the name of the system, whose stages it is made by; its settings are those of both.
+    """
+    if (student, teacher) == (PLMNR, PLMNR):
+        return system
+    bases = (system,) if student is PLMNR else (system, student)
+    described = {"__module__": system.__module__, "__doc__": system.__doc__}
+    parts = {"student_class": student, "teacher_class": teacher}
+    return type(system.__name__, bases, {**described, **parts})
 
 
 def teachers_of(interaction: Interaction) -> list[Outputs]:

@@ -5,7 +5,7 @@ Yu et al., "Tiny-NewsRec: Effective and Efficient PLM-based News Recommendation"
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from recbole.data.interaction import Interaction
@@ -23,10 +23,12 @@ class TinyNewsRec(MultiTeacherStudent):
     """The student in Stage II: ``L_2 = L_FT_distill + L_FT_emb + L_FT`` under finetuned teachers.
 
     It holds projections for their vectors, and no teacher. ``systems.py`` has the stages that make
-    its teachers and its start.
+    its teachers and its start. The settings ``student`` and ``teacher`` put any recommender in the
+    place of the PLM-NRs that they are in the paper.
     """
 
     losses_of_stage = StageTwoDistillation
+    has_parts: ClassVar[bool] = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

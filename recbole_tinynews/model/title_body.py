@@ -19,6 +19,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.title_body import TitleBodyDataset
 from recbole_tinynews.distillation.tinynewsrec import StageOneDistillation
 from recbole_tinynews.encoder.frozen_states import Storage
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.pretrained_heads import SCORE_SCALE
 from recbole_tinynews.model.multi_teacher_student import MultiTeacherStudent
 from recbole_tinynews.model.plmnr import PLMNR
@@ -45,8 +46,10 @@ class BodyAsUser(nn.Module):
 class TitleBodyMatcher(PLMNR):
     """``L_DP``: cross entropy of a body's own title among 1 + ``negatives`` titles."""
 
+    news_encoder: NewsEncoder
     reads = TitleBodyDataset
     ranks_news: ClassVar[bool] = False
+    needs_language_model: ClassVar[bool] = True
 
     @classmethod
     def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:

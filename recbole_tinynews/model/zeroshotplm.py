@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
-from recbole_tinynews.encoder.language_model import plm_size
+from recbole_tinynews.encoder.language_model import locate_plm, plm_size
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
 
@@ -18,6 +19,8 @@ class ZeroShotPLM(PLMNR):
     length. It is a ``PLMNR`` whose heads start pretrained, before its first step (our definition;
     docs/method.md, section 1). A user without clicks gets equal scores.
     """
+
+    needs_language_model: ClassVar[bool] = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -33,6 +36,7 @@ class ZeroShotPLM(PLMNR):
                 f"which trains nothing. Leave {prefix}head_init out"
             )
 
-    def news_dim(self, config: Settings) -> int:
+    @classmethod
+    def news_dim(cls, config: Settings) -> int:
         """The width of the language model: nothing is projected."""
-        return plm_size(self.plm_source).hidden
+        return plm_size(locate_plm(config["plm"], [Path(config["data_path"])])).hidden

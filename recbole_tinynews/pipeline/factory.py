@@ -14,8 +14,16 @@ from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.encoder.bare_language_model import write_bare_plm
 from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
+from recbole_tinynews.encoder.words import write_tokenizer
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.text_encoders import (
+    reads_words,
+    views_of,
+    word_vectors_file,
+    words_of_texts,
+)
 from recbole_tinynews.pipeline.recipes import Contents
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.registry import find_trainer
@@ -124,7 +132,7 @@ class ImpressionFactory:
 
 
 class NewsFactory(ImpressionFactory):
-    """The factory of recommenders with a language model."""
+    """The factory of recommenders that encode texts."""
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
         super().__init__(config, dataset)
@@ -133,6 +141,8 @@ class NewsFactory(ImpressionFactory):
 
     def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> TrainingData:
         """Impressions, or texts for stages that train without clicks; equal data are read once."""
+        if reads_words(config):  # which only stages on clicks do, without any tokens
+            return self.train
         kind, source = model_class.reads, plm_source(config)
         wanted = (kind, source, *(config[name] for name in kind.settings))
         if wanted not in self._data:  # a corpus is large, and all teachers read the same
@@ -144,8 +154,8 @@ class NewsFactory(ImpressionFactory):
         return self.data(model_class, config).content
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """A digest of the language model's files, or its name on the hub."""
-        source = plm_source(config)
+        """A digest of the language model's files, or its name on the hub; or of word vectors."""
+        source = source_of_texts(config)
         if source not in self._plm_contents:  # all of its weights are read
             self._plm_contents[source] = content_of_language_model(source)
         return self._plm_contents[source]
@@ -153,15 +163,20 @@ class NewsFactory(ImpressionFactory):
     def keep_language_model(
         self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
     ) -> None:
-        """Save configuration and tokenizer if the model ranks news."""
-        if model_class.ranks_news:
-            # a class that makes its encoder in a way of its own may read any of the layers
-            usual = all(
-                getattr(model_class, part) is getattr(NewsRecommender, part)
-                for part in ("layers_kept", "make_news_encoder")
-            )
-            layers = config["num_hidden_layers"] if usual else None
-            write_bare_plm(plm_source(config), folder, layers)
+        """Save configuration and tokenizer if the model ranks news by titles alone."""
+        more = views_of(config) != [TITLE] or model_class.reads_user_ids
+        if more or not model_class.ranks_news:
+            return
+        if reads_words(config):
+            write_tokenizer(words_of_texts(config, self.train), folder)
+            return
+        # a class that makes its encoder in a way of its own may read any of the layers
+        usual = all(
+            getattr(model_class, part) is getattr(NewsRecommender, part)
+            for part in ("layers_kept", "make_news_encoder")
+        )
+        layers = config["num_hidden_layers"] if usual else None
+        write_bare_plm(plm_source(config), folder, layers)
 
     def start(self, model: NewsRecommender, config: NewsConfig, data: TrainingData) -> None:
         """Start the heads that no stage has handed over."""
@@ -177,8 +192,20 @@ def plm_source(config: Settings) -> str:
     return locate_plm(config["plm"], [Path(config["data_path"])])
 
 
+def source_of_texts(config: Settings) -> str:
+    """What reads texts before training: a language model, or the file of word vectors."""
+    if reads_words(config):
+        return str(word_vectors_file(config) or "random word vectors")
+    return plm_source(config)
+
+
 def content_of_language_model(source: str) -> str:
-    """A digest of the files of a folder, all weights included; a hub name is returned as it is."""
+    """A digest of the files of a folder, all weights included, or of a file of word vectors.
+
+    A hub name is returned as it is.
+    """
+    if Path(source).is_file():
+        return content_key([Path(source)])
     if not Path(source).is_dir():
         return source
     files = sorted(p for p in Path(source).iterdir() if p.suffix in PLM_FILES)

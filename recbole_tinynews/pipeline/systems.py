@@ -14,6 +14,7 @@ from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, Ta
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import Student
+from recbole_tinynews.model.text_encoders import can_be_post_trained, reads_words
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.pipeline.handover import (
     put_all_but_user_encoder,
@@ -86,7 +87,11 @@ def _mistakes(stage: Stage, config: NewsConfig, prefix: str) -> Iterator[str]:
 def _too_many_layers(config: NewsConfig, prefix: str) -> Iterator[str]:
     """More layers to train than the language model has; the default may be more than it has."""
     asked, given = config["finetune_layers"], config.external_config_dict
-    if asked == "all" or not {f"{prefix}finetune_layers", "finetune_layers"} & given.keys():
+    if (
+        reads_words(config)
+        or asked == "all"
+        or not {f"{prefix}finetune_layers", "finetune_layers"} & given.keys()
+    ):
         return
     layers = plm_size(locate_plm(config["plm"], [Path(config["data_path"])])).layers
     if asked > layers:
@@ -138,18 +143,28 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
     Stage I would have started with; without ``stage_two`` it is finetuned alone, as a PLM-NR;
     without both it is a PLM-NR of the student's size, and no unused teacher is trained.
     """
-    copies = last_copies(POST_TRAINED, config["num_teachers"])
-    start = None
+    copies, start = last_copies(POST_TRAINED, config["num_teachers"]), None
+    post_trained = [*map(can_be_post_trained, (config, config.for_stage("finetune_teacher")))]
     if config["student_init"] == "teacher":
+        if not all(post_trained):
+            raise ValueError(
+                f"student_init=teacher of {config['model']} expects language models that read "
+                "titles, whose first layers a student can start with, got student or teachers "
+                "with news_encoder=words or other views. Set student_init=plm."
+            )
         start = Start(put_first_layers, (POST_TRAINED,))
-    if config["stage_one"]:
+    if config["stage_one"] and all(post_trained):
         student = Stage(
             "post_train_student", TitleBodyStudent, start=start, teachers=tuple(reversed(copies))
         )
         start = Start(put_news_encoder, (student,))
     if not config["stage_two"]:
-        return _last(config, PLMNR, start=start)
-    return _last(config, start=start, teachers=_finetuned(copies))
+        return _last(config, config.model_class.student_class, start=start)
+    teacher = config.model_class.teacher_class
+    if post_trained[1]:
+        return _last(config, start=start, teachers=_finetuned(copies, teacher))
+    teachers = tuple(Stage("finetune_teacher", teacher, number=copy.back) for copy in copies)
+    return _last(config, start=start, teachers=teachers)
 
 
 def ensemble_teacher(config: NewsConfig) -> Stage:
@@ -221,13 +236,13 @@ def _under_finetuned(config: NewsConfig, teachers: int) -> Stage:
     return _last(config, teachers=_finetuned(last_copies(POST_TRAINED, teachers)))
 
 
-def _finetuned(copies: tuple[Copy, ...]) -> tuple[Stage, ...]:
+def _finetuned(copies: tuple[Copy, ...], model: type[NewsRecommender] = PLMNR) -> tuple[Stage, ...]:
     """Each copy of the post-trained teacher, finetuned on clicks.
 
     The last copy is number 0, so that a run with fewer teachers reuses those of one with more.
     """
     return tuple(
-        Stage("finetune_teacher", PLMNR, start=Start(put_news_encoder, (copy,)), number=copy.back)
+        Stage("finetune_teacher", model, start=Start(put_news_encoder, (copy,)), number=copy.back)
         for copy in copies
     )
 

@@ -82,7 +82,8 @@ class ModelEngine(Engine):
         self.model, self.device = model.eval(), torch.device(settings["device"])
         own = type(model)
         self.two_towers = (
-            own.predict is NewsRecommender.predict
+            own.two_towers
+            and own.predict is NewsRecommender.predict
             and own.encode_news is NewsRecommender.encode_news
         )
         self._turn = threading.Lock()  # the news encoder reads one table of texts at a time

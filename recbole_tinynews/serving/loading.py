@@ -21,6 +21,7 @@ from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.checksums import checksums
 from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.text_encoders import reads_words
 from recbole_tinynews.pipeline.artifact import (
     CURVE,
     FIGURE,
@@ -36,9 +37,11 @@ from recbole_tinynews.pipeline.artifact import (
 )
 from recbole_tinynews.registry import (
     find_model,
+    find_part,
     has_language_model,
     model_names,
     stage_yaml_files,
+    with_parts,
 )
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.export.description import is_export
@@ -46,6 +49,7 @@ from recbole_tinynews.serving.export.loading import load_export
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.settings.declared import Models, rules_for
 from recbole_tinynews.settings.names import plain_name, settings_of_stage
+from recbole_tinynews.settings.parts import PARTS, USUAL
 from recbole_tinynews.settings.values import unfit_value
 
 
@@ -105,7 +109,7 @@ def _trained(
             f"reads {', '.join(map(str, sorted(READABLE)))}: its scores would differ. Run the "
             "command that made it again with --fresh, or install the version that made it."
         )
-    model_class = _model_class(settings["model_class"], model, folder)
+    model_class = _with_parts(_model_class(settings["model_class"], model, folder), settings)
     _check_settings(settings, model_class, folder)
     settings.update(
         plm=str(folder / PLM),
@@ -148,10 +152,11 @@ def _check_folder(folder: Path) -> None:
             f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. Run "
             "the command that made it again, which repairs it, or copy the folder anew."
         )
-    if not (folder / PLM / "config.json").is_file():
+    if not any((folder / PLM / name).is_file() for name in ("config.json", "tokenizer.json")):
         raise ValueError(
             f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
             "post-training has none, since it ranks no news: load the folder of the last stage. "
+            "One that reads more of an article than its title, or knows its users, has none. "
             "Models without a language model have none either, and are not loaded here. "
             "Any other has lost it, or is of an earlier version: run the command that made it "
             "again with --fresh."
@@ -171,14 +176,31 @@ def _check_settings(
         if (plain := plain_name(name, defaults, stages)) in defaults
         and (mistake := unfit_value(plain, value, rules, defaults[plain]))
     ]
-    depth, asked = plm_size(str(folder / PLM)).layers, settings["num_hidden_layers"]
-    if not wrong and asked is not None and asked > depth:
-        wrong = [f"num_hidden_layers expects at most the {depth} of {PLM}/config.json, got {asked}"]
+    if not wrong:
+        wrong = _too_many_layers(settings, folder)
     if wrong:
         raise ValueError(
             f"{folder / SETTINGS_FILE} expects what was written there: {'; '.join(wrong)}. Run the "
             "command that made it again, which repairs it, or copy the folder anew."
         )
+
+
+def _with_parts(
+    model_class: type[NewsRecommender], settings: Mapping[str, Any]
+) -> type[NewsRecommender]:
+    """The class with the student that was trained; those of earlier versions name none."""
+    if not getattr(model_class, "has_parts", False):
+        return model_class
+    return with_parts(model_class, *(find_part(settings[part] or USUAL) for part in PARTS))
+
+
+def _too_many_layers(settings: Mapping[str, Any], folder: Path) -> list[str]:
+    if reads_words(settings):
+        return []
+    depth, asked = plm_size(str(folder / PLM)).layers, settings["num_hidden_layers"]
+    if asked is None or asked <= depth:
+        return []
+    return [f"num_hidden_layers expects at most the {depth} of {PLM}/config.json, got {asked}"]
 
 
 def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecommender]:

@@ -92,6 +92,18 @@ PROBABILITY = Rule("a number >= 0 and < 1", lambda value: _is_number(value) and 
 ANY_TEXT = Rule("text, which may be empty", lambda value: isinstance(value, str))
 TEXT = Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
 
+_TEXTS, _CATEGORIES = ("title", "abstract", "body"), ("category", "subcategory")
+
+
+def _are_views(value: Any) -> bool:
+    known = isinstance(value, list) and all(each in _TEXTS + _CATEGORIES for each in value)
+    return known and len({*value}) == len(value) and not {*value}.isdisjoint(_TEXTS)
+
+
+VIEWS = Rule(
+    f"a list of some of {', '.join(_TEXTS + _CATEGORIES)}, each once, a text among them", _are_views
+)
+
 
 def _is_place(value: Any) -> bool:
     if not TEXT.holds(value) or "\0" in value or len(value) > _LONGEST_PATH:

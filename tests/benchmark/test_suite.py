@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from benchmark_rows import make_benchmark, write_suite
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
-from recbole_tinynews.benchmark.planning import plan_rows
+from recbole_tinynews.benchmark.planning import plan_rows, read_by
 from recbole_tinynews.benchmark.row_settings import knows, result_fingerprint, row_settings
 from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.registry import find_part, model_names
 
 PAPER = [
     *("Random", "CategoryMatch", "TfIdf", "ZeroShotPLM_12", "ZeroShotPLM_12 not centred"),
@@ -292,3 +294,48 @@ def test_a_row_that_post_trains_is_planned_again_when_it_reads_other_news(
         result_fingerprint(tiny.config(model, post_train_news=news)) for news in ("train", "all")
     )
     assert (train == every) == (model == "PLMNR")
+
+
+class KnowsUsers(PLMNR):
+    reads_user_ids = True
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "reads"),
+    [
+        ("NRMS", {}, ("title",)),
+        ("NRMS", {"views": ["title", "category"]}, ("title", "category")),
+        ("TinyNewsRec", {"student": "NRMS", "views": ["abstract"]}, ("abstract",)),
+        (KnowsUsers, {}, ("title", "ids of users")),
+        ("TfIdf", {}, ("title",)),
+    ],
+)
+def test_what_a_system_reads_is_told_by_its_views(
+    tiny: Tiny, model: str | type, settings: dict[str, Any], reads: tuple[str, ...]
+) -> None:
+    """A system that reads more would be compared with the others as if it read the title alone."""
+    config = tiny.config(model, **settings)
+    assert read_by(config.model_class, config) == reads
+
+
+def test_the_news_suite_declares_what_each_recommender_reads(tiny: Tiny) -> None:
+    """A report of found results has no models: an input that is not declared would be hidden."""
+    suite = read_suite("news", "mind-mini")
+    rows = {row.label: row for row in suite.rows if row.group != "untrained"}
+    for label, row in rows.items():
+        config = tiny.config(row.model, **row.settings)
+        beside_views = {"category"} if row.model == "MINER" else set()
+        assert {*row.reads} == {*read_by(config.model_class, config)} | beside_views, label
+    assert {label for label, row in rows.items() if "ids of users" in row.reads} == {
+        *("LSTUR (ini)", "LSTUR (con)", "NPA"),
+    }
+
+
+def test_the_news_suite_has_every_recommender_that_learns_from_clicks_alone() -> None:
+    """A new one would be missing from the table that compares them."""
+    named = {row.model for row in read_suite("news", "mind-mini").rows}
+    learning = set()
+    for name in model_names():
+        with suppress(ValueError):
+            learning.add(find_part(name).__name__)
+    assert learning <= named

@@ -95,6 +95,24 @@ def test_the_latex_is_that_of_the_results(table) -> None:
     assert as_latex(table) == LATEX
 
 
+def test_systems_that_know_their_users_are_marked_beside_those_that_read_more() -> None:
+    """On equal text, a vector for each user is still an advantage that others do not have."""
+    reads = [("title",), ("title", "ids of users"), ("title", "category", "ids of users")]
+    systems = [
+        summarise(Row(label, label, "PLMNR", reads=each), {})
+        for label, each in zip(("Plain", "NPA", "LSTUR"), reads, strict=True)
+    ]
+    table = make_table(systems, [1], Published())
+    assert [cells[0].text for group in table.groups for cells in group] == [
+        *("Plain", "NPA‡", "LSTUR*‡"),
+    ]
+    assert table.notes[1:] == [
+        "* ranks by other text than the title alone: title and category.",
+        "‡ has a vector for each user of the training data.",
+    ]
+    assert r"NPA$^\ddagger$" in as_latex(table)
+
+
 def test_values_that_print_alike_are_equally_bold() -> None:
     """0.611111 beside 0.611112 would be bold for no reason that a reader can see."""
     one, two = system("A", {"auc": 0.611111}), system("B", {"auc": 0.611112})

@@ -15,7 +15,7 @@ from tiny import Tiny
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_tinynews.encoder import attention, text_encoder
+from recbole_tinynews.encoder import attention, text_pooling
 from recbole_tinynews.encoder.attention import Rules, attend_within_texts
 from recbole_tinynews.encoder.packing import PackedTexts, packs
 from recbole_tinynews.encoder.pooling import AttentionPooling, mean_of_rows, mean_pooling
@@ -131,7 +131,7 @@ def test_a_news_encoder_is_the_same_with_one_kernel(
     batch = world.clicks().collate_fn(range(8))
     made: list[Any] = []
     for devices in (set(), {"cpu"}):
-        for module in (attention, text_encoder):
+        for module in (attention, text_pooling):
             monkeypatch.setattr(module, "ONE_KERNEL", devices)
         world.model.zero_grad()
         (loss,) = world.model.calculate_loss(batch)

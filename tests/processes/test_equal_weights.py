@@ -69,6 +69,21 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "MTBERT": ("MTBERT", {}),
     "AlignedNewsRec": ("AlignedNewsRec", {}),
     "masked language model": ("PLMNRDAPT", {}),
+    "NRMS": ("NRMS", {"word_dropout": 0.0, "max_steps": 20}),
+    "views": (
+        "NRMS",
+        {
+            "word_encoder": "cnn",
+            "views": ["category", "body", "title"],
+            "word_dropout": 0.0,
+            "max_steps": 20,
+        },
+    ),
+    # what is random in training is drawn by each process for its own part
+    "user ids": ("LSTUR", {"word_dropout": 0.0, "user_mask": 0.0, "max_steps": 20}),
+    "a loss of articles": ("TANR", {"word_dropout": 0.0, "max_steps": 20}),
+    "words of articles": ("NPA", {"word_dropout": 0.0, "max_steps": 20}),
+    "interests": ("MINER", {"news_encoder": "words", "word_dropout": 0.0, "max_steps": 20}),
 }
 
 

@@ -1,0 +1,205 @@
+"""The base of news encoders: vectors by news id, each computed once.
+
+What turns a text into a vector, and whether an article has one text or several views, is its
+subclasses' affair.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.encoder.news_vectors import NewsVectors, RecentVectors
+from recbole_tinynews.encoder.packing import Pack
+from recbole_tinynews.encoder.planning import ArticlePlanner, EncodingPlan
+from recbole_tinynews.encoder.taps import Tap
+
+_numbers = itertools.count()  # of encoders: each plan belongs to one
+
+
+class CachedEncoder(nn.Module):
+    """News ids in, news vectors out: repeats are encoded once, and at evaluation each article is.
+
+    ``vectors = encoder(news_ids)``: any shape of ids, repeats welcome. Id 0 is padding and gives
+    zeros. Repeats in a batch share one dropout mask. It implements ``protocol.EncodesNews``.
+
+    A subclass says how articles are encoded: ``planner``, ``follow``, ``zeros``,
+    ``tokens_at_once``, ``content``, ``device``, ``pad_token_id``.
+
+    Args:
+        tokens: token ids of each article, by id; row 0 is empty.
+        history_cache_steps: number of training steps for which the vector of a clicked article may
+            be reused, without a gradient (SpeedyFeed, Xiao et al., KDD 2022). 0: never, which is
+            exact.
+    """
+
+    def __init__(self, tokens: Ragged, history_cache_steps: int = 0) -> None:
+        super().__init__()
+        self.history_cache_steps = history_cache_steps
+        self._given: Tensor | None = None
+        self._plan: EncodingPlan | None = None
+        self.tokens = tokens
+
+    # ------------------------------------------------------------------- what a subclass says
+
+    def planner(self, shared: bool = False) -> ArticlePlanner:
+        """Makes plans for this encoder as it is now: for its texts, its table and its precision.
+
+        ``shared``: among all processes that train together, which follow each plan together.
+        """
+        raise NotImplementedError
+
+    def follow(self, plan: EncodingPlan) -> Tensor:
+        """Vectors of the ids of a plan, ``[ids, news_dim]``; zeros for those without a token."""
+        raise NotImplementedError
+
+    def zeros(self, texts: int) -> Tensor:
+        """Vectors of that many empty texts, ``[texts, news_dim]``."""
+        raise NotImplementedError
+
+    def tokens_at_once(self) -> int:
+        """How many tokens are encoded together."""
+        raise NotImplementedError
+
+    def content(self) -> Iterator[str | bytes]:
+        """All that decides a vector, for the key of a saved table of vectors."""
+        raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        raise NotImplementedError
+
+    @property
+    def pad_token_id(self) -> int:
+        """The token that pads texts."""
+        raise NotImplementedError
+
+    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
+        """Let heads that start from pretrained vectors take what they need of them: none here."""
+
+    # -------------------------------------------------------------------------------- texts
+
+    @property
+    def tokens(self) -> Ragged:
+        """Token ids of each article, by news id; row 0, of padding, is empty."""
+        return self._tokens
+
+    @tokens.setter
+    def tokens(self, tokens: Ragged) -> None:
+        """Read these texts from now on: whatever is remembered of others is dropped."""
+        self._remember_none_but(tokens)
+
+    def _remember_none_but(self, tokens: Ragged) -> None:
+        self._tokens, self._number = tokens, next(_numbers)
+        self._vectors, self._recent = NewsVectors(), RecentVectors(self.history_cache_steps)
+
+    def train(self, mode: bool = True) -> CachedEncoder:
+        """Set the mode; training mode drops the cached vectors of an evaluation."""
+        super().train(mode)
+        if mode:
+            self._vectors.forget()
+        return self
+
+    # ------------------------------------------------------------------------- ids -> vectors
+
+    def forward(self, news_ids: Tensor) -> Tensor:
+        """News vectors, ``[*news_ids.shape, news_dim]``."""
+        if self._given is not None:
+            return self._given[news_ids]
+        if not self.training and not torch.is_grad_enabled():
+            known = self._looked_up(news_ids)
+            if known is not None:
+                return known
+        plan = self._plan_of(news_ids)
+        if self._recent.used:
+            vectors = self._recent.encode(self, plan.host_ids)
+        else:
+            vectors = self.follow(plan)
+        return vectors[plan.find(news_ids)]
+
+    def _looked_up(self, news_ids: Tensor) -> Tensor | None:
+        """Vectors that are kept from earlier, with those that are missing; ``None``: not here."""
+        known = None if self._plan is None else self._plan.host_ids
+        return self._vectors.look_up(self, news_ids, known, self._is_shared)
+
+    def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
+        """Vectors of distinct ids, ``[ids, news_dim]``; zeros for those without any token."""
+        return self.follow(self._plan_now(ids))
+
+    def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
+        """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
+        return self.follow(self.planner().plan(ids[pack.members]).to(self.device))
+
+    def encode_ahead(
+        self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
+    ) -> None:
+        """Encode distinct ids now, to be looked up until the weights change (``NewsVectors``)."""
+        self._vectors.encode_ahead(self, ids, show_progress, folder)
+
+    # -------------------------------------------------------------------------------- plans
+
+    @contextmanager
+    def planned(self, plan: EncodingPlan | None) -> Iterator[None]:
+        """Inside, all ids are those of this plan, and no device is asked which they are."""
+        self._plan = plan
+        try:
+            yield
+        finally:
+            self._plan = None
+
+    def _plan_of(self, news_ids: Tensor) -> EncodingPlan:
+        """The plan that was given, or, for want of it, one made now."""
+        if self._plan is not None and self._plan.encoder == self._number:
+            return self._plan
+        ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.host_ids
+        return self._plan_now(ids)
+
+    def _plan_now(self, ids: NDArray[np.int64]) -> EncodingPlan:
+        """A plan of distinct ids, shared among processes if these are part of a shared batch."""
+        return self.planner(self._is_shared).plan(ids).to(self.device)
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether the batch that is encoded is one of several processes."""
+        return self._plan is not None and self._plan.counts is not None
+
+    # ---------------------------------------------------------------------------- what holds inside
+
+    def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
+        """Inside, training recomputes only these ids, where ``history_cache_steps`` allows it."""
+        return self._recent.reusing_all_but(news_ids, self._plan)
+
+    @contextmanager
+    def given(self, vectors: Tensor) -> Iterator[None]:
+        """Inside, an id is a row of ``vectors`` ``[ids, news_dim]``, and nothing is encoded."""
+        self._given = vectors
+        try:
+            yield
+        finally:
+            self._given = None
+
+    def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
+        """Raise an error: only a language model has inner states to show.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"A loss on inner states expects one language model whose layers can be seen, got "
+            f"{type(self).__name__}. Set news_encoder=plm and views=[title], or the loss's weight "
+            "to 0."
+        )
+
+    def without_tables(self) -> AbstractContextManager[None]:
+        """Does nothing: no layer is frozen."""
+        return nullcontext()

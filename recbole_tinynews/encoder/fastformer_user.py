@@ -1,0 +1,96 @@
+"""Fastformer: self-attention of linear cost, and the user encoder made of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recbole_tinynews.encoder.no_clicks import NoClicks
+from recbole_tinynews.encoder.pooling import AttentionPooling, masked_softmax
+
+
+class FastformerAttention(nn.Module):
+    """Additive self-attention, several heads.
+
+    Wu et al., "Fastformer: Additive Attention Can Be All You Need", 2021, section 3.1; of each head
+    with size d::
+
+        alpha_i = softmax_i(w_q . q_i / sqrt(d))    q = sum_i alpha_i q_i    p_i = q * k_i
+        beta_i  = softmax_i(w_k . p_i / sqrt(d))    k = sum_i beta_i p_i     u_i = k * v_i
+        output_i = W_o u_i + b_o + q_i              over the heads side by side
+
+    Values are the queries: the paper shares their transformation.
+
+    Args:
+        dim: size of an input, a multiple of ``heads``.
+        heads: number of heads.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(
+                f"FastformerAttention expects a size divisible by {heads} heads, got {dim}. "
+                "Change news_dim."
+            )
+        size = dim // heads
+        self.query, self.key = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.query_weight = nn.Parameter(torch.randn(heads, size) * size**-0.5)
+        self.key_weight = nn.Parameter(torch.randn(heads, size) * size**-0.5)
+        self.output = nn.Linear(dim, dim)
+
+    def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        """One output for each input, ``[batch, length, dim]``.
+
+        Shapes:
+            inputs: ``[batch, length, dim]``.
+            mask: ``[batch, length]``, True where an input takes part.
+        """
+        heads = self.query_weight.shape
+        queries = self.query(inputs)
+        values = queries.unflatten(-1, heads)  # [batch, length, heads, size]
+        keys = self.key(inputs).unflatten(-1, heads)
+        products = _summary(values, self.query_weight, mask) * keys
+        mixed = _summary(products, self.key_weight, mask) * values
+        return self.output(mixed.flatten(-2)) + queries
+
+
+def _summary(inputs: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
+    """The global vector of each head, ``[batch, 1, heads, size]``."""
+    energy = (inputs * weight).sum(-1) * weight.shape[-1] ** -0.5  # [batch, length, heads]
+    shares = masked_softmax(energy.transpose(1, 2), mask.unsqueeze(1))
+    return torch.einsum("bhl,blhs->bhs", shares, inputs).unsqueeze(1)
+
+
+class FastformerUser(nn.Module):
+    """Fastformer over the clicks, then attention pooling: NRMS's user encoder with another core.
+
+    Wu et al. 2021, section 4.1, in news recommendation. Layers share their weights, as in the
+    paper; layer norm, positions and feed-forward layers are left out, as its authors say of news
+    recommendation.
+
+    Args:
+        news_dim: size of a news vector, a multiple of ``heads``.
+        query_dim: size of the query of attention pooling.
+        heads: of the additive self-attention.
+        layers: how often it is applied.
+    """
+
+    def __init__(self, news_dim: int, query_dim: int, heads: int = 16, layers: int = 1) -> None:
+        super().__init__()
+        self.layers = layers
+        self.attention = FastformerAttention(news_dim, heads)
+        self.pooling = AttentionPooling(news_dim, query_dim)
+        self.no_clicks = NoClicks(news_dim)
+
+    def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
+        """User vectors, ``[batch, dim]``.
+
+        Shapes:
+            history: ``[batch, history, dim]``, vectors of the clicked news.
+            clicked: ``[batch, history]``, True where the slot holds a click.
+        """
+        attended = history
+        for _ in range(self.layers):
+            attended = self.attention(attended, clicked)
+        return self.no_clicks(self.pooling(attended, clicked), clicked)

@@ -1,0 +1,73 @@
+"""LSTUR's user encoder: a vector of the user's id and a GRU over the clicks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from recbole_tinynews.encoder.last_state import last_state
+from recbole_tinynews.encoder.no_clicks import NoClicks
+
+Combination = Literal["ini", "con"]
+
+
+class LongShortTermUser(nn.Module):
+    """Long-term interests by the user's id, short-term interests by a GRU over the clicks.
+
+    An et al., "Neural News Recommendation with Long- and Short-term User Representations", ACL
+    2019, section 3.2. ``u_s`` is the last state of a GRU over the clicks, oldest first. The
+    long-term part ``u_l = M W_u[u]`` is masked as a whole in training, ``M ~ B(1, 1 - p)``, and
+    always there in ranking. ``ini`` starts the GRU with it, ``con`` puts both side by side,
+    ``u = [u_s; u_l]``, each half as wide as a news vector.
+
+    Vectors of users start as zeros, and no gradient ever reaches that of a user who is not in the
+    training data: it stays what the mask makes of those who are.
+
+    Args:
+        news_dim: size of a news vector.
+        users: number of user ids, that of padding included.
+        combination: ``ini`` or ``con``.
+        mask_probability: p, for each user of a batch by itself.
+    """
+
+    def __init__(
+        self,
+        news_dim: int,
+        users: int,
+        combination: Combination = "ini",
+        mask_probability: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if combination == "con" and news_dim % 2:
+            raise ValueError(
+                "LongShortTermUser expects an even size of news vectors for combination 'con', "
+                f"got {news_dim}. Change news_dim or category_dim, or choose 'ini'."
+            )
+        self.combination, self.mask_probability = combination, mask_probability
+        size = news_dim if combination == "ini" else news_dim // 2
+        self.long_term = nn.Embedding(users, size, padding_idx=0)
+        nn.init.zeros_(self.long_term.weight)
+        self.short_term = nn.GRU(news_dim, size, batch_first=True)
+        self.no_clicks = NoClicks(news_dim)
+
+    def forward(self, history: Tensor, clicked: Tensor, users: Tensor) -> Tensor:
+        """User vectors, ``[batch, dim]``.
+
+        Shapes:
+            history: ``[batch, history, dim]``, vectors of the clicked news, oldest first.
+            clicked: ``[batch, history]``, True where the slot holds a click.
+            users: ``[batch]``, ids; 0 is an unknown user.
+        """
+        history, clicked = self.no_clicks.before(history, clicked)
+        long_term = self._masked(self.long_term(users)).to(history.dtype)
+        if self.combination == "ini":
+            return last_state(self.short_term, history, clicked, first=long_term)
+        return torch.cat([last_state(self.short_term, history, clicked), long_term], dim=-1)
+
+    def _masked(self, long_term: Tensor) -> Tensor:
+        if not self.training:
+            return long_term
+        kept = torch.rand(len(long_term), 1, device=long_term.device) >= self.mask_probability
+        return long_term * kept

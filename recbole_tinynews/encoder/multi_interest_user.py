@@ -1,0 +1,144 @@
+"""MINER's user encoder: several interests, matched with each candidate."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_tinynews.encoder.no_clicks import NoClicks
+from recbole_tinynews.encoder.pooling import masked_softmax
+
+
+class PolyAttention(nn.Module):
+    """Several attention poolings side by side, one for each context code.
+
+    Li et al., "MINER: Multi-Interest Matching Network for News Recommendation", Findings of ACL
+    2022, sections 3.2 (poly attention) and 3.4 (category-aware weighting)::
+
+        alpha^k_j = softmax_j(c_k . tanh(W h_j) + lambda cos(category of candidate, category of j))
+        e_k = sum_j alpha^k_j h_j
+
+    Args:
+        dim: size of an input.
+        codes: number of context codes.
+        code_dim: size of a context code.
+    """
+
+    def __init__(self, dim: int, codes: int, code_dim: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(dim, code_dim, bias=False)
+        self.codes = nn.Linear(code_dim, codes, bias=False)
+
+    def forward(self, inputs: Tensor, mask: Tensor, similarity: Tensor) -> Tensor:
+        """One vector for each code and candidate, ``[batch, candidates, codes, dim]``.
+
+        Shapes:
+            inputs: ``[batch, length, dim]``.
+            mask: ``[batch, length]``, True where an input takes part.
+            similarity: ``[batch, candidates, length]``, added to the energy of every code.
+        """
+        energy = self.codes(self.projection(inputs).tanh()).transpose(1, 2)  # [b, codes, length]
+        weights = masked_softmax(
+            energy.unsqueeze(1) + similarity.unsqueeze(2), mask[:, None, None, :]
+        )
+        return torch.einsum("bckl,bld->bckd", weights.to(inputs.dtype), inputs)
+
+
+class InterestMatching(nn.Module):
+    """One score of several interests, weighted by how much each concerns the candidate.
+
+    Li et al. 2022, section 3.3, "weighted"::
+
+        w_k = softmax_k(e_k . gelu(W r_c))      score = sum_k w_k (e_k . r_c)
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.target = nn.Linear(dim, dim)
+
+    def forward(self, interests: Tensor, candidates: Tensor) -> Tensor:
+        """Scores, ``[batch, candidates]``.
+
+        Shapes:
+            interests: ``[batch, candidates, interests, dim]``.
+            candidates: ``[batch, candidates, dim]``.
+        """
+        target = F.gelu(self.target(candidates))
+        weights = (interests @ target.unsqueeze(-1)).squeeze(-1).softmax(dim=-1)
+        matches = (interests @ candidates.unsqueeze(-1)).squeeze(-1)
+        return (weights * matches).sum(-1)
+
+
+class CategorySimilarity(nn.Module):
+    """``lambda cos(category of a candidate, category of a click)``; 0 where one is unknown.
+
+    Li et al. 2022, section 3.4. Vectors of categories train from a random start, where the paper
+    takes GloVe's, and ``lambda`` trains from 1.
+
+    Args:
+        categories: number of category ids, that of unknown ones included.
+        dim: size of the vector of a category.
+    """
+
+    def __init__(self, categories: int, dim: int) -> None:
+        super().__init__()
+        self.categories = nn.Embedding(categories, dim, padding_idx=0)
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, candidates: Tensor, history: Tensor) -> Tensor:
+        """``[batch, candidates, history]``.
+
+        Shapes:
+            candidates, history: ``[batch, candidates]`` and ``[batch, history]``, category ids.
+        """
+        of_candidates = F.normalize(self.categories(candidates), dim=-1)
+        of_history = F.normalize(self.categories(history), dim=-1)
+        return self.weight * of_candidates @ of_history.transpose(1, 2)
+
+
+class MultiInterestUser(nn.Module):
+    """Interests of a user for each candidate, and the candidate's score (Li et al. 2022).
+
+    For a user without clicks every interest is one learnt vector.
+
+    Args:
+        news_dim: size of a news vector.
+        codes: number of interests.
+        code_dim: size of a context code.
+    """
+
+    def __init__(self, news_dim: int, codes: int, code_dim: int) -> None:
+        super().__init__()
+        self.poly_attention = PolyAttention(news_dim, codes, code_dim)
+        self.matching = InterestMatching(news_dim)
+        self.no_clicks = NoClicks(news_dim)
+
+    def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
+        """The mean of a user's interests whatever the candidate, ``[batch, news_dim]``.
+
+        Shapes:
+            history: ``[batch, history, news_dim]``, vectors of the clicked news.
+            clicked: ``[batch, history]``, True where the slot holds a click.
+        """
+        any_candidate = history.new_zeros(len(history), 1, history.shape[1])
+        return self.interests(history, clicked, any_candidate).mean(dim=(1, 2))
+
+    def interests(self, history: Tensor, clicked: Tensor, similarity: Tensor) -> Tensor:
+        """The interests of users for each candidate, ``[batch, candidates, codes, news_dim]``.
+
+        Shapes:
+            history, clicked: as in ``forward``.
+            similarity: ``[batch, candidates, history]``, that of their categories.
+        """
+        history, clicked = self.no_clicks.before(history, clicked)
+        return self.poly_attention(history, clicked, F.pad(similarity, (1, 0)))
+
+
+def disagreement(interests: Tensor) -> Tensor:
+    """How alike a user's interests are: ``1/K^2 sum_i sum_j cos(e_i, e_j)``, ``[...]``.
+
+    Li et al. 2022, section 3.2. ``interests`` is ``[..., interests, dim]``. It lies between 0 (they
+    cancel each other out) and 1 (all point in one direction).
+    """
+    return F.normalize(interests, dim=-1).mean(dim=-2).square().sum(dim=-1)

@@ -1,0 +1,49 @@
+"""All words of a text in one vector, for attention that comes later."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from recbole_tinynews.encoder.packing import PackedTexts
+
+
+class Words(NamedTuple):
+    """The words of texts.
+
+    Shapes:
+        vectors: ``[..., length, dim]``, zeros behind the end of a text.
+        real: ``[..., length]``, True where there is a word.
+    """
+
+    vectors: Tensor
+    real: Tensor
+
+
+class PaddedWords(nn.Module):
+    """Every word of a text side by side, and for each a number that says that it is there.
+
+    Attributes:
+        dim: size of the vector of a text.
+    """
+
+    def __init__(self, word_dim: int, length: int) -> None:
+        super().__init__()
+        self.word_dim, self.length = word_dim, length
+        self.dim = length * (word_dim + 1)
+
+    def forward(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
+        """``[tokens, word_dim]`` -> ``[texts, dim]``."""
+        marked = torch.cat([hidden, hidden.new_ones(len(hidden), 1)], dim=1)
+        count = len(texts.starts) - 1
+        text = torch.repeat_interleave(texts.starts.diff().long(), output_size=len(hidden))
+        padded = marked.new_zeros(count * self.length, self.word_dim + 1)
+        return padded.index_copy(0, text * self.length + texts.positions, marked).view(count, -1)
+
+
+def words_of(vectors: Tensor, word_dim: int) -> Words:
+    """The words in vectors that ``PaddedWords`` made, ``[..., length * (word_dim + 1)]``."""
+    words = vectors.unflatten(-1, (-1, word_dim + 1))
+    return Words(words[..., :word_dim], words[..., word_dim] > 0)

@@ -1,0 +1,146 @@
+"""The news encoder of articles with several views: texts, encoded one by one, and categories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.cached_encoder import CachedEncoder
+from recbole_tinynews.encoder.planning import EncodingPlan, ViewsPlanner
+from recbole_tinynews.encoder.text_encoder import weights_content
+
+
+class CategoryView(nn.Module):
+    """A vector for each category, which trains; articles without one have zeros.
+
+    Args:
+        categories: ``[news]``, the category of each article by its id; 0: none.
+        count: number of categories, 0 included.
+        dim: size of a vector.
+    """
+
+    categories: Tensor
+
+    def __init__(self, categories: Tensor, count: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("categories", categories, persistent=False)
+        self.vectors = nn.Embedding(count, dim, padding_idx=0)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Vectors of articles, ``[articles]`` -> ``[articles, dim]``."""
+        return self.vectors(self.categories[ids])
+
+
+class ViewsEncoder(CachedEncoder):
+    """Encodes each view of an article, and makes one vector of them.
+
+    An article that has nothing in any view is zeros.
+
+    Args:
+        views: encoders by the name of the view, in the order of ``composition``: of texts
+            (``CachedEncoder``), one at least, and of categories.
+        composition: ``{view: [articles, size]} -> [articles, news_dim]``, with that as its ``dim``.
+        history_cache_steps: as in ``CachedEncoder``.
+    """
+
+    written: Tensor
+
+    def __init__(
+        self, views: Mapping[str, nn.Module], composition: nn.Module, history_cache_steps: int = 0
+    ) -> None:
+        texts = [view for view in views.values() if isinstance(view, CachedEncoder)]
+        categories = [view for view in views.values() if isinstance(view, CategoryView)]
+        has_one = [(view.categories != 0).numpy().astype(np.int64) for view in categories]
+        known = [
+            Ragged.from_lengths(view.categories[view.categories != 0].numpy(), lengths)
+            for view, lengths in zip(categories, has_one, strict=True)
+        ]
+        super().__init__(
+            Ragged.side_by_side([*(text.tokens for text in texts), *known]), history_cache_steps
+        )
+        self.views = nn.ModuleDict(views)
+        self.composition: Any = composition
+        written = torch.from_numpy(self.tokens.lengths > 0)
+        self.register_buffer("written", written, persistent=False)
+
+    @property
+    def texts(self) -> dict[str, CachedEncoder]:
+        """The encoders of texts by view."""
+        views = cast("Mapping[str, nn.Module]", self.views)
+        return {name: view for name, view in views.items() if isinstance(view, CachedEncoder)}
+
+    @property
+    def _first(self) -> CachedEncoder:
+        return next(iter(self.texts.values()))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._first.device
+
+    @property
+    def pad_token_id(self) -> int:
+        """The token that pads texts."""
+        return self._first.pad_token_id
+
+    def planner(self, shared: bool = False) -> ViewsPlanner:
+        """Makes plans for all texts of an article."""
+        return ViewsPlanner(
+            self._number, tuple(text.planner(shared) for text in self.texts.values())
+        )
+
+    def follow(self, plan: EncodingPlan) -> Tensor:
+        """Vectors of the ids of a plan, ``[ids, news_dim]``."""
+        plans = dict(zip(self.texts, (plan, *plan.others), strict=True))
+        vectors = {
+            name: view.follow(plans[name]) if isinstance(view, CachedEncoder) else view(plan.ids)
+            for name, view in self.views.items()
+        }
+        return self.composition(vectors) * self.written[plan.ids][:, None]
+
+    def zeros(self, texts: int) -> Tensor:
+        """Vectors of that many empty articles, ``[texts, news_dim]``."""
+        return self._first.zeros(0).new_zeros(texts, self.composition.dim)
+
+    def tokens_at_once(self) -> int:
+        """How many tokens are encoded together."""
+        return self._first.tokens_at_once()
+
+    def content(self) -> Iterator[str | bytes]:
+        """All that decides a vector, for the key of a saved table of vectors."""
+        yield type(self.composition).__name__
+        yield from weights_content(self.composition)
+        for name, view in self.views.items():
+            yield name
+            if isinstance(view, CachedEncoder):
+                yield from view.content()
+            elif isinstance(view, CategoryView):
+                yield view.categories.cpu().numpy().tobytes()
+                yield from weights_content(view)
+
+    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
+        """Let heads of language models start; views may share one, which starts with the first."""
+        for text in self.texts.values():
+            text.start_heads(ids, centred)
+
+    def close_table(self) -> None:
+        """Free the memory of tables of frozen states, which are opened again when needed."""
+        for text in self.texts.values():
+            close = getattr(text, "close_table", None)  # word vectors have none
+            if close is not None:
+                close()
+
+    @contextmanager
+    def without_tables(self) -> Iterator[None]:
+        """Compute every layer, as for an article never seen before."""
+        with ExitStack() as stack:
+            for text in self.texts.values():
+                stack.enter_context(text.without_tables())
+            yield

@@ -1,0 +1,94 @@
+"""Texts by their words into vectors: word vectors, their context, pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recbole_tinynews.encoder.dropout import Dropout
+from recbole_tinynews.encoder.packing import PackedTexts, tokens_at_once
+from recbole_tinynews.encoder.taps import Tap
+from recbole_tinynews.encoder.text_encoder import EncodedTexts, weights_content
+
+
+class WordEncoder(nn.Module):
+    """The text encoder of recommenders before language models: NRMS's, NAML's and others.
+
+    It stands in the place of ``TextEncoder``; all of it trains, and no layer can be looked into.
+
+    Args:
+        words: word vectors, by token id; 0 pads.
+        context: ``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, with ``dim``.
+        pooling: ``(hidden [tokens, dim], texts) -> [texts, size]``, with the ``size`` of a vector
+            as its ``dim``.
+        dropout: of word vectors, and of what comes out of ``context``.
+    """
+
+    first_trained = 0  # no layer is frozen
+    pad_token_id = 0
+
+    def __init__(
+        self, words: nn.Embedding, context: nn.Module, pooling: nn.Module, dropout: float
+    ) -> None:
+        super().__init__()
+        self.words, self.dropout = words, Dropout(dropout)
+        self.context: Any = context
+        self.pooling: Any = pooling
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.words.weight.device
+
+    @property
+    def hidden_size(self) -> int:
+        """Size of a word's state."""
+        return self.context.dim
+
+    def states(self, texts: PackedTexts) -> Tensor:
+        """Each word in the context of its text, ``[tokens, dim]``."""
+        vectors = self.words(texts.token_ids).to(self.compute_dtype())
+        return self.dropout(self.context(self.dropout(vectors), texts))
+
+    def encode(
+        self, texts: PackedTexts, frozen: Tensor | None = None, tap: Tap | None = None
+    ) -> EncodedTexts:
+        """Vectors of the texts of a row, in its order; ``frozen`` is never there.
+
+        Raises:
+            ValueError: its inner states are asked for.
+        """
+        if tap is not None:
+            raise ValueError(
+                "A loss on inner states expects a language model whose layers can be seen, got a "
+                "news encoder of word vectors. Set news_encoder=plm, or the loss's weight to 0."
+            )
+        vectors = self.pooling(self.states(texts), texts)
+        return EncodedTexts(vectors, vectors)
+
+    def zeros(self, texts: int) -> Tensor:
+        """Vectors of that many empty texts, ``[texts, size]``."""
+        return self.words.weight.new_zeros(texts, self.pooling.dim)
+
+    def compute_dtype(self) -> torch.dtype:
+        """The type that it computes in: autocast's where that is on, else that of its weights."""
+        if torch.is_autocast_enabled(self.device.type):
+            return torch.get_autocast_dtype(self.device.type)
+        return self.words.weight.dtype
+
+    def tokens_at_once(self) -> int:
+        """How many tokens are encoded together."""
+        widest = 3 * max(self.words.embedding_dim, self.context.dim)  # of windows, and of heads
+        return tokens_at_once(self.device, widest * self.compute_dtype().itemsize)
+
+    def frozen_content(self) -> Iterator[str | bytes]:
+        """Nothing: no layer is frozen."""
+        yield from ()
+
+    def content(self) -> Iterator[str | bytes]:
+        """All that decides a vector."""
+        yield f"{type(self.context).__name__} {type(self.pooling).__name__}"
+        yield from weights_content(self)

@@ -1,0 +1,69 @@
+"""The news encoder of word vectors: news ids in, vectors of one text of each article out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.cached_encoder import CachedEncoder
+from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
+from recbole_tinynews.encoder.word_encoder import WordEncoder
+from recbole_tinynews.processes.group import ALONE, here
+
+
+class WordNewsEncoder(CachedEncoder):
+    """A word encoder with the text of each news id.
+
+    Args:
+        text_encoder: turns words into vectors.
+        tokens: ids of the words of each text, by news id; row 0 is empty.
+        history_cache_steps: as in ``CachedEncoder``.
+    """
+
+    def __init__(
+        self, text_encoder: WordEncoder, tokens: Ragged, history_cache_steps: int = 0
+    ) -> None:
+        super().__init__(tokens, history_cache_steps)
+        self.text_encoder = text_encoder
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.text_encoder.device
+
+    @property
+    def pad_token_id(self) -> int:
+        """The token that pads texts."""
+        return self.text_encoder.pad_token_id
+
+    def planner(self, shared: bool = False) -> Planner:
+        """Makes plans for this encoder as it is now."""
+        group = here() if shared else ALONE
+        return Planner(
+            self._number, self.tokens, self.pad_token_id, self.tokens_at_once(), group=group
+        )
+
+    def follow(self, plan: EncodingPlan) -> Tensor:
+        """Vectors of the ids of a plan, ``[ids, news_dim]``."""
+        return plan.joined([*map(self._encode, plan.packs)], self.zeros)
+
+    def _encode(self, pack: PlannedPack) -> Tensor:
+        return self.text_encoder.encode(pack.texts).vectors
+
+    def zeros(self, texts: int) -> Tensor:
+        """Vectors of that many empty texts, ``[texts, news_dim]``."""
+        return self.text_encoder.zeros(texts)
+
+    def tokens_at_once(self) -> int:
+        """How many tokens are encoded together."""
+        return self.text_encoder.tokens_at_once()
+
+    def content(self) -> Iterator[str | bytes]:
+        """All that decides a vector, for the key of a saved table of vectors."""
+        yield f"words {self.text_encoder.compute_dtype()}"
+        yield self.tokens.values.tobytes()
+        yield self.tokens.offsets.tobytes()
+        yield from self.text_encoder.content()

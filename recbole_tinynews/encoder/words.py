@@ -1,0 +1,109 @@
+"""Texts as words: a tokenizer whose vocabulary is that of given texts, and vectors of its words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from logging import getLogger
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch import nn
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from recbole_tinynews.data.news_text import check_texts
+from recbole_tinynews.data.word_vectors import vectors_of
+from recbole_tinynews.files.array_cache import cached_arrays, content_key
+from recbole_tinynews.files.whole import whole_folder
+
+PADDING, UNKNOWN = "[PAD]", "[UNK]"  # their ids are 0 and 1
+# as GloVe's vectors have them: do n't, Trump 's; a mark of punctuation is a word of its own
+WORD = r"\w+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+|[^\w\s]"
+ALL_WORDS = 2**31 - 1
+RANDOM_SPREAD = 0.4  # standard deviation of a number in a vector that no file has
+
+
+def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
+    """A tokenizer by lower-cased words that knows the words of these texts, and no others.
+
+    A more frequent word has a smaller id; of equally frequent ones, the alphabet decides.
+
+    >>> words = word_tokenizer(["Don't panic", "It's only panic."])
+    >>> words.convert_ids_to_tokens(words("Don't PANIC, it's only rain")["input_ids"])
+    ['do', "n't", 'panic', '[UNK]', 'it', "'s", 'only', '[UNK]']
+    """
+    texts = list(texts)
+    check_texts(texts)
+    tokenizer = Tokenizer(models.WordLevel({}, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Replace("\u2019", "'"), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "removed", invert=True)
+    trainer = trainers.WordLevelTrainer(vocab_size=ALL_WORDS, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    known = sorted(tokenizer.get_vocab().items(), key=itemgetter(1))
+    # added afterwards, so that no text that spells them out is taken for them
+    vocabulary = [PADDING, UNKNOWN, *(word for word, _ in known)]
+    numbered = {word: number for number, word in enumerate(vocabulary)}
+    tokenizer.model = models.WordLevel(numbered, unk_token=UNKNOWN)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+def write_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save a tokenizer in ``folder``, all or nothing; an existing folder is kept."""
+    if not folder.is_dir():
+        with whole_folder(folder, first_wins=True) as unfinished:
+            tokenizer.save_pretrained(unfinished)
+
+
+def load_word_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer that ``write_tokenizer`` has saved."""
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def word_embedding(
+    tokenizer: PreTrainedTokenizerBase,
+    dim: int,
+    file: Path | None = None,
+    cache_dir: Path | None = None,
+) -> nn.Embedding:
+    """A vector for each word of a tokenizer, ``[words, dim]``, which trains.
+
+    Words that the file lacks start at random, with mean and spread of those that it has. An unknown
+    word, which no text of the data set has, is a zero vector.
+
+    Args:
+        tokenizer: of ``word_tokenizer``.
+        dim: size of a vector.
+        file: vectors in GloVe's text format (``read_word_vectors``); ``None``: all are random.
+        cache_dir: folder where those of the vocabulary are kept; ``None``: nowhere.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has vectors of another size, or none for these words.
+    """
+    words: Any = tokenizer.convert_ids_to_tokens([*range(len(tokenizer))])
+    embedding = nn.Embedding(len(words), dim, padding_idx=0)
+    nn.init.normal_(embedding.weight, std=RANDOM_SPREAD)
+    with torch.no_grad():
+        if file is not None:
+            _put_vectors(embedding, words, file, cache_dir)
+        embedding.weight[: len((PADDING, UNKNOWN))] = 0
+    return embedding
+
+
+def _put_vectors(
+    embedding: nn.Embedding, words: list[str], file: Path, cache_dir: Path | None
+) -> None:
+    dim = embedding.embedding_dim
+    key = content_key([json.dumps([words, dim]), file])
+    arrays = cached_arrays(cache_dir, "word-vectors", key, lambda: vectors_of(words, file, dim))
+    rows = torch.tensor(arrays["rows"])
+    found = torch.tensor(arrays["vectors"])
+    getLogger().info(f"{file} has vectors of {len(rows):,} of the {len(words):,} words.")
+    spread = found.std(unbiased=False) / RANDOM_SPREAD
+    embedding.weight.mul_(spread).add_(found.mean(dim=0))
+    embedding.weight[rows] = found

@@ -1,0 +1,44 @@
+"""CenNewsRec: attention over all clicks beside a GRU over the newest.
+
+Qi et al., "Privacy-Preserving News Recommendation Model Learning", Findings of EMNLP 2020: its
+model, trained without federated learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from recbole_tinynews.encoder.cnn_self_attention import CNNSelfAttention
+from recbole_tinynews.encoder.recent_and_all_user import RecentAndAllUser
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.settings.protocol import Settings
+
+
+class CenNewsRec(PLMNR):
+    """CNN, self-attention and attention pooling over words; self-attention and a GRU over clicks.
+
+    Section 3.1: words pass a CNN, then multi-head self-attention, then attention pooling.
+    ``RecentAndAllUser`` has the user encoder.
+    """
+
+    @classmethod
+    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Mistakes of the base class, and heads that do not divide a vector."""
+        yield from super().contradictions(config, prefix)
+        if config["news_dim"] % config["head_dim"]:
+            yield (
+                f"{prefix}news_dim expects a multiple of {prefix}head_dim={config['head_dim']} in "
+                f"{cls.__name__}, got {config['news_dim']}. Change one of them"
+            )
+
+    def make_word_context(self, config: Settings) -> nn.Module:
+        """CNN, then self-attention."""
+        return CNNSelfAttention(config["word_dim"], config["news_dim"], config["head_dim"])
+
+    def make_user_encoder(self, config: Settings) -> nn.Module:
+        """Long-term interests of all clicks, short-term interests of the newest."""
+        return RecentAndAllUser(
+            self.news_dim(config), config["query_dim"], config["head_dim"], config["recent_clicks"]
+        )

@@ -1,0 +1,25 @@
+"""Fastformer: attention among clicks at a cost that is linear in their number.
+
+Wu et al., "Fastformer: Additive Attention Can Be All You Need", 2021.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from recbole_tinynews.encoder.fastformer_user import FastformerUser
+from recbole_tinynews.encoder.self_attention import HEAD_DIM
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.settings.protocol import Settings
+
+
+class Fastformer(PLMNR):
+    """NRMS with additive attention in its user encoder: ``FastformerUser`` has the equations.
+
+    The title is encoded as NRMS does, since titles are short.
+    """
+
+    def make_user_encoder(self, config: Settings) -> nn.Module:
+        """Additive attention among the clicks, then attention pooling."""
+        dim = self.news_dim(config)
+        return FastformerUser(dim, config["query_dim"], dim // HEAD_DIM, config["user_layers"])

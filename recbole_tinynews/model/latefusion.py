@@ -1,0 +1,25 @@
+"""LateFusion: a user is the mean of the clicked articles, without a user encoder.
+
+Iana, Glavaš, Paulheim, "Simplifying Content-Based Neural News Recommendation: On User Modeling and
+Training Objectives", SIGIR 2023.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from recbole_tinynews.encoder.mean_user import MeanUser
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.settings.protocol import Settings
+
+
+class LateFusion(PLMNR):
+    """``y = 1/n sum_i r_i . r_c``: the mean of the scores that each click gives a candidate.
+
+    Only news are encoded, as in ``NRMS``; for a user without clicks, one learnt vector stands
+    (our definition). With ``news_encoder: plm`` a language model encodes the titles.
+    """
+
+    def make_user_encoder(self, config: Settings) -> nn.Module:
+        """The mean of the clicks."""
+        return MeanUser(self.news_dim(config))

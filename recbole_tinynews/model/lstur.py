@@ -1,0 +1,63 @@
+"""LSTUR: a user's lasting interests by id, the recent ones by a GRU.
+
+An et al., "Neural News Recommendation with Long- and Short-term User Representations", ACL 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+from torch import nn
+
+from recbole_tinynews.encoder.long_short_term_user import LongShortTermUser
+from recbole_tinynews.encoder.view_composition import ViewConcatenation
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.text_encoders import CATEGORIES, views_of
+from recbole_tinynews.settings.protocol import Settings
+
+
+class LSTUR(PLMNR):
+    """A GRU over the clicks, combined with a vector of the user's id.
+
+    Section 3.1: ``e = [e_t, e_v, e_sv]``, the title by CNN and attention (as in NAML) beside
+    vectors of topic and subtopic. Section 3.2: ``LongShortTermUser``. ``news_dim`` is the size of
+    ``e_t``; a news vector is wider by that of the others.
+    """
+
+    reads_user_ids: ClassVar[bool] = True
+
+    @classmethod
+    def text_dim(cls, config: Settings) -> int:
+        """Size of the vector of a title."""
+        return config["news_dim"]
+
+    @classmethod
+    def news_dim(cls, config: Settings) -> int:
+        """Size of the vectors of all views together."""
+        sizes = [
+            config["category_dim"] if view in CATEGORIES else cls.text_dim(config)
+            for view in views_of(config)
+        ]
+        return sum(sizes)
+
+    @classmethod
+    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Mistakes of the base class, and vectors that have no halves."""
+        yield from super().contradictions(config, prefix)
+        if config["user_combination"] == "con" and cls.news_dim(config) % 2:
+            yield (
+                f"{prefix}user_combination=con expects news vectors of an even size in "
+                f"{cls.__name__}, got {cls.news_dim(config)}: {prefix}news_dim, and "
+                f"{prefix}category_dim for each category in views. Change one of them"
+            )
+
+    def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
+        """The views side by side."""
+        return ViewConcatenation(sizes)
+
+    def make_user_encoder(self, config: Settings) -> nn.Module:
+        """The user's own vector and a GRU over the clicks."""
+        return LongShortTermUser(
+            self.news_dim(config), self.user_count, config["user_combination"], config["user_mask"]
+        )

@@ -1,0 +1,29 @@
+"""NRMS: self-attention among the words of a title, and among the clicks of a user.
+
+Wu et al., "Neural News Recommendation with Multi-Head Self-Attention", EMNLP 2019.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from recbole_tinynews.encoder.self_attentive_user import SelfAttentiveUser
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.settings.protocol import Settings
+
+
+class NRMS(PLMNR):
+    """Multi-head self-attention and additive attention, over words and then over clicks.
+
+    ``h_i = [h_i1; ...; h_iK]`` with ``h_ik = V_k sum_j softmax_j(e_i Q_k e_j) e_j``, and
+    ``r = sum_i softmax_i(q . tanh(V h_i + v)) h_i``: with word vectors ``e`` it gives the vector
+    ``r`` of a title; with these in the place of ``e``, and weights of its own, that of a user. A
+    score is their dot product; the loss is the cross entropy of the clicked article among
+    1 + ``negatives``.
+
+    With ``news_encoder: plm`` a language model encodes the titles.
+    """
+
+    def make_user_encoder(self, config: Settings) -> nn.Module:
+        """Self-attention among the clicks, then additive attention."""
+        return SelfAttentiveUser(self.news_dim(config), config["query_dim"])

@@ -1,0 +1,59 @@
+"""TANR: a news encoder that must also know the topic of each article.
+
+Wu et al., "Neural News Recommendation with Topic-Aware News Representation", ACL 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.files.columns import CATEGORY
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.settings.protocol import Settings
+
+
+class TANR(PLMNR):
+    """Attention over words and over clicks, and the topic of each article as a second task.
+
+    Section 2.1: CNN and attention over the words of a title (as in NAML). Section 2.2: attention
+    pooling of the clicked articles. Section 2.4::
+
+        t = softmax(W_t r + b_t)      L_topic = -mean log t[category]
+        L = L_rec + lambda L_topic
+
+    The mean is over the articles of histories and candidates whose category is known. Ranking
+    reads titles alone.
+    """
+
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.topic_loss_weight = config["topic_loss_weight"]
+        self.topic = nn.Linear(self.news_dim(config), dataset.num(CATEGORY))
+        self.register_buffer(CATEGORY, dataset.item_feat[CATEGORY], persistent=False)
+
+    def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:
+        """The loss of topics, ``lambda L_topic``."""
+        ids = torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1)
+        vectors = torch.cat([outputs.history, outputs.candidates], dim=1)
+        category = self.get_buffer(CATEGORY)[ids]  # [batch, articles], 0 where it is unknown
+        losses = F.cross_entropy(
+            self.topic(vectors).flatten(0, 1), category.flatten(), ignore_index=0, reduction="sum"
+        )
+        mean = losses / (category != 0).sum().clamp(min=1)
+        return {
+            **super().further_losses(outputs, interaction),
+            "topic": self.topic_loss_weight * mean,
+        }
+
+    @property
+    def counted_by(self) -> Mapping[str, str]:
+        """The loss of topics is a mean over articles."""
+        return {**super().counted_by, "topic": "articles"}

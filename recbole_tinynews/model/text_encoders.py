@@ -1,0 +1,95 @@
+"""The text encoders that settings choose: a language model, or word vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from recbole_tinynews.data.word_vectors import size_of_vectors
+from recbole_tinynews.encoder.bare_language_model import bare_plm
+from recbole_tinynews.encoder.language_model import load_plm
+from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.encoder.word_context import WordCNN, WordSelfAttention
+from recbole_tinynews.encoder.words import load_word_tokenizer, word_embedding, word_tokenizer
+from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY, TITLE
+from recbole_tinynews.settings.protocol import Settings
+
+CONTEXTS = {"cnn": WordCNN, "self_attention": WordSelfAttention}
+
+CATEGORIES = (CATEGORY, SUBCATEGORY)
+
+
+def views_of(config: Settings) -> list[str]:
+    """What is read of an article; recommenders from before there were views read its title."""
+    return config["views"] or [TITLE]
+
+
+def reads_words(config: Settings | Mapping[str, Any]) -> bool:
+    """Whether texts are read by word vectors, and no language model is needed."""
+    return config["news_encoder"] == "words"
+
+
+def can_be_post_trained(config: Settings) -> bool:
+    """Whether matching titles and bodies can train the news encoder: a language model of titles."""
+    return not reads_words(config) and views_of(config) == [TITLE]
+
+
+def language_model(config: Settings, source: str, layers: int | None, dim: int) -> TextEncoder:
+    """A language model with pooling and dense layer, whose vectors have the size ``dim``."""
+    load = bare_plm if config["weights_follow"] else load_plm  # no user can set it
+    return TextEncoder(
+        load(source, layers),
+        dim,
+        config["query_dim"],
+        pooling=config["news_pooling"],
+        finetune_layers=config["finetune_layers"],
+        dropout=config["plm_dropout"],
+        mask_padding=config["mask_padding_in_news_pooling"],
+        pretrained_heads=config["head_init"] == "pretrained",
+        # what is saved has them merged
+        lora_rank=0 if config["weights_follow"] else config["lora_rank"],
+    )
+
+
+def words_of_texts(config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
+    """The tokenizer by words of the texts that are read; a finished recommender has its own."""
+    if config["weights_follow"]:
+        return load_word_tokenizer(Path(config["plm"]))
+    # of the view of the title, news_text decides what is read
+    fields = [config["news_text"] if view == TITLE else view for view in views_of(config)]
+    texts = (dataset.texts(field) for field in fields if field not in CATEGORIES)
+    return word_tokenizer(text for each in texts for text in each)
+
+
+def vectors_of_words(
+    config: Settings, tokenizer: PreTrainedTokenizerBase, cache_dir: Path | None
+) -> nn.Embedding:
+    """Vectors of the words, from ``word_vectors`` or random."""
+    file = None if config["weights_follow"] else word_vectors_file(config)
+    return word_embedding(tokenizer, config["word_dim"], file, cache_dir)
+
+
+def word_vectors_file(config: Settings) -> Path | None:
+    """The file of word vectors; ``None``: they start at random."""
+    return Path(config["word_vectors"]) if config["word_vectors"] else None
+
+
+def unfit_word_vectors(config: Settings, prefix: str) -> Iterator[str]:
+    """Why word vectors cannot be read, as far as the first line of their file shows it."""
+    file = word_vectors_file(config)
+    if file is None:
+        return
+    try:
+        size = size_of_vectors(file)
+    except (OSError, ValueError) as problem:
+        yield f"{prefix}word_vectors: {problem}".removesuffix(".")
+        return
+    if size != config["word_dim"]:
+        yield (
+            f"{prefix}word_dim expects {size}, the size of the vectors in {file}, got "
+            f"{config['word_dim']}. Set {prefix}word_dim={size}"
+        )

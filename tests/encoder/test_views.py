@@ -1,0 +1,168 @@
+"""Articles with several views against each view by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import EMPTY_TITLE, Tiny, World
+from torch import Tensor
+
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.encoder.view_composition import ViewAttention, ViewConcatenation
+from recbole_tinynews.encoder.views import ViewsEncoder
+from recbole_tinynews.model.plmnr import PLMNR
+
+VIEWS = ["title", "category", "abstract", "subcategory"]
+
+
+class Concatenating(PLMNR):
+    """As LSTUR: an article's vector is longer than a text's."""
+
+    @classmethod
+    def news_dim(cls, config: Any) -> int:
+        return 2 * config["news_dim"] + 2 * config["category_dim"]
+
+    @classmethod
+    def text_dim(cls, config: Any) -> int:
+        return config["news_dim"]
+
+    def make_composition(self, config: Any, sizes: Any) -> ViewConcatenation:
+        return ViewConcatenation(sizes)
+
+
+def world_of(tiny: Tiny, reader: str = "words", model: Any = PLMNR, **settings: Any) -> World:
+    kept = {"word_dropout": 0.0, "word_dim": 12, "category_dim": 7}
+    return tiny.world(model, news_encoder=reader, views=VIEWS, **{**kept, **settings})
+
+
+def attended(composition: ViewAttention, views: dict[str, Tensor]) -> Tensor:
+    """NAML's equations for one article."""
+    vectors = [
+        (composition.dense[name].weight @ vector + composition.dense[name].bias).relu()
+        if name in ("category", "subcategory")
+        else vector
+        for name, vector in views.items()
+    ]
+    pooling = composition.pooling
+    scores = [
+        pooling.query.weight[0] @ (pooling.projection.weight @ r + pooling.projection.bias).tanh()
+        for r in vectors
+    ]
+    shares = torch.stack(scores).softmax(0)
+    return sum(share * r for share, r in zip(shares, vectors, strict=True))
+
+
+@pytest.mark.parametrize("reader", ["words", "plm"])
+def test_an_article_is_its_views_by_the_equations(tiny: Tiny, reader: str) -> None:
+    """A view under another article's id, or another order of views, changes no shape."""
+    world = world_of(tiny, reader)
+    encoder = world.model.double().train().news_encoder
+    assert isinstance(encoder, ViewsEncoder)
+    ids = torch.tensor([[5, 9, 0], [7, 5, EMPTY_TITLE]])
+    vectors = encoder(ids)
+    items = world.train.item_feat
+    for row, news in enumerate(ids.tolist()):
+        for place, article in enumerate(news):
+            if article == 0:
+                assert (vectors[row, place] == 0).all()
+                continue
+            views = {}
+            for name in VIEWS:
+                if name in encoder.texts:
+                    views[name] = encoder.texts[name].encode_distinct(np.array([article]))[0]
+                else:
+                    category = items[name][article]
+                    views[name] = encoder.views[name].vectors.weight[category]
+            torch.testing.assert_close(
+                vectors[row, place], attended(encoder.composition, views), rtol=1e-9, atol=1e-9
+            )
+
+
+def test_views_may_be_put_behind_each_other(tiny: Tiny) -> None:
+    world = world_of(tiny, model=Concatenating)
+    vectors = world.model.encode_news(torch.tensor([5]))
+    assert vectors.shape == (1, 16 + 7 + 16 + 7)
+    category = world.train.item_feat["category"][5]
+    expected = world.model.news_encoder.views["category"].vectors.weight[category]
+    assert torch.equal(vectors[0, 16:23], expected)
+    (loss,) = world.model.calculate_loss(world.clicked(list(range(8))))
+    loss.backward()
+
+
+def test_words_are_shared_and_readers_are_not(tiny: Tiny) -> None:
+    """A title and an abstract use the same words, in sentences of another kind."""
+    title, abstract = world_of(tiny).model.news_encoder.texts.values()
+    assert title.text_encoder.words is abstract.text_encoder.words
+    assert title.text_encoder.context is not abstract.text_encoder.context
+    title, abstract = world_of(tiny, "plm").model.news_encoder.texts.values()
+    assert title.text_encoder is abstract.text_encoder
+
+
+@pytest.mark.parametrize("reader", ["words", "plm"])
+def test_the_plan_of_a_batch_changes_no_loss_and_no_gradient(tiny: Tiny, reader: str) -> None:
+    """The plan is made in another process: a view's ids in the place of another's go unnoticed."""
+    world = world_of(tiny, reader)
+    model, loader = world.model.double().train(), world.clicks()
+    results = []
+    for planner in (None, model.planner()):
+        loader.planner = planner
+        batch = loader.collate_fn(range(8))
+        assert (getattr(batch, "plan", None) is None) == (planner is None)
+        model.zero_grad()
+        (loss,) = model.calculate_loss(batch)
+        loss.backward()
+        results.append([loss, *(p.grad for p in model.parameters() if p.grad is not None)])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_vectors_encoded_ahead_are_those_of_a_batch(tiny: Tiny, tmp_path: Path) -> None:
+    """A table on disk that another run reads must be of these views and weights."""
+    world = world_of(tiny)
+    encoder, ids = world.model.eval().news_encoder, np.arange(1, 41)
+    with torch.no_grad():
+        computed = encoder.encode_distinct(ids)
+        encoder.encode_ahead(ids, folder=tmp_path)
+        torch.testing.assert_close(encoder(torch.from_numpy(ids)), computed)
+        encoder.train().eval()
+        encoder.views["category"].vectors.weight.mul_(3)
+        encoder.encode_ahead(ids, folder=tmp_path)
+        changed = encoder(torch.from_numpy(ids))
+    assert (changed - computed).abs().max() > 1e-3
+    assert len(list(tmp_path.glob("news-vectors-*"))) == 2
+
+
+def test_recent_vectors_of_clicks_are_reused_where_asked(tiny: Tiny) -> None:
+    """Candidates are encoded anew in each step, whatever was reused."""
+    world = world_of(tiny, history_cache_steps=5)
+    model, batch = world.model.train(), world.clicks().collate_fn(range(8))
+    first = model.score(batch)
+    with torch.no_grad():
+        for parameter in model.news_encoder.parameters():
+            parameter.mul_(1.5)
+    second = model.score(batch)
+    shown = batch[CANDIDATES].flatten().tolist()
+    only_clicked = [[n not in shown and n != 0 for n in row] for row in batch[HISTORY].tolist()]
+    kept = torch.tensor(only_clicked)
+    assert kept.any()
+    assert torch.equal(first.history[kept], second.history[kept])
+    assert not torch.equal(first.candidates, second.candidates)
+
+
+def test_inner_states_of_several_views_are_refused(tiny: Tiny) -> None:
+    """Those of the title would be taken for those of the article."""
+    with pytest.raises(ValueError, match=r"got ViewsEncoder\. Set news_encoder=plm and views"):
+        world_of(tiny).model.news_encoder.tapped(Taps(frozenset({1})))
+
+
+@pytest.mark.parametrize(
+    "views", [[], ["category"], ["title", "title"], ["titel"], "title", ["title", 1], None]
+)
+def test_views_that_do_not_exist_are_refused(tiny: Tiny, views: Any) -> None:
+    with pytest.raises(ValueError, match=r"\n- views .*expects a list of some of title, abstract"):
+        tiny.config("PLMNR", views=views)

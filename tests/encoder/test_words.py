@@ -1,0 +1,216 @@
+"""Texts as words, and vectors of words from files."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import Tiny
+from torch.nn import functional as F
+
+from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.data.word_vectors import size_of_vectors, vectors_of
+from recbole_tinynews.encoder.packing import PackedTexts, packs
+from recbole_tinynews.encoder.word_context import WordCNN, WordSelfAttention
+from recbole_tinynews.encoder.words import (
+    load_word_tokenizer,
+    word_embedding,
+    word_tokenizer,
+    write_tokenizer,
+)
+from recbole_tinynews.model.text_encoders import words_of_texts
+from recbole_tinynews.pipeline.recipes import Recipes
+from recbole_tinynews.pipeline.systems import system
+
+FEW = ["The cat sat.", "the dog's CAT can\u2019t sit", "Rødgrød på tirsdag 2,5 %"]
+
+
+def words_of(text: str) -> list[str]:
+    tokenizer = word_tokenizer(FEW)
+    return tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
+
+
+def test_texts_are_cut_into_words_as_glove_has_them() -> None:
+    """A word glued to its punctuation, or in upper case, has no vector in the file."""
+    assert words_of("The DOG's cat can't.") == ["the", "dog", "'s", "cat", "ca", "n't", "."]
+    assert words_of("rødgrød PÅ 2,5%") == ["rødgrød", "på", "2", ",", "5", "%"]
+
+
+def test_a_text_that_spells_a_special_token_out_is_words() -> None:
+    """[PAD] in a title would be taken for padding, and a title of nothing else has no vector."""
+    assert words_of("[PAD] [UNK] cat") == ["[UNK]"] * 6 + ["cat"]
+
+
+class Texts:
+    def texts(self, field: str) -> list[str]:
+        of = {"title": ["", "cat sat"], "abstract": ["", "the cat"], "body": ["", "a dog"]}
+        both = ["", "cat sat. the cat"]
+        return both if field == "title_abstract" else of[field]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {"cat", "sat"}),
+        ({"views": ["abstract", "category", "title"]}, {"cat", "sat", "the"}),
+        ({"news_text": "title_abstract"}, {"cat", "sat", "the", "."}),
+    ],
+)
+def test_a_vocabulary_is_that_of_the_views_alone(
+    tiny: Tiny, settings: dict[str, Any], expected: set[str]
+) -> None:
+    """Words of bodies that nobody reads would be vectors that nothing trains."""
+    tokenizer = words_of_texts(tiny.config("NRMS", **settings), Texts())
+    assert {*tokenizer.get_vocab()} == {"[PAD]", "[UNK]", *expected}
+
+
+def test_ids_do_not_depend_on_the_order_of_texts_or_runs() -> None:
+    """Weights are saved by word id: another numbering would exchange the words."""
+    assert word_tokenizer(FEW).get_vocab() == word_tokenizer(FEW[::-1]).get_vocab()
+
+
+def test_a_saved_tokenizer_reads_as_before(tmp_path: Path) -> None:
+    tokenizer, folder = word_tokenizer(FEW), tmp_path / "words"
+    write_tokenizer(tokenizer, folder)
+    loaded = load_word_tokenizer(folder)
+    texts = ["", *FEW, "unheard [PAD]"]
+    for one, other in zip(tokenise(texts, loaded, 4), tokenise(texts, tokenizer, 4), strict=True):
+        assert np.array_equal(one, other)
+
+
+# ---------------------------------------------------------------------------------- their vectors
+
+
+def file_of(folder: Path, *lines: str, name: str = "vectors.txt") -> Path:
+    place = folder / name
+    text = "".join(f"{line}\n" for line in lines)
+    place.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    return place
+
+
+@pytest.mark.parametrize("name", ["vectors.txt", "vectors.txt.gz"])
+@pytest.mark.parametrize("header", [(), ("4 2",)])
+def test_each_word_gets_its_own_vector(tmp_path: Path, name: str, header: tuple[str, ...]) -> None:
+    """A vector under its neighbour's id would still look like a vector."""
+    file = file_of(
+        tmp_path,
+        *header,
+        "dog 1 2 ",
+        "cat 3 4",
+        "cat 9 9",
+        "at home 7 8",
+        "the -.5 1e-2",
+        name=name,
+    )
+    assert size_of_vectors(file) == 2
+    arrays = vectors_of(["4", "at", "the", "cat", "unknown", "dog"], file, 2)
+    assert arrays["rows"].tolist() == [2, 3, 5]
+    np.testing.assert_allclose(arrays["vectors"], [[-0.5, 0.01], [3, 4], [1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("cat 1 2 3", "expects a word and 2 numbers"),
+        ("cat 1", "expects a word and 2 numbers"),
+        ("cat 1 x", "got 2 values that begin with '1 x'"),
+        ("cat 1 nan", "got 2 values"),
+    ],
+)
+def test_a_line_that_is_no_vector_is_named(tmp_path: Path, line: str, told: str) -> None:
+    """A row that was cut off would be padded with zeros, or shift all after it."""
+    file = file_of(tmp_path, "dog 1 2", line)
+    with pytest.raises(ValueError, match=rf"vectors.txt, line 2, .*{told}"):
+        vectors_of(["dog", "cat"], file, 2)
+
+
+def test_a_file_of_another_language_is_refused(tmp_path: Path) -> None:
+    """All words would silently start at random, under the name of pretrained ones."""
+    with pytest.raises(ValueError, match="got none of these 2 words"):
+        vectors_of(["dog", "cat"], file_of(tmp_path, "hund 1 2"), 2)
+
+
+def test_words_that_the_file_lacks_start_like_those_that_it_has(tmp_path: Path) -> None:
+    """Vectors ten times as long would drown the others in every mean."""
+    random = np.random.default_rng(0)
+    known = {f"w{n}": random.normal(3, 0.1, 8) for n in range(200)}
+    lines = (f"{word} {' '.join(map(str, vector))}" for word, vector in known.items())
+    tokenizer = word_tokenizer([" ".join([*known, *(f"x{n}" for n in range(200))])])
+    torch.manual_seed(0)
+    weight = word_embedding(tokenizer, 8, file_of(tmp_path, *lines)).weight.detach()
+    vocabulary = tokenizer.get_vocab()
+    for word in ("w0", "w199"):
+        np.testing.assert_allclose(weight[vocabulary[word]], known[word], rtol=1e-6)
+    others = weight[[vocabulary[f"x{n}"] for n in range(200)]]
+    assert others.mean() == pytest.approx(3, abs=0.02)
+    assert others.std() == pytest.approx(0.1, abs=0.02)
+    assert (weight[:2] == 0).all()
+
+
+def test_a_file_that_does_not_fit_is_refused_before_training(tiny: Tiny, tmp_path: Path) -> None:
+    file = file_of(tmp_path, "word1 1 2")
+    with pytest.raises(ValueError, match=r"word_dim expects 2, .* got 300. Set word_dim=2"):
+        system(tiny.config("NRMS", word_vectors=str(file)))
+    with pytest.raises(ValueError, match=r"word_vectors: .*there is no such file"):
+        system(tiny.config("NRMS", word_vectors=str(tmp_path / "none.txt")))
+
+
+def test_other_vectors_are_another_training(tiny: Tiny, tmp_path: Path) -> None:
+    """What was trained with the vectors before would be taken for a result of these."""
+
+    def fingerprint(*lines: str) -> str:
+        file = file_of(tmp_path, *lines)
+        made = tiny.run("NRMS", word_vectors=str(file), word_dim=2)
+        return Recipes(made.factory).of(system(made.factory.config)).fingerprint
+
+    assert fingerprint("word1 1 2") == fingerprint("word1 1 2")
+    assert fingerprint("word1 1 2") != fingerprint("word1 1 3")
+
+
+def test_a_model_starts_with_the_vectors_of_its_file(tiny: Tiny, tmp_path: Path) -> None:
+    file = file_of(tmp_path, "word7 1 2", "word3 3 4")
+    model = tiny.world("NRMS", word_vectors=str(file), word_dim=2).model
+    vocabulary, words = model.tokenizer.get_vocab(), model.news_encoder.text_encoder.words
+    assert words.weight[vocabulary["word7"]].tolist() == [1, 2]
+    assert words.weight[vocabulary["word3"]].tolist() == [3, 4]
+
+
+# --------------------------------------------------------------------------------------- contexts
+
+LENGTHS = [4, 1, 2, 7, 4, 1]
+
+
+def packed(dim: int) -> tuple[torch.Tensor, PackedTexts, list[torch.Tensor]]:
+    """Words of texts in a pack, and of each text by itself in its order."""
+    torch.manual_seed(3)
+    (pack,) = packs(np.array(LENGTHS), 99)
+    texts = [torch.randn(LENGTHS[n], dim, dtype=torch.float64) for n in pack.members]
+    row = PackedTexts.of(pack, torch.zeros(sum(LENGTHS), dtype=torch.int64))
+    return torch.cat(texts), row, texts
+
+
+def test_a_filter_sees_three_words_and_never_those_of_another_text() -> None:
+    """In one row, the last word of a text stands before the first of the next."""
+    hidden, row, texts = packed(5)
+    cnn = WordCNN(5, 6).double()
+    weight = cnn.filters.weight.unflatten(1, (3, 5)).transpose(1, 2)  # [filters, in, window]
+    expected = [
+        F.conv1d(text.T[None], weight, cnn.filters.bias, padding=1)[0].T.relu() for text in texts
+    ]
+    torch.testing.assert_close(cnn(hidden, row), torch.cat(expected))
+
+
+def test_a_word_attends_to_its_own_text_alone() -> None:
+    hidden, row, texts = packed(5)
+    context = WordSelfAttention(5, 32).double()
+    alone = [context.attention(text[None], torch.ones(1, len(text)) > 0)[0] for text in texts]
+    torch.testing.assert_close(context(hidden, row), torch.cat(alone))
+
+
+def test_self_attention_needs_whole_heads() -> None:
+    with pytest.raises(ValueError, match=r"divisible by 16.*got 20"):
+        WordSelfAttention(5, 20)

@@ -1,0 +1,316 @@
+"""Published recommenders against plain versions of them, and their sizes counted by hand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import plain_users
+import pytest
+import torch
+from plain_recommenders import PLAIN, Reader, miner_interests
+from tiny import DATASET, OWN_SETTINGS, SETTINGS, Tiny, World
+from torch import nn
+from torch.nn import functional as F
+
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.quick_start import run
+from recbole_tinynews.registry import find_model
+from recbole_tinynews.serving.loading import load
+
+CATEGORIES = ("category", "subcategory")
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("NAML", {}),
+    ("NAML", {"views": ["body", "subcategory", "title"], "word_encoder": "self_attention"}),
+    ("LSTUR", {}),
+    ("LSTUR", {"user_combination": "con"}),
+    ("CenNewsRec", {"recent_clicks": 2}),
+    ("TANR", {}),
+    ("Fastformer", {}),
+    ("Fastformer", {"user_layers": 2, "word_encoder": "cnn"}),
+    ("NPA", {}),
+    ("MINER", {"context_codes": 3, "code_dim": 5}),
+]
+
+
+KNOWING, LABELLED = ("NAML", "LSTUR", "NPA"), ("TANR", "MINER")
+
+
+def known(model: NewsRecommender) -> NewsRecommender:
+    """The model in double precision, all of it random but what stands for nothing."""
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            nn.init.normal_(parameter, std=0.4)
+        if isinstance(module, nn.Embedding):
+            module.weight.data[0] = 0
+    return model.double().eval()
+
+
+def reader_of(world: World) -> Reader:
+    encoder = world.model.news_encoder
+    views = world.config["views"]
+    texts = [view for view in views if view not in CATEGORIES]
+    tables = {view: encoder.views[view].tokens for view in texts} if len(views) > 1 else None
+    tables = tables or {"title": encoder.tokens}
+    return Reader(
+        dict(world.model.state_dict()),
+        world.config,
+        {view: [row.tolist() for row in rows_of(table)] for view, table in tables.items()},
+        {name: world.train.item_feat[name].tolist() for name in CATEGORIES},
+    )
+
+
+def rows_of(table: Any) -> list[Any]:
+    return [table.values[table.offsets[n] : table.offsets[n + 1]] for n in range(table.rows)]
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES)
+def test_a_recommender_scores_as_its_paper_says(tiny: Tiny, name: str, settings) -> None:
+    """Of all that a table compares, a wrong equation would be the hardest to see."""
+    world = tiny.world(name, news_encoder="words", **settings)
+    model, reader = known(world.model), reader_of(world)
+    batch = world.shown(list(range(len(world.valid))))
+    with torch.no_grad():
+        scores = iter(model.predict(batch).split(batch[IMPRESSION_SIZE].tolist()))
+    shown = batch[CANDIDATES].split(batch[IMPRESSION_SIZE].tolist())
+    rows = zip(batch[HISTORY], batch["user_id"], shown, strict=True)
+    for history, user, candidates in rows:
+        clicks = [news for news in history.tolist() if news]
+        plain = [PLAIN[name](reader, int(user), clicks, news) for news in candidates.tolist()]
+        torch.testing.assert_close(next(scores), torch.stack(plain))
+
+
+def test_tanr_learns_the_known_categories_of_clicks_and_candidates(tiny: Tiny) -> None:
+    """Padding or an unknown category as a topic of its own would be the easiest to learn."""
+    world = tiny.world("TANR", topic_loss_weight=0.3)
+    model, batch = known(world.model), world.clicks().collate_fn(range(8))
+    model.get_buffer("category")[5::7] = 0
+    losses = model.calculate_loss(batch)
+    assert losses._fields == ("target", "topic")
+    outputs, category = model.score(batch), model.get_buffer("category")
+    found = [
+        -F.log_softmax(model.topic(vector), dim=0)[category[news]]
+        for ids, vectors in (
+            (batch[HISTORY], outputs.history),
+            (batch[CANDIDATES], outputs.candidates),
+        )
+        for news, vector in zip(ids.flatten().tolist(), vectors.flatten(0, 1), strict=True)
+        if category[news]
+    ]
+    assert 0 < len(found) < int((batch[HISTORY] != 0).sum()) + batch[CANDIDATES].numel()
+    torch.testing.assert_close(losses.topic, 0.3 * torch.stack(found).mean())
+
+
+def test_miners_second_loss_is_the_disagreement_of_interests(tiny: Tiny) -> None:
+    world = tiny.world("MINER", news_encoder="words", disagreement_loss_weight=0.7, context_codes=3)
+    model, reader = known(world.model), reader_of(world)
+    batch = world.clicks().collate_fn(range(5))
+    losses = model.calculate_loss(batch)
+    assert losses._fields == ("target", "disagreement")
+    found = [
+        plain_users.alike(miner_interests(reader, [n for n in history.tolist() if n], news))
+        for history, candidates in zip(batch[HISTORY], batch[CANDIDATES], strict=True)
+        for news in candidates.tolist()
+    ]
+    torch.testing.assert_close(losses.disagreement, 0.7 * torch.stack(found).mean())
+
+
+@pytest.mark.parametrize("name", ["LSTUR", "NPA"])
+def test_users_have_scores_of_their_own(tiny: Tiny, name: str) -> None:
+    """Ids that never arrive would leave every user the unknown one, and no test would fail."""
+    world = tiny.world(name)
+    model, batch = known(world.model), world.shown([5])
+    scores = []
+    for user in (0, 1, 2):
+        batch["user_id"][:] = user
+        scores.append(model.predict(batch))
+    assert not torch.allclose(scores[0], scores[1])
+    assert not torch.allclose(scores[1], scores[2])
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_recommender_learns_from_teachers_too(tiny: Tiny, name: str) -> None:
+    """Its own second loss would be lost, or one of the parts left without a gradient."""
+    world = tiny.world(
+        "TinyNewsRec", student=name, head_init="random", **OWN_SETTINGS.get(name, {})
+    )
+    assert isinstance(world.model, find_model(name))
+    batch = world.clicked([*range(8)])
+    losses = world.model.train().calculate_loss(batch)
+    second = {"TANR": ["topic"], "MINER": ["disagreement"]}.get(name, [])
+    assert {"distillation", "target", *second} <= {*losses._fields}
+    sum(losses).backward()
+    trained = {key: p for key, p in world.model.named_parameters() if p.requires_grad}
+    assert [
+        key for key, p in trained.items() if p.grad is None or not p.grad.isfinite().all()
+    ] == []
+    assert world.model.counted_by.get("topic") == ("articles" if name == "TANR" else None)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_recommender_is_a_teacher_too(tiny: Tiny, name: str) -> None:
+    """Labels that are not its scores would teach something else."""
+    world = tiny.world(name)
+    model, batch = world.model, world.clicks().collate_fn(range(8))
+    (labels,) = FrozenTeachers([model]).outputs(batch)
+    torch.testing.assert_close(labels.scores, model.score(batch).scores)
+
+
+def folder_of(tiny: Tiny, name: str, place: Path) -> Path:
+    """The folder of a recommender that was trained for a few steps."""
+    given = {"checkpoint_dir": str(place), "max_steps": 2}
+    result = run(name, DATASET, config_dict={**tiny.settings(name), **given})
+    (made,) = result["stages"]
+    return place / DATASET / f"{made['name']}-{made['fingerprint']}"
+
+
+@pytest.mark.parametrize("name", ["CenNewsRec", "Fastformer"])
+def test_a_recommender_of_titles_is_served(tiny: Tiny, tmp_path: Path, name: str) -> None:
+    """A setting that is not kept with the weights would build another one."""
+    ranker = load(folder_of(tiny, name, tmp_path))
+    ranked = ranker.rank(["word1 word2"], ["word3 unheard of", "word4 word5"], ids=False)
+    assert len({each.score for each in ranked}) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        *(
+            (name, "reads more of an article than its title, or knows its users")
+            for name in KNOWING
+        ),
+        *(
+            (name, "expects nothing but titles, and asks for the field 'category'")
+            for name in LABELLED
+        ),
+    ],
+)
+def test_one_that_knows_more_is_not_served_by_titles(
+    tiny: Tiny, tmp_path: Path, name: str, why: str
+) -> None:
+    """It would rank with what it knows left out, and no score would show it."""
+    folder = folder_of(tiny, name, tmp_path)
+    with pytest.raises(ValueError, match=why):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("NPA", {"news_encoder": "plm"}, r"^stage_news_encoder expects words in NPA"),
+        (
+            "CenNewsRec",
+            {"head_dim": 5},
+            r"stage_news_dim expects a multiple of stage_head_dim=5.*got 16",
+        ),
+        (
+            "LSTUR",
+            {"user_combination": "con", "news_dim": 15},
+            r"stage_user_combination=con expects news vectors of an even size in LSTUR, got 215",
+        ),
+    ],
+)
+def test_sizes_that_do_not_fit_are_found_before_training(
+    tiny: Tiny, name: str, settings: dict[str, Any], message: str
+) -> None:
+    fitting, config = tiny.config(name), tiny.config(name, **settings)
+    assert [*fitting.model_class.contradictions(fitting, "")] == []
+    (mistake,) = config.model_class.contradictions(config, "stage_")
+    assert re.search(message, mistake)
+
+
+# ------------------------------------------------------------------------------------------ sizes
+
+PAPER_SIZES = ("news_dim", "query_dim")
+WORDS, USERS, CATEGORY_IDS = 52, 8, 4  # of the tiny data set, with padding and unknown ones
+
+
+def at_paper_size(tiny: Tiny, name: str, **settings: Any) -> NewsRecommender:
+    """The model with the sizes of its yaml, and word vectors."""
+    small = {key: value for key, value in SETTINGS.items() if key not in PAPER_SIZES}
+    places = {"plm": str(tiny.plm), "data_path": str(tiny.data), "news_encoder": "words"}
+    config = NewsConfig(name, DATASET, config_dict={**small, **places, **settings})
+    return config.model_class(config, NewsDataset(config).build()[0])
+
+
+def cnn(filters: int) -> int:
+    return 3 * 300 * filters + filters
+
+
+def pooling(dim: int) -> int:
+    return 200 * dim + 200 + 200 + 1
+
+
+def gru(inputs: int, size: int) -> int:
+    return 3 * (inputs * size + size * size + 2 * size)
+
+
+WORD_VECTORS = WORDS * 300
+SIZES: list[tuple[str, dict[str, Any], int]] = [
+    (
+        "NAML",
+        {},
+        WORD_VECTORS
+        + 2 * (cnn(400) + pooling(400))  # title and abstract
+        + 2 * (CATEGORY_IDS * 100 + 100 * 400 + 400)  # category and subcategory
+        + pooling(400)  # of views
+        + (pooling(400) + 400),  # of clicks; the vector of a user without any
+    ),
+    (
+        "LSTUR",
+        {},
+        WORD_VECTORS
+        + (cnn(300) + pooling(300))
+        + 2 * CATEGORY_IDS * 100
+        + (USERS * 500 + gru(500, 500) + 500),
+    ),
+    (
+        "LSTUR",
+        {"user_combination": "con"},
+        WORD_VECTORS
+        + (cnn(300) + pooling(300))
+        + 2 * CATEGORY_IDS * 100
+        + (USERS * 250 + gru(500, 250) + 500),
+    ),
+    (
+        "CenNewsRec",
+        {},
+        WORD_VECTORS
+        + (cnn(400) + 3 * 400 * 400 + pooling(400))
+        + (3 * 400 * 400 + pooling(400) + gru(400, 400) + pooling(400) + 400),
+    ),
+    ("TANR", {}, WORD_VECTORS + cnn(400) + 2 * pooling(400) + 400),
+    (
+        "Fastformer",
+        {},
+        WORD_VECTORS
+        + (3 * 300 * 256 + pooling(256))
+        + (3 * (256 * 256 + 256) + 2 * 256 + pooling(256) + 256),
+    ),
+    (
+        "NPA",
+        {},
+        WORD_VECTORS + cnn(400) + USERS * 50 + 2 * (50 * 200 + 200 + 200 * 400 + 400) + 400,
+    ),
+    (
+        "MINER",
+        {},
+        WORD_VECTORS
+        + (3 * 300 * 256 + pooling(256))
+        + (256 * 200 + 32 * 200)  # W and the context codes
+        + (256 * 256 + 256)  # weights of interests
+        + (CATEGORY_IDS * 300 + 1)  # categories and lambda
+        + 256,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "expected"), SIZES)
+def test_a_recommender_is_as_large_as_counted_by_hand(tiny: Tiny, name, settings, expected) -> None:
+    """At the sizes of the papers, which its yaml has."""
+    assert at_paper_size(tiny, name, **settings).parameter_count == expected

@@ -1,0 +1,148 @@
+"""Plain recommenders: the papers' equations for one user and one candidate, with given weights.
+
+``PLAIN[name](reader, user, history, candidate)`` is the score of a candidate, by news ids, for a
+user with these clicks, oldest first. An article without text and category is a vector of zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import plain_texts
+import plain_users as plain
+import torch
+from plain_users import Weights, attention_pooling, linear, part
+from torch import Tensor
+
+
+class Reader(NamedTuple):
+    """What a plain recommender reads: weights, settings, and the data by news id.
+
+    Attributes:
+        tokens: of each text view, the token ids of each article.
+        categories: of each category view, the category of each article; 0: none.
+    """
+
+    weights: Weights
+    config: Any
+    tokens: dict[str, list[list[int]]]
+    categories: dict[str, list[int]]
+
+    @property
+    def user(self) -> Weights:
+        return part(self.weights, "user_encoder")
+
+    def text(self, view: str, news: int) -> Tensor:
+        several = len(self.config["views"]) > 1
+        place = f"news_encoder.views.{view}" if several else "news_encoder"
+        encoder = part(self.weights, f"{place}.text_encoder")
+        return plain_texts.text_vector(encoder, self.tokens[view][news], self.head_dim)
+
+    @property
+    def head_dim(self) -> int:
+        return self.config["head_dim"] or plain_texts.HEAD_DIM
+
+    def title(self, news: int) -> Tensor:
+        return self.text("title", news)
+
+    def category(self, view: str, news: int) -> Tensor:
+        return self.weights[f"news_encoder.views.{view}.vectors.weight"][
+            self.categories[view][news]
+        ]
+
+
+def attentive_user(weights: Weights, clicks: list[Tensor]) -> Tensor:
+    return attention_pooling(part(weights, "pooling"), clicks) if clicks else weights["pad_doc"]
+
+
+def naml(reader: Reader, user: int, history: list[int], candidate: int) -> Tensor:
+    composition = part(reader.weights, "news_encoder.composition")
+
+    def article(news: int) -> Tensor:
+        there = {**reader.tokens, **reader.categories}
+        if not any(there[view][news] for view in reader.config["views"]):
+            return torch.zeros_like(reader.user["pad_doc"])
+        views = [
+            linear(part(composition, f"dense.{view}"), reader.category(view, news)).clamp(min=0)
+            if view in reader.categories
+            else reader.text(view, news)
+            for view in reader.config["views"]
+        ]
+        return attention_pooling(part(composition, "pooling"), views)
+
+    return attentive_user(reader.user, [*map(article, history)]) @ article(candidate)
+
+
+def tanr(reader: Reader, user: int, history: list[int], candidate: int) -> Tensor:
+    clicks = [*map(reader.title, history)]
+    return attentive_user(reader.user, clicks) @ reader.title(candidate)
+
+
+def lstur(reader: Reader, user: int, history: list[int], candidate: int) -> Tensor:
+    def article(news: int) -> Tensor:
+        topics = [reader.category(view, news) for view in ("category", "subcategory")]
+        return torch.cat([reader.title(news), *topics])
+
+    combination = reader.config["user_combination"]
+    clicks = [*map(article, history)]
+    return plain.lstur(reader.user, clicks, user, combination) @ article(candidate)
+
+
+def cennewsrec(reader: Reader, user: int, history: list[int], candidate: int) -> Tensor:
+    heads = reader.config["news_dim"] // reader.head_dim
+    clicks, recent = [*map(reader.title, history)], reader.config["recent_clicks"]
+    return plain.cennewsrec(reader.user, clicks, heads, recent) @ reader.title(candidate)
+
+
+def fastformer(reader: Reader, user: int, history: list[int], candidate: int) -> Tensor:
+    clicks, layers = [*map(reader.title, history)], reader.config["user_layers"]
+    return plain.fastformer(reader.user, clicks, layers) @ reader.title(candidate)
+
+
+def npa(reader: Reader, user: int, history: list[int], candidate: int) -> Tensor:
+    encoder = part(reader.weights, "news_encoder.text_encoder")
+    person = reader.user["users.weight"][user]
+
+    def article(news: int) -> Tensor:
+        words = plain_texts.text_words(encoder, reader.tokens["title"][news])
+        if not words:
+            return torch.zeros(reader.config["news_dim"], dtype=person.dtype)
+        return plain.personalised(part(reader.user, "word_attention"), words, person)
+
+    clicks, attention = [*map(article, history)], part(reader.user, "news_attention")
+    if not clicks:
+        return reader.user["no_clicks.vector"] @ article(candidate)
+    return plain.personalised(attention, clicks, person) @ article(candidate)
+
+
+def miner_interests(reader: Reader, history: list[int], candidate: int) -> list[Tensor]:
+    vectors = reader.weights["similarity.categories.weight"]
+    category = reader.categories["category"]
+
+    def alike(one: int, other: int) -> Tensor:
+        a, b = vectors[category[one]], vectors[category[other]]
+        known = category[one] and category[other]
+        return reader.weights["similarity.weight"] * (a @ b / (a.norm() * b.norm()) if known else 0)
+
+    codes = part(reader.user, "poly_attention")
+    if not history:
+        return plain.interests(codes, [reader.user["no_clicks.vector"]])
+    clicks = [*map(reader.title, history)]
+    return plain.interests(codes, clicks, [alike(candidate, news) for news in history])
+
+
+def miner(reader: Reader, user: int, history: list[int], candidate: int) -> Tensor:
+    interests = miner_interests(reader, history, candidate)
+    return plain.matched(part(reader.user, "matching"), interests, reader.title(candidate))
+
+
+PLAIN: dict[str, Callable[[Reader, int, list[int], int], Tensor]] = {
+    "NAML": naml,
+    "LSTUR": lstur,
+    "CenNewsRec": cennewsrec,
+    "TANR": tanr,
+    "Fastformer": fastformer,
+    "NPA": npa,
+    "MINER": miner,
+}
