@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.convert.mind import Impression
+from recbole_tinynews.convert.records import Impression
 from recbole_tinynews.convert.timestamps import iso
 
 _UNLABELLED = -1  # in place of the number of clicks

@@ -1,0 +1,17 @@
+"""A reader for each format that ``--format`` knows."""
+
+from __future__ import annotations
+
+from recbole_tinynews.convert.readers.mind import MindReader
+from recbole_tinynews.convert.readers.reader import Reader, Source
+from recbole_tinynews.convert.readers.table import TableReader
+
+READERS: dict[str, type[Reader]] = {
+    "mind": MindReader,
+    "table": TableReader,
+}
+
+
+def reader_of(source: Source) -> Reader:
+    """The reader of a source whose format is known."""
+    return READERS[source.format](source)
