@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from recbole_tinynews.convert.readers.ebnerd import EbnerdReader
 from recbole_tinynews.convert.readers.mind import MindReader
 from recbole_tinynews.convert.readers.reader import Reader, Source
 from recbole_tinynews.convert.readers.table import TableReader
 
 READERS: dict[str, type[Reader]] = {
     "mind": MindReader,
+    "ebnerd": EbnerdReader,
     "table": TableReader,
 }
 

@@ -100,6 +100,8 @@ def ids_of(cell: Any, column: Column) -> list[str]:
     if not isinstance(cell, list):
         raise LineError("no ids", f"expected ids, got {_shown(cell)}.", column)
     check_number(len(cell), column)
+    if set(map(type, cell)) == {int}:  # as in nearly every cell of EB-NeRD
+        return list(map(str, cell))
     return [id_of(each, column) for each in cell]
 
 

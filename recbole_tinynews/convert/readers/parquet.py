@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 16_384
 
 
-class Batch(NamedTuple):
-    """Cells of some rows by column; ``start`` is the number of the first row, from 1.
+class Row(NamedTuple):
+    """The cells of one row by column, and its number, from 1.
 
     Lists are lists, times are UTC seconds, and a missing cell is None.
     """
 
-    start: int
-    columns: dict[str, list[Any]]
+    number: int
+    cells: dict[str, Any]
 
 
 class Kind(NamedTuple):
@@ -78,15 +78,15 @@ def column_names(path: Path) -> list[str]:
         return list(file.schema_arrow.names)
 
 
-def read_batches(
+def read_rows(
     path: Path,
     required: Mapping[str, Kind],
     optional: Mapping[str, Kind] | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
-) -> Iterator[Batch]:
+) -> Iterator[Row]:
     """The rows of a file, of which one part of a row group is in memory at a time.
 
-    A column of ``optional`` that is not there is not in the batches.
+    A column of ``optional`` that is not there is not among the cells.
 
     Raises:
         ConversionError: the file can't be read, lacks a column, or has one of another type.
@@ -99,10 +99,12 @@ def read_batches(
             desc="/".join(path.parts[-2:]), total=file.metadata.num_rows, unit=" rows", leave=False
         )
         with bar:
-            start = 1
+            before = 0
             for batch in file.iter_batches(rows_at_once, columns=there):
-                yield Batch(start, {name: cells_of(batch.column(name)) for name in there})
-                start += batch.num_rows
+                columns = [cells_of(batch.column(name)) for name in there]
+                for number, cells in enumerate(zip(*columns, strict=True), before + 1):
+                    yield Row(number, dict(zip(there, cells, strict=True)))
+                before += batch.num_rows
                 bar.update(batch.num_rows)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from recbole_tinynews.convert.errors import ConversionError, LineError
 from recbole_tinynews.convert.readers.click_log import ClickLog, Row
 from recbole_tinynews.convert.readers.delimited import delimiter_of, header_of, read_records
 from recbole_tinynews.convert.readers.fields import check_clicked, id_of, ids_of, text_of
 from recbole_tinynews.convert.readers.logged_articles import LoggedArticles
-from recbole_tinynews.convert.readers.parquet import ANY, column_names, read_batches
+from recbole_tinynews.convert.readers.parquet import ANY, column_names, read_rows
 from recbole_tinynews.convert.readers.reader import Reader, Source, not_a_file, unlabelled
 from recbole_tinynews.convert.readers.times import seconds_of
 from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
@@ -19,13 +19,6 @@ from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLin
 ROLES = ("user", "time", "clicked", "shown", "history", "impression")
 NEWS_ROLES = ("id", "title", "abstract", "category", "subcategory", "body")
 PARQUET = ".parquet"
-
-
-class _Cells(NamedTuple):
-    """The cells of one row by role, and its number."""
-
-    number: int
-    of: Mapping[str, Any]
 
 
 class TableReader(Reader):
@@ -184,18 +177,20 @@ class TableReader(Reader):
         body = texts.pop("body")
         return NewsRow(0, News(news_id=news_id, **texts), body if "body" in cells else None)
 
-    def _cells(self, path: Path, roles: Sequence[str], on_bad_line: OnBadLine) -> Iterator[_Cells]:
+    def _cells(
+        self, path: Path, roles: Sequence[str], on_bad_line: OnBadLine
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         """The cells of the roles that the file has a column for."""
         names = _columns(path)
         columns = {role: self._named(role) for role in roles if self._named(role) in names}
         if path.suffix == PARQUET:
-            for start, cells in read_batches(path, dict.fromkeys(columns.values(), ANY)):
-                rows = zip(*(cells[name] for name in columns.values()), strict=True)
-                for number, row in enumerate(rows, start):
-                    yield _Cells(number, dict(zip(columns, row, strict=True)))
-            return
-        for line, record in read_records(path, on_bad_line):
-            yield _Cells(line, {role: record[name] for role, name in columns.items()})
+            rows: Iterator[tuple[int, Mapping[str, Any]]] = read_rows(
+                path, dict.fromkeys(columns.values(), ANY)
+            )
+        else:
+            rows = read_records(path, on_bad_line)
+        for number, cells in rows:
+            yield number, {role: cells[name] for role, name in columns.items()}
 
 
 def _is_table(path: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from recbole_tinynews.convert.errors import Column, LineError, quoted
 from recbole_tinynews.convert.timestamps import utc_seconds
 
-MILLISECONDS = 100_000_000_000  # as seconds, the year 5138
+EARLIEST, MILLISECONDS = -62_135_596_800, 100_000_000_000  # as seconds, the years 1 and 5138
 
 
 def seconds_of(cell: Any, column: Column) -> int:
@@ -31,10 +31,10 @@ def seconds_of(cell: Any, column: Column) -> int:
             f"{quoted(str(cell))}.",
             column,
         )
-    if abs(number) >= MILLISECONDS:
+    if not EARLIEST <= number < MILLISECONDS:
         raise LineError(
             "unknown time",
-            f"expected seconds since 1970, got {quoted(str(cell))}: are these milliseconds?",
+            f"expected seconds since 1970, got {quoted(str(cell))}. Divide milliseconds by 1000.",
             column,
         )
     return math.floor(number)
