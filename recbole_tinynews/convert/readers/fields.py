@@ -90,13 +90,15 @@ def id_of(cell: Any, column: Column) -> str:
 
 
 def ids_of(cell: Any, column: Column) -> list[str]:
-    """The ids in a cell: a list, or text with single spaces between.
+    """The ids in a cell: a list, text with single spaces between, or one whole number.
 
     Raises:
         LineError: the cell is missing, or an id in it is none.
     """
     if isinstance(cell, str):
         return parse_ids(check_text(cell, column), column)
+    if isinstance(cell, int):
+        return [id_of(cell, column)]
     if not isinstance(cell, list):
         raise LineError("no ids", f"expected ids, got {_shown(cell)}.", column)
     check_number(len(cell), column)
