@@ -35,6 +35,7 @@ ARTICLE_ID, TITLE, ABSTRACT, BODY = "article_id", "title", "subtitle", "body"
 CATEGORY, CATEGORY_NUMBER, SUBCATEGORY = "category_str", "category", "subcategory"
 
 ARTICLES_AT_ONCE = 2_048  # with their bodies
+USERS_AT_ONCE = 1_024  # with some hundred clicks each
 
 
 class EbnerdReader(Reader):
@@ -143,7 +144,8 @@ def _article(cells: Mapping[str, Any]) -> NewsRow:
 
 def _histories(path: Path, on_bad_line: OnBadLine) -> Histories:
     histories = Histories()
-    for number, cells in read_rows(path, {USER_ID: ID, CLICKS: IDS}, {CLICK_TIMES: TIMES}):
+    required, optional = {USER_ID: ID, CLICKS: IDS}, {CLICK_TIMES: TIMES}
+    for number, cells in read_rows(path, required, optional, USERS_AT_ONCE):
         try:
             user = id_of(cells[USER_ID], USER_ID)
             clicks = ids_of(cells[CLICKS], CLICKS)

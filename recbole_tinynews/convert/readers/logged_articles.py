@@ -5,24 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from recbole_tinynews.convert.errors import EXAMPLES
-from recbole_tinynews.convert.records import NewsRow
+from recbole_tinynews.convert.records import News, NewsRow
 
 
 class LoggedArticles:
-    """Keeps the first text of each article: a title that was edited later is no bad line."""
+    """Keeps the first text of each field of an article: an edited title is no bad line."""
 
     def __init__(self) -> None:
         self._first: dict[str, NewsRow] = {}
         self._changed: dict[str, None] = {}
 
     def first(self, row: NewsRow) -> NewsRow:
-        """The row with the article's first text, or the first one with a title."""
+        """The row with the first texts that are not empty."""
         name = row.news.news_id
         known = self._first.setdefault(name, row)
-        if row.news.title.strip() and not known.news.title.strip():
-            known = self._first[name] = row
-        elif known[1:] != row[1:]:
-            self._changed[name] = None
+        if known[1:] != row[1:]:
+            pairs = zip(known.news, row.news, strict=True)
+            news = News(*(old if old.strip() else new for old, new in pairs))
+            body = known.body or row.body
+            known = self._first[name] = NewsRow(row.line, news, body)
+            if any(new and new != kept for new, kept in zip(row.news, news, strict=True)) or (
+                row.body and row.body != body
+            ):
+                self._changed[name] = None
         return known._replace(line=row.line)
 
     def about(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.convert.errors import LineError
+from recbole_tinynews.convert.errors import ConversionError, LineError
 from recbole_tinynews.convert.readers.fields import parse_id
 from recbole_tinynews.convert.readers.mind import NEWS_FILE, MindReader
 from recbole_tinynews.convert.readers.reader import Source
@@ -70,6 +70,7 @@ class XmindReader(MindReader):
     def _read_translations(self, on_bad_line: OnBadLine) -> dict[str, _Text]:
         texts: dict[str, _Text] = {}
         for path in map(_file, self.source.news):
+            found = False
             for number, fields in read_rows(path, COLUMNS, on_bad_line):
                 if number == 1 and tuple(fields) == COLUMNS:
                     continue
@@ -78,8 +79,10 @@ class XmindReader(MindReader):
                 except LineError as error:
                     on_bad_line(error.at(path, number))
                     continue
-                text = _Text(*fields[1:])
+                found, text = True, _Text(*fields[1:])
                 self._translated_again += texts.setdefault(news_id, text) != text
+            if not found:
+                raise ConversionError(f"{path}: expected news, got no line that can be used.")
         return texts
 
 
