@@ -86,6 +86,10 @@ BAD_EVENTS = {
     "no user": ('{"id": "a1", "time": 1483225201}', "column userId: expected an id, got nothing"),
     "no time": ('{"id": "a1", "userId": "u"}', "column time: expected seconds since 1970"),
     "no finite time": ('{"id": "a", "userId": "u", "time": Infinity}', "column time: expected sec"),
+    "a time of 400 digits": (
+        f'{{"id": "a", "userId": "u", "time": {10**400}}}',
+        "column time: expected seconds since 1970",
+    ),
     "an id that is a list": ('{"id": ["a"], "userId": "u", "time": 1}', "column id: expected an"),
     "half a character": (
         '{"id": "a1", "title": "\\ud800", "userId": "u", "time": 1}',

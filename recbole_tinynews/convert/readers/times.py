@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timezone
+import re
+from datetime import datetime
 from typing import Any
 
 from recbole_tinynews.convert.errors import Column, LineError, quoted
 from recbole_tinynews.convert.timestamps import utc_seconds
 
+# fromisoformat takes more, and other things with each version of Python. Fractions are dropped.
+_ISO = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
+)
 EARLIEST, MILLISECONDS = -62_135_596_800, 100_000_000_000  # as seconds, the years 1 and 5138
 
 
@@ -24,13 +30,10 @@ def seconds_of(cell: Any, column: Column) -> int:
         LineError: it is no time.
     """
     number = cell if isinstance(cell, int | float) else _parse(str(cell))
-    if isinstance(cell, bool) or number is None or not math.isfinite(number):
-        raise LineError(
-            "unknown time",
-            "expected seconds since 1970 or a time such as 2024-03-01T08:00:00, got "
-            f"{quoted(str(cell))}.",
-            column,
-        )
+    unreadable = isinstance(number, float) and not math.isfinite(number)
+    if number is None or unreadable or isinstance(cell, bool):
+        expected = "seconds since 1970 or a time such as 2024-03-01T08:00:00"
+        raise LineError("unknown time", f"expected {expected}, got {quoted(str(cell))}.", column)
     if not EARLIEST <= number < MILLISECONDS:
         raise LineError(
             "unknown time",
@@ -56,7 +59,9 @@ def _number(text: str) -> float:
 
 
 def _iso(text: str) -> float:
-    time = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=timezone.utc)
-    return (time - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds()
+    match = _ISO.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    day, clock, zone = match.groups()
+    zone = zone if zone not in (None, "Z") else "+00:00"
+    return datetime.fromisoformat(f"{day}T{clock or '00:00'}{zone}").timestamp()
