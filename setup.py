@@ -94,7 +94,7 @@ setup(
         "serve": SERVE,
         "search": SEARCH,
         "lora": ["peft>=0.17"],
-        "parquet": ["pyarrow>=14"],  # users and articles of serving.score in parquet
+        "parquet": ["pyarrow>=14"],  # EB-NeRD, own tables, users and articles of serving.score
         # docs/scale.md; before Python 3.12 RecBole pins a ray that starts nowhere today
         "ray": ["ray[data]>=2.50; python_version >= '3.12'", "pyarrow>=14"],
         "spark": ["pyspark>=4.0", "pyarrow>=14"],

@@ -22,7 +22,7 @@ COMMANDS = {
     "score": Command("serving.score", "rank articles for every user of a file"),
     "export": Command("serving.export", "a finished recommender as a Hugging Face or ONNX model"),
     "serve": Command("serving.serve", "serve finished recommenders over HTTP, with a page"),
-    "submission": Command("evaluation.submission", "check a submission to the MIND leaderboard"),
+    "submission": Command("evaluation.submission", "check a submission to a leaderboard"),
 }
 
 

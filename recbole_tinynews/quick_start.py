@@ -372,7 +372,12 @@ def _evaluate(
     if submission:
         assert np.array_equal(collector.rows, np.arange(len(test))), "in the files' order"
         write_submission(
-            submission, collector.ids, collector.scores, collector.offsets, show_progress
+            submission,
+            collector.ids,
+            collector.scores,
+            collector.offsets,
+            show_progress,
+            config["leaderboard"],
         )
         getLogger().info(
             set_color("submission", "yellow") + f": {submission} ({len(test):,} impressions)"

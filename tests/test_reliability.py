@@ -17,7 +17,12 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "reliability"
 @pytest.mark.whole
 @pytest.mark.parametrize(
     ("part", "scale", "figure"),
-    [("lines", 0.002, "mutated lines"), ("kills", 0.02, "kills"), ("files", 0.02, "runs")],
+    [
+        ("lines", 0.002, "mutated lines"),
+        ("formats", 0.01, "mutated lines"),
+        ("kills", 0.02, "kills"),
+        ("files", 0.02, "runs"),
+    ],
 )
 def test_the_long_measurement_of_reliability_finds_nothing_at_a_small_scale(
     part: str, scale: float, figure: str

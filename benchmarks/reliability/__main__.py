@@ -1,10 +1,12 @@
 """The long measurement of reliability: what is lost, wrong or left behind without a word.
 
     lines   mutated lines of MIND's files through the converter, against an independent count
+    formats the same for Adressa, xMIND, PENS and tables
     kills   ``kill -9`` at random moments over all models that train and the benchmark
     files   every file of a finished Tiny-NewsRec damaged, and the same command again
 
-    python benchmarks/reliability [lines kills files] [--scale=1] [--seed=0] [--jobs=2] [--mind=DIR]
+    python benchmarks/reliability [lines formats kills files] [--scale=1] [--seed=0] [--jobs=2]
+        [--mind=DIR]
 
 Everything is drawn from the seed; a run is killed after it has computed for so long, to about a
 hundredth of a second. The language model and the data set of the last two parts are those of the
@@ -29,6 +31,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import damaged_files  # noqa: E402
 import killed_runs  # noqa: E402
+import mutated_formats  # noqa: E402
 import mutated_lines  # noqa: E402
 from measure import finish  # noqa: E402
 from outcome import Outcome  # noqa: E402
@@ -36,13 +39,16 @@ from tqdm import tqdm  # noqa: E402
 
 from recbole_tinynews.pipeline.text_table import text_table  # noqa: E402
 
-LINES, KILLS = 1_000_000, 100  # at --scale=1
+LINES, LINES_OF_FORMATS, KILLS = 1_000_000, 400_000, 100  # at --scale=1
 
 
 def measured(part: str, given: argparse.Namespace, folder: Path) -> Outcome:
     if part == "lines":
         count = max(1, round(LINES * given.scale))
         return mutated_lines.measure(folder, count, given.seed, given.mind)
+    if part == "formats":
+        count = max(len(mutated_formats.FORMATS), round(LINES_OF_FORMATS * given.scale))
+        return mutated_formats.measure(folder, count, given.seed)
     if part == "kills":
         return killed_runs.measure(
             folder, max(2, round(KILLS * given.scale)), given.seed, given.jobs
@@ -52,7 +58,7 @@ def measured(part: str, given: argparse.Namespace, folder: Path) -> Outcome:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ("lines", "kills", "files")
+    parts = ("lines", "formats", "kills", "files")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {parts} (default: all)")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the whole measurement")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,6 @@
-"""From raw MIND files to atomic files, and the generator of synthetic MIND-shaped data.
+"""From news and clicks to atomic files, and the generator of synthetic MIND-shaped data.
 
-The package can be called like ``convert_mind``: ``recbole_tinynews.convert(train, "mind-small")``.
+The package can be called like ``convert_news``: ``recbole_tinynews.convert(train, "mind-small")``.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from recbole_tinynews.convert.conversion import convert_mind
+from recbole_tinynews.convert.conversion import convert_mind, convert_news
 from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.folds import convert_folds
 
-__all__ = ["ConversionError", "convert_folds", "convert_mind"]
+__all__ = ["ConversionError", "convert_folds", "convert_mind", "convert_news"]
 
 
 class _CallablePackage(ModuleType):
     """Makes the package callable, whichever of its modules is imported first."""
 
     def __call__(self, *arguments: Any, **keywords: Any) -> dict[str, Any]:
-        return convert_mind(*arguments, **keywords)
+        return convert_news(*arguments, **keywords)
 
 
 sys.modules[__name__].__class__ = _CallablePackage

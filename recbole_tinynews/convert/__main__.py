@@ -1,4 +1,4 @@
-"""Convert MIND folders into atomic data sets: ``python -m recbole_tinynews.convert``."""
+"""Convert news and clicks into atomic data sets: ``python -m recbole_tinynews.convert``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from recbole_tinynews.convert import release
-from recbole_tinynews.convert.conversion import Folders, convert_mind, paths_of
+from recbole_tinynews.convert.conversion import Folders, convert_news, paths_of
 from recbole_tinynews.convert.errors import ConversionError, LineError
 from recbole_tinynews.convert.folds import convert_folds
 from recbole_tinynews.convert.options import LAST_DAY, LAYOUTS, ON_ERROR
+from recbole_tinynews.convert.readers import READERS, Source
 from recbole_tinynews.convert.release import DEFAULT_FOLDER, RELEASES
 from recbole_tinynews.convert.report import readable
 
@@ -54,6 +55,8 @@ def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
         for name in ("download_dir", "download_url"):
             if flags[name] is not None:
                 parser.error(f"--{name.replace('_', '-')} expects --download={'|'.join(RELEASES)}")
+    elif flags["format"] != "mind":
+        parser.error("--download brings MIND: leave --format out")
     elif flags["train"] is not None:
         parser.error("--download brings the training set: pass --download or --train")
     elif flags["folds"] is not None and flags["download"] == "large":
@@ -66,7 +69,7 @@ def _convert(
 ) -> list[dict[str, Any]]:
     """The report of each data set that was written."""
     if folds is None:
-        return [convert_mind(train, test=test, **flags)]
+        return [convert_news(train, test=test, **flags)]
     tested = () if test is None else paths_of(test)
     return convert_folds((*paths_of(train), *tested), folds=folds, **flags)
 
@@ -74,7 +77,7 @@ def _convert(
 def _with_download(
     download: str | None, download_dir: str | None, download_url: str | None, **flags: Any
 ) -> dict[str, Any]:
-    """The arguments of ``convert_mind``; a downloaded release fills in those not given."""
+    """The arguments of ``convert_news``; a downloaded release fills in those not given."""
     defaults: dict[str, Any] = {"valid": LAST_DAY}
     if download is not None:
         folder = DEFAULT_FOLDER if download_dir is None else Path(download_dir)
@@ -93,21 +96,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tinynews.convert", description=__doc__, allow_abbrev=False
     )
-    folder = "a folder with behaviors.tsv and news.tsv"
+    _add_source(parser)
     parser.add_argument(
-        "--train", metavar="DIR", action="append", help=f"{folder}; given again, they are pooled"
+        "--train",
+        metavar="PLACE",
+        action="append",
+        help="the folder or file of the format; given again, they are pooled",
     )
     parser.add_argument(
         "--valid",
-        metavar="DIR|last-day|FRACTION",
-        help="a folder; or the last calendar day (UTC) or the latest fraction of the training "
+        metavar="PLACE|last-day|FRACTION",
+        help="another one; or the last calendar day (UTC) or the latest fraction of the training "
         "impressions (default: last-day, for --download=large its dev folder)",
     )
     parser.add_argument(
         "--test",
-        metavar="DIR",
+        metavar="PLACE",
         action="append",
-        help=f"{folder}, whose labels may be missing; given again, they are pooled",
+        help="another one, whose labels may be missing; given again, they are pooled",
     )
     parser.add_argument(
         "--folds",
@@ -153,6 +159,55 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--download-url", metavar="URL", help="a mirror to download from")
     return parser
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    defaults = Source()
+    parser.add_argument(
+        "--format",
+        default=defaults.format,
+        choices=READERS,
+        help="what is read; " + "; ".join(f"{name}: {r.expects}" for name, r in READERS.items()),
+    )
+    parser.add_argument(
+        "--columns",
+        type=_columns,
+        metavar="ROLE=NAME,...",
+        help="of a table: which column has which role, where its name is not the role's own",
+    )
+    parser.add_argument(
+        "--news",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="of a table: its articles; of xmind: their translation; may be given again",
+    )
+    parser.add_argument(
+        "--sampled",
+        type=int,
+        default=defaults.sampled,
+        metavar="N",
+        help="candidates that are drawn for a click that comes without (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=defaults.seed, help="of what is drawn (default: %(default)s)"
+    )
+
+
+def _columns(text: str) -> dict[str, str]:
+    """The columns by role.
+
+    >>> _columns("user=reader,time=ts")
+    {'user': 'reader', 'time': 'ts'}
+
+    Raises:
+        ArgumentTypeError: a part of it is no ROLE=NAME, or a role is there twice.
+    """
+    pairs = [part.partition("=") for part in text.split(",")]
+    columns = {role: name for role, _, name in pairs}
+    if not all(role and name for role, _, name in pairs) or len(columns) < len(pairs):
+        raise argparse.ArgumentTypeError(f"expected ROLE=NAME,... with each role once, got {text}")
+    return columns
 
 
 def _end(signal_number: int, _: object) -> None:

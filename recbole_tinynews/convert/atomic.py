@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from recbole_tinynews.convert.mind import Impression, News
+from recbole_tinynews.convert.records import Impression, News
 from recbole_tinynews.files.columns import BODY, INTER, ITEM, header
 
 ATOMIC_FORMAT = 1  # raised whenever the columns or their meaning change
 
 INTER_HEADER = header(INTER)
+
+_SPACES = str.maketrans("\t\n\r", "   ")
 
 
 def open_atomic(path: Path) -> TextIO:
@@ -48,9 +50,10 @@ def impression_row(impression: Impression) -> str:
 
 
 def write_items(path: Path, news: Iterable[News], bodies: Mapping[str, bytes] | None) -> int:
-    r"""Write a ``.item``, with bodies where given; return how many texts had a ``\r`` inside.
+    r"""Write a ``.item``, with bodies where given; return how many texts had to be changed.
 
-    Readers of atomic files end a line there, so it becomes a space. Nothing else is touched.
+    Readers of atomic files end a field or a line at ``\t``, ``\n`` and ``\r``, so each becomes a
+    space. Nothing else is touched.
     """
     changed = 0
     with open_atomic(path) as file:
@@ -59,9 +62,9 @@ def write_items(path: Path, news: Iterable[News], bodies: Mapping[str, bytes] | 
             texts = list(record)
             if bodies is not None:
                 texts.append(bodies.get(record.news_id, b"").decode())
-            row = "\t".join(texts)
-            if "\r" in row:
-                changed += sum("\r" in text for text in texts)
-                row = row.replace("\r", " ")
-            file.write(f"{row}\n")
+            for place, text in enumerate(texts):
+                if "\t" in text or "\n" in text or "\r" in text:
+                    texts[place] = text.translate(_SPACES)
+                    changed += 1
+            file.write("\t".join(texts) + "\n")
     return changed

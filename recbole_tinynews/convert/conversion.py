@@ -1,4 +1,4 @@
-"""One conversion: MIND folders in, atomic data sets out."""
+"""One conversion: published or own data in, atomic data sets out."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from recbole_tinynews.convert.catalogue import Bodies, Catalogue
 from recbole_tinynews.convert.errors import ConversionError, SkippedLines, stop
 from recbole_tinynews.convert.flat import SUFFIX, write_flat_interactions, write_flat_items
 from recbole_tinynews.convert.leaks import find_leaks
-from recbole_tinynews.convert.mind import NEWS_FILE, News, OnBadLine
 from recbole_tinynews.convert.options import LAST_DAY, Options, checked
-from recbole_tinynews.convert.pooling import read_folders
+from recbole_tinynews.convert.pooling import read_places
+from recbole_tinynews.convert.readers import Source, reader_of
+from recbole_tinynews.convert.records import News, OnBadLine
 from recbole_tinynews.convert.report import bodies_summary, news_summary, without_news_summary
 from recbole_tinynews.convert.split import cut_rows, latest
 from recbole_tinynews.convert.staging import staged
@@ -31,10 +32,15 @@ PathLike = str | os.PathLike[str]
 Folders = PathLike | Sequence[PathLike]
 
 
-def convert_mind(
+def convert_news(
     train: Folders,
     dataset: str,
     *,
+    format: str = "mind",
+    columns: Mapping[str, str] | None = None,
+    news: Folders = (),
+    sampled: int = 20,
+    seed: int = 0,
     valid: PathLike | float = LAST_DAY,
     test: Folders | None = None,
     bodies: PathLike | None = None,
@@ -43,12 +49,17 @@ def convert_mind(
     layout: str = "impression",
     check_leaks: bool = False,
 ) -> dict[str, Any]:
-    """Convert MIND folders into ``output/dataset/`` and return the report written there.
+    """Convert news and clicks into ``output/dataset/`` and return the report written there.
 
-    ``train`` and ``test`` are a folder each, or several that are pooled (see ``pooling``).
-    ``valid`` is ``last-day``, a fraction of the training impressions (the latest ones), or a
-    folder. ``on_error="skip"`` drops bad lines and reports them. ``layout="interaction"`` adds the
-    data set ``<dataset>-flat`` that stock RecBole reads. ``check_leaks`` looks for answers that the
+    ``format`` says what is read: ``mind``, ``ebnerd``, ``adressa``, ``xmind``, ``pens`` or
+    ``table`` (see ``readers``). ``train`` and ``test`` are a place each, a folder or file of that
+    format, or several that are pooled (see ``pooling``). ``valid`` is ``last-day``, a fraction of
+    the training impressions (the latest ones), or a place. ``columns`` says which column of a
+    table has which role, ``news`` are files of articles that lie elsewhere, ``sampled`` candidates
+    are drawn with ``seed`` for each click that comes without (see ``Source``).
+
+    ``on_error="skip"`` drops bad lines and reports them. ``layout="interaction"`` adds the data
+    set ``<dataset>-flat`` that stock RecBole reads. ``check_leaks`` looks for answers that the
     result gives away (see ``leaks``). For a cross-validation, see ``convert_folds``.
 
     Raises:
@@ -65,9 +76,13 @@ def convert_mind(
             on_error=on_error,
             layout=layout,
             check_leaks=check_leaks,
+            source=Source(format, dict(columns or {}), paths_of(news), sampled, seed),
         )
     )
     return report
+
+
+convert_mind = convert_news  # under the name it had when there was one format
 
 
 def paths_of(folders: Folders) -> tuple[Path, ...]:
@@ -99,7 +114,8 @@ class Conversion:
         self.staging = staging
         self.skipped = SkippedLines()
         self.on_bad_line: OnBadLine = self.skipped if settings.on_error == "skip" else stop
-        self.catalogue = Catalogue()
+        self.reader = reader_of(settings.source)
+        self.catalogue = Catalogue(self.reader)
         self.candidate_ids: set[str] = set()
         self.history_ids: set[str] = set()
 
@@ -124,9 +140,9 @@ class Conversion:
         settings = self.settings
         tallies = {
             split: self.write_rows(
-                self.file(settings.dataset, f"{split}.inter"), folders, split != "test"
+                self.file(settings.dataset, f"{split}.inter"), places, split != "test"
             )
-            for split, folders in settings.folders.items()
+            for split, places in settings.places.items()
         }
         parts = {split: tally.summary() for split, tally in tallies.items()}
         if not isinstance(settings.valid, Path):
@@ -140,12 +156,12 @@ class Conversion:
         parts = {split: parts[split] for split in ("train", "valid", "test") if split in parts}
         return [Written(settings.dataset, parts)]
 
-    def write_rows(self, inter: Path, folders: Sequence[Path], labels_required: bool) -> Tally:
-        """Write the impressions of the folders, and remember the news that they name."""
+    def write_rows(self, inter: Path, places: Sequence[Path], labels_required: bool) -> Tally:
+        """Write the impressions of the places, and remember the news that they name."""
         tally = Tally()
         with open_atomic(inter) as file:
             file.write(f"{INTER_HEADER}\n")
-            for impression in read_folders(folders, self.on_bad_line, labels_required):
+            for impression in read_places(self.reader, places, self.on_bad_line, labels_required):
                 tally.add(impression)
                 file.write(impression_row(impression))
         self.candidate_ids |= tally.candidate_ids
@@ -157,9 +173,10 @@ class Conversion:
         return self.staging / dataset / f"{dataset}.{kind}"
 
     def _run(self) -> list[dict[str, Any]]:
-        folders = [folder for each in self.settings.folders.values() for folder in each]
-        for folder in dict.fromkeys(folders):  # valid may be test as well
-            self.catalogue.read(folder / NEWS_FILE, self.on_bad_line)
+        places = [place for each in self.settings.places.values() for place in each]
+        files = [file for place in places for file in self.reader.news_files(place)]
+        for file in dict.fromkeys(files):  # valid may be test as well, or have the same articles
+            self.catalogue.read(file, self.on_bad_line)
         written = self.write_impressions()
         known = self.catalogue.news
         missing = sorted((self.candidate_ids | self.history_ids) - known.keys())
@@ -168,8 +185,14 @@ class Conversion:
         return [self._complete(each, items, missing, bodies) for each in written]
 
     def _read_bodies(self, items: list[News]) -> Bodies | None:
+        known = self.catalogue.bodies
         if self.settings.bodies is None:
-            return None
+            return known if known.rows else None
+        if known.rows:
+            raise ConversionError(
+                f"--bodies={self.settings.bodies}: expected articles without bodies, and those of "
+                f"--format={self.settings.source.format} have them. Leave --bodies out."
+            )
         bodies = Bodies()
         bodies.read(self.settings.bodies, (item.news_id for item in items), self.on_bad_line)
         return bodies
@@ -187,6 +210,7 @@ class Conversion:
             "dataset": dataset,
             "settings": self.settings.as_given(),
             **written.about,
+            **self.reader.about(),
             "impressions": written.parts,
             "items": len(items),
             "news": news_summary(self.catalogue),

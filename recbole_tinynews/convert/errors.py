@@ -8,6 +8,8 @@ from typing import Any
 
 EXAMPLES = 5  # how many of a kind the report lists
 
+Column = int | str  # its number from 1, or its name where the file has names
+
 
 class ConversionError(ValueError):
     """The input can't be converted, and nothing was written."""
@@ -16,11 +18,11 @@ class ConversionError(ValueError):
 class LineError(ConversionError):
     """One line is bad; the lines around it can still be used.
 
-    ``column`` counts from 1, as the message does. A parser of fields knows the column, the reader
-    of the file adds path and line with :meth:`at`.
+    A parser of fields knows the column, the reader of the file adds path and line with :meth:`at`.
+    ``line`` is the row, from 1, of a file that has no lines.
     """
 
-    def __init__(self, kind: str, message: str, column: int | None = None) -> None:
+    def __init__(self, kind: str, message: str, column: Column | None = None) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message

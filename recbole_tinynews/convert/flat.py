@@ -12,7 +12,7 @@ from pathlib import Path
 
 from recbole_tinynews.convert.atomic import open_atomic, read_inter
 from recbole_tinynews.convert.errors import ConversionError, quoted
-from recbole_tinynews.convert.mind import News
+from recbole_tinynews.convert.records import News
 from recbole_tinynews.files.columns import FLAT_INTER, FLAT_ITEM, header
 
 SUFFIX = "-flat"

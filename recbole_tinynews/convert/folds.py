@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from recbole_tinynews.convert.atomic import read_inter
 from recbole_tinynews.convert.conversion import Conversion, Folders, PathLike, Written, paths_of
 from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.options import LAST_DAY, Options
+from recbole_tinynews.convert.readers import Source
 from recbole_tinynews.convert.split import deal_rows, latest
 
 GROUPING = "users in the order of the SHA-256 of their ids, dealt out in turn"
@@ -24,6 +25,11 @@ def convert_folds(
     dataset: str,
     folds: int,
     *,
+    format: str = "mind",
+    columns: Mapping[str, str] | None = None,
+    news: Folders = (),
+    sampled: int = 20,
+    seed: int = 0,
     valid: str | float = LAST_DAY,
     bodies: PathLike | None = None,
     output: PathLike = "dataset",
@@ -31,7 +37,7 @@ def convert_folds(
     layout: str = "impression",
     check_leaks: bool = False,
 ) -> list[dict[str, Any]]:
-    """Convert MIND folders into the folds of a cross-validation by user; returns their reports.
+    """Convert news and clicks into the folds of a cross-validation by user; returns their reports.
 
     Writes ``output/<dataset>-fold1/`` to ``-fold<folds>/``, all or none. The test set of a fold
     are all impressions of one group of users. Of the other users' impressions ``valid`` takes the
@@ -39,7 +45,7 @@ def convert_folds(
     its training set: a fold has seen other users' future.
 
     ``folders`` are pooled (see ``pooling``); all their impressions are labelled. The other
-    arguments are those of ``convert_mind``.
+    arguments are those of ``convert_news``.
 
     Raises:
         ConversionError: settings or input can't be used, or the disk is full; nothing was written.
@@ -56,6 +62,7 @@ def convert_folds(
             layout=layout,
             check_leaks=check_leaks,
             folds=folds,
+            source=Source(format, dict(columns or {}), paths_of(news), sampled, seed),
         )
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.convert.errors import ConversionError, quoted
 from recbole_tinynews.convert.flat import SUFFIX
-from recbole_tinynews.convert.mind import IMPRESSIONS_FILE, NEWS_FILE
+from recbole_tinynews.convert.readers import READERS, Reader, Source, reader_of
 
 LAST_DAY = "last-day"
 ON_ERROR = ("stop", "skip")
@@ -17,7 +18,7 @@ LAYOUTS = ("impression", "interaction")
 
 
 class Options(NamedTuple):
-    """What to convert; ``valid`` is ``last-day``, a fraction or a folder.
+    """What to convert; ``valid`` is ``last-day``, a fraction or a place.
 
     ``folds`` is the number of folds of a cross-validation by user over all impressions of
     ``train``; None: there is none.
@@ -33,16 +34,17 @@ class Options(NamedTuple):
     layout: str
     check_leaks: bool = False
     folds: int | None = None
+    source: Source = Source()
 
     @property
-    def folders(self) -> dict[str, tuple[Path, ...]]:
-        """The MIND folders of each split that has any."""
-        folders = {"train": self.train}
+    def places(self) -> dict[str, tuple[Path, ...]]:
+        """The folders or files of each split that has any."""
+        places = {"train": self.train}
         if isinstance(self.valid, Path):
-            folders["valid"] = (self.valid,)
+            places["valid"] = (self.valid,)
         if self.test:
-            folders["test"] = self.test
-        return folders
+            places["test"] = self.test
+        return places
 
     @property
     def datasets(self) -> list[str]:
@@ -62,13 +64,26 @@ class Options(NamedTuple):
         given = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self._asdict().items()
-            if name != "check_leaks" and not (name == "folds" and value is None)
+            if name not in ("check_leaks", "source") and not (name == "folds" and value is None)
         }
-        return {**given, "train": _shown(self.train), "test": _shown(self.test)}
+        return {
+            **given,
+            "train": _shown(self.train),
+            "test": _shown(self.test),
+            **self._of_source(),
+        }
+
+    def _of_source(self) -> dict[str, Any]:
+        """Nothing for MIND, which was once the only format."""
+        if self.source.format == "mind":
+            return {}
+        used = {"format", *READERS[self.source.format].options}
+        given = {name: value for name, value in self.source._asdict().items() if name in used}
+        return given | ({"news": list(map(str, self.source.news))} if "news" in used else {})
 
 
-def _shown(folders: tuple[Path, ...]) -> str | list[str] | None:
-    names = [str(folder) for folder in folders]
+def _shown(places: tuple[Path, ...]) -> str | list[str] | None:
+    names = [str(place) for place in places]
     return names if len(names) > 1 else names[0] if names else None
 
 
@@ -82,7 +97,7 @@ def checked(settings: Options) -> Options:
         f"--{name}={quoted(str(value))}: expected a path, got a NUL byte in it."
         for name, given in settings._asdict().items()
         for value in (given if isinstance(given, tuple) else [given])
-        if name != "dataset" and "\0" in str(value)
+        if name not in ("dataset", "source") and "\0" in str(value)
     ]
     if problems:  # the system can't even be asked about such a path
         raise ConversionError("\n".join(problems))
@@ -100,13 +115,11 @@ def checked(settings: Options) -> Options:
     ):
         if value not in known:
             problems.append(f"--{flag}={value}: expected one of {', '.join(known)}.")
-    for split, folder in ((split, each) for split, of in settings.folders.items() for each in of):
-        try:
-            problems += _folder_problems(split, folder)
-        except OSError as error:  # a name too long, a folder without permission
-            problems.append(f"--{split}={folder}: expected a folder of MIND, got: {error}.")
+    problems += _source_problems(settings.source)
+    if settings.source.format in READERS:
+        problems += _place_problems(settings, reader_of(settings.source))
     if not settings.train:
-        problems.append("--train: expected at least one folder of MIND, got none.")
+        problems.append("--train: expected at least one folder or file, got none.")
     if settings.bodies is not None and not os.path.isfile(settings.bodies):
         problems.append(f"--bodies={settings.bodies}: expected a file, found none there.")
     if problems:
@@ -152,14 +165,30 @@ def _fold_problems(settings: Options) -> list[str]:
     return problems
 
 
-def _folder_problems(split: str, folder: Path) -> list[str]:
-    if not folder.is_dir():
-        what = "a file" if folder.exists() else "nothing there"
-        hint = f" --valid also takes {LAST_DAY} or a fraction." if split == "valid" else ""
-        return [f"--{split}={folder}: expected a folder of MIND, found {what}.{hint}"]
-    return [
-        f"--{split}={folder}: expected a folder with {IMPRESSIONS_FILE} and {NEWS_FILE}, found no "
-        f"{name}."
-        for name in (IMPRESSIONS_FILE, NEWS_FILE)
-        if not (folder / name).is_file()
-    ]
+def _place_problems(settings: Options, reader: Reader) -> Iterator[str]:
+    for split, places in settings.places.items():
+        for place in places:
+            try:
+                problem = reader.problem(place)
+            except (OSError, ConversionError) as error:  # a name too long, no permission, no header
+                problem = f"expected {reader.expects}, got: {error}"
+            if problem is not None:
+                misspelt = split == "valid" and not os.path.exists(place)
+                hint = f" --valid also takes {LAST_DAY} or a fraction." if misspelt else ""
+                yield f"--{split}={place}: {problem}{hint}"
+
+
+def _source_problems(source: Source) -> Iterator[str]:
+    if source.format not in READERS:
+        yield f"--format={source.format}: expected one of {', '.join(READERS)}."
+        return
+    used = READERS[source.format].options
+    for name, default in Source()._asdict().items():
+        if name != "format" and name not in used and getattr(source, name) != default:
+            formats = [known for known, reader in READERS.items() if name in reader.options]
+            yield f"--{name} expects --format={'|'.join(formats)}, got --format={source.format}."
+    for path in source.news:
+        if not os.path.exists(path):
+            yield f"--news={path}: expected a file of articles, found nothing there."
+    if source.sampled < 1:
+        yield f"--sampled={source.sampled}: expected at least 1 candidate beside the click."

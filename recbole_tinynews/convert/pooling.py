@@ -1,4 +1,4 @@
-"""The impressions of several folders as those of one."""
+"""The impressions of several places as those of one."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from recbole_tinynews.convert.errors import ConversionError
-from recbole_tinynews.convert.mind import IMPRESSIONS_FILE, Impression, OnBadLine, read_behaviors
+from recbole_tinynews.convert.readers.reader import Reader
+from recbole_tinynews.convert.records import Impression, OnBadLine
 
 
-def read_folders(
-    folders: Sequence[Path], on_bad_line: OnBadLine, labels_required: bool
+def read_places(
+    reader: Reader, places: Sequence[Path], on_bad_line: OnBadLine, labels_required: bool
 ) -> Iterator[Impression]:
-    """The impressions of all folders, with unique ids.
+    """The impressions of all places, with unique ids.
 
-    MIND numbers the impressions of each folder from 1. An id that an earlier folder has gets a
-    slash and the number of its own folder: ``7`` of the second becomes ``7/2``.
+    MIND numbers the impressions of each folder from 1. An id that an earlier place has gets a
+    slash and the number of its own place: ``7`` of the second becomes ``7/2``.
 
     Raises:
-        ConversionError: a folder has an impression of an earlier one, by id, user and time; or
-            one can't be used (see ``read_behaviors``).
+        ConversionError: a place has an impression of an earlier one, by id, user and time; or
+            one can't be used (see ``Reader.read_impressions``).
     """
-    shown: dict[str, tuple[str, int]] = {}  # user and time by id; kept only to compare folders
-    for number, folder in enumerate(folders, 1):
-        path = folder / IMPRESSIONS_FILE
-        for impression in read_behaviors(path, on_bad_line, labels_required):
-            if len(folders) == 1:
+    shown: dict[str, tuple[str, int]] = {}  # user and time by id; kept only to compare places
+    for number, place in enumerate(places, 1):
+        path = reader.impressions_file(place)
+        found = False
+        for impression in reader.read_impressions(place, on_bad_line, labels_required):
+            found = True
+            if len(places) == 1 or impression.impression_id == reader.shared_id:
                 yield impression
                 continue
             given, user, timestamp, *_ = impression
@@ -39,3 +42,5 @@ def read_folders(
                 unique += f"/{number}"
             shown[unique] = user, timestamp
             yield impression._replace(impression_id=unique)
+        if not found:
+            raise ConversionError(f"{path}: expected impressions, got no line that can be used.")

@@ -11,8 +11,8 @@ import yaml
 from recbole_tinynews.convert.archive import unpack
 from recbole_tinynews.convert.download import Source, fetch
 from recbole_tinynews.convert.errors import ConversionError
-from recbole_tinynews.convert.mind import IMPRESSIONS_FILE, NEWS_FILE
 from recbole_tinynews.convert.options import LAST_DAY
+from recbole_tinynews.convert.readers.mind import IMPRESSIONS_FILE, NEWS_FILE
 from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
 
 RELEASES = ("demo", "small", "large")  # of downloads.yaml

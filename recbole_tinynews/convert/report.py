@@ -90,6 +90,10 @@ def _of_the_news(report: dict[str, Any]) -> Iterator[str]:
         "texts with a carriage return inside, now a space": report["texts_changed"],
         "bad lines dropped": report["skipped_lines"]["total"],
     }
+    if drawn := report.get("sampled_candidates"):
+        notes["impressions with sampled candidates, which are not what was shown"] = drawn[
+            "impressions"
+        ]
     if report["bodies"] is not None:
         notes["items without body"] = report["bodies"]["items_without_body"]
     yield from (f" note: {count:,} {what}" for what, count in notes.items() if count)

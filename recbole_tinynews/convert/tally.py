@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.convert.mind import Impression
+from recbole_tinynews.convert.records import Impression
 from recbole_tinynews.convert.timestamps import iso
 
 _UNLABELLED = -1  # in place of the number of clicks
@@ -20,7 +20,8 @@ class Tally:
     def __init__(self) -> None:
         self.candidate_ids: set[str] = set()
         self.history_ids: set[str] = set()
-        self._numbers = array("q")  # five of each impression, see add
+        self._timestamps = array("q")
+        self._lengths = array("i"), array("i"), array("i"), array("i")  # see add
 
     def add(self, impression: Impression) -> None:
         """Count one impression."""
@@ -28,22 +29,28 @@ class Tally:
         distinct = set(candidates)
         self.candidate_ids |= distinct
         self.history_ids.update(history)
+        self._timestamps.append(timestamp)
         clicks = labels.count("1") if labels else _UNLABELLED
-        self._numbers.extend((timestamp, len(history), len(candidates), len(distinct), clicks))
+        numbers = (len(history), len(candidates), len(distinct), clicks)
+        for column, number in zip(self._lengths, numbers, strict=True):
+            column.append(number)
 
     @property
     def timestamps(self) -> NDArray[np.int64]:
         """UTC seconds, shape ``[impressions]``."""
-        return self._columns()[:, 0]
+        return np.array(self._timestamps, dtype=np.int64)
 
     def summary(self, part: NDArray[np.bool_] | slice = slice(None)) -> dict[str, Any]:
         """The section of the report about a part: a mask of shape ``[impressions]``, or all."""
-        timestamps, history, candidates, distinct, clicks = self._columns()[part].T
+        history, candidates, distinct, clicks = (
+            np.frombuffer(column, dtype=np.int32)[part] for column in self._lengths
+        )
+        timestamps = np.frombuffer(self._timestamps, dtype=np.int64)[part]
         without_click, only_clicks = clicks == 0, clicks == candidates
         return {
             "impressions": len(timestamps),
-            "candidates": int(candidates.sum()),
-            "clicks": int(clicks[clicks != _UNLABELLED].sum()),
+            "candidates": int(candidates.sum(dtype=np.int64)),
+            "clicks": int(clicks[clicks != _UNLABELLED].sum(dtype=np.int64)),
             "empty_histories": int((history == 0).sum()),
             "without_click": int(without_click.sum()),
             "only_clicks": int(only_clicks.sum()),
@@ -53,7 +60,3 @@ class Tally:
             "first_time": iso(int(timestamps.min())),
             "last_time": iso(int(timestamps.max())),
         }
-
-    def _columns(self) -> NDArray[np.int64]:
-        """Shape ``[impressions, 5]``."""
-        return np.array(self._numbers, dtype=np.int64).reshape(-1, 5)

@@ -385,6 +385,7 @@ OURS: tuple[Setting, ...] = (
         known_to=_EVERY,
         in_benchmarks="Submit a system by run_recbole.py, which finds its stages finished",
     ),
+    Setting("leaderboard", one_of("mind", "ebnerd"), scope=_RUN, affects=_NOTHING),
 )
 
 _BY_NAME = {each.name: each for each in (*RECBOLES, *OURS)}

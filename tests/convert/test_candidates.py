@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_tinynews.convert.candidates import parse_candidates, parse_ids
 from recbole_tinynews.convert.errors import LineError
+from recbole_tinynews.convert.readers.candidates import parse_candidates
+from recbole_tinynews.convert.readers.fields import parse_ids
 
 # Ids that contain what the fast path looks for.
 ids = st.text(alphabet="N01-", min_size=1, max_size=6)

@@ -145,7 +145,7 @@ def test_a_fold_that_another_conversion_writes_is_refused(
             convert_folds(two_folders, "tiny", 3, output=tmp_path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(conversion, "read_folders", second)
+    monkeypatch.setattr(conversion, "read_places", second)
     with pytest.raises(KeyboardInterrupt):
         convert_mind(two_folders, "tiny-fold3", output=tmp_path)
 

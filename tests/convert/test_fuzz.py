@@ -26,7 +26,7 @@ from plain_mind import (
 
 from recbole_tinynews.convert import ConversionError, convert_mind
 from recbole_tinynews.convert.errors import LineError, stop
-from recbole_tinynews.convert.mind import read_behaviors
+from recbole_tinynews.convert.readers.mind import read_behaviors
 
 IMPRESSION_LINES, NEWS_LINES, BODY_LINES = 64_000, 24_000, 16_000  # 104,000 spoilt lines in all
 A_FILE = 8_000

@@ -9,7 +9,8 @@ from mind_folder import IMPRESSIONS, WriteMind
 from recbole_tinynews.convert import ConversionError, convert_mind
 from recbole_tinynews.convert.__main__ import main
 from recbole_tinynews.convert.errors import stop
-from recbole_tinynews.convert.pooling import read_folders
+from recbole_tinynews.convert.pooling import read_places
+from recbole_tinynews.convert.readers import Source, reader_of
 
 
 def test_ids_that_two_folders_share_become_unique(write_mind: WriteMind) -> None:
@@ -19,9 +20,11 @@ def test_ids_that_two_folders_share_become_unique(write_mind: WriteMind) -> None
         write_mind([f"{id_}\tU{n}\t11/15/2019 1:00:00 AM\t\tN1-1" for id_ in ids], name=str(n))
         for n, ids in enumerate(given)
     ]
-    ids = [each.impression_id for each in read_folders(folders, stop, True)]
+    ids = [each.impression_id for each in read_places(reader_of(Source()), folders, stop, True)]
     assert ids == ["1", "1/2", "1/2/2", "1/2/2/2", "1/3", "8"]
-    assert [each.impression_id for each in read_folders(folders[1:2], stop, True)] == ["1", "1/2"]
+    assert [
+        each.impression_id for each in read_places(reader_of(Source()), folders[1:2], stop, True)
+    ] == ["1", "1/2"]
 
 
 def test_an_impression_that_two_folders_share_is_refused(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_tinynews.convert.errors import ConversionError, LineError, SkippedLines, stop
-from recbole_tinynews.convert.rows import read_rows
+from recbole_tinynews.convert.readers.rows import read_rows
 
 COLUMNS = ("id", "text")
 

@@ -84,7 +84,7 @@ def test_ctrl_c_while_writing_impressions_leaves_nothing(
 def test_a_file_where_a_folder_belongs_is_reported_before_hours_of_work(
     write_mind: WriteMind, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion, "read_folders", None)  # must not be reached
+    monkeypatch.setattr(conversion, "read_places", None)  # must not be reached
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).write_text("mine")
     with pytest.raises(ConversionError, match=r"--output=.*expected a folder"):

@@ -5,11 +5,13 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recbole_tinynews.evaluation.submission import SubmissionError
 from recbole_tinynews.evaluation.submission.__main__ import main
 from recbole_tinynews.evaluation.submission.check import Counts, check_submission
+from recbole_tinynews.evaluation.submission.write import write_submission
 
 CANDIDATES = {"1": 3, "2": 1, "x-9": 12}
 GOOD = ["1 [2,1,3]\n", "2 [1]\n", "x-9 [12,1,2,3,4,5,6,7,8,9,10,11]\n"]
@@ -189,3 +191,22 @@ def test_wrong_behaviors_are_not_blamed_on_the_submission(tmp_path, rows, messag
 def test_a_file_that_is_not_there_is_named(tmp_path, behaviors, capsys) -> None:
     assert main([str(tmp_path / "no.zip"), f"--behaviors={behaviors}"]) == 1
     assert "no.zip" in capsys.readouterr().err
+
+
+def test_ebnerds_submission_is_compared_with_its_parquet_file(tmp_path: Path) -> None:
+    """Its zip has another file inside, and many of its impressions have the id 0."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    shown = {"impression_id": [7, 0, 0], "article_ids_inview": [[1, 2], [3], [3]]}
+    parquet.write_table(pa.table(shown), tmp_path / "behaviors.parquet")
+    scores, offsets = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0, 2, 3, 4])
+    for leaderboard in ("mind", "ebnerd"):
+        path = tmp_path / f"{leaderboard}.zip"
+        write_submission(path, ["7", "0", "0"], scores, offsets, leaderboard=leaderboard)
+    behaviors = tmp_path / "behaviors.parquet"
+    assert check_submission(tmp_path / "ebnerd.zip", behaviors) == Counts(3, 4)
+    with zipfile.ZipFile(tmp_path / "ebnerd.zip") as archive:
+        assert archive.read("predictions.txt") == b"7 [2,1]\n0 [1]\n0 [1]\n"
+    with pytest.raises(SubmissionError, match=r"holds predictions.txt alone, got prediction.txt"):
+        check_submission(tmp_path / "mind.zip", behaviors)

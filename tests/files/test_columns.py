@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from recbole_tinynews.convert.atomic import InterRow
-from recbole_tinynews.convert.mind import Impression
+from recbole_tinynews.convert.records import Impression
 from recbole_tinynews.data.atomic_files import ItemColumns
 from recbole_tinynews.files.columns import BODY, FLAT_INTER, FLAT_ITEM, INTER, ITEM, header
 

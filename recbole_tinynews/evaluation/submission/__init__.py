@@ -1,13 +1,14 @@
-"""Submissions to the MIND leaderboard: a zip that holds ``prediction.txt`` and nothing else.
+"""Submissions to a leaderboard: a zip that holds one text file and nothing else.
 
-One line per impression, in the order and with the ids of ``behaviors.tsv``:
+One line per impression, in the order and with the ids of the behaviors of the test set:
 ``<impression id> [r1,r2,...]``, where r is the rank of a candidate, 1 = best, at the place where
 the candidate was shown. The list has no spaces, and its ranks are a permutation of 1..candidates.
 """
 
 from __future__ import annotations
 
-PREDICTION = "prediction.txt"
+MIND, EBNERD = "mind", "ebnerd"
+MEMBERS = {MIND: "prediction.txt", EBNERD: "predictions.txt"}  # by leaderboard
 
 
 class SubmissionError(ValueError):

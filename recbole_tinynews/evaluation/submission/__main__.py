@@ -13,15 +13,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 1 if something is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tinynews.evaluation.submission",
-        description="Check a submission to the MIND leaderboard, and name its first bad line.",
+        description="Check a submission to a leaderboard, and name its first bad line.",
         allow_abbrev=False,
     )
-    parser.add_argument("file", metavar="FILE", help="the zip, or the prediction.txt in it")
+    parser.add_argument("file", metavar="FILE", help="the zip, or the text file in it")
     parser.add_argument(
         "--behaviors",
-        metavar="behaviors.tsv",
+        metavar="FILE",
         required=True,
-        help="MIND's impressions of the test set, plain or gzip",
+        help="the impressions of the test set: MIND's behaviors.tsv, plain or gzip, or EB-NeRD's "
+        "behaviors.parquet",
     )
     flags = parser.parse_args(arguments)
     try:

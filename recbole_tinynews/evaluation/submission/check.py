@@ -1,4 +1,4 @@
-"""Check line by line, against ``behaviors.tsv``, that the leaderboard accepts a submission."""
+"""Check line by line, against the test set's behaviors, that a leaderboard accepts a submission."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from recbole_tinynews.bars import progress_bar
-from recbole_tinynews.evaluation.submission import PREDICTION, SubmissionError
+from recbole_tinynews.convert.readers.ebnerd import IMPRESSION_ID, SHOWN
+from recbole_tinynews.convert.readers.parquet import ID, IDS, read_rows
+from recbole_tinynews.evaluation.submission import EBNERD, MEMBERS, MIND, SubmissionError
 from recbole_tinynews.files.lines import read_lines
 
 BEHAVIORS_COLUMNS = 5  # impression id, user id, time, history, candidates
@@ -30,7 +32,7 @@ class Counts(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """An impression of ``behaviors.tsv``, and how many candidates it has."""
+    """An impression of the test set, and how many candidates it has."""
 
     impression_id: str
     candidates: int
@@ -39,9 +41,10 @@ class Shown(NamedTuple):
 def check_submission(
     file: str | Path, behaviors: str | Path, show_progress: bool = False
 ) -> Counts:
-    """Compare a zip or a plain ``prediction.txt`` with the impressions that it must rank.
+    """Compare a zip or its plain text file with the impressions that it must rank.
 
-    Both files are read line by line. Ids are compared as text: ``7`` is not ``007``.
+    They are MIND's ``behaviors.tsv``, or EB-NeRD's ``behaviors.parquet``, whose zip has another
+    file inside. Both files are read line by line. Ids are compared as text: ``7`` is not ``007``.
 
     Raises:
         SubmissionError: the first line that is wrong, what it should be and what it is; or why the
@@ -53,7 +56,7 @@ def check_submission(
     number = candidates = 0
     with ExitStack() as stack:
         try:
-            prediction = _opened(file, stack)
+            prediction = _opened(file, MEMBERS[_leaderboard(Path(behaviors))], stack)
             bar = stack.enter_context(
                 progress_bar(
                     desc=f"Check {file.name}",
@@ -83,8 +86,8 @@ class _Prediction(NamedTuple):
     size: int  # bytes
 
 
-def _opened(file: Path, stack: ExitStack) -> _Prediction:
-    """Open ``prediction.txt``, zipped or plain, which is recognised by content, not by name."""
+def _opened(file: Path, member: str, stack: ExitStack) -> _Prediction:
+    """Open the text file, zipped or plain, which is recognised by content, not by name."""
     raw = stack.enter_context(file.open("rb"))
     zipped = raw.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
     raw.seek(0)
@@ -92,13 +95,13 @@ def _opened(file: Path, stack: ExitStack) -> _Prediction:
         return _Prediction(raw, file.stat().st_size)
     archive = stack.enter_context(zipfile.ZipFile(raw))
     names = archive.namelist()
-    if names != [PREDICTION]:
+    if names != [member]:
         listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         raise SubmissionError(
-            f"{file} expects a zip that holds {PREDICTION} alone, got {listed or 'nothing'}."
+            f"{file} expects a zip that holds {member} alone, got {listed or 'nothing'}."
         )
-    size = archive.getinfo(PREDICTION).file_size
-    return _Prediction(stack.enter_context(archive.open(PREDICTION)), size)
+    size = archive.getinfo(member).file_size
+    return _Prediction(stack.enter_context(archive.open(member)), size)
 
 
 def _lines(prediction: IO[bytes]) -> Iterator[bytes]:
@@ -106,7 +109,15 @@ def _lines(prediction: IO[bytes]) -> Iterator[bytes]:
         yield line
 
 
+def _leaderboard(behaviors: Path) -> str:
+    return EBNERD if behaviors.suffix == ".parquet" else MIND
+
+
 def _shown(behaviors: Path) -> Iterator[Shown]:
+    if _leaderboard(behaviors) == EBNERD:
+        for _, cells in read_rows(behaviors, {IMPRESSION_ID: ID, SHOWN: IDS}):
+            yield Shown(str(cells[IMPRESSION_ID]), len(cells[SHOWN] or ()))
+        return
     for number, line in enumerate(read_lines(behaviors), start=1):
         fields = line.split("\t")
         if len(fields) != BEHAVIORS_COLUMNS:
@@ -120,7 +131,7 @@ def _shown(behaviors: Path) -> Iterator[Shown]:
 def _problem(line: bytes | None, shown: Shown | None) -> str | None:
     """What is wrong with a line; None if it is correct."""
     if shown is None:
-        return f"expects the end of the file, as in behaviors.tsv, got {_quoted(line or b'')}"
+        return f"expects the end of the file, as in the behaviors, got {_quoted(line or b'')}"
     if line is None:
         return f"expects impression {shown.impression_id!r}, got the end of the file"
     try:

@@ -1,4 +1,4 @@
-"""Scores of a test set as ``prediction.txt`` in a zip."""
+"""Scores of a test set as ranks in a zip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.evaluation.metrics import NaNScoreError, candidate_ranks
-from recbole_tinynews.evaluation.submission import PREDICTION, SubmissionError
+from recbole_tinynews.evaluation.submission import MEMBERS, MIND, SubmissionError
 from recbole_tinynews.files.whole import whole_file
 
 _BLOCK = 16_384  # impressions ranked and written at a time: bounds the memory
@@ -23,11 +23,12 @@ def write_submission(
     scores: NDArray[np.floating],
     offsets: NDArray[np.int64],
     show_progress: bool = False,
+    leaderboard: str = MIND,
 ) -> None:
     """Rank the candidates of each impression, as the metrics do, and write the ranks.
 
     Equal scores make equal files, byte for byte. The zip appears under its name only when it is
-    complete.
+    complete. ``leaderboard`` (see ``MEMBERS``) decides the name of the file in it.
 
     Shapes:
         impression_ids: ``[impressions]``, in the order of the test set; written as they are.
@@ -45,7 +46,7 @@ def write_submission(
             f"got {len(impression_ids)} ids for {len(offsets) - 1} impressions and {len(scores)} "
             f"scores for {offsets[-1]} candidates. Pass what was collected in one evaluation."
         )
-    member = ZipInfo(PREDICTION)  # without the time of day, so that files can be compared
+    member = ZipInfo(MEMBERS[leaderboard])  # without the time of day, so that files can be compared
     member.compress_type = ZIP_DEFLATED
     try:
         with (

@@ -1,20 +1,17 @@
-"""Records of MIND's files: impressions, news, and the bodies that users may add."""
+"""MIND: folders with ``behaviors.tsv`` and ``news.tsv``, without headers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from recbole_tinynews.convert.candidates import (
-    parse_candidates,
-    parse_ids,
-    reserved_id,
-)
 from recbole_tinynews.convert.errors import ConversionError, LineError, quoted
-from recbole_tinynews.convert.rows import read_rows
+from recbole_tinynews.convert.readers.candidates import parse_candidates
+from recbole_tinynews.convert.readers.fields import parse_id, parse_ids
+from recbole_tinynews.convert.readers.reader import Reader, lacking
+from recbole_tinynews.convert.readers.rows import read_rows
+from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
 from recbole_tinynews.convert.timestamps import utc_seconds
-from recbole_tinynews.files.columns import PADDING
 
 IMPRESSIONS_FILE = "behaviors.tsv"
 NEWS_FILE = "news.tsv"
@@ -30,45 +27,40 @@ NEWS_COLUMNS = (
     "title entities",
     "abstract entities",
 )
-BODY_COLUMNS = ("id", "title", "body")
-
-OnBadLine = Callable[[LineError], None]
 
 
-class Impression(NamedTuple):
-    """One display of candidates; ``labels`` as in the atomic file (``0 1 0``), '' for none."""
+class MindReader(Reader):
+    """Microsoft's News Dataset, and whatever is written like it."""
 
-    impression_id: str
-    user_id: str
-    timestamp: int
-    history: list[str]
-    candidates: list[str]
-    labels: str
+    expects = f"a folder with {IMPRESSIONS_FILE} and {NEWS_FILE}"
 
+    def problem(self, place: Path) -> str | None:
+        """The folder, or a file of it, that is not there."""
+        return lacking(place, (IMPRESSIONS_FILE, NEWS_FILE), self.expects)
 
-class News(NamedTuple):
-    """The columns of one article that a recommender may read."""
+    def impressions_file(self, place: Path) -> Path:
+        """The folder's ``behaviors.tsv``."""
+        return place / IMPRESSIONS_FILE
 
-    news_id: str
-    category: str
-    subcategory: str
-    title: str
-    abstract: str
+    def news_files(self, place: Path) -> Sequence[Path]:
+        """The folder's ``news.tsv``."""
+        return [place / NEWS_FILE]
 
+    def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
+        """The rows of a ``news.tsv``; urls and entities are not kept."""
+        for number, fields in read_rows(path, NEWS_COLUMNS, on_bad_line):
+            try:
+                news_id = parse_id(fields[0], column=1)
+            except LineError as error:
+                on_bad_line(error.at(path, number))
+            else:
+                yield NewsRow(number, News(news_id, *fields[1:5]))
 
-class NewsRow(NamedTuple):
-    """An article and its line number."""
-
-    line: int
-    news: News
-
-
-class BodyRow(NamedTuple):
-    """A body and its line number."""
-
-    line: int
-    news_id: str
-    body: str
+    def read_impressions(
+        self, place: Path, on_bad_line: OnBadLine, labels_required: bool
+    ) -> Iterator[Impression]:
+        """The impressions of a ``behaviors.tsv``."""
+        return read_behaviors(place / IMPRESSIONS_FILE, on_bad_line, labels_required)
 
 
 def read_behaviors(
@@ -79,8 +71,7 @@ def read_behaviors(
     Without ``labels_required`` the first good line says which of the two the file is.
 
     Raises:
-        ConversionError: no line can be used, or lines of the other kind, dropped by
-            ``on_bad_line``, outnumber those kept.
+        ConversionError: lines of the other kind, dropped by ``on_bad_line``, outnumber those kept.
     """
     lines: dict[str, int] = {}  # impression id -> line: ids must be unique, and 2.2 million fit
     labelled = True if labels_required else None
@@ -111,59 +102,33 @@ def read_behaviors(
             f"{'with' if labelled else 'without'}. Dropping the larger part would not be a repair: "
             "split the file in two."
         )
-    if not lines:
-        raise ConversionError(f"{path}: expected impressions, got no line that can be used.")
-
-
-def read_news(path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
-    """The news of a ``news.tsv``, repeats included; urls and entities are not kept."""
-    for number, fields in read_rows(path, NEWS_COLUMNS, on_bad_line):
-        try:
-            news_id = _parse_id(fields[0], column=1)
-        except LineError as error:
-            on_bad_line(error.at(path, number))
-        else:
-            yield NewsRow(number, News(news_id, *fields[1:5]))
-
-
-def read_bodies(path: Path, on_bad_line: OnBadLine) -> Iterator[BodyRow]:
-    """The bodies of a file of id, title and body, plain or gzip; the titles are not kept."""
-    for number, fields in read_rows(path, BODY_COLUMNS, on_bad_line):
-        try:
-            news_id = _parse_id(fields[0], column=1)
-        except LineError as error:
-            on_bad_line(error.at(path, number))
-        else:
-            yield BodyRow(number, news_id, fields[2])
 
 
 def _parse_impression(fields: list[str]) -> Impression:
     impression_id, user_id, time, history, candidates = fields
-    try:
-        timestamp = utc_seconds(time)
-    except ValueError as error:
-        raise LineError(
-            "unknown time", f"expected a time such as 11/15/2019 8:55:22 AM: {error}.", column=3
-        ) from None
     return Impression(
-        _parse_id(impression_id, column=1),
-        _parse_id(user_id, column=2),
-        timestamp,
+        parse_id(impression_id, column=1),
+        parse_id(user_id, column=2),
+        parse_time(time, column=3),
         parse_ids(history, column=4),
         *parse_candidates(candidates, column=5),
     )
 
 
-def _parse_id(text: str, column: int) -> str:
-    if text.split() == [text]:
-        if text == PADDING:
-            raise reserved_id(column)
-        return text
-    if not text.strip():
-        raise LineError("empty id", f"expected an id, got {quoted(text)}.", column)
-    raise LineError(
-        "white space in an id", f"expected an id without white space, got {quoted(text)}.", column
-    )
+def parse_time(text: str, column: int) -> int:
+    """UTC seconds of a time in a column of Microsoft's logs.
+
+    Raises:
+        LineError: it is none.
+    """
+    try:
+        return utc_seconds(text)
+    except ValueError as error:
+        raise LineError(
+            "unknown time",
+            f"expected a time such as 11/15/2019 8:55:22 AM: {error}.",
+            column,
+        ) from None
 
 
 def _other_kind(candidates: str, labelled: bool, labels_required: bool) -> LineError:

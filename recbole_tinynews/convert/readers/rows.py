@@ -17,6 +17,13 @@ class TsvRow(NamedTuple):
     fields: list[str]
 
 
+class RawLine(NamedTuple):
+    """The bytes of one line, and its number from 1."""
+
+    number: int
+    line: bytes
+
+
 def read_rows(
     path: Path, columns: Sequence[str], on_bad_line: Callable[[LineError], None]
 ) -> Iterator[TsvRow]:
@@ -54,17 +61,41 @@ def _skip_empty(
     return count
 
 
-def _split(line: bytes, columns: Sequence[str]) -> list[str]:
+def read_raw_lines(path: Path) -> Iterator[RawLine]:
+    """The lines of a plain or gzip file.
+
+    Raises:
+        ConversionError: it can't be read, or is empty.
+    """
+    number = 0
+    for lines in _read_batches(path):
+        for line in lines:
+            number += 1
+            yield RawLine(number, line)
+    if number == 0:
+        raise ConversionError(f"{path}: expected lines, got an empty file.")
+
+
+def text_of_line(line: bytes) -> str:
+    """The text of a line.
+
+    Raises:
+        LineError: it is no UTF-8, or has a NUL byte.
+    """
     if b"\0" in line:
         raise LineError("NUL byte", f"expected text, got a NUL byte at byte {line.index(0) + 1}.")
     try:
-        text = line.decode("utf-8")
+        return line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise LineError(
             "invalid UTF-8",
             f"expected UTF-8, got {line[error.start : error.start + 4]!r} at byte "
             f"{error.start + 1} of the line ({error.reason}).",
         ) from None
+
+
+def _split(line: bytes, columns: Sequence[str]) -> list[str]:
+    text = text_of_line(line)
     fields = text.split("\t")
     if len(fields) != len(columns):
         raise LineError(

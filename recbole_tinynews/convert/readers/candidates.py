@@ -1,13 +1,11 @@
-"""The candidates of one impression and their labels, in bulk string operations."""
+"""MIND's candidates of one impression and their labels, in bulk string operations."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from recbole_tinynews.convert.errors import LineError, quoted
-from recbole_tinynews.files.columns import PADDING
-
-MOST_IDS = 100_000  # of one user; MIND's longest history has under a thousand
+from recbole_tinynews.convert.readers.fields import check_number, parse_ids
 
 
 class Candidates(NamedTuple):
@@ -30,7 +28,7 @@ def parse_candidates(text: str, column: int) -> Candidates:
     """
     if not text:
         raise LineError("no candidates", "expected at least one candidate, got none.", column)
-    _check_number(text, column)
+    check_number(text.count(" ") + 1, column)
     parts = (text + " ").split("-1 ")  # each part but the last ends with the id of a click
     labels, ids = [], []
     for part in parts:
@@ -43,54 +41,6 @@ def parse_candidates(text: str, column: int) -> Candidates:
     if not news_ids:
         raise LineError("empty id", f"expected an id before the label, got {quoted(text)}.", column)
     return Candidates(news_ids, "1 ".join(labels)[:-1])
-
-
-def parse_ids(text: str, column: int) -> list[str]:
-    """Ids separated by single spaces; '' holds none.
-
-    Raises:
-        LineError: an id is empty, holds white space, where a later reader would cut it in two, or
-            is RecBole's padding.
-    """
-    _check_number(text, column)
-    ids = text.split()
-    if PADDING in text and PADDING in ids:
-        raise reserved_id(column)
-    if " ".join(ids) == text:
-        return ids
-    for position, token in enumerate(text.split(" "), 1):  # slow, to say which
-        if not token:
-            raise LineError(
-                "empty id",
-                f"expected ids separated by single spaces, got an empty one at place {position}.",
-                column,
-            )
-        if token.split() != [token]:
-            raise LineError(
-                "white space in an id",
-                f"expected an id without white space at place {position}, got {quoted(token)}.",
-                column,
-            )
-    raise AssertionError(text)
-
-
-def _check_number(text: str, column: int) -> None:
-    """Refuse what no user has clicked or seen, before it fills the memory with ids.
-
-    Raises:
-        LineError: there are more than ``MOST_IDS``.
-    """
-    if (number := text.count(" ") + 1) > MOST_IDS:
-        raise LineError(
-            "too many ids", f"expected at most {MOST_IDS:,} ids, got {number:,}.", column
-        )
-
-
-def reserved_id(column: int) -> LineError:
-    """The error of an id that RecBole keeps for itself: news with it would become padding."""
-    return LineError(
-        "reserved id", f"expected an id other than RecBole's padding, got '{PADDING}'.", column
-    )
 
 
 def _unlabelled(text: str, column: int) -> Candidates:

@@ -1,0 +1,164 @@
+"""Clicks in the order of time become impressions: with a history, and candidates where none are."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recbole_tinynews.convert.readers.current import HOURS, CurrentArticles
+from recbole_tinynews.convert.records import Impression
+
+
+class Row(NamedTuple):
+    """One row of a log. None: the log has no such column.
+
+    ``clicked`` is None where labels are unknown; without ``shown`` it is a single id.
+    """
+
+    impression_id: str | None
+    user: str
+    time: int
+    clicked: Sequence[str] | None
+    shown: Sequence[str] | None
+    history: Sequence[str] | None
+
+
+class _Ids:
+    """Numbers for ids, so that millions of them fit."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, name: str) -> int:
+        number = self._numbers.setdefault(name, len(self.names))
+        if number == len(self.names):
+            self.names.append(name)
+        return number
+
+
+class _Past:
+    """The clicks of one user so far."""
+
+    def __init__(self) -> None:
+        self._times, self._articles = array("q"), array("i")
+
+    def before(self, time: int) -> array[int]:
+        return self._articles[: bisect_left(self._times, time)]
+
+    def add(self, time: int, articles: Sequence[int]) -> None:
+        for article in articles:
+            place = bisect_right(self._times, time)
+            self._times.insert(place, time)
+            self._articles.insert(place, article)
+
+
+class ClickLog:
+    """Rows of one or several files, kept in a few bytes for each id.
+
+    A history that a row lacks holds the user's clicks at earlier seconds, in the files that were
+    asked for so far. Candidates that a row lacks are drawn from the articles current then.
+    """
+
+    def __init__(self, sampled: int, seed: int) -> None:
+        self._sampled, self._seed = sampled, seed
+        self._users, self._articles = _Ids(), _Ids()
+        self._files: dict[Any, _File] = {}
+        self._past: dict[int, _Past] = {}
+        self._current = CurrentArticles(seed)
+        self._told: set[Any] = set()
+        self._rows_sampled = self._rows_with_fewer = 0
+
+    def add(self, file: Any, row: Row) -> None:
+        """Keep a row of a file."""
+        content = self._files.setdefault(file, _File())
+        content.ids.append(row.impression_id)
+        content.users.append(self._users.number(row.user))
+        content.times.append(row.time)
+        for column, ids in zip(content.ragged, (row.clicked, row.shown, row.history), strict=True):
+            column.add(None if ids is None else [self._articles.number(each) for each in ids])
+
+    def impressions(self, files: Sequence[Any]) -> Iterator[Impression]:
+        """The rows of these files in the order of time, of equal times in the files' order."""
+        contents = [self._files[file] for file in files if file in self._files]
+        times = np.array([time for content in contents for time in content.times], np.int64)
+        rows = [(content, row) for content in contents for row in range(len(content.times))]
+        known = not self._told.isdisjoint(files)
+        for number, place in enumerate(np.argsort(times, kind="stable").tolist(), 1):
+            content, row = rows[place]
+            yield self._impression(content, row, str(number), known)
+        self._told.update(files)
+
+    def _impression(self, file: _File, row: int, number: str, known: bool) -> Impression:
+        """One row; its clicks become past unless they are known."""
+        user, time = file.users[row], file.times[row]
+        clicked, shown, history = (column[row] for column in file.ragged)
+        past = self._past.setdefault(user, _Past())
+        before = past.before(time) if history is None else history
+        if shown is None:
+            assert clicked is not None, "the reader refuses a file that has neither"
+            shown = self._candidates(time, clicked[0])
+        if clicked is not None and not known:
+            past.add(time, clicked)
+        names = self._articles.names
+        return Impression(
+            file.ids[row] or number,
+            self._users.names[user],
+            time,
+            [names[each] for each in before],
+            [names[each] for each in shown],
+            "" if clicked is None else _labels(shown, clicked),
+        )
+
+    def about(self) -> dict[str, Any]:
+        """The section of the report on candidates that were drawn; empty if none were."""
+        if not self._rows_sampled:
+            return {}
+        return {
+            "sampled_candidates": {
+                "impressions": self._rows_sampled,
+                "for_each_click": self._sampled,
+                "seed": self._seed,
+                "from": f"articles clicked by anybody in the {HOURS} hours before, uniformly",
+                "impressions_with_fewer": self._rows_with_fewer,
+            }
+        }
+
+    def _candidates(self, time: int, click: int) -> Sequence[int]:
+        drawn = self._current.sample(time, click, self._sampled)
+        self._current.click(time, click)
+        self._rows_sampled += 1
+        self._rows_with_fewer += len(drawn) < self._sampled
+        return self._current.shuffle([*drawn, click])
+
+
+class _Ragged:
+    """Lists of numbers, or None, one after the other."""
+
+    def __init__(self) -> None:
+        self._values, self._ends, self._absent = array("i"), array("q", [0]), True
+
+    def add(self, numbers: Sequence[int] | None) -> None:
+        self._absent = numbers is None
+        self._values.extend(numbers or ())
+        self._ends.append(len(self._values))
+
+    def __getitem__(self, row: int) -> Sequence[int] | None:
+        return None if self._absent else self._values[self._ends[row] : self._ends[row + 1]]
+
+
+class _File:
+    """The rows of one file; a column of ids is there in all of them or in none."""
+
+    def __init__(self) -> None:
+        self.ids: list[str | None] = []
+        self.users, self.times = array("i"), array("q")
+        self.ragged = (_Ragged(), _Ragged(), _Ragged())  # clicked, shown, history
+
+
+def _labels(shown: Sequence[int], clicked: Sequence[int]) -> str:
+    return " ".join(["1" if each in clicked else "0" for each in shown])

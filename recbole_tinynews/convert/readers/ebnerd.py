@@ -1,0 +1,194 @@
+"""EB-NeRD: the parquet files of Ekstra Bladet's News Recommendation Dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_tinynews.convert.errors import LineError, quoted
+from recbole_tinynews.convert.readers.fields import check_clicked, id_of, ids_of, text_of
+from recbole_tinynews.convert.readers.histories import Histories, order_of
+from recbole_tinynews.convert.readers.parquet import (
+    FLAG,
+    ID,
+    IDS,
+    TEXT,
+    TIME,
+    TIMES,
+    column_names,
+    read_rows,
+)
+from recbole_tinynews.convert.readers.reader import Reader, Source, lacking, unlabelled
+from recbole_tinynews.convert.readers.seen_ids import SeenIds
+from recbole_tinynews.convert.readers.times import seconds_of
+from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
+
+BEHAVIORS, HISTORY, ARTICLES = "behaviors.parquet", "history.parquet", "articles.parquet"
+
+IMPRESSION_ID, USER_ID, TIME_SHOWN = "impression_id", "user_id", "impression_time"
+SHOWN, CLICKED = "article_ids_inview", "article_ids_clicked"
+BEYOND_ACCURACY = "is_beyond_accuracy"
+CLICKS, CLICK_TIMES = "article_id_fixed", "impression_time_fixed"
+
+ARTICLE_ID, TITLE, ABSTRACT, BODY = "article_id", "title", "subtitle", "body"
+CATEGORY, CATEGORY_NUMBER, SUBCATEGORY = "category_str", "category", "subcategory"
+
+ARTICLES_AT_ONCE = 2_048  # with their bodies
+USERS_AT_ONCE = 1_024  # with some hundred clicks each
+
+
+class EbnerdReader(Reader):
+    """A folder for each split (``train``, ``validation``, ``test``), beside the articles.
+
+    The test set has no clicks. Its impressions beyond accuracy, which all have the id 0, are kept:
+    a submission has a line for each.
+    """
+
+    expects = f"a folder with {BEHAVIORS} and {HISTORY}, and {ARTICLES} in it or beside it"
+    shared_id = "0"
+    news_columns = (ARTICLE_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT)
+    body_column = BODY
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._without_history: dict[str, int] = {}
+        self._beyond_accuracy = 0
+
+    def problem(self, place: Path) -> str | None:
+        """The folder, or a file of it, that is not there."""
+        problem = lacking(place, (BEHAVIORS, HISTORY), self.expects)
+        if problem is None and not _articles(place).is_file():
+            return f"expected {self.expects}, found no {ARTICLES}."
+        return problem
+
+    def impressions_file(self, place: Path) -> Path:
+        """The folder's ``behaviors.parquet``."""
+        return place / BEHAVIORS
+
+    def news_files(self, place: Path) -> Sequence[Path]:
+        """The articles of the folder, or those of all splits beside it."""
+        return [_articles(place)]
+
+    def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
+        """The articles; a subcategory is the first of several."""
+        optional = {name: TEXT for name in (ABSTRACT, BODY, CATEGORY)}
+        optional |= {CATEGORY_NUMBER: ID, SUBCATEGORY: IDS}
+        required = {ARTICLE_ID: ID, TITLE: TEXT}
+        for number, cells in read_rows(path, required, optional, ARTICLES_AT_ONCE):
+            try:
+                article = _article(cells)
+            except LineError as error:
+                on_bad_line(error.at(path, number))
+            else:
+                yield article._replace(line=number)
+
+    def read_impressions(
+        self, place: Path, on_bad_line: OnBadLine, labels_required: bool
+    ) -> Iterator[Impression]:
+        """The rows of ``behaviors.parquet`` with the histories of ``history.parquet``."""
+        path = place / BEHAVIORS
+        names = column_names(path)
+        if labels_required and CLICKED not in names:
+            raise unlabelled(path, CLICKED, names)
+        histories = _histories(place / HISTORY, on_bad_line)
+        seen = SeenIds()
+        required = {IMPRESSION_ID: ID, USER_ID: ID, TIME_SHOWN: TIME, SHOWN: IDS}
+        for number, cells in read_rows(path, required, {CLICKED: IDS, BEYOND_ACCURACY: FLAG}):
+            try:
+                impression = _impression(cells, histories)
+                beyond_accuracy = cells.get(BEYOND_ACCURACY) is True
+                if not seen.add(cells[IMPRESSION_ID]) and not (
+                    beyond_accuracy and impression.impression_id == self.shared_id
+                ):
+                    raise LineError(
+                        "duplicate impression id",
+                        f"expected a unique id, got {quoted(impression.impression_id)} again.",
+                        IMPRESSION_ID,
+                    )
+            except LineError as error:
+                on_bad_line(error.at(path, number))
+            else:
+                self._beyond_accuracy += beyond_accuracy
+                if impression.user_id not in histories:
+                    key = str(path)
+                    self._without_history[key] = self._without_history.get(key, 0) + 1
+                yield impression
+
+    def about(self) -> dict[str, Any]:
+        """Impressions whose user has no history, and those beyond accuracy."""
+        return {
+            "ebnerd": {
+                "impressions_of_users_without_history": self._without_history,
+                "impressions_beyond_accuracy": self._beyond_accuracy,
+            }
+        }
+
+
+def _articles(place: Path) -> Path:
+    return place / ARTICLES if (place / ARTICLES).is_file() else place.parent / ARTICLES
+
+
+def _article(cells: Mapping[str, Any]) -> NewsRow:
+    category = cells.get(CATEGORY) or cells.get(CATEGORY_NUMBER)
+    subcategories = cells.get(SUBCATEGORY) or [None]
+    news = News(
+        id_of(cells[ARTICLE_ID], ARTICLE_ID),
+        text_of(category, CATEGORY),
+        text_of(subcategories[0], SUBCATEGORY),
+        text_of(cells[TITLE], TITLE),
+        text_of(cells.get(ABSTRACT), ABSTRACT),
+    )
+    return NewsRow(0, news, text_of(cells.get(BODY), BODY))
+
+
+def _histories(path: Path, on_bad_line: OnBadLine) -> Histories:
+    histories = Histories()
+    required, optional = {USER_ID: ID, CLICKS: IDS}, {CLICK_TIMES: TIMES}
+    for number, cells in read_rows(path, required, optional, USERS_AT_ONCE):
+        try:
+            user = id_of(cells[USER_ID], USER_ID)
+            clicks = ids_of(cells[CLICKS], CLICKS)
+            if user in histories:
+                raise LineError(
+                    "duplicate user", f"expected a user once, got {quoted(user)} again.", USER_ID
+                )
+            if CLICK_TIMES in cells:
+                clicks = _by_time(clicks, cells[CLICK_TIMES])
+        except LineError as error:
+            on_bad_line(error.at(path, number))
+        else:
+            histories.add(user, clicks)
+    return histories
+
+
+def _by_time(clicks: list[str], times: Sequence[int | None] | None) -> list[str]:
+    if times is None or len(times) != len(clicks) or None in times:
+        raise LineError(
+            "clicks without times",
+            f"expected a time for each of {len(clicks)} clicks, got "
+            f"{'none' if times is None else len(times) - times.count(None)}.",
+            CLICK_TIMES,
+        )
+    order = order_of([time for time in times if time is not None])
+    return clicks if order is None else [clicks[place] for place in order]
+
+
+def _impression(cells: Mapping[str, Any], histories: Histories) -> Impression:
+    user = id_of(cells[USER_ID], USER_ID)
+    shown = ids_of(cells[SHOWN], SHOWN)
+    if not shown:
+        raise LineError("no candidates", "expected at least one candidate, got none.", SHOWN)
+    labels = ""
+    if CLICKED in cells:
+        clicked = ids_of(cells[CLICKED], CLICKED)
+        check_clicked(clicked, shown, CLICKED)
+        labels = " ".join(["1" if each in clicked else "0" for each in shown])
+    return Impression(
+        id_of(cells[IMPRESSION_ID], IMPRESSION_ID),
+        user,
+        seconds_of(cells[TIME_SHOWN], TIME_SHOWN),
+        histories.of(user),
+        shown,
+        labels,
+    )

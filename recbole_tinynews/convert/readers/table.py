@@ -1,0 +1,176 @@
+"""A table of one's own, csv or parquet, with columns that the user names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_tinynews.convert.errors import ConversionError, LineError, quoted
+from recbole_tinynews.convert.readers.click_log import ClickLog, Row
+from recbole_tinynews.convert.readers.fields import check_clicked, id_of, ids_of, text_of
+from recbole_tinynews.convert.readers.logged_articles import LoggedArticles
+from recbole_tinynews.convert.readers.own_tables import KINDS, OwnTables, is_table, names_of
+from recbole_tinynews.convert.readers.reader import Reader, Source, not_a_file, unlabelled
+from recbole_tinynews.convert.readers.seen_ids import SeenIds
+from recbole_tinynews.convert.readers.times import seconds_of
+from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
+
+IMPRESSION_ROLES = ("user", "time", "clicked", "shown", "history", "impression")
+NEWS_ROLES = ("id", "title", "abstract", "category", "subcategory", "body")
+ROLES = (*IMPRESSION_ROLES, *NEWS_ROLES)
+
+
+class TableReader(Reader):
+    """A row is an impression (``shown``, with ``clicked`` among it), or one click.
+
+    The articles lie in files of ``--news``; or, where a row is one click, in its own row. Without
+    a column ``history`` it is built from the user's clicks before; without ``shown`` candidates
+    are drawn (see ``ClickLog``).
+    """
+
+    expects = KINDS
+    options = frozenset({"columns", "news", "sampled", "seed"})
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._tables = OwnTables(source.columns)
+        self._log = ClickLog(source.sampled, source.seed)
+        self._articles = LoggedArticles()
+        self._read: set[Path] = set()
+        of_news = ("id", "category", "subcategory", "title", "abstract")  # as News has them
+        self.news_columns = [self._tables.column(role) for role in of_news]
+        self.body_column = self._tables.column("body")
+
+    def problem(self, place: Path) -> str | None:
+        """What the file is, or which of its columns is not there."""
+        unknown = sorted(self.source.columns.keys() - {*ROLES})
+        if unknown:
+            return f"expected roles of {', '.join(ROLES)} in --columns, got {', '.join(unknown)}."
+        if problem := not_a_file(place, KINDS):
+            return problem
+        if not is_table(place):
+            return f"expected {KINDS}, by the end of its name."
+        return self._tables.missing(place, self._wanted()) or self._problem_of_roles(place)
+
+    def impressions_file(self, place: Path) -> Path:
+        """The table."""
+        return place
+
+    def news_files(self, place: Path) -> Sequence[Path]:
+        """Those of ``--news``, or the table itself."""
+        return self.source.news or [place]
+
+    def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
+        """The articles; those of a log are read together with its clicks."""
+        if self.source.news:
+            yield from self._read_news_file(path, on_bad_line)
+            return
+        for number, row, cells in self._rows(path, on_bad_line):
+            assert row.clicked is not None, "the columns have been checked"
+            try:
+                article = self._article(number, row.clicked[0], cells)
+            except LineError as error:
+                on_bad_line(error.at(path, number))
+            else:
+                self._log.add(path, row)
+                yield self._articles.first(article)
+
+    def read_impressions(
+        self, place: Path, on_bad_line: OnBadLine, labels_required: bool
+    ) -> Iterator[Impression]:
+        """The rows in the order of time."""
+        if labels_required and not self._tables.roles(place, ["clicked"]):
+            raise unlabelled(place, self._tables.column("clicked"), names_of(place))
+        if self.source.news and place not in self._read:
+            self._read.add(place)
+            for _, row, _ in self._rows(place, on_bad_line):
+                self._log.add(place, row)
+        yield from self._log.impressions([place])
+
+    def about(self) -> dict[str, Any]:
+        """Candidates that were drawn, texts that changed."""
+        return {**self._log.about(), **self._articles.about()}
+
+    def _wanted(self) -> list[str]:
+        """Roles that a table of impressions needs, or that the user has named."""
+        of_this_file = IMPRESSION_ROLES if self.source.news else ROLES
+        named = [role for role in of_this_file if role in self.source.columns]
+        return list(dict.fromkeys(["user", "time", *(r for r in named if r != "clicked")]))
+
+    def _problem_of_roles(self, place: Path) -> str | None:
+        there = self._tables.roles(place, ROLES)
+        found = f"found {', '.join(names_of(place))}."
+        if "clicked" not in there and "shown" not in there:
+            return f"expected a column of clicked or shown ids, {found} Name it with --columns."
+        if not self.source.news and "shown" in there:
+            return "expected --news=FILE with the articles that were shown, got none."
+        if not self.source.news and "title" not in there:
+            return f"expected --news=FILE with the articles, or a column of titles, {found}"
+        return None
+
+    def _rows(
+        self, path: Path, on_bad_line: OnBadLine
+    ) -> Iterator[tuple[int, Row, Mapping[str, Any]]]:
+        seen = SeenIds()
+        for number, cells in self._tables.read(path, ROLES, on_bad_line):
+            try:
+                row = self._row(cells)
+                if row.impression_id is not None and not seen.add(row.impression_id):
+                    raise LineError(
+                        "duplicate impression id",
+                        f"expected a unique id, got {quoted(row.impression_id)} again.",
+                        self._tables.column("impression"),
+                    )
+            except LineError as error:
+                on_bad_line(error.at(path, number))
+            else:
+                yield number, row, cells
+
+    def _row(self, cells: Mapping[str, Any]) -> Row:
+        column = self._tables.column
+        shown = ids_of(cells["shown"], column("shown")) if "shown" in cells else None
+        clicked = None
+        if shown is None:
+            clicked = [id_of(cells["clicked"], column("clicked"))]
+        elif not shown:
+            raise LineError(
+                "no candidates", "expected at least one candidate, got none.", column("shown")
+            )
+        elif "clicked" in cells:
+            clicked = ids_of(cells["clicked"], column("clicked"))
+            check_clicked(clicked, shown, column("clicked"))
+        return Row(
+            id_of(cells["impression"], column("impression")) if "impression" in cells else None,
+            id_of(cells["user"], column("user")),
+            seconds_of(cells["time"], column("time")),
+            clicked,
+            shown,
+            ids_of(cells["history"] or "", column("history")) if "history" in cells else None,
+        )
+
+    def _read_news_file(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
+        if not is_table(path):
+            raise ConversionError(f"--news={path}: expected {KINDS}, by the end of its name.")
+        wanted = dict.fromkeys(
+            ["id", "title", *(r for r in NEWS_ROLES if r in self.source.columns)]
+        )
+        if problem := self._tables.missing(path, wanted):
+            raise ConversionError(f"{path}: {problem}")
+        for number, cells in self._tables.read(path, NEWS_ROLES, on_bad_line):
+            try:
+                news_id = id_of(cells["id"], self._tables.column("id"))
+                article = self._article(number, news_id, cells)
+            except LineError as error:
+                on_bad_line(error.at(path, number))
+            else:
+                yield article
+
+    def _article(self, number: int, news_id: str, cells: Mapping[str, Any]) -> NewsRow:
+        texts = {
+            role: text_of(cells.get(role), self._tables.column(role))
+            for role in NEWS_ROLES
+            if role != "id"
+        }
+        body = texts.pop("body")
+        return NewsRow(number, News(news_id=news_id, **texts), body if "body" in cells else None)

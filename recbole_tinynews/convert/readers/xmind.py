@@ -1,0 +1,90 @@
+"""xMIND: MIND with titles and abstracts in another language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_tinynews.convert.errors import ConversionError, LineError
+from recbole_tinynews.convert.readers.fields import parse_id
+from recbole_tinynews.convert.readers.mind import NEWS_FILE, MindReader
+from recbole_tinynews.convert.readers.reader import Source
+from recbole_tinynews.convert.readers.rows import read_rows
+from recbole_tinynews.convert.records import NewsRow, OnBadLine
+
+COLUMNS = ("nid", "title", "abstract")
+
+
+class _Text(NamedTuple):
+    title: str
+    abstract: str
+
+
+class XmindReader(MindReader):
+    """MIND's folders, and xMIND's ``news.tsv`` of one language as ``--news``.
+
+    An article without a translation keeps its English text, and is counted.
+    """
+
+    expects = f"{MindReader.expects} of MIND, with xMIND's {NEWS_FILE} as --news"
+    options = frozenset({"news"})
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._translations: dict[str, _Text] | None = None
+        self._translated_again = 0
+        self._untranslated: set[str] = set()
+
+    def problem(self, place: Path) -> str | None:
+        """What MIND's folder lacks, or that there is no translation."""
+        if not self.source.news:
+            return f"expected {self.expects}, got no --news."
+        for path in map(_file, self.source.news):
+            if not path.is_file():
+                return f"expected {self.expects}, found no {path}."
+        return super().problem(place)
+
+    def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
+        """MIND's articles with the other language's texts."""
+        if self._translations is None:
+            self._translations = self._read_translations(on_bad_line)
+        for number, news, _ in super().read_news(path, on_bad_line):
+            text = self._translations.get(news.news_id)
+            if text is None:
+                self._untranslated.add(news.news_id)
+                yield NewsRow(number, news)
+            else:
+                yield NewsRow(number, news._replace(**text._asdict()))
+
+    def about(self) -> dict[str, Any]:
+        """How many articles are translated, and how many are not or differently once more."""
+        return {
+            "xmind": {
+                "translations": len(self._translations or ()),
+                "articles_without_translation": len(self._untranslated),
+                "translated_differently_again": self._translated_again,
+            }
+        }
+
+    def _read_translations(self, on_bad_line: OnBadLine) -> dict[str, _Text]:
+        texts: dict[str, _Text] = {}
+        for path in map(_file, self.source.news):
+            found = False
+            for number, fields in read_rows(path, COLUMNS, on_bad_line):
+                if number == 1 and tuple(fields) == COLUMNS:
+                    continue
+                try:
+                    news_id = parse_id(fields[0], column=1)
+                except LineError as error:
+                    on_bad_line(error.at(path, number))
+                    continue
+                found, text = True, _Text(*fields[1:])
+                self._translated_again += texts.setdefault(news_id, text) != text
+            if not found:
+                raise ConversionError(f"{path}: expected news, got no line that can be used.")
+        return texts
+
+
+def _file(path: Path) -> Path:
+    return path / NEWS_FILE if path.is_dir() else path

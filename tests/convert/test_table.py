@@ -1,0 +1,266 @@
+"""Tables of one's own: csv, tsv and parquet, with and without what was shown."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plain_mind import read
+
+from recbole_tinynews.convert import ConversionError, convert_folds, convert_news
+from recbole_tinynews.convert.__main__ import main
+
+COLUMNS = {"user": "reader", "time": "ts", "clicked": "url", "title": "headline"}
+CLICKS = (
+    ("reader", "ts", "url", "headline", "section"),
+    ("anna", "2024-03-01T08:00:00", "/a", "Harbour, closed", "x"),
+    ("ben", "2024-03-01 08:10:00+00:00", "/b", 'A "cup"', "x"),
+    ("anna", "1709283600", "/c", "Trams", "x"),
+    ("anna", "3/1/2024 9:00:00 AM", "/b", 'A "cup"', "x"),
+    ("ben", "2024-03-02T09:00:00Z", "/c", "Trams", "x"),
+    ("carl", "2024-03-02T10:00:00", "/a", "Harbour, closed", "x"),
+)
+SHOWN = (
+    ("user", "time", "clicked", "shown", "impression"),
+    ("anna", "1709283600", "b", "a b c", "i1"),
+    ("anna", "1709283601", "", "a c", "i2"),
+    ("anna", "1709370000", "c a", "c a", "i3"),
+)
+NEWS = (
+    ("id", "title", "category", "body"),
+    ("a", "Harbour\nclosed", "x", "Long."),
+    ("b", "Cup", "y", ""),
+    ("c", "Trams", "", "Longer."),
+)
+
+
+def write(path: Path, rows: Sequence[Sequence[str]], delimiter: str = ",") -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    return path
+
+
+def convert(train: Path | list[Path], output: Path, **more: Any) -> dict[str, Any]:
+    given = {"format": "table", "columns": COLUMNS, "valid": 0.4, **more}
+    return convert_news(train, "mine", output=output / "out", **given)
+
+
+def inter(output: Path, *splits: str) -> list[list[str]]:
+    return [
+        row for split in splits for row in read(output / "out" / "mine" / f"mine.{split}.inter")
+    ]
+
+
+def test_clicks_become_impressions_with_the_history_before_them(tmp_path: Path) -> None:
+    """A click of the same second must not be in it: it may be the one to predict."""
+    report = convert(write(tmp_path / "clicks.csv", CLICKS), tmp_path)
+    rows = inter(tmp_path, "train", "valid")
+    assert [row[:4] for row in rows] == [
+        ["1", "anna", "1709280000", ""],
+        ["2", "ben", "1709280600", ""],
+        ["3", "anna", "1709283600", "/a"],
+        ["4", "anna", "1709283600", "/a"],
+        ["5", "ben", "1709370000", "/b"],
+        ["6", "carl", "1709373600", ""],
+    ]
+    for row in rows:
+        click = CLICKS[int(row[0])][2]
+        labelled = dict(zip(row[4].split(), row[5].split(), strict=True))
+        assert [name for name, label in labelled.items() if label == "1"] == [click]
+    assert report["sampled_candidates"]["impressions"] == 6
+    items = {row[0]: row[3] for row in read(tmp_path / "out" / "mine" / "mine.item")}
+    assert items == {"/a": "Harbour, closed", "/b": 'A "cup"', "/c": "Trams"}
+
+
+def test_the_same_seed_draws_the_same_candidates_and_another_one_others(tmp_path: Path) -> None:
+    rows = [("user", "time", "clicked", "title")]
+    rows += [(f"u{n % 50}", str(1_700_000_000 + n), f"n{n * 7 % 300}", "t") for n in range(2_000)]
+    table, drawn = write(tmp_path / "clicks.csv", rows), []
+    for seed in (1, 1, 2):
+        convert(table, tmp_path, columns={}, seed=seed)
+        drawn.append(inter(tmp_path, "train", "valid"))
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != drawn[2]
+
+
+def test_a_later_file_continues_the_histories_and_may_have_no_new_article(tmp_path: Path) -> None:
+    train = write(tmp_path / "a.csv", CLICKS[:4])
+    test = write(tmp_path / "b.csv", (CLICKS[0], *CLICKS[5:]))
+    convert(train, tmp_path, test=test)
+    assert [row[3] for row in inter(tmp_path, "test")] == ["/b", ""]
+
+
+def test_what_was_shown_is_taken_as_it_is(tmp_path: Path) -> None:
+    table = write(tmp_path / "shown.csv", SHOWN)
+    news = write(tmp_path / "news.tsv", NEWS, "\t")
+    report = convert(table, tmp_path, columns={}, news=[news])
+    assert inter(tmp_path, "train", "valid") == [
+        ["i1", "anna", "1709283600", "", "a b c", "0 1 0"],
+        ["i2", "anna", "1709283601", "b", "a c", "0 0"],
+        ["i3", "anna", "1709370000", "b", "c a", "1 1"],
+    ]
+    assert read(tmp_path / "out" / "mine" / "mine.item") == [
+        ["a", "x", "", "Harbour closed", "", "Long."],
+        ["b", "y", "", "Cup", "", ""],
+        ["c", "", "", "Trams", "", "Longer."],
+    ]
+    assert "sampled_candidates" not in report
+
+
+def test_a_history_of_the_table_is_taken_as_it_is(tmp_path: Path) -> None:
+    rows = [
+        (*row, history) for row, history in zip(SHOWN, ("history", "c", "", "c c"), strict=True)
+    ]
+    news = write(tmp_path / "news.csv", NEWS)
+    convert(write(tmp_path / "shown.csv", rows), tmp_path, columns={}, news=[news])
+    assert [row[3] for row in inter(tmp_path, "train", "valid")] == ["c", "", "c c"]
+
+
+def test_a_table_without_clicks_is_a_test_set_alone(tmp_path: Path) -> None:
+    news, train = write(tmp_path / "news.csv", NEWS), write(tmp_path / "shown.csv", SHOWN)
+    test = write(tmp_path / "test.csv", [[row[0], row[1], *row[3:]] for row in SHOWN])
+    report = convert(train, tmp_path, columns={}, news=[news], test=test)
+    assert report["impressions"]["test"]["unlabelled"] == 3
+    assert [row[3] for row in inter(tmp_path, "test")] == ["", "b", "b"]
+    with pytest.raises(ConversionError, match=r"a column clicked \(only --test"):
+        convert(test, tmp_path, columns={}, news=[news])
+
+
+def test_parquet_and_gzip_are_read_as_csv_is(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    news, table = write(tmp_path / "news.csv", NEWS), write(tmp_path / "shown.csv", SHOWN)
+    convert(table, tmp_path, columns={}, news=[news])
+    expected = inter(tmp_path, "train", "valid")
+    packed = tmp_path / "shown.csv.gz"
+    packed.write_bytes(gzip.compress(table.read_bytes()))
+    convert(packed, tmp_path, columns={}, news=[news])
+    assert inter(tmp_path, "train", "valid") == expected
+
+    times = pa.array([int(row[1]) for row in SHOWN[1:]], pa.timestamp("s"))
+    lists = {name: [row[place].split() for row in SHOWN[1:]] for place, name in
+             ((2, "clicked"), (3, "shown"))}  # fmt: skip
+    texts = {"user": [row[0] for row in SHOWN[1:]], "impression": [row[4] for row in SHOWN[1:]]}
+    parquet.write_table(pa.table({"time": times, **lists, **texts}), tmp_path / "shown.parquet")
+    convert(tmp_path / "shown.parquet", tmp_path, columns={}, news=[news])
+    assert inter(tmp_path, "train", "valid") == expected
+
+
+def test_clicks_are_dealt_into_folds_as_impressions_are(tmp_path: Path) -> None:
+    table = write(tmp_path / "clicks.csv", CLICKS)
+    reports = convert_folds(
+        table, "mine", 3, format="table", columns=COLUMNS, valid=0.4, output=tmp_path / "out"
+    )
+    assert sum(report["impressions"]["test"]["impressions"] for report in reports) == 6
+
+
+def test_a_title_that_was_edited_is_counted_and_the_first_one_kept(tmp_path: Path) -> None:
+    rows = [*CLICKS, ("dora", "2024-03-02T11:00:00", "/a", "Harbour open again", "x")]
+    report = convert(write(tmp_path / "clicks.csv", rows), tmp_path)
+    assert report["articles_whose_text_changed"] == {"ids": 1, "examples": ["/a"]}
+    assert read(tmp_path / "out" / "mine" / "mine.item")[0][3] == "Harbour, closed"
+
+
+GOOD = ("dora", "2024-03-02T11:00:00", "/a", "Harbour, closed", "x")
+BAD = {
+    "too few cells": (b"dora,2024-03-02T11:00:00,/a", "expected 5 columns (reader, ts, url"),
+    "no user": (b",2024-03-02T11:00:00,/a,t,x", "column reader: expected an id, got ''"),
+    "white space in an id": (b"dora,2024-03-02T11:00:00,/a b,t,x", "column url: expected an id"),
+    "no time": (b"dora,,/a,t,x", "column ts: expected seconds since 1970 or a time such as"),
+    "a word as time": (b"dora,today,/a,t,x", "column ts: expected seconds since 1970"),
+    "not a number": (b"dora,nan,/a,t,x", "column ts: expected seconds since 1970"),
+    "milliseconds": (b"dora,1709283600000,/a,t,x", "Divide milliseconds by 1000"),
+    "RecBole's padding": (b"dora,1709283600,[PAD],t,x", "column url: expected an id other than"),
+    "not UTF-8": (b"dora,1709283600,/a,t\xff,x", "column headline: expected UTF-8, got other"),
+    "NUL": (b"dora,1709283600,/a,t\0,x", "column headline: expected UTF-8, got a NUL byte"),
+    "text after quotes": (b'dora,1709283600,/a,"t"t,x', "expected cells, quoted where needed"),
+    "open quotes": (b'dora,1709283600,/a,"t,x', "unexpected end of data"),
+    "an empty line": (b"", "expected 5 columns"),
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), BAD.values(), ids=BAD)
+def test_a_bad_row_is_named_by_file_line_and_column_and_dropped_alone(
+    tmp_path: Path, line: bytes, expected: str
+) -> None:
+    table = write(tmp_path / "clicks.csv", CLICKS)
+    table.write_bytes(table.read_bytes() + line + b"\n")
+    with pytest.raises(ConversionError) as caught:
+        convert(table, tmp_path)
+    assert str(caught.value).startswith(f"{table}:8: ")
+    assert expected in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    report = convert(table, tmp_path, on_error="skip")
+    assert report["skipped_lines"]["total"] == 1
+    assert sum(part["impressions"] for part in report["impressions"].values()) == 6
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (("anna", "1709283600", "d", "a b", "i4"), "column clicked: expected clicks on what was s"),
+        (("anna", "1709283600", "", "", "i4"), "column shown: expected at least one candidate"),
+        (("anna", "1709283600", "a", "a  b", "i4"), "column shown: expected ids separated by si"),
+        (("anna", "1709283600", "a", "a b", "i1"), "column impression: expected a unique id"),
+    ],
+)
+def test_a_bad_impression_is_named(tmp_path: Path, row: tuple[str, ...], expected: str) -> None:
+    table, news = write(tmp_path / "t.csv", [*SHOWN, row]), write(tmp_path / "news.csv", NEWS)
+    with pytest.raises(ConversionError, match=rf"t\.csv:5: {expected}"):
+        convert(table, tmp_path, columns={}, news=[news])
+    report = convert(table, tmp_path, columns={}, news=[news], on_error="skip")
+    assert report["skipped_lines"]["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"columns": {"user": "name"}}, "expected a column name and a column time, found reader"),
+        ({"columns": {**COLUMNS, "headline": "x"}}, "expected roles of user, time, .*got headline"),
+        ({"columns": {"user": "reader", "time": "ts"}}, "a column of clicked or shown ids"),
+        ({"columns": {**COLUMNS, "title": "title"}}, "expected a column title"),
+        ({"columns": {k: v for k, v in COLUMNS.items() if k != "title"}}, "or a column of titles"),
+        ({"columns": {**COLUMNS, "shown": "section"}}, "expected --news=FILE"),
+        ({"sampled": 0}, "--sampled=0: expected at least 1"),
+        ({"format": "csv"}, "--format=csv: expected one of mind, ebnerd"),
+        ({"format": "mind"}, "--columns expects --format=table, got --format=mind"),
+        ({"news": ["none.csv"]}, "--news=none.csv: expected a file of articles, found nothing"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_told_before_anything_is_read(
+    tmp_path: Path, settings: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(ConversionError, match=expected):
+        convert(write(tmp_path / "clicks.csv", CLICKS), tmp_path, **settings)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["clicks.txt", "none.csv", "."])
+def test_what_is_no_table_is_told(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "clicks.txt", CLICKS)
+    with pytest.raises(ConversionError, match=r"--train=.*: expected a .csv, .tsv or .parquet"):
+        convert(tmp_path / name, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"a,a\n", b'"a\n', b"\x1f\x8b\x08broken"])
+def test_a_table_without_a_usable_header_is_told_by_name(tmp_path: Path, content: bytes) -> None:
+    table = tmp_path / "clicks.csv"
+    table.write_bytes(content)
+    with pytest.raises(ConversionError, match=r"--train=.*clicks\.csv"):
+        convert(table, tmp_path)
+
+
+def test_the_command_names_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = write(tmp_path / "clicks.csv", CLICKS)
+    flags = ["--format=table", f"--train={table}", "--dataset=mine", f"--output={tmp_path}"]
+    columns = ",".join(f"{role}={name}" for role, name in COLUMNS.items())
+    assert main([*flags, f"--columns={columns}"]) == 0
+    assert "6 impressions with sampled candidates, which are not what" in capsys.readouterr().out
+    for wrong in ("user", "user=a,user=b", "=a", "user="):
+        with pytest.raises(SystemExit):
+            main([*flags, f"--columns={wrong}"])
