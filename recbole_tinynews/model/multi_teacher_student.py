@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from recbole_tinynews.distillation.tinynewsrec import TinyNewsRecDistillation, TinyNewsRecWeights
 from recbole_tinynews.model.student import Student
-from recbole_tinynews.model.text_encoders import reads_words
+from recbole_tinynews.model.text_encoders import starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -23,8 +23,6 @@ class MultiTeacherStudent(Student):
     def make_distillation(self, config: Settings) -> TinyNewsRecDistillation:
         """Losses on scores, on vectors of items and users, and on the right candidate."""
         of_teachers = config.for_stage(self.teacher_stage)
-        # word vectors begin in no space that a language model knows
-        one_space = config["head_init"] == "pretrained" and not reads_words(config)
         return self.losses_of_stage(
             self.number_of_teachers(config),
             self.teacher_class.news_dim(of_teachers),
@@ -33,5 +31,5 @@ class MultiTeacherStudent(Student):
             self.loss_weights(config),
             self.teacher_weighting(config),
             config["shared_projection"],
-            aligned=one_space,
+            aligned=starts_pretrained(config),
         )

@@ -38,6 +38,7 @@ from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.text_encoders import (
     CONTEXTS,
     reads_words,
+    starts_pretrained,
     unfit_word_vectors,
     words_of_texts,
 )
@@ -143,7 +144,7 @@ class NewsRecommender(ImpressionRecommender):
             config["query_dim"],
             config["user_encoder"],
             config["history_padding"],
-            starts_as_mean=config["head_init"] == "pretrained",
+            starts_as_mean=starts_pretrained(config),
         )
 
     def start_heads(self, config: Settings, dataset: Any) -> None:

@@ -33,6 +33,11 @@ def reads_words(config: Settings | Mapping[str, Any]) -> bool:
     return config["news_encoder"] == "words"
 
 
+def starts_pretrained(config: Settings) -> bool:
+    """Whether heads start as the language model's own ranking; word vectors have none."""
+    return config["head_init"] == "pretrained" and not reads_words(config)
+
+
 def can_be_post_trained(config: Settings) -> bool:
     """Whether matching titles and bodies can train the news encoder: a language model of titles."""
     return not reads_words(config) and views_of(config) == [TITLE]
@@ -49,7 +54,7 @@ def language_model(config: Settings, source: str, layers: int | None, dim: int) 
         finetune_layers=config["finetune_layers"],
         dropout=config["plm_dropout"],
         mask_padding=config["mask_padding_in_news_pooling"],
-        pretrained_heads=config["head_init"] == "pretrained",
+        pretrained_heads=starts_pretrained(config),
         # what is saved has them merged
         lora_rank=0 if config["weights_follow"] else config["lora_rank"],
     )

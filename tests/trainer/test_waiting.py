@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recbole_tinynews.data.batch import NewsBatch, plan_of
-from recbole_tinynews.encoder import attention, text_encoder
+from recbole_tinynews.encoder import attention, text_pooling
 
 READS = {"cpu", "numpy", "item", "tolist", "__bool__", "__int__", "__float__", "__index__"}
 SIZED_BY_CONTENT = {"nonzero", "unique", "unique_consecutive", "masked_select", "argwhere"}
@@ -105,6 +105,8 @@ def test_a_choice_by_a_mask_is_noticed() -> None:
         ("AlignedNewsRec", {}),
         ("TinyBERT", {}),
         ("NewsBERT", {}),
+        ("NRMS", {}),
+        ("NRMS", {"word_encoder": "cnn", "views": ["title", "category", "abstract"]}),
     ],
 )
 def test_a_training_step_asks_the_device_for_nothing(
@@ -114,7 +116,7 @@ def test_a_training_step_asks_the_device_for_nothing(
     world = tiny.world(model, **settings)
     trainer = world.trainer()
     if one_kernel:
-        for module in (attention, text_encoder):
+        for module in (attention, text_pooling):
             monkeypatch.setattr(module, "ONE_KERNEL", {"cpu"})
         monkeypatch.setattr(attention, "varlen_attn", None)  # a GPU's
         # on a CPU torch takes nested tensors apart, one by one
