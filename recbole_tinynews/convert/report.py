@@ -87,7 +87,7 @@ def _of_the_news(report: dict[str, Any]) -> Iterator[str]:
         ],
         "ids without a news row, kept with empty text": report["ids_without_news_row"]["ids"],
         "empty titles": report["news"]["empty_titles"],
-        "texts with a carriage return inside, now a space": report["texts_changed"],
+        "texts with a tab or line end inside, now a space": report["texts_changed"],
         "bad lines dropped": report["skipped_lines"]["total"],
     }
     if drawn := report.get("sampled_candidates"):

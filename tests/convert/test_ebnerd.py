@@ -258,7 +258,10 @@ def write_as_published(mind: Path, bundle: Path, split: str) -> None:
     for line in (mind / "news.tsv").read_text(encoding="utf-8").split("\n")[:-1]:
         name, category, subcategory, title, abstract = line.split("\t")[:5]
         texts = {"title": title, "subtitle": abstract, "category_str": category}
-        numbers = {"category": int(category), "subcategory": [int(subcategory)] * bool(subcategory)}
+        numbers = {
+            "category": int(category),
+            "subcategory": [int(each) for each in subcategory.split()],
+        }
         news.append({"article_id": int(name[1:]), **texts, **numbers})
     rows, histories = [], {}
     for line in (mind / "behaviors.tsv").read_text(encoding="utf-8").split("\n")[:-1]:
