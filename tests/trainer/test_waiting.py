@@ -107,6 +107,12 @@ def test_a_choice_by_a_mask_is_noticed() -> None:
         ("NewsBERT", {}),
         ("NRMS", {}),
         ("NRMS", {"word_encoder": "cnn", "views": ["title", "category", "abstract"]}),
+        ("LSTUR", {}),
+        ("NPA", {}),
+        ("TANR", {}),
+        ("Fastformer", {}),
+        ("CenNewsRec", {}),
+        ("MINER", {"news_encoder": "words"}),
     ],
 )
 def test_a_training_step_asks_the_device_for_nothing(
