@@ -17,7 +17,11 @@ from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import views_of
-from recbole_tinynews.registry import has_language_model, model_names, recbole_model_names
+from recbole_tinynews.registry import (
+    has_language_model,
+    model_names,
+    recbole_model_names,
+)
 
 NO_MODEL = "no such model"
 OWN_TEXT = ("text of its own choice",)
@@ -111,6 +115,8 @@ def _plan(
         config = NewsConfig(model_class, dataset, config_dict=settings)
         if row.reads == TITLE:
             row = row._replace(reads=read_by(config.model_class, config))
+        if has_language_model(model_class) and config["news_encoder"] == "words":
+            row = row._replace(layers=None)  # those of a language model that it does not read by
         fingerprints = {}
         for seed in seeds:
             config["seed"] = seed

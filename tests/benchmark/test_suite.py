@@ -331,6 +331,19 @@ def test_the_news_suite_declares_what_each_recommender_reads(tiny: Tiny) -> None
     }
 
 
+def test_a_row_of_word_vectors_has_no_layers(tiny: Tiny) -> None:
+    """The table would give it those of a language model that it does not read by."""
+    suite = read_suite("news", "mind-mini")
+    given = {"data_path": str(tiny.data), "plm": str(tiny.plm)}
+    rows, _ = choose(suite, [])
+    planned = {each.row.label: each.row for each in plan_rows(suite, rows, DATASET, [1], given)}
+    assert {name: planned[name].layers for name in ("NRMS", "NRMS (distilled)", "PLM-NR")} == {
+        "NRMS": None,
+        "NRMS (distilled)": None,
+        "PLM-NR": 4,
+    }
+
+
 def test_the_news_suite_has_every_recommender_that_learns_from_clicks_alone() -> None:
     """A new one would be missing from the table that compares them."""
     named = {row.model for row in read_suite("news", "mind-mini").rows}
