@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from recbole_tinynews.processes.launch import Machines, ProcessFailedError, launch, process_label
@@ -32,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         return {}
     files = given.config_files.split() if given.config_files else None
     name = parser.prog + process_label()
+    if process_label():  # who has started them says it, once for all
+        signal.signal(signal.SIGINT, _end_at_once)
     try:
         machines = Machines.asked_for(
             given.nproc, given.world_size, given.group_offset, given.ip, given.port
@@ -42,8 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
         result = run(given.model, given.dataset, files, command_line=settings)
     except KeyboardInterrupt as stop:
-        if process_label():  # who has started them says it, once for all
-            parser.exit(130)
         again = shlex.join(each for each in (arguments or sys.argv[1:]) if not _starts_anew(each))
         kept = str(stop) or "nothing is kept"
         parser.exit(130, f"\nStopped; {kept}. To resume: {program()} {again}\n")
@@ -136,6 +138,11 @@ def _check(model: str, dataset: str, files: list[str] | None, settings: list[str
     config = NewsConfig(model, dataset, files, command_line=settings)
     if not has_language_model(config.model_class):
         raise ValueError(one_process_alone(config["model"]))
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C comes twice, by the terminal and by torchrun, and would raise in its own cleaning."""
+    os._exit(130)  # what is saved is whole, as after a kill
 
 
 def _starts_anew(argument: str) -> bool:

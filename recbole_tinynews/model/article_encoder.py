@@ -19,6 +19,7 @@ from recbole_tinynews.encoder.word_news_encoder import WordNewsEncoder
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.text_encoders import (
     CATEGORIES,
+    encoder_by,
     language_model,
     reads_words,
     vectors_of_words,
@@ -93,8 +94,9 @@ def _by_words(reader: Reader, config: Settings, dataset: Any) -> dict[str, Any]:
 def _by_language_model(reader: Reader, config: Settings, dataset: Any) -> dict[str, Any]:
     """An encoder of each text; all have the same language model, pooling and dense layer."""
     kept, dim = reader.layers_kept(config), reader.text_dim(config)
-    encoder = language_model(config, reader.plm_source, kept, dim)
-    most, storage = longest_text(encoder.plm), reader.storage(config, dataset)
+    plm = language_model(config, reader.plm_source, kept)
+    most = longest_text(plm)  # asked of the model itself, which the encoder changes
+    encoder, storage = encoder_by(plm, config, dim), reader.storage(config, dataset)
     steps, made = config["history_cache_steps"], {}
     for view, tokens in _token_tables(reader, config, dataset, encoder.pad_token_id):
         if tokens.lengths.max(initial=0) > most:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.word_vectors import size_of_vectors
 from recbole_tinynews.encoder.bare_language_model import bare_plm
@@ -43,11 +43,16 @@ def can_be_post_trained(config: Settings) -> bool:
     return not reads_words(config) and views_of(config) == [TITLE]
 
 
-def language_model(config: Settings, source: str, layers: int | None, dim: int) -> TextEncoder:
-    """A language model with pooling and dense layer, whose vectors have the size ``dim``."""
+def language_model(config: Settings, source: str, layers: int | None) -> PreTrainedModel:
+    """The language model of ``source``, with its first ``layers`` (``None``: all)."""
     load = bare_plm if config["weights_follow"] else load_plm  # no user can set it
+    return load(source, layers)
+
+
+def encoder_by(plm: PreTrainedModel, config: Settings, dim: int) -> TextEncoder:
+    """A language model with pooling and dense layer, whose vectors have the size ``dim``."""
     return TextEncoder(
-        load(source, layers),
+        plm,
         dim,
         config["query_dim"],
         pooling=config["news_pooling"],
