@@ -303,6 +303,17 @@ class NewsConfig(Config):
                     self._mistakes.append(f"{part} {problem}")
         return with_parts(model_class, **found)
 
+    def _misplaced_parts(self) -> Iterator[str]:
+        """Students and teachers named where they are read too late to choose a class."""
+        for part in PARTS if getattr(self.model_class, "has_parts", False) else ():
+            used = self.external_config_dict.get(part, USUAL)
+            if self.final_config_dict[part] != used:
+                yield (
+                    f"{part}={self.final_config_dict[part]} is in the yaml of a model or data set, "
+                    "and chooses no class there. Name it on the command line, in a config file or "
+                    "in config_dict"
+                )
+
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         self._is_news = is_news_model(model_class)
         data_path = self.external_config_dict.get("data_path", "dataset")
@@ -329,6 +340,7 @@ class NewsConfig(Config):
         mistakes = [
             *(self._find_data() if self.on_impressions else ()),
             *self._mistakes,
+            *self._misplaced_parts(),
             *name_mistakes(self._layers, self._declared, stages),
             *switch_mistakes(self._switches, self._declared, stages),
             *value_mistakes(final, self._layers, defaults, rules, stages),

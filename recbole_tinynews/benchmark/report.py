@@ -23,6 +23,7 @@ from recbole_tinynews.benchmark.result_table import (
 from recbole_tinynews.benchmark.significance_report import compare_pairs, write_significance
 from recbole_tinynews.benchmark.slice_tables import slice_tables
 from recbole_tinynews.benchmark.suite import Suite, compared
+from recbole_tinynews.benchmark.text_files import write_texts
 from recbole_tinynews.files.whole import whole_file, write_text
 from recbole_tinynews.pipeline.training_figure import as_svg
 
@@ -70,10 +71,7 @@ def write_report(output: Path, reported: Reported) -> list[str]:
         "slices.md": "\n".join(map(as_markdown, slices)),
         "further.md": as_markdown(further) if further.groups else "",
     }
-    texts = {name: text for name, text in texts.items() if text}
-    for name, text in texts.items():
-        write_text(output / name, text)
-    written = [*texts, *write_significance(output, tests)]
+    written = [*write_texts(output, texts), *write_significance(output, tests)]
     svgs = {}
     for name, figure in suite_figures(suite, systems, intervals):
         svgs[name] = as_svg(figure)

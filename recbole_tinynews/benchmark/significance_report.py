@@ -16,7 +16,7 @@ from recbole_tinynews.benchmark.mean_difference import FEWEST_SEEDS, RESAMPLES, 
 from recbole_tinynews.benchmark.result_table import HEADS, plain_markdown
 from recbole_tinynews.benchmark.results import METRICS, as_csv
 from recbole_tinynews.benchmark.significance import Comparison, compare
-from recbole_tinynews.files.whole import write_text
+from recbole_tinynews.benchmark.text_files import write_texts
 
 SIGNIFICANT = 0.05
 NAMES = ("significance.csv", "significance.md")
@@ -41,13 +41,8 @@ def write_significance(output: Path, tests: PairTests | None) -> list[str]:
     Returns:
         The names of the files.
     """
-    if tests is None:
-        for name in NAMES:
-            (output / name).unlink(missing_ok=True)
-        return []
-    for name, text in zip(NAMES, (as_lines(tests), as_markdown(tests)), strict=True):
-        write_text(output / name, text)
-    return [*NAMES]
+    texts = ("", "") if tests is None else (as_lines(tests), as_markdown(tests))
+    return write_texts(output, dict(zip(NAMES, texts, strict=True)))
 
 
 def compare_pairs(pairs: Sequence[Pair], files: Files) -> PairTests | None:

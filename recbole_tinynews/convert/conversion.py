@@ -177,6 +177,7 @@ class Conversion:
         files = [file for place in places for file in self.reader.news_files(place)]
         for file in dict.fromkeys(files):  # valid may be test as well, or have the same articles
             self.catalogue.read(file, self.on_bad_line)
+        self._check_bodies()
         written = self.write_impressions()
         known = self.catalogue.news
         missing = sorted((self.candidate_ids | self.history_ids) - known.keys())
@@ -184,15 +185,18 @@ class Conversion:
         bodies = self._read_bodies(items)
         return [self._complete(each, items, missing, bodies) for each in written]
 
-    def _read_bodies(self, items: list[News]) -> Bodies | None:
-        known = self.catalogue.bodies
-        if self.settings.bodies is None:
-            return known if known.rows else None
-        if known.rows:
+    def _check_bodies(self) -> None:
+        """Before impressions are read, which takes long: bodies have one source."""
+        if self.settings.bodies is not None and self.catalogue.bodies.rows:
             raise ConversionError(
                 f"--bodies={self.settings.bodies}: expected articles without bodies, and those of "
                 f"--format={self.settings.source.format} have them. Leave --bodies out."
             )
+
+    def _read_bodies(self, items: list[News]) -> Bodies | None:
+        if self.settings.bodies is None:
+            known = self.catalogue.bodies
+            return known if known.rows else None
         bodies = Bodies()
         bodies.read(self.settings.bodies, (item.news_id for item in items), self.on_bad_line)
         return bodies

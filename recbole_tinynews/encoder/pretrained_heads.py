@@ -48,16 +48,18 @@ class UnitDense(nn.Linear):
             vectors: those of the texts of training, ``[texts, in_features]``, some at a time.
             centred: whether their mean is subtracted.
         """
+        smaller = self.out_features < self.in_features
         texts, total = 0, self.centre.new_zeros(self.in_features, dtype=torch.double)
         products = torch.zeros_like(total.outer(total))
         for some in vectors:
             exact = some.double()
             texts += len(exact)
             total += exact.sum(dim=0)
-            products += exact.T @ exact
+            if smaller:
+                products += exact.T @ exact
         centre = total / texts if centred else torch.zeros_like(total)
         self.centre.copy_(centre)
-        if self.out_features < self.in_features:
+        if smaller:
             covariance = products - texts * centre.outer(centre)
             self.weight.copy_(_principal_axes(covariance, self.out_features))
 

@@ -78,7 +78,7 @@ def word_embedding(
     Args:
         tokenizer: of ``word_tokenizer``.
         dim: size of a vector.
-        file: vectors in GloVe's text format (``read_word_vectors``); ``None``: all are random.
+        file: vectors in GloVe's text format (``vectors_of``); ``None``: all are random.
         cache_dir: folder where those of the vocabulary are kept; ``None``: nowhere.
 
     Raises:

@@ -13,6 +13,7 @@ from torch import nn
 from recbole_tinynews.encoder.cnn_self_attention import CNNSelfAttention
 from recbole_tinynews.encoder.recent_and_all_user import RecentAndAllUser
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.text_encoders import unfit_heads
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -27,11 +28,9 @@ class CenNewsRec(PLMNR):
     def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes of the base class, and heads that do not divide a vector."""
         yield from super().contradictions(config, prefix)
-        if config["news_dim"] % config["head_dim"]:
-            yield (
-                f"{prefix}news_dim expects a multiple of {prefix}head_dim={config['head_dim']} in "
-                f"{cls.__name__}, got {config['news_dim']}. Change one of them"
-            )
+        head = config["head_dim"]
+        of = f"{prefix}head_dim={head} in {cls.__name__}"
+        yield from unfit_heads(cls.news_dim(config), head, of, prefix)
 
     def make_word_context(self, config: Settings) -> nn.Module:
         """CNN, then self-attention."""

@@ -13,9 +13,10 @@ from torch import nn
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
 from recbole_tinynews.encoder.padded_words import PaddedWords
 from recbole_tinynews.encoder.personalised_user import PersonalisedUser
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import longest_news_text
-from recbole_tinynews.model.text_encoders import reads_words
+from recbole_tinynews.model.text_encoders import reads_words, views_of
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -34,12 +35,17 @@ class NPA(PLMNR):
 
     @classmethod
     def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, and a language model."""
+        """Mistakes of the base class, a language model, and more than the words of a title."""
         yield from super().contradictions(config, prefix)
         if not reads_words(config):
             yield (
                 f"{prefix}news_encoder expects words in {cls.__name__}, whose users attend to "
                 f"words, got {config['news_encoder']}. Set {prefix}news_encoder=words"
+            )
+        if views_of(config) != [TITLE]:
+            yield (
+                f"{prefix}views expects [title] in {cls.__name__}, whose users attend to the words "
+                f"of titles, got {views_of(config)}. Leave {prefix}views out"
             )
 
     def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:

@@ -5,10 +5,14 @@ Wu et al., "Neural News Recommendation with Multi-Head Self-Attention", EMNLP 20
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import nn
 
+from recbole_tinynews.encoder.self_attention import HEAD_DIM
 from recbole_tinynews.encoder.self_attentive_user import SelfAttentiveUser
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.text_encoders import unfit_heads
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -23,6 +27,13 @@ class NRMS(PLMNR):
 
     With ``news_encoder: plm`` a language model encodes the titles.
     """
+
+    @classmethod
+    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Mistakes of the base class, and heads that do not divide a vector."""
+        yield from super().contradictions(config, prefix)
+        of = f"{HEAD_DIM}, the size of a head of {cls.__name__}"
+        yield from unfit_heads(cls.news_dim(config), HEAD_DIM, of, prefix)
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """Self-attention among the clicks, then additive attention."""

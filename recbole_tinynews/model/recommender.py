@@ -30,6 +30,7 @@ from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
 from recbole_tinynews.encoder.protocol import EncodesNews
+from recbole_tinynews.encoder.self_attention import HEAD_DIM
 from recbole_tinynews.encoder.text_pooling import WordPooling
 from recbole_tinynews.encoder.user_encoder import UserEncoder
 from recbole_tinynews.encoder.view_composition import ViewAttention
@@ -37,9 +38,12 @@ from recbole_tinynews.model.article_encoder import article_encoder
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.text_encoders import (
     CONTEXTS,
+    reads_titles_by_plm,
     reads_words,
     starts_pretrained,
+    unfit_heads,
     unfit_word_vectors,
+    views_of,
     words_of_texts,
 )
 from recbole_tinynews.settings.protocol import Settings
@@ -102,13 +106,18 @@ class NewsRecommender(ImpressionRecommender):
             config: the settings as the stage that trains the model sees them.
             prefix: of the stage's settings, to name them by; empty for the last stage.
         """
-        if not reads_words(config):
-            return
-        yield from unfit_word_vectors(config, prefix)
-        if cls.needs_language_model or cls.pretrains_itself:
+        if reads_words(config):
+            yield from unfit_word_vectors(config, prefix)
+            usual = cls.make_word_context is NewsRecommender.make_word_context
+            if usual and config["word_encoder"] == "self_attention":
+                of = f"{HEAD_DIM}, the size of a head of {prefix}word_encoder=self_attention"
+                yield from unfit_heads(cls.text_dim(config), HEAD_DIM, of, prefix)
+        of_plm = cls.needs_language_model or cls.pretrains_itself
+        if of_plm and not reads_titles_by_plm(config):
             yield (
-                f"{prefix}news_encoder=words expects plm in {cls.__name__}, which needs a language "
-                f"model. Set {prefix}news_encoder=plm, or choose another model"
+                f"{cls.__name__} needs one language model that reads titles, and expects "
+                f"{prefix}news_encoder=plm and {prefix}views=[title], got {config['news_encoder']} "
+                f"and {views_of(config)}. Set both so, or choose another model"
             )
 
     # --------------------------------------------------------------------- what it is made of

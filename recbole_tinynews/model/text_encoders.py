@@ -38,8 +38,8 @@ def starts_pretrained(config: Settings) -> bool:
     return config["head_init"] == "pretrained" and not reads_words(config)
 
 
-def can_be_post_trained(config: Settings) -> bool:
-    """Whether matching titles and bodies can train the news encoder: a language model of titles."""
+def reads_titles_by_plm(config: Settings) -> bool:
+    """Whether an article is its title, as one language model reads it: what post-training makes."""
     return not reads_words(config) and views_of(config) == [TITLE]
 
 
@@ -86,6 +86,12 @@ def vectors_of_words(
 def word_vectors_file(config: Settings) -> Path | None:
     """The file of word vectors; ``None``: they start at random."""
     return Path(config["word_vectors"]) if config["word_vectors"] else None
+
+
+def unfit_heads(size: int, head: int, of: str, prefix: str) -> Iterator[str]:
+    """Why heads of this size, ``of`` something, don't make a news vector, if they don't."""
+    if size % head:
+        yield f"{prefix}news_dim expects a multiple of {of}, got {size}. Change one of them"
 
 
 def unfit_word_vectors(config: Settings, prefix: str) -> Iterator[str]:

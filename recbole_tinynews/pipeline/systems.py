@@ -14,7 +14,7 @@ from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, Ta
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import Student
-from recbole_tinynews.model.text_encoders import can_be_post_trained, reads_words
+from recbole_tinynews.model.text_encoders import reads_titles_by_plm, reads_words
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.pipeline.handover import (
     put_all_but_user_encoder,
@@ -144,7 +144,7 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
     without both it is a PLM-NR of the student's size, and no unused teacher is trained.
     """
     copies, start = last_copies(POST_TRAINED, config["num_teachers"]), None
-    post_trained = [*map(can_be_post_trained, (config, config.for_stage("finetune_teacher")))]
+    post_trained = [*map(reads_titles_by_plm, (config, config.for_stage("finetune_teacher")))]
     if config["student_init"] == "teacher":
         if not all(post_trained):
             raise ValueError(

@@ -10,6 +10,17 @@ from recbole_tinynews.convert.readers.current import HOURS, CurrentArticles
 DAY = HOURS * 3600
 
 
+def test_a_file_that_is_read_again_beside_a_new_one_adds_the_new_clicks_to_the_past() -> None:
+    """A week as test set, whose first day was the training set, would have histories of a day."""
+    log = ClickLog(sampled=1, seed=0)
+    for day in (1, 2):
+        for hour in (1, 2):
+            log.add(day, Row(None, "anna", 86_400 * day + hour, [f"{day}.{hour}"], None, None))
+    assert [each.history for each in log.impressions([1])] == [[], ["1.1"]]
+    whole = [[], ["1.1"], ["1.1", "1.2"], ["1.1", "1.2", "2.1"]]
+    assert [each.history for each in log.impressions([1, 2])] == whole
+
+
 def test_nothing_of_the_future_and_nothing_old_is_drawn() -> None:
     """An article that is only clicked tomorrow would be an easy negative; so would an old one."""
     current = CurrentArticles(seed=0)

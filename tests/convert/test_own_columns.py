@@ -151,6 +151,19 @@ def test_parquet_and_gzip_are_read_as_csv_is(tmp_path: Path) -> None:
     assert inter(tmp_path, "train", "valid") == expected
 
 
+def test_the_article_with_the_id_0_is_in_a_history(tmp_path: Path) -> None:
+    """0 is an id, and nothing in a cell is not."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = {"user": [1, 1], "time": [10, 20], "shown": [[0, 2], [0, 2]], "clicked": [2, 2]}
+    table = pa.table({**columns, "history": [0, None]})
+    parquet.write_table(table, tmp_path / "shown.parquet")
+    news = write(tmp_path / "news.csv", [("id", "title"), ("0", "Cup"), ("2", "Trams")])
+    convert(tmp_path / "shown.parquet", tmp_path, columns={}, news=[news])
+    assert [row[3] for row in inter(tmp_path, "train", "valid")] == ["0", ""]
+
+
 def test_clicks_are_dealt_into_folds_as_impressions_are(tmp_path: Path) -> None:
     table = write(tmp_path / "clicks.csv", CLICKS)
     reports = convert_folds(

@@ -158,6 +158,18 @@ def test_xmind_is_mind_with_other_titles_and_abstracts(
     assert inter(tmp_path, "train", "valid") == written
 
 
+def test_an_empty_translation_takes_no_title_away(write_mind: WriteMind, tmp_path: Path) -> None:
+    """An article without any text would be ranked by nothing, and counted as translated."""
+    news = write_tsv(tmp_path / "ron.tsv", ROMANIAN[0], "N1\t \t", "N2\tAltul\t")
+    train = write_mind()
+    convert("mind", train, tmp_path)
+    english = items(tmp_path)[0]
+    report = convert("xmind", train, tmp_path, news=[news])
+    assert items(tmp_path)[0] == english
+    assert english[3]
+    assert report["xmind"]["articles_without_translation"] == 2
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

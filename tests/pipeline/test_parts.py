@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +133,49 @@ def test_a_student_of_words_cannot_start_with_the_teachers_layers(tiny: Tiny) ->
         stages_of(tiny, student="NRMS", student_init="teacher")
 
 
-def test_a_system_of_inner_states_needs_language_models(tiny: Tiny) -> None:
-    """Word vectors have no layers to compare: training would end in a traceback."""
-    with pytest.raises(ValueError, match=r"news_encoder=words expects plm in TinyBERT"):
-        system(tiny.config("TinyBERT", news_encoder="words"))
+@pytest.mark.parametrize("model", ["TinyBERT", "PLMNRDP", "EnsembleTeacher", "ZeroShotPLM"])
+@pytest.mark.parametrize("other", [{"news_encoder": "words"}, {"views": ["title", "category"]}])
+def test_what_needs_one_language_model_of_titles_says_so(
+    tiny: Tiny, model: str, other: dict[str, Any]
+) -> None:
+    """Words and views have no layers to compare or to post-train, and no ranking untrained."""
+    with pytest.raises(ValueError, match=f"{model} needs one language model that reads titles"):
+        system(tiny.config(model, **{"head_init": "pretrained", **other}))
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "told"),
+    [
+        ("NPA", {"views": ["title", "category"]}, r"views expects \[title\] in NPA"),
+        ("NRMS", {"news_dim": 24}, "multiple of 16, the size of a head of NRMS"),
+        ("Fastformer", {"news_dim": 8}, "multiple of 16, the size of a head of Fastformer"),
+        ("NAML", {"news_dim": 24, "word_encoder": "self_attention"}, "head of word_encoder"),
+    ],
+)
+def test_parts_that_do_not_fit_are_named_before_training(
+    tiny: Tiny, model: str, settings: dict[str, Any], told: str
+) -> None:
+    """They would end in a traceback about shapes, or in a division by zero."""
+    with pytest.raises(ValueError, match=told):
+        system(tiny.config(model, **{"news_encoder": "words", **settings}))
+
+
+def test_a_part_that_is_named_too_late_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    """A PLM-NR would be trained, and its settings and fingerprint would say NRMS."""
+    lines = (
+        "from recbole_tinynews.model.tinynewsrec import TinyNewsRec\nclass Mine(TinyNewsRec): ..."
+    )
+    (tmp_path / "mine.py").write_text(lines)
+    (tmp_path / "Mine.yaml").write_text("student: NRMS")
+    spec = importlib.util.spec_from_file_location("mine", tmp_path / "mine.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mine"] = module
+    try:
+        spec.loader.exec_module(module)
+        with pytest.raises(ValueError, match="student=NRMS is in the yaml of a model or data set"):
+            NewsConfig(module.Mine, DATASET, config_dict=tiny.settings("TinyNewsRec"))
+    finally:
+        del sys.modules["mine"]
 
 
 @pytest.mark.whole
@@ -150,6 +191,19 @@ def test_a_word_student_is_distilled_and_served(tiny: Tiny, tmp_path: Path) -> N
     assert len({each.score for each in ranked}) == 2
     again = run("TinyNewsRec", DATASET, config_dict={**tiny.settings("TinyNewsRec"), **given})
     assert again["test"] == result["test"]
+
+
+@pytest.mark.whole
+def test_teachers_with_other_heads_take_up_what_was_post_trained(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    """MINER pools by the first token: post-training with attention pooling would be for nothing."""
+    usual = tiny.settings("TinyNewsRec")
+    del usual["head_init"]
+    given = {"teacher": "MINER", "checkpoint_dir": str(tmp_path), "context_codes": 3}
+    result = run("TinyNewsRec", DATASET, config_dict={**usual, **given})
+    assert 0 < result["test"]["auc"] < 1
+    assert result["stages"][0]["name"] == "post_train_teacher"
 
 
 @pytest.mark.whole

@@ -84,13 +84,14 @@ class ClickLog:
 
     def impressions(self, files: Sequence[Any]) -> Iterator[Impression]:
         """The rows of these files in the order of time, of equal times in the files' order."""
-        contents = [self._files[file] for file in files if file in self._files]
-        times = np.array([time for content in contents for time in content.times], np.int64)
-        rows = [(content, row) for content in contents for row in range(len(content.times))]
-        known = not self._told.isdisjoint(files)
-        for number, place in enumerate(np.argsort(times, kind="stable").tolist(), 1):
-            content, row = rows[place]
-            yield self._impression(content, row, str(number), known)
+        there = [file for file in files if file in self._files]
+        times = [np.frombuffer(self._files[file].times, np.int64) for file in there]
+        starts = np.cumsum([0, *map(len, times)])
+        order = np.argsort(np.concatenate([np.zeros(0, np.int64), *times]), kind="stable")
+        files_of = np.searchsorted(starts, order, side="right") - 1
+        for number, (of, place) in enumerate(zip(files_of, order, strict=True), 1):
+            file, row = there[of], int(place - starts[of])
+            yield self._impression(self._files[file], row, str(number), file in self._told)
         self._told.update(files)
 
     def _impression(self, file: _File, row: int, number: str, known: bool) -> Impression:

@@ -146,8 +146,12 @@ class TableReader(Reader):
             seconds_of(cells["time"], column("time")),
             clicked,
             shown,
-            ids_of(cells["history"] or "", column("history")) if "history" in cells else None,
+            self._history(cells["history"]) if "history" in cells else None,
         )
+
+    def _history(self, cell: Any) -> list[str]:
+        """Nothing in the cell is a user without clicks."""
+        return ids_of("" if cell is None else cell, self._tables.column("history"))
 
     def _read_news_file(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
         if not is_table(path):

@@ -24,7 +24,7 @@ class _Text(NamedTuple):
 class XmindReader(MindReader):
     """MIND's folders, and xMIND's ``news.tsv`` of one language as ``--news``.
 
-    An article without a translation keeps its English text, and is counted.
+    An article without a translated title keeps its English texts, and is counted.
     """
 
     expects = f"{MindReader.expects} of MIND, with xMIND's {NEWS_FILE} as --news"
@@ -51,7 +51,7 @@ class XmindReader(MindReader):
             self._translations = self._read_translations(on_bad_line)
         for number, news, _ in super().read_news(path, on_bad_line):
             text = self._translations.get(news.news_id)
-            if text is None:
+            if text is None or (news.title.strip() and not text.title.strip()):
                 self._untranslated.add(news.news_id)
                 yield NewsRow(number, news)
             else:
