@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -203,3 +204,27 @@ class CachedEncoder(nn.Module):
     def without_tables(self) -> AbstractContextManager[None]:
         """Does nothing: no layer is frozen."""
         return nullcontext()
+
+
+class OneTextEncoder(CachedEncoder):
+    """A news encoder of articles with one text each, which its ``text_encoder`` encodes."""
+
+    text_encoder: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.text_encoder.device
+
+    @property
+    def pad_token_id(self) -> int:
+        """The token that pads texts."""
+        return self.text_encoder.pad_token_id
+
+    def zeros(self, texts: int) -> Tensor:
+        """Vectors of that many empty texts, ``[texts, news_dim]``."""
+        return self.text_encoder.zeros(texts)
+
+    def tokens_at_once(self) -> int:
+        """How many tokens are encoded together."""
+        return self.text_encoder.tokens_at_once()

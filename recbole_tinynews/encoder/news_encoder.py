@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.states import States, Taps
-from recbole_tinynews.encoder.cached_encoder import CachedEncoder
+from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.frozen_states import FrozenStates, Storage, open_frozen_states
 from recbole_tinynews.encoder.known_states import KnownStates
@@ -33,7 +33,7 @@ from recbole_tinynews.processes.group import ALONE, here
 STATES_FORMAT = "frozen states 1"  # raised whenever the meaning of the stored states changes
 
 
-class NewsEncoder(CachedEncoder):
+class NewsEncoder(OneTextEncoder):
     """A language model with the text of each news id, and with access to its layers and states.
 
     Args:
@@ -62,16 +62,6 @@ class NewsEncoder(CachedEncoder):
         self._known_states: tuple[KnownStates, tuple[int, ...]] | None = None
         self._states: FrozenStates | None = None
         self._states_of: tuple[int, ...] = ()
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return self.text_encoder.device
-
-    @property
-    def pad_token_id(self) -> int:
-        """The token that pads texts."""
-        return self.text_encoder.pad_token_id
 
     @property
     def hidden_size(self) -> int:
@@ -248,14 +238,6 @@ class NewsEncoder(CachedEncoder):
         if self._tap is not None:
             self._tap.keep_texts(pack.ids, encoded.pooled, encoded.vectors)
         return encoded
-
-    def zeros(self, texts: int) -> Tensor:
-        """Vectors of that many empty texts, ``[texts, news_dim]``."""
-        return self.text_encoder.zeros(texts)
-
-    def tokens_at_once(self) -> int:
-        """How many tokens pass through the language model together."""
-        return self.text_encoder.tokens_at_once()
 
     def content(self) -> Iterator[str | bytes]:
         """All that decides a vector, for the key of a saved table of vectors."""

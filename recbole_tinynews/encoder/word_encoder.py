@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.dropout import Dropout
 from recbole_tinynews.encoder.packing import PackedTexts, tokens_at_once
-from recbole_tinynews.encoder.taps import Tap
-from recbole_tinynews.encoder.text_encoder import EncodedTexts, weights_content
+from recbole_tinynews.encoder.text_encoder import weights_content
 
 
 class WordEncoder(nn.Module):
     """The text encoder of recommenders before language models: NRMS's, NAML's and others.
 
-    It stands in the place of ``TextEncoder``; all of it trains, and no layer can be looked into.
+    All of it trains, and no layer can be looked into.
 
     Args:
         words: word vectors, by token id; 0 pads.
@@ -27,7 +26,6 @@ class WordEncoder(nn.Module):
         dropout: of word vectors, and of what comes out of ``context``.
     """
 
-    first_trained = 0  # no layer is frozen
     pad_token_id = 0
 
     def __init__(
@@ -43,31 +41,14 @@ class WordEncoder(nn.Module):
         """Where it computes."""
         return self.words.weight.device
 
-    @property
-    def hidden_size(self) -> int:
-        """Size of a word's state."""
-        return self.context.dim
-
     def states(self, texts: PackedTexts) -> Tensor:
         """Each word in the context of its text, ``[tokens, dim]``."""
         vectors = self.words(texts.token_ids).to(self.compute_dtype())
         return self.dropout(self.context(self.dropout(vectors), texts))
 
-    def encode(
-        self, texts: PackedTexts, frozen: Tensor | None = None, tap: Tap | None = None
-    ) -> EncodedTexts:
-        """Vectors of the texts of a row, in its order; ``frozen`` is never there.
-
-        Raises:
-            ValueError: its inner states are asked for.
-        """
-        if tap is not None:
-            raise ValueError(
-                "A loss on inner states expects a language model whose layers can be seen, got a "
-                "news encoder of word vectors. Set news_encoder=plm, or the loss's weight to 0."
-            )
-        vectors = self.pooling(self.states(texts), texts)
-        return EncodedTexts(vectors, vectors)
+    def encode(self, texts: PackedTexts) -> Tensor:
+        """Vectors of the texts of a row, in its order, ``[texts, size]``."""
+        return self.pooling(self.states(texts), texts)
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of that many empty texts, ``[texts, size]``."""
@@ -83,10 +64,6 @@ class WordEncoder(nn.Module):
         """How many tokens are encoded together."""
         widest = 3 * max(self.words.embedding_dim, self.context.dim)  # of windows, and of heads
         return tokens_at_once(self.device, widest * self.compute_dtype().itemsize)
-
-    def frozen_content(self) -> Iterator[str | bytes]:
-        """Nothing: no layer is frozen."""
-        yield from ()
 
     def content(self) -> Iterator[str | bytes]:
         """All that decides a vector."""

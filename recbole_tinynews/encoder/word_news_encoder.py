@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.cached_encoder import CachedEncoder
+from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
 from recbole_tinynews.encoder.word_encoder import WordEncoder
 from recbole_tinynews.processes.group import ALONE, here
 
 
-class WordNewsEncoder(CachedEncoder):
+class WordNewsEncoder(OneTextEncoder):
     """A word encoder with the text of each news id.
 
     Args:
@@ -29,16 +28,6 @@ class WordNewsEncoder(CachedEncoder):
         super().__init__(tokens, history_cache_steps)
         self.text_encoder = text_encoder
 
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return self.text_encoder.device
-
-    @property
-    def pad_token_id(self) -> int:
-        """The token that pads texts."""
-        return self.text_encoder.pad_token_id
-
     def planner(self, shared: bool = False) -> Planner:
         """Makes plans for this encoder as it is now."""
         group = here() if shared else ALONE
@@ -51,15 +40,7 @@ class WordNewsEncoder(CachedEncoder):
         return plan.joined([*map(self._encode, plan.packs)], self.zeros)
 
     def _encode(self, pack: PlannedPack) -> Tensor:
-        return self.text_encoder.encode(pack.texts).vectors
-
-    def zeros(self, texts: int) -> Tensor:
-        """Vectors of that many empty texts, ``[texts, news_dim]``."""
-        return self.text_encoder.zeros(texts)
-
-    def tokens_at_once(self) -> int:
-        """How many tokens are encoded together."""
-        return self.text_encoder.tokens_at_once()
+        return self.text_encoder.encode(pack.texts)
 
     def content(self) -> Iterator[str | bytes]:
         """All that decides a vector, for the key of a saved table of vectors."""
