@@ -19,7 +19,7 @@ from transformers import BertConfig, BertModel
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.encoder.user_encoder import UserEncoder
+from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.serving.export.heads import Heads
 from recbole_tinynews.serving.export.int8_linear import Int8Linear, exchange_linears
 from recbole_tinynews.serving.export.onnx_engine import session

@@ -1,3 +1,3 @@
-"""Encoders of news and users: language models, packing, frozen states, pooling."""
+"""Encoders of news: language models, packing, frozen states, pooling; by words, and of users."""
 
 from __future__ import annotations

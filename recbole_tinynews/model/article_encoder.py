@@ -14,8 +14,8 @@ from recbole_tinynews.encoder.language_model import longest_text
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.views import CategoryView, ViewsEncoder
-from recbole_tinynews.encoder.word_encoder import WordEncoder
-from recbole_tinynews.encoder.word_news_encoder import WordNewsEncoder
+from recbole_tinynews.encoder.words.word_encoder import WordEncoder
+from recbole_tinynews.encoder.words.word_news_encoder import WordNewsEncoder
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.text_encoders import (
     CATEGORIES,

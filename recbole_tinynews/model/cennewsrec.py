@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from recbole_tinynews.encoder.cnn_self_attention import CNNSelfAttention
-from recbole_tinynews.encoder.recent_and_all_user import RecentAndAllUser
+from recbole_tinynews.encoder.users.recent_and_all import RecentAndAllUser
+from recbole_tinynews.encoder.words.cnn_self_attention import CNNSelfAttention
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.text_encoders import unfit_heads
 from recbole_tinynews.settings.protocol import Settings

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from recbole_tinynews.encoder.mean_user import MeanUser
+from recbole_tinynews.encoder.users.mean import MeanUser
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
 

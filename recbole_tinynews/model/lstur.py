@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from recbole_tinynews.encoder.long_short_term_user import LongShortTermUser
+from recbole_tinynews.encoder.users.long_short_term import LongShortTermUser
 from recbole_tinynews.encoder.view_composition import ViewConcatenation
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.text_encoders import CATEGORIES, views_of

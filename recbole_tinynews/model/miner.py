@@ -11,7 +11,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
-from recbole_tinynews.encoder.multi_interest_user import (
+from recbole_tinynews.encoder.users.multi_interest import (
     CategorySimilarity,
     MultiInterestUser,
     disagreement,

@@ -11,8 +11,8 @@ from typing import ClassVar
 from torch import nn
 
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
-from recbole_tinynews.encoder.padded_words import PaddedWords
-from recbole_tinynews.encoder.personalised_user import PersonalisedUser
+from recbole_tinynews.encoder.users.personalised import PersonalisedUser
+from recbole_tinynews.encoder.words.padded import PaddedWords
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import longest_news_text

@@ -32,7 +32,7 @@ from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
 from recbole_tinynews.encoder.text_pooling import WordPooling
-from recbole_tinynews.encoder.user_encoder import UserEncoder
+from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.encoder.view_composition import ViewAttention
 from recbole_tinynews.model.article_encoder import article_encoder
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender

@@ -13,8 +13,12 @@ from recbole_tinynews.data.word_vectors import size_of_vectors
 from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.encoder.word_context import WordCNN, WordSelfAttention
-from recbole_tinynews.encoder.words import load_word_tokenizer, word_embedding, word_tokenizer
+from recbole_tinynews.encoder.words.context import WordCNN, WordSelfAttention
+from recbole_tinynews.encoder.words.vocabulary import (
+    load_word_tokenizer,
+    word_embedding,
+    word_tokenizer,
+)
 from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY, TITLE
 from recbole_tinynews.settings.protocol import Settings
 

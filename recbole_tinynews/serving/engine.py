@@ -17,7 +17,7 @@ from torch import Tensor
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.titles import Titles
-from recbole_tinynews.encoder.user_encoder import UserEncoder
+from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 
 

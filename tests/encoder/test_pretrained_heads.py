@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
-from recbole_tinynews.encoder.user_encoder import UserEncoder
+from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.encoder.weight_names import DENSE
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.plmnr import PLMNR

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.fastformer_user import FastformerAttention, FastformerUser
-from recbole_tinynews.encoder.long_short_term_user import LongShortTermUser
-from recbole_tinynews.encoder.multi_interest_user import (
+from recbole_tinynews.encoder.personalised_attention import PersonalisedAttention
+from recbole_tinynews.encoder.users.fastformer import FastformerAttention, FastformerUser
+from recbole_tinynews.encoder.users.long_short_term import LongShortTermUser
+from recbole_tinynews.encoder.users.multi_interest import (
     InterestMatching,
     PolyAttention,
     disagreement,
 )
-from recbole_tinynews.encoder.personalised_attention import PersonalisedAttention
-from recbole_tinynews.encoder.recent_and_all_user import RecentAndAllUser
+from recbole_tinynews.encoder.users.recent_and_all import RecentAndAllUser
 
 DIM, USERS = 12, 5
 PERSONS = torch.tensor([3, 0, 4, 1, 2])  # one row each of the histories below

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.word_vectors import size_of_vectors, vectors_of
 from recbole_tinynews.encoder.packing import PackedTexts, packs
-from recbole_tinynews.encoder.word_context import WordCNN, WordSelfAttention
-from recbole_tinynews.encoder.words import (
+from recbole_tinynews.encoder.words.context import WordCNN, WordSelfAttention
+from recbole_tinynews.encoder.words.vocabulary import (
     load_word_tokenizer,
     word_embedding,
     word_tokenizer,

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.mean_user import MeanUser
-from recbole_tinynews.encoder.self_attentive_user import SelfAttentiveUser
 from recbole_tinynews.encoder.text_pooling import WordPooling
-from recbole_tinynews.encoder.word_context import WordSelfAttention
-from recbole_tinynews.encoder.word_encoder import WordEncoder
-from recbole_tinynews.encoder.word_news_encoder import WordNewsEncoder
+from recbole_tinynews.encoder.users.mean import MeanUser
+from recbole_tinynews.encoder.users.self_attentive import SelfAttentiveUser
+from recbole_tinynews.encoder.words.context import WordSelfAttention
+from recbole_tinynews.encoder.words.word_encoder import WordEncoder
+from recbole_tinynews.encoder.words.word_news_encoder import WordNewsEncoder
 
 HEAD = 16
 Weights = dict[str, Tensor]

@@ -10,7 +10,7 @@ from transformers import AutoModel, BertConfig
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.encoder.user_encoder import UserEncoder
+from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.model.ensembleteacher import NewsEncoders, UserEncoders
 
 NOTHING = Ragged.from_rows([[]], np.int32)

@@ -13,8 +13,8 @@ from tiny import DATASET, Tiny
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.encoder.self_attentive_user import SelfAttentiveUser
-from recbole_tinynews.encoder.word_news_encoder import WordNewsEncoder
+from recbole_tinynews.encoder.users.self_attentive import SelfAttentiveUser
+from recbole_tinynews.encoder.words.word_news_encoder import WordNewsEncoder
 from recbole_tinynews.model.nrms import NRMS
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.pipeline.recipes import Recipes

@@ -10,7 +10,7 @@ from torch import nn
 
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
-from recbole_tinynews.encoder.user_encoder import UserEncoder
+from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
 
 NEWS_HEADS, USER_ENCODER = "news_encoder.safetensors", "user_encoder.safetensors"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.no_clicks import NoClicks
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.self_attention import SelfAttention
+from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
 class SelfAttentiveUser(nn.Module):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.self_attention import SelfAttention
-from recbole_tinynews.encoder.word_context import WordCNN
+from recbole_tinynews.encoder.words.context import WordCNN
 
 
 class CNNSelfAttention(nn.Module):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.no_clicks import NoClicks
 from recbole_tinynews.encoder.pooling import mean_pooling
+from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
 class MeanUser(nn.Module):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.last_state import last_state
-from recbole_tinynews.encoder.no_clicks import NoClicks
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.self_attention import SelfAttention
+from recbole_tinynews.encoder.users.last_state import last_state
+from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
 class RecentAndAllUser(nn.Module):

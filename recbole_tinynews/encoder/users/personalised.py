@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.no_clicks import NoClicks
-from recbole_tinynews.encoder.padded_words import words_of
 from recbole_tinynews.encoder.personalised_attention import PersonalisedAttention
+from recbole_tinynews.encoder.users.no_clicks import NoClicks
+from recbole_tinynews.encoder.words.padded import words_of
 
 
 class PersonalisedUser(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
-from recbole_tinynews.encoder.word_encoder import WordEncoder
+from recbole_tinynews.encoder.words.word_encoder import WordEncoder
 from recbole_tinynews.processes.group import ALONE, here
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.last_state import last_state
-from recbole_tinynews.encoder.no_clicks import NoClicks
+from recbole_tinynews.encoder.users.last_state import last_state
+from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 Combination = Literal["ini", "con"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.no_clicks import NoClicks
 from recbole_tinynews.encoder.pooling import AttentionPooling, masked_softmax
+from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
 class FastformerAttention(nn.Module):

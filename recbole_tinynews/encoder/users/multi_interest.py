@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.encoder.no_clicks import NoClicks
 from recbole_tinynews.encoder.pooling import masked_softmax
+from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
 class PolyAttention(nn.Module):

@@ -1,0 +1,1 @@
+"""User encoders: one vector, or several, from the vectors of clicked articles."""

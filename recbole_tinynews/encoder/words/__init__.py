@@ -1,0 +1,1 @@
+"""Texts by word vectors, as recommenders read them before there were language models."""
