@@ -45,6 +45,8 @@ from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_
 from recbole_tinynews.settings.declared import Models, known_without_yaml, rules_for, unread_by
 from recbole_tinynews.settings.layers import (
     METRICS_SETTING,
+    WITH_NEWS_ENCODER,
+    WITH_PLM,
     Layer,
     NewsYaml,
     StageYaml,
@@ -68,6 +70,8 @@ from recbole_tinynews.settings.names import (
     unknown_setting,
 )
 from recbole_tinynews.settings.parts import (
+    FINETUNED,
+    OF_TEACHERS,
     PARTS,
     USUAL,
     StageDefaults,
@@ -84,7 +88,6 @@ DEFAULT_DATASET = "mind-mini"
 
 _RECBOLES_DATASET = "ml-100k"  # RecBole brings it along, wherever data_path points
 _FOLD = re.compile(r"-fold\d+(?=\.|$)")  # in the name of a data set, and of its yaml
-WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings that suit no other one}
 _TAKEN = frozenset(
     (*(getattr(fields, name) for name in fields.__all__), *ITEM[1:], BODY, LABELS)
 )  # names of fields that no setting has
@@ -141,6 +144,9 @@ class NewsConfig(Config):
         self._run_config: NewsConfig | None = None  # the run's config, in a stage's copy
         self._system: type | None = None  # the class of the model without student and teachers
         self._of_teachers: list[StageDefaults] = []
+        # a data set's settings by news encoder, and what holds without those of the student's
+        self._by_news_encoder: dict[Path, dict[str, Any]] = {}
+        self._otherwise_encoded: dict[str, Any] = {}
         super().__init__(model, dataset, config_file_list, config_dict)
 
     @property
@@ -450,6 +456,14 @@ class NewsConfig(Config):
         self._of_teachers = defaults_of_teachers(
             yaml.values, usual, of_teacher, given, self.stage_names
         )
+        encoder = of_teacher.get("news_encoder", usual["news_encoder"])
+        for file, by_encoder in self._by_news_encoder.items():
+            values = by_encoder.get(encoder, {})
+            self._lay_over(file, {f"{FINETUNED}_{name}": each for name, each in values.items()})
+        if encoder != self._news_encoder:
+            kept = self._otherwise_encoded
+            others = {n: v for n, v in kept.items() if n not in self.external_config_dict}
+            self._of_teachers.append(StageDefaults(OF_TEACHERS, others))
 
     def _load_recbole_yaml(self, model_class: type, dataset: str) -> None:
         """Load RecBole's yaml, ours over it, and the yaml of a user's class over both."""
@@ -465,19 +479,27 @@ class NewsConfig(Config):
             self.internal_config_dict.update(self._add_layer(f"file {file}", read_yaml(file)))
 
     def _load_of_data_set(self, *names: str) -> None:
-        """Lay yaml files of a data set, which set values and declare nothing, over the rest.
+        """Lay yaml files of a data set, which set values and declare nothing, over the rest."""
+        for file in _yaml_files_of_data_set(*names):
+            values = read_yaml(file)
+            of_plm, of_encoder = values.pop(WITH_PLM, {}), values.pop(WITH_NEWS_ENCODER, {})
+            self._lay_over(file, values)
+            for plm, values in of_plm.items():
+                self._lay_over(file, self._suited_to(plm, values))
+            values = of_encoder.get(self._news_encoder, {})
+            before = {name: self.internal_config_dict.get(name) for name in values}
+            self._otherwise_encoded = {**before, **self._otherwise_encoded}
+            self._by_news_encoder[file] = of_encoder
+            self._lay_over(file, values)
 
-        The folds of a cross-validation have those of the data set that they are made of.
-        """
-        for name in (_FOLD.sub("", each) for each in names):
-            file = properties_file("dataset", f"{name}.yaml")
-            if file.is_file():
-                values = read_yaml(file)
-                of_plm = values.pop(WITH_PLM, {})
-                self.internal_config_dict.update(self._add_layer(f"file {file}", values))
-                for plm, values in of_plm.items():
-                    values = self._suited_to(plm, values)
-                    self.internal_config_dict.update(self._add_layer(f"file {file}", values))
+    def _lay_over(self, file: Path, values: dict[str, Any]) -> None:
+        self.internal_config_dict.update(self._add_layer(f"file {file}", values))
+
+    @property
+    def _news_encoder(self) -> str | None:
+        """How texts are read, as far as the settings are known by now."""
+        usual = self.internal_config_dict.get("news_encoder")
+        return self.external_config_dict.get("news_encoder", usual)
 
     def _suited_to(self, plm: str, values: dict[str, Any]) -> dict[str, Any]:
         """Those of the values that hold with the language models that are chosen.
@@ -618,6 +640,14 @@ def _of_stock_model(model_class: type) -> dict[str, Any]:
 
 def _names_in(files: Sequence[Path]) -> set[str]:
     return {name for file in files for name in read_yaml(file)}
+
+
+def _yaml_files_of_data_set(*names: str) -> Iterator[Path]:
+    """Those that there are; folds have those of the data set that they are made of."""
+    for name in names:
+        file = properties_file("dataset", f"{_FOLD.sub('', name)}.yaml")
+        if file.is_file():
+            yield file
 
 
 def properties_file(*parts: str) -> Path:

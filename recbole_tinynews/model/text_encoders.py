@@ -88,8 +88,15 @@ def vectors_of_words(
 
 
 def word_vectors_file(config: Settings) -> Path | None:
-    """The file of word vectors; ``None``: they start at random."""
-    return Path(config["word_vectors"]) if config["word_vectors"] else None
+    """The file of word vectors; ``None``: they start at random.
+
+    It is relative to the working directory, or to the folder of the data set.
+    """
+    if not config["word_vectors"]:
+        return None
+    beside = Path(config["data_path"]) / config["word_vectors"]
+    given = Path(config["word_vectors"])
+    return beside if beside.is_file() and not given.is_file() else given
 
 
 def unfit_heads(size: int, head: int, of: str, prefix: str) -> Iterator[str]:

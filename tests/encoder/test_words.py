@@ -22,7 +22,7 @@ from recbole_tinynews.encoder.words.vocabulary import (
     word_tokenizer,
     write_tokenizer,
 )
-from recbole_tinynews.model.text_encoders import words_of_texts
+from recbole_tinynews.model.text_encoders import word_vectors_file, words_of_texts
 from recbole_tinynews.pipeline.recipes import Recipes
 from recbole_tinynews.pipeline.systems import system
 
@@ -214,3 +214,15 @@ def test_a_word_attends_to_its_own_text_alone() -> None:
 def test_self_attention_needs_whole_heads() -> None:
     with pytest.raises(ValueError, match=r"divisible by 16.*got 20"):
         WordSelfAttention(5, 20)
+
+
+def test_word_vectors_beside_the_data_set_are_found(tiny: Tiny, tmp_path: Path) -> None:
+    """A data set that brings them along could be read from one working directory alone."""
+    beside = Path(tiny.config("NRMS")["data_path"]) / "mine.txt"
+    config = tiny.config("NRMS", word_vectors="mine.txt")
+    assert word_vectors_file(config) == Path("mine.txt")  # which is then reported as missing
+    beside.write_text("the 0.5 0.25\n")
+    try:
+        assert word_vectors_file(config) == beside
+    finally:
+        beside.unlink()
