@@ -13,15 +13,16 @@ from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import longest_text
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.protocol import EncodesNews
+from recbole_tinynews.encoder.view_composition import CATEGORIES
 from recbole_tinynews.encoder.views import CategoryView, ViewsEncoder
 from recbole_tinynews.encoder.words.word_encoder import WordEncoder
 from recbole_tinynews.encoder.words.word_news_encoder import WordNewsEncoder
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.text_encoders import (
-    CATEGORIES,
     encoder_by,
     language_model,
     reads_words,
+    starts_as,
     vectors_of_words,
     views_of,
 )
@@ -86,7 +87,8 @@ def _by_words(reader: Reader, config: Settings, dataset: Any) -> dict[str, Any]:
     for view, tokens in _token_tables(reader, config, dataset, WordEncoder.pad_token_id):
         context: Any = reader.make_word_context(config)
         pooling = reader.make_word_pooling(config, context.dim)
-        encoder = WordEncoder(words, context, pooling, config["word_dropout"])
+        is_start = view == starts_as(config)
+        encoder = WordEncoder(words, context, pooling, config["word_dropout"], is_start)
         made[view] = WordNewsEncoder(encoder, tokens, steps)
     return made
 

@@ -38,6 +38,7 @@ class CenNewsRec(PLMNR):
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """Long-term interests of all clicks, short-term interests of the newest."""
-        return RecentAndAllUser(
+        own = RecentAndAllUser(
             self.news_dim(config), config["query_dim"], config["head_dim"], config["recent_clicks"]
         )
+        return self.started(config, own)

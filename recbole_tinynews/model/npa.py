@@ -16,7 +16,7 @@ from recbole_tinynews.encoder.words.padded import PaddedWords
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import longest_news_text
-from recbole_tinynews.model.text_encoders import reads_words, views_of
+from recbole_tinynews.model.text_encoders import reads_words, starts_pretrained, views_of
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -41,6 +41,11 @@ class NPA(PLMNR):
             yield (
                 f"{prefix}news_encoder expects words in {cls.__name__}, whose users attend to "
                 f"words, got {config['news_encoder']}. Set {prefix}news_encoder=words"
+            )
+        if starts_pretrained(config):
+            yield (
+                f"{prefix}head_init expects random in {cls.__name__}, which has no vector of a "
+                f"title before it knows its user. Leave {prefix}head_init out"
             )
         if views_of(config) != [TITLE]:
             yield (

@@ -33,13 +33,15 @@ from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
 from recbole_tinynews.encoder.text_pooling import WordPooling
 from recbole_tinynews.encoder.users.attentive import UserEncoder
-from recbole_tinynews.encoder.view_composition import ViewAttention
+from recbole_tinynews.encoder.users.starts_as_mean import StartsAsMean
+from recbole_tinynews.encoder.view_composition import StartsAsText, ViewAttention
 from recbole_tinynews.model.article_encoder import article_encoder
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.text_encoders import (
     CONTEXTS,
     reads_titles_by_plm,
     reads_words,
+    starts_as,
     starts_pretrained,
     unfit_heads,
     unfit_word_vectors,
@@ -156,6 +158,13 @@ class NewsRecommender(ImpressionRecommender):
             starts_as_mean=starts_pretrained(config),
         )
 
+    def started(self, config: Settings, own: nn.Module) -> nn.Module:
+        """A user encoder as it is, or starting as the mean of the clicks if heads start pretrained.
+
+        ``UserEncoder`` does that by itself.
+        """
+        return StartsAsMean(own) if starts_pretrained(config) else own
+
     def start_heads(self, config: Settings, dataset: Any) -> None:
         """Start what earlier stages have not: the heads that depend on the language model.
 
@@ -198,7 +207,9 @@ class NewsRecommender(ImpressionRecommender):
 
     def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
         """``{view: [articles, size]} -> [articles, news_dim]``, with that as its ``dim``."""
-        return ViewAttention(sizes, self.news_dim(config), config["query_dim"])
+        own = ViewAttention(sizes, self.news_dim(config), config["query_dim"])
+        text = starts_as(config)
+        return own if text is None else StartsAsText(text, own)
 
     def make_word_context(self, config: Settings) -> nn.Module:
         """``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, with its ``dim``."""

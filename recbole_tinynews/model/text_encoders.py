@@ -13,23 +13,28 @@ from recbole_tinynews.data.word_vectors import size_of_vectors
 from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.encoder.view_composition import CATEGORIES
 from recbole_tinynews.encoder.words.context import WordCNN, WordSelfAttention
 from recbole_tinynews.encoder.words.vocabulary import (
     load_word_tokenizer,
     word_embedding,
     word_tokenizer,
 )
-from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY, TITLE
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.settings.protocol import Settings
 
 CONTEXTS = {"cnn": WordCNN, "self_attention": WordSelfAttention}
-
-CATEGORIES = (CATEGORY, SUBCATEGORY)
 
 
 def views_of(config: Settings) -> list[str]:
     """What is read of an article; recommenders from before there were views read its title."""
     return config["views"] or [TITLE]
+
+
+def starts_as(config: Settings) -> str | None:
+    """The text that an article starts as where heads start pretrained; ``None``: it does not."""
+    texts = (view for view in views_of(config) if view not in CATEGORIES)
+    return next(texts) if starts_pretrained(config) else None
 
 
 def reads_words(config: Settings | Mapping[str, Any]) -> bool:
@@ -38,8 +43,9 @@ def reads_words(config: Settings | Mapping[str, Any]) -> bool:
 
 
 def starts_pretrained(config: Settings) -> bool:
-    """Whether heads start as the language model's own ranking; word vectors have none."""
-    return config["head_init"] == "pretrained" and not reads_words(config)
+    """Whether heads start as the ranking of the language model, or of a file of word vectors."""
+    means_something = not reads_words(config) or config["word_vectors"]
+    return config["head_init"] == "pretrained" and bool(means_something)
 
 
 def reads_titles_by_plm(config: Settings) -> bool:

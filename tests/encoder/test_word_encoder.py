@@ -62,7 +62,8 @@ def test_an_article_is_encoded_once_in_a_batch(tiny: Tiny, monkeypatch: pytest.M
     assert torch.equal(vectors[0, 0], vectors[1, 2])
 
 
-def test_word_vectors_do_not_start_as_a_language_models_ranking(tiny: Tiny) -> None:
-    """A mean of clicks times 12 is for vectors of unit length, which words don't give."""
+def test_random_word_vectors_are_no_ranking_to_start_from(tiny: Tiny) -> None:
+    """A mean of clicks times 12 is for vectors of unit length, which only a file's start gives."""
     model = tiny.world("PLMNR", news_encoder="words", head_init="pretrained").model
     assert model.user_encoder.scale is None
+    assert model.news_encoder.text_encoder.unit_dense is None
