@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny import HIDDEN, WORDS, Tiny, World, titles
+from tiny import HIDDEN, VECTOR_DIM, VECTORS, Tiny, World, random_vectors, titles
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,9 +16,9 @@ from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.systems import system
 
-WORD_DIM, LONGEST = 8, 12
+LONGEST = 12
 ROWS = [0, 1, 2, 3, 4, 5, 6]  # an empty history, one candidate, and five others
-OF_TITLES = ("NRMS", "LateFusion", "TANR", "Fastformer", "CenNewsRec")
+OF_TITLES = ("ZeroShotWords", "NRMS", "LateFusion", "TANR", "Fastformer", "CenNewsRec")
 OF_VIEWS = (
     ("NAML", {}),
     ("NRMS", {"views": ["category", "title", "abstract"]}),
@@ -27,19 +26,13 @@ OF_VIEWS = (
 )
 
 
-@pytest.fixture
-def vectors(tmp_path: Path) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(0)
-    return {word: random.normal(0.2, 0.4, WORD_DIM) for word in WORDS}
-
-
-@pytest.fixture
-def by_words(tmp_path: Path, vectors: dict[str, np.ndarray]) -> dict[str, Any]:
-    file = tmp_path / "vectors.txt"
-    lines = (f"{word} {' '.join(map(str, vector))}\n" for word, vector in vectors.items())
-    file.write_text("".join(lines))
-    start: dict[str, Any] = {"news_encoder": "words", "head_init": "pretrained"}
-    return {**start, "word_vectors": str(file), "word_dim": WORD_DIM}
+BY_WORDS: dict[str, Any] = {
+    "news_encoder": "words",
+    "head_init": "pretrained",
+    "word_vectors": VECTORS,
+    "word_dim": VECTOR_DIM,
+    "max_title_length": LONGEST,
+}
 
 
 def started(tiny: Tiny, name: str, **settings: Any) -> World:
@@ -48,10 +41,13 @@ def started(tiny: Tiny, name: str, **settings: Any) -> World:
     return world
 
 
-def plain_scores(world: World, vectors: dict[str, np.ndarray]) -> Tensor:
+def plain_scores(world: World) -> Tensor:
     """Mean cosine of each candidate with the clicks, by the centred means of their words."""
+    vectors = random_vectors()
     read = [[vectors[word] for word in title.split()[:LONGEST]] for title in titles()]
-    means = np.stack([np.zeros(WORD_DIM), *(np.mean(each or [np.zeros(8)], 0) for each in read)])
+    means = np.stack(
+        [np.zeros(VECTOR_DIM), *(np.mean(each or [np.zeros(VECTOR_DIM)], 0) for each in read)]
+    )
     shown = world.train.inter_feat
     known = sorted({*shown.history.values.tolist(), *shown.candidates.values.tolist()} - {0})
     centre = np.mean([means[n] for n in known if read[n - 1]], axis=0)
@@ -76,23 +72,17 @@ def scores(model: NewsRecommender, world: World) -> Tensor:
 
 @pytest.mark.parametrize(("name", "settings"), [*((name, {}) for name in OF_TITLES), *OF_VIEWS])
 def test_training_does_not_start_from_noise_where_word_vectors_mean_something(
-    tiny: Tiny,
-    by_words: dict[str, Any],
-    vectors: dict[str, np.ndarray],
-    name: str,
-    settings: dict[str, Any],
+    tiny: Tiny, name: str, settings: dict[str, Any]
 ) -> None:
-    world = started(tiny, name, **by_words, **settings, max_title_length=LONGEST)
-    expected = plain_scores(world, vectors)
+    world = started(tiny, name, **BY_WORDS, **settings)
+    expected = plain_scores(world)
     torch.testing.assert_close(scores(world.model, world), expected, rtol=0, atol=1e-6)
 
 
-def test_categories_beside_a_title_hardly_count_at_first(
-    tiny: Tiny, by_words: dict[str, Any], vectors: dict[str, np.ndarray]
-) -> None:
+def test_categories_beside_a_title_hardly_count_at_first(tiny: Tiny) -> None:
     """Random ones would drown the title: their numbers are as large as a title's whole vector."""
-    world = started(tiny, "LSTUR", **by_words, max_title_length=LONGEST)
-    expected = plain_scores(world, vectors)
+    world = started(tiny, "LSTUR", **BY_WORDS)
+    expected = plain_scores(world)
     torch.testing.assert_close(scores(world.model, world), expected, rtol=0, atol=0.1)
 
 
@@ -106,11 +96,9 @@ def test_a_language_model_is_the_start_of_their_users_too(tiny: Tiny, name: str)
 
 
 @pytest.mark.parametrize("name", ["NRMS", "NAML", "LSTUR", "CenNewsRec"])
-def test_what_a_paper_describes_learns_from_the_second_step_on(
-    tiny: Tiny, by_words: dict[str, Any], name: str
-) -> None:
+def test_what_a_paper_describes_learns_from_the_second_step_on(tiny: Tiny, name: str) -> None:
     """A weight that stayed 0 would leave a mean of word vectors with a name."""
-    world = tiny.world(name, **by_words)
+    world = tiny.world(name, **BY_WORDS)
     model = world.model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(2):
@@ -123,11 +111,17 @@ def test_what_a_paper_describes_learns_from_the_second_step_on(
         if parameter.grad is None or not parameter.grad.any()
     ]
     # nobody here is without clicks, and a constant in all energies changes nothing
-    assert not [weight for weight in still if not re.search(r"no_clicks|pad_doc|query\.bias", weight)]
+    assert not [
+        weight for weight in still if not re.search(r"no_clicks|pad_doc|query\.bias", weight)
+    ]
 
 
-def test_what_has_no_vector_of_a_title_alone_is_refused(
-    tiny: Tiny, by_words: dict[str, Any]
-) -> None:
+def test_what_has_no_vector_of_a_title_alone_is_refused(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="head_init expects random in NPA"):
-        system(tiny.config("NPA", **by_words))
+        system(tiny.config("NPA", **BY_WORDS))
+
+
+def test_untrained_words_that_know_nothing_are_refused(tiny: Tiny) -> None:
+    for wrong in ({"word_vectors": None}, {"head_init": "random"}, {"news_encoder": "plm"}):
+        with pytest.raises(ValueError, match="ZeroShotWords trains nothing, and expects"):
+            system(tiny.config("ZeroShotWords", **wrong))

@@ -115,6 +115,7 @@ def test_equal_settings_make_one_class(tiny: Tiny) -> None:
         ("student", "TinyNewsRec", "got TinyNewsRec"),
         ("student", "NRSM", r"Did you mean NRMS"),
         ("teacher", "ZeroShotPLM", "got ZeroShotPLM"),
+        ("student", "ZeroShotWords", "got ZeroShotWords"),
         ("teacher", "PLMNRDP", "got PLMNRDP"),
         ("student", "BPR", "got BPR"),
         ("teacher", 3, "got 3"),
