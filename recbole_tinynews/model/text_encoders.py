@@ -43,9 +43,11 @@ def reads_words(config: Settings | Mapping[str, Any]) -> bool:
 
 
 def starts_pretrained(config: Settings) -> bool:
-    """Whether heads start as the ranking of the language model, or of a file of word vectors."""
-    means_something = not reads_words(config) or config["word_vectors"]
-    return config["head_init"] == "pretrained" and bool(means_something)
+    """Whether heads start as the ranking of the language model, or of the word vectors, alone.
+
+    Random word vectors have one too: texts with equal words are close.
+    """
+    return config["head_init"] == "pretrained"
 
 
 def reads_titles_by_plm(config: Settings) -> bool:

@@ -20,7 +20,8 @@ class ZeroShotWords(LateFusion):
     An article's vector is the mean of its title's word vectors, minus the mean vector of the
     training news where ``centred``, and of unit length: what any recommender that reads by words
     is before its first step, if its heads start pretrained (our definition; docs/method.md,
-    section 1). A user without clicks gets equal scores.
+    section 1). Without a file of word vectors they are random, and only equal words are alike. A
+    user without clicks gets equal scores.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:
@@ -29,14 +30,13 @@ class ZeroShotWords(LateFusion):
 
     @classmethod
     def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, and word vectors that know nothing and never learn."""
+        """Mistakes of the base class, and heads that know nothing and never learn."""
         yield from super().contradictions(config, prefix)
         if not (reads_words(config) and starts_pretrained(config)):
             yield (
-                f"{cls.__name__} trains nothing, and expects {prefix}word_vectors=FILE, "
-                f"{prefix}news_encoder=words and {prefix}head_init=pretrained, got "
-                f"{config['word_vectors']}, {config['news_encoder']} and {config['head_init']}. "
-                "Set them so; ZeroShotPLM reads by a language model"
+                f"{cls.__name__} trains nothing, and expects {prefix}news_encoder=words and "
+                f"{prefix}head_init=pretrained, got {config['news_encoder']} and "
+                f"{config['head_init']}. Leave both out; ZeroShotPLM reads by a language model"
             )
 
     @classmethod

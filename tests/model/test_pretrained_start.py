@@ -122,6 +122,6 @@ def test_what_has_no_vector_of_a_title_alone_is_refused(tiny: Tiny) -> None:
 
 
 def test_untrained_words_that_know_nothing_are_refused(tiny: Tiny) -> None:
-    for wrong in ({"word_vectors": None}, {"head_init": "random"}, {"news_encoder": "plm"}):
+    for wrong in ({"head_init": "random"}, {"news_encoder": "plm"}):
         with pytest.raises(ValueError, match="ZeroShotWords trains nothing, and expects"):
             system(tiny.config("ZeroShotWords", **wrong))

@@ -232,7 +232,7 @@ def test_vectors_of_another_width_are_compared_by_projections(tiny: Tiny) -> Non
 def test_what_suits_word_vectors_holds_for_nobody_else() -> None:
     """Teachers with a language model would be finetuned for as long as word vectors need."""
     alone = NewsConfig("NRMS", "mind-mini")
-    assert (alone["epochs"], alone["learning_rate"]) == (10, 3e-3)
+    assert (alone["epochs"], alone["learning_rate"]) == (10, 1e-3)
     by_plm = NewsConfig("NRMS", "mind-mini", config_dict={"news_encoder": "plm"})
     assert (by_plm["epochs"], by_plm["learning_rate"], by_plm["word_vectors"]) == (3, 1e-3, None)
     usual = NewsConfig("TinyNewsRec", "mind-mini")
