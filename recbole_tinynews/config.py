@@ -45,8 +45,6 @@ from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_
 from recbole_tinynews.settings.declared import Models, known_without_yaml, rules_for, unread_by
 from recbole_tinynews.settings.layers import (
     METRICS_SETTING,
-    WITH_NEWS_ENCODER,
-    WITH_PLM,
     Layer,
     NewsYaml,
     StageYaml,
@@ -88,6 +86,8 @@ DEFAULT_DATASET = "mind-mini"
 
 _RECBOLES_DATASET = "ml-100k"  # RecBole brings it along, wherever data_path points
 _FOLD = re.compile(r"-fold\d+(?=\.|$)")  # in the name of a data set, and of its yaml
+WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings that suit no other one}
+WORDS = "words"  # of news_encoder; a data set can have a yaml of that name
 _TAKEN = frozenset(
     (*(getattr(fields, name) for name in fields.__all__), *ITEM[1:], BODY, LABELS)
 )  # names of fields that no setting has
@@ -144,9 +144,7 @@ class NewsConfig(Config):
         self._run_config: NewsConfig | None = None  # the run's config, in a stage's copy
         self._system: type | None = None  # the class of the model without student and teachers
         self._of_teachers: list[StageDefaults] = []
-        # a data set's settings by news encoder, and what holds without those of the student's
-        self._by_news_encoder: dict[Path, dict[str, Any]] = {}
-        self._otherwise_encoded: dict[str, Any] = {}
+        self._otherwise_encoded: dict[str, Any] = {}  # what holds with another news encoder
         super().__init__(model, dataset, config_file_list, config_dict)
 
     @property
@@ -436,6 +434,11 @@ class NewsConfig(Config):
         self.internal_config_dict.update(yaml.values)
         if has_language_model(model_class):  # which the data set's own yaml names and trains
             self._load_of_data_set(dataset)
+            without = dict(self.internal_config_dict)
+            if self._news_encoder == WORDS:
+                self._load_of_data_set(f"{dataset}.{WORDS}")
+            final = self.internal_config_dict.items()
+            self._otherwise_encoded = {n: without[n] for n, v in final if without[n] != v}
         of_classes = [f"{dataset}.{cls.__name__}" for cls in reversed(model_class.__mro__)]
         # a subclass keeps what suits its base
         self._load_of_data_set(*dict.fromkeys(of_classes))
@@ -457,9 +460,9 @@ class NewsConfig(Config):
             yaml.values, usual, of_teacher, given, self.stage_names
         )
         encoder = of_teacher.get("news_encoder", usual["news_encoder"])
-        for file, by_encoder in self._by_news_encoder.items():
-            values = by_encoder.get(encoder, {})
-            self._lay_over(file, {f"{FINETUNED}_{name}": each for name, each in values.items()})
+        for file in _yaml_files_of_data_set(f"{self.dataset}.{WORDS}"):
+            values = read_yaml(file).items() if encoder == WORDS else ()
+            self._lay_over(file, {f"{FINETUNED}_{name}": value for name, value in values})
         if encoder != self._news_encoder:
             kept = self._otherwise_encoded
             others = {n: v for n, v in kept.items() if n not in self.external_config_dict}
@@ -482,15 +485,10 @@ class NewsConfig(Config):
         """Lay yaml files of a data set, which set values and declare nothing, over the rest."""
         for file in _yaml_files_of_data_set(*names):
             values = read_yaml(file)
-            of_plm, of_encoder = values.pop(WITH_PLM, {}), values.pop(WITH_NEWS_ENCODER, {})
+            of_plm = values.pop(WITH_PLM, {})
             self._lay_over(file, values)
             for plm, values in of_plm.items():
                 self._lay_over(file, self._suited_to(plm, values))
-            values = of_encoder.get(self._news_encoder, {})
-            before = {name: self.internal_config_dict.get(name) for name in values}
-            self._otherwise_encoded = {**before, **self._otherwise_encoded}
-            self._by_news_encoder[file] = of_encoder
-            self._lay_over(file, values)
 
     def _lay_over(self, file: Path, values: dict[str, Any]) -> None:
         self.internal_config_dict.update(self._add_layer(f"file {file}", values))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from mkdocs.structure.pages import Page
 
 from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.reference.defaults import stage_files
+from recbole_tinynews.reference.defaults import WITH_PLM, stage_files
 from recbole_tinynews.reference.meanings import meanings
 from recbole_tinynews.reference.pages import shown
 from recbole_tinynews.settings.declared import (
@@ -26,14 +26,13 @@ from recbole_tinynews.settings.declared import (
     Setting,
     setting,
 )
-from recbole_tinynews.settings.layers import AS_IN, WITH_NEWS_ENCODER, WITH_PLM
+from recbole_tinynews.settings.layers import AS_IN
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import recbole_overall_files, split_stage
 
 PROPERTIES = packaged_folder("properties")
 MARKER = "<!-- every setting -->"
-# they say for whom, or from where, values are taken
-NO_SETTINGS = (WITH_PLM, WITH_NEWS_ENCODER, AS_IN)
+NO_SETTINGS = (WITH_PLM, AS_IN)  # they say for whom, or from where, values are taken
 
 
 class Declared(NamedTuple):

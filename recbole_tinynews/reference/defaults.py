@@ -17,14 +17,7 @@ from recbole_tinynews.reference.models import (
     yaml_files_of,
 )
 from recbole_tinynews.settings.declared import Models, unread_by
-from recbole_tinynews.settings.layers import (
-    AS_IN,
-    METRICS_SETTING,
-    WITH_NEWS_ENCODER,
-    WITH_PLM,
-    NewsYaml,
-    read_news_yaml,
-)
+from recbole_tinynews.settings.layers import AS_IN, METRICS_SETTING, NewsYaml, read_news_yaml
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import (
     recbole_model_settings,
@@ -34,6 +27,7 @@ from recbole_tinynews.settings.names import (
 )
 from recbole_tinynews.settings.recbole_lists import recbole_lists
 
+WITH_PLM = "with_plm"  # in a data set's yaml
 _KINDS = {
     "overall": "All news recommenders",
     "impressions": "All without a language model",
@@ -170,13 +164,12 @@ def of_data_sets(name: str) -> Iterator[tuple[str, Any]]:
     """The values that the yaml files of data sets give a setting, with the name of the file."""
     for file in sorted((packaged_folder("properties") / "dataset").glob("*.yaml")):
         values = read_yaml(file)
-        of_plm, of_encoder = values.pop(WITH_PLM, {}), values.pop(WITH_NEWS_ENCODER, {})
+        of_plm = values.pop(WITH_PLM, {})
         if name in values:
             yield file.name, values[name]
-        for setting, sections in (("plm", of_plm), ("news_encoder", of_encoder)):
-            for value, suited in sections.items():
-                if name in suited:
-                    yield f"{file.name}, {setting}: {value}", suited[name]
+        for plm, suited in of_plm.items():
+            if name in suited:
+                yield f"{file.name}, plm: {plm}", suited[name]
 
 
 @cache

@@ -11,8 +11,6 @@ from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import recbole_overall_settings, split_stage
 
 AS_IN = "as_in"  # in a stage's yaml: {another stage: [names of settings that have its values]}
-# in a data set's yaml: {language model, or news encoder: settings that suit no other one}
-WITH_PLM, WITH_NEWS_ENCODER = "with_plm", "with_news_encoder"
 METRICS_SETTING = "metrics"  # in a stage's yaml: shown in addition to those of the run
 
 
