@@ -228,3 +228,12 @@ class OneTextEncoder(CachedEncoder):
     def tokens_at_once(self) -> int:
         """How many tokens are encoded together."""
         return self.text_encoder.tokens_at_once()
+
+    @contextmanager
+    def without_dropout(self) -> Iterator[None]:
+        """Inside, training mode encodes without dropout, and caches nothing."""
+        self.text_encoder.eval()
+        try:
+            yield
+        finally:
+            self.text_encoder.train(self.training)

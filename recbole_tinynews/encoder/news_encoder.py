@@ -102,15 +102,6 @@ class NewsEncoder(OneTextEncoder):
         """Use the other encoder's pooling and dense layer: both encoders train the same weights."""
         self.text_encoder.share_heads_of(other.text_encoder)
 
-    @contextmanager
-    def without_dropout(self) -> Iterator[None]:
-        """Inside, training mode encodes without dropout, and caches nothing."""
-        self.text_encoder.eval()
-        try:
-            yield
-        finally:
-            self.text_encoder.train(self.training)
-
     @torch.no_grad()
     def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
         """Let heads that start from the language model's vectors take what they need of them.
