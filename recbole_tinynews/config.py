@@ -172,12 +172,21 @@ class NewsConfig(Config):
         final |= copy.deepcopy(for_stage(stage, self._of_teachers))
         if stage in self.stage_names:
             final = settings_of_stage(stage, final)
+            if final.get("news_encoder") == "words":
+                final |= self._suited_to_words(stage)
         if number:
             final["seed"] += number
         if self.on_impressions:
             final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
         staged.final_config_dict = final
         return staged
+
+    def _suited_to_words(self, stage: str) -> dict[str, Any]:
+        """What the stage's yaml says of word vectors, where nothing else sets it for the stage."""
+        own = self._stages[stage]
+        others = [each.values for each in self._layers if each.source != f"file {own.file}"]
+        told = {name for values in others for name in values}
+        return {n: v for n, v in own.with_words.items() if f"{stage}_{n}" not in told}
 
     def mistake_of(self, name: str, value: Any) -> str | None:
         """What is wrong with this value of a setting, taken alone; None: nothing is."""
@@ -210,11 +219,11 @@ class NewsConfig(Config):
         of_system = model_yaml_files(self.model_class)
         others = _names_in(of_system)
         shared = _names_in([overall_yaml_file(model_class), *model_yaml_files(model_class)])
-        for other, (_, declares) in self._stages.items():
+        for other, of_stage in self._stages.items():
             if other == stage or (is_student and other in ours):
-                shared |= declares
+                shared |= of_stage.declares
             elif other in ours or stage in ours:
-                others |= declares
+                others |= of_stage.declares
         if is_student:
             shared |= _names_in([file for file in of_system if packaged in file.parents])
         return others - shared - recbole_overall_settings().keys()

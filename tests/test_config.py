@@ -366,6 +366,29 @@ def test_a_stage_reads_its_own_setting_and_else_the_plain_one() -> None:
     assert (config["epochs"], config["learning_rate"]) == (2, 9e-5)
 
 
+def test_word_vectors_have_defaults_of_their_own_in_a_stage(properties: Path) -> None:
+    """They start anew: at the rate of a language model they would hardly move from there."""
+    with (properties / "overall.yaml").open("a") as file:
+        file.write("news_encoder: plm\n")
+    text = "learning_rate: 1e-5\nwith_words: {learning_rate: 1e-3, epochs: 8}\n"
+    (properties / "stage" / "post_train_student.yaml").write_text(text)
+
+    def rate_and_epochs(*given: str) -> tuple[float, int]:
+        staged = config_of("--epochs=2", *given).for_stage("post_train_student")
+        return staged["learning_rate"], staged["epochs"]
+
+    words = "--post_train_student_news_encoder=words"
+    assert rate_and_epochs() == (1e-5, 2)
+    assert rate_and_epochs(words) == rate_and_epochs("--news_encoder=words") == (1e-3, 8)
+    assert rate_and_epochs(words, "--post_train_student_learning_rate=1e-5") == (1e-5, 8)
+    assert rate_and_epochs(words, "--learning_rate=7e-4") == (1e-3, 8)
+    assert (
+        config_of("--news_encoder=words").for_stage("post_train_teacher")["learning_rate"] == 1e-5
+    )
+    (properties / "dataset" / "mind-mini.yaml").write_text("post_train_student_epochs: 3\n")
+    assert rate_and_epochs(words) == (1e-3, 3)
+
+
 def test_a_stages_settings_are_a_copy() -> None:
     """A trainer that writes into its config must not change the next stage's."""
     config = config_of()

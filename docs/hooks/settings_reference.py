@@ -26,13 +26,13 @@ from recbole_tinynews.settings.declared import (
     Setting,
     setting,
 )
-from recbole_tinynews.settings.layers import AS_IN
+from recbole_tinynews.settings.layers import AS_IN, WITH_WORDS
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import recbole_overall_files, split_stage
 
 PROPERTIES = packaged_folder("properties")
 MARKER = "<!-- every setting -->"
-NO_SETTINGS = (WITH_PLM, AS_IN)  # they say for whom, or from where, values are taken
+NO_SETTINGS = (WITH_PLM, WITH_WORDS, AS_IN)  # they say for whom, or from where, values are taken
 
 
 class Declared(NamedTuple):

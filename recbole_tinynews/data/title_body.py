@@ -48,6 +48,7 @@ class TitleBodyDataset:
     the same tokens share the id of the first one's.
 
     Attributes:
+        tokenizer: of titles and bodies.
         titles: ``[articles]``, the first article with the same title.
         categories: ``[articles]``.
     """
@@ -68,7 +69,7 @@ class TitleBodyDataset:
         cache_dir: Path | None = None,
         prefix: str = "",
     ) -> None:
-        self.cache_dir = cache_dir
+        self.cache_dir, self.tokenizer = cache_dir, tokenizer
         self.facts: ArticleFacts | None = None  # titles are no articles that a user is shown
         titles, bodies = (
             tokenise(["", *texts], tokenizer, max_length, cache_dir, prefix)

@@ -31,6 +31,7 @@ class NPA(PLMNR):
 
     two_towers: ClassVar[bool] = False
     reads_user_ids: ClassVar[bool] = True
+    reads_for_users: ClassVar[bool] = True
     user_encoder: PersonalisedUser
 
     @classmethod

@@ -69,6 +69,8 @@ class NewsRecommender(ImpressionRecommender):
         reads_user_ids: whether its user encoder has a third argument, ids of users ``[batch]``,
             which are below ``user_count``; 0 is a user whom training has not seen.
         needs_language_model: whether word vectors cannot take its place.
+        reads_for_users: whether an article has no vector by itself, since users read it in
+            different ways.
         ranks_news: whether its artifact can be loaded to rank news.
         makes_teachers: whether its ``make_teachers`` returns teachers that train together with it;
             else its teachers are frozen.
@@ -83,13 +85,14 @@ class NewsRecommender(ImpressionRecommender):
     two_towers: ClassVar[bool] = True
     reads_user_ids: ClassVar[bool] = False
     needs_language_model: ClassVar[bool] = False
+    reads_for_users: ClassVar[bool] = False
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.label_field, self.user_field = config["LABEL_FIELD"], config["USER_ID_FIELD"]
         self.plm_source, self._words = "", None
         if reads_words(config):
-            self._words = words_of_texts(config, dataset)
+            self._words = self.word_tokenizer(config, dataset)
         else:
             self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
         if self.reads_user_ids:
@@ -188,6 +191,10 @@ class NewsRecommender(ImpressionRecommender):
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer of its language model, or that by words."""
         return load_tokenizer(self.plm_source) if self._words is None else self._words
+
+    def word_tokenizer(self, config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
+        """The tokenizer by words, each of which has a vector."""
+        return words_of_texts(config, dataset)
 
     def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
         """The token ids that the news encoder reads: ``news_tokens``, padded for some pooling."""

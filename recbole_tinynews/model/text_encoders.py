@@ -50,9 +50,14 @@ def starts_pretrained(config: Settings) -> bool:
     return config["head_init"] == "pretrained"
 
 
+def reads_titles_alone(config: Settings) -> bool:
+    """Whether an article is one text, its title: what post-training matches with bodies."""
+    return views_of(config) == [TITLE]
+
+
 def reads_titles_by_plm(config: Settings) -> bool:
-    """Whether an article is its title, as one language model reads it: what post-training makes."""
-    return not reads_words(config) and views_of(config) == [TITLE]
+    """Whether an article is its title, as one language model reads it."""
+    return not reads_words(config) and reads_titles_alone(config)
 
 
 def language_model(config: Settings, source: str, layers: int | None) -> PreTrainedModel:
@@ -81,10 +86,13 @@ def words_of_texts(config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
     """The tokenizer by words of the texts that are read; a finished recommender has its own."""
     if config["weights_follow"]:
         return load_word_tokenizer(Path(config["plm"]))
-    # of the view of the title, news_text decides what is read
-    fields = [config["news_text"] if view == TITLE else view for view in views_of(config)]
-    texts = (dataset.texts(field) for field in fields if field not in CATEGORIES)
-    return word_tokenizer(text for each in texts for text in each)
+    return word_tokenizer(text for field in texts_read(config) for text in dataset.texts(field))
+
+
+def texts_read(config: Settings) -> tuple[str, ...]:
+    """The texts of an article that are read; ``news_text`` says which is the view of the title."""
+    fields = (config["news_text"] if view == TITLE else view for view in views_of(config))
+    return tuple(field for field in fields if field not in CATEGORIES)
 
 
 def vectors_of_words(

@@ -7,6 +7,7 @@ encoder, the losses, the trainer and the metrics of recommendation are used unch
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,16 +15,34 @@ import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.title_body import TitleBodyDataset
 from recbole_tinynews.distillation.tinynewsrec import StageOneDistillation
+from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.pretrained_heads import SCORE_SCALE
 from recbole_tinynews.model.multi_teacher_student import MultiTeacherStudent
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.text_encoders import reads_words, starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
+
+# Of a news encoder that Stage I hands over: other ones have no place, or another meaning, for its
+# weights. Those of language models are compared by their names and shapes.
+READING = ("news_encoder", "views")
+READING_WORDS = (
+    "news_text",
+    "head_init",
+    "word_encoder",
+    "word_dim",
+    "news_dim",
+    "query_dim",
+    "head_dim",
+)
+# Of the articles, which teachers and student know by the same numbers
+ARTICLES = ("post_train_corpus", "post_train_news")
 
 
 class BodyAsUser(nn.Module):
@@ -46,7 +65,7 @@ class BodyAsUser(nn.Module):
 class TitleBodyMatcher(PLMNR):
     """``L_DP``: cross entropy of a body's own title among 1 + ``negatives`` titles."""
 
-    news_encoder: NewsEncoder
+    news_encoder: OneTextEncoder
     reads = TitleBodyDataset
     ranks_news: ClassVar[bool] = False
     needs_language_model: ClassVar[bool] = True
@@ -68,6 +87,10 @@ class TitleBodyMatcher(PLMNR):
                 "2, got 1: an article has no other one in its batch"
             )
 
+    def word_tokenizer(self, config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
+        """That of titles and bodies, which comes with them."""
+        return dataset.tokenizer
+
     def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
         """Titles and bodies in one table."""
         return dataset.text_tokens
@@ -79,7 +102,7 @@ class TitleBodyMatcher(PLMNR):
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """A body's vector is the user's; no user encoder trains before clicks are seen."""
-        return BodyAsUser(scaled=config["head_init"] == "pretrained")
+        return BodyAsUser(scaled=starts_pretrained(config))
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
         """Stores titles, which are read 1 + ``negatives`` times a pass; bodies only on request.
@@ -106,8 +129,60 @@ class TitleBodyMatcher(PLMNR):
 class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
     """The student in Stage I, under post-trained teachers: ``L_DP_distill + L_DP_emb + L_DP``.
 
-    Its projections are not carried over to Stage II; its news encoder is.
+    Its projections are not carried over to Stage II; its news encoder is, so it is made as that of
+    the recommender that is distilled there, ``student_class``. That of word vectors knows the words
+    of Stage II alone: others in a body, or in a corpus, are the unknown word, whose vector trains.
     """
 
     losses_of_stage = StageOneDistillation
     teacher_stage = "post_train_teacher"
+    needs_language_model: ClassVar[bool] = False
+
+    @classmethod
+    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Mistakes of the base class, and what differs in the stages before and after it."""
+        yield from super().contradictions(config, prefix)
+        after, teachers = config.for_stage(config["model"]), config.for_stage(cls.teacher_stage)
+        handed_over = READING + (READING_WORDS if reads_words(after) else ())
+        for name in handed_over:
+            if config[name] != after[name]:
+                yield (
+                    f"{prefix}{name} expects {after[name]}, as in {config['model']}, which takes "
+                    f"the news encoder over, got {config[name]}. Set {name} for both, or "
+                    "stage_one=False"
+                )
+        for name in ARTICLES:
+            if config[name] != teachers[name]:
+                yield (
+                    f"{prefix}{name} expects {teachers[name]}, as in {cls.teacher_stage}: teachers "
+                    f"and student read the same articles, got {config[name]}. Set {name} for both"
+                )
+
+    @classmethod
+    def news_dim(cls, config: Settings) -> int:
+        """As in Stage II."""
+        return cls.student_class.news_dim(config)
+
+    @classmethod
+    def text_dim(cls, config: Settings) -> int:
+        """As in Stage II."""
+        return cls.student_class.text_dim(config)
+
+    def make_word_context(self, config: Settings) -> nn.Module:
+        """As in Stage II: it is made of settings alone, and of nothing that a recommender holds."""
+        return self.student_class.make_word_context(self, config)
+
+    def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
+        """As in Stage II."""
+        return self.student_class.make_word_pooling(self, config, dim)
+
+
+@cache
+def title_body_student(student: type[NewsRecommender]) -> type[TitleBodyStudent]:
+    """The student in Stage I whose news encoder is made as this class makes it."""
+    if student is TitleBodyStudent.student_class:
+        return TitleBodyStudent
+    described = {"__module__": __name__, "__doc__": TitleBodyStudent.__doc__}
+    return type(
+        TitleBodyStudent.__name__, (TitleBodyStudent,), {**described, "student_class": student}
+    )

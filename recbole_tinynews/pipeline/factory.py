@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Protocol
 
 from recbole.data.dataloader import AbstractDataLoader
+from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
@@ -14,12 +16,13 @@ from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.encoder.bare_language_model import write_bare_plm
 from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
-from recbole_tinynews.encoder.words.vocabulary import write_tokenizer
+from recbole_tinynews.encoder.words.vocabulary import vocabulary_of, write_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import (
     reads_words,
+    texts_read,
     views_of,
     word_vectors_file,
     words_of_texts,
@@ -141,17 +144,27 @@ class NewsFactory(ImpressionFactory):
 
     def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> TrainingData:
         """Impressions, or texts for stages that train without clicks; equal data are read once."""
-        if reads_words(config):  # which only stages on clicks do, without any tokens
+        kind, by_words = model_class.reads, reads_words(config)
+        if by_words and getattr(kind, "trains_on_clicks", False):  # without any tokens
             return self.train
-        kind, source = model_class.reads, plm_source(config)
-        wanted = (kind, source, *(config[name] for name in kind.settings))
+        tokens_of = texts_read(config) if by_words else plm_source(config)
+        wanted = (kind, tokens_of, *(config[name] for name in kind.settings))
         if wanted not in self._data:  # a corpus is large, and all teachers read the same
-            self._data[wanted] = kind.read(config, self.train, load_tokenizer(source))
+            self._data[wanted] = kind.read(config, self.train, self._tokenizer(config))
         return self._data[wanted]
 
+    def _tokenizer(self, config: NewsConfig) -> PreTrainedTokenizerBase:
+        if reads_words(config):
+            return words_of_texts(config, self.train)
+        return load_tokenizer(plm_source(config))
+
     def data_content(self, model_class: type[NewsRecommender], config: NewsConfig) -> str:
-        """A digest of the impressions, or of the tokens of the texts."""
-        return self.data(model_class, config).content
+        """A digest of the impressions, or of the tokens of the texts and of all words."""
+        data: Any = self.data(model_class, config)
+        if data is self.train or not reads_words(config):
+            return data.content
+        # the words of the data set have vectors, whether these texts have the words or not
+        return content_key([data.content, json.dumps(vocabulary_of(data.tokenizer))])
 
     def language_model_content(self, config: NewsConfig) -> str:
         """A digest of the language model's files, or its name on the hub; or of word vectors."""

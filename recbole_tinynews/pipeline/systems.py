@@ -14,8 +14,12 @@ from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, Ta
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import Student
-from recbole_tinynews.model.text_encoders import reads_titles_by_plm, reads_words
-from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.model.text_encoders import (
+    reads_titles_alone,
+    reads_titles_by_plm,
+    reads_words,
+)
+from recbole_tinynews.model.title_body import TitleBodyMatcher, title_body_student
 from recbole_tinynews.pipeline.handover import (
     put_all_but_user_encoder,
     put_copies,
@@ -142,26 +146,34 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
     The paper's ablations: without ``stage_one`` the student starts Stage II with the weights that
     Stage I would have started with; without ``stage_two`` it is finetuned alone, as a PLM-NR;
     without both it is a PLM-NR of the student's size, and no unused teacher is trained.
+
+    Teachers are post-trained if they are language models that read titles. Under them, Stage I
+    post-trains a student of titles by words too.
     """
     copies, start = last_copies(POST_TRAINED, config["num_teachers"]), None
-    post_trained = [*map(reads_titles_by_plm, (config, config.for_stage("finetune_teacher")))]
+    student_class = config.model_class.student_class
+    post_trained = reads_titles_by_plm(config.for_stage("finetune_teacher"))
     if config["student_init"] == "teacher":
-        if not all(post_trained):
+        if not (post_trained and reads_titles_by_plm(config)):
             raise ValueError(
                 f"student_init=teacher of {config['model']} expects language models that read "
                 "titles, whose first layers a student can start with, got student or teachers "
                 "with news_encoder=words or other views. Set student_init=plm."
             )
         start = Start(put_first_layers, (POST_TRAINED,))
-    if config["stage_one"] and all(post_trained):
+    matches_titles = reads_titles_alone(config) and not student_class.reads_for_users
+    if config["stage_one"] and post_trained and matches_titles:
         student = Stage(
-            "post_train_student", TitleBodyStudent, start=start, teachers=tuple(reversed(copies))
+            "post_train_student",
+            title_body_student(student_class),
+            start=start,
+            teachers=tuple(reversed(copies)),
         )
         start = Start(put_news_encoder, (student,))
     if not config["stage_two"]:
-        return _last(config, config.model_class.student_class, start=start)
+        return _last(config, student_class, start=start)
     teacher = config.model_class.teacher_class
-    if post_trained[1]:
+    if post_trained:
         return _last(config, start=start, teachers=_finetuned(copies, teacher))
     teachers = tuple(Stage("finetune_teacher", teacher, number=copy.back) for copy in copies)
     return _last(config, start=start, teachers=teachers)

@@ -135,10 +135,15 @@ def _of_stages(asked: Asked) -> list[str]:
     by_value: dict[tuple[str, str], list[str]] = {}
     for model in filter(is_ours, asked.models):
         for stage in news_yaml(model).stages:
-            name = f"{stage}_{asked.name}"
-            values = news_yaml(model).values
-            if name in values and asked.stage in (None, stage):
-                by_value.setdefault((shown(values[name]), stage), []).append(model)
+            if asked.stage not in (None, stage):
+                continue
+            name, yaml = f"{stage}_{asked.name}", news_yaml(model)
+            if name in yaml.values:
+                by_value.setdefault((shown(yaml.values[name]), stage), []).append(model)
+            of_words = yaml.stages[stage].with_words
+            if asked.name in of_words:
+                who = f"{stage} by word vectors"
+                by_value.setdefault((shown(of_words[asked.name]), who), []).append(model)
     of_all = sum(map(has_language_model, model_names()))
     return [
         f"{value}: {stage}" + ("" if len(models) == of_all else f" of {', '.join(models)}")

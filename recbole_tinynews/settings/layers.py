@@ -11,6 +11,7 @@ from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import recbole_overall_settings, split_stage
 
 AS_IN = "as_in"  # in a stage's yaml: {another stage: [names of settings that have its values]}
+WITH_WORDS = "with_words"  # in a stage's yaml: {setting: its value for who reads by word vectors}
 METRICS_SETTING = "metrics"  # in a stage's yaml: shown in addition to those of the run
 
 
@@ -22,10 +23,18 @@ class Layer(NamedTuple):
 
 
 class StageYaml(NamedTuple):
-    """The yaml file of a stage, and the settings that only this file declares."""
+    """The yaml file of a stage.
+
+    Attributes:
+        file: its path.
+        declares: the settings that only this file declares.
+        with_words: values that hold for a model that reads by word vectors, unless another file,
+            or a user, sets them for the stage.
+    """
 
     file: Path
     declares: frozenset[str]
+    with_words: Mapping[str, Any]
 
 
 class NewsYaml(NamedTuple):
@@ -71,8 +80,9 @@ def read_news_yaml(overall: Path, stages: Mapping[str, Path], models: Sequence[P
             if not is_packaged or overall.parent in beside.parents:
                 known |= values.keys()
         values = _values_of_stage(stage, stages)
+        with_words = values.pop(WITH_WORDS, {})
         declares = frozenset(values.keys() - known)
-        yaml.stages[stage] = StageYaml(file, declares)
+        yaml.stages[stage] = StageYaml(file, declares, with_words)
         named = {name if name in declares else f"{stage}_{name}": v for name, v in values.items()}
         _add(yaml, file, named, stages)
     for file, values in of_models.items():

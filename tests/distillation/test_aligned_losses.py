@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from plain import cross_entropy, softmax
+from plain_losses import cross_entropy, softmax
 
 from recbole_tinynews.distillation.aligned import AlignedDistillation, AlignedWeights
 from recbole_tinynews.distillation.outputs import Outputs

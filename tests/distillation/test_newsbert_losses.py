@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import plain
+import plain_losses as plain
 import pytest
 import torch
 from torch import Tensor

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-import plain
+import plain_losses as plain
 import pytest
 import torch
 from torch import Tensor

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import plain
+import plain_losses as plain
 import pytest
 import torch
 from torch import Tensor

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import plain
+import plain_losses as plain
 import pytest
 import torch
 from batches import LABEL, MASK, Padded, padded

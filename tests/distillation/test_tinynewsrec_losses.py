@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import plain
+import plain_losses as plain
 import pytest
 import torch
 from torch import Tensor, nn

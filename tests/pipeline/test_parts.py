@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny import DATASET, Tiny
+from tiny import DATASET, OWN_SETTINGS, Tiny
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.users.self_attentive import SelfAttentiveUser
 from recbole_tinynews.encoder.words.word_news_encoder import WordNewsEncoder
+from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.nrms import NRMS
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.pipeline.artifact import WEIGHTS
+from recbole_tinynews.pipeline.handover import put_news_encoder
 from recbole_tinynews.pipeline.recipes import Recipes
-from recbole_tinynews.pipeline.stage import Stage, in_order
+from recbole_tinynews.pipeline.stage import Stage, Start, in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.loading import load
@@ -35,17 +39,80 @@ def stages_of(tiny: Tiny, **settings: Any) -> list[Stage]:
     return in_order(system(config_of(tiny, **settings)))
 
 
-def test_a_word_student_has_no_stage_one_and_its_own_defaults(tiny: Tiny) -> None:
-    """Matching titles and bodies trains a language model, which it does not have."""
+FOUR_STAGES = [
+    *("post_train_teacher", "post_train_student", "finetune_teacher", "finetune_teacher"),
+    "TinyNewsRec",
+]
+WITHOUT_STAGE_ONE = [name for name in FOUR_STAGES if name != "post_train_student"]
+
+
+def test_a_word_student_has_all_stages_and_its_own_defaults(tiny: Tiny) -> None:
+    """Without Stage I its words would get a meaning from clicks alone."""
     config = config_of(tiny, student="NRMS")
     stages = in_order(system(config))
-    names = [stage.name for stage in stages]
-    assert names == ["post_train_teacher", "finetune_teacher", "finetune_teacher", "TinyNewsRec"]
+    assert [stage.name for stage in stages] == FOUR_STAGES
+    assert stages[1].model.student_class is NRMS
+    assert stages[-1].start == Start(put_news_encoder, (stages[1],))
     assert config["news_encoder"] == "words"
+    assert config.for_stage("post_train_student")["news_encoder"] == "words"
     model = tiny.world("TinyNewsRec", student="NRMS", head_init="random").model
     assert isinstance(model.news_encoder, WordNewsEncoder)
     assert isinstance(model.user_encoder, SelfAttentiveUser)
     assert isinstance(model, NRMS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"student": "NRMS", "stage_one": False}, WITHOUT_STAGE_ONE),
+        ({"student": "NRMS", "stage_two": False}, [*FOUR_STAGES[:2], "TinyNewsRec"]),
+        ({"student": "NAML"}, WITHOUT_STAGE_ONE),
+        ({"student": "NAML", "views": ["title"]}, FOUR_STAGES),
+        ({"student": "LSTUR"}, WITHOUT_STAGE_ONE),
+        ({"student": "NPA"}, WITHOUT_STAGE_ONE),
+        ({"student": "NRMS", "news_text": "title_abstract"}, FOUR_STAGES),
+        ({"student": "NRMS", "teacher": "LateFusion"}, FOUR_STAGES[2:]),
+    ],
+)
+def test_what_reads_one_text_is_post_trained_under_language_models(
+    tiny: Tiny, settings: dict[str, Any], names: list[str]
+) -> None:
+    """A view that no body is matched with, or a reader's own words, would start untrained."""
+    assert [stage.name for stage in stages_of(tiny, **settings)] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("news_encoder", "plm"),
+        ("views", ["title", "category"]),
+        ("word_dim", 20),
+        ("word_encoder", "cnn"),
+        ("news_dim", 32),
+        ("query_dim", 9),
+        ("news_text", "title_abstract"),
+    ],
+)
+def test_a_news_encoder_that_stage_two_cannot_take_over_is_refused(
+    tiny: Tiny, name: str, value: Any
+) -> None:
+    """Its weights would not fit after hours of training, or fit and mean something else."""
+    told = rf"\n- post_train_student_{name} expects .*, as in TinyNewsRec, .*got .*Set {name} for"
+    with pytest.raises(ValueError, match=told):
+        stages_of(tiny, student="NRMS", **{f"post_train_student_{name}": value})
+    stages_of(tiny, student="NRMS", stage_one=False, **{f"post_train_student_{name}": value})
+
+
+@pytest.mark.parametrize("student", ["PLMNR", "NRMS"])
+@pytest.mark.parametrize("stage", ["post_train_teacher", "post_train_student"])
+def test_teachers_and_student_of_stage_one_read_the_same_articles(
+    tiny: Tiny, student: str, stage: str
+) -> None:
+    """They know them by number: teachers would speak of other titles, and nobody would notice."""
+    for name, value in (("post_train_news", "all"), ("post_train_corpus", "news.tsv")):
+        with pytest.raises(ValueError, match=rf"post_train_student_{name} expects .*same articles"):
+            stages_of(tiny, student=student, **{f"{stage}_{name}": value})
+        stages_of(tiny, student=student, **{name: value})
 
 
 def test_the_students_yaml_says_nothing_of_the_teachers(tiny: Tiny) -> None:
@@ -97,8 +164,7 @@ def test_a_teacher_with_a_language_model_is_post_trained(tiny: Tiny) -> None:
 
 def test_without_stage_two_the_student_is_trained_alone(tiny: Tiny) -> None:
     """A PLM-NR in its place would be another recommender than the ablation names."""
-    (stage,) = stages_of(tiny, student="NRMS", stage_two=False)
-    assert stage.model is NRMS
+    assert stages_of(tiny, student="NRMS", stage_two=False)[-1].model is NRMS
     assert stages_of(tiny, stage_one=False, stage_two=False)[-1].model is PLMNR
 
 
@@ -180,12 +246,30 @@ def test_a_part_that_is_named_too_late_is_refused(tiny: Tiny, tmp_path: Path) ->
 
 
 @pytest.mark.whole
+@pytest.mark.parametrize("student", ["NRMS", "CenNewsRec"])
+def test_stage_two_of_a_word_student_starts_from_stage_one(
+    tiny: Tiny, tmp_path: Path, student: str
+) -> None:
+    """Weights that are trained and not taken over would have been trained for nothing."""
+    given = {"student": student, "checkpoint_dir": str(tmp_path), "learning_rate": 0.0}
+    given |= OWN_SETTINGS.get(student, {})
+    result = run("TinyNewsRec", DATASET, config_dict={**tiny.settings("TinyNewsRec"), **given})
+    folders = [tmp_path / DATASET / f"{s['name']}-{s['fingerprint']}" for s in result["stages"]]
+    first, second = (load_weights(folders[place] / WEIGHTS) for place in (1, -1))
+    handed_over = [name for name in first if name.startswith("news_encoder.")]
+    assert "news_encoder.text_encoder.words.weight" in handed_over
+    assert all(torch.equal(first[name], second[name]) for name in handed_over)
+    assert json.loads((folders[1] / "metrics.json").read_text())["valid"]["accuracy"] >= 0
+
+
+@pytest.mark.whole
 def test_a_word_student_is_distilled_and_served(tiny: Tiny, tmp_path: Path) -> None:
     """All stages by settings alone: teachers read word pieces and are wider, it reads words."""
     wide = {f"{stage}_news_dim": 24 for stage in ("post_train_teacher", "finetune_teacher")}
     given = {"student": "NRMS", "checkpoint_dir": str(tmp_path), **wide}
     result = run("TinyNewsRec", DATASET, config_dict={**tiny.settings("TinyNewsRec"), **given})
     assert 0 < result["test"]["auc"] < 1
+    assert [stage["name"] for stage in result["stages"]] == FOUR_STAGES
     made = result["stages"][-1]
     ranker = load(tmp_path / DATASET / f"{made['name']}-{made['fingerprint']}")
     ranked = ranker.rank(["word1 word2"], ["word3 unheard of", "word4 word5"], ids=False)

@@ -19,7 +19,7 @@ from recbole_tinynews.settings.declared import (
     rules_for,
     setting,
 )
-from recbole_tinynews.settings.layers import AS_IN, METRICS_SETTING
+from recbole_tinynews.settings.layers import AS_IN, METRICS_SETTING, WITH_WORDS
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import (
     recbole_model_settings,
@@ -39,8 +39,10 @@ STAGES = [file.stem for file in (PROPERTIES / "stage").glob("*.yaml")]
 
 
 def declared_in(file: Path) -> set[str]:
-    plain = {split_stage(name, STAGES)[1] for name in read_yaml(file)}
-    return plain - ({AS_IN, METRICS_SETTING} if file.parent.name == "stage" else set())
+    values = read_yaml(file)
+    plain = {split_stage(name, STAGES)[1] for name in {*values, *values.get(WITH_WORDS, ())}}
+    of_stages = {AS_IN, METRICS_SETTING, WITH_WORDS}
+    return plain - (of_stages if file.parent.name == "stage" else set())
 
 
 @pytest.mark.parametrize("file", DECLARING, ids=lambda file: file.stem)

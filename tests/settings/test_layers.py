@@ -72,6 +72,18 @@ def test_a_stage_takes_values_from_the_yaml_of_another(folder: Path) -> None:
     assert read(folder).values["second_negatives"] == 7
 
 
+def test_what_suits_word_vectors_alone_is_no_default_of_the_stage(folder: Path) -> None:
+    """A language model would be trained at the rate of word vectors that start anew."""
+    text = "epochs: 3\nwith_words: {epochs: 9, negatives: 2}"
+    write(folder / "properties/stage/second.yaml", text)
+    yaml = read(folder)
+    assert yaml.values["second_epochs"] == 3
+    assert "second_negatives" not in yaml.values
+    assert "with_words" not in yaml.declared
+    assert yaml.stages["second"].with_words == {"epochs": 9, "negatives": 2}
+    assert yaml.stages["first"].with_words == {}
+
+
 @pytest.mark.parametrize(
     ("as_in", "answer"),
     [

@@ -52,6 +52,12 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
+def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Its words by id, padding and the unknown word among them."""
+    words: Any = tokenizer.convert_ids_to_tokens([*range(len(tokenizer))])
+    return words
+
+
 def write_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Save a tokenizer in ``folder``, all or nothing; an existing folder is kept."""
     if not folder.is_dir():
@@ -85,7 +91,7 @@ def word_embedding(
         FileNotFoundError: there is no such file.
         ValueError: it has vectors of another size, or none for these words.
     """
-    words: Any = tokenizer.convert_ids_to_tokens([*range(len(tokenizer))])
+    words = vocabulary_of(tokenizer)
     embedding = nn.Embedding(len(words), dim, padding_idx=0)
     nn.init.normal_(embedding.weight, std=RANDOM_SPREAD)
     with torch.no_grad():
