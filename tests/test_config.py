@@ -385,8 +385,10 @@ def test_word_vectors_have_defaults_of_their_own_in_a_stage(properties: Path) ->
     assert (
         config_of("--news_encoder=words").for_stage("post_train_teacher")["learning_rate"] == 1e-5
     )
+    # those of a data set suit its language model
     (properties / "dataset" / "mind-mini.yaml").write_text("post_train_student_epochs: 3\n")
-    assert rate_and_epochs(words) == (1e-3, 3)
+    assert rate_and_epochs(words) == (1e-3, 8)
+    assert rate_and_epochs() == (1e-5, 3)
 
 
 def test_a_stages_settings_are_a_copy() -> None:

@@ -60,19 +60,6 @@ class Ragged(NamedTuple):
             np.concatenate([part.lengths for part in parts]),
         )
 
-    @classmethod
-    def side_by_side(cls, parts: list[Ragged]) -> Ragged:
-        """Row by row, the values of all parts behind each other.
-
-        >>> parts = [Ragged.from_rows(rows, int) for rows in ([[1, 2], []], [[3], [4]])]
-        >>> Ragged.side_by_side(parts).row(0).tolist(), Ragged.side_by_side(parts).row(1).tolist()
-        ([1, 2, 3], [4])
-        """
-        row = np.concatenate([np.repeat(np.arange(part.rows), part.lengths) for part in parts])
-        values = np.concatenate([part.values for part in parts])
-        lengths = np.sum([part.lengths for part in parts], axis=0)
-        return cls.from_lengths(values[np.argsort(row, kind="stable")], lengths)
-
     @property
     def rows(self) -> int:
         """Number of rows (``len`` of a NamedTuple counts its fields)."""

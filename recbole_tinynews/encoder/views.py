@@ -41,7 +41,7 @@ class CategoryView(nn.Module):
 class ViewsEncoder(CachedEncoder):
     """Encodes each view of an article, and makes one vector of them.
 
-    An article that has nothing in any view is zeros.
+    An article that has nothing in any view is zeros. Its ``tokens`` are lengths without values.
 
     Args:
         views: encoders by the name of the view, in the order of ``composition``: of texts
@@ -57,14 +57,10 @@ class ViewsEncoder(CachedEncoder):
     ) -> None:
         texts = [view for view in views.values() if isinstance(view, CachedEncoder)]
         categories = [view for view in views.values() if isinstance(view, CategoryView)]
-        has_one = [(view.categories != 0).numpy().astype(np.int64) for view in categories]
-        known = [
-            Ragged.from_lengths(view.categories[view.categories != 0].numpy(), lengths)
-            for view, lengths in zip(categories, has_one, strict=True)
-        ]
-        super().__init__(
-            Ragged.side_by_side([*(text.tokens for text in texts), *known]), history_cache_steps
-        )
+        lengths = [text.tokens.lengths for text in texts]
+        lengths += [(view.categories != 0).numpy().astype(np.int64) for view in categories]
+        # each view reads its own tokens: of all together, only the number is asked for
+        super().__init__(Ragged.layout(np.sum(lengths, axis=0)), history_cache_steps)
         self.views = nn.ModuleDict(views)
         self.composition: Any = composition
         written = torch.from_numpy(self.tokens.lengths > 0)

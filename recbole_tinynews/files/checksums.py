@@ -11,7 +11,7 @@ from recbole_tinynews.files.array_cache import content_key
 
 def checksums(folder: Path, files: Iterable[Path]) -> dict[str, str]:
     """A digest of each file, by its path in the folder."""
-    return {file.relative_to(folder).as_posix(): _digest(file) for file in sorted(files)}
+    return {file.relative_to(folder).as_posix(): file_digest(file) for file in sorted(files)}
 
 
 def changed(folder: Path, known: Mapping[str, str]) -> list[str]:
@@ -19,11 +19,12 @@ def changed(folder: Path, known: Mapping[str, str]) -> list[str]:
     return [
         name
         for name, digest in known.items()
-        if not (folder / name).is_file() or _digest(folder / name) != digest
+        if not (folder / name).is_file() or file_digest(folder / name) != digest
     ]
 
 
-def _digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
+    """A digest of the content of a file, which is read again only if its size or time changes."""
     status = file.stat()
     return _digest_of(file, status.st_size, status.st_mtime_ns, status.st_ino)
 

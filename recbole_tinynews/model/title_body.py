@@ -129,14 +129,18 @@ class TitleBodyMatcher(PLMNR):
 class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
     """The student in Stage I, under post-trained teachers: ``L_DP_distill + L_DP_emb + L_DP``.
 
-    Its projections are not carried over to Stage II; its news encoder is, so it is made as that of
-    the recommender that is distilled there, ``student_class``. That of word vectors knows the words
-    of Stage II alone: others in a body, or in a corpus, are the unknown word, whose vector trains.
+    Its projections are not carried over to Stage II; its news encoder is. One of word vectors is
+    made by ``reading_as`` and knows the words of Stage II alone: others in a body, or in a corpus,
+    are the unknown word, whose vector trains.
+
+    Attributes:
+        reading_as: the recommender of Stage II, where texts are read by words.
     """
 
     losses_of_stage = StageOneDistillation
     teacher_stage = "post_train_teacher"
     needs_language_model: ClassVar[bool] = False
+    reading_as: ClassVar[type[NewsRecommender]] = PLMNR
 
     @classmethod
     def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
@@ -161,28 +165,26 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
     @classmethod
     def news_dim(cls, config: Settings) -> int:
         """As in Stage II."""
-        return cls.student_class.news_dim(config)
+        return cls.reading_as.news_dim(config)
 
     @classmethod
     def text_dim(cls, config: Settings) -> int:
         """As in Stage II."""
-        return cls.student_class.text_dim(config)
+        return cls.reading_as.text_dim(config)
 
     def make_word_context(self, config: Settings) -> nn.Module:
         """As in Stage II: it is made of settings alone, and of nothing that a recommender holds."""
-        return self.student_class.make_word_context(self, config)
+        return self.reading_as.make_word_context(self, config)
 
     def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
         """As in Stage II."""
-        return self.student_class.make_word_pooling(self, config, dim)
+        return self.reading_as.make_word_pooling(self, config, dim)
 
 
 @cache
-def title_body_student(student: type[NewsRecommender]) -> type[TitleBodyStudent]:
-    """The student in Stage I whose news encoder is made as this class makes it."""
-    if student is TitleBodyStudent.student_class:
-        return TitleBodyStudent
+def title_body_student(reading_as: type[NewsRecommender]) -> type[TitleBodyStudent]:
+    """The student in Stage I that reads by words as this class does."""
     described = {"__module__": __name__, "__doc__": TitleBodyStudent.__doc__}
     return type(
-        TitleBodyStudent.__name__, (TitleBodyStudent,), {**described, "student_class": student}
+        TitleBodyStudent.__name__, (TitleBodyStudent,), {**described, "reading_as": reading_as}
     )

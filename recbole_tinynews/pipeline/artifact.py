@@ -155,8 +155,9 @@ def source_of(stage: Stage) -> list[Path]:
     Files that these import are not covered. A change in the package's own code raises
     ``ARTIFACT_FORMAT`` instead.
     """
-    classes = (*stage.model.__mro__, *find_trainer(stage.model).__mro__)
-    names = [cls.__module__ for cls in classes]
+    made_as = getattr(stage.model, "reading_as", stage.model)
+    classes = (stage.model, made_as, find_trainer(stage.model))
+    names = [cls.__module__ for each in classes for cls in each.__mro__]
     names += [stage.start.put.__module__] if stage.start else []
     modules = [sys.modules.get(name) for name in dict.fromkeys(names)]
     own = [m for m in modules if m and m.__name__.partition(".")[0] not in _PACKAGES]

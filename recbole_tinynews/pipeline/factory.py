@@ -18,6 +18,7 @@ from recbole_tinynews.encoder.bare_language_model import write_bare_plm
 from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.words.vocabulary import vocabulary_of, write_tokenizer
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.checksums import file_digest
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import (
@@ -218,7 +219,7 @@ def content_of_language_model(source: str) -> str:
     A hub name is returned as it is.
     """
     if Path(source).is_file():
-        return content_key([Path(source)])
+        return file_digest(Path(source))
     if not Path(source).is_dir():
         return source
     files = sorted(p for p in Path(source).iterdir() if p.suffix in PLM_FILES)

@@ -19,7 +19,11 @@ from recbole_tinynews.model.text_encoders import (
     reads_titles_by_plm,
     reads_words,
 )
-from recbole_tinynews.model.title_body import TitleBodyMatcher, title_body_student
+from recbole_tinynews.model.title_body import (
+    TitleBodyMatcher,
+    TitleBodyStudent,
+    title_body_student,
+)
 from recbole_tinynews.pipeline.handover import (
     put_all_but_user_encoder,
     put_copies,
@@ -151,7 +155,7 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
     post-trains a student of titles by words too.
     """
     copies, start = last_copies(POST_TRAINED, config["num_teachers"]), None
-    student_class = config.model_class.student_class
+    model_class = config.model_class
     post_trained = reads_titles_by_plm(config.for_stage("finetune_teacher"))
     if config["student_init"] == "teacher":
         if not (post_trained and reads_titles_by_plm(config)):
@@ -161,18 +165,16 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
                 "with news_encoder=words or other views. Set student_init=plm."
             )
         start = Start(put_first_layers, (POST_TRAINED,))
-    matches_titles = reads_titles_alone(config) and not student_class.reads_for_users
+    matches_titles = reads_titles_alone(config) and not model_class.reads_for_users
     if config["stage_one"] and post_trained and matches_titles:
+        matcher = title_body_student(model_class) if reads_words(config) else TitleBodyStudent
         student = Stage(
-            "post_train_student",
-            title_body_student(student_class),
-            start=start,
-            teachers=tuple(reversed(copies)),
+            "post_train_student", matcher, start=start, teachers=tuple(reversed(copies))
         )
         start = Start(put_news_encoder, (student,))
     if not config["stage_two"]:
-        return _last(config, student_class, start=start)
-    teacher = config.model_class.teacher_class
+        return _last(config, model_class.student_class, start=start)
+    teacher = model_class.teacher_class
     if post_trained:
         return _last(config, start=start, teachers=_finetuned(copies, teacher))
     teachers = tuple(Stage("finetune_teacher", teacher, number=copy.back) for copy in copies)

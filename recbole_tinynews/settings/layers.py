@@ -28,8 +28,8 @@ class StageYaml(NamedTuple):
     Attributes:
         file: its path.
         declares: the settings that only this file declares.
-        with_words: values that hold for a model that reads by word vectors, unless another file,
-            or a user, sets them for the stage.
+        with_words: values that hold for a model that reads by word vectors, unless a user sets
+            them for the stage.
     """
 
     file: Path

@@ -74,7 +74,7 @@ def make(tiny: Tiny, student: str = "NRMS", **settings: Any) -> StageOne:
     config = tiny.config("TinyNewsRec", student=student, **{**given, **of_teachers, **settings})
     factory = run_of(config).factory
     own, theirs = (config.for_stage(f"post_train_{who}") for who in ("student", "teacher"))
-    model_class = title_body_student(config.model_class.student_class)
+    model_class = title_body_student(config.model_class)
     torch.manual_seed(0)
     model = factory.model(model_class, own)
     teachers = []

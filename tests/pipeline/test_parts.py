@@ -10,16 +10,18 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import DATASET, OWN_SETTINGS, Tiny
+from tiny import DATASET, OWN_SETTINGS, STAGE_SETTINGS, Tiny, run_of
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.users.self_attentive import SelfAttentiveUser
+from recbole_tinynews.encoder.words.cnn_self_attention import CNNSelfAttention
 from recbole_tinynews.encoder.words.word_news_encoder import WordNewsEncoder
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.nrms import NRMS
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.pipeline.artifact import WEIGHTS
+from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.pipeline.artifact import WEIGHTS, source_of
 from recbole_tinynews.pipeline.handover import put_news_encoder
 from recbole_tinynews.pipeline.recipes import Recipes
 from recbole_tinynews.pipeline.stage import Stage, Start, in_order
@@ -51,7 +53,7 @@ def test_a_word_student_has_all_stages_and_its_own_defaults(tiny: Tiny) -> None:
     config = config_of(tiny, student="NRMS")
     stages = in_order(system(config))
     assert [stage.name for stage in stages] == FOUR_STAGES
-    assert stages[1].model.student_class is NRMS
+    assert issubclass(stages[1].model.reading_as, NRMS)
     assert stages[-1].start == Start(put_news_encoder, (stages[1],))
     assert config["news_encoder"] == "words"
     assert config.for_stage("post_train_student")["news_encoder"] == "words"
@@ -79,6 +81,22 @@ def test_what_reads_one_text_is_post_trained_under_language_models(
 ) -> None:
     """A view that no body is matched with, or a reader's own words, would start untrained."""
     assert [stage.name for stage in stages_of(tiny, **settings)] == names
+
+
+def test_stage_one_reads_as_a_users_own_student_does(tiny: Tiny) -> None:
+    """Read in another context than in Stage II, its weights would have no place there."""
+
+    class Mine(TinyNewsRec):
+        def make_word_context(self, config: Any) -> CNNSelfAttention:
+            return CNNSelfAttention(config["word_dim"], config["news_dim"], head_dim=4)
+
+    of_teachers = {f"{stage}_teacher_news_encoder": "plm" for stage in ("post_train", "finetune")}
+    config = tiny.config(Mine, **STAGE_SETTINGS, **of_teachers, news_encoder="words")
+    stage = in_order(system(config))[1]
+    own = config.for_stage(stage.name)
+    model = run_of(config).factory.model(stage.model, own)
+    assert isinstance(model.news_encoder.text_encoder.context, CNNSelfAttention)
+    assert source_of(stage) == [Path(__file__)]
 
 
 @pytest.mark.parametrize(
