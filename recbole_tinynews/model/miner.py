@@ -53,12 +53,12 @@ class MINER(PLMNR):
         similarity = self.similarity(category[news.ids.candidates], category[news.ids.history])
         interests = users.interests(news.history, news.clicked, similarity)
         return Outputs(
-            users.matching(interests, news.candidates),
+            users.matching(interests.of_candidates, news.candidates),
             news.candidates,
             news.history,
-            users(news.history, news.clicked),
+            interests.user,
             news.states,
-            interests,
+            interests.of_candidates,
         )
 
     def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.batch import plan_of
 from recbole_tinynews.data.dataset import NewsDataset
@@ -31,6 +31,7 @@ from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.text_pooling import WordPooling
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.encoder.view_composition import ViewAttention
@@ -38,6 +39,7 @@ from recbole_tinynews.model.article_encoder import article_encoder
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.text_encoders import (
     CONTEXTS,
+    encoder_by,
     reads_titles_by_plm,
     reads_words,
     starts_pretrained,
@@ -199,6 +201,10 @@ class NewsRecommender(ImpressionRecommender):
     def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
         """``{view: [articles, size]} -> [articles, news_dim]``, with that as its ``dim``."""
         return ViewAttention(sizes, self.news_dim(config), config["query_dim"])
+
+    def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TextEncoder:
+        """What makes a vector of a text, by the language model: with pooling and dense layer."""
+        return encoder_by(plm, config, self.text_dim(config))
 
     def make_word_context(self, config: Settings) -> nn.Module:
         """``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, with its ``dim``."""

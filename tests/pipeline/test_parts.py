@@ -226,3 +226,26 @@ def test_vectors_of_another_width_are_compared_by_projections(tiny: Tiny) -> Non
     assert words.grad.abs().sum() > 0
     teacher = world.teachers().members[0]
     assert isinstance(teacher.news_encoder, NewsEncoder)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"student": "NPA", "news_encoder": "plm"},
+        {"teacher": "NPA", "finetune_teacher_news_encoder": "plm"},
+    ],
+)
+def test_users_of_tokens_take_up_what_was_post_trained(
+    tiny: Tiny, tmp_path: Path, part: dict[str, Any]
+) -> None:
+    """They pool nothing: weights of a pooling would have no place in them."""
+    usual = tiny.settings("TinyNewsRec")
+    del usual["head_init"]
+    result = run(
+        "TinyNewsRec", DATASET, config_dict={**usual, **part, "checkpoint_dir": str(tmp_path)}
+    )
+    assert 0 < result["test"]["auc"] < 1
+    names = [stage["name"] for stage in result["stages"]]
+    assert names[0] == "post_train_teacher"
+    assert "post_train_student" in names
