@@ -17,9 +17,8 @@ from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.views import CategoryView, ViewsEncoder
 from recbole_tinynews.encoder.words.word_encoder import WordEncoder
 from recbole_tinynews.encoder.words.word_news_encoder import WordNewsEncoder
-from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.model.text_encoders import (
-    CATEGORIES,
     language_model,
     reads_words,
     vectors_of_words,
@@ -80,6 +79,15 @@ def article_encoder(reader: Reader, config: Settings, dataset: Any) -> EncodesNe
             sizes[view] = config["category_dim"]
     composition = reader.make_composition(config, sizes)
     return ViewsEncoder(views, composition, config["history_cache_steps"])
+
+
+def read_articles(reader: Reader, encoder: EncodesNews, config: Settings, dataset: Any) -> None:
+    """Let an encoder of ``article_encoder`` read the articles of another data set from now on."""
+    if not isinstance(encoder, ViewsEncoder):
+        encoder.tokens = reader.text_table(config, dataset, encoder.pad_token_id)
+        return
+    texts = dict(_token_tables(reader, config, dataset, encoder.pad_token_id))
+    encoder.read(texts, {view: dataset.item_feat[view] for view in encoder.categories})
 
 
 def _by_words(reader: Reader, config: Settings, dataset: Any) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from torch import nn
 
 from recbole_tinynews.encoder.users.long_short_term import LongShortTermUser
 from recbole_tinynews.encoder.view_composition import ViewConcatenation
+from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.text_encoders import CATEGORIES, views_of
+from recbole_tinynews.model.text_encoders import views_of
 from recbole_tinynews.settings.protocol import Settings
 
 

@@ -29,6 +29,7 @@ class MINER(PLMNR):
     """
 
     two_towers: ClassVar[bool] = False
+    ranks_given_articles: ClassVar[bool] = False
     user_encoder: MultiInterestUser
 
     def __init__(self, config: Settings, dataset: Any) -> None:

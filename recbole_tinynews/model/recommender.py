@@ -35,7 +35,7 @@ from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.text_pooling import WordPooling
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.encoder.view_composition import ViewAttention
-from recbole_tinynews.model.article_encoder import article_encoder
+from recbole_tinynews.model.article_encoder import article_encoder, read_articles
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.text_encoders import (
     CONTEXTS,
@@ -69,7 +69,9 @@ class NewsRecommender(ImpressionRecommender):
         reads_user_ids: whether its user encoder has a third argument, ids of users ``[batch]``,
             which are below ``user_count``; 0 is a user whom training has not seen.
         needs_language_model: whether word vectors cannot take its place.
-        ranks_news: whether its artifact can be loaded to rank news.
+        ranks_news: whether it ranks news at all, and is evaluated.
+        ranks_given_articles: whether its artifact can be loaded to rank articles as they are given;
+            else it needs their ids in its data set.
         makes_teachers: whether its ``make_teachers`` returns teachers that train together with it;
             else its teachers are frozen.
         pretrains_itself: whether stages before it train the layers that it finetunes; unless
@@ -78,6 +80,7 @@ class NewsRecommender(ImpressionRecommender):
 
     reads: ClassVar[type[TrainingData]] = NewsDataset
     ranks_news: ClassVar[bool] = True
+    ranks_given_articles: ClassVar[bool] = True
     makes_teachers: ClassVar[bool] = False
     pretrains_itself: ClassVar[bool] = False
     two_towers: ClassVar[bool] = True
@@ -197,6 +200,10 @@ class NewsRecommender(ImpressionRecommender):
             ValueError: a text is longer than the language model reads.
         """
         return article_encoder(self, config, dataset)
+
+    def read_articles(self, config: Settings, dataset: Any) -> None:
+        """Read the articles of this data set from now on: those that it is to rank."""
+        read_articles(self, self.news_encoder, config, dataset)
 
     def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
         """``{view: [articles, size]} -> [articles, news_dim]``, with that as its ``dim``."""

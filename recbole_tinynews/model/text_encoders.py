@@ -20,12 +20,10 @@ from recbole_tinynews.encoder.words.vocabulary import (
     word_embedding,
     word_tokenizer,
 )
-from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY, TITLE
+from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.settings.protocol import Settings
 
 CONTEXTS = {"cnn": WordCNN, "self_attention": WordSelfAttention}
-
-CATEGORIES = (CATEGORY, SUBCATEGORY)
 
 
 def views_of(config: Settings) -> list[str]:

@@ -41,9 +41,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-KNOWING, LABELLED = ("NAML", "LSTUR", "NPA"), ("TANR", "MINER")
-
-
 def known(model: NewsRecommender) -> NewsRecommender:
     """The model in double precision, all of it random but what stands for nothing."""
     for module in model.modules():
@@ -263,17 +260,12 @@ def test_a_recommender_of_titles_is_served(tiny: Tiny, tmp_path: Path, name: str
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        *(
-            (name, "reads more of an article than its title, or knows its users")
-            for name in KNOWING
-        ),
-        *(
-            (name, "expects nothing but titles, and asks for the field 'category'")
-            for name in LABELLED
-        ),
+        ("LSTUR", "is a LSTUR, which knows its users by their ids in its data set"),
+        ("NPA", "is a NPA, which knows its users by their ids in its data set"),
+        ("MINER", "is a MINER, which looks articles up by their ids in its data set"),
     ],
 )
-def test_one_that_knows_more_is_not_served_by_titles(
+def test_one_that_knows_more_than_articles_is_not_served(
     tiny: Tiny, tmp_path: Path, name: str, why: str
 ) -> None:
     """It would rank with what it knows left out, and no score would show it."""
