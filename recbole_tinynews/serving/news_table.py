@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 ID_COLUMNS = ("id", "item_id", "news_id")
 
 
-def articles_of(news: Any) -> tuple[list[str], list[Content]]:
+def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Content]]:
     """Ids and contents of articles.
 
     Args:
         news: a DataFrame with an id (``id``, ``item_id`` or ``news_id``), ``title`` and perhaps
             further fields; ids to titles, or to fields by their names; or such pairs.
+        fields: what is read beside the title; other columns of a table are ignored.
 
     Raises:
         ValueError: a column is missing, an id is empty or occurs twice, a field is unknown.
         TypeError: it is something else, or an id, title or other field is no text.
     """
-    ids, contents = _columns(news)
+    ids, contents = _columns(news, fields)
     for what, values in (("id", ids), *_fields_of(contents)):
         for row, value in enumerate(values):
             if not isinstance(value, str):
@@ -82,9 +83,9 @@ def read_news_file(path: Path) -> pd.DataFrame:
     raise ValueError(f"{path} expects .parquet, .csv, .tsv (with a header) or .item, got its name.")
 
 
-def _columns(news: Any) -> tuple[list[Any], list[Any]]:
+def _columns(news: Any, fields: Collection[str]) -> tuple[list[Any], list[Any]]:
     if hasattr(news, "columns") and hasattr(news, "iloc"):
-        return _columns_of_table(news)
+        return _columns_of_table(news, fields)
     pairs = news.items() if isinstance(news, Mapping) else news
     if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
         raise TypeError(f"Articles expect a table, ids to titles, or pairs, got {news!r:.100}.")
@@ -95,13 +96,13 @@ def _columns(news: Any) -> tuple[list[Any], list[Any]]:
     return [name for name, _ in both], [content for _, content in both]
 
 
-def _columns_of_table(table: pd.DataFrame) -> tuple[list[Any], list[Any]]:
+def _columns_of_table(table: pd.DataFrame, fields: Collection[str]) -> tuple[list[Any], list[Any]]:
     named = [name for name in ID_COLUMNS if name in table.columns]
     if not named or TITLE not in table.columns:
         raise ValueError(
             f"A table of articles expects the columns {' or '.join(ID_COLUMNS)}, and "
             f"{TITLE}, got {', '.join(map(str, table.columns)) or 'none'}. Rename them."
         )
-    fields = [name for name in FIELDS if name in table.columns]
-    rows = zip(*(table[name].tolist() for name in fields), strict=True)
-    return table[named[0]].tolist(), [dict(zip(fields, row, strict=True)) for row in rows]
+    read = [name for name in FIELDS if name in table.columns and name in {TITLE, *fields}]
+    rows = zip(*(table[name].tolist() for name in read), strict=True)
+    return table[named[0]].tolist(), [dict(zip(read, row, strict=True)) for row in rows]

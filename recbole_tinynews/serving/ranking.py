@@ -260,7 +260,7 @@ class Ranker:
             ValueError: a column is missing, an id is empty or occurs twice, a field is unknown.
             TypeError: it is something else.
         """
-        ids, contents = articles_of(news)
+        ids, contents = articles_of(news, self.reading.fields)
         texts = [*map(self.reading.text, contents)]
         vectors = [
             self.engine.encode(some) for some in _chunks(texts, "Encode news", show_progress)

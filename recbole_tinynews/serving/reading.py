@@ -53,7 +53,8 @@ class Reading:
             content = {TITLE: content}
         check_fields(content)
         if self._one_text:
-            return self._title(content[TITLE], content.get(ABSTRACT, ""))
+            abstract = content.get(ABSTRACT, "") if self._with_abstract else ""
+            return with_abstract(content[TITLE], abstract)
         return json.dumps([content.get(name, "") for name in self.fields], ensure_ascii=False)
 
     def content(self, text: str) -> Content:
@@ -74,9 +75,6 @@ class Reading:
             both = zip(columns[TITLE], columns[ABSTRACT], strict=True)
             columns[TITLE] = [with_abstract(*each) for each in both]
         return columns
-
-    def _title(self, title: str, abstract: str) -> str:
-        return with_abstract(title, abstract) if self._with_abstract else title
 
 
 def check_fields(content: Mapping[str, Any]) -> None:

@@ -153,3 +153,10 @@ def test_damaged_names_of_categories_are_refused(naml: Served, names: str) -> No
 def test_export_says_what_it_cannot_express(naml: Served) -> None:
     with pytest.raises(ValueError, match=r"NAML reads or scores in its own way \(ViewsEncoder\)"):
         Source(naml.artifact.folder)
+
+
+def test_columns_that_are_not_read_may_hold_anything(tiny: Tiny) -> None:
+    """A table of articles has categories without a name; a recommender of titles asks for none."""
+    ranker = serve(tiny, max_steps=2).load()
+    ranker.add_news(pd.DataFrame({"id": ["a"], "title": ["word1"], "category": [float("nan")]}))
+    assert ranker.titles(["a"]) == ["word1"]

@@ -39,7 +39,7 @@ def add_articles(
         elif index is not None:
             ranker.load_index(index)
     if table is not None:
-        ids, contents = articles_of(table)
+        ids, contents = articles_of(table, fields=())
         return dict(zip(ids, map(title_of, contents), strict=True))
     return _titles_of_indexes(rankers)
 
@@ -57,7 +57,7 @@ def add_table(ranker: Ranker, table: pd.DataFrame, index: Path | None) -> None:
             print(f"{index} has the vectors of another recommender: it is made anew")
     known = ranker.news_ids
     read_of = dict(zip(known, ranker.titles(known), strict=True))
-    ids, contents = articles_of(table)
+    ids, contents = articles_of(table, ranker.reading.fields)
     wanted = dict(zip(ids, map(ranker.reading.read_of, contents), strict=True))
     gone = [each for each in known if each not in wanted]
     new = {name: content for name, content in wanted.items() if read_of.get(name) != content}
