@@ -187,6 +187,10 @@ class TextEncoder(nn.Module):
             if tap is not None:
                 self._tap_frozen(texts, hidden, tap)
         hidden = self._encode_trained(hidden, texts, tap)
+        return self._texts(hidden, texts)
+
+    def _texts(self, hidden: Tensor, texts: PackedTexts) -> EncodedTexts:
+        """What becomes of the last hidden states, ``[tokens, hidden]``."""
         pooled = self._pool(hidden, texts)
         return EncodedTexts(pooled, self.dense(pooled))
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import AttentionPooling
-from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY
+from recbole_tinynews.files.columns import CATEGORIES
 
-CATEGORIES = (CATEGORY, SUBCATEGORY)
 SMALL_WEIGHT = 0.01  # of vectors whose numbers are about 1, beside one of unit length
 
 

@@ -13,14 +13,14 @@ from recbole_tinynews.data.word_vectors import size_of_vectors
 from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.encoder.view_composition import CATEGORIES
+from recbole_tinynews.encoder.token_encoder import TokenEncoder
 from recbole_tinynews.encoder.words.context import WordCNN, WordSelfAttention
 from recbole_tinynews.encoder.words.vocabulary import (
     load_word_tokenizer,
     word_embedding,
     word_tokenizer,
 )
-from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.settings.protocol import Settings
 
 CONTEXTS = {"cnn": WordCNN, "self_attention": WordSelfAttention}
@@ -73,13 +73,28 @@ def encoder_by(plm: PreTrainedModel, config: Settings, dim: int) -> TextEncoder:
         dim,
         config["query_dim"],
         pooling=config["news_pooling"],
-        finetune_layers=config["finetune_layers"],
-        dropout=config["plm_dropout"],
         mask_padding=config["mask_padding_in_news_pooling"],
         pretrained_heads=starts_pretrained(config),
-        # what is saved has them merged
-        lora_rank=0 if config["weights_follow"] else config["lora_rank"],
+        **_training_of(config),
     )
+
+
+def token_encoder_by(plm: PreTrainedModel, config: Settings, dim: int, length: int) -> TokenEncoder:
+    """A language model with a dense layer, whose tokens have vectors of the size ``dim``.
+
+    ``length`` is that of the longest text, in tokens.
+    """
+    return TokenEncoder(plm, dim, config["query_dim"], length, **_training_of(config))
+
+
+def _training_of(config: Settings) -> dict[str, Any]:
+    """How a language model trains."""
+    return {
+        "finetune_layers": config["finetune_layers"],
+        "dropout": config["plm_dropout"],
+        # what is saved has them merged
+        "lora_rank": 0 if config["weights_follow"] else config["lora_rank"],
+    }
 
 
 def words_of_texts(config: Settings, dataset: Any) -> PreTrainedTokenizerBase:

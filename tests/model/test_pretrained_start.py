@@ -18,7 +18,7 @@ from recbole_tinynews.pipeline.systems import system
 
 LONGEST = 12
 ROWS = [0, 1, 2, 3, 4, 5, 6]  # an empty history, one candidate, and five others
-OF_TITLES = ("ZeroShotWords", "NRMS", "LateFusion", "TANR", "Fastformer", "CenNewsRec")
+OF_TITLES = ("ZeroShotWords", "NRMS", "LateFusion", "TANR", "Fastformer", "CenNewsRec", "MINER")
 OF_VIEWS = (
     ("NAML", {}),
     ("NRMS", {"views": ["category", "title", "abstract"]}),
@@ -95,7 +95,7 @@ def test_a_language_model_is_the_start_of_their_users_too(tiny: Tiny, name: str)
     torch.testing.assert_close(scores(world.model, world), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["NRMS", "NAML", "LSTUR", "CenNewsRec"])
+@pytest.mark.parametrize("name", ["NRMS", "NAML", "LSTUR", "CenNewsRec", "MINER"])
 def test_what_a_paper_describes_learns_from_the_second_step_on(tiny: Tiny, name: str) -> None:
     """A weight that stayed 0 would leave a mean of word vectors with a name."""
     world = tiny.world(name, **BY_WORDS)

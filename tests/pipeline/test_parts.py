@@ -357,3 +357,26 @@ def test_a_word_teacher_of_a_language_model_is_trained_as_word_vectors_are() -> 
     asked = {"teacher": "NRMS", "finetune_teacher_epochs": 2}
     stage = NewsConfig("TinyNewsRec", "mind-mini", config_dict=asked).for_stage("finetune_teacher")
     assert stage["epochs"] == 2
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"student": "NPA", "news_encoder": "plm"},
+        {"teacher": "NPA", "finetune_teacher_news_encoder": "plm"},
+    ],
+)
+def test_users_of_tokens_take_up_what_was_post_trained(
+    tiny: Tiny, tmp_path: Path, part: dict[str, Any]
+) -> None:
+    """They pool nothing: weights of a pooling would have no place in them."""
+    usual = tiny.settings("TinyNewsRec")
+    del usual["head_init"]
+    result = run(
+        "TinyNewsRec", DATASET, config_dict={**usual, **part, "checkpoint_dir": str(tmp_path)}
+    )
+    assert 0 < result["test"]["auc"] < 1
+    names = [stage["name"] for stage in result["stages"]]
+    assert names[0] == "post_train_teacher"
+    assert "post_train_student" in names
