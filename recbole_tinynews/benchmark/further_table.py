@@ -8,29 +8,25 @@ from statistics import fmean, stdev
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.benchmark.impression_sets import Files
-from recbole_tinynews.benchmark.impressions import read_impression_metrics
+from recbole_tinynews.benchmark.impression_sets import ReadFiles
 from recbole_tinynews.benchmark.result_table import Cell, Table
 
 Columns = Mapping[str, NDArray[np.floating]]  # values of each impression by metric
 
 
-def further_table(systems: Sequence[str], files: Files) -> Table:
+def further_table(systems: Sequence[str], read: ReadFiles) -> Table:
     """Means over impressions and seeds, in the metrics' own units; no line if there are none.
 
     Args:
         systems: labels in the order of the lines.
-        files: metrics of impressions.
+        read: metrics of impressions.
     """
-    read = {
-        label: [read_impression_metrics(file).further for file in files.get(label, {}).values()]
-        for label in systems
-    }
-    every = [columns for of_system in read.values() for columns in of_system]
+    further = {label: [each.further for each in read.get(label, {}).values()] for label in systems}
+    every = [columns for of_system in further.values() for columns in of_system]
     names = list(dict.fromkeys(name for columns in every for name in columns))
     lines = [
         [Cell(label), *(_cell(name, of_system) for name in names)]
-        for label, of_system in read.items()
+        for label, of_system in further.items()
         if any(of_system)
     ]
     left_out = [text for name in names if (text := _left_out(name, every))]

@@ -1,4 +1,4 @@
-"""Metrics of impressions of many systems and seeds, read together: they must be of one test set."""
+"""Metrics of impressions of many systems and seeds, together: they must be of one test set."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from recbole_tinynews.benchmark.impressions import ImpressionMetrics, read_impression_metrics
 
 Files = Mapping[str, Mapping[int, Path]]  # metrics of impressions, by system and seed
+ReadFiles = Mapping[str, Mapping[int, ImpressionMetrics]]
 
 
 class ImpressionSet(NamedTuple):
@@ -29,16 +30,20 @@ class ImpressionSet(NamedTuple):
     users: int | None
 
 
-def read_impression_set(files: Files) -> ImpressionSet:
-    """Read all files.
-
-    Raises:
-        ValueError: they are of different impressions.
-    """
-    read = {
+def read_files(files: Files) -> ReadFiles:
+    """Read all files."""
+    return {
         system: {seed: read_impression_metrics(file) for seed, file in of_system.items()}
         for system, of_system in files.items()
     }
+
+
+def impression_set(read: ReadFiles) -> ImpressionSet:
+    """What was read, as one set.
+
+    Raises:
+        ValueError: it is of different impressions.
+    """
     every = [each for of_system in read.values() for each in of_system.values()]
     users = _common_users(every)
     ranked = ~np.isnan(every[0].values[:, 0]) if every else np.zeros(0, bool)

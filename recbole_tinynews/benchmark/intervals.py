@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_tinynews.benchmark.impression_sets import Files, read_impression_set
+from recbole_tinynews.benchmark.impression_sets import ReadFiles, impression_set
 from recbole_tinynews.benchmark.mean_difference import users_random
 from recbole_tinynews.benchmark.results import METRICS
 
@@ -30,30 +30,30 @@ class Intervals(NamedTuple):
         return self.reaches.get(system, {}).get(metric)
 
 
-def bootstrap_intervals(files: Files) -> Intervals:
+def bootstrap_intervals(read: ReadFiles) -> Intervals:
     """The interval of each system's mean over seeds and impressions, users resampled.
 
     As ``users_random`` of the tests, with the same draws for every system: it generalises to other
     users, for the very models that were trained, and says nothing about other seeds. Of a system
-    some of whose seeds have no file, it is that of the others.
+    some of whose seeds were not read, it is that of the others.
 
     Raises:
         ValueError: they are of different impressions.
     """
-    there = {system: of_system for system, of_system in files.items() if of_system}
+    there = {system: of_system for system, of_system in read.items() if of_system}
     if not there:
         return Intervals()
-    read = read_impression_set(there)
-    if len(read.clusters) < 2:
+    known = impression_set(there)
+    if len(known.clusters) < 2:
         return Intervals()
     means = np.stack(
-        [np.mean([*read.values[each].values()], axis=0, dtype=np.float64) for each in there]
+        [np.mean([*known.values[each].values()], axis=0, dtype=np.float64) for each in there]
     )
     # a row for each system and metric: [systems * metrics, impressions]
-    rows = means.transpose(0, 2, 1).reshape(-1, len(read.clusters))
+    rows = means.transpose(0, 2, 1).reshape(-1, len(known.clusters))
     found = iter(
         Reach(max(0.0, mean - each.low), max(0.0, each.high - mean))
-        for mean, each in zip(rows.mean(axis=1), users_random(rows, read.clusters), strict=True)
+        for mean, each in zip(rows.mean(axis=1), users_random(rows, known.clusters), strict=True)
     )
     reaches = {system: {metric: next(found) for metric in METRICS} for system in there}
-    return Intervals(reaches, "impressions" if read.users is None else "users")
+    return Intervals(reaches, "impressions" if known.users is None else "users")

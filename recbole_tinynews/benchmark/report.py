@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from recbole_tinynews.benchmark.figures import as_pdf, as_png
 from recbole_tinynews.benchmark.further_table import further_table
 from recbole_tinynews.benchmark.html_report import as_html
-from recbole_tinynews.benchmark.impression_sets import Files
+from recbole_tinynews.benchmark.impression_sets import Files, read_files
 from recbole_tinynews.benchmark.intervals import bootstrap_intervals
 from recbole_tinynews.benchmark.latex_table import as_latex, as_narrow_latex
 from recbole_tinynews.benchmark.means import SystemResult
@@ -57,11 +57,12 @@ def write_report(output: Path, reported: Reported) -> list[str]:
     suite, systems = reported.suite, reported.systems
     table = make_table(systems, reported.seeds, suite.published, reported.notes)
     pairs = compared(suite, [each.row for each in systems if each.means])
-    tests = compare_pairs(pairs, reported.impressions)
-    intervals = bootstrap_intervals(reported.impressions)
+    read = read_files(reported.impressions)
+    tests = compare_pairs(pairs, read)
+    intervals = bootstrap_intervals(read)
     labels = [each.row.label for each in systems]
-    slices = slice_tables(labels, reported.impressions)
-    further = further_table(labels, reported.impressions)
+    slices = slice_tables(labels, read)
+    further = further_table(labels, read)
     texts = {
         "table.md": as_markdown(table),
         "table.tex": as_latex(table),

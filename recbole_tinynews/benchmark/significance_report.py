@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.comparisons import Pair
-from recbole_tinynews.benchmark.impression_sets import Files, read_impression_set
+from recbole_tinynews.benchmark.impression_sets import ReadFiles, impression_set
 from recbole_tinynews.benchmark.mean_difference import FEWEST_SEEDS, RESAMPLES, SEED
 from recbole_tinynews.benchmark.result_table import HEADS, plain_markdown
 from recbole_tinynews.benchmark.results import METRICS, as_csv
@@ -45,20 +45,20 @@ def write_significance(output: Path, tests: PairTests | None) -> list[str]:
     return write_texts(output, dict(zip(NAMES, texts, strict=True)))
 
 
-def compare_pairs(pairs: Sequence[Pair], files: Files) -> PairTests | None:
+def compare_pairs(pairs: Sequence[Pair], read: ReadFiles) -> PairTests | None:
     """Compare each pair over the seeds that both systems have; None if nothing can be tested.
 
     Skipped impressions are left out. Where users are not known, or all impressions are of one,
     each impression is a cluster.
 
     Raises:
-        ValueError: the files are of different impressions.
+        ValueError: what was read is of different impressions.
     """
     named = {name for pair in pairs for name in pair}
-    read, clusters, users = read_impression_set(
-        {name: of_system for name, of_system in files.items() if name in named}
+    values, clusters, users = impression_set(
+        {name: of_system for name, of_system in read.items() if name in named}
     )
-    seeds = {(a, b): sorted({*read.get(a, {})} & {*read.get(b, {})}) for a, b in pairs}
+    seeds = {(a, b): sorted({*values.get(a, {})} & {*values.get(b, {})}) for a, b in pairs}
     tested = [pair for pair in pairs if seeds[pair]]
     if not tested or len(clusters) < 2:
         if pairs:
@@ -70,7 +70,7 @@ def compare_pairs(pairs: Sequence[Pair], files: Files) -> PairTests | None:
 
     def differences(pair: Pair, metric: int) -> NDArray[np.float64]:  # [seeds, impressions]
         system, other = (
-            np.stack([read[name][seed][:, metric] for seed in seeds[pair]]) for name in pair
+            np.stack([values[name][seed][:, metric] for seed in seeds[pair]]) for name in pair
         )
         return system.astype(np.float64) - other
 

@@ -8,8 +8,8 @@ from statistics import fmean, stdev
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.benchmark.impression_sets import Files
-from recbole_tinynews.benchmark.impressions import ImpressionMetrics, read_impression_metrics
+from recbole_tinynews.benchmark.impression_sets import ReadFiles
+from recbole_tinynews.benchmark.impressions import ImpressionMetrics
 from recbole_tinynews.benchmark.means import Mean
 from recbole_tinynews.benchmark.result_table import HEADS, Cell, Table, percent
 from recbole_tinynews.benchmark.results import METRICS
@@ -19,18 +19,14 @@ _METRIC = METRICS[0]
 _KINDS = {HISTORY: "clicks in the history", HOUR: "hour (UTC)"}
 
 
-def slice_tables(systems: Sequence[str], files: Files) -> list[Table]:
-    """A table for each kind of slices; none where the files say nothing of histories and hours.
+def slice_tables(systems: Sequence[str], read: ReadFiles) -> list[Table]:
+    """A table for each kind of slices; none where nothing is known of histories and hours.
 
     Args:
         systems: labels in the order of the lines.
-        files: metrics of impressions, all of the same ones.
+        read: metrics of impressions, all of the same ones.
     """
-    read = {
-        label: [read_impression_metrics(file) for file in files.get(label, {}).values()]
-        for label in systems
-    }
-    return list(_tables({label: seeds for label, seeds in read.items() if seeds}))
+    return list(_tables({name: [*read[name].values()] for name in systems if read.get(name)}))
 
 
 def _tables(read: Mapping[str, Sequence[ImpressionMetrics]]) -> Iterator[Table]:

@@ -2,78 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from recbole_tinynews.convert.errors import Column, ConversionError, LineError, quoted
-from recbole_tinynews.convert.readers.bodies import read_bodies
+from recbole_tinynews.convert.bodies import Bodies, Place
+from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, LineError, quoted
+from recbole_tinynews.convert.readers.parsed import parsed
 from recbole_tinynews.convert.readers.reader import Reader
-from recbole_tinynews.convert.records import News, OnBadLine
-
-
-class Place(NamedTuple):
-    """Where something was read."""
-
-    path: Path
-    line: int
-
-
-class Bodies:
-    """Bodies by news id.
-
-    They are kept as UTF-8: one curly quote would double the memory of an otherwise ASCII text.
-    """
-
-    def __init__(self) -> None:
-        self.texts: dict[str, bytes] = {}
-        self.rows = 0
-        self.repeated = 0
-        self.without_news: set[str] = set()
-        self._places: dict[str, Place] = {}
-
-    def add(self, news_id: str, body: str, place: Place, column: Column) -> None:
-        """Keep the body of one article.
-
-        Raises:
-            LineError: it has another one already.
-        """
-        self.expect_same(news_id, body, place, column)
-        self.repeated += news_id in self.texts
-        self.rows += 1
-        self._places.setdefault(news_id, place)
-        self.texts.setdefault(news_id, body.encode())
-
-    def expect_same(self, news_id: str, body: str, place: Place, column: Column) -> None:
-        """Compare with what is known, and keep nothing.
-
-        Raises:
-            LineError: the article has another body.
-        """
-        if self.texts.get(news_id, encoded := body.encode()) != encoded:
-            first = self._places[news_id]
-            same_file = first.path == place.path
-            where = f"line {first.line}" if same_file else f"{first.path}:{first.line}"
-            raise LineError(
-                "duplicate body with different text",
-                f"expected the body that {news_id} has in {where}, got {quoted(body)}.",
-                column,
-            )
-
-    def read(self, path: Path, wanted: Iterable[str], on_bad_line: OnBadLine) -> None:
-        """Add the bodies of one file that belong to wanted news."""
-        wanted = set(wanted)
-        for line, news_id, body in read_bodies(path, on_bad_line):
-            if news_id not in wanted:
-                self.without_news.add(news_id)
-                self.rows += 1
-                continue
-            try:
-                self.add(news_id, body, Place(path, line), column=3)
-            except LineError as error:
-                on_bad_line(error.at(path, line))
-        if not self.rows:
-            raise ConversionError(f"{path}: expected bodies, got no line that can be used.")
+from recbole_tinynews.convert.records import News, NewsRow, OnBadLine
 
 
 class Catalogue:
@@ -82,8 +18,8 @@ class Catalogue:
     MIND repeats an article in the folder of each split, which is normal; a repeat within one file
     is counted separately. A field that is empty in one of two rows is taken from the other, and
     text that differs only in white space is kept as in the first: both are counted. Other
-    differences under the same id are a :class:`LineError` naming both places. ``bodies`` are those
-    of formats that have them.
+    differences under the same id are a :class:`LineError` naming both places; of articles that come
+    with each click, edits whose ids are counted. ``bodies`` are those of formats that have them.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -94,31 +30,59 @@ class Catalogue:
         self.repeated_across_files = 0
         self.repeated_with_empty_fields = 0
         self.repeated_with_other_white_space = 0
+        self._changed: dict[str, None] = {}  # in the order of the first change
         self._reader = reader
         self._places: dict[str, Place] = {}
 
     def read(self, path: Path, on_bad_line: OnBadLine) -> None:
         """Add the articles of one file."""
-        self.rows[path] = 0
-        for line, news, body in self._reader.read_news(path, on_bad_line):
-            place = Place(path, line)
-            try:
-                if body:
-                    self.bodies.expect_same(news.news_id, body, place, self._reader.body_column)
-                self._add(news, place)
-                if body:
-                    self.bodies.add(news.news_id, body, place, self._reader.body_column)
-            except LineError as error:
-                on_bad_line(error.at(path, line))
-            else:
-                self.rows[path] += 1
+
+        def add(line: int, row: NewsRow) -> None:
+            self._add(row, Place(path, line))
+
+        rows = ((row.line, row) for row in self._reader.read_news(path, on_bad_line))
+        self.rows[path] = sum(1 for _ in parsed(path, rows, add, on_bad_line))
         if not self.rows[path]:
             raise ConversionError(f"{path}: expected news, got no line that can be used.")
 
-    def _add(self, news: News, place: Place) -> None:
+    def about(self) -> dict[str, Any]:
+        """The section of the report on articles whose text changed; empty if none did."""
+        if not self._changed:
+            return {}
+        examples = list(self._changed)[:EXAMPLES]
+        return {"articles_whose_text_changed": {"ids": len(self._changed), "examples": examples}}
+
+    def _add(self, row: NewsRow, place: Place) -> None:
+        if self._reader.articles_in_clicks:
+            row = self._with_first_texts(row)
+        _, news, body = row
+        if body:
+            self.bodies.expect_same(news.news_id, body, place, self._reader.body_column)
+        self._add_news(news, place)
+        if body:
+            self.bodies.add(news.news_id, body, place, self._reader.body_column)
+
+    def _with_first_texts(self, row: NewsRow) -> NewsRow:
+        """A row with the texts that its article had before; another text is a change."""
+        line, news, body = row
+        known = self.news.get(news.news_id)
+        if known is None:
+            return row
+        kept = NewsRow(line, known.filled_from(news), self.bodies.of(news.news_id) or body)
+        if kept != row:
+            pairs = zip((*news, body), (*kept.news, kept.body), strict=True)
+            if any(new and new != old for new, old in pairs):
+                self._changed[news.news_id] = None
+        return kept
+
+    def _add_news(self, news: News, place: Place) -> None:
         known = self.news.setdefault(news.news_id, news)
         first = self._places.setdefault(news.news_id, place)
         if first is place:
+            return
+        if known == news:
+            self.repeated_in_file += first.path == place.path
+            self.repeated_across_files += first.path != place.path
             return
         for column, (name, old, new) in enumerate(zip(News._fields, known, news, strict=True), 1):
             if old.strip() and new.strip() and old.split() != new.split():
@@ -130,14 +94,9 @@ class Catalogue:
                 )
         if _filled(known) != _filled(news):
             self.repeated_with_empty_fields += 1
-            pairs = zip(known, news, strict=True)
-            self.news[news.news_id] = News(*(old if old.strip() else new for old, new in pairs))
-        elif known != news:
-            self.repeated_with_other_white_space += 1
-        elif first.path == place.path:
-            self.repeated_in_file += 1
+            self.news[news.news_id] = known.filled_from(news)
         else:
-            self.repeated_across_files += 1
+            self.repeated_with_other_white_space += 1
 
 
 def _filled(news: News) -> list[bool]:

@@ -15,7 +15,8 @@ from recbole_tinynews.convert.atomic import (
     open_atomic,
     write_items,
 )
-from recbole_tinynews.convert.catalogue import Bodies, Catalogue
+from recbole_tinynews.convert.bodies import Bodies
+from recbole_tinynews.convert.catalogue import Catalogue
 from recbole_tinynews.convert.errors import ConversionError, SkippedLines, stop
 from recbole_tinynews.convert.flat import SUFFIX, write_flat_interactions, write_flat_items
 from recbole_tinynews.convert.leaks import find_leaks
@@ -215,6 +216,7 @@ class Conversion:
             "settings": self.settings.as_given(),
             **written.about,
             **self.reader.about(),
+            **self.catalogue.about(),
             "impressions": written.parts,
             "items": len(items),
             "news": news_summary(self.catalogue),

@@ -30,6 +30,10 @@ class News(NamedTuple):
     title: str
     abstract: str
 
+    def filled_from(self, other: News) -> News:
+        """This article, with the fields that are empty as another row of it has them."""
+        return News(*(own if own.strip() else its for own, its in zip(self, other, strict=True)))
+
 
 class NewsRow(NamedTuple):
     """An article and its line number; ``body`` is None in formats without bodies."""

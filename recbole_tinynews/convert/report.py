@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from recbole_tinynews.convert.catalogue import Bodies, Catalogue
+from recbole_tinynews.convert.bodies import Bodies
+from recbole_tinynews.convert.catalogue import Catalogue
 from recbole_tinynews.convert.errors import EXAMPLES
 from recbole_tinynews.convert.leaks import leak_notes
+
+_OF_FORMATS = {
+    ("articles_whose_text_changed", "ids"): "articles whose text changed, kept as it was first",
+    ("adressa", "events_without_article"): "events without an article",
+    ("ebnerd", "impressions_of_users_without_history"): "impressions of users without a history",
+    ("ebnerd", "impressions_beyond_accuracy"): "impressions beyond accuracy",
+    ("xmind", "articles_without_translation"): "articles without a translation, kept in English",
+    ("xmind", "translated_differently_again"): "translations that differ from the first, not used",
+}
 
 
 def news_summary(catalogue: Catalogue) -> dict[str, Any]:
@@ -96,4 +106,7 @@ def _of_the_news(report: dict[str, Any]) -> Iterator[str]:
         ]
     if report["bodies"] is not None:
         notes["items without body"] = report["bodies"]["items_without_body"]
+    for (section, name), what in _OF_FORMATS.items():
+        found = report.get(section, {}).get(name, 0)
+        notes[what] = sum(found.values()) if isinstance(found, dict) else found
     yield from (f" note: {count:,} {what}" for what, count in notes.items() if count)

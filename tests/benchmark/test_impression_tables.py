@@ -8,6 +8,7 @@ import numpy as np
 from benchmark_rows import keep
 
 from recbole_tinynews.benchmark.further_table import further_table
+from recbole_tinynews.benchmark.impression_sets import read_files
 from recbole_tinynews.benchmark.result_table import as_markdown
 from recbole_tinynews.benchmark.slice_tables import slice_tables
 
@@ -24,7 +25,9 @@ def test_slices_are_means_over_their_ranked_impressions_and_then_over_seeds(tmp_
         "B": {1: keep(tmp_path, "b1", ["0.5", "0.5", "0.5", "0.75", ""], **ABOUT)},
         "C": {},
     }
-    lengths, hours = (as_markdown(each).splitlines() for each in slice_tables("ABC", files))
+    lengths, hours = (
+        as_markdown(each).splitlines() for each in slice_tables("ABC", read_files(files))
+    )
     assert lengths[0] == "| System, by clicks in the history | 0 (1) | 1-5 (2) | 51+ (1) |"
     assert lengths[2:4] == [
         "| A | 50.00 ± 0.00 | 62.50 ± 17.68 | 50.00 ± 70.71 |",
@@ -43,8 +46,8 @@ def test_files_that_know_no_hours_have_no_slices_and_are_put_into_those_of_other
     old = tmp_path / "old.npz"
     with np.load(new) as arrays:
         np.savez(old, values=arrays["values"], ids=arrays["ids"])
-    assert slice_tables(["old"], {"old": {1: old}}) == []
-    lengths, _ = slice_tables(["old", "new"], {"old": {1: old}, "new": {1: new}})
+    assert slice_tables(["old"], read_files({"old": {1: old}})) == []
+    lengths, _ = slice_tables(["old", "new"], read_files({"old": {1: old}, "new": {1: new}}))
     first, second = (cells[1:] for cells in lengths.groups[0])
     assert first == second
 
@@ -60,9 +63,9 @@ def test_further_metrics_are_means_over_the_impressions_that_have_a_value(tmp_pa
         "B": {1: keep(tmp_path, "b1", ["0.5"] * 3, further={"calibration@5": ["0.5", "", ""]})},
         "C": {1: keep(tmp_path, "c1", ["0.5"] * 3)},
     }
-    lines = as_markdown(further_table("ABC", files)).splitlines()
+    lines = as_markdown(further_table("ABC", read_files(files))).splitlines()
     assert lines[0] == "| System | hit@5 | calibration@5 |"
     assert lines[2:4] == ["| A | 0.7500 ± 0.3536 | 2.5000 ± 0.0000 |", "| B |  | 0.5000 |"]
     assert "| C |" not in "\n".join(lines)
     assert lines[-1].endswith("left out: hit@5 1 of 3; calibration@5 1 to 2 of 3.")
-    assert further_table("C", files).groups == []
+    assert further_table("C", read_files(files)).groups == []

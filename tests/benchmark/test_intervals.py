@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from benchmark_rows import keep
 
+from recbole_tinynews.benchmark.impression_sets import read_files
 from recbole_tinynews.benchmark.intervals import Intervals, bootstrap_intervals
 
 
@@ -22,7 +23,7 @@ def test_intervals_are_those_of_a_bootstrap_over_users_written_plainly(tmp_path:
             for seed, values in enumerate(seeds)
         }
     }
-    found = bootstrap_intervals(files)
+    found = bootstrap_intervals(read_files(files))
     assert found.over == "users"
     mean = np.mean(seeds, axis=0)
     means = []
@@ -42,7 +43,7 @@ def test_without_users_each_impression_is_drawn_by_itself(tmp_path: Path) -> Non
     """The figure must not say users where nobody knows them."""
     values = np.random.default_rng(1).random(200)
     file = keep(tmp_path, "A", [repr(float(v)) for v in values], users=["U"] * 200)
-    found = bootstrap_intervals({"A": {1: file}, "B": {}})
+    found = bootstrap_intervals(read_files({"A": {1: file}, "B": {}}))
     assert found.over == "impressions"
     reach = found.of("A", "mrr")
     assert reach is not None
@@ -52,4 +53,4 @@ def test_without_users_each_impression_is_drawn_by_itself(tmp_path: Path) -> Non
 
 def test_without_impressions_there_are_none(tmp_path: Path) -> None:
     assert bootstrap_intervals({"A": {}}) == Intervals()
-    assert bootstrap_intervals({"A": {1: keep(tmp_path, "A", ["0.5"])}}) == Intervals()
+    assert bootstrap_intervals(read_files({"A": {1: keep(tmp_path, "A", ["0.5"])}})) == Intervals()

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from benchmark_rows import keep, system
 
+from recbole_tinynews.benchmark import impression_sets
 from recbole_tinynews.benchmark.figures import as_pdf, as_png
+from recbole_tinynews.benchmark.impressions import ImpressionMetrics, read_impression_metrics
 from recbole_tinynews.benchmark.intervals import Intervals, Reach
 from recbole_tinynews.benchmark.plots import CAPTIONS, suite_figures
 from recbole_tinynews.benchmark.report import Reported, write_report
@@ -169,3 +171,20 @@ def test_the_same_figure_is_the_same_file(systems, intervals) -> None:
     one, other = (next(suite_figures(suite, systems, intervals))[1] for _ in range(2))
     assert as_png(one) == as_png(other)
     assert as_pdf(one) == as_pdf(other)
+
+
+def test_each_file_of_impressions_is_read_once(systems, tmp_path: Path, monkeypatch) -> None:
+    """Of large test sets they are slow to unpack, and four parts of a report use them."""
+    suite = read_suite("paper", "mind-small")
+    labels = ["Tiny-NewsRec_4", "TinyBERT_4"]
+    shown = [each for each in systems if each.row.label in labels]
+    files = {name: {1: keep(tmp_path, name, ["0.2", "0.4"])} for name in labels}
+    read: list[Path] = []
+
+    def counted(place: Path) -> ImpressionMetrics:
+        read.append(place)
+        return read_impression_metrics(place)
+
+    monkeypatch.setattr(impression_sets, "read_impression_metrics", counted)
+    write_report(tmp_path, Reported(suite, "mind-small", [1], shown, [], files))
+    assert sorted(read) == sorted(of_system[1] for of_system in files.values())

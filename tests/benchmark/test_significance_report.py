@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from benchmark_rows import keep
 
+from recbole_tinynews.benchmark.impression_sets import read_files
 from recbole_tinynews.benchmark.significance_report import (
     PairTests,
     as_lines,
@@ -33,7 +34,7 @@ def files_of(folder: Path, users: list[str], seeds: int = 3) -> Files:
 
 
 def compared(files: Files, *pairs: tuple[str, str]) -> PairTests:
-    found = compare_pairs(pairs or [("O", "R")], files)
+    found = compare_pairs(pairs or [("O", "R")], read_files(files))
     assert found is not None
     return found
 
@@ -102,7 +103,7 @@ def test_systems_that_ranked_other_impressions_are_not_compared(tmp_path: Path, 
     two = ["0.2", "0.3"]
     files = {"A": {1: keep(tmp_path, "a", two)}, "B": {1: keep(tmp_path, "b", two, **changed)}}
     with pytest.raises(ValueError, match="the same impressions of the same users"):
-        compare_pairs([("A", "B")], files)
+        compare_pairs([("A", "B")], read_files(files))
 
 
 def test_a_pair_without_a_common_seed_is_named_and_the_others_are_tested(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_nothing_outdated_is_left_where_nothing_can_be_tested(tmp_path: Path) ->
     """A significance test left from an earlier report would not match the table."""
     files = files_of(tmp_path, ["U1", "U2", "U3"])
     names = ["significance.csv", "significance.md"]
-    assert write_significance(tmp_path, compare_pairs([("O", "R")], files)) == names
+    assert write_significance(tmp_path, compare_pairs([("O", "R")], read_files(files))) == names
     assert all((tmp_path / name).is_file() for name in names)
-    assert write_significance(tmp_path, compare_pairs([("O", "lost")], files)) == []
+    assert write_significance(tmp_path, compare_pairs([("O", "lost")], read_files(files))) == []
     assert not list(tmp_path.glob("significance.*"))

@@ -12,6 +12,7 @@ from mind_folder import WriteMind
 from plain_mind import read
 
 from recbole_tinynews.convert import ConversionError, convert_news
+from recbole_tinynews.convert.report import readable
 
 EVENTS = (
     {"eventId": 1, "url": "http://paper.example", "time": 1483225200, "userId": "cx:a:b"},
@@ -156,6 +157,15 @@ def test_xmind_is_mind_with_other_titles_and_abstracts(
     written = inter(tmp_path, "train", "valid")
     convert("mind", train, tmp_path)
     assert inter(tmp_path, "train", "valid") == written
+
+
+def test_a_translation_of_other_news_is_told_where_the_command_ends(
+    write_mind: WriteMind, tmp_path: Path
+) -> None:
+    """Another file's ids fit no article, and the data set would be English without a word."""
+    news = write_tsv(tmp_path / "ron.tsv", ROMANIAN[0], "M1\tUn titlu\t")
+    report = convert("xmind", write_mind(), tmp_path, news=[news])
+    assert " note: 3 articles without a translation, kept in English" in readable([report])
 
 
 def test_an_empty_translation_takes_no_title_away(write_mind: WriteMind, tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recbole_tinynews.convert.errors import LineError, quoted
 from recbole_tinynews.convert.readers.click_log import ClickLog, Row
 from recbole_tinynews.convert.readers.fields import id_of, text_of
-from recbole_tinynews.convert.readers.logged_articles import LoggedArticles
+from recbole_tinynews.convert.readers.parsed import parsed
 from recbole_tinynews.convert.readers.reader import Reader, Source
 from recbole_tinynews.convert.readers.rows import read_raw_lines, text_of_line
 from recbole_tinynews.convert.readers.times import seconds_of
@@ -29,12 +29,12 @@ class AdressaReader(Reader):
 
     expects = "a file of events, a JSON object in each line, or a folder of such files"
     options = frozenset({"sampled", "seed"})
+    articles_in_clicks = True
     news_columns = (ARTICLE, CATEGORIES, CATEGORIES, TITLE, TITLE)
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         self._log = ClickLog(source.sampled, source.seed)
-        self._articles = LoggedArticles()
         self._elsewhere = 0
 
     def problem(self, place: Path) -> str | None:
@@ -58,26 +58,12 @@ class AdressaReader(Reader):
 
     def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
         """The articles that were clicked; the clicks are kept for ``read_impressions``."""
-        for number, line in read_raw_lines(path):
-            try:
-                event = _event(line)
-                if not _is_click(event):
-                    self._elsewhere += 1
-                    continue
-                news = _article(event)
-                row = Row(
-                    None,
-                    id_of(event.get(USER), USER),
-                    seconds_of(event.get(TIME), TIME),
-                    [news.news_id],
-                    None,
-                    None,
-                )
-            except LineError as error:
-                on_bad_line(error.at(path, number))
-                continue
-            self._log.add(path, row)
-            yield self._articles.first(NewsRow(number, news))
+        for click in parsed(path, read_raw_lines(path), _click, on_bad_line):
+            if click is None:
+                self._elsewhere += 1
+            else:
+                self._log.add(path, click.row)
+                yield click.article
 
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
@@ -86,9 +72,23 @@ class AdressaReader(Reader):
         return self._log.impressions(self.news_files(place))
 
     def about(self) -> dict[str, Any]:
-        """Candidates that were drawn, texts that changed, events that are no clicks."""
-        events = {"adressa": {"events_without_article": self._elsewhere}}
-        return {**self._log.about(), **self._articles.about(), **events}
+        """Candidates that were drawn, events that are no clicks."""
+        return {**self._log.about(), "adressa": {"events_without_article": self._elsewhere}}
+
+
+class _Click(NamedTuple):
+    row: Row
+    article: NewsRow
+
+
+def _click(number: int, line: bytes) -> _Click | None:
+    """The click of an event; None: it is about no article."""
+    event = _event(line)
+    if not _is_click(event):
+        return None
+    news = _article(event)
+    user, time = id_of(event.get(USER), USER), seconds_of(event.get(TIME), TIME)
+    return _Click(Row(None, user, time, [news.news_id], None, None), NewsRow(number, news))
 
 
 def _event(line: bytes) -> dict[str, Any]:

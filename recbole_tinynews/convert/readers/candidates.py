@@ -1,11 +1,12 @@
-"""MIND's candidates of one impression and their labels, in bulk string operations."""
+"""The candidates of one impression and their labels."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from recbole_tinynews.convert.errors import LineError, quoted
-from recbole_tinynews.convert.readers.fields import check_number, parse_ids
+from recbole_tinynews.convert.errors import Column, LineError, quoted
+from recbole_tinynews.convert.readers.fields import check_number, ids_of, parse_ids
 
 
 class Candidates(NamedTuple):
@@ -16,7 +17,7 @@ class Candidates(NamedTuple):
 
 
 def parse_candidates(text: str, column: int) -> Candidates:
-    """Candidates of a line whose candidates all carry a label, or none does.
+    """MIND's candidates of a line, which all carry a label, or none does; in bulk operations.
 
     >>> parse_candidates("N1-0 N2-1 N3-0", column=5)
     Candidates(ids=['N1', 'N2', 'N3'], labels='0 1 0')
@@ -27,7 +28,7 @@ def parse_candidates(text: str, column: int) -> Candidates:
         LineError: no candidate, an empty id, white space in an id, or labels for some only.
     """
     if not text:
-        raise LineError("no candidates", "expected at least one candidate, got none.", column)
+        raise _no_candidates(column)
     check_number(text.count(" ") + 1, column)
     parts = (text + " ").split("-1 ")  # each part but the last ends with the id of a click
     labels, ids = [], []
@@ -41,6 +42,48 @@ def parse_candidates(text: str, column: int) -> Candidates:
     if not news_ids:
         raise LineError("empty id", f"expected an id before the label, got {quoted(text)}.", column)
     return Candidates(news_ids, "1 ".join(labels)[:-1])
+
+
+def shown_in(cell: Any, column: Column) -> list[str]:
+    """The candidates in a cell of a table.
+
+    Raises:
+        LineError: there is none, or an id is none.
+    """
+    shown = ids_of(cell, column)
+    if not shown:
+        raise _no_candidates(column)
+    return shown
+
+
+def clicked_in(cell: Any, column: Column, shown: Sequence[str]) -> list[str]:
+    """The clicks among the candidates, in a cell of a table.
+
+    Raises:
+        LineError: an article was clicked and not shown, or an id is none.
+    """
+    clicked = ids_of(cell, column)
+    strange = set(clicked).difference(shown)
+    if strange:
+        raise LineError(
+            "clicked but not shown",
+            f"expected clicks on what was shown, got {quoted(min(strange))}, which was not.",
+            column,
+        )
+    return clicked
+
+
+def labels_of(shown: Sequence[object], clicked: Sequence[object]) -> str:
+    """The labels of candidates as in the atomic file.
+
+    >>> labels_of(["N1", "N2", "N3"], ["N2"])
+    '0 1 0'
+    """
+    return " ".join(["1" if each in clicked else "0" for each in shown])
+
+
+def _no_candidates(column: Column) -> LineError:
+    return LineError("no candidates", "expected at least one candidate, got none.", column)
 
 
 def _unlabelled(text: str, column: int) -> Candidates:

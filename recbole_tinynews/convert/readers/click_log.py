@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recbole_tinynews.convert.readers.candidates import labels_of
 from recbole_tinynews.convert.readers.current import HOURS, CurrentArticles
+from recbole_tinynews.convert.readers.numbered import NumberedIds, RaggedNumbers
 from recbole_tinynews.convert.records import Impression
 
 
@@ -25,20 +27,6 @@ class Row(NamedTuple):
     clicked: Sequence[str] | None
     shown: Sequence[str] | None
     history: Sequence[str] | None
-
-
-class _Ids:
-    """Numbers for ids, so that millions of them fit."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self._numbers: dict[str, int] = {}
-
-    def number(self, name: str) -> int:
-        number = self._numbers.setdefault(name, len(self.names))
-        if number == len(self.names):
-            self.names.append(name)
-        return number
 
 
 class _Past:
@@ -66,7 +54,7 @@ class ClickLog:
 
     def __init__(self, sampled: int, seed: int) -> None:
         self._sampled, self._seed = sampled, seed
-        self._users, self._articles = _Ids(), _Ids()
+        self._users, self._articles = NumberedIds(), NumberedIds()
         self._files: dict[Any, _File] = {}
         self._past: dict[int, _Past] = {}
         self._current = CurrentArticles(seed)
@@ -80,7 +68,8 @@ class ClickLog:
         content.users.append(self._users.number(row.user))
         content.times.append(row.time)
         for column, ids in zip(content.ragged, (row.clicked, row.shown, row.history), strict=True):
-            column.add(None if ids is None else [self._articles.number(each) for each in ids])
+            if ids is not None:
+                column.add(self._articles.numbers(ids))
 
     def impressions(self, files: Sequence[Any]) -> Iterator[Impression]:
         """The rows of these files in the order of time, of equal times in the files' order."""
@@ -97,7 +86,7 @@ class ClickLog:
     def _impression(self, file: _File, row: int, number: str, known: bool) -> Impression:
         """One row; its clicks become past unless they are known."""
         user, time = file.users[row], file.times[row]
-        clicked, shown, history = (column[row] for column in file.ragged)
+        clicked, shown, history = (column[row] if column else None for column in file.ragged)
         past = self._past.setdefault(user, _Past())
         before = past.before(time) if history is None else history
         if shown is None:
@@ -105,14 +94,13 @@ class ClickLog:
             shown = self._candidates(time, clicked[0])
         if clicked is not None and not known:
             past.add(time, clicked)
-        names = self._articles.names
         return Impression(
             file.ids[row] or number,
-            self._users.names[user],
+            self._users.name(user),
             time,
-            [names[each] for each in before],
-            [names[each] for each in shown],
-            "" if clicked is None else _labels(shown, clicked),
+            self._articles.names(before),
+            self._articles.names(shown),
+            "" if clicked is None else labels_of(shown, clicked),
         )
 
     def about(self) -> dict[str, Any]:
@@ -137,29 +125,10 @@ class ClickLog:
         return self._current.shuffle([*drawn, click])
 
 
-class _Ragged:
-    """Lists of numbers, or None, one after the other."""
-
-    def __init__(self) -> None:
-        self._values, self._ends, self._absent = array("i"), array("q", [0]), True
-
-    def add(self, numbers: Sequence[int] | None) -> None:
-        self._absent = numbers is None
-        self._values.extend(numbers or ())
-        self._ends.append(len(self._values))
-
-    def __getitem__(self, row: int) -> Sequence[int] | None:
-        return None if self._absent else self._values[self._ends[row] : self._ends[row + 1]]
-
-
 class _File:
-    """The rows of one file; a column of ids is there in all of them or in none."""
+    """The rows of one file; a column of ids has a list for all of them or for none."""
 
     def __init__(self) -> None:
         self.ids: list[str | None] = []
         self.users, self.times = array("i"), array("q")
-        self.ragged = (_Ragged(), _Ragged(), _Ragged())  # clicked, shown, history
-
-
-def _labels(shown: Sequence[int], clicked: Sequence[int]) -> str:
-    return " ".join(["1" if each in clicked else "0" for each in shown])
+        self.ragged = (RaggedNumbers(), RaggedNumbers(), RaggedNumbers())  # clicked, shown, history

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.convert.errors import LineError, quoted
-from recbole_tinynews.convert.readers.fields import check_clicked, id_of, ids_of, text_of
+from recbole_tinynews.convert.readers.candidates import clicked_in, labels_of, shown_in
+from recbole_tinynews.convert.readers.fields import duplicate_impression, id_of, ids_of, text_of
 from recbole_tinynews.convert.readers.histories import Histories, order_of
 from recbole_tinynews.convert.readers.parquet import (
     FLAG,
@@ -19,6 +21,7 @@ from recbole_tinynews.convert.readers.parquet import (
     column_names,
     read_rows,
 )
+from recbole_tinynews.convert.readers.parsed import parsed
 from recbole_tinynews.convert.readers.reader import Reader, Source, lacking, unlabelled
 from recbole_tinynews.convert.readers.seen_ids import SeenIds
 from recbole_tinynews.convert.readers.times import seconds_of
@@ -52,7 +55,7 @@ class EbnerdReader(Reader):
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        self._without_history: dict[str, int] = {}
+        self._without_history: Counter[str] = Counter()
         self._beyond_accuracy = 0
 
     def problem(self, place: Path) -> str | None:
@@ -75,13 +78,8 @@ class EbnerdReader(Reader):
         optional = {name: TEXT for name in (ABSTRACT, BODY, CATEGORY)}
         optional |= {CATEGORY_NUMBER: ID, SUBCATEGORY: IDS}
         required = {ARTICLE_ID: ID, TITLE: TEXT}
-        for number, cells in read_rows(path, required, optional, ARTICLES_AT_ONCE):
-            try:
-                article = _article(cells)
-            except LineError as error:
-                on_bad_line(error.at(path, number))
-            else:
-                yield article._replace(line=number)
+        rows = read_rows(path, required, optional, ARTICLES_AT_ONCE)
+        return parsed(path, rows, _article, on_bad_line)
 
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
@@ -93,27 +91,21 @@ class EbnerdReader(Reader):
             raise unlabelled(path, CLICKED, names)
         histories = _histories(place / HISTORY, on_bad_line)
         seen = SeenIds()
+
+        def parse(_: int, cells: Mapping[str, Any]) -> Impression:
+            impression = _impression(cells, histories)
+            beyond_accuracy = cells.get(BEYOND_ACCURACY) is True
+            shared = beyond_accuracy and impression.impression_id == self.shared_id
+            if not seen.add(cells[IMPRESSION_ID]) and not shared:
+                raise duplicate_impression(impression.impression_id, IMPRESSION_ID)
+            self._beyond_accuracy += beyond_accuracy
+            if impression.user_id not in histories:
+                self._without_history[str(path)] += 1
+            return impression
+
         required = {IMPRESSION_ID: ID, USER_ID: ID, TIME_SHOWN: TIME, SHOWN: IDS}
-        for number, cells in read_rows(path, required, {CLICKED: IDS, BEYOND_ACCURACY: FLAG}):
-            try:
-                impression = _impression(cells, histories)
-                beyond_accuracy = cells.get(BEYOND_ACCURACY) is True
-                if not seen.add(cells[IMPRESSION_ID]) and not (
-                    beyond_accuracy and impression.impression_id == self.shared_id
-                ):
-                    raise LineError(
-                        "duplicate impression id",
-                        f"expected a unique id, got {quoted(impression.impression_id)} again.",
-                        IMPRESSION_ID,
-                    )
-            except LineError as error:
-                on_bad_line(error.at(path, number))
-            else:
-                self._beyond_accuracy += beyond_accuracy
-                if impression.user_id not in histories:
-                    key = str(path)
-                    self._without_history[key] = self._without_history.get(key, 0) + 1
-                yield impression
+        rows = read_rows(path, required, {CLICKED: IDS, BEYOND_ACCURACY: FLAG})
+        yield from parsed(path, rows, parse, on_bad_line)
 
     def about(self) -> dict[str, Any]:
         """Impressions whose user has no history, and those beyond accuracy."""
@@ -129,7 +121,7 @@ def _articles(place: Path) -> Path:
     return place / ARTICLES if (place / ARTICLES).is_file() else place.parent / ARTICLES
 
 
-def _article(cells: Mapping[str, Any]) -> NewsRow:
+def _article(number: int, cells: Mapping[str, Any]) -> NewsRow:
     category = cells.get(CATEGORY) or cells.get(CATEGORY_NUMBER)
     subcategories = cells.get(SUBCATEGORY) or [None]
     news = News(
@@ -139,26 +131,24 @@ def _article(cells: Mapping[str, Any]) -> NewsRow:
         text_of(cells[TITLE], TITLE),
         text_of(cells.get(ABSTRACT), ABSTRACT),
     )
-    return NewsRow(0, news, text_of(cells.get(BODY), BODY))
+    return NewsRow(number, news, text_of(cells.get(BODY), BODY))
 
 
 def _histories(path: Path, on_bad_line: OnBadLine) -> Histories:
     histories = Histories()
-    required, optional = {USER_ID: ID, CLICKS: IDS}, {CLICK_TIMES: TIMES}
-    for number, cells in read_rows(path, required, optional, USERS_AT_ONCE):
-        try:
-            user = id_of(cells[USER_ID], USER_ID)
-            clicks = ids_of(cells[CLICKS], CLICKS)
-            if user in histories:
-                raise LineError(
-                    "duplicate user", f"expected a user once, got {quoted(user)} again.", USER_ID
-                )
-            if CLICK_TIMES in cells:
-                clicks = _by_time(clicks, cells[CLICK_TIMES])
-        except LineError as error:
-            on_bad_line(error.at(path, number))
-        else:
-            histories.add(user, clicks)
+
+    def parse(_: int, cells: Mapping[str, Any]) -> tuple[str, list[str]]:
+        user = id_of(cells[USER_ID], USER_ID)
+        clicks = ids_of(cells[CLICKS], CLICKS)
+        if user in histories:
+            raise LineError(
+                "duplicate user", f"expected a user once, got {quoted(user)} again.", USER_ID
+            )
+        return user, _by_time(clicks, cells[CLICK_TIMES]) if CLICK_TIMES in cells else clicks
+
+    rows = read_rows(path, {USER_ID: ID, CLICKS: IDS}, {CLICK_TIMES: TIMES}, USERS_AT_ONCE)
+    for user, clicks in parsed(path, rows, parse, on_bad_line):
+        histories.add(user, clicks)
     return histories
 
 
@@ -176,14 +166,10 @@ def _by_time(clicks: list[str], times: Sequence[int | None] | None) -> list[str]
 
 def _impression(cells: Mapping[str, Any], histories: Histories) -> Impression:
     user = id_of(cells[USER_ID], USER_ID)
-    shown = ids_of(cells[SHOWN], SHOWN)
-    if not shown:
-        raise LineError("no candidates", "expected at least one candidate, got none.", SHOWN)
+    shown = shown_in(cells[SHOWN], SHOWN)
     labels = ""
     if CLICKED in cells:
-        clicked = ids_of(cells[CLICKED], CLICKED)
-        check_clicked(clicked, shown, CLICKED)
-        labels = " ".join(["1" if each in clicked else "0" for each in shown])
+        labels = labels_of(shown, clicked_in(cells[CLICKED], CLICKED, shown))
     return Impression(
         id_of(cells[IMPRESSION_ID], IMPRESSION_ID),
         user,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from recbole_tinynews.convert.errors import Column, LineError, quoted
@@ -76,6 +75,15 @@ def reserved_id(column: Column) -> LineError:
     )
 
 
+def duplicate_impression(impression_id: object, column: Column) -> LineError:
+    """The error of an impression whose id another one has."""
+    return LineError(
+        "duplicate impression id",
+        f"expected a unique id, got {quoted(str(impression_id))} again.",
+        column,
+    )
+
+
 def id_of(cell: Any, column: Column) -> str:
     """The id in a cell of a table: text, or a whole number.
 
@@ -134,21 +142,6 @@ def check_text(text: str, column: Column) -> str:
                 column,
             ) from None
     return text
-
-
-def check_clicked(clicked: Sequence[str], shown: Sequence[str], column: Column) -> None:
-    """Compare the clicks of an impression with what was shown.
-
-    Raises:
-        LineError: an article was clicked and not shown.
-    """
-    strange = set(clicked).difference(shown)
-    if strange:
-        raise LineError(
-            "clicked but not shown",
-            f"expected clicks on what was shown, got {quoted(min(strange))}, which was not.",
-            column,
-        )
 
 
 def _shown(cell: Any) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from recbole_tinynews.convert.readers.numbered import NumberedIds, RaggedNumbers
 
 
 class Histories:
@@ -17,37 +18,21 @@ class Histories:
     """
 
     def __init__(self) -> None:
-        self._names: list[str] = []
-        self._numbers: dict[str, int] = {}
         self._rows: dict[str, int] = {}
-        self._ends = array("q", [0])
-        self._articles = array("i")
-
-    def __len__(self) -> int:
-        return len(self._rows)
+        self._articles, self._clicks = NumberedIds(), RaggedNumbers()
 
     def __contains__(self, user: str) -> bool:
         return user in self._rows
 
     def add(self, user: str, articles: Sequence[str]) -> None:
         """Keep the history of a user who has none yet."""
-        self._rows[user] = len(self._rows)
-        self._articles.extend(map(self._number, articles))
-        self._ends.append(len(self._articles))
+        self._rows[user] = len(self._clicks)
+        self._clicks.add(self._articles.numbers(articles))
 
     def of(self, user: str) -> list[str]:
         """The articles; of an unknown user, none."""
         row = self._rows.get(user)
-        if row is None:
-            return []
-        articles = self._articles[self._ends[row] : self._ends[row + 1]]
-        return list(map(self._names.__getitem__, articles))
-
-    def _number(self, article: str) -> int:
-        number = self._numbers.setdefault(article, len(self._names))
-        if number == len(self._names):
-            self._names.append(article)
-        return number
+        return [] if row is None else self._articles.names(self._clicks[row])
 
 
 def order_of(times: Sequence[int]) -> NDArray[np.int64] | None:

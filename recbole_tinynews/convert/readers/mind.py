@@ -8,6 +8,7 @@ from pathlib import Path
 from recbole_tinynews.convert.errors import ConversionError, LineError, quoted
 from recbole_tinynews.convert.readers.candidates import parse_candidates
 from recbole_tinynews.convert.readers.fields import parse_id, parse_ids
+from recbole_tinynews.convert.readers.parsed import parsed
 from recbole_tinynews.convert.readers.reader import Reader, lacking
 from recbole_tinynews.convert.readers.rows import read_rows
 from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
@@ -48,19 +49,17 @@ class MindReader(Reader):
 
     def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
         """The rows of a ``news.tsv``; urls and entities are not kept."""
-        for number, fields in read_rows(path, NEWS_COLUMNS, on_bad_line):
-            try:
-                news_id = parse_id(fields[0], column=1)
-            except LineError as error:
-                on_bad_line(error.at(path, number))
-            else:
-                yield NewsRow(number, News(news_id, *fields[1:5]))
+        return parsed(path, read_rows(path, NEWS_COLUMNS, on_bad_line), _article, on_bad_line)
 
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
     ) -> Iterator[Impression]:
         """The impressions of a ``behaviors.tsv``."""
         return read_behaviors(place / IMPRESSIONS_FILE, on_bad_line, labels_required)
+
+
+def _article(number: int, fields: list[str]) -> NewsRow:
+    return NewsRow(number, News(parse_id(fields[0], column=1), *fields[1:5]))
 
 
 def read_behaviors(
@@ -73,35 +72,56 @@ def read_behaviors(
     Raises:
         ConversionError: lines of the other kind, dropped by ``on_bad_line``, outnumber those kept.
     """
-    lines: dict[str, int] = {}  # impression id -> line: ids must be unique, and 2.2 million fit
-    labelled = True if labels_required else None
-    of_the_other_kind = 0
-    for number, fields in read_rows(path, IMPRESSION_COLUMNS, on_bad_line):
-        try:
-            impression = _parse_impression(fields)
-            if labelled is None:
-                labelled = bool(impression.labels)
-            elif labelled is not bool(impression.labels):
-                of_the_other_kind += 1
-                raise _other_kind(fields[4], labelled, labels_required)
-            first = lines.setdefault(impression.impression_id, number)
-            if first != number:
-                raise LineError(
-                    "duplicate impression id",
-                    f"expected a unique id, got {quoted(fields[0])} of line {first} again.",
-                    column=1,
-                )
-        except LineError as error:
-            on_bad_line(error.at(path, number))
-        else:
-            yield impression
-    if of_the_other_kind > len(lines):
-        raise ConversionError(
-            f"{path}: expected impressions all with labels or all without, got "
-            f"{of_the_other_kind} {'without' if labelled else 'with'} and {len(lines)} "
-            f"{'with' if labelled else 'without'}. Dropping the larger part would not be a repair: "
-            "split the file in two."
-        )
+    behaviors = _Behaviors(labels_required)
+    rows = read_rows(path, IMPRESSION_COLUMNS, on_bad_line)
+    yield from parsed(path, rows, behaviors.parse, on_bad_line)
+    behaviors.check(path)
+
+
+class _Behaviors:
+    """The lines of one ``behaviors.tsv``, each compared with those before."""
+
+    def __init__(self, labels_required: bool) -> None:
+        self._labels_required = labels_required
+        self._labelled = True if labels_required else None
+        self._of_the_other_kind = 0
+        self._lines: dict[str, int] = {}  # by impression id: 2.2 million fit
+
+    def parse(self, number: int, fields: list[str]) -> Impression:
+        """The impression of a line.
+
+        Raises:
+            LineError: it is none, has an id again, or is labelled where others are not.
+        """
+        impression = _parse_impression(fields)
+        if self._labelled is None:
+            self._labelled = bool(impression.labels)
+        elif self._labelled is not bool(impression.labels):
+            self._of_the_other_kind += 1
+            raise _other_kind(fields[4], self._labelled, self._labels_required)
+        first = self._lines.setdefault(impression.impression_id, number)
+        if first != number:
+            raise LineError(
+                "duplicate impression id",
+                f"expected a unique id, got {quoted(fields[0])} of line {first} again.",
+                column=1,
+            )
+        return impression
+
+    def check(self, path: Path) -> None:
+        """After the last line: most of the file must not have been dropped for its labels.
+
+        Raises:
+            ConversionError: it was.
+        """
+        kept, labelled = len(self._lines), self._labelled
+        if self._of_the_other_kind > kept:
+            raise ConversionError(
+                f"{path}: expected impressions all with labels or all without, got "
+                f"{self._of_the_other_kind} {'without' if labelled else 'with'} and {kept} "
+                f"{'with' if labelled else 'without'}. Dropping the larger part would not be a "
+                "repair: split the file in two."
+            )
 
 
 def _parse_impression(fields: list[str]) -> Impression:

@@ -9,8 +9,9 @@ from pathlib import Path
 from recbole_tinynews.convert.errors import LineError
 from recbole_tinynews.convert.readers.fields import parse_id, parse_ids
 from recbole_tinynews.convert.readers.mind import parse_time
+from recbole_tinynews.convert.readers.parsed import parsed
 from recbole_tinynews.convert.readers.reader import Reader, not_a_file
-from recbole_tinynews.convert.readers.rows import TsvRow, read_rows
+from recbole_tinynews.convert.readers.rows import read_rows_below_header
 from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
 
 NEWS_FILE = "news.tsv"
@@ -68,26 +69,15 @@ class PensReader(Reader):
 
     def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
         """The articles with their bodies; PENS has no abstracts."""
-        for number, fields in _rows(path, NEWS_COLUMNS, on_bad_line):
-            try:
-                news_id = parse_id(fields[0], column=1)
-            except LineError as error:
-                on_bad_line(error.at(path, number))
-            else:
-                _, category, topic, headline, body, *_ = fields
-                yield NewsRow(number, News(news_id, category, topic, headline, ""), body)
+        rows = read_rows_below_header(path, NEWS_COLUMNS, on_bad_line)
+        return parsed(path, rows, _article, on_bad_line)
 
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
     ) -> Iterator[Impression]:
         """The impressions, each at its start."""
-        for number, fields in _rows(place, IMPRESSION_COLUMNS, on_bad_line):
-            try:
-                impression = self._impression(number, fields)
-            except LineError as error:
-                on_bad_line(error.at(place, number))
-            else:
-                yield impression
+        rows = read_rows_below_header(place, IMPRESSION_COLUMNS, on_bad_line)
+        return parsed(place, rows, self._impression, on_bad_line)
 
     def _impression(self, number: int, fields: Sequence[str]) -> Impression:
         shown = [(each, "1") for each in parse_ids(fields[CLICKED], CLICKED + 1)]
@@ -109,8 +99,6 @@ class PensReader(Reader):
         )
 
 
-def _rows(path: Path, columns: Sequence[str], on_bad_line: OnBadLine) -> Iterator[TsvRow]:
-    """The rows below the header, which a file may lack."""
-    for row in read_rows(path, columns, on_bad_line):
-        if row.number > 1 or tuple(row.fields) != columns:
-            yield row
+def _article(number: int, fields: Sequence[str]) -> NewsRow:
+    news_id, category, topic, headline, body, *_ = fields
+    return NewsRow(number, News(parse_id(news_id, 1), category, topic, headline, ""), body)

@@ -37,6 +37,7 @@ class Reader(ABC):
     expects = ""  # a place, in words
     options: frozenset[str] = frozenset()  # fields of Source that it uses, beside the format
     shared_id: str | None = None  # an impression id that many impressions have
+    articles_in_clicks = False  # a text that differs from the first was edited, and is no bad line
     news_columns: Sequence[Column] = (1, 2, 3, 4, 5)  # of the fields of News, for errors
     body_column: Column = "body"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, LineError, quoted
+from recbole_tinynews.convert.readers.parsed import parsed
+from recbole_tinynews.convert.records import OnBadLine
 from recbole_tinynews.files.lines import read_line_batches
 
 
@@ -24,25 +26,30 @@ class RawLine(NamedTuple):
     line: bytes
 
 
-def read_rows(
-    path: Path, columns: Sequence[str], on_bad_line: Callable[[LineError], None]
-) -> Iterator[TsvRow]:
+def read_rows(path: Path, columns: Sequence[str], on_bad_line: OnBadLine) -> Iterator[TsvRow]:
     """The rows of a plain or gzip file; ``columns`` are the names for error messages."""
+
+    def split(number: int, line: bytes) -> TsvRow:
+        return TsvRow(number, _split(line, columns))
+
     number = 0
     for lines in _read_batches(path):
         if len(lines) > EXAMPLES and not any(lines):
             number += _skip_empty(len(lines) - EXAMPLES, columns, path, number, on_bad_line)
             lines = lines[:EXAMPLES]
-        for line in lines:
-            number += 1
-            try:
-                fields = _split(line, columns)
-            except LineError as error:
-                on_bad_line(error.at(path, number))
-            else:
-                yield TsvRow(number, fields)
+        yield from parsed(path, enumerate(lines, number + 1), split, on_bad_line)
+        number += len(lines)
     if number == 0:
         raise ConversionError(f"{path}: expected rows of {_listed(columns)}, got an empty file.")
+
+
+def read_rows_below_header(
+    path: Path, columns: Sequence[str], on_bad_line: OnBadLine
+) -> Iterator[TsvRow]:
+    """The rows of a file whose first line may be a header of just these columns."""
+    for row in read_rows(path, columns, on_bad_line):
+        if row.number > 1 or row.fields != list(columns):
+            yield row
 
 
 def _skip_empty(
@@ -50,7 +57,7 @@ def _skip_empty(
     columns: Sequence[str],
     path: Path,
     before: int,
-    on_bad_line: Callable[[LineError], None],
+    on_bad_line: OnBadLine,
 ) -> int:
     """Handle that many empty lines as one; returns their number."""
     try:

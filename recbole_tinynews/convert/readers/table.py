@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.convert.errors import ConversionError, LineError, quoted
+from recbole_tinynews.convert.errors import ConversionError
+from recbole_tinynews.convert.readers.candidates import clicked_in, shown_in
 from recbole_tinynews.convert.readers.click_log import ClickLog, Row
-from recbole_tinynews.convert.readers.fields import check_clicked, id_of, ids_of, text_of
-from recbole_tinynews.convert.readers.logged_articles import LoggedArticles
+from recbole_tinynews.convert.readers.fields import duplicate_impression, id_of, ids_of, text_of
 from recbole_tinynews.convert.readers.own_tables import KINDS, OwnTables, is_table, names_of
+from recbole_tinynews.convert.readers.parsed import parsed
 from recbole_tinynews.convert.readers.reader import Reader, Source, not_a_file, unlabelled
 from recbole_tinynews.convert.readers.seen_ids import SeenIds
 from recbole_tinynews.convert.readers.times import seconds_of
@@ -36,8 +37,8 @@ class TableReader(Reader):
         super().__init__(source)
         self._tables = OwnTables(source.columns)
         self._log = ClickLog(source.sampled, source.seed)
-        self._articles = LoggedArticles()
         self._read: set[Path] = set()
+        self.articles_in_clicks = not source.news
         of_news = ("id", "category", "subcategory", "title", "abstract")  # as News has them
         self.news_columns = [self._tables.column(role) for role in of_news]
         self.body_column = self._tables.column("body")
@@ -63,18 +64,7 @@ class TableReader(Reader):
 
     def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
         """The articles; those of a log are read together with its clicks."""
-        if self.source.news:
-            yield from self._read_news_file(path, on_bad_line)
-            return
-        for number, row, cells in self._rows(path, on_bad_line):
-            assert row.clicked is not None, "the columns have been checked"
-            try:
-                article = self._article(number, row.clicked[0], cells)
-            except LineError as error:
-                on_bad_line(error.at(path, number))
-            else:
-                self._log.add(path, row)
-                yield self._articles.first(article)
+        return (self._read_news_file if self.source.news else self._read_log)(path, on_bad_line)
 
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
@@ -84,13 +74,15 @@ class TableReader(Reader):
             raise unlabelled(place, self._tables.column("clicked"), names_of(place))
         if self.source.news and place not in self._read:
             self._read.add(place)
-            for _, row, _ in self._rows(place, on_bad_line):
+            seen = SeenIds()
+            cells = self._tables.read(place, IMPRESSION_ROLES, on_bad_line)
+            for row in parsed(place, cells, lambda _, of: self._row(of, seen), on_bad_line):
                 self._log.add(place, row)
         yield from self._log.impressions([place])
 
     def about(self) -> dict[str, Any]:
-        """Candidates that were drawn, texts that changed."""
-        return {**self._log.about(), **self._articles.about()}
+        """Candidates that were drawn."""
+        return self._log.about()
 
     def _wanted(self) -> list[str]:
         """Roles that a table of impressions needs, or that the user has named."""
@@ -109,38 +101,29 @@ class TableReader(Reader):
             return f"expected --news=FILE with the articles, or a column of titles, {found}"
         return None
 
-    def _rows(
-        self, path: Path, on_bad_line: OnBadLine
-    ) -> Iterator[tuple[int, Row, Mapping[str, Any]]]:
+    def _read_log(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
         seen = SeenIds()
-        for number, cells in self._tables.read(path, ROLES, on_bad_line):
-            try:
-                row = self._row(cells)
-                if row.impression_id is not None and not seen.add(row.impression_id):
-                    raise LineError(
-                        "duplicate impression id",
-                        f"expected a unique id, got {quoted(row.impression_id)} again.",
-                        self._tables.column("impression"),
-                    )
-            except LineError as error:
-                on_bad_line(error.at(path, number))
-            else:
-                yield number, row, cells
 
-    def _row(self, cells: Mapping[str, Any]) -> Row:
+        def parse(number: int, cells: Mapping[str, Any]) -> tuple[Row, NewsRow]:
+            row = self._row(cells, seen)
+            assert row.clicked is not None, "the columns have been checked"
+            return row, self._article(number, row.clicked[0], cells)
+
+        rows = self._tables.read(path, ROLES, on_bad_line)
+        for row, article in parsed(path, rows, parse, on_bad_line):
+            self._log.add(path, row)
+            yield article
+
+    def _row(self, cells: Mapping[str, Any], seen: SeenIds) -> Row:
         column = self._tables.column
-        shown = ids_of(cells["shown"], column("shown")) if "shown" in cells else None
-        clicked = None
-        if shown is None:
+        shown, clicked = None, None
+        if "shown" not in cells:
             clicked = [id_of(cells["clicked"], column("clicked"))]
-        elif not shown:
-            raise LineError(
-                "no candidates", "expected at least one candidate, got none.", column("shown")
-            )
-        elif "clicked" in cells:
-            clicked = ids_of(cells["clicked"], column("clicked"))
-            check_clicked(clicked, shown, column("clicked"))
-        return Row(
+        else:
+            shown = shown_in(cells["shown"], column("shown"))
+            if "clicked" in cells:
+                clicked = clicked_in(cells["clicked"], column("clicked"), shown)
+        row = Row(
             id_of(cells["impression"], column("impression")) if "impression" in cells else None,
             id_of(cells["user"], column("user")),
             seconds_of(cells["time"], column("time")),
@@ -148,6 +131,9 @@ class TableReader(Reader):
             shown,
             self._history(cells["history"]) if "history" in cells else None,
         )
+        if row.impression_id is not None and not seen.add(row.impression_id):
+            raise duplicate_impression(row.impression_id, column("impression"))
+        return row
 
     def _history(self, cell: Any) -> list[str]:
         """Nothing in the cell is a user without clicks."""
@@ -161,14 +147,12 @@ class TableReader(Reader):
         )
         if problem := self._tables.missing(path, wanted):
             raise ConversionError(f"{path}: {problem}")
-        for number, cells in self._tables.read(path, NEWS_ROLES, on_bad_line):
-            try:
-                news_id = id_of(cells["id"], self._tables.column("id"))
-                article = self._article(number, news_id, cells)
-            except LineError as error:
-                on_bad_line(error.at(path, number))
-            else:
-                yield article
+
+        def parse(number: int, cells: Mapping[str, Any]) -> NewsRow:
+            return self._article(number, id_of(cells["id"], self._tables.column("id")), cells)
+
+        rows = self._tables.read(path, NEWS_ROLES, on_bad_line)
+        yield from parsed(path, rows, parse, on_bad_line)
 
     def _article(self, number: int, news_id: str, cells: Mapping[str, Any]) -> NewsRow:
         texts = {

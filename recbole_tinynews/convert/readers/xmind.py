@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.convert.errors import ConversionError, LineError
+from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.readers.fields import parse_id
 from recbole_tinynews.convert.readers.mind import NEWS_FILE, MindReader
+from recbole_tinynews.convert.readers.parsed import parsed
 from recbole_tinynews.convert.readers.reader import Source
-from recbole_tinynews.convert.readers.rows import read_rows
+from recbole_tinynews.convert.readers.rows import read_rows_below_header
 from recbole_tinynews.convert.records import NewsRow, OnBadLine
 
 COLUMNS = ("nid", "title", "abstract")
@@ -70,20 +71,18 @@ class XmindReader(MindReader):
     def _read_translations(self, on_bad_line: OnBadLine) -> dict[str, _Text]:
         texts: dict[str, _Text] = {}
         for path in map(_file, self.source.news):
+            rows = read_rows_below_header(path, COLUMNS, on_bad_line)
             found = False
-            for number, fields in read_rows(path, COLUMNS, on_bad_line):
-                if number == 1 and tuple(fields) == COLUMNS:
-                    continue
-                try:
-                    news_id = parse_id(fields[0], column=1)
-                except LineError as error:
-                    on_bad_line(error.at(path, number))
-                    continue
-                found, text = True, _Text(*fields[1:])
+            for news_id, text in parsed(path, rows, _translation, on_bad_line):
+                found = True
                 self._translated_again += texts.setdefault(news_id, text) != text
             if not found:
                 raise ConversionError(f"{path}: expected news, got no line that can be used.")
         return texts
+
+
+def _translation(_: int, fields: list[str]) -> tuple[str, _Text]:
+    return parse_id(fields[0], column=1), _Text(*fields[1:])
 
 
 def _file(path: Path) -> Path:
