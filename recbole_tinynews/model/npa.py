@@ -21,7 +21,8 @@ from recbole_tinynews.model.recommender import longest_news_text
 from recbole_tinynews.model.text_encoders import reads_words, token_encoder_by, views_of
 from recbole_tinynews.settings.protocol import Settings
 
-# what its yaml has: the mean is what post-training pools by, which no token has preferred yet
+# Of its yaml: a user's attention stands in the place of a pooling; post-training, which knows no
+# user, pools by the mean.
 HEADS = {"head_init": "random", "news_pooling": "mean", "mask_padding_in_news_pooling": True}
 
 
