@@ -3,11 +3,13 @@
 The data come from ``recbole_tinynews.convert.synthetic``. The small language model next to them has
 read other articles of the same world: its word embeddings begin with latent semantic analysis
 (Deerwester et al. 1990), and the masked-language-model training of PLM-NR (DAPT) does the rest.
+Recommenders that read by words start from the vectors of that analysis.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import re
@@ -77,6 +79,8 @@ PRETRAINING: dict[str, Any] = {
     f"{STAGE}_amsgrad": True,
     f"{STAGE}_epochs": 3,
 }
+WORD_VECTORS = "word_vectors.txt.gz"
+WORD_VECTOR_SPREAD = 0.4  # standard deviation of a number, as in GloVe's vectors
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 README = """# mind-mini: synthetic data in the shape of MIND
 
@@ -91,6 +95,7 @@ compare systems, not to judge how well they would do on real news.
 | `mind-mini.oracle.json` | the ceiling: metrics of ranking by the true click probabilities |
 | `mind-mini.report.json` | what the conversion read and counted |
 | `language_model/` | a BERT of 4 layers, 64 wide, its masked-token head and its tokenizer |
+| `word_vectors.txt.gz` | 64 numbers for each of its words, in the format of GloVe |
 
 **The world.** An article belongs to a subcategory and, whatever that is, has one of 18 themes
 (charity, espionage, thrift, ...). Its headline tells both, the theme by a few of its 20 words or by
@@ -101,7 +106,8 @@ find more, and most is found by knowing which words and names belong together.
 
 **The language model** has read {corpus} other articles of this world: masked-language-model
 training by the stage `pretrain_teacher` of `PLMNRDAPT`, from word embeddings that begin with latent
-semantic analysis of the same articles. It has read no text of the data set.
+semantic analysis of the same articles. It has read no text of the data set. **The word vectors**
+are those that it began with: what GloVe is to real news, from as much text.
 
 ## What can be reached
 
@@ -157,6 +163,7 @@ def make(output: Path, pretraining: dict[str, Any] = PRETRAINING) -> Path:
     with tempfile.TemporaryDirectory() as scratch, working_in(Path(scratch)):
         write_data()
         write_language_model(Path(NAME, "language_model"))
+        write_word_vectors(Path(NAME, WORD_VECTORS), latent_semantics([*texts(RAW / "corpus.tsv")]))
         train_language_model(Path(NAME, "language_model"), pretraining)
         shutil.rmtree(output / NAME, ignore_errors=True)
         output.mkdir(parents=True, exist_ok=True)
@@ -240,6 +247,16 @@ def latent_semantics(articles: list[str]) -> dict[str, NDArray[np.float32]]:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors *= BERT["initializer_range"] * np.sqrt(BERT["hidden_size"])
     return dict(zip(vectorizer.get_feature_names_out(), vectors.astype(np.float32), strict=True))
+
+
+def write_word_vectors(file: Path, vectors: dict[str, NDArray[np.float32]]) -> None:
+    """Write vectors in GloVe's text format, with the spread that GloVe's have."""
+    scale = WORD_VECTOR_SPREAD / BERT["initializer_range"]
+    lines = (
+        f"{word} {' '.join(f'{number:.3f}' for number in vector * scale)}\n"
+        for word, vector in vectors.items()
+    )
+    file.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))  # no time: always the same
 
 
 def train_language_model(folder: Path, pretraining: dict[str, Any]) -> None:

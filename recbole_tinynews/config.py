@@ -68,6 +68,8 @@ from recbole_tinynews.settings.names import (
     unknown_setting,
 )
 from recbole_tinynews.settings.parts import (
+    FINETUNED,
+    OF_TEACHERS,
     PARTS,
     USUAL,
     StageDefaults,
@@ -85,6 +87,7 @@ DEFAULT_DATASET = "mind-mini"
 _RECBOLES_DATASET = "ml-100k"  # RecBole brings it along, wherever data_path points
 _FOLD = re.compile(r"-fold\d+(?=\.|$)")  # in the name of a data set, and of its yaml
 WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings that suit no other one}
+WORDS = "words"  # of news_encoder; a data set can have a yaml of that name
 _TAKEN = frozenset(
     (*(getattr(fields, name) for name in fields.__all__), *ITEM[1:], BODY, LABELS)
 )  # names of fields that no setting has
@@ -141,6 +144,7 @@ class NewsConfig(Config):
         self._run_config: NewsConfig | None = None  # the run's config, in a stage's copy
         self._system: type | None = None  # the class of the model without student and teachers
         self._of_teachers: list[StageDefaults] = []
+        self._otherwise_encoded: dict[str, Any] = {}  # what holds with another news encoder
         super().__init__(model, dataset, config_file_list, config_dict)
 
     @property
@@ -178,15 +182,19 @@ class NewsConfig(Config):
         return staged
 
     def _suited_to_words(self, stage: str) -> dict[str, Any]:
-        """What the stage's yaml says of word vectors, where no user sets it for the stage.
+        """What the stage's yaml says of word vectors, where nobody sets it for the stage.
 
-        What the package's yaml files of data sets say of stages suits language models.
+        What the package's other yaml files say of stages suits language models.
         """
-        packaged = f"file {packaged_folder('properties')}"
-        users = [each.values for each in self._layers if not each.source.startswith(packaged)]
-        told = {name for values in users for name in values}
-        of_words = self._stages[stage].with_words
-        return {n: v for n, v in of_words.items() if f"{stage}_{n}" not in told}
+        packaged, of_words = f"file {packaged_folder('properties')}", f".{WORDS}.yaml"
+        told = {
+            name
+            for source, values in self._layers
+            if source.endswith(of_words) or not source.startswith(packaged)
+            for name in values
+        }
+        suited = self._stages[stage].with_words
+        return {n: v for n, v in suited.items() if f"{stage}_{n}" not in told}
 
     def mistake_of(self, name: str, value: Any) -> str | None:
         """What is wrong with this value of a setting, taken alone; None: nothing is."""
@@ -443,6 +451,11 @@ class NewsConfig(Config):
         self.internal_config_dict.update(yaml.values)
         if has_language_model(model_class):  # which the data set's own yaml names and trains
             self._load_of_data_set(dataset)
+            without = dict(self.internal_config_dict)
+            if self._news_encoder == WORDS:
+                self._load_of_data_set(f"{dataset}.{WORDS}")
+            final = self.internal_config_dict.items()
+            self._otherwise_encoded = {n: without[n] for n, v in final if without[n] != v}
         of_classes = [f"{dataset}.{cls.__name__}" for cls in reversed(model_class.__mro__)]
         # a subclass keeps what suits its base
         self._load_of_data_set(*dict.fromkeys(of_classes))
@@ -463,6 +476,14 @@ class NewsConfig(Config):
         self._of_teachers = defaults_of_teachers(
             yaml.values, usual, of_teacher, given, self.stage_names
         )
+        encoder = of_teacher.get("news_encoder", usual["news_encoder"])
+        for file in _yaml_files_of_data_set(f"{self.dataset}.{WORDS}"):
+            values = read_yaml(file).items() if encoder == WORDS else ()
+            self._lay_over(file, {f"{FINETUNED}_{name}": value for name, value in values})
+        if encoder != self._news_encoder:
+            kept = self._otherwise_encoded
+            others = {n: v for n, v in kept.items() if n not in self.external_config_dict}
+            self._of_teachers.append(StageDefaults(OF_TEACHERS, others))
 
     def _load_recbole_yaml(self, model_class: type, dataset: str) -> None:
         """Load RecBole's yaml, ours over it, and the yaml of a user's class over both."""
@@ -478,19 +499,22 @@ class NewsConfig(Config):
             self.internal_config_dict.update(self._add_layer(f"file {file}", read_yaml(file)))
 
     def _load_of_data_set(self, *names: str) -> None:
-        """Lay yaml files of a data set, which set values and declare nothing, over the rest.
+        """Lay yaml files of a data set, which set values and declare nothing, over the rest."""
+        for file in _yaml_files_of_data_set(*names):
+            values = read_yaml(file)
+            of_plm = values.pop(WITH_PLM, {})
+            self._lay_over(file, values)
+            for plm, values in of_plm.items():
+                self._lay_over(file, self._suited_to(plm, values))
 
-        The folds of a cross-validation have those of the data set that they are made of.
-        """
-        for name in (_FOLD.sub("", each) for each in names):
-            file = properties_file("dataset", f"{name}.yaml")
-            if file.is_file():
-                values = read_yaml(file)
-                of_plm = values.pop(WITH_PLM, {})
-                self.internal_config_dict.update(self._add_layer(f"file {file}", values))
-                for plm, values in of_plm.items():
-                    values = self._suited_to(plm, values)
-                    self.internal_config_dict.update(self._add_layer(f"file {file}", values))
+    def _lay_over(self, file: Path, values: dict[str, Any]) -> None:
+        self.internal_config_dict.update(self._add_layer(f"file {file}", values))
+
+    @property
+    def _news_encoder(self) -> str | None:
+        """How texts are read, as far as the settings are known by now."""
+        usual = self.internal_config_dict.get("news_encoder")
+        return self.external_config_dict.get("news_encoder", usual)
 
     def _suited_to(self, plm: str, values: dict[str, Any]) -> dict[str, Any]:
         """Those of the values that hold with the language models that are chosen.
@@ -631,6 +655,14 @@ def _of_stock_model(model_class: type) -> dict[str, Any]:
 
 def _names_in(files: Sequence[Path]) -> set[str]:
     return {name for file in files for name in read_yaml(file)}
+
+
+def _yaml_files_of_data_set(*names: str) -> Iterator[Path]:
+    """Those that there are; folds have those of the data set that they are made of."""
+    for name in names:
+        file = properties_file("dataset", f"{_FOLD.sub('', name)}.yaml")
+        if file.is_file():
+            yield file
 
 
 def properties_file(*parts: str) -> Path:

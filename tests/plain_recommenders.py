@@ -22,12 +22,14 @@ class Reader(NamedTuple):
     Attributes:
         tokens: of each text view, the token ids of each article.
         categories: of each category view, the category of each article; 0: none.
+        plm: the language model, where it reads titles in the place of words.
     """
 
     weights: Weights
     config: Any
     tokens: dict[str, list[list[int]]]
     categories: dict[str, list[int]]
+    plm: Any = None
 
     @property
     def user(self) -> Weights:
@@ -42,6 +44,15 @@ class Reader(NamedTuple):
     @property
     def head_dim(self) -> int:
         return self.config["head_dim"] or plain_texts.HEAD_DIM
+
+    def words(self, news: int) -> list[Tensor]:
+        """The words of a title in their context, or its tokens behind the dense layer."""
+        encoder = part(self.weights, "news_encoder.text_encoder")
+        tokens = self.tokens["title"][news]
+        if self.plm is None or not tokens:
+            return plain_texts.text_words(encoder, tokens)
+        states = self.plm(input_ids=torch.tensor([tokens])).last_hidden_state[0]
+        return [linear(part(encoder, "dense"), state) for state in states]
 
     def title(self, news: int) -> Tensor:
         return self.text("title", news)
@@ -101,11 +112,10 @@ def fastformer(reader: Reader, user: int, history: list[int], candidate: int) ->
 
 
 def npa(reader: Reader, user: int, history: list[int], candidate: int) -> Tensor:
-    encoder = part(reader.weights, "news_encoder.text_encoder")
     person = reader.user["users.weight"][user]
 
     def article(news: int) -> Tensor:
-        words = plain_texts.text_words(encoder, reader.tokens["title"][news])
+        words = reader.words(news)
         if not words:
             return torch.zeros(reader.config["news_dim"], dtype=person.dtype)
         return plain.personalised(part(reader.user, "word_attention"), words, person)

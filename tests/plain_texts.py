@@ -32,8 +32,10 @@ def in_context(weights: Weights, words: list[Tensor], head_dim: int) -> list[Ten
 
 def text_words(weights: Weights, token_ids: list[int], head_dim: int = HEAD_DIM) -> list[Tensor]:
     """The words of a text in their context."""
+    if not token_ids:
+        return []
     vectors = [weights["words.weight"][token] for token in token_ids]
-    return in_context(part(weights, "context"), vectors, head_dim) if vectors else []
+    return in_context(part(weights, "context"), vectors, head_dim)
 
 
 def text_vector(weights: Weights, token_ids: list[int], head_dim: int = HEAD_DIM) -> Tensor:

@@ -22,7 +22,7 @@ from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import find_model, has_language_model, model_names
 
-TRAIN_NOTHING = {"EnsembleTeacher", "ZeroShotPLM"}
+TRAIN_NOTHING = {"EnsembleTeacher", "ZeroShotPLM", "ZeroShotWords"}
 ROWS = [0, 1, 2, 3, 4, 5, 6]  # an empty history, one candidate, and five others
 
 
@@ -96,6 +96,7 @@ SETTINGS: dict[type, dict[str, Any]] = {
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {"news_encoder": "plm"}) for name in ("NRMS", "NAML", "LSTUR", "TANR", "Fastformer")),
     ("CenNewsRec", {"news_encoder": "plm"}),
+    ("NPA", {"news_encoder": "plm"}),
     ("LSTUR", {"user_combination": "con"}),
     ("MINER", {"news_encoder": "words"}),
 ]

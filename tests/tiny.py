@@ -64,8 +64,12 @@ SETTINGS: dict[str, Any] = {
     "train_batch_size": 8,
     "eval_batch_size": 4,
 }
-OWN_SETTINGS: dict[str, dict[str, Any]] = {"CenNewsRec": {"head_dim": 4}}
-START_PRETRAINED = ("AlignedNewsRec", "ZeroShotPLM")  # by definition
+VECTORS, VECTOR_DIM = "vectors.txt", 8  # beside the atomic files
+OWN_SETTINGS: dict[str, dict[str, Any]] = {
+    "CenNewsRec": {"head_dim": 4},
+    "ZeroShotWords": {"word_vectors": VECTORS, "word_dim": VECTOR_DIM},
+}
+START_PRETRAINED = ("AlignedNewsRec", "ZeroShotPLM", "ZeroShotWords")  # by definition
 STAGE_SETTINGS: dict[str, Any] = {
     "num_teachers": 2,
     "teacher_checkpoint_interval": 2,
@@ -207,6 +211,12 @@ def titles() -> list[str]:
     return made
 
 
+def random_vectors() -> dict[str, np.ndarray]:
+    """A vector for each word."""
+    random = np.random.default_rng(0)
+    return {word: random.normal(0.2, 0.4, VECTOR_DIM) for word in WORDS}
+
+
 def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
     """Write atomic files into ``folder/tiny``; the clicked articles share a word.
 
@@ -215,6 +225,9 @@ def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
     random = np.random.default_rng(3)
     place = folder / DATASET
     place.mkdir(parents=True)
+    vectors = random_vectors()
+    lines = [f"{word} {' '.join(map(str, vector))}\n" for word, vector in vectors.items()]
+    (place / VECTORS).write_text("".join(lines), encoding="utf-8")
     rows = ["item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq\tabstract:token_seq"]
     for number, title in enumerate(titles(), start=1):
         abstract = f"{title} {' '.join(random.choice(WORDS, 10))}".strip()

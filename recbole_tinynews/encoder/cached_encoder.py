@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.states import Taps
-from recbole_tinynews.encoder.news_vectors import NewsVectors, RecentVectors
-from recbole_tinynews.encoder.packing import Pack
-from recbole_tinynews.encoder.planning import ArticlePlanner, EncodingPlan
+from recbole_tinynews.encoder.news_vectors import NewsVectors, RecentVectors, in_shares
+from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.encoder.planning import ArticlePlanner, EncodingPlan, PlannedPack, Planner
 from recbole_tinynews.encoder.taps import Tap
 
 _numbers = itertools.count()  # of encoders: each plan belongs to one
@@ -211,6 +211,10 @@ class OneTextEncoder(CachedEncoder):
 
     text_encoder: Any
 
+    def planner(self, shared: bool = False) -> Planner:
+        """Makes plans for this encoder as it is now."""
+        raise NotImplementedError
+
     @property
     def device(self) -> torch.device:
         """Where it computes."""
@@ -237,3 +241,30 @@ class OneTextEncoder(CachedEncoder):
             yield
         finally:
             self.text_encoder.train(self.training)
+
+    @torch.no_grad()
+    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
+        """Let a head that starts from pretrained vectors take what it needs of them.
+
+        It does nothing for random heads, and for those that an earlier stage has handed over.
+
+        Args:
+            ids: distinct texts, those of training.
+            centred: whether the mean of their vectors is subtracted from now on.
+        """
+        dense = self.text_encoder.unit_dense
+        if dense is None or dense.has_started:
+            return
+        planner = self.planner()
+
+        def pooled_of(pack: Pack) -> Tensor:
+            return self._pooled(planner.pack(ids, pack).to(self.device))
+
+        packed = packs(self.tokens.lengths_of(ids), planner.tokens_at_once)
+        with self.without_dropout():
+            none = self.zeros(0).new_zeros(0, dense.in_features)
+            dense.start(in_shares(packed, pooled_of, none), centred)
+
+    def _pooled(self, pack: PlannedPack) -> Tensor:
+        """What the head gets of the texts of a pack, ``[texts, in_features]``."""
+        raise NotImplementedError

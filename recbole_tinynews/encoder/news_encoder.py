@@ -21,10 +21,9 @@ from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.frozen_states import FrozenStates, Storage, open_frozen_states
 from recbole_tinynews.encoder.known_states import KnownStates
-from recbole_tinynews.encoder.news_vectors import in_shares, versions
-from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.encoder.news_vectors import versions
+from recbole_tinynews.encoder.packing import Pack
 from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
-from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.taps import Tap
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.files.array_cache import content_key
@@ -102,28 +101,8 @@ class NewsEncoder(OneTextEncoder):
         """Use the other encoder's pooling and dense layer: both encoders train the same weights."""
         self.text_encoder.share_heads_of(other.text_encoder)
 
-    @torch.no_grad()
-    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Let heads that start from the language model's vectors take what they need of them.
-
-        It does nothing for random heads, and for those that an earlier stage has handed over.
-
-        Args:
-            ids: distinct texts, those of training.
-            centred: whether the mean of their vectors is subtracted from now on.
-        """
-        dense = self.text_encoder.dense
-        if not isinstance(dense, UnitDense) or dense.has_started:
-            return
-        planner, device = self.planner(), self.text_encoder.device
-
-        def pooled_of(pack: Pack) -> Tensor:
-            return self._encode(planner.pack(ids, pack).to(device)).pooled
-
-        packed = packs(self.tokens.lengths_of(ids), planner.tokens_at_once)
-        with self.without_dropout():
-            none = self.zeros(0).new_zeros(0, self.hidden_size)
-            dense.start(in_shares(packed, pooled_of, none), centred)
+    def _pooled(self, pack: PlannedPack) -> Tensor:
+        return self._encode(pack).pooled
 
     # ------------------------------------------------------------------------- ids -> vectors
 

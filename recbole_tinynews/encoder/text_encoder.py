@@ -116,6 +116,11 @@ class TextEncoder(nn.Module):
         """The parts after the language model: pooling, where it has weights, and dense layer."""
         return [self.dense] if self.pooling is None else [self.pooling, self.dense]
 
+    @property
+    def unit_dense(self) -> UnitDense | None:
+        """The dense layer, where it starts from the texts' vectors."""
+        return self.dense if isinstance(self.dense, UnitDense) else None
+
     def share_heads_of(self, other: TextEncoder) -> None:
         """Use the other encoder's pooling and dense layer: both encoders train the same weights."""
         self.pooling, self.dense = other.pooling, other.dense
@@ -182,6 +187,10 @@ class TextEncoder(nn.Module):
             if tap is not None:
                 self._tap_frozen(texts, hidden, tap)
         hidden = self._encode_trained(hidden, texts, tap)
+        return self._texts(hidden, texts)
+
+    def _texts(self, hidden: Tensor, texts: PackedTexts) -> EncodedTexts:
+        """What becomes of the last hidden states, ``[tokens, hidden]``."""
         pooled = self._pool(hidden, texts)
         return EncodedTexts(pooled, self.dense(pooled))
 

@@ -31,6 +31,22 @@ def pool_texts(
     return torch.cat(pooled)
 
 
+class MeanOfWords(nn.Module):
+    """The mean of the words of each text.
+
+    Attributes:
+        dim: size of the vector of a text.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
+        """``[tokens, dim]`` -> ``[texts, dim]``."""
+        return pool_texts(None, hidden, texts, masked=True)
+
+
 class WordPooling(nn.Module):
     """Additive attention over the words of each text.
 

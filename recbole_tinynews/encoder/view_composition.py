@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import AttentionPooling
-from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY
+from recbole_tinynews.files.columns import CATEGORIES
+
+SMALL_WEIGHT = 0.01  # of vectors whose numbers are about 1, beside one of unit length
 
 
 class ViewAttention(nn.Module):
@@ -29,7 +32,7 @@ class ViewAttention(nn.Module):
         super().__init__()
         self.dim = dim
         self.dense = nn.ModuleDict(
-            {view: nn.Linear(sizes[view], dim) for view in sizes if view in (CATEGORY, SUBCATEGORY)}
+            {view: nn.Linear(sizes[view], dim) for view in sizes if view in CATEGORIES}
         )
         self.pooling = AttentionPooling(dim, query_dim)
 
@@ -42,19 +45,58 @@ class ViewAttention(nn.Module):
         return self.pooling(torch.stack(vectors, dim=1))
 
 
+class StartsAsText(nn.Module):
+    """``r = r_text + w own({view: r_v})`` with a ``w`` that trains from 0.
+
+    So an article is the vector of one of its texts before the first step, where that means
+    something already (docs/method.md, section 1).
+
+    Args:
+        text: name of the view that it starts as.
+        own: ``{view: [articles, size]} -> [articles, dim]``, with ``dim``.
+
+    Attributes:
+        dim: size of a news vector, and of the text's.
+    """
+
+    def __init__(self, text: str, own: nn.Module) -> None:
+        super().__init__()
+        self.text, self.own = text, cast("Any", own)
+        self.dim = self.own.dim
+        self.own_weight = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, views: Mapping[str, Tensor]) -> Tensor:
+        """Vectors ``[articles, size]`` of each view -> ``[articles, dim]``."""
+        return views[self.text] + self.own_weight * self.own(views)
+
+
 class ViewConcatenation(nn.Module):
     """``r = [r_v; ...]``, the vectors of all views behind each other.
 
     LSTUR (An et al., ACL 2019).
 
+    Args:
+        sizes: of the vector of each view.
+        starts_as: the view beside which others hardly count before the first step; ``None``: there
+            is none. Their weight trains from a small number: from 0, neither it nor what it weights
+            would get a gradient.
+
     Attributes:
         dim: size of a news vector.
     """
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
+    def __init__(self, sizes: Mapping[str, int], starts_as: str | None = None) -> None:
         super().__init__()
         self.dim = sum(sizes.values())
+        self.starts_as = starts_as
+        small = torch.tensor(SMALL_WEIGHT)
+        self.others_weight = None if starts_as is None else nn.Parameter(small)
 
     def forward(self, views: Mapping[str, Tensor]) -> Tensor:
         """Vectors ``[articles, size]`` of each view -> ``[articles, dim]``."""
-        return torch.cat([*views.values()], dim=-1)
+        weight = self.others_weight
+        vectors = [
+            each if weight is None or view == self.starts_as else each * weight
+            for view, each in views.items()
+        ]
+        return torch.cat(vectors, dim=-1)

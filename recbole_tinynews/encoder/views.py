@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.cached_encoder import CachedEncoder
 from recbole_tinynews.encoder.planning import EncodingPlan, ViewsPlanner
 from recbole_tinynews.encoder.text_encoder import weights_content
+
+Kind = TypeVar("Kind", bound=nn.Module)
 
 
 class CategoryView(nn.Module):
@@ -55,22 +57,39 @@ class ViewsEncoder(CachedEncoder):
     def __init__(
         self, views: Mapping[str, nn.Module], composition: nn.Module, history_cache_steps: int = 0
     ) -> None:
-        texts = [view for view in views.values() if isinstance(view, CachedEncoder)]
-        categories = [view for view in views.values() if isinstance(view, CategoryView)]
-        lengths = [text.tokens.lengths for text in texts]
-        lengths += [(view.categories != 0).numpy().astype(np.int64) for view in categories]
-        # each view reads its own tokens: of all together, only the number is asked for
-        super().__init__(Ragged.layout(np.sum(lengths, axis=0)), history_cache_steps)
+        tokens = _what_is_in(views)
+        super().__init__(tokens, history_cache_steps)
         self.views = nn.ModuleDict(views)
         self.composition: Any = composition
-        written = torch.from_numpy(self.tokens.lengths > 0)
-        self.register_buffer("written", written, persistent=False)
+        self.register_buffer("written", _is_written(tokens), persistent=False)
+
+    def read(self, texts: Mapping[str, Ragged], categories: Mapping[str, Tensor]) -> None:
+        """Read other articles from now on: whatever is remembered of others is dropped.
+
+        Args:
+            texts: token ids of each article, of each view of ``texts``.
+            categories: ``[news]``, of each view of ``categories``.
+        """
+        for name, text in self.texts.items():
+            text.tokens = texts[name]
+        for name, view in self.categories.items():
+            view.categories = categories[name].to(self.device)
+        self.tokens = _what_is_in(self._by_name)
+        self.written = _is_written(self.tokens).to(self.device)
 
     @property
     def texts(self) -> dict[str, CachedEncoder]:
         """The encoders of texts by view."""
-        views = cast("Mapping[str, nn.Module]", self.views)
-        return {name: view for name, view in views.items() if isinstance(view, CachedEncoder)}
+        return _of_kind(CachedEncoder, self._by_name)
+
+    @property
+    def categories(self) -> dict[str, CategoryView]:
+        """The encoders of categories by view."""
+        return _of_kind(CategoryView, self._by_name)
+
+    @property
+    def _by_name(self) -> Mapping[str, nn.Module]:
+        return cast("Mapping[str, nn.Module]", self.views)
 
     @property
     def _first(self) -> CachedEncoder:
@@ -140,3 +159,20 @@ class ViewsEncoder(CachedEncoder):
             for text in self.texts.values():
                 stack.enter_context(text.without_tables())
             yield
+
+
+def _of_kind(kind: type[Kind], views: Mapping[str, nn.Module]) -> dict[str, Kind]:
+    return {name: view for name, view in views.items() if isinstance(view, kind)}
+
+
+def _what_is_in(views: Mapping[str, nn.Module]) -> Ragged:
+    """How many tokens and categories each article has: each view reads its own by itself."""
+    lengths = [text.tokens.lengths for text in _of_kind(CachedEncoder, views).values()]
+    for view in _of_kind(CategoryView, views).values():
+        lengths.append((view.categories != 0).cpu().numpy().astype(np.int64))
+    return Ragged.layout(np.sum(lengths, axis=0))
+
+
+def _is_written(tokens: Ragged) -> Tensor:
+    """Which articles have anything to read."""
+    return torch.from_numpy(tokens.lengths > 0)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 PADDING = "[PAD]"  # RecBole's token of id 0, in every column of tokens
 
 ITEM_ID, CATEGORY, SUBCATEGORY = "item_id", "category", "subcategory"
+CATEGORIES = (CATEGORY, SUBCATEGORY)
 TITLE, ABSTRACT, BODY = "title", "abstract", "body"
 IMPRESSION_ID, USER_ID, TIMESTAMP = "impression_id", "user_id", "timestamp"
 HISTORY, CANDIDATES, LABELS = "history", "candidates", "labels"

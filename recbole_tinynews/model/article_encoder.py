@@ -6,22 +6,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import longest_text
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.protocol import EncodesNews
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.views import CategoryView, ViewsEncoder
 from recbole_tinynews.encoder.words.word_encoder import WordEncoder
 from recbole_tinynews.encoder.words.word_news_encoder import WordNewsEncoder
-from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.model.text_encoders import (
-    CATEGORIES,
-    encoder_by,
     language_model,
     reads_words,
+    starts_as,
     vectors_of_words,
     views_of,
 )
@@ -42,6 +42,9 @@ class Reader(Protocol):
 
     def text_dim(self, config: Settings) -> int:
         """Size of the vector of a text."""
+
+    def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TextEncoder:
+        """What makes a vector of a text, by the language model."""
 
     def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
         """The token ids of the view of the title."""
@@ -79,6 +82,15 @@ def article_encoder(reader: Reader, config: Settings, dataset: Any) -> EncodesNe
     return ViewsEncoder(views, composition, config["history_cache_steps"])
 
 
+def read_articles(reader: Reader, encoder: EncodesNews, config: Settings, dataset: Any) -> None:
+    """Let an encoder of ``article_encoder`` read the articles of another data set from now on."""
+    if not isinstance(encoder, ViewsEncoder):
+        encoder.tokens = reader.text_table(config, dataset, encoder.pad_token_id)
+        return
+    texts = dict(_token_tables(reader, config, dataset, encoder.pad_token_id))
+    encoder.read(texts, {view: dataset.item_feat[view] for view in encoder.categories})
+
+
 def _by_words(reader: Reader, config: Settings, dataset: Any) -> dict[str, Any]:
     """An encoder of each text; all have the same word vectors."""
     words = vectors_of_words(config, reader.tokenizer, dataset.cache_dir)
@@ -86,17 +98,17 @@ def _by_words(reader: Reader, config: Settings, dataset: Any) -> dict[str, Any]:
     for view, tokens in _token_tables(reader, config, dataset, WordEncoder.pad_token_id):
         context: Any = reader.make_word_context(config)
         pooling = reader.make_word_pooling(config, context.dim)
-        encoder = WordEncoder(words, context, pooling, config["word_dropout"])
+        is_start = view == starts_as(config)
+        encoder = WordEncoder(words, context, pooling, config["word_dropout"], is_start)
         made[view] = WordNewsEncoder(encoder, tokens, steps)
     return made
 
 
 def _by_language_model(reader: Reader, config: Settings, dataset: Any) -> dict[str, Any]:
     """An encoder of each text; all have the same language model, pooling and dense layer."""
-    kept, dim = reader.layers_kept(config), reader.text_dim(config)
-    plm = language_model(config, reader.plm_source, kept)
+    plm = language_model(config, reader.plm_source, reader.layers_kept(config))
     most = longest_text(plm)  # asked of the model itself, which the encoder changes
-    encoder, storage = encoder_by(plm, config, dim), reader.storage(config, dataset)
+    encoder, storage = reader.make_text_encoder(config, plm), reader.storage(config, dataset)
     steps, made = config["history_cache_steps"], {}
     for view, tokens in _token_tables(reader, config, dataset, encoder.pad_token_id):
         if tokens.lengths.max(initial=0) > most:

@@ -13,7 +13,7 @@ from torch import nn
 from recbole_tinynews.encoder.users.recent_and_all import RecentAndAllUser
 from recbole_tinynews.encoder.words.cnn_self_attention import CNNSelfAttention
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.text_encoders import unfit_heads
+from recbole_tinynews.model.text_encoders import reads_words, unfit_heads
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -26,11 +26,16 @@ class CenNewsRec(PLMNR):
 
     @classmethod
     def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, and heads that do not divide a vector."""
+        """Mistakes of the base class, heads that do not divide a vector, another word encoder."""
         yield from super().contradictions(config, prefix)
         head = config["head_dim"]
         of = f"{prefix}head_dim={head} in {cls.__name__}"
         yield from unfit_heads(cls.news_dim(config), head, of, prefix)
+        if reads_words(config) and config["word_encoder"] != "cnn":
+            yield (
+                f"{prefix}word_encoder expects cnn in {cls.__name__}, whose words pass a CNN and "
+                f"then self-attention, got {config['word_encoder']}. Leave {prefix}word_encoder out"
+            )
 
     def make_word_context(self, config: Settings) -> nn.Module:
         """CNN, then self-attention."""
@@ -38,6 +43,7 @@ class CenNewsRec(PLMNR):
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """Long-term interests of all clicks, short-term interests of the newest."""
-        return RecentAndAllUser(
+        own = RecentAndAllUser(
             self.news_dim(config), config["query_dim"], config["head_dim"], config["recent_clicks"]
         )
+        return self.started(config, own)

@@ -32,4 +32,5 @@ class Fastformer(PLMNR):
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """Additive attention among the clicks, then attention pooling."""
         dim = self.news_dim(config)
-        return FastformerUser(dim, config["query_dim"], dim // HEAD_DIM, config["user_layers"])
+        own = FastformerUser(dim, config["query_dim"], dim // HEAD_DIM, config["user_layers"])
+        return self.started(config, own)

@@ -22,4 +22,4 @@ class LateFusion(PLMNR):
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """The mean of the clicks."""
-        return MeanUser(self.news_dim(config))
+        return self.started(config, MeanUser(self.news_dim(config)))

@@ -12,8 +12,9 @@ from torch import nn
 
 from recbole_tinynews.encoder.users.long_short_term import LongShortTermUser
 from recbole_tinynews.encoder.view_composition import ViewConcatenation
+from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.text_encoders import CATEGORIES, views_of
+from recbole_tinynews.model.text_encoders import starts_as, views_of
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -54,10 +55,11 @@ class LSTUR(PLMNR):
 
     def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
         """The views side by side."""
-        return ViewConcatenation(sizes)
+        return ViewConcatenation(sizes, starts_as(config))
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """The user's own vector and a GRU over the clicks."""
-        return LongShortTermUser(
+        own = LongShortTermUser(
             self.news_dim(config), self.user_count, config["user_combination"], config["user_mask"]
         )
+        return self.started(config, own)

@@ -18,6 +18,7 @@ from recbole_tinynews.encoder.users.multi_interest import (
 )
 from recbole_tinynews.files.columns import CATEGORY
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.text_encoders import starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -29,6 +30,7 @@ class MINER(PLMNR):
     """
 
     two_towers: ClassVar[bool] = False
+    ranks_given_articles: ClassVar[bool] = False
     user_encoder: MultiInterestUser
 
     def __init__(self, config: Settings, dataset: Any) -> None:
@@ -39,7 +41,12 @@ class MINER(PLMNR):
 
     def make_user_encoder(self, config: Settings) -> MultiInterestUser:
         """Poly attention over the clicks."""
-        return MultiInterestUser(self.news_dim(config), config["context_codes"], config["code_dim"])
+        return MultiInterestUser(
+            self.news_dim(config),
+            config["context_codes"],
+            config["code_dim"],
+            starts_pretrained(config),
+        )
 
     @property
     def parameter_count(self) -> int:
@@ -53,12 +60,12 @@ class MINER(PLMNR):
         similarity = self.similarity(category[news.ids.candidates], category[news.ids.history])
         interests = users.interests(news.history, news.clicked, similarity)
         return Outputs(
-            users.matching(interests, news.candidates),
+            users.scores(interests, news.history, news.clicked, news.candidates),
             news.candidates,
             news.history,
-            users(news.history, news.clicked),
+            interests.user,
             news.states,
-            interests,
+            interests.of_candidates,
         )
 
     def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from recbole_tinynews.distillation.tinynewsrec import TinyNewsRecDistillation, TinyNewsRecWeights
 from recbole_tinynews.model.student import Student
-from recbole_tinynews.model.text_encoders import starts_pretrained
+from recbole_tinynews.model.text_encoders import reads_words, starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -23,6 +23,7 @@ class MultiTeacherStudent(Student):
     def make_distillation(self, config: Settings) -> TinyNewsRecDistillation:
         """Losses on scores, on vectors of items and users, and on the right candidate."""
         of_teachers = config.for_stage(self.teacher_stage)
+        one_space = not (reads_words(config) or reads_words(of_teachers))
         return self.losses_of_stage(
             self.number_of_teachers(config),
             self.teacher_class.news_dim(of_teachers),
@@ -31,5 +32,5 @@ class MultiTeacherStudent(Student):
             self.loss_weights(config),
             self.teacher_weighting(config),
             config["shared_projection"],
-            aligned=starts_pretrained(config),
+            aligned=starts_pretrained(config) and one_space,
         )

@@ -9,15 +9,20 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users.personalised import PersonalisedUser
 from recbole_tinynews.encoder.words.padded import PaddedWords
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import longest_news_text
-from recbole_tinynews.model.text_encoders import reads_words, views_of
+from recbole_tinynews.model.text_encoders import reads_words, token_encoder_by, views_of
 from recbole_tinynews.settings.protocol import Settings
+
+# what its yaml has: the mean is what post-training pools by, which no token has preferred yet
+HEADS = {"head_init": "random", "news_pooling": "mean", "mask_padding_in_news_pooling": True}
 
 
 class NPA(PLMNR):
@@ -27,6 +32,9 @@ class NPA(PLMNR):
     so the news encoder gives the words of a title in their context, ``PaddedWords``, and
     attention follows in ``match``. Its table of vectors at evaluation is larger than others' by the
     number of words in a title.
+
+    With ``news_encoder: plm`` the tokens of a language model, through a dense layer, stand in the
+    place of the words, ``TokenEncoder``. It is the PLM-NR whose attention pooling knows the user.
     """
 
     two_towers: ClassVar[bool] = False
@@ -36,18 +44,30 @@ class NPA(PLMNR):
 
     @classmethod
     def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, a language model, and more than the words of a title."""
+        """Mistakes of the base class, more than titles, and heads that pool their tokens."""
         yield from super().contradictions(config, prefix)
-        if not reads_words(config):
-            yield (
-                f"{prefix}news_encoder expects words in {cls.__name__}, whose users attend to "
-                f"words, got {config['news_encoder']}. Set {prefix}news_encoder=words"
-            )
+        yield from cls._unread_heads(config, prefix)
         if views_of(config) != [TITLE]:
             yield (
                 f"{prefix}views expects [title] in {cls.__name__}, whose users attend to the words "
                 f"of titles, got {views_of(config)}. Leave {prefix}views out"
             )
+
+    @classmethod
+    def _unread_heads(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Settings of heads that it has none of."""
+        for name, expected in HEADS.items():
+            read = name == "head_init" or not reads_words(config)
+            if read and config[name] != expected:
+                yield (
+                    f"{prefix}{name} expects {expected} in {cls.__name__}, whose users attend to "
+                    f"words where others pool them first, got {config[name]}. Leave "
+                    f"{prefix}{name} out"
+                )
+
+    def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TextEncoder:
+        """All tokens of a title side by side."""
+        return token_encoder_by(plm, config, self.text_dim(config), longest_news_text(config))
 
     def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
         """All words of a title side by side."""

@@ -37,4 +37,5 @@ class NRMS(PLMNR):
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """Self-attention among the clicks, then additive attention."""
-        return SelfAttentiveUser(self.news_dim(config), config["query_dim"])
+        own = SelfAttentiveUser(self.news_dim(config), config["query_dim"])
+        return self.started(config, own)

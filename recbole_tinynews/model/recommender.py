@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.batch import plan_of
 from recbole_tinynews.data.dataset import NewsDataset
@@ -31,15 +31,19 @@ from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.text_pooling import WordPooling
 from recbole_tinynews.encoder.users.attentive import UserEncoder
-from recbole_tinynews.encoder.view_composition import ViewAttention
-from recbole_tinynews.model.article_encoder import article_encoder
+from recbole_tinynews.encoder.users.starts_as_mean import StartsAsMean
+from recbole_tinynews.encoder.view_composition import StartsAsText, ViewAttention
+from recbole_tinynews.model.article_encoder import article_encoder, read_articles
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.text_encoders import (
     CONTEXTS,
+    encoder_by,
     reads_titles_by_plm,
     reads_words,
+    starts_as,
     starts_pretrained,
     unfit_heads,
     unfit_word_vectors,
@@ -69,7 +73,9 @@ class NewsRecommender(ImpressionRecommender):
         needs_language_model: whether word vectors cannot take its place.
         reads_for_users: whether an article has no vector by itself, since users read it in
             different ways.
-        ranks_news: whether its artifact can be loaded to rank news.
+        ranks_news: whether it ranks news at all, and is evaluated.
+        ranks_given_articles: whether its artifact can be loaded to rank articles as they are given;
+            else it needs their ids in its data set.
         makes_teachers: whether its ``make_teachers`` returns teachers that train together with it;
             else its teachers are frozen.
         pretrains_itself: whether stages before it train the layers that it finetunes; unless
@@ -78,6 +84,7 @@ class NewsRecommender(ImpressionRecommender):
 
     reads: ClassVar[type[TrainingData]] = NewsDataset
     ranks_news: ClassVar[bool] = True
+    ranks_given_articles: ClassVar[bool] = True
     makes_teachers: ClassVar[bool] = False
     pretrains_itself: ClassVar[bool] = False
     two_towers: ClassVar[bool] = True
@@ -159,6 +166,13 @@ class NewsRecommender(ImpressionRecommender):
             starts_as_mean=starts_pretrained(config),
         )
 
+    def started(self, config: Settings, own: nn.Module) -> nn.Module:
+        """A user encoder as it is, or starting as the mean of the clicks if heads start pretrained.
+
+        ``UserEncoder`` does that by itself.
+        """
+        return StartsAsMean(own) if starts_pretrained(config) else own
+
     def start_heads(self, config: Settings, dataset: Any) -> None:
         """Start what earlier stages have not: the heads that depend on the language model.
 
@@ -203,9 +217,19 @@ class NewsRecommender(ImpressionRecommender):
         """
         return article_encoder(self, config, dataset)
 
+    def read_articles(self, config: Settings, dataset: Any) -> None:
+        """Read the articles of this data set from now on: those that it is to rank."""
+        read_articles(self, self.news_encoder, config, dataset)
+
     def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
         """``{view: [articles, size]} -> [articles, news_dim]``, with that as its ``dim``."""
-        return ViewAttention(sizes, self.news_dim(config), config["query_dim"])
+        own = ViewAttention(sizes, self.news_dim(config), config["query_dim"])
+        text = starts_as(config)
+        return own if text is None else StartsAsText(text, own)
+
+    def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TextEncoder:
+        """What makes a vector of a text, by the language model: with pooling and dense layer."""
+        return encoder_by(plm, config, self.text_dim(config))
 
     def make_word_context(self, config: Settings) -> nn.Module:
         """``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, with its ``dim``."""

@@ -13,23 +13,28 @@ from recbole_tinynews.data.word_vectors import size_of_vectors
 from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.encoder.token_encoder import TokenEncoder
 from recbole_tinynews.encoder.words.context import WordCNN, WordSelfAttention
 from recbole_tinynews.encoder.words.vocabulary import (
     load_word_tokenizer,
     word_embedding,
     word_tokenizer,
 )
-from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY, TITLE
+from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.settings.protocol import Settings
 
 CONTEXTS = {"cnn": WordCNN, "self_attention": WordSelfAttention}
-
-CATEGORIES = (CATEGORY, SUBCATEGORY)
 
 
 def views_of(config: Settings) -> list[str]:
     """What is read of an article; recommenders from before there were views read its title."""
     return config["views"] or [TITLE]
+
+
+def starts_as(config: Settings) -> str | None:
+    """The text that an article starts as where heads start pretrained; ``None``: it does not."""
+    texts = (view for view in views_of(config) if view not in CATEGORIES)
+    return next(texts) if starts_pretrained(config) else None
 
 
 def reads_words(config: Settings | Mapping[str, Any]) -> bool:
@@ -38,8 +43,11 @@ def reads_words(config: Settings | Mapping[str, Any]) -> bool:
 
 
 def starts_pretrained(config: Settings) -> bool:
-    """Whether heads start as the language model's own ranking; word vectors have none."""
-    return config["head_init"] == "pretrained" and not reads_words(config)
+    """Whether heads start as the ranking of the language model, or of the word vectors, alone.
+
+    Random word vectors have one too: texts with equal words are close.
+    """
+    return config["head_init"] == "pretrained"
 
 
 def reads_titles_alone(config: Settings) -> bool:
@@ -65,13 +73,28 @@ def encoder_by(plm: PreTrainedModel, config: Settings, dim: int) -> TextEncoder:
         dim,
         config["query_dim"],
         pooling=config["news_pooling"],
-        finetune_layers=config["finetune_layers"],
-        dropout=config["plm_dropout"],
         mask_padding=config["mask_padding_in_news_pooling"],
         pretrained_heads=starts_pretrained(config),
-        # what is saved has them merged
-        lora_rank=0 if config["weights_follow"] else config["lora_rank"],
+        **_training_of(config),
     )
+
+
+def token_encoder_by(plm: PreTrainedModel, config: Settings, dim: int, length: int) -> TokenEncoder:
+    """A language model with a dense layer, whose tokens have vectors of the size ``dim``.
+
+    ``length`` is that of the longest text, in tokens.
+    """
+    return TokenEncoder(plm, dim, config["query_dim"], length, **_training_of(config))
+
+
+def _training_of(config: Settings) -> dict[str, Any]:
+    """How a language model trains."""
+    return {
+        "finetune_layers": config["finetune_layers"],
+        "dropout": config["plm_dropout"],
+        # what is saved has them merged
+        "lora_rank": 0 if config["weights_follow"] else config["lora_rank"],
+    }
 
 
 def words_of_texts(config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
@@ -96,8 +119,15 @@ def vectors_of_words(
 
 
 def word_vectors_file(config: Settings) -> Path | None:
-    """The file of word vectors; ``None``: they start at random."""
-    return Path(config["word_vectors"]) if config["word_vectors"] else None
+    """The file of word vectors; ``None``: they start at random.
+
+    It is relative to the working directory, or to the folder of the data set.
+    """
+    if not config["word_vectors"]:
+        return None
+    beside = Path(config["data_path"]) / config["word_vectors"]
+    given = Path(config["word_vectors"])
+    return beside if beside.is_file() and not given.is_file() else given
 
 
 def unfit_heads(size: int, head: int, of: str, prefix: str) -> Iterator[str]:

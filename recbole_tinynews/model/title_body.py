@@ -32,7 +32,15 @@ from recbole_tinynews.settings.protocol import Settings
 # Of a news encoder that Stage I hands over: other ones have no place, or another meaning, for its
 # weights. Those of language models are compared by their names and shapes.
 READING = ("news_encoder", "views")
-READING_WORDS = ("news_text", "word_encoder", "word_dim", "news_dim", "query_dim", "head_dim")
+READING_WORDS = (
+    "news_text",
+    "head_init",
+    "word_encoder",
+    "word_dim",
+    "news_dim",
+    "query_dim",
+    "head_dim",
+)
 # Of the articles, which teachers and student know by the same numbers
 ARTICLES = ("post_train_corpus", "post_train_news")
 

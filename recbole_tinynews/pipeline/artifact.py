@@ -40,7 +40,8 @@ FILES, CHECKSUM, TEST, TEST_DATA, CURVE_TEXT = "files", "checksum", "test", "tes
 WEIGHTS_SUFFIX = Path(WEIGHTS).suffix
 BEGUN = "begun.json"  # while a stage is unfinished: the data set that it is trained on
 CURVE, FIGURE = "training.csv", "training.svg"  # by step, for people to read
-PLM = "plm"  # configuration and tokenizer of the language model
+PLM = "plm"  # configuration and tokenizer of the language model, and the names of categories
+CATEGORY_NAMES = "categories.json"  # in it: names by field, without padding, in the order of ids
 FORMAT_KEY, MADE_FROM = "format", "made_from"  # further keys of settings.yaml
 
 

@@ -19,15 +19,16 @@ from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.words.vocabulary import vocabulary_of, write_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.checksums import file_digest
-from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.columns import CATEGORIES
+from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import (
     reads_words,
     texts_read,
-    views_of,
     word_vectors_file,
     words_of_texts,
 )
+from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES
 from recbole_tinynews.pipeline.recipes import Contents
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.registry import find_trainer
@@ -177,13 +178,20 @@ class NewsFactory(ImpressionFactory):
     def keep_language_model(
         self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
     ) -> None:
-        """Save configuration and tokenizer if the model ranks news by titles alone."""
-        more = views_of(config) != [TITLE] or model_class.reads_user_ids
-        if more or not model_class.ranks_news:
+        """Save configuration, tokenizer and names of categories if the model ranks given news."""
+        looks_up = model_class.reads_user_ids or not model_class.ranks_given_articles
+        if looks_up or not model_class.ranks_news:
             return
         if reads_words(config):
             write_tokenizer(words_of_texts(config, self.train), folder)
-            return
+        else:
+            self._keep_plm(model_class, config, folder)
+        names = {field: self.train.field2id_token[field][1:].tolist() for field in CATEGORIES}
+        write_text(folder / CATEGORY_NAMES, json.dumps(names, ensure_ascii=False, indent=1) + "\n")
+
+    def _keep_plm(
+        self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
+    ) -> None:
         # a class that makes its encoder in a way of its own may read any of the layers
         usual = all(
             getattr(model_class, part) is getattr(NewsRecommender, part)

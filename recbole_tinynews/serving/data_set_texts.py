@@ -8,20 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.data.atomic_files import ItemColumns, read_news
-from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
 from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.serving.reading import FIELDS, Reading
 
 
-def reads_abstracts(settings: Mapping[str, Any]) -> bool:
-    """Whether a recommender reads the abstract after the title."""
-    return settings["news_text"] == TITLE_ABSTRACT
-
-
-def texts_of(news: ItemColumns, settings: Mapping[str, Any]) -> list[str]:
-    """What a recommender with these settings reads of each article."""
-    if not reads_abstracts(settings):
-        return news.title
-    return [with_abstract(*each) for each in zip(news.title, news.abstract, strict=True)]
+def texts_of(news: ItemColumns, reading: Reading) -> list[str]:
+    """What a recommender reads of each article."""
+    rows = zip(*(getattr(news, name) for name in FIELDS), strict=True)
+    return [reading.text(dict(zip(FIELDS, row, strict=True))) for row in rows]
 
 
 def find_item_file(name: str, data_path: Path | None) -> Path | None:
@@ -45,7 +39,7 @@ class DataSetTexts:
 
     def __init__(self, settings: Mapping[str, Any], data_path: Path | None) -> None:
         self.name: str = settings["dataset"]
-        self._settings, self._data_path = settings, data_path
+        self._reading, self._data_path = Reading(settings), data_path
 
     def __contains__(self, news_id: str) -> bool:
         """Whether the data set has it; raises ``FileNotFoundError`` where it is not found."""
@@ -81,7 +75,7 @@ class DataSetTexts:
                 "the articles with add_news, or pass titles with ids=False."
             )
         news = read_news(file)
-        return dict(zip(news.item_id, texts_of(news, self._settings), strict=True))
+        return dict(zip(news.item_id, texts_of(news, self._reading), strict=True))
 
 
 def _places(name: str, data_path: Path | None) -> list[Path]:

@@ -16,9 +16,10 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
-from recbole_tinynews.data.titles import Titles
+from recbole_tinynews.data.given_articles import GivenArticles
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.serving.reading import Reading
 
 
 class Engine(ABC):
@@ -39,7 +40,10 @@ class Engine(ABC):
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of texts, ``[texts, dim]``, float32."""
+        """Vectors of articles by what is read of them, ``[texts, dim]``, float32.
+
+        ``Reading`` makes these texts.
+        """
 
     @abstractmethod
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
@@ -75,10 +79,20 @@ class ModelEngine(Engine):
     """A recommender that was trained here, with its own classes.
 
     A class that scores in a way of its own is asked for its own ``predict``, one call at a time.
+
+    Args:
+        categories: names by field, as ``GivenArticles`` takes them.
     """
 
-    def __init__(self, model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> None:
+    def __init__(
+        self,
+        model: NewsRecommender,
+        settings: Mapping[str, Any],
+        identity: str,
+        categories: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         super().__init__(settings, identity)
+        self._reading, self._categories = Reading(settings), categories or {}
         self.model, self.device = model.eval(), torch.device(settings["device"])
         own = type(model)
         self.two_towers = (
@@ -98,12 +112,12 @@ class ModelEngine(Engine):
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of texts, ``[texts, dim]``, float32."""
-        data = Titles(texts, self.settings["ITEM_ID_FIELD"])
-        encoder = self.model.news_encoder
+        """Vectors of articles by what is read of them, ``[texts, dim]``, float32."""
+        columns = self._reading.columns(texts)
+        data = GivenArticles(columns, self.settings["ITEM_ID_FIELD"], self._categories)
         with self._turn:
-            encoder.tokens = self.model.text_table(self.settings, data, encoder.pad_token_id)
-            return encoder.encode_distinct(np.arange(1, 1 + len(texts))).float()
+            self.model.read_articles(self.settings, data)
+            return self.model.news_encoder.encode_distinct(np.arange(1, 1 + len(texts))).float()
 
     @torch.no_grad()
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:

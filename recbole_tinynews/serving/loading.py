@@ -15,14 +15,16 @@ from typing import Any
 import torch
 
 from recbole_tinynews.config import declared_settings
-from recbole_tinynews.data.titles import Titles
+from recbole_tinynews.data.given_articles import GivenArticles
 from recbole_tinynews.encoder.language_model import plm_size
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.checksums import checksums
+from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import reads_words
 from recbole_tinynews.pipeline.artifact import (
+    CATEGORY_NAMES,
     CURVE,
     FIGURE,
     FORMAT_KEY,
@@ -47,6 +49,7 @@ from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.export.description import is_export
 from recbole_tinynews.serving.export.loading import load_export
 from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.reading import Reading
 from recbole_tinynews.settings.declared import Models, rules_for
 from recbole_tinynews.settings.names import plain_name, settings_of_stage
 from recbole_tinynews.settings.parts import PARTS, USUAL
@@ -110,6 +113,7 @@ def _trained(
             "command that made it again with --fresh, or install the version that made it."
         )
     model_class = _with_parts(_model_class(settings["model_class"], model, folder), settings)
+    _check_ranks_given(model_class, folder)
     _check_settings(settings, model_class, folder)
     settings.update(
         plm=str(folder / PLM),
@@ -117,9 +121,11 @@ def _trained(
         device=torch.device(device),
         weights_follow=True,
     )
-    recommender = model_class(settings, Titles([], settings["ITEM_ID_FIELD"]))
+    categories = _categories(folder)
+    nothing = GivenArticles(Reading(settings).columns([]), settings["ITEM_ID_FIELD"], categories)
+    recommender = model_class(settings, nothing)
     load_into(recommender, load_weights(folder / WEIGHTS), folder / WEIGHTS)
-    return ModelEngine(recommender.to(settings["device"]), settings, identity)
+    return ModelEngine(recommender.to(settings["device"]), settings, identity, categories)
 
 
 def _check_folder(folder: Path) -> None:
@@ -152,15 +158,46 @@ def _check_folder(folder: Path) -> None:
             f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. Run "
             "the command that made it again, which repairs it, or copy the folder anew."
         )
+
+
+def _check_ranks_given(model_class: type[NewsRecommender], folder: Path) -> None:
+    """Refuse what does not rank articles as they are given, or lacks what this needs."""
+    name = model_class.__name__
+    if model_class.reads_user_ids:
+        raise ValueError(
+            f"{folder} is a {name}, which knows its users by their ids in its data set, and its "
+            "folder has no names of users. It is evaluated and distilled, and is not loaded: train "
+            "a student under it, or another recommender."
+        )
+    if not model_class.ranks_given_articles:
+        raise ValueError(
+            f"{folder} is a {name}, which looks articles up by their ids in its data set, as MINER "
+            "does to compare the categories of clicks and candidates. It is evaluated and "
+            "distilled, and is not loaded: train a student under it, or another recommender."
+        )
     if not any((folder / PLM / name).is_file() for name in ("config.json", "tokenizer.json")):
         raise ValueError(
             f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
             "post-training has none, since it ranks no news: load the folder of the last stage. "
-            "One that reads more of an article than its title, or knows its users, has none. "
-            "Models without a language model have none either, and are not loaded here. "
+            "Models that read no text have none either, and are not loaded here. "
             "Any other has lost it, or is of an earlier version: run the command that made it "
             "again with --fresh."
         )
+
+
+def _categories(folder: Path) -> dict[str, list[str]]:
+    """Names of categories by field; earlier versions have kept none."""
+    file = folder / PLM / CATEGORY_NAMES
+    if not file.is_file():
+        return {}
+    try:
+        names = json.loads(file.read_text(encoding="utf-8"))
+        return {field: [str(name) for name in names[field]] for field in CATEGORIES}
+    except (ValueError, KeyError, TypeError) as problem:
+        raise ValueError(
+            f"{file} expects the names of categories as they were written, and cannot be read: "
+            f"{problem!r}. Run the command that made the folder again with --fresh."
+        ) from problem
 
 
 def _check_settings(

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_tinynews.data.news_text import with_abstract
+from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.serving.reading import FIELDS, ID, Content, check_fields
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ID_COLUMNS = ("id", "item_id", "news_id")
-TITLE_COLUMN, ABSTRACT_COLUMN = "title", "abstract"
 
 
-def articles_of(news: Any, reads_abstracts: bool) -> tuple[list[str], list[str]]:
-    """Ids and texts of articles, one text as the recommender reads it.
+def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Content]]:
+    """Ids and contents of articles.
 
     Args:
         news: a DataFrame with an id (``id``, ``item_id`` or ``news_id``), ``title`` and perhaps
-            ``abstract``; ids to titles; or (id, title) pairs.
-        reads_abstracts: whether the abstract follows the title.
+            further fields; ids to titles, or to fields by their names; or such pairs.
+        fields: what is read beside the title; other columns of a table are ignored.
 
     Raises:
-        ValueError: a column is missing, an id is empty or occurs twice.
-        TypeError: it is something else, or an id or title is no text.
+        ValueError: a column is missing, an id is empty or occurs twice, a field is unknown.
+        TypeError: it is something else, or an id, title or other field is no text.
     """
-    ids, titles, abstracts = _columns(news)
-    for what, values in (("id", ids), ("title", titles), ("abstract", abstracts)):
+    ids, contents = _columns(news, fields)
+    for what, values in (("id", ids), *_fields_of(contents)):
         for row, value in enumerate(values):
             if not isinstance(value, str):
                 raise TypeError(
                     f"Articles expect texts, got {value!r:.100} as {what} of article {row} (from "
                     "0). Leave it out, or give it an empty title."
                 )
+    for content in contents:
+        if isinstance(content, Mapping):
+            check_fields(content)
     seen: set[str] = set()
     for row, name in enumerate(ids):
         if not name or name in seen:
@@ -43,9 +46,14 @@ def articles_of(news: Any, reads_abstracts: bool) -> tuple[list[str], list[str]]
                 f"{'twice' if name else 'without a letter'} (article {row}, from 0)."
             )
         seen.add(name)
-    if reads_abstracts and abstracts:
-        titles = [with_abstract(*each) for each in zip(titles, abstracts, strict=True)]
-    return ids, titles
+    return ids, contents
+
+
+def _fields_of(contents: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+    """The values of each field by its name; what an article lacks is empty."""
+    rows = [each if isinstance(each, Mapping) else {TITLE: each} for each in contents]
+    for name in FIELDS:
+        yield name, [row.get(name, "") for row in rows]
 
 
 def read_news_file(path: Path) -> pd.DataFrame:
@@ -66,7 +74,7 @@ def read_news_file(path: Path) -> pd.DataFrame:
         from recbole_tinynews.data.atomic_files import read_news
 
         news = read_news(path)
-        return pd.DataFrame({"id": news.item_id, "title": news.title, "abstract": news.abstract})
+        return pd.DataFrame({ID: news.item_id, **{name: getattr(news, name) for name in FIELDS}})
     if name.endswith(".parquet"):
         return pd.read_parquet(path)
     if name.endswith((".csv", ".tsv")):
@@ -75,9 +83,9 @@ def read_news_file(path: Path) -> pd.DataFrame:
     raise ValueError(f"{path} expects .parquet, .csv, .tsv (with a header) or .item, got its name.")
 
 
-def _columns(news: Any) -> tuple[list[Any], list[Any], list[Any]]:
+def _columns(news: Any, fields: Collection[str]) -> tuple[list[Any], list[Any]]:
     if hasattr(news, "columns") and hasattr(news, "iloc"):
-        return _columns_of_table(news)
+        return _columns_of_table(news, fields)
     pairs = news.items() if isinstance(news, Mapping) else news
     if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
         raise TypeError(f"Articles expect a table, ids to titles, or pairs, got {news!r:.100}.")
@@ -85,15 +93,16 @@ def _columns(news: Any) -> tuple[list[Any], list[Any], list[Any]]:
     for each in both:
         if not isinstance(each, tuple) or len(each) != 2:
             raise TypeError(f"Articles expect (id, title) pairs, got {each!r:.100}.")
-    return [name for name, _ in both], [title for _, title in both], []
+    return [name for name, _ in both], [content for _, content in both]
 
 
-def _columns_of_table(table: pd.DataFrame) -> tuple[list[Any], list[Any], list[Any]]:
+def _columns_of_table(table: pd.DataFrame, fields: Collection[str]) -> tuple[list[Any], list[Any]]:
     named = [name for name in ID_COLUMNS if name in table.columns]
-    if not named or TITLE_COLUMN not in table.columns:
+    if not named or TITLE not in table.columns:
         raise ValueError(
             f"A table of articles expects the columns {' or '.join(ID_COLUMNS)}, and "
-            f"{TITLE_COLUMN}, got {', '.join(map(str, table.columns)) or 'none'}. Rename them."
+            f"{TITLE}, got {', '.join(map(str, table.columns)) or 'none'}. Rename them."
         )
-    abstracts = table[ABSTRACT_COLUMN].tolist() if ABSTRACT_COLUMN in table.columns else []
-    return table[named[0]].tolist(), table[TITLE_COLUMN].tolist(), abstracts
+    read = [name for name in FIELDS if name in table.columns and name in {TITLE, *fields}]
+    rows = zip(*(table[name].tolist() for name in read), strict=True)
+    return table[named[0]].tolist(), [dict(zip(read, row, strict=True)) for row in rows]

@@ -18,7 +18,7 @@ from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.serving.approximate import Nearest
-from recbole_tinynews.serving.data_set_texts import DataSetTexts, reads_abstracts
+from recbole_tinynews.serving.data_set_texts import DataSetTexts
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.known_vectors import KnownVectors
 from recbole_tinynews.serving.news_index import (
@@ -31,6 +31,7 @@ from recbole_tinynews.serving.news_index import (
     save_shelf,
 )
 from recbole_tinynews.serving.news_table import articles_of
+from recbole_tinynews.serving.reading import Content, Reading
 from recbole_tinynews.serving.requests import Given, histories_of, name_of, users_of
 
 if TYPE_CHECKING:
@@ -65,17 +66,22 @@ class Ranker:
     added by ``add_news`` until they are forgotten. Threads may share it: only new texts are encoded
     one call at a time.
 
-    An article is given as a title, as an id (of an article that was added, or of the data set), or
-    as the tuple ``(id, title)``. Several articles are a list.
+    An article is given as a title, as an id (of an article that was added, or of the data set), by
+    its fields as ``{"title": ..., "abstract": ..., "category": ..., "subcategory": ...}``, perhaps
+    with its ``"id"``, or as the tuple ``(id, title or fields)``. Several articles are a list. Of
+    the fields, those that the recommender does not read are ignored, those that are missing are
+    empty, and a category that its data set does not have is none.
 
     Attributes:
         settings: what the recommender was trained with, as in ``settings.yaml``.
+        reading: what it reads of an article.
     """
 
     def __init__(self, engine: Engine, data_path: Path | None = None) -> None:
         self.settings: Mapping[str, Any] = engine.settings
         self.engine = engine
         self._known = KnownVectors(engine.encode, KEPT_VECTORS)
+        self.reading = Reading(engine.settings)
         self._index = NewsIndex()
         self._nearest: Nearest | None = None
         self._data_set = DataSetTexts(engine.settings, data_path)
@@ -113,7 +119,7 @@ class Ranker:
         Raises:
             ValueError: no candidates, an id that is unknown, not as many histories as lists of
                 candidates.
-            TypeError: an argument is not a list of texts or (id, title) tuples.
+            TypeError: an argument is not a list of articles.
             FileNotFoundError: ids, and their data set is not found.
         """
         users, one = users_of(history, candidates)
@@ -220,21 +226,22 @@ class Ranker:
 
     # -------------------------------------------------------------------------------- articles
 
-    def encode(self, titles: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of titles, ``[titles, news_dim]``; they are kept as those of ``rank`` are."""
-        if not titles:
-            return np.empty((0, self._known([""]).shape[1]), np.float32)
-        distinct = list(dict.fromkeys(titles))
-        number = {title: place for place, title in enumerate(distinct)}
-        return self._known(distinct)[[number[title] for title in titles]].cpu().numpy()
+    def encode(self, titles: Sequence[Content]) -> NDArray[np.float32]:
+        """Vectors of titles or fields, ``[titles, news_dim]``, kept as those of ``rank`` are."""
+        texts = [*map(self.reading.text, titles)]
+        if not texts:
+            return np.empty((0, self._known([self.reading.text("")]).shape[1]), np.float32)
+        distinct = list(dict.fromkeys(texts))
+        number = {text: place for place, text in enumerate(distinct)}
+        return self._known(distinct)[[number[text] for text in texts]].cpu().numpy()
 
-    def warm_up(self, titles: Iterable[str], show_progress: bool = True) -> None:
-        """Encode titles now, so that no request waits for them.
+    def warm_up(self, titles: Iterable[Content], show_progress: bool = True) -> None:
+        """Encode titles, or articles by their fields, now, so that no request waits for them.
 
         ``KEPT_VECTORS`` are kept at most, the last ones. What is ranked by its id is better added
         by ``add_news``.
         """
-        distinct = list(dict.fromkeys(titles))
+        distinct = list(dict.fromkeys(map(self.reading.text, titles)))
         for texts in _chunks(distinct[-self._known.capacity :], "Encode news", show_progress):
             self._known(texts)
 
@@ -245,14 +252,16 @@ class Ranker:
 
         Args:
             news: a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title`` and, where the
-                recommender reads it, ``abstract``; or ids to titles; or (id, title) pairs.
+                recommender reads them, ``abstract``, ``body``, ``category`` and ``subcategory``; or
+                ids to titles or fields; or such pairs.
             show_progress: whether a bar is shown, if it takes a while.
 
         Raises:
-            ValueError: a column is missing, an id is empty or occurs twice.
+            ValueError: a column is missing, an id is empty or occurs twice, a field is unknown.
             TypeError: it is something else.
         """
-        ids, texts = articles_of(news, reads_abstracts(self.settings))
+        ids, contents = articles_of(news, self.reading.fields)
+        texts = [*map(self.reading.text, contents)]
         vectors = [
             self.engine.encode(some) for some in _chunks(texts, "Encode news", show_progress)
         ]
@@ -329,8 +338,10 @@ class Ranker:
         ]
         return sum(len(a & b) for a, b in pairs) / sum(len(a) for a, _ in pairs)
 
-    def titles(self, ids: Sequence[str]) -> list[str]:
+    def titles(self, ids: Sequence[str]) -> list[Any]:
         """What the recommender reads of news ids, to rank them together with titles.
+
+        A text of each, or its fields by their names for a recommender with several views.
 
         Raises:
             FileNotFoundError: the data set is not found.
@@ -339,7 +350,8 @@ class Ranker:
         shelf = self._index.shelf
         elsewhere = [each for each in ids if each not in shelf.rows]
         text = dict(zip(elsewhere, self._data_set.texts(elsewhere), strict=True))
-        return [shelf.texts[shelf.rows[i]] if i in shelf.rows else text[i] for i in ids]
+        texts = (shelf.texts[shelf.rows[i]] if i in shelf.rows else text[i] for i in ids)
+        return [*map(self.reading.content, texts)]
 
     # --------------------------------------------------------------------------- ids or titles
 
@@ -350,12 +362,13 @@ class Ranker:
         texts = [each for part in given for each in part if isinstance(each, str)]
         if ids is None:
             ids = self._are_ids(texts, shelf)
+        read = self.reading.text
         if not ids:
-            return [[each if isinstance(each, str) else each[1] for each in part] for part in given]
+            return [[read(e if isinstance(e, str) else e[1]) for e in part] for part in given]
         elsewhere = [text for text in dict.fromkeys(texts) if text not in shelf.rows]
         keys: dict[str, Key] = dict(zip(elsewhere, self._texts_of(elsewhere, shelf), strict=True))
         keys.update((text, shelf.rows[text]) for text in texts if text in shelf.rows)
-        return [[keys[each] if isinstance(each, str) else each[1] for each in p] for p in given]
+        return [[keys[e] if isinstance(e, str) else read(e[1]) for e in part] for part in given]
 
     def _texts_of(self, ids: list[str], shelf: Shelf) -> list[str]:
         """Texts of ids that were not added: those of the data set."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
-Given = str | tuple[str, str]  # an id or a title, or both: (id, title)
+from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.serving.reading import ID, Content, check_fields
+
+Given = str | tuple[str, Content]  # an id or a title, or both: (id, title or fields)
 
 
 class User(NamedTuple):
@@ -49,8 +52,8 @@ def histories_of(history: Any) -> tuple[list[list[Given]], bool]:
 
 
 def is_article(given: Any) -> bool:
-    """Whether it is a text, or a tuple of an id and a title; a list is always several articles."""
-    return isinstance(given, str) or _is_pair(given)
+    """Whether it is a text, fields, or a tuple with an id; a list is always several articles."""
+    return isinstance(given, (str, Mapping)) or _is_pair(given)
 
 
 def name_of(given: Given) -> str:
@@ -73,20 +76,28 @@ def articles(values: Any, what: str) -> list[Given]:
     """The values as a list of texts or pairs.
 
     Raises:
+        ValueError: an article has unknown fields, or no title.
         TypeError: they are something else.
     """
     given = listed(values, what)
     for each in given:
         if not is_article(each):
             raise TypeError(f"rank expects {what} as a list of texts, got {each!r:.100} in it.")
-    return given
+    return [_by_name(each) if isinstance(each, Mapping) else each for each in given]
+
+
+def _by_name(fields: Mapping[str, str]) -> Given:
+    """An article by its fields as a pair: under its id, or under its title."""
+    check_fields(fields)
+    return fields.get(ID, fields[TITLE]), fields
 
 
 def _is_pair(given: Any) -> bool:
     return (
         isinstance(given, tuple)
         and len(given) == 2
-        and all(isinstance(part, str) for part in given)
+        and isinstance(given[0], str)
+        and isinstance(given[1], (str, Mapping))
     )
 
 

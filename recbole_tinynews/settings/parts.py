@@ -15,8 +15,8 @@ USUAL = "PLMNR"  # what both are where nothing else is named
 
 # of the news encoder that post-training hands to the teachers' class
 _SHAPE = ("news_dim", "query_dim", "news_pooling", "head_init")
-_OF_TEACHERS = "_teacher"  # ends the names of their stages
-_FINETUNED = "finetune_teacher"  # the stage whose class the setting names
+OF_TEACHERS = "_teacher"  # ends the names of their stages
+FINETUNED = "finetune_teacher"  # the stage whose class the setting names
 
 
 class StageDefaults(NamedTuple):
@@ -54,7 +54,7 @@ def defaults_of_teachers(
     kept = {n: v for n, v in usual.items() if open_to(n) and of_student.get(n) != v}
     own = {n: v for n, v in of_teacher.items() if open_to(n)}
     shape = {n: v for n, v in own.items() if n in _SHAPE}
-    return [StageDefaults(_OF_TEACHERS, kept | shape), StageDefaults(_FINETUNED, own)]
+    return [StageDefaults(OF_TEACHERS, kept | shape), StageDefaults(FINETUNED, own)]
 
 
 def for_stage(stage: str, defaults: Collection[StageDefaults]) -> dict[str, Any]:

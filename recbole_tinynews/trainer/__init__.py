@@ -31,6 +31,10 @@ class ZeroShotPLMTrainer(UntrainedTrainer, NewsTrainer):
     """Saves and validates the language model's own ranking; nothing trains."""
 
 
+class ZeroShotWordsTrainer(UntrainedTrainer, NewsTrainer):
+    """Saves and validates the word vectors' own ranking; nothing trains."""
+
+
 class TitleBodyStudentTrainer(DistillationTrainer):
     """Stage I: trains the student under its post-trained teachers."""
 
@@ -61,5 +65,6 @@ __all__ = [
     "TitleBodyStudentTrainer",
     "UntrainedTrainer",
     "ZeroShotPLMTrainer",
+    "ZeroShotWordsTrainer",
     "on_impressions",
 ]

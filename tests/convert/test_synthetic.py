@@ -394,6 +394,8 @@ def test_mind_mini_is_what_its_script_makes(
     monkeypatch.chdir(tmp_path)
     script.write_data()
     made, kept = tmp_path / "mind-mini", DATASET / "mind-mini"
+    read = [*script.texts(script.RAW / "corpus.tsv")]
+    script.write_word_vectors(made / script.WORD_VECTORS, script.latent_semantics(read))
     assert files_of(made) == {file for file in files_of(kept) if file.parts[0] != "language_model"}
     for file in files_of(made):
         assert filecmp.cmp(made / file, kept / file, shallow=False), file

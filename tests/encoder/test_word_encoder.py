@@ -60,9 +60,3 @@ def test_an_article_is_encoded_once_in_a_batch(tiny: Tiny, monkeypatch: pytest.M
     tokens = world.model.news_encoder.tokens
     assert torch.cat(read).numel() == tokens.lengths[[5, 9]].sum()  # and nothing is padded
     assert torch.equal(vectors[0, 0], vectors[1, 2])
-
-
-def test_word_vectors_do_not_start_as_a_language_models_ranking(tiny: Tiny) -> None:
-    """A mean of clicks times 12 is for vectors of unit length, which words don't give."""
-    model = tiny.world("PLMNR", news_encoder="words", head_init="pretrained").model
-    assert model.user_encoder.scale is None

@@ -24,7 +24,7 @@ from recbole_tinynews.encoder.words.vocabulary import (
     write_tokenizer,
 )
 from recbole_tinynews.model.nrms import NRMS
-from recbole_tinynews.model.text_encoders import words_of_texts
+from recbole_tinynews.model.text_encoders import word_vectors_file, words_of_texts
 from recbole_tinynews.pipeline.recipes import Recipes
 from recbole_tinynews.pipeline.systems import system
 
@@ -230,3 +230,15 @@ def test_words_of_one_data_set_are_counted_once(tiny: Tiny) -> None:
     assert again.tokenizer is first.model.tokenizer
     other = tiny.config("NRMS", news_text="title_abstract")
     assert NRMS(other, first.train).tokenizer is not first.model.tokenizer
+
+
+def test_word_vectors_beside_the_data_set_are_found(tiny: Tiny, tmp_path: Path) -> None:
+    """A data set that brings them along could be read from one working directory alone."""
+    beside = Path(tiny.config("NRMS")["data_path"]) / "mine.txt"
+    config = tiny.config("NRMS", word_vectors="mine.txt")
+    assert word_vectors_file(config) == Path("mine.txt")  # which is then reported as missing
+    beside.write_text("the 0.5 0.25\n")
+    try:
+        assert word_vectors_file(config) == beside
+    finally:
+        beside.unlink()

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plain_users
 import pytest
 import torch
@@ -13,12 +14,13 @@ from plain_recommenders import PLAIN, Reader, miner_interests
 from tiny import DATASET, OWN_SETTINGS, SETTINGS, Tiny, World
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import AutoModel
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
-from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.recommender import NewsRecommender, pad_rows
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.registry import find_model
 from recbole_tinynews.serving.loading import load
@@ -34,11 +36,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("Fastformer", {}),
     ("Fastformer", {"user_layers": 2, "word_encoder": "cnn"}),
     ("NPA", {}),
+    ("NPA", {"news_encoder": "plm", "query_dim": 24}),
     ("MINER", {"context_codes": 3, "code_dim": 5}),
 ]
-
-
-KNOWING, LABELLED = ("NAML", "LSTUR", "NPA"), ("TANR", "MINER")
 
 
 def known(model: NewsRecommender) -> NewsRecommender:
@@ -62,7 +62,21 @@ def reader_of(world: World) -> Reader:
         world.config,
         {view: [row.tolist() for row in rows_of(table)] for view, table in tables.items()},
         {name: world.train.item_feat[name].tolist() for name in CATEGORIES},
+        None if world.config["news_encoder"] == "words" else plain_plm(world),
     )
+
+
+def plain_plm(world: World) -> nn.Module:
+    """Transformers' own model, with the weights of the one that is tested."""
+    plm = AutoModel.from_pretrained(
+        world.config["plm"],
+        num_hidden_layers=world.config["num_hidden_layers"],
+        attn_implementation="eager",
+    )
+    for name, parameter in world.model.news_encoder.text_encoder.plm.named_parameters():
+        home, _, own = name.rpartition(".")
+        setattr(plm.get_submodule(home), own, parameter)
+    return plm.eval()
 
 
 def rows_of(table: Any) -> list[Any]:
@@ -72,7 +86,7 @@ def rows_of(table: Any) -> list[Any]:
 @pytest.mark.parametrize(("name", "settings"), CASES)
 def test_a_recommender_scores_and_learns_as_its_paper_says(tiny: Tiny, name: str, settings) -> None:
     """Of all that a table compares, a wrong equation would be the hardest to see."""
-    world = tiny.world(name, news_encoder="words", **settings)
+    world = tiny.world(name, **{"news_encoder": "words", **settings})
     model, reader = known(world.model), reader_of(world)
     batch = world.shown([0, 1, 2, 3, 4])  # an empty history, one candidate, and three others
     scores = model.predict(batch)
@@ -92,7 +106,7 @@ def test_a_recommender_scores_and_learns_as_its_paper_says(tiny: Tiny, name: str
 def assert_equal_gradients(model: NewsRecommender, scores: Tensor, plain: Tensor) -> None:
     """Both were made with the same weights; rows that stand for nothing learn nothing."""
     weights = torch.randn_like(scores)
-    parameters = dict(model.named_parameters())
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     found, expected = (
         torch.autograd.grad((each * weights).sum(), [*parameters.values()], allow_unused=True)
         for each in (scores, plain)
@@ -141,6 +155,46 @@ def test_miners_second_loss_is_the_disagreement_of_interests(tiny: Tiny) -> None
     torch.testing.assert_close(losses.disagreement, 0.7 * torch.stack(found).mean())
 
 
+def test_frozen_states_and_kept_vectors_change_nothing_for_users_of_tokens(tiny: Tiny) -> None:
+    """A token under another's place would be a title that nobody has written."""
+    kept, computed = (
+        tiny.world("NPA", news_encoder="plm", use_cache=use_cache) for use_cache in (True, False)
+    )
+    batch = kept.clicks().collate_fn(range(8))
+    losses, gradients = [], []
+    for world in (kept, computed):
+        (loss,) = world.model.train().calculate_loss(batch)
+        loss.backward()
+        losses.append(loss)
+        gradients.append([p.grad for p in world.model.parameters() if p.requires_grad])
+    assert kept.model.news_encoder._stored_states() is not None
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*gradients)
+
+
+def test_pad_tokens_are_no_tokens_that_a_user_attends_to(tiny: Tiny) -> None:
+    """A text with some at its end would have another vector than without."""
+    world = tiny.world("NPA", news_encoder="plm")
+    model, batch = known(world.model), world.shown([3, 4, 5])
+    scores = model.predict(batch)
+    encoder = model.news_encoder
+    widths = np.full(encoder.tokens.rows, 9)
+    encoder.tokens = pad_rows(encoder.tokens, widths, encoder.pad_token_id)
+    assert (encoder.tokens.values == encoder.pad_token_id).any()
+    torch.testing.assert_close(model.predict(batch), scores)
+
+
+def test_miner_compares_clicks_with_its_codes_once_a_step(tiny: Tiny) -> None:
+    """Interests for candidates and those whatever the candidate share this, the dearest part."""
+    world = tiny.world("MINER", news_encoder="words")
+    calls: list[Any] = []
+    world.model.user_encoder.poly_attention.projection.register_forward_hook(
+        lambda *given: calls.append(given)
+    )
+    world.model.calculate_loss(world.clicked([*range(8)]))
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("name", ["LSTUR", "NPA"])
 def test_users_have_scores_of_their_own(tiny: Tiny, name: str) -> None:
     """Ids that never arrive would leave every user the unknown one, and no test would fail."""
@@ -154,17 +208,19 @@ def test_users_have_scores_of_their_own(tiny: Tiny, name: str) -> None:
     assert not torch.allclose(scores[1], scores[2])
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_a_recommender_learns_from_teachers_too(tiny: Tiny, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [*((name, {}) for name in PLAIN), ("NPA", {"news_encoder": "plm"})],
+)
+def test_a_recommender_learns_from_teachers_too(tiny: Tiny, name: str, settings) -> None:
     """Its own second loss would be lost, or one of the parts left without a gradient."""
-    world = tiny.world(
-        "TinyNewsRec", student=name, head_init="random", **OWN_SETTINGS.get(name, {})
-    )
+    given = {"head_init": "random", **OWN_SETTINGS.get(name, {}), **settings}
+    world = tiny.world("TinyNewsRec", student=name, **given)
     assert isinstance(world.model, find_model(name))
     batch = world.clicked([*range(8)])
     losses = world.model.train().calculate_loss(batch)
     second = {"TANR": ["topic"], "MINER": ["disagreement"]}.get(name, [])
-    assert {"distillation", "target", *second} <= {*losses._fields}
+    assert {"distillation", "embedding", "target", *second} <= {*losses._fields}
     sum(losses).backward()
     trained = {key: p for key, p in world.model.named_parameters() if p.requires_grad}
     assert [
@@ -173,10 +229,13 @@ def test_a_recommender_learns_from_teachers_too(tiny: Tiny, name: str) -> None:
     assert world.model.counted_by.get("topic") == ("articles" if name == "TANR" else None)
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_a_recommender_is_a_teacher_too(tiny: Tiny, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [*((name, {}) for name in PLAIN), ("NPA", {"news_encoder": "plm"})],
+)
+def test_a_recommender_is_a_teacher_too(tiny: Tiny, name: str, settings) -> None:
     """Labels that are not its scores would teach something else."""
-    world = tiny.world(name)
+    world = tiny.world(name, **settings)
     model, batch = world.model, world.clicks().collate_fn(range(8))
     (labels,) = FrozenTeachers([model]).outputs(batch)
     torch.testing.assert_close(labels.scores, model.score(batch).scores)
@@ -201,17 +260,12 @@ def test_a_recommender_of_titles_is_served(tiny: Tiny, tmp_path: Path, name: str
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        *(
-            (name, "reads more of an article than its title, or knows its users")
-            for name in KNOWING
-        ),
-        *(
-            (name, "expects nothing but titles, and asks for the field 'category'")
-            for name in LABELLED
-        ),
+        ("LSTUR", "is a LSTUR, which knows its users by their ids in its data set"),
+        ("NPA", "is a NPA, which knows its users by their ids in its data set"),
+        ("MINER", "is a MINER, which looks articles up by their ids in its data set"),
     ],
 )
-def test_one_that_knows_more_is_not_served_by_titles(
+def test_one_that_knows_more_than_articles_is_not_served(
     tiny: Tiny, tmp_path: Path, name: str, why: str
 ) -> None:
     """It would rank with what it knows left out, and no score would show it."""
@@ -223,7 +277,26 @@ def test_one_that_knows_more_is_not_served_by_titles(
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("NPA", {"news_encoder": "plm"}, r"^stage_news_encoder expects words in NPA"),
+        (
+            "NPA",
+            {"news_encoder": "plm", "news_pooling": "cls"},
+            r"^stage_news_pooling expects mean in NPA.*got cls. Leave stage_news_pooling out$",
+        ),
+        (
+            "NPA",
+            {"news_encoder": "plm", "head_init": "pretrained"},
+            r"^stage_head_init expects random in NPA",
+        ),
+        (
+            "NPA",
+            {"news_encoder": "plm", "mask_padding_in_news_pooling": False},
+            r"^stage_mask_padding_in_news_pooling expects True in NPA",
+        ),
+        (
+            "CenNewsRec",
+            {"word_encoder": "self_attention"},
+            r"^stage_word_encoder expects cnn in CenNewsRec.*got self_attention",
+        ),
         (
             "CenNewsRec",
             {"head_dim": 5},
@@ -236,7 +309,7 @@ def test_one_that_knows_more_is_not_served_by_titles(
         ),
     ],
 )
-def test_sizes_that_do_not_fit_are_found_before_training(
+def test_settings_that_do_not_fit_are_found_before_training(
     tiny: Tiny, name: str, settings: dict[str, Any], message: str
 ) -> None:
     fitting, config = tiny.config(name), tiny.config(name, **settings)

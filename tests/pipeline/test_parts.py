@@ -199,6 +199,7 @@ def test_equal_settings_make_one_class(tiny: Tiny) -> None:
         ("student", "TinyNewsRec", "got TinyNewsRec"),
         ("student", "NRSM", r"Did you mean NRMS"),
         ("teacher", "ZeroShotPLM", "got ZeroShotPLM"),
+        ("student", "ZeroShotWords", "got ZeroShotWords"),
         ("teacher", "PLMNRDP", "got PLMNRDP"),
         ("student", "BPR", "got BPR"),
         ("teacher", 3, "got 3"),
@@ -328,3 +329,54 @@ def test_vectors_of_another_width_are_compared_by_projections(tiny: Tiny) -> Non
     assert words.grad.abs().sum() > 0
     teacher = world.teachers().members[0]
     assert isinstance(teacher.news_encoder, NewsEncoder)
+
+
+def test_what_suits_word_vectors_holds_for_nobody_else() -> None:
+    """Teachers with a language model would be finetuned for as long as word vectors need."""
+    alone = NewsConfig("NRMS", "mind-mini")
+    assert (alone["epochs"], alone["learning_rate"]) == (10, 1e-3)
+    by_plm = NewsConfig("NRMS", "mind-mini", config_dict={"news_encoder": "plm"})
+    assert (by_plm["epochs"], by_plm["learning_rate"], by_plm["word_vectors"]) == (3, 1e-3, None)
+    usual = NewsConfig("TinyNewsRec", "mind-mini")
+    student = NewsConfig("TinyNewsRec", "mind-mini", config_dict={"student": "NRMS"})
+    assert student["epochs"] == 10
+    for stage in ("post_train_teacher", "finetune_teacher"):
+        of_student = student.for_stage(stage).final_config_dict
+        of_usual = usual.for_stage(stage).final_config_dict
+        for name in ("epochs", "learning_rate", "word_vectors", "word_dim"):
+            assert of_student[name] == of_usual[name], f"{stage}_{name}"
+
+
+def test_a_word_teacher_of_a_language_model_is_trained_as_word_vectors_are() -> None:
+    """It would start from random word vectors, and stop after the passes of a language model."""
+    config = NewsConfig("TinyNewsRec", "mind-mini", config_dict={"teacher": "NRMS"})
+    teacher = config.for_stage("finetune_teacher")
+    assert (teacher["epochs"], teacher["word_dim"]) == (10, 64)
+    assert teacher["word_vectors"] == "word_vectors.txt.gz"
+    assert (config["epochs"], config["word_vectors"]) == (3, None)
+    asked = {"teacher": "NRMS", "finetune_teacher_epochs": 2}
+    stage = NewsConfig("TinyNewsRec", "mind-mini", config_dict=asked).for_stage("finetune_teacher")
+    assert stage["epochs"] == 2
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"student": "NPA", "news_encoder": "plm"},
+        {"teacher": "NPA", "finetune_teacher_news_encoder": "plm"},
+    ],
+)
+def test_users_of_tokens_take_up_what_was_post_trained(
+    tiny: Tiny, tmp_path: Path, part: dict[str, Any]
+) -> None:
+    """They pool nothing: weights of a pooling would have no place in them."""
+    usual = tiny.settings("TinyNewsRec")
+    del usual["head_init"]
+    result = run(
+        "TinyNewsRec", DATASET, config_dict={**usual, **part, "checkpoint_dir": str(tmp_path)}
+    )
+    assert 0 < result["test"]["auc"] < 1
+    names = [stage["name"] for stage in result["stages"]]
+    assert names[0] == "post_train_teacher"
+    assert "post_train_student" in names

@@ -20,6 +20,7 @@ from recbole_tinynews.serving.approximate import Nearest
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.reading import Reading
 
 NEWS = [f"N{number}" for number in range(1, 31)]
 CLICKS = ["N3", "N7", "N12"]
@@ -76,7 +77,7 @@ def test_a_table_of_articles_reads_abstracts_if_the_recommender_does(student: Se
     ranker = student.load()
     ranker.add_news(table)
     assert ranker.titles(["A1"]) == ["word1"]
-    ranker.settings["news_text"] = "title_abstract"
+    ranker.reading = Reading({"news_text": "title_abstract"})
     ranker.add_news(table)
     assert ranker.titles(["A1"]) == ["word1. word2 word3"]
 
@@ -176,9 +177,11 @@ def test_a_recommender_with_a_score_of_its_own_chooses_by_it(tiny: Tiny) -> None
             return -super().predict(interaction)
 
     world = tiny.world(max_steps=1)
-    plain, own = (Ranker(ModelEngine(world.model, world.config, "")) for _ in range(2))
+    plain, own = (
+        Ranker(ModelEngine(world.model, world.config.final_config_dict, "")) for _ in range(2)
+    )
     own.engine.model.__class__ = Negative
-    own = Ranker(ModelEngine(own.engine.model, world.config, ""))
+    own = Ranker(ModelEngine(own.engine.model, world.config.final_config_dict, ""))
     assert not own.engine.two_towers
     for each in (plain, own):
         each.add_news(dict(zip(NEWS, titles(), strict=False)))
@@ -264,7 +267,7 @@ def test_users_who_share_clicks_have_the_vectors_of_the_plain_way(
     model = tiny.world(user_encoder=kind, history_padding=padding).model
     for parameter in model.user_encoder.parameters():
         torch.nn.init.normal_(parameter)
-    engine = ModelEngine(model, tiny.config(), "")
+    engine = ModelEngine(model, tiny.config().final_config_dict, "")
     vectors = torch.cat([torch.zeros(1, 16), torch.randn(7, 16)])
     histories = torch.tensor([[0, 0, 3, 7], [0, 1, 3, 3], [0, 0, 0, 0], [0, 0, 0, 5]])
     with torch.no_grad():

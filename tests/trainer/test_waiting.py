@@ -109,6 +109,7 @@ def test_a_choice_by_a_mask_is_noticed() -> None:
         ("NRMS", {"word_encoder": "cnn", "views": ["title", "category", "abstract"]}),
         ("LSTUR", {}),
         ("NPA", {}),
+        ("NPA", {"news_encoder": "plm", "use_cache": True}),
         ("TANR", {}),
         ("Fastformer", {}),
         ("CenNewsRec", {}),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.encoder.pooling import masked_softmax
+from recbole_tinynews.encoder.pooling import masked_softmax, mean_pooling
+from recbole_tinynews.encoder.pretrained_heads import SCORE_SCALE
 from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
@@ -30,15 +33,22 @@ class PolyAttention(nn.Module):
         self.projection = nn.Linear(dim, code_dim, bias=False)
         self.codes = nn.Linear(code_dim, codes, bias=False)
 
-    def forward(self, inputs: Tensor, mask: Tensor, similarity: Tensor) -> Tensor:
+    def energy(self, inputs: Tensor) -> Tensor:
+        """``c_k . tanh(W h_j)``, ``[batch, length, dim]`` -> ``[batch, codes, length]``."""
+        return self.codes(self.projection(inputs).tanh()).transpose(1, 2)
+
+    def forward(
+        self, inputs: Tensor, mask: Tensor, similarity: Tensor, energy: Tensor | None = None
+    ) -> Tensor:
         """One vector for each code and candidate, ``[batch, candidates, codes, dim]``.
 
         Shapes:
             inputs: ``[batch, length, dim]``.
             mask: ``[batch, length]``, True where an input takes part.
             similarity: ``[batch, candidates, length]``, added to the energy of every code.
+            energy: that of the inputs, where it is known already.
         """
-        energy = self.codes(self.projection(inputs).tanh()).transpose(1, 2)  # [b, codes, length]
+        energy = self.energy(inputs) if energy is None else energy
         weights = masked_softmax(
             energy.unsqueeze(1) + similarity.unsqueeze(2), mask[:, None, None, :]
         )
@@ -97,6 +107,18 @@ class CategorySimilarity(nn.Module):
         return self.weight * of_candidates @ of_history.transpose(1, 2)
 
 
+class Interests(NamedTuple):
+    """What users are interested in.
+
+    Shapes:
+        of_candidates: ``[batch, candidates, codes, news_dim]``, for each candidate.
+        user: ``[batch, news_dim]``, the mean of a user's interests whatever the candidate.
+    """
+
+    of_candidates: Tensor
+    user: Tensor
+
+
 class MultiInterestUser(nn.Module):
     """Interests of a user for each candidate, and the candidate's score (Li et al. 2022).
 
@@ -106,13 +128,21 @@ class MultiInterestUser(nn.Module):
         news_dim: size of a news vector.
         codes: number of interests.
         code_dim: size of a context code.
+        starts_as_mean: whether a score starts as that of the mean of the clicks, as by
+            ``StartsAsMean``; that of the interests is added times a weight that trains from 0.
     """
 
-    def __init__(self, news_dim: int, codes: int, code_dim: int) -> None:
+    def __init__(
+        self, news_dim: int, codes: int, code_dim: int, starts_as_mean: bool = False
+    ) -> None:
         super().__init__()
         self.poly_attention = PolyAttention(news_dim, codes, code_dim)
         self.matching = InterestMatching(news_dim)
         self.no_clicks = NoClicks(news_dim)
+        self.scale, self.own_weight = None, None
+        if starts_as_mean:
+            self.scale = nn.Parameter(torch.tensor(SCORE_SCALE))
+            self.own_weight = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
         """The mean of a user's interests whatever the candidate, ``[batch, news_dim]``.
@@ -121,18 +151,37 @@ class MultiInterestUser(nn.Module):
             history: ``[batch, history, news_dim]``, vectors of the clicked news.
             clicked: ``[batch, history]``, True where the slot holds a click.
         """
-        any_candidate = history.new_zeros(len(history), 1, history.shape[1])
-        return self.interests(history, clicked, any_candidate).mean(dim=(1, 2))
+        history, clicked = self.no_clicks.before(history, clicked)
+        return self._mean(history, clicked, self.poly_attention.energy(history))
 
-    def interests(self, history: Tensor, clicked: Tensor, similarity: Tensor) -> Tensor:
-        """The interests of users for each candidate, ``[batch, candidates, codes, news_dim]``.
+    def interests(self, history: Tensor, clicked: Tensor, similarity: Tensor) -> Interests:
+        """The interests of users for each candidate, and their mean whatever the candidate.
 
         Shapes:
             history, clicked: as in ``forward``.
             similarity: ``[batch, candidates, history]``, that of their categories.
         """
         history, clicked = self.no_clicks.before(history, clicked)
-        return self.poly_attention(history, clicked, F.pad(similarity, (1, 0)))
+        energy = self.poly_attention.energy(history)
+        similarity = F.pad(similarity, (1, 0))
+        return Interests(
+            self.poly_attention(history, clicked, similarity, energy),
+            self._mean(history, clicked, energy),
+        )
+
+    def scores(
+        self, interests: Interests, history: Tensor, clicked: Tensor, candidates: Tensor
+    ) -> Tensor:
+        """A score for each candidate, ``[batch, candidates]``; ``forward`` has the shapes."""
+        own = self.matching(interests.of_candidates, candidates)
+        if self.scale is None:
+            return own
+        mean = mean_pooling(history, clicked).unsqueeze(-1)
+        return self.scale * ((candidates @ mean).squeeze(-1) + self.own_weight * own)
+
+    def _mean(self, history: Tensor, clicked: Tensor, energy: Tensor) -> Tensor:
+        any_candidate = history.new_zeros(len(history), 1, history.shape[1])
+        return self.poly_attention(history, clicked, any_candidate, energy).mean(dim=(1, 2))
 
 
 def disagreement(interests: Tensor) -> Tensor:

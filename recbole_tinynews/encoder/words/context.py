@@ -11,6 +11,22 @@ from recbole_tinynews.encoder.self_attention import SelfAttention
 WINDOW = 3  # words that a filter reads: in NAML, NPA, TANR and LSTUR
 
 
+class NoContext(nn.Module):
+    """Words as they are.
+
+    Attributes:
+        dim: size of an output.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
+        """``[tokens, dim]`` -> ``[tokens, dim]``."""
+        return hidden
+
+
 class WordSelfAttention(nn.Module):
     """NRMS's: each word attends to all words of its text.
 

@@ -1,4 +1,4 @@
-"""All words of a text in one vector, for attention that comes later."""
+"""All words of a text, or tokens, in one vector, for attention that comes later."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Words(NamedTuple):
 
     Shapes:
         vectors: ``[..., length, dim]``, zeros behind the end of a text.
-        real: ``[..., length]``, True where there is a word.
+        real: ``[..., length]``, True where there is a word, and no pad token.
     """
 
     vectors: Tensor
@@ -23,7 +23,9 @@ class Words(NamedTuple):
 
 
 class PaddedWords(nn.Module):
-    """Every word of a text side by side, and for each a number that says that it is there.
+    """Every word of a text side by side, and for each a number that says that it takes part.
+
+    Pad tokens do not.
 
     Attributes:
         dim: size of the vector of a text.
@@ -36,7 +38,8 @@ class PaddedWords(nn.Module):
 
     def forward(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
         """``[tokens, word_dim]`` -> ``[texts, dim]``."""
-        marked = torch.cat([hidden, hidden.new_ones(len(hidden), 1)], dim=1)
+        there = hidden.new_ones(len(hidden)) if texts.real is None else texts.real.to(hidden)
+        marked = torch.cat([hidden, there[:, None]], dim=1)
         count = len(texts.starts) - 1
         text = torch.repeat_interleave(texts.starts.diff().long(), output_size=len(hidden))
         padded = marked.new_zeros(count * self.length, self.word_dim + 1)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.dropout import Dropout
 from recbole_tinynews.encoder.packing import PackedTexts, tokens_at_once
+from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.text_encoder import weights_content
+from recbole_tinynews.encoder.text_pooling import pool_texts
 
 
 class WordEncoder(nn.Module):
@@ -24,17 +26,31 @@ class WordEncoder(nn.Module):
         pooling: ``(hidden [tokens, dim], texts) -> [texts, size]``, with the ``size`` of a vector
             as its ``dim``.
         dropout: of word vectors, and of what comes out of ``context``.
+        pretrained_heads: whether a text starts as the mean of its word vectors, by ``UnitDense``;
+            what context and pooling make is added times a weight that trains from 0.
+
+    Attributes:
+        unit_dense: the layer on the mean of word vectors; ``None``: there is none.
     """
 
     pad_token_id = 0
 
     def __init__(
-        self, words: nn.Embedding, context: nn.Module, pooling: nn.Module, dropout: float
+        self,
+        words: nn.Embedding,
+        context: nn.Module,
+        pooling: nn.Module,
+        dropout: float,
+        pretrained_heads: bool = False,
     ) -> None:
         super().__init__()
         self.words, self.dropout = words, Dropout(dropout)
         self.context: Any = context
         self.pooling: Any = pooling
+        self.unit_dense: UnitDense | None = None
+        if pretrained_heads:
+            self.unit_dense = UnitDense(words.embedding_dim, cast("Any", pooling).dim)
+            self.own_weight = nn.Parameter(torch.tensor(0.0))
 
     @property
     def device(self) -> torch.device:
@@ -46,9 +62,16 @@ class WordEncoder(nn.Module):
         vectors = self.words(texts.token_ids).to(self.compute_dtype())
         return self.dropout(self.context(self.dropout(vectors), texts))
 
+    def mean(self, texts: PackedTexts) -> Tensor:
+        """The mean of the word vectors of each text, ``[texts, word_dim]``."""
+        return pool_texts(None, self.words(texts.token_ids), texts, masked=True)
+
     def encode(self, texts: PackedTexts) -> Tensor:
         """Vectors of the texts of a row, in its order, ``[texts, size]``."""
-        return self.pooling(self.states(texts), texts)
+        own = self.pooling(self.states(texts), texts)
+        if self.unit_dense is None:
+            return own
+        return self.unit_dense(self.mean(texts)) + self.own_weight * own
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of that many empty texts, ``[texts, size]``."""

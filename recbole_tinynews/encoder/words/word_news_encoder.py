@@ -42,6 +42,9 @@ class WordNewsEncoder(OneTextEncoder):
     def _encode(self, pack: PlannedPack) -> Tensor:
         return self.text_encoder.encode(pack.texts)
 
+    def _pooled(self, pack: PlannedPack) -> Tensor:
+        return self.text_encoder.mean(pack.texts)
+
     def content(self) -> Iterator[str | bytes]:
         """All that decides a vector, for the key of a saved table of vectors."""
         yield f"words {self.text_encoder.compute_dtype()}"

@@ -17,6 +17,7 @@ from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
 from recbole_tinynews.serving.data_set_texts import find_item_file, texts_of
 from recbole_tinynews.serving.engine import Engine
+from recbole_tinynews.serving.reading import Reading
 
 USERS_AT_ONCE = 256
 TEXTS_AT_ONCE = 1_000  # between two steps of the progress bar
@@ -64,7 +65,7 @@ def _read(item_file: Path, settings: Mapping[str, Any]) -> DataSet:
     if test_file.is_file():
         read = read_impressions(test_file, index, TokenIndex())
         test = read if read.labelled else None
-    texts = texts_of(news, settings)
+    texts = texts_of(news, Reading(settings))
     without_row = len(index) - 1 - len(texts)
     return DataSet(folder, ["", *texts, *[""] * without_row], test)
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_tinynews.serving.data_set_texts import reads_abstracts
 from recbole_tinynews.serving.news_index import OtherRecommenderError
 from recbole_tinynews.serving.news_table import articles_of, read_news_file
 from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.reading import title_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,8 @@ def add_articles(
         elif index is not None:
             ranker.load_index(index)
     if table is not None:
-        return dict(zip(*articles_of(table, reads_abstracts=False), strict=True))
+        ids, contents = articles_of(table, fields=())
+        return dict(zip(ids, map(title_of, contents), strict=True))
     return _titles_of_indexes(rankers)
 
 
@@ -55,10 +56,11 @@ def add_table(ranker: Ranker, table: pd.DataFrame, index: Path | None) -> None:
         except OtherRecommenderError:
             print(f"{index} has the vectors of another recommender: it is made anew")
     known = ranker.news_ids
-    text_of = dict(zip(known, ranker.titles(known), strict=True))
-    wanted = dict(zip(*articles_of(table, reads_abstracts(ranker.settings)), strict=True))
+    read_of = dict(zip(known, ranker.titles(known), strict=True))
+    ids, contents = articles_of(table, ranker.reading.fields)
+    wanted = dict(zip(ids, map(ranker.reading.read_of, contents), strict=True))
     gone = [each for each in known if each not in wanted]
-    new = {name: text for name, text in wanted.items() if text_of.get(name) != text}
+    new = {name: content for name, content in wanted.items() if read_of.get(name) != content}
     ranker.forget(gone)
     if new:
         print(f"encoding {len(new):,} articles", flush=True)
@@ -74,4 +76,5 @@ def _titles_of_indexes(rankers: Mapping[str, Ranker]) -> dict[str, str]:
             "The indexes of several recommenders expect the same articles, and have different "
             "ones. Name the articles that all shall know: --news=FILE."
         )
-    return dict(zip(first.news_ids, first.titles(first.news_ids), strict=True))
+    titles = map(title_of, first.titles(first.news_ids))
+    return dict(zip(first.news_ids, titles, strict=True))

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from recbole_tinynews.data.news_text import with_abstract
-from recbole_tinynews.serving.data_set_texts import reads_abstracts
 from recbole_tinynews.serving.news_index import TopOfUser
 from recbole_tinynews.serving.ranking import Ranked, Ranker
 from recbole_tinynews.serving.requests import Given
@@ -70,7 +68,6 @@ class Recommender:
 
     def __init__(self, name: str, ranker: Ranker) -> None:
         self.name, self.ranker = name, ranker
-        self._reads_abstracts = reads_abstracts(ranker.settings)
         self._rank, self._top = self._lanes(self._rank_all), self._lanes(self._top_all)
 
     def _lanes(self, answer: _AnswerAll) -> _Lanes:
@@ -106,13 +103,8 @@ class Recommender:
 
     def _given(self, articles: Sequence[Article]) -> list[Given]:
         return [
-            each if isinstance(each, str) else (each.id or "", self.text(each.title, each.abstract))
-            for each in articles
+            each if isinstance(each, str) else (each.id or "", each.fields()) for each in articles
         ]
-
-    def text(self, title: str, abstract: str) -> str:
-        """What the recommender reads of an article."""
-        return with_abstract(title, abstract) if self._reads_abstracts else title
 
     def health(self) -> RecommenderHealth:
         """What it is, and what it knows."""

@@ -15,11 +15,15 @@ HIGHEST_K = 1_000
 LONGEST_ID = 200  # letters, as all that follow
 LONGEST_TITLE = 1_000
 LONGEST_ABSTRACT = 10_000
+LONGEST_BODY = 100_000
+LONGEST_CATEGORY = 200
 LONGEST_QUERY = 200
 
 NewsId = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID)]
 Title = Annotated[str, StringConstraints(max_length=LONGEST_TITLE)]
 Abstract = Annotated[str, StringConstraints(max_length=LONGEST_ABSTRACT)]
+Body = Annotated[str, StringConstraints(max_length=LONGEST_BODY)]
+Category = Annotated[str, StringConstraints(max_length=LONGEST_CATEGORY)]
 
 
 class Asked(BaseModel):
@@ -28,11 +32,25 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Text(Asked):
-    """An article by its text, which the service need not know."""
+class Fields(Asked):
+    """What there is to read of an article; each recommender reads what it was trained on."""
 
     title: Title
     abstract: Abstract = Field("", description="Counts if the recommender reads abstracts.")
+    body: Body = Field("", description="Counts if the recommender reads bodies.")
+    category: Category = Field(
+        "", description="Counts if the recommender reads categories, and training has seen it."
+    )
+    subcategory: Category = Field("", description="Likewise.")
+
+    def fields(self) -> dict[str, str]:
+        """The fields by their names."""
+        return {name: getattr(self, name) for name in Fields.model_fields}
+
+
+class Text(Fields):
+    """An article by its text, which the service need not know."""
+
     id: NewsId | None = Field(None, description="Is sent back with the score.")
 
 
@@ -82,12 +100,10 @@ class TopQuestion(Question):
     k: int = Field(10, ge=1, le=HIGHEST_K, description="How many.")
 
 
-class NewsArticle(Asked):
+class NewsArticle(Fields):
     """An article that the service is to know by its id."""
 
     id: NewsId
-    title: Title
-    abstract: Abstract = Field("", description="Counts if the recommender reads abstracts.")
 
 
 class News(Asked):

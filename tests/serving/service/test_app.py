@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from served import in_order_given, words_of
 
+from recbole_tinynews.serving.reading import Reading
+
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
@@ -78,10 +80,8 @@ def test_an_abstract_counts_where_the_recommender_reads_it(rankers, client: Test
     }
     same, other = scores_of(client.post("/rank", json=asked).json()["ranked"])
     assert same == pytest.approx(other, abs=1e-6)
-    from recbole_tinynews.serving.service.recommender import Recommender
-
-    rankers["student"].settings["news_text"] = "title_abstract"
-    assert Recommender("student", rankers["student"]).text("word1", "word2") == "word1. word2"
+    reading = Reading({"news_text": "title_abstract"})
+    assert reading.text({"title": "word1", "abstract": "word2"}) == "word1. word2"
 
 
 @pytest.mark.parametrize("clicks", [CLICKS, []])

@@ -1,0 +1,162 @@
+"""Recommenders that read more of an article than its title."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from served import Served, in_order_given, serve
+from tiny import DATASET, Tiny
+
+from recbole_tinynews.data.atomic_files import read_news
+from recbole_tinynews.pipeline.artifact import read_metrics, write_metrics
+from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.news_table import read_news_file
+from recbole_tinynews.serving.reading import FIELDS, Reading
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("NAML", {}),
+    ("NAML", {"news_encoder": "plm", "views": ["category", "title"]}),
+    ("NAML", {"news_text": "title_abstract", "views": ["title", "body", "subcategory"]}),
+    ("TANR", {}),
+    ("TANR", {"news_encoder": "plm"}),
+    ("TinyNewsRec", {"student": "NAML", "stage_one": False, "stage_two": False}),
+]
+READS = ["title", "abstract", "category", "subcategory"]
+
+
+def fields_of(tiny: Tiny) -> dict[str, dict[str, str]]:
+    """All fields of the articles of the data set, by id."""
+    news = read_news(tiny.data / DATASET / f"{DATASET}.item")
+    rows = zip(*(getattr(news, name) for name in FIELDS), strict=True)
+    return {
+        name: dict(zip(FIELDS, row, strict=True))
+        for name, row in zip(news.item_id, rows, strict=True)
+    }
+
+
+@pytest.fixture
+def naml(tiny: Tiny) -> Served:
+    return serve(tiny, "NAML", max_steps=2)
+
+
+@pytest.mark.parametrize(("model", "settings"), CASES)
+def test_fields_are_ranked_as_evaluation_ranks_the_articles(tiny: Tiny, model, settings) -> None:
+    """With a view left out, or a category of another number, no score would look wrong."""
+    served = serve(tiny, model, max_steps=2, **settings)
+    histories, candidates, expected = served.impressions()
+    ranker, fields = served.load(), fields_of(tiny)
+    by_fields = ranker.rank(
+        [[fields[each] for each in clicks] for clicks in histories],
+        [[{"id": each, **fields[each]} for each in shown] for shown in candidates],
+    )
+    added = load(served.artifact.folder)
+    added.add_news(pd.DataFrame([{"id": name, **each} for name, each in fields.items()]))
+    for ranked in (
+        by_fields,
+        ranker.rank(histories, candidates),
+        added.rank(histories, candidates),
+    ):
+        for row, scores in enumerate(expected):
+            np.testing.assert_allclose(in_order_given(ranked[row]), scores, atol=1e-5)
+            assert {each.candidate for each in ranked[row]} == {*candidates[row]}
+
+
+def test_each_field_that_is_read_changes_the_score(naml: Served, tiny: Tiny) -> None:
+    ranker, article = naml.load(), fields_of(tiny)["N7"]
+    others = [{**article, name: "word9" if name in FIELDS[:2] else "health"} for name in READS]
+    assert article["category"] != "health"
+    same = {**article, "body": "word9"}  # which is not read
+    ranked = ranker.rank(["N5"], [article, same, *others], ids=True)
+    scores = in_order_given(ranked)
+    assert scores[0] == scores[1]
+    assert len({*scores.tolist()}) == 1 + len(READS)
+
+
+def test_a_category_that_is_new_is_none(naml: Served, tiny: Tiny) -> None:
+    """Any number in its place would be another category."""
+    ranker, article = naml.load(), fields_of(tiny)["N7"]
+    given = [{**article, "category": name} for name in ("unheard of", "", "[PAD]")]
+    scores = in_order_given(ranker.rank(["N5"], [article, *given], ids=True))
+    assert scores[1] == scores[2] == scores[3] != scores[0]
+    assert scores[1] == in_order_given(
+        ranker.rank(["N5"], [{k: v for k, v in article.items() if k != "category"}], ids=True)
+    )
+
+
+def test_a_title_alone_is_an_article_without_other_fields(naml: Served) -> None:
+    ranker = naml.load()
+    alone, fields = ranker.rank(["N5"], [("a", "word3"), {"title": "word3"}], ids=True)
+    assert alone.score == pytest.approx(fields.score, abs=1e-6)
+    assert [alone.candidate, fields.candidate] == ["a", "word3"]
+
+
+def test_an_index_of_fields_is_kept_and_read_back(naml: Served, tiny: Tiny, tmp_path: Path) -> None:
+    """`top` leaves out what was clicked, by its fields too."""
+    table = read_news_file(tiny.data / DATASET / f"{DATASET}.item")
+    ranker, fields = naml.load(), fields_of(tiny)
+    ranker.add_news(table)
+    ranker.save_index(tmp_path / "index.safetensors")
+    again = load(naml.artifact.folder, index=tmp_path / "index.safetensors")
+    best = ranker.top(["N5", "N6"], 40)
+    same = again.top(["N5", fields["N6"]], 40, ids=True)
+    assert [each.candidate for each in same] == [each.candidate for each in best]
+    assert [each.score for each in same] == pytest.approx([each.score for each in best])
+    assert not {"N5", "N6"} & {each.candidate for each in best}
+    assert again.titles(["N6"]) == [{name: fields["N6"][name] for name in READS}]
+    assert ranker.encode([fields["N6"], "word1"]).shape == (2, 16)
+
+
+@pytest.mark.parametrize(
+    ("article", "error", "message"),
+    [
+        ({"titel": "a"}, ValueError, r"got 'titel'. Did you mean title\?"),
+        ({"abstract": "a"}, ValueError, "expects a title, got abstract"),
+        ({"title": 3}, TypeError, "got 3 as title"),
+        (("N1", {"title": "a", "category": None}), TypeError, "got None as category"),
+    ],
+)
+def test_fields_that_are_none_are_refused(naml: Served, article, error, message) -> None:
+    """A misspelt one would be read as an empty one."""
+    with pytest.raises(error, match=message):
+        naml.load().rank([], [article], ids=False)
+
+
+def test_what_is_read_comes_back_from_the_text_that_stands_for_it() -> None:
+    settings = {"news_text": "title_abstract", "views": ["title", "category"]}
+    reading = Reading(settings)
+    article = {"title": 'a "quoted" one', "abstract": "b", "category": "c"}
+    text = reading.text({**article, "body": "unread"})
+    assert reading.content(text) == article
+    assert reading.text(reading.content(text)) == text
+    assert reading.columns([text])["title"] == ['a "quoted" one. b']
+
+
+@pytest.mark.parametrize("names", ["[]", "{", '{"category": 3, "subcategory": []}'])
+def test_damaged_names_of_categories_are_refused(naml: Served, names: str) -> None:
+    """By other numbers, every article would be of another category."""
+    place = naml.artifact.folder / "plm" / "categories.json"
+    assert json.loads(place.read_text())["category"][0] == "sports"
+    place.write_text(names)
+    with pytest.raises(ValueError, match=r"plm/categories\.json is missing or changed"):
+        load(naml.artifact.folder)
+    write_metrics(naml.artifact.folder, {**read_metrics(naml.artifact.folder), "files": {}})
+    with pytest.raises(ValueError, match=r"categories\.json expects the names of categories"):
+        load(naml.artifact.folder)
+
+
+def test_export_says_what_it_cannot_express(naml: Served) -> None:
+    with pytest.raises(ValueError, match=r"NAML reads or scores in its own way \(ViewsEncoder\)"):
+        Source(naml.artifact.folder)
+
+
+def test_columns_that_are_not_read_may_hold_anything(tiny: Tiny) -> None:
+    """A table of articles has categories without a name; a recommender of titles asks for none."""
+    ranker = serve(tiny, max_steps=2).load()
+    ranker.add_news(pd.DataFrame({"id": ["a"], "title": ["word1"], "category": [float("nan")]}))
+    assert ranker.titles(["a"]) == ["word1"]
