@@ -182,15 +182,19 @@ class NewsConfig(Config):
         return staged
 
     def _suited_to_words(self, stage: str) -> dict[str, Any]:
-        """What the stage's yaml says of word vectors, where no user sets it for the stage.
+        """What the stage's yaml says of word vectors, where nobody sets it for the stage.
 
-        What the package's yaml files of data sets say of stages suits language models.
+        What the package's other yaml files say of stages suits language models.
         """
-        packaged = f"file {packaged_folder('properties')}"
-        users = [each.values for each in self._layers if not each.source.startswith(packaged)]
-        told = {name for values in users for name in values}
-        of_words = self._stages[stage].with_words
-        return {n: v for n, v in of_words.items() if f"{stage}_{n}" not in told}
+        packaged, of_words = f"file {packaged_folder('properties')}", f".{WORDS}.yaml"
+        told = {
+            name
+            for source, values in self._layers
+            if source.endswith(of_words) or not source.startswith(packaged)
+            for name in values
+        }
+        suited = self._stages[stage].with_words
+        return {n: v for n, v in suited.items() if f"{stage}_{n}" not in told}
 
     def mistake_of(self, name: str, value: Any) -> str | None:
         """What is wrong with this value of a setting, taken alone; None: nothing is."""

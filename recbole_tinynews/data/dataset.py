@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
 from logging import getLogger
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -132,6 +133,7 @@ class NewsDataset(Dataset):
             columns[field] = torch.from_numpy(ids).long()
             self._set_index(field, index.tokens())
         self.item_feat = Interaction(columns)
+        self._made_of_texts: dict[Hashable, Any] = {}
         self._describe_fields()
 
     def _set_index(self, field: str, tokens: NDArray[np.str_]) -> None:
@@ -209,6 +211,14 @@ class NewsDataset(Dataset):
             return self.news_text[field]
         both = zip(self.news_text[TITLE], self.news_text[ABSTRACT], strict=True)
         return [with_abstract(*each) for each in both]
+
+    def made_of_texts(self, fields: tuple[str, ...], make: Callable[[Iterable[str]], Any]) -> Any:
+        """What ``make`` makes of these texts of all articles; once for all splits and models."""
+        wanted = fields, make
+        if wanted not in self._made_of_texts:
+            every = (text for field in fields for text in self.texts(field))
+            self._made_of_texts[wanted] = make(every)
+        return self._made_of_texts[wanted]
 
     def training_news(self) -> NDArray[np.int64]:
         """Ids of the articles in the histories and candidates of these impressions, each once."""

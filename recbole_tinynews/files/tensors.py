@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -13,18 +14,24 @@ from torch import Tensor, nn
 
 from recbole_tinynews.files.whole import partial_place
 
-_CHECKSUM = "checksum"  # in the metadata of a file
+# in the metadata of a file: of all tensors, and {name: that of the tensor which it stands for too}
+_CHECKSUM, _SHARED = "checksum", "shared"
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
     """Write tensors by name; a killed run leaves the old file or the new one, never a part.
 
+    One that several names share, as word vectors of several views are, is written once.
+
     Raises:
         OSError: they cannot be written, as on a full disk.
     """
-    # safetensors refuses tensors that share memory, as a shared projection does
-    distinct = _distinct(weights)
-    write_tensors(distinct, path, {_CHECKSUM: _checksum(distinct)})
+    shared = _shared(weights)
+    distinct = {name: _on_cpu(value) for name, value in weights.items() if name not in shared}
+    about = {_CHECKSUM: _checksum(_with_shared(distinct, shared))}
+    if shared:
+        about[_SHARED] = json.dumps(shared)
+    write_tensors(distinct, path, about)
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
@@ -62,14 +69,18 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     try:
         weights = load_file(path)
         with safe_open(path, framework="pt") as file:
-            known = (file.metadata() or {}).get(_CHECKSUM)
+            about = file.metadata() or {}
     except SafetensorError as problem:
         raise ValueError(
             f"{path} expects weights in safetensors format, and cannot be read: {problem}. "
             "Delete it and train again."
         ) from problem
-
-    if known not in (None, _checksum(weights)):  # others, and earlier versions, write none
+    try:
+        weights = _with_shared(weights, json.loads(about.get(_SHARED, "{}")))
+        intact = about.get(_CHECKSUM) in (None, _checksum(weights))  # earlier versions write none
+    except (ValueError, KeyError, TypeError, AttributeError):  # names that are no names
+        intact = False
+    if not intact:
         raise ValueError(
             f"{path} was changed after it was written: its checksum differs. Delete it and train "
             "again."
@@ -121,9 +132,26 @@ def load_into(
     module.load_state_dict(own)
 
 
-def _distinct(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous copies on the CPU, no two of them sharing memory."""
-    return {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
+def _shared(weights: dict[str, Tensor]) -> dict[str, str]:
+    """The names whose tensor has an earlier name too, and that name."""
+    first: dict[tuple, str] = {}
+    shared = {}
+    for name, value in weights.items():
+        place = value.device, value.data_ptr(), value.dtype, value.shape, value.stride()
+        known = first.setdefault(place, name)
+        if known != name and value.numel():  # empty ones have no place
+            shared[name] = known
+    return shared
+
+
+def _with_shared(weights: dict[str, Tensor], shared: dict[str, str]) -> dict[str, Tensor]:
+    """Weights with the names that share the tensor of another one."""
+    return {**weights, **{name: weights[known] for name, known in shared.items()}}
+
+
+def _on_cpu(value: Tensor) -> Tensor:
+    """A contiguous copy on the CPU, which shares no memory: safetensors refuses to write that."""
+    return value.detach().cpu().contiguous().clone()
 
 
 def _checksum(weights: dict[str, Tensor]) -> str:

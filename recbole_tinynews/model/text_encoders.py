@@ -101,7 +101,7 @@ def words_of_texts(config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
     """The tokenizer by words of the texts that are read; a finished recommender has its own."""
     if config["weights_follow"]:
         return load_word_tokenizer(Path(config["plm"]))
-    return word_tokenizer(text for field in texts_read(config) for text in dataset.texts(field))
+    return dataset.made_of_texts(texts_read(config), word_tokenizer)
 
 
 def texts_read(config: Settings) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import torch
 from tiny import Tiny
 from torch.nn import functional as F
 
+from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.word_vectors import size_of_vectors, vectors_of
 from recbole_tinynews.encoder.packing import PackedTexts, packs
@@ -22,6 +23,7 @@ from recbole_tinynews.encoder.words.vocabulary import (
     word_tokenizer,
     write_tokenizer,
 )
+from recbole_tinynews.model.nrms import NRMS
 from recbole_tinynews.model.text_encoders import word_vectors_file, words_of_texts
 from recbole_tinynews.pipeline.recipes import Recipes
 from recbole_tinynews.pipeline.systems import system
@@ -46,6 +48,11 @@ def test_a_text_that_spells_a_special_token_out_is_words() -> None:
 
 
 class Texts:
+    made_of_texts = NewsDataset.made_of_texts
+
+    def __init__(self) -> None:
+        self._made_of_texts: dict = {}
+
     def texts(self, field: str) -> list[str]:
         of = {"title": ["", "cat sat"], "abstract": ["", "the cat"], "body": ["", "a dog"]}
         both = ["", "cat sat. the cat"]
@@ -214,6 +221,15 @@ def test_a_word_attends_to_its_own_text_alone() -> None:
 def test_self_attention_needs_whole_heads() -> None:
     with pytest.raises(ValueError, match=r"divisible by 16.*got 20"):
         WordSelfAttention(5, 20)
+
+
+def test_words_of_one_data_set_are_counted_once(tiny: Tiny) -> None:
+    """Each teacher, student and evaluation would read all texts again, seconds on MIND-large."""
+    first = tiny.world("NRMS")
+    again = NRMS(first.config, first.valid)
+    assert again.tokenizer is first.model.tokenizer
+    other = tiny.config("NRMS", news_text="title_abstract")
+    assert NRMS(other, first.train).tokenizer is not first.model.tokenizer
 
 
 def test_word_vectors_beside_the_data_set_are_found(tiny: Tiny, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
@@ -89,6 +89,28 @@ def test_no_flipped_bit_is_read_as_a_weight(tmp_path: Path) -> None:
         assert loaded.keys() == weights.keys()  # it is in the name of the checksum
         assert all(torch.equal(loaded[name], value) for name, value in weights.items())
         assert all(loaded[name].dtype == value.dtype for name, value in weights.items())
+
+
+def test_a_tensor_with_several_names_is_written_once(tmp_path: Path) -> None:
+    """Word vectors are most of a recommender, and each view has them under a name of its own."""
+    words, place = torch.randn(1000, 10), tmp_path / "model.safetensors"
+    weights = {"a.words": words, "b.words": words, "other": words.clone(), "part": words[:10]}
+    weights |= {"none": torch.zeros(0), "no": torch.zeros(0)}
+    save_weights(weights, place)
+    loaded = load_weights(place)
+    assert loaded.keys() == weights.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in weights.items())
+    assert load_file(place).keys() == weights.keys() - {"b.words"}
+    assert place.stat().st_size < 4 * (2 * words.numel() + 100) + 2000
+
+
+@pytest.mark.parametrize("shared", ["{", "[]", "3", '{"b": "c"}', '{"b": ["a"]}', '{"b": {}}'])
+def test_names_that_stand_for_nothing_are_refused(tmp_path: Path, shared: str) -> None:
+    """A file may be a stranger's, and a traceback would not say which one it is."""
+    place = tmp_path / "model.safetensors"
+    save_file({"a": torch.ones(2)}, place, {"shared": shared})
+    with pytest.raises(ValueError, match=f"{place} was changed"):
+        load_weights(place)
 
 
 def test_weights_of_others_have_no_checksum_and_are_read(tmp_path: Path) -> None:

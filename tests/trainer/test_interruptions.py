@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 from tiny import Tiny, finished, run_of
 
+from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.masked_language_model import TaskLanguageModel
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
@@ -273,7 +273,7 @@ def test_a_student_and_its_teachers_are_resumed_together(
         with killed(step):
             train_jointly(tiny, folder, model)
         (state,) = folder.rglob("state.safetensors")
-        names = {name.removeprefix("model.") for name in load_file(state)}
+        names = {name.removeprefix("model.") for name in load_weights(state)}
         rooms = {".".join(name.split(".")[:3]) for name in names if name.startswith("teachers")}
         assert rooms == {f"teachers.members.{n}" for n in range(2 if model[-2:] == "MT" else 1)}
         assert "student.user_encoder.pooling.query.weight" in names
@@ -369,7 +369,7 @@ def test_all_four_stages_are_resumed_after_kill_9(tiny: Tiny, tmp_path: Path) ->
     assert codes.count(-signal.SIGKILL) >= 2
     for artifact in finished(expected):
         (made,) = folder.rglob(f"{artifact.folder.name}/model.safetensors")
-        weights = load_file(made)
+        weights = load_weights(made)
         for name, value in artifact.weights.load().items():
             torch.testing.assert_close(weights[name], value, rtol=0, atol=0)
         shown = made.with_name("training.csv").read_text(encoding="utf-8")
