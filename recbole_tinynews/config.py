@@ -482,7 +482,11 @@ class NewsConfig(Config):
             self._lay_over(file, {f"{FINETUNED}_{name}": value for name, value in values})
         if encoder != self._news_encoder:
             kept = self._otherwise_encoded
-            others = {n: v for n, v in kept.items() if n not in self.external_config_dict}
+            others = {  # of the student's yaml, teachers have nothing
+                n: usual.get(n, v) if v == yaml.values.get(n) else v
+                for n, v in kept.items()
+                if n not in self.external_config_dict
+            }
             self._of_teachers.append(StageDefaults(OF_TEACHERS, others))
 
     def _load_recbole_yaml(self, model_class: type, dataset: str) -> None:
