@@ -343,7 +343,7 @@ def test_what_suits_word_vectors_holds_for_nobody_else() -> None:
     for stage in ("post_train_teacher", "finetune_teacher"):
         of_student = student.for_stage(stage).final_config_dict
         of_usual = usual.for_stage(stage).final_config_dict
-        for name in ("epochs", "learning_rate", "word_vectors", "word_dim"):
+        for name in ("epochs", "learning_rate", "word_vectors", "word_dim", "head_init"):
             assert of_student[name] == of_usual[name], f"{stage}_{name}"
 
 
