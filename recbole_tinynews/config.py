@@ -454,8 +454,8 @@ class NewsConfig(Config):
             without = dict(self.internal_config_dict)
             if self._news_encoder == WORDS:
                 self._load_of_data_set(f"{dataset}.{WORDS}")
-            final = self.internal_config_dict.items()
-            self._otherwise_encoded = {n: without[n] for n, v in final if without[n] != v}
+            final = self.internal_config_dict
+            self._otherwise_encoded = {n: v for n, v in without.items() if final[n] != v}
         of_classes = [f"{dataset}.{cls.__name__}" for cls in reversed(model_class.__mro__)]
         # a subclass keeps what suits its base
         self._load_of_data_set(*dict.fromkeys(of_classes))
