@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -36,6 +36,7 @@ from recbole_tinynews import run  # noqa: E402
 from recbole_tinynews.convert import convert_mind  # noqa: E402
 from recbole_tinynews.convert.synthetic import Settings, generate  # noqa: E402
 from recbole_tinynews.encoder.weight_names import LANGUAGE_MODEL  # noqa: E402
+from recbole_tinynews.files.tensors import load_weights  # noqa: E402
 
 NAME, RAW = "mind-mini", Path("raw")
 SETTINGS = Settings(
@@ -276,12 +277,13 @@ def train_language_model(folder: Path, pretraining: dict[str, Any]) -> None:
         },
     )
     (stage,) = result["stages"]
-    weights = load_file(Path("saved", NAME, f"{STAGE}-{stage['fingerprint']}", "model.safetensors"))
+    folder_of_stage = Path("saved", NAME, f"{STAGE}-{stage['fingerprint']}")
+    weights = load_weights(folder_of_stage / "model.safetensors")
     renamed = {f"{LANGUAGE_MODEL}.": "bert.", "head.": "cls."}
     write_weights(
         folder,
         {
-            new + name.removeprefix(old): weight
+            new + name.removeprefix(old): weight.numpy()
             for name, weight in weights.items()
             for old, new in renamed.items()
             if name.startswith(old) and ".decoder." not in name  # tied to the word embeddings

@@ -41,6 +41,7 @@ from recbole_tinynews.registry import (
     find_model,
     find_part,
     has_language_model,
+    is_news_model,
     model_names,
     stage_yaml_files,
     with_parts,
@@ -255,7 +256,13 @@ def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecom
             f"{folder} was made by {named}, a class that is not imported, and load imports none "
             f"that a folder names. Import it and pass it: load(folder, model={name})."
         )
-    if not isinstance(given, type) or given.__name__ != name or not has_language_model(given):
+    is_named = isinstance(given, type) and given.__name__ == name
+    if is_named and is_news_model(given) and not has_language_model(given):
+        raise ValueError(
+            f"{folder} is a {name}, which reads no text, and ranks nothing but its data set's "
+            "articles. It is evaluated, and is not loaded."
+        )
+    if not (is_named and has_language_model(given)):
         raise ValueError(
             f"{folder} was made by {named}, which must be a subclass of NewsRecommender, got "
             f"{given}. Pass that class: load(folder, model={name})."

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
 from tiny import Tiny, run_of
 from torch.nn import functional as F
 
+from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer
 
@@ -56,7 +56,7 @@ def test_the_weights_with_the_lowest_loss_are_kept(
     best = trainer.fit(*loaders)
     assert best == (1.0, {"held_out_loss": 1.0})
     assert len(kept) == 5  # three in a row without improvement end it
-    saved = load_file(trainer.saved_model_file)
+    saved = load_weights(Path(trainer.saved_model_file))
     assert all(torch.equal(saved[name], value) for name, value in kept[1].items())
 
 
