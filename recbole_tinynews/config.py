@@ -172,7 +172,7 @@ class NewsConfig(Config):
         final |= copy.deepcopy(for_stage(stage, self._of_teachers))
         if stage in self.stage_names:
             final = settings_of_stage(stage, final)
-            if final.get("news_encoder") == "words":
+            if final.get("news_encoder") == WORDS:
                 final |= self._suited_to_words(stage)
         if number:
             final["seed"] += number

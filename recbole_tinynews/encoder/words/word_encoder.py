@@ -57,21 +57,18 @@ class WordEncoder(nn.Module):
         """Where it computes."""
         return self.words.weight.device
 
-    def states(self, texts: PackedTexts) -> Tensor:
-        """Each word in the context of its text, ``[tokens, dim]``."""
-        vectors = self.words(texts.token_ids).to(self.compute_dtype())
-        return self.dropout(self.context(self.dropout(vectors), texts))
-
     def mean(self, texts: PackedTexts) -> Tensor:
         """The mean of the word vectors of each text, ``[texts, word_dim]``."""
-        return pool_texts(None, self.words(texts.token_ids), texts, masked=True)
+        return _mean(self.words(texts.token_ids), texts)
 
     def encode(self, texts: PackedTexts) -> Tensor:
         """Vectors of the texts of a row, in its order, ``[texts, size]``."""
-        own = self.pooling(self.states(texts), texts)
+        vectors = self.words(texts.token_ids)
+        words = self.dropout(vectors.to(self.compute_dtype()))
+        own = self.pooling(self.dropout(self.context(words, texts)), texts)
         if self.unit_dense is None:
             return own
-        return self.unit_dense(self.mean(texts)) + self.own_weight * own
+        return self.unit_dense(_mean(vectors, texts)) + self.own_weight * own
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of that many empty texts, ``[texts, size]``."""
@@ -92,3 +89,7 @@ class WordEncoder(nn.Module):
         """All that decides a vector."""
         yield f"{type(self.context).__name__} {type(self.pooling).__name__}"
         yield from weights_content(self)
+
+
+def _mean(vectors: Tensor, texts: PackedTexts) -> Tensor:
+    return pool_texts(None, vectors, texts, masked=True)
