@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from recbole_tinynews.files.whole import partial_place
 
-# in the metadata of a file: of all tensors, and {name: that of the tensor which it stands for too}
+# The metadata of a file is one entry, as safetensors writes several in a random order: the checksum
+# of all tensors, or, where names share a tensor, it with {name: that of the tensor}, as json.
 _CHECKSUM, _SHARED = "checksum", "shared"
 
 
@@ -28,9 +29,10 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
     """
     shared = _shared(weights)
     distinct = {name: _on_cpu(value) for name, value in weights.items() if name not in shared}
-    about = {_CHECKSUM: _checksum(_with_shared(distinct, shared))}
+    checksum = _checksum(_with_shared(distinct, shared))
+    about = {_CHECKSUM: checksum}
     if shared:
-        about[_SHARED] = json.dumps(shared)
+        about = {_SHARED: json.dumps({_CHECKSUM: checksum, "names": shared})}
     write_tensors(distinct, path, about)
 
 
@@ -76,7 +78,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             "Delete it and train again."
         ) from problem
     try:
-        weights = _with_shared(weights, json.loads(about.get(_SHARED, "{}")))
+        if _SHARED in about:
+            about = json.loads(about[_SHARED])
+            weights = _with_shared(weights, about["names"])
         intact = about.get(_CHECKSUM) in (None, _checksum(weights))  # earlier versions write none
     except (ValueError, KeyError, TypeError, AttributeError):  # names that are no names
         intact = False
