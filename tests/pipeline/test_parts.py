@@ -109,6 +109,7 @@ def test_stage_one_reads_as_a_users_own_student_does(tiny: Tiny) -> None:
         ("news_dim", 32),
         ("query_dim", 9),
         ("news_text", "title_abstract"),
+        ("head_init", "pretrained"),
     ],
 )
 def test_a_news_encoder_that_stage_two_cannot_take_over_is_refused(
@@ -329,6 +330,15 @@ def test_vectors_of_another_width_are_compared_by_projections(tiny: Tiny) -> Non
     assert words.grad.abs().sum() > 0
     teacher = world.teachers().members[0]
     assert isinstance(teacher.news_encoder, NewsEncoder)
+
+
+def test_vectors_of_words_do_not_begin_in_a_language_models_space(tiny: Tiny) -> None:
+    """They are as wide and of unit length too: an identity would compare them number by number."""
+    same: dict[str, Any] = {"head_init": "pretrained", "news_dim": 32}
+    for student, is_identity in (("PLMNR", True), ("NRMS", False)):
+        model = tiny.world("TinyNewsRec", student=student, **same).model
+        for projection in model.distillation.item_embedding.projections:
+            assert torch.equal(projection.weight, torch.eye(32)) == is_identity, student
 
 
 def test_what_suits_word_vectors_holds_for_nobody_else() -> None:
