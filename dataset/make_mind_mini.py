@@ -140,7 +140,9 @@ Everything here, this file included, is written by
     python dataset/make_mind_mini.py
 
 which gives the same files, bit for bit; the weights of the language model only on the same machine
-with the same libraries, since processors add in different orders. This writes only the raw files:
+with the same libraries, since processors add in different orders, and the word vectors up to the
+signs of their numbers, which differ between versions of scikit-learn. This writes only the raw
+files:
 
     {command}
 

@@ -39,6 +39,10 @@ class Bodies:
             LineError: it has another one already.
         """
         self.expect_same(news_id, body, place, column)
+        self.keep(news_id, body, place)
+
+    def keep(self, news_id: str, body: str, place: Place) -> None:
+        """The same for a body that is known to be the one that the article has, if it has any."""
         self.repeated += news_id in self.texts
         self.rows += 1
         self._places.setdefault(news_id, place)

@@ -60,7 +60,7 @@ class Catalogue:
             self.bodies.expect_same(news.news_id, body, place, self._reader.body_column)
         self._add_news(news, place)
         if body:
-            self.bodies.add(news.news_id, body, place, self._reader.body_column)
+            self.bodies.keep(news.news_id, body, place)
 
     def _with_first_texts(self, row: NewsRow) -> NewsRow:
         """A row with the texts that its article had before; another text is a change."""

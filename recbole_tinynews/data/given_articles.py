@@ -61,7 +61,7 @@ class GivenArticles:
 
     @property
     def _articles(self) -> int:
-        return max(map(len, self.columns.values()), default=0)
+        return len(next(iter(self.columns.values()), ()))
 
     def num(self, field: str) -> int:
         """Number of articles, or of categories, padding included."""

@@ -84,10 +84,10 @@ def article_encoder(reader: Reader, config: Settings, dataset: Any) -> EncodesNe
 
 def read_articles(reader: Reader, encoder: EncodesNews, config: Settings, dataset: Any) -> None:
     """Let an encoder of ``article_encoder`` read the articles of another data set from now on."""
-    if not isinstance(encoder, ViewsEncoder):
-        encoder.tokens = reader.text_table(config, dataset, encoder.pad_token_id)
-        return
     texts = dict(_token_tables(reader, config, dataset, encoder.pad_token_id))
+    if not isinstance(encoder, ViewsEncoder):
+        (encoder.tokens,) = texts.values()
+        return
     encoder.read(texts, {view: dataset.item_feat[view] for view in encoder.categories})
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from recbole_tinynews.data.atomic_files import ItemColumns, read_news
 from recbole_tinynews.paths import packaged_folder
@@ -32,14 +31,14 @@ class DataSetTexts:
     """What the recommender reads of each article of its data set; read when first asked for.
 
     Args:
-        settings: of the recommender.
+        name: of the data set.
+        reading: what the recommender reads of an article.
         data_path: folder that holds the folder of the data set; ``None``: ``dataset``, then the
             embedded data sets.
     """
 
-    def __init__(self, settings: Mapping[str, Any], data_path: Path | None) -> None:
-        self.name: str = settings["dataset"]
-        self._reading, self._data_path = Reading(settings), data_path
+    def __init__(self, name: str, reading: Reading, data_path: Path | None) -> None:
+        self.name, self._reading, self._data_path = name, reading, data_path
 
     def __contains__(self, news_id: str) -> bool:
         """Whether the data set has it; raises ``FileNotFoundError`` where it is not found."""

@@ -27,6 +27,7 @@ class Engine(ABC):
 
     Attributes:
         settings: what it was trained with.
+        reading: what it reads of an article.
         identity: of all that decides a vector; equal for equal vectors.
         two_towers: whether a score is the dot product of a user's vector and an article's.
         device: where vectors are.
@@ -37,6 +38,7 @@ class Engine(ABC):
 
     def __init__(self, settings: Mapping[str, Any], identity: str) -> None:
         self.settings, self.identity = settings, identity
+        self.reading = Reading(settings)
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> Tensor:
@@ -92,7 +94,7 @@ class ModelEngine(Engine):
         categories: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         super().__init__(settings, identity)
-        self._reading, self._categories = Reading(settings), categories or {}
+        self._categories = categories or {}
         self.model, self.device = model.eval(), torch.device(settings["device"])
         own = type(model)
         self.two_towers = (
@@ -113,7 +115,7 @@ class ModelEngine(Engine):
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Vectors of articles by what is read of them, ``[texts, dim]``, float32."""
-        columns = self._reading.columns(texts)
+        columns = self.reading.columns(texts)
         data = GivenArticles(columns, self.settings["ITEM_ID_FIELD"], self._categories)
         with self._turn:
             self.model.read_articles(self.settings, data)

@@ -177,13 +177,16 @@ def _check_ranks_given(model_class: type[NewsRecommender], folder: Path) -> None
             "distilled, and is not loaded: train a student under it, or another recommender."
         )
     if not any((folder / PLM / name).is_file() for name in ("config.json", "tokenizer.json")):
-        raise ValueError(
-            f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
-            "post-training has none, since it ranks no news: load the folder of the last stage. "
-            "Models that read no text have none either, and are not loaded here. "
-            "Any other has lost it, or is of an earlier version: run the command that made it "
-            "again with --fresh."
-        )
+        raise _without_plm(folder)
+
+
+def _without_plm(folder: Path) -> ValueError:
+    return ValueError(
+        f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
+        "post-training has none, since it ranks no news: load the folder of the last stage. "
+        "Any other has lost it, or is of an earlier version: run the command that made it again "
+        "with --fresh."
+    )
 
 
 def _categories(folder: Path) -> dict[str, list[str]]:
@@ -247,8 +250,11 @@ def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecom
     Nothing else is imported, since the name comes with the folder.
     """
     module, _, name = named.rpartition(".")
-    if given is None and module.startswith("recbole_tinynews.model.") and name in model_names():
+    is_ours = module.startswith("recbole_tinynews.model.")
+    if given is None and is_ours and name in model_names():
         given = find_model(name)
+    if given is None and is_ours:
+        raise _without_plm(folder)  # of post-training
     if given is None:
         given = getattr(sys.modules.get(module), name, None)
     if given is None:

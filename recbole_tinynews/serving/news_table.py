@@ -33,7 +33,7 @@ def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Con
             if not isinstance(value, str):
                 raise TypeError(
                     f"Articles expect texts, got {value!r:.100} as {what} of article {row} (from "
-                    "0). Leave it out, or give it an empty title."
+                    f"0). Leave it out, or give it an empty {what}."
                 )
     for content in contents:
         if isinstance(content, Mapping):

@@ -31,7 +31,7 @@ from recbole_tinynews.serving.news_index import (
     save_shelf,
 )
 from recbole_tinynews.serving.news_table import articles_of
-from recbole_tinynews.serving.reading import Content, Reading
+from recbole_tinynews.serving.reading import Content
 from recbole_tinynews.serving.requests import Given, histories_of, name_of, users_of
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ class Ranker:
         self.settings: Mapping[str, Any] = engine.settings
         self.engine = engine
         self._known = KnownVectors(engine.encode, KEPT_VECTORS)
-        self.reading = Reading(engine.settings)
+        self.reading = engine.reading
         self._index = NewsIndex()
         self._nearest: Nearest | None = None
-        self._data_set = DataSetTexts(engine.settings, data_path)
+        self._data_set = DataSetTexts(engine.settings["dataset"], engine.reading, data_path)
 
     # --------------------------------------------------------------------------------- ranking
 

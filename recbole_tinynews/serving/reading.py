@@ -35,7 +35,7 @@ class Reading:
         # of an export, and before there were views: the title
         views = settings.get("views") or [TITLE]
         self._one_text = views == [TITLE]
-        self._with_abstract = settings["news_text"] == TITLE_ABSTRACT
+        self._with_abstract = TITLE in views and settings["news_text"] == TITLE_ABSTRACT
         self.fields = tuple(dict.fromkeys([*views, *([ABSTRACT] if self._with_abstract else [])]))
 
     def text(self, content: Content) -> str:
@@ -71,7 +71,7 @@ class Reading:
             return {TITLE: list(texts)}
         rows = [json.loads(text) for text in texts]
         columns = {name: [row[at] for row in rows] for at, name in enumerate(self.fields)}
-        if TITLE in columns and self._with_abstract:
+        if self._with_abstract:
             both = zip(columns[TITLE], columns[ABSTRACT], strict=True)
             columns[TITLE] = [with_abstract(*each) for each in both]
         return columns

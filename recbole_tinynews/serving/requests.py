@@ -57,8 +57,11 @@ def is_article(given: Any) -> bool:
 
 
 def name_of(given: Given) -> str:
-    """What the caller calls an article: the id of a pair, else the text itself."""
-    return given if isinstance(given, str) else given[0]
+    """What the caller calls an article: the id of a pair or of fields, else its text or title."""
+    if isinstance(given, str):
+        return given
+    name, content = given
+    return name or (content[TITLE] if isinstance(content, Mapping) else "")
 
 
 def listed(values: Any, what: str) -> list[Any]:
@@ -87,9 +90,9 @@ def articles(values: Any, what: str) -> list[Given]:
 
 
 def _by_name(fields: Mapping[str, str]) -> Given:
-    """An article by its fields as a pair: under its id, or under its title."""
+    """An article by its fields as a pair; one without an id has an empty one, as no other has."""
     check_fields(fields)
-    return fields.get(ID, fields[TITLE]), fields
+    return fields.get(ID, ""), fields
 
 
 def _is_pair(given: Any) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import filecmp
+import gzip
 import importlib.util
 import json
 import re
@@ -394,11 +395,37 @@ def test_mind_mini_is_what_its_script_makes(
     monkeypatch.chdir(tmp_path)
     script.write_data()
     made, kept = tmp_path / "mind-mini", DATASET / "mind-mini"
-    read = [*script.texts(script.RAW / "corpus.tsv")]
-    script.write_word_vectors(made / script.WORD_VECTORS, script.latent_semantics(read))
-    assert files_of(made) == {file for file in files_of(kept) if file.parts[0] != "language_model"}
+    of_models = {"language_model", script.WORD_VECTORS}
+    assert files_of(made) == {file for file in files_of(kept) if file.parts[0] not in of_models}
     for file in files_of(made):
         assert filecmp.cmp(made / file, kept / file, shallow=False), file
+
+
+def test_its_word_vectors_are_what_its_script_makes(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which way an axis of latent semantic analysis points is up to the version of scikit-learn."""
+    monkeypatch.chdir(tmp_path)
+    script.write_data()
+    vectors = script.latent_semantics([*script.texts(script.RAW / "corpus.tsv")])
+    script.write_word_vectors(tmp_path / "made.txt.gz", vectors)
+    words, cosines = zip(
+        *map(
+            words_and_cosines,
+            (tmp_path / "made.txt.gz", DATASET / "mind-mini" / "word_vectors.txt.gz"),
+        ),
+        strict=True,
+    )
+    assert words[0] == words[1]
+    np.testing.assert_allclose(cosines[0], cosines[1], atol=1e-3)  # they are rounded
+
+
+def words_and_cosines(file: Path) -> tuple[list[str], np.ndarray]:
+    """The words of a file of vectors, and how alike each two of them are."""
+    lines = [line.split(" ") for line in gzip.decompress(file.read_bytes()).decode().splitlines()]
+    numbers = np.array([numbers for _, *numbers in lines], dtype=np.float64)
+    unit = numbers / np.linalg.norm(numbers, axis=1, keepdims=True)
+    return [word for word, *_ in lines], unit @ unit.T
 
 
 @pytest.mark.whole

@@ -23,6 +23,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("NAML", {}),
     ("NAML", {"news_encoder": "plm", "views": ["category", "title"]}),
     ("NAML", {"news_text": "title_abstract", "views": ["title", "body", "subcategory"]}),
+    ("NAML", {"views": ["abstract"]}),
+    ("NRMS", {"news_encoder": "plm", "views": ["abstract"], "news_text": "title_abstract"}),
     ("TANR", {}),
     ("TANR", {"news_encoder": "plm"}),
     ("TinyNewsRec", {"student": "NAML", "stage_one": False, "stage_two": False}),

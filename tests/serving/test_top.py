@@ -77,7 +77,7 @@ def test_a_table_of_articles_reads_abstracts_if_the_recommender_does(student: Se
     ranker = student.load()
     ranker.add_news(table)
     assert ranker.titles(["A1"]) == ["word1"]
-    ranker.reading = Reading({"news_text": "title_abstract"})
+    ranker.reading = ranker.engine.reading = Reading({"news_text": "title_abstract"})
     ranker.add_news(table)
     assert ranker.titles(["A1"]) == ["word1. word2 word3"]
 

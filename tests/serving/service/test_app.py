@@ -73,15 +73,20 @@ def test_articles_may_be_given_by_their_text(client: TestClient, rankers) -> Non
     assert ids == {0: "mine", 1: None, 2: None}
 
 
-def test_an_abstract_counts_where_the_recommender_reads_it(rankers, client: TestClient) -> None:
+def test_an_abstract_counts_where_the_recommender_reads_it(
+    rankers, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = {
         "history": CLICKS,
         "candidates": [{"title": "word1", "abstract": "word2"}, {"title": "word1"}],
     }
     same, other = scores_of(client.post("/rank", json=asked).json()["ranked"])
     assert same == pytest.approx(other, abs=1e-6)
-    reading = Reading({"news_text": "title_abstract"})
-    assert reading.text({"title": "word1", "abstract": "word2"}) == "word1. word2"
+    ranker = rankers["student"]
+    monkeypatch.setattr(ranker, "reading", Reading({"news_text": "title_abstract"}))
+    both, other = scores_of(client.post("/rank", json=asked).json()["ranked"])
+    (expected,) = ranker.rank(CLICKS, [("", "word1. word2")], ids=True)
+    assert both == pytest.approx(expected.score, abs=1e-6) != pytest.approx(other, abs=1e-4)
 
 
 @pytest.mark.parametrize("clicks", [CLICKS, []])
