@@ -46,9 +46,9 @@ from recbole_tinynews.registry import (
     stage_yaml_files,
     with_parts,
 )
-from recbole_tinynews.serving.engine import ModelEngine
-from recbole_tinynews.serving.export.description import is_export
-from recbole_tinynews.serving.export.loading import load_export
+from recbole_tinynews.serving.engine import Engine, ModelEngine
+from recbole_tinynews.serving.export.description import is_export, read_description
+from recbole_tinynews.serving.export.formats import find_format, format_names
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.reading import Reading
 from recbole_tinynews.settings.declared import Models, rules_for
@@ -98,6 +98,24 @@ def load(
     if index is not None:
         ranker.load_index(index)
     return ranker
+
+
+def load_export(folder: str | Path) -> Engine:
+    """The engine of the export in ``folder``; none of its code is run.
+
+    Raises:
+        FileNotFoundError: the folder holds no export.
+        ValueError: it is damaged, or of a format that this version does not know.
+        ModuleNotFoundError: it needs onnxruntime, which is not installed.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    if description.to not in format_names():
+        raise ValueError(
+            f"{folder} is an export to {description.to!r}, and this version of recbole_tinynews "
+            f"reads {', '.join(format_names())}. Install the version that wrote it."
+        )
+    return find_format(description.to).load(folder, description)
 
 
 def _trained(

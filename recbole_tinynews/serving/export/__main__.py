@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-TO = ("hf", "sentence-transformers", "onnx", "onnx-int8", "torch-int8")
+from recbole_tinynews.serving.export.formats import format_names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("folder", metavar="FOLDER", help="of the finished recommender")
-    parser.add_argument("--to", required=True, choices=TO, help="the format")
+    parser.add_argument("--to", required=True, choices=format_names(), help="the format")
     parser.add_argument("--output", required=True, metavar="DIR", help="a new or empty folder")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
     parser.add_argument(

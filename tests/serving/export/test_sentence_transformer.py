@@ -8,8 +8,8 @@ import pytest
 from exports import exported_scores, needs_sentence_transformers, ranked_scores, texts
 
 from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.export.loading import load_export
 from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.loading import load_export
 
 pytestmark = needs_sentence_transformers
 

@@ -14,9 +14,9 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
 from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.export.int8_linear import Int8Linear
-from recbole_tinynews.serving.export.loading import load_export
+from recbole_tinynews.serving.export.formats.torch_int8 import Int8Linear
 from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.loading import load_export
 
 KINDS = {
     "as in the paper": {},
