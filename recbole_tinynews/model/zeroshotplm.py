@@ -27,9 +27,9 @@ class ZeroShotPLM(PLMNR):
         self.requires_grad_(False)
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes of the base class, and heads that know nothing and never learn."""
-        yield from super().contradictions(config, prefix)
+        yield from super().conflicting_settings(config, prefix)
         if config["head_init"] != "pretrained":
             yield (
                 f"{prefix}head_init={config['head_init']} expects pretrained in {cls.__name__}, "
