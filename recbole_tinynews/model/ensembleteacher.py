@@ -120,6 +120,7 @@ class EnsembleTeacher(NewsRecommender):
     encoding time are those of all teachers together.
     """
 
+    trainer_class = "EnsembleTeacherTrainer"
     needs_language_model: ClassVar[bool] = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:

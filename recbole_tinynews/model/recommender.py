@@ -82,6 +82,7 @@ class NewsRecommender(ImpressionRecommender):
             ``teacher_num_hidden_layers`` says otherwise, they have as many.
     """
 
+    trainer_class = "NewsTrainer"
     reads: ClassVar[type[TrainingData]] = NewsDataset
     ranks_news: ClassVar[bool] = True
     ranks_given_articles: ClassVar[bool] = True

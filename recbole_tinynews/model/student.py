@@ -34,6 +34,7 @@ class Student(NewsRecommender):
         teacher_class: class of its teachers.
     """
 
+    trainer_class = "DistillationTrainer"
     weights: ClassVar[Any] = None
     teacher_stage: ClassVar[str] = "finetune_teacher"
     has_parts: ClassVar[bool] = False

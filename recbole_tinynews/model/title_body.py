@@ -65,6 +65,7 @@ class BodyAsUser(nn.Module):
 class TitleBodyMatcher(PLMNR):
     """``L_DP``: cross entropy of a body's own title among 1 + ``negatives`` titles."""
 
+    trainer_class = "PostTrainingTrainer"
     news_encoder: OneTextEncoder
     reads = TitleBodyDataset
     ranks_news: ClassVar[bool] = False
@@ -137,6 +138,7 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
         reading_as: the recommender of Stage II, where texts are read by words.
     """
 
+    trainer_class = "StageOneTrainer"
     losses_of_stage = StageOneDistillation
     teacher_stage = "post_train_teacher"
     needs_language_model: ClassVar[bool] = False

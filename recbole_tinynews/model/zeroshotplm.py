@@ -20,6 +20,7 @@ class ZeroShotPLM(PLMNR):
     docs/method.md, section 1). A user without clicks gets equal scores.
     """
 
+    trainer_class = "UntrainedNewsTrainer"
     needs_language_model: ClassVar[bool] = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:

@@ -24,6 +24,8 @@ class ZeroShotWords(LateFusion):
     user without clicks gets equal scores.
     """
 
+    trainer_class = "UntrainedNewsTrainer"
+
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.requires_grad_(False)
