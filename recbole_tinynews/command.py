@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if process_label():  # who has started them says it, once for all
         signal.signal(signal.SIGINT, _end_at_once)
     try:
-        machines = Machines.asked_for(
+        machines = Machines.from_flags(
             given.nproc, given.world_size, given.group_offset, given.ip, given.port
         )
         if machines.everywhere > 1:
