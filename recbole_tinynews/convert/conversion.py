@@ -184,7 +184,7 @@ class Conversion:
         written = self.write_impressions()
         known = self.catalogue.news
         missing = sorted((self.candidate_ids | self.history_ids) - known.keys())
-        items = [*known.values(), *(News(news_id, "", "", "", "") for news_id in missing)]
+        items = [*known.values(), *(News(news_id) for news_id in missing)]
         bodies = self._read_bodies(items)
         return [self._complete(each, items, missing, bodies) for each in written]
 
