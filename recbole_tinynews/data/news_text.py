@@ -87,10 +87,13 @@ def tokenise(
     check_texts(texts)
     if prefix:
         texts = [*texts[:1], *(prefix + text for text in texts[1:])]
-    key = content_key([_rules(tokenizer), str(max_length), json.dumps(texts)])
-    arrays = cached_arrays(
-        cache_dir, "tokens", key, lambda: _token_arrays(texts, tokenizer, max_length)
-    )
+    if cache_dir is None:  # a key takes longer than a few texts
+        arrays = _token_arrays(texts, tokenizer, max_length)
+    else:
+        key = content_key([_rules(tokenizer), str(max_length), json.dumps(texts)])
+        arrays = cached_arrays(
+            cache_dir, "tokens", key, lambda: _token_arrays(texts, tokenizer, max_length)
+        )
     return Ragged(arrays["values"], arrays["offsets"])
 
 

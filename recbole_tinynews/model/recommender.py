@@ -26,6 +26,7 @@ from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
 from recbole_tinynews.distillation.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.adapters import is_adapter
 from recbole_tinynews.encoder.cached_encoder import CachedEncoder
+from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer, pad_rows
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
@@ -205,10 +206,23 @@ class NewsRecommender(ImpressionRecommender):
     def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
         """The token ids that the news encoder reads: ``news_tokens``, padded for some pooling."""
         tokens = self.news_tokens(config, dataset)
-        if not config["mask_padding_in_news_pooling"] and not reads_words(config):
+        if pads_texts(config):
             widths = self.text_widths(config, dataset)
             tokens = pad_rows(tokens, widths, pad_token_id)
         return tokens
+
+    def column_tokenizer(self, config: Settings, pad_token_id: int) -> ColumnTokenizer | None:
+        """Tokenises given articles as ``text_table`` reads those of the data set.
+
+        ``None``: a subclass reads other texts, and does not say how those are given.
+        """
+        own, usual = type(self), NewsRecommender
+        if own.news_tokens is not usual.news_tokens or own.text_table is not usual.text_table:
+            return None
+        longest = longest_news_text(config)
+        pad_to = longest if pads_texts(config) else 0
+        text, prefix = config["news_text"], config["text_prefix"]
+        return ColumnTokenizer(text, self.tokenizer, longest, prefix, pad_to, pad_token_id)
 
     def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
         """The module that turns news ids into vectors; ``EncodesNews`` is its interface.
@@ -388,16 +402,6 @@ def longest_news_text(config: Settings) -> int:
     return config["max_title_length"] + abstract
 
 
-def pad_rows(tokens: Ragged, widths: NDArray[np.int64], pad_token_id: int) -> Ragged:
-    """Every text padded to its width, for pooling over pad tokens (docs/method.md, section 3).
-
-    >>> pad_rows(Ragged.from_rows([[], [7], [8, 9]], int), np.array([2, 3, 2]), 0).values.tolist()
-    [7, 0, 0, 8, 9]
-    """
-    lengths = np.where(tokens.lengths > 0, np.maximum(widths, tokens.lengths), 0)
-    rows = np.repeat(np.arange(tokens.rows), lengths)
-    starts = np.cumsum(lengths) - lengths
-    filled = np.arange(len(rows)) - starts[rows] < tokens.lengths[rows]
-    values = np.full(len(rows), pad_token_id, dtype=tokens.values.dtype)
-    values[filled] = tokens.values
-    return Ragged.from_lengths(values, lengths)
+def pads_texts(config: Settings) -> bool:
+    """Whether pad tokens take part in pooling (docs/method.md, section 3); words have none."""
+    return not config["mask_padding_in_news_pooling"] and not reads_words(config)

@@ -20,7 +20,8 @@ from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
-from recbole_tinynews.model.recommender import NewsRecommender, pad_rows
+from recbole_tinynews.encoder.column_tokenizer import pad_rows
+from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.registry import find_model
 from recbole_tinynews.serving.loading import load
