@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from recbole_tinynews.serving.export.formats import format_names
+from recbole_tinynews.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Export a finished recommender, and compare the export with it.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("folder", metavar="FOLDER", help="of the finished recommender")
     parser.add_argument("--to", required=True, choices=format_names(), help="the format")
     parser.add_argument("--output", required=True, metavar="DIR", help="a new or empty folder")
