@@ -86,16 +86,6 @@ def article_encoder(reader: Reader, config: Settings, dataset: Any) -> EncodesNe
     return ViewsEncoder(views, composition, config["history_cache_steps"])
 
 
-def read_articles(reader: Reader, encoder: EncodesNews, config: Settings, dataset: Any) -> None:
-    """Let an encoder of ``article_encoder`` read the articles of another data set from now on."""
-    tables = _token_tables(reader, config, dataset, encoder.pad_token_id)
-    texts = {view: tokens for view, tokens, _ in tables}
-    if not isinstance(encoder, ViewsEncoder):
-        (encoder.tokens,) = texts.values()
-        return
-    encoder.read(texts, {view: dataset.item_feat[view] for view in encoder.categories})
-
-
 def _by_words(reader: Reader, config: Settings, dataset: Any) -> dict[str, Any]:
     """An encoder of each text; all have the same word vectors."""
     words = vectors_of_words(config, reader.tokenizer, dataset.cache_dir)
@@ -112,7 +102,7 @@ def _by_words(reader: Reader, config: Settings, dataset: Any) -> dict[str, Any]:
 
 def _by_language_model(reader: Reader, config: Settings, dataset: Any) -> dict[str, Any]:
     """An encoder of each text; all have the same language model, pooling and dense layer."""
-    plm = language_model(config, reader.plm_source, reader.layers_kept(config))
+    plm = language_model(dataset, reader.plm_source, reader.layers_kept(config))
     most = longest_text(plm)  # asked of the model itself, which the encoder changes
     encoder, storage = reader.make_text_encoder(config, plm), reader.storage(config, dataset)
     steps, made = config["history_cache_steps"], {}

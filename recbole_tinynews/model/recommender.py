@@ -37,7 +37,7 @@ from recbole_tinynews.encoder.text_pooling import WordPooling
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.encoder.users.starts_as_mean import StartsAsMean
 from recbole_tinynews.encoder.view_composition import StartsAsText, ViewAttention
-from recbole_tinynews.model.article_encoder import article_encoder, read_articles
+from recbole_tinynews.model.article_encoder import article_encoder
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.text_encoders import (
     CONTEXTS,
@@ -231,10 +231,6 @@ class NewsRecommender(ImpressionRecommender):
             ValueError: a text is longer than the language model reads.
         """
         return article_encoder(self, config, dataset)
-
-    def read_articles(self, config: Settings, dataset: Any) -> None:
-        """Read the articles of this data set from now on: those that it is to rank."""
-        read_articles(self, self.news_encoder, config, dataset)
 
     def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
         """``{view: [articles, size]} -> [articles, news_dim]``, with that as its ``dim``."""

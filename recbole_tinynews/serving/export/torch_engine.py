@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.language_model import load_plm, load_tokenizer
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.description import Description
 from recbole_tinynews.serving.export.heads import read_heads
@@ -42,9 +43,9 @@ class TorchEngine(Engine):
             self._encode_batch,
         )
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of texts, ``[texts, dim]``, float32."""
-        return torch.from_numpy(self._padded(texts))
+    def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of articles, ``[articles, dim]``, float32."""
+        return torch.from_numpy(self._padded(columns[TITLE]))
 
     @torch.no_grad()
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:

@@ -294,7 +294,7 @@ def test_the_command_exports_from_a_shell(
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("out: torch-int8; vectors differ by ")
     assert "fp32: auc " in done.stdout
-    assert load_export(tmp_path / "out").encode(["word1"]).isfinite().all()
+    assert load_export(tmp_path / "out").encode({"title": ["word1"]}).isfinite().all()
     shutil.rmtree(tmp_path / "out")
 
 

@@ -85,8 +85,8 @@ def test_a_roberta_whose_positions_follow_padding_is_exported(
 def test_padding_changes_no_vector(graphs: Path) -> None:
     """A title encoded beside a longer one would get another vector than alone."""
     engine = load_export(graphs)
-    together = engine.encode(texts())
-    alone = np.concatenate([engine.encode([text]) for text in texts()])
+    together = engine.encode({"title": texts()})
+    alone = np.concatenate([engine.encode({"title": [text]}) for text in texts()])
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
 
 
@@ -110,7 +110,7 @@ def test_onnxruntime_and_the_tokenizer_are_all_that_the_graphs_need(
             "attention_mask": np.array([each.attention_mask for each in encoded]),
         },
     )[0]
-    want = Source(finished_folder()).engine.encode(texts())
+    want = Source(finished_folder()).engine.encode({"title": texts()})
     np.testing.assert_allclose(vectors, want, rtol=0, atol=1e-5)
 
 

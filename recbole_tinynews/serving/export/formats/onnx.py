@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from transformers import AutoConfig
 
 from recbole_tinynews.encoder.language_model import load_tokenizer
 from recbole_tinynews.encoder.users.attentive import UserEncoder
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.description import Description
 from recbole_tinynews.serving.export.formats import Format
@@ -65,9 +66,9 @@ class OnnxEngine(Engine):
             load_tokenizer(str(folder)), self.settings, pad or 0, self._encode_batch
         )
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of texts, ``[texts, dim]``, float32."""
-        return torch.from_numpy(self._padded(texts))
+    def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of articles, ``[articles, dim]``, float32."""
+        return torch.from_numpy(self._padded(columns[TITLE]))
 
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
         """Vectors of users from those of their clicks, ``[users, dim]``."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.export.checks import refuse_difference, sample_of
 from recbole_tinynews.serving.export.description import NEWS_TOKENS
 from recbole_tinynews.serving.export.formats import Format
@@ -64,7 +65,7 @@ def _check(source: Source, folder: Path, titles: list[str]) -> float:
     )
     texts = sample_of(titles)
     encoded = loaded.encode(texts, show_progress_bar=False)
-    difference = float(np.abs(encoded - source.engine.encode(texts).numpy()).max())
+    difference = float(np.abs(encoded - source.engine.encode({TITLE: texts}).numpy()).max())
     refuse_difference(difference, TOLERANCE, f"SentenceTransformer({folder.name}).encode")
     return difference
 
