@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import runpy
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-VERSION = re.search(
-    r'^__version__ = "(.+)"$', (ROOT / "recbole_tinynews" / "__init__.py").read_text(), re.M
-).group(1)
+VERSION = runpy.run_path(str(ROOT / "recbole_tinynews" / "version.py"))["VERSION"]
 
 # `properties/` and `dataset/` stand at the top level, as RecBole users expect; a wheel carries them
 # inside the package (`recbole_tinynews.paths` finds both places).

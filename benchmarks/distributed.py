@@ -39,8 +39,8 @@ from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.packing import shortest_first
-from recbole_tinynews.processes.group import Group, exchange, here, join, leave
-from recbole_tinynews.processes.shares import dealt, stretch
+from recbole_tinynews.processes.group import Group, all_gather_object, join, leave, process_group
+from recbole_tinynews.processes.sharding import shard, shard_slice
 from recbole_tinynews.trainer import NewsTrainer
 
 BATCH_SIZES, PROCESSES = (128, 512, 2_048), (1, 2, 4, 8, 16)
@@ -121,10 +121,12 @@ def count(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]
 def counts(ids: np.ndarray, lengths: np.ndarray, processes: int) -> tuple[int, int, int]:
     """Tokens of the busiest process, plain and shared, and the distinct articles of the batch."""
     groups = [Group(rank, processes) for rank in range(processes)]
-    plain = max(int(lengths[np.unique(ids[stretch(len(ids), group)])].sum()) for group in groups)
+    plain = max(
+        int(lengths[np.unique(ids[shard_slice(len(ids), group)])].sum()) for group in groups
+    )
     distinct = np.unique(ids)
     order = distinct[shortest_first(lengths[distinct])]
-    shared = max(int(lengths[dealt(order, group)].sum()) for group in groups)
+    shared = max(int(lengths[shard(order, group)].sum()) for group in groups)
     return plain, shared, len(order)
 
 
@@ -166,8 +168,8 @@ def work(options: argparse.Namespace) -> None:
     trainer.fit(loader, saved=False, verbose=False)
     first, last = trainer.ends[WARM_UP - 1], trainer.ends[-1]
     seconds, cpu = ((end - begin) / options.steps for begin, end in zip(first, last, strict=True))
-    busiest = max(exchange(cpu))
-    if here().first:
+    busiest = max(all_gather_object(cpu))
+    if process_group().first:
         print(json.dumps([seconds, busiest]), flush=True)
     leave()
 

@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from recbole_tinynews.paths import MISSING_RECBOLE
+from recbole_tinynews.version import VERSION
 
 if TYPE_CHECKING:
     from recbole_tinynews import convert as convert
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from recbole_tinynews.serving.loading import load as load
     from recbole_tinynews.trainer.news_trainer import NewsTrainer as NewsTrainer
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _HOMES = {
     "run": "quick_start",

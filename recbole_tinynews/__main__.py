@@ -6,6 +6,9 @@ import runpy
 import sys
 from typing import NamedTuple
 
+from recbole_tinynews.settings.nearest import suggest
+from recbole_tinynews.version import VERSION
+
 
 class Command(NamedTuple):
     """The module that is run as a program, and what it does."""
@@ -29,22 +32,32 @@ COMMANDS = {
 def main() -> None:
     """Run the command that the first argument names, with the arguments behind it."""
     name, *arguments = sys.argv[1:] or ["--help"]
-    if name not in COMMANDS:
-        asked = name in ("--help", "-h")
-        print(_usage(name), file=sys.stdout if asked else sys.stderr)
-        sys.exit(0 if asked else 2)
-    sys.argv = [f"recbole-tinynews {name}", *arguments]
-    module = f"{__package__ or 'recbole_tinynews'}.{COMMANDS[name].module}"
-    runpy.run_module(module, run_name="__main__")
+    if name == "--version":
+        print(VERSION)
+    elif name in ("--help", "-h"):
+        print(_usage())
+    elif name not in COMMANDS:
+        print(f"{_usage()}\n{_unknown(sys.argv[1:])}", file=sys.stderr)
+        sys.exit(2)
+    else:
+        sys.argv = [f"recbole-tinynews {name}", *arguments]
+        module = f"{__package__ or 'recbole_tinynews'}.{COMMANDS[name].module}"
+        runpy.run_module(module, run_name="__main__")
 
 
-def _usage(name: str) -> str:
-    lines = [f"  {command:<12}{each.meaning}" for command, each in COMMANDS.items()]
-    if not name.startswith("-"):
-        lines.append(f"recbole-tinynews: expected one of these commands, got {name!r}.")
-    return "\n".join(
-        ["usage: recbole-tinynews COMMAND ...  (COMMAND --help: its arguments)", *lines]
-    )
+def _usage() -> str:
+    lines = [f"  {name:<12}{command.meaning}" for name, command in COMMANDS.items()]
+    head = "usage: recbole-tinynews COMMAND ...  (COMMAND --help: its arguments)"
+    return "\n".join([head, *lines])
+
+
+def _unknown(arguments: list[str]) -> str:
+    """The message for a first argument that is no command; a flag is most likely one of ``run``."""
+    name = arguments[0]
+    hint = suggest(name, COMMANDS)
+    if name.startswith("-"):
+        hint = f" Did you mean recbole-tinynews run {' '.join(arguments)}?"
+    return f"recbole-tinynews: expected one of these commands, got {name!r:.100}.{hint}"
 
 
 if __name__ == "__main__":

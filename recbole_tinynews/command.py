@@ -15,6 +15,7 @@ from typing import Any
 
 from recbole_tinynews.processes.launch import Machines, ProcessFailedError, launch, process_label
 from recbole_tinynews.settings.command_line import program
+from recbole_tinynews.version import VERSION
 
 ONCE_CORRECTED = (
     "Finished stages are kept: once that is corrected, the same command resumes from there."
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if process_label():  # who has started them says it, once for all
         signal.signal(signal.SIGINT, _end_at_once)
     try:
-        machines = Machines.asked_for(
+        machines = Machines.from_flags(
             given.nproc, given.world_size, given.group_offset, given.ip, given.port
         )
         if machines.everywhere > 1:
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Any setting: --key=value, e.g. --epochs=2 or --finetune_teacher_epochs=1.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--model", "-m", help="name of a model (default: TinyNewsRec)")
     parser.add_argument("--dataset", "-d", help="name of a data set (default: mind-mini)")
     parser.add_argument("--config_files", help="yaml files, separated by spaces")

@@ -26,7 +26,7 @@ from recbole_tinynews.evaluation.recbole_metrics import (
 )
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS
 from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.processes.group import asked_for, local_rank
+from recbole_tinynews.processes.group import launched_group, local_rank
 from recbole_tinynews.recbole_models.fitting import fit_settings, has_impressions
 from recbole_tinynews.recbole_models.unfit import UNFIT
 from recbole_tinynews.registry import (
@@ -366,7 +366,7 @@ class NewsConfig(Config):
             *switch_mistakes(self._switches, self._declared, stages),
             *value_mistakes(final, self._layers, defaults, rules, stages),
             *process_mistakes(
-                final, self.model, asked_for().size, has_language_model(self.model_class)
+                final, self.model, launched_group().size, has_language_model(self.model_class)
             ),
             *package_mistakes(final),
         ]
@@ -404,7 +404,7 @@ class NewsConfig(Config):
         final["device"] = torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
         final["single_spec"] = True  # RecBole's DistributedDataParallel is not ours
         final["local_rank"] = 0
-        if not asked_for().alone:
+        if not launched_group().alone:
             self._init_process()
         if "precision" in final and final["precision"] is None:
             final["precision"] = default_precision(final["device"])
@@ -421,7 +421,7 @@ class NewsConfig(Config):
                 )
             final["device"] = torch.device("cuda", number)
             torch.cuda.set_device(number)
-        if not asked_for().first:
+        if not launched_group().first:
             final["show_progress"] = final["log_wandb"] = False
 
     # Our own steps

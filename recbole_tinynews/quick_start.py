@@ -49,7 +49,7 @@ from recbole_tinynews.pipeline.speed import news_per_second
 from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.summary import in_one_line, oracle_of, summary
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.processes.group import asked_for, here, join, told_by_first
+from recbole_tinynews.processes.group import broadcast, join, launched_group, process_group
 from recbole_tinynews.registry import has_language_model, is_news_model
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
@@ -105,10 +105,10 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
             f"{config['data_path']}. Convert MIND into it: python -m recbole_tinynews.convert."
         )
     _check_places(config)
-    join(config["device"], config["process_timeout"] if not asked_for().alone else 0)
-    if not here().first:
+    join(config["device"], config["process_timeout"] if not launched_group().alone else 0)
+    if not process_group().first:
         getLogger().setLevel(ERROR)
-    log_file = run_log(config, log_folder(config)) if here().first else nullcontext()
+    log_file = run_log(config, log_folder(config)) if process_group().first else nullcontext()
     with log_file as log, _wandb(config):
         this_run, stages = _prepare(config, log)
         with _telling_what_is_kept(this_run, stages):
@@ -178,9 +178,9 @@ def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
     teachers = evaluate_teachers(this_run, stages[-1])
     if teachers:
         result["teachers"] = teachers
-    if not here().first:
-        return told_by_first(None, patient=True)
-    told_by_first(result, patient=True)
+    if not process_group().first:
+        return broadcast(None, patient=True)
+    broadcast(result, patient=True)
     report(result, artifact, oracle_of(Path(config["data_path"])))
     if config["result_file"]:
         write_text(Path(config["result_file"]), json.dumps(_finite(result), indent=2) + "\n")
@@ -303,7 +303,7 @@ def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
 
 def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
     artifact, content = run.artifacts[teacher], run.factory.dataset.content
-    result = told_by_first(kept_test_result(read_metrics(artifact.folder), content))
+    result = broadcast(kept_test_result(read_metrics(artifact.folder), content))
     config = run.recipes.of(teacher).config
     if result is None or not set(config.metric_results) <= result.keys():
         getLogger().info(f"Testing {artifact.folder.name}")
@@ -333,7 +333,7 @@ def _valid(artifact: Artifact, config: NewsConfig) -> dict[str, float]:
 def _keep(artifact: Artifact, content: str, result: Mapping[str, Any]) -> None:
     """Write a test result beside the stage; without it, only time is lost."""
     try:
-        if here().first:
+        if process_group().first:
             # another version of a user's own metric would find the result of this one
             kept = {name: value for name, value in result.items() if not is_own(name)}
             keep_test_result(artifact, content, kept)
@@ -361,7 +361,7 @@ def _evaluate(
     collector = trainer.eval_collector
     assert result is not None
     assert collector.ranked is not None, "evaluate has just ranked them"
-    if not here().first:
+    if not process_group().first:
         dump = submission = None
     if dump:
         struct = collector.struct_of()
@@ -417,8 +417,8 @@ def speed_of(model: AbstractRecommender) -> float | None:
     if not isinstance(model, NewsRecommender):
         return None
     # by one process, while the others wait
-    speed = news_per_second(model.news_encoder) if here().first else None
-    return told_by_first(speed and round(speed, 1), patient=True)
+    speed = news_per_second(model.news_encoder) if process_group().first else None
+    return broadcast(speed and round(speed, 1), patient=True)
 
 
 def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float]) -> None:

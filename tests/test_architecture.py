@@ -31,13 +31,14 @@ FLOORS: list[set[str]] = [
     {"data"},
     {"settings", "compat", "convert", "processes", "logs"},
     {"files", "paths"},
-    {"bars"},
+    {"bars", "version"},
 ]
 ROOMS = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Rooms that may import less than their layer allows.
 NARROWER = {
-    "convert": {"files", "paths", "bars"},
+    "convert": {"files", "paths", "bars", "version"},
     "settings": {"paths"},
+    "version": set(),
     "compat": set(),
     "files": {"bars"},
 }

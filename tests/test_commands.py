@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from recbole_tinynews.__main__ import COMMANDS
+from recbole_tinynews.version import VERSION
 
 MAIN = "from recbole_tinynews.__main__ import main; main()"
 HEAVY = ("torch", "transformers", "recbole", "pandas", "sklearn", "scipy", "matplotlib")
@@ -50,11 +51,26 @@ def test_without_a_command_they_are_listed() -> None:
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
 
 
-def test_an_unknown_command_is_an_error_that_lists_them() -> None:
-    done = shell(MAIN, "trian")
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["benchmrk"], "Did you mean benchmark?"),
+        (["--list-models"], "Did you mean recbole-tinynews run --list-models?"),
+        (["--model=PLMNR", "--epochs=1"], "recbole-tinynews run --model=PLMNR --epochs=1?"),
+    ],
+)
+def test_an_unknown_command_is_answered_with_the_right_one(arguments: list[str], hint: str) -> None:
+    """A list of commands does not say which of them has the flag."""
+    done = shell(MAIN, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "got 'trian'" in done.stderr
+    assert hint in done.stderr
     assert all(f"  {name} " in done.stderr for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+def test_every_command_has_a_version(command: list[str]) -> None:
+    done = shell(MAIN, *command, "--version")
+    assert (done.returncode, done.stdout) == (0, f"{VERSION}\n")
 
 
 def test_a_command_gets_the_arguments_behind_it() -> None:

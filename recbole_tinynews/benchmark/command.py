@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from recbole_tinynews.settings.command_line import parse_command_line
+from recbole_tinynews.version import VERSION
 
 OF_SETTINGS, FOUND = "settings", "found"  # values of --report-only
 
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epilog="Any setting for all systems that have it: --key=value, e.g. --plm=FOLDER.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--suite", default="paper", help="name or yaml file (default: paper)")
     parser.add_argument("--dataset", "-d", default="mind-mini", help="name (default: mind-mini)")
     parser.add_argument("--seeds", help="such as 1,2,3 (default: those of the suite)")

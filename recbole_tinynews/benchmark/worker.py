@@ -103,14 +103,14 @@ def _run_in_processes(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
 def run_as_one_of_several(order: Path) -> None:
     """Run what ``_run_in_processes`` asks for, in one of its processes."""
     from recbole_tinynews.benchmark.recommender_file import model_class_of
-    from recbole_tinynews.processes.group import here, leave
+    from recbole_tinynews.processes.group import leave, process_group
     from recbole_tinynews.quick_start import run
 
     asked = json.loads(order.read_text(encoding="utf-8"))
     _use(asked["threads"])
     model_class = model_class_of(asked["model"])
     result = run(model_class, asked["dataset"], config_dict=asked["settings"])
-    if here().first:
+    if process_group().first:
         write_text(Path(asked["answer"]), json.dumps(result))
     leave()
 

@@ -19,6 +19,7 @@ from recbole_tinynews.convert.options import LAST_DAY, LAYOUTS, ON_ERROR
 from recbole_tinynews.convert.readers import READERS, Source
 from recbole_tinynews.convert.release import DEFAULT_FOLDER, RELEASES
 from recbole_tinynews.convert.report import readable
+from recbole_tinynews.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tinynews.convert", description=__doc__, allow_abbrev=False
     )
+    parser.add_argument("--version", action="version", version=VERSION)
     _add_source(parser)
     parser.add_argument(
         "--train",

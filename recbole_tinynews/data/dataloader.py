@@ -25,7 +25,7 @@ from recbole_tinynews.data.fields import (
 from recbole_tinynews.data.impressions import Impressions, clicks_of
 from recbole_tinynews.data.negatives import ImpressionNegatives, random_bits
 from recbole_tinynews.processes.group import ALONE, Group
-from recbole_tinynews.processes.shares import stretch
+from recbole_tinynews.processes.sharding import shard_slice
 from recbole_tinynews.settings.protocol import Settings
 
 ORDER_DRAW = -1  # negatives take the draws from 0 on
@@ -108,7 +108,7 @@ class TrainDataLoader(AbstractDataLoader):
         Where there are fewer samples than processes, one without any has one that counts nothing.
         """
         batch = self.collate_samples(samples)
-        rows = stretch(len(samples), self.group)
+        rows = shard_slice(len(samples), self.group)
         own = rows if rows.start < rows.stop else slice(0, 1)
         articles = np.concatenate([batch[HISTORY].numpy(), batch[CANDIDATES].numpy()], axis=1) != 0
         shares = {
@@ -218,7 +218,7 @@ class ImpressionDataLoader(AbstractDataLoader):
         return super().__len__() > 0
 
     def _own_batches(self) -> slice:
-        return stretch(super().__len__(), self.group)
+        return shard_slice(super().__len__(), self.group)
 
     def __iter__(self) -> Iterator[tuple[Interaction, None, None, None]]:
         batches = super().__iter__()

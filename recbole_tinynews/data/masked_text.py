@@ -20,7 +20,7 @@ from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.task_news import TaskNews
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
-from recbole_tinynews.processes.shares import dealt
+from recbole_tinynews.processes.sharding import shard
 from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class MaskedTextDataLoader(TrainDataLoader):
         A loss is a mean over chosen tokens, and so is its share.
         """
         lengths = self._dataset.tokens.lengths[self.texts[samples]]
-        own = dealt(samples[np.argsort(lengths, kind="stable")], self.group)
+        own = shard(samples[np.argsort(lengths, kind="stable")], self.group)
         batch = self.collate_samples(own if len(own) else samples[:1])
         chosen = len(self.collate_samples(samples)[TRUTH])
         share = len(batch[TRUTH]) / chosen if len(own) and chosen else 0.0

@@ -13,7 +13,7 @@ from torch import nn
 
 from recbole_tinynews.distillation.outputs import Outputs, Teacher
 from recbole_tinynews.distillation.states import NO_TAPS, Taps
-from recbole_tinynews.processes.group import here
+from recbole_tinynews.processes.group import process_group
 
 MEMORY_SHARE = 0.25  # of the free memory, for inner states of all teachers together
 
@@ -48,7 +48,9 @@ class FrozenTeachers(nn.Module):
 
     def tap_ahead(self, ids: NDArray[np.int64], taps: Taps, show_progress: bool = False) -> None:
         """Compute inner states of the articles of later batches, where memory allows."""
-        if not here().alone:  # each would need those of all articles, and computes a part in a step
+        if (
+            not process_group().alone
+        ):  # each would need those of all articles, and computes a part in a step
             return
         share = MEMORY_SHARE / len(self.members)
         for teacher in self._teachers():

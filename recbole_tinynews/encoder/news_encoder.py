@@ -27,7 +27,7 @@ from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
 from recbole_tinynews.encoder.taps import Tap
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.processes.group import ALONE, here
+from recbole_tinynews.processes.group import ALONE, process_group
 
 STATES_FORMAT = "frozen states 1"  # raised whenever the meaning of the stored states changes
 
@@ -130,7 +130,7 @@ class NewsEncoder(OneTextEncoder):
             self.tokens_at_once(),
             None if states is None else (states.stored, states.layout),
             states is not None and states.table.device != device,
-            here() if shared else ALONE,
+            process_group() if shared else ALONE,
         )
 
     def tap_ahead(

@@ -22,8 +22,8 @@ from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.encoder.planning import EncodingPlan
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.processes.gather import gather_rows
-from recbole_tinynews.processes.group import here
-from recbole_tinynews.processes.tables import made_together
+from recbole_tinynews.processes.group import process_group
+from recbole_tinynews.processes.shared_arrays import shared_arrays
 
 # small packs encode few texts that were not asked for, and still keep a CPU busy
 LOOK_UP_TOKENS = 128
@@ -104,7 +104,7 @@ class NewsVectors:
                 return {"vectors": table.cpu().numpy()}
 
             key = content_key(chain(encoder.content(), [ids.tobytes()]))
-            table = made_together(folder, "news-vectors", key, make, writable=True)["vectors"]
+            table = shared_arrays(folder, "news-vectors", key, make, writable=True)["vectors"]
             self._vectors = torch.from_numpy(table).to(vectors.device)
             encoded[:] = encoder.tokens.lengths == 0
         encoded[ids] = True
@@ -231,7 +231,7 @@ def in_shares(
         encode: gives rows for the texts of a pack, in its order.
         none: ``[0, dim]``, of their type and device.
     """
-    group = here()
+    group = process_group()
     if group.alone:
         yield from map(encode, packed)
         return
@@ -244,10 +244,10 @@ def in_shares(
 def _one_round(
     packed: Sequence[Pack], encode: Callable[[Pack], Tensor], none: Tensor
 ) -> Iterable[Tensor]:
-    group = here()
-    dealt = [packed[rank :: group.size] for rank in range(group.size)]
-    own = torch.cat([none, *map(encode, dealt[group.rank])])
-    rows = gather_rows(own, [sum(len(pack.members) for pack in part) for part in dealt])
+    group = process_group()
+    parts = [packed[rank :: group.size] for rank in range(group.size)]
+    own = torch.cat([none, *map(encode, parts[group.rank])])
+    rows = gather_rows(own, [sum(len(pack.members) for pack in part) for part in parts])
     order = [
         number for rank in range(group.size) for number in range(rank, len(packed), group.size)
     ]
@@ -260,7 +260,10 @@ def _encode_all(
 ) -> None:
     lengths = encoder.tokens.lengths_of(ids)
     packed = packs(lengths, encoder.tokens_at_once())
-    own = sum(int(lengths[pack.members].sum()) for pack in packed[here().rank :: here().size])
+    own = sum(
+        int(lengths[pack.members].sum())
+        for pack in packed[process_group().rank :: process_group().size]
+    )
     with progress_bar(
         desc="Encode news", shown=show_progress, total=own, unit=" tokens"
     ) as progress:

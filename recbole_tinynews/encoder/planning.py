@@ -22,7 +22,7 @@ from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs, shortest_first
 from recbole_tinynews.processes.gather import gather_rows
 from recbole_tinynews.processes.group import ALONE, Group
-from recbole_tinynews.processes.shares import dealt
+from recbole_tinynews.processes.sharding import shard
 
 
 class PlannedPack(NamedTuple):
@@ -200,7 +200,7 @@ class Planner:
     def _shared(self, plan: EncodingPlan) -> EncodingPlan:
         """The plan with this process's part of the texts."""
         order = shortest_first(self.tokens.lengths_of(plan.host_ids))
-        parts = [dealt(order, self.group._replace(rank=n)) for n in range(self.group.size)]
+        parts = [shard(order, self.group._replace(rank=n)) for n in range(self.group.size)]
         own = parts[self.group.rank]
         shares = self._shares(plan.host_ids[own], plan.host_ids[order])
         if not len(own):  # the graph of gradients is the same in all processes; its row is ignored

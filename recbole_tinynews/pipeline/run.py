@@ -47,7 +47,7 @@ from recbole_tinynews.pipeline.leftovers import mark_begun
 from recbole_tinynews.pipeline.recipes import Recipe, Recipes
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
-from recbole_tinynews.processes.group import exchange, here, told_by_first
+from recbole_tinynews.processes.group import all_gather_object, broadcast, process_group
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state
 from recbole_tinynews.trainer.training_state import STATE, saved_step
@@ -121,7 +121,7 @@ class Run:
 
     def _make(self, recipe: Recipe) -> Artifact:
         _check_fingerprints(recipe)
-        if not here().first:
+        if not process_group().first:
             return self._follow(recipe)
         artifact = None if self.fresh else recipe.finished()
         if artifact is None or broken_files(artifact.folder):
@@ -131,11 +131,11 @@ class Run:
         else:
             self._reuse(recipe, artifact)
         if artifact.reused:
-            told_by_first(False, patient=True)  # nothing is to be trained
+            broadcast(False, patient=True)  # nothing is to be trained
         shutil.rmtree(recipe.folder / STATE, ignore_errors=True)
         with suppress(OSError):  # read-only
             (recipe.folder / BEGUN).unlink()
-        told_by_first(True, patient=True)  # all is written
+        broadcast(True, patient=True)  # all is written
         return artifact
 
     def _follow(self, recipe: Recipe) -> Artifact:
@@ -144,14 +144,14 @@ class Run:
         Raises:
             ValueError: its files are not seen here.
         """
-        if told_by_first(None, patient=True):
+        if broadcast(None, patient=True):
             self._train(recipe)
-        told_by_first(None, patient=True)
+        broadcast(None, patient=True)
         artifact = recipe.finished()
         if artifact is None:
             raise ValueError(
-                f"Process {here().rank} expects the stage that the first one has written in "
-                f"{recipe.folder.resolve()}, and does not find it. Give all machines one "
+                f"Process {process_group().rank} expects to find the stage written by the "
+                f"first one in {recipe.folder.resolve()}, and does not. Give all machines one "
                 "checkpoint_dir, on a disk that they share."
             )
         return artifact
@@ -173,7 +173,7 @@ class Run:
             remove(place)
         content = self.factory.dataset.content
         mark_begun(folder, content if recipe.made_from["data"] == content else None)
-        told_by_first(True, patient=True)  # the others train too
+        broadcast(True, patient=True)  # the others train too
         try:
             best = self._train(recipe)
         except GivenUpError:
@@ -221,7 +221,7 @@ class Run:
         finally:
             trainer.tensorboard.close()
         trainer.progress.finish()
-        if here().first:
+        if process_group().first:
             _write_curve(recipe.folder, stage.name, trainer.curve)
         return best
 
@@ -271,7 +271,7 @@ class Run:
 
 def _check_fingerprints(recipe: Recipe) -> None:
     """Refuse processes that would train something else under the same name."""
-    every = exchange(recipe.fingerprint, patient=True)
+    every = all_gather_object(recipe.fingerprint, patient=True)
     if len(set(every)) > 1:
         raise ValueError(
             f"Stage {recipe.stage.name} expects the same settings, data and language model in all "

@@ -1,4 +1,4 @@
-"""Tensors of all processes: rows gathered with their gradients, gradients added up."""
+"""Collectives for tensors: gathering rows with their gradients, summing gradients."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from recbole_tinynews.processes.group import here
+from recbole_tinynews.processes.group import process_group
 
 
 def gather_rows(own: Tensor, counts: Sequence[int]) -> Tensor:
-    """The rows of all processes behind each other, by rank; each must call it.
+    """The rows of all processes, concatenated by rank; every process must call it.
 
-    Backward, a row's gradient is the sum of what all processes have for it (reduce-scatter).
+    The backward pass sums each row's gradient over all processes (reduce-scatter).
 
     Shapes:
-        own: ``[rows, ...]``; the first ``counts[rank]`` are taken, others are ignored.
-        counts: ``[processes]``, how many rows each process has.
+        own: ``[rows, ...]``; rows after the first ``counts[rank]`` are ignored.
+        counts: ``[processes]``, the number of rows of each process.
         returned: ``[sum of counts, ...]``.
     """
-    return _Gather.apply(own[: counts[here().rank]], tuple(counts))
+    return _Gather.apply(own[: counts[process_group().rank]], tuple(counts))
 
 
 class _Gather(torch.autograd.Function):
@@ -38,7 +38,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,), counts = gradients, context.counts
-        processes, rows = len(counts), counts[here().rank]
+        processes, rows = len(counts), counts[process_group().rank]
         received = gradient.new_empty(processes * rows, *gradient.shape[1:])
         # gloo's own reduce-scatter is an all-reduce, which moves twice as much
         dist.all_to_all_single(received, gradient.contiguous(), [rows] * processes, list(counts))
@@ -47,9 +47,9 @@ class _Gather(torch.autograd.Function):
 
 @torch.no_grad()
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Add up the gradients of all processes, in one message for each type of number.
+    """All-reduce the gradients, in one message per dtype.
 
-    A parameter that has a gradient in any of them has one in each of them afterwards.
+    A parameter with a gradient in any process has one in every process afterwards.
     """
     learning = [each for each in parameters if each.requires_grad]
     present = torch.tensor([each.grad is not None for each in learning], dtype=torch.uint8)
@@ -71,16 +71,16 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
     return parameter.grad
 
 
-def add_up(values: Tensor) -> Tensor:
-    """The sum of the tensors of all processes; each must call it."""
-    if not here().alone:
+def all_reduce(values: Tensor) -> Tensor:
+    """Sum the tensors of all processes in place; every process must call it."""
+    if not process_group().alone:
         dist.all_reduce(values)
     return values
 
 
 @torch.no_grad()
-def copy_from_first(module: nn.Module) -> None:
-    """Give each process the first one's weights that train, and its buffers."""
+def broadcast_weights(module: nn.Module) -> None:
+    """Copy the first process's trainable weights and buffers to all others."""
     learning = [each for each in module.parameters() if each.requires_grad]
     for tensor in (*learning, *module.buffers()):
         sent = tensor.detach().clone()

@@ -1,14 +1,12 @@
-"""The group of processes that one run consists of, and what they tell each other.
+"""The process group of a run, and its collectives for plain values.
 
-torchrun (``torch.distributed.run``) starts the processes and tells each its rank by environment
+torchrun (``torch.distributed.run``) starts the processes and sets each one's rank in environment
 variables. Tensors on the CPU travel by gloo, those on a GPU by nccl.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -19,66 +17,61 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.processes.launch import end_with_parent
 
-# For what may take any time, such as a stage that another run is training. A process that is gone
-# breaks its connections, and is noticed at once.
+# For waits of any length, such as for a stage that another run is training. A process that ends
+# breaks its connections and is noticed at once.
 PATIENCE = timedelta(days=30)
 
-_patient: Any = None  # torch's group of all processes, with that time-out
+_patient: Any = None  # torch's group of all processes, with this time-out
 
 
 class Group(NamedTuple):
-    """The place of this process among all of the run.
-
-    Attributes:
-        rank: its number, from 0.
-        size: number of processes, on all machines.
-    """
+    """The rank of this process, from 0, and the number of processes on all machines."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes, logs and shows bars."""
+        """Whether this is the main process, which writes, logs and shows bars."""
         return self.rank == 0
 
     @property
     def alone(self) -> bool:
-        """Whether there is no other."""
+        """Whether there is no other process."""
         return self.size == 1
 
 
 ALONE = Group()
 
 
-def here() -> Group:
-    """The group that ``join`` has made; without it this process is alone."""
+def process_group() -> Group:
+    """The group that this process has joined; before ``join`` it is alone."""
     if dist.is_available() and dist.is_initialized():
         return Group(dist.get_rank(), dist.get_world_size())
     return ALONE
 
 
-def asked_for() -> Group:
-    """The group that torchrun has started this process in, whether joined yet or not."""
+def launched_group() -> Group:
+    """The group that torchrun has started this process in, joined or not."""
     if "LOCAL_RANK" not in os.environ:
         return ALONE
     return Group(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
 
 
 def local_rank() -> int:
-    """The number of this process on its machine, from 0; it is that of its GPU."""
+    """The number of this process on its machine, from 0, and so of its GPU."""
     return int(os.environ.get("LOCAL_RANK", 0))
 
 
 def join(device: torch.device, timeout: float) -> None:
-    """Meet the other processes of the run; nothing happens if there are none, or it is done.
+    """Join the run's other processes; does nothing without any, or when already joined.
 
     Args:
         device: where this process computes.
-        timeout: seconds after which a process that waits for another one gives up with an error.
+        timeout: seconds to wait for another process before giving up with an error.
     """
     global _patient
-    if asked_for().alone or dist.is_initialized():
+    if launched_group().alone or dist.is_initialized():
         return
     end_with_parent()
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
@@ -95,8 +88,8 @@ def leave() -> None:
 
 
 def lost_process(problem: RuntimeError) -> str | None:
-    """What an error says about another process that stalled or ended; ``None``: it is no such."""
-    text, group = str(problem), here()
+    """A message if the error means that another process stalled or ended; else ``None``."""
+    text, group = str(problem), process_group()
     if group.alone:
         return None
     if "timed out" in text.lower() or "timeout" in text.lower():
@@ -108,43 +101,29 @@ def lost_process(problem: RuntimeError) -> str | None:
     return f"{what}. All end now, and the same command resumes from the last saved state. ({text})"
 
 
-def exchange(value: Any, patient: bool = False) -> list[Any]:
-    """The value of each process, by rank; each must call it. What json can hold, can be sent.
+def all_gather_object(value: Any, patient: bool = False) -> list[Any]:
+    """The value of each process, by rank; every process must call it.
 
     Args:
         value: of this process.
-        patient: wait as long as it takes, and not until the time-out.
+        patient: wait as long as it takes, without the time-out.
     """
-    group = here()
+    group = process_group()
     if group.alone:
         return [value]
-    sent = np.frombuffer(json.dumps(value).encode(), dtype=np.uint8)
-    parts = _gather_bytes(sent, _patient if patient else None)
-    return [json.loads(part.tobytes()) for part in parts]
+    values = [None] * group.size
+    dist.all_gather_object(values, value, _patient if patient else None)
+    return values
 
 
-def told_by_first(value: Any, patient: bool = False) -> Any:
-    """The first process's value, in each process."""
-    return exchange(value if here().first else None, patient)[0]
+def broadcast(value: Any, patient: bool = False) -> Any:
+    """The first process's value; every process must call it, and waits for all others."""
+    return all_gather_object(value if process_group().first else None, patient)[0]
 
 
 def gather_array(array: NDArray) -> NDArray:
-    """The arrays ``[rows]`` of all processes behind each other, by rank; each must call it."""
-    if here().alone:
+    """The arrays ``[rows]`` of all processes, concatenated by rank; every process must call it."""
+    if process_group().alone:
         return array
-    kinds = [kind for length, kind in exchange([len(array), array.dtype.str]) if length]
-    parts = _gather_bytes(np.ascontiguousarray(array).view(np.uint8), None)
-    kind = kinds[0] if kinds else array.dtype.str
-    return np.concatenate([part.view(kind) for part in parts])
-
-
-def _gather_bytes(sent: NDArray[np.uint8], group: Any) -> Sequence[NDArray[np.uint8]]:
-    count = dist.get_world_size()
-    sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(count)]
-    dist.all_gather(sizes, torch.tensor([len(sent)]), group=group)
-    longest = max(1, *(int(size) for size in sizes))
-    padded = torch.zeros(longest, dtype=torch.uint8)
-    padded[: len(sent)] = torch.from_numpy(sent.copy())
-    parts = [torch.empty_like(padded) for _ in range(count)]
-    dist.all_gather(parts, padded, group=group)
-    return [part[: int(size)].numpy() for part, size in zip(parts, sizes, strict=True)]
+    parts = all_gather_object(array)
+    return np.concatenate([part for part in parts if len(part)] or parts[:1])

@@ -45,7 +45,7 @@ class Machines(NamedTuple):
     port: int = 5678
 
     @classmethod
-    def asked_for(
+    def from_flags(
         cls,
         nproc: str | None,
         world_size: str | None,

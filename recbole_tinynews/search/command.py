@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from recbole_tinynews.settings.command_line import program
+from recbole_tinynews.version import VERSION
 
 KEPT = "trials that had ended are kept"
 EXTRA = 'pip install "recbole-tinynews[search]"'
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Any setting for all trials: --key=value, e.g. --epochs=2.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--model", "-m", help="name of a model (default: TinyNewsRec)")
     parser.add_argument("--dataset", "-d", help="name of a data set (default: mind-mini)")
     parser.add_argument("--config_files", help="yaml files, separated by spaces")

@@ -12,7 +12,7 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvin
 from optuna.trial import FrozenTrial
 
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.processes.group import asked_for
+from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.search.key import search_key
 from recbole_tinynews.search.report import (
@@ -195,7 +195,7 @@ def _check(config: NewsConfig) -> None:
         mistakes.append(f"it expects validation impressions, and there is no {valid}")
     if config["eval_step"] == 0:
         mistakes.append("it expects validations, got eval_step=0")
-    if not asked_for().alone:
+    if not launched_group().alone:
         mistakes.append("it runs in one process. Start the same command several times instead")
     if mistakes:
         raise ValueError("\n- ".join([f"A search for {config['model']} cannot begin:", *mistakes]))

@@ -99,8 +99,10 @@ class Trials:
 
     def _ask(self, held: ExitStack) -> Trial:
         before = self.study.get_trials(deepcopy=False)
-        # by trial: processes with one seed would draw the same values
-        seed = np.random.SeedSequence([self.seed, len(before)]).generate_state(1)[0]
+        # a seed for each draw, since processes with one seed would draw the same values; a trial
+        # that continues an interrupted one draws none
+        drawn = sum(_CONTINUES not in each.user_attrs for each in before)
+        seed = np.random.SeedSequence([self.seed, drawn]).generate_state(1)[0]
         self.study.sampler = TPESampler(seed=int(seed))
         trial = self.study.ask(self.space)
         held.enter_context(exclusive_lock(self._place(trial.number), "running it"))

@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from recbole_tinynews.version import VERSION
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 1 if something is wrong."""
@@ -14,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Rank articles for every user of a file. The same command resumes.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=VERSION)
     add = parser.add_argument
     add("--recommender", required=True, metavar="FOLDER", help="folder of a finished recommender")
     add("--news", required=True, metavar="FILE", help="id, title[, abstract]: parquet, csv, .item")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_tinynews.serving.service import MAX_BODY
+from recbole_tinynews.version import VERSION
 
 if TYPE_CHECKING:
     from recbole_tinynews.serving.ranking import Ranker
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "has both.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument(
         "folders",
         metavar="FOLDER",

@@ -20,7 +20,7 @@ import recbole.trainer.trainer as recboles
 from recbole.utils import WandbLogger
 
 from recbole_tinynews.logs.progress import StageProgress
-from recbole_tinynews.processes.group import here
+from recbole_tinynews.processes.group import process_group
 from recbole_tinynews.settings.protocol import Settings
 
 TENSORBOARD = "tensorboard"  # folder beside the weights
@@ -110,7 +110,7 @@ class StageTensorboard(LateWriter):
     def __init__(self, trainer: Watched) -> None:
         super().__init__(
             lambda: trainer.folder / TENSORBOARD,
-            silent=not here().first,
+            silent=not process_group().first,
             purged=lambda: trainer.progress.first + 1,
         )
         self._trainer = trainer

@@ -14,7 +14,7 @@ from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.evaluation.collector import ImpressionCollector
 from recbole_tinynews.files.tensors import load_weights, save_weights
 from recbole_tinynews.logs.progress import StageProgress
-from recbole_tinynews.processes.group import here
+from recbole_tinynews.processes.group import process_group
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.curve import TrainingCurve, loss_columns
 from recbole_tinynews.trainer.events import EPOCH, VALID, events_of
@@ -110,7 +110,7 @@ class ImpressionEvaluation(Trainer):
             path = Path(model_file or self.saved_model_file)
             put_model_state(self.model, load_weights(path), path)
             self.logger.info(f"Loading model structure and parameters from {path}")
-        eval_data.group = here()
+        eval_data.group = process_group()
         self.before_ranking(eval_data, show_progress)
         with progress_bar(
             desc="Evaluate", shown=show_progress, total=len(eval_data), unit=" batches"
@@ -122,7 +122,7 @@ class ImpressionEvaluation(Trainer):
         """Hook for trainers that prepare their model for the news articles of ``eval_data``."""
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        if not here().first:
+        if not process_group().first:
             return
         path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
         save_weights(take_model_state(self.model), path)

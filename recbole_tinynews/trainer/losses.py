@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_tinynews.data.batch import plan_of
-from recbole_tinynews.processes.gather import add_up
+from recbole_tinynews.processes.gather import all_reduce
 
 Losses = float | tuple[float, ...]  # plain values of a tensor, a tuple or a NamedTuple
 
@@ -68,7 +68,7 @@ class PendingLosses:
             return []
         batches, self._batches = self._batches, []
         every = torch.cat([losses for _, _, losses in batches])
-        values = iter(add_up(every).tolist())
+        values = iter(all_reduce(every).tolist())
         return [
             (step, _as_given(kind, list(itertools.islice(values, len(losses)))))
             for step, kind, losses in batches

@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from recbole_tinynews.bars import progress_bar
-from recbole_tinynews.processes.group import exchange
-from recbole_tinynews.processes.shares import stretch
+from recbole_tinynews.processes.group import all_gather_object
+from recbole_tinynews.processes.sharding import shard_slice
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
@@ -35,7 +35,7 @@ class MaskedLanguageModelTrainer(NewsTrainer):
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
         """Loss and accuracy on the held-out texts."""
         self.model.eval()
-        own = stretch(len(valid_data), self.group)
+        own = shard_slice(len(valid_data), self.group)
         batches = itertools.islice(valid_data, own.start, own.stop)
         sums = []
         total = own.stop - own.start
@@ -45,7 +45,7 @@ class MaskedLanguageModelTrainer(NewsTrainer):
             loss = F.cross_entropy(scores, truth, reduction="sum").item()
             sums.append((loss, int((scores.argmax(dim=-1) == truth).sum()), len(truth)))
         # of all batches, in their order, so that the sum is that of one process to the last digit
-        loss, right, tokens = map(sum, zip(*itertools.chain(*exchange(sums)), strict=True))
+        loss, right, tokens = map(sum, zip(*itertools.chain(*all_gather_object(sums)), strict=True))
         counted, places = max(tokens, 1), self.config["metric_decimal_place"]
         means = {LOSS: loss / counted, ACCURACY: right / counted}
         result = {**{name: round(mean, places) for name, mean in means.items()}, TOKENS: tokens}

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.processes.gather import copy_from_first, sum_gradients
-from recbole_tinynews.processes.group import ALONE, exchange, here
+from recbole_tinynews.processes.gather import broadcast_weights, sum_gradients
+from recbole_tinynews.processes.group import ALONE, all_gather_object, process_group
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.events import TRAIN
@@ -118,21 +118,21 @@ class NewsTrainer(ImpressionEvaluation):
         self.schedule = make_schedule(self.optimizer, self.config["warmup_steps"], self.last_step)
         self.curve = TrainingCurve(self.last_step)
         train_data.pin_memory = self.device.type == "cuda"
-        train_data.group = self.group = here()
+        train_data.group = self.group = process_group()
         with self._autocast():
             train_data.planner = self.model.planner()
         if self._state is not None:
             self._resume(self._state)
         if not self.group.alone:
             self._check_together(train_data)
-            copy_from_first(self.learners)
+            broadcast_weights(self.learners)
         result = super().fit(train_data, valid_data, **kwargs)
         self._tell(TRAIN, self.step, self.curve.close(self.step))
         return result
 
     def _check_together(self, train_data: Any) -> None:
         """Refuse processes that would train on other data, or resume from another state."""
-        every = exchange([self.step, len(train_data), train_data.sample_size])
+        every = all_gather_object([self.step, len(train_data), train_data.sample_size])
         if any(each != every[0] for each in every):
             raise ValueError(
                 "Training in several processes expects the same step, batches and samples in all "

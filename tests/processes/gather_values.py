@@ -9,14 +9,19 @@ from torch import nn
 from recbole_tinynews.encoder import news_vectors
 from recbole_tinynews.encoder.news_vectors import in_shares
 from recbole_tinynews.encoder.packing import packs
-from recbole_tinynews.processes.gather import add_up, copy_from_first, gather_rows, sum_gradients
+from recbole_tinynews.processes.gather import (
+    all_reduce,
+    broadcast_weights,
+    gather_rows,
+    sum_gradients,
+)
 from recbole_tinynews.processes.group import (
-    exchange,
+    all_gather_object,
+    broadcast,
     gather_array,
-    here,
     join,
     leave,
-    told_by_first,
+    process_group,
 )
 
 
@@ -56,22 +61,22 @@ def gradients_of_weights(rank: int, size: int) -> None:
 
 
 def plain_values(rank: int, size: int) -> None:
-    assert exchange({"rank": rank, "text": "ü" * rank}) == [
+    assert all_gather_object({"rank": rank, "text": "ü" * rank}) == [
         {"rank": number, "text": "ü" * number} for number in range(size)
     ]
-    assert told_by_first(f"of {rank}", patient=True) == "of 0"
+    assert broadcast(f"of {rank}", patient=True) == "of 0"
     own = np.arange(rank, dtype=np.float64) if rank else np.empty(0, np.float32)
     expected = np.concatenate([np.arange(number, dtype=np.float64) for number in range(size)])
     np.testing.assert_array_equal(gather_array(own), expected)
     assert gather_array(own).dtype == np.float64
     assert gather_array(np.array([rank == 1])).tolist() == [number == 1 for number in range(size)]
-    assert add_up(torch.tensor([1.0, rank])).tolist() == [size, size * (size - 1) / 2]
+    assert all_reduce(torch.tensor([1.0, rank])).tolist() == [size, size * (size - 1) / 2]
 
 
 def weights_of_the_first(rank: int, size: int) -> None:
     torch.manual_seed(rank)
     layer = nn.Linear(3, 2)
-    copy_from_first(layer)
+    broadcast_weights(layer)
     torch.manual_seed(0)
     assert torch.equal(layer.weight, nn.Linear(3, 2).weight)
 
@@ -101,6 +106,6 @@ if __name__ == "__main__":
         weights_of_the_first,
         packs_in_shares,
     ):
-        check(*here())
+        check(*process_group())
     leave()
     print("all hold")

@@ -7,8 +7,14 @@ import pytest
 import torch
 from cluster import HERE, run, torchrun
 
-from recbole_tinynews.processes.gather import add_up
-from recbole_tinynews.processes.group import ALONE, exchange, gather_array, here, told_by_first
+from recbole_tinynews.processes.gather import all_reduce
+from recbole_tinynews.processes.group import (
+    ALONE,
+    all_gather_object,
+    broadcast,
+    gather_array,
+    process_group,
+)
 
 
 @pytest.mark.whole
@@ -22,9 +28,9 @@ def test_values_of_all_processes_are_put_together(tmp_path: Path, processes: int
 
 def test_a_process_alone_asks_nobody() -> None:
     """Training in one process must not need a network."""
-    assert here() == ALONE
-    assert exchange(3) == [3]
-    assert told_by_first("me") == "me"
+    assert process_group() == ALONE
+    assert all_gather_object(3) == [3]
+    assert broadcast("me") == "me"
     array, tensor = np.arange(3), torch.ones(2)
     assert gather_array(array) is array
-    assert add_up(tensor) is tensor
+    assert all_reduce(tensor) is tensor

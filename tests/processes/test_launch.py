@@ -9,7 +9,7 @@ from recbole_tinynews.processes.launch import Machines, ProcessFailedError, laun
 
 
 def flags_of(*given: str | None) -> list[str]:
-    return Machines.asked_for(*given).flags()
+    return Machines.from_flags(*given).flags()
 
 
 def test_recboles_flags_for_one_machine_take_a_port_that_is_free() -> None:

@@ -57,6 +57,21 @@ def test_a_seed_draws_the_same_values_again(opened: Any) -> None:
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+@pytest.mark.parametrize("killed_before", [0, 1, 2])
+def test_a_killed_search_draws_the_values_of_one_that_was_not(
+    opened: Any, killed_before: int
+) -> None:
+    """The same command and seed would find other best settings after a power failure."""
+    whole, killed = opened(folder="whole"), opened(folder="killed")
+    expected = [complete(whole, 4) for _ in range(4)]
+    found = [complete(killed, 4) for _ in range(killed_before)]
+    for _ in range(2):  # the trial that continues it is killed as well
+        with killed.claim(4, nothing) as trial:
+            killed.put_back(trial.number)
+    found += [complete(killed, 4) for _ in range(4 - killed_before)]
+    assert found == expected
+
+
 def test_no_more_trials_end_than_were_asked_for(opened: Any) -> None:
     """Two processes that count, then begin, would both begin the last one."""
     trials = opened()

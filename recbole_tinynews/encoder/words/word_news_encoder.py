@@ -10,7 +10,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
 from recbole_tinynews.encoder.words.word_encoder import WordEncoder
-from recbole_tinynews.processes.group import ALONE, here
+from recbole_tinynews.processes.group import ALONE, process_group
 
 
 class WordNewsEncoder(OneTextEncoder):
@@ -30,7 +30,7 @@ class WordNewsEncoder(OneTextEncoder):
 
     def planner(self, shared: bool = False) -> Planner:
         """Makes plans for this encoder as it is now."""
-        group = here() if shared else ALONE
+        group = process_group() if shared else ALONE
         return Planner(
             self._number, self.tokens, self.pad_token_id, self.tokens_at_once(), group=group
         )

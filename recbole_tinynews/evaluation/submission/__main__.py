@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from recbole_tinynews.evaluation.submission.check import check_submission
+from recbole_tinynews.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Check a submission to a leaderboard, and name its first bad line.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("file", metavar="FILE", help="the zip, or the text file in it")
     parser.add_argument(
         "--behaviors",

@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from recbole_tinynews.version import VERSION
+
 TO = ("hf", "sentence-transformers", "onnx", "onnx-int8", "torch-int8")
 
 
@@ -37,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Export a finished recommender, and compare the export with it.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("folder", metavar="FOLDER", help="of the finished recommender")
     parser.add_argument("--to", required=True, choices=TO, help="the format")
     parser.add_argument("--output", required=True, metavar="DIR", help="a new or empty folder")

@@ -1,4 +1,4 @@
-"""Arrays that all processes compute together, of which all map one file."""
+"""Arrays that all processes compute together and memory-map from one file."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, find_arrays
-from recbole_tinynews.processes.group import exchange, here, local_rank
+from recbole_tinynews.processes.group import all_gather_object, local_rank, process_group
 
 
-def made_together(
+def shared_arrays(
     folder: Path, name: str, key: str, make: Callable[[], Arrays], writable: bool = False
 ) -> Arrays:
-    """``cached_arrays``, where ``make`` is work of all processes; each must call this.
+    """``cached_arrays`` where ``make`` is collective; every process must call it.
 
     The first process of each machine writes the files.
     """
-    if here().alone:
+    if process_group().alone:
         return cached_arrays(folder, name, key, make, writable)
     found = find_arrays(folder, name, key, writable)
-    everywhere = all(exchange(found is not None))
+    everywhere = all(all_gather_object(found is not None))
     if found is not None and everywhere:
         return found
     arrays = make()
     if local_rank() == 0:
         cached_arrays(folder, name, key, lambda: arrays)
-    exchange(None)
-    return find_arrays(folder, name, key, writable) or arrays  # if they could not be written
+    all_gather_object(None)
+    return find_arrays(folder, name, key, writable) or arrays  # where writing failed
