@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from recbole_tinynews.convert.records import Impression, News
-from recbole_tinynews.files.columns import BODY, INTER, ITEM, header
+from recbole_tinynews.files.columns import BODY, INTER, ITEM, PUBLISHED, header
 
 ATOMIC_FORMAT = 1  # raised whenever the columns or their meaning change
 
@@ -49,19 +49,24 @@ def impression_row(impression: Impression) -> str:
     )
 
 
-def write_items(path: Path, news: Iterable[News], bodies: Mapping[str, bytes] | None) -> int:
-    r"""Write a ``.item``, with bodies where given; return how many texts had to be changed.
+def write_items(path: Path, news: Sequence[News], bodies: Mapping[str, bytes] | None) -> int:
+    r"""Write a ``.item``; return how many texts had to be changed.
+
+    It has a column of bodies where these are given, and one of times where any is known.
 
     Readers of atomic files end a field or a line at ``\t``, ``\n`` and ``\r``, so each becomes a
     space. Nothing else is touched.
     """
     changed = 0
+    timed = any(record.published for record in news)
+    columns = (*ITEM, *([] if bodies is None else [BODY]), *([PUBLISHED] if timed else []))
     with open_atomic(path) as file:
-        file.write(header(ITEM if bodies is None else (*ITEM, BODY)) + "\n")
-        for record in news:
-            texts = list(record)
+        file.write(f"{header(columns)}\n")
+        for *texts, published in news:
             if bodies is not None:
-                texts.append(bodies.get(record.news_id, b"").decode())
+                texts.append(bodies.get(texts[0], b"").decode())
+            if timed:
+                texts.append(published)
             for place, text in enumerate(texts):
                 if "\t" in text or "\n" in text or "\r" in text:
                     texts[place] = text.translate(_SPACES)

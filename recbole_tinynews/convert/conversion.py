@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from recbole_tinynews.convert.bodies import Bodies
 from recbole_tinynews.convert.catalogue import Catalogue
 from recbole_tinynews.convert.errors import ConversionError, SkippedLines, stop
 from recbole_tinynews.convert.flat import SUFFIX, write_flat_interactions, write_flat_items
-from recbole_tinynews.convert.leaks import find_leaks
+from recbole_tinynews.convert.leaks import check_order, find_leaks, find_overlaps, overlap_notes
 from recbole_tinynews.convert.options import LAST_DAY, Options, checked
 from recbole_tinynews.convert.pooling import read_places
 from recbole_tinynews.convert.readers import Source, reader_of
@@ -27,7 +28,7 @@ from recbole_tinynews.convert.records import News, OnBadLine
 from recbole_tinynews.convert.report import bodies_summary, news_summary, without_news_summary
 from recbole_tinynews.convert.split import cut_rows, latest
 from recbole_tinynews.convert.staging import staged
-from recbole_tinynews.convert.tally import Tally
+from recbole_tinynews.convert.tally import Part, Tally
 
 PathLike = str | os.PathLike[str]
 Folders = PathLike | Sequence[PathLike]
@@ -96,11 +97,11 @@ def paths_of(folders: Folders) -> tuple[Path, ...]:
 class Written(NamedTuple):
     """A data set whose impressions are written, with the sections of the report about them.
 
-    ``parts`` is the tally of each split, in order; ``about`` holds further sections.
+    ``parts`` are the splits, in order; ``about`` holds further sections.
     """
 
     dataset: str
-    parts: dict[str, dict[str, Any]]
+    parts: dict[str, Part]
     about: Mapping[str, Any] = {}
 
 
@@ -145,7 +146,7 @@ class Conversion:
             )
             for split, places in settings.places.items()
         }
-        parts = {split: tally.summary() for split, tally in tallies.items()}
+        parts = {split: Part(tally) for split, tally in tallies.items()}
         if not isinstance(settings.valid, Path):
             tally = tallies["train"]
             into_valid = latest(tally.timestamps, settings.valid)
@@ -153,8 +154,9 @@ class Conversion:
                 self.file(settings.dataset, f"{split}.inter") for split in ("train", "valid")
             )
             cut_rows(train, valid, into_valid)
-            parts |= {"train": tally.summary(~into_valid), "valid": tally.summary(into_valid)}
+            parts |= {"train": Part(tally, ~into_valid), "valid": Part(tally, into_valid)}
         parts = {split: parts[split] for split in ("train", "valid", "test") if split in parts}
+        check_order(parts)
         return [Written(settings.dataset, parts)]
 
     def write_rows(self, inter: Path, places: Sequence[Path], labels_required: bool) -> Tally:
@@ -182,7 +184,7 @@ class Conversion:
         written = self.write_impressions()
         known = self.catalogue.news
         missing = sorted((self.candidate_ids | self.history_ids) - known.keys())
-        items = [*known.values(), *(News(news_id, "", "", "", "") for news_id in missing)]
+        items = [*known.values(), *(News(news_id) for news_id in missing)]
         bodies = self._read_bodies(items)
         return [self._complete(each, items, missing, bodies) for each in written]
 
@@ -217,7 +219,7 @@ class Conversion:
             **written.about,
             **self.reader.about(),
             **self.catalogue.about(),
-            "impressions": written.parts,
+            "impressions": {split: part.summary() for split, part in written.parts.items()},
             "items": len(items),
             "news": news_summary(self.catalogue),
             "ids_without_news_row": without_news_summary(
@@ -228,8 +230,13 @@ class Conversion:
             "skipped_lines": self.skipped.summary(),
             "flat": self._write_flat(written, items),
         }
+        files = {split: self.file(dataset, f"{split}.inter") for split in written.parts}
+        in_time = self.settings.folds is None  # a fold has seen the future of other users
+        if overlaps := find_overlaps(written.parts, files, in_time):
+            report["overlaps"] = overlaps
+            for note in overlap_notes(overlaps):
+                getLogger(__name__).warning(f"{dataset}: {note}")
         if self.settings.check_leaks:
-            files = {split: self.file(dataset, f"{split}.inter") for split in written.parts}
             report["leaks"] = find_leaks(files)
         with open_atomic(self.file(dataset, "report.json")) as file:
             json.dump(report, file, indent=2)
@@ -248,6 +255,6 @@ class Conversion:
                     self.file(written.dataset, f"{split}.inter"), self.file(name, f"{split}.inter")
                 )
                 for split, part in written.parts.items()
-                if not part["unlabelled"]  # unknown labels can't be written
+                if part.labelled  # unknown labels can't be written
             },
         }

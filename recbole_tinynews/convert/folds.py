@@ -16,6 +16,7 @@ from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.options import LAST_DAY, Options
 from recbole_tinynews.convert.readers import Source
 from recbole_tinynews.convert.split import deal_rows, latest
+from recbole_tinynews.convert.tally import Part
 
 GROUPING = "users in the order of the SHA-256 of their ids, dealt out in turn"
 
@@ -97,7 +98,7 @@ class _FoldedConversion(Conversion):
                 "other_users": len(set(users)) - tested,
                 "grouping": GROUPING,
             }
-            parts = {split: tally.summary(mask) for split, mask in masks.items()}
+            parts = {split: Part(tally, mask) for split, mask in masks.items()}
             written.append(Written(dataset, parts, {"fold": fold}))
         return written
 

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.convert.atomic import InterRow, read_inter
-from recbole_tinynews.convert.errors import EXAMPLES
+from recbole_tinynews.convert.errors import EXAMPLES, ConversionError
+from recbole_tinynews.convert.tally import Part
+from recbole_tinynews.convert.timestamps import iso
 
 NOTES = {
     "clicked_in_history": "clicks on news that are already in the history",
@@ -40,6 +42,55 @@ class _Split(NamedTuple):
     known_clicks: int
     known_impressions: int
     examples: list[str]
+
+
+def check_order(parts: Mapping[str, Part]) -> None:
+    """Refuse a test set that lies before its training set: the two were swapped.
+
+    Raises:
+        ConversionError: it does.
+    """
+    if "test" in parts and parts["test"].timestamps.max() < parts["train"].timestamps.min():
+        end, start = (
+            iso(int(time))
+            for time in (parts["test"].timestamps.max(), parts["train"].timestamps.min())
+        )
+        raise ConversionError(
+            f"--test: expected impressions later than those of --train, got a test set that ends "
+            f"({end}) before the training set starts ({start}). Swap --train and --test."
+        )
+
+
+def find_overlaps(
+    parts: Mapping[str, Part], files: Mapping[str, Path], in_time: bool
+) -> dict[str, dict[str, Any]]:
+    """Impressions that a later split shares with an earlier one, or, ``in_time``, precede its end.
+
+    Shared means the same user, time and set of candidates. Only what was found has an entry.
+    """
+    overlaps: dict[str, dict[str, Any]] = {}
+    for early, late in combinations(parts, 2):
+        ours, theirs = parts[late], parts[early]
+        found = {"shared": np.isin(ours.displays, theirs.displays)}
+        if in_time:
+            found["earlier"] = ours.timestamps < theirs.timestamps.max()
+        for kind, mask in found.items():
+            if mask.any():
+                overlaps.setdefault(kind, {})[f"{late} in {early}"] = {
+                    "impressions": int(mask.sum()),
+                    "examples": list(_examples(files[late], np.flatnonzero(mask)[:EXAMPLES])),
+                }
+    return overlaps
+
+
+def overlap_notes(overlaps: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
+    """A warning for each kind and pair of splits."""
+    for kind, places in overlaps.items():
+        for place, found in places.items():
+            late, _, early = place.partition(" in ")
+            what = f"occur in {early} too" if kind == "shared" else f"precede the end of {early}"
+            some = ", ".join(found["examples"])
+            yield f"{found['impressions']:,} impressions of {late} {what}: {some}"
 
 
 def find_leaks(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:

@@ -22,13 +22,14 @@ class Impression(NamedTuple):
 
 
 class News(NamedTuple):
-    """The columns of one article that a recommender may read."""
+    """One article; ``published`` in UTC seconds as text, '' where unknown."""
 
     news_id: str
-    category: str
-    subcategory: str
-    title: str
-    abstract: str
+    category: str = ""
+    subcategory: str = ""
+    title: str = ""
+    abstract: str = ""
+    published: str = ""
 
     def filled_from(self, other: News) -> News:
         """This article, with the fields that are empty as another row of it has them."""

@@ -1,9 +1,9 @@
-"""Counting impressions: a few numbers of each, so that any part of a file can be summed up."""
+"""Statistics of impressions: a few numbers for each, so that any part of a file can be counted."""
 
 from __future__ import annotations
 
 from array import array
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,40 +15,68 @@ _UNLABELLED = -1  # in place of the number of clicks
 
 
 class Tally:
-    """Numbers of each impression of a file, in order, and the news ids that it names."""
+    """Numbers of each impression of a file, in file order, and all news ids in it."""
 
     def __init__(self) -> None:
         self.candidate_ids: set[str] = set()
         self.history_ids: set[str] = set()
-        self._timestamps = array("q")
-        self._lengths = array("i"), array("i"), array("i"), array("i")  # see add
+        self._timestamps, self._displays = array("q"), array("q")
+        self._counts = array("i")  # of history, candidates, distinct candidates, clicks
 
     def add(self, impression: Impression) -> None:
         """Count one impression."""
-        _, _, timestamp, history, candidates, labels = impression
-        distinct = set(candidates)
+        _, user, timestamp, history, candidates, labels = impression
+        distinct = frozenset(candidates)
         self.candidate_ids |= distinct
         self.history_ids.update(history)
         self._timestamps.append(timestamp)
+        self._displays.append(hash((user, timestamp, distinct)))
         clicks = labels.count("1") if labels else _UNLABELLED
-        numbers = (len(history), len(candidates), len(distinct), clicks)
-        for column, number in zip(self._lengths, numbers, strict=True):
-            column.append(number)
+        self._counts.extend((len(history), len(candidates), len(distinct), clicks))
 
     @property
     def timestamps(self) -> NDArray[np.int64]:
         """UTC seconds, shape ``[impressions]``."""
-        return np.array(self._timestamps, dtype=np.int64)
+        return np.frombuffer(self._timestamps, np.int64)
 
-    def summary(self, part: NDArray[np.bool_] | slice = slice(None)) -> dict[str, Any]:
-        """The section of the report about a part: a mask of shape ``[impressions]``, or all."""
-        history, candidates, distinct, clicks = (
-            np.frombuffer(column, dtype=np.int32)[part] for column in self._lengths
-        )
-        timestamps = np.frombuffer(self._timestamps, dtype=np.int64)[part]
+    @property
+    def displays(self) -> NDArray[np.int64]:
+        """Hashes of user, time and set of candidates, shape ``[impressions]``."""
+        return np.frombuffer(self._displays, np.int64)
+
+    @property
+    def counts(self) -> NDArray[np.int32]:
+        """Length of history, candidates, distinct candidates and clicks: ``[impressions, 4]``."""
+        return np.frombuffer(self._counts, np.int32).reshape(-1, 4)
+
+
+class Part(NamedTuple):
+    """The impressions of one split: those of a tally that a mask, ``[impressions]``, selects."""
+
+    tally: Tally
+    mask: NDArray[np.bool_] | slice = slice(None)
+
+    @property
+    def timestamps(self) -> NDArray[np.int64]:
+        """UTC seconds of the selected impressions."""
+        return self.tally.timestamps[self.mask]
+
+    @property
+    def displays(self) -> NDArray[np.int64]:
+        """Hashes of user, time and set of candidates of the selected impressions."""
+        return self.tally.displays[self.mask]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the clicks of every impression are known."""
+        return bool((self.tally.counts[self.mask, 3] != _UNLABELLED).all())
+
+    def summary(self) -> dict[str, Any]:
+        """The section of the report about these impressions."""
+        history, candidates, distinct, clicks = self.tally.counts[self.mask].T
         without_click, only_clicks = clicks == 0, clicks == candidates
         return {
-            "impressions": len(timestamps),
+            "impressions": len(clicks),
             "candidates": int(candidates.sum(dtype=np.int64)),
             "clicks": int(clicks[clicks != _UNLABELLED].sum(dtype=np.int64)),
             "empty_histories": int((history == 0).sum()),
@@ -57,6 +85,6 @@ class Tally:
             "single_class": int((without_click | only_clicks).sum()),
             "unlabelled": int((clicks == _UNLABELLED).sum()),
             "with_repeated_candidates": int((distinct < candidates).sum()),
-            "first_time": iso(int(timestamps.min())),
-            "last_time": iso(int(timestamps.max())),
+            "first_time": iso(int(self.timestamps.min())),
+            "last_time": iso(int(self.timestamps.max())),
         }

@@ -54,6 +54,11 @@ class GivenArticles:
         """The category of each article by its id, ``[1 + articles]``; 0: none that is known."""
         return {field: self._ids(field) for field in self.categories}
 
+    @property
+    def field2id_token(self) -> dict[str, list[str]]:
+        """Names of categories by their ids; the first is padding's."""
+        return {field: ["[PAD]", *names] for field, names in self.categories.items()}
+
     def _ids(self, field: str) -> Tensor:
         number = {name: place for place, name in enumerate(self.categories[field], start=1)}
         given = self.columns.get(field, [""] * self._articles)

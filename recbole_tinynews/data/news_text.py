@@ -77,7 +77,9 @@ def tokenise(
         )
     same = tokenizer.num_special_tokens_to_add()
     if prefix:
-        same += len(tokenizer(prefix, add_special_tokens=False)["input_ids"])
+        # truncated as the texts are: another truncation would change the tokenizer between calls
+        how = {"add_special_tokens": False, "truncation": True, "max_length": max_length}
+        same += len(tokenizer(prefix, **how)["input_ids"])
     if max_length <= same:  # all texts would be equal, or longer than asked for
         raise ValueError(
             f"tokenise expects a maximum length above the {same} tokens that every text has, "
@@ -87,10 +89,13 @@ def tokenise(
     check_texts(texts)
     if prefix:
         texts = [*texts[:1], *(prefix + text for text in texts[1:])]
-    key = content_key([_rules(tokenizer), str(max_length), json.dumps(texts)])
-    arrays = cached_arrays(
-        cache_dir, "tokens", key, lambda: _token_arrays(texts, tokenizer, max_length)
-    )
+    if cache_dir is None:  # a key takes longer than a few texts
+        arrays = _token_arrays(texts, tokenizer, max_length)
+    else:
+        key = content_key([_rules(tokenizer), str(max_length), json.dumps(texts)])
+        arrays = cached_arrays(
+            cache_dir, "tokens", key, lambda: _token_arrays(texts, tokenizer, max_length)
+        )
     return Ragged(arrays["values"], arrays["offsets"])
 
 

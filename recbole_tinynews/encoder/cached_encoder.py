@@ -7,7 +7,7 @@ subclasses' affair.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
 from recbole_tinynews.encoder.news_vectors import NewsVectors, RecentVectors, in_shares
-from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs
 from recbole_tinynews.encoder.planning import ArticlePlanner, EncodingPlan, PlannedPack, Planner
 from recbole_tinynews.encoder.taps import Tap
 
 _numbers = itertools.count()  # of encoders: each plan belongs to one
+NO_ENCODER = -1
 
 
 class CachedEncoder(nn.Module):
@@ -137,6 +139,10 @@ class CachedEncoder(nn.Module):
         """Vectors of distinct ids, ``[ids, news_dim]``; zeros for those without any token."""
         return self.follow(self._plan_now(ids))
 
+    def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of given articles, ``[articles, news_dim]``; ``EncodesNews`` says more."""
+        raise NotImplementedError
+
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
         return self.follow(self.planner().plan(ids[pack.members]).to(self.device))
@@ -207,9 +213,52 @@ class CachedEncoder(nn.Module):
 
 
 class OneTextEncoder(CachedEncoder):
-    """A news encoder of articles with one text each, which its ``text_encoder`` encodes."""
+    """A news encoder of articles with one text each, which its ``text_encoder`` encodes.
+
+    Args:
+        tokens: token ids of each text, by id; row 0 is empty.
+        history_cache_steps: as in ``CachedEncoder``.
+        tokenizer: of given articles; ``None``: none can be given.
+    """
 
     text_encoder: Any
+
+    def __init__(
+        self,
+        tokens: Ragged,
+        history_cache_steps: int = 0,
+        tokenizer: ColumnTokenizer | None = None,
+    ) -> None:
+        super().__init__(tokens, history_cache_steps)
+        self._tokenizer = tokenizer
+
+    def tokenise(self, columns: Mapping[str, Sequence[str]]) -> Ragged:
+        """Token ids of given articles, numbered from 1.
+
+        Raises:
+            ValueError: the column is missing, or no text can be given.
+        """
+        if self._tokenizer is None:
+            raise ValueError(
+                "encode_texts expects a recommender that reads columns of texts, got one that "
+                "reads texts of its own. Override its column_tokenizer beside news_tokens."
+            )
+        return self._tokenizer(columns)
+
+    @torch.no_grad()
+    def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of given articles, ``[articles, news_dim]``; ``EncodesNews`` says more."""
+        return self.encode_tokens(self.tokenise(columns))
+
+    def encode_tokens(self, tokens: Ragged) -> Tensor:
+        """Vectors of texts that have no id, ``[texts, news_dim]``: of all rows from 1 on."""
+        planner = Planner(NO_ENCODER, tokens, self.pad_token_id, self.tokens_at_once())
+        plan = planner.plan(np.arange(1, tokens.rows)).to(self.device)
+        return plan.joined([self._encode_texts(pack.texts) for pack in plan.packs], self.zeros)
+
+    def _encode_texts(self, texts: PackedTexts) -> Tensor:
+        """Vectors of the texts of a row, ``[texts, news_dim]``."""
+        raise NotImplementedError
 
     def planner(self, shared: bool = False) -> Planner:
         """Makes plans for this encoder as it is now."""

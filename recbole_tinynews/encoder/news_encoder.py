@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.states import States, Taps
 from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
+from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
 from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.frozen_states import FrozenStates, Storage, open_frozen_states
 from recbole_tinynews.encoder.known_states import KnownStates
 from recbole_tinynews.encoder.news_vectors import versions
-from recbole_tinynews.encoder.packing import Pack
+from recbole_tinynews.encoder.packing import Pack, PackedTexts
 from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
 from recbole_tinynews.encoder.taps import Tap
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
@@ -41,6 +42,7 @@ class NewsEncoder(OneTextEncoder):
             a text encoder with ``mask_padding=False`` has such rows) attention leaves them out.
         storage: where the frozen layers' states are kept; ``None``: computed each time.
         history_cache_steps: as in ``CachedEncoder``.
+        tokenizer: as in ``OneTextEncoder``.
     """
 
     def __init__(
@@ -49,8 +51,9 @@ class NewsEncoder(OneTextEncoder):
         tokens: Ragged,
         storage: Storage | None = None,
         history_cache_steps: int = 0,
+        tokenizer: ColumnTokenizer | None = None,
     ) -> None:
-        super().__init__(tokens, history_cache_steps)
+        super().__init__(tokens, history_cache_steps, tokenizer)
         self.text_encoder, self.storage = text_encoder, storage
         self._tap: Tap | None = None
 
@@ -202,6 +205,9 @@ class NewsEncoder(OneTextEncoder):
     def follow(self, plan: EncodingPlan) -> Tensor:
         """Vectors of the ids of a plan, ``[ids, news_dim]``."""
         return plan.joined([self._encode(pack).vectors for pack in plan.packs], self.zeros)
+
+    def _encode_texts(self, texts: PackedTexts) -> Tensor:
+        return self.text_encoder.encode(texts).vectors
 
     def _encode(self, pack: PlannedPack) -> EncodedTexts:
         encoded = self.text_encoder.encode(pack.texts, self._stored(pack), self._tap)

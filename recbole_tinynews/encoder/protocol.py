@@ -6,7 +6,7 @@ Each is a ``torch.nn.Module`` as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -63,6 +63,20 @@ class EncodesNews(Protocol):
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``, computed now; zeros for empty texts."""
+
+    def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of articles that need no data set, ``[articles, news_dim]``, without gradients.
+
+        Nothing is cached or changed: threads may share the encoder.
+
+        Args:
+            columns: ``title``, ``abstract``, ``body``, ``category`` and ``subcategory``, as far as
+                they are read, with one entry for each article. A category that the data set of
+                training does not have, or that is not given, counts as none.
+
+        Raises:
+            ValueError: a text that is read is not given, or no text can be given.
+        """
 
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None

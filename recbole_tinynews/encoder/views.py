@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar, cast
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.cached_encoder import CachedEncoder
+from recbole_tinynews.encoder.cached_encoder import CachedEncoder, OneTextEncoder
 from recbole_tinynews.encoder.planning import EncodingPlan, ViewsPlanner
 from recbole_tinynews.encoder.text_encoder import weights_content
 
@@ -24,16 +24,22 @@ class CategoryView(nn.Module):
 
     Args:
         categories: ``[news]``, the category of each article by its id; 0: none.
-        count: number of categories, 0 included.
+        names: of the categories, by their ids; that of 0 is never given.
         dim: size of a vector.
     """
 
     categories: Tensor
 
-    def __init__(self, categories: Tensor, count: int, dim: int) -> None:
+    def __init__(self, categories: Tensor, names: Sequence[str], dim: int) -> None:
         super().__init__()
         self.register_buffer("categories", categories, persistent=False)
-        self.vectors = nn.Embedding(count, dim, padding_idx=0)
+        self.vectors = nn.Embedding(len(names), dim, padding_idx=0)
+        self._ids = {name: category for category, name in enumerate(names) if category}
+
+    def ids_of(self, names: Sequence[str]) -> Tensor:
+        """The ids of categories by their names, ``[names]``; 0 for those that are unknown."""
+        ids = [self._ids.get(name, 0) for name in names]
+        return torch.tensor(ids, dtype=torch.long, device=self.categories.device)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Vectors of articles, ``[articles]`` -> ``[articles, dim]``."""
@@ -47,7 +53,7 @@ class ViewsEncoder(CachedEncoder):
 
     Args:
         views: encoders by the name of the view, in the order of ``composition``: of texts
-            (``CachedEncoder``), one at least, and of categories.
+            (``OneTextEncoder``), one at least, and of categories.
         composition: ``{view: [articles, size]} -> [articles, news_dim]``, with that as its ``dim``.
         history_cache_steps: as in ``CachedEncoder``.
     """
@@ -78,9 +84,9 @@ class ViewsEncoder(CachedEncoder):
         self.written = _is_written(self.tokens).to(self.device)
 
     @property
-    def texts(self) -> dict[str, CachedEncoder]:
+    def texts(self) -> dict[str, OneTextEncoder]:
         """The encoders of texts by view."""
-        return _of_kind(CachedEncoder, self._by_name)
+        return _of_kind(OneTextEncoder, self._by_name)
 
     @property
     def categories(self) -> dict[str, CategoryView]:
@@ -92,7 +98,7 @@ class ViewsEncoder(CachedEncoder):
         return cast("Mapping[str, nn.Module]", self.views)
 
     @property
-    def _first(self) -> CachedEncoder:
+    def _first(self) -> OneTextEncoder:
         return next(iter(self.texts.values()))
 
     @property
@@ -115,10 +121,27 @@ class ViewsEncoder(CachedEncoder):
         """Vectors of the ids of a plan, ``[ids, news_dim]``."""
         plans = dict(zip(self.texts, (plan, *plan.others), strict=True))
         vectors = {
-            name: view.follow(plans[name]) if isinstance(view, CachedEncoder) else view(plan.ids)
+            name: view.follow(plans[name]) if isinstance(view, OneTextEncoder) else view(plan.ids)
             for name, view in self.views.items()
         }
         return self.composition(vectors) * self.written[plan.ids][:, None]
+
+    @torch.no_grad()
+    def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of given articles, ``[articles, news_dim]``; ``EncodesNews`` says more."""
+        tokens = {name: text.tokenise(columns) for name, text in self.texts.items()}
+        articles = next(iter(tokens.values())).rows - 1
+        written = torch.zeros(articles, dtype=torch.bool, device=self.device)
+        vectors = {}
+        for name, view in self.views.items():
+            if isinstance(view, CategoryView):
+                ids = view.ids_of(columns.get(name, [""] * articles))
+                vectors[name], given = view.vectors(ids), ids != 0
+            else:
+                given = _is_written(tokens[name])[1:].to(self.device)
+                vectors[name] = self.texts[name].encode_tokens(tokens[name])
+            written |= given
+        return self.composition(vectors) * written[:, None]
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of that many empty articles, ``[texts, news_dim]``."""
@@ -134,7 +157,7 @@ class ViewsEncoder(CachedEncoder):
         yield from weights_content(self.composition)
         for name, view in self.views.items():
             yield name
-            if isinstance(view, CachedEncoder):
+            if isinstance(view, OneTextEncoder):
                 yield from view.content()
             elif isinstance(view, CategoryView):
                 yield view.categories.cpu().numpy().tobytes()
@@ -167,7 +190,7 @@ def _of_kind(kind: type[Kind], views: Mapping[str, nn.Module]) -> dict[str, Kind
 
 def _what_is_in(views: Mapping[str, nn.Module]) -> Ragged:
     """How many tokens and categories each article has: each view reads its own by itself."""
-    lengths = [text.tokens.lengths for text in _of_kind(CachedEncoder, views).values()]
+    lengths = [text.tokens.lengths for text in _of_kind(OneTextEncoder, views).values()]
     for view in _of_kind(CategoryView, views).values():
         lengths.append((view.categories != 0).cpu().numpy().astype(np.int64))
     return Ragged.layout(np.sum(lengths, axis=0))

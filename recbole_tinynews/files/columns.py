@@ -9,11 +9,12 @@ PADDING = "[PAD]"  # RecBole's token of id 0, in every column of tokens
 ITEM_ID, CATEGORY, SUBCATEGORY = "item_id", "category", "subcategory"
 CATEGORIES = (CATEGORY, SUBCATEGORY)
 TITLE, ABSTRACT, BODY = "title", "abstract", "body"
+PUBLISHED = "published"
 IMPRESSION_ID, USER_ID, TIMESTAMP = "impression_id", "user_id", "timestamp"
 HISTORY, CANDIDATES, LABELS = "history", "candidates", "labels"
 LABEL = "label"  # of one candidate, in a flat data set
 
-ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT)  # of NAME.item, which may have BODY too
+ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT)  # of NAME.item; BODY, PUBLISHED may follow
 INTER = (IMPRESSION_ID, USER_ID, TIMESTAMP, HISTORY, CANDIDATES, LABELS)  # of NAME.<split>.inter
 FLAT_ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY)
 FLAT_INTER = (USER_ID, ITEM_ID, LABEL, TIMESTAMP)
@@ -21,7 +22,7 @@ FLAT_INTER = (USER_ID, ITEM_ID, LABEL, TIMESTAMP)
 _TYPES = {
     **dict.fromkeys((ITEM_ID, CATEGORY, SUBCATEGORY, IMPRESSION_ID, USER_ID), "token"),
     **dict.fromkeys((TITLE, ABSTRACT, BODY, HISTORY, CANDIDATES), "token_seq"),
-    **dict.fromkeys((TIMESTAMP, LABEL), "float"),
+    **dict.fromkeys((TIMESTAMP, LABEL, PUBLISHED), "float"),
     LABELS: "float_seq",
 }
 

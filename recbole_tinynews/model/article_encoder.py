@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import longest_text
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
@@ -49,6 +50,9 @@ class Reader(Protocol):
     def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
         """The token ids of the view of the title."""
 
+    def column_tokenizer(self, config: Settings, pad_token_id: int) -> ColumnTokenizer | None:
+        """Tokenises given titles in the same way."""
+
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
         """Where the frozen layers' hidden states are kept."""
 
@@ -75,8 +79,8 @@ def article_encoder(reader: Reader, config: Settings, dataset: Any) -> EncodesNe
     sizes = dict.fromkeys(views, reader.text_dim(config))
     for view in CATEGORIES:
         if view in views:
-            categories, count = dataset.item_feat[view], dataset.num(view)
-            views[view] = CategoryView(categories, count, config["category_dim"])
+            categories, names = dataset.item_feat[view], dataset.field2id_token[view]
+            views[view] = CategoryView(categories, names, config["category_dim"])
             sizes[view] = config["category_dim"]
     composition = reader.make_composition(config, sizes)
     return ViewsEncoder(views, composition, config["history_cache_steps"])
@@ -84,7 +88,8 @@ def article_encoder(reader: Reader, config: Settings, dataset: Any) -> EncodesNe
 
 def read_articles(reader: Reader, encoder: EncodesNews, config: Settings, dataset: Any) -> None:
     """Let an encoder of ``article_encoder`` read the articles of another data set from now on."""
-    texts = dict(_token_tables(reader, config, dataset, encoder.pad_token_id))
+    tables = _token_tables(reader, config, dataset, encoder.pad_token_id)
+    texts = {view: tokens for view, tokens, _ in tables}
     if not isinstance(encoder, ViewsEncoder):
         (encoder.tokens,) = texts.values()
         return
@@ -95,12 +100,13 @@ def _by_words(reader: Reader, config: Settings, dataset: Any) -> dict[str, Any]:
     """An encoder of each text; all have the same word vectors."""
     words = vectors_of_words(config, reader.tokenizer, dataset.cache_dir)
     steps, made = config["history_cache_steps"], {}
-    for view, tokens in _token_tables(reader, config, dataset, WordEncoder.pad_token_id):
+    tables = _token_tables(reader, config, dataset, WordEncoder.pad_token_id)
+    for view, tokens, tokenizer in tables:
         context: Any = reader.make_word_context(config)
         pooling = reader.make_word_pooling(config, context.dim)
         is_start = view == starts_as(config)
         encoder = WordEncoder(words, context, pooling, config["word_dropout"], is_start)
-        made[view] = WordNewsEncoder(encoder, tokens, steps)
+        made[view] = WordNewsEncoder(encoder, tokens, steps, tokenizer)
     return made
 
 
@@ -110,24 +116,26 @@ def _by_language_model(reader: Reader, config: Settings, dataset: Any) -> dict[s
     most = longest_text(plm)  # asked of the model itself, which the encoder changes
     encoder, storage = reader.make_text_encoder(config, plm), reader.storage(config, dataset)
     steps, made = config["history_cache_steps"], {}
-    for view, tokens in _token_tables(reader, config, dataset, encoder.pad_token_id):
+    tables = _token_tables(reader, config, dataset, encoder.pad_token_id)
+    for view, tokens, tokenizer in tables:
         if tokens.lengths.max(initial=0) > most:
             raise ValueError(
                 f"{type(reader).__name__} expects texts of at most {most} tokens, which "
                 f"{config['plm']} can read, got {tokens.lengths.max()}. "
                 f"Lower max_{view}_length{' or max_body_length' if view == TITLE else ''}."
             )
-        made[view] = NewsEncoder(encoder, tokens, storage, steps)
+        made[view] = NewsEncoder(encoder, tokens, storage, steps, tokenizer)
     return made
 
 
 def _token_tables(
     reader: Reader, config: Settings, dataset: Any, pad_token_id: int
-) -> Iterator[tuple[str, Ragged]]:
-    """The token ids of each text that is read, by the name of its view."""
+) -> Iterator[tuple[str, Ragged, ColumnTokenizer | None]]:
+    """Each text that is read: its view, its token ids, and what tokenises given articles."""
     for view in views_of(config):
         if view == TITLE:
-            yield view, reader.text_table(config, dataset, pad_token_id)
+            tokens = reader.text_table(config, dataset, pad_token_id)
+            yield view, tokens, reader.column_tokenizer(config, pad_token_id)
         elif view not in CATEGORIES:
-            longest, prefix = config[f"max_{view}_length"], config["text_prefix"]
-            yield view, dataset.tokens(view, reader.tokenizer, longest, prefix)
+            how = reader.tokenizer, config[f"max_{view}_length"], config["text_prefix"]
+            yield view, dataset.tokens(view, *how), ColumnTokenizer(view, *how)

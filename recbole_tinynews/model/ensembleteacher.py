@@ -5,7 +5,7 @@ A baseline of "Tiny-NewsRec", EMNLP 2022. How it averages is our definition.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -57,6 +57,10 @@ class NewsEncoders(nn.Module):
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, teachers * news_dim]``."""
         return torch.cat([encoder.encode_distinct(ids) for encoder in self.each], dim=-1)
+
+    def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of given articles, ``[articles, teachers * news_dim]``."""
+        return torch.cat([encoder.encode_texts(columns) for encoder in self.each], dim=-1)
 
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
@@ -120,15 +124,12 @@ class EnsembleTeacher(NewsRecommender):
     encoding time are those of all teachers together.
     """
 
+    trainer_class = "EnsembleTeacherTrainer"
     needs_language_model: ClassVar[bool] = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.requires_grad_(False)
-
-    def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
-        """The token ids that its teachers read."""
-        return super().text_table(config.for_stage("finetune_teacher"), dataset, pad_token_id)
 
     def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
         """One encoder per teacher, combined."""

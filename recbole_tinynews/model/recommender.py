@@ -21,11 +21,12 @@ from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
+from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
 from recbole_tinynews.distillation.states import NO_TAPS, Taps
-from recbole_tinynews.distillation.summands import summands
 from recbole_tinynews.encoder.adapters import is_adapter
 from recbole_tinynews.encoder.cached_encoder import CachedEncoder
+from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer, pad_rows
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
@@ -56,7 +57,7 @@ from recbole_tinynews.settings.protocol import Settings
 class NewsRecommender(ImpressionRecommender):
     """Scores candidates by the vectors of their texts and of the texts that the user clicked.
 
-    A subclass says what is learnt by ``losses``, which returns a NamedTuple of weighted summands
+    A subclass says what is learnt by ``losses``, which returns a NamedTuple of weighted loss terms
     (RecBole adds them up; the log shows their names). To read other text, override
     ``news_tokens``; to model news or users in another way, ``make_news_encoder`` or
     ``make_user_encoder``. docs/extending.md has a whole one.
@@ -82,6 +83,7 @@ class NewsRecommender(ImpressionRecommender):
             ``teacher_num_hidden_layers`` says otherwise, they have as many.
     """
 
+    trainer_class = "NewsTrainer"
     reads: ClassVar[type[TrainingData]] = NewsDataset
     ranks_news: ClassVar[bool] = True
     ranks_given_articles: ClassVar[bool] = True
@@ -109,7 +111,7 @@ class NewsRecommender(ImpressionRecommender):
         self.user_encoder = self.make_user_encoder(config)
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes in combinations of settings that are valid one by one, found before training.
 
         Args:
@@ -204,10 +206,23 @@ class NewsRecommender(ImpressionRecommender):
     def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
         """The token ids that the news encoder reads: ``news_tokens``, padded for some pooling."""
         tokens = self.news_tokens(config, dataset)
-        if not config["mask_padding_in_news_pooling"] and not reads_words(config):
+        if pads_texts(config):
             widths = self.text_widths(config, dataset)
             tokens = pad_rows(tokens, widths, pad_token_id)
         return tokens
+
+    def column_tokenizer(self, config: Settings, pad_token_id: int) -> ColumnTokenizer | None:
+        """Tokenises given articles as ``text_table`` reads those of the data set.
+
+        ``None``: a subclass reads other texts, and does not say how those are given.
+        """
+        own, usual = type(self), NewsRecommender
+        if own.news_tokens is not usual.news_tokens or own.text_table is not usual.text_table:
+            return None
+        longest = longest_news_text(config)
+        pad_to = longest if pads_texts(config) else 0
+        text, prefix = config["news_text"], config["text_prefix"]
+        return ColumnTokenizer(text, self.tokenizer, longest, prefix, pad_to, pad_token_id)
 
     def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
         """The module that turns news ids into vectors; ``EncodesNews`` is its interface.
@@ -333,20 +348,20 @@ class NewsRecommender(ImpressionRecommender):
         outputs = self.score(interaction)
         losses: Any = self.losses(outputs, interaction)
         further = self.further_losses(outputs, interaction)
-        return summands({**losses._asdict(), **further}) if further else losses
+        return loss_terms({**losses._asdict(), **further}) if further else losses
 
     def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:
-        """Weighted summands of a recommender that it keeps as a student, by name: none.
+        """Weighted loss terms of a recommender that it keeps as a student, by name: none.
 
         ``losses`` is what a student has anew.
         """
         return {}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Weighted summands by name, each the mean over the batch.
+        """Weighted loss terms by name, each the mean over the batch.
 
         A subclass adds its own to its base's:
-        ``summands({**super().losses(outputs, interaction)._asdict(), "mine": ...})``.
+        ``loss_terms({**super().losses(outputs, interaction)._asdict(), "mine": ...})``.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must implement losses(outputs, interaction)."
@@ -387,16 +402,6 @@ def longest_news_text(config: Settings) -> int:
     return config["max_title_length"] + abstract
 
 
-def pad_rows(tokens: Ragged, widths: NDArray[np.int64], pad_token_id: int) -> Ragged:
-    """Every text padded to its width, for pooling over pad tokens (docs/method.md, section 3).
-
-    >>> pad_rows(Ragged.from_rows([[], [7], [8, 9]], int), np.array([2, 3, 2]), 0).values.tolist()
-    [7, 0, 0, 8, 9]
-    """
-    lengths = np.where(tokens.lengths > 0, np.maximum(widths, tokens.lengths), 0)
-    rows = np.repeat(np.arange(tokens.rows), lengths)
-    starts = np.cumsum(lengths) - lengths
-    filled = np.arange(len(rows)) - starts[rows] < tokens.lengths[rows]
-    values = np.full(len(rows), pad_token_id, dtype=tokens.values.dtype)
-    values[filled] = tokens.values
-    return Ragged.from_lengths(values, lengths)
+def pads_texts(config: Settings) -> bool:
+    """Whether pad tokens take part in pooling (docs/method.md, section 3); words have none."""
+    return not config["mask_padding_in_news_pooling"] and not reads_words(config)

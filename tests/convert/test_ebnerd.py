@@ -179,6 +179,16 @@ def test_a_column_that_is_missing_or_of_another_type_is_named(tmp_path: Path) ->
         convert(place, tmp_path / "out")
 
 
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    place = write_ebnerd(tmp_path / "eb")
+    for path in (place / "behaviors.parquet", tmp_path / "eb" / "articles.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.append_column(table.column_names[0], table.column(0)), path)
+        with pytest.raises(ConversionError, match=f"{path.name}: expected each column once, got "):
+            convert(place, tmp_path / "out")
+        pq.write_table(table, path)
+
+
 def test_text_that_is_not_utf8_is_a_bad_row_and_not_a_bad_file(tmp_path: Path) -> None:
     place = write_ebnerd(tmp_path / "eb")
     path = tmp_path / "eb" / "articles.parquet"

@@ -79,6 +79,7 @@ def test_every_impression_is_tested_once_and_by_a_fold_without_its_user(
         assert report["fold"]["other_users"] == USERS - len(of["test"])
         name = f"tiny-fold{number}"
         assert json.loads((tmp_path / name / f"{name}.report.json").read_text()) == report
+        assert "overlaps" not in report  # a fold has seen the future of other users
     assert set(tested.values()) == {1}
     assert len(tested) == USERS * (DAYS + 1)
 

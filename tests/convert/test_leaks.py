@@ -3,12 +3,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mind_folder import IMPRESSIONS, WriteMind
 
+from recbole_tinynews.convert import ConversionError, convert_mind
 from recbole_tinynews.convert import __main__ as command
-from recbole_tinynews.convert import convert_mind
 
 TRAIN = ["1\tU1\t11/14/2019 1:00:00 AM\tN1\tN2-0 N3-1", "2\tU1\t11/14/2019 2:00:00 AM\t\tN2-1"]
 NOTHING = {"impressions": 0, "clicks": 0, "examples": []}
@@ -174,3 +175,61 @@ def test_a_check_that_found_nothing_says_so(
     flags = [f"--train={train}", "--dataset=tiny", f"--output={tmp_path / 'out'}"]
     assert command.main([*flags, "--check-leaks"]) == 0
     assert "leak: none found" in capsys.readouterr().out
+
+
+NEXT_DAY = [row.replace("11/14", "11/15") for row in TRAIN]
+
+
+@pytest.fixture
+def overlaps(
+    write_mind: WriteMind, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> Callable[..., tuple[dict, str]]:
+    """The overlaps in the report of the given splits, and the warnings."""
+
+    def check(train: list[str], test: list[str], **more: Any) -> tuple[dict, str]:
+        folders = {"test": write_mind(test, name="test"), "valid": 0.5, **more}
+        report = convert_mind(write_mind(train), "tiny", output=tmp_path / "out", **folders)
+        return report.get("overlaps", {}), caplog.text
+
+    return check
+
+
+def test_splits_in_the_order_of_time_are_no_overlap(overlaps: Callable[..., tuple]) -> None:
+    """A warning that always comes is not read. Equal times are no overlap either."""
+    assert overlaps(TRAIN, [TRAIN[1].replace("2\tU1", "9\tU2"), *NEXT_DAY]) == ({}, "")
+
+
+def test_swapped_train_and_test_are_refused(overlaps: Callable[..., tuple], tmp_path: Path) -> None:
+    """Trained on the future, a model scores well on the past."""
+    with pytest.raises(ConversionError, match=r"Swap --train and --test"):
+        overlaps(NEXT_DAY, TRAIN)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_test_set_that_begins_before_the_training_ends_is_a_warning_with_examples(
+    overlaps: Callable[..., tuple],
+) -> None:
+    early = "9\tU2\t11/14/2019 1:59:59 AM\t\tN1-1"
+    found, warning = overlaps(TRAIN, [*NEXT_DAY, early])
+    assert found["earlier"] == {
+        "test in valid": {"impressions": 1, "examples": ["impression 9 of U2"]}
+    }
+    assert "1 impressions of test precede the end of valid: impression 9 of U2" in warning
+
+
+def test_the_same_folder_as_train_and_test_is_a_warning_without_a_check_of_leaks(
+    write_mind: WriteMind, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_mind()
+    report = convert_mind(folder, "tiny", test=folder, output=tmp_path / "out")
+    shared = {pair: each["impressions"] for pair, each in report["overlaps"]["shared"].items()}
+    assert shared == {"test in train": 1, "test in valid": 2}
+    assert "1 impressions of test occur in train too: impression 1 of U1" in caplog.text
+
+
+def test_an_impression_with_another_id_and_order_of_candidates_is_shared(
+    overlaps: Callable[..., tuple],
+) -> None:
+    again = TRAIN[0].replace("1\tU1", "77\tU1").replace("N2-0 N3-1", "N3 N2")
+    found, _ = overlaps(TRAIN, [again, NEXT_DAY[0].replace("N2-0 N3-1", "N3 N2")])
+    assert found["shared"]["test in train"]["examples"] == ["impression 77 of U1"]

@@ -60,7 +60,7 @@ def mse(one: Tensor, other: Tensor) -> float:
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 @pytest.mark.parametrize("teachers", [(1,), TEACHERS], ids=["NewsBERT", "NewsBERTMT"])
-def test_each_summand_equals_its_formula(temperature: float, teachers: tuple[int, ...]) -> None:
+def test_each_loss_term_equals_its_formula(temperature: float, teachers: tuple[int, ...]) -> None:
     """A wrong formula would be another method under the same name."""
     found = losses(temperature=temperature, teachers=teachers)
     student, others = outputs(STUDENT), [outputs(seed) for seed in teachers]
@@ -150,7 +150,7 @@ def test_a_teacher_learns_from_its_own_target_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", NewsBERTWeights._fields)
-def test_a_weight_multiplies_its_summand_alone_and_zero_removes_it(name: str) -> None:
+def test_a_weight_multiplies_its_loss_term_alone_and_zero_removes_it(name: str) -> None:
     """A term that is logged as 0 looks as if it had been learned perfectly."""
     whole = losses()._asdict()
     weighted = losses(ALL._replace(**{name: 0.3}))._asdict()

@@ -16,8 +16,8 @@ METRICS = ("AUC", "MRR", "nDCG@5", "nDCG@10")
 # by page and by the beginning of a table's head: the benchmark that it is of, what is before the
 # metrics in the names of its columns, and its rows with figures
 TABLES = [
-    ("README.md", "| percent, mean of 3 seeds", "ebnerd", "EB-NeRD ", 6),
-    ("README.md", "| percent, mean of 3 seeds", "mind-pooled", "MIND ", 6),
+    ("README.md", "| percent, mean of 3 seeds", "ebnerd", "EB-NeRD ", 7),
+    ("README.md", "| percent, mean of 3 seeds", "mind-pooled", "MIND ", 7),
     ("docs/results.md", "| EB-NeRD", "ebnerd", "", 21),
     ("docs/results.md", "| MIND, percent", "mind-pooled", "", 15),
     ("docs/results.md", "| MIND in five folds", "mind-pooled-folds", "", 8),
@@ -26,6 +26,8 @@ TABLES = [
     ("docs/report/paper_systems.md", "| system |", "mind-sample", "", 35),
     ("docs/tutorials/read_a_benchmark.md", "| from `table.md`", "mind-pooled", "", 6),
 ]
+# rows of the README that a separate script measured, and no system of the package yet
+SEPARATE = ("no text: clicks", "logit of ")
 PAIRS = [
     ("ebnerd", "1,412 users", 11),
     ("mind-pooled", "Holm over the nine", 9),
@@ -73,6 +75,8 @@ def test_a_table_has_the_figures_that_were_measured(
     systems = measured(folder)
     compared = 0
     for row in table(page, head):
+        if next(iter(row.values())).startswith(SEPARATE):
+            continue
         name = system_of(next(iter(row.values())), [*systems])
         figures = {metric: row[before + metric] for metric in METRICS if row.get(before + metric)}
         assert name or not figures, row

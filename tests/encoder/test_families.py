@@ -333,7 +333,7 @@ def test_a_language_model_that_hides_its_layers_is_refused_before_any_training(
     """Teachers would be trained for hours first."""
     config = tiny.config(system, plm=str(written(tiny, tmp_path / "plm", kind)))
     drawn = torch.random.get_rng_state()
-    mistakes = " ".join(config.model_class.contradictions(config, ""))
+    mistakes = " ".join(config.model_class.conflicting_settings(config, ""))
     assert (mistake in mistakes) if mistake else not mistakes
     assert torch.equal(torch.random.get_rng_state(), drawn)
 

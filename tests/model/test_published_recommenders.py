@@ -20,7 +20,8 @@ from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
-from recbole_tinynews.model.recommender import NewsRecommender, pad_rows
+from recbole_tinynews.encoder.column_tokenizer import pad_rows
+from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.registry import find_model
 from recbole_tinynews.serving.loading import load
@@ -313,8 +314,8 @@ def test_settings_that_do_not_fit_are_found_before_training(
     tiny: Tiny, name: str, settings: dict[str, Any], message: str
 ) -> None:
     fitting, config = tiny.config(name), tiny.config(name, **settings)
-    assert [*fitting.model_class.contradictions(fitting, "")] == []
-    (mistake,) = config.model_class.contradictions(config, "stage_")
+    assert [*fitting.model_class.conflicting_settings(fitting, "")] == []
+    (mistake,) = config.model_class.conflicting_settings(config, "stage_")
     assert re.search(message, mistake)
 
 

@@ -13,10 +13,10 @@ from recbole_tinynews.convert.readers.fields import id_of, text_of
 from recbole_tinynews.convert.readers.parsed import parsed
 from recbole_tinynews.convert.readers.reader import Reader, Source
 from recbole_tinynews.convert.readers.rows import read_raw_lines, text_of_line
-from recbole_tinynews.convert.readers.times import seconds_of
+from recbole_tinynews.convert.readers.times import published_of, seconds_of
 from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
 
-USER, TIME, ARTICLE, TITLE = "userId", "time", "id", "title"
+USER, TIME, ARTICLE, TITLE, PUBLISHED = "userId", "time", "id", "title", "publishtime"
 CATEGORIES, PROFILE = "category1", "profile"
 
 
@@ -30,7 +30,7 @@ class AdressaReader(Reader):
     expects = "a file of events, a JSON object in each line, or a folder of such files"
     options = frozenset({"sampled", "seed"})
     articles_in_clicks = True
-    news_columns = (ARTICLE, CATEGORIES, CATEGORIES, TITLE, TITLE)
+    news_columns = (ARTICLE, CATEGORIES, CATEGORIES, TITLE, TITLE, PUBLISHED)
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
@@ -119,7 +119,7 @@ def _article(event: dict[str, Any]) -> News:
         text_of(parts[0], CATEGORIES),
         text_of(parts[1], CATEGORIES),
         text_of(event.get(TITLE), TITLE),
-        "",
+        published=published_of(event.get(PUBLISHED), PUBLISHED),
     )
 
 

@@ -24,7 +24,7 @@ from recbole_tinynews.convert.readers.parquet import (
 from recbole_tinynews.convert.readers.parsed import parsed
 from recbole_tinynews.convert.readers.reader import Reader, Source, lacking, unlabelled
 from recbole_tinynews.convert.readers.seen_ids import SeenIds
-from recbole_tinynews.convert.readers.times import seconds_of
+from recbole_tinynews.convert.readers.times import published_of, seconds_of
 from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
 
 BEHAVIORS, HISTORY, ARTICLES = "behaviors.parquet", "history.parquet", "articles.parquet"
@@ -35,6 +35,7 @@ BEYOND_ACCURACY = "is_beyond_accuracy"
 CLICKS, CLICK_TIMES = "article_id_fixed", "impression_time_fixed"
 
 ARTICLE_ID, TITLE, ABSTRACT, BODY = "article_id", "title", "subtitle", "body"
+PUBLISHED = "published_time"
 CATEGORY, CATEGORY_NUMBER, SUBCATEGORY = "category_str", "category", "subcategory"
 
 ARTICLES_AT_ONCE = 2_048  # with their bodies
@@ -50,7 +51,7 @@ class EbnerdReader(Reader):
 
     expects = f"a folder with {BEHAVIORS} and {HISTORY}, and {ARTICLES} in it or beside it"
     shared_id = "0"
-    news_columns = (ARTICLE_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT)
+    news_columns = (ARTICLE_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT, PUBLISHED)
     body_column = BODY
 
     def __init__(self, source: Source) -> None:
@@ -76,7 +77,7 @@ class EbnerdReader(Reader):
     def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
         """The articles; a subcategory is the first of several."""
         optional = {name: TEXT for name in (ABSTRACT, BODY, CATEGORY)}
-        optional |= {CATEGORY_NUMBER: ID, SUBCATEGORY: IDS}
+        optional |= {CATEGORY_NUMBER: ID, SUBCATEGORY: IDS, PUBLISHED: TIME}
         required = {ARTICLE_ID: ID, TITLE: TEXT}
         rows = read_rows(path, required, optional, ARTICLES_AT_ONCE)
         return parsed(path, rows, _article, on_bad_line)
@@ -130,6 +131,7 @@ def _article(number: int, cells: Mapping[str, Any]) -> NewsRow:
         text_of(subcategories[0], SUBCATEGORY),
         text_of(cells[TITLE], TITLE),
         text_of(cells.get(ABSTRACT), ABSTRACT),
+        published_of(cells.get(PUBLISHED), PUBLISHED),
     )
     return NewsRow(number, news, text_of(cells.get(BODY), BODY))
 

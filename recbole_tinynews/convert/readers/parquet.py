@@ -168,6 +168,11 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         ) from error
     try:
         with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ConversionError(
+                    f"{path}: expected each column once, got {', '.join(twice)} again."
+                )
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
         raise ConversionError(

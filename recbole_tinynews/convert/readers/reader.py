@@ -38,7 +38,14 @@ class Reader(ABC):
     options: frozenset[str] = frozenset()  # fields of Source that it uses, beside the format
     shared_id: str | None = None  # an impression id that many impressions have
     articles_in_clicks = False  # a text that differs from the first was edited, and is no bad line
-    news_columns: Sequence[Column] = (1, 2, 3, 4, 5)  # of the fields of News, for errors
+    news_columns: Sequence[Column] = (
+        1,
+        2,
+        3,
+        4,
+        5,
+        "published",
+    )  # of the fields of News, for errors
     body_column: Column = "body"
 
     def __init__(self, source: Source) -> None:

@@ -14,11 +14,11 @@ from recbole_tinynews.convert.readers.own_tables import KINDS, OwnTables, is_tab
 from recbole_tinynews.convert.readers.parsed import parsed
 from recbole_tinynews.convert.readers.reader import Reader, Source, not_a_file, unlabelled
 from recbole_tinynews.convert.readers.seen_ids import SeenIds
-from recbole_tinynews.convert.readers.times import seconds_of
+from recbole_tinynews.convert.readers.times import published_of, seconds_of
 from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
 
 IMPRESSION_ROLES = ("user", "time", "clicked", "shown", "history", "impression")
-NEWS_ROLES = ("id", "title", "abstract", "category", "subcategory", "body")
+NEWS_ROLES = ("id", "title", "abstract", "category", "subcategory", "published", "body")
 ROLES = (*IMPRESSION_ROLES, *NEWS_ROLES)
 
 
@@ -39,7 +39,14 @@ class TableReader(Reader):
         self._log = ClickLog(source.sampled, source.seed)
         self._read: set[Path] = set()
         self.articles_in_clicks = not source.news
-        of_news = ("id", "category", "subcategory", "title", "abstract")  # as News has them
+        of_news = (
+            "id",
+            "category",
+            "subcategory",
+            "title",
+            "abstract",
+            "published",
+        )  # as News has them
         self.news_columns = [self._tables.column(role) for role in of_news]
         self.body_column = self._tables.column("body")
 
@@ -158,7 +165,12 @@ class TableReader(Reader):
         texts = {
             role: text_of(cells.get(role), self._tables.column(role))
             for role in NEWS_ROLES
-            if role != "id"
+            if role not in ("id", "published")
         }
         body = texts.pop("body")
-        return NewsRow(number, News(news_id=news_id, **texts), body if "body" in cells else None)
+        published = published_of(cells.get("published"), self._tables.column("published"))
+        return NewsRow(
+            number,
+            News(news_id=news_id, **texts, published=published),
+            body if "body" in cells else None,
+        )

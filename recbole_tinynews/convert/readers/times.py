@@ -43,6 +43,15 @@ def seconds_of(cell: Any, column: Column) -> int:
     return math.floor(number)
 
 
+def published_of(cell: Any, column: Column) -> str:
+    """The time of publication as text of UTC seconds; '' where the cell is empty.
+
+    Raises:
+        LineError: it is no time.
+    """
+    return "" if cell in (None, "") else str(seconds_of(cell, column))
+
+
 def _parse(text: str) -> float | None:
     for parse in (_number, utc_seconds, _iso):
         try:

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
+from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
+from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
 from recbole_tinynews.encoder.words.word_encoder import WordEncoder
 from recbole_tinynews.processes.group import ALONE, process_group
@@ -20,12 +22,17 @@ class WordNewsEncoder(OneTextEncoder):
         text_encoder: turns words into vectors.
         tokens: ids of the words of each text, by news id; row 0 is empty.
         history_cache_steps: as in ``CachedEncoder``.
+        tokenizer: as in ``OneTextEncoder``.
     """
 
     def __init__(
-        self, text_encoder: WordEncoder, tokens: Ragged, history_cache_steps: int = 0
+        self,
+        text_encoder: WordEncoder,
+        tokens: Ragged,
+        history_cache_steps: int = 0,
+        tokenizer: ColumnTokenizer | None = None,
     ) -> None:
-        super().__init__(tokens, history_cache_steps)
+        super().__init__(tokens, history_cache_steps, tokenizer)
         self.text_encoder = text_encoder
 
     def planner(self, shared: bool = False) -> Planner:
@@ -40,7 +47,10 @@ class WordNewsEncoder(OneTextEncoder):
         return plan.joined([*map(self._encode, plan.packs)], self.zeros)
 
     def _encode(self, pack: PlannedPack) -> Tensor:
-        return self.text_encoder.encode(pack.texts)
+        return self._encode_texts(pack.texts)
+
+    def _encode_texts(self, texts: PackedTexts) -> Tensor:
+        return self.text_encoder.encode(texts)
 
     def _pooled(self, pack: PlannedPack) -> Tensor:
         return self.text_encoder.mean(pack.texts)
