@@ -23,7 +23,6 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
-from recbole_tinynews.distillation.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.adapters import is_adapter
 from recbole_tinynews.encoder.cached_encoder import CachedEncoder
 from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer, pad_rows
@@ -32,6 +31,7 @@ from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
+from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.text_pooling import WordPooling
 from recbole_tinynews.encoder.users.attentive import UserEncoder
