@@ -50,7 +50,7 @@ from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.summary import in_one_line, oracle_of, summary
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.processes.group import broadcast, join, launched_group, process_group
-from recbole_tinynews.registry import has_language_model, is_news_model
+from recbole_tinynews.registry import has_language_model, is_news_model, is_stock_model
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
 _STAND_INS = frozenset(("fake_loss", "dummy_param"))  # placeholders: an optimizer needs a parameter
@@ -100,10 +100,7 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
         InterruptedRunError: Ctrl-C inside.
     """
     if not config.on_impressions:
-        raise ValueError(
-            f"run expects a data set of impressions for {config['model']}, got none in "
-            f"{config['data_path']}. Convert MIND into it: python -m recbole_tinynews.convert."
-        )
+        raise ValueError(_interactions_only(config))
     _check_places(config)
     join(config["device"], config["process_timeout"] if not launched_group().alone else 0)
     if not process_group().first:
@@ -113,6 +110,23 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
         this_run, stages = _prepare(config, log)
         with _telling_what_is_kept(this_run, stages):
             yield this_run, stages
+
+
+def _interactions_only(config: NewsConfig) -> str:
+    """Message: RecBole itself trains on this data set, with the command that does it."""
+    model, dataset, folder = config["model"], config["dataset"], Path(config["data_path"])
+    problem = f"run expects a data set of impressions for {model}, got interactions in {folder}."
+    convert = "convert impressions: python -m recbole_tinynews.convert."
+    if not is_stock_model(config.model_class):
+        return f"{problem} To use it, {convert}"
+    # RecBole finds its own ml-100k; to any other data_path it adds the name of the data set
+    packaged = folder.parent.name == "dataset_example"
+    place = "" if packaged else f", config_dict={{'data_path': '{folder.parent}'}}"
+    return (
+        f'{problem} RecBole itself trains on them: python -c "from recbole.quick_start import '
+        f"run_recbole; run_recbole(model='{model}', dataset='{dataset}'{place})\". For metrics per "
+        f"impression, {convert}"
+    )
 
 
 def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:

