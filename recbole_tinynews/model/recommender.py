@@ -2,67 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.batch import plan_of
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
-from recbole_tinynews.data.news_text import TITLE_ABSTRACT
-from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
 from recbole_tinynews.distillation.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.adapters import is_adapter
 from recbole_tinynews.encoder.cached_encoder import CachedEncoder
-from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer, pad_rows
-from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
-from recbole_tinynews.encoder.protocol import EncodesNews
-from recbole_tinynews.encoder.self_attention import HEAD_DIM
-from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.encoder.text_pooling import WordPooling
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.encoder.users.starts_as_mean import StartsAsMean
-from recbole_tinynews.encoder.view_composition import StartsAsText, ViewAttention
-from recbole_tinynews.model.article_encoder import article_encoder, read_articles
-from recbole_tinynews.model.impression_recommender import ImpressionRecommender
-from recbole_tinynews.model.text_encoders import (
-    CONTEXTS,
-    encoder_by,
-    reads_titles_by_plm,
-    reads_words,
-    starts_as,
-    starts_pretrained,
-    unfit_heads,
-    unfit_word_vectors,
-    views_of,
-    words_of_texts,
-)
+from recbole_tinynews.model.article_reader import ArticleReader
+from recbole_tinynews.model.text_encoders import starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
 
 
-class NewsRecommender(ImpressionRecommender):
+class NewsRecommender(ArticleReader):
     """Scores candidates by the vectors of their texts and of the texts that the user clicked.
 
     A subclass implements ``losses``. It overrides ``news_tokens`` to read other text, and
     ``make_news_encoder`` or ``make_user_encoder`` to model news or users differently;
     docs/extending.md has a complete example.
-
-    An article has ``views``: texts (title, abstract, body), each with a text encoder, and
-    categories (category, subcategory). ``make_composition`` combines several into one vector.
 
     Attributes:
         reads: the class of its training data.
@@ -70,14 +41,11 @@ class NewsRecommender(ImpressionRecommender):
             vector; else ``match`` scores whole impressions too.
         reads_user_ids: whether its user encoder has a third argument, user ids ``[batch]`` below
             ``user_count``; 0 is a user unseen in training.
-        needs_language_model: whether word vectors cannot replace its language model.
         reads_for_users: whether the vector of an article depends on who reads it.
         ranks_news: whether it ranks news, and is evaluated.
         ranks_given_articles: whether a loaded artifact ranks articles outside its data set.
         makes_teachers: whether its ``make_teachers`` returns teachers that train together with it;
             else its teachers are frozen.
-        pretrains_itself: whether earlier stages train the layers that it finetunes; these have as
-            many layers unless ``teacher_num_hidden_layers`` is set.
     """
 
     trainer_class = "NewsTrainer"
@@ -85,75 +53,21 @@ class NewsRecommender(ImpressionRecommender):
     ranks_news: ClassVar[bool] = True
     ranks_given_articles: ClassVar[bool] = True
     makes_teachers: ClassVar[bool] = False
-    pretrains_itself: ClassVar[bool] = False
     two_towers: ClassVar[bool] = True
     reads_user_ids: ClassVar[bool] = False
-    needs_language_model: ClassVar[bool] = False
     reads_for_users: ClassVar[bool] = False
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.label_field, self.user_field = config["LABEL_FIELD"], config["USER_ID_FIELD"]
-        self.plm_source, self._words = "", None
-        if reads_words(config):
-            self._words = self.word_tokenizer(config, dataset)
-        else:
-            self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
         if self.reads_user_ids:
             self.user_count: int = dataset.num(self.user_field)
             trained = torch.zeros(self.user_count, dtype=torch.bool)
             trained[torch.from_numpy(np.unique(dataset.inter_feat.user))] = True
             self.register_buffer("_trained_users", trained, persistent=False)
-        self.news_encoder: EncodesNews = self.make_news_encoder(config, dataset)
         self.user_encoder = self.make_user_encoder(config)
 
-    @classmethod
-    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors in combinations of settings that are each valid, found before training.
-
-        Args:
-            config: the settings of the stage that trains the model.
-            prefix: of that stage's settings in messages; empty for the last stage.
-        """
-        if reads_words(config):
-            yield from unfit_word_vectors(config, prefix)
-            usual = cls.make_word_context is NewsRecommender.make_word_context
-            if usual and config["word_encoder"] == "self_attention":
-                of = f"{HEAD_DIM}, the size of a head of {prefix}word_encoder=self_attention"
-                yield from unfit_heads(cls.text_dim(config), HEAD_DIM, of, prefix)
-        of_plm = cls.needs_language_model or cls.pretrains_itself
-        if of_plm and not reads_titles_by_plm(config):
-            yield (
-                f"{cls.__name__} needs one language model that reads titles, and expects "
-                f"{prefix}news_encoder=plm and {prefix}views=[title], got {config['news_encoder']} "
-                f"and {views_of(config)}. Set both so, or choose another model"
-            )
-
     # ------------------------------------------------------------------------------- its parts
-
-    def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
-        """Token ids by news id, of the text of ``news_text``."""
-        return dataset.tokens(
-            config["news_text"], self.tokenizer, longest_news_text(config), config["text_prefix"]
-        )
-
-    def text_widths(self, config: Settings, dataset: Any) -> NDArray[np.int64]:
-        """The padded length of each text, for pooling over pad tokens."""
-        return np.full(dataset.num(dataset.iid_field), longest_news_text(config))
-
-    def layers_kept(self, config: Settings) -> int | None:
-        """Number of layers kept of the language model; ``None``: all."""
-        return config["num_hidden_layers"]
-
-    @classmethod
-    def news_dim(cls, config: Settings) -> int:
-        """Size of a news vector."""
-        return config["news_dim"]
-
-    @classmethod
-    def text_dim(cls, config: Settings) -> int:
-        """Size of the vector of one text; it differs from ``news_dim`` for some compositions."""
-        return cls.news_dim(config)
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """``(history vectors [batch, history, dim], clicked [batch, history]) -> [batch, dim]``."""
@@ -171,85 +85,6 @@ class NewsRecommender(ImpressionRecommender):
         ``UserEncoder`` needs no such wrapper.
         """
         return StartsAsMean(own) if starts_pretrained(config) else own
-
-    def start_heads(self, config: Settings, dataset: Any) -> None:
-        """Initialise heads that depend on the language model, unless an earlier stage did.
-
-        Called once before training, after the weights of earlier stages are loaded.
-        """
-        if isinstance(self.news_encoder, CachedEncoder):  # others start by themselves
-            self.news_encoder.start_heads(dataset.training_news(), config["centred"])
-
-    def storage(self, config: Settings, dataset: Any) -> Storage | None:
-        """Where the frozen layers' hidden states are stored; ``None``: recomputed each time."""
-        if config["use_cache"] is False or dataset.cache_dir is None:
-            return None
-        return Storage(
-            dataset.cache_dir,
-            config["cache_precision"],
-            config["cache_budget"],
-            ample_room=config["use_cache"] == "auto",
-        )
-
-    @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer of its language model, or of its word vectors."""
-        return load_tokenizer(self.plm_source) if self._words is None else self._words
-
-    def word_tokenizer(self, config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
-        """The tokenizer of its word vectors."""
-        return words_of_texts(config, dataset)
-
-    def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
-        """The token ids that the news encoder reads: ``news_tokens``, padded if pooling needs it."""
-        tokens = self.news_tokens(config, dataset)
-        if pads_texts(config):
-            widths = self.text_widths(config, dataset)
-            tokens = pad_rows(tokens, widths, pad_token_id)
-        return tokens
-
-    def column_tokenizer(self, config: Settings, pad_token_id: int) -> ColumnTokenizer | None:
-        """Tokenises given articles as ``text_table`` reads those of the data set.
-
-        ``None``: a subclass reads other texts, and does not say how those are given.
-        """
-        own, usual = type(self), NewsRecommender
-        if own.news_tokens is not usual.news_tokens or own.text_table is not usual.text_table:
-            return None
-        longest = longest_news_text(config)
-        pad_to = longest if pads_texts(config) else 0
-        text, prefix = config["news_text"], config["text_prefix"]
-        return ColumnTokenizer(text, self.tokenizer, longest, prefix, pad_to, pad_token_id)
-
-    def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
-        """The module that turns news ids into vectors; ``EncodesNews`` is its interface.
-
-        Raises:
-            ValueError: a text is longer than the language model reads.
-        """
-        return article_encoder(self, config, dataset)
-
-    def read_articles(self, config: Settings, dataset: Any) -> None:
-        """Switch to the articles of this data set, to rank them."""
-        read_articles(self, self.news_encoder, config, dataset)
-
-    def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
-        """``{view: [articles, size]} -> [articles, news_dim]``, a module with ``dim``."""
-        own = ViewAttention(sizes, self.news_dim(config), config["query_dim"])
-        text = starts_as(config)
-        return own if text is None else StartsAsText(text, own)
-
-    def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TextEncoder:
-        """The language model with pooling and dense layer: tokens in, the vector of a text out."""
-        return encoder_by(plm, config, self.text_dim(config))
-
-    def make_word_context(self, config: Settings) -> nn.Module:
-        """``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, a module with ``dim``."""
-        return CONTEXTS[config["word_encoder"]](config["word_dim"], self.text_dim(config))
-
-    def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
-        """``(hidden [tokens, dim], texts) -> [texts, text_dim]``, a module with ``dim``."""
-        return WordPooling(dim, config["query_dim"])
 
     @property
     def teachers(self) -> Sequence[NewsRecommender]:
@@ -408,14 +243,3 @@ def pad_candidates(candidates: Tensor, sizes: Tensor) -> Tensor:
 def is_candidate(sizes: Tensor) -> Tensor:
     """Mask of the candidates in padded rows, ``[impressions, largest size]``."""
     return torch.arange(int(sizes.max()), device=sizes.device) < sizes[:, None]
-
-
-def longest_news_text(config: Settings) -> int:
-    """Number of tokens to which the text of an article is truncated."""
-    abstract = config["max_abstract_length"] if config["news_text"] == TITLE_ABSTRACT else 0
-    return config["max_title_length"] + abstract
-
-
-def pads_texts(config: Settings) -> bool:
-    """Whether pad tokens take part in pooling (docs/method.md, section 3); words have none."""
-    return not config["mask_padding_in_news_pooling"] and not reads_words(config)
