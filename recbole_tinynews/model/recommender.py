@@ -17,10 +17,10 @@ from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
-from recbole_tinynews.distillation.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.adapters import is_adapter
 from recbole_tinynews.encoder.cached_encoder import CachedEncoder
 from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
+from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.encoder.users.starts_as_mean import StartsAsMean
 from recbole_tinynews.model.article_reader import ArticleReader
