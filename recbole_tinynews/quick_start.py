@@ -30,13 +30,7 @@ from recbole_tinynews.files.whole import check_writable, write_text
 from recbole_tinynews.logs.log_file import LOG, LateFile, run_log
 from recbole_tinynews.logs.wandb_run import add_to_summary, wandb_run
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.artifact import (
-    Artifact,
-    as_written,
-    keep_test_result,
-    kept_test_result,
-    read_metrics,
-)
+from recbole_tinynews.pipeline.artifact import Artifact, as_written
 from recbole_tinynews.pipeline.factory import Factory, ImpressionFactory, NewsFactory
 from recbole_tinynews.pipeline.leftovers import remove_leftovers
 from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table
@@ -317,7 +311,7 @@ def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
 
 def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
     artifact, content = run.artifacts[teacher], run.factory.dataset.content
-    result = broadcast(kept_test_result(read_metrics(artifact.folder), content))
+    result = broadcast(artifact.test_result(content))
     config = run.recipes.of(teacher).config
     if result is None or not set(config.metric_results) <= result.keys():
         getLogger().info(f"Testing {artifact.folder.name}")
@@ -350,7 +344,7 @@ def _keep(artifact: Artifact, content: str, result: Mapping[str, Any]) -> None:
         if process_group().first:
             # another version of a user's own metric would find the result of this one
             kept = {name: value for name, value in result.items() if not is_own(name)}
-            keep_test_result(artifact, content, kept)
+            artifact.save_test_result(content, kept)
     except OSError as problem:
         getLogger().warning(f"{artifact.folder} will be tested again the next time: {problem}")
 
