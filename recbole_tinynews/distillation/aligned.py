@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from recbole_tinynews.distillation.loss_terms import check_weights, weighted
 from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss
-from recbole_tinynews.distillation.states import NO_TAPS, Taps
+from recbole_tinynews.encoder.states import NO_TAPS, Taps
 
 
 class AlignedWeights(NamedTuple):

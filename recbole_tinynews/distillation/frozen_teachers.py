@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from recbole_tinynews.distillation.outputs import Outputs, Teacher
-from recbole_tinynews.distillation.states import NO_TAPS, Taps
+from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.processes.group import process_group
 
 MEMORY_SHARE = 0.25  # of the free memory, for inner states of all teachers together
@@ -81,5 +81,5 @@ def _outputs(teacher: Teacher, batch: Any, taps: Taps) -> Outputs:
     # contiguous, as torch rounds products of slices differently and labels would change
     news = news._replace(candidates=news.candidates.contiguous(), history=news.history.contiguous())
     with torch.autocast(news.history.device.type, enabled=False):
-        outputs = teacher.match(news)
+        outputs = teacher.outputs_of(news)
     return outputs._replace(states=teacher.encode(batch, taps).states) if any(taps) else outputs

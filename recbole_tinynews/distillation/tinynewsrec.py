@@ -13,8 +13,8 @@ from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss
 from recbole_tinynews.distillation.loss_terms import check_weights, weighted
 from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss, mix_scores
-from recbole_tinynews.distillation.states import NO_TAPS, Taps
 from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, softmax
+from recbole_tinynews.encoder.states import NO_TAPS, Taps
 
 
 class TinyNewsRecWeights(NamedTuple):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
+from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings

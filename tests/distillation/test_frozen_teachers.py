@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
-from recbole_tinynews.distillation.states import NO_TAPS, States, Taps
+from recbole_tinynews.encoder.states import NO_TAPS, States, Taps
 
 NEWS, DIM = 20, 4
 HISTORY = torch.tensor([[0, 0, 3], [0, 0, 0], [5, 3, 9]])
@@ -62,7 +62,7 @@ class Small(nn.Module):
             states = States(ids.numpy(), {}, {}, pooled, pooled)
         return Encoded(vectors[:, width:], vectors[:, :width], history != 0, states)
 
-    def match(self, news: Encoded) -> Outputs:
+    def outputs_of(self, news: Encoded) -> Outputs:
         user = self.user_encoder(news.history, news.clicked)
         scores = (news.candidates @ user.unsqueeze(-1)).squeeze(-1)
         return Outputs(scores, news.candidates, news.history, user, news.states)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_tinynews.distillation.layer_mapping import layer_pairs
 from recbole_tinynews.distillation.mtbert import MTBERTDistillation, MTBERTWeights
-from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.encoder.states import Taps
 
 SUMMANDS = ("distillation", "hidden", "target")
 PAIRS = layer_pairs(2, 5, "uniform")

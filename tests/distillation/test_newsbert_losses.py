@@ -11,7 +11,7 @@ from torch import Tensor
 from recbole_tinynews.distillation.layer_mapping import LayerPair
 from recbole_tinynews.distillation.newsbert import NewsBERTDistillation, NewsBERTWeights
 from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.distillation.states import States, Taps
+from recbole_tinynews.encoder.states import States, Taps
 
 BATCH, CANDIDATES, DIM, TEXTS, TOKENS, HIDDEN = 4, 5, 3, 6, 20, 8
 LABEL = torch.tensor([0, 3, 1, 4])

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from recbole_tinynews.distillation.hidden import HiddenStateLoss
 from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
-from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.distillation.tinybert import TinyBERTDistillation, TinyBERTWeights
+from recbole_tinynews.encoder.states import Taps
 
 SUMMANDS = ("distillation", "hidden", "attention", "embedding", "target")
 STUDENT_LAYERS, TEACHER_LAYERS, DIM = 2, 5, 6

@@ -15,7 +15,6 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.encoder.bert_layers import BertLayers
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import (
@@ -29,6 +28,7 @@ from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.own_layers import OwnLayers
 from recbole_tinynews.encoder.packing import PackedTexts, packs
 from recbole_tinynews.encoder.protocol import Shown
+from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 
 DEPTH, WIDTH = 3, 32
