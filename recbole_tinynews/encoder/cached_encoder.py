@@ -185,6 +185,14 @@ class CachedEncoder(nn.Module):
         """Inside, training recomputes only these ids, where ``history_cache_steps`` allows it."""
         return self._recent.reusing_all_but(news_ids, self._plan)
 
+    def reusable(self) -> dict[str, Tensor]:
+        """Vectors of earlier steps that training may reuse, for its saved state."""
+        return self._recent.state()
+
+    def restore_reusable(self, state: Mapping[str, Tensor]) -> None:
+        """Reuse these vectors, of ``reusable``."""
+        self._recent.restore(self, state)
+
     @contextmanager
     def given(self, vectors: Tensor) -> Iterator[None]:
         """Inside, an id is a row of ``vectors`` ``[ids, news_dim]``, and nothing is encoded."""
