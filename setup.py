@@ -28,7 +28,6 @@ RECBOLE = [
             "colorama>=0.4.4",
             "colorlog>=4.7.2",
             "setuptools<82",  # for its pkg_resources
-            "tabulate>=0.8.10",
             "tensorboard>=2.5",
             "texttable>=0.9",
             "thop>=0.1.1.post2207130030",
@@ -72,6 +71,8 @@ setup(
         "tqdm>=4.66",
         "psutil>=5.9",
         "scikit-learn>=1.4",
+        "jinja2>=3.1",  # report.html; torch depends on it too
+        "tabulate>=0.9",  # tables of a benchmark; RecBole depends on it too
     ],
     extras_require={
         "test": [

@@ -182,6 +182,14 @@ class CachedEncoder(nn.Module):
         """Inside, training recomputes only these ids, where ``history_cache_steps`` allows it."""
         return self._recent.reusing_all_but(news_ids, self._plan)
 
+    def reusable(self) -> dict[str, Tensor]:
+        """Vectors of earlier steps that training may reuse, for its saved state."""
+        return self._recent.state()
+
+    def restore_reusable(self, state: Mapping[str, Tensor]) -> None:
+        """Reuse these vectors, of ``reusable``."""
+        self._recent.restore(self, state)
+
     def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
         """Raise an error: only a language model has inner states to show.
 

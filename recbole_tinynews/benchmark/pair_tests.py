@@ -1,31 +1,34 @@
-"""Test the pairs of systems that a suite declares: ``significance.md``, ``significance.csv``."""
+"""Significance tests of the pairs of systems that a suite declares."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from logging import getLogger
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.benchmark.comparisons import Pair
-from recbole_tinynews.benchmark.impression_sets import ReadFiles, impression_set
-from recbole_tinynews.benchmark.mean_difference import FEWEST_SEEDS, RESAMPLES, SEED
-from recbole_tinynews.benchmark.result_table import HEADS, plain_markdown
+from recbole_tinynews.benchmark.impressions import ReadFiles, impression_set
+from recbole_tinynews.benchmark.result_table import HEADS
 from recbole_tinynews.benchmark.results import METRICS, as_csv
-from recbole_tinynews.benchmark.significance import Comparison, compare
-from recbole_tinynews.benchmark.text_files import write_texts
+from recbole_tinynews.benchmark.significance import (
+    FEWEST_SEEDS,
+    RESAMPLES,
+    SEED,
+    Comparison,
+    compare,
+)
+from recbole_tinynews.benchmark.suite import Pair
+from recbole_tinynews.benchmark.table import Cell, Table
 
 SIGNIFICANT = 0.05
-NAMES = ("significance.csv", "significance.md")
 
 
 class PairTests(NamedTuple):
-    """Comparisons by metric and pair, and what they are made of.
+    """Comparisons by metric and pair.
 
-    ``users`` is the number of clusters, None where every impression is one. ``untested`` are the
+    ``users`` is the number of clusters, None where every impression is one; ``untested`` are the
     pairs without a common seed.
     """
 
@@ -35,24 +38,14 @@ class PairTests(NamedTuple):
     untested: Sequence[Pair]
 
 
-def write_significance(output: Path, tests: PairTests | None) -> list[str]:
-    """Write the tests; where there are none, outdated files of an earlier report are removed.
-
-    Returns:
-        The names of the files.
-    """
-    texts = ("", "") if tests is None else (as_lines(tests), as_markdown(tests))
-    return write_texts(output, dict(zip(NAMES, texts, strict=True)))
-
-
 def compare_pairs(pairs: Sequence[Pair], read: ReadFiles) -> PairTests | None:
-    """Compare each pair over the seeds that both systems have; None if nothing can be tested.
+    """Compare each pair over the seeds that both systems have; None if no pair can be tested.
 
-    Skipped impressions are left out. Where users are not known, or all impressions are of one,
-    each impression is a cluster.
+    Skipped impressions are left out. Where users are unknown, or there is only one, each impression
+    is a cluster.
 
     Raises:
-        ValueError: what was read is of different impressions.
+        ValueError: the systems ranked different impressions.
     """
     named = {name for pair in pairs for name in pair}
     values, clusters, users = impression_set(
@@ -74,30 +67,23 @@ def compare_pairs(pairs: Sequence[Pair], read: ReadFiles) -> PairTests | None:
         )
         return system.astype(np.float64) - other
 
+    found = {
+        metric: compare([differences(pair, column) for pair in tested], clusters)
+        for column, metric in enumerate(METRICS)
+    }
     return PairTests(
-        found={
-            metric: dict(
-                zip(
-                    tested,
-                    compare([differences(pair, column) for pair in tested], clusters),
-                    strict=True,
-                )
-            )
-            for column, metric in enumerate(METRICS)
-        },
-        impressions=len(clusters),
-        users=users,
-        untested=[pair for pair in pairs if not seeds[pair]],
+        {metric: dict(zip(tested, each, strict=True)) for metric, each in found.items()},
+        len(clusters),
+        users,
+        [pair for pair in pairs if not seeds[pair]],
     )
 
 
-def as_lines(tests: PairTests) -> str:
-    """A csv with a line for each metric and pair."""
-    rows: list[dict[str, Any]] = [
+def significance_csv(tests: PairTests) -> str:
+    """A line for each metric and pair."""
+    rows = [
         {
-            "metric": metric,
-            "system": system,
-            "other": other,
+            **{"metric": metric, "system": system, "other": other},
             **{
                 name: value if value is None or name == "seeds" else f"{value:.3g}"
                 for name, value in comparison._asdict().items()
@@ -109,29 +95,55 @@ def as_lines(tests: PairTests) -> str:
     return as_csv(["metric", "system", "other", *Comparison._fields], rows)
 
 
-def as_markdown(tests: PairTests) -> str:
-    """Differences in percent points, bold where seeds and users at random leave no doubt."""
+def significance_table(tests: PairTests) -> Table:
+    """A row for each pair, in percent points; bold where the test with random seeds is sure."""
     heads = [column for metric in METRICS for column in (HEADS[metric], "seeds fixed")]
-    lines = [
-        "| system against other | seeds | " + " | ".join(heads) + " |",
-        "| --- |" + " ---: |" * (1 + len(heads)),
+    rows = [
+        [
+            Cell(" against ".join(pair)),
+            Cell(str(first.seeds)),
+            *(cell for metric in METRICS for cell in _cells(tests.found[metric][pair])),
+        ]
+        for pair, first in tests.found[METRICS[0]].items()
     ]
-    for pair, first in tests.found[METRICS[0]].items():
-        cells = [cell for metric in METRICS for cell in _cells(tests.found[metric][pair])]
-        against = " against ".join(map(plain_markdown, pair))
-        lines.append(f"| {against} | {first.seeds} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, *(f"\n{note}" for note in notes_of_tests(tests))]) + "\n"
+    return Table(["system against other", "seeds", *heads], [rows], notes_of_tests(tests))
 
 
-def _cells(comparison: Comparison) -> tuple[str, str]:
-    """The test with random seeds, if there is one, and the one with fixed seeds beside it."""
-    text = f"{100 * comparison.difference:+.2f}"
+def long_significance_table(tests: PairTests) -> Table:
+    """A row for each pair and metric."""
+    rows = []
+    for (system, other), metric, each in (
+        (pair, metric, tests.found[metric][pair])
+        for pair in tests.found[METRICS[0]]
+        for metric in METRICS
+    ):
+        interval = ""
+        if each.low is not None and each.high is not None:
+            interval = f"{100 * each.low:+.2f} to {100 * each.high:+.2f}"
+        sure = each.p_holm is not None and each.p_holm < SIGNIFICANT
+        p = "" if each.p_holm is None else p_value(each.p_holm)
+        rows.append(
+            [
+                *map(Cell, (system, other, HEADS[metric], str(each.seeds))),
+                Cell(f"{100 * each.difference:+.2f}", sure),
+                Cell(interval),
+                Cell(p, sure),
+                Cell(p_value(each.fixed_p_holm)),
+            ]
+        )
+    head = ["System", "against", "Metric", "Seeds", "Difference", "95 % interval"]
+    return Table([*head, "p", "p, seeds fixed"], [rows], notes_of_tests(tests))
+
+
+def _cells(comparison: Comparison) -> tuple[Cell, Cell]:
+    """The test with random seeds, if there is one, and the one with fixed seeds."""
+    text, sure = f"{100 * comparison.difference:+.2f}", False
     if comparison.low is not None and comparison.high is not None:
         text += f" [{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
     if comparison.p_holm is not None:
         text += f" {p_value(comparison.p_holm)}"
-        text = f"**{text}**" if comparison.p_holm < SIGNIFICANT else text
-    return text, p_value(comparison.fixed_p_holm)
+        sure = comparison.p_holm < SIGNIFICANT
+    return Cell(text, sure), Cell(p_value(comparison.fixed_p_holm))
 
 
 def p_value(value: float) -> str:
@@ -140,7 +152,7 @@ def p_value(value: float) -> str:
 
 
 def notes_of_tests(tests: PairTests) -> list[str]:
-    """What was tested and how, in sentences for under a table."""
+    """What was tested and how."""
     comparisons = tests.found[METRICS[0]].values()
     random = sum(each.p is not None for each in comparisons)
     if tests.users:
