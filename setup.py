@@ -36,6 +36,7 @@ RECBOLE = [
 ]
 
 SEARCH = ["optuna>=5", "hyperopt>=0.2.7", "plotly>=5"]  # the last two: RecBole's HyperTuning
+DOWNLOAD = ["pooch>=1.8", "requests>=2.31", "urllib3>=2"]  # urllib3 1 takes a cut-off file as whole
 SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "fastapi-offline>=1.7"]
 
 setup(
@@ -85,6 +86,7 @@ setup(
             "pyarrow>=14",
             *SEARCH,
             *SERVE,
+            *DOWNLOAD,
             "httpx2>=2; python_version >= '3.11'",  # of FastAPI's test client
             "httpx>=0.27; python_version < '3.11'",
             "playwright>=1.50",  # drives an installed Chromium; nothing is downloaded
@@ -93,6 +95,7 @@ setup(
         "serve": SERVE,
         "search": SEARCH,
         "lora": ["peft>=0.17"],
+        "download": DOWNLOAD,
         "parquet": ["pyarrow>=14"],  # EB-NeRD, own tables, users and articles of serving.score
         # docs/scale.md; before Python 3.12 RecBole pins a ray that starts nowhere today
         "ray": ["ray[data]>=2.50; python_version >= '3.12'", "pyarrow>=14"],

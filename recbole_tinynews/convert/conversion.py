@@ -18,13 +18,13 @@ from recbole_tinynews.convert.atomic import (
 )
 from recbole_tinynews.convert.bodies import Bodies
 from recbole_tinynews.convert.catalogue import Catalogue
-from recbole_tinynews.convert.errors import ConversionError, SkippedLines, stop
+from recbole_tinynews.convert.errors import ConversionError, OnBadLine, SkippedLines, stop
 from recbole_tinynews.convert.flat import SUFFIX, write_flat_interactions, write_flat_items
 from recbole_tinynews.convert.leaks import check_order, find_leaks, find_overlaps, overlap_notes
 from recbole_tinynews.convert.options import LAST_DAY, Options, checked
 from recbole_tinynews.convert.pooling import read_places
 from recbole_tinynews.convert.readers import Source, reader_of
-from recbole_tinynews.convert.records import News, OnBadLine
+from recbole_tinynews.convert.records import News
 from recbole_tinynews.convert.report import bodies_summary, news_summary, without_news_summary
 from recbole_tinynews.convert.split import cut_rows, latest
 from recbole_tinynews.convert.staging import staged

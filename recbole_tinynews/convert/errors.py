@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,22 @@ class LineError(ConversionError):
         place = "" if self.path is None else f"{self.path}:{self.line}: "
         column = "" if self.column is None else f"column {self.column}: "
         return f"{place}{column}{self.message}"
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn errors of reading a file into a ``ConversionError`` that names it."""
+    try:
+        yield
+    except ConversionError:
+        raise
+    except ValueError as error:  # of ``files``, which name the file
+        raise ConversionError(str(error)) from error
+    except OSError as error:
+        raise ConversionError(f"{path}: expected a readable file, got: {error}.") from error
+
+
+OnBadLine = Callable[[LineError], None]
 
 
 def stop(error: LineError) -> None:

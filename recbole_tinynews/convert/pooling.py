@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from recbole_tinynews.convert.errors import ConversionError
+from recbole_tinynews.convert.errors import ConversionError, OnBadLine
 from recbole_tinynews.convert.readers.reader import Reader
-from recbole_tinynews.convert.records import Impression, OnBadLine
+from recbole_tinynews.convert.records import Impression
 
 
 def read_places(

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from recbole_tinynews.config import declared_settings
 from recbole_tinynews.data.no_articles import NoArticles
 from recbole_tinynews.encoder.language_model import plm_size
 from recbole_tinynews.encoder.words.vocabulary import load_word_tokenizer
@@ -39,6 +38,7 @@ from recbole_tinynews.pipeline.artifact import (
     read_settings,
 )
 from recbole_tinynews.registry import (
+    declared_settings,
     find_model,
     find_part,
     has_language_model,
@@ -52,8 +52,8 @@ from recbole_tinynews.serving.export.description import is_export, read_descript
 from recbole_tinynews.serving.export.formats import find_format, format_names
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.settings.declared import Models, rules_for
-from recbole_tinynews.settings.names import plain_name, settings_of_stage
-from recbole_tinynews.settings.parts import PARTS, USUAL
+from recbole_tinynews.settings.layering import PARTS, USUAL
+from recbole_tinynews.settings.names import parse_key, seen_by_stage
 from recbole_tinynews.settings.values import unfit_value
 
 # adapters are merged into the saved weights, which include word vectors
@@ -68,7 +68,7 @@ class _Settings(dict[str, Any]):
 
     def for_stage(self, stage: str) -> _Settings:
         # unset settings are not in the file, and this one means "all layers" if unset
-        own = settings_of_stage(stage, {"teacher_num_hidden_layers": None, **self})
+        own = seen_by_stage(stage, {"teacher_num_hidden_layers": None, **self})
         return _Settings({**own, **AS_SAVED})
 
 
@@ -239,7 +239,7 @@ def _check_settings(
     wrong = [
         f"{name} {mistake}"
         for name, value in settings.items()
-        if (plain := plain_name(name, defaults, stages)) in defaults
+        if (plain := parse_key(name, stages).name) in defaults
         and (mistake := unfit_value(plain, value, rules, defaults[plain]))
     ]
     if not wrong:

@@ -6,12 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from recbole_tinynews.processes.threads import spin_briefly
 from recbole_tinynews.serving.export.formats import format_names
 from recbole_tinynews.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 1 if nothing was written."""
+    spin_briefly()
     flags = _parser().parse_args(arguments)
     try:
         from recbole_tinynews.serving.export.exporting import export  # takes seconds

@@ -1,40 +1,66 @@
-"""Records of a csv or tsv with a header, quoted where needed, plain or gzip."""
+"""Tables with named columns: csv and tsv, quoted where needed, plain or gzip; parquet."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from recbole_tinynews.convert.errors import ConversionError, LineError, quoted
-from recbole_tinynews.convert.records import OnBadLine
+from recbole_tinynews.convert.errors import (
+    ConversionError,
+    LineError,
+    OnBadLine,
+    quoted,
+    readable,
+)
 from recbole_tinynews.files.lines import LONGEST_LINE, read_line_batches
+from recbole_tinynews.files.parquet import ANY, column_names, read_rows
 
+KINDS = "a .csv, .tsv or .parquet file"
+PARQUET = ".parquet"
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
-class Record(NamedTuple):
-    """The cells of a record by column, and the number of its first line, from 1."""
-
-    line: int
-    cells: dict[str, str]
+def is_table(path: Path) -> bool:
+    """Whether a file's name ends like that of a table."""
+    return path.suffix == PARQUET or _delimiter(path) is not None
 
 
-def delimiter_of(path: Path) -> str | None:
-    """What stands between the cells, by the file's name; None: it is named as something else."""
+def names_of(path: Path) -> list[str]:
+    """The names of a table's columns.
+
+    Raises:
+        ConversionError: it can't be read, or has a column twice.
+    """
+    with readable(path):
+        return column_names(path) if path.suffix == PARQUET else _header(path)
+
+
+def read_table(
+    path: Path, columns: Collection[str], on_bad_line: OnBadLine
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Numbers, from 1, and cells by column: of rows in parquet, else of records by first line.
+
+    Raises:
+        ConversionError: the table can't be read.
+    """
+    with readable(path):
+        if path.suffix == PARQUET:
+            yield from read_rows(path, dict.fromkeys(columns, ANY))
+        else:
+            yield from _records(path, on_bad_line)
+
+
+def _delimiter(path: Path) -> str | None:
+    """The delimiter by the file's name; None if it is no csv or tsv."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
     return DELIMITERS.get(suffixes[-1]) if suffixes else None
 
 
-def header_of(path: Path) -> list[str]:
-    """The names of the columns.
-
-    Raises:
-        ConversionError: the file can't be read, or its first line is no header.
-    """
+def _header(path: Path) -> list[str]:
     with_lines = _Lines(path)
     try:
         names = next(_reader(path, with_lines), [])
@@ -48,13 +74,8 @@ def header_of(path: Path) -> list[str]:
     return names
 
 
-def read_records(path: Path, on_bad_line: OnBadLine) -> Iterator[Record]:
-    """The records below the header.
-
-    Raises:
-        ConversionError: the file can't be read.
-    """
-    names = header_of(path)
+def _records(path: Path, on_bad_line: OnBadLine) -> Iterator[tuple[int, dict[str, str]]]:
+    names = _header(path)
     lines = _Lines(path, progress=True)
     reader = _reader(path, lines)
     next(reader)
@@ -70,34 +91,27 @@ def read_records(path: Path, on_bad_line: OnBadLine) -> Iterator[Record]:
             bad.lines = lines.number - before
             on_bad_line(bad.at(path, before + 1))
         else:
-            yield Record(before + 1, dict(zip(names, fields, strict=True)))
+            yield before + 1, dict(zip(names, fields, strict=True))
 
 
 class _Lines:
-    """The lines of a file as the csv module wants them, counted."""
+    """The lines of a file for the csv module, counted."""
 
     def __init__(self, path: Path, progress: bool = False) -> None:
         self.number = 0
         self._path, self._progress = path, progress
 
     def __iter__(self) -> Iterator[str]:
-        try:
-            for batch in read_line_batches(self._path, self._progress):
-                for line in batch:
-                    self.number += 1
-                    # a bad byte becomes a surrogate, and is found when the record is whole
-                    yield line.decode("utf-8", "surrogateescape").replace("\0", "\udc00") + "\n"
-        except ValueError as error:
-            raise ConversionError(str(error)) from error
-        except OSError as error:
-            raise ConversionError(
-                f"{self._path}: expected a readable file, got: {error}."
-            ) from error
+        for batch in read_line_batches(self._path, self._progress):
+            for line in batch:
+                self.number += 1
+                # a bad byte becomes a surrogate, and is found when the record is whole
+                yield line.decode("utf-8", "surrogateescape").replace("\0", "\udc00") + "\n"
 
 
 def _reader(path: Path, lines: _Lines) -> Iterator[list[str]]:
     csv.field_size_limit(LONGEST_LINE)  # of the process; the default is shorter than some bodies
-    delimiter = delimiter_of(path)
+    delimiter = _delimiter(path)
     assert delimiter is not None, "refused with the options"
     return csv.reader(lines, delimiter=delimiter, strict=True)
 

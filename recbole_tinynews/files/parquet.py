@@ -1,4 +1,4 @@
-"""Rows of a parquet file, some at a time, as Python values; pyarrow waits for one."""
+"""Rows of a parquet file as Python values, a part of a row group at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recbole_tinynews.bars import progress_bar
-from recbole_tinynews.convert.errors import ConversionError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,17 +19,14 @@ ROWS_AT_ONCE = 16_384
 
 
 class Row(NamedTuple):
-    """The cells of one row by column, and its number, from 1.
-
-    Lists are lists, times are UTC seconds, and a missing cell is None.
-    """
+    """A row's number, from 1, and its cells by column: times in UTC seconds, None where missing."""
 
     number: int
     cells: dict[str, Any]
 
 
 class Kind(NamedTuple):
-    """What a column may hold: in words, and as a check of its Arrow type."""
+    """What a column may hold, in words and as a check of its Arrow type."""
 
     words: str
     fits: Callable[[pa.DataType], bool]
@@ -72,7 +68,7 @@ def column_names(path: Path) -> list[str]:
     """The columns of a file.
 
     Raises:
-        ConversionError: it can't be read.
+        ValueError: it can't be read, or has a column twice.
     """
     with _opened(path) as file:
         return list(file.schema_arrow.names)
@@ -84,12 +80,10 @@ def read_rows(
     optional: Mapping[str, Kind] | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
 ) -> Iterator[Row]:
-    """The rows of a file, of which one part of a row group is in memory at a time.
-
-    A column of ``optional`` that is not there is not among the cells.
+    """The rows of a file; missing columns of ``optional`` are left out of the cells.
 
     Raises:
-        ConversionError: the file can't be read, lacks a column, or has one of another type.
+        ValueError: the file can't be read, lacks a column, or has one twice or of another type.
     """
     with _opened(path) as file:
         kinds = {**required, **(optional or {})}
@@ -145,24 +139,24 @@ def _check_columns(
 ) -> None:
     missing = [name for name in required if name not in schema.names]
     if missing:
-        raise ConversionError(
+        raise ValueError(
             f"{path}: expected a column {' and a column '.join(missing)}, found "
             f"{', '.join(schema.names)}."
         )
     for name, kind in kinds.items():
         found = schema.field(name).type
         if not kind.fits(found):
-            raise ConversionError(f"{path}: column {name}: expected {kind.words}, found {found}.")
+            raise ValueError(f"{path}: column {name}: expected {kind.words}, found {found}.")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """A file whose every failure while it is read names it."""
+    """An open file; every error while it is read names it."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ModuleNotFoundError as error:
-        raise ConversionError(
+        raise ValueError(
             f"{path}: expected pyarrow to read it with, and it is not installed. Install the extra "
             "`parquet`: pip install recbole-tinynews[parquet]"
         ) from error
@@ -170,11 +164,11 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
             if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise ConversionError(
+                raise ValueError(
                     f"{path}: expected each column once, got {', '.join(twice)} again."
                 )
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
-        raise ConversionError(
+        raise ValueError(
             f"{path}: expected a whole parquet file, got: {error}. Copy it again."
         ) from error
