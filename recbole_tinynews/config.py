@@ -15,7 +15,7 @@ from recbole.config import Config
 
 from recbole_tinynews import compat
 from recbole_tinynews.data import fields
-from recbole_tinynews.encoder.language_model import locate_plm
+from recbole_tinynews.encoder.plm_files import locate_plm
 from recbole_tinynews.evaluation.recbole_metrics import (
     COUNT_METRIC,
     METRICS,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoConfig
 
-from recbole_tinynews.encoder.language_model import load_tokenizer
+from recbole_tinynews.encoder.plm_files import load_tokenizer
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.description import Description
 from recbole_tinynews.serving.export.libraries import library

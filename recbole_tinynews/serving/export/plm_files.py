@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transformers import AutoConfig
 
-from recbole_tinynews.encoder.language_model import cut_config, load_tokenizer
+from recbole_tinynews.encoder.plm_files import cut_config, load_tokenizer
 from recbole_tinynews.pipeline.artifact import PLM
 from recbole_tinynews.serving.export.source import Source
 

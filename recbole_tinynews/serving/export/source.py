@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.plm_files import bare_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.model.article_reader import longest_news_text
