@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from functools import partial
 from logging import getLogger
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,14 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedModel
 
 from recbole_tinynews.encoder.own_layers import UNUSED, find_layers, first_position
-from recbole_tinynews.encoder.plm_files import cut_config, encoder_of, load_config, read_pretrained
+from recbole_tinynews.encoder.plm_files import (
+    cut_config,
+    encoder_of,
+    load_config,
+    read_pretrained,
+    unreadable,
+)
+from recbole_tinynews.files.tensors import check_weights
 
 
 def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
@@ -26,6 +34,11 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
         ValueError: no such model, more layers asked for than it has, or weights that are missing,
             damaged or of another size than its configuration says.
     """
+    try:
+        for file in Path(source).glob("*.safetensors"):
+            check_weights(file)
+    except ValueError as problem:
+        raise unreadable(source, problem) from problem
     plm, loading = read_pretrained(
         AutoModel,
         source,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from huggingface_hub import constants
 from huggingface_hub.utils import get_session
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -25,6 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from recbole_tinynews.files.tensors import check_weights
 from recbole_tinynews.files.whole import whole_folder
 
 PACKAGE_PREFIX = "package:"
@@ -268,11 +269,10 @@ def check_sizes(source: str, weights: Path) -> None:
     Raises:
         ValueError: sizes differ, or one of the files cannot be read.
     """
-    try:
-        with safe_open(weights, framework="pt") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as problem:
-        raise ValueError(f"{weights} expects safetensors, and cannot be read: {problem}") from None
+    check_weights(weights)
+    with safe_open(weights, framework="pt") as file:
+        names = list(file.keys())
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
     of_plm = {name.rpartition(".plm.")[2]: shape for name, shape in shapes.items()}
     known = set(of_plm.values())
     with torch.device("meta"):
