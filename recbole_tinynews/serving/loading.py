@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from recbole_tinynews.config import declared_settings
 from recbole_tinynews.data.given_articles import GivenArticles
 from recbole_tinynews.encoder.plm_files import check_sizes, plm_size
 from recbole_tinynews.files.array_cache import content_key
@@ -38,6 +37,7 @@ from recbole_tinynews.pipeline.artifact import (
     read_settings,
 )
 from recbole_tinynews.registry import (
+    declared_settings,
     find_model,
     find_part,
     has_language_model,
@@ -52,8 +52,8 @@ from recbole_tinynews.serving.export.loading import load_export
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.reading import Reading
 from recbole_tinynews.settings.declared import Models, rules_for
-from recbole_tinynews.settings.names import plain_name, settings_of_stage
-from recbole_tinynews.settings.parts import PARTS, USUAL
+from recbole_tinynews.settings.layering import PARTS, USUAL
+from recbole_tinynews.settings.names import parse_key, seen_by_stage
 from recbole_tinynews.settings.values import unfit_value
 
 
@@ -65,7 +65,7 @@ class _Settings(dict[str, Any]):
 
     def for_stage(self, stage: str) -> _Settings:
         # unset settings are not in the file, and this one means "all layers" if unset
-        return _Settings(settings_of_stage(stage, {"teacher_num_hidden_layers": None, **self}))
+        return _Settings(seen_by_stage(stage, {"teacher_num_hidden_layers": None, **self}))
 
 
 def load(
@@ -216,7 +216,7 @@ def _check_settings(
     wrong = [
         f"{name} {mistake}"
         for name, value in settings.items()
-        if (plain := plain_name(name, defaults, stages)) in defaults
+        if (plain := parse_key(name, stages).name) in defaults
         and (mistake := unfit_value(plain, value, rules, defaults[plain]))
     ]
     if not wrong:

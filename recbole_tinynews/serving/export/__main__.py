@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from recbole_tinynews.processes.threads import spin_briefly
 from recbole_tinynews.version import VERSION
 
 TO = ("hf", "sentence-transformers", "onnx", "onnx-int8", "torch-int8")
@@ -13,6 +14,7 @@ TO = ("hf", "sentence-transformers", "onnx", "onnx-int8", "torch-int8")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 1 if nothing was written."""
+    spin_briefly()
     flags = _parser().parse_args(arguments)
     try:
         from recbole_tinynews.serving.export.exporting import export  # takes seconds
