@@ -1,7 +1,6 @@
-"""``--to=sentence-transformers``: news vectors out of ``SentenceTransformer(DIR).encode(titles)``.
+"""``--to=sentence-transformers``: news vectors by ``SentenceTransformer(DIR).encode(titles)``.
 
-Only modules of that library are used, so its users need nothing of ours. The heads lie beside them,
-for ranking.
+It consists of that library's modules alone; the heads are added for ranking.
 """
 
 from __future__ import annotations
@@ -17,14 +16,19 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.export.checks import refuse_difference, sample_of
 from recbole_tinynews.serving.export.description import NEWS_TOKENS
+from recbole_tinynews.serving.export.formats import Format
 from recbole_tinynews.serving.export.heads import write_heads
 from recbole_tinynews.serving.export.libraries import library
-from recbole_tinynews.serving.export.plm_files import check_whole, write_tokenizer
 from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.export.torch_engine import TorchEngine
 
 TO = "sentence-transformers"
+EXAMPLE = """from sentence_transformers import SentenceTransformer
+
+news_vectors = SentenceTransformer(FOLDER).encode(["Champions win the cup"])"""
 TOLERANCE = 1e-5
 PROMPT = "news"
 STEEPEST = 30.0  # sum of the query's absolute weights up to which fp32 holds all weights
@@ -32,20 +36,14 @@ BELOW_SATURATION = 18.0  # sigmoid(x - 18) is exp(x - 18) up to 2e-8 of it, for 
 SATURATED = 40.0  # its sigmoid is 1 in fp32
 
 
-def write_sentence_transformer(source: Source, folder: Path) -> None:
-    """Write the modules and the heads, and compare ``encode`` with the recommender's own vectors.
-
-    Raises:
-        ValueError: the library's modules cannot express the news encoder, or would give other
-            vectors.
-    """
+def _write(source: Source, folder: Path) -> None:
     _check_expressible(source)
-    check_whole(source, TO)
+    source.check_auto_model(TO)
     modules = _modules()
     settings = source.settings
     with tempfile.TemporaryDirectory(dir=folder) as beside:
         source.padded("sdpa").plm.save_pretrained(beside)
-        write_tokenizer(source, Path(beside))
+        source.write_tokenizer(Path(beside))
         language_model = modules.Transformer(beside)
     language_model.max_seq_length = settings[NEWS_TOKENS]
     prefix = settings["text_prefix"]
@@ -60,28 +58,20 @@ def write_sentence_transformer(source: Source, folder: Path) -> None:
     write_heads(source.heads, folder)
 
 
-def check_sentence_transformer(source: Source, folder: Path, titles: list[str]) -> float:
-    """The largest difference of ``SentenceTransformer(folder).encode`` from our vectors.
-
-    Raises:
-        ValueError: it is larger than ``TOLERANCE``.
-    """
+def _check(source: Source, folder: Path, titles: list[str]) -> float:
+    """Compare ``SentenceTransformer(folder).encode`` with the recommender's own vectors."""
     loaded = library("sentence_transformers", f"--to={TO}").SentenceTransformer(
         str(folder), device="cpu", local_files_only=True
     )
     texts = sample_of(titles)
     encoded = loaded.encode(texts, show_progress_bar=False)
-    difference = float(np.abs(encoded - source.engine.encode(texts).numpy()).max())
+    difference = float(np.abs(encoded - source.engine.encode({TITLE: texts}).numpy()).max())
     refuse_difference(difference, TOLERANCE, f"SentenceTransformer({folder.name}).encode")
     return difference
 
 
 def _modules() -> Any:
-    """The module that holds the library's modules.
-
-    Raises:
-        ValueError: the library is too old.
-    """
+    """The library's modules; ``ValueError`` where it is too old."""
     installed = library("sentence_transformers", f"--to={TO}")
     try:
         return library("sentence_transformers.sentence_transformer.modules", f"--to={TO}")
@@ -167,3 +157,13 @@ def _attention(
         modules.Dense(size, 2 * inner, True, nn.GLU(), first, first_bias, **tokens),
         modules.Dense(inner, 2 * news_dim, True, nn.GLU(), second, second_bias, **tokens),
     ]
+
+
+FORMAT = Format(
+    _write,
+    TorchEngine,
+    "sentence-transformers",
+    EXAMPLE,
+    task="sentence-similarity",
+    check=_check,
+)
