@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader
 from recbole_tinynews.benchmark.intervals import Intervals
 from recbole_tinynews.benchmark.pair_tests import PairTests, long_significance_table
 from recbole_tinynews.benchmark.plots import CAPTIONS
-from recbole_tinynews.benchmark.result_table import HEADS, cold_table, speed_table
+from recbole_tinynews.benchmark.result_table import HEADS, budget_table, cold_table, speed_table
 from recbole_tinynews.benchmark.results import METRICS, Report, SystemResult
 from recbole_tinynews.benchmark.table import Cell, Table
 
@@ -58,6 +58,7 @@ def as_html(
         "Figures": [],
         "Significance": [long_significance_table(tests)] if tests else [],
         "Speed": [speed_table(systems)],
+        "Budget": [budget_table(systems, report.suite.ceilings)],
         "Clicked news cold": [cold_table(systems)],
         "History and hour": slices,
         "Further metrics": [further],

@@ -16,7 +16,12 @@ from recbole_tinynews.benchmark.pair_tests import (
     significance_table,
 )
 from recbole_tinynews.benchmark.plots import suite_figures
-from recbole_tinynews.benchmark.result_table import cold_table, make_table, speed_table
+from recbole_tinynews.benchmark.result_table import (
+    budget_table,
+    cold_table,
+    make_table,
+    speed_table,
+)
 from recbole_tinynews.benchmark.results import Report
 from recbole_tinynews.benchmark.suite import compared
 from recbole_tinynews.benchmark.table import as_latex, as_markdown, as_narrow_latex
@@ -27,7 +32,8 @@ from recbole_tinynews.pipeline.training_figure import as_svg
 def write_report(output: Path, report: Report) -> list[str]:
     """Write a report into ``output``, the folder of the results; returns the file names."""
     suite, systems = report.suite, report.systems
-    table = make_table(systems, report.seeds, suite.published, report.notes)
+    table = make_table(systems, report.seeds, suite.published, report.notes, suite.ceilings)
+    budgets = budget_table(systems, suite.ceilings)
     read = read_files({each.row.label: each.impressions for each in systems if each.means})
     tests = compare_pairs(compared(suite, [each.row for each in systems if each.means]), read)
     intervals = bootstrap_intervals(read)
@@ -38,6 +44,7 @@ def write_report(output: Path, report: Report) -> list[str]:
         "table.tex": as_latex(table),
         "table_narrow.tex": as_narrow_latex(table),
         "speed.md": as_markdown(speed_table(systems)),
+        "budget.md": as_markdown(budgets) if any(budgets.groups) else "",
         "cold.md": as_markdown(cold_table(systems)),
         "slices.md": "\n".join(map(as_markdown, slices)),
         "further.md": as_markdown(further) if further.groups else "",

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
-from recbole_tinynews.benchmark.results import COLD, COLD_COUNT, METRICS, Mean, SystemResult
+from recbole_tinynews.benchmark.results import (
+    COLD,
+    COLD_COUNT,
+    METRICS,
+    OWN_BUDGET,
+    TEACHERS_BUDGET,
+    Mean,
+    SystemResult,
+)
 from recbole_tinynews.benchmark.suite import TITLE, USER_IDS, Published
 from recbole_tinynews.benchmark.table import Cell, Table
 
+Ceilings = Mapping[str, Mapping[str, int]]
 HEADS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
 _SIZE = {"parameters": "Parameters (M)", "news_per_second": "News (1/s)"}
 SPEED_HEADS = {
@@ -19,7 +28,13 @@ SPEED_HEADS = {
     "peak_memory_mb": "Peak memory, MB",
     "seconds": "Training, s",
 }
-MORE_TEXT, ELSEWHERE, KNOWS_USERS = "*", "†", "‡"
+MORE_TEXT, ELSEWHERE, KNOWS_USERS, OVER = "*", "†", "‡", "§"
+_BUDGETS = {
+    "articles": "articles",
+    "tokens": "tokens",
+    "clicks_x_candidates": "candidates of clicks",
+    "flops": "TFLOP",
+}
 
 
 def make_table(
@@ -27,6 +42,7 @@ def make_table(
     seeds: Sequence[int],
     published: Published,
     notes: Sequence[str] = (),
+    ceilings: Ceilings | None = None,
 ) -> Table:
     """Means over seeds in percent, in the order given; rows of one group are kept together.
 
@@ -38,7 +54,7 @@ def make_table(
     best = {name: _best(systems, name) for name in METRICS}
 
     def cells(each: SystemResult) -> list[Cell]:
-        name = Cell(each.row.label + _mark(each))
+        name = Cell(each.row.label + _mark(each) + (OVER if over(each, ceilings) else ""))
         if not each.means:
             return [name, Cell(f"not run: {each.why_not}")]
         here = published.here.get(each.row.label)
@@ -58,7 +74,8 @@ def make_table(
         for _, members in groupby(systems, key=lambda each: each.row.group)
     ]
     of_others = [f"{ELSEWHERE} the paper's figures {published.elsewhere_is}."] if beside else []
-    return Table(head, groups, [*_notes(systems, seeds), *of_others, *notes])
+    budgets = [note for note in [_note_of_ceilings(systems, ceilings)] if note]
+    return Table(head, groups, [*_notes(systems, seeds), *budgets, *of_others, *notes])
 
 
 def speed_table(systems: Sequence[SystemResult]) -> Table:
@@ -95,6 +112,58 @@ def cold_table(systems: Sequence[SystemResult]) -> Table:
     if without:
         note += f" Not known of {', '.join(without)}."
     return Table(["System, clicked news cold", *HEADS.values()], [rows], [note])
+
+
+def budget_table(systems: Sequence[SystemResult], ceilings: Ceilings | None = None) -> Table:
+    """Text, clicks and FLOPs of a system's own training and of its teachers', as counted."""
+    known = [each for each in systems if any(name in each.means for name in OWN_BUDGET)]
+    rows = [
+        [
+            Cell(each.row.label + (OVER if over(each, ceilings) else "")),
+            *(_amount(each.means.get(name), name) for name in (*OWN_BUDGET, *TEACHERS_BUDGET)),
+        ]
+        for each in known
+    ]
+    heads = [f"{name}, {whose}" for whose in ("own", "teachers") for name in _BUDGETS.values()]
+    notes = [
+        "Articles and tokens read in stages without clicks; candidates of all clicks trained on; "
+        "FLOP of the layers that train, forward and backward (docs/benchmark.md, Budgets). Own: "
+        "the stages of the system's own weights; teachers: all other stages that precede it."
+    ]
+    if note := _note_of_ceilings(known, ceilings):
+        notes.append(note)
+    without = [each.row.label for each in systems if each.means and each not in known]
+    if without:
+        notes.append(f"Not counted: {', '.join(without)}.")
+    return Table(["System", *heads], [rows], notes)
+
+
+def over(system: SystemResult, ceilings: Ceilings | None) -> bool:
+    """Whether a system or its teachers used more than a ceiling of the suite."""
+    means, limits = system.means, ceilings or {}
+    return any(
+        f"{prefix}{name}" in means and means[f"{prefix}{name}"].value > limit
+        for kind, prefix in (("student", ""), ("teachers", "teachers_"))
+        for name, limit in limits.get(kind, {}).items()
+    )
+
+
+def _note_of_ceilings(systems: Sequence[SystemResult], ceilings: Ceilings | None) -> str:
+    if not any(over(each, ceilings) for each in systems):
+        return ""
+    listed = "; ".join(
+        f"{kind}: " + ", ".join(f"{value:,} {_BUDGETS[name]}" for name, value in limits.items())
+        for kind, limits in (ceilings or {}).items()
+    )
+    return f"{OVER} used more than the suite's ceiling ({listed})."
+
+
+def _amount(mean: Mean | None, name: str) -> Cell:
+    if mean is None:
+        return Cell("")
+    if name.endswith("flops"):
+        return Cell(f"{mean.value / 1e12:,.3g}")
+    return Cell(f"{mean.value:,.0f}")
 
 
 def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:

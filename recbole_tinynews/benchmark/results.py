@@ -22,13 +22,19 @@ SPEEDS = (
     "impressions_per_second",  # encoding their articles
     "impressions_per_second_cached",  # from cached vectors
 )
+OWN_BUDGET = ("articles", "tokens", "clicks_x_candidates", "flops")
+TEACHERS_BUDGET = tuple(f"teachers_{name}" for name in OWN_BUDGET)
 MEASURED = (*SPEEDS, "peak_memory_mb", "threads", "precision", "device")
 COLUMNS = (
     *("system", "seed", *METRICS, "parameters", *MEASURED),
     *("seconds", "impressions", "skipped", *COLD, COLD_COUNT, "environment", "settings"),
+    *(*OWN_BUDGET, *TEACHERS_BUDGET),
 )
 NEEDED = ("system", "seed", *METRICS, "settings")  # files of earlier versions may lack others
-AVERAGED = (*METRICS, *COLD, COLD_COUNT, "parameters", *SPEEDS, "peak_memory_mb", "seconds")
+AVERAGED = (
+    *(*METRICS, *COLD, COLD_COUNT, "parameters", *SPEEDS, "peak_memory_mb", "seconds"),
+    *(*OWN_BUDGET, *TEACHERS_BUDGET),
+)
 RESULTS = "results.csv"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first in a cell that a spreadsheet computes
 Key = tuple[str, int, str]

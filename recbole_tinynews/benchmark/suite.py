@@ -18,10 +18,12 @@ ADDED = "added"  # group of the rows that the command line adds
 TITLE, USER_IDS = ("title",), "ids of users"
 _KEYS = {
     *("rows", "rows_of", "layers", "settings", "seeds", "reference", "comparisons"),
-    *("folder", "figures", "published", "datasets"),
+    *("folder", "figures", "published", "datasets", "ceilings"),
 }
 _ROW_KEYS = {"label", "model", "layers", "settings", "group", "reads"}
 _DATASET_KEYS = {"layers", "settings", "seeds", "leave_out"}
+_CEILINGS = {"student", "teachers"}
+_CEILING_KEYS = {"articles", "tokens", "clicks_x_candidates"}
 _ALL = "all"  # the size that keeps every layer of the language model
 FIGURES = ("size", "speed", "stages", "losses", "teachers")
 
@@ -59,6 +61,7 @@ class Suite(NamedTuple):
 
     ``settings`` apply to every row whose model has them, ``comparisons`` are the pairs to test, and
     added rows are compared with ``reference``. ``figures`` names the families of each figure.
+    ``ceilings`` are the largest budgets of a ``student`` and of all its ``teachers``, by name.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Suite(NamedTuple):
     folder: str
     figures: Mapping[str, Sequence[str]]
     published: Published
+    ceilings: Mapping[str, Mapping[str, int]] = {}
 
 
 def suite_names() -> list[str]:
@@ -120,6 +124,7 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
         folder=declared.get("folder", "{dataset}").format(dataset=dataset),
         figures=figures,
         published=_published(declared.get("published"), dataset),
+        ceilings=_ceilings(name, declared.get("ceilings", {})),
     )
 
 
@@ -254,6 +259,19 @@ def _of_dataset(declared: Mapping[str, Any], dataset: str) -> dict[str, Any]:
         if fnmatchcase(dataset, pattern):
             own.update(values)
     return own
+
+
+def _ceilings(suite: str, declared: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:
+    where = f"Suite {suite}, ceilings"
+    _refuse_unknown(where, declared, _CEILINGS)
+    for kind, ceilings in declared.items():
+        _refuse_unknown(f"{where}, {kind}", ceilings, _CEILING_KEYS)
+        for name, value in ceilings.items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"{where}: {name} expects a whole number from 1 on, got {value!r}."
+                )
+    return declared
 
 
 def _published(declared: Mapping[str, Any] | None, dataset: str) -> Published:

@@ -53,16 +53,14 @@ def convert_news(
 ) -> dict[str, Any]:
     """Convert news and clicks into ``output/dataset/`` and return the report written there.
 
-    ``format`` says what is read: ``mind``, ``ebnerd``, ``adressa``, ``xmind``, ``pens`` or
-    ``table`` (see ``readers``). ``train`` and ``test`` are a place each, a folder or file of that
-    format, or several that are pooled (see ``pooling``). ``valid`` is ``last-day``, a fraction of
-    the training impressions (the latest ones), or a place. ``columns`` says which column of a
-    table has which role, ``news`` are files of articles that lie elsewhere, ``sampled`` candidates
-    are drawn with ``seed`` for each click that comes without (see ``Source``).
+    ``train`` and ``test`` are folders or files of the ``format`` (``mind``, ``ebnerd``,
+    ``adressa``, ``xmind``, ``pens``, ``table``); several are pooled. ``valid`` is one too, or
+    ``last-day``, or a fraction: the latest training impressions. ``columns``, ``news``, ``sampled``
+    and ``seed`` are those of ``Source``.
 
     ``on_error="skip"`` drops bad lines and reports them. ``layout="interaction"`` adds the data
-    set ``<dataset>-flat`` that stock RecBole reads. ``check_leaks`` looks for answers that the
-    result gives away (see ``leaks``). For a cross-validation, see ``convert_folds``.
+    set ``<dataset>-flat`` for stock RecBole. ``check_leaks`` looks for answers that the result
+    gives away (see ``leaks``). For cross-validation, see ``convert_folds``.
 
     Raises:
         ConversionError: settings or input can't be used, or the disk is full; nothing was written.
@@ -84,7 +82,7 @@ def convert_news(
     return report
 
 
-convert_mind = convert_news  # under the name it had when there was one format
+convert_mind = convert_news  # its former name
 
 
 def paths_of(folders: Folders) -> tuple[Path, ...]:
@@ -237,7 +235,7 @@ class Conversion:
             for note in overlap_notes(overlaps):
                 getLogger(__name__).warning(f"{dataset}: {note}")
         if self.settings.check_leaks:
-            report["leaks"] = find_leaks(files)
+            report["leaks"] = find_leaks(written.parts, files)
         with open_atomic(self.file(dataset, "report.json")) as file:
             json.dump(report, file, indent=2)
             file.write("\n")

@@ -28,7 +28,7 @@ TENSORS, PROGRESS = "state.safetensors", "progress.json"
 STATE_FORMAT = 1
 NEEDED = (  # that a training resumes from
     *("step", "round", "cur_step", "best_valid_score", "best_valid_result"),
-    *("losses", "curve", "schedule", "scaler", "rates", "optimizer"),
+    *("losses", "curve", "budget", "schedule", "scaler", "rates", "optimizer"),
 )
 _CHECKSUM = "checksum"
 _MODEL, _OPTIMIZER, _RANDOM, _CUDA = "model.", "optimizer.", "random.cpu", "random.cuda."

@@ -6,8 +6,20 @@ from pathlib import Path
 import pytest
 from benchmark_rows import squeeze, system
 
-from recbole_tinynews.benchmark.result_table import cold_table, make_table, speed_table
-from recbole_tinynews.benchmark.results import COLUMNS, METRICS, ResultsFile, summarise
+from recbole_tinynews.benchmark.result_table import (
+    budget_table,
+    cold_table,
+    make_table,
+    speed_table,
+)
+from recbole_tinynews.benchmark.results import (
+    COLUMNS,
+    METRICS,
+    OWN_BUDGET,
+    TEACHERS_BUDGET,
+    ResultsFile,
+    summarise,
+)
 from recbole_tinynews.benchmark.suite import Published, Row
 from recbole_tinynews.benchmark.table import as_latex, as_markdown
 
@@ -185,7 +197,8 @@ def test_two_benchmarks_that_write_into_one_file_lose_no_row(tmp_path: Path) -> 
 def test_a_file_of_an_earlier_version_is_read_and_gets_the_new_column(tmp_path: Path) -> None:
     """Hours of committed results would be refused for a column that they can't have."""
     path = tmp_path / "results.csv"
-    before = [name for name in COLUMNS if name != "environment"]
+    newer = {"environment", *OWN_BUDGET, *TEACHERS_BUDGET}
+    before = [name for name in COLUMNS if name not in newer]
     cells = ["A", "1", "0.5", *[""] * (len(before) - 4), "x"]
     path.write_text(f"{','.join(before)}\n{','.join(cells)}\n", encoding="utf-8")
     row = ResultsFile(path).of("A", 1, "x")
@@ -221,3 +234,27 @@ def test_cold_impressions_have_a_separate_table() -> None:
     assert as_markdown(cold_table(systems)).endswith(
         "training impressions: 1,519. Not known of C.\n"
     )
+
+
+BUDGET = dict.fromkeys((*OWN_BUDGET, *TEACHERS_BUDGET), 0) | {"tokens": 820_123, "flops": 1.74e13}
+CEILINGS = {"student": {"tokens": 215_000}, "teachers": {"clicks_x_candidates": 1000}}
+
+
+def test_budgets_have_a_table_and_rows_over_a_ceiling_are_marked_everywhere() -> None:
+    """A system that read four times as much text would look better for how it was trained."""
+    within = {**BUDGET, "tokens": 215_000, "teachers_clicks_x_candidates": 1000}
+    systems = [
+        system("A", {"auc": 0.5, **BUDGET}),
+        system("B", {"auc": 0.5, **within}),
+        system("C", {"auc": 0.5, **within, "teachers_clicks_x_candidates": 1001}),
+        system("Old", {"auc": 0.5}),
+    ]
+    text = squeeze(as_markdown(budget_table(systems, CEILINGS)))
+    assert text.splitlines()[2] == "| A§ | 0 | 820,123 | 0 | 17.4 | 0 | 0 | 0 | 0 |"
+    assert "Not counted: Old." in text
+    ceiling = "(student: 215,000 tokens; teachers: 1,000 candidates of clicks)"
+    table = make_table(systems, [1], Published(), ceilings=CEILINGS)
+    assert [cells[0].text for group in table.groups for cells in group] == ["A§", "B", "C§", "Old"]
+    assert table.notes[-1] == f"§ used more than the suite's ceiling {ceiling}."
+    unlimited = make_table(systems, [1], Published())
+    assert not any("§" in cells[0].text for group in unlimited.groups for cells in group)

@@ -61,9 +61,9 @@ def run_stage(tiny: Tiny, folder: Path, **settings: Any) -> Outcome:
 
 
 def outcome(artifact: Artifact) -> Outcome:
-    """Weights, validation result, and losses and metrics by step."""
+    """Weights, validation result and budget, and losses and metrics by step."""
     shown = (artifact.folder / "training.csv").read_text(encoding="utf-8")
-    return artifact.weights.load(), artifact.valid, shown
+    return artifact.weights.load(), {**artifact.valid, "budget": artifact.budget}, shown
 
 
 @contextmanager
