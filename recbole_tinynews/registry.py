@@ -104,19 +104,24 @@ def is_stock_model(model_class: type) -> bool:
 
 
 def find_trainer(model_class: type) -> type:
-    """``<Model>Trainer`` of the class or of its nearest base: a subclass keeps its base's trainer.
+    """The trainer that the model names in ``trainer_class``; for RecBole's models RecBole's own.
 
-    A user's trainer is in the module of the user's model. Without one, a news recommender gets
-    ``NewsTrainer``, or ``UntrainedTrainer`` if it has no language model, and RecBole's models get
-    what RecBole gives them.
+    Raises:
+        ValueError: there is no trainer of this name.
     """
-    if not is_news_model(model_class):
-        return _own_trainer(model_class) or _recbole_trainer(model_class)
+    named = getattr(model_class, "trainer_class", None)
+    if named is None:
+        return _recbole_trainer(model_class)
+    if isinstance(named, type):
+        return named
     from recbole_tinynews import trainer
 
-    trains = has_language_model(model_class)
-    default = trainer.NewsTrainer if trains else trainer.UntrainedTrainer
-    return _own_trainer(model_class, trainer) or default
+    if named not in trainer.__all__:
+        raise ValueError(
+            f"{model_class.__name__}.trainer_class expects a class, or the name of one in "
+            f"recbole_tinynews.trainer, got {named!r}.{suggest(str(named), trainer.__all__)}"
+        )
+    return getattr(trainer, named)
 
 
 def overall_yaml_file(model_class: type) -> Path:
@@ -184,15 +189,6 @@ def _module_folder(cls: type) -> list[Path]:
     """The folder of the module of a class; none where it is typed into a notebook."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return [Path(file).resolve().parent] if file else []
-
-
-def _own_trainer(model_class: type, ours: object = None) -> type | None:
-    for cls in model_class.__mro__:
-        home = ours if _is_from(cls, "recbole_tinynews") else sys.modules.get(cls.__module__)
-        trainer = getattr(home, f"{cls.__name__}Trainer", None)
-        if trainer is not None:
-            return trainer
-    return None
 
 
 def _recbole_trainer(model_class: type) -> type:

@@ -14,6 +14,7 @@ from recbole_tinynews import compat, paths, trainer
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 from recbole_tinynews.registry import (
     find_model,
     find_trainer,
@@ -22,6 +23,7 @@ from recbole_tinynews.registry import (
     recbole_model_names,
     stage_yaml_files,
 )
+from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
 
 @pytest.fixture
@@ -104,36 +106,34 @@ def test_a_class_is_taken_as_it_is_and_anything_else_refused() -> None:
         find_model(dict)
 
 
-def test_a_subclass_keeps_the_trainer_of_its_base(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        (NewsRecommender, trainer.NewsTrainer),
+        (ImpressionRecommender, trainer.UntrainedTrainer),  # it has no loss and no encoder
+        (TinyNewsRec, trainer.DistillationTrainer),
+    ],
+)
+def test_a_subclass_keeps_the_trainer_of_its_base(base: type, expected: type) -> None:
     """With another trainer, a variant of a model would silently lose its teachers."""
-    scheme = type("PLMNRTrainer", (), {})
-    monkeypatch.setattr(trainer, "PLMNRTrainer", scheme, raising=False)
-    assert find_trainer(type("Variant", (PLMNR,), {})) is scheme
+    assert find_trainer(type("Variant", (base,), {"__module__": "elsewhere"})) is expected
 
 
-def test_a_news_recommender_without_a_trainer_gets_the_news_trainer() -> None:
-    variant = type("Variant", (NewsRecommender,), {"__module__": "elsewhere"})
-    assert find_trainer(variant) is trainer.NewsTrainer
+@pytest.mark.parametrize("base", [PLMNR, BPR])
+def test_a_users_model_names_its_own_trainer(base: type) -> None:
+    own = type("Own", (), {})
+    mine = type("Mine", (base,), {"trainer_class": own})
+    assert find_trainer(mine) is find_trainer(type("Yours", (mine,), {})) is own
 
 
-def test_a_recommender_without_a_language_model_is_not_trained() -> None:
-    """The trainer of the others would ask it for a loss and for encoders that it lacks."""
-    variant = type("Variant", (ImpressionRecommender,), {"__module__": "elsewhere"})
-    assert find_trainer(variant) is trainer.UntrainedTrainer
+def test_a_misspelt_trainer_is_refused() -> None:
+    with pytest.raises(ValueError, match="Did you mean DistillationTrainer"):
+        find_trainer(type("Mine", (PLMNR,), {"trainer_class": "DistilationTrainer"}))
 
 
-def test_a_users_trainer_is_found_in_the_module_of_the_users_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = module_of_a_user(
-        tmp_path / "users_own.py",
-        "from recbole_tinynews.model.plmnr import PLMNR\n"
-        "class Mine(PLMNR): pass\n"
-        "class MineTrainer: pass\n",
-        monkeypatch,
-    )
-    assert find_trainer(module.Mine) is module.MineTrainer
-    assert find_trainer(type("Yours", (module.Mine,), {})) is module.MineTrainer
+def test_every_model_of_the_package_has_a_trainer() -> None:
+    for name in model_names():
+        assert issubclass(find_trainer(find_model(name)), ImpressionEvaluation)
 
 
 @pytest.mark.parametrize(

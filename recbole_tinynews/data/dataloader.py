@@ -15,7 +15,13 @@ from torch import Tensor
 
 from recbole_tinynews.data.article_facts import ArticleFacts
 from recbole_tinynews.data.batch import NewsBatch, Plan
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
+from recbole_tinynews.data.fields import (
+    CANDIDATE_FEATURES,
+    CANDIDATES,
+    HISTORY,
+    IMPRESSION,
+    IMPRESSION_SIZE,
+)
 from recbole_tinynews.data.impressions import Impressions, clicks_of
 from recbole_tinynews.data.negatives import ImpressionNegatives, random_bits
 from recbole_tinynews.processes.group import ALONE, Group
@@ -126,16 +132,17 @@ class ClickDataLoader(TrainDataLoader):
     """One sample is one click: its impression's history, the clicked article and its negatives.
 
     Fields of a batch:
-        user_id: ``[batch]``.
+        user_id, timestamp: ``[batch]``.
         history: ``[batch, history_length]``, newest clicks, padded in front with 0.
         candidates: ``[batch, 1 + negatives]``, the clicked article **first**.
+        candidate_features: ``[batch, 1 + negatives, features]``, if the impressions have features.
         label: ``[batch]``, the place of the clicked article among the candidates: 0.
     """
 
     def __init__(self, config: Settings, dataset: ClickSource) -> None:
         self.impressions = dataset.inter_feat
         self.clicks = clicks_of(self.impressions)
-        if len(self.clicks.news) == 0:
+        if len(self.clicks.position) == 0:
             raise ValueError(
                 f"ClickDataLoader expects training impressions of '{dataset.dataset_name}' with "
                 "clicked and unclicked candidates, got none. Check NAME.report.json."
@@ -149,7 +156,7 @@ class ClickDataLoader(TrainDataLoader):
             self.impressions, config["negatives"], int(config["seed"])
         )
         self.history_width = dataset.history_width(config)
-        super().__init__(config, dataset, len(self.clicks.news))
+        super().__init__(config, dataset, len(self.clicks.position))
 
     def news_ids(self) -> NDArray[np.int64]:
         """Ids of all articles that a batch may hold."""
@@ -157,14 +164,17 @@ class ClickDataLoader(TrainDataLoader):
 
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
         """The batch of these clicks."""
-        rows = self.clicks.impression[samples]
+        rows, impressions = self.clicks.impression[samples], self.impressions
         negatives = self.negatives.draw(self.epoch, samples, rows)
+        positions = np.column_stack([self.clicks.position[samples], negatives])
         return Interaction(
             {
-                self.config["USER_ID_FIELD"]: id_tensor(self.impressions.user[rows]),
-                HISTORY: id_tensor(self.impressions.history.newest(rows, self.history_width)),
-                CANDIDATES: id_tensor(np.column_stack([self.clicks.news[samples], negatives])),
+                self.config["USER_ID_FIELD"]: id_tensor(impressions.user[rows]),
+                self.config["TIME_FIELD"]: id_tensor(impressions.timestamp[rows]),
+                HISTORY: id_tensor(impressions.history.newest(rows, self.history_width)),
+                CANDIDATES: id_tensor(impressions.candidates.values[positions]),
                 self.config["LABEL_FIELD"]: torch.zeros(len(samples), dtype=torch.long),
+                **_features_at(impressions, positions),
             }
         )
 
@@ -173,9 +183,11 @@ class ImpressionDataLoader(AbstractDataLoader):
     """One sample is one impression with all its candidates, an empty history included.
 
     Fields of a batch (ragged parts are concatenated, so a batch is never indexed by row):
-        user_id, impression, impression_size: ``[batch]``; the row in the split, its candidates.
+        user_id, timestamp: ``[batch]``.
+        impression, impression_size: ``[batch]``, row in the split and number of candidates.
         history: ``[batch, history_length]``, newest clicks, padded in front with 0.
         candidates, label: ``[sum of impression_size]``; label -1 where it is unknown.
+        candidate_features: ``[sum of impression_size, features]``, if the impressions have any.
 
     Attributes:
         group: the processes that evaluate together; this loader gives the batches of one, so that
@@ -225,18 +237,29 @@ class ImpressionDataLoader(AbstractDataLoader):
 
     def collate_impressions(self, rows: NDArray[np.int64]) -> Interaction:
         """The batch of the impressions in these rows of the split."""
-        shown = self.impressions
-        candidates = shown.candidates.take(rows)
-        labels = shown.candidates._replace(values=shown.labels).take(rows)
-        batch = {
-            self.config["USER_ID_FIELD"]: id_tensor(shown.user[rows]),
-            IMPRESSION: id_tensor(rows),
-            IMPRESSION_SIZE: id_tensor(candidates.lengths),
-            HISTORY: id_tensor(shown.history.newest(rows, self.history_width)),
-            CANDIDATES: id_tensor(candidates.values),
-            self.config["LABEL_FIELD"]: torch.from_numpy(labels.values.astype(np.float32)),
-        }
-        return Interaction(batch)
+        impressions = self.impressions
+        positions = impressions.candidates.positions(rows)
+        labels = impressions.labels[positions].astype(np.float32)
+        return Interaction(
+            {
+                self.config["USER_ID_FIELD"]: id_tensor(impressions.user[rows]),
+                self.config["TIME_FIELD"]: id_tensor(impressions.timestamp[rows]),
+                IMPRESSION: id_tensor(rows),
+                IMPRESSION_SIZE: id_tensor(impressions.candidates.lengths_of(rows)),
+                HISTORY: id_tensor(impressions.history.newest(rows, self.history_width)),
+                CANDIDATES: id_tensor(impressions.candidates.values[positions]),
+                self.config["LABEL_FIELD"]: torch.from_numpy(labels),
+                **_features_at(impressions, positions),
+            }
+        )
+
+
+def _features_at(impressions: Impressions, positions: NDArray[np.int64]) -> dict[str, Tensor]:
+    """The field of the features of the candidates at ``positions``, if there are features."""
+    if impressions.features is None:
+        return {}
+    values = np.ascontiguousarray(impressions.features.values[positions], dtype=np.float32)
+    return {CANDIDATE_FEATURES: torch.from_numpy(values)}
 
 
 def id_tensor(array: NDArray) -> Tensor:

@@ -61,7 +61,9 @@ class NewsDataset(Dataset):
     without a row in ``NAME.item`` has an empty text. Text is read raw and has no index.
 
     Attributes:
-        inter_feat: the impressions of all splits, or after ``build`` of one of them.
+        inter_feat: the impressions of all splits in the order of ``splits``, one log with times
+            and users; in the parts that ``build`` returns, those of one split. Features that are
+            added before (``inter_feat.with_features``) are in the batches of all splits.
         item_feat: ``category`` and ``subcategory`` indices of every news id.
         news_text: ``title``, ``abstract`` and ``body`` of every news id; padding is empty.
         facts: category and training clicks of every news id; ``None`` before ``build``.

@@ -1,4 +1,8 @@
-"""Names of the fields of a batch. That of the label is a setting, RecBole's ``LABEL_FIELD``."""
+"""Names of the fields of a batch.
+
+User, time (int64 UTC seconds) and label have RecBole's settings ``USER_ID_FIELD``, ``TIME_FIELD``
+and ``LABEL_FIELD``.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from recbole_tinynews.files.columns import CANDIDATES, HISTORY
 
 __all__ = [
     "CANDIDATES",
+    "CANDIDATE_FEATURES",
     "HISTORY",
     "IMPRESSION",
     "IMPRESSION_SIZE",
@@ -16,6 +21,9 @@ __all__ = [
     "TOKENS",
     "TRUTH",
 ]
+
+# one row of numbers for each candidate, where the impressions have features
+CANDIDATE_FEATURES = "candidate_features"
 
 # of an evaluation: the row of each impression in its split, and how many candidates it has
 IMPRESSION, IMPRESSION_SIZE = "impression", "impression_size"

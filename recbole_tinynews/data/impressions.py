@@ -12,8 +12,20 @@ from recbole_tinynews.data.ragged import Ragged
 UNLABELLED = -1
 
 
+class CandidateFeatures(NamedTuple):
+    """Numbers that describe a candidate in its impression, such as how often it was clicked so far.
+
+    Shapes:
+        names: ``[features]``.
+        values: ``[candidates.values, features]``, float32; may be memory-mapped.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float32]
+
+
 class Impressions(NamedTuple):
-    """The impressions of one split; each is labelled as a whole or not at all.
+    """The impressions of one or more splits; each is labelled as a whole or not at all.
 
     Shapes:
         impression_id: ``[impressions]``, the ids as given, str.
@@ -22,6 +34,7 @@ class Impressions(NamedTuple):
         history: ragged ``[impressions, *]``, int32 news ids, oldest click first, complete.
         candidates: ragged ``[impressions, *]``, int32 news ids.
         labels: ``[candidates.values]``, int8: 1 clicked, 0 unclicked, -1 unlabelled.
+        features: of each candidate; ``None``: there are none.
     """
 
     impression_id: NDArray[np.str_]
@@ -30,6 +43,7 @@ class Impressions(NamedTuple):
     history: Ragged
     candidates: Ragged
     labels: NDArray[np.int8]
+    features: CandidateFeatures | None = None
 
     @property
     def rows(self) -> int:
@@ -60,16 +74,32 @@ class Impressions(NamedTuple):
 
     def between(self, start: int, stop: int) -> Impressions:
         """The impressions ``start .. stop - 1``; their values are views, not copies."""
-        candidates = self.candidates.between(start, stop)
-        first = self.candidates.offsets[start]
+        places = slice(*self.candidates.offsets[[start, stop]])
+        features = self.features
         return Impressions(
             self.impression_id[start:stop],
             self.user[start:stop],
             self.timestamp[start:stop],
             self.history.between(start, stop),
-            candidates,
-            self.labels[first : first + len(candidates.values)],
+            self.candidates.between(start, stop),
+            self.labels[places],
+            features and features._replace(values=features.values[places]),
         )
+
+    def with_features(self, features: CandidateFeatures) -> Impressions:
+        """The same impressions with features, which loaders then add to their batches.
+
+        Raises:
+            ValueError: the features are of other candidates.
+        """
+        expected = len(self.candidates.values), len(features.names)
+        if features.values.shape != expected:
+            raise ValueError(
+                f"Impressions expects features of shape {expected} (candidates, "
+                f"{', '.join(features.names)}), got {features.values.shape}. Compute one row for "
+                "each candidate, in the order of the impressions."
+            )
+        return self._replace(features=features)
 
 
 class Clicks(NamedTuple):
@@ -77,13 +107,13 @@ class Clicks(NamedTuple):
 
     Shapes:
         impression: ``[clicks]``, the row of the click's impression.
-        news: ``[clicks]``, the clicked news ids.
+        position: ``[clicks]``, the place of the clicked article in ``candidates.values``.
         without_negatives: number of clicks left out because their impression has no unclicked
             candidate.
     """
 
     impression: NDArray[np.int64]
-    news: NDArray[np.int32]
+    position: NDArray[np.int64]
     without_negatives: int
 
 
@@ -93,6 +123,4 @@ def clicks_of(impressions: Impressions) -> Clicks:
     rows = impressions.candidates.rows_of(clicked)
     clicks = np.bincount(rows, minlength=impressions.rows)
     usable = (clicks < impressions.candidates.lengths)[rows]
-    return Clicks(
-        rows[usable], impressions.candidates.values[clicked[usable]], int((~usable).sum())
-    )
+    return Clicks(rows[usable], clicked[usable], int((~usable).sum()))

@@ -41,8 +41,8 @@ class ImpressionNegatives:
     def __init__(self, impressions: Impressions, count: int, seed: int) -> None:
         self.impressions, self.count, self.seed = impressions, count, seed
 
-    def draw(self, epoch: int, samples: NDArray, rows: NDArray) -> NDArray[np.int32]:
-        """News ids, ``[batch, count]``, for samples from the impressions ``rows``."""
+    def draw(self, epoch: int, samples: NDArray, rows: NDArray) -> NDArray[np.int64]:
+        """Positions in ``candidates.values``, ``[batch, count]``, for samples from ``rows``."""
         candidates = self.impressions.candidates
         position = candidates.positions(rows)
         batch_row = np.repeat(np.arange(len(rows)), candidates.lengths_of(rows))
@@ -60,4 +60,4 @@ class ImpressionNegatives:
             )
         starts = np.cumsum(available) - available
         picks = starts[:, None] + np.arange(self.count) % available[:, None]
-        return candidates.values[shuffled[picks]]
+        return shuffled[picks]

@@ -77,7 +77,9 @@ def tokenise(
         )
     same = tokenizer.num_special_tokens_to_add()
     if prefix:
-        same += len(tokenizer(prefix, add_special_tokens=False)["input_ids"])
+        # truncated as the texts are: another truncation would change the tokenizer between calls
+        how = {"add_special_tokens": False, "truncation": True, "max_length": max_length}
+        same += len(tokenizer(prefix, **how)["input_ids"])
     if max_length <= same:  # all texts would be equal, or longer than asked for
         raise ValueError(
             f"tokenise expects a maximum length above the {same} tokens that every text has, "

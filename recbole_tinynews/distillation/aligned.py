@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_tinynews.distillation.loss_terms import check_weights, weighted
 from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss
-from recbole_tinynews.distillation.states import NO_TAPS, Taps
-from recbole_tinynews.distillation.summands import check_weights, weighted
+from recbole_tinynews.encoder.states import NO_TAPS, Taps
 
 
 class AlignedWeights(NamedTuple):
@@ -51,7 +51,7 @@ class AlignedDistillation(nn.Module):
     def forward(
         self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor
     ) -> tuple[Tensor, ...]:
-        """Each summand's mean over the batch, by name: those whose weight is not 0, and no other.
+        """Each loss term whose weight is not 0, by name, as a mean over the batch.
 
         Shapes:
             label: ``[batch]``, the place of the right candidate.
@@ -63,7 +63,7 @@ class AlignedDistillation(nn.Module):
                 "distillation": lambda: self.soft_label(
                     student.scores, stacked_scores(teachers).mean(dim=1)
                 ),
-                "embedding": lambda: turned_away(
+                "embedding": lambda: cosine_distance(
                     _news(student), torch.stack(list(map(_news, teachers))).sum(0).detach(), real
                 ),
                 "target": lambda: F.cross_entropy(student.scores, label),
@@ -71,7 +71,7 @@ class AlignedDistillation(nn.Module):
         )
 
 
-def turned_away(vectors: Tensor, others: Tensor, real: Tensor) -> Tensor:
+def cosine_distance(vectors: Tensor, others: Tensor, real: Tensor) -> Tensor:
     """Mean of ``1 - cos`` over the pairs of vectors that are ``real``; 0 if directions agree.
 
     Shapes:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from recbole_tinynews.distillation.outputs import Outputs, Teacher
-from recbole_tinynews.distillation.states import NO_TAPS, Taps
+from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.processes.group import process_group
 
 MEMORY_SHARE = 0.25  # of the free memory, for inner states of all teachers together

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.distillation.states import States, Taps
+from recbole_tinynews.encoder.states import States, Taps
 
 # What the means of losses on inner states are taken over, by their names.
 COUNTED_BY = {

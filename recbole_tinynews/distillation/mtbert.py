@@ -18,9 +18,9 @@ from recbole_tinynews.distillation.inner_states import (
     taps_of,
 )
 from recbole_tinynews.distillation.layer_mapping import LayerPair
+from recbole_tinynews.distillation.loss_terms import check_weights, weighted
 from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss
-from recbole_tinynews.distillation.summands import check_weights, weighted
 from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, inverse_error
 
 
@@ -80,7 +80,7 @@ class MTBERTDistillation(nn.Module):
     def forward(
         self, student: Outputs, teachers: Sequence[Outputs], label: Tensor
     ) -> tuple[Tensor, ...]:
-        """Each summand by name: those whose weight is not 0, and no other.
+        """Each loss term whose weight is not 0, by name.
 
         Shapes:
             label: ``[batch]``, the place of the clicked candidate.

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from recbole_tinynews.distillation.states import NO_TAPS, States, Taps
+from recbole_tinynews.encoder.states import NO_TAPS, States, Taps
 
 
 class BatchIds(NamedTuple):

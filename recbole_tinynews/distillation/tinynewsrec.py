@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss
+from recbole_tinynews.distillation.loss_terms import check_weights, weighted
 from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss, mix_scores
-from recbole_tinynews.distillation.states import NO_TAPS, Taps
-from recbole_tinynews.distillation.summands import check_weights, weighted
 from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, softmax
+from recbole_tinynews.encoder.states import NO_TAPS, Taps
 
 
 class TinyNewsRecWeights(NamedTuple):
@@ -82,7 +82,7 @@ class TinyNewsRecDistillation(nn.Module):
         label: Tensor,
         items_mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Each summand's mean over the batch, by name: those whose weight is not 0, and no other.
+        """Each loss term whose weight is not 0, by name, as a mean over the batch.
 
         Shapes:
             label: ``[batch]``, the place of the right candidate.

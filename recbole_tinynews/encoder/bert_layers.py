@@ -17,7 +17,7 @@ from recbole_tinynews.encoder.attention import Rules, Scores, attend_stacked
 from recbole_tinynews.encoder.own_layers import first_position
 from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.protocol import Shown
-from recbole_tinynews.encoder.taps import Tap
+from recbole_tinynews.encoder.states import Tap
 
 
 class BertLayers:

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
 from recbole_tinynews.encoder.news_vectors import NewsVectors, RecentVectors, in_shares
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs
 from recbole_tinynews.encoder.planning import ArticlePlanner, EncodingPlan, PlannedPack, Planner
-from recbole_tinynews.encoder.taps import Tap
+from recbole_tinynews.encoder.states import Tap, Taps
 
 _numbers = itertools.count()  # of encoders: each plan belongs to one
 NO_ENCODER = -1

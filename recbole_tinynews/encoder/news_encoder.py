@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.distillation.states import States, Taps
 from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
 from recbole_tinynews.encoder.device import on_device
@@ -25,7 +24,7 @@ from recbole_tinynews.encoder.known_states import KnownStates
 from recbole_tinynews.encoder.news_vectors import versions
 from recbole_tinynews.encoder.packing import Pack, PackedTexts
 from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
-from recbole_tinynews.encoder.taps import Tap
+from recbole_tinynews.encoder.states import States, Tap, Taps
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.processes.group import ALONE, process_group

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from recbole_tinynews.encoder.attention import PACKED, Scores, packed_row
 from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.protocol import Shown
-from recbole_tinynews.encoder.taps import Tap
+from recbole_tinynews.encoder.states import Tap
 
 USUAL_NAMES = ("layer", "layers", "h", "block", "blocks")  # of a list of layers
 UNUSED = "pooler"

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.encoder.packing import PackedTexts
-from recbole_tinynews.encoder.taps import Tap
+from recbole_tinynews.encoder.states import Tap, Taps
 
 
 class EncodesNews(Protocol):

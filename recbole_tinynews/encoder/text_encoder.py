@@ -20,7 +20,7 @@ from recbole_tinynews.encoder.packing import PackedTexts, tokens_at_once
 from recbole_tinynews.encoder.planning import TextsPlan
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
-from recbole_tinynews.encoder.taps import Tap
+from recbole_tinynews.encoder.states import Tap
 from recbole_tinynews.encoder.text_pooling import pool_texts
 
 Pooling = Literal["attention", "mean", "cls"]

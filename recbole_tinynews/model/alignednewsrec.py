@@ -33,9 +33,9 @@ class AlignedNewsRec(Student):
     needs_language_model: ClassVar[bool] = True
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes of the base class, and vectors that lie in no common space."""
-        yield from super().contradictions(config, prefix)
+        yield from super().conflicting_settings(config, prefix)
         teachers = config.for_stage(cls.teacher_stage)
         for name, value in (("head_init", "pretrained"), ("news_dim", teachers["news_dim"])):
             for given, stage in ((config[name], prefix), (teachers[name], f"{cls.teacher_stage}_")):
@@ -50,7 +50,7 @@ class AlignedNewsRec(Student):
         return AlignedDistillation(config["temperature"], self.loss_weights(config))
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Weighted summands by name, each the mean over the batch."""
+        """Weighted loss terms by name, each the mean over the batch."""
         real = torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1) != 0
         return self.distillation(
             outputs, teachers_of(interaction), interaction[self.label_field], real

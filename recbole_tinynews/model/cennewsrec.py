@@ -25,9 +25,9 @@ class CenNewsRec(PLMNR):
     """
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes of the base class, heads that do not divide a vector, another word encoder."""
-        yield from super().contradictions(config, prefix)
+        yield from super().conflicting_settings(config, prefix)
         head = config["head_dim"]
         of = f"{prefix}head_dim={head} in {cls.__name__}"
         yield from unfit_heads(cls.news_dim(config), head, of, prefix)

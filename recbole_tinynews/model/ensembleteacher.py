@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.encoder.protocol import EncodesNews
-from recbole_tinynews.encoder.taps import Tap
+from recbole_tinynews.encoder.states import Tap, Taps
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
 
@@ -124,6 +123,7 @@ class EnsembleTeacher(NewsRecommender):
     encoding time are those of all teachers together.
     """
 
+    trainer_class = "EnsembleTeacherTrainer"
     needs_language_model: ClassVar[bool] = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import builtins
+from typing import Any, ClassVar
 
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender
@@ -22,7 +23,12 @@ class ImpressionRecommender(AbstractRecommender):
     Args:
         config: the settings.
         dataset: the training impressions, and category, subcategory and text by news id.
+
+    Attributes:
+        trainer_class: its trainer: the name of a class in ``recbole_tinynews.trainer``, or a class.
     """
+
+    trainer_class: ClassVar[str | builtins.type] = "UntrainedTrainer"
 
     type = ModelType.GENERAL  # RecBole lays no further yaml over ours for this type
     input_type = InputType.LISTWISE

@@ -10,10 +10,10 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
-from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.encoder.language_model import locate_plm, plm_size
 from recbole_tinynews.encoder.layers import shown_by
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.model.student import Student
 from recbole_tinynews.settings.protocol import Settings
 
@@ -41,9 +41,9 @@ class InnerStateStudent(Student):
     news_encoder: NewsEncoder
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes that keep inner states from being compared layer by layer and token by token."""
-        yield from super().contradictions(config, prefix)
+        yield from super().conflicting_settings(config, prefix)
         teacher = config.for_stage(cls.teacher_stage)
         try:
             _paired_layers(config, teacher)
@@ -84,7 +84,7 @@ class InnerStateStudent(Student):
         return Compared(learning, encoder.embeddings_train, encoder.hidden_size, size.hidden)
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Weighted summands by name, each the mean over the batch."""
+        """Weighted loss terms by name, each the mean over the batch."""
         return self.losses(self.score(interaction, self.distillation.student_taps), interaction)
 
 

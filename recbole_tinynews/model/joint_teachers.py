@@ -14,8 +14,8 @@ from torch import nn
 from recbole_tinynews.distillation.layer_mapping import layer_pairs
 from recbole_tinynews.distillation.momentum import add_momentum
 from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.distillation.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
 

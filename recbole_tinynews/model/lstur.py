@@ -43,9 +43,9 @@ class LSTUR(PLMNR):
         return sum(sizes)
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes of the base class, and vectors that have no halves."""
-        yield from super().contradictions(config, prefix)
+        yield from super().conflicting_settings(config, prefix)
         if config["user_combination"] == "con" and cls.news_dim(config) % 2:
             yield (
                 f"{prefix}user_combination=con expects news vectors of an even size in "

@@ -54,6 +54,7 @@ class MaskedLanguageModel(NewsRecommender):
     pooling and dense layer of the news encoder don't train, and the head is dropped.
     """
 
+    trainer_class = "MaskedLanguageModelTrainer"
     needs_language_model: ClassVar[bool] = True
     news_encoder: NewsEncoder
     reads: ClassVar[type[TrainingData]] = MaskedBodies

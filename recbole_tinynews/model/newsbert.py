@@ -32,6 +32,7 @@ class NewsBERT(InnerStateStudent):
     itself holds none, and so is saved, counted and served alone.
     """
 
+    trainer_class = "JointTrainer"
     weights = NewsBERTWeights
     teacher_stage = "post_train_teacher"
     makes_teachers: ClassVar[bool] = True

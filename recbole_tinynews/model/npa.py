@@ -44,9 +44,9 @@ class NPA(PLMNR):
     user_encoder: PersonalisedUser
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes of the base class, more than titles, and heads that pool their tokens."""
-        yield from super().contradictions(config, prefix)
+        yield from super().conflicting_settings(config, prefix)
         yield from cls._unread_heads(config, prefix)
         if views_of(config) != [TITLE]:
             yield (

@@ -29,9 +29,9 @@ class NRMS(PLMNR):
     """
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes of the base class, and heads that do not divide a vector."""
-        yield from super().contradictions(config, prefix)
+        yield from super().conflicting_settings(config, prefix)
         of = f"{HEAD_DIM}, the size of a head of {cls.__name__}"
         yield from unfit_heads(cls.news_dim(config), HEAD_DIM, of, prefix)
 

@@ -21,9 +21,8 @@ from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
+from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
-from recbole_tinynews.distillation.states import NO_TAPS, Taps
-from recbole_tinynews.distillation.summands import summands
 from recbole_tinynews.encoder.adapters import is_adapter
 from recbole_tinynews.encoder.cached_encoder import CachedEncoder
 from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer, pad_rows
@@ -32,6 +31,7 @@ from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
+from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.text_pooling import WordPooling
 from recbole_tinynews.encoder.users.attentive import UserEncoder
@@ -57,7 +57,7 @@ from recbole_tinynews.settings.protocol import Settings
 class NewsRecommender(ImpressionRecommender):
     """Scores candidates by the vectors of their texts and of the texts that the user clicked.
 
-    A subclass says what is learnt by ``losses``, which returns a NamedTuple of weighted summands
+    A subclass says what is learnt by ``losses``, which returns a NamedTuple of weighted loss terms
     (RecBole adds them up; the log shows their names). To read other text, override
     ``news_tokens``; to model news or users in another way, ``make_news_encoder`` or
     ``make_user_encoder``. docs/extending.md has a whole one.
@@ -83,6 +83,7 @@ class NewsRecommender(ImpressionRecommender):
             ``teacher_num_hidden_layers`` says otherwise, they have as many.
     """
 
+    trainer_class = "NewsTrainer"
     reads: ClassVar[type[TrainingData]] = NewsDataset
     ranks_news: ClassVar[bool] = True
     ranks_given_articles: ClassVar[bool] = True
@@ -110,7 +111,7 @@ class NewsRecommender(ImpressionRecommender):
         self.user_encoder = self.make_user_encoder(config)
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes in combinations of settings that are valid one by one, found before training.
 
         Args:
@@ -347,20 +348,20 @@ class NewsRecommender(ImpressionRecommender):
         outputs = self.score(interaction)
         losses: Any = self.losses(outputs, interaction)
         further = self.further_losses(outputs, interaction)
-        return summands({**losses._asdict(), **further}) if further else losses
+        return loss_terms({**losses._asdict(), **further}) if further else losses
 
     def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:
-        """Weighted summands of a recommender that it keeps as a student, by name: none.
+        """Weighted loss terms of a recommender that it keeps as a student, by name: none.
 
         ``losses`` is what a student has anew.
         """
         return {}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Weighted summands by name, each the mean over the batch.
+        """Weighted loss terms by name, each the mean over the batch.
 
         A subclass adds its own to its base's:
-        ``summands({**super().losses(outputs, interaction)._asdict(), "mine": ...})``.
+        ``loss_terms({**super().losses(outputs, interaction)._asdict(), "mine": ...})``.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must implement losses(outputs, interaction)."

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
+from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
@@ -34,6 +34,7 @@ class Student(NewsRecommender):
         teacher_class: class of its teachers.
     """
 
+    trainer_class = "DistillationTrainer"
     weights: ClassVar[Any] = None
     teacher_stage: ClassVar[str] = "finetune_teacher"
     has_parts: ClassVar[bool] = False
@@ -45,9 +46,9 @@ class Student(NewsRecommender):
         self.distillation: Any = self.make_distillation(config)
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes of the base class, and losses that all have the weight 0."""
-        yield from super().contradictions(config, prefix)
+        yield from super().conflicting_settings(config, prefix)
         names = [f"{loss}_loss_weight" for loss in cls.learnt_losses()]
         if names and not any(config[name] for name in names):
             listed = ", ".join(prefix + name for name in names)
@@ -72,7 +73,7 @@ class Student(NewsRecommender):
         """The losses: a module with ``student_taps`` and ``teacher_taps``.
 
         It is called with the student's ``Outputs``, a list of the teachers' ``Outputs`` and the
-        label, and returns a NamedTuple of weighted summands.
+        label, and returns a NamedTuple of weighted loss terms.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must implement make_distillation(config)."
@@ -97,7 +98,7 @@ class Student(NewsRecommender):
         return {**super().counted_by, **getattr(self.distillation, "counted_by", {})}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Weighted summands by name, each the mean over the batch."""
+        """Weighted loss terms by name, each the mean over the batch."""
         return self.distillation(outputs, teachers_of(interaction), interaction[self.label_field])
 
 

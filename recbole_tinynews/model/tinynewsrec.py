@@ -35,7 +35,7 @@ class TinyNewsRec(MultiTeacherStudent):
         self.mask_padding_in_embedding_loss = config["mask_padding_in_embedding_loss"]
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Weighted summands by name, each the mean over the batch."""
+        """Weighted loss terms by name, each the mean over the batch."""
         real = torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1) != 0
         return self.distillation(
             outputs,

@@ -65,15 +65,16 @@ class BodyAsUser(nn.Module):
 class TitleBodyMatcher(PLMNR):
     """``L_DP``: cross entropy of a body's own title among 1 + ``negatives`` titles."""
 
+    trainer_class = "PostTrainingTrainer"
     news_encoder: OneTextEncoder
     reads = TitleBodyDataset
     ranks_news: ClassVar[bool] = False
     needs_language_model: ClassVar[bool] = True
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes of the base class, and negative titles that corpus or batch cannot provide."""
-        yield from super().contradictions(config, prefix)
+        yield from super().conflicting_settings(config, prefix)
         kind, corpus = config["negative_titles"], config["post_train_corpus"]
         if kind == "category" and corpus:
             yield (
@@ -137,15 +138,16 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
         reading_as: the recommender of Stage II, where texts are read by words.
     """
 
+    trainer_class = "StageOneTrainer"
     losses_of_stage = StageOneDistillation
     teacher_stage = "post_train_teacher"
     needs_language_model: ClassVar[bool] = False
     reading_as: ClassVar[type[NewsRecommender]] = PLMNR
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes of the base class, and what differs in the stages before and after it."""
-        yield from super().contradictions(config, prefix)
+        yield from super().conflicting_settings(config, prefix)
         after, teachers = config.for_stage(config["model"]), config.for_stage(cls.teacher_stage)
         handed_over = READING + (READING_WORDS if reads_words(after) else ())
         for name in handed_over:

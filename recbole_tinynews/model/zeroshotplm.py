@@ -20,6 +20,7 @@ class ZeroShotPLM(PLMNR):
     docs/method.md, section 1). A user without clicks gets equal scores.
     """
 
+    trainer_class = "UntrainedNewsTrainer"
     needs_language_model: ClassVar[bool] = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:
@@ -27,9 +28,9 @@ class ZeroShotPLM(PLMNR):
         self.requires_grad_(False)
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes of the base class, and heads that know nothing and never learn."""
-        yield from super().contradictions(config, prefix)
+        yield from super().conflicting_settings(config, prefix)
         if config["head_init"] != "pretrained":
             yield (
                 f"{prefix}head_init={config['head_init']} expects pretrained in {cls.__name__}, "

@@ -24,14 +24,16 @@ class ZeroShotWords(LateFusion):
     user without clicks gets equal scores.
     """
 
+    trainer_class = "UntrainedNewsTrainer"
+
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.requires_grad_(False)
 
     @classmethod
-    def contradictions(cls, config: Settings, prefix: str) -> Iterator[str]:
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Mistakes of the base class, and heads that know nothing and never learn."""
-        yield from super().contradictions(config, prefix)
+        yield from super().conflicting_settings(config, prefix)
         if not (reads_words(config) and starts_pretrained(config)):
             yield (
                 f"{cls.__name__} trains nothing, and expects {prefix}news_encoder=words and "

@@ -72,7 +72,7 @@ def system(config: NewsConfig) -> Stage:
 
 def _mistakes(stage: Stage, config: NewsConfig, prefix: str) -> Iterator[str]:
     """What would fail when the stage is trained, after the stages that it depends on."""
-    yield from stage.model.contradictions(config, prefix)
+    yield from stage.model.conflicting_settings(config, prefix)
     yield from _too_many_layers(config, prefix)
     who, given = f"Stage {stage.name} of {stage.model.__name__}", len(stage.teachers)
     taught = issubclass(find_trainer(stage.model), DistillationTrainer)

@@ -78,7 +78,8 @@ class ImpressionPairDataLoader(TrainDataLoader):
         batch = self.transform(self._dataset, self._dataset[clicks])
         rows = self._dataset.rows_of_impressions(clicks)
         drawn = self.negatives.draw(self.epoch, clicks, rows)  # [batch, count]
-        return self.sampling_func(batch, id_tensor(drawn.T.reshape(-1)))
+        news = self._dataset.impressions.candidates.values[drawn.T.reshape(-1)]
+        return self.sampling_func(batch, id_tensor(news))
 
 
 class RowDataLoader(AbstractDataLoader):

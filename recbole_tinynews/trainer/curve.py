@@ -92,7 +92,7 @@ class TrainingCurve:
 
 
 def loss_columns(losses: Losses) -> CurveRow:
-    """Losses by the names of their columns: their sum, and each summand where there are several."""
+    """Losses by the names of their columns: their sum, and each term where there are several."""
     return {_column(name): float(value) for name, value in named_losses(losses)}
 
 

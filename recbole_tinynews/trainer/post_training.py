@@ -1,4 +1,4 @@
-"""Post-training of a teacher, which saves copies on the way: each becomes a teacher."""
+"""Trainers of title-body matching: post-training of the teacher, and the student's Stage I."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+from recbole.data.interaction import Interaction
+
 from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.settings.protocol import Settings
+from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
+from recbole_tinynews.trainer.hard_titles import choose_titles
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.optimization import most_steps
 from recbole_tinynews.trainer.training_state import TrainingState
@@ -27,10 +31,10 @@ def most_copies(config: Settings, batches: int) -> int:
 
 
 class PostTrainingTrainer(NewsTrainer):
-    """Saves a copy of the model every ``teacher_checkpoint_interval`` steps, and at the end.
+    """Saves a copy of the teacher every ``teacher_checkpoint_interval`` steps, and at the end.
 
-    A copy holds only the weights that train; the others are those of ``model.safetensors`` beside
-    it.
+    Each copy becomes a teacher. It holds only the weights that train; the others are those of
+    ``model.safetensors`` beside it.
     """
 
     @property
@@ -44,6 +48,10 @@ class PostTrainingTrainer(NewsTrainer):
         self._save_copy()
         self._save_checkpoint(self.epochs - 1, verbose=False)
         return result
+
+    def prepare(self, interaction: Interaction) -> Interaction:
+        """Choose the titles of the batch."""
+        return super().prepare(choose_titles(self.config, self.model, interaction))
 
     def _saved_so_far(self, state: TrainingState) -> list[Path]:
         return [*super()._saved_so_far(state), *self.copies_folder.glob("step-*.safetensors")]
@@ -60,3 +68,11 @@ class PostTrainingTrainer(NewsTrainer):
         # adapters have no name of their own there, and what they adapt is not frozen
         trained = {n: p for n, p in self.model.state_dict().items() if n not in frozen}
         save_weights(trained, self.copies_folder / f"step-{self.step}.safetensors")
+
+
+class StageOneTrainer(DistillationTrainer):
+    """Trains the student under its post-trained teachers."""
+
+    def prepare(self, interaction: Interaction) -> Interaction:
+        """Choose the titles of the batch, then add the outputs of the teachers."""
+        return super().prepare(choose_titles(self.config, self.model, interaction))

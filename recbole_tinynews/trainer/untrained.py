@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
+from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 
 class UntrainedTrainer(ImpressionEvaluation):
     """Saves and validates a recommender without training it.
 
-    For a recommender that encodes texts it goes before ``NewsTrainer``, or a trainer derived from
-    that, in a class's list of bases.
+    For a recommender that encodes texts use ``UntrainedNewsTrainer``.
     """
 
     eval_step: int
@@ -32,3 +32,7 @@ class UntrainedTrainer(ImpressionEvaluation):
 
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
         """Does nothing: without training there is no state to resume from."""
+
+
+class UntrainedNewsTrainer(UntrainedTrainer, NewsTrainer):
+    """Saves and validates a recommender that encodes texts without training it."""

@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
 
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.impressions import CandidateFeatures
 
 HISTORY_LENGTH = 4
 
@@ -96,7 +99,8 @@ def test_a_batch_has_the_shapes_and_types_that_models_expect(busy) -> None:
     batch = next(iter(loader))
     assert isinstance(batch, Interaction)
     shapes = {name: tuple(batch[name].shape) for name in batch}
-    assert shapes == {"user_id": (7,), "history": (7, 4), "candidates": (7, 4), "label": (7,)}
+    flat = dict.fromkeys(("user_id", "timestamp", "label"), (7,))
+    assert shapes == {**flat, "history": (7, 4), "candidates": (7, 4)}
     assert {batch[name].dtype for name in batch} == {torch.int64}
     assert batch["label"].tolist() == [0] * 7
     assert len(loader) == -(-sum(clicks_of_file(busy.folder / "tiny.train.inter").values()) // 7)
@@ -262,3 +266,56 @@ def test_batches_from_the_cache_are_the_same_and_quiet(busy) -> None:
         warnings.simplefilter("error")
         assert_same(epoch_of(click_loader(busy), 0), first)
         assert_same(joined(batch for batch, *_ in eval_loader(busy)), whole)
+
+
+@pytest.fixture
+def described(busy, tmp_path: Path) -> list[NewsDataset]:
+    """Three splits; the memory-mapped features of a candidate are its article and impression."""
+    lines = (busy.folder / "tiny.train.inter").read_text().splitlines()[1:]
+    rows = [[*line.split("\t")[:2], str(n), *line.split("\t")[3:]] for n, line in enumerate(lines)]
+    for split, start, stop in (("train", 0, 40), ("valid", 40, 48), ("test", 48, 60)):
+        busy.write_split(split, rows[start:stop])
+    dataset = busy.dataset(history_length=HISTORY_LENGTH, negatives=5, train_batch_size=7)
+    log = dataset.inter_feat
+    row = np.repeat(np.arange(log.rows), log.candidates.lengths)
+    np.save(tmp_path / "values.npy", np.column_stack([log.candidates.values, row]).astype("f4"))
+    values = np.load(tmp_path / "values.npy", mmap_mode="r")
+    dataset.inter_feat = log.with_features(CandidateFeatures(("article", "impression"), values))
+    return dataset.build()
+
+
+def test_a_training_sample_has_the_time_and_the_features_of_its_own_candidates(described) -> None:
+    """Those of another candidate or impression teach a model noise, and nothing would fail."""
+    train, *_ = described
+    assert isinstance(train.inter_feat.features.values, np.memmap)  # a view: nothing was copied
+    found = epoch_of(ClickDataLoader(train.config, train), 1)
+    features = found["candidate_features"]
+    assert features.shape == (*found["candidates"].shape, 2)
+    assert features.dtype == torch.float32
+    assert torch.equal(features[..., 0].long(), found["candidates"])
+    assert torch.equal(features[..., 1].long(), found["timestamp"][:, None].expand(-1, 6))
+    repeated = [len(set(row)) < 6 for row in found["candidates"].tolist()]
+    assert any(repeated)
+    assert not all(repeated)
+
+
+def test_an_evaluation_has_the_times_and_the_features_of_all_candidates_in_order(described) -> None:
+    """A split that starts elsewhere in the log would read the features of another one."""
+    impressions = 0
+    for part in described:
+        for batch, *_ in ImpressionDataLoader(part.config, part):
+            times, features = batch["timestamp"], batch["candidate_features"]
+            assert torch.equal(times, impressions + torch.arange(len(times)))
+            assert torch.equal(features[:, 0].long(), batch["candidates"])
+            expected = times.repeat_interleave(batch["impression_size"])
+            assert torch.equal(features[:, 1].long(), expected)
+            impressions += len(times)
+    assert impressions == 60
+
+
+def test_features_of_other_candidates_are_refused(busy) -> None:
+    """A part of an array would be read at the wrong places."""
+    log = busy.dataset().inter_feat
+    values = np.zeros((len(log.candidates.values) - 1, 1), np.float32)
+    with pytest.raises(ValueError, match=r"expects features of shape .* got"):
+        log.with_features(CandidateFeatures(("age",), values))

@@ -28,21 +28,23 @@ MIXED = ([0, 1], [], [1, 1], [-1, -1], [1, 0, 1, 0], [0, 0], [1], [], [0, 0, 0, 
 
 def test_every_click_beside_an_unclicked_candidate_is_a_sample() -> None:
     """A click counted in a neighbour's impression is trained under another user's history."""
-    found = clicks_of(impressions_of(*MIXED))
+    impressions = impressions_of(*MIXED)
+    found = clicks_of(impressions)
     expected = [
         (row, 100 * (row + 1) + place)
         for row, labels in enumerate(MIXED)
         for place, label in enumerate(labels)
         if label == 1 and 0 in labels
     ]
-    assert list(zip(found.impression.tolist(), found.news.tolist(), strict=True)) == expected
+    news = impressions.candidates.values[found.position]
+    assert list(zip(found.impression.tolist(), news.tolist(), strict=True)) == expected
 
 
 def test_clicks_without_an_unclicked_candidate_are_counted() -> None:
     """Dropped silently, nobody knows why a fifth of the clicks is missing."""
     assert clicks_of(impressions_of(*MIXED)).without_negatives == 3
     assert clicks_of(impressions_of([1], [-1])).without_negatives == 1
-    assert len(clicks_of(impressions_of([1], [-1])).news) == 0
+    assert len(clicks_of(impressions_of([1], [-1])).position) == 0
 
 
 def test_the_clicks_of_many_impressions_equal_a_plain_count(busy) -> None:
@@ -58,7 +60,8 @@ def test_the_clicks_of_many_impressions_equal_a_plain_count(busy) -> None:
             if label == 1:
                 clicks.append((row, news))
     found = clicks_of(shown)
-    assert list(zip(found.impression.tolist(), found.news.tolist(), strict=True)) == clicks
+    news = shown.candidates.values[found.position]
+    assert list(zip(found.impression.tolist(), news.tolist(), strict=True)) == clicks
     assert found.without_negatives == alone > 0
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,10 @@ def unclicked(row: int) -> set[int]:
     return {10 * (row + 1) + place for place, label in enumerate(LABELS[row]) if label == 0}
 
 
+def drawn_news(negatives: ImpressionNegatives, *draw: Any) -> np.ndarray:
+    return negatives.impressions.candidates.values[negatives.draw(*draw)]
+
+
 SAMPLES, ROWS = np.array([7, 0, 3, 5, 1]), np.array([4, 0, 2, 1, 0])
 
 
@@ -41,7 +46,7 @@ def test_negatives_are_unclicked_candidates_of_the_same_impression(
 ) -> None:
     """A clicked one, or another impression's, teaches the model to avoid what users like."""
     for epoch in range(20):
-        drawn = ImpressionNegatives(impressions, count, 3).draw(epoch, SAMPLES, ROWS)
+        drawn = drawn_news(ImpressionNegatives(impressions, count, 3), epoch, SAMPLES, ROWS)
         assert drawn.shape == (5, count)
         for row, negatives in zip(ROWS, drawn.tolist(), strict=True):
             assert set(negatives) <= unclicked(row)
@@ -79,7 +84,7 @@ def test_every_unclicked_candidate_is_drawn_equally_often_at_every_place(
 ) -> None:
     """A generator that favours a place in the list trains on the publisher's ranking."""
     samples, rows = np.arange(4000), np.zeros(4000, np.int64)
-    drawn = ImpressionNegatives(impressions, 5, 11).draw(0, samples, rows)[:, place]
+    drawn = drawn_news(ImpressionNegatives(impressions, 5, 11), 0, samples, rows)[:, place]
     counts = np.array([Counter(drawn.tolist())[news] for news in sorted(unclicked(0))])
     assert chi_square(counts) < 18.5  # 4 degrees of freedom: 1 in 1,000
 
@@ -88,7 +93,8 @@ def test_the_pairs_of_two_epochs_are_independent(impressions: Impressions) -> No
     samples, rows = np.arange(4000), np.zeros(4000, np.int64)
     negatives = ImpressionNegatives(impressions, 1, 0)
     pairs = zip(
-        *(negatives.draw(epoch, samples, rows)[:, 0].tolist() for epoch in (0, 1)), strict=True
+        *(drawn_news(negatives, epoch, samples, rows)[:, 0].tolist() for epoch in (0, 1)),
+        strict=True,
     )
     counted = Counter(pairs)
     wanted = [(a, b) for a in unclicked(0) for b in unclicked(0)]

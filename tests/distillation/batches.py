@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.distillation.states import States
+from recbole_tinynews.encoder.states import States
 
 BATCH, CANDIDATES, HEADS = 4, 5, 2
 LENGTHS = [2, 3, 3, 5]  # shortest text first

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
-from recbole_tinynews.distillation.states import NO_TAPS, States, Taps
+from recbole_tinynews.encoder.states import NO_TAPS, States, Taps
 
 NEWS, DIM = 20, 4
 HISTORY = torch.tensor([[0, 0, 3], [0, 0, 0], [5, 3, 9]])

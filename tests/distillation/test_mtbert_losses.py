@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_tinynews.distillation.layer_mapping import layer_pairs
 from recbole_tinynews.distillation.mtbert import MTBERTDistillation, MTBERTWeights
-from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.encoder.states import Taps
 
 SUMMANDS = ("distillation", "hidden", "target")
 PAIRS = layer_pairs(2, 5, "uniform")
@@ -69,7 +69,7 @@ def by_the_formula(module: MTBERTDistillation, temperature: float) -> list[float
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_each_summand_equals_the_formula(temperature: float) -> None:
+def test_each_loss_term_equals_the_formula(temperature: float) -> None:
     """A mean over teachers, or weights that add up to 1, would be another method."""
     module = make(temperature=temperature)
     loss = loss_of(module)
@@ -77,7 +77,7 @@ def test_each_summand_equals_the_formula(temperature: float) -> None:
     assert values(loss) == pytest.approx(by_the_formula(module, temperature), rel=1e-9)
 
 
-def test_weights_multiply_their_summand_alone() -> None:
+def test_weights_multiply_their_loss_term_alone() -> None:
     whole = values(loss_of(make()))
     weighted = make(distillation=0.5, hidden=3.0, target=0.2)
     expected = [f * v for f, v in zip([0.5, 3.0, 0.2], whole, strict=True)]
@@ -85,7 +85,7 @@ def test_weights_multiply_their_summand_alone() -> None:
 
 
 @pytest.mark.parametrize("removed", SUMMANDS)
-def test_a_weight_of_zero_removes_a_summand_and_its_projections(removed: str) -> None:
+def test_a_weight_of_zero_removes_a_loss_term_and_its_projections(removed: str) -> None:
     """Unused projections would be saved, and counted as parameters."""
     module = make(**{removed: 0})
     assert loss_of(module)._fields == tuple(name for name in SUMMANDS if name != removed)

@@ -11,7 +11,7 @@ from torch import Tensor
 from recbole_tinynews.distillation.layer_mapping import LayerPair
 from recbole_tinynews.distillation.newsbert import NewsBERTDistillation, NewsBERTWeights
 from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.distillation.states import States, Taps
+from recbole_tinynews.encoder.states import States, Taps
 
 BATCH, CANDIDATES, DIM, TEXTS, TOKENS, HIDDEN = 4, 5, 3, 6, 20, 8
 LABEL = torch.tensor([0, 3, 1, 4])
@@ -60,7 +60,7 @@ def mse(one: Tensor, other: Tensor) -> float:
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 @pytest.mark.parametrize("teachers", [(1,), TEACHERS], ids=["NewsBERT", "NewsBERTMT"])
-def test_each_summand_equals_its_formula(temperature: float, teachers: tuple[int, ...]) -> None:
+def test_each_loss_term_equals_its_formula(temperature: float, teachers: tuple[int, ...]) -> None:
     """A wrong formula would be another method under the same name."""
     found = losses(temperature=temperature, teachers=teachers)
     student, others = outputs(STUDENT), [outputs(seed) for seed in teachers]
@@ -150,7 +150,7 @@ def test_a_teacher_learns_from_its_own_target_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", NewsBERTWeights._fields)
-def test_a_weight_multiplies_its_summand_alone_and_zero_removes_it(name: str) -> None:
+def test_a_weight_multiplies_its_loss_term_alone_and_zero_removes_it(name: str) -> None:
     """A term that is logged as 0 looks as if it had been learned perfectly."""
     whole = losses()._asdict()
     weighted = losses(ALL._replace(**{name: 0.3}))._asdict()

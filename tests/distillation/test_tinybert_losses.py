@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from recbole_tinynews.distillation.hidden import HiddenStateLoss
 from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
-from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.distillation.tinybert import TinyBERTDistillation, TinyBERTWeights
+from recbole_tinynews.encoder.states import Taps
 
 SUMMANDS = ("distillation", "hidden", "attention", "embedding", "target")
 STUDENT_LAYERS, TEACHER_LAYERS, DIM = 2, 5, 6
@@ -76,7 +76,7 @@ def by_the_formulas(
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 @pytest.mark.parametrize("dim", [DIM, 4], ids=["equal widths", "other widths"])
-def test_each_summand_equals_the_papers_formula(temperature: float, dim: int) -> None:
+def test_each_loss_term_equals_the_papers_formula(temperature: float, dim: int) -> None:
     """A wrong formula would be another method under the same name."""
     module, own, other = make(dim=dim, temperature=temperature), student(dim), teacher()
     matrices: list[Any] = [None, None]
@@ -156,7 +156,7 @@ def test_masked_positions_change_nothing() -> None:
     assert values(loss_of(make(), spoilt(student()), spoilt(teacher()))) == whole
 
 
-def test_weights_multiply_their_summand_alone() -> None:
+def test_weights_multiply_their_loss_term_alone() -> None:
     """RecBole adds up the terms as they are, so a weight applied outside of them is lost."""
     whole = values(loss_of(make(), student(), teacher()))
     factors = dict(zip(SUMMANDS, [0.5, 3.0, 0.1, 7.0, 0.2], strict=True))
@@ -167,7 +167,7 @@ def test_weights_multiply_their_summand_alone() -> None:
 
 
 @pytest.mark.parametrize("removed", SUMMANDS)
-def test_a_weight_of_zero_removes_a_summand_and_its_work(removed: str) -> None:
+def test_a_weight_of_zero_removes_a_loss_term_and_its_work(removed: str) -> None:
     """A teacher's layer that nothing compares would still be computed in each step."""
     module = make(dim=4, **{removed: 0})
     loss = loss_of(module, student(4), teacher())

@@ -116,7 +116,7 @@ def values(loss: tuple[Tensor, ...]) -> list[float]:
 @pytest.mark.parametrize("mask", [None, MASK], ids=["no mask", "mask"])
 @pytest.mark.parametrize("shared", [False, True], ids=["separate", "shared"])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_each_summand_equals_the_papers_formula(
+def test_each_loss_term_equals_the_papers_formula(
     temperature: float, shared: bool, mask: Tensor | None
 ) -> None:
     """A wrong formula would be another method under the same name."""
@@ -141,7 +141,7 @@ def test_another_weighting_of_teachers_is_another_loss(name: str) -> None:
     assert by_default.target == chosen.target
 
 
-def test_weights_multiply_their_summand_alone() -> None:
+def test_weights_multiply_their_loss_term_alone() -> None:
     """RecBole adds up the terms as they are, so a weight applied outside of them is lost."""
     plain_sum = values(make()(*labelled(), MASK))
     weighted = make(distillation=0.5, embedding=3.0, target=0.2)
@@ -151,7 +151,7 @@ def test_weights_multiply_their_summand_alone() -> None:
 
 
 @pytest.mark.parametrize("removed", SUMMANDS)
-def test_a_weight_of_zero_removes_a_summand_and_its_work(removed: str) -> None:
+def test_a_weight_of_zero_removes_a_loss_term_and_its_work(removed: str) -> None:
     """The ablations of the paper; projections without gradient would count as parameters.
 
     A term that is logged as 0 looks as if it had been learned perfectly.
@@ -170,7 +170,7 @@ def test_a_weight_of_zero_removes_a_summand_and_its_work(removed: str) -> None:
     assert (len(list(module.parameters())) == 0) == (removed == "embedding")
 
 
-def test_without_any_summand_it_is_refused() -> None:
+def test_without_any_loss_term_it_is_refused() -> None:
     """Otherwise the first backward fails, after the teachers were trained."""
     with pytest.raises(ValueError, match="at least one loss whose weight is not 0"):
         make(distillation=0, embedding=0, target=0)

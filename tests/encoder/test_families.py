@@ -15,7 +15,6 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.distillation.states import Taps
 from recbole_tinynews.encoder.bert_layers import BertLayers
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import (
@@ -29,6 +28,7 @@ from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.own_layers import OwnLayers
 from recbole_tinynews.encoder.packing import PackedTexts, packs
 from recbole_tinynews.encoder.protocol import Shown
+from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 
 DEPTH, WIDTH = 3, 32
@@ -333,7 +333,7 @@ def test_a_language_model_that_hides_its_layers_is_refused_before_any_training(
     """Teachers would be trained for hours first."""
     config = tiny.config(system, plm=str(written(tiny, tmp_path / "plm", kind)))
     drawn = torch.random.get_rng_state()
-    mistakes = " ".join(config.model_class.contradictions(config, ""))
+    mistakes = " ".join(config.model_class.conflicting_settings(config, ""))
     assert (mistake in mistakes) if mistake else not mistakes
     assert torch.equal(torch.random.get_rng_state(), drawn)
 

@@ -11,9 +11,9 @@ import torch
 from tiny import EMPTY_TITLE, LONG_TITLE, NEWS, SHORT_TITLE, Tiny
 
 from recbole_tinynews.distillation import frozen_teachers
-from recbole_tinynews.distillation.states import States, Taps
 from recbole_tinynews.encoder import known_states
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.states import States, Taps
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 
 IDS = torch.tensor([[0, 5, LONG_TITLE, 5], [SHORT_TITLE, 9, EMPTY_TITLE, 20]])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.model.ensembleteacher import NewsEncoders
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second

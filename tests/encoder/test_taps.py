@@ -11,10 +11,10 @@ from eager import Reference
 from tiny import EMPTY_TITLE, LONG_TITLE, NEWS, SHORT_TITLE, Tiny
 from torch import Tensor
 
-from recbole_tinynews.distillation.states import States, Taps
 from recbole_tinynews.encoder import bert_layers, planning
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.packing import packs
+from recbole_tinynews.encoder.states import States, Taps
 
 IDS = torch.tensor([[0, 5, LONG_TITLE, 5], [SHORT_TITLE, 9, EMPTY_TITLE, 20]])
 TEXTS = [5, 9, 20, EMPTY_TITLE, LONG_TITLE, SHORT_TITLE]  # all but padding

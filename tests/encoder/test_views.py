@@ -12,7 +12,7 @@ from tiny import EMPTY_TITLE, Tiny, World
 from torch import Tensor
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.distillation.states import Taps
+from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.encoder.view_composition import ViewAttention, ViewConcatenation
 from recbole_tinynews.encoder.views import ViewsEncoder
 from recbole_tinynews.model.plmnr import PLMNR

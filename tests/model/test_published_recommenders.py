@@ -314,8 +314,8 @@ def test_settings_that_do_not_fit_are_found_before_training(
     tiny: Tiny, name: str, settings: dict[str, Any], message: str
 ) -> None:
     fitting, config = tiny.config(name), tiny.config(name, **settings)
-    assert [*fitting.model_class.contradictions(fitting, "")] == []
-    (mistake,) = config.model_class.contradictions(config, "stage_")
+    assert [*fitting.model_class.conflicting_settings(fitting, "")] == []
+    (mistake,) = config.model_class.conflicting_settings(config, "stage_")
     assert re.search(message, mistake)
 
 

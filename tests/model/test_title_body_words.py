@@ -27,7 +27,7 @@ from recbole_tinynews.model.title_body import (
     title_body_student,
 )
 from recbole_tinynews.pipeline.factory import NewsFactory
-from recbole_tinynews.trainer import TitleBodyStudentTrainer
+from recbole_tinynews.trainer import StageOneTrainer
 
 WORDS_OF_TITLES = ["NRMS", "LateFusion", "TANR", "Fastformer", "CenNewsRec", "NAML", "MINER"]
 
@@ -41,8 +41,8 @@ class StageOne(NamedTuple):
     model: TitleBodyStudent
     teachers: FrozenTeachers
 
-    def trainer(self) -> TitleBodyStudentTrainer:
-        return TitleBodyStudentTrainer(self.config, self.model, self.teachers)
+    def trainer(self) -> StageOneTrainer:
+        return StageOneTrainer(self.config, self.model, self.teachers)
 
     def batch(self, samples: list[int]) -> Any:
         loader = TitleBodyDataLoader(self.config, self.data)

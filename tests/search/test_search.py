@@ -248,15 +248,15 @@ PROGRAM = """
 import os, signal, sys
 step, name = int(sys.argv.pop(1)), sys.argv.pop(1)
 from recbole_tinynews.search.command import main
-from recbole_tinynews.trainer import TinyNewsRecTrainer
+from recbole_tinynews.trainer import DistillationTrainer
 
-plain = TinyNewsRecTrainer._after_step
+plain = DistillationTrainer._after_step
 def until(self):
     plain(self)
-    if self.step == step:
+    if self.step == step and type(self.model).__name__ == "TinyNewsRec":
         os.kill(os.getpid(), getattr(signal, name))
 if step:
-    TinyNewsRecTrainer._after_step = until
+    DistillationTrainer._after_step = until
 main()
 """
 

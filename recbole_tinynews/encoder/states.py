@@ -1,20 +1,56 @@
-"""Inner states of a language model, collected while it encodes, without a second pass."""
+"""Inner states of a language model: which are wanted, and their collection while it encodes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_tinynews.distillation.states import States, Taps
 from recbole_tinynews.encoder.packing import PackedTexts
 
 
+class Taps(NamedTuple):
+    """The layers whose states are wanted, counted from 1; hidden state 0 is the embedding output.
+
+    The attention of a layer is computed from the layer's input; its hidden state is its output.
+    ``pooled`` asks for the pooled texts, which come with any other state anyway.
+    """
+
+    hidden: frozenset[int] = frozenset()
+    attention: frozenset[int] = frozenset()
+    pooled: bool = False
+
+
+NO_TAPS = Taps()
+
+
+class States(NamedTuple):
+    """Inner states of texts, concatenated, shortest text first, without pad tokens.
+
+    Encoders that read the same texts in the same tokens have the same rows.
+
+    Shapes:
+        ids: ``[texts]``, of the texts in this order; texts without tokens are left out.
+        hidden: by layer, ``[tokens, hidden]``.
+        attention: by layer, ``[pairs, heads]``: ``q . k / sqrt(head_dim)`` before the softmax, one
+            row for each ordered pair of tokens of the same text.
+        pooled: ``[texts, hidden]``, before the dense layer.
+        vectors: ``[texts, news_dim]``, after it.
+    """
+
+    ids: NDArray[np.int64]
+    hidden: dict[int, Tensor]
+    attention: dict[int, Tensor]
+    pooled: Tensor
+    vectors: Tensor
+
+
 class Tap:
-    """Collects the inner states that ``taps`` asks for, from one pack of texts after the other."""
+    """Collects the inner states that ``taps`` wants, pack by pack, without a second pass."""
 
     def __init__(self, taps: Taps) -> None:
         self.taps = taps
@@ -25,7 +61,7 @@ class Tap:
         self._vectors: list[Tensor] = []
 
     def deepest(self, frozen: int) -> int:
-        """The last layer that must be computed, though the output of layer ``frozen`` is known.
+        """The last layer that must be computed when the output of layer ``frozen`` is known.
 
         -1: none, not even the embeddings.
         """
@@ -34,7 +70,7 @@ class Tap:
         return max([*hidden, *attention], default=-1)
 
     def scores_of(self, layer: int) -> list[Tensor] | None:
-        """The list that the layer puts its attention scores into; ``None``: they are not wanted."""
+        """A list for the layer's attention scores; ``None``: they are not wanted."""
         return [] if layer in self.taps.attention else None
 
     def keep_hidden(self, layer: int, hidden: Tensor, real: Tensor | None) -> None:
@@ -58,16 +94,12 @@ class Tap:
         self._vectors.append(vectors)
 
     def keep_states(self, states: States) -> None:
-        """Keep the states of texts that are known already."""
-        self._ids.append(states.ids)
-        for kept, known in (
-            (self._hidden, states.hidden),
-            (self._attention, states.attention),
-        ):
-            for layer, part in known.items():
-                kept[layer].append(part)
-        self._pooled.append(states.pooled)
-        self._vectors.append(states.vectors)
+        """Keep states that were computed earlier."""
+        self.keep_texts(states.ids, states.pooled, states.vectors)
+        for layer, part in states.hidden.items():
+            self._hidden[layer].append(part)
+        for layer, part in states.attention.items():
+            self._attention[layer].append(part)
 
     def states(self) -> States:
         """All states collected so far.

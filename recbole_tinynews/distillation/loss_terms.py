@@ -1,4 +1,4 @@
-"""The summands of a loss, by their names in the log."""
+"""The terms of a loss, by their names in the log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-def summands(losses: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+def loss_terms(losses: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
     """The losses as a NamedTuple with these fields, which RecBole adds up."""
     return _named(tuple(losses))(*losses.values())
 
@@ -24,7 +24,7 @@ def weighted(weights: Any, losses: Mapping[str, Callable[[], Tensor]]) -> tuple[
         losses: functions that compute the losses, by name.
     """
     named = weights._asdict().items()
-    return summands({name: weight * losses[name]() for name, weight in named if weight})
+    return loss_terms({name: weight * losses[name]() for name, weight in named if weight})
 
 
 def mean_of(losses: Iterable[Tensor]) -> Tensor:
