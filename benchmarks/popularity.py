@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from recbole_tinynews.data.impressions import Impressions
-from recbole_tinynews.data.popularity import Popularity, count_events
+from recbole_tinynews.data.popularity import Counting, count_events
 from recbole_tinynews.data.ragged import Ragged
 
 HOUR = 3600
-WINDOWS = (3 * HOUR, 24 * HOUR, None)
+COUNTING = Counting()
 WEEK = 7 * 24 * HOUR
 GB = 1e9
 
@@ -65,8 +65,8 @@ def plain_loop(impressions: Impressions) -> list[tuple[int, int]]:
     for row in range(impressions.rows):
         moment, user = int(impressions.timestamp[row]), int(impressions.user[row])
         for article in impressions.candidates.row(row).tolist():
-            for window in WINDOWS:
-                start = -1 if window is None else moment - window
+            for window in COUNTING.windows:
+                start = -1 if window is None else moment - window * HOUR
                 pair = []
                 for events in (clicked, shown):
                     everyone, own = events[article], events[article, user]
@@ -101,11 +101,8 @@ def main() -> None:
         folder = Path(name)
         log = random_log(folder, options.impressions, options.candidates)
         total = len(log.candidates.values)
-        out = Popularity(
-            _mapped(folder / "clicks", (total, len(WINDOWS)), np.uint32),
-            _mapped(folder / "exposures", (total, len(WINDOWS)), np.uint32),
-            _mapped(folder / "age", (total,), np.float32),
-        )
+        shape = total, len(COUNTING.names)
+        out = _mapped(folder / "features", shape, np.float32)
         before, peak, finished = anonymous(), [0], threading.Event()
 
         def watch() -> None:
@@ -115,7 +112,7 @@ def main() -> None:
         watcher = threading.Thread(target=watch)
         watcher.start()
         started, used = time.perf_counter(), time.process_time()
-        count_events(log, WINDOWS, out=out)
+        count_events(log, COUNTING, out=out)
         seconds, used = time.perf_counter() - started, time.process_time() - used
         finished.set()
         watcher.join()
@@ -125,12 +122,12 @@ def main() -> None:
         )
         part = log.between(0, min(options.plain, log.rows))
         started = time.process_time()
-        fast = count_events(part, WINDOWS)
+        fast = count_events(part, COUNTING)
         fast_seconds = time.process_time() - started
         started = time.process_time()
         plain = plain_loop(part)
         plain_seconds = time.process_time() - started
-        pairs = np.stack([fast.clicks, fast.exposures], axis=2).reshape(-1, 2)
+        pairs = fast[:, 1:].reshape(-1, 2, len(COUNTING.windows)).transpose(0, 2, 1).reshape(-1, 2)
         assert (pairs == np.array(plain)).all(), "the plain loop counts otherwise"
         print(
             f"{part.rows:,} impressions: plain loop {plain_seconds:.1f} s, here {fast_seconds:.2f} "

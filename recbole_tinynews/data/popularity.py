@@ -9,92 +9,136 @@ public data sets is a sample of a site's users.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.data.impressions import CandidateFeatures, Impressions
+from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
+from recbole_tinynews.settings.protocol import Settings
 
+CACHE_FORMAT = "popularity 1"  # raised whenever the meaning of the cached arrays changes
 HOUR = 3600  # seconds
 BLOCK = 2_000_000  # candidates that are sorted at once: about 0.4 GB
 
 
-class Popularity(NamedTuple):
-    """Counters of the candidates of impressions, in the order of ``candidates.values``.
+class Counting(NamedTuple):
+    """What is counted.
 
-    Shapes:
-        clicks, exposures: ``[candidates, windows]``, uint32.
-        age: ``[candidates]``, float32 hours since publication, or since the first exposure.
+    Attributes:
+        windows: lengths in hours; None counts from the beginning of the log.
+        delay: seconds until an event is known.
+        stream: whether events of validation and test count as they happen, as in a live service;
+            else those of training alone.
     """
 
-    clicks: NDArray[np.uint32]
-    exposures: NDArray[np.uint32]
-    age: NDArray[np.float32]
+    windows: tuple[float | None, ...] = (3, 24, None)
+    delay: int = 0
+    stream: bool = True
 
     @classmethod
-    def empty(cls, candidates: int, windows: int) -> Popularity:
-        """Arrays for so many candidates and windows, to be filled by ``count_events``."""
-        return cls(
-            np.zeros((candidates, windows), np.uint32),
-            np.zeros((candidates, windows), np.uint32),
-            np.zeros(candidates, np.float32),
-        )
+    def of(cls, config: Settings) -> Counting:
+        """What these settings ask for."""
+        windows = tuple(config["popularity_windows"])
+        return cls(windows, config["popularity_delay"], config["popularity_from"] == "stream")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features of a candidate: hours of age, then clicks, then exposures by window."""
+        spans = ["ever" if window is None else f"{window:g}h" for window in self.windows]
+        counters = [f"{kind}_{span}" for kind in ("clicks", "exposures") for span in spans]
+        return ("age_hours", *counters)
+
+
+def popularity_features(
+    log: Impressions,
+    counting: Counting,
+    training: int,
+    published: NDArray[np.floating] | None = None,
+    cache: tuple[Path, str] | None = None,
+) -> CandidateFeatures:
+    """Age and counters of every candidate of a log, memory-mapped where there is a cache.
+
+    Args:
+        log: the impressions of all splits, those of training first.
+        counting: what is counted.
+        training: number of training impressions.
+        published: as for ``count_events``.
+        cache: a folder and a digest of the log.
+    """
+    shape = len(log.candidates.values), len(counting.names)
+
+    def count(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return count_events(log, counting, None if counting.stream else training, published, values)
+
+    if cache is None:
+        return CandidateFeatures(counting.names, count(np.zeros(shape, np.float32)))
+    folder, content = cache
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder) as file:  # counted in a file, as it may not fit into memory
+
+        def make() -> Arrays:
+            size = max(1, shape[0] * shape[1]) * np.dtype(np.float32).itemsize
+            file.truncate(size)
+            return {"values": count(np.memmap(file, np.float32, "r+", shape=shape))}
+
+        key = content_key([CACHE_FORMAT, content, repr(counting)])
+        values = cached_arrays(folder, "popularity", key, make)["values"]
+    return CandidateFeatures(counting.names, values)
 
 
 def count_events(
-    impressions: Impressions,
-    windows: Sequence[int | None],
-    delay: int = 0,
+    log: Impressions,
+    counting: Counting,
     counted: int | None = None,
     published: NDArray[np.floating] | None = None,
-    out: Popularity | None = None,
+    out: NDArray[np.float32] | None = None,
     block: int = BLOCK,
-) -> Popularity:
-    """The counters of every candidate of all impressions.
+) -> NDArray[np.float32]:
+    """Features of every candidate in the order of ``candidates.values``, as ``Counting.names``.
 
     Articles are independent of each other, so they are processed in blocks: within one, events are
     sorted by article and time, running sums of exposures and clicks are looked up at both ends of
     each window, and what a user saw of the same article before is subtracted.
 
     Args:
-        impressions: of all splits together, in any order of time.
-        windows: lengths in seconds; None counts from the beginning of the log.
-        delay: seconds until an event is known.
-        counted: only the first so many impressions are events (the training split); None: all.
+        log: the impressions of all splits together, in any order of time.
+        counting: windows and delay.
+        counted: only the first so many impressions are events; None: all.
         published: ``[articles]``, UTC seconds by news id, NaN where unknown. There, and by default,
             an article's age counts from its first exposure, anyone's and without the delay.
-        out: arrays to fill, for instance memory-mapped ones.
+        out: zeros to fill, ``[candidates, features]``, for instance in a memory-mapped file.
         block: candidates to process at once.
     """
-    articles, offsets = impressions.candidates
-    out = out or Popularity.empty(len(articles), len(windows))
+    articles, offsets = log.candidates
+    if out is None:
+        out = np.zeros((len(articles), len(counting.names)), np.float32)
     if not len(articles):
         return out
-    origin = int(impressions.timestamp.min())
+    origin, users = int(log.timestamp.min()), int(log.user.max()) + 1
     for low, high in _blocks(np.bincount(articles), block):
         places = np.flatnonzero((articles >= low) & (articles < high))
         if not len(places):
             continue
         rows = np.searchsorted(offsets, places, side="right") - 1
-        time = impressions.timestamp[rows] - origin
+        time = log.timestamp[rows] - origin
         article = articles[places].astype(np.int64) - low
         exposed = np.ones(len(rows), bool) if counted is None else rows < counted
-        clicked = exposed & (impressions.labels[places] == 1)
-        events = _Events(time, exposed, clicked, windows, delay)
-        of_all = events.count(article)
-        pairs = article * (int(impressions.user.max()) + 1) + impressions.user[rows]
+        events = _Events(time, exposed & (log.labels[places] == 1), exposed)
+        counts = events.count(article, counting)
+        pairs = article * users + log.user[rows]
         repeated = _repeated(pairs)
-        own = events.take(repeated).count(np.unique(pairs[repeated], return_inverse=True)[1])
-        for counters, counts, own_counts in zip(out[:2], of_all, own, strict=True):
-            counts[repeated] -= own_counts
-            counters[places] = counts
-        out.age[places] = (time - _first(article, time)) / HOUR
+        own = np.unique(pairs[repeated], return_inverse=True)[1]
+        counts[repeated] -= events.take(repeated).count(own, counting)
+        age = time - _first(article, time)
         if published is not None:
-            since = (impressions.timestamp[rows] - published[articles[places]]) / HOUR
-            known = ~np.isnan(since)
-            out.age[places[known]] = np.maximum(since[known], 0)
+            since = log.timestamp[rows] - published[articles[places]]
+            age = np.where(np.isnan(since), age, np.maximum(since, 0))
+        out[places] = np.column_stack([age / HOUR, counts])
     return out
 
 
@@ -119,41 +163,34 @@ class _Events(NamedTuple):
     """Events of one block, ``[events]`` each, and what is counted of them."""
 
     time: NDArray[np.int64]
-    exposed: NDArray[np.bool_]
     clicked: NDArray[np.bool_]
-    windows: Sequence[int | None]
-    delay: int
+    exposed: NDArray[np.bool_]
 
-    def take(self, places: NDArray) -> _Events:
-        return self._replace(
-            time=self.time[places], exposed=self.exposed[places], clicked=self.clicked[places]
-        )
+    def take(self, places: NDArray[np.int64]) -> _Events:
+        return _Events(*(each[places] for each in self))
 
-    def count(self, group: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
-        """Clicks and exposures of the same group before each event, ``[events, windows]`` each."""
+    def count(self, group: NDArray[np.int64], counting: Counting) -> NDArray[np.int32]:
+        """Clicks, then exposures of the same group in each window, ``[events, 2 * windows]``."""
         span = int(self.time.max(initial=0)) + 1
         keys = group * span + self.time
         order = _order(keys)
         keys, time = keys[order], self.time[order]
-        begin, known = keys - time, time - self.delay
+        begin, known = keys - time, time - counting.delay
         ends = np.searchsorted(keys, begin + np.maximum(known, 0))
         starts = [
-            np.searchsorted(keys, begin + (0 if window is None else np.maximum(known - window, 0)))
-            for window in self.windows
+            np.searchsorted(
+                keys, begin + (0 if hours is None else np.maximum(known - int(hours * HOUR), 0))
+            )
+            for hours in counting.windows
         ]
-        return self._between(self.clicked, order, starts, ends), self._between(
-            self.exposed, order, starts, ends
-        )
-
-    def _between(
-        self, events: NDArray[np.bool_], order: NDArray, starts: list[NDArray], ends: NDArray
-    ) -> NDArray[np.uint32]:
-        """How many of these events lie between two places of the order, ``[events, windows]``."""
-        running = np.zeros(len(order) + 1, np.int64)
-        np.cumsum(events[order], out=running[1:])
-        until = running[ends]
-        counts = np.empty((len(order), len(starts)), np.uint32)
-        counts[order] = np.stack([until - running[start] for start in starts], axis=1)
+        columns = []
+        for events in (self.clicked, self.exposed):
+            running = np.zeros(len(order) + 1, np.int32)
+            np.cumsum(events[order], out=running[1:])
+            until = running[ends]
+            columns += [until - running[start] for start in starts]
+        counts = np.empty((len(order), len(columns)), np.int32)
+        counts[order] = np.stack(columns, axis=1)
         return counts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_tinynews.data.impressions import Impressions
-from recbole_tinynews.data.popularity import count_events, refuse_without_times
+from recbole_tinynews.data.popularity import (
+    Counting,
+    count_events,
+    popularity_features,
+    refuse_without_times,
+)
 from recbole_tinynews.data.ragged import Ragged
 
 Log = list[tuple[int, int, list[tuple[int, int]]]]  # time, user, (article, label) of each candidate
-WINDOWS = (2, 5, None)
+HOUR = 3600
+WINDOWS = (2, 5, None)  # of the time of logs, whose unit is an hour
 
 logs = st.lists(
     st.tuples(
@@ -32,7 +39,7 @@ def impressions_of(log: Log) -> Impressions:
     return Impressions(
         np.array([str(place) for place in range(len(log))]),
         np.array([user for _, user, _ in log], dtype=np.int32),
-        np.array([time for time, _, _ in log], dtype=np.int64),
+        np.array([time * HOUR for time, _, _ in log], dtype=np.int64),
         Ragged.from_rows([[] for _ in log], np.int32),
         Ragged.from_rows(candidates, np.int32),
         np.array([label for _, _, row in log for _, label in row], dtype=np.int8),
@@ -66,8 +73,9 @@ def brute_force(log: Log, delay: int, counted: int) -> list[list[tuple[int, int]
 def test_counters_are_those_of_the_definition(log: Log, delay: int, block: int, data) -> None:
     """A tie, a repeated click or an own event that counts would let a score see its own label."""
     counted = data.draw(st.sampled_from([len(log), len(log) // 2]))
-    counters = count_events(impressions_of(log), WINDOWS, delay, counted, block=block)
-    pairs = np.stack([counters.clicks, counters.exposures], axis=2)
+    counting = Counting(WINDOWS, delay * HOUR)
+    features = count_events(impressions_of(log), counting, counted, block=block)
+    pairs = features[:, 1:].reshape(-1, 2, len(WINDOWS)).transpose(0, 2, 1)
     assert pairs.tolist() == [[[*pair] for pair in row] for row in brute_force(log, delay, counted)]
 
 
@@ -79,31 +87,29 @@ def test_no_event_from_then_on_changes_a_counter(
     before = [row for row in log if row[0] < moment - delay]
     queried = (moment, 3, [(article, 0) for article in range(1, 5)])
     futures = [[], log, [(time + moment - delay, user, row) for time, user, row in later]]
-    counted = [
+    counters = [
         count_events(
             impressions_of([queried, *before, *(r for r in future if r[0] >= moment - delay)]),
-            WINDOWS,
-            delay,
-        )
+            Counting(WINDOWS, delay * HOUR),
+        )[:4, 1:]
         for future in futures
     ]
-    for other in counted[1:]:
-        for name in ("clicks", "exposures"):
-            assert (getattr(counted[0], name)[:4] == getattr(other, name)[:4]).all()
+    assert (counters[0] == counters[1]).all()
+    assert (counters[0] == counters[2]).all()
 
 
 @given(log=logs)
 def test_age_counts_from_the_first_exposure_or_from_publication(log: Log) -> None:
     """An article that is new to every user has the age 0, not that of the log."""
     shown = impressions_of(log)
-    published = np.array([np.nan, 1.0, np.nan, 100.0, np.nan])
-    ages = count_events(shown, WINDOWS, published=published).age
+    published = np.array([np.nan, 1.0, np.nan, 100.0, np.nan]) * HOUR
+    ages = count_events(shown, Counting(), published=published)[:, 0]
     place = 0
     for time, _, row in log:
         for article, _ in row:
             first = min(at for at, _, other in log if article in {a for a, _ in other})
             start = {1: 1, 3: 100}.get(article, first)
-            assert ages[place] == np.float32(max(time - start, 0) / 3600)
+            assert ages[place] == max(time - start, 0)
             place += 1
 
 
@@ -115,3 +121,18 @@ def test_a_split_of_which_half_shares_one_time_is_refused() -> None:
     unknown = impressions_of([(time, 1, row) for time in (1, 7, 7, 9)])
     with pytest.raises(ValueError, match=r"2 of 4 test impressions have the same one"):
         refuse_without_times(unknown, "test")
+
+
+def test_features_are_cached_by_log_and_settings_and_mapped(tmp_path: Path) -> None:
+    """Counters of another delay, or of another log, would be taken for these."""
+    log = [(time, time % 3, [(1, 1), (2 + time % 2, 0)]) for time in range(12)]
+    shown = impressions_of(log)
+    for counting in (Counting(), Counting(delay=2 * HOUR), Counting(stream=False)):
+        plain = popularity_features(shown, counting, 6)
+        for _ in range(2):
+            cached = popularity_features(shown, counting, 6, cache=(tmp_path, "log"))
+            assert cached.names == counting.names == plain.names
+            assert (cached.values == plain.values).all()
+        assert isinstance(cached.values, np.memmap)
+    popularity_features(shown, Counting(), 6, cache=(tmp_path, "another log"))
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 4
