@@ -30,13 +30,7 @@ from recbole_tinynews.files.whole import check_writable, write_text
 from recbole_tinynews.logs.log_file import LOG, LateFile, run_log
 from recbole_tinynews.logs.wandb_run import add_to_summary, wandb_run
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.artifact import (
-    Artifact,
-    as_written,
-    keep_test_result,
-    kept_test_result,
-    read_metrics,
-)
+from recbole_tinynews.pipeline.artifact import Artifact, as_written
 from recbole_tinynews.pipeline.factory import Factory, ImpressionFactory, NewsFactory
 from recbole_tinynews.pipeline.leftovers import remove_leftovers
 from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table
@@ -50,7 +44,7 @@ from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.summary import in_one_line, oracle_of, summary
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.processes.group import broadcast, join, launched_group, process_group
-from recbole_tinynews.registry import has_language_model, is_news_model
+from recbole_tinynews.registry import has_language_model, is_news_model, is_stock_model
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
 _STAND_INS = frozenset(("fake_loss", "dummy_param"))  # placeholders: an optimizer needs a parameter
@@ -100,10 +94,7 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
         InterruptedRunError: Ctrl-C inside.
     """
     if not config.on_impressions:
-        raise ValueError(
-            f"run expects a data set of impressions for {config['model']}, got none in "
-            f"{config['data_path']}. Convert MIND into it: python -m recbole_tinynews.convert."
-        )
+        raise ValueError(_interactions_only(config))
     _check_places(config)
     join(config["device"], config["process_timeout"] if not launched_group().alone else 0)
     if not process_group().first:
@@ -113,6 +104,23 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
         this_run, stages = _prepare(config, log)
         with _telling_what_is_kept(this_run, stages):
             yield this_run, stages
+
+
+def _interactions_only(config: NewsConfig) -> str:
+    """Message: RecBole itself trains on this data set, with the command that does it."""
+    model, dataset, folder = config["model"], config["dataset"], Path(config["data_path"])
+    problem = f"run expects a data set of impressions for {model}, got interactions in {folder}."
+    convert = "convert impressions: python -m recbole_tinynews.convert."
+    if not is_stock_model(config.model_class):
+        return f"{problem} To use it, {convert}"
+    # RecBole finds its own ml-100k; to any other data_path it adds the name of the data set
+    packaged = folder.parent.name == "dataset_example"
+    place = "" if packaged else f", config_dict={{'data_path': '{folder.parent}'}}"
+    return (
+        f'{problem} RecBole itself trains on them: python -c "from recbole.quick_start import '
+        f"run_recbole; run_recbole(model='{model}', dataset='{dataset}'{place})\". For metrics per "
+        f"impression, {convert}"
+    )
 
 
 def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:
@@ -303,7 +311,7 @@ def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
 
 def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
     artifact, content = run.artifacts[teacher], run.factory.dataset.content
-    result = broadcast(kept_test_result(read_metrics(artifact.folder), content))
+    result = broadcast(artifact.test_result(content))
     config = run.recipes.of(teacher).config
     if result is None or not set(config.metric_results) <= result.keys():
         getLogger().info(f"Testing {artifact.folder.name}")
@@ -336,7 +344,7 @@ def _keep(artifact: Artifact, content: str, result: Mapping[str, Any]) -> None:
         if process_group().first:
             # another version of a user's own metric would find the result of this one
             kept = {name: value for name, value in result.items() if not is_own(name)}
-            keep_test_result(artifact, content, kept)
+            artifact.save_test_result(content, kept)
     except OSError as problem:
         getLogger().warning(f"{artifact.folder} will be tested again the next time: {problem}")
 

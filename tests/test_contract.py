@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
 from recbole_tinynews.model.plmnr import PLMNR
@@ -87,10 +88,18 @@ class KnowsCandidates(PLMNR):
         return {"small": outputs.candidates.square().mean()}
 
 
+class KnowsMoments(PLMNR):
+    """Adds a term that depends on the candidate and not on its text."""
+
+    def total_scores(self, text: Tensor, about: Any) -> Tensor:
+        return text + about.candidates.to(text).sin()
+
+
 VIEWS = ["category", "title", "abstract", "subcategory"]
 SETTINGS: dict[type, dict[str, Any]] = {
     KnowsUsers: {"news_encoder": "words", "word_encoder": "cnn", "views": VIEWS},
     KnowsCandidates: {"views": ["title", "abstract", "category"]},
+    KnowsMoments: {},
 }
 # published recommenders with the other text encoder, or another variant, than their yaml has
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -169,6 +178,22 @@ def test_what_is_ranked_is_what_was_trained(model, world) -> None:
     shown["user_id"] = batch["user_id"]
     ranked = scores_of(model, shown).view_as(trained)
     torch.testing.assert_close(ranked, trained.detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("base", [PLMNR, KnowsCandidates])
+def test_another_term_of_a_score_is_in_all_scores(base: type[PLMNR], tiny: Tiny) -> None:
+    """A term that labels, losses or rankings lack trains one model and evaluates another."""
+    made = type("Timed", (KnowsMoments, base), {})
+    plain, timed = tiny.world(base).model.eval(), tiny.world(made).model.eval()
+    timed.load_state_dict(plain.state_dict())
+    batch, shown = tiny.world(base).clicks().collate_fn(range(9)), tiny.world(base).shown(ROWS)
+    for compute, ids in (
+        (lambda model: model.score(batch).scores, batch[CANDIDATES]),
+        (lambda model: FrozenTeachers([model]).outputs(batch)[0].scores, batch[CANDIDATES]),
+        (lambda model: model.predict(shown), shown[CANDIDATES]),
+    ):
+        expected = compute(plain) + ids.float().sin()
+        torch.testing.assert_close(compute(timed), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_each_part_of_the_loss_has_a_name_and_a_gradient(world) -> None:

@@ -27,11 +27,11 @@ from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.categorymatch import CategoryMatch
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
-    kept_test_result,
     read_metrics,
+    saved_test_result,
     write_metrics,
 )
-from recbole_tinynews.pipeline.recipes import Recipe
+from recbole_tinynews.pipeline.fingerprints import Recipe
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.trainer import NewsTrainer
@@ -236,7 +236,7 @@ def test_the_command_line_reads_its_flags(tiny: Tiny, monkeypatch) -> None:
         ("--plm=package:no_such_package", "pip install"),
         ("--num_hidden_layers=9", "has 3 layers"),
         ("--nproc=two", "--nproc expects a whole number"),
-        ("--model=BPR", "expects a data set of impressions"),
+        ("--model=BPR", "run_recbole(model='BPR', dataset='ml-100k')\"."),
     ],
 )
 def test_a_mistake_ends_with_its_message_alone(tiny: Tiny, capsys, wrong, message) -> None:
@@ -537,7 +537,7 @@ def test_a_reused_validation_leaves_out_metrics_of_ones_own_that_may_have_change
     assert quick_start._valid(artifact._replace(reused=False), config) == valid
 
 
-def test_a_kept_test_result_has_no_metrics_of_ones_own(
+def test_a_saved_test_result_has_no_metrics_of_ones_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another version of the function would find the values of this one."""
@@ -545,4 +545,4 @@ def test_a_kept_test_result_has_no_metrics_of_ones_own(
     write_metrics(tmp_path, {"valid": {}})
     artifact = Artifact("PLMNR", "mark", tmp_path, 1.0, {})
     quick_start._keep(artifact, "data", {"auc": 0.6, "mine": 0.5})
-    assert kept_test_result(read_metrics(tmp_path), "data") == {"auc": 0.6}
+    assert saved_test_result(read_metrics(tmp_path), "data") == {"auc": 0.6}

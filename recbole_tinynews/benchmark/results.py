@@ -25,8 +25,6 @@ COLUMNS = (
     *("system", "seed", *METRICS, "parameters", *MEASURED),
     *("seconds", "impressions", "skipped", *COLD, COLD_COUNT, "environment", "settings"),
 )
-# of files that earlier versions wrote
-_BEFORE = tuple(name for name in COLUMNS if name != "environment")
 RESULTS = "results.csv"
 _EMPTY = ("", None)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first in a cell that a spreadsheet computes
@@ -68,12 +66,12 @@ class ResultsFile:
             return {}
         with self.path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) not in (COLUMNS, _BEFORE):
+            if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise ValueError(
                     f"{self.path} expects the columns {','.join(COLUMNS)}, got "
                     f"{','.join(reader.fieldnames or ())}. Move it away, or name another --output."
                 )
-            rows = ({name: _as_given(row.get(name, "")) for name in COLUMNS} for row in reader)
+            rows = ({name: _as_given(row[name]) for name in COLUMNS} for row in reader)
             return {(row["system"], int(row["seed"]), row["settings"]): row for row in rows}
 
 

@@ -11,7 +11,7 @@ from recbole_tinynews.benchmark.suite import Row, Suite
 from recbole_tinynews.config import NewsConfig, declared_settings
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.pipeline.factory import content_of_language_model, source_of_texts
-from recbole_tinynews.pipeline.recipes import Recipes
+from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.registry import stage_yaml_files

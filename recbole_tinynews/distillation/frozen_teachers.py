@@ -81,5 +81,5 @@ def _outputs(teacher: Teacher, batch: Any, taps: Taps) -> Outputs:
     # contiguous, as torch rounds products of slices differently and labels would change
     news = news._replace(candidates=news.candidates.contiguous(), history=news.history.contiguous())
     with torch.autocast(news.history.device.type, enabled=False):
-        outputs = teacher.match(news)
+        outputs = teacher.outputs_of(news)
     return outputs._replace(states=teacher.encode(batch, taps).states) if any(taps) else outputs

@@ -76,7 +76,7 @@ class Teacher(Protocol):
     def encode(self, interaction: Any, taps: Taps = NO_TAPS) -> Encoded:
         """Vectors of the batch's news, with the inner states that ``taps`` asks for."""
 
-    def match(self, news: Encoded) -> Outputs:
+    def outputs_of(self, news: Encoded) -> Outputs:
         """User vectors from histories, and the scores of their candidates."""
 
 

@@ -181,17 +181,6 @@ def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
     ]
 
 
-def in_fingerprints(shown: Iterable[str]) -> list[str]:
-    """The metrics (names of classes) that stand for those of a stage in its fingerprint.
-
-    Which ones are shown changes no weights, as ``valid_metric`` is a setting of its own. These are
-    the usual ones, which fingerprints have always had, and post-training's accuracy.
-    """
-    of_stage = [name for name in shown if name == ImpressionAccuracy.__name__]
-    usual = (ImpressionAUC, ImpressionMRR, ImpressionNDCG, ImpressionCount)
-    return [*of_stage, *(metric.__name__ for metric in usual)]
-
-
 def register_metrics(metrics: Iterable[type[ImpressionMetric]] | None = None) -> None:
     """Add metrics to RecBole's registry, before a ``Config`` is built; a repeat changes nothing.
 

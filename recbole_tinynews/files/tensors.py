@@ -17,6 +17,8 @@ from recbole_tinynews.files.whole import partial_place
 # The metadata of a file is one entry, as safetensors writes several in a random order: the checksum
 # of all tensors, or, where names share a tensor, it with {name: that of the tensor}, as json.
 _CHECKSUM, _SHARED = "checksum", "shared"
+_LONGEST_HEADER = 1 << 21  # bytes, for some 20,000 tensors: the parser takes 10 us for each
+_MOST_SHARING = 20  # bytes under further names, per byte of the file: the checksum reads all
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
@@ -68,6 +70,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             f"Weights are expected in {path}, and there is no such file. "
             "Train the model first, or name the right checkpoint_dir."
         )
+    _check_header(path)
     try:
         weights = load_file(path)
         with safe_open(path, framework="pt") as file:
@@ -80,9 +83,15 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     try:
         if _SHARED in about:
             about = json.loads(about[_SHARED])
+            stored = path.stat().st_size
+            if (
+                sum(weights[name].nbytes for name in about["names"].values())
+                > stored * _MOST_SHARING
+            ):
+                raise ValueError
             weights = _with_shared(weights, about["names"])
         intact = about.get(_CHECKSUM) in (None, _checksum(weights))  # earlier versions write none
-    except (ValueError, KeyError, TypeError, AttributeError):  # names that are no names
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # no such names
         intact = False
     if not intact:
         raise ValueError(
@@ -99,11 +108,24 @@ def check_weights(path: Path) -> None:
         FileNotFoundError: there is no such file.
         ValueError: it is no safetensors file, or is cut off.
     """
+    _check_header(path)
     try:
         with safe_open(path, framework="pt"):
             pass
     except SafetensorError as problem:
         raise ValueError(f"{path} is no complete safetensors file: {problem}") from problem
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a header that takes long to parse; its size is in the first 8 bytes of the file."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > _LONGEST_HEADER:
+        raise ValueError(
+            f"{path} expects weights in safetensors format, and cannot be read: it begins with a "
+            f"header of {size:,} bytes, above the limit of {_LONGEST_HEADER:,}. Delete it and "
+            "train again."
+        )
 
 
 def load_into(

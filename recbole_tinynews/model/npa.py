@@ -16,8 +16,8 @@ from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users.personalised import PersonalisedUser
 from recbole_tinynews.encoder.words.padded import PaddedWords
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.recommender import longest_news_text
 from recbole_tinynews.model.text_encoders import reads_words, token_encoder_by, views_of
 from recbole_tinynews.settings.protocol import Settings
 

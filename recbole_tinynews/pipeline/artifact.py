@@ -1,14 +1,19 @@
-"""The artifact of a finished stage: a folder with its weights, settings and metrics.
+"""Artifacts: the folder of a finished stage, and everything that writes, reads or checks it.
 
-<checkpoint_dir>/<dataset>/<stage>-<fingerprint>/   model.safetensors  settings.yaml  metrics.json
-                                                    training.csv  training.svg
-                                                    plm/, if it ranks news
+<checkpoint_dir>/<dataset>/<stage>-<fingerprint>/
+    model.safetensors  [copies/step-N.safetensors]    saved by the trainer
+    settings.yaml  training.csv  training.svg         for models and people to read
+    [plm/]                                            what a model that ranks news needs to load
+    metrics.json                                      written last: it marks a finished stage
+    [state/  begun.json]                              only while the stage is unfinished
 """
 
 from __future__ import annotations
 
 import json
-import sys
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,33 +21,26 @@ from typing import Any, NamedTuple
 import yaml
 from torch import Tensor
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.checksums import changed
+from recbole_tinynews.files.checksums import changed, checksums
 from recbole_tinynews.files.tensors import check_weights, load_weights
-from recbole_tinynews.files.whole import write_text
-from recbole_tinynews.pipeline.stage import Stage
-from recbole_tinynews.registry import find_trainer
-from recbole_tinynews.settings.declared import affects_result
-from recbole_tinynews.settings.names import split_stage
+from recbole_tinynews.files.whole import all_partials, remove, write_text
+from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
+from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
 from recbole_tinynews.trainer.post_training import COPIES
 from recbole_tinynews.trainer.training_state import STATE
 
-_PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
-ARTIFACT_FORMAT = 6  # raised whenever a change in the code changes results
-# formats whose recommenders score as they did when they were trained
-READABLE = frozenset((ARTIFACT_FORMAT,))
+ARTIFACT_FORMAT = 7  # raised whenever a change in the code changes results or the files
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
+FORMAT_KEY, MADE_FROM = "format", "made_from"  # keys of settings.yaml besides the settings
 # keys of metrics.json: checksums of the other files and its own, metrics on test impressions and
 # the digest of these, and the text of training.csv
 FILES, CHECKSUM, TEST, TEST_DATA, CURVE_TEXT = "files", "checksum", "test", "test_data", "curve"
-WEIGHTS_SUFFIX = Path(WEIGHTS).suffix
-BEGUN = "begun.json"  # while a stage is unfinished: the data set that it is trained on
+BEGUN = "begun.json"  # the data set that an unfinished stage is trained on
 CURVE, FIGURE = "training.csv", "training.svg"  # by step, for people to read
 PLM = "plm"  # configuration and tokenizer of the language model, and the names of categories
 CATEGORY_NAMES = "categories.json"  # in it: names by field, without padding, in the order of ids
-FORMAT_KEY, MADE_FROM = "format", "made_from"  # further keys of settings.yaml
 
 
 class Weights(NamedTuple):
@@ -65,11 +63,12 @@ class Artifact(NamedTuple):
 
     Attributes:
         name: name of the stage.
-        fingerprint: digest of all that decides its result.
+        fingerprint: digest of everything that decides its result.
         folder: folder of its files.
         seconds: duration of the training.
         valid: its best validation result.
         reused: whether an earlier run trained it.
+        damaged: files that are missing or changed and can be written again without training.
     """
 
     name: str
@@ -78,6 +77,67 @@ class Artifact(NamedTuple):
     seconds: float
     valid: dict[str, Any]
     reused: bool = False
+    damaged: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, name: str, fingerprint: str, folder: Path) -> Artifact | None:
+        """The finished stage in ``folder``; None if it is absent, unfinished or needs training."""
+        try:
+            metrics = read_metrics(folder)
+            found = cls(name, fingerprint, folder, metrics["seconds"], metrics["valid"], True)
+            check_weights(folder / WEIGHTS)
+            for copy in metrics.get(COPIES, ()):
+                check_weights(folder / COPIES / copy)
+            damaged = changed(folder, metrics[FILES])
+            lost = [file for file in damaged if file.endswith(Path(WEIGHTS).suffix)]
+            if lost:
+                raise ValueError(f"{', '.join(lost)} changed since the training")
+        except FileNotFoundError as problem:
+            if was_finished(folder):
+                getLogger().warning(f"{folder} is incomplete and is trained again: {problem}")
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            getLogger().warning(f"{folder} is damaged and is trained again: {problem}")
+            return None
+        return found._replace(damaged=tuple(damaged))
+
+    def write(
+        self,
+        settings: Mapping[str, Any],
+        curve: TrainingCurve | None,
+        keep_language_model: Callable[[Path], None],
+    ) -> None:
+        """Write all files but the trainer's; ``metrics.json`` comes last.
+
+        Args:
+            settings: contents of ``settings.yaml``.
+            curve: losses and metrics by step; ``None`` repairs a finished artifact: its curve and
+                test metrics are those of its ``metrics.json``.
+            keep_language_model: writes the contents of ``plm/``.
+        """
+        folder, earlier = self.folder, {} if curve else read_metrics(self.folder)
+        shutil.rmtree(folder / PLM, ignore_errors=True)  # else it would be kept
+        keep_language_model(folder / PLM)
+        write_settings(folder, settings)
+        self._write_curve(curve or TrainingCurve.from_csv(earlier[CURVE_TEXT], self.valid))
+        metrics: dict[str, Any] = {"valid": self.valid, "seconds": self.seconds}
+        copies = sorted(path.name for path in (folder / COPIES).glob("step-*.safetensors"))
+        if copies:  # listed, so that a missing one is noticed
+            metrics[COPIES] = copies
+        metrics[CURVE_TEXT] = curve.as_csv() if curve else earlier[CURVE_TEXT]
+        metrics |= {key: earlier[key] for key in (TEST, TEST_DATA) if key in earlier}
+        shown = [place for place in (folder / CURVE, folder / FIGURE) if place.is_file()]
+        metrics[FILES] = checksums(folder, [*files_of(folder), *shown])
+        write_metrics(folder, metrics)
+
+    def _write_curve(self, curve: TrainingCurve) -> None:
+        """Write losses and metrics as table and figure; a failure must not cost the training."""
+        try:
+            write_text(self.folder / CURVE, curve.as_csv())
+            panels = Panel("training loss", curve.losses), Panel("validation metric", curve.metrics)
+            write_text(self.folder / FIGURE, as_svg(step_figure(self.name, panels)))
+        except Exception as problem:
+            getLogger().warning(f"{self.folder / FIGURE} could not be drawn: {problem!r}")
 
     @property
     def weights(self) -> Weights:
@@ -98,6 +158,16 @@ class Artifact(NamedTuple):
         # a copy holds what trains; the rest, in model.safetensors, never changed
         return Weights((self.folder / WEIGHTS, steps[sorted(steps)[-1 - back]]))
 
+    def test_result(self, content: str) -> dict[str, Any] | None:
+        """The saved metrics on test impressions with this content digest, if any."""
+        return saved_test_result(read_metrics(self.folder), content)
+
+    def save_test_result(self, content: str, result: Mapping[str, Any]) -> None:
+        """Save test metrics, with the content digest of their data."""
+        if self.test_result(content) != result:
+            metrics = {**read_metrics(self.folder), TEST: result, TEST_DATA: content}
+            write_metrics(self.folder, metrics)
+
 
 def too_few_copies(stage: str, wanted: int, copies: int, where: str = "") -> str:
     """The message for more teachers than a stage saves copies."""
@@ -108,83 +178,35 @@ def too_few_copies(stage: str, wanted: int, copies: int, where: str = "") -> str
     )
 
 
-def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
-    """The settings that decide a stage's result, without those that concern only other stages.
+def begin(folder: Path, content: str | None) -> None:
+    """Prepare the folder of a stage for its training, and note which data set it is trained on.
 
-    A stage without teachers may be shared by several systems, so settings that only one system
-    declares are left out. A stage with teachers (a student) belongs to its system alone.
+    The caller holds the stage's lock.
+
+    Args:
+        folder: of the stage.
+        content: digest of the data set. ``None``: it reads texts alone, and is resumed after other
+            files of the data set have changed.
     """
-    model_class, has_teachers = stage.model, bool(stage.teachers)
-    left_out = config.settings_of_others(stage.name, model_class, is_student=has_teachers)
-    read_anyway: frozenset[str] = getattr(model_class, "also_reads", frozenset())
-    return {
-        "model_class": f"{model_class.__module__}.{model_class.__name__}",
-        **_plain(
-            {
-                name: value
-                for name, value in config.final_config_dict.items()
-                if name not in left_out
-                and affects_result(name, has_teachers or name in read_anyway)
-                and split_stage(name, config.stage_names)[0] is None
-            }
-        ),
-    }
+    (folder / METRICS_FILE).unlink(missing_ok=True)
+    for place in all_partials(folder):  # of a killed process
+        remove(place)
+    write_text(folder / BEGUN, json.dumps({"data_set": content}))
 
 
-def settings_of_stages(config: NewsConfig) -> dict[str, Any]:
-    """The settings with a stage's name as prefix, which describe a student's teachers."""
-    final, stages = config.final_config_dict, config.stage_names
-    return _plain({name: value for name, value in final.items() if split_stage(name, stages)[0]})
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value if isinstance(value, (bool, int, float, list, dict)) else str(value)
-        for name, value in sorted(settings.items())
-        if value is not None
-    }
-
-
-def fingerprint(described: dict[str, Any]) -> str:
-    """A short digest of everything that decides a stage's result."""
-    return content_key([json.dumps(described, sort_keys=True, default=str)])[:12]
-
-
-def source_of(stage: Stage) -> list[Path]:
-    """The files of a user's own model, trainer and hand-over, which decide results as settings do.
-
-    Files that these import are not covered. A change in the package's own code raises
-    ``ARTIFACT_FORMAT`` instead.
-    """
-    made_as = getattr(stage.model, "reading_as", stage.model)
-    classes = (stage.model, made_as, find_trainer(stage.model))
-    names = [cls.__module__ for each in classes for cls in each.__mro__]
-    names += [stage.start.put.__module__] if stage.start else []
-    modules = [sys.modules.get(name) for name in dict.fromkeys(names)]
-    own = [m for m in modules if m and m.__name__.partition(".")[0] not in _PACKAGES]
-    files = [getattr(module, "__file__", None) for module in own]
-    return [Path(file) for file in files if file]
-
-
-def read_artifact(name: str, mark: str, folder: Path) -> Artifact | None:
-    """The finished stage in ``folder``; None where it is absent, unfinished or damaged."""
+def begun_on(folder: Path) -> str | None:
+    """The digest that ``begin`` noted, if any."""
     try:
-        metrics = read_metrics(folder)
-        artifact = Artifact(name, mark, folder, metrics["seconds"], metrics["valid"], reused=True)
-        check_weights(folder / WEIGHTS)
-        for copy in metrics.get(COPIES, ()):
-            check_weights(folder / COPIES / copy)
-        broken = [name for name in broken_files(folder) if name.endswith(WEIGHTS_SUFFIX)]
-        if broken:
-            raise ValueError(f"{', '.join(broken)} changed since the training")
-    except FileNotFoundError as problem:
-        if was_finished(folder):
-            getLogger().warning(f"{folder} is incomplete and is trained again: {problem}")
+        return json.loads((folder / BEGUN).read_text(encoding="utf-8"))["data_set"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        getLogger().warning(f"{folder} is damaged and is trained again: {problem}")
-        return None
-    return artifact
+
+
+def remove_state(folder: Path) -> None:
+    """Remove what only an unfinished stage needs."""
+    shutil.rmtree(folder / STATE, ignore_errors=True)
+    with suppress(OSError):  # read-only
+        (folder / BEGUN).unlink()
 
 
 def was_finished(folder: Path) -> bool:
@@ -195,12 +217,12 @@ def was_finished(folder: Path) -> bool:
     return (folder / WEIGHTS).is_file() and not unfinished
 
 
-def as_written(settings: dict[str, Any]) -> dict[str, Any]:
+def as_written(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings as they are read back from ``settings.yaml``: without tuples or enums."""
     return json.loads(json.dumps(settings, default=str))
 
 
-def write_settings(folder: Path, settings: dict[str, Any]) -> None:
+def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write ``settings.yaml`` into the folder."""
     text = yaml.safe_dump(as_written(settings), sort_keys=False, allow_unicode=True)
     write_text(folder / SETTINGS_FILE, text)
@@ -225,8 +247,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
-    """Write ``metrics.json``, which comes last: a folder that has it is complete."""
+def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Write ``metrics.json`` with a checksum of its own contents."""
     values = json.loads(json.dumps(metrics))  # as they are read back
     text = json.dumps({**values, CHECKSUM: _digest_of(values)}, indent=2)
     write_text(folder / METRICS_FILE, f"{text}\n")
@@ -248,8 +270,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
             f"{folder / METRICS_FILE} expects the metrics of a finished stage, and holds something "
             "else. Train it again."
         )
-    # one of an earlier version has no checksum
-    if metrics.pop(CHECKSUM, None) not in (None, _digest_of(metrics)):
+    if metrics.pop(CHECKSUM, None) != _digest_of(metrics):
         raise ValueError(
             f"{folder / METRICS_FILE} was changed after it was written: its checksum differs. "
             "Train it again."
@@ -273,16 +294,9 @@ def broken_files(folder: Path) -> list[str]:
     return changed(folder, read_metrics(folder).get(FILES, {}))
 
 
-def kept_test_result(metrics: dict[str, Any], content: str | None) -> dict[str, Any] | None:
-    """Those of the test impressions in the contents of ``metrics.json``.
+def saved_test_result(metrics: Mapping[str, Any], content: str | None) -> dict[str, Any] | None:
+    """The test metrics in the contents of ``metrics.json``.
 
-    None where they are missing, or those of other data than the ones with this content digest.
+    None if there are none, or if they belong to other data than the ones with this content digest.
     """
     return metrics.get(TEST) if metrics.get(TEST_DATA) == content else None
-
-
-def keep_test_result(artifact: Artifact, content: str, result: dict[str, Any]) -> None:
-    """Write the test metrics into ``metrics.json``, with the content digest of their data."""
-    metrics = read_metrics(artifact.folder)
-    if kept_test_result(metrics, content) != result:
-        write_metrics(artifact.folder, {**metrics, TEST: result, TEST_DATA: content})

@@ -29,7 +29,7 @@ from recbole_tinynews.model.text_encoders import (
     words_of_texts,
 )
 from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES
-from recbole_tinynews.pipeline.recipes import Contents
+from recbole_tinynews.pipeline.fingerprints import Contents
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.protocol import Settings

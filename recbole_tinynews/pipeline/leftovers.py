@@ -1,24 +1,15 @@
-"""What killed runs leave in the folder of a data set, and the next one removes."""
+"""Clean-up of what killed runs leave in the folder of a data set."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
 
 from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
-from recbole_tinynews.files.whole import everything_under, remove_old_partials, write_text
-from recbole_tinynews.pipeline.artifact import BEGUN, METRICS_FILE
-
-
-def mark_begun(folder: Path, content: str | None) -> None:
-    """Note which data set an unfinished stage is trained on, by its digest.
-
-    ``None``: it reads texts alone, and is resumed when other files of the data set have changed.
-    """
-    write_text(folder / BEGUN, json.dumps({"data_set": content}))
+from recbole_tinynews.files.whole import everything_under, remove_old_partials
+from recbole_tinynews.pipeline.artifact import BEGUN, begun_on, was_finished
 
 
 def remove_leftovers(folder: Path, content: str) -> None:
@@ -33,7 +24,7 @@ def remove_leftovers(folder: Path, content: str) -> None:
     """
     for begun in sorted(folder.glob(f"*/{BEGUN}")):
         stage = begun.parent
-        if (stage / METRICS_FILE).is_file() or _data_set(begun) in (None, content):
+        if was_finished(stage) or begun_on(stage) in (None, content):
             continue
         try:
             with exclusive_lock(stage, "training it", wait=False) as locked:
@@ -49,10 +40,3 @@ def remove_leftovers(folder: Path, content: str) -> None:
         # to hold a lock and release it removes its file
         with suppress(LockHeldError, OSError), exclusive_lock(held, "removing it", wait=False):
             pass
-
-
-def _data_set(begun: Path) -> str | None:
-    try:
-        return json.loads(begun.read_text(encoding="utf-8"))["data_set"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

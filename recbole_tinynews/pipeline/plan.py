@@ -11,13 +11,12 @@ from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     FORMAT_KEY,
     MADE_FROM,
-    METRICS_FILE,
     Artifact,
     as_written,
     read_settings,
     was_finished,
 )
-from recbole_tinynews.pipeline.recipes import Recipe, Recipes
+from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
 from recbole_tinynews.pipeline.stage import Copy, Stage
 from recbole_tinynews.pipeline.text_table import text_table
 from recbole_tinynews.settings.names import split_stage
@@ -135,7 +134,7 @@ def nearest_differences(
 
 def _finished_ones(recipe: Recipe) -> Iterator[tuple[Path, dict[str, Any]]]:
     for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage.name}-*")):
-        if not (folder / METRICS_FILE).is_file():
+        if not was_finished(folder):
             continue
         try:
             yield folder, read_settings(folder)

@@ -5,48 +5,21 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from functools import partial
 from logging import getLogger
-from pathlib import Path
 from typing import Any
 
 from recbole.utils import init_seed, set_color
 
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Teachers
-from recbole_tinynews.files.checksums import checksums
 from recbole_tinynews.files.locks import exclusive_lock
-from recbole_tinynews.files.whole import all_partials, remove, write_text
 from recbole_tinynews.logs.progress import StageProgress
-from recbole_tinynews.pipeline.artifact import (
-    ARTIFACT_FORMAT,
-    BEGUN,
-    COPIES,
-    CURVE,
-    CURVE_TEXT,
-    FIGURE,
-    FILES,
-    FORMAT_KEY,
-    MADE_FROM,
-    METRICS_FILE,
-    PLM,
-    TEST,
-    TEST_DATA,
-    Artifact,
-    Weights,
-    broken_files,
-    files_of,
-    read_metrics,
-    settings_of_stages,
-    write_metrics,
-    write_settings,
-)
+from recbole_tinynews.pipeline.artifact import Artifact, Weights, begin, remove_state
 from recbole_tinynews.pipeline.factory import Factory
+from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
 from recbole_tinynews.pipeline.handover import put_language_model
-from recbole_tinynews.pipeline.leftovers import mark_begun
-from recbole_tinynews.pipeline.recipes import Recipe, Recipes
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
-from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
 from recbole_tinynews.processes.group import all_gather_object, broadcast, process_group
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state
@@ -124,18 +97,16 @@ class Run:
         if not process_group().first:
             return self._follow(recipe)
         artifact = None if self.fresh else recipe.finished()
-        if artifact is None or broken_files(artifact.folder):
+        if artifact is None or artifact.damaged:
             # two systems of a benchmark may want it at once
             with exclusive_lock(recipe.folder, "training it"):
-                artifact = self._make_alone(recipe)
-        else:
-            self._reuse(recipe, artifact)
+                artifact = self._make_locked(recipe)
         if artifact.reused:
-            broadcast(False, patient=True)  # nothing is to be trained
-        shutil.rmtree(recipe.folder / STATE, ignore_errors=True)
-        with suppress(OSError):  # read-only
-            (recipe.folder / BEGUN).unlink()
-        broadcast(True, patient=True)  # all is written
+            self._progress(recipe.stage).finish()
+            getLogger().info(self._line(recipe.stage, f" is reused: {artifact.folder}"))
+            broadcast(False, patient=True)  # nothing to train
+        remove_state(recipe.folder)
+        broadcast(True, patient=True)  # all files are written
         return artifact
 
     def _follow(self, recipe: Recipe) -> Artifact:
@@ -156,52 +127,45 @@ class Run:
             )
         return artifact
 
-    def _make_alone(self, recipe: Recipe) -> Artifact:
+    def _make_locked(self, recipe: Recipe) -> Artifact:
         """Train the stage, unless another process has done so while this one waited."""
-        started = time.perf_counter()
         if self.fresh:
             shutil.rmtree(recipe.folder, ignore_errors=True)
         artifact = recipe.finished()
-        if artifact is not None:
-            self._reuse(recipe, artifact)
-            return artifact
-        name, folder = recipe.stage.name, recipe.folder
-        getLogger().info(self._told(recipe.stage, f" -> {folder}"))
-        (folder / METRICS_FILE).unlink(missing_ok=True)  # it marks a complete folder
-        shutil.rmtree(folder / PLM, ignore_errors=True)  # if it is there, it would be kept
-        for place in all_partials(folder):  # of a killed process, as this one holds the lock
-            remove(place)
-        content = self.factory.dataset.content
-        mark_begun(folder, content if recipe.made_from["data"] == content else None)
+        if artifact is None:
+            return self._train_first(recipe)
+        if artifact.damaged:
+            getLogger().warning(
+                f"{artifact.folder}: {', '.join(artifact.damaged)} changed since the training, and "
+                f"{'are' if len(artifact.damaged) > 1 else 'is'} written again."
+            )
+            self._write(recipe, artifact, None)
+        return artifact
+
+    def _train_first(self, recipe: Recipe) -> Artifact:
+        """Train the stage in the first process, and write its artifact."""
+        started = time.perf_counter()
+        folder, content = recipe.folder, self.factory.dataset.content
+        getLogger().info(self._line(recipe.stage, f" -> {folder}"))
+        begin(folder, content if recipe.made_from["data"] == content else None)
         broadcast(True, patient=True)  # the others train too
         try:
-            best = self._train(recipe)
+            valid, curve = self._train(recipe)
         except GivenUpError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         seconds = time.perf_counter() - started
-        artifact = Artifact(name, recipe.fingerprint, folder, seconds, dict(best or {}))
-        self._write(recipe, artifact)
+        artifact = Artifact(recipe.stage.name, recipe.fingerprint, folder, seconds, valid)
+        self._write(recipe, artifact, curve)
         return artifact
 
-    def _reuse(self, recipe: Recipe, artifact: Artifact) -> None:
-        """Tell that the stage is reused, after writing again what it lost of its smaller files."""
-        self._progress(recipe.stage).finish()
-        broken = broken_files(artifact.folder)
-        if broken:
-            getLogger().warning(
-                f"{artifact.folder}: {', '.join(broken)} changed since the training, and "
-                f"{'are' if len(broken) > 1 else 'is'} written again."
-            )
-            metrics = read_metrics(artifact.folder)
-            if {CURVE, FIGURE} & {*broken}:
-                curve = TrainingCurve.from_csv(metrics[CURVE_TEXT], artifact.valid)
-                _write_curve(artifact.folder, artifact.name, curve)
-            shutil.rmtree(artifact.folder / PLM, ignore_errors=True)
-            self._write(recipe, artifact, metrics)
-        getLogger().info(self._told(recipe.stage, f" is reused: {artifact.folder}"))
+    def _write(self, recipe: Recipe, artifact: Artifact, curve: TrainingCurve | None) -> None:
+        model = recipe.stage.model
+        keep = partial(self.factory.keep_language_model, model, recipe.config)
+        artifact.write(recipe.as_settings(), curve, keep)
 
-    def _train(self, recipe: Recipe) -> dict | None:
+    def _train(self, recipe: Recipe) -> tuple[dict[str, Any], TrainingCurve]:
+        """The best validation result, and losses and metrics by step."""
         stage, config = recipe.stage, recipe.config
         data = self.factory.data(stage.model, config)
         init_seed(config["seed"], config["reproducibility"])
@@ -221,14 +185,12 @@ class Run:
         finally:
             trainer.tensorboard.close()
         trainer.progress.finish()
-        if process_group().first:
-            _write_curve(recipe.folder, stage.name, trainer.curve)
-        return best
+        return dict(best or {}), trainer.curve
 
     def _progress(self, stage: Stage) -> StageProgress:
         return self.progress.get(stage) or StageProgress(stage.name)
 
-    def _told(self, stage: Stage, what: str) -> str:
+    def _line(self, stage: Stage, what: str) -> str:
         """A line of the log about a stage: which of them it is, what, and the time left."""
         progress = self._progress(stage)
         place = f"{progress.label.capitalize()}:" if progress.label else "Stage"
@@ -248,26 +210,6 @@ class Run:
             put_language_model(teacher, self.weights(source))
         return joint.to(config["device"])
 
-    def _write(
-        self, recipe: Recipe, artifact: Artifact, before: dict[str, Any] | None = None
-    ) -> None:
-        """Write all files but the weights; the metrics come last, with the test's of ``before``."""
-        folder, config = recipe.folder, recipe.config
-        self.factory.keep_language_model(recipe.stage.model, config, folder / PLM)
-        of_teachers = settings_of_stages(config) if recipe.stage.teachers else {}
-        head = {FORMAT_KEY: ARTIFACT_FORMAT, MADE_FROM: recipe.made_from}
-        write_settings(folder, {**head, **recipe.settings, **of_teachers})
-        metrics: dict[str, Any] = {"valid": artifact.valid, "seconds": artifact.seconds}
-        copies = sorted(path.name for path in (folder / COPIES).glob("step-*.safetensors"))
-        if copies:  # listed, so that a missing one is noticed
-            metrics[COPIES] = copies
-        metrics |= {key: before[key] for key in (TEST, TEST_DATA) if before and key in before}
-        shown = [place for place in (folder / CURVE, folder / FIGURE) if place.is_file()]
-        if folder / CURVE in shown:  # so that both can be written again
-            metrics[CURVE_TEXT] = (folder / CURVE).read_text(encoding="utf-8")
-        metrics[FILES] = checksums(folder, [*files_of(folder), *shown])
-        write_metrics(folder, metrics)
-
 
 def _check_fingerprints(recipe: Recipe) -> None:
     """Refuse processes that would train something else under the same name."""
@@ -277,16 +219,3 @@ def _check_fingerprints(recipe: Recipe) -> None:
             f"Stage {recipe.stage.name} expects the same settings, data and language model in all "
             f"processes, got fingerprints {every}. Give all machines the same files and command."
         )
-
-
-def _write_curve(folder: Path, stage: str, curve: TrainingCurve) -> None:
-    """Write losses and validation metrics by step, as a table and a figure.
-
-    A failure is only a warning, so that it doesn't cost the finished training.
-    """
-    try:
-        write_text(folder / CURVE, curve.as_csv())
-        panels = Panel("training loss", curve.losses), Panel("validation metric", curve.metrics)
-        write_text(folder / FIGURE, as_svg(step_figure(stage, panels)))
-    except Exception as problem:
-        getLogger().warning(f"{folder / FIGURE} could not be drawn: {problem!r}")

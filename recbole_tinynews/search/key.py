@@ -10,7 +10,8 @@ from recbole_tinynews.benchmark.row_settings import FileContents
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.own_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.pipeline.artifact import ARTIFACT_FORMAT, source_of
+from recbole_tinynews.pipeline.artifact import ARTIFACT_FORMAT
+from recbole_tinynews.pipeline.fingerprints import source_of
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.search.space import Space
 from recbole_tinynews.settings.declared import Affects, setting

@@ -24,13 +24,13 @@ from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import reads_words
 from recbole_tinynews.pipeline.artifact import (
+    ARTIFACT_FORMAT,
     CATEGORY_NAMES,
     CURVE,
     FIGURE,
     FORMAT_KEY,
     METRICS_FILE,
     PLM,
-    READABLE,
     SETTINGS_FILE,
     WEIGHTS,
     broken_files,
@@ -107,10 +107,10 @@ def _trained(
     _check_folder(folder)
     settings = _Settings(read_settings(folder))
     identity = content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
-    if settings[FORMAT_KEY] not in READABLE:
+    if settings[FORMAT_KEY] != ARTIFACT_FORMAT:
         raise ValueError(
             f"{folder} has format {settings[FORMAT_KEY]}, and this version of recbole_tinynews "
-            f"reads {', '.join(map(str, sorted(READABLE)))}: its scores would differ. Run the "
+            f"reads format {ARTIFACT_FORMAT}: its scores would differ. Run the "
             "command that made it again with --fresh, or install the version that made it."
         )
     model_class = _with_parts(_model_class(settings["model_class"], model, folder), settings)

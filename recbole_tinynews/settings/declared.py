@@ -9,7 +9,7 @@ affects results.
 from __future__ import annotations
 
 from enum import Enum, Flag, auto
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from recbole_tinynews.settings.recbole_lists import recbole_lists
 from recbole_tinynews.settings.values import (
@@ -91,10 +91,6 @@ class Setting(NamedTuple):
         unread_by: models that have it from RecBole and don't read it: a value is answered with a
             warning, and leaves result and fingerprint as they are.
         in_benchmarks: what to do instead, where a benchmark sets it for all of its runs.
-        as_before: the value with which everything is what it was before the setting existed.
-            Fingerprints leave it out, so that what was trained then is found. None: there is none.
-        counted_as: what fingerprints have in the place of any value, since none changes what is
-            trained. None: the value itself.
     """
 
     name: str
@@ -105,8 +101,6 @@ class Setting(NamedTuple):
     known_to: Models = Models.NONE
     unread_by: Models = Models.NONE
     in_benchmarks: str = ""
-    as_before: Any = None
-    counted_as: Any = None
 
 
 _RUN, _NOTHING, _EVERY = Scope.RUN, Affects.NOTHING, Models.EVERY
@@ -213,9 +207,11 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("worker", WORKERS, affects=_NOTHING),
     # evaluation, with the same metrics for all stages
     Setting("eval_batch_size", POSITIVE, affects=_NOTHING),
-    Setting("topk", CUTOFFS, _IMPRESSIONS, scope=_RUN, counted_as=[5, 10]),
+    Setting(
+        "topk", CUTOFFS, _IMPRESSIONS, scope=_RUN, affects=_NOTHING
+    ),  # `valid_metric` chooses the weights
     Setting("valid_metric", TEXT, _IMPRESSIONS),
-    Setting("metrics", scope=_RUN),  # the config looks for their names
+    Setting("metrics", scope=_RUN, affects=_NOTHING),  # the config looks for their names
     Setting("valid_metric_bigger", one_of(True), _IMPRESSIONS, scope=_RUN),  # as all metrics here
     Setting("eval_args", EVALUATION, _IMPRESSIONS, scope=_RUN),
     Setting("repeatable", SWITCH, scope=_RUN, unread_by=_NEWS),
@@ -249,22 +245,22 @@ OURS: tuple[Setting, ...] = (
     # the data
     Setting("history_length", HISTORY_LENGTH, _IMPRESSIONS),
     Setting("negatives", NEGATIVES, _NEWS),
-    Setting("news_text", one_of("title", "title_abstract"), _NEWS, as_before="title"),
+    Setting("news_text", one_of("title", "title_abstract"), _NEWS),
     Setting("max_title_length", TEXT_LENGTH, _NEWS),
-    Setting("max_abstract_length", TEXT_LENGTH, _NEWS, as_before=64),
+    Setting("max_abstract_length", TEXT_LENGTH, _NEWS),
     Setting("max_body_length", TEXT_LENGTH, _NEWS),
     Setting("category_weight", NOT_NEGATIVE, _NEWS),
     Setting("subcategory_weight", NOT_NEGATIVE, _NEWS),
     Setting("impression_negatives", one_of(None, True, False), _RECBOLE_ON_IMPRESSIONS),
     # the model
-    Setting("views", VIEWS, _NEWS, as_before=["title"]),
-    Setting("news_encoder", one_of("plm", "words"), _NEWS, as_before="plm"),
-    Setting("word_encoder", one_of("cnn", "self_attention"), _NEWS, as_before="self_attention"),
+    Setting("views", VIEWS, _NEWS),
+    Setting("news_encoder", one_of("plm", "words"), _NEWS),
+    Setting("word_encoder", one_of("cnn", "self_attention"), _NEWS),
     # its content is covered with the language model's
     Setting("word_vectors", or_(PLACE, None), _NEWS, affects=_NOTHING),
-    Setting("word_dim", SIZE, _NEWS, as_before=300),
-    Setting("word_dropout", PROBABILITY, _NEWS, as_before=0.2),
-    Setting("category_dim", SIZE, _NEWS, as_before=100),
+    Setting("word_dim", SIZE, _NEWS),
+    Setting("word_dropout", PROBABILITY, _NEWS),
+    Setting("category_dim", SIZE, _NEWS),
     # of single recommenders
     Setting("user_combination", one_of("ini", "con"), _NEWS),
     Setting("user_mask", PROBABILITY, _NEWS),
@@ -277,7 +273,7 @@ OURS: tuple[Setting, ...] = (
     Setting("plm", PLACE, _NEWS),
     Setting("num_hidden_layers", or_(LAYERS, None), _NEWS),
     Setting("finetune_layers", or_(COUNT, "all"), _NEWS),
-    Setting("lora_rank", an_int(0, 65_536), _NEWS, as_before=0),
+    Setting("lora_rank", an_int(0, 65_536), _NEWS),
     Setting("text_prefix", ANY_TEXT, _NEWS),
     Setting("head_init", one_of("pretrained", "random"), _NEWS),
     Setting("centred", SWITCH, _NEWS),
@@ -331,8 +327,8 @@ OURS: tuple[Setting, ...] = (
     Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
     Setting("teacher_checkpoint_interval", POSITIVE, _NEWS, scope=_RUN),
     # teachers and distillation
-    Setting("student", TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS, as_before="PLMNR"),
-    Setting("teacher", TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS, as_before="PLMNR"),
+    Setting("student", TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
+    Setting("teacher", TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
     Setting("num_teachers", TEACHERS, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
     Setting(
         "teacher_num_hidden_layers",
@@ -424,15 +420,3 @@ def affects_result(name: str, has_teachers: bool) -> bool:
     """Whether a different value changes the result of a stage with, or without, teachers."""
     affects = setting(name).affects
     return affects is Affects.RESULT or (affects is Affects.STUDENTS and has_teachers)
-
-
-def counted_as(name: str, value: Any) -> Any:
-    """What fingerprints have for a value of a setting."""
-    own = setting(name).counted_as
-    return value if own is None else own
-
-
-def is_as_before(name: str, value: Any) -> bool:
-    """Whether everything is with this value what it was before the setting existed."""
-    former = setting(name).as_before
-    return former is not None and value == former

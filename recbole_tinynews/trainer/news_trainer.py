@@ -317,8 +317,7 @@ class NewsTrainer(ImpressionEvaluation):
         self.best_valid_score = progress["best_valid_score"]
         self.best_valid_result = progress["best_valid_result"]
         self.losses = LossMeans(**progress["losses"])
-        curve = progress.get("curve", {})  # a state of an earlier version has none
-        self.curve = TrainingCurve(self.last_step, **curve)
+        self.curve = TrainingCurve(self.last_step, **progress["curve"])
         self.schedule.load_state_dict(progress["schedule"])
         self.scaler.load_state_dict(progress["scaler"])
         self.logger.info(f"Resuming from step {self.step} of {self.last_step}.")

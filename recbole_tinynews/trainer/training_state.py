@@ -26,7 +26,7 @@ TENSORS, PROGRESS = "state.safetensors", "progress.json"
 STATE_FORMAT = 1
 NEEDED = (  # that a training resumes from
     *("step", "round", "cur_step", "best_valid_score", "best_valid_result"),
-    *("losses", "schedule", "scaler", "rates", "optimizer"),
+    *("losses", "curve", "schedule", "scaler", "rates", "optimizer"),
 )
 _CHECKSUM = "checksum"
 _MODEL, _OPTIMIZER, _RANDOM, _CUDA = "model.", "optimizer.", "random.cpu", "random.cuda."
@@ -140,8 +140,7 @@ def _check(progress: Any) -> None:
     missing = [name for name in NEEDED if name not in progress]
     if missing:
         raise ValueError(f"{PROGRESS} lacks {', '.join(missing)}")
-    # a state of an earlier version has no checksum
-    if progress.pop(_CHECKSUM, None) not in (None, _checksum(progress)):
+    if progress.pop(_CHECKSUM, None) != _checksum(progress):
         raise ValueError(f"{PROGRESS} was changed after it was written")
 
 

@@ -62,7 +62,7 @@ class Small(nn.Module):
             states = States(ids.numpy(), {}, {}, pooled, pooled)
         return Encoded(vectors[:, width:], vectors[:, :width], history != 0, states)
 
-    def match(self, news: Encoded) -> Outputs:
+    def outputs_of(self, news: Encoded) -> Outputs:
         user = self.user_encoder(news.history, news.clicked)
         scores = (news.candidates @ user.unsqueeze(-1)).squeeze(-1)
         return Outputs(scores, news.candidates, news.history, user, news.states)

@@ -25,7 +25,7 @@ from recbole_tinynews.encoder.words.vocabulary import (
 )
 from recbole_tinynews.model.nrms import NRMS
 from recbole_tinynews.model.text_encoders import word_vectors_file, words_of_texts
-from recbole_tinynews.pipeline.recipes import Recipes
+from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.systems import system
 
 FEW = ["The cat sat.", "the dog's CAT can\u2019t sit", "Rødgrød på tirsdag 2,5 %"]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
+from recbole_tinynews.files.tensors import (
+    check_weights,
+    load_into,
+    load_weights,
+    save_weights,
+)
 from recbole_tinynews.files.whole import all_partials
 
 
@@ -122,6 +129,7 @@ def test_the_same_weights_are_the_same_file(tmp_path: Path) -> None:
         "[]",
         "3",
         "{}",
+        "[" * 100_000,  # a RecursionError
         *(f'{{"names": {names}}}' for names in ("3", '{"b": "c"}', '{"b": ["a"]}')),
     ],
 )
@@ -131,6 +139,32 @@ def test_names_that_stand_for_nothing_are_refused(tmp_path: Path, shared: str) -
     save_file({"a": torch.ones(2)}, place, {"shared": shared})
     with pytest.raises(ValueError, match=f"{place} was changed"):
         load_weights(place)
+
+
+def write_header(place: Path, header: dict, values: bytes = b"") -> None:
+    encoded = json.dumps(header).encode()
+    place.write_bytes(len(encoded).to_bytes(8, "little") + encoded + values)
+
+
+@pytest.mark.parametrize("read", [load_weights, check_weights])
+def test_hundreds_of_thousands_of_empty_tensors_are_refused_at_once(tmp_path: Path, read) -> None:
+    """A stranger's file of 20 MB kept ``load`` busy for minutes."""
+    empty = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
+    write_header(tmp_path / "model.safetensors", {str(n): empty for n in range(300_000)})
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="begins with a header of"):
+        read(tmp_path / "model.safetensors")
+    assert time.monotonic() - started < 1
+
+
+def test_a_tensor_with_thousands_of_names_is_not_digested_under_each(tmp_path: Path) -> None:
+    """A file of a few megabytes would keep the checksum busy for hours."""
+    names = json.dumps({"checksum": "", "names": {str(n): "a" for n in range(20_000)}})
+    save_file({"a": torch.zeros(1 << 20)}, tmp_path / "model.safetensors", {"shared": names})
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="was changed"):
+        load_weights(tmp_path / "model.safetensors")
+    assert time.monotonic() - started < 1
 
 
 def test_weights_of_others_have_no_checksum_and_are_read(tmp_path: Path) -> None:

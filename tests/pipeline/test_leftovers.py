@@ -15,7 +15,8 @@ from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import OLD, partial_place, resumable_file
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.pipeline import leftovers
-from recbole_tinynews.pipeline.leftovers import BEGUN, mark_begun, remove_leftovers
+from recbole_tinynews.pipeline.artifact import BEGUN, begin
+from recbole_tinynews.pipeline.leftovers import remove_leftovers
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, in_order
 from recbole_tinynews.pipeline.systems import system
@@ -25,7 +26,7 @@ from recbole_tinynews.trainer import NewsTrainer
 
 def unfinished(folder: Path, content: str) -> Path:
     (folder / "state" / "step-2").mkdir(parents=True)
-    mark_begun(folder, content)
+    begin(folder, content)
     return folder
 
 
@@ -47,7 +48,7 @@ def test_an_unfinished_stage_of_changed_data_is_removed_and_others_stay(tmp_path
     """It could never be resumed, and a state takes as much room as three models."""
     of_other_data = unfinished(tmp_path / "PLMNR-1", "then")
     of_these, old_one = unfinished(tmp_path / "PLMNR-2", "now"), tmp_path / "PLMNR-3"
-    (old_one / "state").mkdir(parents=True)  # of an earlier version: nobody knows
+    (old_one / "state").mkdir(parents=True)  # killed before `begin`
     in_use = unfinished(tmp_path / "PLMNR-4", "then")
     done = unfinished(tmp_path / "PLMNR-5", "then")
     (done / "metrics.json").write_text("{}")

@@ -21,9 +21,9 @@ from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.nrms import NRMS
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
-from recbole_tinynews.pipeline.artifact import WEIGHTS, source_of
+from recbole_tinynews.pipeline.artifact import WEIGHTS
+from recbole_tinynews.pipeline.fingerprints import Recipes, source_of
 from recbole_tinynews.pipeline.handover import put_news_encoder
-from recbole_tinynews.pipeline.recipes import Recipes
 from recbole_tinynews.pipeline.stage import Stage, Start, in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run

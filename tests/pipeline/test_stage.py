@@ -11,7 +11,6 @@ import pytest
 from tiny import STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.pipeline import recipes as recipes_module
 from recbole_tinynews.pipeline import stage as stage_module
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies, up_to
 from recbole_tinynews.pipeline.systems import SYSTEMS, system
@@ -104,17 +103,3 @@ def test_a_hand_over_without_a_name_is_refused(tiny: Tiny, put: Any) -> None:
     """Two of them would share a fingerprint, and so the result of one."""
     with pytest.raises(ValueError, match="Start expects a named function"):
         tiny.run("PLMNR").recipes.of(STUDENT._replace(start=Start(put, (FIRST,))))
-
-
-def test_a_new_setting_leaves_what_was_trained_before_it_valid(tiny: Tiny, monkeypatch) -> None:
-    """Otherwise every release would train everybody's stages again."""
-    recipes = {
-        value: tiny.run("PLMNR", news_text=value).recipes.of(Stage("PLMNR", PLMNR))
-        for value in ("title", "title_abstract")
-    }
-    assert recipes["title"].fingerprint != recipes["title_abstract"].fingerprint
-    # the settings of a time when there was no such setting
-    before = {n: v for n, v in recipes["title"].settings.items() if n != "news_text"}
-    monkeypatch.setattr(recipes_module, "settings_that_matter", lambda *_: before)
-    former = tiny.run("PLMNR").recipes.of(Stage("PLMNR", PLMNR))
-    assert former.fingerprint == recipes["title"].fingerprint

@@ -18,6 +18,7 @@ from recbole_tinynews.evaluation.impression_metric import is_count
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.title_body import TitleBodyMatcher
+from recbole_tinynews.pipeline import artifact as artifact_module
 from recbole_tinynews.pipeline import factory
 from recbole_tinynews.pipeline import run as run_module
 from recbole_tinynews.pipeline.artifact import Artifact, Weights
@@ -214,7 +215,7 @@ def test_a_figure_that_cannot_be_drawn_costs_no_training(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, caplog, broken: str
 ) -> None:
     """With a missing font, a full disk or no matplotlib, weights that took hours must remain."""
-    monkeypatch.setattr(run_module, broken, lambda *arguments: 1 / 0)
+    monkeypatch.setattr(artifact_module, broken, lambda *arguments: 1 / 0)
     config = tiny.config(max_steps=1)
     made = run_of(config).make(Stage("PLMNR", PLMNR))
     assert "training.svg could not be drawn: ZeroDivisionError" in caplog.text

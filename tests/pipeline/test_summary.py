@@ -10,6 +10,7 @@ import pytest
 from tiny import DATASET, Tiny, run_of, write_dataset
 
 from recbole_tinynews import quick_start
+from recbole_tinynews.pipeline import artifact as artifact_module
 from recbole_tinynews.pipeline.artifact import read_metrics, write_metrics
 from recbole_tinynews.pipeline.summary import oracle_of, summary
 from recbole_tinynews.quick_start import run
@@ -128,7 +129,7 @@ def test_a_read_only_teacher_costs_no_result(tiny: Tiny, tested, monkeypatch, ca
     def refused(*arguments: object) -> None:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(quick_start, "keep_test_result", refused)
+    monkeypatch.setattr(artifact_module.Artifact, "save_test_result", refused)
     result = run("TinyNewsRec", DATASET, config_dict=tiny.settings("TinyNewsRec"))
     assert len(result["teachers"]["test"]) == 2
     assert "will be tested again the next time: read-only" in caplog.text

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from recbole_tinynews import __version__
-from recbole_tinynews.pipeline.artifact import kept_test_result
+from recbole_tinynews.pipeline.artifact import saved_test_result
 from recbole_tinynews.serving.export.description import NEWS_TOKENS
 from recbole_tinynews.serving.export.origins import UNKNOWN
 from recbole_tinynews.serving.export.source import Source
@@ -122,7 +122,7 @@ def _results_of(source: Source, checked: Mapping[str, Any]) -> dict[str, Mapping
     """
     measured = checked.get("metrics")
     if measured is None:
-        tested = kept_test_result(source.metrics, source.made_from.get("data"))
+        tested = saved_test_result(source.metrics, source.made_from.get("data"))
         if tested is None:
             return {"as trained, validation impressions": source.metrics["valid"]}
         return {"as trained, test impressions": tested}

@@ -9,7 +9,8 @@ from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users.attentive import UserEncoder
-from recbole_tinynews.model.recommender import NewsRecommender, longest_news_text
+from recbole_tinynews.model.article_reader import longest_news_text
+from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import PLM, read_metrics, read_settings
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.export.description import NEWS_TOKENS, SETTINGS

@@ -1,26 +1,23 @@
-"""Recipes: all that decides a stage's result, and its fingerprint, before any stage has run."""
+"""Fingerprints: digests of everything that decides a stage's result, known before it is trained."""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.own_metrics import files_of_metric
-from recbole_tinynews.evaluation.recbole_metrics import in_fingerprints
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.pipeline.artifact import (
-    ARTIFACT_FORMAT,
-    Artifact,
-    fingerprint,
-    read_artifact,
-    settings_that_matter,
-    source_of,
-)
+from recbole_tinynews.pipeline.artifact import ARTIFACT_FORMAT, FORMAT_KEY, MADE_FROM, Artifact
 from recbole_tinynews.pipeline.stage import Copy, Stage, stage_of
-from recbole_tinynews.settings.declared import counted_as, is_as_before
-from recbole_tinynews.settings.layers import METRICS_SETTING
+from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.settings.declared import affects_result
+from recbole_tinynews.settings.names import split_stage
+
+_PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
 
 
 class Contents(Protocol):
@@ -37,15 +34,15 @@ class Contents(Protocol):
 
 
 class Recipe(NamedTuple):
-    """All that decides a stage's result.
+    """Everything that decides a stage's result.
 
     Attributes:
         stage: what is trained.
         config: the settings as the stage sees them.
-        settings: those of them that affect the result.
+        settings: those that affect the result.
         made_from: digests of the data, the language model and a user's own code; fingerprints of
             the stages before; start and teachers as indices of these.
-        fingerprint: digest of all that.
+        fingerprint: digest of all of these.
     """
 
     stage: Stage
@@ -61,8 +58,21 @@ class Recipe(NamedTuple):
         return data_set / f"{self.stage.name}-{self.fingerprint}"
 
     def finished(self) -> Artifact | None:
-        """The artifact that an earlier run made by this recipe; None: there is none."""
-        return read_artifact(self.stage.name, self.fingerprint, self.folder)
+        """The artifact that an earlier run made by this recipe, if any."""
+        return Artifact.read(self.stage.name, self.fingerprint, self.folder)
+
+    def as_settings(self) -> dict[str, Any]:
+        """The contents of ``settings.yaml``, with a student's settings of its teachers' stages."""
+        of_stages: dict[str, Any] = {}
+        if self.stage.teachers:
+            final, stages = self.config.final_config_dict, self.config.stage_names
+            of_stages = _plain({n: v for n, v in final.items() if split_stage(n, stages)[0]})
+        return {
+            FORMAT_KEY: ARTIFACT_FORMAT,
+            MADE_FROM: self.made_from,
+            **self.settings,
+            **of_stages,
+        }
 
 
 class Recipes:
@@ -93,11 +103,60 @@ class Recipes:
             "start": start,
             "teachers": _places(stage, stage.teachers),
         }
-        counted = {n: counted_as(n, v) for n, v in settings.items() if not is_as_before(n, v)}
-        if METRICS_SETTING in counted:
-            counted[METRICS_SETTING] = in_fingerprints(counted[METRICS_SETTING])
-        mark = fingerprint({"format": ARTIFACT_FORMAT, **counted, "made_from": made_from})
+        mark = fingerprint({FORMAT_KEY: ARTIFACT_FORMAT, **settings, MADE_FROM: made_from})
         return Recipe(stage, config, settings, made_from, mark)
+
+
+def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
+    """The settings that decide a stage's result, without those that concern only other stages.
+
+    A stage without teachers may be shared by several systems, so settings that only one system
+    declares are left out. A stage with teachers (a student) belongs to its system alone.
+    """
+    model_class, has_teachers = stage.model, bool(stage.teachers)
+    left_out = config.settings_of_others(stage.name, model_class, is_student=has_teachers)
+    read_anyway: frozenset[str] = getattr(model_class, "also_reads", frozenset())
+    return {
+        "model_class": f"{model_class.__module__}.{model_class.__name__}",
+        **_plain(
+            {
+                name: value
+                for name, value in config.final_config_dict.items()
+                if name not in left_out
+                and affects_result(name, has_teachers or name in read_anyway)
+                and split_stage(name, config.stage_names)[0] is None
+            }
+        ),
+    }
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if isinstance(value, (bool, int, float, list, dict)) else str(value)
+        for name, value in sorted(settings.items())
+        if value is not None
+    }
+
+
+def fingerprint(described: dict[str, Any]) -> str:
+    """A short digest of everything that decides a stage's result."""
+    return content_key([json.dumps(described, sort_keys=True, default=str)])[:12]
+
+
+def source_of(stage: Stage) -> list[Path]:
+    """The files of a user's own model, trainer and hand-over, which decide results as settings do.
+
+    Files that these import are not covered. A change in the package's own code raises
+    ``ARTIFACT_FORMAT`` instead.
+    """
+    made_as = getattr(stage.model, "reading_as", stage.model)
+    classes = (stage.model, made_as, find_trainer(stage.model))
+    names = [cls.__module__ for each in classes for cls in each.__mro__]
+    names += [stage.start.put.__module__] if stage.start else []
+    modules = [sys.modules.get(name) for name in dict.fromkeys(names)]
+    own = [m for m in modules if m and m.__name__.partition(".")[0] not in _PACKAGES]
+    files = [getattr(module, "__file__", None) for module in own]
+    return [Path(file) for file in files if file]
 
 
 def _name_of(put: Callable[..., None]) -> str:

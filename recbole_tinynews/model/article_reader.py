@@ -1,0 +1,266 @@
+"""How a recommender reads articles: texts by a language model or word vectors, categories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from recbole_tinynews.data.news_text import TITLE_ABSTRACT
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.cached_encoder import CachedEncoder
+from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer, pad_rows
+from recbole_tinynews.encoder.frozen_states import Storage
+from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm, longest_text
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.protocol import EncodesNews
+from recbole_tinynews.encoder.self_attention import HEAD_DIM
+from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.encoder.text_pooling import WordPooling
+from recbole_tinynews.encoder.view_composition import StartsAsText, ViewAttention
+from recbole_tinynews.encoder.views import CategoryView, ViewsEncoder
+from recbole_tinynews.encoder.words.word_encoder import WordEncoder
+from recbole_tinynews.encoder.words.word_news_encoder import WordNewsEncoder
+from recbole_tinynews.files.columns import CATEGORIES, TITLE
+from recbole_tinynews.model.impression_recommender import ImpressionRecommender
+from recbole_tinynews.model.text_encoders import (
+    CONTEXTS,
+    encoder_by,
+    language_model,
+    reads_titles_by_plm,
+    reads_words,
+    starts_as,
+    unfit_heads,
+    unfit_word_vectors,
+    vectors_of_words,
+    views_of,
+    words_of_texts,
+)
+from recbole_tinynews.settings.protocol import Settings
+
+
+class ArticleReader(ImpressionRecommender):
+    """The part of a recommender that makes its news encoder, by its settings.
+
+    An article has ``views``: texts (title, abstract, body), each with a text encoder, and
+    categories (category, subcategory). ``make_composition`` combines several into one vector.
+
+    Attributes:
+        needs_language_model: whether word vectors cannot replace its language model.
+        pretrains_itself: whether earlier stages train the layers that it finetunes; these have as
+            many layers unless ``teacher_num_hidden_layers`` is set.
+        plm_source: folder of its language model; empty for word vectors.
+    """
+
+    needs_language_model: ClassVar[bool] = False
+    pretrains_itself: ClassVar[bool] = False
+
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.plm_source, self._words = "", None
+        if reads_words(config):
+            self._words = self.word_tokenizer(config, dataset)
+        else:
+            self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
+        self.news_encoder: EncodesNews = self.make_news_encoder(config, dataset)
+
+    @classmethod
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Errors in combinations of settings that are each valid, found before training.
+
+        Args:
+            config: the settings of the stage that trains the model.
+            prefix: of that stage's settings in messages; empty for the last stage.
+        """
+        if reads_words(config):
+            yield from unfit_word_vectors(config, prefix)
+            usual = cls.make_word_context is ArticleReader.make_word_context
+            if usual and config["word_encoder"] == "self_attention":
+                of = f"{HEAD_DIM}, the size of a head of {prefix}word_encoder=self_attention"
+                yield from unfit_heads(cls.text_dim(config), HEAD_DIM, of, prefix)
+        of_plm = cls.needs_language_model or cls.pretrains_itself
+        if of_plm and not reads_titles_by_plm(config):
+            yield (
+                f"{cls.__name__} needs one language model that reads titles, and expects "
+                f"{prefix}news_encoder=plm and {prefix}views=[title], got {config['news_encoder']} "
+                f"and {views_of(config)}. Set both so, or choose another model"
+            )
+
+    @classmethod
+    def news_dim(cls, config: Settings) -> int:
+        """Size of a news vector."""
+        return config["news_dim"]
+
+    @classmethod
+    def text_dim(cls, config: Settings) -> int:
+        """Size of the vector of one text; it differs from ``news_dim`` for some compositions."""
+        return cls.news_dim(config)
+
+    def layers_kept(self, config: Settings) -> int | None:
+        """Number of layers kept of the language model; ``None``: all."""
+        return config["num_hidden_layers"]
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer of its language model, or of its word vectors."""
+        return load_tokenizer(self.plm_source) if self._words is None else self._words
+
+    def word_tokenizer(self, config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
+        """The tokenizer of its word vectors."""
+        return words_of_texts(config, dataset)
+
+    def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
+        """Token ids by news id, of the text of ``news_text``."""
+        return dataset.tokens(
+            config["news_text"], self.tokenizer, longest_news_text(config), config["text_prefix"]
+        )
+
+    def text_widths(self, config: Settings, dataset: Any) -> NDArray[np.int64]:
+        """The padded length of each text, for pooling over pad tokens."""
+        return np.full(dataset.num(dataset.iid_field), longest_news_text(config))
+
+    def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
+        """The token ids for the news encoder: ``news_tokens``, padded if pooling needs it."""
+        tokens = self.news_tokens(config, dataset)
+        if pads_texts(config):
+            widths = self.text_widths(config, dataset)
+            tokens = pad_rows(tokens, widths, pad_token_id)
+        return tokens
+
+    def column_tokenizer(self, config: Settings, pad_token_id: int) -> ColumnTokenizer | None:
+        """Tokenises given articles as ``text_table`` reads those of the data set.
+
+        ``None``: a subclass reads other texts, and does not say how those are given.
+        """
+        own, usual = type(self), ArticleReader
+        if own.news_tokens is not usual.news_tokens or own.text_table is not usual.text_table:
+            return None
+        longest = longest_news_text(config)
+        pad_to = longest if pads_texts(config) else 0
+        text, prefix = config["news_text"], config["text_prefix"]
+        return ColumnTokenizer(text, self.tokenizer, longest, prefix, pad_to, pad_token_id)
+
+    def storage(self, config: Settings, dataset: Any) -> Storage | None:
+        """Where the frozen layers' hidden states are stored; ``None``: recomputed each time."""
+        if config["use_cache"] is False or dataset.cache_dir is None:
+            return None
+        return Storage(
+            dataset.cache_dir,
+            config["cache_precision"],
+            config["cache_budget"],
+            ample_room=config["use_cache"] == "auto",
+        )
+
+    def start_heads(self, config: Settings, dataset: Any) -> None:
+        """Initialise heads that depend on the language model, unless an earlier stage did.
+
+        Called once before training, after the weights of earlier stages are loaded.
+        """
+        if isinstance(self.news_encoder, CachedEncoder):  # others start by themselves
+            self.news_encoder.start_heads(dataset.training_news(), config["centred"])
+
+    def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
+        """The module that turns news ids into vectors; ``EncodesNews`` is its interface.
+
+        Raises:
+            ValueError: a text is longer than the language model reads.
+        """
+        read = self._by_words if reads_words(config) else self._by_language_model
+        views: dict[str, Any] = dict.fromkeys(views_of(config)) | read(config, dataset)
+        if len(views) == 1:
+            return views.popitem()[1]
+        sizes = dict.fromkeys(views, self.text_dim(config))
+        for view in CATEGORIES:
+            if view in views:
+                categories, names = dataset.item_feat[view], dataset.field2id_token[view]
+                views[view] = CategoryView(categories, names, config["category_dim"])
+                sizes[view] = config["category_dim"]
+        composition = self.make_composition(config, sizes)
+        return ViewsEncoder(views, composition, config["history_cache_steps"])
+
+    def read_articles(self, config: Settings, dataset: Any) -> None:
+        """Switch to the articles of this data set, to rank them."""
+        encoder = self.news_encoder
+        tables = self._token_tables(config, dataset, encoder.pad_token_id)
+        texts = {view: tokens for view, tokens, _ in tables}
+        if not isinstance(encoder, ViewsEncoder):
+            (encoder.tokens,) = texts.values()
+            return
+        encoder.read(texts, {view: dataset.item_feat[view] for view in encoder.categories})
+
+    def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
+        """``{view: [articles, size]} -> [articles, news_dim]``, a module with ``dim``."""
+        own = ViewAttention(sizes, self.news_dim(config), config["query_dim"])
+        text = starts_as(config)
+        return own if text is None else StartsAsText(text, own)
+
+    def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TextEncoder:
+        """The language model with pooling and dense layer: tokens in, the vector of a text out."""
+        return encoder_by(plm, config, self.text_dim(config))
+
+    def make_word_context(self, config: Settings) -> nn.Module:
+        """``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, a module with ``dim``."""
+        return CONTEXTS[config["word_encoder"]](config["word_dim"], self.text_dim(config))
+
+    def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
+        """``(hidden [tokens, dim], texts) -> [texts, text_dim]``, a module with ``dim``."""
+        return WordPooling(dim, config["query_dim"])
+
+    def _by_words(self, config: Settings, dataset: Any) -> dict[str, Any]:
+        """An encoder of each text; all have the same word vectors."""
+        words = vectors_of_words(config, self.tokenizer, dataset.cache_dir)
+        steps, made = config["history_cache_steps"], {}
+        tables = self._token_tables(config, dataset, WordEncoder.pad_token_id)
+        for view, tokens, tokenizer in tables:
+            context: Any = self.make_word_context(config)
+            pooling = self.make_word_pooling(config, context.dim)
+            is_start = view == starts_as(config)
+            encoder = WordEncoder(words, context, pooling, config["word_dropout"], is_start)
+            made[view] = WordNewsEncoder(encoder, tokens, steps, tokenizer)
+        return made
+
+    def _by_language_model(self, config: Settings, dataset: Any) -> dict[str, Any]:
+        """An encoder of each text; all have the same language model, pooling and dense layer."""
+        plm = language_model(config, self.plm_source, self.layers_kept(config))
+        most = longest_text(plm)  # before the encoder changes the model
+        encoder, storage = self.make_text_encoder(config, plm), self.storage(config, dataset)
+        steps, made = config["history_cache_steps"], {}
+        tables = self._token_tables(config, dataset, encoder.pad_token_id)
+        for view, tokens, tokenizer in tables:
+            if tokens.lengths.max(initial=0) > most:
+                raise ValueError(
+                    f"{type(self).__name__} expects texts of at most {most} tokens, which "
+                    f"{config['plm']} can read, got {tokens.lengths.max()}. "
+                    f"Lower max_{view}_length{' or max_body_length' if view == TITLE else ''}."
+                )
+            made[view] = NewsEncoder(encoder, tokens, storage, steps, tokenizer)
+        return made
+
+    def _token_tables(
+        self, config: Settings, dataset: Any, pad_token_id: int
+    ) -> Iterator[tuple[str, Ragged, ColumnTokenizer | None]]:
+        """Each text that is read: its view, its token ids, and what tokenises given articles."""
+        for view in views_of(config):
+            if view == TITLE:
+                tokens = self.text_table(config, dataset, pad_token_id)
+                yield view, tokens, self.column_tokenizer(config, pad_token_id)
+            elif view not in CATEGORIES:
+                how = self.tokenizer, config[f"max_{view}_length"], config["text_prefix"]
+                yield view, dataset.tokens(view, *how), ColumnTokenizer(view, *how)
+
+
+def longest_news_text(config: Settings) -> int:
+    """Number of tokens to which the text of an article is truncated."""
+    abstract = config["max_abstract_length"] if config["news_text"] == TITLE_ABSTRACT else 0
+    return config["max_title_length"] + abstract
+
+
+def pads_texts(config: Settings) -> bool:
+    """Whether pad tokens take part in pooling (docs/method.md, section 3); words have none."""
+    return not config["mask_padding_in_news_pooling"] and not reads_words(config)
