@@ -26,6 +26,11 @@ HOUR = 3600  # seconds
 BLOCK = 2_000_000  # candidates that are sorted at once: about 0.4 GB
 
 
+def wants_popularity(config: Settings) -> bool:
+    """Whether a stage with these settings reads counters of what is read."""
+    return config["popularity"] not in (None, "none")
+
+
 class Counting(NamedTuple):
     """What is counted.
 

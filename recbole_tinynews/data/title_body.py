@@ -109,6 +109,10 @@ class TitleBodyDataset:
         """Articles to train on, and those held out as impressions."""
         return TitleBodyDataLoader(config, self), ImpressionDataLoader(config, self)
 
+    def impressions(self, config: Settings) -> Impressions:
+        """The held-out bodies, as impressions."""
+        return self.inter_feat
+
     def history_width(self, config: Settings) -> int:
         """One slot, for the body."""
         return 1

@@ -124,6 +124,7 @@ CUTOFFS = Rule(
         all(map(_CUTOFF.holds, value if isinstance(value, list) else [value])) and value != []
     ),
 )
+WINDOWS = list_of(or_(ABOVE_ZERO, None))  # hours; None: from the beginning
 FIELD = Rule(
     "a name without white space",
     lambda value: isinstance(value, str) and value.split() == [value],
