@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from recbole_tinynews.data.impressions import CandidateFeatures, Impressions
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
 from recbole_tinynews.settings.protocol import Settings
+from recbole_tinynews.settings.stage_names import FINETUNE_TEACHER
 
 CACHE_FORMAT = "popularity 1"  # raised whenever the meaning of the cached arrays changes
 HOUR = 3600  # seconds
@@ -27,8 +28,9 @@ BLOCK = 2_000_000  # candidates that are sorted at once: about 0.4 GB
 
 
 def wants_popularity(config: Settings) -> bool:
-    """Whether a stage with these settings reads counters of what is read."""
-    return config["popularity"] not in (None, "none")
+    """Whether a stage with these settings, or its teachers, read counters of what is read."""
+    of_both = config, config.for_stage(FINETUNE_TEACHER)
+    return any(each["popularity"] not in (None, "none") for each in of_both)
 
 
 class Counting(NamedTuple):

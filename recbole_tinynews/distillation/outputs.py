@@ -22,11 +22,14 @@ class BatchIds(NamedTuple):
         candidates: ``[batch, candidates]``, news ids; 0 pads.
         users: ``[batch]``; 0 for a user whom training has not seen. None unless the recommender
             reads ids of users.
+        counters: ``[batch, candidates, counters]``, of what is read now (``data.popularity``); None
+            where the batch has none.
     """
 
     history: Tensor
     candidates: Tensor
     users: Tensor | None = None
+    counters: Tensor | None = None
 
 
 class Encoded(NamedTuple):

@@ -1,9 +1,11 @@
-"""What is read now, as features of a candidate: age, exposures and click rates."""
+"""What is read now: age, exposures and click rates of a candidate, and what they add to a score."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from recbole_tinynews.model.conditional_logit import fit_conditional_logit
 
 PRIOR_EXPOSURES = 20.0  # of a click rate, before there are any
 
@@ -58,3 +60,59 @@ class TimeFeatures(nn.Module):
     def forward(self, counters: Tensor) -> Tensor:
         """The features of candidates, ``[..., 1 + 2 W] -> [..., 2 + W]``, standardised."""
         return (self.unscaled(counters) - self.mean) / self.scale
+
+
+class TimeScore(nn.Module):
+    """What is read now as a term of a score: ``text + time``, linear in ``TimeFeatures``.
+
+    Text scores stay dot products of two vectors and only get one common weight, so that an index
+    and a ranking without counters keep their order. With a gate, a reader's vector u divides
+    between both: ``2 g text + 2 (1 - g) time``, g = sigmoid(w u + b), which starts at 1/2.
+
+    Args:
+        windows: number of windows of the counters.
+        user_dim: size of a user's vector, for a gate; None: no gate.
+    """
+
+    def __init__(self, windows: int, user_dim: int | None = None) -> None:
+        super().__init__()
+        self.features = TimeFeatures(windows)
+        self.text_weight = nn.Parameter(torch.ones(()))
+        self.weights = nn.Parameter(torch.zeros(self.features.size))
+        self.gate = None if user_dim is None else nn.Linear(user_dim, 1)
+        if self.gate is not None:
+            nn.init.zeros_(self.gate.weight)
+            nn.init.zeros_(self.gate.bias)
+
+    @torch.no_grad()
+    def start(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
+        """Start at the conditional logit of text scores and time that fits these impressions.
+
+        Shapes:
+            text, labels: ``[candidates]``.
+            counters: ``[candidates, 1 + 2 windows]``.
+            offsets: ``[impressions + 1]``, bounds of the impressions among the candidates.
+        """
+        self.features.fit(counters, labels)
+        spread = text.double().std(correction=0).clamp(min=1e-9)
+        both = torch.cat([(text / spread).unsqueeze(1), self.features(counters)], dim=1)
+        weights = fit_conditional_logit(
+            both.cpu().numpy(), labels.cpu().numpy(), offsets.cpu().numpy()
+        )
+        self.text_weight.copy_(torch.tensor(weights[0]) / spread.cpu())
+        self.weights.copy_(torch.from_numpy(weights[1:]))
+
+    def forward(self, text: Tensor, counters: Tensor, user: Tensor) -> Tensor:
+        """Scores, of the shape of ``text``.
+
+        Shapes:
+            text: ``[batch, candidates]`` or ``[candidates]``.
+            counters: the same with a last dimension ``1 + 2 windows``.
+            user: ``[batch, dim]``, or ``[candidates, dim]`` beside ``[candidates]``.
+        """
+        text, time = self.text_weight * text, self.features(counters) @ self.weights
+        if self.gate is None:
+            return text + time
+        share = torch.sigmoid(self.gate(user))  # [..., 1]
+        share = share if text.dim() == 2 else share.squeeze(-1)
+        return 2 * share * text + 2 * (1 - share) * time

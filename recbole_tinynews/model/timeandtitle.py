@@ -39,7 +39,7 @@ class TimeAndTitle(ZeroShotPLM):
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.time = TimeFeatures(len(config["popularity_windows"]))
+        self.time_features = TimeFeatures(len(config["popularity_windows"]))
         self.names = (*CONTENT, "age", "exposures")
         self.names += tuple(
             "rate ever" if window is None else f"rate {window:g} h"
@@ -51,6 +51,9 @@ class TimeAndTitle(ZeroShotPLM):
         for field in CATEGORIES:  # [news], 0 where it is unknown
             self.register_buffer(field, dataset.item_feat[field], persistent=False)
 
+    def make_time_score(self, config: Settings) -> None:
+        """Nothing: time is among the features."""
+
     @torch.no_grad()
     def start_heads(self, config: Settings, dataset: Any) -> None:
         """Fit the logit on the training impressions."""
@@ -61,7 +64,7 @@ class TimeAndTitle(ZeroShotPLM):
         content = torch.cat([self._content(batch) for batch in batches])
         counters = torch.cat([batch[CANDIDATE_FEATURES] for batch in batches])
         labels = dataset.inter_feat.labels
-        self.time.fit(counters, torch.from_numpy(np.array(labels)).to(self.device))
+        self.time_features.fit(counters, torch.from_numpy(np.array(labels)).to(self.device))
         self.content_mean.copy_(content.double().mean(0))
         self.content_scale.copy_(content.double().std(0, correction=0).clamp(min=1e-9))
         features = self._standardised(content, counters).cpu().numpy()
@@ -87,7 +90,7 @@ class TimeAndTitle(ZeroShotPLM):
 
     def _standardised(self, content: Tensor, counters: Tensor) -> Tensor:
         content = (content - self.content_mean) / self.content_scale
-        return torch.cat([content, self.time(counters)], dim=1)
+        return torch.cat([content, self.time_features(counters)], dim=1)
 
     def _content(self, interaction: Interaction) -> Tensor:
         """Features of what a candidate is about, ``[candidates, 4]``; zeros without a click."""
