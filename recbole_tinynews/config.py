@@ -27,8 +27,8 @@ from recbole_tinynews.evaluation.recbole_metrics import (
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.processes.group import launched_group, local_rank
+from recbole_tinynews.recbole_models.feeds import UNFIT
 from recbole_tinynews.recbole_models.fitting import fit_settings, has_impressions
-from recbole_tinynews.recbole_models.unfit import UNFIT
 from recbole_tinynews.registry import (
     find_model,
     find_part,

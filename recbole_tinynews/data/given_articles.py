@@ -1,4 +1,4 @@
-"""Given articles in place of a data set, for a recommender that only ranks."""
+"""Given articles as a data set, for a recommender that only ranks."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ if TYPE_CHECKING:
 
 
 class GivenArticles:
-    """A data set of articles only: ``1, 2, ...``; 0 is padding, as in ``NewsDataset``.
+    """A data set of articles only: ids ``1, 2, ...``; 0 is padding, as in ``NewsDataset``.
 
     Args:
-        columns: texts and categories of the articles, by the names of their fields. Where a
-            recommender reads abstracts behind titles, ``title`` has both (``with_abstract``).
+        columns: texts and categories of the articles, by field. Where a recommender reads abstracts
+            after titles, ``title`` has both (``with_abstract``).
         iid_field: name of the field of news ids.
-        categories: of the data set that the recommender was trained on, ``category`` and
-            ``subcategory``; the first has the id 1. An article of another one has the id 0, as one
-            without any.
+        categories: ``category`` and ``subcategory`` names of the training data, with ids from 1;
+            an unknown one has the id 0.
     """
 
     cache_dir = None  # serving writes nothing
@@ -43,7 +42,7 @@ class GivenArticles:
     def tokens(
         self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = ""
     ) -> Ragged:
-        """Token ids of a text of the articles."""
+        """Token ids of a text of each article."""
         name = TITLE if field == TITLE_ABSTRACT else field
         if name in CATEGORIES or name not in self.columns:
             raise ValueError(_not_given(f"the text '{field}'"))
@@ -51,7 +50,7 @@ class GivenArticles:
 
     @cached_property
     def item_feat(self) -> dict[str, Tensor]:
-        """The category of each article by its id, ``[1 + articles]``; 0: none that is known."""
+        """The category of each article by its id, ``[1 + articles]``; 0: unknown."""
         return {field: self._ids(field) for field in self.categories}
 
     @property

@@ -1,4 +1,4 @@
-"""Metrics of each impression as a csv, for significance tests and error analysis."""
+"""Metrics per impression as a csv, for significance tests and error analysis."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def write_eval_dump(
 ) -> None:
     """Write ``impression_id,auc,mrr,ndcg@k...``, a line per impression, empty where skipped.
 
-    ``impression_ids`` has shape ``[impressions]``, in the order in which they were ranked, and so
-    has each of ``others``: columns of further metrics by name, NaN where an impression has no
-    value. Values are not rounded. The file appears under its name only when it is complete.
+    ``impression_ids`` has shape ``[impressions]``, in ranked order, and so has each of ``others``:
+    columns of further metrics by name, NaN where an impression has no value. Values are not
+    rounded. The file gets its name when it is complete.
     """
     if len(impression_ids) != len(ranked.evaluated):
         raise ValueError(
@@ -42,11 +42,7 @@ def write_eval_dump(
         known = ~np.isnan(values)
         cells[known, place] = values[known]
     rows = ([name, *values] for name, values in zip(impression_ids, cells.tolist(), strict=True))
-    _write_csv(Path(path), [IMPRESSION_ID, *columns, *further], rows)
-
-
-def _write_csv(path: Path, header: list[str], rows: Iterable[list[object]]) -> None:
-    with whole_file(path) as place, place.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(Path(path)) as place, place.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
+        writer.writerow([IMPRESSION_ID, *columns, *further])
         writer.writerows(rows)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from recbole_tinynews.paths import recbole_folder
-from recbole_tinynews.recbole_models.unfit import UNFIT
+from recbole_tinynews.recbole_models.feeds import UNFIT
 from recbole_tinynews.reference.defaults import Described, sections, sections_of_all
 from recbole_tinynews.reference.models import (
     OURS,
