@@ -45,12 +45,6 @@ class ImpressionSource(Protocol):
         """Number of newest clicks of a history in a batch."""
 
 
-class ClickSource(ImpressionSource, Protocol):
-    """A data set of clicks; its name is for messages."""
-
-    dataset_name: str
-
-
 class TrainDataLoader(AbstractDataLoader):
     """Batches of training samples; order and negatives depend on (seed, epoch) alone.
 
@@ -138,12 +132,12 @@ class ClickDataLoader(TrainDataLoader):
         label: ``[batch]``, the place of the clicked article among the candidates: 0.
     """
 
-    def __init__(self, config: Settings, dataset: ClickSource) -> None:
+    def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
         self.impressions = dataset.inter_feat
         self.clicks = clicks_of(self.impressions)
         if len(self.clicks.position) == 0:
             raise ValueError(
-                f"ClickDataLoader expects training impressions of '{dataset.dataset_name}' with "
+                f"ClickDataLoader expects training impressions of '{config['dataset']}' with "
                 "clicked and unclicked candidates, got none. Check NAME.report.json."
             )
         if self.clicks.without_negatives:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from recbole_tinynews.evaluation.metrics import RankedImpressions, auc, mrr, ndcg
@@ -32,17 +32,15 @@ def write_eval_dump(
             f"write_eval_dump expects {len(ranked.evaluated)} ids, one for each ranked impression, "
             f"got {len(impression_ids)}. Pass the ids of the split that was evaluated."
         )
-    columns = {"auc": auc(ranked), "mrr": mrr(ranked)} | {
-        f"ndcg@{k}": ndcg(ranked, k) for k in topk
+    columns = {
+        "auc": auc(ranked),
+        "mrr": mrr(ranked),
+        **{f"ndcg@{k}": ndcg(ranked, k) for k in topk},
     }
-    further = {name: each for name, each in (others or {}).items() if name not in columns}
-    cells = np.full((len(ranked.evaluated), len(columns) + len(further)), None, dtype=object)
-    cells[ranked.evaluated, : len(columns)] = np.column_stack(list(columns.values()))
-    for place, values in enumerate(further.values(), start=len(columns)):
-        known = ~np.isnan(values)
-        cells[known, place] = values[known]
-    rows = ([name, *values] for name, values in zip(impression_ids, cells.tolist(), strict=True))
-    with whole_file(Path(path)) as place, place.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([IMPRESSION_ID, *columns, *further])
-        writer.writerows(rows)
+    for name, values in columns.items():
+        columns[name] = np.full(len(ranked.evaluated), np.nan)
+        columns[name][ranked.evaluated] = values
+    table = pd.DataFrame({**columns, **(others or {}), **columns})  # of two, ours
+    table.insert(0, IMPRESSION_ID, impression_ids)
+    with whole_file(Path(path)) as place:
+        table.to_csv(place, index=False, lineterminator="\n")

@@ -48,7 +48,7 @@ def read_line_batches(path: Path, progress: bool = False) -> Iterator[list[bytes
         ValueError: a line is longer than ``LONGEST_LINE``, or the gzip stream is damaged.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist.")
+        raise FileNotFoundError(f"{path} is to be read, and there is no such file.")
     number, rest = 0, b""
     with path.open("rb") as file, _bar(path, progress) as bar:
         source = _unzipped(file)

@@ -32,7 +32,7 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     for place in (tmp_path / "gone.tsv", tmp_path):
-        with pytest.raises(FileNotFoundError, match=f"{place} does not exist"):
+        with pytest.raises(FileNotFoundError, match=f"{place} is to be read"):
             list(read_lines(place))
 
 
