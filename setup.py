@@ -28,7 +28,6 @@ RECBOLE = [
             "colorama>=0.4.4",
             "colorlog>=4.7.2",
             "setuptools<82",  # for its pkg_resources
-            "tabulate>=0.8.10",
             "tensorboard>=2.5",
             "texttable>=0.9",
             "thop>=0.1.1.post2207130030",
@@ -37,6 +36,7 @@ RECBOLE = [
 ]
 
 SEARCH = ["optuna>=5", "hyperopt>=0.2.7", "plotly>=5"]  # the last two: RecBole's HyperTuning
+DOWNLOAD = ["pooch>=1.8", "requests>=2.31", "urllib3>=2"]  # urllib3 1 takes a cut-off file as whole
 SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "fastapi-offline>=1.7"]
 
 setup(
@@ -52,7 +52,7 @@ setup(
     package_dir=DATA_FOLDERS,
     package_data={
         "recbole_tinynews.benchmark": ["page/*"],
-        "recbole_tinynews.convert": ["*.yaml"],
+        "recbole_tinynews.convert": ["*.yaml", "synthetic/*.yaml"],
         "recbole_tinynews.properties": ["**/*.yaml"],
         "recbole_tinynews.serving.service": ["page/*"],
         "recbole_tinynews.dataset": ["**/*"],
@@ -72,6 +72,8 @@ setup(
         "tqdm>=4.66",
         "psutil>=5.9",
         "scikit-learn>=1.4",
+        "jinja2>=3.1",  # report.html; torch depends on it too
+        "tabulate>=0.9",  # tables of a benchmark; RecBole depends on it too
     ],
     extras_require={
         "test": [
@@ -84,6 +86,7 @@ setup(
             "pyarrow>=14",
             *SEARCH,
             *SERVE,
+            *DOWNLOAD,
             "httpx2>=2; python_version >= '3.11'",  # of FastAPI's test client
             "httpx>=0.27; python_version < '3.11'",
             "playwright>=1.50",  # drives an installed Chromium; nothing is downloaded
@@ -92,6 +95,7 @@ setup(
         "serve": SERVE,
         "search": SEARCH,
         "lora": ["peft>=0.17"],
+        "download": DOWNLOAD,
         "parquet": ["pyarrow>=14"],  # EB-NeRD, own tables, users and articles of serving.score
         # docs/scale.md; before Python 3.12 RecBole pins a ray that starts nowhere today
         "ray": ["ray[data]>=2.50; python_version >= '3.12'", "pyarrow>=14"],

@@ -20,14 +20,12 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users.attentive import UserEncoder
+from recbole_tinynews.serving.export.formats.onnx import session, write_news_graph
+from recbole_tinynews.serving.export.formats.onnx_int8 import RowScaledLinear, quantize
+from recbole_tinynews.serving.export.formats.torch_int8 import Int8Linear, replace_linears
 from recbole_tinynews.serving.export.heads import Heads
-from recbole_tinynews.serving.export.int8_linear import Int8Linear, exchange_linears
-from recbole_tinynews.serving.export.onnx_engine import session
-from recbole_tinynews.serving.export.onnx_graphs import write_news_graph
-from recbole_tinynews.serving.export.onnx_int8 import RowScaledLinear, write_rounded
-from recbole_tinynews.serving.export.padded import PaddedNewsEncoder
-from recbole_tinynews.serving.export.texts import Encode as EncodePadded
-from recbole_tinynews.serving.export.texts import encode_padded
+from recbole_tinynews.serving.export.padded import Encode as EncodePadded
+from recbole_tinynews.serving.export.padded import PaddedNewsEncoder, encode_padded
 
 SETTINGS = {"news_pooling": "attention", "mask_padding_in_news_pooling": True}
 INPUTS = ("input_ids", "attention_mask")
@@ -73,11 +71,11 @@ def _ways(tokens: Ragged, layers: int, folder: Path) -> dict[str, Encode]:
     padded = PaddedNewsEncoder(_with_own_attention(plm), heads, SETTINGS).eval()
     write_news_graph(padded, folder / "fp32.onnx")
     scaled = copy.deepcopy(padded)
-    exchange_linears(scaled.plm, RowScaledLinear)
+    replace_linears(scaled.plm, RowScaledLinear)
     write_news_graph(scaled, folder / "scaled.onnx")
-    write_rounded(folder / "scaled.onnx", folder / "int8.onnx")
+    quantize(folder / "scaled.onnx", folder / "int8.onnx")
     padded.plm.set_attn_implementation("sdpa")
-    exchange_linears(padded.plm, Int8Linear.of)
+    replace_linears(padded.plm, Int8Linear.of)
 
     def bf16(rows: NDArray[np.int64]) -> NDArray[np.float32]:
         with torch.autocast("cpu", torch.bfloat16):

@@ -51,7 +51,7 @@ def write_inputs(made: Path, folder: Path, users: int, articles: int, clicks: in
     rows = {name: row for row, name in enumerate(ids)}
     output = folder / "out"
     output.mkdir()
-    shelf = Shelf(tuple(ids), tuple(titles), rows, vectors)
+    shelf = Shelf(tuple(ids), tuple((each,) for each in titles), rows, vectors)
     save_shelf(shelf, load(made).engine.identity, output / INDEX_FILE)
     (folder / "users").mkdir()
     for start in range(0, users, 100_000):

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from recbole_tinynews.processes.launch import Machines, ProcessFailedError, launch, process_label
+from recbole_tinynews.processes.threads import spin_briefly
 from recbole_tinynews.settings.command_line import program
 from recbole_tinynews.version import VERSION
 
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
     A mistake in the settings, or a disk that is full, ends the program with its message alone.
     """
+    spin_briefly()
     parser = _parser()
     given, settings = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
     if given.list_models or given.list_settings is not None or given.explain is not None:

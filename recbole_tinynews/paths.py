@@ -44,3 +44,15 @@ def packaged_folder(name: str) -> Path:
         f"recbole_tinynews expects its folder '{name}' in {_PACKAGE} (installed from a wheel) or "
         f"{_PACKAGE.parent} (a checkout), and found neither. Install the package again."
     )
+
+
+def data_set_folder(dataset: str, data_path: str, is_given: bool) -> Path:
+    """The folder of a data set: the packaged one if no path is given and none exists there.
+
+    Args:
+        dataset: its name.
+        data_path: folder of data sets.
+        is_given: whether the user named it.
+    """
+    folder, packaged = Path(data_path, dataset), packaged_folder("dataset") / dataset
+    return folder if is_given or folder.is_dir() or not packaged.is_dir() else packaged

@@ -7,6 +7,7 @@ import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import reduce
 from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,11 +40,12 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.schedule import schedule
 from recbole_tinynews.pipeline.shown_settings import shown_settings
 from recbole_tinynews.pipeline.speed import news_per_second
-from recbole_tinynews.pipeline.stage import Stage, up_to
+from recbole_tinynews.pipeline.stage import Stage, lineage, up_to
 from recbole_tinynews.pipeline.summary import in_one_line, oracle_of, summary
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.processes.group import broadcast, join, launched_group, process_group
 from recbole_tinynews.registry import has_language_model, is_news_model, is_stock_model
+from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
 _STAND_INS = frozenset(("fake_loss", "dummy_param"))  # placeholders: an optimizer needs a parameter
@@ -68,8 +70,8 @@ def run(
 
     Returns:
         What ``result_file`` holds: model, dataset, seed, valid, test, test_cold, test_slices,
-        parameters, stages, news_per_second (None for a model that encodes no news), environment,
-        and teachers where there are any. Metrics are fractions.
+        parameters, stages, news_per_second (None for a model that encodes no news), budget,
+        environment, and teachers where there are any. Metrics are fractions.
 
     Raises:
         ValueError: settings that don't fit, all of them named.
@@ -180,6 +182,7 @@ def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
             for stage in this_run.artifacts.values()
         ],
         "news_per_second": speed_of(model),
+        "budget": _budgets(this_run.artifacts, stages[-1]),
         "environment": environment(config),
     }
     teachers = evaluate_teachers(this_run, stages[-1])
@@ -192,6 +195,19 @@ def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
     if config["result_file"]:
         write_text(Path(config["result_file"]), json.dumps(_finite(result), indent=2) + "\n")
     return result
+
+
+def _budgets(artifacts: Mapping[Stage, Artifact], last: Stage) -> dict[str, Any]:
+    """Budgets of the model's own stages, and of its teachers' stages; None if not counted."""
+    own = lineage(last)
+    others = [stage for stage in artifacts if stage not in own]
+    found = {}
+    for name, stages in (("own", own), ("teachers", others)):
+        budgets = [artifacts[stage].budget for stage in stages]
+        counted = [each for each in budgets if each is not None]
+        known = len(counted) == len(budgets)
+        found[name] = reduce(Budget.plus, counted, Budget())._asdict() if known else None
+    return found
 
 
 def factory_of(config: NewsConfig, data: NewsDataset) -> ImpressionFactory:

@@ -1,59 +1,167 @@
-"""A model or trainer by name or class: ours, RecBole's own, or one outside the package."""
+"""Models by name or class: ours, RecBole's own, or one outside the package.
+
+Looking names up imports neither torch nor RecBole, which take seconds.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import torch
-from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import get_model, get_trainer
-
-from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.reference.models import (
-    model_names,
-    model_yaml_folder,
-    recbole_model_names,
-    recbole_yaml_folder,
-)
+from recbole_tinynews.paths import packaged_folder, recbole_folder
+from recbole_tinynews.settings.layering import PARTS, USUAL
+from recbole_tinynews.settings.layers import ModelFiles, read_news_yaml, recbole_declared
 from recbole_tinynews.settings.nearest import suggest
+from recbole_tinynews.settings.values import TEXT
+
+
+class Model(NamedTuple):
+    """A recommender of this package.
+
+    Attributes:
+        module: its file in ``model/``.
+        bases: recommenders that its class derives from and inherits settings of, nearest first.
+        reads_text: whether it has a text encoder; others train nothing.
+    """
+
+    module: str
+    bases: tuple[str, ...] = ()
+    reads_text: bool = True
+
+
+MODELS = {
+    "AlignedNewsRec": Model("alignednewsrec"),
+    "CategoryMatch": Model("categorymatch", reads_text=False),
+    "CenNewsRec": Model("cennewsrec", ("PLMNR",)),
+    "EnsembleTeacher": Model("ensembleteacher"),
+    "Fastformer": Model("fastformer", ("PLMNR",)),
+    "LSTUR": Model("lstur", ("PLMNR",)),
+    "LateFusion": Model("latefusion", ("PLMNR",)),
+    "MINER": Model("miner", ("PLMNR",)),
+    "MTBERT": Model("mtbert"),
+    "NAML": Model("naml", ("PLMNR",)),
+    "NPA": Model("npa", ("PLMNR",)),
+    "NRMS": Model("nrms", ("PLMNR",)),
+    "NewsBERT": Model("newsbert"),
+    "NewsBERTMT": Model("newsbertmt", ("NewsBERT",)),
+    "PLMNR": Model("plmnr"),
+    "PLMNRDAPT": Model("plmnrdapt", ("PLMNR",)),
+    "PLMNRDP": Model("plmnrdp", ("PLMNR",)),
+    "PLMNRTAPT": Model("plmnrtapt", ("PLMNR",)),
+    "Random": Model("random", reads_text=False),
+    "TANR": Model("tanr", ("PLMNR",)),
+    "TfIdf": Model("tfidf", reads_text=False),
+    "TinyBERT": Model("tinybert"),
+    "TinyBERTMT": Model("tinybertmt", ("TinyBERT",)),
+    "TinyNewsRec": Model("tinynewsrec"),
+    "ZeroShotPLM": Model("zeroshotplm", ("PLMNR",)),
+    "ZeroShotWords": Model("zeroshotwords", ("LateFusion", "PLMNR")),
+}
+
+
+# By name, without imports
+
+
+def model_names() -> list[str]:
+    """Names of our models."""
+    return [*MODELS]
+
+
+def recbole_model_names() -> list[str]:
+    """Names of RecBole's own models, as its ``get_model`` takes them."""
+    return [*recbole_models()]
+
+
+@cache
+def recbole_models() -> dict[str, Path]:
+    """The file of each of RecBole's own models, by the name that its ``get_model`` takes."""
+    spelling = {path.stem.lower(): path.stem for path in recbole_yaml_folder().glob("*.yaml")}
+    files = (recbole_folder() / "model").glob("*_recommender/[!_]*.py")
+    named = {spelling.get(file.stem, file.stem.capitalize()): file for file in files}
+    return dict(sorted(named.items()))
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no model has.
+
+    Raises:
+        ValueError: with the nearest names.
+    """
+    known = [*model_names(), *recbole_model_names()]
+    if name not in known:
+        raise ValueError(
+            f"No model is named {name!r:.100}.{suggest(name, known)} Models of recbole_tinynews: "
+            f"{', '.join(MODELS)}; RecBole's own go by RecBole's names. All: --list-models"
+        )
+
+
+def named_files(name: str) -> ModelFiles:
+    """The yaml files that declare the settings of a model with this name."""
+    if name not in MODELS:
+        file = recbole_yaml_folder() / f"{name}.yaml"
+        return ModelFiles(_overall("recbole"), {}, [file] if file.is_file() else [])
+    model = MODELS[name]
+    own = [model_yaml_folder() / f"{each}.yaml" for each in (*reversed(model.bases), name)]
+    if not model.reads_text:
+        return ModelFiles(_overall("impressions"), {}, own)
+    return ModelFiles(_overall("overall"), _stages_in([_packaged_stages()]), own)
+
+
+def model_yaml_folder() -> Path:
+    """The folder of the yaml files of our models."""
+    return packaged_folder("properties") / "model"
+
+
+def recbole_yaml_folder() -> Path:
+    """The folder of the yaml files of RecBole's models."""
+    return recbole_folder() / "properties" / "model"
+
+
+# By class
 
 
 def find_model(model: str | type) -> type:
     """The class of a model.
 
-    A class is taken as it is, so that a recommender outside the package needs no registration.
-    RecBole's ``get_model`` is asked only for names it has: any other ends in its import of
-    lightgbm.
+    A class is returned as it is: a recommender outside the package needs no registration.
 
     Raises:
         ValueError: no model has this name, or the class is no recommender of RecBole.
     """
     if isinstance(model, type):
+        from recbole.model.abstract_recommender import AbstractRecommender
+
         if not issubclass(model, AbstractRecommender):
             raise ValueError(
                 f"A model expects a subclass of RecBole's AbstractRecommender, got {model}. "
                 "Derive it from recbole_tinynews.NewsRecommender."
             )
         return model
-    ours, stock = model_names(), recbole_model_names()
-    if model in ours:
-        return getattr(importlib.import_module(f"recbole_tinynews.model.{model.lower()}"), model)
-    if model not in stock:
-        raise ValueError(
-            f"No model is named {model!r}.{suggest(str(model), [*ours, *stock])} "
-            f"Models of recbole_tinynews: {', '.join(ours)}; RecBole's own go by RecBole's names."
-        )
+    # RecBole's own lookup answers any unknown name with its import of lightgbm
+    check_name(model)
+    if model in MODELS:
+        module = importlib.import_module(f"recbole_tinynews.model.{MODELS[model].module}")
+        return getattr(module, model)
+    return _find_recbole_model(model)
+
+
+def _find_recbole_model(name: str) -> type:
+    import torch
+    from recbole.utils import get_model
+
     traced = torch.is_anomaly_enabled()
     try:
-        return get_model(model)
+        return get_model(name)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"RecBole's model {model} needs the package {error.name!r}, which is not installed. "
+            f"RecBole's model {name} needs the package {error.name!r}, which is not installed. "
             f"Run: pip install {error.name}"
         ) from error
-    finally:  # RecBole's SINE has autograd trace everything, whichever model is looked up
+    finally:  # importing RecBole's SINE turns on anomaly detection for the whole process
         torch.autograd.set_detect_anomaly(traced)
 
 
@@ -75,6 +183,28 @@ def find_part(name: str) -> type:
     if not learns or getattr(found, "pretrains_itself", False):
         raise ValueError(f"{unfit}, got {name}")
     return found
+
+
+class Composed(NamedTuple):
+    """A system with the student and teachers that settings name, and mistakes in these names."""
+
+    model_class: type
+    mistakes: list[str]
+
+
+def compose(system: type, given: Mapping[str, Any]) -> Composed:
+    """The class of a system, whose student and teachers may be other recommenders."""
+    if not getattr(system, "has_parts", False):
+        return Composed(system, [])
+    found, mistakes = dict.fromkeys(PARTS, find_part(USUAL)), []
+    for part in PARTS:
+        name = given.get(part)
+        if TEXT.holds(name):  # anything else is refused by its rule
+            try:
+                found[part] = find_part(name)
+            except ValueError as problem:
+                mistakes.append(f"{part} {problem}")
+    return Composed(with_parts(system, **found), mistakes)
 
 
 def with_parts(model_class: type, student: type, teacher: type) -> type:
@@ -124,10 +254,25 @@ def find_trainer(model_class: type) -> type:
     return getattr(trainer, named)
 
 
+def files_of(model_class: type) -> ModelFiles:
+    """The yaml files that declare the settings of a class."""
+    stages, own = stage_yaml_files(model_class), model_yaml_files(model_class)
+    return ModelFiles(overall_yaml_file(model_class), stages, own)
+
+
+def declared_settings(model_class: type, on_impressions: bool = True) -> dict[str, Any]:
+    """The default of every setting of a model."""
+    files = files_of(model_class)
+    if is_news_model(model_class):
+        return read_news_yaml(files).declared
+    return recbole_declared(files, on_impressions)
+
+
 def overall_yaml_file(model_class: type) -> Path:
-    """The yaml file of the settings that a news recommender shares with all of its kind."""
-    kind = "overall" if has_language_model(model_class) else "impressions"
-    return packaged_folder("properties") / f"{kind}.yaml"
+    """The yaml file of the settings that a model shares with all of its kind."""
+    if not is_news_model(model_class):
+        return _overall("recbole")
+    return _overall("overall" if has_language_model(model_class) else "impressions")
 
 
 def model_yaml_files(model_class: type) -> list[Path]:
@@ -144,26 +289,25 @@ def model_yaml_files(model_class: type) -> list[Path]:
     return [file for file in dict.fromkeys(files) if file.is_file()]
 
 
-def users_yaml_files(model_class: type) -> list[Path]:
-    """The yaml files of a user's classes derived from RecBole's models, beside their modules."""
-    return [file for file in model_yaml_files(model_class) if file.parent != recbole_yaml_folder()]
-
-
 def stage_yaml_files(model_class: type) -> dict[str, Path]:
     """The yaml of each stage that a news recommender may have, by the name of the stage.
 
-    The package's own stages come first; those of a user's class have theirs in a folder ``stage``
-    beside its module. A model without a language model is a single stage, without a yaml.
+    The package's own stages come first; those of a user's class are in a folder ``stage`` beside
+    its module. A model without a language model is a single stage, without a yaml.
 
     Raises:
         ValueError: two stages have the same name.
     """
-    if not has_language_model(model_class):
+    if not is_news_model(model_class) or not has_language_model(model_class):
         return {}
-    folders = [packaged_folder("properties") / "stage"]
+    folders = [_packaged_stages()]
     for cls in reversed(model_class.__mro__):
         if not _is_from(cls, "recbole_tinynews"):
             folders += [folder / "stage" for folder in _module_folder(cls)]
+    return _stages_in(folders)
+
+
+def _stages_in(folders: Iterable[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in dict.fromkeys(folders):
         for file in sorted(folder.glob("*.yaml")):
@@ -177,6 +321,14 @@ def stage_yaml_files(model_class: type) -> dict[str, Path]:
     return found
 
 
+def _packaged_stages() -> Path:
+    return packaged_folder("properties") / "stage"
+
+
+def _overall(kind: str) -> Path:
+    return packaged_folder("properties") / f"{kind}.yaml"
+
+
 def _yaml_folders(cls: type) -> list[Path]:
     if _is_from(cls, "recbole_tinynews"):
         return [model_yaml_folder()]
@@ -186,12 +338,14 @@ def _yaml_folders(cls: type) -> list[Path]:
 
 
 def _module_folder(cls: type) -> list[Path]:
-    """The folder of the module of a class; none where it is typed into a notebook."""
+    """The folder of the module of a class; none for a class defined in a notebook."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return [Path(file).resolve().parent] if file else []
 
 
 def _recbole_trainer(model_class: type) -> type:
+    from recbole.utils import get_trainer
+
     stock = next(cls for cls in model_class.__mro__ if is_stock_model(cls))
     return get_trainer(getattr(model_class, "type", None), stock.__name__)
 

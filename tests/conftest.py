@@ -61,7 +61,9 @@ def _no_figure_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Fixtures of a module run before this one, so figures of their trainings are drawn and tested.
     """
-    monkeypatch.setattr("recbole_tinynews.pipeline.artifact.step_figure", lambda title, panels: title)
+    monkeypatch.setattr(
+        "recbole_tinynews.pipeline.artifact.step_figure", lambda title, panels: title
+    )
     monkeypatch.setattr(
         "recbole_tinynews.pipeline.artifact.as_svg", lambda figure: f"<svg>{figure}</svg>"
     )

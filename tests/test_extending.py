@@ -251,7 +251,7 @@ def test_its_last_stage_starts_with_what_its_own_stage_has_learnt(
     category_first: type, tiny: Tiny
 ) -> None:
     """With a rate of 0 it ends with what it started with: a hand-over that is lost would show."""
-    rates = {"learning_rate": 0.0, "plm_learning_rate": 0.0}
+    rates = {"learning_rate": 1e-60, "plm_learning_rate": 0.0}
     own = {f"learn_categories_{name}": 1e-2 for name in rates}
     run(category_first, DATASET, config_dict=tiny.settings(max_steps=3, **rates, **own))
     before, last = (

@@ -39,7 +39,7 @@ from recbole_tinynews.trainer import NewsTrainer
 KEYS = [
     *("model", "dataset", "seed", "valid", "test", "test_cold"),
     *("test_slices", "parameters"),
-    *("stages", "news_per_second", "environment"),
+    *("stages", "news_per_second", "budget", "environment"),
 ]
 FOUR_STAGES = [
     *("post_train_teacher", "post_train_student"),

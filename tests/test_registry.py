@@ -16,13 +16,20 @@ from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 from recbole_tinynews.registry import (
+    MODELS,
+    declared_settings,
+    files_of,
     find_model,
     find_trainer,
+    has_language_model,
     model_names,
     model_yaml_files,
+    model_yaml_folder,
+    named_files,
     recbole_model_names,
     stage_yaml_files,
 )
+from recbole_tinynews.settings.layers import recbole_declared
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
 
@@ -46,25 +53,31 @@ def module_of_a_user(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> 
     return module
 
 
-def test_our_models_are_listed_by_their_yaml_files(properties: Path) -> None:
-    """A new model is one module and one yaml; a list of names to extend would be forgotten."""
-    (properties / "model" / "New.yaml").touch()
-    (properties / "model" / "notes.txt").touch()
-    assert model_names() == ["New", "PLMNR", "TinyNewsRec"]
+def test_the_table_of_models_has_a_row_for_every_yaml() -> None:
+    """A new model is a module, a yaml and a row; without its row it could not be named."""
+    assert model_names() == sorted(file.stem for file in model_yaml_folder().glob("*.yaml"))
 
 
-def test_every_shipped_yaml_has_its_class() -> None:
-    """A yaml without a module would be offered by name, and then fail to start."""
-    assert [find_model(name).__name__ for name in model_names()] == model_names()
+@pytest.mark.parametrize("name", model_names())
+def test_the_files_by_name_are_those_of_the_class(name: str) -> None:
+    """A base that the table lacks would lose its settings in lists, and before torch is there."""
+    model_class = find_model(name)
+    assert model_class.__name__ == name
+    assert named_files(name) == files_of(model_class)
+    assert MODELS[name].reads_text == has_language_model(model_class)
+
+
+@pytest.mark.parametrize("name", ["BPR", "SASRec", "DeepFM", "Pop"])
+def test_settings_of_recboles_models_are_found_without_importing_them(name: str) -> None:
+    assert recbole_declared(named_files(name)) == declared_settings(find_model(name))
 
 
 def test_our_model_is_found_by_name(properties: Path) -> None:
     assert find_model("PLMNR") is PLMNR
 
 
-@pytest.mark.parametrize("name", ["BPR", "SASRec", "xDeepFM", "KGAT", "Random"])
-def test_recboles_own_models_are_found_by_name(properties: Path, name: str) -> None:
-    assert find_model(name).__name__ == name
+def test_a_name_that_both_have_is_ours() -> None:
+    assert find_model("Random").__module__ == "recbole_tinynews.model.random"
 
 
 def test_recboles_own_names_are_those_that_its_get_model_takes() -> None:

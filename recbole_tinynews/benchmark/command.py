@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from recbole_tinynews.processes.threads import spin_briefly
 from recbole_tinynews.settings.command_line import parse_command_line
 from recbole_tinynews.version import VERSION
 
@@ -16,6 +17,7 @@ OF_SETTINGS, FOUND = "settings", "found"  # values of --report-only
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a benchmark; exit with status 1 if a system failed or its settings are wrong."""
+    spin_briefly()
     parser = argparse.ArgumentParser(
         description="Train and measure systems side by side; write tables and figures.",
         epilog="Any setting for all systems that have it: --key=value, e.g. --plm=FOLDER.",

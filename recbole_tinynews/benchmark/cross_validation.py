@@ -1,4 +1,4 @@
-"""A benchmark on the folds of a cross-validation, whose test impressions are pooled."""
+"""A benchmark on the folds of a cross-validation, with pooled test impressions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ import numpy as np
 
 from recbole_tinynews.benchmark.benchmark import NOT_RUN, Benchmark
 from recbole_tinynews.benchmark.impressions import (
+    impressions_file,
     pool,
     read_impression_metrics,
     write_impression_metrics,
 )
-from recbole_tinynews.benchmark.means import SystemResult, summarise
-from recbole_tinynews.benchmark.report import Reported, write_report
-from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile, as_csv
+from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.results import (
+    METRICS,
+    RESULTS,
+    Report,
+    ResultsFile,
+    as_csv,
+    summarise,
+)
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.whole import write_text
 
@@ -24,12 +31,12 @@ from recbole_tinynews.files.whole import write_text
 class CrossValidation:
     """The same benchmark on ``<dataset>-fold1`` to ``<dataset>-fold<folds>``, and on all of them.
 
-    A system's result with a seed is the mean over the impressions of all folds, each of which was
-    tested once. It is there as soon as every fold has one.
+    A system's result with a seed is the mean over the impressions of all folds, each tested once.
+    It exists as soon as every fold has one.
 
     Args:
-        folds: their number, as ``convert --folds`` has made them.
-        dataset: the name that their names begin with.
+        folds: their number, as made by ``convert --folds``.
+        dataset: the common part of their names.
         output: folder of the results, those of each fold in ``fold1``, ``fold2``, ...; None:
             benchmarks/results/ and the name of the data set.
         arguments: as for ``Benchmark``.
@@ -41,12 +48,8 @@ class CrossValidation:
         self.dataset = dataset
         self.output = Path(output or Path("benchmarks", "results", dataset)).resolve()
         self.parts = [
-            Benchmark(
-                dataset=f"{dataset}-fold{number}",
-                output=self.output / f"fold{number}",
-                **arguments,
-            )
-            for number in range(1, folds + 1)
+            Benchmark(dataset=f"{dataset}-{fold}", output=self.output / fold, **arguments)
+            for fold in (f"fold{number}" for number in range(1, folds + 1))
         ]
 
     def run(self, out: TextIO | None = None) -> bool:
@@ -56,14 +59,10 @@ class CrossValidation:
         return all(succeeded)
 
     def report(self) -> list[str]:
-        """Pool what every fold has, and write tables, significance and figures of it."""
+        """Pool what every fold has, and write tables, significance and figures."""
         first = self.parts[0]
-        asked = {planned.row.label for planned in first.asked}
         results = ResultsFile(self.output / RESULTS)
-        systems: list[SystemResult] = []
-        impressions: dict[str, Mapping[int, Path]] = {}
-        pooled: list[Mapping[str, str]] = []
-        missing: list[dict[str, Any]] = []
+        systems, missing = [], []
         for planned in first.planned:
             label = planned.row.label
             rows: dict[int, Mapping[str, str]] = {}
@@ -73,40 +72,24 @@ class CrossValidation:
                 there = [each for each in found if each is not None]
                 if len(there) == len(self.parts):
                     rows[seed], files[seed] = self._pooled(label, seed, there, results)
-                    pooled.append(rows[seed])
                 missing += [
                     {
-                        "system": label,
-                        "seed": seed,
-                        "fold": fold,
-                        "reason": part.why_not(label, seed),
+                        **{"system": label, "seed": seed, "fold": number},
+                        "reason": self.parts[number - 1].why_not(label, seed),
                     }
-                    for fold, (part, each) in enumerate(
-                        zip(self.parts, found, strict=True), start=1
-                    )
-                    if each is None and label in asked
+                    for number, each in enumerate(found, start=1)
+                    if each is None and planned in first.asked
                 ]
             if rows:
-                systems.append(summarise(planned.row, rows))
-                impressions[label] = files
-        count = sorted({row["impressions"] for row in pooled})
+                systems.append(summarise(planned.row, rows, files))
         write_text(self.output / NOT_RUN, as_csv(["system", "seed", "fold", "reason"], missing))
+        count = sorted({row["impressions"] for each in systems for row in each.cells.values()})
         notes = [
             f"Data set {self.dataset}: {' or '.join(count) or 'no'} impressions of "
             f"{len(self.parts)} folds, each tested once by a model that has not seen its user."
         ]
-        reported = Reported(
-            first.suite,
-            self.dataset,
-            first.seeds,
-            systems,
-            pooled,
-            impressions,
-            notes,
-            first.settings,
-        )
-        written = write_report(self.output, reported)
-        return [RESULTS, NOT_RUN, *written]
+        report = Report(first.suite, self.dataset, first.seeds, systems, notes, first.settings)
+        return [RESULTS, NOT_RUN, *write_report(self.output, report)]
 
     def _pooled(
         self,
@@ -118,16 +101,14 @@ class CrossValidation:
         """Write the row of the system, and the file with the metrics of all impressions."""
         pooled = pool([read_impression_metrics(file) for _, file in parts])
         mark = content_key([row["settings"] for row, _ in parts])[:12]
-        place = self.output / "impressions" / f"{parts[0][1].stem.rpartition('-')[0]}-{mark}.npz"
+        place = impressions_file(self.output, label, seed, mark)
         write_impression_metrics(pooled, place)
         tested = ~np.isnan(pooled.values).all(axis=1)
-        means = dict(zip(METRICS, pooled.values[tested].mean(axis=0).tolist(), strict=True))
+        means = pooled.values[tested].mean(axis=0).tolist()
         results.put(
             {
-                "system": label,
-                "seed": seed,
-                "settings": mark,
-                **means,
+                **{"system": label, "seed": seed, "settings": mark},
+                **dict(zip(METRICS, means, strict=True)),
                 "parameters": parts[0][0]["parameters"],
                 "impressions": int(tested.sum()),
                 "skipped": int((~tested).sum()),

@@ -1,21 +1,24 @@
-"""Figures of a benchmark at the width of a column, in the style of those of a training."""
+"""Figures of one column's width, in the style of training figures; labels don't overlap."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recbole_tinynews.benchmark.point_labels import Label, label_points
 from recbole_tinynews.pipeline.training_figure import COLOURS, DASHES, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 COLUMN = 3.35  # inches: a column of a paper in two columns
 TWO_IN_A_ROW = 20  # characters of names that fit beside each other in a legend
-CATEGORY = 0.7  # of the room between two categories: where its points stand side by side
+CATEGORY = 0.7  # of the distance between two categories, for points side by side
+_LABEL = 6.0  # font size of labels, in points; so are the following
+_DIGIT_WIDTH, _DIGIT_HEIGHT = 0.62 * _LABEL, 0.75 * _LABEL
+_MARKER, _GAP = 2.5, 1.2  # half of a marker's size, and the distance to its label
 SMALL: dict[Any, Any] = {  # readable at that width
     "font.size": 8,
     "axes.linewidth": 0.6,
@@ -42,10 +45,10 @@ class Series(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """One pair of axes of a figure, with what it shows.
+    """Content of one pair of axes.
 
-    With ``categories`` x is the place of one of them, and points of one category stand side by
-    side. Otherwise x is a quantity, and every point stands exactly there.
+    With ``categories``, x is the place of one of them, and its points are side by side. Otherwise x
+    is a quantity, and every point is exactly there.
     """
 
     x_label: str
@@ -83,15 +86,57 @@ def column_figure(plots: Sequence[Plot]) -> Figure:
             )
         figure.draw_without_rendering()  # while SMALL applies; places of points are known then
         for axes, plot in zip(column, plots, strict=True):
-            label_points(
-                axes,
-                [
-                    Label(point.x, point.y, point.label, _of(COLOURS, names.index(series.name)))
-                    for series in plot.series
-                    for point in series.points
-                ],
-            )
+            _label_points(axes, plot.series, names)
     return figure
+
+
+def place_labels(places: Sequence[Sequence[float]], texts: Sequence[str]) -> list[Bbox]:
+    """A box for each text: the first free one beside its point, or the freest; in points."""
+    from matplotlib.transforms import Bbox
+
+    taken = [Bbox([[x - _MARKER, y - _MARKER], [x + _MARKER, y + _MARKER]]) for x, y in places]
+    found = []
+    for (x, y), text in zip(places, texts, strict=True):
+        boxes = [Bbox.from_bounds(*each) for each in _beside(x, y, _DIGIT_WIDTH * len(text))]
+        found.append(min(boxes, key=lambda box: sum(_overlap(box, each) for each in taken)))
+        taken.append(found[-1])
+    return found
+
+
+def _label_points(axes: Axes, series: Sequence[Series], names: Sequence[str]) -> None:
+    """Write each label beside its point; the axes must have been drawn once."""
+    from matplotlib.patheffects import withStroke
+
+    shown = [(each.name, point) for each in series for point in each.points if point.label]
+    places = [axes.transData.transform((p.x, p.y)) * 72 / axes.figure.dpi for _, p in shown]
+    boxes = place_labels(places, [point.label for _, point in shown])
+    for (name, point), place, box in zip(shown, places, boxes, strict=True):
+        text = axes.annotate(
+            point.label,
+            (point.x, point.y),
+            (box.x0 - place[0], box.y0 - place[1]),
+            textcoords="offset points",
+            fontsize=_LABEL,
+            color=_of(COLOURS, names.index(name)),
+            path_effects=[withStroke(linewidth=1.2, foreground="white")],  # over lines
+        )
+        text.set_in_layout(False)  # the layout is done: places depend on it
+
+
+def _overlap(one: Bbox, other: Bbox) -> float:
+    common = one.intersection(one, other)
+    return 0.0 if common is None else common.width * common.height
+
+
+def _beside(x: float, y: float, width: float) -> Iterator[tuple[float, float, float, float]]:
+    """Left, bottom, width and height of places for a label, nearest first, none on an error bar."""
+    for step in range(3):
+        right = x + _MARKER + _GAP + step * (width + _GAP)
+        left = x - _MARKER - _GAP - width - step * (width + _GAP)
+        for up in (0.5, 0.1, 0.9):
+            bottom = y - up * _DIGIT_HEIGHT
+            yield right, bottom, width, _DIGIT_HEIGHT
+            yield left, bottom, width, _DIGIT_HEIGHT
 
 
 def _of(styles: Sequence[Any], place: int) -> Any:

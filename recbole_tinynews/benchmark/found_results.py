@@ -1,4 +1,4 @@
-"""The report of results as they stand, without the data and language model they are of."""
+"""A report of existing results, without their data set or language model."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from recbole_tinynews.benchmark.means import SystemResult, summarise
-from recbole_tinynews.benchmark.notes import notes_of
-from recbole_tinynews.benchmark.planning import file_name
-from recbole_tinynews.benchmark.report import Reported, write_report
-from recbole_tinynews.benchmark.results import RESULTS, ResultsFile
+from recbole_tinynews.benchmark.impressions import impressions_file
+from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.result_table import notes_of_data
+from recbole_tinynews.benchmark.results import RESULTS, Report, ResultsFile, summarise
 from recbole_tinynews.benchmark.suite import Suite, read_suite
 
 
 class FoundResults:
-    """Results that another machine, an earlier version, or other settings may have made.
+    """Results of any machine, version or settings.
 
-    Of each system and seed the last row counts whose metrics of impressions are there too, or the
-    last one if there is none. Nothing is planned, so neither data set nor language model is needed.
+    Of each system and seed, the last row of ``results.csv`` with metrics of impressions counts, or
+    the last one if none has them. Nothing is planned.
 
     Args:
         suite: name of a suite of the package, or the path of a yaml file.
         dataset: name of the data set.
         seeds: None: those of the suite.
-        output: folder of the results; None: benchmarks/results/ and the folder that the suite says.
+        output: folder of the results; None: benchmarks/results/ and the suite's folder.
 
     Raises:
         ValueError: no such suite, or the folder has no results of its rows.
@@ -51,21 +50,15 @@ class FoundResults:
 
     def report(self) -> list[str]:
         """Write tables, significance and figures; returns the file names."""
-        systems: list[SystemResult] = []
-        impressions: dict[str, Mapping[int, Path]] = {}
-        shown: list[Mapping[str, str]] = []
+        systems = []
         for row in self.suite.rows:
-            rows = self._rows(row.label)
-            if rows:
-                systems.append(summarise(row, rows))
-                shown += rows.values()
-                places = {seed: self._impressions(cells) for seed, cells in rows.items()}
-                impressions[row.label] = {s: file for s, file in places.items() if file.is_file()}
-        notes = list(notes_of(self.dataset, shown))
-        reported = Reported(
-            self.suite, self.dataset, self.seeds, systems, shown, impressions, notes
-        )
-        return write_report(self.output, reported)
+            if rows := self._rows(row.label):
+                files = {seed: self._impressions(cells) for seed, cells in rows.items()}
+                systems.append(summarise(row, rows, files))
+        shown = [cells for each in systems for cells in each.cells.values()]
+        notes = list(notes_of_data(self.dataset, shown))
+        report = Report(self.suite, self.dataset, self.seeds, systems, notes)
+        return write_report(self.output, report)
 
     def _rows(self, label: str) -> dict[int, Mapping[str, str]]:
         """The row of each seed that has one."""
@@ -79,12 +72,11 @@ class FoundResults:
         return {seed: rows[seed] for seed in self.seeds if seed in rows}
 
     def _impressions(self, cells: Mapping[str, str]) -> Path:
-        name = file_name(cells["system"], int(cells["seed"]), cells["settings"])
-        return self.output / "impressions" / f"{name}.npz"
+        return impressions_file(self.output, cells["system"], cells["seed"], cells["settings"])
 
 
 def _suite_of(suite: str, dataset: str, systems: set[str]) -> Suite:
-    """The suite with as many layers of the language model as fits most systems."""
+    """The suite with the number of layers of the language model that fits most systems."""
     numbers = {int(each) for name in systems for each in re.findall(r"_(\d+)(?!\d)", name)}
     suites = [read_suite(suite, dataset)]
     for layers in sorted(numbers):

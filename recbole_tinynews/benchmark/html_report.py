@@ -1,74 +1,121 @@
-"""``report.html``: everything that a benchmark found, on one page."""
+"""``report.html``: all results of a benchmark on one page that works offline.
+
+Everything from outside (labels, settings, reasons) is escaped. The page's policy allows its own
+style and script alone, and loads nothing.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.benchmark.html_page import Picture, Section, as_page
-from recbole_tinynews.benchmark.intervals import Intervals
-from recbole_tinynews.benchmark.means import SystemResult
-from recbole_tinynews.benchmark.plots import CAPTIONS
-from recbole_tinynews.benchmark.result_table import HEADS, Cell, Table, cold_table, speed_table
-from recbole_tinynews.benchmark.results import METRICS
-from recbole_tinynews.benchmark.significance_report import (
-    SIGNIFICANT,
-    PairTests,
-    notes_of_tests,
-    p_value,
-)
-from recbole_tinynews.benchmark.suite import Suite
+from jinja2 import Environment, FileSystemLoader
 
+from recbole_tinynews.benchmark.intervals import Intervals
+from recbole_tinynews.benchmark.pair_tests import PairTests, long_significance_table
+from recbole_tinynews.benchmark.plots import CAPTIONS
+from recbole_tinynews.benchmark.result_table import HEADS, budget_table, cold_table, speed_table
+from recbole_tinynews.benchmark.results import METRICS, Report, SystemResult
+from recbole_tinynews.benchmark.table import Cell, Table
+
+_PAGE = Path(__file__).parent / "page"
 _QUALITY = METRICS[0]
+# a number, its deviation or the end of its interval, and a mark
+_NUMBER = re.compile(
+    r"(?:p [=<] )?([+-]?\d[\d,]*(?:\.\d+)?)(?: (?:±|to) [+-]?[\d,]+(?:\.\d+)?)?[†*]?"
+)
 
 
 def as_html(
-    title: str,
-    suite: Suite,
+    report: Report,
     table: Table,
-    systems: Sequence[SystemResult],
     intervals: Intervals,
     tests: PairTests | None,
     slices: Sequence[Table],
     further: Table,
     figures: Mapping[str, str],
-    rows: Sequence[Mapping[str, str]],
-    settings: Mapping[str, Any],
 ) -> str:
     """The page.
 
     Args:
-        title: what was measured.
-        suite: whose systems they are.
-        table: the table of results, a line for each system.
-        systems: those of its lines, in order.
+        report: what is shown.
+        table: the table of results, a row for each system.
         intervals: around their means.
-        tests: of pairs of them; None where nothing could be tested.
+        tests: of pairs of systems, if any could be tested.
         slices: tables of parts of the test impressions.
-        further: table of the metrics that were asked for beside the usual ones.
+        further: table of further metrics.
         figures: SVGs by name.
-        rows: of ``results.csv`` that are shown.
-        settings: given for all systems.
     """
-    sections = [
-        Section("Results", [_with_intervals(table, systems, intervals)]),
-        Section(
-            "Figures", pictures=[Picture(svg, CAPTIONS[name]) for name, svg in figures.items()]
-        ),
-        Section("Significance", [_tests_table(tests)] if tests else []),
-        Section("Speed", [speed_table(systems)]),
-        Section("Clicked news cold", [cold_table(systems)]),
-        Section("History and hour", slices),
-        Section("Further metrics", [further]),
-        Section("Settings", [_settings_table(systems, rows), _shared_table(suite, settings)]),
-        Section("Environment", [_environment_table(rows)]),
-    ]
-    shown = [each for each in sections if each.pictures or any(_has_lines(t) for t in each.tables)]
-    subtitle = (
-        f"Suite {suite.name}; {sum(bool(each.means) for each in systems)} systems. A click on the "
-        "head of a column sorts by it."
+    systems = report.systems
+    rows = [cells for each in systems for cells in each.cells.values()]
+    tables = {
+        "Results": [_with_intervals(table, systems, intervals)],
+        "Figures": [],
+        "Significance": [long_significance_table(tests)] if tests else [],
+        "Speed": [speed_table(systems)],
+        "Budget": [budget_table(systems, report.suite.ceilings)],
+        "Clicked news cold": [cold_table(systems)],
+        "History and hour": slices,
+        "Further metrics": [further],
+        "Settings": [_settings_table(systems), _shared_table(report)],
+        "Environment": [_environment_table(rows)],
+    }
+    sections: dict[str, Any] = {
+        name: [each for each in of_section if len(each.head) > 1 and any(each.groups)]
+        for name, of_section in tables.items()
+    }
+    sections["Figures"] = {CAPTIONS[name]: svg for name, svg in figures.items()}
+    page = Environment(
+        loader=FileSystemLoader(_PAGE),
+        autoescape=True,
+        trim_blocks=True,
+        keep_trailing_newline=True,
     )
-    return as_page(title, subtitle, [_without_empty(each) for each in shown])
+    page.filters |= {
+        "base64": lambda svg: base64.b64encode(svg.encode()).decode(),
+        "columns_of_words": _columns_of_words,
+        "number": _number,
+        "sha256": _sha256,
+        "slug": lambda name: re.sub("[^a-z0-9]+", "-", name.lower()).strip("-"),
+    }
+    return page.get_template("report.html.jinja").render(
+        title=f"Benchmark on {report.dataset}",
+        subtitle=f"Suite {report.suite.name}; {sum(bool(each.means) for each in systems)} systems. "
+        "Click the head of a column to sort by it.",
+        sections={name: each for name, each in sections.items() if each},
+        style=(_PAGE / "report.css").read_text(encoding="utf-8"),
+        script=(_PAGE / "report.js").read_text(encoding="utf-8"),
+    )
+
+
+def _number(text: str) -> str | None:
+    """The number that a cell is sorted by.
+
+    >>> _number("1,234.50 ± 0.1"), _number("p < 0.0001"), _number("cpu")
+    ('1234.50', '0.0001', None)
+    """
+    found = _NUMBER.fullmatch(text)
+    return found[1].replace(",", "") if found else None
+
+
+def _columns_of_words(table: Table) -> set[int]:
+    """Places of the columns that hold no numbers; the first one has names."""
+    width = len(table.head)
+    rows = [cells for group in table.groups for cells in group if len(cells) == width]
+    return {0} | {
+        place
+        for place in range(1, width)
+        if any(cells[place].text and _number(cells[place].text) is None for cells in rows)
+    }
+
+
+def _sha256(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _with_intervals(table: Table, systems: Sequence[SystemResult], intervals: Intervals) -> Table:
@@ -99,85 +146,43 @@ def _interval(system: SystemResult, intervals: Intervals) -> Cell:
     return Cell(f"{100 * low:.2f} to {100 * high:.2f}")
 
 
-def _tests_table(tests: PairTests) -> Table:
-    lines = []
-    for pair in tests.found[_QUALITY]:
-        for metric in METRICS:
-            each = tests.found[metric][pair]
-            interval = ""
-            if each.low is not None and each.high is not None:
-                interval = f"{100 * each.low:+.2f} to {100 * each.high:+.2f}"
-            sure = each.p_holm is not None and each.p_holm < SIGNIFICANT
-            lines.append(
-                [
-                    Cell(pair[0]),
-                    Cell(pair[1]),
-                    Cell(HEADS[metric]),
-                    Cell(str(each.seeds)),
-                    Cell(f"{100 * each.difference:+.2f}", sure),
-                    Cell(interval),
-                    Cell("" if each.p_holm is None else p_value(each.p_holm), sure),
-                    Cell(p_value(each.fixed_p_holm)),
-                ]
-            )
-    head = [
-        "System",
-        "against",
-        "Metric",
-        "Seeds",
-        "Difference",
-        "95 % interval",
-        "p",
-        "p, seeds fixed",
-    ]
-    return Table(head, [lines], notes_of_tests(tests))
-
-
-def _settings_table(systems: Sequence[SystemResult], rows: Sequence[Mapping[str, str]]) -> Table:
-    """What defines each row, and the fingerprints of all settings by which its runs are found."""
-    lines = []
-    for row, means in ((each.row, each.means) for each in systems if each.means):
-        marks = [cells["settings"] for cells in rows if cells["system"] == row.label]
+def _settings_table(systems: Sequence[SystemResult]) -> Table:
+    """The definition of each row, and the fingerprints of its results."""
+    rows = []
+    for row, means, cells in ((each.row, each.means, each.cells) for each in systems if each.means):
+        marks = ", ".join(each["settings"] for each in cells.values())
         own = ", ".join(f"{name}={value}" for name, value in row.settings.items())
-        reads = " and ".join(row.reads) or "nothing"
         size = means.get("parameters")
         layers = str(row.layers) if row.layers and size and size.value else ""  # else it has none
-        lines.append([*map(Cell, (row.label, row.model, layers, reads, own, ", ".join(marks)))])
+        reads = " and ".join(row.reads) or "nothing"
+        rows.append([*map(Cell, (row.label, row.model, layers, reads, own, marks))])
     head = ["System", "Model", "Layers", "Ranks by", "Settings of its own", "Fingerprints"]
     note = "All settings of a run are in settings.yaml of its stages; defaults are in properties/."
-    return Table(head, [lines], [note])
+    return Table(head, [rows], [note])
 
 
-def _shared_table(suite: Suite, settings: Mapping[str, Any]) -> Table:
-    lines = [
+def _shared_table(report: Report) -> Table:
+    rows = [
         [Cell(name), Cell(str(value)), Cell(source)]
-        for source, values in (("suite", suite.settings), ("command line", settings))
+        for source, values in (("suite", report.suite.settings), ("command line", report.settings))
         for name, value in values.items()
     ]
-    return Table(["Setting of all systems that have it", "Value", "From"], [lines], [])
+    return Table(["Setting of all systems that have it", "Value", "From"], [rows])
 
 
 def _environment_table(rows: Sequence[Mapping[str, str]]) -> Table:
-    """Where trainings ran, and where speed was measured, with the number of results."""
-    of_training = [cells.get("environment") or "not recorded" for cells in rows]
-    of_speed = [
+    """Environments of training and of measuring speed, with the number of results."""
+    training = Counter(cells["environment"] or "not recorded" for cells in rows)
+    speed = Counter(
         f"{cells['device']}, threads {cells['threads']}, {cells['precision']}"
         for cells in rows
         if cells["news_per_second"]
-    ]
-    lines = [
-        [Cell(what), Cell(where), Cell(str(places.count(where)))]
-        for what, places in (("training", of_training), ("speed", of_speed))
-        for where in sorted(set(places))
+    )
+    counted = [
+        [Cell(what), Cell(where), Cell(str(count))]
+        for what, places in (("training", training), ("speed", speed))
+        for where, count in sorted(places.items())
     ]
     note = "Not recorded: results of a version that did not keep its environment."
-    notes = [note] if "not recorded" in of_training else []
-    return Table(["Of", "Environment", "Results"], [lines], notes)
-
-
-def _has_lines(table: Table) -> bool:
-    return len(table.head) > 1 and any(table.groups)
-
-
-def _without_empty(section: Section) -> Section:
-    return section._replace(tables=[each for each in section.tables if _has_lines(each)])
+    notes = [note] if "not recorded" in training else []
+    return Table(["Of", "Environment", "Results"], [counted], notes)

@@ -1,8 +1,9 @@
-"""Metrics of each impression, kept beside the results for tests, slices and further metrics."""
+"""Metrics of single impressions, kept beside the results for tests, slices and further metrics."""
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,16 +22,16 @@ _WHOLE_NUMBERS = ("users", "history_lengths", "hours")  # may be unknown
 
 
 class ImpressionMetrics(NamedTuple):
-    """What one system with one seed made of each test impression.
+    """Metrics of each test impression, of one system and seed.
 
     Shapes:
         values: ``[impressions, metrics]``, NaN where skipped.
-        of: digest of the impressions' ids.
-        users: ``[impressions]``, whose impression it is: numbers from 0 by first occurrence, which
-            name nobody. None where that is not known, as in files of earlier versions.
+        of: digest of the impression ids.
+        users: ``[impressions]``, anonymous numbers from 0 by first occurrence; None if unknown,
+            as in files of earlier versions.
         history_lengths: ``[impressions]``, in clicks, or None.
         hours: ``[impressions]``, 0 to 23, or None.
-        further: ``[impressions]`` by name, of the other metrics that were asked for.
+        further: ``[impressions]`` by name, metrics beside ``METRICS``.
     """
 
     values: NDArray[np.float32]
@@ -41,12 +42,36 @@ class ImpressionMetrics(NamedTuple):
     further: Mapping[str, NDArray[np.float32]] = {}
 
 
+ReadFiles = Mapping[str, Mapping[int, ImpressionMetrics]]  # by system and seed
+
+
+class ImpressionSet(NamedTuple):
+    """Metrics of many systems and seeds on the same ranked impressions.
+
+    Shapes:
+        values: ``[impressions, metrics]`` by system and seed, without skipped impressions.
+        clusters: ``[impressions]``, numbers from 0 without gaps: the user of each impression, or
+            the impression itself where users are unknown or there is only one.
+        users: number of users; None where every impression is a cluster.
+    """
+
+    values: Mapping[str, Mapping[int, NDArray[np.float32]]]
+    clusters: NDArray[np.integer]
+    users: int | None
+
+
+def impressions_file(output: Path, system: str, seed: object, settings: str) -> Path:
+    """The file of a run's metrics of impressions; no two runs share one."""
+    name = re.sub("[^A-Za-z0-9.-]+", "_", system)
+    return output / "impressions" / f"{name}-{seed}-{settings}.npz"
+
+
 def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
-    """Turn the csv that ``eval_dump`` writes into arrays at ``place``, a tenth of its size.
+    """Turn the csv of ``eval_dump`` into arrays at ``place``, a tenth of its size.
 
     Args:
         dump: the csv.
-        impressions: ``NAME.test.inter``, which was ranked and knows users, histories and hours.
+        impressions: ``NAME.test.inter``, with users, histories and timestamps.
         place: file of the arrays.
     """
     with dump.open(encoding="utf-8", newline="") as file:
@@ -63,7 +88,7 @@ def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
     kept = ImpressionMetrics(
         np.stack([columns.pop(name) for name in METRICS], axis=1),
         content_key([name + "\n" for name in ids]),
-        _numbered(read.user[places]),
+        _anonymous(read.user[places]),
         read.history.lengths[places],
         hours_of(read.timestamp[places]),
         columns,
@@ -72,7 +97,7 @@ def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
 
 
 def write_impression_metrics(metrics: ImpressionMetrics, place: Path) -> None:
-    """Write them, whole or not at all."""
+    """Write a file of arrays, whole or not at all."""
     arrays: dict[str, Any] = {"values": metrics.values, "ids": np.array(metrics.of)}
     for name in _WHOLE_NUMBERS:
         numbers = getattr(metrics, name)
@@ -86,7 +111,7 @@ def write_impression_metrics(metrics: ImpressionMetrics, place: Path) -> None:
 
 
 def read_impression_metrics(place: Path) -> ImpressionMetrics:
-    """Read what ``write_impression_metrics`` has written, in an earlier version too."""
+    """Read a file of ``write_impression_metrics``, of earlier versions too."""
     with np.load(place, allow_pickle=False) as arrays:
         known = {name: arrays[name].astype(np.int64) for name in _WHOLE_NUMBERS if name in arrays}
         further = {}
@@ -97,11 +122,18 @@ def read_impression_metrics(place: Path) -> ImpressionMetrics:
         return ImpressionMetrics(values, of, **known)._replace(further=further)
 
 
-def pool(parts: Sequence[ImpressionMetrics]) -> ImpressionMetrics:
-    """One test set made of those of several data sets, such as the folds of one.
+def read_files(files: Mapping[str, Mapping[int, Path]]) -> ReadFiles:
+    """Read the files of all systems and seeds."""
+    return {
+        system: {seed: read_impression_metrics(file) for seed, file in of_system.items()}
+        for system, of_system in files.items()
+    }
 
-    ``parts`` are of one system and seed. No user of a part is one of another part. What not every
-    part knows is not known of the whole.
+
+def pool(parts: Sequence[ImpressionMetrics]) -> ImpressionMetrics:
+    """Concatenate the test sets of several data sets, such as folds, of one system and seed.
+
+    No user of a part is one of another part. Whatever a part lacks, the whole lacks.
     """
     counts = [int(each.users.max(initial=-1)) + 1 for each in parts if each.users is not None]
     starts = np.cumsum([0, *counts])
@@ -120,11 +152,45 @@ def pool(parts: Sequence[ImpressionMetrics]) -> ImpressionMetrics:
     )
 
 
+def impression_set(read: ReadFiles) -> ImpressionSet:
+    """Metrics of several systems as one set.
+
+    Raises:
+        ValueError: they are of different impressions.
+    """
+    every = [each for of_system in read.values() for each in of_system.values()]
+    users = _common_users(every)
+    ranked = ~np.isnan(every[0].values[:, 0]) if every else np.zeros(0, bool)
+    known = np.zeros(int(ranked.sum())) if users is None else users[ranked]
+    names, clusters = np.unique(known, return_inverse=True)
+    several = len(names) > 1
+    return ImpressionSet(
+        {
+            system: {seed: metrics.values[ranked] for seed, metrics in of_system.items()}
+            for system, of_system in read.items()
+        },
+        clusters if several else np.arange(len(known)),
+        len(names) if several else None,
+    )
+
+
+def _common_users(metrics: Sequence[ImpressionMetrics]) -> NDArray[np.integer] | None:
+    """The user of each impression, from any file that has it."""
+    known = [each.users for each in metrics if each.users is not None]
+    if len({each.of for each in metrics}) > 1 or any((u != known[0]).any() for u in known):
+        raise ValueError(
+            "Significance expects every system to have ranked the same impressions of the same "
+            "users, got several sets of them. Delete the rows of another data set from "
+            "results.csv."
+        )
+    return known[0] if known else None
+
+
 def _joined(parts: Sequence[NDArray[np.integer] | None]) -> NDArray[np.integer] | None:
     known = [part for part in parts if part is not None]
     return np.concatenate(known) if len(known) == len(parts) else None
 
 
-def _numbered(users: NDArray[np.integer]) -> NDArray[np.int32]:
+def _anonymous(users: NDArray[np.integer]) -> NDArray[np.int32]:
     """Users as numbers from 0 by first occurrence."""
     return TokenIndex().ids(list(map(str, users.tolist()))) - 1  # 0 of an index is padding

@@ -1,4 +1,4 @@
-"""How far other users could move the mean of a system: 95 % bootstrap intervals."""
+"""95 % bootstrap intervals of each system's mean, over users."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_tinynews.benchmark.impression_sets import ReadFiles, impression_set
-from recbole_tinynews.benchmark.mean_difference import users_random
+from recbole_tinynews.benchmark.impressions import ReadFiles, impression_set
 from recbole_tinynews.benchmark.results import METRICS
+from recbole_tinynews.benchmark.significance import users_random
 
 
 class Reach(NamedTuple):
@@ -20,25 +20,24 @@ class Reach(NamedTuple):
 
 
 class Intervals(NamedTuple):
-    """Reaches by system and metric, and over what they are: ``users`` or ``impressions``."""
+    """Reaches by system and metric; ``over`` is ``users`` or ``impressions``."""
 
     reaches: Mapping[str, Mapping[str, Reach]] = {}
     over: str = "users"
 
     def of(self, system: str, metric: str) -> Reach | None:
-        """The reach around a mean; None where the system's impressions are not there."""
+        """The reach around a mean; None without metrics of impressions."""
         return self.reaches.get(system, {}).get(metric)
 
 
 def bootstrap_intervals(read: ReadFiles) -> Intervals:
-    """The interval of each system's mean over seeds and impressions, users resampled.
+    """The interval of each system's mean over seeds and impressions, resampling users.
 
     As ``users_random`` of the tests, with the same draws for every system: it generalises to other
-    users, for the very models that were trained, and says nothing about other seeds. Of a system
-    some of whose seeds were not read, it is that of the others.
+    users, not to other seeds. If files of some seeds are missing, it is that of the others.
 
     Raises:
-        ValueError: they are of different impressions.
+        ValueError: the files are of different impressions.
     """
     there = {system: of_system for system, of_system in read.items() if of_system}
     if not there:

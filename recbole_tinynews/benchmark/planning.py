@@ -1,8 +1,7 @@
-"""Which rows of a table can be run, with which settings, and why the others can't."""
+"""Plan the rows of a table: settings, fingerprints, and why a row can't be run."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +16,7 @@ from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import views_of
-from recbole_tinynews.registry import (
-    has_language_model,
-    model_names,
-    recbole_model_names,
-)
+from recbole_tinynews.registry import has_language_model, model_names, recbole_model_names
 
 NO_MODEL = "no such model"
 OWN_TEXT = ("text of its own choice",)
@@ -30,7 +25,7 @@ OWN_TEXT = ("text of its own choice",)
 class PlannedRow(NamedTuple):
     """A row, its settings, and the fingerprint of its result by seed; or why it can't be run.
 
-    ``further`` are the results beside ``METRICS`` that every impression must have a value of.
+    ``further`` names the requested metrics of impressions beside ``METRICS``.
     """
 
     row: Row
@@ -39,30 +34,21 @@ class PlannedRow(NamedTuple):
     why_not: str = ""
     further: Sequence[str] = ()
 
-    def file_name(self, seed: int) -> str:
-        """Name for the files of its run with this seed."""
-        return file_name(self.row.label, seed, self.fingerprints[seed])
-
-
-def file_name(system: str, seed: int, settings: str) -> str:
-    """Name for the files of a run; no two runs share one."""
-    return f"{re.sub('[^A-Za-z0-9.-]+', '_', system)}-{seed}-{settings}"
-
 
 def plan_rows(
     suite: Suite, rows: Sequence[Row], dataset: str, seeds: Sequence[int], given: Mapping[str, Any]
 ) -> list[PlannedRow]:
-    """Plan every row before the first of them is run.
+    """Plan every row before the first one runs.
 
     Args:
-        suite: with the settings that its rows share.
-        rows: of the suite and added ones.
+        suite: has the settings that its rows share.
+        rows: of the suite, and added ones.
         dataset: name of the data set.
         seeds: of all rows.
         given: settings for every row whose model has them.
 
     Raises:
-        ValueError: a setting that no row's model has, a file whose class can't be loaded, or a
+        ValueError: a setting that no model has, a class that can't be loaded from its file, or a
             mistake in every row.
     """
     existing = {*model_names(), *recbole_model_names()}
@@ -85,10 +71,7 @@ def plan_rows(
 
 
 def language_model_layers(suite: Suite, dataset: str, given: Mapping[str, Any]) -> int | None:
-    """Number of layers of the language model; None if unknown.
-
-    The command line may name another language model than the suite expects.
-    """
+    """Number of layers of the language model, which the command line may set; None if unknown."""
     for row in suite.rows:
         if row.model in model_names() and has_language_model(model_class_of(row.model)):
             model_class = model_class_of(row.model)
@@ -116,7 +99,7 @@ def _plan(
         if row.reads == TITLE:
             row = row._replace(reads=read_by(config.model_class, config))
         if has_language_model(model_class) and config["news_encoder"] == "words":
-            row = row._replace(layers=None)  # those of a language model that it does not read by
+            row = row._replace(layers=None)  # it has no language model
         fingerprints = {}
         for seed in seeds:
             config["seed"] = seed
@@ -124,7 +107,7 @@ def _plan(
     except (ValueError, OSError) as mistake:
         return PlannedRow(row, settings, why_not=" ".join(str(mistake).split()))
     missing = [name for name in METRICS if name not in config.metric_results]
-    if missing:  # its cells would stay empty, since metrics are not part of a fingerprint
+    if missing:  # cells would stay empty: metrics are not part of a fingerprint
         why_not = (
             "a benchmark expects AUC, MRR and NDCG among metrics, and 5 and 10 among topk; these "
             f"leave out {', '.join(missing)}"
@@ -139,7 +122,7 @@ def _plan(
 
 
 def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
-    """What a recommender ranks by, as far as its class and its views tell."""
+    """The inputs that a recommender ranks by, according to its class and views."""
     if not issubclass(model_class, NewsRecommender):
         return TITLE
     if model_class.news_tokens is not NewsRecommender.news_tokens:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from recbole_tinynews.benchmark.figures import Plot, Point, Series, column_figure, dot_figure
 from recbole_tinynews.benchmark.intervals import Intervals, Reach
-from recbole_tinynews.benchmark.means import SystemResult
 from recbole_tinynews.benchmark.result_table import HEADS
+from recbole_tinynews.benchmark.results import SystemResult
 from recbole_tinynews.benchmark.suite import ADDED, Suite
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _point(x: float, system: SystemResult, intervals: Intervals, metric: str = _
 
 def _of_several_runs(systems: Sequence[SystemResult]) -> bool:
     """Whether a line may join them: through single runs it would show noise as a trend."""
-    return all(len(each.seeds) > 1 for each in systems)
+    return all(len(each.cells) > 1 for each in systems)
 
 
 def _size_of(system: SystemResult) -> str:

@@ -1,78 +1,56 @@
-"""Write tables, significance, figures and one page of all of them, from existing results."""
+"""Write tables, significance tests, figures and one page of all of them, from existing results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from recbole_tinynews.benchmark.figures import as_pdf, as_png
-from recbole_tinynews.benchmark.further_table import further_table
 from recbole_tinynews.benchmark.html_report import as_html
-from recbole_tinynews.benchmark.impression_sets import Files, read_files
+from recbole_tinynews.benchmark.impression_tables import further_table, slice_tables
+from recbole_tinynews.benchmark.impressions import read_files
 from recbole_tinynews.benchmark.intervals import bootstrap_intervals
-from recbole_tinynews.benchmark.latex_table import as_latex, as_narrow_latex
-from recbole_tinynews.benchmark.means import SystemResult
+from recbole_tinynews.benchmark.pair_tests import (
+    compare_pairs,
+    significance_csv,
+    significance_table,
+)
 from recbole_tinynews.benchmark.plots import suite_figures
 from recbole_tinynews.benchmark.result_table import (
-    as_markdown,
+    budget_table,
     cold_table,
     make_table,
     speed_table,
 )
-from recbole_tinynews.benchmark.significance_report import compare_pairs, write_significance
-from recbole_tinynews.benchmark.slice_tables import slice_tables
-from recbole_tinynews.benchmark.suite import Suite, compared
-from recbole_tinynews.benchmark.text_files import write_texts
+from recbole_tinynews.benchmark.results import Report
+from recbole_tinynews.benchmark.suite import compared
+from recbole_tinynews.benchmark.table import as_latex, as_markdown, as_narrow_latex
 from recbole_tinynews.files.whole import whole_file, write_text
 from recbole_tinynews.pipeline.training_figure import as_svg
 
 
-class Reported(NamedTuple):
-    """What a report shows.
-
-    Attributes:
-        suite: with the order of rows, the comparisons and the figures.
-        dataset: name of the data set.
-        seeds: that were asked for.
-        systems: rows of the table.
-        rows: of ``results.csv`` that they are made of.
-        impressions: existing files with the metrics of each impression, by system and seed.
-        notes: lines under the table.
-        settings: given for all systems.
-    """
-
-    suite: Suite
-    dataset: str
-    seeds: Sequence[int]
-    systems: Sequence[SystemResult]
-    rows: Sequence[Mapping[str, str]]
-    impressions: Files
-    notes: Sequence[str] = ()
-    settings: Mapping[str, Any] = {}
-
-
-def write_report(output: Path, reported: Reported) -> list[str]:
-    """Write it into ``output``, the folder of the results; returns the names of the files."""
-    suite, systems = reported.suite, reported.systems
-    table = make_table(systems, reported.seeds, suite.published, reported.notes)
-    pairs = compared(suite, [each.row for each in systems if each.means])
-    read = read_files(reported.impressions)
-    tests = compare_pairs(pairs, read)
+def write_report(output: Path, report: Report) -> list[str]:
+    """Write a report into ``output``, the folder of the results; returns the file names."""
+    suite, systems = report.suite, report.systems
+    table = make_table(systems, report.seeds, suite.published, report.notes, suite.ceilings)
+    budgets = budget_table(systems, suite.ceilings)
+    read = read_files({each.row.label: each.impressions for each in systems if each.means})
+    tests = compare_pairs(compared(suite, [each.row for each in systems if each.means]), read)
     intervals = bootstrap_intervals(read)
     labels = [each.row.label for each in systems]
-    slices = slice_tables(labels, read)
-    further = further_table(labels, read)
+    slices, further = slice_tables(labels, read), further_table(labels, read)
     texts = {
         "table.md": as_markdown(table),
         "table.tex": as_latex(table),
         "table_narrow.tex": as_narrow_latex(table),
         "speed.md": as_markdown(speed_table(systems)),
+        "budget.md": as_markdown(budgets) if any(budgets.groups) else "",
         "cold.md": as_markdown(cold_table(systems)),
         "slices.md": "\n".join(map(as_markdown, slices)),
         "further.md": as_markdown(further) if further.groups else "",
+        "significance.csv": significance_csv(tests) if tests else "",
+        "significance.md": as_markdown(significance_table(tests)) if tests else "",
     }
-    written = [*write_texts(output, texts), *write_significance(output, tests)]
     svgs = {}
     for name, figure in suite_figures(suite, systems, intervals):
         svgs[name] = as_svg(figure)
@@ -80,19 +58,17 @@ def write_report(output: Path, reported: Reported) -> list[str]:
         for kind, as_bytes in content.items():
             with whole_file(output / f"{name}.{kind}") as place:
                 place.write_bytes(as_bytes)
-        written += [f"{name}.{kind}" for kind in content]
-    page = as_html(
-        f"Benchmark on {reported.dataset}",
-        suite,
-        table,
-        systems,
-        intervals,
-        tests,
-        slices,
-        further,
-        svgs,
-        reported.rows,
-        reported.settings,
-    )
-    write_text(output / "report.html", page)
-    return [*written, "report.html"]
+    texts["report.html"] = as_html(report, table, intervals, tests, slices, further, svgs)
+    written = write_texts(output, texts)
+    figures = [f"{name}.{kind}" for name in svgs for kind in ("svg", "png", "pdf")]
+    return [*written[:-1], *figures, written[-1]]
+
+
+def write_texts(folder: Path, texts: Mapping[str, str]) -> list[str]:
+    """Write texts by file name, delete outdated files of empty ones; returns the names written."""
+    for name, text in texts.items():
+        if text:
+            write_text(folder / name, text)
+        else:
+            (folder / name).unlink(missing_ok=True)
+    return [name for name, text in texts.items() if text]

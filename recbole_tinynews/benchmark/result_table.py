@@ -1,18 +1,25 @@
-"""The tables of a suite, and how they are written as Markdown."""
+"""The tables of a suite: results, speed, and impressions with cold articles."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
-from recbole_tinynews.benchmark.means import Mean, SystemResult
-from recbole_tinynews.benchmark.results import COLD, COLD_COUNT, METRICS
+from recbole_tinynews.benchmark.results import (
+    COLD,
+    COLD_COUNT,
+    METRICS,
+    OWN_BUDGET,
+    TEACHERS_BUDGET,
+    Mean,
+    SystemResult,
+)
 from recbole_tinynews.benchmark.suite import TITLE, USER_IDS, Published
+from recbole_tinynews.benchmark.table import Cell, Table
 
+Ceilings = Mapping[str, Mapping[str, int]]
 HEADS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
-_SIZE = {"parameters": ("Parameters", "M"), "news_per_second": ("News", "1/s")}
+_SIZE = {"parameters": "Parameters (M)", "news_per_second": "News (1/s)"}
 SPEED_HEADS = {
     "news_per_second": "News, 1/s",
     "news_per_second_batch_1": "one by one, 1/s",
@@ -21,25 +28,13 @@ SPEED_HEADS = {
     "peak_memory_mb": "Peak memory, MB",
     "seconds": "Training, s",
 }
-MORE_TEXT, ELSEWHERE, KNOWS_USERS = "*", "†", "‡"
-
-
-class Cell(NamedTuple):
-    """Text of a cell, and whether it is the best of its column."""
-
-    text: str
-    best: bool = False
-
-
-class Table(NamedTuple):
-    """What every writer writes: a head, groups of lines, and notes under them.
-
-    A line that was not run has one cell after its name.
-    """
-
-    head: Sequence[str]
-    groups: Sequence[Sequence[Sequence[Cell]]]
-    notes: Sequence[str]
+MORE_TEXT, ELSEWHERE, KNOWS_USERS, OVER = "*", "†", "‡", "§"
+_BUDGETS = {
+    "articles": "articles",
+    "tokens": "tokens",
+    "clicks_x_candidates": "candidates of clicks",
+    "flops": "TFLOP",
+}
 
 
 def make_table(
@@ -47,80 +42,64 @@ def make_table(
     seeds: Sequence[int],
     published: Published,
     notes: Sequence[str] = (),
+    ceilings: Ceilings | None = None,
 ) -> Table:
-    """Means over seeds in percent, in the order given, a group for each run of equal groups.
+    """Means over seeds in percent, in the order given; rows of one group are kept together.
 
-    Published figures, where there are any, are shown next to ours, in percent as printed.
+    Published results, if there are any, are shown beside ours, in percent as printed.
     """
     printed = [*published.here.values(), *published.elsewhere.values()]
     beside = [metric for metric in METRICS if any(metric in each for each in printed)]
     sizes = [name for name in _SIZE if any(name in each.means for each in systems)]
-    head = [
-        "System",
-        *HEADS.values(),
-        *(f"{_SIZE[name][0]} ({_SIZE[name][1]})" for name in sizes),
-        *(f"{HEADS[name]}, paper" for name in beside),
-    ]
     best = {name: _best(systems, name) for name in METRICS}
-    groups = []
-    for _, members in groupby(systems, key=lambda each: each.row.group):
-        lines = []
-        for each in members:
-            name = Cell(each.row.label + _mark(each))
-            if not each.means:
-                lines.append([name, Cell(f"not run: {each.why_not}")])
-                continue
-            cells = [percent(each.means.get(metric), best[metric]) for metric in METRICS]
-            cells += [_size(each.means.get(size), size) for size in sizes]
-            here = published.here.get(each.row.label)
-            there = published.elsewhere.get(each.row.label, {})
-            cells += [_printed((here or there).get(m), "" if here else ELSEWHERE) for m in beside]
-            lines.append([name, *cells])
-        groups.append(lines)
-    of_others = [f"{ELSEWHERE} the paper's figures {published.elsewhere_is}."] if beside else []
-    return Table(head, groups, [*_notes(systems, seeds), *of_others, *notes])
 
+    def cells(each: SystemResult) -> list[Cell]:
+        name = Cell(each.row.label + _mark(each) + (OVER if over(each, ceilings) else ""))
+        if not each.means:
+            return [name, Cell(f"not run: {each.why_not}")]
+        here = published.here.get(each.row.label)
+        there = published.elsewhere.get(each.row.label, {})
+        mark = "" if here else ELSEWHERE
+        return [
+            name,
+            *(percent(each.means.get(metric), best[metric]) for metric in METRICS),
+            *(_size(each.means.get(size), size) for size in sizes),
+            *(_printed((here or there).get(metric), mark) for metric in beside),
+        ]
 
-def as_markdown(table: Table) -> str:
-    """A table of GitHub's Markdown; the best of a column is bold."""
-    width = len(table.head)
-    lines = [_line(table.head), _line(["---", *["---:"] * (width - 1)])]
-    for number, group in enumerate(table.groups):
-        if number:
-            lines.append(_line([""] * width))
-        for cells in group:
-            texts = [f"**{c.text}**" if c.best else plain_markdown(c.text) for c in cells]
-            lines.append(_line([*texts, *[""] * (width - len(texts))]))
-    notes = [
-        f"\n{note.replace('*', chr(92) + '*', 1) if note.startswith('*') else note}"
-        for note in table.notes
+    head = ["System", *HEADS.values(), *(_SIZE[name] for name in sizes)]
+    head += [f"{HEADS[name]}, paper" for name in beside]
+    groups = [
+        [cells(each) for each in members]
+        for _, members in groupby(systems, key=lambda each: each.row.group)
     ]
-    return "\n".join([*lines, *notes]) + "\n"
+    of_others = [f"{ELSEWHERE} the paper's figures {published.elsewhere_is}."] if beside else []
+    budgets = [note for note in [_note_of_ceilings(systems, ceilings)] if note]
+    return Table(head, groups, [*_notes(systems, seeds), *budgets, *of_others, *notes])
 
 
 def speed_table(systems: Sequence[SystemResult]) -> Table:
-    """How fast and how large each system is, and how long its stages took to train."""
+    """Speed, memory and training time of each system."""
     columns = [name for name in SPEED_HEADS if any(name in each.means for each in systems)]
-    lines = []
-    for each in systems:
-        if each.means:
-            values = [each.means.get(name) for name in columns]
-            cells = [Cell(f"{mean.value:,.0f}" if mean else "") for mean in values]
-            lines.append([Cell(each.row.label), *cells])
+    rows = [
+        [Cell(each.row.label), *(_size(each.means.get(name), name) for name in columns)]
+        for each in systems
+        if each.means
+    ]
     note = (
         "Impressions are ranked from the text of their news, each encoded once, or from cached "
         "news vectors; users are encoded in both cases. Peak memory is that of a process that "
         "loads the data set and the model, encodes and ranks (on a GPU: of tensors). Training: all "
         "stages of the system, those too that it shares."
     )
-    return Table(["System", *(SPEED_HEADS[name] for name in columns)], [lines], [note])
+    return Table(["System", *(SPEED_HEADS[name] for name in columns)], [rows], [note])
 
 
 def cold_table(systems: Sequence[SystemResult]) -> Table:
-    """The metrics again, of the impressions whose clicked news nobody had clicked in training."""
+    """Metrics of the impressions whose clicked news nobody had clicked in training."""
     known = [each for each in systems if any(name in each.means for name in COLD)]
     best = {name: _best(known, name) for name in COLD}
-    lines = [
+    rows = [
         [Cell(each.row.label), *(percent(each.means.get(name), best[name]) for name in COLD)]
         for each in known
     ]
@@ -132,27 +111,73 @@ def cold_table(systems: Sequence[SystemResult]) -> Table:
     without = [each.row.label for each in systems if each.means and each not in known]
     if without:
         note += f" Not known of {', '.join(without)}."
-    return Table(["System, clicked news cold", *HEADS.values()], [lines], [note])
+    return Table(["System, clicked news cold", *HEADS.values()], [rows], [note])
 
 
-def plain_markdown(text: str) -> str:
-    r"""A label as it is read: it becomes no column, emphasis, link or tag of HTML.
+def budget_table(systems: Sequence[SystemResult], ceilings: Ceilings | None = None) -> Table:
+    """Text, clicks and FLOPs of a system's own training and of its teachers', as counted."""
+    known = [each for each in systems if any(name in each.means for name in OWN_BUDGET)]
+    rows = [
+        [
+            Cell(each.row.label + (OVER if over(each, ceilings) else "")),
+            *(_amount(each.means.get(name), name) for name in (*OWN_BUDGET, *TEACHERS_BUDGET)),
+        ]
+        for each in known
+    ]
+    heads = [f"{name}, {whose}" for whose in ("own", "teachers") for name in _BUDGETS.values()]
+    notes = [
+        "Articles and tokens read in stages without clicks; candidates of all clicks trained on; "
+        "FLOP of the layers that train, forward and backward (docs/benchmark.md, Budgets). Own: "
+        "the stages of the system's own weights; teachers: all other stages that precede it."
+    ]
+    if note := _note_of_ceilings(known, ceilings):
+        notes.append(note)
+    without = [each.row.label for each in systems if each.means and each not in known]
+    if without:
+        notes.append(f"Not counted: {', '.join(without)}.")
+    return Table(["System", *heads], [rows], notes)
 
-    >>> plain_markdown("a|b <img> *")
-    'a\\|b &lt;img> \\*'
-    """
-    text = " ".join(text.split())
-    return re.sub(r"[|*`\[]", r"\\\g<0>", text.replace("<", "&lt;"))
+
+def over(system: SystemResult, ceilings: Ceilings | None) -> bool:
+    """Whether a system or its teachers used more than a ceiling of the suite."""
+    means, limits = system.means, ceilings or {}
+    return any(
+        f"{prefix}{name}" in means and means[f"{prefix}{name}"].value > limit
+        for kind, prefix in (("student", ""), ("teachers", "teachers_"))
+        for name, limit in limits.get(kind, {}).items()
+    )
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def _note_of_ceilings(systems: Sequence[SystemResult], ceilings: Ceilings | None) -> str:
+    if not any(over(each, ceilings) for each in systems):
+        return ""
+    listed = "; ".join(
+        f"{kind}: " + ", ".join(f"{value:,} {_BUDGETS[name]}" for name, value in limits.items())
+        for kind, limits in (ceilings or {}).items()
+    )
+    return f"{OVER} used more than the suite's ceiling ({listed})."
 
 
-def _best(systems: Sequence[SystemResult], metric: str) -> float | None:
-    """The best value rounded as printed, so that values that look equal are equally bold."""
-    values = [each.means[metric].value for each in systems if metric in each.means]
-    return round(100 * max(values), 2) if len(values) > 1 else None
+def _amount(mean: Mean | None, name: str) -> Cell:
+    if mean is None:
+        return Cell("")
+    if name.endswith("flops"):
+        return Cell(f"{mean.value / 1e12:,.3g}")
+    return Cell(f"{mean.value:,.0f}")
+
+
+def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Notes on the test set and on how speed was measured, from rows of ``results.csv``."""
+    impressions = sorted({row["impressions"] for row in rows if row["impressions"]})
+    yield f"Data set {dataset}: {' or '.join(impressions) or 'no'} test impressions."
+    measured = [row for row in rows if row["news_per_second"]]
+    where = sorted({(row["device"], row["threads"], row["precision"]) for row in measured})
+    for device, threads, precision in where:
+        yield (
+            f"Speed: median of 3 runs after one for warm-up, titles of the data set as long as "
+            f"they are, {device}, threads: {threads}, precision {precision}, nothing "
+            "else of the benchmark running beside it. More of it: speed.md."
+        )
 
 
 def percent(mean: Mean | None, best: float | None = None) -> Cell:
@@ -164,6 +189,12 @@ def percent(mean: Mean | None, best: float | None = None) -> Cell:
     return Cell(f"{value:.2f}{spread}", value == best)
 
 
+def _best(systems: Sequence[SystemResult], metric: str) -> float | None:
+    """The best value rounded as printed, so that values that look equal are equally bold."""
+    values = [each.means[metric].value for each in systems if metric in each.means]
+    return round(100 * max(values), 2) if len(values) > 1 else None
+
+
 def _size(mean: Mean | None, name: str) -> Cell:
     if mean is None:
         return Cell("")
@@ -171,10 +202,8 @@ def _size(mean: Mean | None, name: str) -> Cell:
 
 
 def _printed(figures: Sequence[float] | None, mark: str) -> Cell:
-    if not figures:
-        return Cell("")
-    value, *deviation = figures
-    return Cell(f"{value:.2f}{''.join(f' ± {each:.2f}' for each in deviation)}{mark}")
+    """A published value with its deviation, if it has one."""
+    return Cell(" ± ".join(f"{each:.2f}" for each in figures) + mark if figures else "")
 
 
 def _mark(system: SystemResult) -> str:
@@ -183,24 +212,23 @@ def _mark(system: SystemResult) -> str:
     return of_text + (KNOWS_USERS if USER_IDS in reads else "")
 
 
-def _texts(reads: Sequence[str]) -> str:
-    return " and ".join(each for each in reads if each != USER_IDS)
-
-
-def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> list[str]:
-    several = len(seeds) > 1
+def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> Iterator[str]:
     listed = ", ".join(map(str, seeds))
-    spread = ", mean ± standard deviation over seeds" if several else ", seed"
-    notes = [f"Percent, per impression{spread} {listed}."]
-    marks = {each.row.reads: _mark(each) for each in systems}
-    texts = "; ".join(sorted({_texts(reads) for reads, mark in marks.items() if MORE_TEXT in mark}))
+    spread = ", mean ± standard deviation over seeds" if len(seeds) > 1 else ", seed"
+    yield f"Percent, per impression{spread} {listed}."
+    marks = [_mark(each) for each in systems]
+    texts = {
+        " and ".join(name for name in each.row.reads if name != USER_IDS)
+        for each, mark in zip(systems, marks, strict=True)
+        if MORE_TEXT in mark
+    }
     if texts:
-        notes.append(f"{MORE_TEXT} ranks by other text than the title alone: {texts}.")
-    if any(KNOWS_USERS in mark for mark in marks.values()):
-        notes.append(f"{KNOWS_USERS} has a vector for each user of the training data.")
+        texts_read = "; ".join(sorted(texts))
+        yield f"{MORE_TEXT} ranks by other text than the title alone: {texts_read}."
+    if any(KNOWS_USERS in mark for mark in marks):
+        yield f"{KNOWS_USERS} has a vector for each user of the training data."
     for each in systems:
-        if each.means and len(each.seeds) < len(seeds):
+        if each.means and len(each.cells) < len(seeds):
             why = f": {each.why_not}" if each.why_not else ""
-            ran = ", ".join(map(str, each.seeds))
-            notes.append(f"{each.row.label}: seeds {ran} of {listed}{why}.")
-    return notes
+            ran = ", ".join(map(str, sorted(each.cells)))
+            yield f"{each.row.label}: seeds {ran} of {listed}{why}."

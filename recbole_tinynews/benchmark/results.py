@@ -1,13 +1,15 @@
-"""``results.csv``: a row for each system and seed, written as soon as it is finished."""
+"""``results.csv``: a row for each system and seed, written as each finishes; means over seeds."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
 
+from recbole_tinynews.benchmark.suite import Row, Suite
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import write_text
 
@@ -20,13 +22,20 @@ SPEEDS = (
     "impressions_per_second",  # encoding their articles
     "impressions_per_second_cached",  # from cached vectors
 )
+OWN_BUDGET = ("articles", "tokens", "clicks_x_candidates", "flops")
+TEACHERS_BUDGET = tuple(f"teachers_{name}" for name in OWN_BUDGET)
 MEASURED = (*SPEEDS, "peak_memory_mb", "threads", "precision", "device")
 COLUMNS = (
     *("system", "seed", *METRICS, "parameters", *MEASURED),
     *("seconds", "impressions", "skipped", *COLD, COLD_COUNT, "environment", "settings"),
+    *(*OWN_BUDGET, *TEACHERS_BUDGET),
+)
+NEEDED = ("system", "seed", *METRICS, "settings")  # files of earlier versions may lack others
+AVERAGED = (
+    *(*METRICS, *COLD, COLD_COUNT, "parameters", *SPEEDS, "peak_memory_mb", "seconds"),
+    *(*OWN_BUDGET, *TEACHERS_BUDGET),
 )
 RESULTS = "results.csv"
-_EMPTY = ("", None)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first in a cell that a spreadsheet computes
 Key = tuple[str, int, str]
 
@@ -38,7 +47,7 @@ class ResultsFile:
     benchmark that writes to the same file.
 
     Raises:
-        ValueError: the file has other columns.
+        ValueError: the file has unknown columns, or lacks needed ones.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,12 +75,13 @@ class ResultsFile:
             return {}
         with self.path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
+            columns = {*(reader.fieldnames or ())}
+            if not columns.issuperset(NEEDED) or not columns.issubset(COLUMNS):
                 raise ValueError(
                     f"{self.path} expects the columns {','.join(COLUMNS)}, got "
                     f"{','.join(reader.fieldnames or ())}. Move it away, or name another --output."
                 )
-            rows = ({name: _as_given(row[name]) for name in COLUMNS} for row in reader)
+            rows = ({name: _as_given(row.get(name, "")) for name in COLUMNS} for row in reader)
             return {(row["system"], int(row["seed"]), row["settings"]): row for row in rows}
 
 
@@ -104,10 +114,70 @@ def _as_given(cell: str) -> str:
     return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
 
 
-def number(row: Mapping[str, str], column: str) -> float | None:
-    """The number in a cell; None where it is empty or NaN."""
-    value = float(row[column]) if row[column] not in _EMPTY else float("nan")
-    return None if value != value else value
+class Mean(NamedTuple):
+    """Mean over seeds; ``deviation`` is the sample standard deviation, None for one seed."""
+
+    value: float
+    deviation: float | None
+
+
+class SystemResult(NamedTuple):
+    """A system in a report.
+
+    ``cells`` are its rows of ``results.csv``, ``impressions`` its existing files with metrics of
+    impressions, both by seed. ``why_not`` says why all or some seeds have no result.
+    """
+
+    row: Row
+    means: Mapping[str, Mean]
+    cells: Mapping[int, Mapping[str, str]] = {}
+    impressions: Mapping[int, Path] = {}
+    why_not: str = ""
+
+
+class Report(NamedTuple):
+    """The content of a report.
+
+    Attributes:
+        suite: order of rows, comparisons and figures.
+        dataset: name of the data set.
+        seeds: requested seeds.
+        systems: rows of the table.
+        notes: lines below the table.
+        settings: given for all systems.
+    """
+
+    suite: Suite
+    dataset: str
+    seeds: Sequence[int]
+    systems: Sequence[SystemResult]
+    notes: Sequence[str] = ()
+    settings: Mapping[str, Any] = {}
+
+
+def summarise(
+    row: Row,
+    cells: Mapping[int, Mapping[str, str]],
+    files: Mapping[int, Path] | None = None,
+    why_not: str = "",
+) -> SystemResult:
+    """Means over the seeds that have results; of ``files``, those that exist are kept."""
+    means = {name: mean_of(map(float, _known(cells, name))) for name in AVERAGED}
+    impressions = {seed: file for seed, file in (files or {}).items() if file.is_file()}
+    known = {name: mean for name, mean in means.items() if mean is not None}
+    return SystemResult(row, known, cells, impressions, why_not)
+
+
+def mean_of(values: Iterable[float]) -> Mean | None:
+    """Mean and deviation of values of single seeds; None without any."""
+    known = [*values]
+    if not known:
+        return None
+    return Mean(fmean(known), stdev(known) if len(known) > 1 else None)
+
+
+def _known(cells: Mapping[int, Mapping[str, str]], name: str) -> list[str]:
+    return [row[name] for row in cells.values() if row[name] not in ("", "nan")]
 
 
 def _cell(value: Any) -> str:

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.benchmark.suite import Row, Suite
-from recbole_tinynews.config import NewsConfig, declared_settings
+from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.pipeline.factory import content_of_language_model, source_of_texts
 from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.registry import stage_yaml_files
+from recbole_tinynews.registry import declared_settings, stage_yaml_files
 from recbole_tinynews.settings.declared import setting
-from recbole_tinynews.settings.names import unknown_setting
+from recbole_tinynews.settings.names import parse_key, unknown_setting
 
 _NEWS_TO_READ = "post_train_news"  # stages without clicks have it in the digest of their tokens
 
@@ -55,7 +55,8 @@ def knows(model_class: type, name: str) -> bool:
 
 
 def _mistake(model_class: type, name: str) -> str | None:
-    return unknown_setting(name, *_known(model_class))
+    declared, stages = _known(model_class)
+    return unknown_setting(parse_key(name, stages), declared, stages)
 
 
 @cache

@@ -1,27 +1,29 @@
-"""A suite: the rows of a table, in its order, as yaml declares them for a data set."""
+"""A suite: the rows of a table and their comparisons, read from yaml for a data set."""
 
 from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.benchmark.comparisons import Pair, read_comparisons
 from recbole_tinynews.benchmark.recommender_file import is_file_spec
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.settings.literals import read_yaml
 
+Pair = tuple[str, str]  # labels of a system and of the one that it is compared with
 ADDED = "added"  # group of the rows that the command line adds
 TITLE, USER_IDS = ("title",), "ids of users"
 _KEYS = {
     *("rows", "rows_of", "layers", "settings", "seeds", "reference", "comparisons"),
-    *("folder", "figures", "published", "datasets"),
+    *("folder", "figures", "published", "datasets", "ceilings"),
 }
 _ROW_KEYS = {"label", "model", "layers", "settings", "group", "reads"}
 _DATASET_KEYS = {"layers", "settings", "seeds", "leave_out"}
+_CEILINGS = {"student", "teachers"}
+_CEILING_KEYS = {"articles", "tokens", "clicks_x_candidates"}
 _ALL = "all"  # the size that keeps every layer of the language model
 FIGURES = ("size", "speed", "stages", "losses", "teachers")
 
@@ -29,10 +31,9 @@ FIGURES = ("size", "speed", "stages", "losses", "teachers")
 class Row(NamedTuple):
     """One system of the table.
 
-    ``label`` is its name there, ``family`` the same without the number of layers, ``model`` a
-    model's name or ``+file.py:Class``. ``settings`` are those that define the row, ``layers`` is
-    the number of layers of the served encoder. ``reads`` names the text that it ranks by, and
-    ``USER_IDS`` where it knows its users.
+    ``label`` is its name, ``family`` the name without the number of layers, ``model`` a model's
+    name or ``+file.py:Class``, ``settings`` what defines the row. ``layers`` are those of the
+    served encoder. ``reads`` names the text that it ranks by, and ``USER_IDS`` if it knows users.
     """
 
     label: str
@@ -45,9 +46,9 @@ class Row(NamedTuple):
 
 
 class Published(NamedTuple):
-    """Published figures in percent: by label and metric the value, and its deviation if known.
+    """Published results in percent, by label and metric: the value, and its deviation if known.
 
-    ``here`` are those on the same data, ``elsewhere`` on other data, which ``elsewhere_is`` names.
+    ``here`` are results on the same data, ``elsewhere`` on other data, named ``elsewhere_is``.
     """
 
     here: Mapping[str, Mapping[str, Sequence[float]]] = {}
@@ -58,9 +59,9 @@ class Published(NamedTuple):
 class Suite(NamedTuple):
     """Rows for one data set, and what they share.
 
-    ``settings`` hold for every row whose model knows them. ``comparisons`` are the pairs that are
-    tested; ``reference`` is the label of the row that added ones are compared with. ``figures``
-    names the families of each figure.
+    ``settings`` apply to every row whose model has them, ``comparisons`` are the pairs to test, and
+    added rows are compared with ``reference``. ``figures`` names the families of each figure.
+    ``ceilings`` are the largest budgets of a ``student`` and of all its ``teachers``, by name.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Suite(NamedTuple):
     folder: str
     figures: Mapping[str, Sequence[str]]
     published: Published
+    ceilings: Mapping[str, Mapping[str, int]] = {}
 
 
 def suite_names() -> list[str]:
@@ -84,8 +86,8 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
 
     Args:
         name: of a suite of the package, or the path of a yaml file.
-        dataset: name of the data set, which the patterns under ``datasets`` are compared with.
-        all_layers: of the language model; None: those that the suite expects it to have.
+        dataset: name of the data set, matched by the patterns under ``datasets``.
+        all_layers: of the language model; None: as the suite expects.
 
     Raises:
         ValueError: there is no such suite, or its yaml is wrong.
@@ -110,7 +112,7 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
             f"under leave_out. Duplicates: {duplicates or 'none'}; unknown: {unknown or 'none'}. "
             f"Correct layers and leave_out under datasets (sizes are now {layers})."
         )
-    pairs = read_comparisons(name, declared.get("comparisons", []), layers, labels)
+    pairs = _comparisons(name, declared.get("comparisons", []), layers, labels)
     pairs = pairs or [(label, reference) for label in labels if label != reference]
     return Suite(
         name=Path(name).stem,
@@ -122,16 +124,17 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
         folder=declared.get("folder", "{dataset}").format(dataset=dataset),
         figures=figures,
         published=_published(declared.get("published"), dataset),
+        ceilings=_ceilings(name, declared.get("ceilings", {})),
     )
 
 
 def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
-    """All rows of the table, and those of them that are asked for.
+    """All rows of the table, and the requested ones.
 
     Args:
         suite: its rows come first.
-        systems: labels, models or groups of rows; ``+file.py:Class`` adds a row. None at all, or
-            added ones alone, ask for the whole suite.
+        systems: labels, models or groups of rows; ``+file.py:Class`` adds a row. None, or added
+            ones alone, request the whole suite.
 
     Raises:
         ValueError: nothing has such a name.
@@ -161,7 +164,7 @@ def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
 
 
 def compared(suite: Suite, rows: Sequence[Row]) -> list[Pair]:
-    """The pairs to be tested of these rows: those declared, and an added row with the reference."""
+    """The pairs to test: the declared ones, and each added row with the reference."""
     labels = {row.label for row in rows}
     added = [(row.label, suite.reference) for row in rows if row.group == ADDED]
     return [pair for pair in [*suite.comparisons, *added] if labels.issuperset(pair)]
@@ -186,6 +189,29 @@ def _check_names(
         mistakes += [f"figure {figure}: no rows {each!r}" for each in shown if each not in families]
     if mistakes:
         raise ValueError("\n- ".join([f"Suite {suite} has mistakes:", *mistakes]))
+
+
+def _comparisons(
+    suite: str, declared: Sequence[Any], layers: Mapping[str, int], labels: Collection[str]
+) -> list[Pair]:
+    """The pairs under ``comparisons``, with the suite's sizes instead of ``{large}``.
+
+    A mistake would be found after all trainings; a pair that occurs twice, corrected for twice.
+    """
+    odd = [each for each in declared if not (isinstance(each, list) and len(each) == 2)]
+    pairs: list[Pair] = [
+        (str(each[0]).format_map(layers), str(each[1]).format_map(layers))
+        for each in declared
+        if each not in odd
+    ]
+    times = Counter(frozenset(pair) for pair in pairs)
+    mistakes = [f"{each!r} is no pair [system, other]" for each in odd]
+    mistakes += [f"{label!r} is no row" for pair in pairs for label in pair if label not in labels]
+    mistakes += [f"{[*pair]} compares a row with itself" for pair in pairs if len({*pair}) < 2]
+    mistakes += [f"{[*pair]} occurs twice" for pair in pairs if times[frozenset(pair)] > 1]
+    if mistakes:
+        raise ValueError("\n- ".join([f"Suite {suite} has wrong comparisons:", *mistakes]))
+    return pairs
 
 
 def _names(row: Row) -> set[str]:
@@ -213,7 +239,7 @@ def _file_of(name: str) -> Path:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """The yaml of a suite, merged over that of the suite whose rows it takes (``rows_of``)."""
+    """The yaml of a suite, merged over that of the suite named by ``rows_of``."""
     declared = read_yaml(file)
     _refuse_unknown(f"Suite {file}", declared, _KEYS)
     if "rows_of" in declared:
@@ -226,7 +252,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _of_dataset(declared: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    """What is declared for a data set; of several matching patterns, later ones win."""
+    """The declarations for a data set; of several matching patterns, later ones win."""
     own: dict[str, Any] = {}
     for pattern, values in declared.get("datasets", {}).items():
         _refuse_unknown(f"datasets: {pattern}", values, _DATASET_KEYS)
@@ -235,8 +261,21 @@ def _of_dataset(declared: Mapping[str, Any], dataset: str) -> dict[str, Any]:
     return own
 
 
+def _ceilings(suite: str, declared: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:
+    where = f"Suite {suite}, ceilings"
+    _refuse_unknown(where, declared, _CEILINGS)
+    for kind, ceilings in declared.items():
+        _refuse_unknown(f"{where}, {kind}", ceilings, _CEILING_KEYS)
+        for name, value in ceilings.items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"{where}: {name} expects a whole number from 1 on, got {value!r}."
+                )
+    return declared
+
+
 def _published(declared: Mapping[str, Any] | None, dataset: str) -> Published:
-    """The published figures, if they are of this data set."""
+    """The published results, if this data set has any."""
     if not declared or not any(fnmatchcase(dataset, each) for each in declared["datasets"]):
         return Published()
     return Published(**read_yaml(_folder() / "published" / f"{declared['file']}.yaml"))

@@ -60,7 +60,7 @@ def train(job: Job) -> dict[str, Any]:
     """The cells of its row that training and test fill."""
     from recbole_tinynews.benchmark.impressions import keep_eval_dump
     from recbole_tinynews.benchmark.recommender_file import model_class_of
-    from recbole_tinynews.benchmark.results import METRICS
+    from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, TEACHERS_BUDGET
     from recbole_tinynews.config import NewsConfig
     from recbole_tinynews.quick_start import run
     from recbole_tinynews.registry import has_language_model
@@ -77,6 +77,7 @@ def train(job: Job) -> dict[str, Any]:
             data = Path(NewsConfig(model_class, job.dataset, config_dict=settings)["data_path"])
             keep_eval_dump(dump, data / f"{job.dataset}.test.inter", job.impressions)
     test, cold = result.get("test", {}), result.get("test_cold", {})
+    budget = result.get("budget", {})
     stages = result.get("stages", [])
     return {
         **{name: test.get(name) for name in (*METRICS, "impressions", "skipped")},
@@ -87,6 +88,8 @@ def train(job: Job) -> dict[str, Any]:
         "environment": ", ".join(
             f"{name} {value}" for name, value in result.get("environment", {}).items()
         ),
+        **dict(zip(OWN_BUDGET, (budget.get("own") or {}).values(), strict=False)),
+        **dict(zip(TEACHERS_BUDGET, (budget.get("teachers") or {}).values(), strict=False)),
     }
 
 

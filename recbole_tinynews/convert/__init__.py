@@ -1,4 +1,4 @@
-"""From news and clicks to atomic files, and the generator of synthetic MIND-shaped data.
+"""Conversion of news and clicks to atomic files, and a generator of synthetic data.
 
 The package can be called like ``convert_news``: ``recbole_tinynews.convert(train, "mind-small")``.
 """
@@ -17,7 +17,7 @@ __all__ = ["ConversionError", "convert_folds", "convert_mind", "convert_news"]
 
 
 class _CallablePackage(ModuleType):
-    """Makes the package callable, whichever of its modules is imported first."""
+    """Makes the package itself callable."""
 
     def __call__(self, *arguments: Any, **keywords: Any) -> dict[str, Any]:
         return convert_news(*arguments, **keywords)

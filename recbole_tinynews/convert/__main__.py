@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
-    """The flags given, after a check of those that require each other."""
+    """Parse the flags and check their combinations."""
     parser = _parser()
     flags = vars(parser.parse_args(arguments))
     if flags["download"] is None:
@@ -68,7 +68,7 @@ def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
 def _convert(
     folds: int | None, train: Folders, test: Folders | None, **flags: Any
 ) -> list[dict[str, Any]]:
-    """The report of each data set that was written."""
+    """The report of each data set written."""
     if folds is None:
         return [convert_news(train, test=test, **flags)]
     tested = () if test is None else paths_of(test)
@@ -78,7 +78,7 @@ def _convert(
 def _with_download(
     download: str | None, download_dir: str | None, download_url: str | None, **flags: Any
 ) -> dict[str, Any]:
-    """The arguments of ``convert_news``; a downloaded release fills in those not given."""
+    """The arguments of ``convert_news``; a downloaded release gives the defaults."""
     defaults: dict[str, Any] = {"valid": LAST_DAY}
     if download is not None:
         folder = DEFAULT_FOLDER if download_dir is None else Path(download_dir)
@@ -103,29 +103,31 @@ def _parser() -> argparse.ArgumentParser:
         "--train",
         metavar="PLACE",
         action="append",
-        help="the folder or file of the format; given again, they are pooled",
+        help="folder or file in the format; repeat the flag to pool several",
     )
     parser.add_argument(
         "--valid",
         metavar="PLACE|last-day|FRACTION",
         help="another one; or the last calendar day (UTC) or the latest fraction of the training "
-        "impressions (default: last-day, for --download=large its dev folder)",
+        "impressions (default: last-day; with --download=large its dev folder)",
     )
     parser.add_argument(
         "--test",
         metavar="PLACE",
         action="append",
-        help="another one, whose labels may be missing; given again, they are pooled",
+        help="another one, which may be unlabelled; repeat the flag to pool several",
     )
     parser.add_argument(
         "--folds",
         type=int,
         metavar="N",
-        help="cross-validation by user over all impressions of --train and --test: the data sets "
-        "NAME-fold1 to NAME-foldN, whose test sets are the impressions of a group of users each",
+        help="cross-validation by user over all impressions of --train and --test: writes "
+        "NAME-fold1 to NAME-foldN, each tested on the impressions of one group of users",
     )
     parser.add_argument(
-        "--dataset", metavar="NAME", help="name of the data set (of a download: mind-demo, ...)"
+        "--dataset",
+        metavar="NAME",
+        help="name of the data set (default for a download: mind-demo, ...)",
     )
     parser.add_argument(
         "--bodies", metavar="FILE", help="tab-separated id, title, body, plain or gzip"
@@ -137,24 +139,24 @@ def _parser() -> argparse.ArgumentParser:
         "--on-error",
         choices=ON_ERROR,
         default="stop",
-        help="at a bad line: stop, or skip it and count it in the report (default: %(default)s)",
+        help="on a bad line: stop, or skip and count it (default: %(default)s)",
     )
     parser.add_argument(
         "--layout",
         choices=LAYOUTS,
         default="impression",
-        help="interaction: also write NAME-flat, a row per candidate, which stock RecBole reads",
+        help="interaction: also write NAME-flat, a row per candidate, for stock RecBole",
     )
     parser.add_argument(
         "--check-leaks",
         action="store_true",
-        help="count clicks that the history gives away and impressions that splits share",
+        help="also count clicks that the history gives away, and impressions shared by splits",
     )
     parser.add_argument(
         "--download",
         choices=RELEASES,
-        help="convert this release of MIND, downloaded unless it is there, with dev as the test "
-        "set (large: dev for validation, and its unlabelled test set)",
+        help="download (if needed) and convert this release of MIND, with dev as the test set "
+        "(large: dev for validation, and the unlabelled test set)",
     )
     parser.add_argument(
         "--download-dir", metavar="DIR", help=f"where downloads are kept ({DEFAULT_FOLDER})"
@@ -169,41 +171,44 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
         "--format",
         default=defaults.format,
         choices=READERS,
-        help="what is read; " + "; ".join(f"{name}: {r.expects}" for name, r in READERS.items()),
+        help="input format; " + "; ".join(f"{name}: {r.expects}" for name, r in READERS.items()),
     )
     parser.add_argument(
         "--columns",
         type=_columns,
         metavar="ROLE=NAME,...",
-        help="of a table: which column has which role, where its name is not the role's own",
+        help="table: columns by role, where the names differ",
     )
     parser.add_argument(
         "--news",
         metavar="FILE",
         action="append",
         default=[],
-        help="of a table: its articles; of xmind: their translation; may be given again",
+        help="table: file of articles; xmind: their translation; may be repeated",
     )
     parser.add_argument(
         "--sampled",
         type=int,
         default=defaults.sampled,
         metavar="N",
-        help="candidates that are drawn for a click that comes without (default: %(default)s)",
+        help="candidates to sample for a click without any (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=int, default=defaults.seed, help="of what is drawn (default: %(default)s)"
+        "--seed",
+        type=int,
+        default=defaults.seed,
+        help="of sampling and shuffling (default: %(default)s)",
     )
 
 
 def _columns(text: str) -> dict[str, str]:
-    """The columns by role.
+    """Parse columns by role.
 
     >>> _columns("user=reader,time=ts")
     {'user': 'reader', 'time': 'ts'}
 
     Raises:
-        ArgumentTypeError: a part of it is no ROLE=NAME, or a role is there twice.
+        ArgumentTypeError: a part is not ROLE=NAME, or a role occurs twice.
     """
     pairs = [part.partition("=") for part in text.split(",")]
     columns = {role: name for role, _, name in pairs}
@@ -213,11 +218,11 @@ def _columns(text: str) -> dict[str, str]:
 
 
 def _end(signal_number: int, _: object) -> None:
-    sys.exit(128 + signal_number)  # an exception, so that temporary files are removed
+    sys.exit(128 + signal_number)  # raises, so that temporary files are removed
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _end)
-    for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show is no error
+    for stream in (sys.stdout, sys.stderr):  # names may not be printable
         cast(TextIOWrapper, stream).reconfigure(errors="backslashreplace")
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Unpack only the wanted files of a zip that may come from anywhere."""
+"""Unpack the wanted files of an untrusted zip."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST = 16 << 30  # bytes a file may unpack to: MIND-large's largest has 1.4 b
 
 _BLOCK = 1 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# What zipfile raises on damage, beside an OSError for an offset before the start of the file.
+# zipfile's errors for damaged files, besides OSError.
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -31,10 +31,9 @@ _DAMAGED = (
 
 
 def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> None:
-    """Write the wanted files of a zip into ``folder``, which appears when they are complete.
+    """Unpack the wanted files of a zip, at its top or in one folder, into ``folder``.
 
-    They may lie at the top of the zip or in one folder. A zip with a malicious entry, even among
-    the other files, is refused as a whole.
+    The folder appears when they are complete. A zip with any malicious entry is refused.
 
     Raises:
         ConversionError: the zip is damaged or malicious, or a file is missing or occurs twice.

@@ -1,4 +1,4 @@
-"""RecBole's atomic files as this package uses them: headers and rows."""
+"""Reading and writing RecBole's atomic files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class InterRow(NamedTuple):
 
 
 def read_inter(path: Path) -> Iterator[InterRow]:
-    """The rows of a ``.inter`` that this package has written."""
+    """The rows of a ``.inter`` written by this package."""
     with path.open(encoding="utf-8", newline="\n", buffering=1 << 20) as file:
         assert next(file) == f"{INTER_HEADER}\n"
         for line in file:
@@ -50,12 +50,9 @@ def impression_row(impression: Impression) -> str:
 
 
 def write_items(path: Path, news: Sequence[News], bodies: Mapping[str, bytes] | None) -> int:
-    r"""Write a ``.item``; return how many texts had to be changed.
+    r"""Write a ``.item``; return the number of texts changed: ``\t``, ``\n``, ``\r`` become spaces.
 
-    It has a column of bodies where these are given, and one of times where any is known.
-
-    Readers of atomic files end a field or a line at ``\t``, ``\n`` and ``\r``, so each becomes a
-    space. Nothing else is touched.
+    It has a column of bodies if these are given, and one of publication times if any is known.
     """
     changed = 0
     timed = any(record.published for record in news)

@@ -1,4 +1,4 @@
-"""The bodies of articles, of formats that have them or of the file of ``--bodies``."""
+"""The bodies of articles: of formats that have them, or of the file of ``--bodies``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from recbole_tinynews.convert.errors import Column, ConversionError, LineError, quoted
-from recbole_tinynews.convert.readers.bodies import read_bodies
-from recbole_tinynews.convert.readers.parsed import parsed
-from recbole_tinynews.convert.records import BodyRow, OnBadLine
+from recbole_tinynews.convert.errors import Column, ConversionError, LineError, OnBadLine, quoted
+from recbole_tinynews.convert.readers.cells import id_of
+from recbole_tinynews.convert.readers.rows import parsed, read_rows
+
+COLUMNS = ("id", "title", "body")  # of the file, tab-separated, without a header
 
 
 class Place(NamedTuple):
@@ -33,16 +34,16 @@ class Bodies:
         self._places: dict[str, Place] = {}
 
     def add(self, news_id: str, body: str, place: Place, column: Column) -> None:
-        """Keep the body of one article.
+        """Add the body of an article.
 
         Raises:
-            LineError: it has another one already.
+            LineError: the article has another body.
         """
         self.expect_same(news_id, body, place, column)
         self.keep(news_id, body, place)
 
     def keep(self, news_id: str, body: str, place: Place) -> None:
-        """The same for a body that is known to be the one that the article has, if it has any."""
+        """Add a body that ``expect_same`` accepts."""
         self.repeated += news_id in self.texts
         self.rows += 1
         self._places.setdefault(news_id, place)
@@ -53,7 +54,7 @@ class Bodies:
         return self.texts.get(news_id, b"").decode()
 
     def expect_same(self, news_id: str, body: str, place: Place, column: Column) -> None:
-        """Compare with what is known, and keep nothing.
+        """Compare a body with the known one, if any.
 
         Raises:
             LineError: the article has another body.
@@ -69,18 +70,18 @@ class Bodies:
             )
 
     def read(self, path: Path, wanted: Iterable[str], on_bad_line: OnBadLine) -> None:
-        """Add the bodies of one file that belong to wanted news."""
+        """Add the bodies of wanted news from a file of ids, titles and bodies, plain or gzip."""
         wanted = set(wanted)
 
-        def add(line: int, row: BodyRow) -> None:
-            if row.news_id in wanted:
-                self.add(row.news_id, row.body, Place(path, line), column=3)
+        def add(line: int, fields: list[str]) -> None:
+            news_id, _, body = id_of(fields[0], column=1), *fields[1:]
+            if news_id in wanted:
+                self.add(news_id, body, Place(path, line), column=3)
             else:
-                self.without_news.add(row.news_id)
+                self.without_news.add(news_id)
                 self.rows += 1
 
-        rows = ((row.line, row) for row in read_bodies(path, on_bad_line))
-        for _ in parsed(path, rows, add, on_bad_line):
+        for _ in parsed(path, read_rows(path, COLUMNS, on_bad_line), add, on_bad_line):
             pass
         if not self.rows:
             raise ConversionError(f"{path}: expected bodies, got no line that can be used.")

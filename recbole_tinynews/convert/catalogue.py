@@ -6,20 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.convert.bodies import Bodies, Place
-from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, LineError, quoted
-from recbole_tinynews.convert.readers.parsed import parsed
+from recbole_tinynews.convert.errors import (
+    EXAMPLES,
+    ConversionError,
+    LineError,
+    OnBadLine,
+    quoted,
+)
 from recbole_tinynews.convert.readers.reader import Reader
-from recbole_tinynews.convert.records import News, NewsRow, OnBadLine
+from recbole_tinynews.convert.readers.rows import parsed
+from recbole_tinynews.convert.records import News, NewsRow
 
 
 class Catalogue:
-    """News by id, in the order they were first seen, the first row of each id kept.
+    """News by id, in the order they were first seen; the first row of each id is kept.
 
-    MIND repeats an article in the folder of each split, which is normal; a repeat within one file
-    is counted separately. A field that is empty in one of two rows is taken from the other, and
-    text that differs only in white space is kept as in the first: both are counted. Other
-    differences under the same id are a :class:`LineError` naming both places; of articles that come
-    with each click, edits whose ids are counted. ``bodies`` are those of formats that have them.
+    Repeats are counted: within a file, across files (normal in MIND), with other white space (the
+    first text is kept), and with an empty field (filled from the other row). Any other difference
+    under one id is a :class:`LineError` naming both places; in formats with articles in each click
+    it counts as an edit, and the first text is kept. ``bodies``: of formats that have them.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -37,11 +42,14 @@ class Catalogue:
     def read(self, path: Path, on_bad_line: OnBadLine) -> None:
         """Add the articles of one file."""
 
-        def add(line: int, row: NewsRow) -> None:
-            self._add(row, Place(path, line))
+        def add(line: int, content: Any) -> bool:
+            row = self._reader.article(path, content)
+            if row is not None:
+                self._add(row, Place(path, line))
+            return row is not None
 
-        rows = ((row.line, row) for row in self._reader.read_news(path, on_bad_line))
-        self.rows[path] = sum(1 for _ in parsed(path, rows, add, on_bad_line))
+        rows = self._reader.news_rows(path, on_bad_line)
+        self.rows[path] = sum(parsed(path, rows, add, on_bad_line))
         if not self.rows[path]:
             raise ConversionError(f"{path}: expected news, got no line that can be used.")
 
@@ -55,7 +63,7 @@ class Catalogue:
     def _add(self, row: NewsRow, place: Place) -> None:
         if self._reader.articles_in_clicks:
             row = self._with_first_texts(row)
-        _, news, body = row
+        news, body = row
         if body:
             self.bodies.expect_same(news.news_id, body, place, self._reader.body_column)
         self._add_news(news, place)
@@ -63,12 +71,12 @@ class Catalogue:
             self.bodies.keep(news.news_id, body, place)
 
     def _with_first_texts(self, row: NewsRow) -> NewsRow:
-        """A row with the texts that its article had before; another text is a change."""
-        line, news, body = row
+        """A row with the first texts of its article; differences are counted as changes."""
+        news, body = row
         known = self.news.get(news.news_id)
         if known is None:
             return row
-        kept = NewsRow(line, known.filled_from(news), self.bodies.of(news.news_id) or body)
+        kept = NewsRow(known.filled_from(news), self.bodies.of(news.news_id) or body)
         if kept != row:
             pairs = zip((*news, body), (*kept.news, kept.body), strict=True)
             if any(new and new != old for new, old in pairs):

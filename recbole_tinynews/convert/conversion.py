@@ -18,13 +18,13 @@ from recbole_tinynews.convert.atomic import (
 )
 from recbole_tinynews.convert.bodies import Bodies
 from recbole_tinynews.convert.catalogue import Catalogue
-from recbole_tinynews.convert.errors import ConversionError, SkippedLines, stop
+from recbole_tinynews.convert.errors import ConversionError, OnBadLine, SkippedLines, stop
 from recbole_tinynews.convert.flat import SUFFIX, write_flat_interactions, write_flat_items
 from recbole_tinynews.convert.leaks import check_order, find_leaks, find_overlaps, overlap_notes
 from recbole_tinynews.convert.options import LAST_DAY, Options, checked
 from recbole_tinynews.convert.pooling import read_places
 from recbole_tinynews.convert.readers import Source, reader_of
-from recbole_tinynews.convert.records import News, OnBadLine
+from recbole_tinynews.convert.records import News
 from recbole_tinynews.convert.report import bodies_summary, news_summary, without_news_summary
 from recbole_tinynews.convert.split import cut_rows, latest
 from recbole_tinynews.convert.staging import staged
@@ -53,16 +53,14 @@ def convert_news(
 ) -> dict[str, Any]:
     """Convert news and clicks into ``output/dataset/`` and return the report written there.
 
-    ``format`` says what is read: ``mind``, ``ebnerd``, ``adressa``, ``xmind``, ``pens`` or
-    ``table`` (see ``readers``). ``train`` and ``test`` are a place each, a folder or file of that
-    format, or several that are pooled (see ``pooling``). ``valid`` is ``last-day``, a fraction of
-    the training impressions (the latest ones), or a place. ``columns`` says which column of a
-    table has which role, ``news`` are files of articles that lie elsewhere, ``sampled`` candidates
-    are drawn with ``seed`` for each click that comes without (see ``Source``).
+    ``train`` and ``test`` are folders or files of the ``format`` (``mind``, ``ebnerd``,
+    ``adressa``, ``xmind``, ``pens``, ``table``); several are pooled. ``valid`` is one too, or
+    ``last-day``, or a fraction: the latest training impressions. ``columns``, ``news``, ``sampled``
+    and ``seed`` are those of ``Source``.
 
     ``on_error="skip"`` drops bad lines and reports them. ``layout="interaction"`` adds the data
-    set ``<dataset>-flat`` that stock RecBole reads. ``check_leaks`` looks for answers that the
-    result gives away (see ``leaks``). For a cross-validation, see ``convert_folds``.
+    set ``<dataset>-flat`` for stock RecBole. ``check_leaks`` looks for answers that the result
+    gives away (see ``leaks``). For cross-validation, see ``convert_folds``.
 
     Raises:
         ConversionError: settings or input can't be used, or the disk is full; nothing was written.
@@ -84,7 +82,7 @@ def convert_news(
     return report
 
 
-convert_mind = convert_news  # under the name it had when there was one format
+convert_mind = convert_news  # its former name
 
 
 def paths_of(folders: Folders) -> tuple[Path, ...]:
@@ -237,7 +235,7 @@ class Conversion:
             for note in overlap_notes(overlaps):
                 getLogger(__name__).warning(f"{dataset}: {note}")
         if self.settings.check_leaks:
-            report["leaks"] = find_leaks(files)
+            report["leaks"] = find_leaks(written.parts, files)
         with open_atomic(self.file(dataset, "report.json")) as file:
             json.dump(report, file, indent=2)
             file.write("\n")

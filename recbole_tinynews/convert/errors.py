@@ -1,8 +1,10 @@
-"""Errors about input that a conversion can't use, and the two ways to handle a bad line."""
+"""Errors of input, and the two ways to handle a bad line."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,10 @@ class ConversionError(ValueError):
 
 
 class LineError(ConversionError):
-    """One line is bad; the lines around it can still be used.
+    """One bad line; others can still be used.
 
-    A parser of fields knows the column, the reader of the file adds path and line with :meth:`at`.
-    ``line`` is the row, from 1, of a file that has no lines.
+    Parsers of cells know the column; the loop over rows adds path and line (of parquet: row) with
+    :meth:`at`.
     """
 
     def __init__(self, kind: str, message: str, column: Column | None = None) -> None:
@@ -29,7 +31,7 @@ class LineError(ConversionError):
         self.column = column
         self.path: Path | None = None
         self.line: int | None = None
-        self.lines = 1  # that it stands for, of a run of equal ones
+        self.lines = 1  # of a run of equal ones
 
     def at(self, path: Path, line: int) -> LineError:
         """Add path and line to this error, and return it."""
@@ -40,6 +42,22 @@ class LineError(ConversionError):
         place = "" if self.path is None else f"{self.path}:{self.line}: "
         column = "" if self.column is None else f"column {self.column}: "
         return f"{place}{column}{self.message}"
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn errors of reading a file into a ``ConversionError`` that names it."""
+    try:
+        yield
+    except ConversionError:
+        raise
+    except ValueError as error:  # of ``files``, which name the file
+        raise ConversionError(str(error)) from error
+    except OSError as error:
+        raise ConversionError(f"{path}: expected a readable file, got: {error}.") from error
+
+
+OnBadLine = Callable[[LineError], None]
 
 
 def stop(error: LineError) -> None:
@@ -71,7 +89,7 @@ class SkippedLines:
 
 
 def quoted(text: str, limit: int = 60) -> str:
-    """A value as an error shows it: control characters visible, a long one cut.
+    """A value in an error message: escaped, and cut to ``limit`` characters.
 
     >>> quoted("a" * 100, limit=3)
     "'aaa'..."

@@ -1,8 +1,8 @@
-"""Write a converted data set as plain interactions, which stock RecBole reads.
+"""Write a converted data set as plain interactions for stock RecBole: a row per candidate.
 
-One row is one candidate. Histories and text are left out. Stock RecBole reads with quoting, takes
-words such as ``NA`` for a missing cell, and on pandas 3 turns a missing token into a broken id: an
-empty category is therefore written as ``unknown``, and what it would misread is refused.
+Stock RecBole reads with quoting, takes words such as ``NA`` for missing cells, and on pandas 3
+makes broken ids of missing tokens. Empty categories are therefore written as ``unknown``, and ids
+that it would misread are refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recbole_tinynews.files.columns import FLAT_INTER, FLAT_ITEM, header
 SUFFIX = "-flat"
 UNKNOWN_CATEGORY = "unknown"
 
-# What pandas reads as a missing cell by default, beside an empty one.
+# pandas' default NA values, besides the empty cell.
 # fmt: off
 _MISSING = frozenset((
     "#N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",

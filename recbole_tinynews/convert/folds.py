@@ -1,4 +1,4 @@
-"""Cross-validation by user: every impression is tested once, by a model without its user."""
+"""Cross-validation by user: each impression is tested once, in a fold not trained on its user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recbole_tinynews.convert.conversion import Conversion, Folders, PathLike, W
 from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.options import LAST_DAY, Options
 from recbole_tinynews.convert.readers import Source
-from recbole_tinynews.convert.split import deal_rows, latest
+from recbole_tinynews.convert.split import copy_rows, latest
 from recbole_tinynews.convert.tally import Part
 
 GROUPING = "users in the order of the SHA-256 of their ids, dealt out in turn"
@@ -40,13 +40,11 @@ def convert_folds(
 ) -> list[dict[str, Any]]:
     """Convert news and clicks into the folds of a cross-validation by user; returns their reports.
 
-    Writes ``output/<dataset>-fold1/`` to ``-fold<folds>/``, all or none. The test set of a fold
-    are all impressions of one group of users. Of the other users' impressions ``valid`` takes the
-    last day or the latest fraction, and the rest is for training. A test set is not later than
-    its training set: a fold has seen other users' future.
+    Writes ``output/<dataset>-fold1/`` to ``-fold<folds>/``, all or none. A fold tests all
+    impressions of one group of users. ``valid`` is the last day or the latest fraction of the other
+    users' impressions; the rest is for training, which therefore sees other users' future.
 
-    ``folders`` are pooled (see ``pooling``); all their impressions are labelled. The other
-    arguments are those of ``convert_news``.
+    ``folders`` are pooled, and fully labelled. The other arguments are those of ``convert_news``.
 
     Raises:
         ConversionError: settings or input can't be used, or the disk is full; nothing was written.
@@ -69,7 +67,7 @@ def convert_folds(
 
 
 class _FoldedConversion(Conversion):
-    """Reads the impressions once and deals them out to the data sets of all folds."""
+    """Reads the impressions once and distributes them to all folds."""
 
     def write_impressions(self) -> list[Written]:
         """Write the three splits of each fold."""
@@ -86,7 +84,7 @@ class _FoldedConversion(Conversion):
             valid = np.zeros(len(users), dtype=bool)
             valid[rest] = latest(tally.timestamps[rest], kept)
             masks = {"train": ~(test | valid), "valid": valid, "test": test}
-            deal_rows(
+            copy_rows(
                 pooled,
                 {self.file(dataset, f"{split}.inter"): mask for split, mask in masks.items()},
             )
@@ -106,8 +104,7 @@ class _FoldedConversion(Conversion):
 def groups_of(users: Sequence[str], groups: int) -> NDArray[np.int64]:
     """The group of each impression's user, from 0: ``[impressions]``.
 
-    The sizes of groups differ by at most one user, and neither a seed nor the order of the
-    impressions matters.
+    Sizes differ by at most one user, whatever the order of impressions; there is no seed.
 
     Raises:
         ConversionError: there are fewer users than groups.

@@ -1,14 +1,10 @@
-"""Answers that a data set gives away: clicks known from the history, impressions shared by splits.
-
-The finished ``.inter`` files are read once more, so that what is checked is what will be used. Of
-each impression two 64-bit hashes are kept, 36 MB for MIND-large's training set.
-"""
+"""Answers that a data set gives away: splits that overlap, and clicks known from the history."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,45 +24,30 @@ NOTES = {
 }
 
 
-class _Split(NamedTuple):
-    """Hashes and counts of one split.
-
-    Shapes:
-        shown, identity: ``[impressions]``, hashes of (user, time, candidates) and (id, user, time).
-        clicks: ``[impressions]``, how many clicks each has.
-    """
-
-    shown: NDArray[np.int64]
-    identity: NDArray[np.int64]
-    clicks: NDArray[np.int32]
-    known_clicks: int
-    known_impressions: int
-    examples: list[str]
-
-
 def check_order(parts: Mapping[str, Part]) -> None:
     """Refuse a test set that lies before its training set: the two were swapped.
 
     Raises:
         ConversionError: it does.
     """
-    if "test" in parts and parts["test"].timestamps.max() < parts["train"].timestamps.min():
-        end, start = (
-            iso(int(time))
-            for time in (parts["test"].timestamps.max(), parts["train"].timestamps.min())
-        )
+    if "test" not in parts:
+        return
+    end, start = parts["test"].timestamps.max(), parts["train"].timestamps.min()
+    if end < start:
         raise ConversionError(
             f"--test: expected impressions later than those of --train, got a test set that ends "
-            f"({end}) before the training set starts ({start}). Swap --train and --test."
+            f"({iso(int(end))}) before the training set starts ({iso(int(start))}). Swap --train "
+            "and --test."
         )
 
 
 def find_overlaps(
     parts: Mapping[str, Part], files: Mapping[str, Path], in_time: bool
 ) -> dict[str, dict[str, Any]]:
-    """Impressions that a later split shares with an earlier one, or, ``in_time``, precede its end.
+    """Impressions of a split that an earlier split has too or, ``in_time``, whose end they precede.
 
-    Shared means the same user, time and set of candidates. Only what was found has an entry.
+    Equal are impressions of the same user, time and set of candidates: MIND shuffles candidates,
+    and a test set may be unlabelled. The section of the report has what was found, and no zeros.
     """
     overlaps: dict[str, dict[str, Any]] = {}
     for early, late in combinations(parts, 2):
@@ -78,13 +59,13 @@ def find_overlaps(
             if mask.any():
                 overlaps.setdefault(kind, {})[f"{late} in {early}"] = {
                     "impressions": int(mask.sum()),
-                    "examples": list(_examples(files[late], np.flatnonzero(mask)[:EXAMPLES])),
+                    "examples": _examples(files[late], mask),
                 }
     return overlaps
 
 
 def overlap_notes(overlaps: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
-    """A warning for each kind and pair of splits."""
+    """A warning for each kind of overlap and pair of splits."""
     for kind, places in overlaps.items():
         for place, found in places.items():
             late, _, early = place.partition(" in ")
@@ -93,36 +74,27 @@ def overlap_notes(overlaps: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> It
             yield f"{found['impressions']:,} impressions of {late} {what}: {some}"
 
 
-def find_leaks(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """The section of the report about leaks within and between the given splits.
-
-    Candidates are compared as a set, without labels: MIND shuffles them, and a test set may be
-    unlabelled. Examples are impressions of the later split.
-    """
+def find_leaks(parts: Mapping[str, Part], files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """The section of the report about leaks within and between splits; reads the finished files."""
     splits = {split: _read(path) for split, path in files.items()}
     leaks: dict[str, dict[str, Any]] = {kind: {} for kind in NOTES}
-    for split, read in splits.items():
-        leaks["clicked_in_history"][split] = {
-            "clicks": read.known_clicks,
-            "impressions": read.known_impressions,
-            "examples": read.examples,
-        }
-    for early, late in combinations(splits, 2):
+    leaks["clicked_in_history"] = {split: read.known for split, read in splits.items()}
+    for early, late in combinations(parts, 2):
         for kind, ours, theirs in (
-            ("same_user_time_and_candidates", splits[late].shown, splits[early].shown),
-            ("same_id_user_and_time", splits[late].identity, splits[early].identity),
+            ("same_user_time_and_candidates", parts[late].displays, parts[early].displays),
+            ("same_id_user_and_time", splits[late].identities, splits[early].identities),
         ):
             repeated = np.isin(ours, theirs)
             leaks[kind][f"{late} in {early}"] = {
                 "impressions": int(repeated.sum()),
-                "clicks": int(splits[late].clicks[repeated].sum()),
-                "examples": list(_examples(files[late], np.flatnonzero(repeated)[:EXAMPLES])),
+                "clicks": int(parts[late].clicks[repeated].sum()),
+                "examples": _examples(files[late], repeated),
             }
     return leaks
 
 
 def leak_notes(leaks: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
-    """A warning for each kind and place that leaks."""
+    """A warning for each kind of leak and place."""
     for kind, places in leaks.items():
         for place, found in places.items():
             if found["impressions"]:
@@ -130,50 +102,37 @@ def leak_notes(leaks: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator
                 yield f"{place}: {found[unit]:,} {NOTES[kind]}, such as {found['examples'][0]}"
 
 
+class _Split(NamedTuple):
+    """Hashes of id, user and time, ``[impressions]``, and clicks on news of the history."""
+
+    identities: NDArray[np.int64]
+    known: dict[str, Any]
+
+
 def _read(path: Path) -> _Split:
-    shown, identity, clicks = array("q"), array("q"), array("i")
-    known_clicks = known_impressions = 0
+    identities = array("q")
+    clicks = impressions = 0
     examples: list[str] = []
-    rows = progress_bar(read_inter(path), desc=f"Leaks {path.name}", unit=" rows")
-    for row in rows:
-        candidates = row.candidates.split(" ")
-        clicked = _clicked(candidates, row.labels)
-        shown.append(hash((row.user_id, row.timestamp, frozenset(candidates))))
-        identity.append(hash(row[:3]))
-        clicks.append(len(clicked))
+    for row in progress_bar(read_inter(path), desc=f"Leaks {path.name}", unit=" rows"):
+        identities.append(hash(row[:3]))
+        clicked = compress(row.candidates.split(" "), map("1".__eq__, row.labels[::2]))
         history = f" {row.history} "
         known = [news_id for news_id in clicked if f" {news_id} " in history]
-        known_clicks += len(known)
-        known_impressions += bool(known)
+        clicks += len(known)
+        impressions += bool(known)
         if known and len(examples) < EXAMPLES:
             examples.append(f"{_named(row)}, {known[0]}")
-    return _Split(
-        np.array(shown, np.int64),
-        np.array(identity, np.int64),
-        np.array(clicks, np.int32),
-        known_clicks,
-        known_impressions,
-        examples,
-    )
+    counts = {"clicks": clicks, "impressions": impressions, "examples": examples}
+    return _Split(np.array(identities, np.int64), counts)
 
 
-def _clicked(candidates: list[str], labels: str) -> list[str]:
-    clicked = []
-    place = labels.find("1")
-    while place >= 0:
-        clicked.append(candidates[place // 2])  # a label and a space each
-        place = labels.find("1", place + 1)
-    return clicked
-
-
-def _examples(path: Path, numbers: Iterable[int]) -> Iterator[str]:
-    wanted = set(numbers)
-    for number, row in enumerate(read_inter(path) if wanted else ()):
-        if number in wanted:
-            yield _named(row)
-            wanted.remove(number)
-            if not wanted:
-                return
+def _examples(path: Path, mask: NDArray[np.bool_]) -> list[str]:
+    """The first impressions of a file that a mask of shape ``[impressions]`` selects."""
+    wanted: Iterable[int] = np.flatnonzero(mask)[:EXAMPLES].tolist()
+    found, rows = [], enumerate(read_inter(path))
+    for number in wanted:
+        found.append(next(_named(row) for place, row in rows if place == number))
+    return found
 
 
 def _named(row: InterRow) -> str:

@@ -1,4 +1,4 @@
-"""The settings of a conversion, checked before anything is read."""
+"""Settings of a conversion and their checks, before anything is read."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ LAYOUTS = ("impression", "interaction")
 class Options(NamedTuple):
     """What to convert; ``valid`` is ``last-day``, a fraction or a place.
 
-    ``folds`` is the number of folds of a cross-validation by user over all impressions of
-    ``train``; None: there is none.
+    ``folds``: number of folds of a cross-validation by user over all impressions of ``train``.
     """
 
     train: tuple[Path, ...]
@@ -60,7 +59,7 @@ class Options(NamedTuple):
         return [*self.datasets, *flat]
 
     def as_given(self) -> dict[str, Any]:
-        """For the report: what decides the files (a check of the result does not)."""
+        """For the report: all settings that affect the files."""
         given = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self._asdict().items()
@@ -74,7 +73,7 @@ class Options(NamedTuple):
         }
 
     def _of_source(self) -> dict[str, Any]:
-        """Nothing for MIND, which was once the only format."""
+        """The used fields of the source; none for MIND."""
         if self.source.format == "mind":
             return {}
         used = {"format", *READERS[self.source.format].options}
@@ -88,7 +87,7 @@ def _shown(places: tuple[Path, ...]) -> str | list[str] | None:
 
 
 def checked(settings: Options) -> Options:
-    """The settings, with ``valid`` parsed into a fraction or a folder where it is one.
+    """The settings, ``valid`` parsed into a fraction or a path.
 
     Raises:
         ConversionError: a setting is wrong; all mistakes are listed at once.

@@ -1,13 +1,13 @@
-"""The impressions of several places as those of one."""
+"""Pooling of impressions from several places."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from recbole_tinynews.convert.errors import ConversionError
+from recbole_tinynews.convert.errors import ConversionError, OnBadLine
 from recbole_tinynews.convert.readers.reader import Reader
-from recbole_tinynews.convert.records import Impression, OnBadLine
+from recbole_tinynews.convert.records import Impression
 
 
 def read_places(
@@ -15,8 +15,8 @@ def read_places(
 ) -> Iterator[Impression]:
     """The impressions of all places, with unique ids.
 
-    MIND numbers the impressions of each folder from 1. An id that an earlier place has gets a
-    slash and the number of its own place: ``7`` of the second becomes ``7/2``.
+    MIND numbers the impressions of each folder from 1. A repeated id gets a slash and the number
+    of its place: ``7`` of the second becomes ``7/2``.
 
     Raises:
         ConversionError: a place has an impression of an earlier one, by id, user and time; or

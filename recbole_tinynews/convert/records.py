@@ -1,13 +1,8 @@
-"""What every reader of a format yields: impressions, and articles with their places."""
+"""Records that every reader yields: impressions and articles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
-
-from recbole_tinynews.convert.errors import LineError
-
-OnBadLine = Callable[[LineError], None]
 
 
 class Impression(NamedTuple):
@@ -32,21 +27,12 @@ class News(NamedTuple):
     published: str = ""
 
     def filled_from(self, other: News) -> News:
-        """This article, with the fields that are empty as another row of it has them."""
+        """This article, its empty fields taken from another row of it."""
         return News(*(own if own.strip() else its for own, its in zip(self, other, strict=True)))
 
 
 class NewsRow(NamedTuple):
-    """An article and its line number; ``body`` is None in formats without bodies."""
+    """An article; ``body`` is None in formats without bodies."""
 
-    line: int
     news: News
     body: str | None = None
-
-
-class BodyRow(NamedTuple):
-    """A body and its line number."""
-
-    line: int
-    news_id: str
-    body: str

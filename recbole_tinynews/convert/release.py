@@ -1,15 +1,17 @@
-"""The releases of MIND that ``--download`` knows: fetched, unpacked, laid out for a conversion."""
+"""MIND's releases for ``--download``: fetched with pooch, unpacked, assigned to splits."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.convert.archive import unpack
-from recbole_tinynews.convert.download import Source, fetch
 from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.options import LAST_DAY
 from recbole_tinynews.convert.readers.mind import IMPRESSIONS_FILE, NEWS_FILE
@@ -17,8 +19,12 @@ from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
 
 RELEASES = ("demo", "small", "large")  # of downloads.yaml
 DEFAULT_FOLDER = Path("~", ".cache", "recbole_tinynews", "mind")
+TIMEOUT = 60  # seconds without a byte
+RETRIES = 2  # after 1 and 2 seconds; the next command resumes, too
 
 _FILES = (IMPRESSIONS_FILE, NEWS_FILE)
+_BLOCK = 1 << 16  # bytes: a connection that breaks loses those of the last block
+_TRANSIENT = (408, 416, 429)  # of 4xx: the same request may succeed later, or without Range
 
 
 class Splits(NamedTuple):
@@ -33,8 +39,8 @@ def download(release: str, folder: Path, base_url: str | None = None) -> Splits:
     """Download and unpack a release into ``folder``; what exists there is not fetched again.
 
     Raises:
-        ConversionError: an archive can't be downloaded, is not the expected one, damaged or
-            malicious.
+        ConversionError: pooch is missing, or an archive can't be downloaded, is not the expected
+            one, damaged or malicious.
     """
     known = _known()
     base_url = base_url or known["base_url"]
@@ -44,7 +50,7 @@ def download(release: str, folder: Path, base_url: str | None = None) -> Splits:
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive_lock(folder / release, f"downloading MIND-{release} there", wait=False):
             parts = {
-                split: _have(entry, folder, base_url)
+                split: _unpacked(entry, folder, base_url)
                 for split, entry in known["releases"][release].items()
             }
     except LockHeldError as error:
@@ -63,16 +69,79 @@ def _known() -> dict[str, Any]:
     return yaml.safe_load(text)
 
 
-def _have(entry: dict[str, Any], folder: Path, base_url: str) -> Path:
+def _unpacked(entry: dict[str, Any], folder: Path, base_url: str) -> Path:
     archive = folder / entry["file"]
     unpacked = archive.with_suffix("")
     if all((unpacked / name).is_file() for name in _FILES):  # named when complete
         return unpacked
-    url = f"{base_url.rstrip('/')}/{entry['file']}"
-    digest = fetch(Source(url, entry["bytes"], entry["sha256"]), archive)
+    digest = fetch(archive, base_url, entry["bytes"], entry["sha256"])
     known = "as expected" if entry["sha256"] else "no checksum is known to compare it with"
     print(
         f"{archive}: {archive.stat().st_size:,} bytes, SHA-256 {digest} ({known})", file=sys.stderr
     )
     unpack(archive, unpacked, _FILES)
     return unpacked
+
+
+def fetch(file: Path, base_url: str, size: int | None = None, sha256: str | None = None) -> str:
+    """Download ``base_url/NAME`` to ``file`` unless it is there and right; return its SHA-256.
+
+    Raises:
+        ConversionError: the server can't be reached or doesn't give the file, size or SHA-256
+            differ from those known, or the extra ``download`` is not installed.
+    """
+    try:
+        import pooch
+    except ModuleNotFoundError as error:
+        raise ConversionError(
+            "--download expects pooch, which is not installed. Install the extra `download`: "
+            "pip install recbole-tinynews[download]"
+        ) from error
+    base_url = f"{base_url.rstrip('/')}/"
+    mirror = pooch.create(
+        file.parent, base_url, registry={file.name: sha256}, retry_if_failed=RETRIES
+    )
+    try:
+        mirror.fetch(file.name, downloader=_resuming(file))
+        if size not in (None, found := file.stat().st_size):
+            raise ValueError(f"{found:,} bytes instead of {size:,}; remove {file} to try again")
+    except (OSError, ValueError) as error:  # those of requests are OSErrors
+        raise ConversionError(
+            f"{base_url}{file.name}: expected a download to {file.parent}, got: {error}. The same "
+            "command resumes a broken download; --download-url names another server."
+        ) from error
+    return pooch.file_hash(str(file))
+
+
+def _resuming(file: Path) -> Callable[..., None]:
+    """A downloader for pooch that resumes where a connection broke; pooch's own starts again.
+
+    The bytes received so far are in ``.NAME.partial``.
+    """
+    from pooch import HTTPDownloader
+
+    partial = file.with_name(f".{file.name}.partial")
+
+    def resume(url: str, output_file: str, mirror: object) -> None:
+        with (
+            partial.open("ab") as received,
+            progress_bar(desc=file.name, total=1, unit="B", unit_scale=True) as bar,
+        ):
+
+            def inspect(response: Any, **_: object) -> None:
+                status = response.status_code
+                if status in (200, 416):  # the server ignores Range, or has no further bytes
+                    received.truncate(0)
+                elif 400 <= status < 500 and status not in _TRANSIENT:
+                    raise FileNotFoundError(f"HTTP {status} {response.reason}")  # not retried
+
+            start = received.tell()
+            headers = {"Accept-Encoding": "identity"}
+            headers |= {"Range": f"bytes={start}-"} if start else {}
+            http = HTTPDownloader(
+                bar, _BLOCK, headers=headers, hooks={"response": inspect}, timeout=TIMEOUT
+            )
+            http(url, received, mirror)
+        os.replace(partial, output_file)
+
+    return resume

@@ -1,4 +1,4 @@
-"""What a conversion read, counted and dropped: for ``NAME.report.json`` and the terminal."""
+"""Counts of a conversion for ``NAME.report.json`` and the terminal."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def news_summary(catalogue: Catalogue) -> dict[str, Any]:
 def without_news_summary(
     missing: Sequence[str], candidate_ids: set[str], history_ids: set[str]
 ) -> dict[str, Any]:
-    """The section of the report about ids that have no news row."""
+    """The section of the report about ids without a news row."""
     return {
         "ids": len(missing),
         "among_candidates": sum(news_id in candidate_ids for news_id in missing),
@@ -62,7 +62,7 @@ def bodies_summary(bodies: Bodies, items: int) -> dict[str, Any]:
 
 
 def readable(reports: Sequence[dict[str, Any]]) -> str:
-    """The reports of one conversion, one for each fold or a single one, in a few lines.
+    """A summary of the reports of one conversion (one, or one per fold).
 
     Raises:
         KeyError: one is no report of a conversion.
@@ -84,7 +84,7 @@ def _of_one_data_set(report: dict[str, Any]) -> Iterator[str]:
             + ("no labels" if part["unlabelled"] else f"{part['clicks']:,} clicks")
             + f", {part['first_time']} to {part['last_time']}"
         )
-    if "leaks" in report:  # only where they were asked for
+    if "leaks" in report:  # with --check-leaks
         for note in list(leak_notes(report["leaks"])) or ["none found"]:
             yield f" leak: {note}"
 

@@ -1,4 +1,4 @@
-"""Split impressions: into validation and training by time, and one file of rows into several."""
+"""Split impressions by time into training and validation, and files of rows by masks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def last_day(timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def latest_fraction(timestamps: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
-    """Marks the latest part by time; of equal times those further down the file are later.
+    """Marks the latest part by time; ties are resolved by the order in the file.
 
     Raises:
         ConversionError: one of the two parts would be empty.
@@ -56,15 +56,15 @@ def latest(timestamps: NDArray[np.int64], valid: str | float) -> NDArray[np.bool
 
 
 def cut_rows(train: Path, valid: Path, into_valid: NDArray[np.bool_]) -> None:
-    """Move the marked rows of an ``.inter`` to another, the order kept on both sides."""
+    """Move the marked rows of an ``.inter`` to another file; the order is kept."""
     whole = train.with_name(f"{train.name}.whole")
     train.replace(whole)
-    deal_rows(whole, {train: ~into_valid, valid: into_valid})
+    copy_rows(whole, {train: ~into_valid, valid: into_valid})
     whole.unlink()
 
 
-def deal_rows(inter: Path, marks: Mapping[Path, NDArray[np.bool_]]) -> None:
-    """Copy the rows of an ``.inter`` into those whose mask marks them, in the same order.
+def copy_rows(inter: Path, marks: Mapping[Path, NDArray[np.bool_]]) -> None:
+    """Copy the rows of an ``.inter`` to the files whose masks mark them, in the same order.
 
     Shapes:
         marks: ``[impressions]`` for each file to write.

@@ -1,4 +1,4 @@
-"""Publish the files of a conversion under their final names all together, or not at all."""
+"""Publish all files of a conversion under their final names, or none."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
 from recbole_tinynews.files.whole import leftovers, partial_place, remove
 
-# In the order of their publication. Without .item and .train.inter nothing is a data set, and a
-# report vouches for all: they come last, so that a kill in between leaves what no reader accepts.
+# In the order of publication: a kill in between leaves files without .item, .train.inter or report,
+# which no reader accepts.
 _KINDS = ("valid.inter", "test.inter", "item", "train.inter", "report.json")
 
 
@@ -23,14 +23,14 @@ _KINDS = ("valid.inter", "test.inter", "item", "train.inter", "report.json")
 def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
     """A temporary folder in ``output`` with a subfolder for each data set.
 
-    What was written there is moved to ``output/<dataset>/`` when the block ends well, and removed
-    when it does not. Files of an earlier conversion that this one did not write are removed too.
-    What a killed conversion of the same data set left behind is removed, with a warning.
+    On success its files replace those of ``output/<dataset>/``, all of an earlier conversion
+    included; on failure they are removed. Leftovers of killed conversions of the same data set are
+    removed with a warning.
 
     Raises:
         ConversionError: nothing can be written there, or another process is writing the same.
     """
-    with ExitStack() as stack:  # what it undoes is undone on Ctrl-C too
+    with ExitStack() as stack:  # cleans up on Ctrl-C too
         try:
             staging = _prepare(output, datasets, stack)
         except LockHeldError as error:
@@ -41,7 +41,7 @@ def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
             ) from error
         yield staging
         with _signals_wait():
-            for dataset in datasets:  # old and new files never lie together, nor old and new folds
+            for dataset in datasets:  # never old and new files, or folds, together
                 _withdraw(output / dataset)
             for dataset in datasets:
                 _publish(staging / dataset, output / dataset)
@@ -65,8 +65,8 @@ def _prepare(output: Path, datasets: Sequence[str], stack: ExitStack) -> Path:
 
 
 def _check_target(target: Path) -> None:
-    """Fail now rather than after hours of work."""
-    if not os.path.lexists(target):  # a broken link is in the way too
+    """Fail before hours of work."""
+    if not os.path.lexists(target):  # also true of a broken link
         return
     if not target.is_dir():
         raise NotADirectoryError(f"{target} is not a folder")
@@ -94,10 +94,7 @@ def _remove_leftovers(place: Path) -> None:
 
 @contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Ctrl-C and SIGTERM arrive a few milliseconds later, when the renames are done.
-
-    Done by handlers, since a signal mask would hold for this thread only.
-    """
+    """Delay Ctrl-C and SIGTERM until the renames are done (a signal mask is per thread)."""
     if threading.current_thread() is not threading.main_thread():  # signals don't arrive here
         yield
         return

@@ -67,6 +67,11 @@ class Part(NamedTuple):
         return self.tally.displays[self.mask]
 
     @property
+    def clicks(self) -> NDArray[np.int32]:
+        """Numbers of clicks of the selected impressions, 0 where unlabelled."""
+        return self.tally.counts[self.mask, 3].clip(0)
+
+    @property
     def labelled(self) -> bool:
         """Whether the clicks of every impression are known."""
         return bool((self.tally.counts[self.mask, 3] != _UNLABELLED).all())

@@ -47,7 +47,6 @@ class CachedEncoder(nn.Module):
     def __init__(self, tokens: Ragged, history_cache_steps: int = 0) -> None:
         super().__init__()
         self.history_cache_steps = history_cache_steps
-        self._given: Tensor | None = None
         self._plan: EncodingPlan | None = None
         self.tokens = tokens
 
@@ -116,8 +115,6 @@ class CachedEncoder(nn.Module):
 
     def forward(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, news_dim]``."""
-        if self._given is not None:
-            return self._given[news_ids]
         if not self.training and not torch.is_grad_enabled():
             known = self._looked_up(news_ids)
             if known is not None:
@@ -185,14 +182,13 @@ class CachedEncoder(nn.Module):
         """Inside, training recomputes only these ids, where ``history_cache_steps`` allows it."""
         return self._recent.reusing_all_but(news_ids, self._plan)
 
-    @contextmanager
-    def given(self, vectors: Tensor) -> Iterator[None]:
-        """Inside, an id is a row of ``vectors`` ``[ids, news_dim]``, and nothing is encoded."""
-        self._given = vectors
-        try:
-            yield
-        finally:
-            self._given = None
+    def reusable(self) -> dict[str, Tensor]:
+        """Vectors of earlier steps that training may reuse, for its saved state."""
+        return self._recent.state()
+
+    def restore_reusable(self, state: Mapping[str, Tensor]) -> None:
+        """Reuse these vectors, of ``reusable``."""
+        self._recent.restore(self, state)
 
     def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
         """Raise an error: only a language model has inner states to show.

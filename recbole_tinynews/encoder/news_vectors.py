@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from operator import itemgetter
@@ -211,6 +211,23 @@ class RecentVectors:
         self._made_in[ids[needed]] = self.step
         self.step += 1
         return vectors
+
+    def state(self) -> dict[str, Tensor]:
+        """The vectors that may still be reused, with their ids and ages in steps."""
+        if self._vectors is None:
+            return {}
+        ids = np.flatnonzero(self._made_in >= self.step - self.steps)
+        vectors = self._vectors[_places(ids, self._vectors)]
+        ages = torch.from_numpy(self.step - self._made_in[ids])
+        return {"ids": torch.from_numpy(ids), "ages": ages, "vectors": vectors}
+
+    def restore(self, encoder: RememberedEncoder, state: Mapping[str, Tensor]) -> None:
+        """Continue from a ``state`` of an encoder of the same texts."""
+        empty, ids = encoder.zeros(encoder.tokens.rows), state["ids"].numpy()
+        self._vectors = empty.to(state["vectors"].dtype)
+        self._vectors[_places(ids, empty)] = state["vectors"].to(empty.device)
+        self._made_in = np.full(encoder.tokens.rows, -1 - self.steps)
+        self.step, self._made_in[ids] = 0, -state["ages"].numpy()
 
 
 def versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:

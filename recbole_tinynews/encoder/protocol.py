@@ -85,9 +85,6 @@ class EncodesNews(Protocol):
         Where ``folder`` is given, the vectors are kept there for the next training, or read.
         """
 
-    def given(self, vectors: Tensor) -> AbstractContextManager[None]:
-        """Inside, an id is a row of ``vectors`` ``[ids, news_dim]``, and nothing is encoded."""
-
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
         """Inside, vectors of earlier steps may be reused for other ids, if a setting allows it.
 

@@ -59,6 +59,7 @@ class TextEncoder(nn.Module):
     Attributes:
         first_trained: number of frozen layers, which come before those that train; 0 where all do.
         embeddings_train: whether the embeddings train too.
+        trained_tokens: number of tokens encoded with gradients so far.
 
     Raises:
         ValueError: the language model cannot be run layer by layer.
@@ -78,6 +79,7 @@ class TextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.plm, self._layers = plm, layers_of(plm)
+        self.trained_tokens = 0
         self.pooling_kind, self.mask_padding = pooling, mask_padding
         self.hidden_size = plm.config.hidden_size
         self.pad_token_id = plm.config.pad_token_id or 0
@@ -216,6 +218,8 @@ class TextEncoder(nn.Module):
 
     def _encode_trained(self, hidden: Tensor, texts: PackedTexts, tap: Tap | None) -> Tensor:
         """Last hidden states, ``[tokens, hidden]``, from the output of the frozen layers."""
+        if torch.is_grad_enabled():
+            self.trained_tokens += len(hidden)
         hidden = hidden.to(self.compute_dtype())  # once, not before each product and each sum
         numbers = range(self.first_trained + 1, self.depth + 1)
         return self._layers.through(numbers, hidden, texts, tap)

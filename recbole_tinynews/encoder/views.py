@@ -69,20 +69,6 @@ class ViewsEncoder(CachedEncoder):
         self.composition: Any = composition
         self.register_buffer("written", _is_written(tokens), persistent=False)
 
-    def read(self, texts: Mapping[str, Ragged], categories: Mapping[str, Tensor]) -> None:
-        """Read other articles from now on: whatever is remembered of others is dropped.
-
-        Args:
-            texts: token ids of each article, of each view of ``texts``.
-            categories: ``[news]``, of each view of ``categories``.
-        """
-        for name, text in self.texts.items():
-            text.tokens = texts[name]
-        for name, view in self.categories.items():
-            view.categories = categories[name].to(self.device)
-        self.tokens = _what_is_in(self._by_name)
-        self.written = _is_written(self.tokens).to(self.device)
-
     @property
     def texts(self) -> dict[str, OneTextEncoder]:
         """The encoders of texts by view."""

@@ -184,16 +184,6 @@ class ArticleReader(ImpressionRecommender):
         composition = self.make_composition(config, sizes)
         return ViewsEncoder(views, composition, config["history_cache_steps"])
 
-    def read_articles(self, config: Settings, dataset: Any) -> None:
-        """Switch to the articles of this data set, to rank them."""
-        encoder = self.news_encoder
-        tables = self._token_tables(config, dataset, encoder.pad_token_id)
-        texts = {view: tokens for view, tokens, _ in tables}
-        if not isinstance(encoder, ViewsEncoder):
-            (encoder.tokens,) = texts.values()
-            return
-        encoder.read(texts, {view: dataset.item_feat[view] for view in encoder.categories})
-
     def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
         """``{view: [articles, size]} -> [articles, news_dim]``, a module with ``dim``."""
         own = ViewAttention(sizes, self.news_dim(config), config["query_dim"])
@@ -227,7 +217,7 @@ class ArticleReader(ImpressionRecommender):
 
     def _by_language_model(self, config: Settings, dataset: Any) -> dict[str, Any]:
         """An encoder of each text; all have the same language model, pooling and dense layer."""
-        plm = language_model(config, self.plm_source, self.layers_kept(config))
+        plm = language_model(dataset, self.plm_source, self.layers_kept(config))
         most = longest_text(plm)  # before the encoder changes the model
         encoder, storage = self.make_text_encoder(config, plm), self.storage(config, dataset)
         steps, made = config["history_cache_steps"], {}

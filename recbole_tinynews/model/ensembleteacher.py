@@ -69,14 +69,6 @@ class NewsEncoders(nn.Module):
             encoder.encode_ahead(ids, show_progress, folder)
 
     @contextmanager
-    def given(self, vectors: Tensor) -> Iterator[None]:
-        """Inside, an id is a row of ``vectors``, ``[ids, teachers * news_dim]``."""
-        with ExitStack() as stack:
-            for encoder, part in zip(self.each, vectors.chunk(len(self.each), -1), strict=True):
-                stack.enter_context(encoder.given(part))
-            yield
-
-    @contextmanager
     def without_tables(self) -> Iterator[None]:
         """Delegates to every encoder."""
         with ExitStack() as stack:

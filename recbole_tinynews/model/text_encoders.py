@@ -9,17 +9,14 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from recbole_tinynews.data.no_articles import NoArticles
 from recbole_tinynews.data.word_vectors import size_of_vectors
 from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.token_encoder import TokenEncoder
 from recbole_tinynews.encoder.words.context import WordCNN, WordSelfAttention
-from recbole_tinynews.encoder.words.vocabulary import (
-    load_word_tokenizer,
-    word_embedding,
-    word_tokenizer,
-)
+from recbole_tinynews.encoder.words.vocabulary import word_embedding, word_tokenizer
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.settings.protocol import Settings
 
@@ -60,9 +57,12 @@ def reads_titles_by_plm(config: Settings) -> bool:
     return not reads_words(config) and reads_titles_alone(config)
 
 
-def language_model(config: Settings, source: str, layers: int | None) -> PreTrainedModel:
-    """The language model of ``source``, with its first ``layers`` (``None``: all)."""
-    load = bare_plm if config["weights_follow"] else load_plm  # no user can set it
+def language_model(dataset: Any, source: str, layers: int | None) -> PreTrainedModel:
+    """The language model of ``source``, with its first ``layers`` (``None``: all).
+
+    It has random weights where the recommender is built to load its saved ones.
+    """
+    load = bare_plm if isinstance(dataset, NoArticles) else load_plm
     return load(source, layers)
 
 
@@ -92,15 +92,12 @@ def _training_of(config: Settings) -> dict[str, Any]:
     return {
         "finetune_layers": config["finetune_layers"],
         "dropout": config["plm_dropout"],
-        # what is saved has them merged
-        "lora_rank": 0 if config["weights_follow"] else config["lora_rank"],
+        "lora_rank": config["lora_rank"],
     }
 
 
 def words_of_texts(config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
     """The tokenizer by words of the texts that are read; a finished recommender has its own."""
-    if config["weights_follow"]:
-        return load_word_tokenizer(Path(config["plm"]))
     return dataset.made_of_texts(texts_read(config), word_tokenizer)
 
 
@@ -114,8 +111,7 @@ def vectors_of_words(
     config: Settings, tokenizer: PreTrainedTokenizerBase, cache_dir: Path | None
 ) -> nn.Embedding:
     """Vectors of the words, from ``word_vectors`` or random."""
-    file = None if config["weights_follow"] else word_vectors_file(config)
-    return word_embedding(tokenizer, config["word_dim"], file, cache_dir)
+    return word_embedding(tokenizer, config["word_dim"], word_vectors_file(config), cache_dir)
 
 
 def word_vectors_file(config: Settings) -> Path | None:

@@ -26,6 +26,7 @@ from recbole_tinynews.files.checksums import changed, checksums
 from recbole_tinynews.files.tensors import check_weights, load_weights
 from recbole_tinynews.files.whole import all_partials, remove, write_text
 from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
+from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
 from recbole_tinynews.trainer.post_training import COPIES
@@ -69,6 +70,7 @@ class Artifact(NamedTuple):
         valid: its best validation result.
         reused: whether an earlier run trained it.
         damaged: files that are missing or changed and can be written again without training.
+        budget: text, clicks and FLOPs of the training; None if it did not count them.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Artifact(NamedTuple):
     valid: dict[str, Any]
     reused: bool = False
     damaged: tuple[str, ...] = ()
+    budget: Budget | None = None
 
     @classmethod
     def read(cls, name: str, fingerprint: str, folder: Path) -> Artifact | None:
@@ -99,7 +102,8 @@ class Artifact(NamedTuple):
         except (OSError, ValueError, KeyError, TypeError) as problem:
             getLogger().warning(f"{folder} is damaged and is trained again: {problem}")
             return None
-        return found._replace(damaged=tuple(damaged))
+        budget = Budget(**metrics["budget"]) if metrics.get("budget") else None
+        return found._replace(damaged=tuple(damaged), budget=budget)
 
     def write(
         self,
@@ -121,6 +125,8 @@ class Artifact(NamedTuple):
         write_settings(folder, settings)
         self._write_curve(curve or TrainingCurve.from_csv(earlier[CURVE_TEXT], self.valid))
         metrics: dict[str, Any] = {"valid": self.valid, "seconds": self.seconds}
+        if self.budget is not None:
+            metrics["budget"] = self.budget._asdict()
         copies = sorted(path.name for path in (folder / COPIES).glob("step-*.safetensors"))
         if copies:  # listed, so that a missing one is noticed
             metrics[COPIES] = copies

@@ -15,7 +15,6 @@ from recbole_tinynews.pipeline.artifact import ARTIFACT_FORMAT, FORMAT_KEY, MADE
 from recbole_tinynews.pipeline.stage import Copy, Stage, stage_of
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.declared import affects_result
-from recbole_tinynews.settings.names import split_stage
 
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
 
@@ -65,8 +64,8 @@ class Recipe(NamedTuple):
         """The contents of ``settings.yaml``, with a student's settings of its teachers' stages."""
         of_stages: dict[str, Any] = {}
         if self.stage.teachers:
-            final, stages = self.config.final_config_dict, self.config.stage_names
-            of_stages = _plain({n: v for n, v in final.items() if split_stage(n, stages)[0]})
+            values = self.config.by_key()
+            of_stages = _plain({str(key): value for key, value in values.items() if key.stage})
         return {
             FORMAT_KEY: ARTIFACT_FORMAT,
             MADE_FROM: self.made_from,
@@ -124,7 +123,6 @@ def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
                 for name, value in config.final_config_dict.items()
                 if name not in left_out
                 and affects_result(name, has_teachers or name in read_anyway)
-                and split_stage(name, config.stage_names)[0] is None
             }
         ),
     }

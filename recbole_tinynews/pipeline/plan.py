@@ -19,7 +19,7 @@ from recbole_tinynews.pipeline.artifact import (
 from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
 from recbole_tinynews.pipeline.stage import Copy, Stage
 from recbole_tinynews.pipeline.text_table import text_table
-from recbole_tinynews.settings.names import split_stage
+from recbole_tinynews.settings.names import parse_key
 from recbole_tinynews.trainer.training_state import STATE, saved_step
 
 REUSED = "reused"
@@ -145,7 +145,7 @@ def _finished_ones(recipe: Recipe) -> Iterator[tuple[Path, dict[str, Any]]]:
 def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> Iterator[str]:
     names: set[str] = set()
     stages = recipe.config.stage_names
-    there_plain = {n: v for n, v in there.items() if split_stage(n, stages)[0] is None}
+    there_plain = {n: v for n, v in there.items() if parse_key(n, stages).stage is None}
     for name, value, other in _other_settings(as_written(recipe.settings), there_plain):
         names.add(name)
         yield f"{name}: {_shown(name, value)}, there: {_shown(name, other)}"

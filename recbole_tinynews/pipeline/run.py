@@ -21,6 +21,7 @@ from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
 from recbole_tinynews.pipeline.handover import put_language_model
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.processes.group import all_gather_object, broadcast, process_group
+from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state
 from recbole_tinynews.trainer.training_state import STATE, saved_step
@@ -150,12 +151,14 @@ class Run:
         begin(folder, content if recipe.made_from["data"] == content else None)
         broadcast(True, patient=True)  # the others train too
         try:
-            valid, curve = self._train(recipe)
+            valid, curve, budget = self._train(recipe)
         except GivenUpError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         seconds = time.perf_counter() - started
-        artifact = Artifact(recipe.stage.name, recipe.fingerprint, folder, seconds, valid)
+        artifact = Artifact(
+            recipe.stage.name, recipe.fingerprint, folder, seconds, valid, budget=budget
+        )
         self._write(recipe, artifact, curve)
         return artifact
 
@@ -164,8 +167,8 @@ class Run:
         keep = partial(self.factory.keep_language_model, model, recipe.config)
         artifact.write(recipe.as_settings(), curve, keep)
 
-    def _train(self, recipe: Recipe) -> tuple[dict[str, Any], TrainingCurve]:
-        """The best validation result, and losses and metrics by step."""
+    def _train(self, recipe: Recipe) -> tuple[dict[str, Any], TrainingCurve, Budget | None]:
+        """The best validation result, losses and metrics by step, and the budget."""
         stage, config = recipe.stage, recipe.config
         data = self.factory.data(stage.model, config)
         init_seed(config["seed"], config["reproducibility"])
@@ -185,7 +188,8 @@ class Run:
         finally:
             trainer.tensorboard.close()
         trainer.progress.finish()
-        return dict(best or {}), trainer.curve
+        budget = trainer.budget.total() if trainer.budget else None
+        return dict(best or {}), trainer.curve, budget
 
     def _progress(self, stage: Stage) -> StageProgress:
         return self.progress.get(stage) or StageProgress(stage.name)

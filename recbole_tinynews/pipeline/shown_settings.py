@@ -11,7 +11,6 @@ from recbole.utils import set_color
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.text_table import text_table
-from recbole_tinynews.settings.names import split_stage
 
 ALL = "all"  # a value of show_settings
 _LONGEST = 34  # characters of a cell, so that a line has a hundred
@@ -29,11 +28,10 @@ def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
     """
     head = f"{config['model']} on {config['dataset']}, seed {config['seed']}, {config['device']}"
     rows = []
-    for name, value, default, source in config.changed_settings():
-        stage, plain = split_stage(name, config.stage_names)
-        if name not in _IN_HEAD and stage in (None, *stages):
-            usual = f"as {plain}" if stage and default is None else _cell(default)
-            rows.append([name, _cell(value), usual, _short(source)])
+    for key, value, default, source in config.changed_settings():
+        if key.name not in _IN_HEAD and key.stage in (None, *stages):
+            usual = f"as {key.name}" if key.stage and default is None else _cell(default)
+            rows.append([str(key), _cell(value), usual, _short(source)])
     told = "All settings have their defaults"
     if rows:
         table = text_table([["setting", "value", "default", "set by"], *rows])

@@ -78,6 +78,13 @@ def _walk(stages: Iterable[Stage]) -> Iterator[Stage]:
         yield stage
 
 
+def lineage(last: Stage) -> list[Stage]:
+    """The trainings of one model: a stage and those that it starts from, without teachers."""
+    sources = last.start.sources if last.start else ()
+    before = [each for source in sources for each in lineage(stage_of(source))]
+    return list(dict.fromkeys([*before, last]))
+
+
 def up_to(last: Stage, name: str | None) -> list[Stage]:
     """The stages of that name and what they depend on, in order; ``None``: all up to ``last``.
 

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.reference.meanings import Meaning, meaning_of, meanings
-from recbole_tinynews.reference.models import (
-    has_language_model,
-    is_ours,
-    model_names,
-    recbole_yaml_folder,
-    yaml_files_of,
-)
+from recbole_tinynews.registry import MODELS, named_files, recbole_yaml_folder
 from recbole_tinynews.settings.declared import Models, unread_by
-from recbole_tinynews.settings.layers import AS_IN, METRICS_SETTING, NewsYaml, read_news_yaml
+from recbole_tinynews.settings.layering import WITH_PLM
+from recbole_tinynews.settings.layers import (
+    AS_IN,
+    METRICS_SETTING,
+    NewsYaml,
+    read_news_yaml,
+    recbole_declared,
+)
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import (
+    parse_key,
     recbole_model_settings,
     recbole_overall_files,
     recbole_overall_settings,
-    split_stage,
 )
 from recbole_tinynews.settings.recbole_lists import recbole_lists
 
-WITH_PLM = "with_plm"  # in a data set's yaml
 _KINDS = {
     "overall": "All news recommenders",
     "impressions": "All without a language model",
@@ -50,55 +50,47 @@ class Section(NamedTuple):
     settings: list[Described]
 
 
-def overall_file(model: str) -> Path:
-    """The yaml file of the settings that a model shares with all of its kind."""
-    kind = "recbole" if not is_ours(model) else "impressions"
-    return _file("overall" if is_ours(model) and has_language_model(model) else kind)
+def is_ours(model: str) -> bool:
+    """Whether a model is one of this package."""
+    return model in MODELS
 
 
-def stage_files() -> dict[str, Path]:
+def reads_text(model: str) -> bool:
+    """Whether one of our models encodes texts; others train nothing."""
+    return MODELS[model].reads_text
+
+
+@cache
+def stage_files() -> Mapping[str, Path]:
     """The yaml file of each stage of this package, by its name."""
-    files = (packaged_folder("properties") / "stage").glob("*.yaml")
-    return {file.stem: file for file in sorted(files)}
-
-
-def own_files(model: str) -> list[Path]:
-    """The yaml files that only a model and its bases have."""
-    if is_ours(model):
-        return yaml_files_of(model)
-    file = recbole_yaml_folder() / f"{model}.yaml"
-    return [file] if file.is_file() else []
+    return named_files("PLMNR").stages
 
 
 @cache
 def news_yaml(model: str) -> NewsYaml:
-    """What the yaml files declare for one of our models."""
-    stages = stage_files() if has_language_model(model) else {}
-    return read_news_yaml(overall_file(model), stages, yaml_files_of(model))
+    """The declarations of the yaml files of one of our models."""
+    return read_news_yaml(named_files(model))
 
 
 @cache
 def defaults_of(model: str) -> dict[str, Any]:
     """The default of every setting of a model, on impressions."""
-    if is_ours(model):
-        return {**news_yaml(model).declared}
-    declared = {**recbole_overall_settings(), **recbole_model_settings()}
-    for file in (*own_files(model), overall_file(model)):
-        declared |= read_yaml(file)
-    return declared
+    return news_yaml(model).declared if is_ours(model) else recbole_declared(named_files(model))
 
 
 def read_by(model: str) -> dict[str, Any]:
     """The defaults without the settings that the model does not read."""
     unread = {*unread_by(Models.NEWS if is_ours(model) else Models.RECBOLE_ON_IMPRESSIONS)}
-    if is_ours(model) and not has_language_model(model):
-        unread |= {*recbole_lists()["training_arguments"]} - read_yaml(overall_file(model)).keys()
+    if is_ours(model) and not reads_text(model):
+        shared = read_yaml(named_files(model).overall)
+        unread |= {*recbole_lists()["training_arguments"]} - shared.keys()
     return {name: value for name, value in defaults_of(model).items() if name not in unread}
 
 
+@cache
 def files_about(model: str) -> list[Path]:
     """The yaml files that say what a model's settings mean, the most telling last."""
-    return [*files_about_all(), overall_file(model), *own_files(model)]
+    return [*files_about_all(), named_files(model).overall, *named_files(model).own]
 
 
 def files_about_all() -> list[Path]:
@@ -116,9 +108,9 @@ def sections(model: str) -> Iterator[Section]:
             [Described(n, left.pop(n), meaning_of(n, files)) for n in names if n in left],
         )
 
-    yield taken(model, _plain_names(own_files(model)))
-    yield taken(_KINDS[overall_file(model).stem], _plain_names([overall_file(model)]))
-    if is_ours(model) and has_language_model(model):
+    yield taken(model, _plain_names(named_files(model).own))
+    yield taken(_KINDS[named_files(model).overall.stem], _plain_names([named_files(model).overall]))
+    if is_ours(model) and reads_text(model):
         yield from _of_stages(model, left)
     yield taken("RecBole's", iter(sorted(left)))
 
@@ -148,10 +140,9 @@ def _of_stages(model: str, left: dict[str, Any]) -> Iterator[Section]:
     yaml = news_yaml(model)
     for stage, file in stage_files().items():
         own = []
-        for name, value in yaml.values.items():
-            of_stage, plain = split_stage(name, [stage])
-            if of_stage and plain != METRICS_SETTING:
-                own.append(Described(plain, value, meaning_of(plain, [*files_about_all(), file])))
+        for (of_stage, name), value in yaml.values.items():
+            if of_stage == stage and name != METRICS_SETTING:
+                own.append(Described(name, value, meaning_of(name, [*files_about_all(), file])))
         declared = sorted(yaml.stages[stage].declares & left.keys())
         meant = [Described(name, left.pop(name), meanings(file)[name]) for name in declared]
         if own:
@@ -176,7 +167,7 @@ def of_data_sets(name: str) -> Iterator[tuple[str, Any]]:
 def every_setting() -> dict[str, list[str]]:
     """The models that have each setting of a yaml file, ours and, as ``RecBole``, its own."""
     found: dict[str, list[str]] = {}
-    for model in model_names():
+    for model in MODELS:
         for name in read_by(model):
             found.setdefault(name, []).append(model)
     of_recbole = {*recbole_overall_settings(), *recbole_model_settings()}
@@ -198,7 +189,7 @@ def stages_declaring(name: str) -> list[str]:
     if name in read_yaml(_file("overall")) or name in recbole_overall_settings():
         return []
     found = [stage for stage, file in stage_files().items() if name in read_yaml(file)]
-    models = {each for model in model_names() for each in _plain_names(own_files(model))}
+    models = {each for model in MODELS for each in _plain_names(named_files(model).own)}
     if not found or name in models:
         return []
     like = [
@@ -211,7 +202,7 @@ def stages_declaring(name: str) -> list[str]:
 
 def _plain_names(files: list[Path]) -> Iterator[str]:
     names = [name for file in files for name in read_yaml(file)]
-    return iter(dict.fromkeys(n for n in names if split_stage(n, stage_files())[0] is None))
+    return iter(dict.fromkeys(n for n in names if parse_key(n, stage_files()).stage is None))
 
 
 def _file(name: str) -> Path:

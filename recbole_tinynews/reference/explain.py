@@ -10,19 +10,25 @@ from recbole_tinynews.reference.defaults import (
     defaults_of,
     every_setting,
     files_about,
+    is_ours,
     news_yaml,
     of_data_sets,
+    reads_text,
     recbole_values,
     stage_files,
     stages_declaring,
 )
 from recbole_tinynews.reference.example import as_yaml, example_value
 from recbole_tinynews.reference.meanings import Meaning, meaning_of
-from recbole_tinynews.reference.models import has_language_model, is_ours, model_names
 from recbole_tinynews.reference.pages import columns, shown
+from recbole_tinynews.registry import MODELS
 from recbole_tinynews.settings.declared import Affects, Scope, setting
-from recbole_tinynews.settings.names import recbole_model_settings, recbole_overall_settings
-from recbole_tinynews.settings.names import split_stage as split
+from recbole_tinynews.settings.names import (
+    Key,
+    parse_key,
+    recbole_model_settings,
+    recbole_overall_settings,
+)
 from recbole_tinynews.settings.nearest import suggest
 from recbole_tinynews.settings.values import rule_by_default
 
@@ -71,7 +77,7 @@ def explanation(name: str) -> str:
 
 def _asked(name: str) -> Asked:
     known = every_setting()
-    stage, plain = split(name, stage_files())
+    stage, plain = parse_key(name, stage_files())
     if name in known:
         return Asked(None, name, known[name])
     if stage is None or plain not in known:
@@ -123,9 +129,9 @@ def _names(models: list[str], ours: list[str]) -> str:
     """Names of models, in words where they are all of ours."""
     if len(ours) > 1 and set(ours) <= set(models):
         others = [model for model in models if model not in ours]
-        if len(ours) == len(model_names()):
+        if len(ours) == len(MODELS):
             return ", ".join(["all of ours", *others])
-        if set(ours) == {name for name in model_names() if has_language_model(name)}:
+        if set(ours) == {name for name in MODELS if reads_text(name)}:
             return ", ".join(["all of ours with a language model", *others])
     return ", ".join(models)
 
@@ -137,14 +143,14 @@ def _of_stages(asked: Asked) -> list[str]:
         for stage in news_yaml(model).stages:
             if asked.stage not in (None, stage):
                 continue
-            name, yaml = f"{stage}_{asked.name}", news_yaml(model)
-            if name in yaml.values:
-                by_value.setdefault((shown(yaml.values[name]), stage), []).append(model)
+            key, yaml = Key(stage, asked.name), news_yaml(model)
+            if key in yaml.values:
+                by_value.setdefault((shown(yaml.values[key]), stage), []).append(model)
             of_words = yaml.stages[stage].with_words
             if asked.name in of_words:
                 who = f"{stage} by word vectors"
                 by_value.setdefault((shown(of_words[asked.name]), who), []).append(model)
-    of_all = sum(map(has_language_model, model_names()))
+    of_all = sum(map(reads_text, MODELS))
     return [
         f"{value}: {stage}" + ("" if len(models) == of_all else f" of {', '.join(models)}")
         for (value, stage), models in by_value.items()
@@ -153,8 +159,8 @@ def _of_stages(asked: Asked) -> list[str]:
 
 def _values_of_stages(asked: Asked) -> list[Any]:
     found = [news_yaml(model).values for model in asked.models if is_ours(model)]
-    names = [f"{stage}_{asked.name}" for stage in stage_files()]
-    return [values[name] for values in found for name in names if name in values]
+    keys = [Key(stage, asked.name) for stage in stage_files()]
+    return [values[key] for values in found for key in keys if key in values]
 
 
 def _readers(asked: Asked) -> str:
@@ -162,12 +168,12 @@ def _readers(asked: Asked) -> str:
     if asked.stage:
         return f"{asked.stage} alone, in place of {asked.name}"
     ours = [model for model in asked.models if is_ours(model)]
-    if own.scope is Scope.RUN or not any(map(has_language_model, ours)):
+    if own.scope is Scope.RUN or not any(map(reads_text, ours)):
         return "the run as a whole: no stage has a value of its own"
     stages = stages_declaring(asked.name)
     if stages:
         return f"{' and '.join(stages)}; for one of them: --{stages[0]}_{asked.name}=..."
-    every = sum(map(has_language_model, ours)) == sum(map(has_language_model, model_names()))
+    every = sum(map(reads_text, ours)) == sum(map(reads_text, MODELS))
     which = "every stage that uses it" if every else "the stages of these models that use it"
     other = "finetune_teacher" if every else "post_train_student"
     return f"{which}; for one alone: --{other}_{asked.name}=..."

@@ -1,12 +1,16 @@
-"""What settings mean, read from the comments of the yaml files that declare them."""
+"""What settings and models mean: comments of yaml files, and docstrings of modules."""
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+OURS = Path(__file__).resolve().parents[1] / "model"
 
 _SETTING = re.compile(r"(?P<name>\w+):[^#]*(?:#\s*(?:\((?P<kind>[^)]*)\))?\s*(?P<text>.*))?$")
 _CONTINUED = re.compile(r"\s+#\s*(?P<text>.*)$")
@@ -51,3 +55,32 @@ def meanings(file: Path) -> dict[str, Meaning]:
         else:
             name = ""
     return found
+
+
+def meaning_of_model(module: str) -> str:
+    """The first sentence of a module in ``model/``."""
+    return _first_sentence(ast.get_docstring(_parse(OURS / f"{module}.py")) or "")
+
+
+def meaning_of_recbole_model(file: Path, name: str) -> str:
+    """The first sentence of one of RecBole's classes; without one, the title of its paper."""
+    tree = _parse(file)
+    classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    of_class = [_first_sentence(ast.get_docstring(node) or "") for node in classes]
+    quoted = re.search(r'"([^"]+)"', ast.get_docstring(tree) or "")
+    title = " ".join(quoted[1].split()).rstrip(".") if quoted else ""
+    return next(filter(None, of_class), title)
+
+
+def _parse(file: Path) -> ast.Module:
+    with warnings.catch_warnings():  # RecBole's docstrings contain formulas with backslashes
+        warnings.simplefilter("ignore", SyntaxWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)  # the same before Python 3.12
+        return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _first_sentence(docstring: str) -> str:
+    """The first sentence of the first paragraph, on one line."""
+    paragraph = " ".join(docstring.partition("\n\n")[0].split())
+    sentence, stop, _ = paragraph.partition(". ")
+    return sentence + stop.strip()

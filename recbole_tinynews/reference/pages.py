@@ -7,17 +7,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from recbole_tinynews.paths import recbole_folder
 from recbole_tinynews.recbole_models.feeds import UNFIT
 from recbole_tinynews.reference.defaults import Described, sections, sections_of_all
-from recbole_tinynews.reference.models import (
-    OURS,
-    check_name,
-    classes_in,
-    has_language_model,
-    model_names,
-    recbole_model_names,
-)
+from recbole_tinynews.reference.meanings import meaning_of_model, meaning_of_recbole_model
+from recbole_tinynews.registry import MODELS, check_name, recbole_models
 
 NARROWEST, WIDEST = 80, 100  # columns
 _NAME, _DEFAULT = 30, 17  # columns of a list of settings at most
@@ -42,22 +35,17 @@ def shown(value: Any) -> str:
 
 def model_list() -> str:
     """Every model with one line from its docstring."""
-    ours = classes_in(OURS)
-    names = model_names()
-    groups = {
-        "News recommenders": {n: ours[n].of_module for n in names if has_language_model(n)},
-        "Without a language model, nothing trains": {
-            n: ours[n].of_module for n in names if not has_language_model(n)
-        },
-    }
-    theirs = classes_in(recbole_folder() / "model")
+    texts, nothing = "News recommenders", "Without a language model, nothing trains"
+    groups: dict[str, dict[str, str]] = {texts: {}, nothing: {}}
+    for name, model in MODELS.items():
+        groups[texts if model.reads_text else nothing][name] = meaning_of_model(model.module)
     unfit = []
-    for name in recbole_model_names():
-        kind = _KINDS.get(theirs[name].family) if name in theirs else None
+    for name, file in recbole_models().items():
+        kind = _KINDS.get(file.parent.name)
         if kind is None or name in UNFIT:
             unfit.append(name)
-        elif name not in names:
-            groups.setdefault(kind, {})[name] = theirs[name].meaning
+        elif name not in MODELS:
+            groups.setdefault(kind, {})[name] = meaning_of_recbole_model(file, name)
     width = max(len(name) for group in groups.values() for name in group)
     lines = []
     for title, group in groups.items():

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from recbole_tinynews.processes.threads import spin_briefly
 from recbole_tinynews.settings.command_line import program
 from recbole_tinynews.version import VERSION
 
@@ -18,6 +19,7 @@ EXTRA = 'pip install "recbole-tinynews[search]"'
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Search for settings; exit with status 1 if there are mistakes or no trial was complete."""
+    spin_briefly()
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     given, settings = parser.parse_known_args(arguments)

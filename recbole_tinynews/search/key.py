@@ -15,7 +15,6 @@ from recbole_tinynews.pipeline.fingerprints import source_of
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.search.space import Space
 from recbole_tinynews.settings.declared import Affects, setting
-from recbole_tinynews.settings.names import split_stage
 
 
 def search_key(config: NewsConfig, space: Space) -> str:
@@ -23,10 +22,9 @@ def search_key(config: NewsConfig, space: Space) -> str:
     model_class = config.model_class
     last = config.for_stage(config["stage"]) if config["stage"] else config
     settings = {
-        name: value
-        for name, value in config.final_config_dict.items()
-        if name not in space
-        and setting(split_stage(name, config.stage_names)[1]).affects is not Affects.NOTHING
+        str(key): value
+        for key, value in config.by_key().items()
+        if str(key) not in space and setting(key.name).affects is not Affects.NOTHING
     }
     described = {
         "format": ARTIFACT_FORMAT,

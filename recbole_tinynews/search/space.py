@@ -21,7 +21,7 @@ from optuna.distributions import (
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.settings.declared import Affects, setting
 from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.names import split_stage
+from recbole_tinynews.settings.names import parse_key
 
 Space = dict[str, BaseDistribution]
 
@@ -75,7 +75,7 @@ def make_space(
 
 
 def _check_name(name: str, config: NewsConfig, fixed: Collection[str]) -> None:
-    plain = split_stage(name, config.stage_names)[1]
+    plain = parse_key(name, config.stage_names).name
     if name in fixed:
         raise ValueError("is on the command line too, which would fix it. Leave it out of one")
     if name in _SAME_FOR_ALL:

@@ -1,4 +1,4 @@
-"""Texts by news id, from the ``.item`` file of the data set that a recommender was trained on."""
+"""What a recommender reads of the articles of its data set, from the ``.item`` file."""
 
 from __future__ import annotations
 
@@ -8,44 +8,43 @@ from pathlib import Path
 
 from recbole_tinynews.data.atomic_files import ItemColumns, read_news
 from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.serving.reading import FIELDS, Reading
+from recbole_tinynews.serving.reading import FIELDS, Read, Reading
 
 
-def texts_of(news: ItemColumns, reading: Reading) -> list[str]:
+def read_of(news: ItemColumns, reading: Reading) -> list[Read]:
     """What a recommender reads of each article."""
     rows = zip(*(getattr(news, name) for name in FIELDS), strict=True)
-    return [reading.text(dict(zip(FIELDS, row, strict=True))) for row in rows]
+    return [reading.read(dict(zip(FIELDS, row, strict=True))) for row in rows]
 
 
 def find_item_file(name: str, data_path: Path | None) -> Path | None:
-    """The ``.item`` file of a data set; ``None``: it is not found.
+    """The ``.item`` file of a data set, or ``None``.
 
     Args:
         name: of the data set.
-        data_path: folder that holds its folder; ``None``: ``dataset``, then the embedded ones.
+        data_path: folder of the data set's folder; ``None``: ``dataset``, then the embedded ones.
     """
     return next((file for file in _places(name, data_path) if file.is_file()), None)
 
 
 class DataSetTexts:
-    """What the recommender reads of each article of its data set; read when first asked for.
+    """Articles of the data set by id, read at the first use.
 
     Args:
         name: of the data set.
-        reading: what the recommender reads of an article.
-        data_path: folder that holds the folder of the data set; ``None``: ``dataset``, then the
-            embedded data sets.
+        reading: of the recommender.
+        data_path: as for ``find_item_file``.
     """
 
     def __init__(self, name: str, reading: Reading, data_path: Path | None) -> None:
         self.name, self._reading, self._data_path = name, reading, data_path
 
     def __contains__(self, news_id: str) -> bool:
-        """Whether the data set has it; raises ``FileNotFoundError`` where it is not found."""
+        """Whether the data set has it; raises ``FileNotFoundError`` without the data set."""
         return news_id in self._by_id
 
-    def texts(self, ids: Sequence[str]) -> list[str]:
-        """The texts of these ids.
+    def read(self, ids: Sequence[str]) -> list[Read]:
+        """What is read of the articles with these ids.
 
         Raises:
             FileNotFoundError: there are ids, and the data set is not found.
@@ -64,7 +63,7 @@ class DataSetTexts:
         return [known[each] for each in ids]
 
     @cached_property
-    def _by_id(self) -> dict[str, str]:
+    def _by_id(self) -> dict[str, Read]:
         file = find_item_file(self.name, self._data_path)
         if file is None:
             places = " or ".join(str(f.absolute()) for f in _places(self.name, self._data_path))
@@ -74,7 +73,7 @@ class DataSetTexts:
                 "the articles with add_news, or pass titles with ids=False."
             )
         news = read_news(file)
-        return dict(zip(news.item_id, texts_of(news, self._reading), strict=True))
+        return dict(zip(news.item_id, read_of(news, self._reading), strict=True))
 
 
 def _places(name: str, data_path: Path | None) -> list[Path]:

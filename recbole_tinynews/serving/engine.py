@@ -1,22 +1,20 @@
-"""What ranks: texts into vectors, clicks into a user's vector, both into scores.
+"""Vectors of articles and users, and scores: the arithmetic that ``Ranker`` needs.
 
-``Ranker`` stands on this alone, so that a trained recommender and an exported one rank alike.
+A trained recommender and an exported one are two engines, and rank alike.
 """
 
 from __future__ import annotations
 
-import threading
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from recbole.data.interaction import Interaction
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
-from recbole_tinynews.data.given_articles import GivenArticles
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.serving.reading import Reading
@@ -26,11 +24,11 @@ class Engine(ABC):
     """The arithmetic of a finished recommender; threads may share it.
 
     Attributes:
-        settings: what it was trained with.
-        reading: what it reads of an article.
-        identity: of all that decides a vector; equal for equal vectors.
-        two_towers: whether a score is the dot product of a user's vector and an article's.
-        device: where vectors are.
+        settings: of the training.
+        reading: the fields of an article that it reads.
+        identity: digest of everything that affects a vector.
+        two_towers: whether a score is the dot product of a user vector and a news vector.
+        device: of the vectors.
     """
 
     two_towers: bool = True
@@ -41,15 +39,16 @@ class Engine(ABC):
         self.reading = Reading(settings)
 
     @abstractmethod
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of articles by what is read of them, ``[texts, dim]``, float32.
+    def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of articles, ``[articles, dim]``, float32.
 
-        ``Reading`` makes these texts.
+        Args:
+            columns: ``Reading.columns`` of the articles.
         """
 
     @abstractmethod
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
-        """Vectors of users from those of their clicks, ``[users, dim]``.
+        """User vectors from news vectors, ``[users, dim]``.
 
         Shapes:
             vectors: ``[1 + articles, dim]``; row 0 is padding, zeros.
@@ -58,43 +57,32 @@ class Engine(ABC):
         """
 
     def click_weights(self, vectors: Tensor, histories: Tensor) -> Tensor | None:
-        """How much each click counts for the user's vector, ``[users, history_length]``.
+        """Attention weights of the clicks, ``[users, history_length]``.
 
         They sum to 1 for each user with clicks. ``None``: the recommender has no such weights.
         Shapes are those of ``user_vectors``.
         """
         return None
 
-    def scores(self, vectors: Tensor, histories: Tensor, shown: Tensor, sizes: Tensor) -> Tensor:
-        """Scores of each user's candidates, ``[shown]``.
+    def scores(
+        self, vectors: Tensor, histories: Tensor, candidates: Tensor, sizes: Tensor
+    ) -> Tensor:
+        """Scores of each user's candidates, ``[candidates]``.
 
         Shapes:
             vectors, histories: as for ``user_vectors``.
-            shown: ``[shown]``, rows of ``vectors``: the candidates of all users, user after user.
-            sizes: ``[users]``, how many of them are whose.
+            candidates: ``[candidates]``, rows of ``vectors``, user after user.
+            sizes: ``[users]``, the number of candidates of each user.
         """
         users = self.user_vectors(vectors, histories)
-        return (vectors[shown] * users.repeat_interleave(sizes, 0)).sum(-1)
+        return (vectors[candidates] * users.repeat_interleave(sizes, 0)).sum(-1)
 
 
 class ModelEngine(Engine):
-    """A recommender that was trained here, with its own classes.
+    """A trained recommender, in its own code; its own ``predict`` scores if its class has one."""
 
-    A class that scores in a way of its own is asked for its own ``predict``, one call at a time.
-
-    Args:
-        categories: names by field, as ``GivenArticles`` takes them.
-    """
-
-    def __init__(
-        self,
-        model: NewsRecommender,
-        settings: Mapping[str, Any],
-        identity: str,
-        categories: Mapping[str, Sequence[str]] | None = None,
-    ) -> None:
+    def __init__(self, model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> None:
         super().__init__(settings, identity)
-        self._categories = categories or {}
         self.model, self.device = model.eval(), torch.device(settings["device"])
         own = type(model)
         self.two_towers = (
@@ -102,59 +90,63 @@ class ModelEngine(Engine):
             and own.predict is NewsRecommender.predict
             and own.encode_news is NewsRecommender.encode_news
         )
-        self._turn = threading.Lock()  # the news encoder reads one table of texts at a time
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the lock, which belongs to this process."""
-        return {name: value for name, value in vars(self).items() if name != "_turn"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore it with a lock of its own."""
-        vars(self).update(state, _turn=threading.Lock())
-
-    @torch.no_grad()
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of articles by what is read of them, ``[texts, dim]``, float32."""
-        columns = self.reading.columns(texts)
-        data = GivenArticles(columns, self.settings["ITEM_ID_FIELD"], self._categories)
-        with self._turn:
-            self.model.read_articles(self.settings, data)
-            return self.model.news_encoder.encode_distinct(np.arange(1, 1 + len(texts))).float()
+    def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of articles, ``[articles, dim]``, float32."""
+        return self.model.news_encoder.encode_texts(columns).float()
 
     @torch.no_grad()
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
-        """Vectors of users from those of their clicks, ``[users, dim]``."""
+        """User vectors from news vectors, ``[users, dim]``."""
         encoder, own = self.model.user_encoder, type(self.model)
         if type(encoder) is not UserEncoder or own.encode_user is not NewsRecommender.encode_user:
             return self.model.encode_user(vectors[histories], histories != 0).float()
         if encoder.ignores_empty_slots:  # in front of all users' clicks
             longest = int((histories != 0).sum(dim=1).max()) if len(histories) else 0
             histories = histories[:, histories.shape[1] - max(longest, 1) :]
-        # an article that several users clicked counts as much for each of them
+        # computed once for an article that several users clicked
         shared = encoder.weighs_clicks_alone and histories.numel() > len(vectors)
         energy = encoder.pooling.energy(vectors)[histories] if shared else None
         return encoder(vectors[histories], histories != 0, energy).float()
 
     @torch.no_grad()
     def click_weights(self, vectors: Tensor, histories: Tensor) -> Tensor | None:
-        """The weights of the attention that pools the clicks."""
+        """Attention weights of the clicks, ``[users, history_length]``."""
         encoder = self.model.user_encoder
         if type(encoder) is not UserEncoder:
             return None
         return encoder.click_weights(vectors[histories], histories != 0)
 
     @torch.no_grad()
-    def scores(self, vectors: Tensor, histories: Tensor, shown: Tensor, sizes: Tensor) -> Tensor:
-        """Scores of each user's candidates, as in evaluation."""
+    def scores(
+        self, vectors: Tensor, histories: Tensor, candidates: Tensor, sizes: Tensor
+    ) -> Tensor:
+        """Scores of each user's candidates, ``[candidates]``, as in evaluation."""
         if self.two_towers:
-            return super().scores(vectors, histories, shown, sizes)
+            return super().scores(vectors, histories, candidates, sizes)
         users = len(histories)
         batch = {
             self.settings["USER_ID_FIELD"]: torch.zeros(users, dtype=torch.long),
             IMPRESSION: torch.arange(users),
             IMPRESSION_SIZE: sizes,
             HISTORY: histories,
-            CANDIDATES: shown,
+            CANDIDATES: candidates,
         }
-        with self._turn, self.model.news_encoder.given(vectors):
-            return self.model.predict(Interaction(batch).to(self.model.device)).float()
+        return self._with_vectors(vectors).predict(Interaction(batch).to(self.device)).float()
+
+    def _with_vectors(self, vectors: Tensor) -> NewsRecommender:
+        """The model with vectors for a news encoder; it shares all other modules with the model."""
+        model = copy.copy(self.model)
+        model._modules = {**model._modules, "news_encoder": _Rows(vectors)}
+        return model
+
+
+class _Rows(nn.Module):
+    """A news encoder whose ids are rows of given vectors."""
+
+    def __init__(self, vectors: Tensor) -> None:
+        super().__init__()
+        self.vectors = vectors
+
+    def forward(self, news_ids: Tensor) -> Tensor:
+        return self.vectors[news_ids]

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from recbole_tinynews.config import declared_settings
-from recbole_tinynews.data.given_articles import GivenArticles
+from recbole_tinynews.data.no_articles import NoArticles
 from recbole_tinynews.encoder.language_model import plm_size
+from recbole_tinynews.encoder.words.vocabulary import load_word_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.checksums import checksums
 from recbole_tinynews.files.columns import CATEGORIES
@@ -38,6 +38,7 @@ from recbole_tinynews.pipeline.artifact import (
     read_settings,
 )
 from recbole_tinynews.registry import (
+    declared_settings,
     find_model,
     find_part,
     has_language_model,
@@ -46,26 +47,29 @@ from recbole_tinynews.registry import (
     stage_yaml_files,
     with_parts,
 )
-from recbole_tinynews.serving.engine import ModelEngine
-from recbole_tinynews.serving.export.description import is_export
-from recbole_tinynews.serving.export.loading import load_export
+from recbole_tinynews.serving.engine import Engine, ModelEngine
+from recbole_tinynews.serving.export.description import is_export, read_description
+from recbole_tinynews.serving.export.formats import find_format, format_names
 from recbole_tinynews.serving.ranking import Ranker
-from recbole_tinynews.serving.reading import Reading
 from recbole_tinynews.settings.declared import Models, rules_for
-from recbole_tinynews.settings.names import plain_name, settings_of_stage
-from recbole_tinynews.settings.parts import PARTS, USUAL
+from recbole_tinynews.settings.layering import PARTS, USUAL
+from recbole_tinynews.settings.names import parse_key, seen_by_stage
 from recbole_tinynews.settings.values import unfit_value
+
+# adapters are merged into the saved weights, which include word vectors
+AS_SAVED = {"lora_rank": 0, "word_vectors": None}
 
 
 class _Settings(dict[str, Any]):
-    """Settings of a finished stage, which answer a model as ``NewsConfig`` would."""
+    """Settings of a finished stage, which a model reads like a ``NewsConfig``."""
 
     def __missing__(self, name: str) -> None:
         return None
 
     def for_stage(self, stage: str) -> _Settings:
         # unset settings are not in the file, and this one means "all layers" if unset
-        return _Settings(settings_of_stage(stage, {"teacher_num_hidden_layers": None, **self}))
+        own = seen_by_stage(stage, {"teacher_num_hidden_layers": None, **self})
+        return _Settings({**own, **AS_SAVED})
 
 
 def load(
@@ -100,6 +104,24 @@ def load(
     return ranker
 
 
+def load_export(folder: str | Path) -> Engine:
+    """The engine of the export in ``folder``; none of its code is run.
+
+    Raises:
+        FileNotFoundError: the folder holds no export.
+        ValueError: it is damaged, or of a format that this version does not know.
+        ModuleNotFoundError: it needs onnxruntime, which is not installed.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    if description.to not in format_names():
+        raise ValueError(
+            f"{folder} is an export to {description.to!r}, and this version of recbole_tinynews "
+            f"reads {', '.join(format_names())}. Install the version that wrote it."
+        )
+    return find_format(description.to).load(folder, description)
+
+
 def _trained(
     folder: Path, model: type[NewsRecommender] | None, device: str | torch.device
 ) -> ModelEngine:
@@ -120,13 +142,16 @@ def _trained(
         plm=str(folder / PLM),
         data_path=str(folder),
         device=torch.device(device),
-        weights_follow=True,
+        **AS_SAVED,
     )
-    categories = _categories(folder)
-    nothing = GivenArticles(Reading(settings).columns([]), settings["ITEM_ID_FIELD"], categories)
-    recommender = model_class(settings, nothing)
+    no_articles = NoArticles(
+        settings["ITEM_ID_FIELD"], _categories(folder), lambda: load_word_tokenizer(folder / PLM)
+    )
+    recommender = model_class(settings, no_articles)
     load_into(recommender, load_weights(folder / WEIGHTS), folder / WEIGHTS)
-    return ModelEngine(recommender.to(settings["device"]), settings, identity, categories)
+    engine = ModelEngine(recommender.to(settings["device"]), settings, identity)
+    engine.encode(engine.reading.columns([]))  # an error if it reads texts of its own
+    return engine
 
 
 def _check_folder(folder: Path) -> None:
@@ -214,7 +239,7 @@ def _check_settings(
     wrong = [
         f"{name} {mistake}"
         for name, value in settings.items()
-        if (plain := plain_name(name, defaults, stages)) in defaults
+        if (plain := parse_key(name, stages).name) in defaults
         and (mistake := unfit_value(plain, value, rules, defaults[plain]))
     ]
     if not wrong:

@@ -1,4 +1,4 @@
-"""The articles that a service knows, by id, and the best of them for a user."""
+"""Articles by id with their vectors, in memory and in a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,32 +15,49 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from recbole_tinynews.files.tensors import write_tensors
+from recbole_tinynews.serving.reading import Read
 
-FORMAT = "news index 1"
+FORMAT, ANY_FORMAT = "news index 2", "news index "
 
 Best = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Rows of a user's best articles and their scores, best first."""
 
 
 class OtherRecommenderError(ValueError):
-    """A saved index holds the vectors of another recommender."""
+    """A saved index holds the vectors of another recommender, or is of an earlier version."""
+
+
+class Lock:
+    """A lock that is pickled as a new one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[Lock], tuple[()]]:
+        return Lock, ()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class Shelf(NamedTuple):
-    """Articles at one moment; it never changes, so that threads read it without a lock.
+    """An immutable snapshot of articles, which threads read without a lock.
 
     Shapes:
         vectors: ``[articles, dim]``.
     """
 
     ids: tuple[str, ...]
-    texts: tuple[str, ...]
+    read: tuple[Read, ...]
     rows: Mapping[str, int]  # by id
     vectors: Tensor
 
 
 class TopOfUser(NamedTuple):
-    """The best articles for a user: ids, scores ``[k]``, and their places among those added."""
+    """A user's best articles: ids, scores ``[k]``, and rows in the shelf."""
 
     ids: list[str]
     scores: NDArray[np.float32]
@@ -48,29 +65,21 @@ class TopOfUser(NamedTuple):
 
 
 class NewsIndex:
-    """Articles by id, added and forgotten while others read. Threads may share it."""
+    """Articles by id, added and removed while others read. Threads may share it."""
 
     def __init__(self) -> None:
         self.shelf = Shelf((), (), {}, torch.zeros(0, 0))
         self._room = torch.zeros(0, 0)  # [capacity, dim], whose first rows are the shelf's vectors
-        self._changing = threading.Lock()
+        self._changing = Lock()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the lock, which belongs to this process."""
-        return {name: value for name, value in vars(self).items() if name != "_changing"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore it with a lock of its own."""
-        vars(self).update(state, _changing=threading.Lock())
-
-    def add(self, ids: Sequence[str], texts: Sequence[str], vectors: Tensor) -> None:
-        """Add articles; one whose id is there already replaces it, and moves to the end.
+    def add(self, ids: Sequence[str], read: Sequence[Read], vectors: Tensor) -> None:
+        """Add articles; one with a known id replaces it, and moves to the end.
 
         Shapes:
             vectors: ``[articles, dim]``.
         """
         with self._changing:
-            old = self._without(set(ids))  # nobody sees it: a replaced article is always there
+            old = self._without(set(ids))  # not published: a replaced article is never missing
             start, stop = len(old.ids), len(old.ids) + len(ids)
             if not start:
                 self._room = vectors  # as they are: those of a file stay mapped
@@ -79,9 +88,9 @@ class NewsIndex:
                 grown[:start] = old.vectors
                 self._room = grown
             if start:
-                self._room[start:stop] = vectors  # rows that no shelf shows yet
+                self._room[start:stop] = vectors  # rows beyond those of any shelf
             rows = {**old.rows, **{name: start + place for place, name in enumerate(ids)}}
-            self.shelf = Shelf((*old.ids, *ids), (*old.texts, *texts), rows, self._room[:stop])
+            self.shelf = Shelf((*old.ids, *ids), (*old.read, *read), rows, self._room[:stop])
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove articles; those that stay keep their order."""
@@ -95,20 +104,20 @@ class NewsIndex:
             return old
         kept = [row for row, name in enumerate(old.ids) if name not in ids]
         names = tuple(old.ids[row] for row in kept)
-        self._room = old.vectors[kept]  # a copy: who reads the old shelf goes on reading it
-        texts = tuple(old.texts[row] for row in kept)
+        self._room = old.vectors[kept]  # a copy: the old shelf may still be read
+        read = tuple(old.read[row] for row in kept)
         rows = {name: row for row, name in enumerate(names)}
-        return Shelf(names, texts, rows, self._room)
+        return Shelf(names, read, rows, self._room)
 
 
 def best_rows(scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[int]]) -> list[Best]:
-    """The rows with the ``k`` highest scores of each user, best first, and these scores.
+    """Each user's ``k`` highest scores, best first, and their rows.
 
     Of equal scores the first row comes first.
 
     Shapes:
         scores: ``[users, articles]``, none of them NaN; it is overwritten.
-        left_out: rows that a user is not shown.
+        left_out: rows that are left out for each user.
     """
     found = []
     for user, rows in zip(scores, left_out, strict=True):
@@ -117,7 +126,7 @@ def best_rows(scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[i
         if few <= 0:
             found.append((np.empty(0, np.int64), np.empty(0, np.float32)))
             continue
-        # all that reach the k-th score: a partition alone would choose among equal ones at random
+        # all that reach the k-th score: a partition alone chooses among equal ones arbitrarily
         least = np.partition(user, len(user) - few)[len(user) - few]
         reach = np.flatnonzero(user >= least)
         best = reach[np.argsort(-user[reach], kind="stable")[:few]]
@@ -127,7 +136,7 @@ def best_rows(scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[i
 
 def save_shelf(shelf: Shelf, identity: str, path: Path) -> None:
     """Write articles and vectors into one safetensors file; a killed run leaves the old one."""
-    articles = json.dumps({"ids": shelf.ids, "texts": shelf.texts}).encode()
+    articles = json.dumps({"ids": shelf.ids, "read": shelf.read}).encode()
     tensors = {
         "vectors": shelf.vectors.detach().cpu().contiguous().clone(),
         "articles": torch.frombuffer(bytearray(articles), dtype=torch.uint8),
@@ -135,8 +144,8 @@ def save_shelf(shelf: Shelf, identity: str, path: Path) -> None:
     write_tensors(tensors, path, {"format": FORMAT, "recommender": identity})
 
 
-def read_shelf(path: Path, identity: str) -> tuple[list[str], list[str], Tensor]:
-    """Ids, texts and vectors of a saved index.
+def read_shelf(path: Path, identity: str) -> tuple[list[str], list[Read], Tensor]:
+    """Ids, what is read, and vectors of the articles of a saved index.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -149,16 +158,26 @@ def read_shelf(path: Path, identity: str) -> tuple[list[str], list[str], Tensor]
         )
     try:
         with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            if about.get("format") != FORMAT:
-                raise ValueError(f"{path} expects an index of news, as save_index writes it.")
-            if about.get("recommender") != identity:
-                raise OtherRecommenderError(
-                    f"{path} expects the recommender that it was saved with, and was saved with "
-                    "another one: its vectors mean something else. Add the news again with "
-                    "add_news, and save_index."
-                )
+            _check_origin(file.metadata() or {}, path, identity)
             articles = json.loads(bytes(file.get_tensor("articles").numpy()))
-            return articles["ids"], articles["texts"], file.get_tensor("vectors")
-    except SafetensorError as problem:
+            ids, read = articles["ids"], [tuple(each) for each in articles["read"]]
+            vectors = file.get_tensor("vectors")
+        if not len(set(ids)) == len(ids) == len(read) == len(vectors):
+            raise TypeError("ids, texts and vectors differ in number")
+    except (
+        *(SafetensorError, UnicodeDecodeError, json.JSONDecodeError),
+        *(KeyError, TypeError, RecursionError),
+    ) as problem:
         raise ValueError(f"{path} is damaged: {problem}. Write it again: save_index.") from problem
+    return ids, read, vectors
+
+
+def _check_origin(about: Mapping[str, str], path: Path, identity: str) -> None:
+    if not about.get("format", "").startswith(ANY_FORMAT):
+        raise ValueError(f"{path} expects an index of news, as save_index writes it.")
+    if (about["format"], about.get("recommender")) != (FORMAT, identity):
+        raise OtherRecommenderError(
+            f"{path} expects the recommender that it was saved with, and was saved with another "
+            "one, or by an earlier version: its vectors mean something else. Add the news again "
+            "with add_news, and save_index."
+        )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.reading import FIELDS, ID, Content, check_fields
+from recbole_tinynews.serving.reading import FIELDS, ID, Content, check_content
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +36,7 @@ def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Con
                     f"0). Leave it out, or give it an empty {what}."
                 )
     for content in contents:
-        if isinstance(content, Mapping):
-            check_fields(content)
+        check_content(content)
     seen: set[str] = set()
     for row, name in enumerate(ids):
         if not name or name in seen:

@@ -1,8 +1,7 @@
-"""What a recommender reads of an article, as one text: equal texts have equal vectors."""
+"""What a recommender reads of an article."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,16 +12,18 @@ from recbole_tinynews.settings.nearest import suggest
 Content = str | Mapping[str, str]
 """A title, or an article's fields by their names."""
 
+Read = tuple[str, ...]
+"""The fields that a recommender reads of an article: equal ones have equal vectors."""
+
 ID = "id"  # of an article, beside its fields
 FIELDS = (TITLE, ABSTRACT, BODY, CATEGORY, SUBCATEGORY)
 
 
 class Reading:
-    """Which fields of an article a recommender reads, and the text that stands for them.
+    """Selects the fields of an article that a recommender reads.
 
-    The text of a recommender with one view is its title, with the abstract behind it where it reads
-    that; of one with several views it is their json. A title alone is an article whose other fields
-    are empty.
+    A recommender with one view reads a single text: the title, with the abstract behind it where
+    it reads that. A title alone is an article whose other fields are empty.
 
     Args:
         settings: of the recommender.
@@ -32,58 +33,42 @@ class Reading:
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        # of an export, and before there were views: the title
-        views = settings.get("views") or [TITLE]
+        views = settings.get("views") or [TITLE]  # an export has none: it reads titles
         self._one_text = views == [TITLE]
         self._with_abstract = TITLE in views and settings["news_text"] == TITLE_ABSTRACT
         self.fields = tuple(dict.fromkeys([*views, *([ABSTRACT] if self._with_abstract else [])]))
 
-    def text(self, content: Content) -> str:
-        """The text that stands for an article.
+    def read(self, content: Content) -> Read:
+        """What is read of an article that ``check_content`` accepts.
 
-        A title by itself is taken as all that a recommender with one view reads.
-
-        Raises:
-            ValueError: a field is unknown, or the title is missing.
-            TypeError: a field is no text.
+        A string is all that a recommender with one view reads.
         """
         if isinstance(content, str):
-            if self._one_text:
-                return content
             content = {TITLE: content}
-        check_fields(content)
-        if self._one_text:
-            abstract = content.get(ABSTRACT, "") if self._with_abstract else ""
-            return with_abstract(content[TITLE], abstract)
-        return json.dumps([content.get(name, "") for name in self.fields], ensure_ascii=False)
+        if not self._one_text:
+            return tuple(content.get(name, "") for name in self.fields)
+        abstract = content.get(ABSTRACT, "") if self._with_abstract else ""
+        return (with_abstract(content[TITLE], abstract),)
 
-    def content(self, text: str) -> Content:
-        """An article for which ``text`` stands: the text itself, or the fields of several views."""
-        return text if self._one_text else dict(zip(self.fields, json.loads(text), strict=True))
+    def content(self, read: Read) -> Content:
+        """An article of which ``read`` is read: its one text, or the fields of several views."""
+        return read[0] if self._one_text else dict(zip(self.fields, read, strict=True))
 
-    def read_of(self, content: Content) -> Content:
-        """The article as it is read: without fields that are not, and with those that it lacks."""
-        return self.content(self.text(content))
-
-    def columns(self, texts: Sequence[str]) -> dict[str, list[str]]:
-        """The fields of these articles, by name; the abstract is behind the title if it is read."""
-        if self._one_text:
-            return {TITLE: list(texts)}
-        rows = [json.loads(text) for text in texts]
-        columns = {name: [row[at] for row in rows] for at, name in enumerate(self.fields)}
-        if self._with_abstract:
-            both = zip(columns[TITLE], columns[ABSTRACT], strict=True)
-            columns[TITLE] = [with_abstract(*each) for each in both]
-        return columns
+    def columns(self, articles: Sequence[Read]) -> dict[str, list[str]]:
+        """The columns that ``EncodesNews.encode_texts`` takes."""
+        names = [TITLE] if self._one_text else self.fields
+        return {name: [each[at] for each in articles] for at, name in enumerate(names)}
 
 
-def check_fields(content: Mapping[str, Any]) -> None:
-    """Refuse an article with unknown fields, without a title, or with one that is no text.
+def check_content(content: Any) -> None:
+    """Check an article: a title, or a mapping of known fields with a title.
 
     Raises:
         ValueError: a field is unknown, or the title is missing.
-        TypeError: a field is no text.
+        TypeError: a field is not a string.
     """
+    if isinstance(content, str):
+        return
     for name, value in content.items():
         if name not in (ID, *FIELDS):
             raise ValueError(
@@ -97,5 +82,5 @@ def check_fields(content: Mapping[str, Any]) -> None:
 
 
 def title_of(content: Content) -> str:
-    """The title of an article, to be shown; nothing if it is not among the fields."""
+    """The title of an article; empty if it is not among the fields."""
     return content if isinstance(content, str) else content.get(TITLE, "")

@@ -6,11 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from recbole_tinynews.processes.threads import spin_briefly
 from recbole_tinynews.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 1 if something is wrong."""
+    spin_briefly()
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tinynews.serving.score",
         description="Rank articles for every user of a file. The same command resumes.",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbole_tinynews.processes.threads import spin_briefly
 from recbole_tinynews.serving.service import MAX_BODY
 from recbole_tinynews.version import VERSION
 
@@ -20,6 +21,7 @@ PORT = 8000
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until Ctrl-C; exit with status 1 and a line if something needed is missing."""
+    spin_briefly()
     parser = _parser()
     given = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     if given.index and len(given.index) != len(given.folders):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from recbole_tinynews.settings.recbole_lists import recbole_lists
 from recbole_tinynews.settings.values import (
     ABOVE_ZERO,
+    ACCUMULATED,
     ANY_TEXT,
     CLIPPING,
     COUNT,
@@ -195,7 +196,7 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("enable_scaler", SWITCH, scope=_RUN, unread_by=_NEWS),
     # training
     Setting("learner", LEARNER),
-    Setting("learning_rate", NOT_NEGATIVE),
+    Setting("learning_rate", ABOVE_ZERO),
     Setting("weight_decay", NOT_NEGATIVE),
     Setting("clip_grad_norm", CLIPPING),
     Setting("require_pow", SWITCH, unread_by=_NEWS),
@@ -292,7 +293,7 @@ OURS: tuple[Setting, ...] = (
     Setting("plm_learning_rate", or_(NOT_NEGATIVE, None), _NEWS),
     Setting("amsgrad", SWITCH, _NEWS),
     Setting("max_steps", or_(POSITIVE, None), _NEWS),
-    Setting("accumulation_steps", POSITIVE, _NEWS),
+    Setting("accumulation_steps", ACCUMULATED, _NEWS),
     Setting("warmup_steps", or_(COUNT, None), _NEWS),
     Setting("precision", one_of(None, "fp32", "bf16", "fp16", "auto"), _NEWS),
     Setting("eval_steps", or_(POSITIVE, None), _NEWS),

@@ -1,17 +1,24 @@
-"""Reads the yaml that declares a news recommender's settings: overall, of stages, of the model."""
+"""Reads the yaml that declares a model's settings: overall, of its stages, its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recbole_tinynews.paths import packaged_folder, recbole_folder
 from recbole_tinynews.settings.declared import NAMES
 from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.names import recbole_overall_settings, split_stage
+from recbole_tinynews.settings.names import (
+    Key,
+    parse_key,
+    parse_keys,
+    recbole_model_settings,
+    recbole_overall_settings,
+)
 
-AS_IN = "as_in"  # in a stage's yaml: {another stage: [names of settings that have its values]}
-WITH_WORDS = "with_words"  # in a stage's yaml: {setting: its value for who reads by word vectors}
+AS_IN = "as_in"  # in a stage's yaml: {another stage: [settings whose values it shares]}
+WITH_WORDS = "with_words"  # in a stage's yaml: {setting: its value for models with word vectors}
 METRICS_SETTING = "metrics"  # in a stage's yaml: shown in addition to those of the run
 
 
@@ -19,7 +26,27 @@ class Layer(NamedTuple):
     """Settings from one source, and its name for messages."""
 
     source: str
-    values: Mapping[str, Any]
+    values: Mapping[Key, Any]
+
+
+class ModelFiles(NamedTuple):
+    """The yaml files that declare the settings of a model.
+
+    Attributes:
+        overall: settings shared by all models of its kind.
+        stages: the file of each stage that may have its own settings, by name.
+        own: those of its bases, weakest first, then its own.
+    """
+
+    overall: Path
+    stages: Mapping[str, Path]
+    own: list[Path]
+
+    @property
+    def of_users(self) -> list[Path]:
+        """Those of a user's classes, beside their modules."""
+        shipped = (packaged_folder("properties"), recbole_folder())
+        return [file for file in self.own if not any(each in file.parents for each in shipped)]
 
 
 class StageYaml(NamedTuple):
@@ -28,8 +55,7 @@ class StageYaml(NamedTuple):
     Attributes:
         file: its path.
         declares: the settings that only this file declares.
-        with_words: values that hold for a model that reads by word vectors, unless a user sets
-            them for the stage.
+        with_words: values for a model with word vectors, unless a user sets them for the stage.
     """
 
     file: Path
@@ -41,70 +67,77 @@ class NewsYaml(NamedTuple):
     """The settings that yaml files declare for a news recommender, before data set and user.
 
     Attributes:
-        declared: the default of every existing setting, by its plain name.
-        values: what the files set, with or without a stage's prefix; over RecBole's own yaml.
-        stages: the stages that can have settings of their own, by name.
-        layers: values with a stage's prefix, which override declared ones.
+        declared: the default of every existing setting.
+        values: what the files set, for the run or a stage; over RecBole's own yaml.
+        stages: the stages that can have their own settings, by name.
+        layers: values of single stages, which override declared ones.
     """
 
     declared: dict[str, Any]
-    values: dict[str, Any]
+    values: dict[Key, Any]
     stages: dict[str, StageYaml]
     layers: list[Layer]
 
 
-def read_news_yaml(overall: Path, stages: Mapping[str, Path], models: Sequence[Path]) -> NewsYaml:
-    """Read the files, later over earlier: overall, stages, models.
+def recbole_declared(files: ModelFiles, on_impressions: bool = True) -> dict[str, Any]:
+    """The default of every setting of one of RecBole's models, or of a class derived from one."""
+    declared = {**recbole_overall_settings(), **recbole_model_settings()}
+    own = files.of_users
+    stock = [file for file in files.own if file not in own]
+    for file in [*stock, *([files.overall] if on_impressions else []), *own]:
+        declared |= read_yaml(file)
+    return declared
+
+
+def read_news_yaml(files: ModelFiles) -> NewsYaml:
+    """Read the files of a news recommender, later over earlier: overall, stages, its own.
 
     A key in a stage's yaml is the stage's default for that setting. If no other yaml declares the
-    setting, this one declares it, with a default for all stages.
-
-    Args:
-        overall: the settings of every news recommender.
-        stages: the yaml file of each stage by its name.
-        models: the yaml files of the recommender's bases, then its own. A user's files, which are
-            not in the folder of ``overall``, don't change what the package's stages declare.
+    setting, this one declares it, with a default for all stages. A user's files don't change what
+    the package's stages declare.
 
     Raises:
         ValueError: a file is no settings file, a stage's name is a prefix of a setting's or of
             another stage's, or ``as_in`` names a stage or setting that does not exist.
     """
+    overall, stages, own = files
     _check_stage_names(stages)
     yaml = NewsYaml(recbole_overall_settings(), {}, {}, [])
-    of_models = {file: read_yaml(file) for file in models}
-    _add(yaml, overall, read_yaml(overall), stages)
+    values_of = {file: parse_keys(read_yaml(file), stages) for file in own}
+    of_users = files.of_users
+    _add(yaml, overall, parse_keys(read_yaml(overall), stages))
     for stage, file in stages.items():
         is_packaged = overall.parent in file.parents
         known = set(yaml.declared)
-        for beside, values in of_models.items():
-            if not is_packaged or overall.parent in beside.parents:
-                known |= values.keys()
-        values = _values_of_stage(stage, stages)
-        with_words = values.pop(WITH_WORDS, {})
-        declares = frozenset(values.keys() - known)
+        for beside, values in values_of.items():
+            if not is_packaged or beside not in of_users:
+                known |= {key.name for key in values if key.stage is None}
+        of_stage = _values_of_stage(stage, stages)
+        with_words = of_stage.pop(WITH_WORDS, {})
+        declares = frozenset(of_stage.keys() - known)
         yaml.stages[stage] = StageYaml(file, declares, with_words)
-        named = {name if name in declares else f"{stage}_{name}": v for name, v in values.items()}
-        _add(yaml, file, named, stages)
-    for file, values in of_models.items():
-        _add(yaml, file, values, stages)
+        _add(
+            yaml,
+            file,
+            {Key(None if n in declares else stage, n): v for n, v in of_stage.items()},
+            unchecked=METRICS_SETTING,  # only a stage's own yaml may name its metrics
+        )
+    for file, values in values_of.items():
+        _add(yaml, file, values)
     return yaml
 
 
-def _add(yaml: NewsYaml, file: Path, values: Mapping[str, Any], stages: Mapping[str, Path]) -> None:
-    of_stages = {name: v for name, v in values.items() if split_stage(name, stages)[0]}
+def _add(yaml: NewsYaml, file: Path, values: Mapping[Key, Any], unchecked: str = "") -> None:
+    of_stages = {key: v for key, v in values.items() if key.stage and key.name != unchecked}
     yaml.values.update(values)
-    yaml.declared.update({name: v for name, v in values.items() if name not in of_stages})
-    if file in stages.values():  # only a stage's own yaml may name its metrics
-        of_stages = {
-            n: v for n, v in of_stages.items() if split_stage(n, stages)[1] != METRICS_SETTING
-        }
+    yaml.declared.update({key.name: v for key, v in values.items() if key.stage is None})
     yaml.layers.append(Layer(f"file {file}", of_stages))
 
 
 def _values_of_stage(stage: str, files: Mapping[str, Path]) -> dict[str, Any]:
-    """The values in a stage's yaml, with those that it takes over from another stage's yaml.
+    """The values in a stage's yaml, with those shared with another stage by ``as_in``.
 
-    They come from the file: what a user sets for the other stage holds for that stage alone.
+    These come from the other file: what a user sets for the other stage holds for that stage alone.
     """
     values = read_yaml(files[stage])
     as_in = values.pop(AS_IN, {})
@@ -126,10 +159,10 @@ def _values_of_stage(stage: str, files: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def _check_stage_names(stages: Mapping[str, Path]) -> None:
-    """Refuse a stage called ``finetune``, whose ``layers`` would be ``finetune_layers``."""
+    """Refuse a stage called ``finetune``, for which ``finetune_layers`` would set ``layers``."""
     names = [*recbole_overall_settings(), *sorted(NAMES), *stages]
     for stage, file in stages.items():
-        taken = next((name for name in names if name.startswith(f"{stage}_")), None)
+        taken = next((name for name in names if parse_key(name, [stage]).stage), None)
         if taken is not None:
             raise ValueError(
                 f"The stage {stage} ({file}) expects a name that begins no other one, and {taken} "

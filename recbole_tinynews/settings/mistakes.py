@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from recbole_tinynews.settings.layering import PARTS, USUAL, Layering
 from recbole_tinynews.settings.layers import Layer
-from recbole_tinynews.settings.names import plain_name, unknown_setting
+from recbole_tinynews.settings.names import Key, parse_key, unknown_setting
 from recbole_tinynews.settings.values import FIELD, Rule, unfit_value
 
 # The entries of these settings that RecBole reads; it silently ignores a misspelt one.
@@ -18,48 +20,88 @@ _ENTRIES = {
 }
 
 
-def name_mistakes(
+def mistakes_by_key(
+    switches: Iterable[str],
+    settings: Layering,
+    values: Mapping[Key, Any],
+    rules: Mapping[str, Rule],
+    typed_defaults: Mapping[str, Any],
+) -> Iterator[str]:
+    """Unknown names, then flags without a value, then invalid values.
+
+    Args:
+        switches: flags without a value.
+        settings: the declared settings and the sources of values.
+        values: all values.
+        rules: rules for values, by name.
+        typed_defaults: defaults that values without a rule are compared with.
+    """
+    yield from _name_mistakes(settings.layers, settings.declared, settings.stages)
+    yield from _switch_mistakes(switches, settings.declared, settings.stages)
+    yield from _value_mistakes(values, settings.layers, typed_defaults, rules)
+
+
+def data_mistakes(folder: Path) -> Iterator[str]:
+    """A data set that does not exist, with the command that makes one."""
+    if not folder.is_dir():
+        yield (
+            f"dataset expects a folder {folder.resolve()} (data_path/dataset), which does not "
+            "exist. Convert MIND into it: python -m recbole_tinynews.convert --train=DIR "
+            f"--valid=last-day --test=DIR --dataset={folder.name} --output={folder.parent}"
+        )
+
+
+def part_mistakes(final: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    """Students and teachers named where they are read too late to choose a class."""
+    for part in PARTS:
+        if final[part] != given.get(part, USUAL):
+            yield (
+                f"{part}={final[part]} is in the yaml of a model or data set, and chooses no class "
+                "there. Name it on the command line, in a config file or in config_dict"
+            )
+
+
+def _name_mistakes(
     layers: Iterable[Layer], declared: Mapping[str, Any], stages: Collection[str]
 ) -> Iterator[str]:
     """Settings that are not declared, with the nearest declared name."""
     for source, values in layers:
-        for name, value in values.items():
-            mistake = unknown_setting(name, declared, stages)
+        for key, value in values.items():
+            mistake = unknown_setting(key, declared, stages)
             if mistake:
-                yield f"{name} ({source}) {mistake}"
-            for entry in value if name in _ENTRIES and isinstance(value, Mapping) else ():
-                if entry not in _ENTRIES[name]:
-                    known = ", ".join(_ENTRIES[name])
-                    yield f"{name} ({source}) has no entry {entry!r}: write some of {known}"
+                yield f"{key!s:.100} ({source}) {mistake}"
+            known = _ENTRIES.get(str(key), ())
+            for entry in value if known and isinstance(value, Mapping) else ():
+                if entry not in known:
+                    choices = ", ".join(known)
+                    yield f"{key} ({source}) has no entry {entry!r}: write some of {choices}"
 
 
-def switch_mistakes(
+def _switch_mistakes(
     switches: Iterable[str], declared: Mapping[str, Any], stages: Collection[str]
 ) -> Iterator[str]:
-    """Flags without a value whose setting is not a switch."""
+    """Flags without a value although their setting is no switch."""
     for name in switches:
-        plain = plain_name(name, declared, stages)
+        plain = parse_key(name, stages).name
         if plain in declared and not isinstance(declared[plain], bool):
             yield f"--{name} (command line) needs a value: write --{name}=value"
 
 
-def value_mistakes(
-    final: Mapping[str, Any],
+def _value_mistakes(
+    values: Mapping[Key, Any],
     layers: Iterable[Layer],
     defaults: Mapping[str, Any],
     rules: Mapping[str, Rule],
-    stages: Collection[str],
 ) -> Iterator[str]:
-    """Settings with invalid values, and where these come from."""
-    sources = {name: layer.source for layer in layers for name in layer.values}
-    for name, value in final.items():
-        if isinstance(value, str) and value == "None" and name in sources:
-            yield f"{name} ({sources[name]}) got the text 'None': write ~ or null for no value"
+    """Settings with invalid values, and the sources of these."""
+    sources = {key: layer.source for layer in layers for key in layer.values}
+    for key, value in values.items():
+        if isinstance(value, str) and value == "None" and key in sources:
+            yield f"{key} ({sources[key]}) got the text 'None': write ~ or null for no value"
             continue
-        plain = plain_name(name, defaults, stages)
-        mistake = unfit_value(plain, value, rules, defaults.get(plain))
+        mistake = unfit_value(key.name, value, rules, defaults.get(key.name))
         if mistake:
-            yield f"{name} ({sources.get(name, 'default')}) {mistake}"
+            yield f"{key} ({sources.get(key, 'default')}) {mistake}"
 
 
 def process_mistakes(
@@ -70,8 +112,8 @@ def process_mistakes(
     Args:
         final: all settings.
         model: its name.
-        processes: how many torchrun has started.
-        shares_work: whether the model can be trained by several.
+        processes: number of processes that torchrun has started.
+        shares_work: whether several processes can train the model.
     """
     one = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
     several = [f"{name}={final[name]}" for name in one if final.get(name) not in one[name]]
@@ -85,7 +127,7 @@ def process_mistakes(
 
 
 def one_process_alone(model: str) -> str:
-    """That the model of this name cannot be trained by several processes."""
+    """Message: this model is trained by a single process only."""
     return (
         f"{model} has no language model to share out and is trained by one process, got several. "
         "Start it without torchrun and --nproc"
@@ -93,7 +135,7 @@ def one_process_alone(model: str) -> str:
 
 
 def field_mistakes(final: Mapping[str, Any], taken: Collection[str]) -> Iterator[str]:
-    """Fields of a batch that would have the name of another one, whose values would be lost.
+    """Fields of a batch that share a name with another field, whose values would be lost.
 
     Args:
         final: the settings of the run.
@@ -101,7 +143,7 @@ def field_mistakes(final: Mapping[str, Any], taken: Collection[str]) -> Iterator
     """
     named = {name: final.get(name) for name in _FIELDS}
     if not all(map(FIELD.holds, named.values())):
-        return  # the rule of the setting says so
+        return  # reported by the rule of the setting
     seen = dict.fromkeys(taken, "a column of the data")
     for name, field in named.items():
         if field in seen:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from recbole_tinynews.settings.declared import Models, known_without_yaml, rules_for
+from recbole_tinynews.settings.layers import ModelFiles
+from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.values import (
     ANY_TEXT,
     COUNT,
@@ -27,6 +30,17 @@ _FROM_ZERO = ("n_layers", "context_norm", "use_proj_bias", "warm_up_step", "anne
 _NUMBERS = ("global_ratio", "spatial_ratio", "resolution", "negative_weight", "w_max")
 
 
+def rules_of(kind: Models, files: ModelFiles) -> dict[str, Rule]:
+    """The rules for all settings of a model, by name."""
+    rules = rules_for(kind)
+    if kind is Models.RECBOLE_ON_IMPRESSIONS:
+        stock = [read_yaml(file) for file in files.own if file not in files.of_users]
+        own = rules_by_default({name: v for values in stock for name, v in values.items()})
+        general = rules.keys() - known_without_yaml(Models.OF_RECBOLE)
+        rules |= {name: rule for name, rule in own.items() if name not in general}
+    return rules
+
+
 def rules_by_default(defaults: Mapping[str, Any]) -> dict[str, Rule]:
     """A rule for each setting whose default tells the kind of its values.
 
@@ -34,6 +48,8 @@ def rules_by_default(defaults: Mapping[str, Any]) -> dict[str, Rule]:
     dict_keys(['hidden_size', 'dropout_prob'])
     """
     found = {name: _rule(name, default) for name, default in defaults.items()}
+    if "n_heads" in defaults and "n_layers" in defaults:  # a transformer needs a layer
+        found["n_layers"] = POSITIVE
     return {name: rule for name, rule in found.items() if rule is not None}
 
 

@@ -1,52 +1,35 @@
-"""Settings that RecBole has and a model does not read: they are named, and change nothing."""
+"""Settings of RecBole's that a model does not read: a value is answered with a warning."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from recbole_tinynews.settings.layers import Layer
-from recbole_tinynews.settings.names import split_stage
+from recbole_tinynews.settings.layering import Layering
+from recbole_tinynews.settings.values import brief
 
-EVALUATION = "eval_args"  # of which only the mode is read
+EVALUATION = "eval_args"  # only its mode is read
 
 
-def drop_unread(
-    final: dict[str, Any],
-    defaults: Mapping[str, Any],
-    layers: Iterable[Layer],
-    unread: Collection[str],
-    stages: Collection[str],
-) -> Iterator[str]:
-    """Put the defaults in place of what is not read, and yield a warning for each.
+def drop_unread(settings: Layering, unread: Collection[str]) -> Iterator[str]:
+    """Reset settings that the model does not read, and yield a warning for each changed one.
 
-    A yaml that was written for RecBole may have such settings, so they are no mistakes; but they
-    would be in fingerprints, and what is trained already would be trained again.
-
-    Args:
-        final: the settings of the run; changed.
-        defaults: their values without the user's.
-        layers: values by source.
-        unread: plain names of the settings that the model does not read.
-        stages: those that can have settings of their own.
+    A yaml written for RecBole may contain them, so they are no mistakes; but in fingerprints they
+    would cause finished stages to be trained again.
     """
-    sources = {name: layer.source for layer in layers for name in layer.values}
-    for name in list(final):
-        if split_stage(name, stages)[1] not in unread:
-            continue
-        given, default = final[name], defaults.get(name)
-        if given != default:
-            yield f"{name} ({sources.get(name, 'default')}) has no effect, got {given!r:.100}"
-        if name in defaults:
-            final[name] = default
+    values, defaults = settings.values, settings.before_user
+    for key in [key for key in values if key.name in unread]:
+        if values[key] != defaults.get(key):
+            yield f"{key} ({settings.source_of(key)}) has no effect, got {brief(values[key])}"
+        if key in defaults:
+            values[key] = defaults[key]
         else:
-            del final[name]
+            del values[key]
 
 
-def keep_mode_alone(final: dict[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
-    """Put the defaults in place of the entries of ``eval_args`` that say how to split a table."""
-    given, default = final[EVALUATION], defaults[EVALUATION]
-    unread = [k for k, v in given.items() if k != "mode" and v != default.get(k)]
+def keep_mode_alone(final: dict[str, Any], default: Mapping[str, Any]) -> Iterator[str]:
+    """Reset the entries of ``eval_args`` that say how to split a table, with a warning."""
+    unread = [k for k, v in final[EVALUATION].items() if k != "mode" and v != default.get(k)]
     if unread:
         yield f"{EVALUATION} has no effect but by its mode, got {', '.join(map(str, unread))} too"
     final[EVALUATION] = dict(default)

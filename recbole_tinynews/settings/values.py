@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import difflib
 import os
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 MOST = 2**31 - 1
 _LARGEST = 1e15  # a float32 of a model and an int64 hold it
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother, _BRIEF.maxlong = 4, 100, 100, 100
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = 20
+
+
+def brief(value: Any) -> str:
+    """A value for a message, cut where it is long or deeply nested.
+
+    >>> brief([1, "a"]), len(brief("a" * 5_000))
+    ("[1, 'a']", 100)
+    """
+    return _BRIEF.repr(value)
 
 
 class Rule(NamedTuple):
@@ -79,7 +92,8 @@ HISTORY_LENGTH = an_int(1, 10_000)
 NEGATIVES = an_int(1, 10_000)
 TEACHERS = an_int(1, 1_000)
 LAYERS = an_int(1, 1_000)
-WORKERS = an_int(0, 1_024)
+WORKERS = an_int(0, max(16, 4 * (os.cpu_count() or 1)))  # more take longer to start than they save
+ACCUMULATED = an_int(1, 10_000)
 DECIMAL_PLACES = an_int(1, 15)  # with fewer, all metrics would be equal; a float has no more
 SEED = an_int(0)
 NUMBER = Rule("a number", _is_number)
@@ -118,12 +132,14 @@ ZIP_FILE = Rule(
     lambda value: PLACE.holds(value) and value.endswith(".zip"),
 )
 _CUTOFF = an_int(1, 1_000)  # beyond the candidates of an impression, all are equal
-CUTOFFS = Rule(
-    f"{_CUTOFF.expected} or a list of them",
-    lambda value: (
-        all(map(_CUTOFF.holds, value if isinstance(value, list) else [value])) and value != []
-    ),
-)
+
+
+def _are_cutoffs(value: Any) -> bool:
+    each = value if isinstance(value, list) else [value]
+    return each != [] and all(map(_CUTOFF.holds, each)) and len({*each}) == len(each)
+
+
+CUTOFFS = Rule(f"{_CUTOFF.expected} or a list of them, each once", _are_cutoffs)
 FIELD = Rule(
     "a name without white space",
     lambda value: isinstance(value, str) and value.split() == [value],
@@ -205,11 +221,12 @@ def rule_by_default(default: Any) -> Rule | None:
 
 
 def unfit_value(name: str, value: Any, rules: Mapping[str, Rule], default: Any) -> str | None:
-    """What is wrong with the value of the setting ``name``, or None where it fits."""
+    """What is wrong with the value of the setting ``name``; None if it is valid."""
     rule = rules.get(name) or rule_by_default(default)
     if rule is None or rule.holds(value):
         return None
     words = [choice for choice in rule.choices if isinstance(choice, str)]
-    nearest = difflib.get_close_matches(str(value).lower(), words, n=1)
+    text = value.lower() if isinstance(value, str) else ""
+    nearest = difflib.get_close_matches(text[:100], words, n=1)
     hint = f". Did you mean {nearest[0]}?" if nearest else ""
-    return f"expects {rule.expected}, got {value!r}{hint}"
+    return f"expects {rule.expected}, got {brief(value)}{hint}"

@@ -16,6 +16,7 @@ from recbole_tinynews.files.tensors import load_weights, save_weights
 from recbole_tinynews.logs.progress import StageProgress
 from recbole_tinynews.processes.group import process_group
 from recbole_tinynews.settings.protocol import Settings
+from recbole_tinynews.trainer.budget import BudgetCounter
 from recbole_tinynews.trainer.curve import TrainingCurve, loss_columns
 from recbole_tinynews.trainer.events import EPOCH, VALID, events_of
 from recbole_tinynews.trainer.model_state import put_model_state, take_model_state
@@ -37,6 +38,7 @@ class ImpressionEvaluation(Trainer):
         saved_model_file: the file of the best weights, in that folder.
         step: optimizer steps taken so far.
         curve: losses and validation metrics by step.
+        budget: counts what the training reads and computes; ``None``: not counted.
         progress: the stage that it trains, among those of its run.
     """
 
@@ -55,6 +57,7 @@ class ImpressionEvaluation(Trainer):
         self.folder = Path(self.saved_model_file).parent
         self.step = 0
         self.curve = TrainingCurve(0)
+        self.budget: BudgetCounter | None = None
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
         """Validate as RecBole does, but refuse NaN: no weights would ever be the best."""

@@ -18,10 +18,12 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.processes.gather import broadcast_weights, sum_gradients
 from recbole_tinynews.processes.group import ALONE, all_gather_object, process_group
 from recbole_tinynews.settings.protocol import Settings
+from recbole_tinynews.trainer.budget import Budget, BudgetCounter
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.events import TRAIN
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
@@ -63,6 +65,7 @@ class NewsTrainer(ImpressionEvaluation):
     gradients, losses by name and step, and what ``ImpressionEvaluation`` adds.
     """
 
+    budget: BudgetCounter
     clip_grad_norm: Any
     epochs: int
     eval_step: int
@@ -121,6 +124,8 @@ class NewsTrainer(ImpressionEvaluation):
         train_data.group = self.group = process_group()
         with self._autocast():
             train_data.planner = self.model.planner()
+        reads_clicks = isinstance(train_data, ClickDataLoader)
+        self.budget = BudgetCounter(self.model, self.learners, reads_clicks)
         if self._state is not None:
             self._resume(self._state)
         if not self.group.alone:
@@ -176,6 +181,7 @@ class NewsTrainer(ImpressionEvaluation):
         for batch, interaction in enumerate(train_data, start=trained + 1):
             self._reseed(number, batch)
             losses = self._backward(interaction, loss_func, self._share(batch, train_data))
+            self.budget.add_batch(interaction)
             self.pending.add(self.step + 1, losses)
             if batch % self.accumulation_steps == 0 or batch == last:
                 step = self.step + 1
@@ -318,12 +324,16 @@ class NewsTrainer(ImpressionEvaluation):
         self.best_valid_result = progress["best_valid_result"]
         self.losses = LossMeans(**progress["losses"])
         self.curve = TrainingCurve(self.last_step, **progress["curve"])
+        self.budget.add(Budget(*progress["budget"]))
         self.schedule.load_state_dict(progress["schedule"])
         self.scaler.load_state_dict(progress["scaler"])
         self.logger.info(f"Resuming from step {self.step} of {self.last_step}.")
 
     def _save_state(self) -> None:
-        if self.config["save_steps"] == 0 or not self.group.first:
+        if self.config["save_steps"] == 0:
+            return
+        budget = self.budget.total()
+        if not self.group.first:
             return
         save_state(
             self.state_folder,
@@ -338,6 +348,7 @@ class NewsTrainer(ImpressionEvaluation):
                     "best_valid_result": self.best_valid_result,
                     "losses": self.losses.as_dict(),
                     "curve": self.curve.as_dict(),
+                    "budget": budget,
                     "schedule": self.schedule.state_dict(),
                     "scaler": self.scaler.state_dict(),
                 },

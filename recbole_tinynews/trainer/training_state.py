@@ -9,6 +9,7 @@ is written under a temporary name and renamed; only then is the previous one del
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from recbole_tinynews.encoder.cached_encoder import CachedEncoder
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.tensors import load_weights, save_weights
 from recbole_tinynews.files.whole import remove, whole_folder
@@ -26,10 +28,11 @@ TENSORS, PROGRESS = "state.safetensors", "progress.json"
 STATE_FORMAT = 1
 NEEDED = (  # that a training resumes from
     *("step", "round", "cur_step", "best_valid_score", "best_valid_result"),
-    *("losses", "curve", "schedule", "scaler", "rates", "optimizer"),
+    *("losses", "curve", "budget", "schedule", "scaler", "rates", "optimizer"),
 )
 _CHECKSUM = "checksum"
 _MODEL, _OPTIMIZER, _RANDOM, _CUDA = "model.", "optimizer.", "random.cpu", "random.cuda."
+_REUSABLE = "reusable."
 
 
 class TrainingState(NamedTuple):
@@ -40,7 +43,7 @@ class TrainingState(NamedTuple):
 
 
 def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any]) -> TrainingState:
-    """The weights that train, the optimizer's state, and that of the random number generators."""
+    """The weights that train, and the states of optimizer, vector caches and random numbers."""
     tensors: dict[str, Tensor] = {
         _MODEL + name: value for name, value in model.named_parameters() if value.requires_grad
     }
@@ -51,6 +54,9 @@ def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any])
                 tensors[f"{_OPTIMIZER}{index}.{key}"] = value
             else:
                 values.setdefault(str(index), {})[key] = value
+    for name, encoder in _caches(model):
+        for key, value in encoder.reusable().items():
+            tensors[f"{_REUSABLE}{name}.{key}"] = value
     tensors[_RANDOM] = torch.get_rng_state()
     for number, state in enumerate(torch.cuda.get_rng_state_all()):
         tensors[f"{_CUDA}{number}"] = state
@@ -61,7 +67,7 @@ def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any])
 
 
 def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> None:
-    """Restore model, optimizer and random number generators from a state.
+    """Restore model, optimizer, vector caches and random number generators from a state.
 
     Raises:
         ValueError: the state is of another model or optimizer.
@@ -85,6 +91,10 @@ def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> N
     optimizer.load_state_dict({**optimizer.state_dict(), "state": remembered})
     for group, rate in zip(optimizer.param_groups, state.progress["rates"], strict=True):
         group["lr"] = rate
+    for name, encoder in _caches(model):
+        reusable = _with_prefix(state.tensors, f"{_REUSABLE}{name}.")
+        if reusable:
+            encoder.restore_reusable(reusable)
     torch.set_rng_state(state.tensors[_RANDOM])
     cuda = _with_prefix(state.tensors, _CUDA)
     if cuda and len(cuda) == torch.cuda.device_count():
@@ -146,6 +156,13 @@ def _check(progress: Any) -> None:
 
 def _checksum(progress: dict[str, Any]) -> str:
     return content_key([json.dumps(progress, sort_keys=True)])
+
+
+def _caches(model: nn.Module) -> Iterator[tuple[str, CachedEncoder]]:
+    """News encoders, which may reuse vectors of earlier steps, by name."""
+    for name, module in model.named_modules():
+        if isinstance(module, CachedEncoder):
+            yield name, module
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbole_tinynews.trainer.budget import BudgetCounter
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
@@ -25,6 +26,7 @@ class UntrainedTrainer(ImpressionEvaluation):
         Returns:
             The validation score, and the whole validation result.
         """
+        self.budget = BudgetCounter(self.model, self.model, reads_clicks=False)
         self._save_checkpoint(0)
         if not valid_data or self.eval_step <= 0:
             return self.best_valid_score, None

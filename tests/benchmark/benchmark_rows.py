@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,7 @@ from tiny import DATASET, SETTINGS, STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.impressions import keep_eval_dump
-from recbole_tinynews.benchmark.means import SystemResult, summarise
-from recbole_tinynews.benchmark.results import COLUMNS
+from recbole_tinynews.benchmark.results import COLUMNS, SystemResult, summarise
 from recbole_tinynews.benchmark.suite import Row
 from recbole_tinynews.files.columns import INTER, header
 
@@ -63,11 +63,17 @@ def run_with_output(benchmark: Benchmark) -> tuple[bool, str]:
 def system(label: str, *seeds: dict[str, Any], why_not: str = "", **of_row: Any) -> SystemResult:
     """A row of the table; the cells are those of seeds 1, 2 and so on."""
     family = of_row.pop("family", label)
+    impressions = of_row.pop("impressions", None)
     rows = {
         seed: {**dict.fromkeys(COLUMNS, ""), **{name: str(value) for name, value in cells.items()}}
         for seed, cells in enumerate(seeds, start=1)
     }
-    return summarise(Row(label, family, "PLMNR", **of_row), rows, why_not)
+    return summarise(Row(label, family, "PLMNR", **of_row), rows, impressions, why_not)
+
+
+def squeeze(table: str) -> str:
+    """A Markdown or LaTeX table without the blanks that align its columns."""
+    return re.sub("-{3,}", "---", re.sub(" +", " ", table))
 
 
 def keep(

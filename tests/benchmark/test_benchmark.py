@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmark_rows import FEW_STEPS, make_benchmark, run_with_output, write_suite
+from benchmark_rows import FEW_STEPS, make_benchmark, run_with_output, squeeze, write_suite
 from tiny import DATASET, SETTINGS, Tiny, write_bert
 
 from recbole_tinynews.benchmark import runner
@@ -106,9 +106,7 @@ def test_results_are_those_of_single_runs(make_benchmark, tmp_path: Path) -> Non
         assert float(row["impressions_per_second_cached"]) > float(row["impressions_per_second"])
         assert (row["device"], row["precision"], row["threads"]) == ("cpu", "float32", "1")
         assert float(row["peak_memory_mb"]) > 50
-        kept = read_impression_metrics(
-            tmp_path / "out" / "impressions" / f"{of_row.file_name(seed)}.npz"
-        )
+        kept = read_impression_metrics(benchmark._impressions(of_row, seed))
         assert kept.users is not None
         assert kept.users.tolist() == [*range(7)] * 2
         assert kept.values.shape == (14, len(METRICS))
@@ -201,7 +199,7 @@ def test_a_system_that_fails_does_not_stop_the_others(make_benchmark, tmp_path: 
     assert "failed    Broken, seed 1: no | such thing" in words
     rows = rows_of(tmp_path / "out" / "results.csv")
     assert [row["system"] for row in rows] == ["PLM-NR_1"]
-    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    table = squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
     assert "| Broken | not run: no \\| such thing |" in table
     assert "| Dead | not run: its process was killed by signal 9 |" in table
     not_run = {row["system"]: row["reason"] for row in rows_of(tmp_path / "out" / "not_run.csv")}
@@ -230,7 +228,7 @@ def test_a_users_own_recommender_runs_beside_the_others(make_benchmark, tmp_path
         "PLM-NR_1",
         "Mine",
     ]
-    assert "| Mine | " in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert "| Mine | " in squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
 
 
 def test_a_metric_that_is_asked_for_later_is_tested_without_training(
@@ -241,7 +239,7 @@ def test_a_metric_that_is_asked_for_later_is_tested_without_training(
     assert succeeded, words
     (before,) = rows_of(tmp_path / "out" / "results.csv")
     assert not (tmp_path / "out" / "further.md").exists()
-    assert "| PLM-NR_1 |" in (tmp_path / "out" / "slices.md").read_text(encoding="utf-8")
+    assert "| PLM-NR_1 |" in squeeze((tmp_path / "out" / "slices.md").read_text(encoding="utf-8"))
     jobs: list[str] = []
     start = runner._start
 
@@ -257,7 +255,9 @@ def test_a_metric_that_is_asked_for_later_is_tested_without_training(
     assert jobs == [TRAIN]
     assert trained(tmp_path / "out", "PLMNR") == 1
     assert rows_of(tmp_path / "out" / "results.csv") == [before]
-    head, _, line, *_ = (tmp_path / "out" / "further.md").read_text(encoding="utf-8").splitlines()
+    head, _, line, *_ = squeeze(
+        (tmp_path / "out" / "further.md").read_text(encoding="utf-8")
+    ).splitlines()
     assert head == "| System | calibration@5 | calibration@10 |"
     assert line.startswith("| PLM-NR_1 | ")
     assert "Further metrics" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -294,7 +294,7 @@ def test_every_row_of_the_paper_runs(make_benchmark, tmp_path: Path) -> None:
     assert "speed.md" in names
     for figure in ("size", "speed", "stages", "losses", "teachers"):
         assert {f"{figure}.png", f"{figure}.svg"} <= names
-    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    table = squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
     for row in rows:
         if row.model not in model_names():
             assert f"| {row.label} | not run: no such model ({row.model}) |" in table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from benchmark_rows import keep, write_suite
+from benchmark_rows import keep, squeeze, write_suite
 
 from recbole_tinynews.benchmark.command import main
 from recbole_tinynews.benchmark.found_results import FoundResults
@@ -36,7 +36,7 @@ def test_the_last_row_counts_of_those_whose_impressions_are_there(folder: Path) 
     """Two versions of a row mixed, or the one that no test can be made of, would be shown."""
     found = FoundResults(write_suite(folder.parent), "nowhere", output=folder)
     written = found.report()
-    table = (folder / "table.md").read_text(encoding="utf-8")
+    table = squeeze((folder / "table.md").read_text(encoding="utf-8"))
     assert "| PLM-NR_2 | 50.00 |" in table
     assert "| PLM-NR_1 | **80.00** |" in table  # seed 2 is none of the suite's
     assert "Data set nowhere: 2 test impressions." in table

@@ -14,7 +14,8 @@ import pytest
 from benchmark_rows import keep, system
 from browser import installed_browser
 
-from recbole_tinynews.benchmark.report import Reported, write_report
+from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.results import Report
 from recbole_tinynews.benchmark.suite import Published, Suite
 
 if TYPE_CHECKING:
@@ -28,10 +29,20 @@ LOADING = {"src", "href", "srcset", "data", "action", "poster", "background"}
 def report(tmp_path: Path) -> Path:
     """The page of a benchmark: two measured systems, one of a hostile name, one not run."""
     cells = {"ndcg@10": 0.4, "parameters": 2e7, "news_per_second": 1234.5, "seconds": 61.0}
+    cells |= {"settings": "0123456789ab", "device": HOSTILE, "threads": 2, "precision": "float32"}
+    one, other = (
+        {1: keep(tmp_path, name, values)}
+        for name, values in (("a", ["0.4", "0.7", "0.5"]), ("b", ["0.3", "0.6", "0.6"]))
+    )
+    measured = {**cells, "news_per_second": 9.5, "environment": "torch 9.9"}
     systems = [
-        system("PLM-NR_2", {"auc": 0.55, **cells}, {"auc": 0.57, **cells}, group="one", layers=2),
+        system(
+            "PLM-NR_2",
+            *({"auc": auc, **cells} for auc in (0.55, 0.57)),
+            **{"group": "one", "layers": 2, "impressions": one},
+        ),
         system("PLM-NR_12", {"auc": 0.6, **cells, "parameters": 1e8}, group="two", layers=12),
-        system(HOSTILE, {"auc": 0.5, **cells, "news_per_second": 9.5}, group="two"),
+        system(HOSTILE, {"auc": 0.5, **measured}, group="two", impressions=other),
         system("Absent", why_not=f"no such model {HOSTILE}", group="two"),
     ]
     suite = Suite(
@@ -45,26 +56,8 @@ def report(tmp_path: Path) -> Path:
         figures={"size": ["PLM-NR_2", "PLM-NR_12"]},
         published=Published(),
     )
-    rows = [
-        {
-            "system": each.row.label,
-            "settings": "0123456789ab",
-            "environment": "torch 9.9" if each.row.label == HOSTILE else "",
-            "news_per_second": "1",
-            "device": HOSTILE,
-            "threads": "2",
-            "precision": "float32",
-        }
-        for each in systems[:3]
-    ]
-    values = [["0.4", "0.7", "0.5"], ["0.3", "0.6", "0.6"]]
-    files = {
-        label: {1: keep(tmp_path, f"f{place}", values[place])}
-        for place, label in enumerate(("PLM-NR_2", HOSTILE))
-    }
     output = tmp_path / "out"
-    output.mkdir()
-    write_report(output, Reported(suite, HOSTILE, [1, 2], systems, rows, files))
+    write_report(output, Report(suite, HOSTILE, [1, 2], systems))
     return output / "report.html"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from benchmark_rows import keep
 
-from recbole_tinynews.benchmark.impression_sets import read_files
+from recbole_tinynews.benchmark.impressions import read_files
 from recbole_tinynews.benchmark.intervals import Intervals, bootstrap_intervals
 
 

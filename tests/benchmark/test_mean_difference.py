@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from recbole_tinynews.benchmark.mean_difference import (
+from recbole_tinynews.benchmark.significance import (
     Estimate,
     seeds_and_users_random,
     users_random,

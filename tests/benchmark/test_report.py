@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmark_rows import keep, system
+from benchmark_rows import keep, squeeze, system
 
 from recbole_tinynews.benchmark.figures import as_pdf, as_png
 from recbole_tinynews.benchmark.intervals import Intervals, Reach
 from recbole_tinynews.benchmark.plots import CAPTIONS, suite_figures
-from recbole_tinynews.benchmark.report import Reported, write_report
-from recbole_tinynews.benchmark.results import METRICS
+from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.results import METRICS, Report, SystemResult
 from recbole_tinynews.benchmark.suite import ADDED, FIGURES, read_suite
 
 
@@ -39,6 +39,10 @@ def intervals(systems) -> Intervals:
     """Intervals that reach 0.02 below each mean and 0.01 above it."""
     of_system = dict.fromkeys(METRICS, Reach(0.02, 0.01))
     return Intervals({each.row.label: of_system for each in systems})
+
+
+def with_impressions(each: SystemResult, folder: Path) -> SystemResult:
+    return each._replace(impressions={1: keep(folder, each.row.label, ["0.2", "0.4"])})
 
 
 def test_every_figure_names_its_axes_and_shows_every_row_of_its_families(
@@ -112,7 +116,7 @@ def test_rows_of_one_architecture_have_one_speed() -> None:
 def test_no_line_joins_single_runs(systems, intervals) -> None:
     """A trend through three numbers of one seed each is noise that looks like a result."""
     suite = read_suite("paper", "mind-small")
-    single = [each._replace(seeds=[1]) for each in systems]
+    single = [each._replace(cells={1: each.cells[1]}) for each in systems]
     for shown, dashed in ((systems, True), (single, False)):
         for name, figure in suite_figures(suite, shown, intervals):
             lines = [c.lines[0] for axes in figure.axes for c in axes.containers]
@@ -138,8 +142,7 @@ def test_a_report_of_a_few_rows_is_written_whole(systems, tmp_path: Path) -> Non
     """After the first hour of a benchmark only a few rows have results."""
     suite = read_suite("paper", "mind-small")
     one = [each for each in systems if each.row.label == "PLM-NR_12 (FT)"]
-    reported = Reported(suite, "mind-small", [1, 2], one, [], {})
-    written = write_report(tmp_path, reported)
+    written = write_report(tmp_path, Report(suite, "mind-small", [1, 2], one))
     figures = [f"{name}.{kind}" for name in ("size", "speed") for kind in ("svg", "png", "pdf")]
     tables = ["table.md", "table.tex", "table_narrow.tex", "speed.md", "cold.md"]
     assert written == [*tables, *figures, "report.html"]
@@ -151,14 +154,13 @@ def test_a_report_of_a_few_rows_is_written_whole(systems, tmp_path: Path) -> Non
 def test_declared_pairs_alone_are_tested_and_an_added_system(systems, tmp_path: Path) -> None:
     """A correction for all pairs of 37 systems would leave nothing to be found."""
     suite = read_suite("paper", "mind-small")
-    mine = system("Mine", {"auc": 0.6}, group=ADDED)
     labels = ["Tiny-NewsRec_4", "TinyBERT_4", "TinyBERT_2"]
     shown = [each for each in systems if each.row.label in labels]
-    files = {name: {1: keep(tmp_path, name, ["0.2", "0.4"])} for name in [*labels, "Mine"]}
-    reported = Reported(suite, "mind-small", [1], [*shown, mine], [], files)
-    written = write_report(tmp_path, reported)
+    shown.append(system("Mine", {"auc": 0.6}, group=ADDED))
+    shown = [with_impressions(each, tmp_path) for each in shown]
+    written = write_report(tmp_path, Report(suite, "mind-small", [1], shown))
     assert {"significance.csv", "significance.md"} <= {*written}
-    lines = (tmp_path / "significance.md").read_text(encoding="utf-8").splitlines()
+    lines = squeeze((tmp_path / "significance.md").read_text(encoding="utf-8")).splitlines()
     assert [line.split(" | ")[0] for line in lines if " against " in line][1:] == [
         "| Tiny-NewsRec_4 against TinyBERT_4",
         "| Mine against Tiny-NewsRec_4",
@@ -177,8 +179,7 @@ def test_each_file_of_impressions_is_read_once(systems, tmp_path: Path, monkeypa
     """Of large test sets they are slow to unpack, and four parts of a report use them."""
     suite = read_suite("paper", "mind-small")
     labels = ["Tiny-NewsRec_4", "TinyBERT_4"]
-    shown = [each for each in systems if each.row.label in labels]
-    files = {name: {1: keep(tmp_path, name, ["0.2", "0.4"])} for name in labels}
+    shown = [with_impressions(each, tmp_path) for each in systems if each.row.label in labels]
     read: list[Path] = []
 
     def counted(place: Path, **given: Any) -> Any:
@@ -187,5 +188,5 @@ def test_each_file_of_impressions_is_read_once(systems, tmp_path: Path, monkeypa
 
     load = np.load
     monkeypatch.setattr(np, "load", counted)
-    write_report(tmp_path, Reported(suite, "mind-small", [1], shown, [], files))
-    assert sorted(read) == sorted(of_system[1] for of_system in files.values())
+    write_report(tmp_path, Report(suite, "mind-small", [1], shown))
+    assert sorted(read) == sorted(each.impressions[1] for each in shown)

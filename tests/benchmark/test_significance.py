@@ -3,8 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recbole_tinynews.benchmark.mean_difference import seeds_and_users_random, users_random
-from recbole_tinynews.benchmark.significance import compare, holm
+from recbole_tinynews.benchmark.significance import (
+    compare,
+    holm,
+    seeds_and_users_random,
+    users_random,
+)
 
 
 def test_each_pair_gets_both_tests_of_its_own_seeds() -> None:

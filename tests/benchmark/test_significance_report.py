@@ -5,16 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmark_rows import keep
+from benchmark_rows import keep, squeeze, system
 
-from recbole_tinynews.benchmark.impression_sets import read_files
-from recbole_tinynews.benchmark.significance_report import (
+from recbole_tinynews.benchmark.impressions import read_files
+from recbole_tinynews.benchmark.pair_tests import (
     PairTests,
-    as_lines,
-    as_markdown,
     compare_pairs,
-    write_significance,
+    significance_csv,
+    significance_table,
 )
+from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.results import Report
+from recbole_tinynews.benchmark.suite import read_suite
+from recbole_tinynews.benchmark.table import as_markdown
 
 Files = dict[str, dict[int, Path]]
 
@@ -59,7 +62,7 @@ def test_systems_are_paired_by_seed_and_skipped_impressions_are_left_out(tmp_pat
     # impressions' means over seeds: 0.1 and 0.3
     assert (found.fixed_low, found.fixed_high) == pytest.approx((0.1, 0.3))
     assert found.p is None
-    rows = list(csv.DictReader(as_lines(tests).splitlines()))
+    rows = list(csv.DictReader(significance_csv(tests).splitlines()))
     assert [row["metric"] for row in rows] == ["auc", "mrr", "ndcg@5", "ndcg@10"]
     assert (rows[0]["system"], rows[0]["other"]) == ("O", "R")
     assert (rows[0]["difference"], rows[0]["seeds"], rows[0]["p"]) == ("0.2", "2", "")
@@ -70,7 +73,7 @@ def test_users_are_clusters_where_they_are_known_and_the_text_says_so(tmp_path: 
     users = [f"U{row % 4}" for row in range(40)]
     files = files_of(tmp_path, users)
     tests = compared(files)
-    text = as_markdown(tests)
+    text = squeeze(as_markdown(significance_table(tests)))
     assert tests.users == 4
     assert "Seeds and users random" in text
     assert "over 4 users (clusters: their impressions together)" in text
@@ -80,7 +83,7 @@ def test_users_are_clusters_where_they_are_known_and_the_text_says_so(tmp_path: 
     assert line.count("**") == 8  # four metrics
     alone = compared(files_of(tmp_path, ["U"] * 40))  # one id for all
     assert alone.users is None
-    assert "40 impressions (users are not known)" in as_markdown(alone)
+    assert "40 impressions (users are not known)" in as_markdown(significance_table(alone))
 
 
 def test_users_are_taken_from_the_files_that_know_them(tmp_path: Path) -> None:
@@ -112,7 +115,7 @@ def test_a_pair_without_a_common_seed_is_named_and_the_others_are_tested(tmp_pat
     files["other"] = {7: files["O"][1]}
     tests = compared(files, ("O", "R"), ("O", "later"), ("other", "R"))
     assert [*tests.found["auc"]] == [("O", "R")]
-    text = as_markdown(tests)
+    text = squeeze(as_markdown(significance_table(tests)))
     assert "Not tested, as no seed has impressions of both: O against later; other against R." in (
         text
     )
@@ -121,9 +124,14 @@ def test_a_pair_without_a_common_seed_is_named_and_the_others_are_tested(tmp_pat
 
 def test_nothing_outdated_is_left_where_nothing_can_be_tested(tmp_path: Path) -> None:
     """A significance test left from an earlier report would not match the table."""
-    files = files_of(tmp_path, ["U1", "U2", "U3"])
+    systems = [
+        system(name, {"auc": 0.5}, impressions={1: of_system[1]})
+        for name, of_system in files_of(tmp_path, ["U1", "U2", "U3"], seeds=1).items()
+    ]
+    suite = read_suite("paper", "any")._replace(comparisons=[("O", "R")], figures={})
+    output = tmp_path / "out"
+    write_report(output, Report(suite, "any", [1], systems))
     names = ["significance.csv", "significance.md"]
-    assert write_significance(tmp_path, compare_pairs([("O", "R")], read_files(files))) == names
-    assert all((tmp_path / name).is_file() for name in names)
-    assert write_significance(tmp_path, compare_pairs([("O", "lost")], read_files(files))) == []
-    assert not list(tmp_path.glob("significance.*"))
+    assert sorted(each.name for each in output.glob("significance.*")) == names
+    write_report(output, Report(suite, "any", [1], systems[:1]))
+    assert not list(output.glob("significance.*"))

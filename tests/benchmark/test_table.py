@@ -4,18 +4,24 @@ import csv
 from pathlib import Path
 
 import pytest
-from benchmark_rows import system
+from benchmark_rows import squeeze, system
 
-from recbole_tinynews.benchmark.latex_table import as_latex
-from recbole_tinynews.benchmark.means import summarise
 from recbole_tinynews.benchmark.result_table import (
-    as_markdown,
+    budget_table,
     cold_table,
     make_table,
     speed_table,
 )
-from recbole_tinynews.benchmark.results import COLUMNS, METRICS, ResultsFile
+from recbole_tinynews.benchmark.results import (
+    COLUMNS,
+    METRICS,
+    OWN_BUDGET,
+    TEACHERS_BUDGET,
+    ResultsFile,
+    summarise,
+)
 from recbole_tinynews.benchmark.suite import Published, Row
+from recbole_tinynews.benchmark.table import as_latex, as_markdown
 
 RESULTS = """\
 Small,1,0.6,0.3,0.35,0.4,1500000,200.0
@@ -26,12 +32,12 @@ Popular,1,0.5,0.2,0.25,0.3,,
 """
 TABLE = """\
 | System | AUC | MRR | nDCG@5 | nDCG@10 | Parameters (M) | News (1/s) |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: |
+|:---|---:|---:|---:|---:|---:|---:|
 | Small | **61.00 ± 1.41** | 30.50 ± 0.71 | **35.00 ± 0.00** | **41.00 ± 1.41** | 1.50 | 210 |
 | Large_2\\* | **61.00 ± 0.71** | **32.00 ± 0.00** | **35.00 ± 0.00** | 40.00 ± 1.41 | 12.00 | 50 |
-|  |  |  |  |  |  |  |
-| Popular | 50.00 | 20.00 | 25.00 | 30.00 |  |  |
-| Absent | not run: no such model (Absent) |  |  |  |  |  |
+| | | | | | | |
+| Popular | 50.00 | 20.00 | 25.00 | 30.00 | | |
+| Absent | not run: no such model (Absent) | | | | | |
 
 Percent, per impression, mean ± standard deviation over seeds 1, 2.
 
@@ -51,7 +57,7 @@ Small & \textbf{61.00 $\pm$ 1.41} & 30.50 $\pm$ 0.71 & \textbf{35.00 $\pm$ 0.00}
 Large\_2$^*$ & \textbf{61.00 $\pm$ 0.71} & \textbf{32.00 $\pm$ 0.00} & """
     r"""\textbf{35.00 $\pm$ 0.00} & 40.00 $\pm$ 1.41 & 12.00 & 50 \\
 \midrule
-Popular & 50.00 & 20.00 & 25.00 & 30.00 &  &  \\
+Popular & 50.00 & 20.00 & 25.00 & 30.00 & & \\
 Absent & \multicolumn{6}{l}{not run: no such model (Absent)} \\
 \bottomrule
 \end{tabular}
@@ -74,7 +80,7 @@ def table(tmp_path: Path):
 
     def of(row: Row, why_not: str = ""):
         seeds = {seed: cells for (label, seed, _), cells in results.items() if label == row.label}
-        return summarise(row, seeds, why_not)
+        return summarise(row, seeds, why_not=why_not)
 
     systems = [
         of(Row("Small", "Small", "PLMNR", group="one")),
@@ -87,12 +93,12 @@ def table(tmp_path: Path):
 
 def test_the_markdown_is_that_of_the_results(table) -> None:
     """Deviations of a sample, by hand: sqrt(((60 - 61)^2 + (62 - 61)^2) / 1) = 1.41."""
-    assert as_markdown(table) == TABLE
+    assert squeeze(as_markdown(table)) == TABLE
 
 
 def test_the_latex_is_that_of_the_results(table) -> None:
     """A percent sign or underscore that is not escaped ends the line, or the typesetting."""
-    assert as_latex(table) == LATEX
+    assert squeeze(as_latex(table)) == LATEX
 
 
 def test_systems_that_know_their_users_are_marked_beside_those_that_read_more() -> None:
@@ -123,9 +129,9 @@ def test_values_that_print_alike_are_equally_bold() -> None:
 def test_the_papers_results_are_marked_where_they_are_of_other_data() -> None:
     published = Published({"A": {"auc": [70.5, 0.1]}}, {"B": {"auc": [68.0]}}, "on Feeds")
     systems = [system(label, {"auc": 0.5}) for label in "ABC"]
-    lines = as_markdown(make_table(systems, [1], published)).splitlines()
+    lines = squeeze(as_markdown(make_table(systems, [1], published))).splitlines()
     assert lines[0].endswith("| nDCG@10 | AUC, paper |")
-    assert [line.split(" | ")[-1] for line in lines[2:5]] == ["70.50 ± 0.10 |", "68.00† |", " |"]
+    assert [line.split("|")[-2].strip() for line in lines[2:5]] == ["70.50 ± 0.10", "68.00†", ""]
     assert "† the paper's figures on Feeds." in lines
 
 
@@ -136,12 +142,12 @@ def test_speed_has_a_separate_table() -> None:
         system("Pop", {"auc": 0.5, "seconds": 1.0}),
         system("B", why_not="broken"),
     ]
-    lines = as_markdown(speed_table(systems)).splitlines()
+    lines = squeeze(as_markdown(speed_table(systems))).splitlines()
     assert lines[:4] == [
         "| System | News, 1/s | cached, 1/s | Training, s |",
-        "| --- | ---: | ---: | ---: |",
+        "|:---|---:|---:|---:|",
         "| A | 1,235 | 10 | 61 |",
-        "| Pop |  |  | 1 |",
+        "| Pop | | | 1 |",
     ]
     assert lines[4] == ""
 
@@ -191,7 +197,8 @@ def test_two_benchmarks_that_write_into_one_file_lose_no_row(tmp_path: Path) -> 
 def test_a_file_of_an_earlier_version_is_read_and_gets_the_new_column(tmp_path: Path) -> None:
     """Hours of committed results would be refused for a column that they can't have."""
     path = tmp_path / "results.csv"
-    before = [name for name in COLUMNS if name != "environment"]
+    newer = {"environment", *OWN_BUDGET, *TEACHERS_BUDGET}
+    before = [name for name in COLUMNS if name not in newer]
     cells = ["A", "1", "0.5", *[""] * (len(before) - 4), "x"]
     path.write_text(f"{','.join(before)}\n{','.join(cells)}\n", encoding="utf-8")
     row = ResultsFile(path).of("A", 1, "x")
@@ -219,7 +226,7 @@ def test_cold_impressions_have_a_separate_table() -> None:
         system("B", better),
         system("C", {"auc": 0.5}),
     ]
-    assert as_markdown(cold_table(systems)).splitlines()[2:4] == [
+    assert squeeze(as_markdown(cold_table(systems))).splitlines()[2:4] == [
         "| A | 51.00 ± 1.41 | **20.00 ± 0.00** | **25.00 ± 0.00** | **30.00 ± 0.00** |",
         "| B | **61.00** | **20.00** | **25.00** | **30.00** |",
     ]
@@ -227,3 +234,27 @@ def test_cold_impressions_have_a_separate_table() -> None:
     assert as_markdown(cold_table(systems)).endswith(
         "training impressions: 1,519. Not known of C.\n"
     )
+
+
+BUDGET = dict.fromkeys((*OWN_BUDGET, *TEACHERS_BUDGET), 0) | {"tokens": 820_123, "flops": 1.74e13}
+CEILINGS = {"student": {"tokens": 215_000}, "teachers": {"clicks_x_candidates": 1000}}
+
+
+def test_budgets_have_a_table_and_rows_over_a_ceiling_are_marked_everywhere() -> None:
+    """A system that read four times as much text would look better for how it was trained."""
+    within = {**BUDGET, "tokens": 215_000, "teachers_clicks_x_candidates": 1000}
+    systems = [
+        system("A", {"auc": 0.5, **BUDGET}),
+        system("B", {"auc": 0.5, **within}),
+        system("C", {"auc": 0.5, **within, "teachers_clicks_x_candidates": 1001}),
+        system("Old", {"auc": 0.5}),
+    ]
+    text = squeeze(as_markdown(budget_table(systems, CEILINGS)))
+    assert text.splitlines()[2] == "| A§ | 0 | 820,123 | 0 | 17.4 | 0 | 0 | 0 | 0 |"
+    assert "Not counted: Old." in text
+    ceiling = "(student: 215,000 tokens; teachers: 1,000 candidates of clicks)"
+    table = make_table(systems, [1], Published(), ceilings=CEILINGS)
+    assert [cells[0].text for group in table.groups for cells in group] == ["A§", "B", "C§", "Old"]
+    assert table.notes[-1] == f"§ used more than the suite's ceiling {ceiling}."
+    unlimited = make_table(systems, [1], Published())
+    assert not any("§" in cells[0].text for group in unlimited.groups for cells in group)

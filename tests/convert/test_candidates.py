@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_tinynews.convert.errors import LineError
-from recbole_tinynews.convert.readers.candidates import parse_candidates
-from recbole_tinynews.convert.readers.fields import parse_ids
+from recbole_tinynews.convert.readers.cells import ids_of, mind_candidates
 
 # Ids that contain what the fast path looks for.
 ids = st.text(alphabet="N01-", min_size=1, max_size=6)
@@ -17,7 +16,7 @@ ids = st.text(alphabet="N01-", min_size=1, max_size=6)
 @given(st.lists(st.tuples(ids, st.sampled_from("01")), min_size=1, max_size=12))
 def test_ids_that_look_like_labels_are_not_cut(shown: list[tuple[str, str]]) -> None:
     """Replacing '-0' anywhere would turn the id 'N-0' into 'N' and shift labels."""
-    parsed = parse_candidates(" ".join(f"{news}-{label}" for news, label in shown), column=5)
+    parsed = mind_candidates(" ".join(f"{news}-{label}" for news, label in shown), column=5)
     assert parsed.ids == [news for news, _ in shown]
     assert parsed.labels == " ".join(label for _, label in shown)
 
@@ -30,12 +29,12 @@ def test_any_text_is_parsed_exactly_or_refused(text: str) -> None:
     news = [token[:-2] if any(labelled) else token for token in tokens]
     good = all(labelled) or not any(labelled)
     if good and all(token.split() == [token] for token in news):
-        parsed = parse_candidates(text, column=5)
+        parsed = mind_candidates(text, column=5)
         assert parsed.ids == news
         assert parsed.labels == " ".join(token[-1] for token in tokens if any(labelled))
     else:
         with pytest.raises(LineError):
-            parse_candidates(text, column=5)
+            mind_candidates(text, column=5)
 
 
 @pytest.mark.parametrize(
@@ -56,17 +55,17 @@ def test_any_text_is_parsed_exactly_or_refused(text: str) -> None:
 )
 def test_a_broken_list_of_candidates_is_named_by_its_kind(text: str, kind: str) -> None:
     with pytest.raises(LineError) as caught:
-        parse_candidates(text, column=5)
+        mind_candidates(text, column=5)
     assert caught.value.kind == kind
     assert str(caught.value).startswith("column 5: expected ")
 
 
 def test_an_empty_history_has_no_ids() -> None:
     """''.split(' ') would give one empty id, an article that does not exist."""
-    assert parse_ids("", column=4) == []
+    assert ids_of("", column=4) == []
 
 
-@pytest.mark.parametrize("parse", [parse_candidates, parse_ids])
+@pytest.mark.parametrize("parse", [mind_candidates, ids_of])
 def test_a_line_of_millions_of_ids_is_a_bad_line(parse) -> None:
     """Its ids would take a hundred times the memory of the line."""
     text = "N1 " * 200_000

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from recbole_tinynews.convert.readers.click_log import ClickLog, Row
-from recbole_tinynews.convert.readers.current import HOURS, CurrentArticles
+from recbole_tinynews.convert.readers.click_log import HOURS, ClickLog, CurrentArticles, Row
 
 DAY = HOURS * 3600
 

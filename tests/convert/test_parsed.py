@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from recbole_tinynews.convert.errors import LineError, SkippedLines, stop
-from recbole_tinynews.convert.readers.numbered import NumberedIds, RaggedNumbers
-from recbole_tinynews.convert.readers.parsed import parsed
+from recbole_tinynews.convert.readers.compact import NumberedIds, RaggedNumbers
+from recbole_tinynews.convert.readers.rows import parsed
 
 ROWS = [(3, "a"), (5, "b"), (6, "a"), (9, "")]
 

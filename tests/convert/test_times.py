@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from recbole_tinynews.convert.errors import LineError
-from recbole_tinynews.convert.readers.times import seconds_of
+from recbole_tinynews.convert.timestamps import seconds_of
 
 
 @pytest.mark.parametrize(

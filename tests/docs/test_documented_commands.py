@@ -15,7 +15,7 @@ from documents import INLINE, ROOT, Command, commands, name_of, pages
 
 from recbole_tinynews.registry import overall_yaml_file
 from recbole_tinynews.settings.declared import NAMES
-from recbole_tinynews.settings.names import split_stage
+from recbole_tinynews.settings.names import parse_key
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "README.md").is_file(), reason="documents lie in a checkout only"
@@ -98,7 +98,7 @@ def test_a_flag_in_a_sentence_exists(page: Path) -> None:
     said = [
         flag for code in INLINE.findall(page.read_text(encoding="utf-8")) for flag in _flags(code)
     ]
-    assert [flag for flag in said if split_stage(flag, stages)[1] not in known] == []
+    assert [flag for flag in said if parse_key(flag, stages).name not in known] == []
 
 
 def _flags(code: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
 from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.model.ensembleteacher import NewsEncoders
 from recbole_tinynews.model.recommender import NewsRecommender
@@ -22,26 +23,29 @@ from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_sec
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.ranking import Ranker
 
-IDS = torch.tensor([[0, 5, 9], [7, 5, 20]])
-
 
 class WordVectors(nn.Module):
     """Encodes a text as the mean of its word vectors: no language model, nothing cached."""
 
     pad_token_id = 0
 
-    def __init__(self, words: int, dim: int, tokens: Ragged) -> None:
+    def __init__(self, words: int, dim: int, tokens: Ragged, tokenizer: ColumnTokenizer) -> None:
         super().__init__()
         self.words, self.tokens = nn.EmbeddingBag(words, dim), tokens
-        self._given: Tensor | None = None
+        self._tokenizer = tokenizer
 
     def forward(self, news_ids: Tensor) -> Tensor:
-        if self._given is not None:
-            return self._given[news_ids]
         return self.encode_distinct(news_ids.flatten().numpy()).view(*news_ids.shape, -1)
 
     def encode_distinct(self, ids: np.ndarray) -> Tensor:
-        texts = self.tokens.take(ids)
+        return self._mean(self.tokens.take(ids))
+
+    @torch.no_grad()
+    def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        tokens = self._tokenizer(columns)
+        return self._mean(tokens.take(np.arange(1, tokens.rows)))
+
+    def _mean(self, texts: Ragged) -> Tensor:
         values = torch.from_numpy(texts.values.astype(np.int64))
         return self.words(values, torch.from_numpy(texts.offsets[:-1].astype(np.int64)))
 
@@ -49,12 +53,6 @@ class WordVectors(nn.Module):
         self, ids: np.ndarray, show_progress: bool = False, folder: Path | None = None
     ) -> None:
         pass
-
-    @contextmanager
-    def given(self, vectors: Tensor) -> Iterator[None]:
-        self._given = vectors
-        yield
-        self._given = None
 
     def tapped(self, taps: Taps) -> AbstractContextManager[Any]:
         raise ValueError("a word vector has no inner states")
@@ -73,7 +71,8 @@ class Loss(NamedTuple):
 class Words(NewsRecommender):
     def make_news_encoder(self, config: Any, dataset: Any) -> WordVectors:
         tokens = self.text_table(config, dataset, WordVectors.pad_token_id)
-        return WordVectors(len(self.tokenizer), config["news_dim"], tokens)
+        tokenizer = self.column_tokenizer(config, WordVectors.pad_token_id)
+        return WordVectors(len(self.tokenizer), config["news_dim"], tokens, tokenizer)
 
     def losses(self, scored: Any, interaction: Any) -> Loss:
         return Loss(F.cross_entropy(scored.scores, interaction[self.label_field]))
@@ -103,25 +102,6 @@ def test_a_users_own_encoder_trains_ranks_and_is_measured(tiny: Tiny) -> None:
 def ensemble(tiny: Tiny) -> NewsEncoders:
     torch.manual_seed(2)
     return NewsEncoders(tiny.world(news_dim=dim).model.news_encoder for dim in (16, 16)).eval()
-
-
-@torch.no_grad()
-def test_an_ensemble_answers_from_the_vectors_that_it_is_given(ensemble: NewsEncoders) -> None:
-    """An encoder that got another's part would rank by wrong vectors."""
-    computed = ensemble(IDS)
-    vectors = torch.randn(30, computed.shape[-1])
-    with ensemble.given(vectors):
-        assert torch.equal(ensemble(IDS), vectors[IDS])
-    assert torch.equal(ensemble(IDS), computed)
-
-
-@torch.no_grad()
-def test_an_encoder_forgets_what_it_was_given_after_an_error(ensemble: NewsEncoders) -> None:
-    """A server that refuses one request would answer all later ones from its vectors."""
-    computed = ensemble(IDS)
-    with pytest.raises(IndexError), ensemble.given(torch.randn(3, computed.shape[-1])):
-        ensemble(IDS)
-    assert torch.equal(ensemble(IDS), computed)
 
 
 def test_an_ensemble_refuses_to_give_inner_states(ensemble: NewsEncoders) -> None:

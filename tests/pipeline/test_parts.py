@@ -270,7 +270,7 @@ def test_stage_two_of_a_word_student_starts_from_stage_one(
     tiny: Tiny, tmp_path: Path, student: str
 ) -> None:
     """Weights that are trained and not taken over would have been trained for nothing."""
-    given = {"student": student, "checkpoint_dir": str(tmp_path), "learning_rate": 0.0}
+    given = {"student": student, "checkpoint_dir": str(tmp_path), "learning_rate": 1e-60}
     given |= OWN_SETTINGS.get(student, {})
     result = run("TinyNewsRec", DATASET, config_dict={**tiny.settings("TinyNewsRec"), **given})
     folders = [tmp_path / DATASET / f"{s['name']}-{s['fingerprint']}" for s in result["stages"]]

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import signal
+import socket
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from recbole_tinynews.processes import launch as launch_module
 from recbole_tinynews.processes.launch import Machines, ProcessFailedError, launch
 
 
@@ -51,6 +54,7 @@ def test_ctrl_c_is_what_it_was_once_the_processes_have_ended(
 ) -> None:
     """A benchmark that goes on after a training in processes would end with a traceback."""
     (tmp_path / "ends.py").write_text(f"raise SystemExit({status})")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -61,3 +65,15 @@ def test_ctrl_c_is_what_it_was_once_the_processes_have_ended(
     else:
         launch(Machines(2, 2), "ends", [])
     assert [signal.getsignal(number) for number in numbers] == before
+    assert not list(tmp_path.glob("torchelastic_*"))  # each run left a folder there
+
+
+def test_a_port_in_use_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended in a traceback of torch's store, without a word about the flags."""
+    monkeypatch.setattr(launch_module, "start_method", lambda: "spawn")
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ProcessFailedError, match=f"localhost:{port}: .* free port"):
+            launch(Machines(1, 2, port=port), "recbole_tinynews.version", [])

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import recbole.utils
 import torch
 from recbole.data.dataset import Dataset
 from recbole.model.general_recommender import lightgcn, pop
@@ -13,7 +14,6 @@ from recbole.model.sequential_recommender import gru4rec, sine
 from recbole.trainer import Trainer
 from scipy.sparse import dok_matrix
 
-from recbole_tinynews import registry
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.recbole_models import patches
 from recbole_tinynews.recbole_models.loaders import train_loader
@@ -94,7 +94,7 @@ def test_looking_a_model_up_leaves_autograd_as_it_was(monkeypatch) -> None:
         as_installed(sine)
         return gru4rec.GRU4Rec
 
-    monkeypatch.setattr(registry, "get_model", importing)
+    monkeypatch.setattr(recbole.utils, "get_model", importing)
     for before in (False, True):
         torch.autograd.set_detect_anomaly(before)
         assert find_model("GRU4Rec") is gru4rec.GRU4Rec

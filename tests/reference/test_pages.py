@@ -11,7 +11,7 @@ from recbole_tinynews.reference.defaults import every_setting
 from recbole_tinynews.reference.example import as_yaml, example_value
 from recbole_tinynews.reference.explain import explanation
 from recbole_tinynews.reference.meanings import meanings
-from recbole_tinynews.reference.models import model_names, recbole_model_names
+from recbole_tinynews.registry import model_names, recbole_model_names
 from recbole_tinynews.settings.command_line import parse_command_line
 from recbole_tinynews.settings.declared import OURS, setting
 from recbole_tinynews.settings.values import POSITIVE, one_of

@@ -129,14 +129,15 @@ def test_fields_that_are_none_are_refused(naml: Served, article, error, message)
         naml.load().rank([], [article], ids=False)
 
 
-def test_what_is_read_comes_back_from_the_text_that_stands_for_it() -> None:
-    settings = {"news_text": "title_abstract", "views": ["title", "category"]}
-    reading = Reading(settings)
+def test_what_is_read_of_an_article_is_an_article_again() -> None:
+    """An index keeps what is read, and gives it back as titles or fields."""
+    reading = Reading({"news_text": "title_abstract", "views": ["title", "category"]})
     article = {"title": 'a "quoted" one', "abstract": "b", "category": "c"}
-    text = reading.text({**article, "body": "unread"})
-    assert reading.content(text) == article
-    assert reading.text(reading.content(text)) == text
-    assert reading.columns([text])["title"] == ['a "quoted" one. b']
+    read = reading.read({**article, "body": "unread"})
+    assert reading.content(read) == article
+    assert reading.read(reading.content(read)) == read
+    one = Reading({"news_text": "title_abstract"})
+    assert one.read(one.content(one.read(article))) == ('a "quoted" one. b',)
 
 
 @pytest.mark.parametrize("names", ["[]", "{", '{"category": 3, "subcategory": []}'])

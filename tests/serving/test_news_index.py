@@ -19,8 +19,8 @@ class Watched(NewsIndex):
 def test_an_article_that_is_replaced_is_never_missing() -> None:
     """A request that came in between was told that there is no article with its id."""
     index = Watched()
-    index.add(["a", "b"], ["one", "two"], torch.ones(2, 3))
-    index.add(["a"], ["three"], torch.zeros(1, 3))
+    index.add(["a", "b"], [("one",), ("two",)], torch.ones(2, 3))
+    index.add(["a"], [("three",)], torch.zeros(1, 3))
     assert index.seen == [(), ("a", "b"), ("b", "a")]
-    assert index.shelf.texts == ("two", "three")
+    assert index.shelf.read == (("two",), ("three",))
     assert index.shelf.vectors.tolist() == [[1.0] * 3, [0.0] * 3]

@@ -84,9 +84,9 @@ def test_each_text_is_encoded_once(student: Served, monkeypatch) -> None:
     ranker = student.load()
     encoded: list[int] = []
     encoder = ranker.engine.model.news_encoder
-    plain = encoder.encode_distinct
+    plain = encoder.encode_texts
     monkeypatch.setattr(
-        encoder, "encode_distinct", lambda ids: encoded.append(len(ids)) or plain(ids)
+        encoder, "encode_texts", lambda given: encoded.append(len(given["title"])) or plain(given)
     )
     first = ranker.rank([["word1", "word2 word3"], []], [["word2 word3"], ["word4"]], ids=False)
     assert encoded == [3]
@@ -101,10 +101,10 @@ def test_memory_does_not_grow_with_the_texts_met(student: Served, monkeypatch) -
     ranker = student.load()
     shown = ["word1 word2", "word3 word4", "word5 word6"]
     before = ranker.rank([], shown)
-    assert list(ranker._known._slots) == shown[1:]
+    assert list(ranker._known._slots) == [(each,) for each in shown[1:]]
     ranker.rank([], [shown[1]])
     ranker.rank([], ["word7 word8"])
-    assert list(ranker._known._slots) == [shown[1], "word7 word8"]
+    assert list(ranker._known._slots) == [(shown[1],), ("word7 word8",)]
     after = ranker.rank([], shown)
     assert [each.candidate for each in after] == [each.candidate for each in before]
     np.testing.assert_allclose([e.score for e in after], [e.score for e in before], atol=1e-6)

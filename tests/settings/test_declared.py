@@ -22,9 +22,9 @@ from recbole_tinynews.settings.declared import (
 from recbole_tinynews.settings.layers import AS_IN, METRICS_SETTING, WITH_WORDS
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import (
+    parse_key,
     recbole_model_settings,
     recbole_overall_settings,
-    split_stage,
 )
 
 PROPERTIES = packaged_folder("properties")
@@ -40,7 +40,7 @@ STAGES = [file.stem for file in (PROPERTIES / "stage").glob("*.yaml")]
 
 def declared_in(file: Path) -> set[str]:
     values = read_yaml(file)
-    plain = {split_stage(name, STAGES)[1] for name in {*values, *values.get(WITH_WORDS, ())}}
+    plain = {parse_key(name, STAGES).name for name in {*values, *values.get(WITH_WORDS, ())}}
     of_stages = {AS_IN, METRICS_SETTING, WITH_WORDS}
     return plain - (of_stages if file.parent.name == "stage" else set())
 

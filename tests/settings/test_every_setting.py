@@ -20,10 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.config import NewsConfig, declared_settings
+from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.registry import (
+    declared_settings,
     find_model,
     is_news_model,
     model_yaml_files,
@@ -31,7 +32,7 @@ from recbole_tinynews.registry import (
     stage_yaml_files,
 )
 from recbole_tinynews.settings.declared import Models, unread_by
-from recbole_tinynews.settings.names import split_stage
+from recbole_tinynews.settings.names import parse_key
 
 MODELS = [
     "TinyNewsRec",
@@ -168,7 +169,7 @@ def check(tiny: Tiny, model: str, values: dict[str, Any]) -> set[str]:
     left = accepted(tiny, model, values)
     stages = stage_yaml_files(find_model(model)) if is_news_model(find_model(model)) else {}
     for name in left - unread(model):
-        of = kinds.get(name) or kinds.get(split_stage(name, stages)[1])
+        of = kinds.get(name) or kinds.get(parse_key(name, stages).name)
         value = values[name]
         if of is not None and not isinstance(value, str):
             assert is_of(of, value), f"{name} takes {value!r}, and is declared as {of}"

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tinynews.settings.layers import NewsYaml, read_news_yaml
+from recbole_tinynews import paths
+from recbole_tinynews.settings.layers import ModelFiles, NewsYaml, read_news_yaml
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """``properties`` with two stages and a model, and a user's folder beside it."""
+    monkeypatch.setattr(paths, "_PACKAGE", tmp_path)
     for name in ("properties/model", "properties/stage", "mine/stage"):
         (tmp_path / name).mkdir(parents=True)
     write(tmp_path / "properties/overall.yaml", "negatives: 4\nplm: bert")
@@ -25,10 +27,13 @@ def write(file: Path, text: str) -> None:
 
 
 def read(folder: Path) -> NewsYaml:
+    """The declarations, with the names of settings as they are written."""
     properties, mine = folder / "properties", folder / "mine"
     stages = [*sorted(properties.glob("stage/*")), *sorted(mine.glob("stage/*"))]
     models = [properties / "model" / "Base.yaml", mine / "Mine.yaml"]
-    return read_news_yaml(properties / "overall.yaml", {f.stem: f for f in stages}, models)
+    files = ModelFiles(properties / "overall.yaml", {f.stem: f for f in stages}, models)
+    yaml = read_news_yaml(files)
+    return yaml._replace(values={str(key): value for key, value in yaml.values.items()})
 
 
 def test_a_stages_key_is_its_own_default_of_a_setting_that_is_declared(folder: Path) -> None:

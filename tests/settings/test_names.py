@@ -1,26 +1,39 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recbole_tinynews.settings.names import recbole_overall_settings, split_stage, unknown_setting
+from recbole_tinynews.settings.declared import NAMES
+from recbole_tinynews.settings.names import (
+    Key,
+    parse_key,
+    recbole_overall_settings,
+    unknown_setting,
+)
+from recbole_tinynews.settings.stage_names import (
+    ALIGN_STUDENT,
+    FINETUNE_TEACHER,
+    POST_TRAIN_STUDENT,
+    POST_TRAIN_TEACHER,
+    PRETRAIN_TEACHER,
+)
 
-STAGES = ["finetune_teacher", "post_train_teacher", "pretrain_teacher"]
+STAGES = [
+    ALIGN_STUDENT,
+    FINETUNE_TEACHER,
+    POST_TRAIN_STUDENT,
+    POST_TRAIN_TEACHER,
+    PRETRAIN_TEACHER,
+]
 DECLARED = {"learning_rate": 1e-3, "epochs": 1, "topk": [5], "post_train_corpus": None}
 
 
-@pytest.mark.parametrize(
-    ("name", "parts"),
-    [
-        ("post_train_teacher_learning_rate", ("post_train_teacher", "learning_rate")),
-        ("pretrain_teacher_epochs", ("pretrain_teacher", "epochs")),
-        ("post_train_corpus", (None, "post_train_corpus")),
-        ("teacher_num_hidden_layers", (None, "teacher_num_hidden_layers")),
-        ("finetune_layers", (None, "finetune_layers")),
-    ],
-)
-def test_only_a_whole_stage_name_is_a_prefix(name: str, parts: tuple[str | None, str]) -> None:
+@given(st.sampled_from([None, *STAGES]), st.sampled_from(sorted(NAMES)))
+def test_a_setting_is_parsed_as_it_was_printed(stage: str | None, name: str) -> None:
     """Split at the wrong place, `post_train_corpus` would be an unknown setting of a stage."""
-    assert split_stage(name, STAGES) == parts
+    key = Key(stage, name)
+    assert parse_key(str(key), STAGES) == key
 
 
 @pytest.mark.parametrize(
@@ -36,13 +49,13 @@ def test_only_a_whole_stage_name_is_a_prefix(name: str, parts: tuple[str | None,
 )
 def test_an_unknown_setting_is_answered_with_the_nearest_one(name: str, answer: str) -> None:
     """RecBole stores it and continues: with `learnin_rate: 9` it trains at 0.001."""
-    assert answer in (unknown_setting(name, DECLARED, STAGES) or "")
+    assert answer in (unknown_setting(parse_key(name, STAGES), DECLARED, STAGES) or "")
 
 
 def test_a_stages_setting_is_known_for_models_with_stages_only() -> None:
     name = "finetune_teacher_epochs"
-    assert unknown_setting(name, DECLARED, STAGES) is None
-    assert unknown_setting(name, DECLARED) is not None
+    assert unknown_setting(parse_key(name, STAGES), DECLARED, STAGES) is None
+    assert unknown_setting(parse_key(name, ()), DECLARED) is not None
 
 
 def test_settings_that_recbole_reads_without_declaring_are_known() -> None:

@@ -48,7 +48,7 @@ def test_what_design_allows_is_allowed(name: str, value: Any) -> None:
         ("temperature", 0, "> 0"),
         ("temperature", float("nan"), "> 0"),
         ("distillation_loss_weight", -0.5, ">= 0"),
-        ("learning_rate", "1e-5x", "a number >= 0 and < 1e+15"),
+        ("learning_rate", "1e-5x", "a number > 0 and < 1e+15"),
         ("topk", [], "an int from 1 to 1,000 or a list"),
         ("topk", [5, 0], "an int from 1 to 1,000 or a list"),
         ("plm", None, "the name of a file or folder"),

@@ -22,6 +22,7 @@ from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.masked_language_model import TaskLanguageModel
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.stage import Stage, last_copies
 from recbole_tinynews.pipeline.systems import system
@@ -60,9 +61,9 @@ def run_stage(tiny: Tiny, folder: Path, **settings: Any) -> Outcome:
 
 
 def outcome(artifact: Artifact) -> Outcome:
-    """Weights, validation result, and losses and metrics by step."""
+    """Weights, validation result and budget, and losses and metrics by step."""
     shown = (artifact.folder / "training.csv").read_text(encoding="utf-8")
-    return artifact.weights.load(), artifact.valid, shown
+    return artifact.weights.load(), {**artifact.valid, "budget": artifact.budget}, shown
 
 
 @contextmanager
@@ -139,6 +140,26 @@ def test_a_training_killed_again_and_again_comes_to_its_end(
         with killed(step):
             run_stage(tiny, tmp_path)
     assert_same(run_stage(tiny, tmp_path), undisturbed)
+
+
+def test_reused_vectors_are_the_same_after_a_kill(tiny: Tiny, tmp_path: Path) -> None:
+    """Vectors of clicked articles from earlier steps decide the next ones."""
+    shipped = yaml.safe_load(
+        (packaged_folder("properties") / "dataset" / "ebnerd.yaml").read_text(encoding="utf-8")
+    )
+    sizes = {"plm", "text_prefix", "news_dim", "max_title_length", "max_body_length"}
+    settings = {
+        name: value
+        for name, value in shipped.items()
+        if name not in sizes and "_teacher_" not in name and "_student_" not in name
+    }
+    assert settings["history_cache_steps"]
+    settings |= {"epochs": 9, "save_steps": 7, "stopping_step": 10}
+    expected = run_stage(tiny, tmp_path / "undisturbed", **settings)
+    for step in (5, 10, 25, 33, 47):
+        with killed(step):
+            run_stage(tiny, tmp_path / "killed", **settings)
+    assert_same(run_stage(tiny, tmp_path / "killed", **settings), expected)
 
 
 def test_a_resumed_training_does_not_start_again(
@@ -224,6 +245,7 @@ def post_train(tiny: Tiny, folder: Path, kind: str, stages: int = 2) -> list[Art
         checkpoint_dir=str(folder),
         negative_titles=kind,
         plm_dropout=0.3,
+        history_cache_steps=10,
         save_steps=2,
         post_train_teacher_max_steps=7,  # reaches a second pass, after a short last batch
         post_train_student_max_steps=7,

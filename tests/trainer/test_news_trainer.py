@@ -204,7 +204,7 @@ def test_a_loss_that_is_no_number_ends_training_by_name(tiny: Tiny, monkeypatch)
 
 def test_losses_are_shown_and_kept_by_name_and_as_means(tiny: Tiny, tmp_path, caplog) -> None:
     """RecBole prints the sum over all batches as train_loss1, train_loss2, train_loss3."""
-    world = tiny.world("TinyNewsRec", learning_rate=0.0, plm_learning_rate=0.0, max_steps=None)
+    world = tiny.world("TinyNewsRec", learning_rate=1e-60, plm_learning_rate=0.0, max_steps=None)
     caplog.set_level(logging.INFO)
     torch.manual_seed(0)
     trainer = world.trainer()

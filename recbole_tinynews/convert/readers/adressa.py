@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from recbole_tinynews.convert.errors import LineError, quoted
+from recbole_tinynews.convert.errors import LineError, OnBadLine, quoted
+from recbole_tinynews.convert.readers.cells import id_of, text_of
 from recbole_tinynews.convert.readers.click_log import ClickLog, Row
-from recbole_tinynews.convert.readers.fields import id_of, text_of
-from recbole_tinynews.convert.readers.parsed import parsed
 from recbole_tinynews.convert.readers.reader import Reader, Source
-from recbole_tinynews.convert.readers.rows import read_raw_lines, text_of_line
-from recbole_tinynews.convert.readers.times import published_of, seconds_of
-from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
+from recbole_tinynews.convert.readers.rows import decoded, read_raw_lines
+from recbole_tinynews.convert.records import Impression, News, NewsRow
+from recbole_tinynews.convert.timestamps import published_of, seconds_of
 
 USER, TIME, ARTICLE, TITLE, PUBLISHED = "userId", "time", "id", "title", "publishtime"
 CATEGORIES, PROFILE = "category1", "profile"
@@ -24,7 +23,7 @@ class AdressaReader(Reader):
     """A file of a day's events, or a folder of such files.
 
     An event with an ``id`` is a click on that article; others, such as visits of the front page,
-    are counted. Nothing is known of what else was shown: candidates are drawn (see ``ClickLog``).
+    are counted. Unclicked candidates are unknown and therefore sampled (see ``ClickLog``).
     """
 
     expects = "a file of events, a JSON object in each line, or a folder of such files"
@@ -38,7 +37,7 @@ class AdressaReader(Reader):
         self._elsewhere = 0
 
     def problem(self, place: Path) -> str | None:
-        """That there is no file."""
+        """Whether there is no file."""
         if not place.exists():
             return f"expected {self.expects}, found nothing there."
         if not self.news_files(place):
@@ -56,14 +55,20 @@ class AdressaReader(Reader):
         files = (path for path in place.iterdir() if path.is_file())
         return sorted(path for path in files if not path.name.startswith("."))
 
-    def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
-        """The articles that were clicked; the clicks are kept for ``read_impressions``."""
-        for click in parsed(path, read_raw_lines(path), _click, on_bad_line):
-            if click is None:
-                self._elsewhere += 1
-            else:
-                self._log.add(path, click.row)
-                yield click.article
+    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, bytes]]:
+        """The events of a file."""
+        return read_raw_lines(path)
+
+    def article(self, path: Path, content: bytes) -> NewsRow | None:
+        """The article that was clicked; the click is kept for ``read_impressions``."""
+        event = _event(content)
+        if not _is_click(event):
+            self._elsewhere += 1
+            return None
+        news = _article(event)
+        user, time = id_of(event.get(USER), USER), seconds_of(event.get(TIME), TIME)
+        self._log.add(path, Row(None, user, time, [news.news_id], None, None))
+        return NewsRow(news)
 
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
@@ -72,27 +77,12 @@ class AdressaReader(Reader):
         return self._log.impressions(self.news_files(place))
 
     def about(self) -> dict[str, Any]:
-        """Candidates that were drawn, events that are no clicks."""
+        """Sampled candidates, and events that are no clicks."""
         return {**self._log.about(), "adressa": {"events_without_article": self._elsewhere}}
 
 
-class _Click(NamedTuple):
-    row: Row
-    article: NewsRow
-
-
-def _click(number: int, line: bytes) -> _Click | None:
-    """The click of an event; None: it is about no article."""
-    event = _event(line)
-    if not _is_click(event):
-        return None
-    news = _article(event)
-    user, time = id_of(event.get(USER), USER), seconds_of(event.get(TIME), TIME)
-    return _Click(Row(None, user, time, [news.news_id], None, None), NewsRow(number, news))
-
-
 def _event(line: bytes) -> dict[str, Any]:
-    text = text_of_line(line)
+    text = decoded(line)
     try:
         event = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -105,7 +95,7 @@ def _event(line: bytes) -> dict[str, Any]:
 
 
 def _is_click(event: dict[str, Any]) -> bool:
-    """Whether it is about an article: a page of another class has an id too."""
+    """Whether it is about an article; pages of other classes have ids too."""
     if event.get(ARTICLE) in (None, ""):
         return False
     classes = _of_group(event, "pageclass")
@@ -135,7 +125,7 @@ def _categories(event: dict[str, Any]) -> tuple[str, str]:
 
 
 def _of_group(event: dict[str, Any], name: str) -> list[str]:
-    """The items of a profile that belong to a group, as far as it is built as published."""
+    """The items of an event's profile that belong to a group; malformed ones are ignored."""
     profile = event.get(PROFILE)
     return [
         each["item"]

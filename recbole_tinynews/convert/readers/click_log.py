@@ -1,24 +1,27 @@
-"""Clicks in the order of time become impressions: with a history, and candidates where none are."""
+"""Impressions from a log: histories of earlier clicks, sampled candidates."""
 
 from __future__ import annotations
 
+import random
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from recbole_tinynews.convert.readers.candidates import labels_of
-from recbole_tinynews.convert.readers.current import HOURS, CurrentArticles
-from recbole_tinynews.convert.readers.numbered import NumberedIds, RaggedNumbers
+from recbole_tinynews.convert.readers.cells import labels_of
+from recbole_tinynews.convert.readers.compact import NumberedIds, RaggedNumbers
 from recbole_tinynews.convert.records import Impression
+
+HOURS = 24  # an article is current for so long after a click on it
 
 
 class Row(NamedTuple):
-    """One row of a log. None: the log has no such column.
+    """One row of a log; None where the log has no such column.
 
-    ``clicked`` is None where labels are unknown; without ``shown`` it is a single id.
+    ``clicked`` is None where labels are unknown, and a single id without ``shown``.
     """
 
     impression_id: str | None
@@ -46,10 +49,10 @@ class _Past:
 
 
 class ClickLog:
-    """Rows of one or several files, kept in a few bytes for each id.
+    """The rows of one or several files, in a few bytes for each id.
 
-    A history that a row lacks holds the user's clicks at earlier seconds, in the files that were
-    asked for so far. Candidates that a row lacks are drawn from the articles current then.
+    A missing history is the user's clicks at earlier seconds in the files read so far; missing
+    candidates are sampled from the articles current at the time.
     """
 
     def __init__(self, sampled: int, seed: int) -> None:
@@ -58,7 +61,7 @@ class ClickLog:
         self._files: dict[Any, _File] = {}
         self._past: dict[int, _Past] = {}
         self._current = CurrentArticles(seed)
-        self._told: set[Any] = set()
+        self._read: set[Any] = set()
         self._rows_sampled = self._rows_with_fewer = 0
 
     def add(self, file: Any, row: Row) -> None:
@@ -72,7 +75,7 @@ class ClickLog:
                 column.add(self._articles.numbers(ids))
 
     def impressions(self, files: Sequence[Any]) -> Iterator[Impression]:
-        """The rows of these files in the order of time, of equal times in the files' order."""
+        """The rows of these files in the order of time; ties keep the files' order."""
         there = [file for file in files if file in self._files]
         times = [np.frombuffer(self._files[file].times, np.int64) for file in there]
         starts = np.cumsum([0, *map(len, times)])
@@ -80,11 +83,11 @@ class ClickLog:
         files_of = np.searchsorted(starts, order, side="right") - 1
         for number, (of, place) in enumerate(zip(files_of, order, strict=True), 1):
             file, row = there[of], int(place - starts[of])
-            yield self._impression(self._files[file], row, str(number), file in self._told)
-        self._told.update(files)
+            yield self._impression(self._files[file], row, str(number), file in self._read)
+        self._read.update(files)
 
     def _impression(self, file: _File, row: int, number: str, known: bool) -> Impression:
-        """One row; its clicks become past unless they are known."""
+        """One row, whose clicks become past unless it was read before."""
         user, time = file.users[row], file.times[row]
         clicked, shown, history = (column[row] if column else None for column in file.ragged)
         past = self._past.setdefault(user, _Past())
@@ -104,7 +107,7 @@ class ClickLog:
         )
 
     def about(self) -> dict[str, Any]:
-        """The section of the report on candidates that were drawn; empty if none were."""
+        """The section of the report on sampled candidates; empty if none were."""
         if not self._rows_sampled:
             return {}
         return {
@@ -126,9 +129,57 @@ class ClickLog:
 
 
 class _File:
-    """The rows of one file; a column of ids has a list for all of them or for none."""
+    """The rows of one file; each ragged column has a list for every row, or is empty."""
 
     def __init__(self) -> None:
         self.ids: list[str | None] = []
         self.users, self.times = array("i"), array("q")
         self.ragged = (RaggedNumbers(), RaggedNumbers(), RaggedNumbers())  # clicked, shown, history
+
+
+class CurrentArticles:
+    """The distinct articles clicked by anybody in the last hours; clicks arrive in time order.
+
+    It doesn't look ahead: at the start of a log few articles are current.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._clicks: deque[tuple[int, int]] = deque()  # time and article
+        self._counts: Counter[int] = Counter()
+        self._articles: list[int] = []
+        self._places: dict[int, int] = {}  # of an article in the list
+
+    def click(self, time: int, article: int) -> None:
+        """Add a click, after ``sample`` was called for its time."""
+        self._clicks.append((time, article))
+        self._counts[article] += 1
+        if self._counts[article] == 1:
+            self._places[article] = len(self._articles)
+            self._articles.append(article)
+
+    def sample(self, time: int, clicked: int, count: int) -> list[int]:
+        """Sample up to ``count`` current articles, excluding the clicked one, uniformly."""
+        while self._clicks and self._clicks[-1][0] > time:  # of a file read before, of later days
+            self._forget(self._clicks.pop()[1])
+        while self._clicks and self._clicks[0][0] < time - HOURS * 3600:
+            self._forget(self._clicks.popleft()[1])
+        size = len(self._articles)
+        places = self._random.sample(range(size), min(size, count + 1))
+        drawn = [self._articles[place] for place in places]
+        return [article for article in drawn if article != clicked][:count]
+
+    def shuffle(self, articles: list[int]) -> list[int]:
+        """The articles in random order: a click's place must not give it away."""
+        self._random.shuffle(articles)
+        return articles
+
+    def _forget(self, article: int) -> None:
+        self._counts[article] -= 1
+        if self._counts[article]:
+            return
+        del self._counts[article]
+        place, last = self._places.pop(article), self._articles.pop()
+        if last != article:
+            self._articles[place] = last
+            self._places[last] = place

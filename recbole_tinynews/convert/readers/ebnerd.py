@@ -7,25 +7,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.convert.errors import LineError, quoted
-from recbole_tinynews.convert.readers.candidates import clicked_in, labels_of, shown_in
-from recbole_tinynews.convert.readers.fields import duplicate_impression, id_of, ids_of, text_of
-from recbole_tinynews.convert.readers.histories import Histories, order_of
-from recbole_tinynews.convert.readers.parquet import (
+import numpy as np
+
+from recbole_tinynews.convert.errors import LineError, OnBadLine, quoted, readable
+from recbole_tinynews.convert.readers.cells import (
+    clicked_in,
+    duplicate,
+    id_of,
+    ids_of,
+    labels_of,
+    shown_in,
+    text_of,
+)
+from recbole_tinynews.convert.readers.compact import Histories, SeenIds
+from recbole_tinynews.convert.readers.reader import Reader, Source, lacking, unlabelled
+from recbole_tinynews.convert.readers.rows import parsed
+from recbole_tinynews.convert.records import Impression, News, NewsRow
+from recbole_tinynews.convert.timestamps import published_of, seconds_of
+from recbole_tinynews.files.parquet import (
     FLAG,
     ID,
     IDS,
     TEXT,
     TIME,
     TIMES,
+    Row,
     column_names,
     read_rows,
 )
-from recbole_tinynews.convert.readers.parsed import parsed
-from recbole_tinynews.convert.readers.reader import Reader, Source, lacking, unlabelled
-from recbole_tinynews.convert.readers.seen_ids import SeenIds
-from recbole_tinynews.convert.readers.times import published_of, seconds_of
-from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
 
 BEHAVIORS, HISTORY, ARTICLES = "behaviors.parquet", "history.parquet", "articles.parquet"
 
@@ -45,8 +54,8 @@ USERS_AT_ONCE = 1_024  # with some hundred clicks each
 class EbnerdReader(Reader):
     """A folder for each split (``train``, ``validation``, ``test``), beside the articles.
 
-    The test set has no clicks. Its impressions beyond accuracy, which all have the id 0, are kept:
-    a submission has a line for each.
+    The test set has no clicks. Its impressions beyond accuracy all have the id 0 and are kept,
+    since a submission has a line for each.
     """
 
     expects = f"a folder with {BEHAVIORS} and {HISTORY}, and {ARTICLES} in it or beside it"
@@ -60,7 +69,7 @@ class EbnerdReader(Reader):
         self._beyond_accuracy = 0
 
     def problem(self, place: Path) -> str | None:
-        """The folder, or a file of it, that is not there."""
+        """Which file is missing."""
         problem = lacking(place, (BEHAVIORS, HISTORY), self.expects)
         if problem is None and not _articles(place).is_file():
             return f"expected {self.expects}, found no {ARTICLES}."
@@ -74,20 +83,34 @@ class EbnerdReader(Reader):
         """The articles of the folder, or those of all splits beside it."""
         return [_articles(place)]
 
-    def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
-        """The articles; a subcategory is the first of several."""
+    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterator[Row]:
+        """The rows of ``articles.parquet``."""
         optional = {name: TEXT for name in (ABSTRACT, BODY, CATEGORY)}
         optional |= {CATEGORY_NUMBER: ID, SUBCATEGORY: IDS, PUBLISHED: TIME}
         required = {ARTICLE_ID: ID, TITLE: TEXT}
-        rows = read_rows(path, required, optional, ARTICLES_AT_ONCE)
-        return parsed(path, rows, _article, on_bad_line)
+        return _rows(path, required, optional, ARTICLES_AT_ONCE)
+
+    def article(self, path: Path, content: Mapping[str, Any]) -> NewsRow:
+        """An article; its subcategory is the first of several."""
+        category = content.get(CATEGORY) or content.get(CATEGORY_NUMBER)
+        subcategories = content.get(SUBCATEGORY) or [None]
+        news = News(
+            id_of(content[ARTICLE_ID], ARTICLE_ID),
+            text_of(category, CATEGORY),
+            text_of(subcategories[0], SUBCATEGORY),
+            text_of(content[TITLE], TITLE),
+            text_of(content.get(ABSTRACT), ABSTRACT),
+            published_of(content.get(PUBLISHED), PUBLISHED),
+        )
+        return NewsRow(news, text_of(content.get(BODY), BODY))
 
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
     ) -> Iterator[Impression]:
         """The rows of ``behaviors.parquet`` with the histories of ``history.parquet``."""
         path = place / BEHAVIORS
-        names = column_names(path)
+        with readable(path):
+            names = column_names(path)
         if labels_required and CLICKED not in names:
             raise unlabelled(path, CLICKED, names)
         histories = _histories(place / HISTORY, on_bad_line)
@@ -98,18 +121,18 @@ class EbnerdReader(Reader):
             beyond_accuracy = cells.get(BEYOND_ACCURACY) is True
             shared = beyond_accuracy and impression.impression_id == self.shared_id
             if not seen.add(cells[IMPRESSION_ID]) and not shared:
-                raise duplicate_impression(impression.impression_id, IMPRESSION_ID)
+                raise duplicate("impression id", impression.impression_id, IMPRESSION_ID)
             self._beyond_accuracy += beyond_accuracy
             if impression.user_id not in histories:
                 self._without_history[str(path)] += 1
             return impression
 
         required = {IMPRESSION_ID: ID, USER_ID: ID, TIME_SHOWN: TIME, SHOWN: IDS}
-        rows = read_rows(path, required, {CLICKED: IDS, BEYOND_ACCURACY: FLAG})
+        rows = _rows(path, required, {CLICKED: IDS, BEYOND_ACCURACY: FLAG})
         yield from parsed(path, rows, parse, on_bad_line)
 
     def about(self) -> dict[str, Any]:
-        """Impressions whose user has no history, and those beyond accuracy."""
+        """Impressions of users without a history, and those beyond accuracy."""
         return {
             "ebnerd": {
                 "impressions_of_users_without_history": self._without_history,
@@ -118,22 +141,13 @@ class EbnerdReader(Reader):
         }
 
 
+def _rows(path: Path, *columns: Any) -> Iterator[Row]:
+    with readable(path):
+        yield from read_rows(path, *columns)
+
+
 def _articles(place: Path) -> Path:
     return place / ARTICLES if (place / ARTICLES).is_file() else place.parent / ARTICLES
-
-
-def _article(number: int, cells: Mapping[str, Any]) -> NewsRow:
-    category = cells.get(CATEGORY) or cells.get(CATEGORY_NUMBER)
-    subcategories = cells.get(SUBCATEGORY) or [None]
-    news = News(
-        id_of(cells[ARTICLE_ID], ARTICLE_ID),
-        text_of(category, CATEGORY),
-        text_of(subcategories[0], SUBCATEGORY),
-        text_of(cells[TITLE], TITLE),
-        text_of(cells.get(ABSTRACT), ABSTRACT),
-        published_of(cells.get(PUBLISHED), PUBLISHED),
-    )
-    return NewsRow(number, news, text_of(cells.get(BODY), BODY))
 
 
 def _histories(path: Path, on_bad_line: OnBadLine) -> Histories:
@@ -148,7 +162,7 @@ def _histories(path: Path, on_bad_line: OnBadLine) -> Histories:
             )
         return user, _by_time(clicks, cells[CLICK_TIMES]) if CLICK_TIMES in cells else clicks
 
-    rows = read_rows(path, {USER_ID: ID, CLICKS: IDS}, {CLICK_TIMES: TIMES}, USERS_AT_ONCE)
+    rows = _rows(path, {USER_ID: ID, CLICKS: IDS}, {CLICK_TIMES: TIMES}, USERS_AT_ONCE)
     for user, clicks in parsed(path, rows, parse, on_bad_line):
         histories.add(user, clicks)
     return histories
@@ -162,8 +176,7 @@ def _by_time(clicks: list[str], times: Sequence[int | None] | None) -> list[str]
             f"{'none' if times is None else len(times) - times.count(None)}.",
             CLICK_TIMES,
         )
-    order = order_of([time for time in times if time is not None])
-    return clicks if order is None else [clicks[place] for place in order]
+    return [clicks[place] for place in np.argsort(np.array(times, np.int64), kind="stable")]
 
 
 def _impression(cells: Mapping[str, Any], histories: Histories) -> Impression:

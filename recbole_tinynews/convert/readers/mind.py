@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from recbole_tinynews.convert.errors import ConversionError, LineError, quoted
-from recbole_tinynews.convert.readers.candidates import parse_candidates
-from recbole_tinynews.convert.readers.fields import parse_id, parse_ids
-from recbole_tinynews.convert.readers.parsed import parsed
+from recbole_tinynews.convert.errors import ConversionError, LineError, OnBadLine, quoted
+from recbole_tinynews.convert.readers.cells import duplicate, id_of, ids_of, mind_candidates
 from recbole_tinynews.convert.readers.reader import Reader, lacking
-from recbole_tinynews.convert.readers.rows import read_rows
-from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
+from recbole_tinynews.convert.readers.rows import parsed, read_rows
+from recbole_tinynews.convert.records import Impression, News, NewsRow
 from recbole_tinynews.convert.timestamps import utc_seconds
 
 IMPRESSIONS_FILE = "behaviors.tsv"
@@ -31,12 +29,12 @@ NEWS_COLUMNS = (
 
 
 class MindReader(Reader):
-    """Microsoft's News Dataset, and whatever is written like it."""
+    """Microsoft's News Dataset, and data in its format."""
 
     expects = f"a folder with {IMPRESSIONS_FILE} and {NEWS_FILE}"
 
     def problem(self, place: Path) -> str | None:
-        """The folder, or a file of it, that is not there."""
+        """Which file is missing."""
         return lacking(place, (IMPRESSIONS_FILE, NEWS_FILE), self.expects)
 
     def impressions_file(self, place: Path) -> Path:
@@ -47,9 +45,13 @@ class MindReader(Reader):
         """The folder's ``news.tsv``."""
         return [place / NEWS_FILE]
 
-    def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
-        """The rows of a ``news.tsv``; urls and entities are not kept."""
-        return parsed(path, read_rows(path, NEWS_COLUMNS, on_bad_line), _article, on_bad_line)
+    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, Sequence[str]]]:
+        """The rows of a ``news.tsv``."""
+        return read_rows(path, NEWS_COLUMNS, on_bad_line)
+
+    def article(self, path: Path, content: Sequence[str]) -> NewsRow:
+        """An article; urls and entities are not kept."""
+        return NewsRow(News(id_of(content[0], column=1), *content[1:5]))
 
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
@@ -58,16 +60,12 @@ class MindReader(Reader):
         return read_behaviors(place / IMPRESSIONS_FILE, on_bad_line, labels_required)
 
 
-def _article(number: int, fields: list[str]) -> NewsRow:
-    return NewsRow(number, News(parse_id(fields[0], column=1), *fields[1:5]))
-
-
 def read_behaviors(
     path: Path, on_bad_line: OnBadLine, labels_required: bool
 ) -> Iterator[Impression]:
-    """The impressions of a ``behaviors.tsv``, all of them labelled or none.
+    """The impressions of a ``behaviors.tsv``, all labelled or none.
 
-    Without ``labels_required`` the first good line says which of the two the file is.
+    Without ``labels_required`` the first good line decides which.
 
     Raises:
         ConversionError: lines of the other kind, dropped by ``on_bad_line``, outnumber those kept.
@@ -79,7 +77,7 @@ def read_behaviors(
 
 
 class _Behaviors:
-    """The lines of one ``behaviors.tsv``, each compared with those before."""
+    """Checks of the lines of one ``behaviors.tsv`` against each other."""
 
     def __init__(self, labels_required: bool) -> None:
         self._labels_required = labels_required
@@ -91,7 +89,7 @@ class _Behaviors:
         """The impression of a line.
 
         Raises:
-            LineError: it is none, has an id again, or is labelled where others are not.
+            LineError: it can't be parsed, repeats an id, or is labelled where others are not.
         """
         impression = _parse_impression(fields)
         if self._labelled is None:
@@ -101,18 +99,14 @@ class _Behaviors:
             raise _other_kind(fields[4], self._labelled, self._labels_required)
         first = self._lines.setdefault(impression.impression_id, number)
         if first != number:
-            raise LineError(
-                "duplicate impression id",
-                f"expected a unique id, got {quoted(fields[0])} of line {first} again.",
-                column=1,
-            )
+            raise duplicate("impression id", fields[0], 1, f" of line {first}")
         return impression
 
     def check(self, path: Path) -> None:
-        """After the last line: most of the file must not have been dropped for its labels.
+        """Check the whole file, after its last line.
 
         Raises:
-            ConversionError: it was.
+            ConversionError: most lines were dropped for their labels.
         """
         kept, labelled = len(self._lines), self._labelled
         if self._of_the_other_kind > kept:
@@ -127,19 +121,19 @@ class _Behaviors:
 def _parse_impression(fields: list[str]) -> Impression:
     impression_id, user_id, time, history, candidates = fields
     return Impression(
-        parse_id(impression_id, column=1),
-        parse_id(user_id, column=2),
+        id_of(impression_id, column=1),
+        id_of(user_id, column=2),
         parse_time(time, column=3),
-        parse_ids(history, column=4),
-        *parse_candidates(candidates, column=5),
+        ids_of(history, column=4),
+        *mind_candidates(candidates, column=5),
     )
 
 
 def parse_time(text: str, column: int) -> int:
-    """UTC seconds of a time in a column of Microsoft's logs.
+    """UTC seconds of a time in Microsoft's logs.
 
     Raises:
-        LineError: it is none.
+        LineError: it is no such time.
     """
     try:
         return utc_seconds(text)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from recbole_tinynews.convert.errors import LineError
-from recbole_tinynews.convert.readers.fields import parse_id, parse_ids
+from recbole_tinynews.convert.errors import LineError, OnBadLine
+from recbole_tinynews.convert.readers.cells import id_of, ids_of
 from recbole_tinynews.convert.readers.mind import parse_time
-from recbole_tinynews.convert.readers.parsed import parsed
 from recbole_tinynews.convert.readers.reader import Reader, not_a_file
-from recbole_tinynews.convert.readers.rows import read_rows_below_header
-from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
+from recbole_tinynews.convert.readers.rows import parsed, read_rows
+from recbole_tinynews.convert.records import Impression, News, NewsRow
 
 NEWS_FILE = "news.tsv"
 NEWS_COLUMNS = (
@@ -43,8 +42,8 @@ USER, HISTORY, CLICKED, UNCLICKED, START = (
 class PensReader(Reader):
     """``train.tsv`` or ``valid.tsv``, with ``news.tsv`` beside it.
 
-    An impression's id is the number of its line. Clicked and unclicked articles are apart in the
-    file; they are shuffled with the seed, since their place would tell them.
+    An impression's id is its line number. Clicked and unclicked candidates are listed apart in
+    the file, and shuffled with the seed, so that their place doesn't give clicks away.
     """
 
     expects = f"train.tsv or valid.tsv with {NEWS_FILE} beside it"
@@ -53,7 +52,7 @@ class PensReader(Reader):
     body_column = 5
 
     def problem(self, place: Path) -> str | None:
-        """The file, or the articles, that are not there."""
+        """Which file is missing."""
         problem = not_a_file(place, self.expects)
         if problem is None and not (place.parent / NEWS_FILE).is_file():
             return f"expected {self.expects}, found no {NEWS_FILE}."
@@ -67,21 +66,25 @@ class PensReader(Reader):
         """The ``news.tsv`` beside it."""
         return [place.parent / NEWS_FILE]
 
-    def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
-        """The articles with their bodies; PENS has no abstracts."""
-        rows = read_rows_below_header(path, NEWS_COLUMNS, on_bad_line)
-        return parsed(path, rows, _article, on_bad_line)
+    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, Sequence[str]]]:
+        """The rows of a ``news.tsv``."""
+        return read_rows(path, NEWS_COLUMNS, on_bad_line, header=True)
+
+    def article(self, path: Path, content: Sequence[str]) -> NewsRow:
+        """An article with its body; PENS has no abstracts."""
+        news_id, category, topic, headline, body, *_ = content
+        return NewsRow(News(id_of(news_id, 1), category, topic, headline), body)
 
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
     ) -> Iterator[Impression]:
         """The impressions, each at its start."""
-        rows = read_rows_below_header(place, IMPRESSION_COLUMNS, on_bad_line)
+        rows = read_rows(place, IMPRESSION_COLUMNS, on_bad_line, header=True)
         return parsed(place, rows, self._impression, on_bad_line)
 
     def _impression(self, number: int, fields: Sequence[str]) -> Impression:
-        shown = [(each, "1") for each in parse_ids(fields[CLICKED], CLICKED + 1)]
-        shown += [(each, "0") for each in parse_ids(fields[UNCLICKED], UNCLICKED + 1)]
+        shown = [(each, "1") for each in ids_of(fields[CLICKED], CLICKED + 1)]
+        shown += [(each, "0") for each in ids_of(fields[UNCLICKED], UNCLICKED + 1)]
         if not shown:
             raise LineError(
                 "no candidates",
@@ -91,14 +94,9 @@ class PensReader(Reader):
         random.Random(f"{self.source.seed}/{number}").shuffle(shown)
         return Impression(
             str(number),
-            parse_id(fields[USER], USER + 1),
+            id_of(fields[USER], USER + 1),
             parse_time(fields[START], START + 1),
-            parse_ids(fields[HISTORY], HISTORY + 1),
+            ids_of(fields[HISTORY], HISTORY + 1),
             [each for each, _ in shown],
             " ".join([label for _, label in shown]),
         )
-
-
-def _article(number: int, fields: Sequence[str]) -> NewsRow:
-    news_id, category, topic, headline, body, *_ = fields
-    return NewsRow(number, News(parse_id(news_id, 1), category, topic, headline, ""), body)

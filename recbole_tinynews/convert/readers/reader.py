@@ -1,22 +1,21 @@
-"""The seam between a published format and everything behind it."""
+"""The interface of readers: one for each published format."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.convert.errors import Column, ConversionError
-from recbole_tinynews.convert.records import Impression, NewsRow, OnBadLine
+from recbole_tinynews.convert.errors import Column, ConversionError, OnBadLine
+from recbole_tinynews.convert.records import Impression, NewsRow
 
 
 class Source(NamedTuple):
-    """What to read and how.
+    """What to read, and how.
 
-    ``columns`` names the column of each role, in ``table`` alone; ``news`` are files of articles
-    that lie elsewhere. ``sampled`` candidates are drawn for a click that comes without them;
-    ``seed`` also decides their order.
+    ``columns`` maps roles to columns (format ``table`` only); ``news`` are separate files of
+    articles. ``sampled`` candidates are drawn with ``seed`` for each click without any.
     """
 
     format: str = "mind"
@@ -29,15 +28,14 @@ class Source(NamedTuple):
 class Reader(ABC):
     """Reads the articles and impressions of one format; a place is what ``--train`` names.
 
-    Checks of a row, and of rows against each other, are the reader's; it passes a bad line to
-    ``on_bad_line``, with path, line and column, and goes on. Whatever concerns several places, and
-    everything that is written, lies behind it.
+    A reader checks rows, and rows of one place against each other, and passes bad lines to
+    ``on_bad_line``, with path, line and column.
     """
 
     expects = ""  # a place, in words
     options: frozenset[str] = frozenset()  # fields of Source that it uses, beside the format
-    shared_id: str | None = None  # an impression id that many impressions have
-    articles_in_clicks = False  # a text that differs from the first was edited, and is no bad line
+    shared_id: str | None = None  # an impression id that may occur several times
+    articles_in_clicks = False  # texts may change between rows: the first is kept
     news_columns: Sequence[Column] = (
         1,
         2,
@@ -53,7 +51,7 @@ class Reader(ABC):
 
     @abstractmethod
     def problem(self, place: Path) -> str | None:
-        """A sentence on what is missing there; None if it can be read.
+        """What is wrong with a place, as a sentence; None if it can be read.
 
         Raises:
             OSError: the system can't tell.
@@ -62,34 +60,40 @@ class Reader(ABC):
 
     @abstractmethod
     def impressions_file(self, place: Path) -> Path:
-        """What an error about the impressions as a whole names."""
+        """The file that errors about the impressions as a whole name."""
 
     @abstractmethod
     def news_files(self, place: Path) -> Sequence[Path]:
         """The files of articles; several places may share one."""
 
     @abstractmethod
-    def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
-        """The articles of a file, repeats included.
+    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, Any]]:
+        """Numbers and contents of the rows of a file of articles.
 
         Raises:
             ConversionError: the file can't be read.
         """
 
     @abstractmethod
+    def article(self, path: Path, content: Any) -> NewsRow | None:
+        """The article in a row of ``news_rows``; None if it is about none.
+
+        Raises:
+            LineError: the row is bad.
+        """
+
+    @abstractmethod
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
     ) -> Iterator[Impression]:
-        """The impressions of a place, all of them labelled or none.
-
-        The news of all places have been read before.
+        """The impressions of a place, all labelled or none, after the news of all places.
 
         Raises:
             ConversionError: the file can't be read, or has no labels and they are required.
         """
 
     def about(self) -> dict[str, Any]:
-        """What the report says of this format, when all was read."""
+        """Sections of the report about this format, after everything was read."""
         return {}
 
 
@@ -102,7 +106,7 @@ def unlabelled(path: Path, column: str, found: Sequence[str]) -> ConversionError
 
 
 def lacking(place: Path, names: Sequence[str], expects: str) -> str | None:
-    """A sentence on what is wrong with a folder that is to have these files.
+    """What is wrong with a folder that should have these files, as a sentence.
 
     Raises:
         OSError: the system can't tell.
@@ -115,7 +119,7 @@ def lacking(place: Path, names: Sequence[str], expects: str) -> str | None:
 
 
 def not_a_file(place: Path, expects: str) -> str | None:
-    """A sentence on what is there in place of a file.
+    """What is there instead of a file, as a sentence; None if it is one.
 
     Raises:
         OSError: the system can't tell.

@@ -1,75 +1,71 @@
-"""Read rows of a tab-separated file without header and quoting."""
+"""Rows of a text file, and the loop over the rows of any file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeVar
 
-from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, LineError, quoted
-from recbole_tinynews.convert.readers.parsed import parsed
-from recbole_tinynews.convert.records import OnBadLine
+from recbole_tinynews.convert.errors import (
+    EXAMPLES,
+    ConversionError,
+    LineError,
+    OnBadLine,
+    quoted,
+    readable,
+)
 from recbole_tinynews.files.lines import read_line_batches
 
-
-class TsvRow(NamedTuple):
-    """The fields of one line, and its number from 1."""
-
-    number: int
-    fields: list[str]
+Content = TypeVar("Content")
+Record = TypeVar("Record")
 
 
-class RawLine(NamedTuple):
-    """The bytes of one line, and its number from 1."""
+def parsed(
+    path: Path,
+    rows: Iterable[tuple[int, Content]],
+    parse: Callable[[int, Content], Record],
+    on_bad_line: OnBadLine,
+) -> Iterator[Record]:
+    """The result of ``parse`` for each row, given its number and content.
 
-    number: int
-    line: bytes
+    A ``LineError`` of ``parse`` goes to ``on_bad_line``, with path and number. Rows are parsed one
+    at a time, so ``parse`` may compare a row with those before.
+    """
+    for number, content in rows:
+        try:
+            record = parse(number, content)
+        except LineError as error:
+            on_bad_line(error.at(path, number))
+        else:
+            yield record
 
 
-def read_rows(path: Path, columns: Sequence[str], on_bad_line: OnBadLine) -> Iterator[TsvRow]:
-    """The rows of a plain or gzip file; ``columns`` are the names for error messages."""
+def read_rows(
+    path: Path, columns: Sequence[str], on_bad_line: OnBadLine, header: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers, from 1, and fields of a tab-separated file without quoting, plain or gzip.
 
-    def split(number: int, line: bytes) -> TsvRow:
-        return TsvRow(number, _split(line, columns))
+    ``columns`` are the names for error messages; with ``header`` the first line may hold them.
+    """
+
+    def split(number: int, line: bytes) -> tuple[int, list[str]]:
+        return number, _split(line, columns)
 
     number = 0
     for lines in _read_batches(path):
         if len(lines) > EXAMPLES and not any(lines):
             number += _skip_empty(len(lines) - EXAMPLES, columns, path, number, on_bad_line)
             lines = lines[:EXAMPLES]
-        yield from parsed(path, enumerate(lines, number + 1), split, on_bad_line)
+        for row in parsed(path, enumerate(lines, number + 1), split, on_bad_line):
+            if not header or row != (1, [*columns]):
+                yield row
         number += len(lines)
     if number == 0:
-        raise ConversionError(f"{path}: expected rows of {_listed(columns)}, got an empty file.")
+        raise ConversionError(f"{path}: expected rows of {', '.join(columns)}, got an empty file.")
 
 
-def read_rows_below_header(
-    path: Path, columns: Sequence[str], on_bad_line: OnBadLine
-) -> Iterator[TsvRow]:
-    """The rows of a file whose first line may be a header of just these columns."""
-    for row in read_rows(path, columns, on_bad_line):
-        if row.number > 1 or row.fields != list(columns):
-            yield row
-
-
-def _skip_empty(
-    count: int,
-    columns: Sequence[str],
-    path: Path,
-    before: int,
-    on_bad_line: OnBadLine,
-) -> int:
-    """Handle that many empty lines as one; returns their number."""
-    try:
-        _split(b"", columns)
-    except LineError as error:
-        error.lines = count
-        on_bad_line(error.at(path, before + 1))
-    return count
-
-
-def read_raw_lines(path: Path) -> Iterator[RawLine]:
-    """The lines of a plain or gzip file.
+def read_raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Line numbers, from 1, and lines of a plain or gzip file.
 
     Raises:
         ConversionError: it can't be read, or is empty.
@@ -78,12 +74,12 @@ def read_raw_lines(path: Path) -> Iterator[RawLine]:
     for lines in _read_batches(path):
         for line in lines:
             number += 1
-            yield RawLine(number, line)
+            yield number, line
     if number == 0:
         raise ConversionError(f"{path}: expected lines, got an empty file.")
 
 
-def text_of_line(line: bytes) -> str:
+def decoded(line: bytes) -> str:
     """The text of a line.
 
     Raises:
@@ -102,25 +98,29 @@ def text_of_line(line: bytes) -> str:
 
 
 def _split(line: bytes, columns: Sequence[str]) -> list[str]:
-    text = text_of_line(line)
+    text = decoded(line)
     fields = text.split("\t")
     if len(fields) != len(columns):
         raise LineError(
             "wrong number of columns",
-            f"expected {len(columns)} tab-separated columns ({_listed(columns)}), got "
+            f"expected {len(columns)} tab-separated columns ({', '.join(columns)}), got "
             f"{len(fields)} in {quoted(text)}.",
         )
     return fields
 
 
-def _read_batches(path: Path) -> Iterator[list[bytes]]:
+def _skip_empty(
+    count: int, columns: Sequence[str], path: Path, before: int, on_bad_line: OnBadLine
+) -> int:
+    """Report ``count`` empty lines as one; returns ``count``."""
     try:
+        _split(b"", columns)
+    except LineError as error:
+        error.lines = count
+        on_bad_line(error.at(path, before + 1))
+    return count
+
+
+def _read_batches(path: Path) -> Iterator[list[bytes]]:
+    with readable(path):
         yield from read_line_batches(path, progress=True)
-    except ValueError as error:
-        raise ConversionError(str(error)) from error
-    except OSError as error:
-        raise ConversionError(f"{path}: expected a readable file, got: {error}.") from error
-
-
-def _listed(columns: Sequence[str]) -> str:
-    return ", ".join(columns)

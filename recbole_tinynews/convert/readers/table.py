@@ -1,21 +1,27 @@
-"""A table of one's own, csv or parquet, with columns that the user names."""
+"""Custom tables: csv, tsv or parquet, with columns mapped to roles."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.convert.errors import ConversionError
-from recbole_tinynews.convert.readers.candidates import clicked_in, shown_in
+from recbole_tinynews.convert.errors import ConversionError, OnBadLine
+from recbole_tinynews.convert.readers.cells import (
+    clicked_in,
+    duplicate,
+    id_of,
+    ids_of,
+    shown_in,
+    text_of,
+)
 from recbole_tinynews.convert.readers.click_log import ClickLog, Row
-from recbole_tinynews.convert.readers.fields import duplicate_impression, id_of, ids_of, text_of
-from recbole_tinynews.convert.readers.own_tables import KINDS, OwnTables, is_table, names_of
-from recbole_tinynews.convert.readers.parsed import parsed
+from recbole_tinynews.convert.readers.compact import SeenIds
 from recbole_tinynews.convert.readers.reader import Reader, Source, not_a_file, unlabelled
-from recbole_tinynews.convert.readers.seen_ids import SeenIds
-from recbole_tinynews.convert.readers.times import published_of, seconds_of
-from recbole_tinynews.convert.records import Impression, News, NewsRow, OnBadLine
+from recbole_tinynews.convert.readers.rows import parsed
+from recbole_tinynews.convert.readers.tables import KINDS, is_table, names_of, read_table
+from recbole_tinynews.convert.records import Impression, News, NewsRow
+from recbole_tinynews.convert.timestamps import published_of, seconds_of
 
 IMPRESSION_ROLES = ("user", "time", "clicked", "shown", "history", "impression")
 NEWS_ROLES = ("id", "title", "abstract", "category", "subcategory", "published", "body")
@@ -23,11 +29,11 @@ ROLES = (*IMPRESSION_ROLES, *NEWS_ROLES)
 
 
 class TableReader(Reader):
-    """A row is an impression (``shown``, with ``clicked`` among it), or one click.
+    """Each row is an impression (``shown``, with ``clicked`` among it), or one click.
 
-    The articles lie in files of ``--news``; or, where a row is one click, in its own row. Without
-    a column ``history`` it is built from the user's clicks before; without ``shown`` candidates
-    are drawn (see ``ClickLog``).
+    The articles are in files of ``--news`` or, where a row is one click, in the same row. Without
+    a column ``history``, it is built from the user's earlier clicks; without ``shown``, candidates
+    are sampled (see ``ClickLog``).
     """
 
     expects = KINDS
@@ -35,23 +41,15 @@ class TableReader(Reader):
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        self._tables = OwnTables(source.columns)
         self._log = ClickLog(source.sampled, source.seed)
-        self._read: set[Path] = set()
+        self._seen: dict[Path, SeenIds] = {}
         self.articles_in_clicks = not source.news
-        of_news = (
-            "id",
-            "category",
-            "subcategory",
-            "title",
-            "abstract",
-            "published",
-        )  # as News has them
-        self.news_columns = [self._tables.column(role) for role in of_news]
-        self.body_column = self._tables.column("body")
+        of_news = ("id", "category", "subcategory", "title", "abstract", "published")
+        self.news_columns = [self._column(role) for role in of_news]  # as News has them
+        self.body_column = self._column("body")
 
     def problem(self, place: Path) -> str | None:
-        """What the file is, or which of its columns is not there."""
+        """What the file is, or which of its columns is missing."""
         unknown = sorted(self.source.columns.keys() - {*ROLES})
         if unknown:
             return f"expected roles of {', '.join(ROLES)} in --columns, got {', '.join(unknown)}."
@@ -59,46 +57,79 @@ class TableReader(Reader):
             return problem
         if not is_table(place):
             return f"expected {KINDS}, by the end of its name."
-        return self._tables.missing(place, self._wanted()) or self._problem_of_roles(place)
+        of_this_file = IMPRESSION_ROLES if self.source.news else ROLES
+        named = [role for role in of_this_file if role in self.source.columns]
+        wanted = dict.fromkeys(["user", "time", *(role for role in named if role != "clicked")])
+        return self._missing(place, wanted) or self._problem_of_roles(place)
 
     def impressions_file(self, place: Path) -> Path:
         """The table."""
         return place
 
     def news_files(self, place: Path) -> Sequence[Path]:
-        """Those of ``--news``, or the table itself."""
+        """The files of ``--news``, or the table itself."""
         return self.source.news or [place]
 
-    def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
-        """The articles; those of a log are read together with its clicks."""
-        return (self._read_news_file if self.source.news else self._read_log)(path, on_bad_line)
+    def news_rows(
+        self, path: Path, on_bad_line: OnBadLine
+    ) -> Iterable[tuple[int, Mapping[str, Any]]]:
+        """The rows of a file of articles, or of a log of clicks with their articles."""
+        if not self.source.news:
+            return self._read(path, ROLES, on_bad_line)
+        if not is_table(path):
+            raise ConversionError(f"--news={path}: expected {KINDS}, by the end of its name.")
+        named = [role for role in NEWS_ROLES if role in self.source.columns]
+        if problem := self._missing(path, dict.fromkeys(["id", "title", *named])):
+            raise ConversionError(f"{path}: {problem}")
+        return self._read(path, NEWS_ROLES, on_bad_line)
+
+    def article(self, path: Path, content: Mapping[str, Any]) -> NewsRow:
+        """An article; the click in the same row is kept for ``read_impressions``."""
+        if self.source.news:
+            return self._article(id_of(content["id"], self._column("id")), content)
+        row = self._row(path, content)
+        assert row.clicked is not None, "the columns have been checked"
+        article = self._article(row.clicked[0], content)
+        self._log.add(path, row)
+        return article
 
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
     ) -> Iterator[Impression]:
         """The rows in the order of time."""
-        if labels_required and not self._tables.roles(place, ["clicked"]):
-            raise unlabelled(place, self._tables.column("clicked"), names_of(place))
-        if self.source.news and place not in self._read:
-            self._read.add(place)
-            seen = SeenIds()
-            cells = self._tables.read(place, IMPRESSION_ROLES, on_bad_line)
-            for row in parsed(place, cells, lambda _, of: self._row(of, seen), on_bad_line):
+        if labels_required and not self._roles(place, ["clicked"]):
+            raise unlabelled(place, self._column("clicked"), names_of(place))
+        if place not in self._seen:  # with --news; other rows were read with their articles
+            rows = self._read(place, IMPRESSION_ROLES, on_bad_line)
+            for row in parsed(place, rows, lambda _, of: self._row(place, of), on_bad_line):
                 self._log.add(place, row)
         yield from self._log.impressions([place])
 
     def about(self) -> dict[str, Any]:
-        """Candidates that were drawn."""
+        """Sampled candidates."""
         return self._log.about()
 
-    def _wanted(self) -> list[str]:
-        """Roles that a table of impressions needs, or that the user has named."""
-        of_this_file = IMPRESSION_ROLES if self.source.news else ROLES
-        named = [role for role in of_this_file if role in self.source.columns]
-        return list(dict.fromkeys(["user", "time", *(r for r in named if r != "clicked")]))
+    def _column(self, role: str) -> str:
+        return self.source.columns.get(role, role)
+
+    def _roles(self, path: Path, roles: Iterable[str]) -> list[str]:
+        """The roles that a table has a column for."""
+        names = names_of(path)
+        return [role for role in roles if self._column(role) in names]
+
+    def _missing(self, path: Path, roles: Iterable[str]) -> str | None:
+        """The columns that a table lacks, as a sentence."""
+        names = names_of(path)
+        missing = [self._column(role) for role in roles if self._column(role) not in names]
+        if not missing:
+            return None
+        return (
+            f"expected a column {' and a column '.join(missing)}, found {', '.join(names)}. Name "
+            "others with --columns."
+        )
 
     def _problem_of_roles(self, place: Path) -> str | None:
-        there = self._tables.roles(place, ROLES)
+        there = self._roles(place, ROLES)
         found = f"found {', '.join(names_of(place))}."
         if "clicked" not in there and "shown" not in there:
             return f"expected a column of clicked or shown ids, {found} Name it with --columns."
@@ -108,69 +139,46 @@ class TableReader(Reader):
             return f"expected --news=FILE with the articles, or a column of titles, {found}"
         return None
 
-    def _read_log(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
-        seen = SeenIds()
+    def _read(
+        self, path: Path, roles: Iterable[str], on_bad_line: OnBadLine
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The rows of a table, their cells by role."""
+        columns = {role: self._column(role) for role in self._roles(path, roles)}
+        for number, cells in read_table(path, columns.values(), on_bad_line):
+            yield number, {role: cells[name] for role, name in columns.items()}
 
-        def parse(number: int, cells: Mapping[str, Any]) -> tuple[Row, NewsRow]:
-            row = self._row(cells, seen)
-            assert row.clicked is not None, "the columns have been checked"
-            return row, self._article(number, row.clicked[0], cells)
-
-        rows = self._tables.read(path, ROLES, on_bad_line)
-        for row, article in parsed(path, rows, parse, on_bad_line):
-            self._log.add(path, row)
-            yield article
-
-    def _row(self, cells: Mapping[str, Any], seen: SeenIds) -> Row:
-        column = self._tables.column
-        shown, clicked = None, None
+    def _row(self, path: Path, cells: Mapping[str, Any]) -> Row:
+        column = self._column
+        shown, clicked, history = None, None, None
         if "shown" not in cells:
             clicked = [id_of(cells["clicked"], column("clicked"))]
         else:
             shown = shown_in(cells["shown"], column("shown"))
             if "clicked" in cells:
                 clicked = clicked_in(cells["clicked"], column("clicked"), shown)
+        if "history" in cells:  # an empty cell is a user without clicks
+            cell = cells["history"]
+            history = ids_of("" if cell is None else cell, column("history"))
         row = Row(
             id_of(cells["impression"], column("impression")) if "impression" in cells else None,
             id_of(cells["user"], column("user")),
             seconds_of(cells["time"], column("time")),
             clicked,
             shown,
-            self._history(cells["history"]) if "history" in cells else None,
+            history,
         )
+        seen = self._seen.setdefault(path, SeenIds())
         if row.impression_id is not None and not seen.add(row.impression_id):
-            raise duplicate_impression(row.impression_id, column("impression"))
+            raise duplicate("impression id", row.impression_id, column("impression"))
         return row
 
-    def _history(self, cell: Any) -> list[str]:
-        """Nothing in the cell is a user without clicks."""
-        return ids_of("" if cell is None else cell, self._tables.column("history"))
-
-    def _read_news_file(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
-        if not is_table(path):
-            raise ConversionError(f"--news={path}: expected {KINDS}, by the end of its name.")
-        wanted = dict.fromkeys(
-            ["id", "title", *(r for r in NEWS_ROLES if r in self.source.columns)]
-        )
-        if problem := self._tables.missing(path, wanted):
-            raise ConversionError(f"{path}: {problem}")
-
-        def parse(number: int, cells: Mapping[str, Any]) -> NewsRow:
-            return self._article(number, id_of(cells["id"], self._tables.column("id")), cells)
-
-        rows = self._tables.read(path, NEWS_ROLES, on_bad_line)
-        yield from parsed(path, rows, parse, on_bad_line)
-
-    def _article(self, number: int, news_id: str, cells: Mapping[str, Any]) -> NewsRow:
+    def _article(self, news_id: str, cells: Mapping[str, Any]) -> NewsRow:
         texts = {
-            role: text_of(cells.get(role), self._tables.column(role))
+            role: text_of(cells.get(role), self._column(role))
             for role in NEWS_ROLES
             if role not in ("id", "published")
         }
         body = texts.pop("body")
-        published = published_of(cells.get("published"), self._tables.column("published"))
-        return NewsRow(
-            number,
-            News(news_id=news_id, **texts, published=published),
-            body if "body" in cells else None,
-        )
+        published = published_of(cells.get("published"), self._column("published"))
+        news = News(news_id=news_id, **texts, published=published)
+        return NewsRow(news, body if "body" in cells else None)

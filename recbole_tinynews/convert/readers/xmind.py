@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.convert.errors import ConversionError
-from recbole_tinynews.convert.readers.fields import parse_id
+from recbole_tinynews.convert.errors import ConversionError, OnBadLine
+from recbole_tinynews.convert.readers.cells import id_of
 from recbole_tinynews.convert.readers.mind import NEWS_FILE, MindReader
-from recbole_tinynews.convert.readers.parsed import parsed
 from recbole_tinynews.convert.readers.reader import Source
-from recbole_tinynews.convert.readers.rows import read_rows_below_header
-from recbole_tinynews.convert.records import NewsRow, OnBadLine
+from recbole_tinynews.convert.readers.rows import parsed, read_rows
+from recbole_tinynews.convert.records import NewsRow
 
 COLUMNS = ("nid", "title", "abstract")
 
@@ -33,12 +32,12 @@ class XmindReader(MindReader):
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        self._translations: dict[str, _Text] | None = None
+        self._translations: dict[str, _Text] = {}
         self._translated_again = 0
         self._untranslated: set[str] = set()
 
     def problem(self, place: Path) -> str | None:
-        """What MIND's folder lacks, or that there is no translation."""
+        """Which file of MIND, or translation, is missing."""
         if not self.source.news:
             return f"expected {self.expects}, got no --news."
         for path in map(_file, self.source.news):
@@ -46,23 +45,26 @@ class XmindReader(MindReader):
                 return f"expected {self.expects}, found no {path}."
         return super().problem(place)
 
-    def read_news(self, path: Path, on_bad_line: OnBadLine) -> Iterator[NewsRow]:
-        """MIND's articles with the other language's texts."""
-        if self._translations is None:
+    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, Sequence[str]]]:
+        """The rows of MIND's ``news.tsv``, after the translations."""
+        if not self._translations:
             self._translations = self._read_translations(on_bad_line)
-        for number, news, _ in super().read_news(path, on_bad_line):
-            text = self._translations.get(news.news_id)
-            if text is None or (news.title.strip() and not text.title.strip()):
-                self._untranslated.add(news.news_id)
-                yield NewsRow(number, news)
-            else:
-                yield NewsRow(number, news._replace(**text._asdict()))
+        return super().news_rows(path, on_bad_line)
+
+    def article(self, path: Path, content: Sequence[str]) -> NewsRow:
+        """An article with the texts of the other language."""
+        row = super().article(path, content)
+        text = self._translations.get(row.news.news_id)
+        if text is None or (row.news.title.strip() and not text.title.strip()):
+            self._untranslated.add(row.news.news_id)
+            return row
+        return NewsRow(row.news._replace(**text._asdict()))
 
     def about(self) -> dict[str, Any]:
-        """How many articles are translated, and how many are not or differently once more."""
+        """Articles with, without and with several translations."""
         return {
             "xmind": {
-                "translations": len(self._translations or ()),
+                "translations": len(self._translations),
                 "articles_without_translation": len(self._untranslated),
                 "translated_differently_again": self._translated_again,
             }
@@ -71,7 +73,7 @@ class XmindReader(MindReader):
     def _read_translations(self, on_bad_line: OnBadLine) -> dict[str, _Text]:
         texts: dict[str, _Text] = {}
         for path in map(_file, self.source.news):
-            rows = read_rows_below_header(path, COLUMNS, on_bad_line)
+            rows = read_rows(path, COLUMNS, on_bad_line, header=True)
             found = False
             for news_id, text in parsed(path, rows, _translation, on_bad_line):
                 found = True
@@ -82,7 +84,7 @@ class XmindReader(MindReader):
 
 
 def _translation(_: int, fields: list[str]) -> tuple[str, _Text]:
-    return parse_id(fields[0], column=1), _Text(*fields[1:])
+    return id_of(fields[0], column=1), _Text(*fields[1:])
 
 
 def _file(path: Path) -> Path:

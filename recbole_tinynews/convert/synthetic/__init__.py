@@ -1,4 +1,4 @@
-"""A generator of synthetic, MIND-shaped data whose click probabilities are known."""
+"""A generator of synthetic, MIND-shaped data with known click probabilities."""
 
 from __future__ import annotations
 

@@ -13,16 +13,16 @@ from recbole_tinynews.version import VERSION
 _HELP = {
     "seed": "the same seed and sizes give the same bytes",
     "news": "news articles in all",
-    "users": "readers from whom impressions are drawn, a few of them often",
+    "users": "readers, a few of them very active",
     "impressions": "training impressions, about 37 candidates each",
     "valid_impressions": "validation impressions (the day after training)",
     "test_impressions": "test impressions (the day after that)",
-    "corpus": "articles in no impression, written to corpus.tsv for a language model to read",
+    "corpus": "further articles, written to corpus.tsv for training a language model",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Generate what the flags ask for; the exit status is 0, or 2 if they are wrong."""
+    """Run the command; the exit status is 0, or 2 if the flags are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tinynews.convert.synthetic",
         description="Write synthetic data in the raw format of MIND (train/, valid/, test/), the "

@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for, not on when they are drawn."""
+"""Counter-based random numbers: they depend on their purpose, not on the order of draws."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def uniforms(seed: int, purpose: str, *counters: ArrayLike) -> NDArray[np.float64]:
-    """Numbers in (0, 1), one for each element of the broadcast ``counters``.
+    """Uniform numbers in (0, 1), one for each element of the broadcast ``counters``.
 
-    A pure function of its arguments (counters hashed by SplitMix64, Steele et al. 2014): impression
-    7 gets the same numbers whether it is drawn alone or among a million.
+    A pure function (counters hashed by SplitMix64, Steele et al. 2014): impression 7 gets the same
+    numbers alone or among a million.
 
     >>> bool(uniforms(1, "clicks", [5, 7])[1] == uniforms(1, "clicks", 7))
     True
@@ -35,6 +35,6 @@ def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def normals(seed: int, purpose: str, *counters: ArrayLike) -> NDArray[np.float64]:
-    """Standard normal numbers (Box and Muller 1958), drawn as ``uniforms`` draws."""
+    """Standard normal numbers (Box and Muller 1958) from ``uniforms``."""
     radius = np.sqrt(-2 * np.log(uniforms(seed, purpose + "/radius", *counters)))
     return radius * np.cos(2 * np.pi * uniforms(seed, purpose + "/angle", *counters))

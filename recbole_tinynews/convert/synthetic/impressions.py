@@ -1,4 +1,4 @@
-"""Impressions of the synthetic world: who sees which news, and what is clicked."""
+"""Impressions of the synthetic world: candidates and clicks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MATCH_WEIGHT, HOT_WEIGHT, APPEAL_WEIGHT, AGE_WEIGHT = 3.1, 0.7, 0.3, -0.4
 
 
 class Impressions(NamedTuple):
-    """A run of impressions; candidates of impression i: ``offsets[i]`` to ``offsets[i + 1]``."""
+    """A chunk of impressions; candidates of impression i: ``offsets[i]`` to ``offsets[i + 1]``."""
 
     readers: Ints
     hours: Floats
@@ -37,7 +37,7 @@ class Impressions(NamedTuple):
     candidates: Ints
     clicked: NDArray[np.bool_]
     log_odds: Floats
-    text_log_odds: Floats  # an estimate of the best that titles and histories tell of them
+    text_log_odds: Floats  # estimated from titles and histories
     offsets: Ints
 
 
@@ -54,7 +54,7 @@ class ClickLog:
         self.shelf = Shelf(news.published, news.exposure)
 
     def impressions(self, split: str, start: int, stop: int) -> Impressions:
-        """Impressions ``start`` to ``stop`` of a split; how they are cut into runs changes none."""
+        """Impressions ``start`` to ``stop`` of a split, independent of the chunks."""
         index = np.arange(start, stop)
         activity = uniforms(self.seed, f"{split} reader", index) ** _ACTIVITY_TAIL
         readers = (activity * self.number_of_readers).astype(np.int64)
@@ -83,7 +83,7 @@ class ClickLog:
         )
 
     def _candidates(self, split: str, index: Ints, hours: Floats) -> tuple[Ints, Ints]:
-        """Distinct articles of the last lifetime, drawn by exposure; fewer if they run short."""
+        """Distinct articles of the last lifetime, drawn by exposure; as many as there are."""
         number = uniforms(self.seed, f"{split} length", index)
         length = _CANDIDATES_SCALE * (-np.log(number)) ** (1 / _CANDIDATES_SHAPE)
         wanted = np.clip(np.rint(length), 2, _MOST_CANDIDATES).astype(np.int64)
@@ -100,7 +100,7 @@ class ClickLog:
         return drawn[first], np.searchsorted(row[first], np.arange(len(index) + 1))
 
     def _text_log_odds(self, liking: Liking, readers: Ints, candidates: Ints) -> Floats:
-        """What subjects and hot words of candidates add, for the reader (row of liking) of each."""
+        """The part of the log odds from subjects and hot words; readers are rows of ``liking``."""
         news = self.news
         match = liking.of(readers, news.theme[candidates], news.subtopic[candidates])
         return MATCH_WEIGHT * match + HOT_WEIGHT * news.hot[candidates]
@@ -110,8 +110,8 @@ class ClickLog:
     ) -> NDArray[np.bool_]:
         """Draw the number of clicks, then that many candidates in proportion to their odds.
 
-        Drawing without replacement in proportion to odds is what independent logistic clicks amount
-        to, given that there is one (McFadden 1974); ranking by odds is optimal.
+        For one click this equals independent logistic clicks given that there is one (McFadden
+        1974); ranking by odds is optimal.
         """
         lengths = np.diff(offsets)
         extra_mean = _MEAN_EXTRA_CLICKS * np.sqrt(lengths / 32)
@@ -130,5 +130,5 @@ class ClickLog:
 
 
 def _turn(lengths: Ints) -> Ints:
-    """0, 1, .. length - 1 for each length, one after the other."""
+    """Concatenated ranges 0..length - 1."""
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

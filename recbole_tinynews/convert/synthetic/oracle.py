@@ -1,4 +1,4 @@
-"""The ceiling: metrics of ranking candidates by the probabilities they were clicked with."""
+"""The ceiling: metrics of ranking candidates by their true click probabilities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
 
 
 class Ceiling(NamedTuple):
-    """Sums over impressions; those of a single class are skipped and counted."""
+    """Sums of metrics over impressions; single-class ones are skipped and counted."""
 
     sums: Floats  # one for each metric
     impressions: int
@@ -21,11 +21,11 @@ class Ceiling(NamedTuple):
 
     @classmethod
     def of_nothing(cls) -> Ceiling:
-        """The sums over no impression."""
+        """Zero."""
         return cls(np.zeros(len(_METRICS)), 0, 0)
 
     def plus(self, other: Ceiling) -> Ceiling:
-        """The sums over both."""
+        """The sum of both."""
         return Ceiling(
             self.sums + other.sums,
             self.impressions + other.impressions,
@@ -33,7 +33,7 @@ class Ceiling(NamedTuple):
         )
 
     def report(self) -> dict[str, float]:
-        """Averages under the names that results use."""
+        """Averages, by the metric names of results."""
         if not self.impressions:
             raise ValueError(
                 "The oracle expects an impression with a clicked and an unclicked candidate in "
@@ -47,7 +47,7 @@ class Ceiling(NamedTuple):
 def ceiling(scores: Floats, clicked: NDArray[np.bool_], offsets: Ints) -> Ceiling:
     """Sum AUC, MRR and nDCG over ragged impressions by the definitions of MIND.
 
-    A tie counts one half in AUC; elsewhere it is resolved in favour of the later candidate.
+    A tie counts one half in AUC; elsewhere the later candidate comes first.
     """
     lengths = np.diff(offsets)
     row = np.repeat(np.arange(len(lengths)), lengths)
@@ -73,7 +73,7 @@ def ceiling(scores: Floats, clicked: NDArray[np.bool_], offsets: Ints) -> Ceilin
 
 
 def _shared_places(scores: Floats, row: Ints, place: Floats) -> Floats:
-    """The places of sorted candidates, where equal scores share the mean of theirs."""
+    """The places of sorted candidates; equal scores share their mean place."""
     new = np.ones(len(row), dtype=bool)
     new[1:] = (np.diff(scores) != 0) | (np.diff(row) != 0)
     tie = np.cumsum(new) - 1

@@ -1,4 +1,4 @@
-"""Headlines, and bodies that tell the same story in other words."""
+"""Headlines, and bodies that paraphrase them."""
 
 from __future__ import annotations
 
@@ -62,17 +62,14 @@ class Article(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Invented names: of places, and of the named things of each theme.
-
-    A thing has a name that headlines use and two that bodies use.
-    """
+    """Invented names of places, and of things by theme: one for headlines, two for bodies."""
 
     places: list[str]
     things: list[list[Concept]]
 
 
 def make_names(seed: int, topics: Topics, news: int) -> Names:
-    """Names for a world with that many articles."""
+    """Names for a world with ``news`` articles."""
     per_theme = max(6, news // (_NAMED_NEWS * len(topics.themes)))
     names = _invented_names(seed, _PLACES + 3 * per_theme * len(topics.themes))
     return Names(
@@ -85,7 +82,7 @@ def make_names(seed: int, topics: Topics, news: int) -> Names:
 
 
 class Writer:
-    """Writes the texts of any generated article, always the same for the same one."""
+    """Writes the texts of generated articles, deterministically."""
 
     def __init__(self, seed: int, topics: Topics, names: Names, news: GeneratedNews) -> None:
         self.seed = seed
@@ -94,8 +91,8 @@ class Writer:
         self.news = news
 
     def articles(self, indices: Ints) -> Iterator[Article]:
-        """The texts of the articles ``indices``, in this order."""
-        for part in np.array_split(indices, len(indices) // 1000 + 1):  # for the memory's sake
+        """The texts of the articles, in the order of ``indices``."""
+        for part in np.array_split(indices, len(indices) // 1000 + 1):  # bounds memory
             numbers = uniforms(self.seed, "text", part[:, None], np.arange(_DRAWS))
             for index, row in zip(part.tolist(), numbers.tolist(), strict=True):
                 yield self._article(index, _Picker(row))
@@ -122,7 +119,7 @@ class Writer:
 
 
 class _Story(NamedTuple):
-    """What an article is about: concepts of its subtopic and of its theme, and named things."""
+    """The content of an article: concepts of its subtopic and theme, and named things."""
 
     concepts: list[Concept]
     motifs: list[Concept]
@@ -132,7 +129,7 @@ class _Story(NamedTuple):
 
 
 class _Picker:
-    """Choices made by a row of prepared numbers."""
+    """Choices driven by a row of random numbers."""
 
     def __init__(self, numbers: list[float]) -> None:
         self.numbers = iter(numbers)
@@ -147,7 +144,7 @@ class _Picker:
         return choices[int(next(self.numbers) * len(choices))]
 
     def skewed(self, choices: Sequence[Choice], count: int) -> list[Choice]:
-        """Distinct choices, the earlier ones more often."""
+        """Distinct choices, skewed to the earlier ones."""
         places: list[int] = []
         while len(places) < count:
             place = int(next(self.numbers) ** 1.5 * len(choices))
@@ -158,18 +155,18 @@ class _Picker:
 
 
 class _Words:
-    """Fills templates with the words of a story, each of whose lists is gone through in turn."""
+    """Fills templates with the words of a story, cycling through each of its lists."""
 
     def __init__(self, story: _Story, places: list[str], picker: _Picker) -> None:
         self.story = story
         self.places = places
         self.picker = picker
-        self.told = {
+        self.lists = {
             **dict.fromkeys("wb", story.concepts),
             **dict.fromkeys("hm", story.motifs),
             **dict.fromkeys("en", story.names),
         }
-        self.turn = dict.fromkeys(self.told, 0)
+        self.turn = dict.fromkeys(self.lists, 0)
 
     def fill(self, template: str, hot: bool = False) -> str:
         parts = template.split("{")
@@ -196,7 +193,7 @@ class _Words:
         return picker.choice(self.places if kind == "p" else _SHARED[kind])
 
     def _say(self, kind: str, in_title: bool) -> str:
-        concepts = self.told[kind]
+        concepts = self.lists[kind]
         concept = concepts[self.turn[kind] % len(concepts)]
         self.turn[kind] += 1
         return self.picker.choice(concept.title if in_title else concept.body)
@@ -212,13 +209,13 @@ _SHARED = {
 
 
 def _sentence(text: str) -> str:
-    """With a capital letter in front, and "an" where a vowel follows."""
+    """Capitalise, and write "an" before a vowel."""
     text = re.sub(r"\b([Aa]) (?=[aeio])", r"\1n ", text)
     return text[0].upper() + text[1:]
 
 
 def _invented_names(seed: int, number: int) -> Iterator[str]:
-    """Pronounceable names, none twice and none an ordinary word of the lexicon."""
+    """Distinct, pronounceable names that are no words of the lexicon."""
     first, last = lexicon.SYLLABLES, lexicon.LAST_SYLLABLES
     places = uniforms(seed, "names", np.arange(2 * number + 100))
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""The readers of the synthetic world: a few interests each, which drift, and their clicks."""
+"""The readers of the synthetic world: a few drifting interests each, and their clicks."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from recbole_tinynews.convert.synthetic.world import (
 # How strongly a reader likes each of a few themes, and each of a few subtopics.
 _OF_THEMES, _OF_SUBTOPICS = np.array([1.0, 0.8]), np.array([0.7, 0.5])
 _STRENGTHS = np.concatenate([_OF_THEMES, _OF_SUBTOPICS])
-_SWITCH_HOURS = 6 * HISTORY_HOURS  # within which each interest gives way to another one
+_SWITCH_HOURS = 6 * HISTORY_HOURS  # each interest changes once within this time
 _STRAY_CLICKS = 0.08  # share of clicks regardless of interests
 _MEDIAN_CLICKS, _CLICKS_TAIL, _MOST_CLICKS = 17.5, 1.12, 400  # in four weeks; the mean is 32
 _NEW_READERS = 0.012
 
 
 class Interests(NamedTuple):
-    """What readers like at a time, the strongest first; both of shape ``[readers, interests]``."""
+    """Interests at a time, the strongest first; both of shape ``[readers, interests]``."""
 
     themes: Ints
     subtopics: Ints
 
 
 class Liking(NamedTuple):
-    """How much readers like whatever news can be about.
+    """How much readers like each subject.
 
-    ``themes``: ``[readers, themes]``; ``subtopics``: ``[readers, subtopics]``, those that are
-    similar to the ones they like included.
+    ``themes``: ``[readers, themes]``; ``subtopics``: ``[readers, subtopics]``, including those
+    similar to a liked one.
     """
 
     themes: Floats
     subtopics: Floats
 
     def of(self, readers: Ints, themes: Ints, subtopics: Ints) -> Floats:
-        """How much each reader (a row of this) likes the article beside it."""
+        """How much each reader (a row of this) likes its article."""
         return self.themes[readers, themes] + self.subtopics[readers, subtopics]
 
 
@@ -59,7 +59,7 @@ class Histories(NamedTuple):
 
 
 class Readers:
-    """Readers by number; everything about a reader depends only on the seed and the number."""
+    """Readers by number; a reader depends on the seed and the number alone."""
 
     def __init__(self, seed: int, topics: Topics, news: GeneratedNews) -> None:
         self.seed = seed
@@ -72,7 +72,7 @@ class Readers:
         self.by_subject = Shelf(np.tile(news.published, 2), np.tile(weight, 2), subject)
 
     def interests(self, readers: Ints, hours: Floats) -> Interests:
-        """Interests of each reader at the hour beside it."""
+        """Interests of each reader at its hour."""
         readers, slots = readers[:, None], np.arange(len(_STRENGTHS))
         switch = _SWITCH_HOURS * uniforms(self.seed, "switch", readers, slots)
         number = uniforms(self.seed, "interest", readers, slots, hours[:, None] >= switch)
@@ -80,7 +80,7 @@ class Readers:
         return Interests(self.topics.pick_theme(of_themes), self.topics.pick(of_subtopics))
 
     def liking(self, interests: Interests) -> Liking:
-        """What the interests amount to."""
+        """The liking that results from interests."""
         themes = np.eye(len(self.topics.themes))[interests.themes]
         return Liking(
             np.einsum("k,rkt->rt", _OF_THEMES, themes),
@@ -88,10 +88,10 @@ class Readers:
         )
 
     def apparent_liking(self, histories: Histories) -> Liking:
-        """What the histories tell of it: the expected liking, given the clicks on each subject.
+        """The expected liking, given the clicks on each subject in the histories.
 
-        An estimate: each theme and subtopic is judged by itself, its clicks as Poisson numbers, and
-        without regard to when they were made.
+        An estimate: themes and subtopics are treated as independent, clicks as Poisson numbers,
+        and their times are ignored.
         """
         total = np.diff(histories.offsets)
         reader = np.repeat(np.arange(len(total)), total)
@@ -112,7 +112,7 @@ class Readers:
         )
 
     def histories(self, readers: Ints, split: str) -> Histories:
-        """Clicks of the four weeks that end one lifetime of news before the split begins."""
+        """Clicks of the four weeks up to one lifetime of news before the split."""
         end = SPLIT_HOURS[split][0] - LIFETIME
         last = SPLIT_HOURS["test"][0] - LIFETIME
         clicks = self._clicks_until(readers, last)

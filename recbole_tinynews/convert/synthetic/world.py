@@ -1,4 +1,4 @@
-"""The news of the synthetic world: when they appear, what they are about, how they appeal."""
+"""The news of the synthetic world: publication, subjects, appeal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from recbole_tinynews.convert.synthetic.lexicon import Subtopic, Theme, subtopic
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
-# Hours since the first article. As in MIND, four weeks of clicks become histories; impressions are
-# logged afterwards. The gap of one lifetime keeps candidates out of histories.
+# Hours since the first article. As in MIND, histories are four weeks of clicks before the log; the
+# gap of one lifetime keeps candidates out of them.
 LIFETIME = 48.0
 HISTORY_HOURS = 28 * 24.0
 LOG_START = HISTORY_HOURS + LIFETIME
@@ -46,10 +46,9 @@ class GeneratedNews(NamedTuple):
 
 
 class Topics(NamedTuple):
-    """What news can be about: a subtopic and, independently of it, a theme.
+    """The subjects of news: a subtopic and, independently, a theme.
 
-    ``similarity`` of subtopics: ``[subtopics, subtopics]``. Themes are equally common, and similar
-    to none but themselves.
+    ``similarity`` of subtopics: ``[subtopics, subtopics]``. Themes are equally common.
     """
 
     subtopics: list[Subtopic]
@@ -68,7 +67,7 @@ class Topics(NamedTuple):
 
 
 def make_topics(seed: int) -> Topics:
-    """The topics of the lexicon with a long-tailed share of the news each."""
+    """The topics of the lexicon, with long-tailed shares of the news."""
     known = subtopics()
     share = np.exp(0.5 * normals(seed, "topic share", np.arange(len(known))))
     cumulative = np.cumsum(share / share.sum())
@@ -95,7 +94,7 @@ def make_news(seed: int, number: int, topics: Topics) -> GeneratedNews:
 
 
 def _publication(position: Floats) -> Floats:
-    """The hour by which this share of all articles is published."""
+    """The hour at which this share of all articles is published."""
     dense_hours = END - HISTORY_HOURS
     history_part = HISTORY_HOURS * _HISTORY_DENSITY
     share = history_part / (history_part + dense_hours)
@@ -103,10 +102,7 @@ def _publication(position: Floats) -> Floats:
 
 
 class Shelf:
-    """Articles in publication order, to be drawn by weight within any span of time.
-
-    With ``group``, a draw names a group and comes from its articles only.
-    """
+    """Samples articles by weight within a span of time, and within a group if there are groups."""
 
     def __init__(self, published: Floats, weight: Floats, group: Ints | None = None) -> None:
         group = np.zeros(len(published), dtype=np.int64) if group is None else group

@@ -31,6 +31,7 @@ class WordEncoder(nn.Module):
 
     Attributes:
         unit_dense: the layer on the mean of word vectors; ``None``: there is none.
+        trained_tokens: number of tokens encoded with gradients so far.
     """
 
     pad_token_id = 0
@@ -45,6 +46,7 @@ class WordEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.words, self.dropout = words, Dropout(dropout)
+        self.trained_tokens = 0
         self.context: Any = context
         self.pooling: Any = pooling
         self.unit_dense: UnitDense | None = None
@@ -64,6 +66,8 @@ class WordEncoder(nn.Module):
     def encode(self, texts: PackedTexts) -> Tensor:
         """Vectors of the texts of a row, in its order, ``[texts, size]``."""
         vectors = self.words(texts.token_ids)
+        if torch.is_grad_enabled():
+            self.trained_tokens += len(vectors)
         words = self.dropout(vectors.to(self.compute_dtype()))
         own = self.pooling(self.dropout(self.context(words, texts)), texts)
         if self.unit_dense is None:

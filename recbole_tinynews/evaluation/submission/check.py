@@ -13,9 +13,9 @@ from typing import IO, NamedTuple
 
 from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.convert.readers.ebnerd import IMPRESSION_ID, SHOWN
-from recbole_tinynews.convert.readers.parquet import ID, IDS, read_rows
 from recbole_tinynews.evaluation.submission import EBNERD, MEMBERS, MIND, SubmissionError
 from recbole_tinynews.files.lines import read_lines
+from recbole_tinynews.files.parquet import ID, IDS, read_rows
 
 BEHAVIORS_COLUMNS = 5  # impression id, user id, time, history, candidates
 _ZIP_MAGIC = b"PK"

@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from recbole_tinynews.processes.threads import spin_briefly
+from recbole_tinynews.serving.export.formats import format_names
 from recbole_tinynews.version import VERSION
-
-TO = ("hf", "sentence-transformers", "onnx", "onnx-int8", "torch-int8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 1 if nothing was written."""
+    spin_briefly()
     flags = _parser().parse_args(arguments)
     try:
         from recbole_tinynews.serving.export.exporting import export  # takes seconds
@@ -41,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("folder", metavar="FOLDER", help="of the finished recommender")
-    parser.add_argument("--to", required=True, choices=TO, help="the format")
+    parser.add_argument("--to", required=True, choices=format_names(), help="the format")
     parser.add_argument("--output", required=True, metavar="DIR", help="a new or empty folder")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
     parser.add_argument(

@@ -11,46 +11,15 @@ import yaml
 from recbole_tinynews import __version__
 from recbole_tinynews.pipeline.artifact import saved_test_result
 from recbole_tinynews.serving.export.description import NEWS_TOKENS
+from recbole_tinynews.serving.export.formats import Format, find_format
 from recbole_tinynews.serving.export.origins import UNKNOWN
 from recbole_tinynews.serving.export.source import Source
 
 METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
-LIBRARIES = {
-    "hf": "transformers",
-    "sentence-transformers": "sentence-transformers",
-    "onnx": "onnx",
-    "onnx-int8": "onnx",
-    "torch-int8": "pytorch",
-}
-USES = {
-    "hf": """from transformers import AutoModel, AutoTokenizer
-
-language_model = AutoModel.from_pretrained(FOLDER)
-tokenizer = AutoTokenizer.from_pretrained(FOLDER)""",
-    "sentence-transformers": """from sentence_transformers import SentenceTransformer
-
-news_vectors = SentenceTransformer(FOLDER).encode(["Champions win the cup"])""",
-    "onnx": """import onnxruntime
-from transformers import AutoTokenizer
-
-graph = onnxruntime.InferenceSession(FOLDER + "/news_encoder.onnx")
-tokens = AutoTokenizer.from_pretrained(FOLDER)(
-    ["Champions win the cup"], padding=True, truncation=True, max_length=MAX_LENGTH,
-    return_tensors="np", return_token_type_ids=False,
-)
-(news_vectors,) = graph.run(None, dict(tokens))""",
-}
-USES["onnx-int8"] = USES["onnx"]
 
 
 class Origins(NamedTuple):
-    """What is known of the data, and of the language model that training started from.
-
-    Attributes:
-        data_license: of the data set.
-        plm_license: of the language model.
-        base_model: its name on the model hub, if it has one.
-    """
+    """Licences of the data set and of the initial language model, and the latter's hub name."""
 
     data_license: str
     plm_license: str
@@ -66,40 +35,42 @@ def model_card(
         source: what was exported.
         to: the format.
         checked: what was measured on the export (``Description.checked``).
-        origins: what is known of what it was made from.
+        origins: of data and language model.
         size: of the export's files, in bytes.
     """
-    head = yaml.safe_dump(_head(source, to, checked, origins), sort_keys=False, allow_unicode=True)
-    sections = (
-        _what(source),
-        _use(source, to),
-        _results(source, checked),
-        _check(to, checked),
-        _sizes(source, size),
-        _made(source, origins),
+    wanted = find_format(to)
+    head = _head(source, to, checked, origins)
+    lines = (
+        "---",
+        yaml.safe_dump(head, sort_keys=False, allow_unicode=True) + "---",
+        *_what(source),
+        *_use(source, wanted),
+        *_results(source, checked),
+        *_differences(wanted, checked),
+        *_sizes(source, size),
+        *_made(source, origins),
     )
-    return (
-        "\n".join((f"---\n{head}---", *(line for section in sections for line in section))) + "\n"
-    )
+    return "\n".join(lines) + "\n"
 
 
 def _head(source: Source, to: str, checked: Mapping[str, Any], origins: Origins) -> dict[str, Any]:
-    ranked, results = next(iter(_results_of(source, checked).items()))
+    wanted = find_format(to)
     head: dict[str, Any] = {
-        "library_name": LIBRARIES[to],
-        "pipeline_tag": "sentence-similarity" if "sentence" in to else "feature-extraction",
+        "library_name": wanted.library,
+        "pipeline_tag": wanted.task,
         "tags": ["news-recommendation", "recbole", "recbole_tinynews", to],
         "license": _licence(origins),
     }
     if origins.base_model is not None:
         head["base_model"] = origins.base_model
-    name = source.settings["dataset"]
+    ranked, results = next(iter(_results_of(source, checked).items()))
     metrics = [
         {"type": key, "name": f"{label} ({ranked})", "value": results[key]}
         for key, label in METRICS.items()
         if key in results
     ]
     if metrics:
+        name = source.settings["dataset"]
         task = {"type": "text-ranking", "name": "News recommendation"}
         result = {"task": task, "dataset": {"type": name, "name": name}, "metrics": metrics}
         head["model-index"] = [{"name": source.name, "results": [result]}]
@@ -107,7 +78,7 @@ def _head(source: Source, to: str, checked: Mapping[str, Any], origins: Origins)
 
 
 def _licence(origins: Origins) -> str:
-    """The head's licence: known only if those of all that it was made from are."""
+    """The licence of the export: known only if those of data and language model are."""
     both = {origins.data_license, origins.plm_license}
     if UNKNOWN in both:
         return UNKNOWN
@@ -115,10 +86,9 @@ def _licence(origins: Origins) -> str:
 
 
 def _results_of(source: Source, checked: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Metrics by what was ranked with what; the export's own come first.
+    """Metrics by a description of model and impressions; the export's own come first.
 
-    What was not measured on the export is what an evaluation has saved: on the same test
-    impressions, or at least on those of the validation.
+    If the export was not measured, those of the saved evaluation: test, or else validation.
     """
     measured = checked.get("metrics")
     if measured is None:
@@ -136,17 +106,17 @@ def _what(source: Source) -> Iterator[str]:
     yield (
         f"A news recommender: a language model of {source.depth} layers turns the "
         f"{'title and abstract' if settings['news_text'] != 'title' else 'title'} of an article "
-        f"into a vector of {settings['news_dim']} numbers, a user encoder the vectors of the "
-        f"{settings['history_length']} newest clicks into a user's. The dot product of both is the "
-        "score of the article for the user."
+        f"into a vector of {settings['news_dim']} numbers, and a user encoder turns the vectors of "
+        f"the {settings['history_length']} newest clicks into a user vector. The score of an "
+        "article for a user is their dot product."
     )
 
 
-def _use(source: Source, to: str) -> Iterator[str]:
+def _use(source: Source, wanted: Format) -> Iterator[str]:
     yield "\n## Use\n\n```python"
     yield 'FOLDER = "..."  # of this file'
-    if to in USES:
-        yield USES[to].replace("MAX_LENGTH", str(source.settings[NEWS_TOKENS])) + "\n"
+    if wanted.example:
+        yield wanted.example.replace("MAX_LENGTH", str(source.settings[NEWS_TOKENS])) + "\n"
     yield "import recbole_tinynews  # clicks to scores\n"
     yield "recommender = recbole_tinynews.load(FOLDER)"
     yield 'recommender.rank(["Striker signs for rivals"], ["Champions win the cup"])\n```'
@@ -155,13 +125,12 @@ def _use(source: Source, to: str) -> Iterator[str]:
 
 
 def _results(source: Source, checked: Mapping[str, Any]) -> Iterator[str]:
-    results = _results_of(source, checked)
     yield f"\n## Results on {source.settings['dataset']}, per impression\n"
     yield from _table(
         ["", *METRICS.values(), "impressions"],
         [
             [label, *(_number(found.get(key)) for key in (*METRICS, "impressions"))]
-            for label, found in results.items()
+            for label, found in _results_of(source, checked).items()
         ],
     )
     measured = checked.get("metrics", {})
@@ -170,34 +139,24 @@ def _results(source: Source, checked: Mapping[str, Any]) -> Iterator[str]:
         yield f"\nAUC lost by int8: {lost:.2f} points."
 
 
-def _check(to: str, checked: Mapping[str, Any]) -> Iterator[str]:
+def _differences(wanted: Format, checked: Mapping[str, Any]) -> Iterator[str]:
     yield "\n## Compared with the recommender's own code\n"
     yield (
-        f"Largest differences over {checked['texts']} texts, an empty one and one of a single word "
-        f"among them: {checked['vectors']:.1e} in vectors, {checked['scores']:.1e} in scores."
+        f"Largest differences over {checked['texts']} texts, including an empty one and a single "
+        f"word: {checked['vectors']:.1e} in vectors, {checked['scores']:.1e} in scores."
     )
-    if to == "onnx-int8":
-        yield (
-            "\nonnxruntime gives all inputs of a layer one scale, so a vector depends a little on "
-            "the texts that are encoded together."
-        )
+    if wanted.note:
+        yield f"\n{wanted.note}"
 
 
 def _sizes(source: Source, size: int) -> Iterator[str]:
     plm = sum(each.numel() for each in source.text_encoder.plm.parameters())
     whole = sum(each.numel() for each in source.model.parameters())
+    width = source.text_encoder.hidden_size
     yield "\n## Size\n"
     yield from _table(
         ["layers", "width", "parameters", "of the language model", "files"],
-        [
-            [
-                str(source.depth),
-                str(source.text_encoder.hidden_size),
-                f"{whole:,}",
-                f"{plm:,}",
-                f"{size / 1e6:.1f} MB",
-            ]
-        ],
+        [[str(source.depth), str(width), f"{whole:,}", f"{plm:,}", f"{size / 1e6:.1f} MB"]],
     )
 
 
@@ -209,11 +168,10 @@ def _made(source: Source, origins: Origins) -> Iterator[str]:
     data, content = source.settings["dataset"], source.made_from.get("data", UNKNOWN)
     yield f"- data: `{data}` (content {content}), licence {origins.data_license}"
     teachers = source.teachers
-    if teachers:
-        yield f"- teachers: {', '.join(f'`{source.stage_named(each)}`' for each in teachers)}"
     before = [each for each in source.made_from.get("after", []) if each not in teachers]
-    if before:
-        yield f"- after: {', '.join(f'`{source.stage_named(each)}`' for each in before)}"
+    for role, stages in (("teachers", teachers), ("after", before)):
+        if stages:
+            yield f"- {role}: {', '.join(f'`{source.stage_named(each)}`' for each in stages)}"
     yield "- settings: " + ", ".join(f"`{name}: {value}`" for name, value in source.training)
 
 

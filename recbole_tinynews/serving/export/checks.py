@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.source import Source
 
@@ -51,7 +52,7 @@ def differences(source: Source, exported: Engine, titles: list[str]) -> Differen
 def _encoded_and_scored(
     engine: Engine, texts: list[str], histories: Tensor
 ) -> tuple[Tensor, Tensor]:
-    vectors = engine.encode(texts)
+    vectors = engine.encode({TITLE: texts})
     with_padding = torch.cat([torch.zeros_like(vectors[:1]), vectors])
     return vectors, engine.user_vectors(with_padding, histories) @ vectors.T
 

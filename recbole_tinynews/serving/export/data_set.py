@@ -15,7 +15,8 @@ from recbole_tinynews.data.atomic_files import TokenIndex, read_impressions, rea
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
-from recbole_tinynews.serving.data_set_texts import find_item_file, texts_of
+from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.serving.data_set_texts import find_item_file, read_of
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.reading import Reading
 
@@ -65,7 +66,7 @@ def _read(item_file: Path, settings: Mapping[str, Any]) -> DataSet:
     if test_file.is_file():
         read = read_impressions(test_file, index, TokenIndex())
         test = read if read.labelled else None
-    texts = texts_of(news, Reading(settings))
+    texts = [text for (text,) in read_of(news, Reading(settings))]  # exports have one view
     without_row = len(index) - 1 - len(texts)
     return DataSet(folder, ["", *texts, *[""] * without_row], test)
 
@@ -85,7 +86,7 @@ def metrics_of(engine: Engine, data: DataSet, name: str) -> dict[str, float]:
     with progress_bar(desc=f"Encode, {name}", total=len(seen), unit=" texts") as bar:
         for start in range(0, len(seen), TEXTS_AT_ONCE):
             some = seen[start : start + TEXTS_AT_ONCE]
-            encoded.append(engine.encode([data.texts[each] for each in some]))
+            encoded.append(engine.encode({TITLE: [data.texts[each] for each in some]}))
             bar.update(len(some))
     of_seen = torch.cat(encoded)
     vectors = of_seen.new_zeros(len(data.texts), of_seen.shape[1])

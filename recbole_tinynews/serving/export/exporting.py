@@ -1,9 +1,9 @@
-"""Writes a finished recommender in another format, checks it, and describes it."""
+"""Export a finished recommender: write it in another format, compare both, write the card."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,44 +28,11 @@ from recbole_tinynews.serving.export.description import (
     is_export,
     write_description,
 )
-from recbole_tinynews.serving.export.hf import write_hf
-from recbole_tinynews.serving.export.hub import push
-from recbole_tinynews.serving.export.loading import load_export
-from recbole_tinynews.serving.export.onnx_graphs import write_onnx
-from recbole_tinynews.serving.export.onnx_int8 import write_onnx_int8
+from recbole_tinynews.serving.export.formats import Format, find_format
+from recbole_tinynews.serving.export.libraries import push
 from recbole_tinynews.serving.export.origins import hub_name, licence_of_data, licence_of_plm
-from recbole_tinynews.serving.export.sentence_transformer import (
-    check_sentence_transformer,
-    write_sentence_transformer,
-)
 from recbole_tinynews.serving.export.source import Source
-from recbole_tinynews.serving.export.torch_int8 import write_torch_int8
-
-
-class Format(NamedTuple):
-    """How a format is written.
-
-    Attributes:
-        write: writes the recommender's files into a folder.
-        exact: whether its vectors and scores are the recommender's own; else the recommender's
-            metrics are measured beside its own.
-        check: what its own users call, compared with our vectors of titles.
-    """
-
-    write: Callable[[Source, Path], None]
-    exact: bool
-    check: Callable[[Source, Path, list[str]], float] | None = None
-
-
-FORMATS = {
-    "hf": Format(write_hf, exact=True),
-    "sentence-transformers": Format(
-        write_sentence_transformer, exact=True, check=check_sentence_transformer
-    ),
-    "onnx": Format(write_onnx, exact=True),
-    "onnx-int8": Format(write_onnx_int8, exact=False),
-    "torch-int8": Format(write_torch_int8, exact=False),
-}
+from recbole_tinynews.serving.loading import load_export
 
 
 class Exported(NamedTuple):
@@ -103,7 +70,7 @@ def export(
 
     Args:
         folder: of a finished stage that ranks news.
-        to: a name of ``FORMATS``.
+        to: name of the format, of ``format_names()``.
         output: a folder that does not exist yet, or is empty.
         model: the recommender's class, if it is one of your own.
         data_path: folder that holds the folder of its data set (default: ``dataset``, then the
@@ -121,8 +88,7 @@ def export(
         ModuleNotFoundError: a library of the format is not installed.
     """
     folder, output = Path(folder), Path(output)
-    if to not in FORMATS:
-        raise ValueError(f"--to expects one of {', '.join(FORMATS)}, got {to!r}.")
+    wanted = find_format(to)
     _check_place(output, overwrite)
     source = Source(folder, model)
     data = find_data_set(source.settings, None if data_path is None else Path(data_path))
@@ -133,12 +99,12 @@ def export(
         hub_name(source.plm, [Path(), *beside]),
     )
     with _quiet(), _replacing(output) as place:
-        FORMATS[to].write(source, place)
+        wanted.write(source, place)
         described = Description(
             to, source.settings, {"folder": folder.name, **source.made_from}, {}, {}
         )
         write_description(place, described)
-        checked = _check(FORMATS[to], source, place, data)
+        checked = _check(wanted, source, place, data)
         write_description(place, described._replace(checked=checked))
         card = model_card(source, to, checked, origins, size_of(place))
         write_text(place / CARD, card)

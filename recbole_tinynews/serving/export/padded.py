@@ -1,20 +1,30 @@
-"""The news encoder on padded batches, in the language model's own code: what other formats run.
+"""News vectors by padded batches, in the language model's own code: what other formats run.
 
-Here texts are packed without padding (``encoder/text_encoder.py``). Graphs and other libraries read
-rectangles, so pad tokens are masked in attention and pooling, and change no vector.
+The package itself packs texts without padding (``encoder/text_encoder.py``). Graphs and other
+libraries read rectangles, so pad tokens are masked in attention and pooling, and change no vector.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.pooling import mean_pooling
+from recbole_tinynews.serving.export.description import NEWS_TOKENS
 from recbole_tinynews.serving.export.heads import Heads
+
+TEXTS_AT_ONCE = 16  # a larger batch has more padding, and 16 keep a processor busy
+
+Encode = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+"""Token ids and attention mask, both ``[texts, tokens]`` -> vectors ``[texts, dim]``."""
 
 
 class PaddedNewsEncoder(nn.Module):
@@ -32,7 +42,7 @@ class PaddedNewsEncoder(nn.Module):
         self.first_token = settings["news_pooling"] == "cls"
         self.mask_padding = settings["mask_padding_in_news_pooling"]
         accepted = inspect.signature(plm.forward).parameters
-        self.also_given = {"use_cache": False} if "use_cache" in accepted else {}
+        self._options = {"use_cache": False} if "use_cache" in accepted else {}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """News vectors, ``[texts, news_dim]``.
@@ -42,10 +52,65 @@ class PaddedNewsEncoder(nn.Module):
             attention_mask: ``[texts, tokens]``, int64: 1 for tokens, 0 for padding.
         """
         states = self.plm(
-            input_ids=input_ids, attention_mask=attention_mask, **self.also_given
+            input_ids=input_ids, attention_mask=attention_mask, **self._options
         ).last_hidden_state
         if self.first_token:
             return self.dense(states[:, 0])
         mask = attention_mask.bool() if self.mask_padding else None
         pool = mean_pooling if self.pooling is None else self.pooling
         return self.dense(pool(states, mask))
+
+
+class PaddedTexts:
+    """Encodes texts in padded batches.
+
+    Args:
+        tokenizer: a fast one.
+        settings: of the recommender.
+        encode: encodes a batch.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: Mapping[str, Any],
+        pad_token_id: int,
+        encode: Encode,
+    ) -> None:
+        self.tokenizer, self.settings, self.pad_token_id = tokenizer, settings, pad_token_id
+        self._encode = encode
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of texts, ``[texts, dim]``, in their order."""
+        settings, longest = self.settings, self.settings[NEWS_TOKENS]
+        if not texts:
+            return np.zeros((0, settings["news_dim"]), np.float32)
+        prefix = settings["text_prefix"] or ""
+        tokens = tokenise(["", *texts], self.tokenizer, longest, prefix=prefix)
+        rows = np.arange(1, 1 + len(texts))
+        # where pad tokens are pooled too, as many as in training
+        width = 0 if settings["mask_padding_in_news_pooling"] else longest
+        return encode_padded(tokens, rows, self.pad_token_id, self._encode, width)
+
+
+def encode_padded(
+    tokens: Ragged, rows: NDArray[np.int64], pad_token_id: int, encode: Encode, width: int = 0
+) -> NDArray[np.float32]:
+    """Vectors of rows of tokens, ``[rows, dim]``; rows of similar length share a batch.
+
+    Args:
+        tokens: of the texts.
+        rows: at least one.
+        encode: encodes a batch.
+        width: the least length to pad to.
+    """
+    order = np.argsort(tokens.lengths_of(rows), kind="stable")
+    encoded = []
+    for start in range(0, len(order), TEXTS_AT_ONCE):
+        some = rows[order[start : start + TEXTS_AT_ONCE]]
+        ids = tokens.padded(some, pad_token_id).astype(np.int64)
+        missing = max(0, width - ids.shape[1])
+        ids = np.pad(ids, ((0, 0), (0, missing)), constant_values=pad_token_id)
+        mask = np.arange(ids.shape[1]) < tokens.lengths_of(some)[:, None]
+        encoded.append(encode(ids, mask.astype(np.int64)))
+    return np.concatenate(encoded)[np.argsort(order)]

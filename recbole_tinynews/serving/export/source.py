@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from transformers import AutoConfig
+
 from recbole_tinynews.encoder.bare_language_model import bare_plm
+from recbole_tinynews.encoder.language_model import cut_config, load_tokenizer
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users.attentive import UserEncoder
@@ -148,3 +151,30 @@ class Source:
         plm.load_state_dict(self.text_encoder.plm.state_dict())
         plm.set_attn_implementation(attention)
         return PaddedNewsEncoder(plm, self.heads, self.settings).eval()
+
+    def check_auto_model(self, to: str) -> None:
+        """Refuse a language model that ``AutoModel`` cannot read alone.
+
+        Raises:
+            ValueError: it is the encoder of an encoder-decoder.
+        """
+        config = self._plm_config()
+        if config.is_encoder_decoder:
+            raise ValueError(
+                f"--to={to} expects a language model that AutoModel reads by itself, and this one "
+                f"is the encoder of an encoder-decoder ({config.model_type}). Use --to=onnx."
+            )
+
+    def write_configuration(self, folder: Path) -> None:
+        """Write ``config.json``, with the true depth, and the tokenizer."""
+        config = self._plm_config()
+        cut_config(config, self.depth)
+        config.save_pretrained(folder)
+        self.write_tokenizer(folder)
+
+    def write_tokenizer(self, folder: Path) -> None:
+        """Write the tokenizer."""
+        load_tokenizer(str(self.folder / PLM)).save_pretrained(folder)
+
+    def _plm_config(self) -> Any:
+        return AutoConfig.from_pretrained(self.folder / PLM, trust_remote_code=False)

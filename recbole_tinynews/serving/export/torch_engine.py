@@ -1,8 +1,8 @@
-"""Ranks from an export in torch: the language model by transformers' own code, and the heads."""
+"""The engine of exports in torch: transformers' language model, and the heads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,26 +11,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.language_model import load_plm, load_tokenizer
-from recbole_tinynews.files.tensors import load_into, load_weights
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.description import Description
 from recbole_tinynews.serving.export.heads import read_heads
-from recbole_tinynews.serving.export.int8_linear import Int8Linear, exchange_linears
-from recbole_tinynews.serving.export.padded import PaddedNewsEncoder
-from recbole_tinynews.serving.export.texts import PaddedTexts
-
-INT8_WEIGHTS = "model_int8.safetensors"
+from recbole_tinynews.serving.export.padded import PaddedNewsEncoder, PaddedTexts
 
 
 class TorchEngine(Engine):
-    """A language model and the heads beside it; threads may share it. It computes on the CPU.
+    """Ranks from a language model and its heads, on the CPU; threads may share it.
 
     Args:
         folder: of the export.
-        description: what ``recommender.json`` says.
-        plm: the language model, where it is not the one that the folder holds in fp32.
+        description: the contents of ``recommender.json``.
+        plm: the language model (default: that of the folder, in fp32).
     """
 
     def __init__(
@@ -48,9 +43,9 @@ class TorchEngine(Engine):
             self._encode_batch,
         )
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of texts, ``[texts, dim]``, float32."""
-        return torch.from_numpy(self._padded(texts))
+    def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of articles, ``[articles, dim]``, float32."""
+        return torch.from_numpy(self._padded(columns[TITLE]))
 
     @torch.no_grad()
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
@@ -68,11 +63,3 @@ class TorchEngine(Engine):
     ) -> NDArray[np.float32]:
         ids, mask = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
         return self._news_encoder(ids, mask).numpy()
-
-
-def int8_engine(folder: Path, description: Description) -> TorchEngine:
-    """What ranks from an export to ``torch-int8``."""
-    plm = bare_plm(str(folder))
-    exchange_linears(plm, Int8Linear.of)
-    load_into(plm, load_weights(folder / INT8_WEIGHTS), folder / INT8_WEIGHTS)
-    return TorchEngine(folder, description, plm)

@@ -55,16 +55,16 @@ def add_table(ranker: Ranker, table: pd.DataFrame, index: Path | None) -> None:
             ranker.load_index(index)
         except OtherRecommenderError:
             print(f"{index} has the vectors of another recommender: it is made anew")
-    known = ranker.news_ids
-    read_of = dict(zip(known, ranker.titles(known), strict=True))
-    ids, contents = articles_of(table, ranker.reading.fields)
-    wanted = dict(zip(ids, map(ranker.reading.read_of, contents), strict=True))
+    known, reading = ranker.news_ids, ranker.reading
+    before = {n: reading.read(c) for n, c in zip(known, ranker.titles(known), strict=True)}
+    ids, contents = articles_of(table, reading.fields)
+    wanted = dict(zip(ids, contents, strict=True))
     gone = [each for each in known if each not in wanted]
-    new = {name: content for name, content in wanted.items() if read_of.get(name) != content}
+    new = {n: content for n, content in wanted.items() if before.get(n) != reading.read(content)}
     ranker.forget(gone)
     if new:
         print(f"encoding {len(new):,} articles", flush=True)
-    ranker.add_news(new)
+    ranker.add_articles([*new], new.values(), show_progress=True)
     if index is not None and (new or gone):
         ranker.save_index(index)
 

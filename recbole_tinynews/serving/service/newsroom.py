@@ -56,9 +56,9 @@ class Newsroom:
             places[article.id] = place
         async with self._changing:
             changed = sum(article.id in self.titles for article in news)
-            fields = {article.id: article.fields() for article in news}
+            contents = [article.fields() for article in news]
             for each in self.recommenders.values():
-                await asyncio.to_thread(each.ranker.add_news, fields, show_progress=False)
+                await asyncio.to_thread(each.ranker.add_articles, [*places], contents)
             self.titles.add({article.id: article.title for article in news})
             return NewsChanged(added=len(news) - changed, changed=changed, total=len(self.titles))
 

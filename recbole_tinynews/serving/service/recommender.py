@@ -1,4 +1,4 @@
-"""A recommender that answers many questions at once, each for itself."""
+"""A recommender of the service: many requests are answered at once, each independently."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from recbole_tinynews.serving.news_index import TopOfUser
 from recbole_tinynews.serving.ranking import Ranked, Ranker
-from recbole_tinynews.serving.requests import Given
+from recbole_tinynews.serving.requests import Given, User
 from recbole_tinynews.serving.service.batches import Batches
 from recbole_tinynews.serving.service.schema import (
     Article,
@@ -20,7 +19,7 @@ from recbole_tinynews.serving.service.schema import (
 
 
 class RefusedError(Exception):
-    """A field of a request that cannot be answered: where it is, and why."""
+    """A request that cannot be answered: the location of the wrong field, and the reason."""
 
     def __init__(self, where: tuple[str | int, ...], why: str) -> None:
         super().__init__(why)
@@ -28,23 +27,22 @@ class RefusedError(Exception):
 
 
 class Answer(NamedTuple):
-    """What a reader gets, best first, and how much each click counted, if that was asked."""
+    """A reader's articles, best first, and the weights of the clicks if requested."""
 
     ranked: list[Ranked]
     click_weights: list[float] | None
 
 
 class _Asked(NamedTuple):
-    """A question as ``Ranker`` takes it: ids, and (id, text) pairs."""
+    """A request in the terms of ``Ranker``: ids, and (id, fields) pairs."""
 
-    history: list[Given]
-    candidates: list[Given]
+    user: User
     k: int
     click_weights: bool
 
     def unknown(self, ranker: Ranker) -> RefusedError | None:
-        """The first id that the ranker doesn't know, if there is one."""
-        for field, articles in (("history", self.history), ("candidates", self.candidates)):
+        """The refusal of the first unknown id, if there is one."""
+        for field, articles in self.user._asdict().items():
             for place, article in enumerate(articles):
                 if isinstance(article, str) and article not in ranker:
                     return RefusedError(
@@ -60,10 +58,10 @@ _Lanes = tuple[Batches[_Asked, Answer], Batches[_Asked, Answer]]
 
 
 class Recommender:
-    """A ``Ranker`` under a name; questions that wait are answered together.
+    """A named ``Ranker`` that answers waiting requests together.
 
-    Questions of ids alone have a lane of their own, so that none of them waits while the text of
-    another question is encoded.
+    Requests that consist of ids alone have their own lane: they never wait for the encoding of
+    another request's text.
     """
 
     def __init__(self, name: str, ranker: Ranker) -> None:
@@ -79,7 +77,7 @@ class Recommender:
 
         Raises:
             RefusedError: an id is unknown.
-            BusyError: too many questions wait.
+            BusyError: too many requests wait.
         """
         return await self._ask(self._rank, question, question.candidates, 0)
 
@@ -88,26 +86,19 @@ class Recommender:
 
         Raises:
             RefusedError: an id is unknown, or there are no articles.
-            BusyError: too many questions wait.
+            BusyError: too many requests wait.
         """
         return await self._ask(self._top, question, [], question.k)
 
     async def _ask(
         self, lanes: _Lanes, question: Question, candidates: Sequence[Article], k: int
     ) -> Answer:
-        asked = _Asked(
-            self._given(question.history), self._given(candidates), k, question.click_weights
-        )
-        new_text = not all(isinstance(each, str) for each in (*asked.history, *asked.candidates))
-        return await lanes[new_text].ask(asked)
-
-    def _given(self, articles: Sequence[Article]) -> list[Given]:
-        return [
-            each if isinstance(each, str) else (each.id or "", each.fields()) for each in articles
-        ]
+        user = User(_given(question.history), _given(candidates))
+        has_text = not all(isinstance(each, str) for part in user for each in part)
+        return await lanes[has_text].ask(_Asked(user, k, question.click_weights))
 
     def health(self) -> RecommenderHealth:
-        """What it is, and what it knows."""
+        """Its model, its limits and the number of its articles."""
         settings = self.ranker.settings
         return RecommenderHealth(
             name=self.name,
@@ -119,60 +110,50 @@ class Recommender:
 
     # ------------------------------------------------------------------------ in a worker thread
 
-    def _answers(
-        self, answer: _AnswerAll, questions: Sequence[_Asked]
-    ) -> Sequence[Answer | Exception]:
-        """An answer for each question, or what is wrong with it: no other question suffers."""
+    def _answers(self, answer: _AnswerAll, asked: Sequence[_Asked]) -> Sequence[Answer | Exception]:
+        """An answer to each request, or its error, which affects no other request."""
         answers: dict[int, Answer | Exception] = {}
-        for place, question in enumerate(questions):
-            if refused := question.unknown(self.ranker):
+        for place, each in enumerate(asked):
+            if refused := each.unknown(self.ranker):
                 answers[place] = refused
-        good = [place for place in range(len(questions)) if place not in answers]
+        good = [place for place in range(len(asked)) if place not in answers]
         try:
-            answers.update(zip(good, answer([questions[place] for place in good]), strict=True))
+            if good:
+                answers.update(zip(good, answer([asked[place] for place in good]), strict=True))
         except Exception as problem:  # an article was just removed, or a text can't be encoded
-            if len(questions) == 1:
-                return [questions[0].unknown(self.ranker) or problem]
-            return [self._answers(answer, [question])[0] for question in questions]
-        return [answers[place] for place in range(len(questions))]
+            if len(asked) == 1:
+                return [asked[0].unknown(self.ranker) or problem]
+            return [self._answers(answer, [each])[0] for each in asked]
+        return [answers[place] for place in range(len(asked))]
 
-    def _rank_all(self, questions: Sequence[_Asked]) -> list[Answer]:
-        if not questions:
-            return []
-        ranked = self.ranker.rank(
-            [each.history for each in questions],
-            [each.candidates for each in questions],
-            ids=True,
-        )
-        return self._with_weights(questions, ranked)
+    def _rank_all(self, asked: Sequence[_Asked]) -> list[Answer]:
+        ranked = self.ranker.rank_users([each.user for each in asked], ids=True)
+        return self._with_weights(asked, ranked)
 
-    def _top_all(self, questions: Sequence[_Asked]) -> list[Answer]:
-        if not questions:
-            return []
+    def _top_all(self, asked: Sequence[_Asked]) -> list[Answer]:
         if not self.ranker.news_ids:
             raise RefusedError(
                 ("body",), "There are no articles to choose from. Add some with PUT /news."
             )
-        histories = [each.history for each in questions]
-        found = self.ranker.top_rows(histories, max(each.k for each in questions), ids=True)
-        ranked = [_first(*each) for each in zip(found, questions, strict=True)]
-        return self._with_weights(questions, ranked)
+        histories = [each.user.history for each in asked]
+        found = self.ranker.top_rows(histories, max(each.k for each in asked), ids=True)
+        ranked = [
+            [Ranked(*row) for row in zip(best.ids, best.scores.tolist(), best.rows, strict=True)]
+            for best in found
+        ]
+        return self._with_weights(
+            asked, [best[: each.k] for each, best in zip(asked, ranked, strict=True)]
+        )
 
     def _with_weights(
-        self, questions: Sequence[_Asked], ranked: Sequence[list[Ranked]]
+        self, asked: Sequence[_Asked], ranked: Sequence[list[Ranked]]
     ) -> list[Answer]:
+        weights = self.ranker.click_weights
         return [
-            Answer(
-                best,
-                self.ranker.click_weights(each.history, ids=True) if each.click_weights else None,
-            )
-            for each, best in zip(questions, ranked, strict=True)
+            Answer(best, weights(each.user.history, ids=True) if each.click_weights else None)
+            for each, best in zip(asked, ranked, strict=True)
         ]
 
 
-def _first(best: TopOfUser, question: _Asked) -> list[Ranked]:
-    scores = best.scores[: question.k].tolist()
-    return [
-        Ranked(*each)
-        for each in zip(best.ids[: len(scores)], scores, best.rows[: len(scores)], strict=True)
-    ]
+def _given(articles: Sequence[Article]) -> list[Given]:
+    return [each if isinstance(each, str) else (each.id or "", each.fields()) for each in articles]

@@ -48,7 +48,7 @@ def ranked_scores(folder: Path) -> np.ndarray:
 
 def exported_scores(engine: Engine) -> np.ndarray:
     """Scores of the same, from the two parts of an export, ``[users, texts]``."""
-    vectors, width = engine.encode(texts()), engine.settings["history_length"]
+    vectors, width = engine.encode({"title": texts()}), engine.settings["history_length"]
     number = {text: place for place, text in enumerate(texts(), start=1)}
     clicked = np.zeros((len(histories()), width), np.int64)
     for row, history in enumerate(histories()):

@@ -15,14 +15,13 @@ from tiny import DATASET, Tiny
 
 from recbole_tinynews.pipeline.artifact import TEST_DATA, read_metrics, write_metrics
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.serving.export import exporting
-from recbole_tinynews.serving.export.__main__ import TO, main
+from recbole_tinynews.serving.export.__main__ import main
 from recbole_tinynews.serving.export.data_set import find_data_set, metrics_of
-from recbole_tinynews.serving.export.exporting import FORMATS, export
-from recbole_tinynews.serving.export.loading import load_export
+from recbole_tinynews.serving.export.exporting import export
+from recbole_tinynews.serving.export.formats import find_format, hf
 from recbole_tinynews.serving.export.origins import hub_name, licence_of_plm
 from recbole_tinynews.serving.export.source import Source
-from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.loading import load, load_export
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +136,7 @@ def test_a_failed_export_leaves_nothing(
     finished_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half an export would be taken for one."""
-    wrong = FORMATS["hf"]._replace(write=_heads_of_another)
-    monkeypatch.setitem(exporting.FORMATS, "hf", wrong)
+    monkeypatch.setattr(hf, "FORMAT", hf.FORMAT._replace(write=_heads_of_another))
     with pytest.raises(ValueError, match="differs by"):
         export(finished_folder(), "hf", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
@@ -146,8 +144,8 @@ def test_a_failed_export_leaves_nothing(
 
 def _heads_of_another(source: Source, folder: Path) -> None:
     source.text_encoder.dense.weight.data += 0.01
-    FORMATS["torch-int8"].write(source, folder)
-    exporting.write_hf(source, folder)
+    find_format("torch-int8").write(source, folder)
+    hf._write(source, folder)
     source.text_encoder.dense.weight.data -= 0.01
 
 
@@ -266,11 +264,6 @@ def test_push_uploads_the_whole_export_to_a_private_repository(
 # ----------------------------------------------------------------------------------- command
 
 
-def test_the_command_knows_all_formats() -> None:
-    """It lists them without importing what writes them, which takes seconds."""
-    assert set(TO) == set(FORMATS)
-
-
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main([str(tmp_path / "none"), "--to=hf", f"--output={tmp_path / 'out'}"]) == 1
     error = capsys.readouterr().err
@@ -301,7 +294,7 @@ def test_the_command_exports_from_a_shell(
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("out: torch-int8; vectors differ by ")
     assert "fp32: auc " in done.stdout
-    assert load_export(tmp_path / "out").encode(["word1"]).isfinite().all()
+    assert load_export(tmp_path / "out").encode({"title": ["word1"]}).isfinite().all()
     shutil.rmtree(tmp_path / "out")
 
 

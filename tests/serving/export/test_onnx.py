@@ -10,13 +10,15 @@ import pytest
 import torch
 from exports import exported_scores, needs_onnx, ranked_scores, texts
 from tiny import Tiny, run_of, write_t5
-from torch import nn
+from torch import Tensor, nn
 
+from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.export.loading import load_export
-from recbole_tinynews.serving.export.onnx_int8 import RowScaledLinear
+from recbole_tinynews.serving.export.formats.onnx import session, write_user_graph
+from recbole_tinynews.serving.export.formats.onnx_int8 import RowScaledLinear
 from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.loading import load_export
 
 pytestmark = needs_onnx
 
@@ -83,8 +85,8 @@ def test_a_roberta_whose_positions_follow_padding_is_exported(
 def test_padding_changes_no_vector(graphs: Path) -> None:
     """A title encoded beside a longer one would get another vector than alone."""
     engine = load_export(graphs)
-    together = engine.encode(texts())
-    alone = np.concatenate([engine.encode([text]) for text in texts()])
+    together = engine.encode({"title": texts()})
+    alone = np.concatenate([engine.encode({"title": [text]}) for text in texts()])
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
 
 
@@ -108,18 +110,35 @@ def test_onnxruntime_and_the_tokenizer_are_all_that_the_graphs_need(
             "attention_mask": np.array([each.attention_mask for each in encoded]),
         },
     )[0]
-    want = Source(finished_folder()).engine.encode(texts())
+    want = Source(finished_folder()).engine.encode({"title": texts()})
     np.testing.assert_allclose(vectors, want, rtol=0, atol=1e-5)
 
 
-def test_any_number_of_clicks_is_taken(graphs: Path) -> None:
-    """A graph whose sizes were fixed at export would refuse a user with another history."""
-    engine = load_export(graphs)
-    vectors = engine.encode(texts()[:8])
-    for clicks in (1, 2, 7):
-        user = engine.user_vectors(vectors, torch.arange(1, 1 + clicks)[None])
-        assert user.shape == (1, vectors.shape[1])
-        assert user.isfinite().all()
+@pytest.mark.whole
+@pytest.mark.parametrize("padding", ["masked", "learned"])
+@pytest.mark.parametrize("kind", ["attention", "self_attention"])
+def test_readers_of_any_history_get_their_own_vectors_from_the_graph(
+    padding: str, kind: str, tmp_path: Path
+) -> None:
+    """One without clicks got zeros, or an error, and learned padding counted too few slots."""
+    torch.manual_seed(3)
+    encoder, width = UserEncoder(16, 8, kind, padding).eval(), 6
+    write_user_graph(encoder, width, tmp_path / "user.onnx")
+    graph = session(tmp_path / "user.onnx")
+    lengths = [0, 1, 0, 3, width, 2 * width]
+    clicks = torch.randn(len(lengths), 2 * width, 16)
+    clicked = torch.arange(2 * width) >= 2 * width - torch.tensor(lengths)[:, None]
+    with torch.no_grad():
+        expected = encoder(clicks[:, -width:], clicked[:, -width:]).numpy()
+
+    def vectors(history: Tensor, mask: Tensor) -> np.ndarray:
+        return graph.run(None, {"history": history.numpy(), "clicked": mask.numpy()})[0]
+
+    np.testing.assert_allclose(vectors(clicks, clicked), expected, atol=1e-5)
+    for row, length in enumerate(lengths):  # alone, without padding
+        own = slice(2 * width - length, None)
+        alone = vectors(clicks[row : row + 1, own], clicked[row : row + 1, own])
+        np.testing.assert_allclose(alone, expected[row : row + 1], atol=1e-5)
 
 
 def test_a_graph_has_no_batch_of_its_own(graphs: Path) -> None:

@@ -14,9 +14,9 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
 from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.export.int8_linear import Int8Linear
-from recbole_tinynews.serving.export.loading import load_export
+from recbole_tinynews.serving.export.formats.torch_int8 import Int8Linear
 from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.loading import load_export
 
 KINDS = {
     "as in the paper": {},
@@ -61,7 +61,7 @@ def test_hf_needs_none_of_our_code(finished_folder: Callable[..., Path], tmp_pat
         )
         weights = torch.softmax(inner @ heads["pooling.query.weight"][0], dim=0)
         made.append(heads["dense.weight"] @ (weights @ states) + heads["dense.bias"])
-    want = Source(folder).engine.encode(texts())
+    want = Source(folder).engine.encode({"title": texts()})
     np.testing.assert_allclose(torch.stack(made).numpy(), want, rtol=0, atol=1e-5)
 
 
@@ -100,8 +100,8 @@ def test_a_vector_of_torch_int8_does_not_depend_on_its_batch(
     """With one scale for a batch, a score would change with what is asked for at the same time."""
     export(finished_folder(), "torch-int8", tmp_path / "out")
     engine = load_export(tmp_path / "out")
-    alone = np.concatenate([engine.encode([text]) for text in texts()])
-    np.testing.assert_allclose(engine.encode(texts()), alone, rtol=0, atol=1e-5)
+    alone = np.concatenate([engine.encode({"title": [text]}) for text in texts()])
+    np.testing.assert_allclose(engine.encode({"title": texts()}), alone, rtol=0, atol=1e-5)
 
 
 def test_torch_int8_is_a_quarter_of_the_layers_and_says_what_it_costs(

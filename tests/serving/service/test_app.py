@@ -83,7 +83,7 @@ def test_an_abstract_counts_where_the_recommender_reads_it(
     same, other = scores_of(client.post("/rank", json=asked).json()["ranked"])
     assert same == pytest.approx(other, abs=1e-6)
     ranker = rankers["student"]
-    monkeypatch.setattr(ranker, "reading", Reading({"news_text": "title_abstract"}))
+    monkeypatch.setattr(ranker._lookup, "_reading", Reading({"news_text": "title_abstract"}))
     both, other = scores_of(client.post("/rank", json=asked).json()["ranked"])
     (expected,) = ranker.rank(CLICKS, [("", "word1. word2")], ids=True)
     assert both == pytest.approx(expected.score, abs=1e-6) != pytest.approx(other, abs=1e-4)
@@ -153,15 +153,15 @@ def held(rankers: dict[str, Ranker], monkeypatch: pytest.MonkeyPatch) -> Iterato
     """The student's ``rank`` waits in its first call until ``go`` is set, and notes all calls."""
     ranker, calls = rankers["student"], []
     began, go = threading.Event(), threading.Event()
-    rank = ranker.rank
+    rank = ranker.rank_users
 
-    def waiting(history: Any, candidates: Any, **more: Any) -> Any:
-        calls.append(len(history))
+    def waiting(users: Any, ids: bool) -> Any:
+        calls.append(len(users))
         began.set()
         assert go.wait(30)
-        return rank(history, candidates, **more)
+        return rank(users, ids)
 
-    monkeypatch.setattr(ranker, "rank", waiting)
+    monkeypatch.setattr(ranker, "rank_users", waiting)
     yield {"calls": calls, "began": began, "go": go}
     go.set()
 
@@ -219,14 +219,14 @@ def test_a_request_for_an_article_that_was_just_removed_fails_alone(
 
 
 def test_a_request_that_makes_ranking_fail_fails_alone(client: TestClient, held, rankers) -> None:
-    rank = rankers["student"].rank
+    rank = rankers["student"].rank_users
 
-    def failing(history: Any, candidates: Any, **more: Any) -> Any:
-        if ["N9"] in history:
+    def failing(users: Any, ids: bool) -> Any:
+        if ["N9"] in [user.history for user in users]:
             raise RuntimeError("a bug")
-        return rank(history, candidates, **more)
+        return rank(users, ids)
 
-    rankers["student"].rank = failing
+    rankers["student"].rank_users = failing
     answers = answers_of_a_batch(client, held, ["N1", "N30", "N9", "N2"])
     assert [answer.status_code for answer in answers] == [200, 422, 500, 200]
     assert answers[1].json()["detail"][0]["loc"] == ["body", "history", 0]
@@ -241,7 +241,8 @@ def test_requests_by_id_wait_for_nobody_s_new_texts(client: TestClient, held, ra
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(client.post, "/rank", json=asked)
         assert held["began"].wait(30)
-        rankers["student"].rank = type(rankers["student"]).rank.__get__(rankers["student"])
+        ranker = rankers["student"]
+        ranker.rank_users = type(ranker).rank_users.__get__(ranker)
         quick = client.post("/rank", json={"history": CLICKS, "candidates": CANDIDATES})
         assert quick.status_code == 200
         assert not slow.done()
@@ -463,7 +464,7 @@ def test_a_failure_inside_tells_the_client_nothing_of_it(client: TestClient, ran
     def fail(*given: Any, **more: Any) -> None:
         raise RuntimeError("secret")
 
-    rankers["student"].rank = fail
+    rankers["student"].rank_users = fail
     answer = client.post("/rank", json=RANK)
     assert answer.status_code == 500
     assert "secret" not in answer.text

@@ -16,9 +16,9 @@ def counted(ranker) -> list[list[str]]:
     calls: list[list[str]] = []
     encode = ranker.engine.encode
 
-    def counting(texts):
-        calls.append(list(texts))
-        return encode(texts)
+    def counting(columns):
+        calls.append(columns["title"])
+        return encode(columns)
 
     ranker.engine.encode = counting
     return calls

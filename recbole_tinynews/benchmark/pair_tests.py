@@ -1,0 +1,178 @@
+"""Significance tests of the pairs of systems that a suite declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from logging import getLogger
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_tinynews.benchmark.impressions import ReadFiles, impression_set
+from recbole_tinynews.benchmark.result_table import HEADS
+from recbole_tinynews.benchmark.results import METRICS, as_csv
+from recbole_tinynews.benchmark.significance import (
+    FEWEST_SEEDS,
+    RESAMPLES,
+    SEED,
+    Comparison,
+    compare,
+)
+from recbole_tinynews.benchmark.suite import Pair
+from recbole_tinynews.benchmark.table import Cell, Table
+
+SIGNIFICANT = 0.05
+
+
+class PairTests(NamedTuple):
+    """Comparisons by metric and pair.
+
+    ``users`` is the number of clusters, None where every impression is one; ``untested`` are the
+    pairs without a common seed.
+    """
+
+    found: Mapping[str, Mapping[Pair, Comparison]]
+    impressions: int
+    users: int | None
+    untested: Sequence[Pair]
+
+
+def compare_pairs(pairs: Sequence[Pair], read: ReadFiles) -> PairTests | None:
+    """Compare each pair over the seeds that both systems have; None if no pair can be tested.
+
+    Skipped impressions are left out. Where users are unknown, or there is only one, each impression
+    is a cluster.
+
+    Raises:
+        ValueError: the systems ranked different impressions.
+    """
+    named = {name for pair in pairs for name in pair}
+    values, clusters, users = impression_set(
+        {name: of_system for name, of_system in read.items() if name in named}
+    )
+    seeds = {(a, b): sorted({*values.get(a, {})} & {*values.get(b, {})}) for a, b in pairs}
+    tested = [pair for pair in pairs if seeds[pair]]
+    if not tested or len(clusters) < 2:
+        if pairs:
+            getLogger().warning(
+                "No pair of systems is tested: none has metrics of its impressions with the same "
+                "seed. They were written beside results.csv, where the benchmark ran."
+            )
+        return None
+
+    def differences(pair: Pair, metric: int) -> NDArray[np.float64]:  # [seeds, impressions]
+        system, other = (
+            np.stack([values[name][seed][:, metric] for seed in seeds[pair]]) for name in pair
+        )
+        return system.astype(np.float64) - other
+
+    found = {
+        metric: compare([differences(pair, column) for pair in tested], clusters)
+        for column, metric in enumerate(METRICS)
+    }
+    return PairTests(
+        {metric: dict(zip(tested, each, strict=True)) for metric, each in found.items()},
+        len(clusters),
+        users,
+        [pair for pair in pairs if not seeds[pair]],
+    )
+
+
+def significance_csv(tests: PairTests) -> str:
+    """A line for each metric and pair."""
+    rows = [
+        {
+            **{"metric": metric, "system": system, "other": other},
+            **{
+                name: value if value is None or name == "seeds" else f"{value:.3g}"
+                for name, value in comparison._asdict().items()
+            },
+        }
+        for metric, of_metric in tests.found.items()
+        for (system, other), comparison in of_metric.items()
+    ]
+    return as_csv(["metric", "system", "other", *Comparison._fields], rows)
+
+
+def significance_table(tests: PairTests) -> Table:
+    """A row for each pair, in percent points; bold where the test with random seeds is sure."""
+    heads = [column for metric in METRICS for column in (HEADS[metric], "seeds fixed")]
+    rows = [
+        [
+            Cell(" against ".join(pair)),
+            Cell(str(first.seeds)),
+            *(cell for metric in METRICS for cell in _cells(tests.found[metric][pair])),
+        ]
+        for pair, first in tests.found[METRICS[0]].items()
+    ]
+    return Table(["system against other", "seeds", *heads], [rows], notes_of_tests(tests))
+
+
+def long_significance_table(tests: PairTests) -> Table:
+    """A row for each pair and metric."""
+    rows = []
+    for (system, other), metric, each in (
+        (pair, metric, tests.found[metric][pair])
+        for pair in tests.found[METRICS[0]]
+        for metric in METRICS
+    ):
+        interval = ""
+        if each.low is not None and each.high is not None:
+            interval = f"{100 * each.low:+.2f} to {100 * each.high:+.2f}"
+        sure = each.p_holm is not None and each.p_holm < SIGNIFICANT
+        p = "" if each.p_holm is None else p_value(each.p_holm)
+        rows.append(
+            [
+                *map(Cell, (system, other, HEADS[metric], str(each.seeds))),
+                Cell(f"{100 * each.difference:+.2f}", sure),
+                Cell(interval),
+                Cell(p, sure),
+                Cell(p_value(each.fixed_p_holm)),
+            ]
+        )
+    head = ["System", "against", "Metric", "Seeds", "Difference", "95 % interval"]
+    return Table([*head, "p", "p, seeds fixed"], [rows], notes_of_tests(tests))
+
+
+def _cells(comparison: Comparison) -> tuple[Cell, Cell]:
+    """The test with random seeds, if there is one, and the one with fixed seeds."""
+    text, sure = f"{100 * comparison.difference:+.2f}", False
+    if comparison.low is not None and comparison.high is not None:
+        text += f" [{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
+    if comparison.p_holm is not None:
+        text += f" {p_value(comparison.p_holm)}"
+        sure = comparison.p_holm < SIGNIFICANT
+    return Cell(text, sure), Cell(p_value(comparison.fixed_p_holm))
+
+
+def p_value(value: float) -> str:
+    """Such as ``p = 0.0312``."""
+    return f"p = {value:.4f}" if value >= 0.0001 else "p < 0.0001"
+
+
+def notes_of_tests(tests: PairTests) -> list[str]:
+    """What was tested and how."""
+    comparisons = tests.found[METRICS[0]].values()
+    random = sum(each.p is not None for each in comparisons)
+    if tests.users:
+        unit, clusters = "users", f"{tests.users:,} users (clusters: their impressions together)"
+    else:
+        unit, clusters = "impressions", f"{tests.impressions:,} impressions (users are not known)"
+    notes = [
+        f"Difference of means in percent points over {tests.impressions:,} impressions; both "
+        "systems of a pair have the same seeds, as many as their column says.",
+        f"Seeds and {unit} random: 95 % interval and p of a t test whose variance is that over "
+        f"{clusters} plus that over seeds; it holds for other seeds. It needs {FEWEST_SEEDS} seeds"
+        f"{', so pairs with fewer have none' if random < len(comparisons) else ''}. "
+        f"Bold: p < {SIGNIFICANT}.",
+        f"Seeds fixed: p of a bootstrap over {clusters}, {RESAMPLES:,} resamples, seed {SEED}; it "
+        "holds for these trained models, not for other seeds.",
+        "Each p is corrected after Holm for the comparisons of its column, which were declared "
+        f"beforehand: {random} with random seeds, {len(comparisons)} with fixed ones. Intervals "
+        "are not corrected.",
+    ]
+    if tests.untested:
+        named = "; ".join(" against ".join(pair) for pair in tests.untested)
+        notes.append(f"Not tested, as no seed has impressions of both: {named}.")
+    return notes

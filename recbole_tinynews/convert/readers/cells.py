@@ -1,0 +1,221 @@
+"""Ids, candidates and texts in the cells of a row, checked alike for every format.
+
+A cell is text, or a Python value where the file has types (JSON, parquet).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from recbole_tinynews.convert.errors import Column, LineError, quoted
+from recbole_tinynews.files.columns import PADDING
+
+MOST_IDS = 100_000  # of one user; MIND's longest history has under a thousand
+
+
+def id_of(cell: Any, column: Column) -> str:
+    """An id: text, or a whole number.
+
+    Raises:
+        LineError: it is missing or empty, holds white space, or is RecBole's padding.
+    """
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return str(cell)
+    if not isinstance(cell, str):
+        raise LineError("empty id", f"expected an id, got {_shown(cell)}.", column)
+    text = check_text(cell, column)
+    if text.split() == [text]:
+        if text == PADDING:
+            raise _reserved_id(column)
+        return text
+    if not text.strip():
+        raise LineError("empty id", f"expected an id, got {quoted(text)}.", column)
+    raise LineError(
+        "white space in an id", f"expected an id without white space, got {quoted(text)}.", column
+    )
+
+
+def ids_of(cell: Any, column: Column) -> list[str]:
+    """Ids: a list, text with single spaces between, or one whole number; '' holds none.
+
+    Raises:
+        LineError: the cell is missing, an id is none, or there are more than ``MOST_IDS``, which
+            no user has clicked or seen.
+    """
+    if isinstance(cell, str):
+        return _split(check_text(cell, column), column)
+    if isinstance(cell, int):
+        return [id_of(cell, column)]
+    if not isinstance(cell, list):
+        raise LineError("no ids", f"expected ids, got {_shown(cell)}.", column)
+    _check_number(len(cell), column)
+    if set(map(type, cell)) == {int}:  # as in nearly every cell of EB-NeRD
+        return list(map(str, cell))
+    return [id_of(each, column) for each in cell]
+
+
+def text_of(cell: Any, column: Column) -> str:
+    """A text; '' where the cell is missing.
+
+    Raises:
+        LineError: it can't be written and read again.
+    """
+    return "" if cell is None else check_text(str(cell), column)
+
+
+def check_text(text: str, column: Column) -> str:
+    """The text, if it can be written and read again.
+
+    Raises:
+        LineError: it has a NUL byte, or half of a surrogate pair.
+    """
+    if "\0" in text:
+        raise LineError("NUL byte", f"expected text, got a NUL byte in {quoted(text)}.", column)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise LineError(
+                "invalid Unicode",
+                f"expected text, got half of a character in {quoted(text)}.",
+                column,
+            ) from None
+    return text
+
+
+class Candidates(NamedTuple):
+    """Ids in the order of display; ``labels`` as in the atomic file (``0 1 0``), '' for none."""
+
+    ids: list[str]
+    labels: str
+
+
+def mind_candidates(text: str, column: Column) -> Candidates:
+    """MIND's candidates of a line, all with a label or none; parsed by bulk operations.
+
+    >>> mind_candidates("N1-0 N2-1 N3-0", column=5)
+    Candidates(ids=['N1', 'N2', 'N3'], labels='0 1 0')
+    >>> mind_candidates("N1 N2", column=5)
+    Candidates(ids=['N1', 'N2'], labels='')
+
+    Raises:
+        LineError: no candidate, an empty id, white space in an id, or labels for some only.
+    """
+    if not text:
+        raise _no_candidates(column)
+    _check_number(text.count(" ") + 1, column)
+    parts = (text + " ").split("-1 ")  # each part but the last ends with the id of a click
+    labels, ids = [], []
+    for part in parts:
+        unclicked = part.count("-0 ")
+        if unclicked != part.count(" "):
+            return _unlabelled(text, column)
+        labels.append("0 " * unclicked)
+        ids.append(part.replace("-0 ", " "))
+    news_ids = ids_of(" ".join(ids)[:-1], column)
+    if not news_ids:
+        raise LineError("empty id", f"expected an id before the label, got {quoted(text)}.", column)
+    return Candidates(news_ids, "1 ".join(labels)[:-1])
+
+
+def _unlabelled(text: str, column: Column) -> Candidates:
+    labelled = [token.endswith(("-0", "-1")) for token in text.split(" ")]
+    if any(labelled):
+        place = labelled.index(False)
+        raise LineError(
+            "candidate without label",
+            f"expected -0 or -1 after candidate {place + 1}, as after others of this line, got "
+            f"{quoted(text.split(' ')[place])}.",
+            column,
+        )
+    return Candidates(ids_of(text, column), "")
+
+
+def shown_in(cell: Any, column: Column) -> list[str]:
+    """The ids of candidates.
+
+    Raises:
+        LineError: there is none, or an id is none.
+    """
+    shown = ids_of(cell, column)
+    if not shown:
+        raise _no_candidates(column)
+    return shown
+
+
+def clicked_in(cell: Any, column: Column, shown: Sequence[str]) -> list[str]:
+    """The ids of clicked candidates.
+
+    Raises:
+        LineError: an article was clicked and not shown, or an id is none.
+    """
+    clicked = ids_of(cell, column)
+    strange = set(clicked).difference(shown)
+    if strange:
+        raise LineError(
+            "clicked but not shown",
+            f"expected clicks on what was shown, got {quoted(min(strange))}, which was not.",
+            column,
+        )
+    return clicked
+
+
+def labels_of(shown: Sequence[object], clicked: Sequence[object]) -> str:
+    """The labels of candidates as in the atomic file.
+
+    >>> labels_of(["N1", "N2", "N3"], ["N2"])
+    '0 1 0'
+    """
+    return " ".join(["1" if each in clicked else "0" for each in shown])
+
+
+def duplicate(what: str, name: object, column: Column, first: str = "") -> LineError:
+    """The error of a row with the id of an earlier one."""
+    return LineError(
+        f"duplicate {what}", f"expected a unique id, got {quoted(str(name))}{first} again.", column
+    )
+
+
+def _split(text: str, column: Column) -> list[str]:
+    _check_number(text.count(" ") + 1, column)  # before they fill the memory
+    ids = text.split()
+    if PADDING in text and PADDING in ids:
+        raise _reserved_id(column)
+    if " ".join(ids) == text:
+        return ids
+    for position, token in enumerate(text.split(" "), 1):  # slow, to say which
+        if not token:
+            raise LineError(
+                "empty id",
+                f"expected ids separated by single spaces, got an empty one at place {position}.",
+                column,
+            )
+        if token.split() != [token]:
+            raise LineError(
+                "white space in an id",
+                f"expected an id without white space at place {position}, got {quoted(token)}.",
+                column,
+            )
+    raise AssertionError(text)
+
+
+def _check_number(number: int, column: Column) -> None:
+    if number > MOST_IDS:
+        raise LineError(
+            "too many ids", f"expected at most {MOST_IDS:,} ids, got {number:,}.", column
+        )
+
+
+def _reserved_id(column: Column) -> LineError:  # news with this id would become padding
+    return LineError(
+        "reserved id", f"expected an id other than RecBole's padding, got '{PADDING}'.", column
+    )
+
+
+def _no_candidates(column: Column) -> LineError:
+    return LineError("no candidates", "expected at least one candidate, got none.", column)
+
+
+def _shown(cell: Any) -> str:
+    return "nothing" if cell is None else quoted(str(cell))

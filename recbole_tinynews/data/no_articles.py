@@ -1,0 +1,75 @@
+"""The data set of a recommender that is built only to load its saved weights: no articles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.files.columns import PADDING
+from recbole_tinynews.settings.protocol import Settings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class NoArticles:
+    """A data set without articles, but with the names of its categories.
+
+    Args:
+        iid_field: name of the field of news ids.
+        categories: names of ``category`` and ``subcategory`` in training; the first has the id 1.
+        word_tokenizer: loads the saved tokenizer by words.
+    """
+
+    cache_dir = None  # serving writes nothing
+
+    def __init__(
+        self,
+        iid_field: str,
+        categories: Mapping[str, Sequence[str]],
+        word_tokenizer: Callable[[], PreTrainedTokenizerBase],
+    ) -> None:
+        self.iid_field, self._word_tokenizer = iid_field, word_tokenizer
+        self.field2id_token = {field: [PADDING, *names] for field, names in categories.items()}
+        self.item_feat: dict[str, Tensor] = {
+            field: torch.zeros(1, dtype=torch.long) for field in categories
+        }
+
+    def tokens(
+        self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = ""
+    ) -> Ragged:
+        """Token ids of no article: the row of padding."""
+        return Ragged.from_rows([[]], np.int32)
+
+    def made_of_texts(self, fields: tuple[str, ...], make: Any) -> PreTrainedTokenizerBase:
+        """The saved tokenizer by words, which was made of the texts of training."""
+        return self._word_tokenizer()
+
+    def num(self, field: str) -> int:
+        """1 for articles; the number of categories, padding included."""
+        if field == self.iid_field:
+            return 1
+        if field not in self.field2id_token:
+            raise ValueError(_not_saved(f"the field '{field}'"))
+        return len(self.field2id_token[field])
+
+    def history_width(self, config: Settings) -> int:
+        """Newest clicks that the user encoder sees."""
+        return config["history_length"]
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(_not_saved(f"'{name}'"))
+
+
+def _not_saved(requested: str) -> str:
+    return (
+        "A recommender that is loaded to rank articles has no data set but the names of its "
+        f"categories, and asks for {requested}. If an earlier version has trained it, run its "
+        "command again with --fresh; else build it with its data set: "
+        "pipeline.run.Run(factory).model(stage)."
+    )

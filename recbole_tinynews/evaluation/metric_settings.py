@@ -1,0 +1,62 @@
+"""The settings ``metrics``, ``topk`` and ``valid_metric``, mapped to our registered metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from recbole_tinynews.evaluation.recbole_metrics import (
+    COUNT_METRIC,
+    METRICS,
+    needs_clicks,
+    register_metrics,
+    results_of,
+)
+from recbole_tinynews.settings.values import brief
+
+_SETTING = "metrics"
+
+
+def metric_results(final: Mapping[str, Any]) -> list[str]:
+    """Names of the results of the metrics in RecBole's spelling, such as ``auc`` and ``ndcg@5``."""
+    return results_of(_lower(final[_SETTING]), _as_list(final["topk"]))
+
+
+def map_metrics(final: dict[str, Any], of_stages: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+    """Replace ``metrics`` by the classes of ours; yield its mistakes and those of ``valid_metric``.
+
+    A stage whose yaml names metrics shows them in addition to those of the run.
+    """
+    named = {"": final[_SETTING]} | {
+        f"{stage}_": own[_SETTING] for stage, own in of_stages.items() if own.get(_SETTING)
+    }
+    for prefix, metrics in named.items():
+        if not set(_lower(metrics)) <= METRICS.keys() or not metrics:
+            choices = ", ".join(METRICS).upper()
+            yield (
+                f"{prefix}{_SETTING} expects some of {choices}, computed for each impression, "
+                f"got {brief(metrics)}"
+            )
+            return
+    register_metrics()
+    names, results = _lower(final[_SETTING]), metric_results(final)
+    final[_SETTING] = [*(METRICS[name].__name__ for name in names), COUNT_METRIC]
+    for own in of_stages.values():
+        if own.get(_SETTING):
+            further = [name for name in _lower(own[_SETTING]) if name not in names]
+            own[_SETTING] = [*(METRICS[name].__name__ for name in further), *final[_SETTING]]
+    decisive = [result for result in results if needs_clicks(result)]
+    choices = ", ".join(decisive) or "the results of a metric of clicks, such as AUC"
+    for prefix, values in [("", final), *((f"{stage}_", own) for stage, own in of_stages.items())]:
+        value = values.get("valid_metric")
+        if "valid_metric" in values and str(value).lower() not in decisive:
+            yield f"{prefix}valid_metric expects one of {choices} (see metrics, topk), got {value}"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _lower(names: Any) -> list[str]:
+    """The names in lower case, each once."""
+    return list(dict.fromkeys(str(name).lower() for name in _as_list(names)))

@@ -1,0 +1,64 @@
+"""The device of a run, or of one of its processes."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from recbole_tinynews.processes.group import launched_group, local_rank
+
+
+def gpu_numbers(gpu_id: Any) -> str:
+    """RecBole's ``gpu_id`` in the form of ``CUDA_VISIBLE_DEVICES``: ``0,1``, or empty for none."""
+    ids = gpu_id if isinstance(gpu_id, (list, tuple)) else [gpu_id]
+    return ",".join("" if each is None else str(each) for each in ids)
+
+
+def choose_device(gpu_id: str, use_gpu: bool, is_given: bool) -> torch.device:
+    """The device that this process computes on.
+
+    A ``CUDA_VISIBLE_DEVICES`` of the host is respected unless the user gives ``gpu_id``; RecBole
+    overwrites it with its default, and ignores ``use_gpu``.
+
+    Args:
+        gpu_id: numbers of GPUs, of ``gpu_numbers``.
+        use_gpu: False: the CPU.
+        is_given: whether the user gave ``gpu_id``.
+
+    Raises:
+        ValueError: a GPU that was given does not exist, or there are fewer than processes.
+    """
+    if not (use_gpu and gpu_id):
+        return torch.device("cpu")
+    if is_given:
+        before = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu_id
+        if not torch.cuda.is_available():
+            _restore("CUDA_VISIBLE_DEVICES", before)
+            raise ValueError(
+                f"gpu_id={gpu_id} expects a GPU of that number, and torch {torch.__version__} "
+                f"finds {torch.cuda.device_count()} GPUs. Leave gpu_id out, or set use_gpu=False"
+            )
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda") if launched_group().alone else _own_gpu(local_rank())
+
+
+def _own_gpu(number: int) -> torch.device:
+    """The GPU of one of several processes of a machine."""
+    if number >= torch.cuda.device_count():
+        raise ValueError(
+            f"Training expects a GPU for each process of a machine, got process {number} and "
+            f"{torch.cuda.device_count()} GPUs. Start fewer processes, or set use_gpu=False."
+        )
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)
+
+
+def _restore(name: str, value: str | None) -> None:
+    if value is None:
+        del os.environ[name]
+    else:
+        os.environ[name] = value

@@ -1,0 +1,207 @@
+"""``--to=onnx``: the news encoder and the user encoder as two ONNX graphs.
+
+    news_encoder.onnx   input_ids, attention_mask [texts, tokens], int64 -> vectors [texts, dim]
+    user_encoder.onnx   history [users, clicks, dim], clicked [users, clicks], bool
+                        -> vectors [users, dim]
+
+A score is the dot product of both. All sizes but ``dim`` are free, 0 clicks included.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import AutoConfig
+
+from recbole_tinynews.encoder.language_model import load_tokenizer
+from recbole_tinynews.encoder.users.attentive import UserEncoder
+from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.serving.engine import Engine
+from recbole_tinynews.serving.export.description import Description
+from recbole_tinynews.serving.export.formats import Format
+from recbole_tinynews.serving.export.libraries import library
+from recbole_tinynews.serving.export.padded import PaddedNewsEncoder, PaddedTexts
+from recbole_tinynews.serving.export.source import Source
+
+NEWS_GRAPH, USER_GRAPH = "news_encoder.onnx", "user_encoder.onnx"
+EXAMPLE = """import onnxruntime
+from transformers import AutoTokenizer
+
+graph = onnxruntime.InferenceSession(FOLDER + "/news_encoder.onnx")
+tokens = AutoTokenizer.from_pretrained(FOLDER)(
+    ["Champions win the cup"], padding=True, truncation=True, max_length=MAX_LENGTH,
+    return_tensors="np", return_token_type_ids=False,
+)
+(news_vectors,) = graph.run(None, dict(tokens))"""
+
+
+class OnnxEngine(Engine):
+    """Ranks from the two graphs, on the CPU; threads may share it.
+
+    It uses as many threads as torch has when it is made.
+
+    Args:
+        folder: of the export.
+        description: the contents of ``recommender.json``.
+
+    Raises:
+        ModuleNotFoundError: onnxruntime is not installed.
+        ValueError: a graph cannot be read.
+    """
+
+    def __init__(self, folder: Path, description: Description) -> None:
+        super().__init__(description.settings, description.identity)
+        self._news, self._user = session(folder / NEWS_GRAPH), session(folder / USER_GRAPH)
+        pad = AutoConfig.from_pretrained(folder, trust_remote_code=False).pad_token_id
+        self._padded = PaddedTexts(
+            load_tokenizer(str(folder)), self.settings, pad or 0, self._encode_batch
+        )
+
+    def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of articles, ``[articles, dim]``, float32."""
+        return torch.from_numpy(self._padded(columns[TITLE]))
+
+    def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
+        """Vectors of users from those of their clicks, ``[users, dim]``."""
+        given = {"history": vectors[histories].numpy(), "clicked": (histories != 0).numpy()}
+        return torch.from_numpy(self._user.run(None, given)[0])
+
+    def _encode_batch(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        return self._news.run(None, {"input_ids": input_ids, "attention_mask": attention_mask})[0]
+
+
+def session(graph: Path) -> Any:
+    """An onnxruntime session on the CPU, with as many threads as torch has now.
+
+    Raises:
+        ModuleNotFoundError: onnxruntime is not installed.
+        ValueError: the graph cannot be read.
+    """
+    onnxruntime = library("onnxruntime", "An export to ONNX")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors
+    try:
+        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as problem:  # onnxruntime's own classes have no common base
+        raise ValueError(
+            f"{graph} expects an ONNX graph that onnxruntime {onnxruntime.__version__} reads: "
+            f"{str(problem)[:300]} Export it again, or install a newer onnxruntime."
+        ) from problem
+
+
+class NewestClicks(nn.Module):
+    """A user encoder that sees the newest ``width`` clicks, padded in front, as in training.
+
+    The fixed width gives a reader without a slot the learned vector (an empty axis would be pooled
+    to zeros), and makes learned padding count for histories of any length.
+    """
+
+    def __init__(self, user_encoder: nn.Module, width: int) -> None:
+        super().__init__()
+        self.user_encoder, self.width = user_encoder, width
+
+    def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
+        """User vectors, ``[users, dim]``.
+
+        Shapes:
+            history: ``[users, clicks, dim]``, the newest click last.
+            clicked: ``[users, clicks]``, True where the slot holds a click.
+        """
+        users, slots, dim = history.shape
+        history = torch.cat([history.new_zeros(users, self.width, dim), history], 1)
+        clicked = torch.cat([clicked.new_zeros(users, self.width), clicked], 1)
+        return self.user_encoder(history[:, slots:], clicked[:, slots:])
+
+
+def write_graphs(source: Source, news_encoder: PaddedNewsEncoder, folder: Path) -> None:
+    """Write both graphs, configuration and tokenizer, with this news encoder."""
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        library(name, "--to=onnx")
+    source.write_configuration(folder)
+    write_news_graph(news_encoder, folder / NEWS_GRAPH)
+    width = source.settings["history_length"]
+    write_user_graph(source.heads.user_encoder, width, folder / USER_GRAPH)
+
+
+def write_user_graph(user_encoder: UserEncoder, width: int, file: Path) -> None:
+    """Write a user encoder that sees the newest ``width`` clicks as a graph."""
+    users, clicks = torch.export.Dim("users"), torch.export.Dim("clicks")
+    history = torch.randn(2, 3, len(user_encoder.pad_doc))
+    _write_graph(
+        NewestClicks(user_encoder, width),
+        {"history": history, "clicked": torch.ones(2, 3, dtype=torch.bool)},
+        {name: {0: users, 1: clicks} for name in ("history", "clicked")},
+        file,
+    )
+
+
+def write_news_graph(news_encoder: PaddedNewsEncoder, file: Path) -> None:
+    """Write a news encoder, whose attention is ``eager``, as a graph."""
+    token_ids = torch.full((2, 3), 5)  # sizes of 1 would be fixed
+    texts, tokens = torch.export.Dim("texts"), torch.export.Dim("tokens")
+    _write_graph(
+        news_encoder,
+        {"input_ids": token_ids, "attention_mask": torch.ones_like(token_ids)},
+        {name: {0: texts, 1: tokens} for name in ("input_ids", "attention_mask")},
+        file,
+    )
+
+
+def _write_graph(
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    sizes: dict[str, dict[int, torch.export.Dim]],
+    file: Path,
+) -> None:
+    with _quiet(), torch.no_grad():
+        torch.onnx.export(
+            module.eval(),
+            (),
+            str(file),
+            kwargs=inputs,
+            input_names=list(inputs),
+            output_names=["vectors"],
+            dynamic_shapes=sizes,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's warnings, and turn off the fast path of ``MultiheadAttention``.
+
+    That has no counterpart in ONNX.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _write(source: Source, folder: Path) -> None:
+    write_graphs(source, source.padded("eager"), folder)
+
+
+FORMAT = Format(_write, OnnxEngine, "onnx", EXAMPLE)

@@ -1,0 +1,169 @@
+"""``--to=sentence-transformers``: news vectors by ``SentenceTransformer(DIR).encode(titles)``.
+
+It consists of that library's modules alone; the heads are added for ranking.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recbole_tinynews.encoder.pooling import AttentionPooling
+from recbole_tinynews.encoder.pretrained_heads import UnitDense
+from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.serving.export.checks import refuse_difference, sample_of
+from recbole_tinynews.serving.export.description import NEWS_TOKENS
+from recbole_tinynews.serving.export.formats import Format
+from recbole_tinynews.serving.export.heads import write_heads
+from recbole_tinynews.serving.export.libraries import library
+from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.export.torch_engine import TorchEngine
+
+TO = "sentence-transformers"
+EXAMPLE = """from sentence_transformers import SentenceTransformer
+
+news_vectors = SentenceTransformer(FOLDER).encode(["Champions win the cup"])"""
+TOLERANCE = 1e-5
+PROMPT = "news"
+STEEPEST = 30.0  # sum of the query's absolute weights up to which fp32 holds all weights
+BELOW_SATURATION = 18.0  # sigmoid(x - 18) is exp(x - 18) up to 2e-8 of it, for x <= 0
+SATURATED = 40.0  # its sigmoid is 1 in fp32
+
+
+def _write(source: Source, folder: Path) -> None:
+    _check_expressible(source)
+    source.check_auto_model(TO)
+    modules = _modules()
+    settings = source.settings
+    with tempfile.TemporaryDirectory(dir=folder) as beside:
+        source.padded("sdpa").plm.save_pretrained(beside)
+        source.write_tokenizer(Path(beside))
+        language_model = modules.Transformer(beside)
+    language_model.max_seq_length = settings[NEWS_TOKENS]
+    prefix = settings["text_prefix"]
+    written = library("sentence_transformers", f"--to={TO}").SentenceTransformer(
+        modules=[language_model, *_heads(modules, source)],
+        device="cpu",
+        similarity_fn_name="dot",
+        prompts={PROMPT: prefix} if prefix else None,
+        default_prompt_name=PROMPT if prefix else None,
+    )
+    written.save_pretrained(str(folder), create_model_card=False)
+    write_heads(source.heads, folder)
+
+
+def _check(source: Source, folder: Path, titles: list[str]) -> float:
+    """Compare ``SentenceTransformer(folder).encode`` with the recommender's own vectors."""
+    loaded = library("sentence_transformers", f"--to={TO}").SentenceTransformer(
+        str(folder), device="cpu", local_files_only=True
+    )
+    texts = sample_of(titles)
+    encoded = loaded.encode(texts, show_progress_bar=False)
+    difference = float(np.abs(encoded - source.engine.encode({TITLE: texts}).numpy()).max())
+    refuse_difference(difference, TOLERANCE, f"SentenceTransformer({folder.name}).encode")
+    return difference
+
+
+def _modules() -> Any:
+    """The library's modules; ``ValueError`` where it is too old."""
+    installed = library("sentence_transformers", f"--to={TO}")
+    try:
+        return library("sentence_transformers.sentence_transformer.modules", f"--to={TO}")
+    except ModuleNotFoundError as missing:
+        raise ValueError(
+            f"--to={TO} expects sentence-transformers 5.6 or newer, got {installed.__version__}. "
+            "Install it: pip install 'recbole-tinynews[export]'"
+        ) from missing
+
+
+def _check_expressible(source: Source) -> None:
+    settings, problem = source.settings, None
+    if not settings["mask_padding_in_news_pooling"]:
+        problem = (
+            "mask_padding_in_news_pooling=false pools over pad tokens",
+            "--mask_padding_in_news_pooling=true",
+        )
+    elif settings["news_pooling"] == "attention" and settings["head_init"] != "pretrained":
+        problem = (
+            "attention pooling under head_init=random, whose weights have to be divided by their "
+            "sum,",
+            "--head_init=pretrained, --news_pooling=mean or --news_pooling=cls",
+        )
+    if problem is not None:
+        raise ValueError(
+            f"--to={TO} expects a news encoder that the library's own modules can express, and "
+            f"{problem[0]} is beyond them. Train with {problem[1]}, or use --to=hf or --to=onnx."
+        )
+
+
+def _heads(modules: Any, source: Source) -> list[nn.Module]:
+    """Pooling and dense layer, and the unit length of heads that start pretrained."""
+    pooling, dense, _ = source.heads
+    size = source.text_encoder.hidden_size
+    weight, bias = _projection(dense)
+    unit = [modules.Normalize()] if isinstance(dense, UnitDense) else []
+    if pooling is not None:
+        steps = _attention(modules, pooling, weight, bias)
+        return [*steps, modules.Pooling(len(weight), "mean"), *unit]
+    return [
+        modules.Pooling(size, source.settings["news_pooling"]),
+        modules.Dense(size, len(weight), True, nn.Identity(), weight, bias),
+        *unit,
+    ]
+
+
+def _projection(dense: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a dense layer, with what it subtracts first moved into the bias."""
+    weight, bias = dense.weight.detach().double(), dense.bias.detach().double()
+    if isinstance(dense, UnitDense):
+        bias = bias - weight @ dense.centre.double()
+    return weight.float(), bias.float()
+
+
+def _attention(
+    modules: Any, pooling: AttentionPooling, weight: Tensor, bias: Tensor
+) -> list[nn.Module]:
+    """Additive attention as two dense layers on tokens, before a mean and a unit length.
+
+    The unit vector of ``sum_j w_j (W x_j + b)`` does not change if all ``w_j`` are multiplied by
+    one number, so the softmax needs no denominator, and ``w_j`` may be ``exp(e_j - shift)``. That
+    is ``sigmoid(e_j - shift)`` as long as the shift is far above all ``e_j``, and a gated linear
+    unit multiplies by a sigmoid. The first layer carries ``x_j`` through, times a sigmoid that is
+    1, beside ``tanh(P x_j + p) + 1``, which is ``2 sigmoid(2 (P x_j + p))``.
+    """
+    size, queries, news_dim = weight.shape[1], pooling.projection.out_features, len(weight)
+    query = pooling.query.weight.detach()[0]
+    shift = min(float(query.abs().sum()), STEEPEST) + BELOW_SATURATION
+    inner = size + queries
+    first, second = torch.zeros(2 * inner, size), torch.zeros(2 * news_dim, inner)
+    first_bias, second_bias = torch.zeros(2 * inner), torch.zeros(2 * news_dim)
+    first[:size], first_bias[inner : inner + size] = torch.eye(size), SATURATED
+    first_bias[size:inner] = 2.0
+    first[inner + size :] = 2 * pooling.projection.weight.detach()
+    first_bias[inner + size :] = 2 * pooling.projection.bias.detach()
+    # times exp(shift), so that sums do not come near the smallest numbers of fp32
+    second[:news_dim, :size] = weight * math.exp(shift)
+    second_bias[:news_dim] = bias * math.exp(shift)
+    second[news_dim:, size:] = query
+    second_bias[news_dim:] = -shift - query.sum()
+    tokens = {"module_input_name": "token_embeddings"}
+    return [
+        modules.Dense(size, 2 * inner, True, nn.GLU(), first, first_bias, **tokens),
+        modules.Dense(inner, 2 * news_dim, True, nn.GLU(), second, second_bias, **tokens),
+    ]
+
+
+FORMAT = Format(
+    _write,
+    TorchEngine,
+    "sentence-transformers",
+    EXAMPLE,
+    task="sentence-similarity",
+    check=_check,
+)

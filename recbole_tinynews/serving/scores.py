@@ -1,0 +1,93 @@
+"""Scores of candidates, and the best articles of a shelf, from the keys of articles."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recbole_tinynews.data.dataloader import id_tensor
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.serving.approximate import Nearest
+from recbole_tinynews.serving.engine import Engine
+from recbole_tinynews.serving.known_vectors import KnownVectors
+from recbole_tinynews.serving.lookup import Key
+from recbole_tinynews.serving.news_index import Best, Shelf, best_rows
+
+NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: train it again."
+
+
+class Scorer:
+    """Scores by an engine, with the vectors that are known.
+
+    Args:
+        engine: computes vectors and scores.
+        known: vectors of articles that are not in a shelf.
+    """
+
+    def __init__(self, engine: Engine, known: KnownVectors) -> None:
+        self.engine, self._known = engine, known
+
+    def scores(
+        self, histories: list[list[Key]], candidates: list[list[Key]], shelf: Shelf
+    ) -> list[NDArray[np.float32]]:
+        """Scores of each user's candidates."""
+        vectors, clicked, shown, rows = self._batch(histories, candidates, shelf)
+        sizes = id_tensor(rows.lengths).to(vectors.device)
+        scores = self.engine.scores(vectors, clicked, shown, sizes)
+        return np.split(scores.cpu().numpy(), rows.offsets[1:-1])
+
+    def best(
+        self,
+        histories: list[list[Key]],
+        left_out: list[list[int]],
+        k: int,
+        shelf: Shelf,
+        nearest: Nearest | None,
+    ) -> list[Best]:
+        """Rows and scores of each user's best ``k`` articles of the shelf."""
+        if self.engine.two_towers:
+            vectors, clicked, _, _ = self._batch(histories, [], shelf)
+            users = self.engine.user_vectors(vectors, clicked)
+            if nearest is not None and not users.isnan().any():
+                return nearest.best(shelf, users.cpu().numpy(), k, left_out)
+            scores = (users @ shelf.vectors.T).cpu().numpy()
+        else:
+            every: list[Key] = list(range(len(shelf.ids)))
+            scores = np.stack(self.scores(histories, [every] * len(histories), shelf))
+        if np.isnan(scores.min()):  # the least of numbers and NaN is NaN
+            raise ValueError(NOT_A_NUMBER.format(shelf.ids[int(np.isnan(scores).any(0).argmax())]))
+        return best_rows(scores, k, left_out)
+
+    def click_weights(self, clicks: list[Key], shelf: Shelf) -> list[float] | None:
+        """The attention weight of each click, 0 for those that are too old."""
+        vectors, rows, _, _ = self._batch([clicks], [], shelf)
+        weights = self.engine.click_weights(vectors, rows)
+        if weights is None:
+            return None
+        counted = min(len(clicks), rows.shape[1])
+        newest = weights[0, rows.shape[1] - counted :].tolist()
+        return [0.0] * (len(clicks) - counted) + newest
+
+    def _batch(
+        self, histories: list[list[Key]], candidates: list[list[Key]], shelf: Shelf
+    ) -> tuple[Tensor, Tensor, Tensor, Ragged]:
+        """The arguments of ``Engine.scores``, with the rows of the candidates for the sizes."""
+        distinct = dict.fromkeys(
+            key for rows in (histories, candidates) for row in rows for key in row
+        )
+        others = [key for key in distinct if isinstance(key, tuple)]
+        rows = [key for key in distinct if isinstance(key, int)]
+        parts = []
+        if others:
+            parts.append(self._known(others))
+        if rows or not others:  # top for users without clicks
+            parts.append(shelf.vectors[rows])
+        number = {key: place for place, key in enumerate((*others, *rows), start=1)}
+        clicked = Ragged.from_rows([[number[key] for key in row] for row in histories], np.int64)
+        shown = Ragged.from_rows([[number[key] for key in row] for row in candidates], np.int64)
+        newest = clicked.newest(np.arange(clicked.rows), self.engine.settings["history_length"])
+        vectors = torch.cat([parts[0].new_zeros(1, parts[0].shape[1]), *parts])
+        device = vectors.device
+        return vectors, id_tensor(newest).to(device), id_tensor(shown.values).to(device), shown

@@ -1,0 +1,309 @@
+"""The values of a run, layer over layer, and what each of its stages sees of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.settings.layers import Layer, ModelFiles, NewsYaml, StageYaml, read_news_yaml
+from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.names import Key, parse_keys
+from recbole_tinynews.settings.stage_names import FINETUNE_TEACHER, OF_TEACHERS
+
+PROPERTIES = "properties"
+WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings that suit no other one}
+WORDS = "words"  # a news_encoder; a data set can have a yaml of that name
+PARTS = ("student", "teacher")  # settings that name other recommenders for a system
+USUAL = "PLMNR"  # the default of both
+
+# settings of the news encoder that post-training hands over to the teachers' class
+_SHAPE = ("news_dim", "query_dim", "news_pooling", "head_init")
+_FOLD = re.compile(r"-fold\d+(?=\.|$)")  # in the name of a data set, and of its yaml
+
+
+class ChangedSetting(NamedTuple):
+    """A setting that differs from its default, and the source of its value."""
+
+    key: Key
+    value: Any
+    default: Any
+    source: str
+
+
+class Composition(NamedTuple):
+    """A system with another student or other teachers than its own.
+
+    Attributes:
+        usual: the yaml files of the system itself.
+        of_teacher: those of the teachers' class.
+    """
+
+    usual: ModelFiles
+    of_teacher: ModelFiles
+
+
+class Layering:
+    """Values by setting, each layer over the one before.
+
+    Attributes:
+        declared: every setting that exists, with its default.
+        stages: the stages that can have their own settings.
+        defaults: defaults of the run and of single stages, before data set and user.
+        layers: values by source, weakest first.
+        before_user: the values without those that the user gives.
+        values: the values of the run.
+    """
+
+    def __init__(
+        self,
+        declared: dict[str, Any],
+        base: Mapping[str, Any],
+        given: Mapping[str, Any],
+        stages: Mapping[str, StageYaml],
+    ) -> None:
+        self.declared = declared
+        self.stages = dict(stages)
+        self.defaults: dict[Key, Any] = {Key(None, name): v for name, v in declared.items()}
+        self.layers: list[Layer] = []
+        self.before_user: dict[Key, Any] = {Key(None, name): v for name, v in base.items()}
+        self.values: dict[Key, Any] = {}
+        self._given = parse_keys(given, self.stages)
+        self._of_teachers: dict[str, Any] = {}  # defaults that differ from the student's
+        self._of_finetuned: dict[str, Any] = {}
+
+    def add(self, source: str, values: Mapping[Key, Any]) -> None:
+        """Lay values of the package or of a class over those before."""
+        self.layers.append(Layer(source, values))
+        self.before_user.update(values)
+
+    def add_file(self, file: Path, values: Mapping[str, Any] | None = None) -> None:
+        """Lay a yaml file over those before, all of it or only these values."""
+        read = read_yaml(file) if values is None else values
+        self.add(f"file {file}", parse_keys(read, self.stages))
+
+    def finish(self, given: Sequence[Layer]) -> None:
+        """Lay the user's values over all others."""
+        self.layers += given
+        self.values = self.before_user | {k: v for layer in given for k, v in layer.values.items()}
+
+    def source_of(self, key: Key) -> str:
+        """The source of a value, for messages."""
+        found = [layer.source for layer in self.layers if key in layer.values]
+        return found[-1] if found else "default"
+
+    def changed(self, values: Mapping[Key, Any]) -> list[ChangedSetting]:
+        """The settings whose values differ from their defaults, those set last first."""
+        sources: dict[Key, str] = {}  # in the order in which they were set last
+        for source, of_layer in self.layers:
+            for key in of_layer:
+                sources.pop(key, None)
+                sources[key] = source
+        return [
+            ChangedSetting(key, values[key], self.defaults.get(key), source)
+            for key, source in reversed(sources.items())
+            if key in values and values[key] != self.defaults.get(key)
+        ]
+
+    def overrides(self, stage: str, values: Mapping[Key, Any]) -> dict[str, Any]:
+        """What a stage sees instead of the plain settings.
+
+        A teacher has ``teacher_num_hidden_layers`` layers, unless the stage's own
+        ``num_hidden_layers`` says otherwise.
+
+        Args:
+            stage: its name.
+            values: all values, as they are after RecBole's own defaults.
+        """
+        seen = dict(self._of_teachers) if stage.endswith(OF_TEACHERS) else {}
+        seen |= self._of_finetuned if stage == FINETUNE_TEACHER else {}
+        if stage not in self.stages:
+            return seen
+        layers = Key(None, "teacher_num_hidden_layers")
+        if stage.endswith(OF_TEACHERS) and layers in values:
+            seen["num_hidden_layers"] = seen.get(layers.name, values[layers])
+        seen |= {key.name: value for key, value in values.items() if key.stage == stage}
+        if seen.get("news_encoder", values.get(Key(None, "news_encoder"))) == WORDS:
+            seen |= self._suited_to_words(stage)
+        return seen
+
+    def _suited_to_words(self, stage: str) -> dict[str, Any]:
+        """The stage's defaults for word vectors, without those that a user sets for the stage.
+
+        Other values of the stage in the package's yaml files suit language models.
+        """
+        packaged, of_words = f"file {packaged_folder(PROPERTIES)}", f".{WORDS}.yaml"
+        given = {
+            key.name
+            for source, values in self.layers
+            if source.endswith(of_words) or not source.startswith(packaged)
+            for key in values
+            if key.stage == stage
+        }
+        return {n: v for n, v in self.stages[stage].with_words.items() if n not in given}
+
+    # News recommenders
+
+    def add_news_yaml(
+        self,
+        yaml: NewsYaml,
+        files: ModelFiles,
+        dataset: str,
+        classes: Sequence[str],
+        same_plm: Callable[[Any, Any], bool] | None,
+        parts: Composition | None = None,
+    ) -> None:
+        """Lay the yaml of a news recommender and of its data set over RecBole's.
+
+        Args:
+            yaml: declarations of the recommender.
+            files: the files that these were read from.
+            dataset: name of the data set.
+            classes: names of the class and its bases, weakest first: a subclass keeps the settings
+                that suit its base.
+            same_plm: whether two values of ``plm`` name the same language model; None: the
+                recommender encodes no text.
+            parts: where student or teachers are other recommenders than usual.
+        """
+        self.layers += yaml.layers
+        self.defaults = {Key(None, name): v for name, v in yaml.declared.items()} | yaml.values
+        self.before_user.update(yaml.values)
+        without_words = self._add_data_set(packaged_folder(PROPERTIES), dataset, classes, same_plm)
+        if parts is not None:
+            self._separate_teachers(yaml, parts, dataset, without_words)
+        self._add_working_folder(files, dataset, classes, same_plm)
+
+    def _add_data_set(
+        self,
+        folder: Path,
+        dataset: str,
+        classes: Sequence[str],
+        same_plm: Callable[[Any, Any], bool] | None,
+    ) -> dict[Key, Any]:
+        """Lay a data set's yaml files over the rest; return the values without its words yaml."""
+
+        def add(*names: str) -> None:
+            for file in _of_data_set(folder, *names):
+                values = read_yaml(file)
+                of_plm = values.pop(WITH_PLM, {})
+                self.add_file(file, values)
+                for plm, suited in of_plm.items() if same_plm else ():
+                    self.add(f"file {file}", self._suited_to(plm, suited, same_plm))
+
+        if same_plm:
+            add(dataset)
+        before = dict(self.before_user)
+        if same_plm and self._news_encoder == WORDS:
+            add(f"{dataset}.{WORDS}")
+        after = self.before_user
+        without_words = {key: v for key, v in before.items() if after[key] != v}
+        add(*(f"{dataset}.{name}" for name in classes))
+        return without_words
+
+    def _add_working_folder(
+        self,
+        files: ModelFiles,
+        dataset: str,
+        classes: Sequence[str],
+        same_plm: Callable[[Any, Any], bool] | None,
+    ) -> None:
+        """Lay ``properties/`` of the working folder over the package's; it declares nothing."""
+        folder = Path(PROPERTIES)
+        if folder.resolve() == packaged_folder(PROPERTIES).resolve():
+            return
+        places = [files.overall.name, *(f"model/{name}.yaml" for name in classes)]
+        for place in places:
+            if (folder / place).is_file():
+                self.add_file(folder / place)
+        self._add_data_set(folder, dataset, classes, same_plm)
+
+    @property
+    def _news_encoder(self) -> Any:
+        key = Key(None, "news_encoder")
+        return self._given.get(key, self.before_user.get(key))
+
+    def _suited_to(
+        self, plm: str, suited: Mapping[str, Any], same_plm: Callable[[Any, Any], bool]
+    ) -> dict[Key, Any]:
+        """The values that apply to the language models of this run.
+
+        A stage with another language model keeps its values from before.
+        """
+        given, before = self._given, self.before_user
+        values = parse_keys(suited, self.stages)
+        if not same_plm(given.get(Key(None, "plm"), plm), plm):
+            return {}
+        others = [
+            stage for stage in self.stages if not same_plm(given.get(Key(stage, "plm"), plm), plm)
+        ]
+        kept = {
+            Key(stage, key.name): before[key]
+            for stage in others
+            for key in values
+            if key.stage is None and key in before and Key(stage, key.name) not in before
+        }
+        return {key: v for key, v in values.items() if key.stage not in others} | kept
+
+    def _separate_teachers(
+        self, yaml: NewsYaml, parts: Composition, dataset: str, without_words: Mapping[Key, Any]
+    ) -> None:
+        """Give teachers the defaults of their own class, and none of the student's.
+
+        What data set or user set holds for every stage.
+        """
+        of_teacher: dict[str, Any] = {}
+        for file in parts.of_teacher.own:
+            of_teacher |= read_yaml(file)
+        for name in of_teacher.keys() - self.declared.keys():
+            self.declared[name] = of_teacher[name]
+            self.defaults[Key(None, name)] = self.before_user[Key(None, name)] = of_teacher[name]
+        taken = {*self._given, *(key for layer in self.layers for key in layer.values)}
+
+        def untouched(values: Mapping[Key, Any]) -> dict[str, Any]:
+            return {key.name: v for key, v in values.items() if not key.stage and key not in taken}
+
+        usual = read_news_yaml(parts.usual).values
+        own = untouched(parse_keys(of_teacher, self.stages))
+        kept = untouched({key: v for key, v in usual.items() if yaml.values.get(key) != v})
+        self._of_teachers = kept | {n: v for n, v in own.items() if n in _SHAPE}
+        self._of_finetuned = own
+        encoder = of_teacher.get("news_encoder", usual[Key(None, "news_encoder")])
+        if encoder == WORDS:
+            for file in _of_data_set(packaged_folder(PROPERTIES), f"{dataset}.{WORDS}"):
+                values = parse_keys(read_yaml(file), self.stages)
+                plain = {Key(FINETUNE_TEACHER, k.name): v for k, v in values.items() if not k.stage}
+                self.add(f"file {file}", plain)
+        if encoder != self._news_encoder:
+            self._of_teachers |= {
+                key.name: usual.get(key, v) if v == yaml.values.get(key) else v
+                for key, v in without_words.items()
+                if not key.stage and key not in self._given
+            }
+
+    # RecBole's own models
+
+    def add_recbole_yaml(
+        self, files: ModelFiles, dataset: str, model: str, on_impressions: bool
+    ) -> None:
+        """Lay our yaml for impressions and the yaml of a user's classes over RecBole's."""
+        own = files.of_users
+        for file in files.own:  # RecBole has loaded its yaml of ``model``, in its own order
+            if file not in own and file.stem != model:
+                self.before_user.update(parse_keys(read_yaml(file), ()))
+        if on_impressions:
+            self.before_user.update(parse_keys(read_yaml(files.overall), ()))
+            self._add_data_set(packaged_folder(PROPERTIES), dataset, [model], None)
+        for file in own:
+            self.add_file(file)
+        if on_impressions:
+            self._add_working_folder(files, dataset, [model], None)
+
+
+def _of_data_set(folder: Path, *names: str) -> Iterator[Path]:
+    """The yaml files that exist; folds of a data set use those of the whole data set."""
+    for name in dict.fromkeys(names):
+        file = folder / "dataset" / f"{_FOLD.sub('', name)}.yaml"
+        if file.is_file():
+            yield file

@@ -1,0 +1,95 @@
+"""The budget of a training: text read, candidates of clicks, FLOPs, counted while it runs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from recbole_tinynews.data.fields import CANDIDATES, LENGTHS
+from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.encoder.words.word_encoder import WordEncoder
+from recbole_tinynews.processes.group import all_gather_object, process_group
+
+
+class Budget(NamedTuple):
+    """What a training used.
+
+    Attributes:
+        articles: samples of stages without clicks, such as a body with its titles.
+        tokens: tokens encoded in stages without clicks; a text that occurs twice in a batch is
+            encoded once.
+        clicks_x_candidates: candidates of all clicks trained on, the clicked ones included.
+        flops: floating-point operations of the layers of text encoders that train, forward and
+            backward.
+    """
+
+    articles: int = 0
+    tokens: int = 0
+    clicks_x_candidates: int = 0
+    flops: int = 0
+
+    def plus(self, other: Budget) -> Budget:
+        """The sum, by field."""
+        return Budget(*map(sum, zip(self, other, strict=True)))
+
+
+class BudgetCounter:
+    """Counts the budget of one training.
+
+    Args:
+        model: the model that is served.
+        learners: all that trains, ``model`` included.
+        reads_clicks: whether a sample is a click.
+    """
+
+    def __init__(self, model: nn.Module, learners: nn.Module, reads_clicks: bool) -> None:
+        self.reads_clicks = reads_clicks
+        self.counted = Budget()  # without tokens and FLOPs
+        own = {*model.modules()}
+        self.encoders = {
+            each: (each in own, each.trained_tokens)
+            for each in learners.modules()
+            if isinstance(each, TextEncoder | WordEncoder)
+        }
+
+    def add_batch(self, batch: Any) -> None:
+        """Count the samples of this process's part of a batch."""
+        shares = getattr(batch, "shares", None)
+        if shares is not None and not shares["samples"]:
+            return
+        if self.reads_clicks:
+            added = Budget(clicks_x_candidates=batch[CANDIDATES].numel())
+        else:
+            added = Budget(articles=len(batch[LENGTHS] if LENGTHS in batch else batch[CANDIDATES]))
+        self.counted = self.counted.plus(added)
+
+    def add(self, before: Budget) -> None:
+        """Add what was used before a resume; with several processes, the first one does."""
+        if process_group().first:
+            self.counted = self.counted.plus(before)
+
+    def total(self) -> Budget:
+        """The sum over all processes; every process must call it."""
+        own = self.counted
+        for encoder, (of_model, start) in self.encoders.items():
+            tokens = encoder.trained_tokens - start
+            read = tokens if of_model and not self.reads_clicks else 0
+            own = own.plus(Budget(tokens=read, flops=tokens * flops_per_token(encoder)))
+        return Budget(*map(sum, zip(*all_gather_object(own), strict=True)))
+
+
+def flops_per_token(encoder: TextEncoder | WordEncoder) -> int:
+    """Operations of a training step per token: 6 for each weight of a matrix that trains.
+
+    2 forward, 2 for the gradients of activations, 2 for those of weights, as usual (Kaplan et al.
+    2020, section 2.1), of the layers from the first one that trains. Without embeddings, products
+    of queries and keys, pooling and user encoders, which are small; without frozen layers, whose
+    output is computed once per data set. Frozen weights under adapters take 4.
+    """
+    if isinstance(encoder, WordEncoder):
+        parts = [encoder.context, encoder.pooling]
+    else:
+        parts = encoder.layers[encoder.first_trained :]
+    matrices = [weight for part in parts for weight in part.parameters() if weight.dim() > 1]
+    return sum((6 if each.requires_grad else 4) * each.numel() for each in matrices)

@@ -1,0 +1,81 @@
+"""What a training used, compared with plain counts over its batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny import DATASET, HIDDEN, Tiny, run_of
+
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.stage import lineage
+from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.quick_start import run
+from recbole_tinynews.trainer.budget import Budget
+
+
+@pytest.mark.parametrize("layers", [1, "all"])
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_a_training_on_clicks_counts_its_candidates_and_the_layers_that_train(
+    tiny: Tiny, layers: int | str, use_cache: bool
+) -> None:
+    """Read from a table or computed, frozen layers cost a comparison nothing, and are no excuse."""
+    world = tiny.world("PLMNR", finetune_layers=layers, use_cache=use_cache, epochs=2)
+    trainer, clicks, lengths = world.trainer(), world.clicks(), world.model.news_encoder.tokens
+    candidates = tokens = 0
+    for epoch in range(2):
+        clicks.set_epoch(epoch)
+        for batch in clicks:
+            candidates += len(batch[CANDIDATES]) * (1 + world.config["negatives"])
+            shown = {*batch[CANDIDATES].flatten().tolist(), *batch[HISTORY].flatten().tolist()}
+            tokens += sum(int(lengths.lengths[each]) for each in shown)
+    trainer.fit(world.clicks(), world.impressions())
+    inner = world.model.news_encoder.text_encoder.plm.config.intermediate_size
+    per_layer = 4 * HIDDEN * HIDDEN + 2 * HIDDEN * inner
+    trained = world.config["num_hidden_layers"] if layers == "all" else layers
+    flops = 6 * tokens * per_layer * trained
+    assert trainer.budget.total() == Budget(0, 0, candidates, flops)
+
+
+def test_each_stage_counts_its_own_and_keeps_it(tiny: Tiny) -> None:
+    """Teachers of a whole benchmark are trained once: a reused stage must not look free."""
+    config = tiny.config("TinyNewsRec")
+    first, last = run_of(config), system(config)
+    first.make(last)
+    budgets = {stage.name: artifact.budget for stage, artifact in first.artifacts.items()}
+    post_trained, student = budgets["post_train_teacher"], budgets["post_train_student"]
+    assert post_trained.articles == student.articles == 4 * 8  # steps, bodies
+    assert min(post_trained.tokens, student.tokens, post_trained.flops) > 0
+    assert post_trained.clicks_x_candidates == student.clicks_x_candidates == 0
+    clicks = budgets["TinyNewsRec"]
+    assert (clicks.articles, clicks.tokens, clicks.clicks_x_candidates) == (0, 0, 3 * 8 * 4)
+    again = run_of(config)
+    again.make(last)
+    for stage, artifact in again.artifacts.items():
+        assert isinstance(artifact, Artifact)
+        assert artifact.reused
+        assert artifact.budget == first.artifacts[stage].budget
+    assert [stage.name for stage in lineage(last)] == ["post_train_student", "TinyNewsRec"]
+    result = run("TinyNewsRec", DATASET, config_dict=tiny.settings("TinyNewsRec"))
+    assert result["budget"]["own"] == student.plus(clicks)._asdict()
+    others = [each.budget for stage, each in again.artifacts.items() if "teacher" in stage.name]
+    assert result["budget"]["teachers"] == dict(
+        zip(Budget._fields, np.sum(others, axis=0).tolist(), strict=True)
+    )
+
+
+def test_masked_texts_and_joint_teachers_are_counted(tiny: Tiny) -> None:
+    """A teacher that trains beside its student takes most of the operations."""
+    masked = run_of(tiny.config("PLMNRDAPT"))
+    last = system(masked.factory.config)
+    masked.make(last)
+    pretrained = next(a.budget for s, a in masked.artifacts.items() if s.name == "pretrain_teacher")
+    assert pretrained.articles == 4 * 8
+    assert pretrained.tokens > pretrained.articles
+    alone, joint = (tiny.world(model, max_steps=1) for model in ("PLMNR", "NewsBERT"))
+    flops = []
+    for world in (alone, joint):
+        trainer = world.trainer()
+        trainer.fit(world.clicks(), world.impressions())
+        flops.append(trainer.budget.total().flops)
+    assert flops[1] >= 2 * flops[0] > 0
