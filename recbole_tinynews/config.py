@@ -12,7 +12,7 @@ from recbole.config import Config
 
 from recbole_tinynews import compat
 from recbole_tinynews.data import fields
-from recbole_tinynews.encoder.language_model import locate_plm
+from recbole_tinynews.encoder.plm_files import locate_plm
 from recbole_tinynews.evaluation.metric_settings import map_metrics, metric_results
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS

@@ -10,9 +10,9 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
-from recbole_tinynews.encoder.language_model import locate_plm, plm_size
 from recbole_tinynews.encoder.layers import shown_by
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
 from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.model.student import Student
 from recbole_tinynews.settings.protocol import Settings

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.encoder.language_model import locate_plm, plm_size
+from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
 
