@@ -13,8 +13,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from recbole_tinynews.convert import convert_mind
 from recbole_tinynews.data.news_text import tokenise
-from recbole_tinynews.encoder.language_model import load_plm, load_tokenizer, locate_plm
+from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.quick_start import run
 

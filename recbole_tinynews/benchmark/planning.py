@@ -11,7 +11,7 @@ from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.row_settings import refuse_unknown, result_fingerprint, row_settings
 from recbole_tinynews.benchmark.suite import TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.encoder.language_model import locate_plm, plm_size
+from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
 from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
 from recbole_tinynews.model.recommender import NewsRecommender

@@ -80,10 +80,14 @@ def apply_layer(
     heads: Any = attention.self
     projections = heads.query, heads.key, heads.value
     if all(type(projection) is nn.Linear for projection in projections):
+        # The key's bias adds the same to all scores of a query, and the softmax does not depend on
+        # it: its gradient is rounding errors, which Adam scales up. A loss on scores trains it.
+        key_bias = heads.key.bias.detach() if scores is None else heads.key.bias
+        biases = heads.query.bias, key_bias, heads.value.bias
         queries_keys_values = F.linear(  # one multiplication instead of three
             hidden,
             torch.cat([projection.weight for projection in projections]),
-            torch.cat([projection.bias for projection in projections]),
+            torch.cat(biases),
         )
     else:  # with adapters
         queries_keys_values = torch.cat([project(hidden) for project in projections], dim=-1)

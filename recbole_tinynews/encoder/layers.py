@@ -8,13 +8,11 @@ from functools import lru_cache
 import torch
 from transformers import PreTrainedModel
 
-from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.bert_layers import BertLayers
-from recbole_tinynews.encoder.language_model import plm_size
 from recbole_tinynews.encoder.own_layers import OwnLayers
+from recbole_tinynews.encoder.plm_files import bare_plm, plm_size, quiet
 from recbole_tinynews.encoder.probe import FAILURES, Probe
 from recbole_tinynews.encoder.protocol import Layers, Shown
-from recbole_tinynews.encoder.quiet import quiet
 
 WAYS: tuple[Callable[[PreTrainedModel], Layers | None], ...] = (
     BertLayers,

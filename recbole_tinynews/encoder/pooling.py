@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class AttentionPooling(nn.Module):
     """Additive attention with one learned query: ``sum_j softmax_j(q . tanh(W x_j + b) + c) x_j``.
 
     PLM-NR (Wu et al., SIGIR 2021) and Tiny-NewsRec (EMNLP 2022), the base model. A row that is
-    masked everywhere gives zeros, not NaN.
+    masked everywhere gives zeros, not NaN. ``c`` does not train: the softmax does not depend on it,
+    and its gradient would be rounding errors, which Adam scales up.
 
     Args:
         dim: size of a vector.
@@ -28,7 +30,8 @@ class AttentionPooling(nn.Module):
 
     def energy(self, inputs: Tensor) -> Tensor:
         """Attention scores before the softmax, ``[..., dim]`` -> ``[...]``."""
-        return self.query(self.projection(inputs).tanh()).squeeze(-1)
+        hidden = self.projection(inputs).tanh()
+        return F.linear(hidden, self.query.weight, self.query.bias.detach()).squeeze(-1)
 
     def forward(
         self, inputs: Tensor, mask: Tensor | None = None, energy: Tensor | None = None

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.no_articles import NoArticles
 from recbole_tinynews.data.word_vectors import size_of_vectors
-from recbole_tinynews.encoder.bare_language_model import bare_plm
 from recbole_tinynews.encoder.language_model import load_plm
+from recbole_tinynews.encoder.plm_files import bare_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.token_encoder import TokenEncoder
 from recbole_tinynews.encoder.words.context import WordCNN, WordSelfAttention

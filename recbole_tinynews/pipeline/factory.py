@@ -14,8 +14,7 @@ from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.outputs import Teachers
-from recbole_tinynews.encoder.bare_language_model import write_bare_plm
-from recbole_tinynews.encoder.language_model import load_tokenizer, locate_plm
+from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm, write_bare_plm
 from recbole_tinynews.encoder.words.vocabulary import vocabulary_of, write_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.checksums import file_digest

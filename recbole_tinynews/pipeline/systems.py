@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.encoder.language_model import locate_plm, plm_size
+from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
 from recbole_tinynews.model.alignednewsrec import NewsAligner
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel

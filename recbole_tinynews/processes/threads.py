@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 # for GNU's OpenMP library, which torch's CPU builds use; compared in benchmarks/thread_waiting.py
-SPINS = "1000"
+SPINS = "10000"
 
 
 def spin_briefly() -> None:

@@ -1,4 +1,4 @@
-"""What each of RecBole's own models reads of the impressions, and which cannot run on them."""
+"""Training inputs of RecBole's own models, and the models that cannot run on impressions."""
 
 from __future__ import annotations
 
@@ -7,33 +7,31 @@ from typing import NamedTuple
 
 from recbole.utils import InputType, ModelType
 
-from recbole_tinynews.recbole_models.unfit import GRAPH, LIBRARY, UNFIT
-
 
 class Rows(Enum):
-    """What one training row is.
+    """A training row.
 
-    ``impression_negatives`` says where negatives come from: unclicked candidates of the click's own
+    ``impression_negatives`` chooses the negatives: unclicked candidates of the click's own
     impression, or RecBole's sampler with ``train_neg_sample_args``. Where it is not set, pairs are
     sampled, and labelled rows are the candidates of the impressions.
     """
 
-    CLICKS = "a click"  # without what was not clicked
+    CLICKS = "a click"  # without negatives
     PAIRS = "a click and a negative"
     LABELLED = "an item and whether it was clicked"
-    USERS = "a user, whose clicks the model knows by itself"
+    USERS = "a user, whose clicks the model has from the data set"
 
 
 class Sequence(Enum):
-    """What the item sequence of a row holds."""
+    """The item sequence of a row."""
 
-    NONE = "there is none"
+    NONE = "none"
     HISTORY = "the impression's history, without the row's own item"
-    HISTORY_AND_CLICK = "in training the click behind it, for models that mask items of a sequence"
+    HISTORY_AND_CLICK = "in training with the click at its end, for models that mask items"
 
 
 class Feed(NamedTuple):
-    """What a model reads in training: its rows and its sequences."""
+    """Training rows and sequences of a model."""
 
     rows: Rows
     sequence: Sequence = Sequence.NONE
@@ -63,9 +61,27 @@ EXCEPTIONS: dict[str, Feed] = {
     ),
 }
 
+_GRAPH = "it needs a knowledge graph (.kg and .link files), which these data sets don't have"
+_LIBRARY = "it is trained by an external library, on one table of all rows"
+_ENTITIES = "it needs vectors of the items' entities, made from a knowledge graph"
+_PRETRAIN = "it needs an earlier stage of training, whose pickle current versions of torch refuse"
+
+# Models and families that cannot run on impressions, and why.
+UNFIT: dict[str, str] = {
+    "FEARec": "it reads the sequences of all rows from one table, which doesn't exist here",
+    "GRU4RecKG": _ENTITIES,
+    "KD_DAGFM": _PRETRAIN,
+    "KSR": _ENTITIES,
+    "LDiffRec": "it needs item vectors of another model (item_emb.npy)",
+    "NCL": "it needs faiss on a GPU",
+    "lightgbm": _LIBRARY,
+    "xgboost": _LIBRARY,
+    "RaCT": _PRETRAIN,
+    "S3Rec": _PRETRAIN,
+}
 UNFIT_FAMILIES: dict[ModelType, str] = {
-    ModelType.KNOWLEDGE: GRAPH,
-    ModelType.DECISIONTREE: LIBRARY,
+    ModelType.KNOWLEDGE: _GRAPH,
+    ModelType.DECISIONTREE: _LIBRARY,
 }
 
 
@@ -82,7 +98,7 @@ def feed_of(model_class: type, input_type: InputType) -> Feed:
     if family not in FAMILIES:
         known = "; ".join(f"{kind.name}, {reads.name}" for kind, reads in FAMILIES)
         raise ValueError(
-            f"{model_class.__name__} expects a type and an input_type that are fed impressions "
+            f"{model_class.__name__} expects a type and an input_type that run on impressions "
             f"({known}), got {', '.join(getattr(each, 'name', str(each)) for each in family)}"
         )
     return FAMILIES[family]

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from recbole_tinynews.data.no_articles import NoArticles
-from recbole_tinynews.encoder.language_model import plm_size
+from recbole_tinynews.encoder.plm_files import check_sizes, plm_size
 from recbole_tinynews.encoder.words.vocabulary import load_word_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.checksums import checksums
@@ -138,6 +138,8 @@ def _trained(
     model_class = _with_parts(_model_class(settings["model_class"], model, folder), settings)
     _check_ranks_given(model_class, folder)
     _check_settings(settings, model_class, folder)
+    if not reads_words(settings):
+        check_sizes(str(folder / PLM), folder / WEIGHTS)
     settings.update(
         plm=str(folder / PLM),
         data_path=str(folder),

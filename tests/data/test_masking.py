@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from recbole_tinynews.data.masking import Masking
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.language_model import load_tokenizer
+from recbole_tinynews.encoder.plm_files import load_tokenizer
 
 TEXTS = [*titles(), "word1 strange word2 unheard-of word3"]  # unknown words are special tokens
 ROWS = np.arange(len(TEXTS))

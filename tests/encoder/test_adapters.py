@@ -13,8 +13,8 @@ from tiny import DATASET, Tiny
 
 import recbole_tinynews
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.language_model import encoder_of
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.plm_files import encoder_of
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.quick_start import run
 

@@ -17,16 +17,12 @@ from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrained
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.bert_layers import BertLayers
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.language_model import (
-    encoder_of,
-    load_language_model_head,
-    load_plm,
-    longest_text,
-)
+from recbole_tinynews.encoder.language_model import load_language_model_head, load_plm, longest_text
 from recbole_tinynews.encoder.layers import layers_of
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.own_layers import OwnLayers
 from recbole_tinynews.encoder.packing import PackedTexts, packs
+from recbole_tinynews.encoder.plm_files import encoder_of
 from recbole_tinynews.encoder.protocol import Shown
 from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.encoder.text_encoder import TextEncoder

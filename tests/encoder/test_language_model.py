@@ -4,17 +4,24 @@ import importlib
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from tiny import LAYERS
 
-from recbole_tinynews.encoder.language_model import (
-    load_plm,
+from recbole_tinynews.encoder import plm_files
+from recbole_tinynews.encoder.language_model import load_plm
+from recbole_tinynews.encoder.plm_files import (
+    bare_plm,
+    check_sizes,
     load_tokenizer,
     locate_plm,
+    plm_size,
 )
 
 
@@ -93,26 +100,121 @@ def test_half_a_model_is_refused(bert_folder: Path, tmp_path: Path) -> None:
         load_plm(str(tmp_path / "half"))
 
 
-@pytest.mark.parametrize("kept", [0, 7, 1000])
-def test_a_damaged_file_of_weights_is_one_clear_line(
-    bert_folder: Path, tmp_path: Path, kept: int
+def changed(source: Path, place: Path, **config: Any) -> Path:
+    """A copy of a language model with another configuration."""
+    shutil.copytree(source, place)
+    file = place / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **config}))
+    return place
+
+
+DAMAGE: dict[str, tuple[str, bytes]] = {
+    "empty": ("model.safetensors", b""),
+    "cut off": ("model.safetensors", b"1234567"),
+    "pickle": ("pytorch_model.bin", b"\x80\x04evil"),
+    "index of another kind": ("model.safetensors.index.json", b"[1, 2]"),
+    "index without files": ("model.safetensors.index.json", b'{"metadata": {}}'),
+    "index of numbers": ("model.safetensors.index.json", b'{"weight_map": {"a": 7}}'),
+    "index too deep": ("model.safetensors.index.json", b"[" * 100_000),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGE.values(), ids=DAMAGE)
+def test_damaged_weights_are_one_clear_line(
+    bert_folder: Path, tmp_path: Path, name: str, content: bytes
 ) -> None:
-    shutil.copytree(bert_folder, tmp_path / "damaged")
-    file = tmp_path / "damaged" / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:kept])
+    """A traceback of transformers says neither which file nor what to do."""
+    folder = changed(bert_folder, tmp_path / "damaged")
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_bytes(content)
     with pytest.raises(ValueError, match=r"^plm=\S+damaged expects [^\n]+$"):
-        load_plm(str(tmp_path / "damaged"))
+        load_plm(str(folder))
 
 
-def test_a_configuration_of_another_size_is_one_clear_line(
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"intermediate_size": 24},
+        {"hidden_size": 0},
+        {"num_attention_heads": 0},
+        {"hidden_act": "nope"},
+        {"num_hidden_layers": 2_000_000},
+        {"vocab_size": 2_000_000_000},
+    ],
+    ids=str,
+)
+def test_a_configuration_of_no_such_model_is_one_clear_line(
+    bert_folder: Path, tmp_path: Path, config: dict[str, Any]
+) -> None:
+    folder = changed(bert_folder, tmp_path / "other", **config)
+    with pytest.raises(ValueError, match=r"^plm=\S+other expects [^\n]+$"):
+        load_plm(str(folder))
+
+
+@pytest.mark.parametrize("load", [load_plm, bare_plm])
+def test_a_configuration_does_not_choose_the_code_of_attention(
+    bert_folder: Path, tmp_path: Path, load: Any
+) -> None:
+    """Transformers would load a kernel that it names from the hub, and run it."""
+    usual = load(str(bert_folder)).config._attn_implementation
+    folder = changed(bert_folder, tmp_path / "kernel", attn_implementation="nobody/kernel")
+    assert load(str(folder)).config._attn_implementation == usual
+
+
+@pytest.fixture
+def weights(bert_folder: Path, tmp_path: Path) -> Path:
+    """Weights of a recommender with two layers."""
+    named = bare_plm(str(bert_folder), 2).state_dict()
+    file = tmp_path / "weights.safetensors"
+    save_file({f"news_encoder.text_encoder.plm.{n}": v for n, v in named.items()}, file)
+    return file
+
+
+def test_sizes_of_a_recommenders_weights_are_accepted(bert_folder: Path, weights: Path) -> None:
+    """Its configuration may have more layers than it kept."""
+    check_sizes(str(bert_folder), weights)
+
+
+@pytest.mark.parametrize("name", ["vocab_size", "intermediate_size", "max_position_embeddings"])
+def test_a_configuration_takes_no_memory_that_the_weights_do_not_need(
+    bert_folder: Path, tmp_path: Path, weights: Path, name: str
+) -> None:
+    """A stranger's 2 KB of configuration would end the process: it asks for 256 GB."""
+    folder = changed(bert_folder, tmp_path / "huge", **{name: 2_000_000_000})
+    with pytest.raises(ValueError, match=r"huge/config.json expects .*weights.safetensors has"):
+        check_sizes(str(folder), weights)
+
+
+def test_a_tokenizer_that_grows_texts_without_bound_is_refused(
     bert_folder: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(bert_folder, tmp_path / "wide")
-    config = tmp_path / "wide" / "config.json"
-    changed = {**json.loads(config.read_text()), "intermediate_size": 24}
-    config.write_text(json.dumps(changed))
-    with pytest.raises(ValueError, match=r"^plm=\S+wide expects [^\n]+$"):
-        load_plm(str(tmp_path / "wide"))
+    """Ten replacements of a letter by ten make a word of ten letters 100 GB long."""
+    folder = changed(bert_folder, tmp_path / "grows")
+    file = folder / "tokenizer.json"
+    rules = json.loads(file.read_text())
+    step = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 10}
+    rules["normalizer"] = {"type": "Sequence", "normalizers": [step] * 10}
+    file.write_text(json.dumps(rules))
+    with pytest.raises(ValueError, match="10,000,000,000 times longer"):
+        load_tokenizer(str(folder))
+
+
+def test_a_hub_that_cannot_be_reached_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """huggingface_hub tries again for 80 seconds, in 69 lines."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    plm_files._hub_answers.cache_clear()
+    start = time.monotonic()
+    try:
+        for load in (plm_size, load_tokenizer, load_plm):
+            with pytest.raises(ValueError, match=r"^plm=nobody/no-such-model .*package:NAME\.$"):
+                load("nobody/no-such-model")
+    finally:
+        plm_files._hub_answers.cache_clear()
+    assert time.monotonic() - start < 5
+    assert capfd.readouterr().err.count("\n") <= 1
 
 
 def test_roberta_is_accepted(roberta_folder: Path) -> None:

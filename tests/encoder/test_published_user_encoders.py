@@ -112,10 +112,12 @@ def test_every_weight_of_a_user_encoder_learns(name: str) -> None:
     users = encoder(*histories(), *([PERSONS] if reads_users else []))
     users.square().sum().backward()
     for weight, parameter in encoder.named_parameters():
+        if weight in {"pooling.query.bias", "combination.query.bias"}:  # shifts all energies
+            assert parameter.grad is None
+            continue
         assert parameter.grad is not None, weight
         assert parameter.grad.isfinite().all(), weight
-        shifts_all_energies = weight in {"pooling.query.bias", "combination.query.bias"}
-        assert shifts_all_energies or parameter.grad.abs().sum() > 0, weight
+        assert parameter.grad.abs().sum() > 0, weight
 
 
 def test_lstur_masks_each_user_as_a_whole_in_training_alone() -> None:

@@ -47,6 +47,16 @@ def test_a_text_that_spells_a_special_token_out_is_words() -> None:
     assert words_of("[PAD] [UNK] cat") == ["[UNK]"] * 6 + ["cat"]
 
 
+def test_a_tokenizer_by_words_is_saved_alike_whether_or_not_it_was_used(tmp_path: Path) -> None:
+    """Tokens come from a cache the second time: the artifact would have another identity."""
+    tokenizer = word_tokenizer(FEW)
+    write_tokenizer(tokenizer, tmp_path / "unused")
+    tokenise(["", *FEW], tokenizer, 4)
+    write_tokenizer(tokenizer, tmp_path / "used")
+    unused, used = ((tmp_path / n / "tokenizer.json").read_text() for n in ("unused", "used"))
+    assert used == unused
+
+
 class Texts:
     made_of_texts = NewsDataset.made_of_texts
 

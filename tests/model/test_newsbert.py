@@ -151,8 +151,10 @@ def assert_equal_gradients(found: nn.Module, plain: nn.Module, where: str) -> in
     compared = 0
     for name, parameter in found.named_parameters():
         expected = plain.get_parameter(name).grad
-        assert (parameter.grad is None) == (expected is None), f"{where}.{name}"
-        if expected is not None:
+        if parameter.grad is None:  # a bias that no score depends on has rounding errors alone
+            assert expected is None or expected.abs().max() < EXACT["atol"], f"{where}.{name}"
+        else:
+            assert expected is not None, f"{where}.{name}"
             torch.testing.assert_close(
                 parameter.grad, expected, **EXACT, msg=lambda m, n=name: f"{where}.{n}: {m}"
             )
@@ -269,7 +271,11 @@ def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, mappin
     losses = world.model.calculate_loss(batch)
     for name in ("hidden", "embedding", "news_vector", "user"):
         assert getattr(losses, name).item() == 0
-    weights = [p for p in world.model.parameters() if p.requires_grad]
+    weights = [
+        p
+        for name, p in world.model.named_parameters()
+        if p.requires_grad and not name.endswith(("self.key.bias", "pooling.query.bias"))
+    ]
     pulls = torch.autograd.grad(losses.distillation, weights, retain_graph=True)
     target = torch.autograd.grad(losses.target, weights)
     for pull, other in zip(pulls, target, strict=True):

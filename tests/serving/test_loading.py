@@ -90,7 +90,7 @@ def test_cut_off_weights_are_refused(folder: Path, checked: bool) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     if not checked:
         write_metrics(folder, {**read_metrics(folder), "files": {}})
-    reason = "model.safetensors is missing or changed" if checked else "cannot be read"
+    reason = "safetensors is missing or changed" if checked else "no complete safetensors file"
     with pytest.raises(ValueError, match=reason):
         load(folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable
 from logging import getLogger
@@ -16,6 +17,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from recbole_tinynews.data.news_text import check_texts
 from recbole_tinynews.data.word_vectors import vectors_of
+from recbole_tinynews.encoder.plm_files import check_growth, read_pretrained
 from recbole_tinynews.files.array_cache import cached_arrays, content_key
 from recbole_tinynews.files.checksums import file_digest
 from recbole_tinynews.files.whole import whole_folder
@@ -61,14 +63,24 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 def write_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Save a tokenizer in ``folder``, all or nothing; an existing folder is kept."""
-    if not folder.is_dir():
-        with whole_folder(folder, first_wins=True) as unfinished:
-            tokenizer.save_pretrained(unfinished)
+    if folder.is_dir():
+        return
+    written = copy.deepcopy(tokenizer)
+    written.backend_tokenizer.no_truncation()  # left by its last call, if it was called
+    written.backend_tokenizer.no_padding()
+    with whole_folder(folder, first_wins=True) as unfinished:
+        written.save_pretrained(unfinished)
 
 
 def load_word_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer that ``write_tokenizer`` has saved."""
-    return PreTrainedTokenizerFast.from_pretrained(folder)
+    """The tokenizer that ``write_tokenizer`` has saved.
+
+    Raises:
+        ValueError: it cannot be read, or its normaliser makes texts many times longer.
+    """
+    tokenizer = read_pretrained(PreTrainedTokenizerFast, str(folder), "tokenizer by words")
+    check_growth(tokenizer, str(folder))
+    return tokenizer
 
 
 def word_embedding(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from transformers.utils import logging
 
-from recbole_tinynews.encoder.quiet import quiet
+from recbole_tinynews.encoder.plm_files import quiet
 from recbole_tinynews.files.whole import partial_place, write_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.serving.engine import Engine

@@ -6,7 +6,7 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-from recbole_tinynews.encoder.language_model import PACKAGE_PREFIX
+from recbole_tinynews.encoder.plm_files import PACKAGE_PREFIX
 from recbole_tinynews.paths import packaged_folder
 
 UNKNOWN = "unknown"

@@ -7,9 +7,8 @@ from typing import Any, cast
 
 from transformers import AutoConfig
 
-from recbole_tinynews.encoder.bare_language_model import bare_plm
-from recbole_tinynews.encoder.language_model import cut_config, load_tokenizer
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.plm_files import bare_plm, cut_config, load_tokenizer
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.model.article_reader import longest_news_text

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from recbole_tinynews.encoder.language_model import load_plm, load_tokenizer
+from recbole_tinynews.encoder.language_model import load_plm
+from recbole_tinynews.encoder.plm_files import load_tokenizer
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.description import Description

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoConfig
 
-from recbole_tinynews.encoder.language_model import load_tokenizer
+from recbole_tinynews.encoder.plm_files import load_tokenizer
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.engine import Engine

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.bare_language_model import bare_plm
+from recbole_tinynews.encoder.plm_files import bare_plm
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
 from recbole_tinynews.serving.export.description import Description
 from recbole_tinynews.serving.export.formats import Format

