@@ -14,7 +14,7 @@ from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.untrusted import read_json
 from recbole_tinynews.files.whole import leftovers, remove, whole_file, write_text
-from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.loading import load_reader
 from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.table import ALL, CANDIDATE, CANDIDATES, HISTORY, USER, ids_of
@@ -98,7 +98,7 @@ def score(
     """
     output = Path(output)
     work = UserFile(Path(users), users_of_a_part)
-    ranker = load(recommender, device=device)
+    ranker = load_reader(Path(recommender), device=device)
     output.mkdir(parents=True, exist_ok=True)
     _know_news(ranker, Path(news), output)
     job = {

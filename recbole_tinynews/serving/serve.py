@@ -116,7 +116,7 @@ def _rankers(
     A repeated name gets a number. Of several recommenders, those that cannot be loaded are left
     out, with a line on stderr.
     """
-    from recbole_tinynews.serving.loading import load
+    from recbole_tinynews.serving.loading import load_reader
 
     rankers: dict[str, Ranker] = {}
     kept = []
@@ -127,7 +127,7 @@ def _rankers(
             number += 1
             name = f"{plain} ({number})"
         try:
-            rankers[name] = load(folder, device=device)
+            rankers[name] = load_reader(folder, device=device)
         except (ValueError, FileNotFoundError) as problem:
             if not rankers and place == len(folders) - 1:  # none is left to serve
                 raise

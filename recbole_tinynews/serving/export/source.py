@@ -16,7 +16,7 @@ from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.export.description import NEWS_TOKENS, SETTINGS
 from recbole_tinynews.serving.export.heads import Heads
 from recbole_tinynews.serving.export.padded import PaddedNewsEncoder
-from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.loading import load_reader
 from recbole_tinynews.settings.protocol import Settings
 
 TEXTS_AND_SCORES = ("news_tokens", "text_table", "encode_news", "encode_user", "match", "predict")
@@ -55,7 +55,7 @@ class Source:
     """
 
     def __init__(self, folder: Path, model: type[NewsRecommender] | None = None) -> None:
-        engine = load(folder, model).engine
+        engine = load_reader(folder, model=model).engine
         if not isinstance(engine, ModelEngine):
             raise ValueError(
                 f"export expects the folder of a finished recommender, and {folder} is an export "
