@@ -15,7 +15,7 @@ from tiny import Tiny
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_tinynews.encoder import attention
+from recbole_tinynews.encoder import attention, pooling
 from recbole_tinynews.encoder.attention import Rules, attend_within_texts
 from recbole_tinynews.encoder.packing import PackedTexts, packs
 from recbole_tinynews.encoder.pooling import AttentionPooling, mean_of_rows, mean_pooling
