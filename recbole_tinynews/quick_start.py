@@ -22,10 +22,9 @@ from recbole.utils import init_seed, set_color
 import recbole_tinynews
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.evaluation.cold import cold_impressions
 from recbole_tinynews.evaluation.dump import write_eval_dump
 from recbole_tinynews.evaluation.own_metrics import is_own
-from recbole_tinynews.evaluation.slices import hours_of, slices_of
+from recbole_tinynews.evaluation.slices import cold_impressions, hours_of, slices_of
 from recbole_tinynews.evaluation.submission.write import write_submission
 from recbole_tinynews.files.whole import check_writable, write_text
 from recbole_tinynews.logs.log_file import LOG, LateFile, run_log

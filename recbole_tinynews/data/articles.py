@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.data.other_titles import NO_CATEGORY
-from recbole_tinynews.data.task_news import TaskNews
+from recbole_tinynews.data.training_data import TaskNews
 from recbole_tinynews.files.columns import ABSTRACT, BODY, CATEGORY, TITLE
 from recbole_tinynews.files.lines import read_lines
 from recbole_tinynews.settings.protocol import Settings
 
-FEWEST_ARTICLES = 20  # of which one is held out, and nine of the others are negatives
+FEWEST_ARTICLES = 20  # one is held out, nine of the others are negatives
+HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 500
 
 
 class Article(NamedTuple):
-    """A title and the body that belongs to it, neither of them empty."""
+    """A title and its body, neither of them empty."""
 
     title: str
     body: str
@@ -27,23 +28,20 @@ class Article(NamedTuple):
 
 
 def articles_for(config: Settings, news: TaskNews) -> list[Article]:
-    """The articles of ``post_train_corpus``, or else those of the data set that may be read."""
+    """The articles of ``post_train_corpus``, or else of the data set."""
     corpus = config["post_train_corpus"]
-    if corpus:
-        return read_corpus(Path(corpus))
-    return articles_of(news, news_to_read(config, news))
+    return read_corpus(Path(corpus)) if corpus else articles_of(news, news_to_read(config, news))
 
 
 def news_to_read(config: Settings, news: TaskNews) -> NDArray[np.int64]:
     """Ids of the data set's articles that training without clicks may read, ascending.
 
     Under ``post_train_news: train`` those in the histories and among the candidates of the
-    training impressions: the articles of the test period are not yet written then.
+    training impressions: articles of the test period are not yet written then.
     """
     if config["post_train_news"] == "all":
         return np.arange(1, len(news.news_text[TITLE]))
-    shown = news.inter_feat
-    return shown.news_ids(history_length=int(shown.history.lengths.max(initial=0)))
+    return news.inter_feat.news_ids()
 
 
 def read_corpus(path: Path) -> list[Article]:
@@ -53,8 +51,8 @@ def read_corpus(path: Path) -> list[Article]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line has another number of columns or is not UTF-8, or the file holds fewer
-            than ``FEWEST_ARTICLES`` articles.
+        ValueError: a line has another number of columns or is not UTF-8, or there are fewer than
+            ``FEWEST_ARTICLES`` articles.
     """
     articles: list[Article] = []
     dropped = 0
@@ -105,3 +103,16 @@ def _enough(articles: list[Article], dropped: int, source: str) -> list[Article]
             "read the news of all splits with --post_train_news=all."
         )
     return articles
+
+
+def hold_out(texts: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the texts to train on, ascending, and of at least one to validate on.
+
+    The held-out part is drawn from the whole corpus, which is often sorted by source.
+
+    >>> [len(part) for part in hold_out(40, seed=0)]
+    [38, 2]
+    """
+    held_out = max(1, min(HELD_OUT_MOST, int(texts * HELD_OUT_SHARE)))
+    order = np.random.default_rng(seed).permutation(texts)
+    return np.sort(order[held_out:]), order[:held_out]

@@ -1,7 +1,6 @@
-"""Read the atomic files of a data set: news with their text, impressions without padding.
+"""Read the atomic files of a data set: news with their text, ragged impressions.
 
-Every field is the raw text of the file: there is no quoting, and no text stands for a missing
-value.
+Fields are raw text: there is no quoting, and no text stands for a missing value.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from recbole_tinynews.files.columns import (
     ITEM_ID,
     LABELS,
     PADDING,
+    PUBLISHED,
     SUBCATEGORY,
     TIMESTAMP,
     TITLE,
@@ -40,7 +40,7 @@ ROWS_AT_ONCE = 20_000  # bounds the memory that token strings take while a file 
 
 
 class TokenIndex(dict):
-    """Token -> id, in order of first sight; id 0 is padding. A new token gets the next id."""
+    """Token -> id, in order of first appearance; id 0 is padding."""
 
     def __init__(self) -> None:
         super().__init__({PADDING: 0})
@@ -50,7 +50,7 @@ class TokenIndex(dict):
         return index
 
     def ids(self, tokens: Sequence[str]) -> NDArray[np.int32]:
-        """The ids of ``tokens``, new ones included."""
+        """The ids of ``tokens``; a new token gets the next id."""
         return np.fromiter(map(self.__getitem__, tokens), np.int32, len(tokens))
 
     def tokens(self) -> NDArray[np.str_]:
@@ -59,7 +59,7 @@ class TokenIndex(dict):
 
 
 class ItemColumns(NamedTuple):
-    """The columns of ``NAME.item``, each ``[news]``, row ``i`` having id ``i + 1``."""
+    """The columns of ``NAME.item``, each ``[news]``; row ``i`` has the id ``i + 1``."""
 
     item_id: list[str]
     category: list[str]
@@ -67,17 +67,18 @@ class ItemColumns(NamedTuple):
     title: list[str]
     abstract: list[str]
     body: list[str]
+    published: list[str]
 
 
 class FileRows(NamedTuple):
-    """Consecutive rows of a file: the texts of each column, by the column's name without type."""
+    """Consecutive rows of a file: texts by column name without type."""
 
     path: Path
     first_line: int
     columns: dict[str, Sequence[str]]
 
     def mistake(self, row: int, column: str, expected: str, got: str) -> ValueError:
-        """An error that names file, line and column of a row; the caller raises it."""
+        """An error for the caller to raise, with file, line and column."""
         return ValueError(
             f"{self.path}, line {self.first_line + row}, column {column}, expects {expected}, got "
             f"{got}. Convert the data set again with python -m recbole_tinynews.convert."
@@ -85,11 +86,11 @@ class FileRows(NamedTuple):
 
 
 def read_news(path: Path) -> ItemColumns:
-    """Read ``NAME.item``; optional columns (abstract, body) that are absent are empty texts.
+    """Read ``NAME.item``; missing optional columns (abstract, body, published) are empty texts.
 
     Raises:
         ValueError: a column is missing, a row has too few or too many fields, or an id is empty,
-            RecBole's padding, or occurs twice.
+            RecBole's padding, or not unique.
     """
     columns: dict[str, list[str]] = {field: [] for field in ItemColumns._fields}
     for rows in _read(path, REQUIRED_OF_ITEMS):
@@ -105,12 +106,34 @@ def read_news(path: Path) -> ItemColumns:
     return ItemColumns(**columns)
 
 
+def publication_times(path: Path, news: ItemColumns) -> NDArray[np.float64] | None:
+    """UTC seconds at which each article was published, ``[news]``, NaN where unknown.
+
+    ``None``: the file knows none.
+
+    Raises:
+        ValueError: a time is no finite number.
+    """
+    if not any(news.published):
+        return None
+    times = np.full(len(news.published), np.nan)
+    for row, text in enumerate(news.published):
+        if text:
+            try:
+                times[row] = float(text)
+            except ValueError:
+                times[row] = np.inf
+            if not abs(times[row]) < LATEST:
+                raise FileRows(path, 2, {}).mistake(row, PUBLISHED, "UTC seconds", f"'{text}'")
+    return times
+
+
 def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Impressions:
     """Read one ``NAME.<split>.inter``; unknown news and users get new ids.
 
     Raises:
         ValueError: a column is missing, a row has too few or too many fields, or a field does not
-            fit its column; the message names the line.
+            fit its column.
     """
     parts: list[Impressions] = []
     for rows in _read(path, INTER, progress=True):
@@ -129,7 +152,7 @@ def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Impress
 
 
 def concatenate(parts: list[Impressions]) -> Impressions:
-    """The impressions of all parts, in order; an empty list gives no impressions."""
+    """The impressions of all parts, in order."""
     parts = [_NONE, *parts]
     return Impressions(
         np.concatenate([part.impression_id for part in parts]),
@@ -153,7 +176,7 @@ _NONE = Impressions(
 
 
 def _read(path: Path, columns: tuple[str, ...], progress: bool = False) -> Iterator[FileRows]:
-    """The rows of an atomic file, ``ROWS_AT_ONCE`` at a time; ``columns`` are required."""
+    """Blocks of ``ROWS_AT_ONCE`` rows of an atomic file; ``columns`` are required."""
     required = typed(columns)
     lines = read_lines(path, progress)
     header = next(lines, "").split("\t")
@@ -178,18 +201,18 @@ def _read(path: Path, columns: tuple[str, ...], progress: bool = False) -> Itera
 
 
 def _counts(texts: Sequence[str]) -> NDArray[np.int64]:
-    """Number of words, separated by single spaces, of each text."""
+    """Number of words of each text, separated by single spaces."""
     return np.fromiter((t.count(" ") + 1 if t else 0 for t in texts), np.int64, len(texts))
 
 
 def _words(texts: Sequence[str]) -> list[str]:
-    """The words of all texts, one text after the other."""
+    """The words of all texts in order."""
     joined = " ".join(filter(None, texts))
     return joined.split(" ") if joined else []
 
 
 def _token_rows(rows: FileRows, columns: Sequence[str], index: TokenIndex) -> list[Ragged]:
-    """The ids of each column; new tokens are numbered row by row, independent of chunks."""
+    """The ids of each column; new tokens are numbered row by row, whatever the blocks."""
     texts = [
         text for row in zip(*(rows.columns[name] for name in columns), strict=True) for text in row
     ]

@@ -1,4 +1,4 @@
-"""A training batch, with the plan of how its articles are encoded."""
+"""A training batch with the plan for encoding its articles."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 
 
 class Plan(Protocol):
-    """What a batch knows of its plan; ``encoder/planning.py`` has it."""
+    """The part of ``encoder/planning.py``'s plan that a batch uses."""
 
     def to(self, device: torch.device) -> Any:
         """The plan on a device."""
 
     def apply(self, function: Any) -> Any:
-        """The same plan with each tensor replaced."""
+        """The plan with ``function`` applied to each tensor."""
 
 
 class NewsBatch(Interaction):
-    """RecBole's batch with a plan, which a device is not waited for when it moves there.
+    """RecBole's batch with a plan; it moves to a device asynchronously.
 
     Attributes:
-        plan: how its articles are encoded; ``None``: that is decided when they are.
-        shares: where several processes train on one batch, the part of it that this one has, by
-            what a mean is taken over (``samples``, ``articles``); ``None``: it has all.
+        plan: how its articles are encoded; ``None``: decided when they are.
+        shares: where several processes train on one batch, this one's share of it, by what a mean
+            is taken over (``samples``, ``articles``); ``None``: all of it.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class NewsBatch(Interaction):
             self.plan = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Send the plan of a worker as arrays: each tensor would take a file handle."""
+        """Send a worker's plan as arrays: each tensor would take a file handle."""
         plan = self.plan and self.plan.apply(Tensor.numpy)
         return _received, (self.interaction, plan, self.shares)
 
     def pin_memory(self) -> NewsBatch:
-        """The batch in memory that a GPU copies from by itself; torch's loader calls it."""
+        """The batch in pinned memory; torch's loader calls it."""
         fields = {name: values.pin_memory() for name, values in self.interaction.items()}
         return NewsBatch(fields, self.plan and self.plan.apply(Tensor.pin_memory), self.shares)
 

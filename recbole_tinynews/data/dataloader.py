@@ -13,7 +13,6 @@ from recbole.data.dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.article_facts import ArticleFacts
 from recbole_tinynews.data.batch import NewsBatch, Plan
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
@@ -22,7 +21,7 @@ from recbole_tinynews.data.fields import (
     IMPRESSION,
     IMPRESSION_SIZE,
 )
-from recbole_tinynews.data.impressions import Impressions, clicks_of
+from recbole_tinynews.data.impressions import ArticleFacts, Impressions, clicks_of
 from recbole_tinynews.data.negatives import ImpressionNegatives, random_bits
 from recbole_tinynews.processes.group import ALONE, Group
 from recbole_tinynews.processes.sharding import shard_slice
@@ -32,36 +31,33 @@ ORDER_DRAW = -1  # negatives take the draws from 0 on
 
 
 class ImpressionSource(Protocol):
-    """What a data set offers to a loader of its impressions.
+    """A data set of impressions, as loaders read it.
 
     Attributes:
         inter_feat: the impressions to load.
-        facts: what is known of their articles; ``None`` where they show texts of another kind.
+        facts: of their articles; ``None`` where candidates are other texts.
     """
 
     inter_feat: Impressions
     facts: ArticleFacts | None
 
+    def impressions(self, config: Settings) -> Impressions:
+        """The impressions to load, with the features of candidates that the settings ask for."""
+
     def history_width(self, config: Settings) -> int:
-        """Number of clicks of a history that a batch holds; of longer ones, the newest."""
-
-
-class ClickSource(ImpressionSource, Protocol):
-    """What a data set offers to a loader of its clicks; its name is for messages."""
-
-    dataset_name: str
+        """Number of newest clicks of a history in a batch."""
 
 
 class TrainDataLoader(AbstractDataLoader):
     """Batches of training samples; order and negatives depend on (seed, epoch) alone.
 
     Call ``set_epoch`` before iterating: it chooses the epoch, and how many of its batches to skip
-    because they have been trained on already. A subclass defines a sample (``collate_samples``).
+    because they have been trained on already. A subclass defines ``collate_samples``.
 
     Attributes:
-        planner: makes the plan that comes with each batch, in the loader's workers if there are
-            any; ``None``: batches have no plan.
-        group: the processes that train together on each batch; this loader gives the part of one.
+        planner: makes the plan of each batch, in the loader's workers if there are any; ``None``:
+            batches have no plan.
+        group: the processes that train together on each batch; this loader yields one's part.
     """
 
     planner: Callable[[Interaction], Plan | None] | None = None
@@ -103,9 +99,9 @@ class TrainDataLoader(AbstractDataLoader):
         return batch if self.planner is None else NewsBatch(batch.interaction, self.planner(batch))
 
     def collate_part(self, samples: NDArray[np.int64]) -> NewsBatch:
-        """This process's part of the batch of these samples, with the plan of the whole batch.
+        """This process's part of a batch, with the plan of the whole batch.
 
-        Where there are fewer samples than processes, one without any has one that counts nothing.
+        Where there are fewer samples than processes, one without any gets one with weight 0.
         """
         batch = self.collate_samples(samples)
         rows = shard_slice(len(samples), self.group)
@@ -120,7 +116,7 @@ class TrainDataLoader(AbstractDataLoader):
         return NewsBatch(fields, plan, shares)
 
     def news_ids(self) -> NDArray[np.int64]:
-        """Ids of texts that are read repeatedly, so that teachers may encode them beforehand."""
+        """Ids of texts that are read repeatedly: teachers may encode them beforehand."""
         return np.empty(0, dtype=np.int64)
 
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
@@ -139,12 +135,12 @@ class ClickDataLoader(TrainDataLoader):
         label: ``[batch]``, the place of the clicked article among the candidates: 0.
     """
 
-    def __init__(self, config: Settings, dataset: ClickSource) -> None:
-        self.impressions = dataset.inter_feat
+    def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
+        self.impressions = dataset.impressions(config)
         self.clicks = clicks_of(self.impressions)
         if len(self.clicks.position) == 0:
             raise ValueError(
-                f"ClickDataLoader expects training impressions of '{dataset.dataset_name}' with "
+                f"ClickDataLoader expects training impressions of '{config['dataset']}' with "
                 "clicked and unclicked candidates, got none. Check NAME.report.json."
             )
         if self.clicks.without_negatives:
@@ -190,14 +186,13 @@ class ImpressionDataLoader(AbstractDataLoader):
         candidate_features: ``[sum of impression_size, features]``, if the impressions have any.
 
     Attributes:
-        group: the processes that evaluate together; this loader gives the batches of one, so that
-            those of all, by rank, are in order.
+        group: the processes that evaluate together; this loader yields one's slice of the batches.
     """
 
     group: Group = ALONE
 
     def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
-        self.impressions, self.facts = dataset.inter_feat, dataset.facts
+        self.impressions, self.facts = dataset.impressions(config), dataset.facts
         self.sample_size = self.impressions.rows
         self.history_width = dataset.history_width(config)
         super().__init__(config, dataset, None, shuffle=False)
@@ -255,7 +250,7 @@ class ImpressionDataLoader(AbstractDataLoader):
 
 
 def _features_at(impressions: Impressions, positions: NDArray[np.int64]) -> dict[str, Tensor]:
-    """The field of the features of the candidates at ``positions``, if there are features."""
+    """Field of features of the candidates at ``positions``, if there are any."""
     if impressions.features is None:
         return {}
     values = np.ascontiguousarray(impressions.features.values[positions], dtype=np.float32)
@@ -263,5 +258,5 @@ def _features_at(impressions: Impressions, positions: NDArray[np.int64]) -> dict
 
 
 def id_tensor(array: NDArray) -> Tensor:
-    """Ids as torch indexes with them: int64, contiguous."""
+    """Ids as an index for torch: int64, contiguous."""
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))

@@ -1,9 +1,10 @@
-"""The RecBole data set of MIND-like data: ids and fields as in RecBole, ragged impressions."""
+"""RecBole data set of news impressions: RecBole's ids and fields, ragged impressions."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,20 +16,26 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, set_color
 
-from recbole_tinynews.data.article_facts import ArticleFacts
 from recbole_tinynews.data.atomic_files import (
     TokenIndex,
     concatenate,
+    publication_times,
     read_impressions,
     read_news,
 )
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, ImpressionSource
-from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.data.impressions import ArticleFacts, CandidateFeatures, Impressions
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
 from recbole_tinynews.data.plausibility import (
     check_articles,
     check_candidates,
     check_report,
+)
+from recbole_tinynews.data.popularity import (
+    Counting,
+    popularity_features,
+    refuse_without_times,
+    wants_popularity,
 )
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
@@ -54,20 +61,22 @@ CACHE_FORMAT = "impressions 1"  # raised whenever the meaning of the cached arra
 
 
 class NewsDataset(Dataset):
-    """News with their text and impressions, read from the atomic files of ``docs/data.md``.
+    """News text and impressions, read from the atomic files of ``docs/data.md``.
 
     Users and news have RecBole's indices (``token2id``, ``id2token``, ``num``); id 0 is padding.
-    Candidates, histories and news share one index, so a history entry is a news id. An article
-    without a row in ``NAME.item`` has an empty text. Text is read raw and has no index.
+    Candidates, histories and news share one index. An article without a row in ``NAME.item`` has
+    an empty text. Text is read raw and has no index.
 
     Attributes:
         inter_feat: the impressions of all splits in the order of ``splits``, one log with times
             and users; in the parts that ``build`` returns, those of one split. Features that are
             added before (``inter_feat.with_features``) are in the batches of all splits.
+        log: the impressions of all splits.
+        published: UTC seconds of every news id, NaN where unknown; ``None``: no file knows any.
         item_feat: ``category`` and ``subcategory`` indices of every news id.
         news_text: ``title``, ``abstract`` and ``body`` of every news id; padding is empty.
         facts: category and training clicks of every news id; ``None`` before ``build``.
-        content: digest of the atomic files, the same for equal files wherever they lie.
+        content: digest of the atomic files, whatever their path.
     """
 
     settings: ClassVar[tuple[str, ...]] = ()  # none: every stage reads the impressions of the run
@@ -93,15 +102,12 @@ class NewsDataset(Dataset):
         news = read_news(news_file)
         for warning in check_articles(news_file, news):
             getLogger().warning(warning)
-        arrays = cached_arrays(
-            self.cache_dir,
-            "impressions",
-            self.content,
-            lambda: _index_impressions(news.item_id, present),
-        )
-        self.inter_feat, sizes = _from_arrays(arrays)
-        self.splits, self.file_size_list = list(present), sizes.tolist()
-        empty = [file for file, rows in zip(present.values(), sizes, strict=True) if not rows]
+        index = partial(_index_impressions, news.item_id, present)
+        arrays = cached_arrays(self.cache_dir, "impressions", self.content, index)
+        self.inter_feat = _impressions(arrays)
+        self.splits, self.file_size_list = list(present), arrays["sizes"].tolist()
+        sizes = dict(zip(self.splits, self.file_size_list, strict=True))
+        empty = [present[split] for split, rows in sizes.items() if not rows]
         if empty:  # nothing to train on, or no validation although its file exists
             raise ValueError(
                 f"NewsDataset expects impressions in {', '.join(map(str, empty))}, got only a "
@@ -109,14 +115,11 @@ class NewsDataset(Dataset):
                 "set that is meant to be empty."
             )
         known = 1 + len(news.item_id)
-        trained = self.inter_feat.between(0, int(sizes[0])).candidates.values
+        trained = self.inter_feat.between(0, sizes["train"]).candidates.values
+        report = folder / f"{token}.report.json"
         for warning in (
             *check_candidates(present["train"], trained, known),
-            *check_report(
-                folder / f"{token}.report.json",
-                dict(zip(self.splits, self.file_size_list, strict=True)),
-                len(news.item_id),
-            ),
+            *check_report(report, sizes, len(news.item_id)),
         ):
             getLogger().warning(warning)
         self._set_index(self.uid_field, np.array(arrays["users"]))
@@ -130,12 +133,17 @@ class NewsDataset(Dataset):
         columns = {self.iid_field: torch.arange(known + unseen)}
         for field in (CATEGORY, SUBCATEGORY):
             index = TokenIndex()
-            tokens = [token or PADDING for token in getattr(news, field)]  # nothing known: id 0
+            tokens = [token or PADDING for token in getattr(news, field)]  # unknown: id 0
             ids = index.ids([PADDING, *tokens, *[PADDING] * unseen])
             columns[field] = torch.from_numpy(ids).long()
             self._set_index(field, index.tokens())
         self.item_feat = Interaction(columns)
         self._made_of_texts: dict[Hashable, Any] = {}
+        times = publication_times(news_file, news)
+        unknown = np.full(unseen, np.nan)
+        self.published = None if times is None else np.concatenate([[np.nan], times, unknown])
+        self.log, self._first_row = self.inter_feat, 0
+        self._popularity: dict[Counting, CandidateFeatures] = {}
         self._describe_fields()
 
     def _set_index(self, field: str, tokens: NDArray[np.str_]) -> None:
@@ -163,11 +171,11 @@ class NewsDataset(Dataset):
             self.field2token_id[field] = self.field2token_id[self.iid_field]
 
     def _data_processing(self) -> None:
-        """Does nothing: ids are indexed while reading, and the conversion has filtered."""
+        """Nothing: ids are indexed while reading, and the conversion has filtered."""
         self.feat_name_list = self._build_feat_name_list()
 
     def _change_feat_format(self) -> None:
-        """Does nothing: impressions stay ragged, and only batches are padded."""
+        """Nothing: impressions stay ragged, and only batches are padded."""
 
     def build(self) -> list[NewsDataset | None]:
         """Training, validation and test impressions; ``None`` for a split that has no file."""
@@ -177,6 +185,7 @@ class NewsDataset(Dataset):
         start = 0
         for split, rows in zip(self.splits, self.file_size_list, strict=True):
             parts[split] = self.copy(self.inter_feat.between(start, start + rows))
+            parts[split]._first_row = start
             start += rows
         return [parts.get(split) for split in SPLITS]
 
@@ -197,8 +206,34 @@ class NewsDataset(Dataset):
 
     # ------------------------------------------------------- for models, loaders and messages
 
+    def impressions(self, config: Settings) -> Impressions:
+        """These impressions, with counters of what is read where ``popularity`` asks for them.
+
+        They are counted once for all splits and stages that ask for the same.
+
+        Raises:
+            ValueError: the times of a split are unknown.
+        """
+        if not wants_popularity(config):
+            return self.inter_feat
+        counting = Counting.of(config)
+        if counting not in self._popularity:
+            self._popularity[counting] = self._count(counting)
+        first = self.log.candidates.offsets[self._first_row]
+        values = self._popularity[counting].values[first:][: len(self.inter_feat.labels)]
+        return self.inter_feat.with_features(CandidateFeatures(counting.names, values))
+
+    def _count(self, counting: Counting) -> CandidateFeatures:
+        start = 0
+        for split, rows in zip(self.splits, self.file_size_list, strict=True):
+            refuse_without_times(self.log.between(start, start + rows), split)
+            start += rows
+        cache = None if self.cache_dir is None else (self.cache_dir, self.content)
+        training = self.file_size_list[0]
+        return popularity_features(self.log, counting, training, self.published, cache)
+
     def history_width(self, config: Settings) -> int:
-        """Number of newest clicks of a history that a batch holds."""
+        """Number of newest clicks of a history in a batch."""
         return config["history_length"]
 
     def tokens(
@@ -208,22 +243,21 @@ class NewsDataset(Dataset):
         return tokenise(self.texts(field), tokenizer, max_length, self.cache_dir, prefix)
 
     def texts(self, field: str) -> list[str]:
-        """A text of each article by news id: a column, or title and abstract as one."""
+        """A text of each article by news id: a column, or ``title_abstract``."""
         if field != TITLE_ABSTRACT:
             return self.news_text[field]
         both = zip(self.news_text[TITLE], self.news_text[ABSTRACT], strict=True)
         return [with_abstract(*each) for each in both]
 
     def made_of_texts(self, fields: tuple[str, ...], make: Callable[[Iterable[str]], Any]) -> Any:
-        """What ``make`` makes of these texts of all articles; once for all splits and models."""
-        wanted = fields, make
-        if wanted not in self._made_of_texts:
-            every = (text for field in fields for text in self.texts(field))
-            self._made_of_texts[wanted] = make(every)
-        return self._made_of_texts[wanted]
+        """``make`` of these texts of all articles, called once for all splits and models."""
+        key = fields, make
+        if key not in self._made_of_texts:
+            self._made_of_texts[key] = make(text for field in fields for text in self.texts(field))
+        return self._made_of_texts[key]
 
     def training_news(self) -> NDArray[np.int64]:
-        """Ids of the articles in the histories and candidates of these impressions, each once."""
+        """Distinct ids of the articles in the histories and candidates."""
         return self.inter_feat.news_ids()
 
     def num(self, field: str) -> int:
@@ -237,12 +271,12 @@ class NewsDataset(Dataset):
 
     def counter(self, field: str) -> Counter:
         """Number of clicks of each user or article in these impressions."""
-        shown = self.inter_feat
-        clicked = np.flatnonzero(shown.labels == 1)
+        impressions = self.inter_feat
+        clicked = np.flatnonzero(impressions.labels == 1)
         if field == self.iid_field:
-            return Counter(shown.candidates.values[clicked].tolist())
+            return Counter(impressions.candidates.values[clicked].tolist())
         if field == self.uid_field:
-            return Counter(shown.user[shown.candidates.rows_of(clicked)].tolist())
+            return Counter(impressions.user[impressions.candidates.rows_of(clicked)].tolist())
         raise ValueError(
             f"Dataset.counter expects '{self.uid_field}' or '{self.iid_field}', got '{field}'."
         )
@@ -277,16 +311,18 @@ class NewsDataset(Dataset):
         )
 
     def __str__(self) -> str:
-        shown = self.inter_feat
-        lines = [super().__str__()]
-        for name, value in (
-            ("The number of candidates", len(shown.candidates.values)),
-            ("Average candidates", f"{len(shown.candidates.values) / max(1, shown.rows):.1f}"),
-            ("Average history", f"{len(shown.history.values) / max(1, shown.rows):.1f}"),
-            ("Impressions of", dict(zip(self.splits, self.file_size_list, strict=True))),
-        ):
-            lines.append(set_color(name, "blue") + f": {value}")
-        return "\n".join(lines)
+        rows = max(1, len(self))
+        history, candidates = (
+            len(each.values) for each in (self.inter_feat.history, self.inter_feat.candidates)
+        )
+        lines = {
+            "The number of candidates": candidates,
+            "Average candidates": f"{candidates / rows:.1f}",
+            "Average history": f"{history / rows:.1f}",
+            "Impressions of": dict(zip(self.splits, self.file_size_list, strict=True)),
+        }
+        described = (set_color(name, "blue") + f": {value}" for name, value in lines.items())
+        return "\n".join([super().__str__(), *described])
 
 
 def _index_impressions(item_ids: list[str], files: dict[str, Path]) -> Arrays:
@@ -309,8 +345,8 @@ def _index_impressions(item_ids: list[str], files: dict[str, Path]) -> Arrays:
     }
 
 
-def _from_arrays(arrays: Arrays) -> tuple[Impressions, NDArray]:
-    impressions = Impressions(
+def _impressions(arrays: Arrays) -> Impressions:
+    return Impressions(
         arrays["impression_id"],
         arrays["user"],
         arrays["timestamp"],
@@ -318,4 +354,3 @@ def _from_arrays(arrays: Arrays) -> tuple[Impressions, NDArray]:
         Ragged(arrays["candidates"], arrays["candidates_offsets"]),
         arrays["labels"],
     )
-    return impressions, arrays["sizes"]

@@ -13,7 +13,7 @@ UNLABELLED = -1
 
 
 class CandidateFeatures(NamedTuple):
-    """Numbers that describe a candidate in its impression, such as how often it was clicked so far.
+    """Numbers for each candidate of each impression, such as its clicks so far.
 
     Shapes:
         names: ``[features]``.
@@ -63,7 +63,7 @@ class Impressions(NamedTuple):
         return bool(((clicks > 0) & (clicks < self.candidates.lengths)).any())
 
     def news_ids(self, history_length: int | None = None) -> NDArray[np.int64]:
-        """Distinct ids of the candidates and of the newest (``None``: all) clicks, ascending."""
+        """Distinct ids of candidates and of the newest (``None``: all) clicks, ascending."""
         clicks = self.history if history_length is None else self.history.last(history_length)
         seen = self.candidates.values, clicks.values
         marked = np.zeros(1 + max(int(ids.max(initial=0)) for ids in seen), dtype=bool)
@@ -73,7 +73,7 @@ class Impressions(NamedTuple):
         return np.flatnonzero(marked)
 
     def between(self, start: int, stop: int) -> Impressions:
-        """The impressions ``start .. stop - 1``; their values are views, not copies."""
+        """The impressions ``start .. stop - 1``, as views."""
         places = slice(*self.candidates.offsets[[start, stop]])
         features = self.features
         return Impressions(
@@ -103,13 +103,12 @@ class Impressions(NamedTuple):
 
 
 class Clicks(NamedTuple):
-    """The clicks that can be trained on: their impression has an unclicked candidate.
+    """The clicks to train on: those of impressions with an unclicked candidate.
 
     Shapes:
         impression: ``[clicks]``, the row of the click's impression.
         position: ``[clicks]``, the place of the clicked article in ``candidates.values``.
-        without_negatives: number of clicks left out because their impression has no unclicked
-            candidate.
+        without_negatives: number of clicks of other impressions.
     """
 
     impression: NDArray[np.int64]
@@ -124,3 +123,26 @@ def clicks_of(impressions: Impressions) -> Clicks:
     clicks = np.bincount(rows, minlength=impressions.rows)
     usable = (clicks < impressions.candidates.lengths)[rows]
     return Clicks(rows[usable], clicked[usable], int((~usable).sum()))
+
+
+class ArticleFacts(NamedTuple):
+    """Category and training clicks by news id; id 0 is padding.
+
+    Shapes:
+        category: ``[news]``, the index of the category, 0 where it is unknown.
+        clicks: ``[news]``, clicks in the training impressions, without those of histories.
+    """
+
+    category: NDArray[np.integer]
+    clicks: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, category: NDArray[np.integer], training: Impressions) -> ArticleFacts:
+        """The facts of articles with these categories, ``[news]``."""
+        clicked = training.candidates.values[training.labels == 1]
+        return cls(category, np.bincount(clicked, minlength=len(category)))
+
+    @property
+    def articles(self) -> int:
+        """Number of articles, without padding."""
+        return len(self.category) - 1

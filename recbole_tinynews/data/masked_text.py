@@ -10,14 +10,13 @@ import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
-from recbole_tinynews.data.articles import articles_for, news_to_read
+from recbole_tinynews.data.articles import articles_for, hold_out, news_to_read
 from recbole_tinynews.data.batch import NewsBatch
 from recbole_tinynews.data.dataloader import ImpressionSource, TrainDataLoader, id_tensor
 from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
-from recbole_tinynews.data.held_out import hold_out
 from recbole_tinynews.data.masking import Masking
 from recbole_tinynews.data.news_text import tokenise
-from recbole_tinynews.data.task_news import TaskNews
+from recbole_tinynews.data.training_data import TaskNews
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
 from recbole_tinynews.processes.sharding import shard
@@ -30,7 +29,7 @@ HELD_OUT_EPOCH = -1  # no training epoch: every validation hides the same tokens
 
 
 class MaskedTextDataset:
-    """Texts as token ids, a twentieth of them held out; a subclass says which texts.
+    """Texts as token ids, a twentieth of them held out; a subclass chooses the texts.
 
     Attributes:
         tokens: ragged ``[texts, *]``, cut at ``max_length`` with [CLS] and [SEP] counted.
@@ -76,7 +75,7 @@ class MaskedTextDataset:
     def loaders(
         self, config: Settings, valid: ImpressionSource | None
     ) -> tuple[MaskedTextDataLoader, MaskedTextDataLoader]:
-        """Texts to train on, and those held out, which are always masked in the same way."""
+        """Texts to train on, and the held-out ones, always masked in the same way."""
         held_out = MaskedTextDataLoader(config, self, self.valid_texts)
         held_out.set_epoch(HELD_OUT_EPOCH)
         return MaskedTextDataLoader(config, self, self.train_texts), held_out
@@ -112,7 +111,7 @@ class MaskedNews(MaskedTextDataset):
 class MaskedTextDataLoader(TrainDataLoader):
     """One sample is one text, masked differently in each epoch.
 
-    Fields of a batch (texts are concatenated, so a batch is never indexed by row):
+    Fields of a batch (concatenated texts, never indexed by row):
         tokens: ``[tokens of the batch]``, after masking.
         lengths: ``[batch]``, tokens of each text.
         places: ``[chosen]``, positions of the tokens to predict, among all of the batch.
@@ -126,9 +125,9 @@ class MaskedTextDataLoader(TrainDataLoader):
         super().__init__(config, dataset, len(texts))
 
     def collate_part(self, samples: NDArray[np.int64]) -> NewsBatch:
-        """This process's texts, shared out by their length, and a plan of these alone.
+        """This process's texts, distributed by length, with a plan of these alone.
 
-        A loss is a mean over chosen tokens, and so is its share.
+        A loss is a mean over chosen tokens, so its share counts these.
         """
         lengths = self._dataset.tokens.lengths[self.texts[samples]]
         own = shard(samples[np.argsort(lengths, kind="stable")], self.group)

@@ -1,7 +1,7 @@
-"""Which tokens of a text are hidden from a masked language model, drawn from (seed, epoch, text).
+"""Masking for a masked language model, drawn from (seed, epoch, text) alone.
 
-The draw depends on nothing else, neither on the batch nor on the number of loader workers, so that
-a resumed run hides what an uninterrupted one would have.
+It depends neither on the batch nor on the number of loader workers, so that a resumed run masks
+the same tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OTHER_TOKEN = 1 << 32  # draws below choose places of a text, from here on repla
 
 
 class MaskedTokens(NamedTuple):
-    """Texts as a masked language model sees them, and the tokens that it must predict.
+    """Masked texts, and the tokens to predict.
 
     Shapes:
         tokens: ``[tokens]``, the texts concatenated.
@@ -39,8 +39,8 @@ class Masking:
     """BERT's masking (Devlin et al., NAACL 2019, section 3.1).
 
     Each ordinary token is chosen with probability 0.15; of the chosen, 80 % become the mask token,
-    10 % any other ordinary token, and 10 % stay as they are. Special tokens of the tokenizer,
-    unknown words among them, are neither chosen nor used as replacements.
+    10 % a random ordinary token, and 10 % stay. Special tokens of the tokenizer, unknown words
+    among them, are neither chosen nor used as replacements.
 
     Raises:
         ValueError: the tokenizer has no mask token.

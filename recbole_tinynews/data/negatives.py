@@ -1,7 +1,7 @@
 """Negatives for training, drawn for each epoch from (seed, epoch, sample) alone.
 
-The draw of a sample depends on nothing else, neither on its batch nor on the number of loader
-workers, so that a resumed run draws what an uninterrupted one would have.
+A draw depends neither on the batch nor on the number of loader workers, so that a resumed run draws
+the same negatives.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 class ImpressionNegatives:
     """Negatives of a click: unclicked candidates of its own impression.
 
-    Drawn without replacement as far as they go, then repeating in the same order: an impression
+    Drawn without replacement until none is left, then repeated in the same order: an impression
     with two unclicked candidates ``a, b`` gives ``b, a, b, a`` for four negatives.
     """
 

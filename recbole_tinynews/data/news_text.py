@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT = 1_000_000  # characters
 TEXTS_AT_ONCE = 1_000  # bounds the memory that lists of tokens take
-TITLE_ABSTRACT = "title_abstract"  # the text of an article that has both, as one
+TITLE_ABSTRACT = "title_abstract"  # title and abstract as one text
 
 
 def with_abstract(title: str, abstract: str) -> str:
@@ -31,10 +31,10 @@ def with_abstract(title: str, abstract: str) -> str:
 
 
 def check_texts(texts: Iterable[str]) -> None:
-    """Refuse texts that a tokenizer fails on, or would take minutes for.
+    """Refuse texts that a tokenizer fails on, or takes minutes for.
 
     Raises:
-        ValueError: one of them is longer than ``LONGEST_TEXT``, or is no text in Unicode.
+        ValueError: a text is longer than ``LONGEST_TEXT``, or is not Unicode.
     """
     for number, text in enumerate(texts):
         if len(text) > LONGEST_TEXT:
@@ -58,17 +58,16 @@ def tokenise(
     cache_dir: Path | None = None,
     prefix: str = "",
 ) -> Ragged:
-    """Token ids of every text, cut at ``max_length`` with [CLS] and [SEP] counted.
+    """Token ids of every text, cut at ``max_length``, which counts [CLS], [SEP] and ``prefix``.
 
-    Row 0 is padding and has no tokens; any other empty text has the two special tokens. Each text
-    begins with ``prefix``, whose tokens count too.
+    Row 0 is padding and has no tokens; any other empty text has the special tokens.
 
     Shapes:
         returned: ragged ``[texts, *]``, int32.
 
     Raises:
         ValueError: the tokenizer is not a fast one, ``max_length`` leaves no room for a word, or
-            a text is none (``check_texts``).
+            a text is refused by ``check_texts``.
     """
     if not tokenizer.is_fast:
         raise ValueError(
@@ -100,10 +99,7 @@ def tokenise(
 
 
 def _rules(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Everything that the tokens of a text depend on, except their maximum length.
-
-    A tokenizer keeps the truncation and padding of its last call, which would change the key.
-    """
+    """The tokenizer as json, without the truncation and padding that it keeps of its last call."""
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     rules.update(truncation=tokenizer.truncation_side, padding=None)
     return json.dumps(rules)

@@ -1,7 +1,7 @@
-"""Wrong titles for title-body matching: from any article, the same category, or the batch.
+"""Wrong titles for title-body matching: of any article, the same category, or the batch.
 
-Every draw depends only on (seed, epoch, sample) and the samples of the batch. A wrong title never
-equals the right one: articles with equal titles count as having one title.
+A draw depends only on (seed, epoch, sample) and the samples of the batch. A wrong title never
+equals the right one: equal titles count as one.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ NO_CATEGORY = ""  # the category of an article that has none
 
 
 class WrongTitles(Protocol):
-    """Draws titles that a body is not to be matched with."""
+    """Draws wrong titles of a body."""
 
     def draw(self, epoch: int, samples: NDArray) -> NDArray[np.int64]:
         """Article numbers, ``[batch, count]``, none of them with its sample's title."""
 
 
 class OtherTitles:
-    """Titles of other articles, uniform among those that don't have the sample's own title.
+    """Titles of other articles, uniform among those that differ from the sample's own title.
 
-    Sample ``i`` is article ``i``. Titles of one sample may repeat: with thousands of articles and
-    nine negatives that is rare, and rejecting repeats would change nothing else.
+    Sample ``i`` is article ``i``. Titles of one sample may repeat, which is rare with thousands of
+    articles and nine negatives.
 
     Args:
-        titles: ``[articles]``, a number for each article's title; equal titles have equal numbers.
+        titles: ``[articles]``, a number for each title; equal titles have equal numbers.
         count: titles drawn for a sample.
         seed: of the draws.
-        groups: ``[articles]``; only articles of the sample's own group are drawn. ``None``: any.
+        groups: ``[articles]``; only articles of the sample's group are drawn. ``None``: any.
 
     Attributes:
-        available: ``[articles]``, number of articles that each may draw from.
+        available: ``[articles]``, number of articles to draw from.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class OtherTitles:
 
 
 class CategoryTitles:
-    """Titles of other articles of the same category, as ``OtherTitles`` draws them.
+    """``OtherTitles`` of the same category.
 
-    An article whose category is not known, or has fewer than ``count`` others, gets any titles.
+    An article whose category is unknown, or has fewer than ``count`` others, gets any titles.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class CategoryTitles:
 
 
 class BatchTitles:
-    """Titles of the other articles of the batch, all of them.
+    """Titles of all other articles of the batch.
 
-    Each sample has ``batch_size - 1`` wrong titles: a random one replaces a title that equals the
-    sample's own, and fills up a last batch that is short.
+    Each sample has ``batch_size - 1`` wrong titles: random ones replace titles that equal its own,
+    and complete a last batch that is short.
     """
 
     def __init__(self, titles: NDArray[np.int64], batch_size: int, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Data that can be read and can hardly be meant: cut, swapped, or of another data set."""
+"""Data that parses but is probably wrong: cut, swapped, or of another data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.data.atomic_files import ItemColumns
 
-LONGER = 1.5  # than abstracts are no titles; those of MIND have a third of the length
+LONGER = 1.5  # times the length of abstracts; MIND's titles have a third of it
 MANY_UNKNOWN = 0.1  # of the candidates: MIND has none
 
 
@@ -38,15 +38,15 @@ def check_articles(file: Path, news: ItemColumns) -> Iterator[str]:
 
 
 def check_candidates(file: Path, candidates: NDArray[np.int32], known: int) -> Iterator[str]:
-    """A warning where many candidates have no row in ``NAME.item``, and so no text.
+    """A warning if many candidates have no row in ``NAME.item``, and so no text.
 
     Args:
         file: of the training impressions.
         candidates: their candidates.
-        known: the number of ids, padding's included, that have a row.
+        known: number of ids that have a row, padding included.
 
     Raises:
-        ValueError: none has one.
+        ValueError: none has a row.
     """
     unknown = float((candidates >= known).mean()) if len(candidates) else 0.0
     if unknown == 1:
@@ -59,19 +59,19 @@ def check_candidates(file: Path, candidates: NDArray[np.int32], known: int) -> I
 
 
 def check_report(file: Path, rows: Mapping[str, int], articles: int) -> Iterator[str]:
-    """Warnings where ``NAME.report.json`` says that the conversion wrote more.
+    """Warnings where the numbers in ``NAME.report.json`` differ from what was read.
 
     Args:
-        file: the report; a data set without one is not compared.
-        rows: impressions of each split that was read.
-        articles: the number of articles that were read.
+        file: the report; it may be missing.
+        rows: impressions read of each split.
+        articles: number of articles read.
     """
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
         written = {name: part["impressions"] for name, part in report["impressions"].items()}
         items = int(report["items"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return  # it is for people to read
+        return  # the report is for people
     for split, count in rows.items():
         if count != written.get(split, count):
             yield f"{file} says {written[split]} impressions of {split}, and {count} were read"

@@ -22,7 +22,7 @@ class Ragged(NamedTuple):
 
     @classmethod
     def from_lengths(cls, values: NDArray, lengths: NDArray) -> Ragged:
-        """The rows of the given lengths, cut out of ``values`` one after the other."""
+        """Consecutive rows of the given lengths."""
         offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
         np.cumsum(lengths, out=offsets[1:])
         if offsets[-1] != len(values):
@@ -34,7 +34,7 @@ class Ragged(NamedTuple):
 
     @classmethod
     def layout(cls, lengths: NDArray) -> Ragged:
-        """Rows of these lengths without values, to find the places of their items.
+        """Rows of these lengths without values, to find positions.
 
         >>> Ragged.layout(np.array([2, 0, 1])).positions(np.array([2, 0])).tolist()
         [2, 0, 1]
@@ -62,7 +62,7 @@ class Ragged(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """Number of rows (``len`` of a NamedTuple counts its fields)."""
+        """Number of rows (``len`` counts the fields)."""
         return len(self.offsets) - 1
 
     @property
@@ -75,7 +75,7 @@ class Ragged(NamedTuple):
         return self.offsets[np.asarray(rows) + 1] - self.offsets[rows]
 
     def positions(self, rows: NDArray) -> NDArray[np.int64]:
-        """Indices in ``values`` of the values of the chosen rows, row after row."""
+        """Indices in ``values`` of the chosen rows, row after row."""
         return _positions(self.offsets[rows], self.lengths_of(rows))
 
     def rows_of(self, positions: NDArray) -> NDArray[np.int64]:
@@ -96,7 +96,7 @@ class Ragged(NamedTuple):
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
     def take(self, rows: NDArray) -> Ragged:
-        """The chosen rows, in the order asked for, copied together.
+        """A copy of the chosen rows, in this order.
 
         >>> Ragged.from_rows([[1, 2], [], [3]], int).take(np.array([2, 0])).values.tolist()
         [3, 1, 2]
@@ -136,9 +136,7 @@ class Ragged(NamedTuple):
         )
 
     def newest(self, rows: NDArray, width: int) -> NDArray:
-        """The last ``width`` values of the chosen rows, padded **in front** with 0.
-
-        Returned are ``[rows, width]``.
+        """The last ``width`` values of rows, padded **in front** with 0: ``[rows, width]``.
 
         >>> Ragged.from_rows([[1, 2, 3], [], [4]], int).newest(np.array([0, 1, 2]), 2).tolist()
         [[2, 3], [0, 0], [0, 4]]
@@ -152,7 +150,7 @@ class Ragged(NamedTuple):
 
 
 def _positions(starts: NDArray, lengths: NDArray) -> NDArray[np.int64]:
-    """Indices ``starts[i], ..., starts[i] + lengths[i] - 1`` of all rows, row after row."""
+    """Indices ``starts[i], ..., starts[i] + lengths[i] - 1``, row after row."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
     return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)

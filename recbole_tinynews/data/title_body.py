@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
-from recbole_tinynews.data.article_facts import ArticleFacts
-from recbole_tinynews.data.articles import Article, articles_for
+from recbole_tinynews.data.articles import Article, articles_for, hold_out
 from recbole_tinynews.data.dataloader import (
     ImpressionDataLoader,
     ImpressionSource,
@@ -20,8 +19,7 @@ from recbole_tinynews.data.dataloader import (
     id_tensor,
 )
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.data.held_out import hold_out
-from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.data.impressions import ArticleFacts, Impressions
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.other_titles import (
     BatchTitles,
@@ -30,7 +28,7 @@ from recbole_tinynews.data.other_titles import (
     WrongTitles,
 )
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.data.task_news import TaskNews
+from recbole_tinynews.data.training_data import TaskNews
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.settings.protocol import Settings
 
@@ -44,8 +42,8 @@ class TitleBodyDataset:
     """Articles as impressions: the history is one body, the candidates are titles.
 
     Text ids: 0 is padding, ``1 .. articles`` are the titles, ``articles + 1 .. 2 articles`` the
-    bodies, so that one news encoder with one token table reads both. Articles whose titles have
-    the same tokens share the id of the first one's.
+    bodies, so that one news encoder with one token table reads both. Titles with the same tokens
+    share the id of the first.
 
     Attributes:
         tokenizer: of titles and bodies.
@@ -70,7 +68,7 @@ class TitleBodyDataset:
         prefix: str = "",
     ) -> None:
         self.cache_dir, self.tokenizer = cache_dir, tokenizer
-        self.facts: ArticleFacts | None = None  # titles are no articles that a user is shown
+        self.facts: ArticleFacts | None = None  # candidates are titles, not articles
         titles, bodies = (
             tokenise(["", *texts], tokenizer, max_length, cache_dir, prefix)
             for texts, max_length in (
@@ -85,6 +83,13 @@ class TitleBodyDataset:
         parts = (*self.text_tokens, self.categories)
         self.content = content_key([part.tobytes() for part in parts])
         self.train_articles, self.valid_articles = hold_out(self.articles, seed)
+        different = len(np.unique(self.titles))
+        if 1 < different <= negatives:
+            raise ValueError(
+                f"negatives={negatives} of post-training expects more different titles than that, "
+                f"got {different} in {self.articles} articles. Set fewer (for one stage: "
+                "post_train_teacher_negatives), or give another corpus with --post_train_corpus."
+            )
         self.inter_feat = self._held_out_impressions(OtherTitles(self.titles, negatives, seed))
 
     @classmethod
@@ -109,6 +114,10 @@ class TitleBodyDataset:
         """Articles to train on, and those held out as impressions."""
         return TitleBodyDataLoader(config, self), ImpressionDataLoader(config, self)
 
+    def impressions(self, config: Settings) -> Impressions:
+        """The held-out bodies, as impressions."""
+        return self.inter_feat
+
     def history_width(self, config: Settings) -> int:
         """One slot, for the body."""
         return 1
@@ -128,12 +137,12 @@ class TitleBodyDataset:
     def _held_out_impressions(self, negatives: OtherTitles) -> Impressions:
         """Impressions of the held-out bodies: each with its own title and random other titles.
 
-        They don't depend on ``negative_titles``, so that all its kinds are compared on equal data.
+        They don't depend on ``negative_titles``, so that its kinds are compared on equal data.
         """
         articles = self.valid_articles
         others = negatives.draw(-1, articles)  # epoch -1: not one of training
-        shown = self.title_ids(np.column_stack([articles, others])).astype(np.int32)
-        labels = np.zeros(shown.shape, dtype=np.int8)
+        titles = self.title_ids(np.column_stack([articles, others])).astype(np.int32)
+        labels = np.zeros(titles.shape, dtype=np.int8)
         labels[:, 0] = 1
         rows = len(articles)
         return Impressions(
@@ -141,7 +150,7 @@ class TitleBodyDataset:
             np.zeros(rows, dtype=np.int32),
             np.zeros(rows, dtype=np.int64),
             Ragged.from_lengths(self.body_ids(articles).astype(np.int32), np.ones(rows, np.int64)),
-            Ragged.from_lengths(shown.ravel(), np.full(rows, shown.shape[1])),
+            Ragged.from_lengths(titles.ravel(), np.full(rows, titles.shape[1])),
             labels.ravel(),
         )
 
@@ -149,14 +158,14 @@ class TitleBodyDataset:
 class TitleBodyDataLoader(TrainDataLoader):
     """One sample is one article: its body, its title and titles of other articles.
 
-    Titles of held-out articles are not drawn as negatives: the model would learn that they are
-    always wrong, and find them less often in the validation than titles it has never seen.
+    Titles of held-out articles are never negatives: the model would learn that they are always
+    wrong, and rank them lower in the validation than unseen titles.
 
     Fields of a batch:
         history: ``[batch, 1]``, the text id of the body.
-        candidates: ``[batch, 1 + negatives]``, text ids of titles, the body's own **first**; as
-            many as a full batch has under ``negative_titles: in_batch``, and ``HARD_POOL`` times
-            as many negatives under ``hard``, of which the trainer keeps the hardest.
+        candidates: ``[batch, 1 + negatives]``, text ids of titles, the body's own **first**; the
+            size of a full batch under ``negative_titles: in_batch``, and ``HARD_POOL`` times as
+            many negatives under ``hard``, of which the trainer keeps the hardest.
         label: ``[batch]``, the place of the own title: 0.
     """
 
@@ -168,7 +177,7 @@ class TitleBodyDataLoader(TrainDataLoader):
         super().__init__(config, dataset, len(dataset.train_articles))
 
     def news_ids(self) -> NDArray[np.int64]:
-        """Ids of all texts under ``use_cache: true``, as every student reads them again."""
+        """Ids of all texts under ``use_cache: true``: every student reads them again."""
         if self.config["use_cache"] is not True:
             return super().news_ids()
         data = self._dataset
@@ -180,17 +189,16 @@ class TitleBodyDataLoader(TrainDataLoader):
         data = self._dataset
         articles = data.train_articles[samples]
         wrong = data.train_articles[self.negatives.draw(self.epoch, samples)]
-        shown = np.column_stack([articles, wrong])
         return Interaction(
             {
                 HISTORY: id_tensor(data.body_ids(articles)[:, None]),
-                CANDIDATES: id_tensor(data.title_ids(shown)),
+                CANDIDATES: id_tensor(data.title_ids(np.column_stack([articles, wrong]))),
                 self.config["LABEL_FIELD"]: torch.zeros(len(articles), dtype=torch.long),
             }
         )
 
 
-# The kinds of `negative_titles`, from the settings and the articles' titles and categories.
+# By `negative_titles`: from the settings and the articles' titles and categories.
 WRONG_TITLES: dict[str, Callable[[Any, NDArray, NDArray], WrongTitles]] = {
     "random": lambda config, titles, categories: OtherTitles(
         titles, config["negatives"], config["seed"]

@@ -1,20 +1,44 @@
-"""What a stage is trained on: impressions, articles or masked texts, each with its loaders."""
+"""Interfaces between a stage, the data that it trains on and the data set of the run."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from numpy.typing import NDArray
+from torch import Tensor
+
 from recbole_tinynews.data.dataloader import ImpressionSource, TrainDataLoader
-from recbole_tinynews.data.task_news import TaskNews
+from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+class TaskNews(Protocol):
+    """The part of a run's data set that stages read, whatever its class.
+
+    Attributes:
+        dataset_name: for messages.
+        cache_dir: folder of cached arrays; ``None``: nothing is cached.
+        news_text: ``title``, ``abstract`` and ``body`` of every news id; padding is empty.
+        field2id_token: tokens of a column by id.
+        item_feat: ``category`` and ``subcategory`` indices of every news id.
+        inter_feat: the training impressions.
+    """
+
+    dataset_name: str
+    cache_dir: Path | None
+    news_text: Mapping[str, list[str]]
+    field2id_token: Mapping[str, NDArray]
+    item_feat: Mapping[str, Tensor]
+    inter_feat: Impressions
+
+
 class TrainingData(Protocol):
-    """What a stage needs of its training data; a model class names the class (``reads``).
+    """Impressions, articles or masked texts; a model names the class that it ``reads``.
 
     Attributes:
         settings: names of the settings that decide what is read (the tokenizer does too): stages

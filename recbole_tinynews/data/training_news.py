@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class TrainingNews:
-    """Every article of the training impressions once in each pass; clicks are not looked at.
+    """Every article of the training impressions once in each epoch, without clicks.
 
-    All else is asked of the data set of the impressions.
+    Other attributes are those of the data set of the impressions.
     """
 
     settings: ClassVar[tuple[str, ...]] = ()
@@ -55,13 +55,13 @@ class TrainingNews:
         )
 
     def __getattr__(self, name: str) -> Any:
-        if name == "news":  # not there yet: a copy is being made
+        if name == "news":  # not set yet: a copy is being made
             raise AttributeError(name)
         return getattr(self.news, name)
 
 
 class TrainingNewsLoader(TrainDataLoader):
-    """One sample is one article, which is both the only click and the only candidate.
+    """One sample is one article, as the only click and the only candidate.
 
     Fields of a batch:
         history, candidates: ``[batch, 1]``, the id of the article.

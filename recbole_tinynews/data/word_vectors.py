@@ -14,11 +14,11 @@ from recbole_tinynews.files.lines import read_lines
 
 
 def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
-    """The vectors of those of the words that a file has; of two for one word, the first.
+    """The vectors of the words that a file has; the first, if a word has several.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a vector has another size or is not of numbers, or the file has none of them.
+        ValueError: a vector has another size or is not of numbers, or no word is found.
 
     Shapes:
         rows: ``[found]``, places of the words that it has, ascending.
@@ -53,7 +53,7 @@ def size_of_vectors(file: Path) -> int:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it begins with no vector.
+        ValueError: it doesn't begin with a vector.
     """
     for number, line in enumerate(islice(read_lines(file), 2), start=1):
         numbers = line.rstrip().split(" ")[1:]

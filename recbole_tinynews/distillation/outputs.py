@@ -21,11 +21,14 @@ class BatchIds(NamedTuple):
         history: ``[batch, history]``, news ids; 0 in empty slots.
         candidates: ``[batch, candidates]``, news ids; 0 pads.
         users: ``[batch]``; 0 for a user unseen in training. None unless the recommender reads it.
+        counters: ``[batch, candidates, counters]``, of what is read now (``data.popularity``); None
+            where the batch has none.
     """
 
     history: Tensor
     candidates: Tensor
     users: Tensor | None = None
+    counters: Tensor | None = None
 
 
 class Encoded(NamedTuple):

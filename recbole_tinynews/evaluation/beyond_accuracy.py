@@ -1,55 +1,115 @@
-"""Metrics of what is shown among the first k, whoever clicked: a value for each impression.
+"""Metrics of the first k articles, whoever clicked: ranked articles, and a value per impression.
 
-They need no labels, so impressions that the metrics of clicks skip count too. A value is NaN where
-it is not defined, which each function says. Articles of an unknown category are left out of the
-metrics of categories, as if they had not been shown.
+They need no labels, so impressions without clicks count too. A value is NaN where it is undefined.
+Articles of an unknown category are left out of the metrics of categories.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from recbole_tinynews.data.impressions import ArticleFacts
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.evaluation.ranked_articles import RankedArticles
+from recbole_tinynews.evaluation.metrics import candidate_ranks, check_cut_off
 
 ALPHA = 0.01  # of Steck's smoothing
 
 
-def diversity(shown: RankedArticles, k: int) -> NDArray[np.float64]:
+class RankedArticles(NamedTuple):
+    """The candidates of impressions in the order of their scores.
+
+    Shapes:
+        ranked: ragged ``[impressions, *]``, news ids of all candidates, best first, ties in the
+            order of every other metric.
+        history: ragged ``[impressions, *]``, news ids of all earlier clicks, also of those beyond
+            ``history_length``.
+        facts: of every news id.
+    """
+
+    ranked: Ragged
+    history: Ragged
+    facts: ArticleFacts
+
+    def first(self, k: int) -> Ragged:
+        """The first k candidates, ``[impressions, up to k]``."""
+        check_cut_off(k)
+        return self.ranked.first(k)
+
+    def only(self, kept: NDArray[np.bool_]) -> RankedArticles:
+        """The impressions where ``kept`` (``[impressions]``) holds."""
+        rows = np.flatnonzero(kept)
+        return self._replace(ranked=self.ranked.take(rows), history=self.history.take(rows))
+
+    def category_counts(self, articles: Ragged) -> csr_matrix:
+        """Number of articles of each known category in each row, ``[rows, categories]``."""
+        category = self.facts.category[articles.values]
+        row = np.repeat(np.arange(articles.rows), articles.lengths)
+        known = category > 0
+        shape = articles.rows, int(self.facts.category.max(initial=0)) + 1
+        ones = np.ones(np.count_nonzero(known))
+        return csr_matrix((ones, (row[known], category[known])), shape=shape)
+
+
+def rank_articles(
+    scores: NDArray[np.floating], candidates: Ragged, history: Ragged, facts: ArticleFacts
+) -> RankedArticles:
+    """Order the candidates of each impression by their scores.
+
+    Shapes:
+        scores: ``[candidates in total]``.
+        candidates, history: ragged ``[impressions, *]``, news ids.
+
+    Raises:
+        ValueError: scores and candidates, or candidates and histories, don't fit together.
+    """
+    if len(scores) != len(candidates.values) or candidates.rows != history.rows:
+        raise ValueError(
+            f"rank_articles expects a score for each of {len(candidates.values)} candidates and a "
+            f"history for each of {candidates.rows} impressions, got {len(scores)} scores and "
+            f"{history.rows} histories. Pass those of the same impressions."
+        )
+    ranks = candidate_ranks(scores, candidates.offsets)
+    ranked = np.empty_like(candidates.values)
+    ranked[np.repeat(candidates.offsets[:-1], candidates.lengths) + ranks - 1] = candidates.values
+    return RankedArticles(candidates._replace(values=ranked), history, facts)
+
+
+def diversity(articles: RankedArticles, k: int) -> NDArray[np.float64]:
     """Share of the pairs among the first k whose categories differ.
 
-    Intra-list diversity (Smyth and McClave 2001) with the distance 1 between articles of different
+    Intra-list diversity (Smyth and McClave 2001) with distance 1 between articles of different
     categories, else 0. NaN where fewer than two of the first k have a known category.
     """
-    counts = shown.category_counts(shown.first(k))
+    counts = articles.category_counts(articles.first(k))
     known = _sums(counts)
     pairs = known * (known - 1)
     return _quotient(pairs - (_sums(counts.power(2)) - known), pairs)
 
 
-def coverage(shown: RankedArticles, k: int) -> NDArray[np.float64]:
+def coverage(articles: RankedArticles, k: int) -> NDArray[np.float64]:
     """Share of the categories among an impression's candidates that are among its first k.
 
     NaN where no candidate has a known category.
     """
-    there = shown.category_counts(shown.first(k)).getnnz(axis=1)
-    return _quotient(there, shown.category_counts(shown.ranked).getnnz(axis=1))
+    covered = articles.category_counts(articles.first(k)).getnnz(axis=1)
+    return _quotient(covered, articles.category_counts(articles.ranked).getnnz(axis=1))
 
 
-def calibration(shown: RankedArticles, k: int) -> NDArray[np.float64]:
-    """How far the categories of the first k are from those of the history; 0 is calibrated.
+def calibration(articles: RankedArticles, k: int) -> NDArray[np.float64]:
+    """Divergence of the categories of the first k from those of the history; smaller is better.
 
-    Steck (2018): the Kullback-Leibler divergence **of the first k from the
-    history**, KL(p || q~) = sum of p log(p / q~) over categories, in nats. p are the shares of the
-    categories in the whole history, q those among the first k, all clicks and all ranks weighing
-    the same; q~ = (1 - alpha) q + alpha p with alpha = 0.01, so that a category that the first k
-    lack costs much and not everything: the value is at most log(1 / alpha) = 4.61. Smaller is
-    better. NaN where the history, or the first k, have no article of a known category: nothing is
-    known of a new user.
+    Steck (2018): the Kullback-Leibler divergence KL(p || q~) in nats, p being the shares of the
+    categories in the whole history, q those among the first k (all clicks and all ranks weigh the
+    same) and q~ = (1 - alpha) q + alpha p with alpha = 0.01, so that it is at most log(1 / alpha)
+    = 4.61. NaN where the history, or the first k, have no article of a known category.
     """
-    history, first = (shown.category_counts(each) for each in (shown.history, shown.first(k)))
+    history, first = (
+        articles.category_counts(each) for each in (articles.history, articles.first(k))
+    )
     p, q = _shares(history), _shares(first)
     # where p is: as alpha p > 0 there, both have their entries at the same places
     smoothed = csr_matrix((ALPHA * p + (1 - ALPHA) * q).multiply(p > 0))
@@ -57,24 +117,24 @@ def calibration(shown: RankedArticles, k: int) -> NDArray[np.float64]:
         each.sort_indices()
     p.data *= np.log(p.data / smoothed.data)
     defined = (_sums(history) > 0) & (_sums(first) > 0)
-    return np.where(defined, _sums(p).clip(min=0), np.nan)  # rounding alone is below 0
+    return np.where(defined, _sums(p).clip(min=0), np.nan)  # below 0 only by rounding
 
 
-def novelty(shown: RankedArticles, k: int) -> NDArray[np.float64]:
+def novelty(articles: RankedArticles, k: int) -> NDArray[np.float64]:
     """Mean self-information of the first k, in bits: how rarely they were clicked in training.
 
-    Zhou et al. (2010): -log2 of an article's share of all clicks in training impressions. Every
-    article counts one click more than it has (Laplace), as most news of a day have none:
+    Zhou et al. (2010): -log2 of an article's share of all clicks in training impressions, smoothed
+    by one click per article (Laplace), as most news of a day have none:
     -log2((clicks + 1) / (all clicks + articles)). NaN without a candidate.
     """
-    clicks = shown.facts.clicks
-    bits = np.log2(clicks.sum() + shown.facts.articles) - np.log2(clicks + 1)
-    return _means(shown.first(k), bits)
+    clicks = articles.facts.clicks
+    bits = np.log2(clicks.sum() + articles.facts.articles) - np.log2(clicks + 1)
+    return _means(articles.first(k), bits)
 
 
-def cold_share(shown: RankedArticles, k: int) -> NDArray[np.float64]:
+def cold_share(articles: RankedArticles, k: int) -> NDArray[np.float64]:
     """Share of the first k that nobody clicked in training impressions; NaN without a candidate."""
-    return _means(shown.first(k), shown.facts.clicks == 0)
+    return _means(articles.first(k), articles.facts.clicks == 0)
 
 
 def _means(articles: Ragged, values: NDArray) -> NDArray[np.float64]:
@@ -85,7 +145,7 @@ def _means(articles: Ragged, values: NDArray) -> NDArray[np.float64]:
 
 
 def _shares(counts: csr_matrix) -> csr_matrix:
-    """Counts of each row over their sum; a row of nothing stays so."""
+    """Counts of each row over their sum; an empty row stays empty."""
     return csr_matrix(counts.multiply(1 / np.maximum(_sums(counts), 1)[:, None]))
 
 

@@ -1,4 +1,4 @@
-"""RecBole's collector for impressions of any size: batches are kept, ranked once at the end."""
+"""RecBole's collector for impressions of any size: keeps batches and ranks them once at the end."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from recbole.evaluator.collector import Collector, DataStruct
 from torch import Tensor
 
-from recbole_tinynews.data.article_facts import ArticleFacts
 from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
-from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.data.impressions import ArticleFacts, Impressions
+from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.impression_metric import ARTICLES_KEY, RANKED_KEY, SCORED_KEY
 from recbole_tinynews.evaluation.metrics import NaNScoreError, RankedImpressions, rank_impressions
-from recbole_tinynews.evaluation.ranked_articles import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.scored import ScoredImpressions
 from recbole_tinynews.processes.group import gather_array
 from recbole_tinynews.settings.protocol import Settings
@@ -25,41 +24,38 @@ from recbole_tinynews.settings.protocol import Settings
 class ImpressionCollector(Collector):
     """Collects flat scores and labels with the bounds of their impressions.
 
-    A batch has, in addition to the label of each candidate, ``impression_size`` (``[batch]``,
-    number of candidates) and ``impression`` (``[batch]``, row number of the impression in its
-    split). Batches are concatenated once, where RecBole's collector copies all earlier ones for
-    each new one. Where no metric asks for impressions, everything is left to RecBole.
+    Batches are concatenated once; RecBole's collector copies all earlier ones for each new one.
+    Where no metric asks for impressions, everything is left to RecBole.
 
-    ``start`` before an evaluation names its impressions and drops what an interrupted evaluation
-    left. Afterwards ``ranked``, ``ids``, ``scores``, ``labels`` and ``offsets`` describe it,
-    impression by impression.
+    ``start`` begins an evaluation and drops what an interrupted one left. Afterwards ``ranked``,
+    ``ids``, ``scores``, ``labels`` and ``offsets`` describe it, impression by impression.
     """
 
     def __init__(self, config: Settings) -> None:
         super().__init__(config)
-        self.shown: Impressions | None = None  # the split
+        self.impressions: Impressions | None = None  # the split
         self.facts: ArticleFacts | None = None
         self._collected: Callable[[], object] | None = None
         self.clear()
 
     def start(
         self,
-        shown: Impressions | None,
+        impressions: Impressions | None,
         facts: ArticleFacts | None = None,
         collected: Callable[[], object] | None = None,
     ) -> None:
-        """Begin an evaluation of the split ``shown``, whose rows the batches name.
+        """Begin an evaluation of a split, whose rows the batches name.
 
-        Without it, each impression counts as one of a user of its own. Without the ``facts`` of
-        its articles, metrics of articles have no result. ``collected`` is called for each batch.
+        Without ``impressions``, each one counts as one of a user of its own. Without ``facts``,
+        metrics of articles have no result. ``collected`` is called for each batch.
         """
         self.clear()
-        self.shown, self.facts, self._collected = shown, facts, collected
+        self.impressions, self.facts, self._collected = impressions, facts, collected
 
     def clear(self) -> None:
-        """Forget the batches collected so far, and what was ranked before."""
+        """Drop the batches collected so far, and the last result."""
         self.ranked: RankedImpressions | None = None  # [impressions], as collected
-        self.articles: RankedArticles | None = None  # the same, where a metric needs them
+        self.articles: RankedArticles | None = None  # the same, if a metric needs them
         self.rows = np.empty(0, np.int64)  # [impressions], as collected
         self.scores = np.empty(0, np.float32)  # [candidates in total], or float64
         self.labels = np.empty(0, np.int8)  # [candidates in total]
@@ -71,10 +67,10 @@ class ImpressionCollector(Collector):
 
     @property
     def ids(self) -> NDArray[np.str_]:
-        """Ids of the impressions of ``ranked``, in its order; row numbers where none were given."""
-        if self.shown is None:
+        """Ids of the impressions of ``ranked``, in its order; row numbers if none are known."""
+        if self.impressions is None:
             return self.rows.astype(str)
-        return self.shown.impression_id[self.rows]
+        return self.impressions.impression_id[self.rows]
 
     def eval_batch_collect(
         self,
@@ -87,8 +83,8 @@ class ImpressionCollector(Collector):
 
         Shapes:
             scores_tensor: ``[candidates of the batch]``, on any device.
-            interaction: label ``[candidates of the batch]``, impression_size and impression
-                ``[batch]``.
+            interaction: label ``[candidates of the batch]``; impression_size, number of candidates,
+                and impression, row in the split, ``[batch]``.
             positive_u, positive_i: RecBole's, for metrics that see no impressions.
         """
         if self._collected is not None:
@@ -114,7 +110,7 @@ class ImpressionCollector(Collector):
         self._rows.append(rows)
 
     def get_data_struct(self) -> DataStruct:
-        """Concatenate, rank, and hand over; the next evaluation starts empty, even after an error.
+        """Concatenate and rank; the next evaluation starts empty, even after an error.
 
         Raises:
             ValueError: a score is NaN, or an impression was collected twice.
@@ -125,7 +121,7 @@ class ImpressionCollector(Collector):
         self.clear()
         own = [_together(parts).numpy() for parts in kept]
         ranked = self._rank(*own)
-        # each process has ranked a stretch of the impressions
+        # each process has ranked a slice of the impressions
         scores, labels, sizes, rows = map(gather_array, own)
         self.ranked = RankedImpressions(*map(gather_array, ranked))
         self.rows, self.scores, self.offsets = rows.astype(np.int64), scores, _offsets(sizes)
@@ -138,30 +134,31 @@ class ImpressionCollector(Collector):
         return struct
 
     def struct_of(self, kept: NDArray[np.bool_] | None = None) -> DataStruct:
-        """What metrics need of the last evaluation, or of a part of it.
+        """The data of the last evaluation that metrics need.
 
-        ``kept`` says for each row of the split whether its impression belongs to the part.
+        ``kept``: only the impressions of these rows of the split, ``[rows]``.
         """
         assert self.ranked is not None, "an evaluation comes before its parts"
         of_part = None if kept is None else kept[self.rows]
         struct = DataStruct()
         struct.set(RANKED_KEY, self.ranked if of_part is None else self.ranked.only(of_part))
         if self.register.need(SCORED_KEY):  # else nothing of it is copied
-            users = self.rows if self.shown is None else self.shown.user[self.rows]
-            shown = ScoredImpressions(self.scores, self.labels, self.offsets, users)
-            struct.set(SCORED_KEY, shown if of_part is None else shown.only(of_part))
+            users = self.rows if self.impressions is None else self.impressions.user[self.rows]
+            scored = ScoredImpressions(self.scores, self.labels, self.offsets, users)
+            struct.set(SCORED_KEY, scored if of_part is None else scored.only(of_part))
         if self.articles is not None:
             part = self.articles if of_part is None else self.articles.only(of_part)
             struct.set(ARTICLES_KEY, part)
         return struct
 
     def _rank_articles(self) -> RankedArticles | None:
-        if self.shown is None or self.facts is None or not self.register.need(ARTICLES_KEY):
+        impressions, needed = self.impressions, self.register.need(ARTICLES_KEY)
+        if impressions is None or self.facts is None or not needed:
             return None
-        candidates, history = (
-            each.take(self.rows) for each in (self.shown.candidates, self.shown.history)
+        candidates = impressions.candidates.take(self.rows)
+        return rank_articles(
+            self.scores, candidates, impressions.history.take(self.rows), self.facts
         )
-        return rank_articles(self.scores, candidates, history, self.facts)
 
     def _rank(
         self, scores: NDArray, labels: NDArray, sizes: NDArray, rows: NDArray
@@ -180,9 +177,11 @@ class ImpressionCollector(Collector):
             raise ValueError(f"The model scored {name} with NaN. {error}") from error
 
     def _name(self, row: int) -> str:
-        if self.shown is None:
+        if self.impressions is None:
             return f"the impression in row {row} of the evaluated split"
-        return f"impression {self.shown.impression_id[row]} (row {row} of the evaluated split)"
+        return (
+            f"impression {self.impressions.impression_id[row]} (row {row} of the evaluated split)"
+        )
 
 
 def _offsets(sizes: NDArray) -> NDArray[np.int64]:

@@ -1,12 +1,12 @@
-"""Metrics of each impression as a csv, for significance tests and error analysis."""
+"""Metrics per impression as a csv, for significance tests and error analysis."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from recbole_tinynews.evaluation.metrics import RankedImpressions, auc, mrr, ndcg
@@ -23,30 +23,24 @@ def write_eval_dump(
 ) -> None:
     """Write ``impression_id,auc,mrr,ndcg@k...``, a line per impression, empty where skipped.
 
-    ``impression_ids`` has shape ``[impressions]``, in the order in which they were ranked, and so
-    has each of ``others``: columns of further metrics by name, NaN where an impression has no
-    value. Values are not rounded. The file appears under its name only when it is complete.
+    ``impression_ids`` has shape ``[impressions]``, in ranked order, and so has each of ``others``:
+    columns of further metrics by name, NaN where an impression has no value. Values are not
+    rounded. The file gets its name when it is complete.
     """
     if len(impression_ids) != len(ranked.evaluated):
         raise ValueError(
             f"write_eval_dump expects {len(ranked.evaluated)} ids, one for each ranked impression, "
             f"got {len(impression_ids)}. Pass the ids of the split that was evaluated."
         )
-    columns = {"auc": auc(ranked), "mrr": mrr(ranked)} | {
-        f"ndcg@{k}": ndcg(ranked, k) for k in topk
+    columns = {
+        "auc": auc(ranked),
+        "mrr": mrr(ranked),
+        **{f"ndcg@{k}": ndcg(ranked, k) for k in topk},
     }
-    further = {name: each for name, each in (others or {}).items() if name not in columns}
-    cells = np.full((len(ranked.evaluated), len(columns) + len(further)), None, dtype=object)
-    cells[ranked.evaluated, : len(columns)] = np.column_stack(list(columns.values()))
-    for place, values in enumerate(further.values(), start=len(columns)):
-        known = ~np.isnan(values)
-        cells[known, place] = values[known]
-    rows = ([name, *values] for name, values in zip(impression_ids, cells.tolist(), strict=True))
-    _write_csv(Path(path), [IMPRESSION_ID, *columns, *further], rows)
-
-
-def _write_csv(path: Path, header: list[str], rows: Iterable[list[object]]) -> None:
-    with whole_file(path) as place, place.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    for name, values in columns.items():
+        columns[name] = np.full(len(ranked.evaluated), np.nan)
+        columns[name][ranked.evaluated] = values
+    table = pd.DataFrame({**columns, **(others or {}), **columns})  # of two, ours
+    table.insert(0, IMPRESSION_ID, impression_ids)
+    with whole_file(Path(path)) as place:
+        table.to_csv(place, index=False, lineterminator="\n")

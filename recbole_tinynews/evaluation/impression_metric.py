@@ -1,7 +1,8 @@
-"""What every per-impression metric shares in RecBole's evaluator: averaging and rounding."""
+"""Per-impression metrics under RecBole's evaluator: averaging and rounding."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,9 @@ from numpy.typing import NDArray
 from recbole.evaluator.base_metric import AbstractMetric
 from recbole.utils import EvaluatorType
 
-from recbole_tinynews.evaluation.metrics import RankedImpressions
-from recbole_tinynews.evaluation.ranked_articles import RankedArticles
 from recbole_tinynews.settings.protocol import Settings
 
-# where the collector puts the RankedImpressions, and for those who need them the ScoredImpressions
-# and the RankedArticles
+# keys of the collector's RankedImpressions, ScoredImpressions and RankedArticles
 RANKED_KEY, SCORED_KEY = "rec.impressions", "rec.scored_impressions"
 ARTICLES_KEY = "rec.ranked_articles"
 SKIPPED = "skipped"  # before a metric's name: the number of impressions that its mean leaves out
@@ -32,27 +30,37 @@ def is_count(result: str) -> bool:
 class ImpressionMetric(AbstractMetric):
     """Unweighted mean over the evaluated impressions; NaN where there is none.
 
-    A subclass returns its values per impression, under the keys of the result. It is a ``VALUE``
-    metric in RecBole's terms, which permits ``eval_args: {mode: labeled}`` and lets it stand
-    beside RecBole's AUC and LogLoss.
+    It is a ``VALUE`` metric in RecBole's terms, which permits ``eval_args: {mode: labeled}`` and
+    combines with RecBole's AUC and LogLoss.
+
+    Attributes:
+        key: name of the result, in lower case.
+        measure: values of the evaluated impressions, from ``RankedImpressions``.
+        at_k: whether ``measure`` takes a k too, and there is a result ``key@k`` for each of
+            ``topk``.
     """
 
     metric_type = EvaluatorType.VALUE
     metric_need: tuple[str, ...] = ("rec.score", "data.label", RANKED_KEY)
-    at_k = False  # whether it has a result for each k of ``topk``
+    key: str
+    measure: Callable[..., NDArray[np.float64]]
+    at_k = False
 
-    def values(self, ranked: RankedImpressions) -> dict[str, NDArray[np.float64]]:
-        """Values of the evaluated impressions by (lower case) key of the result.
+    def __init__(self, config: Settings) -> None:
+        super().__init__(config)
+        self.topk = config["topk"] if self.at_k else ()
 
-        None for a metric of all impressions together, which overrides ``calculate_metric``.
-        """
-        return {}
+    def by_key(self, impressions: Any) -> dict[str, NDArray[np.float64]]:
+        """What ``measure`` returns, by name of the result."""
+        if not self.at_k:
+            return {self.key: self.measure(impressions)}
+        return {f"{self.key}@{k}": self.measure(impressions, k) for k in self.topk}
 
     def of_each_impression(self, dataobject: Any) -> dict[str, NDArray[np.float64]]:
         """Values by key, ``[impressions]``, NaN where skipped; from RecBole's ``DataStruct``."""
         ranked = dataobject.get(RANKED_KEY)
         found = {}
-        for key, values in self.values(ranked).items():
+        for key, values in self.by_key(ranked).items():
             found[key] = np.full(len(ranked.evaluated), np.nan)
             found[key][ranked.evaluated] = values
         return found
@@ -70,52 +78,23 @@ class ImpressionMetric(AbstractMetric):
         return round(value, self.decimal_place)
 
 
-class _AtEachK(ImpressionMetric):
-    at_k = True
-    key: str
+class ArticleMetric(ImpressionMetric):
+    """A metric of the articles among the first k, whoever clicked, from ``RankedArticles``.
 
-    def __init__(self, config: Settings) -> None:
-        super().__init__(config)
-        self.topk = config["topk"]
-
-
-class ImpressionMetricAtK(_AtEachK):
-    """A metric of the first k candidates, for each k of ``topk``, under the keys ``key@k``."""
-
-    @staticmethod
-    def at(ranked: RankedImpressions, k: int) -> NDArray[np.float64]:
-        """Values of the evaluated impressions at one k."""
-        raise NotImplementedError
-
-    def values(self, ranked: RankedImpressions) -> dict[str, NDArray[np.float64]]:
-        """Values of the evaluated impressions by key."""
-        return {f"{self.key}@{k}": self.at(ranked, k) for k in self.topk}
-
-
-class ArticleMetricAtK(_AtEachK):
-    """A metric of the articles among the first k, whoever clicked, under the keys ``key@k``.
-
-    Every impression counts that has a value, with or without clicks; if some have none, their
-    number is the result ``skipped_key@k``. Where no articles are ranked, as in the validation of
-    post-training, there is no result.
+    Impressions count whether they have clicks or not; if some have no value, their number is the
+    result ``skipped_key@k``. Where no articles are ranked, as in the validation of post-training,
+    there is no result.
     """
 
     metric_need = (*ImpressionMetric.metric_need, ARTICLES_KEY)
-
-    @staticmethod
-    def at(shown: RankedArticles, k: int) -> NDArray[np.float64]:
-        """Values of all impressions at one k, NaN where there is none."""
-        raise NotImplementedError
+    at_k = True
 
     def of_each_impression(self, dataobject: Any) -> dict[str, NDArray[np.float64]]:
         """Values by key, ``[impressions]``, NaN where there is none."""
-        if ARTICLES_KEY not in dataobject:
-            return {}
-        shown = dataobject.get(ARTICLES_KEY)
-        return {f"{self.key}@{k}": self.at(shown, k) for k in self.topk}
+        return self.by_key(dataobject.get(ARTICLES_KEY)) if ARTICLES_KEY in dataobject else {}
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
-        """Averages by key, and how many impressions they leave out, if any."""
+        """Averages by key, and the number of impressions that they leave out, if any."""
         of_each = self.of_each_impression(dataobject)
         averages = {key: self._average(values) for key, values in of_each.items()}
         counts = {f"{SKIPPED}_{key}": int(np.isnan(v).sum()) for key, v in of_each.items()}

@@ -1,4 +1,4 @@
-"""A metric of one's own: one function of scored impressions, registered under its name."""
+"""User-defined metrics: a function of scored impressions, registered under its name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from recbole_tinynews.evaluation.impression_metric import (
 )
 from recbole_tinynews.evaluation.recbole_metrics import METRICS, metric_of
 from recbole_tinynews.evaluation.scored import ScoredImpressions
-from recbole_tinynews.settings.protocol import Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 # one usual impression, one without labels, one without an unclicked candidate
@@ -30,48 +29,38 @@ _MADE_UP = ScoredImpressions(
 
 
 class OwnMetric(ImpressionMetric):
-    """A metric that calls a user's function; each function has a subclass of its own."""
+    """A metric that calls a user's function; each function has its own subclass."""
 
     metric_need = (*ImpressionMetric.metric_need, SCORED_KEY)
-    key: str
     function: Callable[..., Any]
 
-    def __init__(self, config: Settings) -> None:
-        super().__init__(config)
-        self.topk = config["topk"]
-
-    def all_values(self, shown: ScoredImpressions) -> dict[str, NDArray[np.float64]]:
-        """What the function says, by key: ``[impressions]``, or ``[]`` for all of them together.
+    def measure(self, scored: ScoredImpressions, *k: int) -> NDArray[np.float64]:
+        """The function's values, ``[impressions]``, or ``[]`` for all of them together.
 
         Raises:
             ValueError: it has another shape.
         """
-        if not self.at_k:
-            return {self.key: self._call(shown)}
-        return {f"{self.key}@{k}": self._call(shown, k) for k in self.topk}
+        if not len(scored.users):  # no clicks on cold news, for instance
+            return np.empty(0)
+        with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is NaN: no value
+            values = np.asarray(self.function(scored, *k), np.float64)
+        if values.shape not in ((), scored.users.shape):
+            raise ValueError(
+                f"The metric {self.key} expects to return a value for each of the "
+                f"{len(scored.users)} impressions, or one number, got the shape {values.shape}. "
+                "Sum over the candidates of an impression with its argument's sum()."
+            )
+        return values
 
     def of_each_impression(self, dataobject: Any) -> dict[str, NDArray[np.float64]]:
         """Values by key, ``[impressions]``; none of a function that returns one number."""
-        values = self.all_values(dataobject.get(SCORED_KEY))
+        values = self.by_key(dataobject.get(SCORED_KEY))
         return {key: each for key, each in values.items() if each.ndim}
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
         """Averages over the impressions that have a value, or the function's one number."""
-        values = self.all_values(dataobject.get(SCORED_KEY))
+        values = self.by_key(dataobject.get(SCORED_KEY))
         return {key: self._average(np.atleast_1d(each)) for key, each in values.items()}
-
-    def _call(self, shown: ScoredImpressions, *k: int) -> NDArray[np.float64]:
-        if not len(shown.users):  # no clicks on cold news, for instance
-            return np.empty(0)
-        with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is NaN: no value
-            values = np.asarray(self.function(shown, *k), np.float64)
-        if values.shape not in ((), shown.users.shape):
-            raise ValueError(
-                f"The metric {self.key} expects to return a value for each of the "
-                f"{len(shown.users)} impressions, or one number, got the shape {values.shape}. Sum "
-                "over the candidates of an impression with its argument's sum()."
-            )
-        return values
 
 
 @overload
@@ -87,21 +76,21 @@ def impression_metric(
 def impression_metric(
     function: Function | None = None, *, at_k: bool = False, smaller_is_better: bool = False
 ) -> Function | Callable[[Function], Function]:
-    """Make a function a metric, as in ``metrics: [AUC, its_name]``; ``valid_metric`` may name it.
+    """Register a function as a metric, for ``metrics: [AUC, its_name]`` and ``valid_metric``.
 
-    It is called with the ``ScoredImpressions`` of an evaluation, and returns a value for each
+    It is called with the ``ScoredImpressions`` of an evaluation and returns a value for each
     impression (NaN where it has none; the result is the mean of the others), or one number for all
-    of them. It is tried out at once on three made-up impressions. A function that is defined again,
-    as in a notebook, replaces the former one.
+    of them. It is tried at once on three made-up impressions. A function that is defined again, as
+    in a notebook, replaces the former one.
 
     Args:
         function: its name, in lower case, is the name of the metric.
-        at_k: it is called with ``(impressions, k)`` for each k of the setting ``topk``, and its
-            results are called ``name@k``.
-        smaller_is_better: early stopping then looks for the smallest value.
+        at_k: call it with ``(impressions, k)`` for each k of the setting ``topk``; the results are
+            called ``name@k``.
+        smaller_is_better: early stopping looks for the smallest value.
 
     Raises:
-        ValueError: another metric has its name, or it returns something else.
+        ValueError: another metric has its name, or it returns another shape.
     """
     if function is None:
         return lambda given: _register(given, at_k, smaller_is_better)
@@ -127,9 +116,9 @@ def _register(function: Function, at_k: bool, smaller_is_better: bool) -> Functi
     name = function.__name__.lower()
     if not name.isidentifier() or is_count(name):
         raise ValueError(
-            f"impression_metric expects a function with a name of its own, got {name}, and results "
-            f"have counts of such names. Define it with def, under a name that is neither "
-            f"impressions nor tokens and does not begin with {SKIPPED}."
+            f"impression_metric expects a function with a name of its own, got {name}. Define it "
+            "with def, under a name that is neither impressions nor tokens and does not begin "
+            f"with {SKIPPED}: results have such counts."
         )
     present = METRICS.get(name)
     if present is not None and not (
@@ -147,7 +136,7 @@ def _register(function: Function, at_k: bool, smaller_is_better: bool) -> Functi
         "__doc__": function.__doc__,
     }
     metric = type(f"Own_{name}", (OwnMetric,), attributes)
-    metric({"topk": [1, 2], "metric_decimal_place": 4}).all_values(_MADE_UP)
+    metric({"topk": [1, 2], "metric_decimal_place": 4}).by_key(_MADE_UP)
     if present is None:
         METRICS[name] = metric
     else:  # RecBole's registry has its class already
@@ -157,7 +146,7 @@ def _register(function: Function, at_k: bool, smaller_is_better: bool) -> Functi
 
 
 def _is_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """Whether a function is another version of the other: of the same module, or file."""
+    """Whether two functions are versions of one: of the same module, or file."""
     return one.__module__ == other.__module__ or _file_of(one) == _file_of(other)
 
 

@@ -2,145 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from recbole.evaluator import register
 
 from recbole_tinynews.evaluation import beyond_accuracy, top_k
 from recbole_tinynews.evaluation.impression_metric import (
     RANKED_KEY,
     SCORED_KEY,
-    ArticleMetricAtK,
+    ArticleMetric,
     ImpressionMetric,
-    ImpressionMetricAtK,
 )
-from recbole_tinynews.evaluation.metrics import RankedImpressions, accuracy, auc, mrr, ndcg
+from recbole_tinynews.evaluation.metrics import accuracy, auc, mrr, ndcg
 from recbole_tinynews.evaluation.scored import gauc
-
-
-class ImpressionAUC(ImpressionMetric):
-    """AUC of each impression. RecBole's own ``AUC`` pools all rows into one list."""
-
-    def values(self, ranked: RankedImpressions) -> dict[str, NDArray[np.float64]]:
-        """AUC of each impression, under the key ``auc``."""
-        return {"auc": auc(ranked)}
-
-
-class ImpressionAccuracy(ImpressionMetric):
-    """How often a click is ranked first: the matching accuracy of post-training."""
-
-    def values(self, ranked: RankedImpressions) -> dict[str, NDArray[np.float64]]:
-        """1 where a click is ranked first, else 0, under the key ``accuracy``."""
-        return {"accuracy": accuracy(ranked)}
-
-
-class ImpressionMRR(ImpressionMetric):
-    """Reciprocal ranks of all clicks. RecBole's own ``MRR`` counts only the first click."""
-
-    def values(self, ranked: RankedImpressions) -> dict[str, NDArray[np.float64]]:
-        """Mean reciprocal rank of the clicks, under the key ``mrr``."""
-        return {"mrr": mrr(ranked)}
-
-
-class ImpressionNDCG(ImpressionMetricAtK):
-    """nDCG at each k of ``topk``. RecBole's own ``NDCG`` needs a user by item matrix."""
-
-    key, at = "ndcg", staticmethod(ndcg)
-
-
-class ImpressionRecall(ImpressionMetricAtK):
-    """Share of an impression's clicks among its first k."""
-
-    key, at = "recall", staticmethod(top_k.recall)
-
-
-class ImpressionHit(ImpressionMetricAtK):
-    """How often a click is among the first k; others call it HitRate."""
-
-    key, at = "hit", staticmethod(top_k.hit)
-
-
-class ImpressionPrecision(ImpressionMetricAtK):
-    """Share of the first k that is clicked."""
-
-    key, at = "precision", staticmethod(top_k.precision)
-
-
-class ImpressionMAP(ImpressionMetricAtK):
-    """Mean over impressions of the average precision of their first k."""
-
-    key, at = "map", staticmethod(top_k.average_precision)
 
 
 class UserGAUC(ImpressionMetric):
     """AUC of each user over all of its impressions, weighted by its clicks."""
 
     metric_need = (*ImpressionMetric.metric_need, SCORED_KEY)
+    key = "gauc"
+
+    def of_each_impression(self, dataobject: Any) -> dict[str, Any]:
+        """None: impressions have no value of their own."""
+        return {}
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
-        """The mean over users, under the key ``gauc``; no impression has a value of its own."""
-        return {"gauc": self._rounded(gauc(dataobject.get(SCORED_KEY)))}
-
-
-class CategoryDiversity(ArticleMetricAtK):
-    """Share of the pairs among the first k whose categories differ."""
-
-    key, at = "diversity", staticmethod(beyond_accuracy.diversity)
-
-
-class CategoryCoverage(ArticleMetricAtK):
-    """Share of the categories of an impression that are among its first k."""
-
-    key, at = "coverage", staticmethod(beyond_accuracy.coverage)
-
-
-class CategoryCalibration(ArticleMetricAtK):
-    """Divergence of the categories of the first k from those of the history; smaller is better."""
-
-    smaller = True
-    key, at = "calibration", staticmethod(beyond_accuracy.calibration)
-
-
-class ClickNovelty(ArticleMetricAtK):
-    """Mean self-information of the first k by training clicks, in bits."""
-
-    key, at = "novelty", staticmethod(beyond_accuracy.novelty)
-
-
-class ColdShare(ArticleMetricAtK):
-    """Share of the first k that nobody clicked in training."""
-
-    key, at = "cold_share", staticmethod(beyond_accuracy.cold_share)
+        """The mean over users."""
+        return {self.key: self._rounded(gauc(dataobject.get(SCORED_KEY)))}
 
 
 class ImpressionCount(ImpressionMetric):
-    """Numbers of impressions that were averaged and that could not be evaluated."""
+    """Number of impressions that were averaged, and of those that could not be evaluated."""
+
+    def of_each_impression(self, dataobject: Any) -> dict[str, Any]:
+        """None."""
+        return {}
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
-        """Counts, not averages, under the keys ``impressions`` and ``skipped``."""
+        """Counts, not averages."""
         ranked = dataobject.get(RANKED_KEY)
         return {"impressions": len(ranked.clicked), "skipped": ranked.skipped}
 
 
-# What users write in `metrics` (lower case) -> the class of ours that computes it.
+def _metric(
+    name: str,
+    key: str,
+    measure: Callable[..., Any],
+    base: type[ImpressionMetric] = ImpressionMetric,
+    **attributes: bool,
+) -> type[ImpressionMetric]:
+    attributes |= {"key": key, "measure": staticmethod(measure), "__doc__": measure.__doc__}
+    return type(name, (base,), {"__module__": __name__, **attributes})
+
+
+# By the names that users write in `metrics`, in lower case. RecBole's own metrics differ: AUC pools
+# all rows into one list, MRR counts the first click alone, NDCG needs a user by item matrix.
 METRICS: dict[str, type[ImpressionMetric]] = {
-    "auc": ImpressionAUC,
-    "mrr": ImpressionMRR,
-    "ndcg": ImpressionNDCG,
-    "recall": ImpressionRecall,
-    "hit": ImpressionHit,
-    "precision": ImpressionPrecision,
-    "map": ImpressionMAP,
-    "gauc": UserGAUC,
-    "diversity": CategoryDiversity,
-    "coverage": CategoryCoverage,
-    "calibration": CategoryCalibration,
-    "novelty": ClickNovelty,
-    "cold_share": ColdShare,
-    "accuracy": ImpressionAccuracy,
+    metric.key: metric
+    for metric in (
+        _metric("ImpressionAUC", "auc", auc),
+        _metric("ImpressionMRR", "mrr", mrr),
+        _metric("ImpressionNDCG", "ndcg", ndcg, at_k=True),
+        _metric("ImpressionRecall", "recall", top_k.recall, at_k=True),
+        _metric("ImpressionHit", "hit", top_k.hit, at_k=True),
+        _metric("ImpressionPrecision", "precision", top_k.precision, at_k=True),
+        _metric("ImpressionMAP", "map", top_k.average_precision, at_k=True),
+        UserGAUC,
+        _metric("CategoryDiversity", "diversity", beyond_accuracy.diversity, ArticleMetric),
+        _metric("CategoryCoverage", "coverage", beyond_accuracy.coverage, ArticleMetric),
+        _metric(
+            "CategoryCalibration",
+            "calibration",
+            beyond_accuracy.calibration,
+            ArticleMetric,
+            smaller=True,
+        ),
+        _metric("ClickNovelty", "novelty", beyond_accuracy.novelty, ArticleMetric),
+        _metric("ColdShare", "cold_share", beyond_accuracy.cold_share, ArticleMetric),
+        _metric("ImpressionAccuracy", "accuracy", accuracy),
+    )
 }
 COUNT_METRIC = ImpressionCount.__name__
 
@@ -157,16 +99,16 @@ def bigger_is_better(result: str) -> bool:
 
 
 def needs_clicks(result: str) -> bool:
-    """Whether a result says how well clicks are ranked, so that it may choose the best epoch.
+    """Whether a result measures how well clicks are ranked, so that it may choose the best epoch.
 
-    One of what is shown may not: a model that knows nothing is more diverse than any other.
+    Diversity and its kin may not: a model that knows nothing is more diverse than any other.
     """
     metric = metric_of(result)
-    return metric is not None and not issubclass(metric, ArticleMetricAtK)
+    return metric is not None and not issubclass(metric, ArticleMetric)
 
 
 def of_each_impression(result: str) -> bool:
-    """Whether an impression has a value of a result; GAUC has one for all of them."""
+    """Whether each impression has a value of a result; GAUC has one for all of them."""
     metric = metric_of(result)
     return metric is not None and metric is not UserGAUC
 
@@ -185,10 +127,10 @@ def register_metrics(metrics: Iterable[type[ImpressionMetric]] | None = None) ->
     """Add metrics to RecBole's registry, before a ``Config`` is built; a repeat changes nothing.
 
     RecBole's ``Config`` and ``Evaluator`` share the registry's objects, so they are extended in
-    place. Stock metrics stay: a name that belongs to another class is refused.
+    place. RecBole's metrics stay: a name that belongs to another class is refused.
 
     Args:
-        metrics: None: all of ``METRICS``, and the counts.
+        metrics: ``None``: all of ``METRICS``, and the counts.
     """
     added = [*METRICS.values(), ImpressionCount] if metrics is None else metrics
     named: dict[str, Any] = {metric.__name__.lower(): metric for metric in added}

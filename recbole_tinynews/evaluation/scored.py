@@ -1,4 +1,4 @@
-"""Scored impressions as ragged arrays, and metrics that need more of them than ranks of clicks."""
+"""Scored impressions as ragged arrays, and AUC per user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recbole_tinynews.evaluation.metrics import UNLABELLED, auc, candidate_ranks
 
 
 class ScoredImpressions(NamedTuple):
-    """Everything that an evaluation knows: what was shown to whom, its score, and what was clicked.
+    """Impressions of an evaluation: user, and score and label of each candidate.
 
     Shapes:
         scores: ``[candidates in total]``, impression after impression.
@@ -37,14 +37,14 @@ class ScoredImpressions(NamedTuple):
         return candidate_ranks(self.scores, self.offsets)
 
     def spread(self, values: ArrayLike) -> NDArray:
-        """The value of its impression for each candidate: ``[impressions]`` to ``[candidates]``."""
+        """Repeat values for the candidates: ``[impressions]`` to ``[candidates in total]``."""
         return np.repeat(np.asarray(values), self.sizes)
 
     def sum(self, values: ArrayLike) -> NDArray[np.float64]:
         """Sums over the candidates of each impression: ``[candidates]`` to ``[impressions]``.
 
-        >>> shown = ScoredImpressions(np.ones(3), np.ones(3), np.array([0, 2, 2, 3]), np.arange(3))
-        >>> shown.sum([1, 2, 4])
+        >>> scored = ScoredImpressions(np.ones(3), np.ones(3), np.array([0, 2, 2, 3]), np.arange(3))
+        >>> scored.sum([1, 2, 4])
         array([3., 0., 4.])
         """
         rows = np.repeat(np.arange(len(self.users)), self.sizes)
@@ -60,22 +60,22 @@ class ScoredImpressions(NamedTuple):
         )
 
 
-def gauc(shown: ScoredImpressions) -> float:
-    """AUC of each user over all candidates shown to it, averaged with its clicks as weights.
+def gauc(scored: ScoredImpressions) -> float:
+    """AUC of each user over all candidates of its impressions, weighted by its clicks.
 
-    As RecBole's GAUC: candidates of a user's different impressions are compared too, and users
-    without a clicked or an unclicked one are left out. NaN where no user is left.
+    As RecBole's GAUC: candidates of a user's different impressions are compared too; users without
+    a clicked or an unclicked one are left out. NaN where no user is left.
 
     >>> scores, labels = np.array([0.9, 0.1, 0.8, 0.2]), np.array([1, 0, 0, 1])
     >>> gauc(ScoredImpressions(scores, labels, np.array([0, 2, 4]), users=np.array([7, 7])))
     0.75
     """
-    labelled = shown.labels != UNLABELLED
-    _, user = np.unique(shown.spread(shown.users)[labelled], return_inverse=True)
+    labelled = scored.labels != UNLABELLED
+    _, user = np.unique(scored.spread(scored.users)[labelled], return_inverse=True)
     order = np.argsort(user, kind="stable")
     of_users = rank_impressions(
-        shown.scores[labelled][order],
-        shown.labels[labelled][order],
+        scored.scores[labelled][order],
+        scored.labels[labelled][order],
         np.append(0, np.cumsum(np.bincount(user))).astype(np.int64),
     )
     if not len(of_users.clicked):

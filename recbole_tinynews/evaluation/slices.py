@@ -1,8 +1,8 @@
-"""Slices of the impressions of an evaluation: by length of the history, and by hour of the day."""
+"""Slices of the impressions of an evaluation: history length, hour of the day, cold start."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,12 @@ Slices = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 
 
 def slices_of(history_lengths: NDArray[np.integer], hours: NDArray[np.integer]) -> Slices:
-    """Which impressions belong to each slice of each kind, without slices that have none.
+    """Which impressions belong to each slice of each kind, without empty slices.
 
     Shapes:
         history_lengths: ``[impressions]``, all earlier clicks.
         hours: ``[impressions]``, 0 to 23.
-        returned: by kind and slice ``[impressions]``; the slices of a kind share none.
+        returned: by kind and slice ``[impressions]``; the slices of a kind are disjoint.
 
     >>> slices = slices_of(np.array([0, 7, 60]), np.array([9, 9, 23]))
     >>> {kind: list(of_kind) for kind, of_kind in slices.items()}
@@ -44,3 +44,26 @@ def hours_of(timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
     [0, 0, 1, 1]
     """
     return timestamps // 3600 % 24
+
+
+def cold_impressions(
+    candidates: NDArray[np.integer],
+    labels: NDArray[np.integer],
+    offsets: NDArray[np.int64],
+    clicked_before: Iterable[int],
+) -> NDArray[np.bool_]:
+    """Impressions with clicks, none of them on an article that was clicked in training.
+
+    Ragged arrays as in ``metrics``: ``candidates`` (news ids) and ``labels`` of all candidates,
+    ``offsets`` ``[impressions + 1]``. Returned is ``[impressions]``.
+
+    >>> news, labels = np.array([1, 2, 3, 2, 3]), np.array([0, 1, 1, 0, 1])
+    >>> cold_impressions(news, labels, np.array([0, 3, 5]), clicked_before=[2])
+    array([False,  True])
+    """
+    clicked = labels == 1
+    known = clicked & np.isin(candidates, np.fromiter(clicked_before, np.int64))
+    clicks, known_clicks = (
+        np.diff(np.searchsorted(np.flatnonzero(each), offsets)) for each in (clicked, known)
+    )
+    return (clicks > 0) & (known_clicks == 0)

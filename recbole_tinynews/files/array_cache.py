@@ -1,7 +1,4 @@
-"""A cache of arrays on disk, in folders named after a digest of their inputs.
-
-A changed input has another digest, so outdated arrays are never read.
-"""
+"""A cache of arrays on disk, in folders named after a digest of their inputs."""
 
 from __future__ import annotations
 
@@ -22,11 +19,11 @@ from recbole_tinynews.files.whole import whole_folder
 
 Arrays = dict[str, NDArray]
 
-NAMES = "names.json"  # the arrays of a folder and their digests, so that damage is noticed
+NAMES = "names.json"  # the arrays of a folder and their digests
 
 
 def content_key(parts: Iterable[str | bytes | Path]) -> str:
-    """A digest of everything that a cached result depends on; of a path, the file's content."""
+    """A digest of the inputs of a cached result; a path stands for the file's content."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
@@ -34,7 +31,7 @@ def content_key(parts: Iterable[str | bytes | Path]) -> str:
         else:
             data = part.encode() if isinstance(part, str) else part
             part_digest = hashlib.sha256(data).digest()
-        digest.update(part_digest)  # of equal length, so that parts cannot run into each other
+        digest.update(part_digest)  # of equal length: parts cannot run into each other
     return digest.hexdigest()[:24]
 
 
@@ -51,11 +48,9 @@ def cached_arrays(
 ) -> Arrays:
     """The arrays that ``make`` returns, memory-mapped from ``folder/name-key`` if it exists.
 
-    ``writable`` ones may be written to in memory; the files stay as they are.
-
-    ``folder=None`` caches nothing. Where the folder cannot be written or its files cannot be read,
-    the arrays are computed and a warning says why. Of several processes that want the same arrays,
-    one computes them and the others wait.
+    ``writable`` arrays may be changed in memory, never on disk. ``folder=None`` caches nothing.
+    Where files cannot be written or read, the arrays are computed, with a warning. Of several
+    processes that need the same arrays, one computes them and the others wait.
     """
     if folder is None:
         return make()
@@ -64,9 +59,9 @@ def cached_arrays(
         return found
     place = folder / f"{name}-{key}"
     with ExitStack() as stack:
-        with suppress(OSError):  # where nothing can be written, there is nothing to lock
+        with suppress(OSError):  # a read-only folder needs no lock
             stack.enter_context(exclusive_lock(place, "computing it"))
-        found = find_arrays(folder, name, key, writable)  # another process may have computed them
+        found = find_arrays(folder, name, key, writable)  # computed by another process meanwhile
         if found is not None:
             return found
         arrays = make()
@@ -78,7 +73,7 @@ def cached_arrays(
 
 
 def find_arrays(folder: Path, name: str, key: str, writable: bool = False) -> Arrays | None:
-    """The cached arrays, or None: there are none, or they cannot be read and are deleted."""
+    """The cached arrays; ``None`` if there are none. Damaged ones are deleted."""
     place = folder / f"{name}-{key}"
     if not place.is_dir():
         return None

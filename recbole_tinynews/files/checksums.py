@@ -1,4 +1,4 @@
-"""Checksums of the files of a folder: a flipped bit leaves a file that can still be read."""
+"""Checksums of the files of a folder, against damage that leaves a file readable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def checksums(folder: Path, files: Iterable[Path]) -> dict[str, str]:
 
 
 def changed(folder: Path, known: Mapping[str, str]) -> list[str]:
-    """The files of the folder that are missing or have another digest, by their paths in it."""
+    """Paths in the folder of files that are missing or have another digest."""
     return [
         name
         for name, digest in known.items()
@@ -24,7 +24,7 @@ def changed(folder: Path, known: Mapping[str, str]) -> list[str]:
 
 
 def file_digest(file: Path) -> str:
-    """A digest of the content of a file, which is read again only if its size or time changes."""
+    """A digest of a file's content, read again only if its size or time has changed."""
     status = file.stat()
     return _digest_of(file, status.st_size, status.st_mtime_ns, status.st_ino)
 

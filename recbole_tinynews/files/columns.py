@@ -1,4 +1,4 @@
-"""Columns of atomic files: their names, their types in RecBole's headers, their order."""
+"""Columns of atomic files: names, types in RecBole's headers, order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TYPES = {
 
 
 def typed(columns: Iterable[str]) -> tuple[str, ...]:
-    """The names with their types, as a header has them.
+    """The names with their types, as in a header.
 
     >>> typed([USER_ID, LABELS])
     ('user_id:token', 'labels:float_seq')

@@ -19,7 +19,7 @@ LONGEST_LINE = 1 << 26  # bytes: a file without line ends must not fill the memo
 
 
 def read_lines(path: Path, progress: bool = False) -> Iterator[str]:
-    """The lines of a UTF-8 file, as ``read_line_batches`` finds them.
+    """The lines of a UTF-8 file, split as in ``read_line_batches``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -38,15 +38,14 @@ def read_lines(path: Path, progress: bool = False) -> Iterator[str]:
 
 
 def read_line_batches(path: Path, progress: bool = False) -> Iterator[list[bytes]]:
-    r"""Lines without their ends and without a byte-order mark, a batch of them at a time.
+    r"""Batches of lines, without line ends and byte-order mark.
 
-    A line ends at ``\n`` or ``\r\n`` alone: Python's own rules would also cut a title at U+2028,
+    Lines end at ``\n`` or ``\r\n`` alone: Python's own rules would also cut a title at U+2028,
     U+0085 or a lone ``\r``. Gzip is recognised by content, not by name.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is longer than ``LONGEST_LINE``, or the gzip stream is damaged or cut
-            off.
+        ValueError: a line is longer than ``LONGEST_LINE``, or the gzip stream is damaged.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is to be read, and there is no such file.")

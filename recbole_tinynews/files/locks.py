@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-PATIENCE = 0.1  # seconds: a holder that ends removes the file that we have opened, and we try again
+PATIENCE = 0.1  # seconds until a retry: a holder that ends removes the file that we have opened
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -29,14 +29,12 @@ class LockHeldError(RuntimeError):
 def exclusive_lock(place: Path, work: str, wait: bool = True) -> Iterator[bool]:
     """Hold the exclusive file lock of ``place`` while ``work`` is done, such as "writing it".
 
-    With ``wait``, this waits until another holder releases it, and a log line says so. The caller
-    should then check whether that process has already done the work.
-
-    Yields False, and warns, on a file system without locks, where other processes are not kept out.
+    With ``wait``, wait for another holder and log that; check afterwards whether it has done the
+    work. Yields False, with a warning, on a file system without locks.
 
     Raises:
-        LockHeldError: another process holds it, and ``wait`` is false; the message says which.
-        OSError: the lock file can't be made.
+        LockHeldError: another process, which the message names, holds it and ``wait`` is false.
+        OSError: the lock file can't be created.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place.with_name(f".{place.name}.lock"))
@@ -53,7 +51,7 @@ def exclusive_lock(place: Path, work: str, wait: bool = True) -> Iterator[bool]:
         yield held
     finally:
         # before the release: afterwards they may belong to another holder. Windows refuses to
-        # delete an open file, and one that is left over does no harm
+        # delete an open file; a leftover is harmless
         for file in (holder, Path(lock.lock_file)):
             with suppress(OSError):
                 file.unlink()

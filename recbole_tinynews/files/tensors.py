@@ -22,9 +22,7 @@ _MOST_SHARING = 20  # bytes under further names, per byte of the file: the check
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
-    """Write tensors by name; a killed run leaves the old file or the new one, never a part.
-
-    One that several names share, as word vectors of several views are, is written once.
+    """Write tensors by name, whole or not at all; a tensor with several names is written once.
 
     Raises:
         OSError: they cannot be written, as on a full disk.
@@ -39,17 +37,17 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
-    """Write tensors, no two of which share memory, and metadata; whole or not at all.
+    """Write metadata and tensors that share no memory, whole or not at all.
 
     Raises:
         OSError: they cannot be written, as on a full disk.
     """
     try:
         with partial_place(path) as folder:
-            folder.mkdir()  # safetensors writes beside its file, and a kill leaves that
+            folder.mkdir()  # safetensors' own temporary file stays in here after a kill
             place = folder / path.name
             place.touch()
-            mode = place.stat().st_mode  # safetensors lets nobody but the owner read
+            mode = place.stat().st_mode  # safetensors would make it private
             save_file(tensors, place, about)
             place.chmod(mode)
             os.replace(place, path)
@@ -102,16 +100,21 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def check_weights(path: Path) -> None:
-    """Read the header and the bounds of the tensors, without loading them.
+    """Check the header and the bounds of the tensors, without loading them.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no safetensors file, or is cut off.
     """
+    shapes_of(path)
+
+
+def shapes_of(path: Path) -> list[list[int]]:
+    """Shapes of the tensors; raises as ``check_weights``."""
     _check_header(path)
     try:
-        with safe_open(path, framework="pt"):
-            pass
+        with safe_open(path, framework="pt") as file:
+            return [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     except SafetensorError as problem:
         raise ValueError(f"{path} is no complete safetensors file: {problem}") from problem
 
@@ -131,7 +134,7 @@ def _check_header(path: Path) -> None:
 def load_into(
     module: nn.Module, weights: dict[str, Tensor], source: Path, prefix: str = ""
 ) -> None:
-    """Load the weights whose names begin with ``prefix`` into ``module``, all of them by name.
+    """Load the weights whose names begin with ``prefix`` into ``module``, strictly.
 
     Raises:
         ValueError: a name is missing or unexpected, or a shape differs.
@@ -151,32 +154,31 @@ def load_into(
     if missing or unexpected or reshaped:
         raise ValueError(
             f"{source} expects the weights of a {type(module).__name__} with the same settings, "
-            f"got missing {missing[:3]}, unexpected {unexpected[:3]}, "
-            f"other shapes {reshaped[:3]}. "
+            f"got missing {missing[:3]}, unexpected {unexpected[:3]}, other shapes {reshaped[:3]}. "
             "Load it with the settings in the settings.yaml of the same folder."
         )
     module.load_state_dict(own)
 
 
 def _shared(weights: dict[str, Tensor]) -> dict[str, str]:
-    """The names whose tensor has an earlier name too, and that name."""
+    """For each name whose tensor has an earlier name too, that name."""
     first: dict[tuple, str] = {}
     shared = {}
     for name, value in weights.items():
         place = value.device, value.data_ptr(), value.dtype, value.shape, value.stride()
         known = first.setdefault(place, name)
-        if known != name and value.numel():  # empty ones have no place
+        if known != name and value.numel():  # empty tensors have no address
             shared[name] = known
     return shared
 
 
 def _with_shared(weights: dict[str, Tensor], shared: dict[str, str]) -> dict[str, Tensor]:
-    """Weights with the names that share the tensor of another one."""
+    """Weights, with the further names of shared tensors."""
     return {**weights, **{name: weights[known] for name, known in shared.items()}}
 
 
 def _on_cpu(value: Tensor) -> Tensor:
-    """A contiguous copy on the CPU, which shares no memory: safetensors refuses to write that."""
+    """A contiguous copy on the CPU: safetensors refuses shared memory."""
     return value.detach().cpu().contiguous().clone()
 
 
@@ -185,6 +187,6 @@ def _checksum(weights: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(weights.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        # any type as bytes, which numpy may not know
+        # as bytes: numpy doesn't know every type
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -22,7 +22,7 @@ OLD = 3600  # seconds: no partial file is written for so long without a change
 
 @contextmanager
 def partial_place(path: Path) -> Iterator[Path]:
-    """An unused path in the folder of ``path``; what is left there at the end is removed."""
+    """An unused path beside ``path``, removed at the end if it still exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # random, since process ids of two machines that share a disk may be equal
     place = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
@@ -44,8 +44,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path, first_wins: bool = False) -> Iterator[Path]:
     """An empty folder to fill, renamed to ``path`` at the end.
 
-    ``first_wins``: a folder that another process has created there meanwhile is kept, as its
-    content is the same. Otherwise an existing folder is an error, unless it is empty.
+    ``first_wins``: keep a folder that another process has created there meanwhile, with the same
+    content. Otherwise an existing folder is an error, unless it is empty.
     """
     with partial_place(path) as place:
         place.mkdir()
@@ -61,8 +61,7 @@ def whole_folder(path: Path, first_wins: bool = False) -> Iterator[Path]:
 def resumable_file(path: Path) -> Iterator[Path]:
     """A path to write to, renamed at the end; an interruption keeps what was written.
 
-    It is always the same one (``.NAME.partial``), so that the next writer can resume. Two writers
-    would share it: hold a lock.
+    It is always ``.NAME.partial``, so that the next writer can resume; hold a lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     place = path.with_name(f".{path.name}{SUFFIX}")
@@ -71,15 +70,13 @@ def resumable_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8; a killed process leaves the old text or the new one."""
+    """Write UTF-8, whole or not at all."""
     with whole_file(path) as place:
         place.write_text(text, encoding="utf-8")
 
 
 def check_writable(path: Path) -> None:
-    """Write a file beside ``path`` and remove it again: what cannot be written is known at once.
-
-    Old partial files of ``path`` are removed too.
+    """Try to write a file beside ``path``, and remove old partial files of ``path``.
 
     Raises:
         OSError: a file cannot be written there, or ``path`` is a folder.
@@ -92,28 +89,22 @@ def check_writable(path: Path) -> None:
 
 
 def leftovers(path: Path) -> list[Path]:
-    """Partial files and folders of ``path``: left by killed processes, or being written now.
-
-    While the caller holds the lock of ``path``, no running process is writing them.
-    """
+    """Partial files and folders of ``path``; none is in use while the caller holds its lock."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
     return [place for place in path.parent.iterdir() if name.fullmatch(place.name)]
 
 
 def all_partials(folder: Path) -> list[Path]:
-    """Partial files and folders under ``folder``, at any depth, but not inside another one.
-
-    Those that ``resumable_file`` resumes have no characters of their own, and are not among them.
-    """
+    """Outermost partial files and folders under ``folder``, without those of ``resumable_file``."""
     name = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
     found = [place for place in everything_under(folder) if name.fullmatch(place.name)]
     return [place for place in found if not any(p in found for p in place.parents)]
 
 
 def everything_under(folder: Path) -> list[Path]:
-    """Files and folders at any depth, sorted; not those that another process renames meanwhile.
+    """Files and folders at any depth, sorted.
 
-    ``rglob`` raises when a folder gets another name between its being listed and its being read.
+    ``rglob`` raises if another process renames a folder between its listing and its reading.
     """
     walked = os.walk(folder)
     return sorted(
@@ -122,10 +113,7 @@ def everything_under(folder: Path) -> list[Path]:
 
 
 def remove_old_partials(folder: Path) -> None:
-    """Remove what killed processes have left under ``folder``, unless it was just written to.
-
-    Another process may be writing, so a partial file has to be old.
-    """
+    """Remove what killed processes left under ``folder``: partial files that are old."""
     _remove_old(all_partials(folder))
 
 
@@ -137,15 +125,15 @@ def _remove_old(places: Iterable[Path]) -> None:
 
 
 def _changed(place: Path) -> float:
-    """When the file, or the newest file of the folder, was written to."""
+    """Last modification of the file, or of the newest file in the folder."""
     try:
         return max(each.stat().st_mtime for each in (place, *everything_under(place)))
-    except OSError:  # it has just got its name
+    except OSError:  # renamed meanwhile
         return time.time()
 
 
 def remove(place: Path) -> None:
-    """Delete a file, or as much of a folder as possible; a missing one is no error."""
+    """Delete a file, or as much of a folder as possible, if it exists."""
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place, ignore_errors=True)
     else:

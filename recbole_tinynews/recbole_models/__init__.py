@@ -1,3 +1,3 @@
-"""RecBole's own models on impressions: what each reads, and what is patched."""
+"""RecBole's own models on impressions: their inputs, and patches."""
 
 from __future__ import annotations

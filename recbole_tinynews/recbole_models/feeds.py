@@ -1,4 +1,4 @@
-"""What each of RecBole's own models reads of the impressions, and which cannot run on them."""
+"""Training inputs of RecBole's own models, and the models that cannot run on impressions."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from recbole_tinynews.recbole_models.unfit import GRAPH, LIBRARY, UNFIT
 
 
 class Rows(Enum):
-    """What one training row is.
+    """A training row.
 
-    ``impression_negatives`` says where negatives come from: unclicked candidates of the click's own
+    ``impression_negatives`` chooses the negatives: unclicked candidates of the click's own
     impression, or RecBole's sampler with ``train_neg_sample_args``. Where it is not set, pairs are
     sampled, and labelled rows are the candidates of the impressions.
     """
 
-    CLICKS = "a click"  # without what was not clicked
+    CLICKS = "a click"  # without negatives
     PAIRS = "a click and a negative"
     LABELLED = "an item and whether it was clicked"
-    USERS = "a user, whose clicks the model knows by itself"
+    USERS = "a user, whose clicks the model has from the data set"
 
 
 class Sequence(Enum):
-    """What the item sequence of a row holds."""
+    """The item sequence of a row."""
 
-    NONE = "there is none"
+    NONE = "none"
     HISTORY = "the impression's history, without the row's own item"
-    HISTORY_AND_CLICK = "in training the click behind it, for models that mask items of a sequence"
+    HISTORY_AND_CLICK = "in training with the click at its end, for models that mask items"
 
 
 class Feed(NamedTuple):
-    """What a model reads in training: its rows and its sequences."""
+    """Training rows and sequences of a model."""
 
     rows: Rows
     sequence: Sequence = Sequence.NONE
@@ -82,7 +82,7 @@ def feed_of(model_class: type, input_type: InputType) -> Feed:
     if family not in FAMILIES:
         known = "; ".join(f"{kind.name}, {reads.name}" for kind, reads in FAMILIES)
         raise ValueError(
-            f"{model_class.__name__} expects a type and an input_type that are fed impressions "
+            f"{model_class.__name__} expects a type and an input_type that run on impressions "
             f"({known}), got {', '.join(getattr(each, 'name', str(each)) for each in family)}"
         )
     return FAMILIES[family]

@@ -1,4 +1,4 @@
-"""Settings of RecBole's own models that follow from the model or from each other."""
+"""Settings of RecBole's own models that depend on the model or on each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recbole_tinynews.recbole_models.feeds import Rows, feed_of, why_unfit
 
 _INPUT_TYPES = {"CE": InputType.POINTWISE, "BPR": InputType.PAIRWISE}  # by loss_type, as RecBole
 
-_SAMPLES, _SHOWN = "train_neg_sample_args", "impression_negatives"
+_SAMPLES, _CANDIDATES = "train_neg_sample_args", "impression_negatives"
 _SAMPLED = {"distribution": "uniform", "sample_num": 1}
 # RecBole's defaults for sampling; negatives from impressions have no such settings.
 _HOW_SAMPLED = {"distribution": "uniform", "alpha": 1.0, "dynamic": False, "candidate_num": 0}
@@ -64,9 +64,9 @@ def _fit_negatives(who: str, rows: Rows, final: dict[str, Any], asked: Set[str])
     if not isinstance(how, Mapping | None):  # reported by the rule of the setting
         return
     samples = how is not None and how.get("distribution", "uniform") is not None
-    if final[_SHOWN] is None:
-        final[_SHOWN] = rows is Rows.LABELLED and not samples
-    wanted = {_SAMPLES: samples, _SHOWN: final[_SHOWN]}
+    if final[_CANDIDATES] is None:
+        final[_CANDIDATES] = rows is Rows.LABELLED and not samples
+    wanted = {_SAMPLES: samples, _CANDIDATES: final[_CANDIDATES]}
     if rows in (Rows.CLICKS, Rows.USERS):
         for name in filter(wanted.get, wanted):
             yield (
@@ -75,13 +75,13 @@ def _fit_negatives(who: str, rows: Rows, final: dict[str, Any], asked: Set[str])
             )
         return
     if rows is Rows.LABELLED and all(wanted.values()):
-        yield f"{_SAMPLES} asks for samples and {_SHOWN} for none: leave one of them out"
-    needed = rows is Rows.PAIRS or not final[_SHOWN]
+        yield f"{_SAMPLES} asks for samples and {_CANDIDATES} for none: leave one of them out"
+    needed = rows is Rows.PAIRS or not final[_CANDIDATES]
     if needed and _SAMPLES not in asked:
         final[_SAMPLES] = dict(_SAMPLED)
     elif needed and not samples:
         yield f"{_SAMPLES} expects a distribution and a sample_num for this model, got {how}"
-    elif how and rows is Rows.PAIRS and final[_SHOWN]:
+    elif how and rows is Rows.PAIRS and final[_CANDIDATES]:
         yield from _unread(how)
 
 
@@ -90,6 +90,7 @@ def _unread(how: Mapping[str, Any]) -> Iterator[str]:
     unread = [f"{k}={how[k]}" for k, plain in _HOW_SAMPLED.items() if how.get(k, plain) != plain]
     if unread:
         yield (
-            f"{_SAMPLES} expects a sample_num alone beside {_SHOWN}=true, got {', '.join(unread)}: "
-            f"nothing is sampled from all news. Leave it out, or set {_SHOWN}=false"
+            f"{_SAMPLES} expects a sample_num alone beside {_CANDIDATES}=true, got "
+            f"{', '.join(unread)}: nothing is sampled from all news. Leave it out, or set "
+            f"{_CANDIDATES}=false"
         )

@@ -23,20 +23,20 @@ from recbole_tinynews.settings.protocol import Settings
 class InteractionDataset(Dataset):
     """RecBole's data set over the ragged impressions of one split.
 
-    ``inter_feat`` holds the clicks, of which models build matrices and graphs, and which samplers
-    take for positives. ``dataset[index]`` builds training rows on demand, so that there is never a
-    table of all candidates. Everything else is inherited from ``Dataset``.
+    ``inter_feat`` holds the clicks: models build matrices and graphs of them, samplers take them
+    for positives. ``dataset[index]`` builds training rows on demand, so that there is never a table
+    of all candidates.
 
     Attributes:
         impressions: the ragged impressions of the split.
-        facts: what is known of their articles.
+        facts: category and training clicks of their articles.
         places: positions of the rows of ``dataset[index]`` among the candidates.
     """
 
-    def __init__(self, shown: NewsDataset, config: Settings, feed: Feed) -> None:
-        self.__dict__.update(shown.__dict__)
+    def __init__(self, news: NewsDataset, config: Settings, feed: Feed) -> None:
+        self.__dict__.update(news.__dict__)
         self.config, self.feed = config, feed
-        self.impressions, self.facts = shown.inter_feat, shown.facts
+        self.impressions, self.facts = news.inter_feat, news.facts
         self.label_field = config["LABEL_FIELD"]
         self.sequence_field = self.iid_field + config["LIST_SUFFIX"]
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
@@ -50,7 +50,7 @@ class InteractionDataset(Dataset):
         self.inter_feat = self._clicks(clicked)
 
     def _describe(self) -> None:
-        """Declare only the fields that models read: context-aware ones embed every one declared."""
+        """Declare only the fields that models read: context-aware ones embed all declared ones."""
         token, inter = FeatureType.TOKEN, FeatureSource.INTERACTION
         self.field2type: dict = {}
         self.field2source: dict = {}
@@ -69,19 +69,19 @@ class InteractionDataset(Dataset):
             self.set_field_property(self.length_field, token, inter, 1)
 
     def _clicks(self, places: NDArray[np.int64]) -> Interaction:
-        shown = self.impressions
-        rows = shown.candidates.rows_of(places)
+        impressions = self.impressions
+        rows = impressions.candidates.rows_of(places)
         return Interaction(
             {
-                self.uid_field: id_tensor(shown.user[rows]),
-                self.iid_field: id_tensor(shown.candidates.values[places]),
-                self.time_field: id_tensor(shown.timestamp[rows]),
+                self.uid_field: id_tensor(impressions.user[rows]),
+                self.iid_field: id_tensor(impressions.candidates.values[places]),
+                self.time_field: id_tensor(impressions.timestamp[rows]),
                 self.label_field: torch.ones(len(places)),
             }
         )
 
     def with_unclicked_beside(self) -> InteractionDataset:
-        """A copy with only the clicks whose impression has an unclicked candidate."""
+        """A copy with the clicks of impressions that have an unclicked candidate."""
         other = self.copy(self.inter_feat)
         lengths = self.impressions.candidates.lengths
         rows = self.rows_of_impressions(np.arange(len(self)))
@@ -98,7 +98,7 @@ class InteractionDataset(Dataset):
 
     @property
     def inter_num(self) -> int:
-        """Number of clicks, of which models build their matrices."""
+        """Number of clicks, which models build their matrices of."""
         return len(self.inter_feat)
 
     def __getitem__(self, index: Any, join: bool = True) -> Interaction:
@@ -112,18 +112,18 @@ class InteractionDataset(Dataset):
             item_id_list: ``[rows, MAX_ITEM_LIST_LENGTH]``, padded **at the end** with 0.
             item_length: at least 1, as RecBole's models need it for an empty history.
         """
-        shown = self.impressions
-        impression = shown.candidates.rows_of(places)
-        items = shown.candidates.values[places]
+        impressions = self.impressions
+        rows = impressions.candidates.rows_of(places)
+        items = impressions.candidates.values[places]
         batch = Interaction(
             {
-                self.uid_field: id_tensor(shown.user[impression]),
+                self.uid_field: id_tensor(impressions.user[rows]),
                 self.iid_field: id_tensor(items),
-                self.label_field: torch.from_numpy(shown.labels[places].astype(np.float32)),
+                self.label_field: torch.from_numpy(impressions.labels[places].astype(np.float32)),
             }
         )
         if self.feed.sequence is not Sequence.NONE:
-            history = others(shown.history.take(impression), items)
+            history = others(impressions.history.take(rows), items)
             with_click = training and self.feed.sequence is Sequence.HISTORY_AND_CLICK
             padded, lengths = padded_at_end(history, self.width, items if with_click else None)
             batch[self.sequence_field] = id_tensor(padded)
@@ -137,7 +137,7 @@ class InteractionDataset(Dataset):
         return drawn.masked_fill(sequence == 0, 0)
 
     def join(self, df: Interaction) -> Interaction:
-        """Add category and subcategory of the items, without RecBole's detour over Python lists."""
+        """Add category and subcategory of the items; RecBole's own method uses Python lists."""
         assert self.item_feat is not None, "a NewsDataset has one"
         items = df[self.iid_field]
         for field in self.item_feat.columns:
@@ -148,9 +148,9 @@ class InteractionDataset(Dataset):
 def others(history: Ragged, items: NDArray) -> Ragged:
     """Histories without the item of their row.
 
-    A history that contains the clicked item would give the click away, and so would a history from
-    which only that item is missing: each row's history lacks the row's item. A negative that is
-    drawn for a click later shares the click's history, and may occur in it.
+    The clicked item in a history would give the click away, and so would a history that lacks only
+    a clicked item: every row's history lacks the row's item. A negative that is drawn later shares
+    the click's history, and may occur in it.
 
     >>> others(Ragged.from_rows([[1, 2, 1], [2]], int), np.array([1, 1])).lengths.tolist()
     [1, 1]
@@ -165,7 +165,7 @@ def padded_at_end(
 ) -> tuple[NDArray, NDArray[np.int64]]:
     """The newest ``width`` items of each row, ``[rows, width]``, and their number.
 
-    ``last`` gives each row one more item, which counts as the newest.
+    ``last`` is one more item of each row, the newest.
 
     >>> padded_at_end(Ragged.from_rows([[1, 2, 3], []], int), 2)[0].tolist()
     [[2, 3], [0, 0]]

@@ -1,4 +1,4 @@
-"""Data loaders for RecBole's own models: those of RecBole where possible."""
+"""Data loaders for RecBole's own models: RecBole's where possible."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from recbole.data.interaction import Interaction
 from recbole.data.transform import InverseItemSequence
 from recbole.sampler import RepeatableSampler, Sampler
 
-from recbole_tinynews.data.article_facts import ArticleFacts
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
-from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.data.impressions import ArticleFacts, Impressions
 from recbole_tinynews.data.negatives import ImpressionNegatives
 from recbole_tinynews.recbole_models.feeds import Rows
 from recbole_tinynews.recbole_models.interactions import InteractionDataset
@@ -24,7 +23,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 def train_loader(config: Settings, dataset: InteractionDataset) -> AbstractDataLoader:
-    """The training loader: the rows that the model reads, with the negatives of the settings."""
+    """The training loader of the model's rows, with the negatives of the settings."""
     from_impression = dataset.feed.rows is Rows.PAIRS and config["impression_negatives"]
     rows = dataset.with_unclicked_beside() if from_impression else dataset
     if len(rows) == 0:
@@ -58,8 +57,8 @@ def _sampler(config: Settings, dataset: InteractionDataset) -> Any:
 class ImpressionPairDataLoader(TrainDataLoader):
     """Pairs whose negatives are unclicked candidates of the click's own impression.
 
-    They are drawn for each epoch from (seed, epoch, click), as for news recommenders. Of
-    ``train_neg_sample_args`` only the number is used, not the distribution.
+    Drawn for each epoch from (seed, epoch, click), as for news recommenders. Of
+    ``train_neg_sample_args`` only the number is used.
     """
 
     def __init__(self, config: Settings, dataset: InteractionDataset) -> None:
@@ -85,8 +84,8 @@ class ImpressionPairDataLoader(TrainDataLoader):
 class RowDataLoader(AbstractDataLoader):
     """Whole impressions for evaluation, a row for each candidate, at most ``eval_batch_size`` rows.
 
-    A larger impression is a batch by itself. In addition to the fields of its rows, a batch has
-    ``impression`` and ``impression_size``, ``[impressions]``; it is never indexed by row.
+    A larger impression is its own batch. A batch also has ``impression`` and ``impression_size``,
+    ``[impressions]``, so it is never indexed by row.
     """
 
     def __init__(self, config: Settings, dataset: InteractionDataset) -> None:
@@ -114,7 +113,7 @@ class RowDataLoader(AbstractDataLoader):
 
 
 def packed(sizes: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Bounds of consecutive packs with at most ``most`` rows, or of one larger impression.
+    """Bounds of consecutive packs with at most ``most`` rows, or one larger impression.
 
     >>> packed(np.array([3, 2, 9, 1]), 5).tolist()
     [0, 2, 3, 4]

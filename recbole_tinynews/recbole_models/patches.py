@@ -33,7 +33,7 @@ def apply() -> None:
 
 
 def _update(self: Any, entries: dict[tuple[int, int], float]) -> None:
-    """Set many entries without checking each, as the method of scipy < 1.13 did."""
+    """Set many entries without checks, as scipy < 1.13 did."""
     self._dict.update(entries)
 
 
@@ -46,7 +46,7 @@ def _pop_loses_clicks() -> bool:
 
 
 def _count_every_click(self: Any, interaction: Any) -> Tensor:
-    """Count the clicks; the loss is 0. RecBole's version adds 1 for each distinct item clicked."""
+    """Count the clicks; the loss is 0. RecBole's version adds 1 per distinct item clicked."""
     clicks = torch.bincount(interaction[self.ITEM_ID], minlength=self.n_items)
     self.item_cnt += clicks.unsqueeze(-1)
     self.max_cnt = self.item_cnt.max(dim=0)[0]

@@ -1,4 +1,4 @@
-"""RecBole's models that cannot run on impressions, and why; ``feeds`` says it of families."""
+"""RecBole models that cannot run on impressions, and why; ``feeds`` has families. Imports nothing."""
 
 from __future__ import annotations
 

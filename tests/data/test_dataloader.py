@@ -118,7 +118,7 @@ def test_an_epoch_is_the_same_for_any_batch_size_and_number_of_workers(busy) -> 
 @pytest.mark.whole
 def test_spawned_workers_give_the_same_batches(busy) -> None:
     """Macs, Windows and Python 3.14 don't fork: there, a loader is sent to its workers."""
-    loader = click_loader(busy, worker=2)
+    loader = click_loader(busy, worker=1)  # each imports torch
     loader.multiprocessing_context = "spawn"
     assert_same(epoch_of(loader, 2), epoch_of(click_loader(busy), 2))
 

@@ -9,11 +9,11 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 
-from recbole_tinynews.data.article_facts import ArticleFacts
+from recbole_tinynews.data.impressions import ArticleFacts
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.evaluation import beyond_accuracy
+from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.metrics import candidate_ranks
-from recbole_tinynews.evaluation.ranked_articles import RankedArticles, rank_articles
 
 NEWS, CATEGORIES = 90, 7
 METRICS = ("diversity", "coverage", "calibration", "novelty", "cold_share")

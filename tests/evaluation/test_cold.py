@@ -7,10 +7,10 @@ import pytest
 import torch
 from recbole.evaluator import Evaluator
 
-from recbole_tinynews.evaluation.cold import cold_impressions
 from recbole_tinynews.evaluation.collector import ImpressionCollector
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
 from recbole_tinynews.evaluation.recbole_metrics import register_metrics
+from recbole_tinynews.evaluation.slices import cold_impressions
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from recbole.data.interaction import Interaction
 from recbole.evaluator import Evaluator
 from sklearn.metrics import roc_auc_score
 
-from recbole_tinynews.data.article_facts import ArticleFacts
-from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.data.impressions import ArticleFacts, Impressions
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.evaluation.collector import ImpressionCollector
 from recbole_tinynews.evaluation.metrics import auc

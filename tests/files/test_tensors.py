@@ -85,7 +85,7 @@ def test_no_flipped_bit_is_read_as_a_weight(tmp_path: Path) -> None:
     weights = {"a": torch.randn(2, 3), "b": torch.tensor(True), "c": torch.randn(4).bfloat16()}
     save_weights(weights, place)
     whole = place.read_bytes()
-    for bit in range(8 * len(whole)):
+    for bit in range(0, 8 * len(whole), 5):  # every byte, every place in one
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8
         place.write_bytes(damaged)
@@ -141,19 +141,16 @@ def test_names_that_stand_for_nothing_are_refused(tmp_path: Path, shared: str) -
         load_weights(place)
 
 
-def write_header(place: Path, header: dict, values: bytes = b"") -> None:
-    encoded = json.dumps(header).encode()
-    place.write_bytes(len(encoded).to_bytes(8, "little") + encoded + values)
-
-
-@pytest.mark.parametrize("read", [load_weights, check_weights])
-def test_hundreds_of_thousands_of_empty_tensors_are_refused_at_once(tmp_path: Path, read) -> None:
+def test_hundreds_of_thousands_of_empty_tensors_are_refused_at_once(tmp_path: Path) -> None:
     """A stranger's file of 20 MB kept ``load`` busy for minutes."""
-    empty = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
-    write_header(tmp_path / "model.safetensors", {str(n): empty for n in range(300_000)})
+    place = tmp_path / "model.safetensors"
+    empty = '{"dtype":"U8","shape":[0],"data_offsets":[0,0]}'
+    header = f"{{{','.join(f'{chr(34)}{n}{chr(34)}:{empty}' for n in range(300_000))}}}".encode()
+    place.write_bytes(len(header).to_bytes(8, "little") + header)
     started = time.monotonic()
-    with pytest.raises(ValueError, match="begins with a header of"):
-        read(tmp_path / "model.safetensors")
+    for read in (load_weights, check_weights):
+        with pytest.raises(ValueError, match="begins with a header of"):
+            read(place)
     assert time.monotonic() - started < 1
 
 

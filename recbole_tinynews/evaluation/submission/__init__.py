@@ -1,8 +1,8 @@
-"""Submissions to a leaderboard: a zip that holds one text file and nothing else.
+"""Submissions to a leaderboard: a zip with a single text file.
 
-One line per impression, in the order and with the ids of the behaviors of the test set:
-``<impression id> [r1,r2,...]``, where r is the rank of a candidate, 1 = best, at the place where
-the candidate was shown. The list has no spaces, and its ranks are a permutation of 1..candidates.
+One line per impression, in the order and with the ids of the test set's behaviors:
+``<impression id> [r1,r2,...]``, the rank of each candidate in the order of the behaviors, 1 = best,
+a permutation of 1..candidates without spaces.
 """
 
 from __future__ import annotations

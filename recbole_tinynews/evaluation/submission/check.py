@@ -25,14 +25,14 @@ _DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the l
 
 
 class Counts(NamedTuple):
-    """How much was checked."""
+    """Numbers of checked impressions and candidates."""
 
     impressions: int
     candidates: int
 
 
-class Shown(NamedTuple):
-    """An impression of the test set, and how many candidates it has."""
+class Expected(NamedTuple):
+    """An impression of the test set, and its number of candidates."""
 
     impression_id: str
     candidates: int
@@ -43,13 +43,12 @@ def check_submission(
 ) -> Counts:
     """Compare a zip or its plain text file with the impressions that it must rank.
 
-    They are MIND's ``behaviors.tsv``, or EB-NeRD's ``behaviors.parquet``, whose zip has another
+    These are MIND's ``behaviors.tsv``, or EB-NeRD's ``behaviors.parquet``, whose zip has another
     file inside. Both files are read line by line. Ids are compared as text: ``7`` is not ``007``.
 
     Raises:
-        SubmissionError: the first line that is wrong, what it should be and what it is; or why the
-            zip can't be read.
-        FileNotFoundError: one of the two files is not there.
+        SubmissionError: the first wrong line, expected and found; or why the zip can't be read.
+        FileNotFoundError: one of the two files is missing.
         ValueError: ``behaviors`` can't be read.
     """
     file = Path(file)
@@ -66,12 +65,12 @@ def check_submission(
                     unit_scale=True,
                 )
             )
-            pairs = zip_longest(_lines(prediction.lines), _shown(Path(behaviors)))
-            for number, (line, shown) in enumerate(pairs, start=1):
-                problem = _problem(line, shown)
+            pairs = zip_longest(_lines(prediction.lines), _expected(Path(behaviors)))
+            for number, (line, expected) in enumerate(pairs, start=1):
+                problem = _problem(line, expected)
                 if problem:
                     raise SubmissionError(f"{file}, line {number}, {problem}.")
-                candidates += shown.candidates
+                candidates += expected.candidates
                 bar.update(len(line))
         except _DAMAGED_ZIP as problem:
             raise SubmissionError(
@@ -87,7 +86,7 @@ class _Prediction(NamedTuple):
 
 
 def _opened(file: Path, member: str, stack: ExitStack) -> _Prediction:
-    """Open the text file, zipped or plain, which is recognised by content, not by name."""
+    """Open the text file; a zip is recognised by content, not by name."""
     raw = stack.enter_context(file.open("rb"))
     zipped = raw.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
     raw.seek(0)
@@ -113,10 +112,10 @@ def _leaderboard(behaviors: Path) -> str:
     return EBNERD if behaviors.suffix == ".parquet" else MIND
 
 
-def _shown(behaviors: Path) -> Iterator[Shown]:
+def _expected(behaviors: Path) -> Iterator[Expected]:
     if _leaderboard(behaviors) == EBNERD:
         for _, cells in read_rows(behaviors, {IMPRESSION_ID: ID, SHOWN: IDS}):
-            yield Shown(str(cells[IMPRESSION_ID]), len(cells[SHOWN] or ()))
+            yield Expected(str(cells[IMPRESSION_ID]), len(cells[SHOWN] or ()))
         return
     for number, line in enumerate(read_lines(behaviors), start=1):
         fields = line.split("\t")
@@ -125,27 +124,27 @@ def _shown(behaviors: Path) -> Iterator[Shown]:
                 f"{behaviors}, line {number}, expects {BEHAVIORS_COLUMNS} tab-separated columns, "
                 f"got {len(fields)}. Pass MIND's behaviors.tsv of the test set."
             )
-        yield Shown(fields[0], len(fields[4].split()))
+        yield Expected(fields[0], len(fields[4].split()))
 
 
-def _problem(line: bytes | None, shown: Shown | None) -> str | None:
+def _problem(line: bytes | None, expected: Expected | None) -> str | None:
     """What is wrong with a line; None if it is correct."""
-    if shown is None:
+    if expected is None:
         return f"expects the end of the file, as in the behaviors, got {_quoted(line or b'')}"
     if line is None:
-        return f"expects impression {shown.impression_id!r}, got the end of the file"
+        return f"expects impression {expected.impression_id!r}, got the end of the file"
     try:
         text = line.decode().removesuffix("\n")
     except UnicodeDecodeError as problem:
         return f"expects UTF-8, got {problem}"
     name, _, ranks = text.partition(" ")
-    if name != shown.impression_id:
-        return f"expects impression {shown.impression_id!r} and a space, got {_quoted(text)}"
+    if name != expected.impression_id:
+        return f"expects impression {expected.impression_id!r} and a space, got {_quoted(text)}"
     words = _words(ranks)
-    right = _numbers(shown.candidates)
+    right = _numbers(expected.candidates)
     if ranks[:1] == "[" and ranks[-1:] == "]" and len(words) == len(right) == len(right & {*words}):
         return None
-    return _problem_of_ranks(ranks, shown.candidates)
+    return _problem_of_ranks(ranks, expected.candidates)
 
 
 def _problem_of_ranks(ranks: str, candidates: int) -> str:
@@ -158,8 +157,8 @@ def _problem_of_ranks(ranks: str, candidates: int) -> str:
         return f"expects {candidates} ranks, one for each candidate, got {len(words)}"
     for place, word in enumerate(words, start=1):
         if word not in right:
-            expected = f"a whole number of 1..{candidates}"
-            return f"expects {expected} as the rank of candidate {place}, got {_quoted(word)}"
+            rank = f"a whole number of 1..{candidates}"
+            return f"expects {rank} as the rank of candidate {place}, got {_quoted(word)}"
     first = next(place for place, word in enumerate(words) if word in words[:place])
     earlier = words.index(words[first]) + 1
     return (
@@ -180,5 +179,5 @@ def _numbers(candidates: int) -> frozenset[str]:
 
 
 def _quoted(text: str | bytes) -> str:
-    shown = text.decode(errors="backslashreplace") if isinstance(text, bytes) else text
-    return repr(shown[:_LONGEST_QUOTE]) + ("..." if len(shown) > _LONGEST_QUOTE else "")
+    text = text.decode(errors="backslashreplace") if isinstance(text, bytes) else text
+    return repr(text[:_LONGEST_QUOTE]) + ("..." if len(text) > _LONGEST_QUOTE else "")

@@ -27,8 +27,8 @@ def write_submission(
 ) -> None:
     """Rank the candidates of each impression, as the metrics do, and write the ranks.
 
-    Equal scores make equal files, byte for byte. The zip appears under its name only when it is
-    complete. ``leaderboard`` (see ``MEMBERS``) decides the name of the file in it.
+    Equal scores make equal files, byte for byte. The zip gets its name when it is complete.
+    ``leaderboard`` (see ``MEMBERS``) decides the name of the file in it.
 
     Shapes:
         impression_ids: ``[impressions]``, in the order of the test set; written as they are.
@@ -63,8 +63,8 @@ def write_submission(
             for start in range(0, len(impression_ids), _BLOCK):
                 ids = list(map(str, impression_ids[start : start + _BLOCK]))
                 bounds = offsets[start : start + _BLOCK + 1]
-                shown = scores[bounds[0] : bounds[-1]]
-                file.write("".join(_lines(ids, shown, bounds - bounds[0])).encode())
+                block = scores[bounds[0] : bounds[-1]]
+                file.write("".join(_lines(ids, block, bounds - bounds[0])).encode())
                 progress.update(len(ids))
     except OSError as problem:
         raise OSError(f"The submission {path} could not be written: {problem}") from problem
