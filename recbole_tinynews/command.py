@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if process_label():  # who has started them says it, once for all
         signal.signal(signal.SIGINT, _end_at_once)
     try:
+        from recbole_tinynews.reference.check import check_command  # needs RecBole's files
+
+        check_command(given.model, files, settings)
         machines = Machines.from_flags(
             given.nproc, given.world_size, given.group_offset, given.ip, given.port
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +13,36 @@ from recbole.config import Config
 
 from recbole_tinynews import compat
 from recbole_tinynews.data import fields
-from recbole_tinynews.encoder.plm_files import locate_plm
-from recbole_tinynews.evaluation.metric_settings import map_metrics, metric_results
+from recbole_tinynews.encoder.plm_files import is_same_plm
+from recbole_tinynews.evaluation.metric_settings import map_metrics
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS
 from recbole_tinynews.paths import data_set_folder
 from recbole_tinynews.processes.device import choose_device, gpu_numbers
 from recbole_tinynews.processes.group import launched_group
-from recbole_tinynews.recbole_models.feeds import UNFIT
 from recbole_tinynews.recbole_models.fitting import fit_settings, has_impressions
 from recbole_tinynews.registry import (
     compose,
-    declared_settings,
     files_of,
     find_model,
     has_language_model,
     is_news_model,
+    layering_of,
 )
 from recbole_tinynews.settings import mistakes
-from recbole_tinynews.settings.declared import Models, unread_by
+from recbole_tinynews.settings.declared import unread_by
 from recbole_tinynews.settings.foreign import settings_of_others
 from recbole_tinynews.settings.given import Files, read_given
 from recbole_tinynews.settings.implied import set_implied
-from recbole_tinynews.settings.layering import ChangedSetting, Composition, Layering
-from recbole_tinynews.settings.layers import read_news_yaml
+from recbole_tinynews.settings.layering import (
+    DEFAULT_DATASET,
+    DEFAULT_MODEL,
+    ChangedSetting,
+)
 from recbole_tinynews.settings.literals import LiteralLoader, read_yaml
-from recbole_tinynews.settings.names import Key, parse_key, unknown_setting
-from recbole_tinynews.settings.recbole_models import rules_of
+from recbole_tinynews.settings.names import Key, keyed
 from recbole_tinynews.settings.unread import EVALUATION, drop_unread, keep_mode_alone
-from recbole_tinynews.settings.values import Rule, unfit_value
 from recbole_tinynews.trainer.optimization import default_precision
-
-DEFAULT_MODEL = "TinyNewsRec"
-DEFAULT_DATASET = "mind-mini"
 
 _RECBOLES_DATASET = "ml-100k"  # part of RecBole, wherever data_path points
 _TAKEN = frozenset(
@@ -55,23 +53,17 @@ _TAKEN = frozenset(
 class NewsConfig(Config):
     """All settings of a run; ``config["name"]`` reads one, as in RecBole.
 
-    Weakest first: RecBole's yaml; for news recommenders ours (``overall``, the stages', the
-    model's, the data set's, the data set's for the model; without a language model
-    ``impressions``, the model's, the data set's for the model); ``properties/`` of the working
-    folder; then the user's files, ``config_dict`` and ``command_line``, a list of
-    ``--key=value``. ``sys.argv`` is never read: a host program's own flags are not settings. Text
-    is read as yaml and never evaluated.
+    Weakest first: RecBole's yaml; ours (``overall``, stages, model, data set, data set for the
+    model); ``properties/`` of the working folder; the user's files, ``config_dict`` and
+    ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read: a host program's own
+    flags are not settings. Text is read as yaml and never evaluated.
 
     Every mistake that can be seen before data or weights are touched is reported in one
     ``ValueError``: unknown names, values that don't fit, files that can't be read.
 
-    RecBole's own models keep RecBole's settings under the same strictness about names. Where the
-    data set holds impressions, ``properties/recbole.yaml`` is laid over them, and the yaml of a
-    user's class over both.
-
     Attributes:
         on_impressions: whether the model runs on impressions, with MIND's metrics.
-        of_stages: values that differ from the plain ones in a stage, by stage and name.
+        of_stages: values of single stages, by stage and name.
         metric_results: names of the results of the run's metrics.
         warnings: settings that were given and have no effect.
     """
@@ -99,18 +91,10 @@ class NewsConfig(Config):
 
     def by_key(self) -> dict[Key, Any]:
         """All values, those of single stages included."""
-        plain = {Key(None, name): value for name, value in self.final_config_dict.items()}
-        return plain | {
-            Key(stage, name): value
-            for stage, values in self.of_stages.items()
-            for name, value in values.items()
-        }
+        return keyed({None: self.final_config_dict, **self.of_stages})
 
     def for_stage(self, stage: str, number: int = 0) -> NewsConfig:
-        """The settings as ``stage`` sees them: its own where it has them, else the plain ones.
-
-        The copy shares no settings with this config; its ``for_stage`` starts from the settings of
-        the run again.
+        """A copy of the settings as ``stage`` sees them: its own, else the plain ones.
 
         Args:
             stage: its name.
@@ -131,20 +115,16 @@ class NewsConfig(Config):
         return staged
 
     def mistake_of(self, name: str, value: Any) -> str | None:
-        """What is wrong with this value of a setting, taken alone; None if it is valid."""
-        key, defaults = parse_key(name, self.stage_names), self._typed_defaults
-        unknown = unknown_setting(key, self._settings.declared, self.stage_names)
-        return unknown or unfit_value(key.name, value, self._rules, defaults.get(key.name))
+        """What is wrong with this value of a setting; None if it is valid."""
+        return self._settings.mistake_of(name, value)
 
     def settings_of_others(
         self, stage: str, model_class: type, is_student: bool = False
     ) -> set[str]:
         """Settings that don't concern this stage, but only other stages or other models."""
-        of_stage, of_system = files_of(model_class), files_of(self.model_class)
-        is_last = stage == self.model_class.__name__
-        return settings_of_others(
-            stage, self._settings.stages, of_stage, of_system, is_last, is_student
-        )
+        files, is_last = files_of(self.model_class), stage == self.model_class.__name__
+        of_stage, stages = files_of(model_class), self._settings.stages
+        return settings_of_others(stage, stages, of_stage, files, is_last, is_student)
 
     def changed_settings(self) -> list[ChangedSetting]:
         """The settings that differ from their defaults, those set last first."""
@@ -181,14 +161,7 @@ class NewsConfig(Config):
     ) -> tuple[str, type, str]:
         model = model or self.external_config_dict.get("model") or DEFAULT_MODEL
         dataset = dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET
-        try:
-            self._system = find_model(model)
-        except ValueError as problem:
-            reason = UNFIT.get(str(model))
-            if reason is None:
-                raise
-            # otherwise a user would install its package in vain
-            raise ValueError(f"model {model} cannot run on impressions: {reason}") from problem
+        self._system = find_model(model)
         composed = compose(self._system, self.external_config_dict)
         self._mistakes += composed.mistakes
         return super()._get_model_and_dataset(composed.model_class, str(dataset))
@@ -201,21 +174,17 @@ class NewsConfig(Config):
         self.on_impressions = self._is_news or missing or has_impressions(folder)
         # Without the name of a model: a user's news recommender may be called as one of RecBole's
         super()._load_internal_config_dict("" if self._is_news else model, model_class, dataset)
-        files, base, given = files_of(model_class), self.internal_config_dict, self._given.values
-        if self._is_news:
-            news_yaml = read_news_yaml(files)
-            self._settings = Layering(news_yaml.declared, base, given, news_yaml.stages)
-            classes = [cls.__name__ for cls in reversed(model_class.__mro__)]
-            same_plm = self._same_plm if has_language_model(model_class) else None
-            self._settings.add_news_yaml(
-                news_yaml, files, dataset, classes, same_plm, self._composition()
-            )
-        else:
-            declared = declared_settings(model_class, self.on_impressions)
-            self._settings = Layering(declared, base, given, {})
-            self._settings.add_recbole_yaml(files, dataset, model, self.on_impressions)
+        self._settings = layering_of(
+            model_class,
+            self._system,
+            dataset,
+            self.internal_config_dict,
+            self._given.values,
+            self.on_impressions,
+            partial(is_same_plm, folders=[folder]),
+        )
         self._settings.finish(self._given.layers(self._settings.stages))
-        unread = unread_by(self._kind) - {"config_files", "config_file"}
+        unread = unread_by(self._settings.kind) - {"config_files", "config_file"}
         self.warnings += drop_unread(self._settings, unread)
 
     def _get_final_config_dict(self) -> dict[str, Any]:
@@ -253,25 +222,15 @@ class NewsConfig(Config):
         if "precision" in final and final["precision"] is None:
             final["precision"] = default_precision(final["device"])
 
-    # Our own steps
-
-    def _composition(self) -> Composition | None:
-        if self.model_class is self._system:
-            return None
-        return Composition(files_of(self._system), files_of(self.model_class.teacher_class))
-
     def _all_mistakes(self) -> list[str]:
         final, settings = self.final_config_dict, self._settings
         folder = self._data_folder(final["data_path"])
         final["data_path"] = str(folder.parent) if self.on_impressions else final["data_path"]
-        composed = getattr(self.model_class, "has_parts", False)
         found = [
             *(mistakes.data_mistakes(folder) if self.on_impressions else ()),
             *self._mistakes,
-            *(mistakes.part_mistakes(final, self.external_config_dict) if composed else ()),
-            *mistakes.mistakes_by_key(
-                self._given.switches, settings, self.by_key(), self._rules, self._typed_defaults
-            ),
+            *mistakes.part_mistakes(final, self.external_config_dict),
+            *mistakes.mistakes_by_key(self._given.switches, settings, self.by_key()),
             *mistakes.process_mistakes(
                 final, self.model, launched_group().size, has_language_model(self.model_class)
             ),
@@ -282,33 +241,10 @@ class NewsConfig(Config):
             found += fit_settings(self.model_class, final, asked)
         if self.on_impressions:
             found += mistakes.field_mistakes(final, _TAKEN)
-            named = {**final}
-            found += map_metrics(final, self.of_stages)
-            self.metric_results = [] if found else metric_results(named)
+            found += map_metrics(final, self.of_stages, self.metric_results)
         return found
 
-    @property
-    def _rules(self) -> dict[str, Rule]:
-        return rules_of(self._kind, files_of(self.model_class))
-
-    @property
-    def _kind(self) -> Models:
-        if self._is_news:
-            return Models.NEWS
-        return Models.RECBOLE_ON_IMPRESSIONS if self.on_impressions else Models.RECBOLE
-
-    @property
-    def _typed_defaults(self) -> dict[str, Any]:
-        """The defaults that values without a rule are compared with; RecBole's mix types freely."""
-        return self._settings.declared if self._is_news else {}
-
-    def _same_plm(self, one: Any, other: Any) -> bool:
-        """Whether two values of ``plm`` name the same language model."""
-        folder = self._data_folder("dataset")
-        first, second = (Path(locate_plm(str(plm), [folder])) for plm in (one, other))
-        return first == second or (first.is_dir() and first.resolve() == second.resolve())
-
     def _data_folder(self, default: str) -> Path:
-        given = self.external_config_dict
-        path = str(given.get("data_path", default))
-        return data_set_folder(self.dataset, path, "data_path" in given)
+        given = self._given.values
+        path, is_given = given.get("data_path", default), "data_path" in given
+        return data_set_folder(self.dataset, str(path), is_given)

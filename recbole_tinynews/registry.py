@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.paths import packaged_folder, recbole_folder
-from recbole_tinynews.settings.layering import PARTS, USUAL
+from recbole_tinynews.recbole_models.unfit import UNFIT
+from recbole_tinynews.settings.declared import Models
+from recbole_tinynews.settings.layering import PARTS, USUAL, Composition, Layering
 from recbole_tinynews.settings.layers import ModelFiles, read_news_yaml, recbole_declared
 from recbole_tinynews.settings.nearest import suggest
 from recbole_tinynews.settings.values import TEXT
@@ -37,6 +39,7 @@ MODELS = {
     "AlignedNewsRec": Model("alignednewsrec"),
     "CategoryMatch": Model("categorymatch", reads_text=False),
     "CenNewsRec": Model("cennewsrec", ("PLMNR",)),
+    "ClickRateNow": Model("clickratenow", reads_text=False),
     "EnsembleTeacher": Model("ensembleteacher"),
     "Fastformer": Model("fastformer", ("PLMNR",)),
     "LSTUR": Model("lstur", ("PLMNR",)),
@@ -48,13 +51,17 @@ MODELS = {
     "NRMS": Model("nrms", ("PLMNR",)),
     "NewsBERT": Model("newsbert"),
     "NewsBERTMT": Model("newsbertmt", ("NewsBERT",)),
+    "Newest": Model("newest", reads_text=False),
     "PLMNR": Model("plmnr"),
     "PLMNRDAPT": Model("plmnrdapt", ("PLMNR",)),
     "PLMNRDP": Model("plmnrdp", ("PLMNR",)),
     "PLMNRTAPT": Model("plmnrtapt", ("PLMNR",)),
+    "PopularNow": Model("popularnow", reads_text=False),
     "Random": Model("random", reads_text=False),
     "TANR": Model("tanr", ("PLMNR",)),
     "TfIdf": Model("tfidf", reads_text=False),
+    "TimeAndTitle": Model("timeandtitle", ("ZeroShotPLM", "PLMNR")),
+    "TimeBoosted": Model("timeboosted", ("TimeAndTitle", "ZeroShotPLM", "PLMNR")),
     "TinyBERT": Model("tinybert"),
     "TinyBERTMT": Model("tinybertmt", ("TinyBERT",)),
     "TinyNewsRec": Model("tinynewsrec"),
@@ -157,10 +164,10 @@ def _find_recbole_model(name: str) -> type:
     try:
         return get_model(name)
     except ModuleNotFoundError as error:
-        raise ValueError(
-            f"RecBole's model {name} needs the package {error.name!r}, which is not installed. "
-            f"Run: pip install {error.name}"
-        ) from error
+        needs = f"needs the package {error.name!r}, which is not installed"
+        if name in UNFIT:  # installing the package would be in vain
+            needs = f"cannot run on impressions: {UNFIT[name]}"
+        raise ValueError(f"RecBole's model {name} {needs}") from error
     finally:  # importing RecBole's SINE turns on anomaly detection for the whole process
         torch.autograd.set_detect_anomaly(traced)
 
@@ -258,6 +265,44 @@ def files_of(model_class: type) -> ModelFiles:
     """The yaml files that declare the settings of a class."""
     stages, own = stage_yaml_files(model_class), model_yaml_files(model_class)
     return ModelFiles(overall_yaml_file(model_class), stages, own)
+
+
+def layering_of(
+    model_class: type,
+    system: type,
+    dataset: str,
+    base: Mapping[str, Any],
+    given: Mapping[str, Any],
+    on_impressions: bool,
+    same_plm: Callable[[Any, Any], bool] | None,
+) -> Layering:
+    """The yaml files of a model and of its data set, laid over RecBole's.
+
+    Args:
+        model_class: its class.
+        system: the class without another student or other teachers.
+        dataset: name of the data set.
+        base: RecBole's own values.
+        given: the user's settings; files are chosen by some of them.
+        on_impressions: whether the model runs on impressions.
+        same_plm: whether two values of ``plm`` name the same language model.
+    """
+    files = files_of(model_class)
+    if not is_news_model(model_class):
+        kind = Models.RECBOLE_ON_IMPRESSIONS if on_impressions else Models.RECBOLE
+        declared = recbole_declared(files, on_impressions)
+        settings = Layering(kind, files, declared, base, given, {})
+        settings.add_recbole_yaml(dataset, model_class.__name__)
+        return settings
+    yaml = read_news_yaml(files)
+    settings = Layering(Models.NEWS, files, yaml.declared, base, given, yaml.stages)
+    classes = [cls.__name__ for cls in reversed(model_class.__mro__)]
+    parts = None
+    if model_class is not system:
+        parts = Composition(files_of(system), files_of(model_class.teacher_class))  # type: ignore
+    same_plm = same_plm if has_language_model(model_class) else None
+    settings.add_news_yaml(yaml, dataset, classes, same_plm, parts)
+    return settings
 
 
 def declared_settings(model_class: type, on_impressions: bool = True) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from recbole_tinynews.settings.declared import (
 )
 from recbole_tinynews.settings.layers import AS_IN, WITH_WORDS
 from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.names import recbole_overall_files, split_stage
+from recbole_tinynews.settings.names import parse_key, recbole_overall_files
 
 PROPERTIES = packaged_folder("properties")
 MARKER = "<!-- every setting -->"
@@ -91,7 +91,7 @@ def all_declarations() -> list[Declared]:
 
 def _of_stage(declared: Declared) -> Declared:
     """A value for one stage, under the setting's plain name."""
-    stage, name = split_stage(declared.name, stage_files())
+    stage, name = parse_key(declared.name, stage_files())
     if stage is None:
         return declared
     return declared._replace(name=name, source=f"stage `{stage}` of {declared.source}")

@@ -24,6 +24,7 @@ from recbole_tinynews.files.columns import (
     ITEM_ID,
     LABELS,
     PADDING,
+    PUBLISHED,
     SUBCATEGORY,
     TIMESTAMP,
     TITLE,
@@ -66,6 +67,7 @@ class ItemColumns(NamedTuple):
     title: list[str]
     abstract: list[str]
     body: list[str]
+    published: list[str]
 
 
 class FileRows(NamedTuple):
@@ -84,7 +86,7 @@ class FileRows(NamedTuple):
 
 
 def read_news(path: Path) -> ItemColumns:
-    """Read ``NAME.item``; missing optional columns (abstract, body) are empty texts.
+    """Read ``NAME.item``; missing optional columns (abstract, body, published) are empty texts.
 
     Raises:
         ValueError: a column is missing, a row has too few or too many fields, or an id is empty,
@@ -102,6 +104,28 @@ def read_news(path: Path) -> ItemColumns:
             raise FileRows(path, 2, {}).mistake(row, ITEM_ID, "a unique id", f"'{token}'")
         seen.add(token)
     return ItemColumns(**columns)
+
+
+def publication_times(path: Path, news: ItemColumns) -> NDArray[np.float64] | None:
+    """UTC seconds at which each article was published, ``[news]``, NaN where unknown.
+
+    ``None``: the file knows none.
+
+    Raises:
+        ValueError: a time is no finite number.
+    """
+    if not any(news.published):
+        return None
+    times = np.full(len(news.published), np.nan)
+    for row, text in enumerate(news.published):
+        if text:
+            try:
+                times[row] = float(text)
+            except ValueError:
+                times[row] = np.inf
+            if not abs(times[row]) < LATEST:
+                raise FileRows(path, 2, {}).mistake(row, PUBLISHED, "UTC seconds", f"'{text}'")
+    return times
 
 
 def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Impressions:

@@ -41,6 +41,9 @@ class ImpressionSource(Protocol):
     inter_feat: Impressions
     facts: ArticleFacts | None
 
+    def impressions(self, config: Settings) -> Impressions:
+        """The impressions to load, with the features of candidates that the settings ask for."""
+
     def history_width(self, config: Settings) -> int:
         """Number of newest clicks of a history in a batch."""
 
@@ -133,7 +136,7 @@ class ClickDataLoader(TrainDataLoader):
     """
 
     def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
-        self.impressions = dataset.inter_feat
+        self.impressions = dataset.impressions(config)
         self.clicks = clicks_of(self.impressions)
         if len(self.clicks.position) == 0:
             raise ValueError(
@@ -189,7 +192,7 @@ class ImpressionDataLoader(AbstractDataLoader):
     group: Group = ALONE
 
     def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
-        self.impressions, self.facts = dataset.inter_feat, dataset.facts
+        self.impressions, self.facts = dataset.impressions(config), dataset.facts
         self.sample_size = self.impressions.rows
         self.history_width = dataset.history_width(config)
         super().__init__(config, dataset, None, shuffle=False)

@@ -19,16 +19,23 @@ from recbole.utils import FeatureSource, FeatureType, set_color
 from recbole_tinynews.data.atomic_files import (
     TokenIndex,
     concatenate,
+    publication_times,
     read_impressions,
     read_news,
 )
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, ImpressionSource
-from recbole_tinynews.data.impressions import ArticleFacts, Impressions
+from recbole_tinynews.data.impressions import ArticleFacts, CandidateFeatures, Impressions
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
 from recbole_tinynews.data.plausibility import (
     check_articles,
     check_candidates,
     check_report,
+)
+from recbole_tinynews.data.popularity import (
+    Counting,
+    popularity_features,
+    refuse_without_times,
+    wants_popularity,
 )
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
@@ -64,6 +71,8 @@ class NewsDataset(Dataset):
         inter_feat: the impressions of all splits in the order of ``splits``, one log with times
             and users; in the parts that ``build`` returns, those of one split. Features that are
             added before (``inter_feat.with_features``) are in the batches of all splits.
+        log: the impressions of all splits.
+        published: UTC seconds of every news id, NaN where unknown; ``None``: no file knows any.
         item_feat: ``category`` and ``subcategory`` indices of every news id.
         news_text: ``title``, ``abstract`` and ``body`` of every news id; padding is empty.
         facts: category and training clicks of every news id; ``None`` before ``build``.
@@ -130,6 +139,11 @@ class NewsDataset(Dataset):
             self._set_index(field, index.tokens())
         self.item_feat = Interaction(columns)
         self._made_of_texts: dict[Hashable, Any] = {}
+        times = publication_times(news_file, news)
+        unknown = np.full(unseen, np.nan)
+        self.published = None if times is None else np.concatenate([[np.nan], times, unknown])
+        self.log, self._first_row = self.inter_feat, 0
+        self._popularity: dict[Counting, CandidateFeatures] = {}
         self._describe_fields()
 
     def _set_index(self, field: str, tokens: NDArray[np.str_]) -> None:
@@ -171,6 +185,7 @@ class NewsDataset(Dataset):
         start = 0
         for split, rows in zip(self.splits, self.file_size_list, strict=True):
             parts[split] = self.copy(self.inter_feat.between(start, start + rows))
+            parts[split]._first_row = start
             start += rows
         return [parts.get(split) for split in SPLITS]
 
@@ -190,6 +205,32 @@ class NewsDataset(Dataset):
         return ClickDataLoader(config, self), ImpressionDataLoader(config, valid) if valid else None
 
     # ------------------------------------------------------- for models, loaders and messages
+
+    def impressions(self, config: Settings) -> Impressions:
+        """These impressions, with counters of what is read where ``popularity`` asks for them.
+
+        They are counted once for all splits and stages that ask for the same.
+
+        Raises:
+            ValueError: the times of a split are unknown.
+        """
+        if not wants_popularity(config):
+            return self.inter_feat
+        counting = Counting.of(config)
+        if counting not in self._popularity:
+            self._popularity[counting] = self._count(counting)
+        first = self.log.candidates.offsets[self._first_row]
+        values = self._popularity[counting].values[first:][: len(self.inter_feat.labels)]
+        return self.inter_feat.with_features(CandidateFeatures(counting.names, values))
+
+    def _count(self, counting: Counting) -> CandidateFeatures:
+        start = 0
+        for split, rows in zip(self.splits, self.file_size_list, strict=True):
+            refuse_without_times(self.log.between(start, start + rows), split)
+            start += rows
+        cache = None if self.cache_dir is None else (self.cache_dir, self.content)
+        training = self.file_size_list[0]
+        return popularity_features(self.log, counting, training, self.published, cache)
 
     def history_width(self, config: Settings) -> int:
         """Number of newest clicks of a history in a batch."""

@@ -83,6 +83,13 @@ class TitleBodyDataset:
         parts = (*self.text_tokens, self.categories)
         self.content = content_key([part.tobytes() for part in parts])
         self.train_articles, self.valid_articles = hold_out(self.articles, seed)
+        different = len(np.unique(self.titles))
+        if 1 < different <= negatives:
+            raise ValueError(
+                f"negatives={negatives} of post-training expects more different titles than that, "
+                f"got {different} in {self.articles} articles. Set fewer (for one stage: "
+                "post_train_teacher_negatives), or give another corpus with --post_train_corpus."
+            )
         self.inter_feat = self._held_out_impressions(OtherTitles(self.titles, negatives, seed))
 
     @classmethod
@@ -106,6 +113,10 @@ class TitleBodyDataset:
     ) -> tuple[TitleBodyDataLoader, ImpressionDataLoader]:
         """Articles to train on, and those held out as impressions."""
         return TitleBodyDataLoader(config, self), ImpressionDataLoader(config, self)
+
+    def impressions(self, config: Settings) -> Impressions:
+        """The held-out bodies, as impressions."""
+        return self.inter_feat
 
     def history_width(self, config: Settings) -> int:
         """One slot, for the body."""

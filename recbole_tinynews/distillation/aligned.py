@@ -27,8 +27,8 @@ class AlignedDistillation(nn.Module):
     """Soft labels, directions of news vectors, and the target, under the mean of the teachers.
 
     ``T^2 CE(mean_i y^(t_i) / T, y^(s) / T) + mean over news of 1 - cos(n^(s), sum_i n^(t_i)) +
-    CE(y^(s), y)``, our definition (docs/method.md, section 12). No projection stands between the
-    vectors: student and teachers start in one space, the language model's, and are held there.
+    CE(y^(s), y)``, our definition (docs/method.md, section 12). Student and teachers start and stay
+    in one space, the language model's, so there are no projections.
 
     Args:
         temperature: T of the soft labels.
@@ -55,7 +55,7 @@ class AlignedDistillation(nn.Module):
 
         Shapes:
             label: ``[batch]``, the place of the right candidate.
-            real: ``[batch, history + candidates]``, False where a slot is empty.
+            real: ``[batch, history + candidates]``, False for empty slots.
         """
         return weighted(
             self.weights,
@@ -72,13 +72,13 @@ class AlignedDistillation(nn.Module):
 
 
 def cosine_distance(vectors: Tensor, others: Tensor, real: Tensor) -> Tensor:
-    """Mean of ``1 - cos`` over the pairs of vectors that are ``real``; 0 if directions agree.
+    """Mean of ``1 - cos`` over the ``real`` pairs of vectors.
 
     Shapes:
         vectors, others: ``[batch, news, dim]``.
         real: ``[batch, news]``.
     """
-    # a choice of the real ones would have a number of them that only the device knows
+    # indexing the real ones would wait for the device
     apart = (1 - F.cosine_similarity(vectors, others, dim=-1)) * real
     return apart.sum() / real.sum()
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class ProjectedEmbeddingLoss(nn.Module):
     """Teacher-weighted mean squared error of ``W_i v^(t_i) + b_i`` against ``v^(s)``.
 
-    One half of ``L_DP_emb`` and ``L_FT_emb`` of Tiny-NewsRec: titles or bodies, news or users. Each
-    teacher has its own projection into the student's space, Xavier-uniform with zero bias.
+    Half of ``L_DP_emb`` and ``L_FT_emb`` of Tiny-NewsRec: titles or bodies, news or users. Each
+    teacher has a projection into the student's space, Xavier-uniform with zero bias.
 
     Args:
         teachers: number of teachers.

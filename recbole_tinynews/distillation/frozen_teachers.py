@@ -21,9 +21,9 @@ MEMORY_SHARE = 0.25  # of the free memory, for inner states of all teachers toge
 class FrozenTeachers(nn.Module):
     """Finished recommenders in evaluation mode, whose outputs are labels.
 
-    A news encoder in evaluation mode encodes each article once, so in a training step a teacher
-    costs only a look-up and its user encoder. So it is with inner states, after ``tap_ahead``;
-    otherwise they are computed in each step.
+    A news encoder in evaluation mode encodes each article once, so a training step costs a look-up
+    and the user encoder. Inner states are looked up after ``tap_ahead``, and otherwise computed in
+    each step.
     """
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
@@ -35,7 +35,7 @@ class FrozenTeachers(nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> FrozenTeachers:
-        """Stay in evaluation mode, whatever the mode of the module around."""
+        """Stay in evaluation mode."""
         return super().train(False)
 
     def encode_ahead(
@@ -61,7 +61,7 @@ class FrozenTeachers(nn.Module):
 
     @torch.no_grad()
     def outputs(self, batch: Any, taps: Taps = NO_TAPS) -> list[Outputs]:
-        """What each teacher computes for the batch; after the news encoder in full precision."""
+        """Outputs of each teacher; in full precision after the news encoder."""
         return [_outputs(teacher, batch, taps) for teacher in self._teachers()]
 
     def _teachers(self) -> Iterator[Teacher]:

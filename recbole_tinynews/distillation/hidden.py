@@ -14,9 +14,9 @@ from recbole_tinynews.distillation.layer_mapping import LayerPair
 class HiddenStateLoss(nn.Module):
     """Sum over layer pairs of ``MSE(H_s W_h, H_t)``; for the pair 0, 0 it is ``MSE(E_s W_e, E_t)``.
 
-    ``L_hidn`` and ``L_embd`` of TinyBERT (Jiao et al., Findings of EMNLP 2020). ``W`` is there only
-    where the widths differ: one without bias for all pairs, Xavier-uniform. The mean is over the
-    tokens of the distinct texts of a batch, pad tokens left out (our definition).
+    ``L_hidn`` and ``L_embd`` of TinyBERT (Jiao et al., Findings of EMNLP 2020). Where the widths
+    differ, all pairs share one ``W`` without bias, Xavier-uniform. The mean is over the tokens of
+    the distinct texts of a batch, without pad tokens (our definition).
     """
 
     def __init__(self, pairs: Sequence[LayerPair], student_dim: int, teacher_dim: int) -> None:

@@ -1,36 +1,88 @@
-"""What losses on inner states share: the states they need, and a check of their rows."""
+"""Shared by losses on inner states: the base class, the states they need, checks of their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
 
+from recbole_tinynews.distillation.layer_mapping import LayerPair
+from recbole_tinynews.distillation.loss_terms import check_weights
 from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.distillation.soft_label import SoftLabelLoss
 from recbole_tinynews.encoder.states import States, Taps
 
-# What the means of losses on inner states are taken over, by their names.
-COUNTED_BY = {
-    "hidden": "tokens",
-    "embedding": "tokens",
-    "attention": "pairs",
-    "news_vector": "texts",
-}
 TRAIN_MORE = (
     "Losses on layers that do not train have the weight 0. Raise distillation_loss_weight or "
     "target_loss_weight, or train more layers (finetune_layers)."
 )
 
 
-def taps_of(layers: Sequence[int], weights: Any) -> Taps:
-    """The inner states that the losses whose weight is not 0 compare.
+class InnerStateDistillation(nn.Module):
+    """The base of losses that compare scores and inner states with those of teachers.
 
     Args:
-        layers: those whose outputs and attention are compared.
-        weights: a NamedTuple; its losses ``embedding``, ``hidden``, ``attention`` and
-            ``news_vector`` compare inner states.
+        teachers: number of teachers.
+        pairs: the layers that are compared, without frozen layers of the student, which would add
+            a constant.
+        temperature: T of the soft labels, whose loss has the factor ``T ** 2`` (our definition).
+        weights: a NamedTuple of weights of the losses, 0 for those that compare nothing.
+        learned: the weights that must not all be 0; ``None``: all of ``weights``.
+    """
+
+    counted_by: ClassVar[Mapping[str, str]] = {
+        "hidden": "tokens",
+        "embedding": "tokens",
+        "attention": "pairs",
+        "news_vector": "texts",
+    }
+
+    def __init__(
+        self,
+        teachers: int,
+        pairs: Sequence[LayerPair],
+        temperature: float,
+        weights: Any,
+        learned: Any = None,
+    ) -> None:
+        super().__init__()
+        self.teachers, self.pairs, self.weights = teachers, tuple(pairs), weights
+        self.soft_label = SoftLabelLoss(temperature)
+        check_weights(type(self).__name__, weights if learned is None else learned, TRAIN_MORE)
+        self.student_taps = taps_of([pair.student for pair in pairs], weights)
+        self.teacher_taps = taps_of([pair.teacher for pair in pairs], weights)
+
+    def check(self, student: Outputs, teachers: Sequence[Outputs]) -> None:
+        """Refuse rows of other texts, which may have the same shape.
+
+        Raises:
+            ValueError: another number of teachers, or a teacher that read other texts.
+        """
+        name = type(self).__name__
+        if len(teachers) != self.teachers:
+            raise ValueError(
+                f"{name} expects a batch labelled by {self.teachers} teachers, got "
+                f"{len(teachers)}. Build it with the number of teachers that label its batches."
+            )
+        if student.states is None:
+            return
+        for number, teacher in enumerate(teachers):
+            if not np.array_equal(states_of(teacher).ids, student.states.ids):
+                raise ValueError(
+                    f"{name} expects states of the same {len(student.states.ids)} texts in the "
+                    f"same order, got others from teacher {number}. Encode the news of one batch "
+                    "with both."
+                )
+
+
+def taps_of(layers: Sequence[int], weights: Any) -> Taps:
+    """The inner states that are compared by losses whose weight is not 0.
+
+    Args:
+        layers: their outputs and attention are compared.
+        weights: a NamedTuple, of ``embedding``, ``hidden``, ``attention``, ``news_vector``, ...
     """
     present = {loss for loss, weight in weights._asdict().items() if weight}
     embedding = [0] if "embedding" in present else []
@@ -42,7 +94,7 @@ def taps_of(layers: Sequence[int], weights: Any) -> Taps:
 
 
 def states_of(outputs: Outputs) -> States:
-    """The inner states of outputs that must have some.
+    """The inner states of outputs.
 
     Raises:
         ValueError: there are none.
@@ -55,31 +107,10 @@ def states_of(outputs: Outputs) -> States:
     return outputs.states
 
 
-def check_teachers(name: str, student: Outputs, teachers: Sequence[Outputs], count: int) -> None:
-    """Guard the losses against rows that belong to other texts and still have the same shape.
-
-    Raises:
-        ValueError: not as many teachers as projections, or a teacher that read other texts.
-    """
-    if len(teachers) != count:
-        raise ValueError(
-            f"{name} expects a batch labelled by {count} teachers, got {len(teachers)}. Build it "
-            "with the number of teachers that label its batches."
-        )
-    if student.states is None:
-        return
-    for number, teacher in enumerate(teachers):
-        if not np.array_equal(states_of(teacher).ids, student.states.ids):
-            raise ValueError(
-                f"{name} expects states of the same {len(student.states.ids)} texts in the same "
-                f"order, got others from teacher {number}. Encode the news of one batch with both."
-            )
-
-
 def compare_hidden(
     losses: Iterable[nn.Module], student: Outputs, teachers: Sequence[Outputs]
 ) -> list[Tensor]:
-    """The loss of the hidden states for each teacher, one module per teacher."""
+    """The loss of the hidden states under each teacher."""
     own = states_of(student).hidden
     return [
         loss(own, states_of(teacher).hidden) for loss, teacher in zip(losses, teachers, strict=True)

@@ -20,13 +20,12 @@ def add_momentum(
     """``g^s_i <- beta g^t_i + (1 - beta) g^s_i`` in place, for the gradients of each layer.
 
     NewsBERT (Wu et al., Findings of EMNLP 2021). ``g^t_i`` is the mean over the teacher layers
-    ``g(i-1) + 1 .. g(i)`` of all teachers, without those that have no gradient. Where none is left,
-    or the student's layer has no gradient, nothing changes (our definition, as is the mean over
-    teachers).
+    ``g(i-1) + 1 .. g(i)`` of all teachers that have gradients. Without any, or without one of the
+    student's layer, nothing changes (our definition, like the mean over teachers).
 
     Args:
         student: its layers, first to last.
-        teachers: of each teacher its layers, first to last, built as the student's are.
+        teachers: the layers of each teacher, first to last, built like the student's.
         pairs: one for each layer of the student, in order (``layer_pairs``).
         beta: share of the teachers' gradient.
     """

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.distillation.hidden import ProjectedHiddenStateLoss
-from recbole_tinynews.distillation.inner_states import (
-    COUNTED_BY,
-    TRAIN_MORE,
-    check_teachers,
-    compare_hidden,
-    taps_of,
-)
+from recbole_tinynews.distillation.inner_states import InnerStateDistillation, compare_hidden
 from recbole_tinynews.distillation.layer_mapping import LayerPair
-from recbole_tinynews.distillation.loss_terms import check_weights, weighted
+from recbole_tinynews.distillation.loss_terms import weighted
 from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
-from recbole_tinynews.distillation.soft_label import SoftLabelLoss
 from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, inverse_error
 
 
@@ -32,7 +25,7 @@ class MTBERTWeights(NamedTuple):
     target: float = 1.0
 
 
-class MTBERTDistillation(nn.Module):
+class MTBERTDistillation(InnerStateDistillation):
     """``sum_i [mean(CE(y_i/T, y_s/T) / (1 + CE(y_i, y))) + MSE(H_s, W_i H_ti)] + CE(y_s, y)``.
 
     MT-BERT (Wu et al., Findings of ACL 2021), after a public re-implementation. The mean is over
@@ -40,17 +33,11 @@ class MTBERTDistillation(nn.Module):
     same at T = 1), the layer pairs, and one ``W`` for each teacher and pair are our definition.
 
     Args:
-        teachers: number of teachers.
-        pairs: the layers that are compared. Leave out those whose layer of the student does not
-            train: nothing but ``W`` would learn from them.
+        teachers: as in the base class, like ``pairs``, ``temperature`` and ``weights``.
         student_dim: width of the student's hidden states.
         teacher_dim: width of a teacher's hidden states.
-        temperature: T of the soft labels.
-        weights: weights of the losses.
         weighting: weights the teachers' soft labels; the paper's is ``inverse_error``.
     """
-
-    counted_by: ClassVar[Mapping[str, str]] = COUNTED_BY
 
     def __init__(
         self,
@@ -62,15 +49,10 @@ class MTBERTDistillation(nn.Module):
         weights: MTBERTWeights,
         weighting: TeacherWeighting = inverse_error,
     ) -> None:
-        super().__init__()
-        self.teachers, self.pairs, self.weighting = teachers, tuple(pairs), weighting
-        self.soft_label = SoftLabelLoss(temperature)
         if not pairs:
             weights = weights._replace(hidden=0.0)
-        check_weights("MTBERTDistillation", weights, TRAIN_MORE)
-        self.weights = weights
-        self.student_taps = taps_of([pair.student for pair in pairs], weights)
-        self.teacher_taps = taps_of([pair.teacher for pair in pairs], weights)
+        super().__init__(teachers, pairs, temperature, weights)
+        self.weighting = weighting
         if weights.hidden:
             self.hidden = nn.ModuleList(
                 ProjectedHiddenStateLoss(self.pairs, student_dim, teacher_dim)
@@ -85,7 +67,7 @@ class MTBERTDistillation(nn.Module):
         Shapes:
             label: ``[batch]``, the place of the clicked candidate.
         """
-        check_teachers("MTBERTDistillation", student, teachers, self.teachers)
+        self.check(student, teachers)
         return weighted(
             self.weights,
             {

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_tinynews.distillation.hidden import HiddenStateLoss, mean_squared_error
-from recbole_tinynews.distillation.inner_states import (
-    COUNTED_BY,
-    TRAIN_MORE,
-    check_teachers,
-    states_of,
-    taps_of,
-)
+from recbole_tinynews.distillation.inner_states import InnerStateDistillation, states_of
 from recbole_tinynews.distillation.layer_mapping import LayerPair
-from recbole_tinynews.distillation.loss_terms import check_weights, mean_of, weighted
+from recbole_tinynews.distillation.loss_terms import mean_of, weighted
 from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.distillation.soft_label import SoftLabelLoss
 
 
 class NewsBERTWeights(NamedTuple):
@@ -35,25 +28,19 @@ class NewsBERTWeights(NamedTuple):
     teacher_target: float = 1.0
 
 
-class NewsBERTDistillation(nn.Module):
+class NewsBERTDistillation(InnerStateDistillation):
     """``L^s`` and ``L^t`` of NewsBERT (Wu et al., Findings of EMNLP 2021).
 
     The student's losses pass no gradient to the teachers, and are averaged over them. Each teacher
-    learns from its own ``teacher_target`` alone; these are added up, so that a teacher learns as it
-    would without the others (both our definition, for NewsBERT-MT). No projection is learnt:
-    student and teachers share pooling and dense layer, and so have hidden states of one width.
+    learns from its own ``teacher_target`` alone; these are summed, so that a teacher learns as it
+    would without the others (both our definition, for NewsBERT-MT). There are no projections:
+    student and teachers share pooling and dense layer, and have hidden states of one width.
 
     Args:
-        teachers: number of teachers.
-        pairs: the layers that are compared. Leave out those whose layer of the student does not
-            train: they would add a constant.
-        embeddings_train: whether the embedding outputs are compared, for the same reason.
+        teachers: as in the base class, like ``pairs``, ``temperature`` and ``weights``.
+        embeddings_train: whether the embedding outputs are compared; else they are constant.
         dim: width of the hidden states.
-        temperature: T of the soft labels, whose loss has the factor ``T ** 2`` (our definition).
-        weights: weights of the losses.
     """
-
-    counted_by: ClassVar[Mapping[str, str]] = COUNTED_BY
 
     def __init__(
         self,
@@ -64,18 +51,12 @@ class NewsBERTDistillation(nn.Module):
         temperature: float,
         weights: NewsBERTWeights,
     ) -> None:
-        super().__init__()
-        self.teachers = teachers
         if not pairs:
             weights = weights._replace(hidden=0.0)
         if not embeddings_train:
             weights = weights._replace(embedding=0.0)
         of_student = weights._replace(teacher_target=0.0)
-        check_weights("NewsBERTDistillation", of_student, TRAIN_MORE)
-        self.weights = weights
-        self.student_taps = taps_of([pair.student for pair in pairs], weights)
-        self.teacher_taps = taps_of([pair.teacher for pair in pairs], weights)
-        self.soft_label = SoftLabelLoss(temperature)
+        super().__init__(teachers, pairs, temperature, weights, of_student)
         self.hidden = HiddenStateLoss(pairs, dim, dim)
         self.embedding = HiddenStateLoss([LayerPair(0, 0)], dim, dim)
 
@@ -87,7 +68,7 @@ class NewsBERTDistillation(nn.Module):
         Shapes:
             label: ``[batch]``, the place of the clicked candidate.
         """
-        check_teachers("NewsBERTDistillation", student, teachers, self.teachers)
+        self.check(student, teachers)
 
         def hidden(loss: HiddenStateLoss) -> Tensor:
             own = states_of(student).hidden

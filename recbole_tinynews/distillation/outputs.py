@@ -1,4 +1,4 @@
-"""What a recommender computes for a training batch: the one record that students compare."""
+"""Outputs of a recommender for a training batch, which students and teachers share."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from recbole_tinynews.encoder.states import NO_TAPS, States, Taps
 
 
 class BatchIds(NamedTuple):
-    """Who and what a batch is about, for recommenders that look more up than vectors.
+    """Ids of a batch, for recommenders that read more than vectors.
 
     Shapes:
         history: ``[batch, history]``, news ids; 0 in empty slots.
         candidates: ``[batch, candidates]``, news ids; 0 pads.
-        users: ``[batch]``; 0 for a user whom training has not seen. None unless the recommender
-            reads ids of users.
+        users: ``[batch]``; 0 for a user unseen in training. None unless the recommender reads it.
+        counters: ``[batch, candidates, counters]``, of what is read now (``data.popularity``); None
+            where the batch has none.
     """
 
     history: Tensor
     candidates: Tensor
     users: Tensor | None = None
+    counters: Tensor | None = None
 
 
 class Encoded(NamedTuple):
@@ -36,8 +38,8 @@ class Encoded(NamedTuple):
         candidates: ``[batch, candidates, dim]``.
         history: ``[batch, history, dim]``; zeros in empty slots.
         clicked: ``[batch, history]``, True where the slot holds a click.
-        states: of the pass that made the vectors; None where none was asked for.
-        ids: of the users and news; every recommender's ``encode`` gives them.
+        states: of the same pass; None unless requested.
+        ids: of users and news, which every recommender's ``encode`` adds.
     """
 
     candidates: Tensor
@@ -48,16 +50,15 @@ class Encoded(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What a recommender, student or teacher, computes for a training batch.
+    """Outputs of a recommender, student or teacher, for a training batch.
 
     Shapes:
         scores: ``[batch, candidates]``, raw.
         candidates: ``[batch, candidates, dim]``.
         history: ``[batch, history, dim]``; zeros in empty slots.
         user: ``[batch, dim]``.
-        states: of the distinct news of the batch; None where none was asked for.
-        interests: ``[batch, candidates, interests, dim]``, of a user who has several for each
-            candidate; None: ``user`` is all.
+        states: of the distinct news of the batch; None unless requested.
+        interests: ``[batch, candidates, interests, dim]``, for users with several per candidate.
     """
 
     scores: Tensor
@@ -74,7 +75,7 @@ class Teacher(Protocol):
     news_encoder: Any
 
     def encode(self, interaction: Any, taps: Taps = NO_TAPS) -> Encoded:
-        """Vectors of the batch's news, with the inner states that ``taps`` asks for."""
+        """Vectors of the batch's news, with the inner states of ``taps``."""
 
     def outputs_of(self, news: Encoded) -> Outputs:
         """User vectors from histories, and the scores of their candidates."""
@@ -86,12 +87,12 @@ class Teachers(Protocol):
     members: nn.ModuleList
 
     def outputs(self, batch: Any, taps: Taps = NO_TAPS) -> list[Outputs]:
-        """What each teacher computes for the batch, with the inner states of ``taps``."""
+        """Outputs of each teacher, with the inner states of ``taps``."""
 
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
     ) -> None:
-        """Prepare for batches that hold these news, where there is anything to prepare."""
+        """Prepare for batches with these news."""
 
     def tap_ahead(self, ids: NDArray[np.int64], taps: Taps, show_progress: bool = False) -> None:
         """The same for their inner states."""

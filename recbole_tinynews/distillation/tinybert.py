@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,17 +11,13 @@ from torch.nn import functional as F
 from recbole_tinynews.distillation.attention import attention_loss
 from recbole_tinynews.distillation.hidden import HiddenStateLoss
 from recbole_tinynews.distillation.inner_states import (
-    COUNTED_BY,
-    TRAIN_MORE,
-    check_teachers,
+    InnerStateDistillation,
     compare_hidden,
     states_of,
-    taps_of,
 )
 from recbole_tinynews.distillation.layer_mapping import LayerPair
-from recbole_tinynews.distillation.loss_terms import check_weights, mean_of, weighted
+from recbole_tinynews.distillation.loss_terms import mean_of, weighted
 from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.distillation.soft_label import SoftLabelLoss
 
 
 class TinyBERTWeights(NamedTuple):
@@ -34,25 +30,18 @@ class TinyBERTWeights(NamedTuple):
     target: float = 1.0
 
 
-class TinyBERTDistillation(nn.Module):
+class TinyBERTDistillation(InnerStateDistillation):
     """``(1/M) sum_i [L_pred + L_hidn + L_attn + L_embd](student, t_i) + CE(z_s, y)``.
 
     The terms are TinyBERT's (Jiao et al., Findings of EMNLP 2020), in one joint loss; the uniform
     mean over M teachers is our definition, and with M = 1 it is TinyBERT itself.
-    ``L_pred`` has the factor ``T ** 2`` (our definition; the same at T = 1).
 
     Args:
-        teachers: number of teachers.
-        pairs: the layers that are compared. Leave out those whose layer of the student does not
-            train: they would add a constant.
-        embeddings_train: whether the embedding outputs are compared, for the same reason.
+        teachers: as in the base class, like ``pairs``, ``temperature`` and ``weights``.
+        embeddings_train: whether the embedding outputs are compared; else they are constant.
         student_dim: width of the student's hidden states.
-        teacher_dim: width of a teacher's hidden states; if it differs, a projection is learnt.
-        temperature: T of the soft labels.
-        weights: weights of the losses.
+        teacher_dim: width of a teacher's hidden states; if it differs, a projection is learned.
     """
-
-    counted_by: ClassVar[Mapping[str, str]] = COUNTED_BY
 
     def __init__(
         self,
@@ -64,17 +53,11 @@ class TinyBERTDistillation(nn.Module):
         temperature: float,
         weights: TinyBERTWeights,
     ) -> None:
-        super().__init__()
-        self.teachers, self.pairs = teachers, tuple(pairs)
-        self.soft_label = SoftLabelLoss(temperature)
         if not pairs:
             weights = weights._replace(hidden=0.0, attention=0.0)
         if not embeddings_train:
             weights = weights._replace(embedding=0.0)
-        check_weights("TinyBERTDistillation", weights, TRAIN_MORE)
-        self.weights = weights
-        self.student_taps = taps_of([pair.student for pair in pairs], weights)
-        self.teacher_taps = taps_of([pair.teacher for pair in pairs], weights)
+        super().__init__(teachers, pairs, temperature, weights)
         dims = student_dim, teacher_dim
         if weights.hidden:
             self.hidden = _of_each_teacher(teachers, self.pairs, *dims)
@@ -89,7 +72,7 @@ class TinyBERTDistillation(nn.Module):
         Shapes:
             label: ``[batch]``, the place of the clicked candidate.
         """
-        check_teachers("TinyBERTDistillation", student, teachers, self.teachers)
+        self.check(student, teachers)
         return weighted(
             self.weights,
             {

@@ -29,7 +29,7 @@ class TinyNewsRecDistillation(nn.Module):
     """The base of the losses of both stages of Tiny-NewsRec (EMNLP 2022).
 
     Soft labels of the teachers' mixed scores, projected embeddings of items and user, and the
-    target itself, with the teachers weighted for each sample. A subclass says which items.
+    target, with the teachers weighted for each sample. A subclass chooses the items.
 
     Args:
         teachers: number of teachers.
@@ -72,7 +72,7 @@ class TinyNewsRecDistillation(nn.Module):
             )
 
     def items(self, outputs: Outputs) -> Tensor:
-        """The item vectors that are compared, ``[batch, items, dim]``."""
+        """The compared item vectors, ``[batch, items, dim]``."""
         raise NotImplementedError
 
     def forward(
@@ -86,7 +86,7 @@ class TinyNewsRecDistillation(nn.Module):
 
         Shapes:
             label: ``[batch]``, the place of the right candidate.
-            items_mask: ``[batch, items]``, True where an item's embedding counts; ``None``: all do.
+            items_mask: ``[batch, items]``, True where an item's embedding counts; ``None``: all.
         """
         scores = stacked_scores(teachers)
         weights = self.weighting(scores, label)
@@ -127,9 +127,5 @@ class StageTwoDistillation(TinyNewsRecDistillation):
 
 
 def _slices(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """The same tensors as slices of a stacked one.
-
-    Torch rounds products of slices differently from those of separate tensors: slices keep results
-    equal to the last digit to those of earlier versions.
-    """
+    """Slices of the stacked tensors, whose products torch rounds differently from theirs."""
     return torch.stack(list(tensors), dim=1).unbind(dim=1)

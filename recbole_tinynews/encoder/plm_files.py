@@ -52,6 +52,12 @@ def locate_plm(plm: str, folders: Sequence[Path] = ()) -> str:
     return plm
 
 
+def is_same_plm(one: Any, other: Any, folders: Sequence[Path] = ()) -> bool:
+    """Whether two values of ``plm`` name the same language model."""
+    first, second = (Path(locate_plm(str(plm), folders)) for plm in (one, other))
+    return first == second or (first.is_dir() and first.resolve() == second.resolve())
+
+
 def _package_folder(name: str) -> Path:
     spec = importlib.util.find_spec(name) if name.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:

@@ -17,15 +17,17 @@ from recbole_tinynews.settings.values import brief
 _SETTING = "metrics"
 
 
-def metric_results(final: Mapping[str, Any]) -> list[str]:
-    """Names of the results of the metrics in RecBole's spelling, such as ``auc`` and ``ndcg@5``."""
-    return results_of(_lower(final[_SETTING]), _as_list(final["topk"]))
-
-
-def map_metrics(final: dict[str, Any], of_stages: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+def map_metrics(
+    final: dict[str, Any], of_stages: Mapping[str, dict[str, Any]], results: list[str]
+) -> Iterator[str]:
     """Replace ``metrics`` by the classes of ours; yield its mistakes and those of ``valid_metric``.
 
     A stage whose yaml names metrics shows them in addition to those of the run.
+
+    Args:
+        final: the settings of the run; changed.
+        of_stages: those of single stages; changed.
+        results: gets the names of the metrics' results, such as ``auc`` and ``ndcg@5``.
     """
     named = {"": final[_SETTING]} | {
         f"{stage}_": own[_SETTING] for stage, own in of_stages.items() if own.get(_SETTING)
@@ -39,7 +41,8 @@ def map_metrics(final: dict[str, Any], of_stages: Mapping[str, dict[str, Any]]) 
             )
             return
     register_metrics()
-    names, results = _lower(final[_SETTING]), metric_results(final)
+    names = _lower(final[_SETTING])
+    results += results_of(names, _as_list(final["topk"]))
     final[_SETTING] = [*(METRICS[name].__name__ for name in names), COUNT_METRIC]
     for own in of_stages.values():
         if own.get(_SETTING):

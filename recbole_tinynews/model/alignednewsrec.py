@@ -21,20 +21,20 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class AlignedNewsRec(Student):
-    """The student on clicks, under finetuned teachers whose space and user encoder it has.
+    """The student on clicks, under finetuned teachers, with whose user encoder it starts.
 
-    Teachers whose heads start pretrained (``head_init``) share the space of the language model, and
-    so need no projections: their mean vector means something, and a student can take its direction.
-    ``NewsAligner`` trains that on every article before a click is looked at; then clicks train the
-    student with soft labels over (nearly) whole impressions.
+    Teachers with pretrained heads (``head_init``) share the space of the language model, so the
+    student imitates the direction of their mean vector without projections. ``NewsAligner`` trains
+    it on every article before any click; then clicks train it with soft labels over (nearly) whole
+    impressions.
     """
 
     weights = AlignedWeights
-    needs_language_model: ClassVar[bool] = True
+    needs_language_model = True
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, and vectors that lie in no common space."""
+        """Errors of the base class, and vectors without a common space."""
         yield from super().conflicting_settings(config, prefix)
         teachers = config.for_stage(cls.teacher_stage)
         for name, value in (("head_init", "pretrained"), ("news_dim", teachers["news_dim"])):
@@ -58,6 +58,6 @@ class AlignedNewsRec(Student):
 
 
 class NewsAligner(AlignedNewsRec):
-    """The stage before it: every article of the training impressions, and no click."""
+    """The stage before it, on every article of the training impressions and no click."""
 
-    reads: ClassVar[Any] = TrainingNews  # it has all of a data set that a model asks for
+    reads: ClassVar[Any] = TrainingNews

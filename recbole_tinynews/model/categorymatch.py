@@ -17,9 +17,8 @@ from recbole_tinynews.settings.protocol import Settings
 class CategoryMatch(ImpressionRecommender):
     """Weighted shares of the newest clicks that have the candidate's category and subcategory.
 
-    An article without a known category or subcategory, as MIND has many, matches none, not even
-    another one without: that says nothing about what they have in common. As a click it still
-    counts in the denominator. Without any click all scores are 0, and so equal.
+    An article without a known category or subcategory, as MIND has many, matches none; as a click
+    it still counts in the denominator. Without clicks all scores are 0.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:

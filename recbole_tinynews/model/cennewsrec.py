@@ -26,7 +26,7 @@ class CenNewsRec(PLMNR):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, heads that do not divide a vector, another word encoder."""
+        """Errors of the base class, heads that do not divide a vector, another word encoder."""
         yield from super().conflicting_settings(config, prefix)
         head = config["head_dim"]
         of = f"{prefix}head_dim={head} in {cls.__name__}"

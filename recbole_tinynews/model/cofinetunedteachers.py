@@ -21,14 +21,13 @@ from recbole_tinynews.settings.protocol import Settings
 class CoFinetunedTeachers(PLMNR):
     """Several PLM-NRs with shared pooling, dense layer and user encoder; the sum of their ``L_FT``.
 
-    The co-finetuning of MT-BERT, whose teachers share pooling and prediction layers; on news this
-    is our definition. The model is itself the first teacher, which starts from the last copy of the
-    post-trained one, and ``others`` holds the rest. Validation and test results are those of the
-    first teacher.
+    The co-finetuning of MT-BERT; on news it is our definition. The model is itself the first
+    teacher, which starts from the last copy of the post-trained one and is the one evaluated;
+    ``others`` are the rest.
     """
 
     news_encoder: NewsEncoder
-    needs_language_model: ClassVar[bool] = True
+    needs_language_model = True
     # a setting that otherwise only students read
     also_reads: ClassVar[frozenset[str]] = frozenset(("num_teachers",))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -109,14 +109,13 @@ class UserEncoders(nn.Module):
 class EnsembleTeacher(NewsRecommender):
     """Mean of the raw scores of finetuned teachers (our definition); nothing is trained.
 
-    Its teachers are those of Tiny-NewsRec, with the settings of ``finetune_teacher``. Its news and
-    user vectors are theirs, concatenated, and the user's is divided by their number. So the dot
-    product is the mean of their scores, and it can be used like any other recommender. Its size and
-    encoding time are those of all teachers together.
+    Its teachers are those of Tiny-NewsRec, with the settings of ``finetune_teacher``. News and user
+    vectors are theirs, concatenated, the user's divided by their number, so that the dot product is
+    the mean of their scores. Size and encoding time are those of all teachers together.
     """
 
     trainer_class = "EnsembleTeacherTrainer"
-    needs_language_model: ClassVar[bool] = True
+    needs_language_model = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -16,9 +16,8 @@ from recbole_tinynews.settings.protocol import Settings
 class ImpressionRecommender(AbstractRecommender):
     """Scores the candidates of an impression for the user who saw it.
 
-    Derived from this class alone, a recommender needs no language model, has the settings of
-    ``properties/impressions.yaml`` and its own yaml, and is tested as its constructor made it:
-    nothing is trained. One that learns from titles derives from ``NewsRecommender``.
+    A direct subclass has the settings of ``properties/impressions.yaml`` and of its own yaml, and
+    is not trained. One that encodes texts derives from ``NewsRecommender``.
 
     Args:
         config: the settings.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from recbole.data.interaction import Interaction
 from torch import Tensor
@@ -17,12 +17,14 @@ from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.model.student import Student
 from recbole_tinynews.settings.protocol import Settings
 
+# Settings on which the tokens depend
+SHARED = ("news_text", "max_title_length", "max_abstract_length", "mask_padding_in_news_pooling")
+
 
 class Compared(NamedTuple):
     """The layers of a student and its teachers that its losses compare, and their widths.
 
-    ``pairs`` has only those whose layer of the student trains: the terms of all others are
-    constants, which are neither computed nor logged.
+    ``pairs`` leaves out frozen layers of the student, whose terms are constants.
     """
 
     pairs: list[LayerPair]
@@ -34,15 +36,15 @@ class Compared(NamedTuple):
 class InnerStateStudent(Student):
     """Base of students whose loss compares hidden states and attention (docs/method.md).
 
-    The student's come from the pass that computes its scores; the teachers' come with their scores.
+    They come from the pass that computes the scores.
     """
 
-    needs_language_model: ClassVar[bool] = True
+    needs_language_model = True
     news_encoder: NewsEncoder
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes that keep inner states from being compared layer by layer and token by token."""
+        """Errors of the base class, and inner states that cannot be compared."""
         yield from super().conflicting_settings(config, prefix)
         teacher = config.for_stage(cls.teacher_stage)
         try:
@@ -50,15 +52,7 @@ class InnerStateStudent(Student):
         except ValueError as mistake:
             yield str(mistake)
         yield from _hidden_from(cls, config, teacher)
-        shared = (
-            ()
-            if cls.makes_teachers
-            else (
-                *("news_text", "max_title_length", "max_abstract_length"),
-                "mask_padding_in_news_pooling",
-            )
-        )
-        for name in shared:
+        for name in () if cls.makes_teachers else SHARED:
             if teacher[name] != config[name]:
                 yield (
                     f"{cls.teacher_stage}_{name} expects {config[name]}, as the student has, got "
@@ -91,7 +85,7 @@ class InnerStateStudent(Student):
 def _hidden_from(
     student: type[InnerStateStudent], config: Settings, teacher: Settings
 ) -> Iterator[str]:
-    """Language models that don't show what the losses compare, found before any is trained."""
+    """Language models without access to the states that the losses compare."""
     compared = {name for name in student.learnt_losses() if config[f"{name}_loss_weight"]}
     if not config["finetune_layers"] or not compared & {"hidden", "attention"}:
         return
@@ -103,7 +97,7 @@ def _hidden_from(
 
 
 def _paired_layers(config: Settings, teacher: Settings) -> list[LayerPair]:
-    """The layer pairs by the settings of student and teacher, before either is built.
+    """The layer pairs by the settings of student and teacher.
 
     Raises:
         ValueError: ``layer_mapping`` finds no such layer in the teacher.

@@ -16,8 +16,8 @@ from recbole_tinynews.settings.protocol import Settings
 class LateFusion(PLMNR):
     """``y = 1/n sum_i r_i . r_c``: the mean of the scores that each click gives a candidate.
 
-    Only news are encoded, as in ``NRMS``; for a user without clicks, one learnt vector stands
-    (our definition). With ``news_encoder: plm`` a language model encodes the titles.
+    News are encoded as in ``NRMS``; a learned vector represents a user without clicks (our
+    definition). With ``news_encoder: plm`` a language model encodes the titles.
     """
 
     def make_user_encoder(self, config: Settings) -> nn.Module:

@@ -6,7 +6,6 @@ An et al., "Neural News Recommendation with Long- and Short-term User Representa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
 
 from torch import nn
 
@@ -26,7 +25,7 @@ class LSTUR(PLMNR):
     ``e_t``; a news vector is wider by that of the others.
     """
 
-    reads_user_ids: ClassVar[bool] = True
+    reads_user_ids = True
 
     @classmethod
     def text_dim(cls, config: Settings) -> int:
@@ -44,7 +43,7 @@ class LSTUR(PLMNR):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, and vectors that have no halves."""
+        """Errors of the base class, and vectors of an odd size."""
         yield from super().conflicting_settings(config, prefix)
         if config["user_combination"] == "con" and cls.news_dim(config) % 2:
             yield (

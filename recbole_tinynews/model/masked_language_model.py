@@ -7,7 +7,7 @@ pre-training (docs/method.md).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from recbole_tinynews.data.batch import plan_of
 from recbole_tinynews.data.fields import PLACES, TOKENS, TRUTH
 from recbole_tinynews.data.masked_text import MaskedBodies, MaskedNews, MaskedTextDataset
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_language_model_head
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
@@ -35,11 +34,11 @@ class MaskedLoss(NamedTuple):
 
 
 class Guess(NamedTuple):
-    """Predictions for the chosen (masked) tokens of a batch, and the tokens themselves.
+    """Predictions for the chosen (masked) tokens of a batch, and the true tokens.
 
     Shapes:
         scores: ``[chosen, vocabulary]``, raw, in full precision: a sum over thousands of tokens.
-        truth: ``[chosen]``, the tokens that stood there.
+        truth: ``[chosen]``.
     """
 
     scores: Tensor
@@ -47,17 +46,17 @@ class Guess(NamedTuple):
 
 
 class MaskedLanguageModel(NewsRecommender):
-    """Cross entropy of the tokens that were masked in bodies of the corpus (DAPT).
+    """Cross entropy of the masked tokens of the corpus's bodies (DAPT; our definition).
 
-    Our definition: the poster names DAPT without details. The decoder of the head is tied to the
-    word embeddings and is frozen with them. Only the language model is handed on to the next stage:
-    pooling and dense layer of the news encoder don't train, and the head is dropped.
+    The decoder of the head is tied to the word embeddings and is frozen with them. Only the
+    language model is handed on to the next stage: pooling and dense layer of the news encoder don't
+    train, and the head is dropped.
     """
 
     trainer_class = "MaskedLanguageModelTrainer"
-    needs_language_model: ClassVar[bool] = True
+    needs_language_model = True
     news_encoder: NewsEncoder
-    reads: ClassVar[type[TrainingData]] = MaskedBodies
+    reads = MaskedBodies
     ranks_news = False
 
     def __init__(self, config: Settings, dataset: MaskedTextDataset) -> None:

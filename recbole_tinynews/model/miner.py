@@ -5,7 +5,7 @@ Li et al., "MINER: Multi-Interest Matching Network for News Recommendation", Fin
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from recbole.data.interaction import Interaction
 from torch import Tensor
@@ -29,8 +29,8 @@ class MINER(PLMNR):
     ``L = L_rec + beta L_D`` with ``disagreement`` for ``L_D``, a mean over candidates.
     """
 
-    two_towers: ClassVar[bool] = False
-    ranks_given_articles: ClassVar[bool] = False
+    two_towers = False
+    ranks_given_articles = False
     user_encoder: MultiInterestUser
 
     def __init__(self, config: Settings, dataset: Any) -> None:

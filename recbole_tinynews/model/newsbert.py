@@ -6,7 +6,7 @@ Findings of EMNLP 2021.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from recbole_tinynews.distillation.newsbert import NewsBERTDistillation, NewsBERTWeights
 from recbole_tinynews.model.inner_state_student import InnerStateStudent
@@ -23,19 +23,18 @@ class NewsBERT(InnerStateStudent):
     (docs/method.md, section 8).
 
     Our definition: the factor ``T ** 2``; the pairs under a teacher of any depth, and which of its
-    layers lend momentum; the user encoder is shared too, and what is shared learns from both
-    losses; each distinct news of a batch counts once in hidden states and pooled vectors. What
-    frozen layers alone decide is a constant, and is not computed.
+    layers lend momentum; the shared user encoder, which learns from both losses; each distinct
+    article of a batch counts once in hidden states and pooled vectors. Terms that depend on frozen
+    layers alone are not computed.
 
     Joint training is the one exception to the rule that a teacher is finished: the trainer holds
-    the teacher and trains it too, and what it puts into a batch carries gradients. The student
-    itself holds none, and so is saved, counted and served alone.
+    the teacher and trains it too. The student is saved, counted and served alone.
     """
 
     trainer_class = "JointTrainer"
     weights = NewsBERTWeights
     teacher_stage = "post_train_teacher"
-    makes_teachers: ClassVar[bool] = True
+    makes_teachers = True
 
     @staticmethod
     def number_of_teachers(config: Settings) -> int:

@@ -13,9 +13,9 @@ from recbole_tinynews.settings.protocol import Settings
 class NewsBERTMT(NewsBERT):
     """Several copies of the post-trained teacher, its last ones, train together with one student.
 
-    All of it is our definition: what the student imitates is averaged over the teachers, each
-    teacher's language model learns from its own ``L^t``, momentum takes the mean of their
-    gradients, and all share pooling, dense layer and user encoder, started from the final copy.
+    Our definition: the student's losses are averaged over the teachers, each teacher's language
+    model learns from its own ``L^t``, momentum takes the mean of their gradients, and all share
+    pooling, dense layer and user encoder, which start from the last copy.
     """
 
     @staticmethod

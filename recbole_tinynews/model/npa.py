@@ -6,7 +6,6 @@ Wu et al., "NPA: Neural News Recommendation with Personalized Attention", KDD 20
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -21,42 +20,29 @@ from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.text_encoders import reads_words, token_encoder_by, views_of
 from recbole_tinynews.settings.protocol import Settings
 
-# Of its yaml: a user's attention stands in the place of a pooling; post-training, which knows no
-# user, pools by the mean.
+# Fixed by its yaml: users attend instead of pooling; post-training without users pools by the mean
 HEADS = {"head_init": "random", "news_pooling": "mean", "mask_padding_in_news_pooling": True}
 
 
 class NPA(PLMNR):
     """CNN over words; attention with queries made of the user's id over words and over clicks.
 
-    ``PersonalisedAttention`` has the equations. The vector of an article depends on who reads it,
-    so the news encoder gives the words of a title in their context, ``PaddedWords``, and
-    attention follows in ``match``. Its table of vectors at evaluation is larger than others' by the
-    number of words in a title.
-
-    With ``news_encoder: plm`` the tokens of a language model, through a dense layer, stand in the
-    place of the words, ``TokenEncoder``. It is the PLM-NR whose attention pooling knows the user.
+    ``PersonalisedAttention`` has the equations. The vector of an article depends on its reader, so
+    the news encoder returns the words of a title in context (``PaddedWords``), and attention
+    follows in ``match``. Its table of vectors at evaluation is larger than others' by the number of
+    words in a title. With ``news_encoder: plm`` the tokens of a language model replace the words
+    (``TokenEncoder``).
     """
 
-    two_towers: ClassVar[bool] = False
-    reads_user_ids: ClassVar[bool] = True
-    reads_for_users: ClassVar[bool] = True
+    two_towers = False
+    reads_user_ids = True
+    reads_for_users = True
     user_encoder: PersonalisedUser
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, more than titles, and heads that pool their tokens."""
+        """Errors of the base class, settings of heads that it lacks, other views than titles."""
         yield from super().conflicting_settings(config, prefix)
-        yield from cls._unread_heads(config, prefix)
-        if views_of(config) != [TITLE]:
-            yield (
-                f"{prefix}views expects [title] in {cls.__name__}, whose users attend to the words "
-                f"of titles, got {views_of(config)}. Leave {prefix}views out"
-            )
-
-    @classmethod
-    def _unread_heads(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Settings of heads that it has none of."""
         for name, expected in HEADS.items():
             read = name == "head_init" or not reads_words(config)
             if read and config[name] != expected:
@@ -65,6 +51,11 @@ class NPA(PLMNR):
                     f"words where others pool them first, got {config[name]}. Leave "
                     f"{prefix}{name} out"
                 )
+        if views_of(config) != [TITLE]:
+            yield (
+                f"{prefix}views expects [title] in {cls.__name__}, whose users attend to the words "
+                f"of titles, got {views_of(config)}. Leave {prefix}views out"
+            )
 
     def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TextEncoder:
         """All tokens of a title side by side."""
@@ -81,7 +72,7 @@ class NPA(PLMNR):
         )
 
     def match(self, news: Encoded) -> Outputs:
-        """Articles as each user reads them, users, and their dot products as scores."""
+        """Articles as each user reads them, user vectors, and their dot products."""
         assert news.ids is not None
         users = news.ids.users
         assert users is not None

@@ -20,17 +20,14 @@ class NRMS(PLMNR):
     """Multi-head self-attention and additive attention, over words and then over clicks.
 
     ``h_i = [h_i1; ...; h_iK]`` with ``h_ik = V_k sum_j softmax_j(e_i Q_k e_j) e_j``, and
-    ``r = sum_i softmax_i(q . tanh(V h_i + v)) h_i``: with word vectors ``e`` it gives the vector
-    ``r`` of a title; with these in the place of ``e``, and weights of its own, that of a user. A
-    score is their dot product; the loss is the cross entropy of the clicked article among
-    1 + ``negatives``.
-
-    With ``news_encoder: plm`` a language model encodes the titles.
+    ``r = sum_i softmax_i(q . tanh(V h_i + v)) h_i``: of word vectors ``e`` for the vector ``r`` of
+    a title; of these, with other weights, for that of a user. With ``news_encoder: plm`` a language
+    model encodes the titles.
     """
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, and heads that do not divide a vector."""
+        """Errors of the base class, and heads that do not divide a vector."""
         yield from super().conflicting_settings(config, prefix)
         of = f"{HEAD_DIM}, the size of a head of {cls.__name__}"
         yield from unfit_heads(cls.news_dim(config), HEAD_DIM, of, prefix)

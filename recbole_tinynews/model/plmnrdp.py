@@ -5,17 +5,14 @@ Yu et al., "Tiny-NewsRec", EMNLP 2022, section 3; the strongest of its single-te
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from recbole_tinynews.model.plmnr import PLMNR
 
 
 class PLMNRDP(PLMNR):
-    """PLM-NR whose news encoder was first post-trained with ``L_DP``.
+    """Post-training with ``L_DP``, then ``L_FT`` from the last copy of the post-trained teacher.
 
-    It finetunes the last copy of the post-trained teacher. Tiny-NewsRec's teachers are trained in
-    the same way, and share its post-training; use it to see what post-training gives without any
-    distillation.
+    Tiny-NewsRec's teachers are trained in the same way, and share its post-training: the difference
+    is what distillation adds.
     """
 
-    pretrains_itself: ClassVar[bool] = True
+    pretrains_itself = True

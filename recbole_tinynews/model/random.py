@@ -17,8 +17,7 @@ from recbole_tinynews.settings.protocol import Settings
 class Random(ImpressionRecommender):
     """A uniform score in [0, 1), drawn from (seed, row of the impression, candidate) alone.
 
-    Every run with the same seed therefore gives the same ranking, whatever the batches. RecBole's
-    own ``Random``, which this one replaces, draws other scores for each batch size.
+    It replaces RecBole's ``Random``, whose scores depend on the batch size.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:

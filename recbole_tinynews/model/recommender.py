@@ -12,8 +12,14 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_tinynews.data.batch import plan_of
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.data.fields import (
+    CANDIDATE_FEATURES,
+    CANDIDATES,
+    HISTORY,
+    IMPRESSION_SIZE,
+)
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
@@ -25,7 +31,10 @@ from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.encoder.users.starts_as_mean import StartsAsMean
 from recbole_tinynews.model.article_reader import ArticleReader
 from recbole_tinynews.model.text_encoders import starts_pretrained
+from recbole_tinynews.model.time_features import TimeScore
 from recbole_tinynews.settings.protocol import Settings
+
+START_IMPRESSIONS = 20_000  # that the start of popularity is fitted on
 
 
 class NewsRecommender(ArticleReader):
@@ -66,6 +75,7 @@ class NewsRecommender(ArticleReader):
             trained[torch.from_numpy(np.unique(dataset.inter_feat.user))] = True
             self.register_buffer("_trained_users", trained, persistent=False)
         self.user_encoder = self.make_user_encoder(config)
+        self.time = self.make_time_score(config)
 
     # ------------------------------------------------------------------------------- its parts
 
@@ -78,6 +88,38 @@ class NewsRecommender(ArticleReader):
             config["history_padding"],
             starts_as_mean=starts_pretrained(config),
         )
+
+    def make_time_score(self, config: Settings) -> TimeScore | None:
+        """What ``popularity`` adds to the scores of texts; ``None``: nothing."""
+        if config["popularity"] in (None, "none"):
+            return None
+        gated = config["popularity"] == "gated"
+        return TimeScore(
+            len(config["popularity_windows"]), self.news_dim(config) if gated else None
+        )
+
+    @torch.no_grad()
+    def start_time(self, config: Settings, dataset: NewsDataset) -> None:
+        """Start ``popularity`` at the logit that fits the training impressions.
+
+        It is called before a training, after the heads are started; of more than 20,000
+        impressions it reads as many, evenly spaced.
+        """
+        if self.time is None:
+            return
+        self.eval()
+        loader = ImpressionDataLoader(config, dataset)
+        count = loader.impressions.rows
+        rows = np.linspace(0, count - 1, min(count, START_IMPRESSIONS)).astype(np.int64)
+        parts = []
+        for some in np.array_split(rows, -(-len(rows) // loader.step)):
+            batch = loader.collate_impressions(some).to(self.device)
+            counters = batch.interaction.pop(CANDIDATE_FEATURES)  # so scores are those of texts
+            parts.append((self.predict(batch).float(), counters, batch[self.label_field]))
+        text, counters, labels = (torch.cat(each) for each in zip(*parts, strict=True))
+        sizes = torch.from_numpy(loader.impressions.candidates.lengths_of(rows))
+        offsets = torch.cat([torch.zeros(1, dtype=sizes.dtype), sizes.cumsum(0)])
+        self.time.start(text, counters, labels, offsets)
 
     def started(self, config: Settings, own: nn.Module) -> nn.Module:
         """A user encoder that starts as the mean of the clicks if ``head_init`` is ``pretrained``.
@@ -139,7 +181,8 @@ class NewsRecommender(ArticleReader):
         if self.reads_user_ids:
             users = interaction[self.user_field]
             users = torch.where(self.get_buffer("_trained_users")[users], users, 0)
-        return BatchIds(interaction[HISTORY], interaction[CANDIDATES], users)
+        counters = interaction.interaction.get(CANDIDATE_FEATURES)
+        return BatchIds(interaction[HISTORY], interaction[CANDIDATES], users, counters)
 
     def planner(self) -> ArticlePlanner | MaskedTextPlanner | None:
         """Makes the encoding plans of training batches; ``None``: its encoder needs none."""
@@ -172,8 +215,8 @@ class NewsRecommender(ArticleReader):
         users = () if about is None or about.users is None else (about.users,)
         return self.encode_user(history, clicked, *users)
 
-    def total_scores(self, text: Tensor, about: BatchIds | None) -> Tensor:
-        """The scores of candidates, from those of their texts.
+    def total_scores(self, text: Tensor, about: BatchIds | None, user: Tensor) -> Tensor:
+        """The scores of candidates, from those of their texts: with ``popularity``, text + time.
 
         Any other term of a score is added here, and nowhere else: training, teachers and
         ``predict`` all use it.
@@ -181,13 +224,16 @@ class NewsRecommender(ArticleReader):
         Shapes:
             text: as ``about.candidates``: ``[batch, candidates]`` in training and for teachers,
                 ``[sum of impression_size]`` in ``predict``; returned too.
+            user: ``[batch, dim]``, in ``predict`` one for each candidate.
         """
-        return text
+        if self.time is None or about is None or about.counters is None:
+            return text
+        return self.time(text, about.counters, user)
 
     def outputs_of(self, news: Encoded) -> Outputs:
         """The outputs of ``match`` with total scores."""
         outputs = self.match(news)
-        return outputs._replace(scores=self.total_scores(outputs.scores, news.ids))
+        return outputs._replace(scores=self.total_scores(outputs.scores, news.ids, outputs.user))
 
     def score(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Outputs:
         """Score a training batch: one row of candidates for each history."""
@@ -203,8 +249,10 @@ class NewsRecommender(ArticleReader):
         else:
             rows = about._replace(candidates=pad_candidates(about.candidates, sizes))
             news = Encoded(self.encode_news(rows.candidates), history, clicked, ids=rows)
-            text = self.match(news).scores[is_candidate(sizes)]
-        return self.total_scores(text, about)
+            outputs = self.match(news)
+            text = outputs.scores[is_candidate(sizes)]
+            users = outputs.user.repeat_interleave(sizes, 0)
+        return self.total_scores(text, about, users)
 
     # --------------------------------------------------------------------------------- losses
 

@@ -21,10 +21,8 @@ from recbole_tinynews.settings.protocol import Settings
 class Student(NewsRecommender):
     """A recommender whose loss compares its outputs with those of teachers.
 
-    It holds no teacher: the trainer puts their outputs into the batch. A subclass says how they are
-    compared by ``make_distillation``.
-
-    It is a PLM-NR, and so are its teachers, unless ``composed`` makes it of other recommenders.
+    It holds no teacher: the trainer puts their outputs into the batch. A subclass implements
+    ``make_distillation``. Student and teachers are PLM-NRs unless ``composed`` of others.
 
     Attributes:
         weights: a NamedTuple class with the names of its losses.
@@ -47,7 +45,7 @@ class Student(NewsRecommender):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, and losses that all have the weight 0."""
+        """Errors of the base class, and losses that all have the weight 0."""
         yield from super().conflicting_settings(config, prefix)
         names = [f"{loss}_loss_weight" for loss in cls.learnt_losses()]
         if names and not any(config[name] for name in names):
@@ -89,12 +87,12 @@ class Student(NewsRecommender):
 
     @property
     def teacher_taps(self) -> Taps:
-        """The inner states that its loss asks its teachers for."""
+        """The inner states that its loss needs from its teachers."""
         return self.distillation.teacher_taps
 
     @property
     def counted_by(self) -> Mapping[str, str]:
-        """What the mean of a loss is taken over, by its name, where that is not the samples."""
+        """What each loss is a mean over, by its name, where that is not the samples."""
         return {**super().counted_by, **getattr(self.distillation, "counted_by", {})}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
@@ -106,10 +104,7 @@ class Student(NewsRecommender):
 def composed(
     system: type[Student], student: type[NewsRecommender], teacher: type[NewsRecommender]
 ) -> type[Student]:
-    """A student with the losses of ``system``, and news and users modelled as ``student`` does.
-
-    It has the name of the system, whose stages it is made by; its settings are those of both.
-    """
+    """A student with the losses and stages of ``system`` and the encoders of ``student``."""
     if (student, teacher) == (PLMNR, PLMNR):
         return system
     bases = (system,) if student is PLMNR else (system, student)

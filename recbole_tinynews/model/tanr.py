@@ -55,5 +55,5 @@ class TANR(PLMNR):
 
     @property
     def counted_by(self) -> Mapping[str, str]:
-        """The loss of topics is a mean over articles; of known categories in each process."""
+        """The loss of topics is a mean over articles."""
         return {**super().counted_by, "topic": "articles"}

@@ -18,10 +18,9 @@ from recbole_tinynews.settings.protocol import Settings
 class TfIdf(ImpressionRecommender):
     """The highest cosine between the TF-IDF vectors of the candidate's title and a clicked one.
 
-    Words and their weights are those of scikit-learn's ``TfidfVectorizer`` with its defaults,
-    fitted on the titles of the training impressions: of their candidates and their newest clicks.
-    With ``news_text: title_abstract`` the abstract belongs to the title.
-    Without any click all scores are 0, and so equal.
+    scikit-learn's ``TfidfVectorizer`` with its defaults, fitted on the titles of the training
+    impressions' candidates and newest clicks. ``news_text: title_abstract`` adds the abstract to
+    the title. Without clicks all scores are 0.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:

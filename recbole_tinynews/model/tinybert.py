@@ -13,11 +13,10 @@ from recbole_tinynews.settings.protocol import Settings
 class TinyBERT(InnerStateStudent):
     """``L_pred + L_hidn + L_attn + L_embd + CE(z_s, y)`` under one finetuned teacher.
 
-    TinyBERT's equations ``L_attn`` (attention scores), ``L_hidn`` (hidden states), ``L_embd``
-    (embedding outputs) and ``L_pred`` (soft labels) in one joint loss on clicks, as the authors of
-    Tiny-NewsRec train it, the teacher being a PLM-NR that was post-trained and finetuned. Our
-    definition: the target's weight of 1, layer ``m`` of the student facing layer ``ceil(m N / d)``
-    of the teacher, and means over the distinct news of a batch (docs/method.md).
+    Losses on soft labels, hidden states, attention scores and embedding outputs in one joint loss
+    on clicks, as the authors of Tiny-NewsRec train it, under a PLM-NR that was post-trained and
+    finetuned. Our definition: the target's weight of 1, layer ``m`` of the student facing layer
+    ``ceil(m N / d)`` of the teacher, and means over the distinct articles of a batch.
     """
 
     weights = TinyBERTWeights

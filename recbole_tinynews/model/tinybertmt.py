@@ -10,7 +10,7 @@ class TinyBERTMT(TinyBERT):
     """``(1/M) sum_i L_distillation(student, t_i) + CE(z_s, y)`` under Tiny-NewsRec's M teachers.
 
     ``L_distillation`` is every term of ``TinyBERT`` but the target loss. The uniform mean is our
-    definition: the paper names the system and its results, and no more.
+    definition.
     """
 
     @staticmethod

@@ -5,7 +5,7 @@ Yu et al., "Tiny-NewsRec: Effective and Efficient PLM-based News Recommendation"
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
@@ -22,13 +22,12 @@ from recbole_tinynews.settings.protocol import Settings
 class TinyNewsRec(MultiTeacherStudent):
     """The student in Stage II: ``L_2 = L_FT_distill + L_FT_emb + L_FT`` under finetuned teachers.
 
-    It holds projections for their vectors, and no teacher. ``systems.py`` has the stages that make
-    its teachers and its start. The settings ``student`` and ``teacher`` put any recommender in the
-    place of the PLM-NRs that they are in the paper.
+    ``pipeline/systems.py`` has its stages. The settings ``student`` and ``teacher`` replace the
+    paper's PLM-NRs with other recommenders.
     """
 
     losses_of_stage = StageTwoDistillation
-    has_parts: ClassVar[bool] = True
+    has_parts = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -29,8 +29,8 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import reads_words, starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
 
-# Of a news encoder that Stage I hands over: other ones have no place, or another meaning, for its
-# weights. Those of language models are compared by their names and shapes.
+# Settings that Stage II must share to take over the news encoder of Stage I (those of language
+# models show in names and shapes of weights)
 READING = ("news_encoder", "views")
 READING_WORDS = (
     "news_text",
@@ -41,7 +41,7 @@ READING_WORDS = (
     "query_dim",
     "head_dim",
 )
-# Of the articles, which teachers and student know by the same numbers
+# Settings on which the numbering of articles depends
 ARTICLES = ("post_train_corpus", "post_train_news")
 
 
@@ -68,12 +68,12 @@ class TitleBodyMatcher(PLMNR):
     trainer_class = "PostTrainingTrainer"
     news_encoder: OneTextEncoder
     reads = TitleBodyDataset
-    ranks_news: ClassVar[bool] = False
-    needs_language_model: ClassVar[bool] = True
+    ranks_news = False
+    needs_language_model = True
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, and negative titles that corpus or batch cannot provide."""
+        """Errors of the base class, and negative titles that corpus or batch cannot provide."""
         yield from super().conflicting_settings(config, prefix)
         kind, corpus = config["negative_titles"], config["post_train_corpus"]
         if kind == "category" and corpus:
@@ -89,7 +89,7 @@ class TitleBodyMatcher(PLMNR):
             )
 
     def word_tokenizer(self, config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
-        """That of titles and bodies, which comes with them."""
+        """The tokenizer of titles and bodies."""
         return dataset.tokenizer
 
     def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
@@ -106,10 +106,10 @@ class TitleBodyMatcher(PLMNR):
         return BodyAsUser(scaled=starts_pretrained(config))
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
-        """Stores titles, which are read 1 + ``negatives`` times a pass; bodies only on request.
+        """Titles are stored, which are read 1 + ``negatives`` times a pass.
 
-        A body is long and is read once a pass: its states cost more than they save in a short
-        post-training. ``use_cache: true`` stores as many of them as the budget holds.
+        Bodies are long and read once a pass: their states cost more than they save in a short
+        post-training. ``use_cache: true`` stores as many of them as the budget allows.
         """
         storage = super().storage(config, dataset)
         if storage is None or config["use_cache"] is True:
@@ -130,23 +130,22 @@ class TitleBodyMatcher(PLMNR):
 class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
     """The student in Stage I, under post-trained teachers: ``L_DP_distill + L_DP_emb + L_DP``.
 
-    Its projections are not carried over to Stage II; its news encoder is. One of word vectors is
-    made by ``reading_as`` and knows the words of Stage II alone: others in a body, or in a corpus,
-    are the unknown word, whose vector trains.
+    Stage II takes over its news encoder, and not its projections. With word vectors it has the
+    vocabulary of Stage II: other words are the unknown word, whose vector trains.
 
     Attributes:
-        reading_as: the recommender of Stage II, where texts are read by words.
+        reading_as: the recommender of Stage II, with word vectors.
     """
 
     trainer_class = "StageOneTrainer"
     losses_of_stage = StageOneDistillation
     teacher_stage = "post_train_teacher"
-    needs_language_model: ClassVar[bool] = False
+    needs_language_model = False
     reading_as: ClassVar[type[NewsRecommender]] = PLMNR
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, and what differs in the stages before and after it."""
+        """Errors of the base class, and settings that differ between stages."""
         yield from super().conflicting_settings(config, prefix)
         after, teachers = config.for_stage(config["model"]), config.for_stage(cls.teacher_stage)
         handed_over = READING + (READING_WORDS if reads_words(after) else ())
@@ -175,7 +174,7 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
         return cls.reading_as.text_dim(config)
 
     def make_word_context(self, config: Settings) -> nn.Module:
-        """As in Stage II: it is made of settings alone, and of nothing that a recommender holds."""
+        """As in Stage II."""
         return self.reading_as.make_word_context(self, config)
 
     def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
@@ -185,7 +184,7 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
 
 @cache
 def title_body_student(reading_as: type[NewsRecommender]) -> type[TitleBodyStudent]:
-    """The student in Stage I that reads by words as this class does."""
+    """The student in Stage I with the word encoder of this class."""
     described = {"__module__": __name__, "__doc__": TitleBodyStudent.__doc__}
     return type(
         TitleBodyStudent.__name__, (TitleBodyStudent,), {**described, "reading_as": reading_as}

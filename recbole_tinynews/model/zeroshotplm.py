@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
 from recbole_tinynews.model.plmnr import PLMNR
@@ -21,7 +21,7 @@ class ZeroShotPLM(PLMNR):
     """
 
     trainer_class = "UntrainedNewsTrainer"
-    needs_language_model: ClassVar[bool] = True
+    needs_language_model = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -29,7 +29,7 @@ class ZeroShotPLM(PLMNR):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, and heads that know nothing and never learn."""
+        """Errors of the base class, and random heads, which would never learn."""
         yield from super().conflicting_settings(config, prefix)
         if config["head_init"] != "pretrained":
             yield (

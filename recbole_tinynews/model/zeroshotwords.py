@@ -18,10 +18,9 @@ class ZeroShotWords(LateFusion):
     """Cosine of a candidate with the mean of the clicked articles; nothing is trained.
 
     An article's vector is the mean of its title's word vectors, minus the mean vector of the
-    training news where ``centred``, and of unit length: what any recommender that reads by words
-    is before its first step, if its heads start pretrained (our definition; docs/method.md,
-    section 1). Without a file of word vectors they are random, and only equal words are alike. A
-    user without clicks gets equal scores.
+    training news where ``centred``, and of unit length. So any recommender with word vectors and
+    pretrained heads starts (our definition; docs/method.md, section 1). Without a file the word
+    vectors are random, and only equal words are similar. A user without clicks gets equal scores.
     """
 
     trainer_class = "UntrainedNewsTrainer"
@@ -32,7 +31,7 @@ class ZeroShotWords(LateFusion):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, and heads that know nothing and never learn."""
+        """Errors of the base class, and random heads, which would never learn."""
         yield from super().conflicting_settings(config, prefix)
         if not (reads_words(config) and starts_pretrained(config)):
             yield (

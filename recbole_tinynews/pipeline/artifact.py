@@ -26,6 +26,7 @@ from recbole_tinynews.files.checksums import changed, checksums
 from recbole_tinynews.files.tensors import check_weights, load_weights
 from recbole_tinynews.files.whole import all_partials, remove, write_text
 from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
+from recbole_tinynews.settings.literals import parse_yaml
 from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
@@ -242,8 +243,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
         ValueError: it is not valid yaml, or holds no settings.
     """
     try:
-        settings = yaml.safe_load((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-    except yaml.YAMLError as problem:
+        settings = parse_yaml((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as problem:
         raise ValueError(f"{folder / SETTINGS_FILE} is no yaml: {problem}") from problem
     if not isinstance(settings, dict) or not isinstance(settings.get("model_class"), str):
         raise ValueError(

@@ -202,6 +202,8 @@ class NewsFactory(ImpressionFactory):
     def start(self, model: NewsRecommender, config: NewsConfig, data: TrainingData) -> None:
         """Start the heads that no stage has handed over."""
         model.start_heads(config, data)
+        if getattr(model.reads, "trains_on_clicks", False):
+            model.start_time(config, self.train)
 
     def loaders(self, config: NewsConfig, data: TrainingData) -> tuple[Any, Any]:
         """The loader of training batches, and that of validation batches or ``None``."""

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from recbole.utils import InputType, ModelType
 
+from recbole_tinynews.recbole_models.unfit import GRAPH, LIBRARY, UNFIT
+
 
 class Rows(Enum):
     """A training row.
@@ -61,27 +63,9 @@ EXCEPTIONS: dict[str, Feed] = {
     ),
 }
 
-_GRAPH = "it needs a knowledge graph (.kg and .link files), which these data sets don't have"
-_LIBRARY = "it is trained by an external library, on one table of all rows"
-_ENTITIES = "it needs vectors of the items' entities, made from a knowledge graph"
-_PRETRAIN = "it needs an earlier stage of training, whose pickle current versions of torch refuse"
-
-# Models and families that cannot run on impressions, and why.
-UNFIT: dict[str, str] = {
-    "FEARec": "it reads the sequences of all rows from one table, which doesn't exist here",
-    "GRU4RecKG": _ENTITIES,
-    "KD_DAGFM": _PRETRAIN,
-    "KSR": _ENTITIES,
-    "LDiffRec": "it needs item vectors of another model (item_emb.npy)",
-    "NCL": "it needs faiss on a GPU",
-    "lightgbm": _LIBRARY,
-    "xgboost": _LIBRARY,
-    "RaCT": _PRETRAIN,
-    "S3Rec": _PRETRAIN,
-}
 UNFIT_FAMILIES: dict[ModelType, str] = {
-    ModelType.KNOWLEDGE: _GRAPH,
-    ModelType.DECISIONTREE: _LIBRARY,
+    ModelType.KNOWLEDGE: GRAPH,
+    ModelType.DECISIONTREE: LIBRARY,
 }
 
 

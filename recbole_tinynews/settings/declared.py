@@ -41,6 +41,7 @@ from recbole_tinynews.settings.values import (
     TEXT,
     TEXT_LENGTH,
     VIEWS,
+    WINDOWS,
     WORKERS,
     ZIP_FILE,
     Rule,
@@ -137,13 +138,13 @@ def _rows(
 
 
 # what RecBole's data sets are made with
-_FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "RATING_FIELD")
+_FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "RATING_FIELD")
 _SEQUENCE_FIELDS = ("NEG_PREFIX", "LIST_SUFFIX", "ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD")
 _OF_TABLES = (  # of files with one interaction a row, which impressions are not
     *(
         name
         for name in recbole_lists()["dataset_arguments"]
-        if name not in (*_FIELDS, *_SEQUENCE_FIELDS, "MAX_ITEM_LIST_LENGTH")
+        if name not in (*_FIELDS, *_SEQUENCE_FIELDS, "TIME_FIELD", "MAX_ITEM_LIST_LENGTH")
     ),
     *("numerical_features", "discretization", "kg_reverse_r"),
     *("entity_kg_num_interval", "relation_kg_num_interval"),
@@ -155,6 +156,7 @@ _SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloa
 RECBOLES: tuple[Setting, ...] = (
     # the data set, which is read once
     *_rows(*_FIELDS, rule=FIELD, checked_for=_IMPRESSIONS, scope=_RUN),
+    Setting("TIME_FIELD", one_of("timestamp"), _IMPRESSIONS, scope=_RUN),  # a column of the files
     *_rows(*_SEQUENCE_FIELDS, rule=FIELD, scope=_RUN, unread_by=_NEWS, checked_for=_IMPRESSIONS),
     Setting("MAX_ITEM_LIST_LENGTH", HISTORY_LENGTH, _IMPRESSIONS, scope=_RUN, unread_by=_NEWS),
     *_rows(*_OF_TABLES, scope=_RUN, unread_by=_IMPRESSIONS),
@@ -252,6 +254,12 @@ OURS: tuple[Setting, ...] = (
     Setting("max_body_length", TEXT_LENGTH, _NEWS),
     Setting("category_weight", NOT_NEGATIVE, _NEWS),
     Setting("subcategory_weight", NOT_NEGATIVE, _NEWS),
+    Setting("popularity", one_of("none", "added", "gated"), _NEWS),
+    Setting("popularity_windows", WINDOWS, _NEWS),
+    Setting("popularity_delay", COUNT, _NEWS),
+    Setting("popularity_from", one_of("stream", "train"), _NEWS),
+    Setting("boosting_rounds", POSITIVE, _NEWS),
+    Setting("boosting_rate", ABOVE_ZERO, _NEWS),
     Setting("impression_negatives", one_of(None, True, False), _RECBOLE_ON_IMPRESSIONS),
     # the model
     Setting("views", VIEWS, _NEWS),

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.settings.declared import Models
 from recbole_tinynews.settings.layers import Layer, ModelFiles, NewsYaml, StageYaml, read_news_yaml
 from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.names import Key, parse_keys
+from recbole_tinynews.settings.names import Key, parse_key, parse_keys, unknown_setting
+from recbole_tinynews.settings.recbole_models import rules_of
 from recbole_tinynews.settings.stage_names import FINETUNE_TEACHER, OF_TEACHERS
+from recbole_tinynews.settings.values import unfit_value
+
+DEFAULT_MODEL, DEFAULT_DATASET = "TinyNewsRec", "mind-mini"
 
 PROPERTIES = "properties"
 WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings that suit no other one}
@@ -49,6 +54,9 @@ class Layering:
     """Values by setting, each layer over the one before.
 
     Attributes:
+        kind: of the model.
+        files: the yaml files that declare its settings.
+        rules: the rules for values, by name.
         declared: every setting that exists, with its default.
         stages: the stages that can have their own settings.
         defaults: defaults of the run and of single stages, before data set and user.
@@ -59,12 +67,18 @@ class Layering:
 
     def __init__(
         self,
+        kind: Models,
+        files: ModelFiles,
         declared: dict[str, Any],
         base: Mapping[str, Any],
         given: Mapping[str, Any],
         stages: Mapping[str, StageYaml],
     ) -> None:
+        self.kind, self.files = kind, files
+        self.rules = rules_of(kind, files)
         self.declared = declared
+        # values without a rule are compared with their default; RecBole's mix types freely
+        self.typed_defaults = declared if kind is Models.NEWS else {}
         self.stages = dict(stages)
         self.defaults: dict[Key, Any] = {Key(None, name): v for name, v in declared.items()}
         self.layers: list[Layer] = []
@@ -88,6 +102,13 @@ class Layering:
         """Lay the user's values over all others."""
         self.layers += given
         self.values = self.before_user | {k: v for layer in given for k, v in layer.values.items()}
+
+    def mistake_of(self, name: str, value: Any) -> str | None:
+        """What is wrong with this value of a setting; None if it is valid."""
+        key = parse_key(name, self.stages)
+        default = self.typed_defaults.get(key.name)
+        unknown = unknown_setting(key, self.declared, self.stages)
+        return unknown or unfit_value(key.name, value, self.rules, default)
 
     def source_of(self, key: Key) -> str:
         """The source of a value, for messages."""
@@ -149,7 +170,6 @@ class Layering:
     def add_news_yaml(
         self,
         yaml: NewsYaml,
-        files: ModelFiles,
         dataset: str,
         classes: Sequence[str],
         same_plm: Callable[[Any, Any], bool] | None,
@@ -159,7 +179,6 @@ class Layering:
 
         Args:
             yaml: declarations of the recommender.
-            files: the files that these were read from.
             dataset: name of the data set.
             classes: names of the class and its bases, weakest first: a subclass keeps the settings
                 that suit its base.
@@ -173,7 +192,7 @@ class Layering:
         without_words = self._add_data_set(packaged_folder(PROPERTIES), dataset, classes, same_plm)
         if parts is not None:
             self._separate_teachers(yaml, parts, dataset, without_words)
-        self._add_working_folder(files, dataset, classes, same_plm)
+        self._add_working_folder(dataset, classes, same_plm)
 
     def _add_data_set(
         self,
@@ -204,7 +223,6 @@ class Layering:
 
     def _add_working_folder(
         self,
-        files: ModelFiles,
         dataset: str,
         classes: Sequence[str],
         same_plm: Callable[[Any, Any], bool] | None,
@@ -213,7 +231,7 @@ class Layering:
         folder = Path(PROPERTIES)
         if folder.resolve() == packaged_folder(PROPERTIES).resolve():
             return
-        places = [files.overall.name, *(f"model/{name}.yaml" for name in classes)]
+        places = [self.files.overall.name, *(f"model/{name}.yaml" for name in classes)]
         for place in places:
             if (folder / place).is_file():
                 self.add_file(folder / place)
@@ -284,11 +302,10 @@ class Layering:
 
     # RecBole's own models
 
-    def add_recbole_yaml(
-        self, files: ModelFiles, dataset: str, model: str, on_impressions: bool
-    ) -> None:
+    def add_recbole_yaml(self, dataset: str, model: str) -> None:
         """Lay our yaml for impressions and the yaml of a user's classes over RecBole's."""
-        own = files.of_users
+        files, own = self.files, self.files.of_users
+        on_impressions = self.kind is Models.RECBOLE_ON_IMPRESSIONS
         for file in files.own:  # RecBole has loaded its yaml of ``model``, in its own order
             if file not in own and file.stem != model:
                 self.before_user.update(parse_keys(read_yaml(file), ()))
@@ -298,7 +315,7 @@ class Layering:
         for file in own:
             self.add_file(file)
         if on_impressions:
-            self._add_working_folder(files, dataset, [model], None)
+            self._add_working_folder(dataset, [model], None)
 
 
 def _of_data_set(folder: Path, *names: str) -> Iterator[Path]:

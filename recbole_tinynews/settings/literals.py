@@ -6,10 +6,12 @@ import copy
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import yaml
 from yaml.composer import ComposerError
+
+from recbole_tinynews.settings.values import brief
 
 _INT = r"[-+]?(?:0|[1-9][0-9_]*)"
 _FLOAT = r"""(?:
@@ -20,18 +22,52 @@ _FLOAT = r"""(?:
     |\.(?:nan|NaN|NAN))"""
 
 
+LARGEST = 200_000  # characters of a yaml file
+DEEPEST = 20  # lists and mappings inside each other
+MOST_NODES = 5_000  # values, those that aliases repeat counted each time
+
+
 class LiteralLoader(yaml.SafeLoader):
     """Yaml in which ``1e-5`` is a float, as in RecBole, and a repeated key is an error.
 
     RecBole changes ``yaml.FullLoader``, and so every library in the process; this class leaves it
     alone. Plain scalars are null, bools, ints and floats, or text: ``2019-11-15``, ``12:05`` and
-    ``007`` stay text.
+    ``007`` stay text. Depth and size are limited before anything is constructed: aliases in
+    aliases would grow exponentially, deep nesting would exhaust the stack.
     """
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._sizes: dict[int, int] = {}  # nodes under a node, by its identity
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
         first: [rule for rule in rules if rule[0].rpartition(":")[2] in ("null", "bool", "merge")]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Compose as yaml does, and refuse what is too deep or too large."""
+        self._depth += 1
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if self._depth > DEEPEST:
+            self._refuse(f"more than {DEEPEST} levels of nesting", event)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if isinstance(event, yaml.AliasEvent):
+            if id(node) not in self._sizes:
+                self._refuse("a value that contains itself", event)
+        else:
+            parts = node.value if isinstance(node, yaml.CollectionNode) else []
+            pairs = isinstance(node, yaml.MappingNode)
+            inner = [each for pair in parts for each in pair] if pairs else parts
+            self._sizes[id(node)] = 1 + sum(self._sizes[id(each)] for each in inner)
+        if max(self._sizes[id(node)], len(self._sizes)) > MOST_NODES:
+            self._refuse(f"more than {MOST_NODES:,} values", event)
+        return node
+
+    def _refuse(self, why: str, event: yaml.Event) -> NoReturn:
+        raise ComposerError(None, None, f"unexpected {why}", event.start_mark)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Compose as yaml does, then refuse a key that is there twice: the first would be lost."""
@@ -62,7 +98,7 @@ def parse_value(text: str) -> Any:
     ("__import__('os').getcwd()", '[0,inf)', 'a: b # c')
     """
     try:
-        value = yaml.load(text, Loader=LiteralLoader)
+        value = parse_yaml(text)
     except (yaml.YAMLError, ValueError):  # ValueError: an int of thousands of digits
         return text
     if (
@@ -74,14 +110,21 @@ def parse_value(text: str) -> Any:
     return text
 
 
-@lru_cache(maxsize=256)
-def _parsed(text: str) -> Any:
-    """Parse yaml, cached by content: a benchmark would parse the package's files hundreds of times.
+def parse_yaml(text: str) -> Any:
+    """The value of a yaml document, of limited size and depth.
 
-    Yaml's parser is written in Python, and took nine tenths of the time of a plan. The result is
-    shared: copy it before changing it.
+    Raises:
+        YAMLError: it is not valid yaml, or exceeds a limit.
+        ValueError: it contains a number of thousands of digits.
     """
+    if len(text) > LARGEST:
+        raise yaml.YAMLError(f"more than {LARGEST:,} characters")
     return yaml.load(text, Loader=LiteralLoader)
+
+
+# Yaml's parser is written in Python: without the cache it took nine tenths of the time of a plan.
+# The result is shared: copy it before changing it.
+_parsed = lru_cache(maxsize=256)(parse_yaml)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -92,7 +135,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
-            content = copy.deepcopy(_parsed(file.read()))
+            content = copy.deepcopy(_parsed(file.read(LARGEST + 1)))
     except OSError as error:
         raise ValueError(
             f"The settings file {path} can't be read: {error.strerror}. Check its path."
@@ -104,7 +147,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(
             f"The settings file {path} expects lines 'key: value', got "
-            f"{'a list' if isinstance(content, list) else repr(content)}. "
+            f"{'a list' if isinstance(content, list) else brief(content)}. "
             "Write a space after the colon."
         )
     return {str(key): value for key, value in content.items()}

@@ -21,24 +21,12 @@ _ENTRIES = {
 
 
 def mistakes_by_key(
-    switches: Iterable[str],
-    settings: Layering,
-    values: Mapping[Key, Any],
-    rules: Mapping[str, Rule],
-    typed_defaults: Mapping[str, Any],
+    switches: Iterable[str], settings: Layering, values: Mapping[Key, Any]
 ) -> Iterator[str]:
-    """Unknown names, then flags without a value, then invalid values.
-
-    Args:
-        switches: flags without a value.
-        settings: the declared settings and the sources of values.
-        values: all values.
-        rules: rules for values, by name.
-        typed_defaults: defaults that values without a rule are compared with.
-    """
+    """Unknown names, then flags without a value (``switches``), then invalid values."""
     yield from _name_mistakes(settings.layers, settings.declared, settings.stages)
     yield from _switch_mistakes(switches, settings.declared, settings.stages)
-    yield from _value_mistakes(values, settings.layers, typed_defaults, rules)
+    yield from _value_mistakes(values, settings.layers, settings.typed_defaults, settings.rules)
 
 
 def data_mistakes(folder: Path) -> Iterator[str]:
@@ -53,7 +41,7 @@ def data_mistakes(folder: Path) -> Iterator[str]:
 
 def part_mistakes(final: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     """Students and teachers named where they are read too late to choose a class."""
-    for part in PARTS:
+    for part in (part for part in PARTS if part in final):
         if final[part] != given.get(part, USUAL):
             yield (
                 f"{part}={final[part]} is in the yaml of a model or data set, and chooses no class "

@@ -13,6 +13,8 @@ from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.recbole_lists import recbole_lists
 from recbole_tinynews.settings.stage_names import OF_TEACHERS
 
+_LONGEST_NAME = 100  # characters of a name that are compared with others
+
 
 class Key(NamedTuple):
     """A setting: of one stage or, with stage None, of the run and the fallback of every stage.
@@ -43,6 +45,11 @@ def parse_key(text: str, stages: Collection[str]) -> Key:
 def parse_keys(values: Mapping[str, Any], stages: Collection[str]) -> dict[Key, Any]:
     """The values of a yaml file or command line, by setting."""
     return {parse_key(text, stages): value for text, value in values.items()}
+
+
+def keyed(values: Mapping[str | None, Mapping[str, Any]]) -> dict[Key, Any]:
+    """Values by stage, then name, in one mapping."""
+    return {Key(stage, name): v for stage, own in values.items() for name, v in own.items()}
 
 
 def seen_by_stage(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,7 +104,10 @@ def unknown_setting(
         return f"holds for the whole run, not for a stage. Set {key.name}"
     per_stage = [each for each in declared if setting(each).scope is Scope.STAGE]
     candidates = [*declared, *(f"{stage}_{name}" for stage in stages for name in per_stage)]
-    nearest = difflib.get_close_matches(str(key), candidates, n=1)
+    written = str(key)[:_LONGEST_NAME]
+    nearest = difflib.get_close_matches(written, candidates, n=1)
     if nearest:
         return f"is no setting. Did you mean {nearest[0]}?"
-    return "is no setting of this model. Declare a new one in the yaml beside the model"
+    similar = difflib.get_close_matches(written, candidates, n=3, cutoff=0.4)
+    hint = f" The nearest are {', '.join(similar)}." if similar else ""
+    return f"is no setting of this model.{hint} Declare a new one in the yaml beside the model"

@@ -140,6 +140,7 @@ def _are_cutoffs(value: Any) -> bool:
 
 
 CUTOFFS = Rule(f"{_CUTOFF.expected} or a list of them, each once", _are_cutoffs)
+WINDOWS = list_of(or_(ABOVE_ZERO, None))  # hours; None: from the beginning
 FIELD = Rule(
     "a name without white space",
     lambda value: isinstance(value, str) and value.split() == [value],

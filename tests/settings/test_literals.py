@@ -5,10 +5,15 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_tinynews.settings.literals import parse_value, read_yaml
+from recbole_tinynews.settings.literals import parse_value, parse_yaml, read_yaml
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +61,8 @@ def test_anything_else_stays_the_text_that_was_written(text: str) -> None:
     assert parse_value(text) == text
 
 
-@given(st.text())
+@settings(max_examples=50)
+@given(st.text(max_size=200))
 def test_no_text_makes_parsing_fail(text: str) -> None:
     """A flag's odd value must be a value or a clear error later, never a yaml traceback."""
     parse_value(text)
@@ -112,3 +118,26 @@ def test_a_file_is_parsed_once_and_never_read_stale_or_changed(tmp_path: Path) -
     assert read_yaml(file) == {"eval_args": {"order": "RO"}}
     file.write_text("eval_args: {order: TO}\n")
     assert read_yaml(file) == {"eval_args": {"order": "TO"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (BOMB, "more than 5,000 values"),  # 440 bytes that are 3 GB when they are shown
+        ("&a [*a]", "contains itself"),
+        ("x: &x {y: *x}", "contains itself"),
+        ("[" * 2_000, "levels of nesting"),
+        ("- " * 2_000, "levels of nesting"),
+        (f"[{'1, ' * 6_000}]", "more than 5,000 values"),
+        ("x" * 300_000, "more than 200,000 characters"),
+    ],
+)
+def test_yaml_that_would_fill_memory_or_stack_is_refused(text: str, why: str) -> None:
+    """A folder from a stranger made `load` hang; `--metrics=[[[...` ended in a traceback."""
+    with pytest.raises(yaml.YAMLError, match=why):
+        parse_yaml(text)
+    assert parse_value(text) == text
+
+
+def test_an_alias_may_repeat_a_value() -> None:
+    assert parse_yaml("a: &a [1, 2]\nb: [*a, *a]\n")["b"] == [[1, 2], [1, 2]]

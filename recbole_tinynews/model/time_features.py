@@ -1,0 +1,118 @@
+"""What is read now: age, exposures and click rates of a candidate, and what they add to a score."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recbole_tinynews.model.conditional_logit import fit_conditional_logit
+
+PRIOR_EXPOSURES = 20.0  # of a click rate, before there are any
+
+
+class TimeFeatures(nn.Module):
+    """Age, exposures and click rates of candidates, on the scale of the training candidates.
+
+    For counters of ``data.popularity.Counting`` with W windows these are 2 + W features: log(1 +
+    hours of age), log(1 + exposures in the longest window), and for each window the log of the
+    smoothed click rate over the click rate of training, ``log((c + 20 r) / (s + 20) / r)``.
+
+    Args:
+        windows: number of windows, W.
+    """
+
+    click_rate: Tensor
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, windows: int) -> None:
+        super().__init__()
+        self.windows, self.size = windows, 2 + windows
+        self.register_buffer("click_rate", torch.tensor(0.5))
+        self.register_buffer("mean", torch.zeros(self.size))
+        self.register_buffer("scale", torch.ones(self.size))
+
+    @torch.no_grad()
+    def fit(self, counters: Tensor, labels: Tensor) -> None:
+        """Take click rate, mean and standard deviation from training candidates.
+
+        Shapes:
+            counters: ``[candidates, 1 + 2 W]``.
+            labels: ``[candidates]``, 1 where clicked.
+        """
+        self.click_rate.fill_(float((labels == 1).double().mean().clamp(1e-6, 1 - 1e-6)))
+        features = self.unscaled(counters).double()
+        self.mean.copy_(features.mean(0))
+        self.scale.copy_(features.std(0, correction=0).clamp(min=1e-9))
+
+    def unscaled(self, counters: Tensor) -> Tensor:
+        """The features as they are, ``[..., 1 + 2 W] -> [..., 2 + W]``."""
+        age, clicks, exposures = counters.split([1, self.windows, self.windows], dim=-1)
+        most = exposures.amax(-1, keepdim=True)
+        rates = self.rate(clicks, exposures).log()
+        return torch.cat([age.log1p(), most.log1p(), rates], dim=-1)
+
+    def rate(self, clicks: Tensor, exposures: Tensor) -> Tensor:
+        """Smoothed clicks per exposure, relative to the click rate of training."""
+        smoothed = (clicks + PRIOR_EXPOSURES * self.click_rate) / (exposures + PRIOR_EXPOSURES)
+        return smoothed / self.click_rate
+
+    def forward(self, counters: Tensor) -> Tensor:
+        """The features of candidates, ``[..., 1 + 2 W] -> [..., 2 + W]``, standardised."""
+        return (self.unscaled(counters) - self.mean) / self.scale
+
+
+class TimeScore(nn.Module):
+    """What is read now as a term of a score: ``text + time``, linear in ``TimeFeatures``.
+
+    Text scores stay dot products of two vectors and only get one common weight, so that an index
+    and a ranking without counters keep their order. With a gate, a reader's vector u divides
+    between both: ``2 g text + 2 (1 - g) time``, g = sigmoid(w u + b), which starts at 1/2.
+
+    Args:
+        windows: number of windows of the counters.
+        user_dim: size of a user's vector, for a gate; None: no gate.
+    """
+
+    def __init__(self, windows: int, user_dim: int | None = None) -> None:
+        super().__init__()
+        self.features = TimeFeatures(windows)
+        self.text_weight = nn.Parameter(torch.ones(()))
+        self.weights = nn.Parameter(torch.zeros(self.features.size))
+        self.gate = None if user_dim is None else nn.Linear(user_dim, 1)
+        if self.gate is not None:
+            nn.init.zeros_(self.gate.weight)
+            nn.init.zeros_(self.gate.bias)
+
+    @torch.no_grad()
+    def start(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
+        """Start at the conditional logit of text scores and time that fits these impressions.
+
+        Shapes:
+            text, labels: ``[candidates]``.
+            counters: ``[candidates, 1 + 2 windows]``.
+            offsets: ``[impressions + 1]``, bounds of the impressions among the candidates.
+        """
+        self.features.fit(counters, labels)
+        spread = text.double().std(correction=0).clamp(min=1e-9)
+        both = torch.cat([(text / spread).unsqueeze(1), self.features(counters)], dim=1)
+        weights = fit_conditional_logit(
+            both.cpu().numpy(), labels.cpu().numpy(), offsets.cpu().numpy()
+        )
+        self.text_weight.copy_(torch.tensor(weights[0]) / spread.cpu())
+        self.weights.copy_(torch.from_numpy(weights[1:]))
+
+    def forward(self, text: Tensor, counters: Tensor, user: Tensor) -> Tensor:
+        """Scores, of the shape of ``text``.
+
+        Shapes:
+            text: ``[batch, candidates]`` or ``[candidates]``.
+            counters: the same with a last dimension ``1 + 2 windows``.
+            user: ``[batch, dim]``, or ``[candidates, dim]`` beside ``[candidates]``.
+        """
+        text, time = self.text_weight * text, self.features(counters) @ self.weights
+        if self.gate is None:
+            return text + time
+        share = torch.sigmoid(self.gate(user))  # [..., 1]
+        share = share if text.dim() == 2 else share.squeeze(-1)
+        return 2 * share * text + 2 * (1 - share) * time

@@ -1,0 +1,39 @@
+"""Checks the names and values of a command before torch is imported, which takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recbole_tinynews.reference.defaults import defaults_of, is_ours, news_yaml
+from recbole_tinynews.registry import check_name, named_files
+from recbole_tinynews.settings.declared import Models
+from recbole_tinynews.settings.given import Files, read_given
+from recbole_tinynews.settings.layering import DEFAULT_MODEL, PARTS, Layering
+from recbole_tinynews.settings.mistakes import mistakes_by_key
+
+
+def check_command(model: str | None, files: Files, command_line: Sequence[str]) -> None:
+    """Refuse unknown models and settings, and values that break their rules.
+
+    Raises:
+        ValueError: with all such mistakes; ``NewsConfig`` finds those that depend on data as well.
+    """
+    given = read_given(files, None, command_line)
+    name = str(model or given.values.get("model") or DEFAULT_MODEL)
+    check_name(name)
+    ours, found = is_ours(name), list(given.mistakes)
+    declared, stages = dict(defaults_of(name)), news_yaml(name).stages if ours else {}
+    for part in PARTS if {*PARTS} <= declared.keys() else ():
+        other = str(given.values.get(part) or declared[part])
+        try:
+            check_name(other)
+        except ValueError as problem:
+            found.append(f"{part} {problem}")
+        else:
+            declared = defaults_of(other) | declared
+    kind = Models.NEWS if ours else Models.RECBOLE_ON_IMPRESSIONS
+    settings = Layering(kind, named_files(name), declared, {}, given.values, stages)
+    settings.finish(given.layers(stages))
+    found += mistakes_by_key(given.switches, settings, settings.values)
+    if found:
+        raise ValueError("\n- ".join([f"The settings of {name} don't fit:", *found]))

@@ -1,0 +1,138 @@
+"""Counters of what is read now: exact against brute force, and blind to the future."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.data.popularity import (
+    Counting,
+    count_events,
+    popularity_features,
+    refuse_without_times,
+)
+from recbole_tinynews.data.ragged import Ragged
+
+Log = list[tuple[int, int, list[tuple[int, int]]]]  # time, user, (article, label) of each candidate
+HOUR = 3600
+WINDOWS = (2, 5, None)  # of the time of logs, whose unit is an hour
+
+logs = st.lists(
+    st.tuples(
+        st.integers(0, 12),  # few moments, so that many tie
+        st.integers(1, 3),
+        st.lists(st.tuples(st.integers(1, 4), st.sampled_from([0, 1, -1])), min_size=1, max_size=4),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def impressions_of(log: Log) -> Impressions:
+    candidates = [[article for article, _ in row] for _, _, row in log]
+    return Impressions(
+        np.array([str(place) for place in range(len(log))]),
+        np.array([user for _, user, _ in log], dtype=np.int32),
+        np.array([time * HOUR for time, _, _ in log], dtype=np.int64),
+        Ragged.from_rows([[] for _ in log], np.int32),
+        Ragged.from_rows(candidates, np.int32),
+        np.array([label for _, _, row in log for _, label in row], dtype=np.int8),
+    )
+
+
+def brute_force(log: Log, delay: int, counted: int) -> list[list[tuple[int, int]]]:
+    """Clicks and exposures in each window, by the definition."""
+    every = [
+        (time, user, article, label == 1)
+        for time, user, row in log[:counted]
+        for article, label in row
+    ]
+    result = []
+    for time, user, row in log:
+        for article, _ in row:
+            counts = []
+            for window in WINDOWS:
+                start = -math.inf if window is None else time - delay - window
+                seen = [
+                    clicked
+                    for at, who, what, clicked in every
+                    if start <= at < time - delay and who != user and what == article
+                ]
+                counts.append((sum(seen), len(seen)))
+            result.append(counts)
+    return result
+
+
+@given(log=logs, delay=st.integers(0, 4), block=st.integers(1, 20), data=st.data())
+def test_counters_are_those_of_the_definition(log: Log, delay: int, block: int, data) -> None:
+    """A tie, a repeated click or an own event that counts would let a score see its own label."""
+    counted = data.draw(st.sampled_from([len(log), len(log) // 2]))
+    counting = Counting(WINDOWS, delay * HOUR)
+    features = count_events(impressions_of(log), counting, counted, block=block)
+    pairs = features[:, 1:].reshape(-1, 2, len(WINDOWS)).transpose(0, 2, 1)
+    assert pairs.tolist() == [[[*pair] for pair in row] for row in brute_force(log, delay, counted)]
+
+
+@given(log=logs, later=logs, delay=st.integers(0, 4), moment=st.integers(0, 12))
+def test_no_event_from_then_on_changes_a_counter(
+    log: Log, later: Log, delay: int, moment: int
+) -> None:
+    """Look-ahead of a second is enough to make a table worthless."""
+    before = [row for row in log if row[0] < moment - delay]
+    queried = (moment, 3, [(article, 0) for article in range(1, 5)])
+    futures = [[], log, [(time + moment - delay, user, row) for time, user, row in later]]
+    counters = [
+        count_events(
+            impressions_of([queried, *before, *(r for r in future if r[0] >= moment - delay)]),
+            Counting(WINDOWS, delay * HOUR),
+        )[:4, 1:]
+        for future in futures
+    ]
+    assert (counters[0] == counters[1]).all()
+    assert (counters[0] == counters[2]).all()
+
+
+@given(log=logs)
+def test_age_counts_from_the_first_exposure_or_from_publication(log: Log) -> None:
+    """An article that is new to every user has the age 0, not that of the log."""
+    shown = impressions_of(log)
+    published = np.array([np.nan, 1.0, np.nan, 100.0, np.nan]) * HOUR
+    ages = count_events(shown, Counting(), published=published)[:, 0]
+    place = 0
+    for time, _, row in log:
+        for article, _ in row:
+            first = min(at for at, _, other in log if article in {a for a, _ in other})
+            start = {1: 1, 3: 100}.get(article, first)
+            assert ages[place] == max(time - start, 0)
+            place += 1
+
+
+def test_a_split_of_which_half_shares_one_time_is_refused() -> None:
+    """Where times of day are unknown, every counter would be 0 or all of the day before."""
+    row = [(1, 1), (2, 0)]
+    known = impressions_of([(time, 1, row) for time in (1, 2, 3)])
+    refuse_without_times(known, "test")
+    unknown = impressions_of([(time, 1, row) for time in (1, 7, 7, 9)])
+    with pytest.raises(ValueError, match=r"2 of 4 test impressions have the same one"):
+        refuse_without_times(unknown, "test")
+
+
+def test_features_are_cached_by_log_and_settings_and_mapped(tmp_path: Path) -> None:
+    """Counters of another delay, or of another log, would be taken for these."""
+    log = [(time, time % 3, [(1, 1), (2 + time % 2, 0)]) for time in range(12)]
+    shown = impressions_of(log)
+    for counting in (Counting(), Counting(delay=2 * HOUR), Counting(stream=False)):
+        plain = popularity_features(shown, counting, 6)
+        for _ in range(2):
+            cached = popularity_features(shown, counting, 6, cache=(tmp_path, "log"))
+            assert cached.names == counting.names == plain.names
+            assert (cached.values == plain.values).all()
+        assert isinstance(cached.values, np.memmap)
+    popularity_features(shown, Counting(), 6, cache=(tmp_path, "another log"))
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 4
