@@ -37,7 +37,7 @@ class InteractionDataset(Dataset):
     def __init__(self, news: NewsDataset, config: Settings, feed: Feed) -> None:
         self.__dict__.update(news.__dict__)
         self.config, self.feed = config, feed
-        self.impressions, self.facts = news.inter_feat, news.facts
+        self.impressions, self.facts = news.impressions(config), news.facts
         self.label_field = config["LABEL_FIELD"]
         self.sequence_field = self.iid_field + config["LIST_SUFFIX"]
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
