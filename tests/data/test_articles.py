@@ -403,11 +403,3 @@ def test_teachers_encode_all_articles_for_their_students_only_where_asked_to(
     )
     assert loader.news_ids().tolist() == sorted(set(shown.tolist()))
     assert len(TitleBodyDataLoader(busy.config("TinyNewsRec"), data).news_ids()) == 0
-
-
-def test_more_negatives_than_titles_are_refused() -> None:
-    """Each body would be matched with the same wrong titles, many times over."""
-    with pytest.raises(
-        ValueError, match=r"negatives=500 .*different titles.*post_train_teacher_neg"
-    ):
-        TitleBodyDataset(ARTICLES, make_tokenizer(WORDS), 8, 16, 500, 0)

@@ -258,6 +258,16 @@ def test_nonsense_is_refused_by_its_name(tiny: Tiny, model: str, name: str, valu
         system(NewsConfig(model, DATASET, config_dict={**config_dict, name: value}))
 
 
+def test_more_negatives_than_titles_are_refused_before_the_training(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    """Each body would be matched with the same wrong titles, many times over."""
+    place = {"post_train_teacher_negatives": 500, "checkpoint_dir": str(tmp_path / "saved")}
+    with pytest.raises(ValueError, match=r"negatives=500 of post-training .*got \d+ in \d+"):
+        run("PLMNRDP", DATASET, config_dict=tiny.settings("PLMNRDP", **place))
+    assert not [*tmp_path.glob("saved/**/*.safetensors")]
+
+
 def test_the_logger_that_is_not_installed_is_named(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
