@@ -56,14 +56,12 @@ def test_the_encoder_of_an_encoder_decoder_is_a_graph_but_no_automodel(
 def test_graphs_follow_the_settings_of_the_recommender(
     finished_folder: Callable[..., Path], roberta_folder: Path, tmp_path: Path
 ) -> None:
-    """Each changes a graph: heads, pooled tokens, empty slots, and RoBERTa's positions."""
+    """Each changes a graph: heads, pooled tokens, and RoBERTa's positions."""
     folder = finished_folder(
         plm=str(roberta_folder),
         head_init="pretrained",
         news_dim=32,
         mask_padding_in_news_pooling=False,
-        user_encoder="self_attention",
-        history_padding="learned",
     )
     export(folder, "onnx", tmp_path / "out")
     got = exported_scores(load_export(tmp_path / "out"))
