@@ -39,7 +39,7 @@ def utc_seconds(text: str) -> int:
 
 def iso(seconds: int) -> str:
     """UTC seconds as ISO 8601."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{datetime.fromtimestamp(seconds, timezone.utc).isoformat()[:19]}Z"
 
 
 def seconds_of(cell: Any, column: Column) -> int:

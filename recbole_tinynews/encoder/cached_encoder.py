@@ -1,8 +1,4 @@
-"""The base of news encoders: vectors by news id, each computed once.
-
-What turns a text into a vector, and whether an article has one text or several views, is its
-subclasses' affair.
-"""
+"""News encoders: vectors by news id, each computed once; of one text by its text encoder."""
 
 from __future__ import annotations
 
@@ -23,61 +19,73 @@ from recbole_tinynews.encoder.news_vectors import NewsVectors, RecentVectors, in
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs
 from recbole_tinynews.encoder.planning import ArticlePlanner, EncodingPlan, PlannedPack, Planner
 from recbole_tinynews.encoder.states import Tap, Taps
+from recbole_tinynews.processes.group import ALONE, process_group
 
 _numbers = itertools.count()  # of encoders: each plan belongs to one
 NO_ENCODER = -1
 
 
 class CachedEncoder(nn.Module):
-    """News ids in, news vectors out: repeats are encoded once, and at evaluation each article is.
+    """News ids in, news vectors out: repeats are encoded once, and in evaluation each article is.
 
-    ``vectors = encoder(news_ids)``: any shape of ids, repeats welcome. Id 0 is padding and gives
-    zeros. Repeats in a batch share one dropout mask. It implements ``protocol.EncodesNews``.
-
-    A subclass says how articles are encoded: ``planner``, ``follow``, ``zeros``,
-    ``tokens_at_once``, ``content``, ``device``, ``pad_token_id``.
+    It implements ``protocol.EncodesNews``. Repeats in a batch share one dropout mask. A subclass
+    defines how articles are encoded.
 
     Args:
         tokens: token ids of each article, by id; row 0 is empty.
         history_cache_steps: number of training steps for which the vector of a clicked article may
-            be reused, without a gradient (SpeedyFeed, Xiao et al., KDD 2022). 0: never, which is
-            exact.
+            be reused, without a gradient (SpeedyFeed, Xiao et al., KDD 2022). 0 is exact.
     """
 
     def __init__(self, tokens: Ragged, history_cache_steps: int = 0) -> None:
         super().__init__()
-        self.history_cache_steps = history_cache_steps
+        self.tokens, self._number = tokens, next(_numbers)
         self._plan: EncodingPlan | None = None
-        self.tokens = tokens
+        self._vectors, self._recent = NewsVectors(), RecentVectors(history_cache_steps)
 
-    # ------------------------------------------------------------------- what a subclass says
+    # ------------------------------------------------------------------- defined by subclasses
 
     def planner(self, shared: bool = False) -> ArticlePlanner:
-        """Makes plans for this encoder as it is now: for its texts, its table and its precision.
+        """Makes plans for this encoder in its current state.
 
-        ``shared``: among all processes that train together, which follow each plan together.
+        ``shared``: for all processes of a training, each of which encodes a part of the plan.
         """
         raise NotImplementedError
 
     def follow(self, plan: EncodingPlan) -> Tensor:
-        """Vectors of the ids of a plan, ``[ids, news_dim]``; zeros for those without a token."""
+        """Vectors of the ids of a plan, ``[ids, news_dim]``; zeros for empty texts."""
+        raise NotImplementedError
+
+    def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of given articles, ``[articles, news_dim]``; see ``EncodesNews``."""
         raise NotImplementedError
 
     def zeros(self, texts: int) -> Tensor:
-        """Vectors of that many empty texts, ``[texts, news_dim]``."""
+        """Vectors of empty texts, ``[texts, news_dim]``."""
         raise NotImplementedError
 
     def tokens_at_once(self) -> int:
-        """How many tokens are encoded together."""
+        """Number of tokens that are encoded together."""
         raise NotImplementedError
 
     def content(self) -> Iterator[str | bytes]:
-        """All that decides a vector, for the key of a saved table of vectors."""
+        """Everything that decides a vector, for the key of a saved table of vectors."""
+        raise NotImplementedError
+
+    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
+        """Initialise heads that start from pretrained vectors; others are left alone.
+
+        Heads that an earlier stage has trained stay as they are.
+
+        Args:
+            ids: distinct texts, those of training.
+            centred: whether the mean of their vectors is subtracted from now on.
+        """
         raise NotImplementedError
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of its weights."""
         raise NotImplementedError
 
     @property
@@ -85,24 +93,7 @@ class CachedEncoder(nn.Module):
         """The token that pads texts."""
         raise NotImplementedError
 
-    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Let heads that start from pretrained vectors take what they need of them: none here."""
-
-    # -------------------------------------------------------------------------------- texts
-
-    @property
-    def tokens(self) -> Ragged:
-        """Token ids of each article, by news id; row 0, of padding, is empty."""
-        return self._tokens
-
-    @tokens.setter
-    def tokens(self, tokens: Ragged) -> None:
-        """Read these texts from now on: whatever is remembered of others is dropped."""
-        self._remember_none_but(tokens)
-
-    def _remember_none_but(self, tokens: Ragged) -> None:
-        self._tokens, self._number = tokens, next(_numbers)
-        self._vectors, self._recent = NewsVectors(), RecentVectors(self.history_cache_steps)
+    # ------------------------------------------------------------------------- ids -> vectors
 
     def train(self, mode: bool = True) -> CachedEncoder:
         """Set the mode; training mode drops the cached vectors of an evaluation."""
@@ -110,8 +101,6 @@ class CachedEncoder(nn.Module):
         if mode:
             self._vectors.forget()
         return self
-
-    # ------------------------------------------------------------------------- ids -> vectors
 
     def forward(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, news_dim]``."""
@@ -127,17 +116,13 @@ class CachedEncoder(nn.Module):
         return vectors[plan.find(news_ids)]
 
     def _looked_up(self, news_ids: Tensor) -> Tensor | None:
-        """Vectors that are kept from earlier, with those that are missing; ``None``: not here."""
+        """Cached vectors, and those that are missing; ``None``: they have to be computed."""
         known = None if self._plan is None else self._plan.host_ids
         return self._vectors.look_up(self, news_ids, known, self._is_shared)
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``; zeros for those without any token."""
         return self.follow(self._plan_now(ids))
-
-    def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
-        """Vectors of given articles, ``[articles, news_dim]``; ``EncodesNews`` says more."""
-        raise NotImplementedError
 
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
@@ -146,14 +131,14 @@ class CachedEncoder(nn.Module):
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
     ) -> None:
-        """Encode distinct ids now, to be looked up until the weights change (``NewsVectors``)."""
+        """Encode distinct ids now, and cache them until the weights change (``NewsVectors``)."""
         self._vectors.encode_ahead(self, ids, show_progress, folder)
 
-    # -------------------------------------------------------------------------------- plans
+    # ---------------------------------------------------------------------------------- plans
 
     @contextmanager
     def planned(self, plan: EncodingPlan | None) -> Iterator[None]:
-        """Inside, all ids are those of this plan, and no device is asked which they are."""
+        """Inside, all ids are those of this plan, and the device is not asked for them."""
         self._plan = plan
         try:
             yield
@@ -161,22 +146,21 @@ class CachedEncoder(nn.Module):
             self._plan = None
 
     def _plan_of(self, news_ids: Tensor) -> EncodingPlan:
-        """The plan that was given, or, for want of it, one made now."""
+        """The plan of the batch, or one made now."""
         if self._plan is not None and self._plan.encoder == self._number:
             return self._plan
         ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.host_ids
         return self._plan_now(ids)
 
     def _plan_now(self, ids: NDArray[np.int64]) -> EncodingPlan:
-        """A plan of distinct ids, shared among processes if these are part of a shared batch."""
         return self.planner(self._is_shared).plan(ids).to(self.device)
 
     @property
     def _is_shared(self) -> bool:
-        """Whether the batch that is encoded is one of several processes."""
+        """Whether the batch is shared among several processes."""
         return self._plan is not None and self._plan.counts is not None
 
-    # ---------------------------------------------------------------------------- what holds inside
+    # --------------------------------------------------------------------------- other contexts
 
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
         """Inside, training recomputes only these ids, where ``history_cache_steps`` allows it."""
@@ -191,7 +175,7 @@ class CachedEncoder(nn.Module):
         self._recent.restore(self, state)
 
     def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
-        """Raise an error: only a language model has inner states to show.
+        """Raise an error: only a language model has inner states.
 
         Raises:
             ValueError: always.
@@ -206,32 +190,52 @@ class CachedEncoder(nn.Module):
         """Does nothing: no layer is frozen."""
         return nullcontext()
 
+    def close_table(self) -> None:
+        """Does nothing: there is no table of frozen states."""
+
 
 class OneTextEncoder(CachedEncoder):
-    """A news encoder of articles with one text each, which its ``text_encoder`` encodes.
+    """A news encoder of articles with one text each.
 
     Args:
+        text_encoder: turns the texts of a pack into vectors, as ``WordEncoder`` does.
         tokens: token ids of each text, by id; row 0 is empty.
         history_cache_steps: as in ``CachedEncoder``.
-        tokenizer: of given articles; ``None``: none can be given.
+        tokenizer: of given articles; ``None``: articles cannot be given.
     """
-
-    text_encoder: Any
 
     def __init__(
         self,
+        text_encoder: nn.Module,
         tokens: Ragged,
         history_cache_steps: int = 0,
         tokenizer: ColumnTokenizer | None = None,
     ) -> None:
         super().__init__(tokens, history_cache_steps)
+        self.text_encoder: Any = text_encoder
         self._tokenizer = tokenizer
+
+    def planner(self, shared: bool = False) -> Planner:
+        """Makes plans for this encoder in its current state."""
+        group = process_group() if shared else ALONE
+        at_once = self.tokens_at_once()
+        return Planner(self._number, self.tokens, self.pad_token_id, at_once, group=group)
+
+    def follow(self, plan: EncodingPlan) -> Tensor:
+        """Vectors of the ids of a plan, ``[ids, news_dim]``."""
+        return plan.joined([self._encode_pack(pack) for pack in plan.packs], self.zeros)
+
+    def _encode_pack(self, pack: PlannedPack) -> Tensor:
+        return self._encode(pack.texts)
+
+    def _encode(self, texts: PackedTexts) -> Tensor:
+        return self.text_encoder.encode(texts)
 
     def tokenise(self, columns: Mapping[str, Sequence[str]]) -> Ragged:
         """Token ids of given articles, numbered from 1.
 
         Raises:
-            ValueError: the column is missing, or no text can be given.
+            ValueError: the column is missing, or articles cannot be given.
         """
         if self._tokenizer is None:
             raise ValueError(
@@ -242,26 +246,18 @@ class OneTextEncoder(CachedEncoder):
 
     @torch.no_grad()
     def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
-        """Vectors of given articles, ``[articles, news_dim]``; ``EncodesNews`` says more."""
+        """Vectors of given articles, ``[articles, news_dim]``; see ``EncodesNews``."""
         return self.encode_tokens(self.tokenise(columns))
 
     def encode_tokens(self, tokens: Ragged) -> Tensor:
-        """Vectors of texts that have no id, ``[texts, news_dim]``: of all rows from 1 on."""
+        """Vectors of texts without ids, ``[texts, news_dim]``, from row 1 on."""
         planner = Planner(NO_ENCODER, tokens, self.pad_token_id, self.tokens_at_once())
         plan = planner.plan(np.arange(1, tokens.rows)).to(self.device)
-        return plan.joined([self._encode_texts(pack.texts) for pack in plan.packs], self.zeros)
-
-    def _encode_texts(self, texts: PackedTexts) -> Tensor:
-        """Vectors of the texts of a row, ``[texts, news_dim]``."""
-        raise NotImplementedError
-
-    def planner(self, shared: bool = False) -> Planner:
-        """Makes plans for this encoder as it is now."""
-        raise NotImplementedError
+        return plan.joined([self._encode(pack.texts) for pack in plan.packs], self.zeros)
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of its weights."""
         return self.text_encoder.device
 
     @property
@@ -270,12 +266,19 @@ class OneTextEncoder(CachedEncoder):
         return self.text_encoder.pad_token_id
 
     def zeros(self, texts: int) -> Tensor:
-        """Vectors of that many empty texts, ``[texts, news_dim]``."""
+        """Vectors of empty texts, ``[texts, news_dim]``."""
         return self.text_encoder.zeros(texts)
 
     def tokens_at_once(self) -> int:
-        """How many tokens are encoded together."""
+        """Number of tokens that are encoded together."""
         return self.text_encoder.tokens_at_once()
+
+    def content(self) -> Iterator[str | bytes]:
+        """Everything that decides a vector, for the key of a saved table of vectors."""
+        yield f"words {self.text_encoder.compute_dtype()}"
+        yield self.tokens.values.tobytes()
+        yield self.tokens.offsets.tobytes()
+        yield from self.text_encoder.content()
 
     @contextmanager
     def without_dropout(self) -> Iterator[None]:
@@ -288,14 +291,7 @@ class OneTextEncoder(CachedEncoder):
 
     @torch.no_grad()
     def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Let a head that starts from pretrained vectors take what it needs of them.
-
-        It does nothing for random heads, and for those that an earlier stage has handed over.
-
-        Args:
-            ids: distinct texts, those of training.
-            centred: whether the mean of their vectors is subtracted from now on.
-        """
+        """Initialise a head that starts from pretrained vectors; see ``CachedEncoder``."""
         dense = self.text_encoder.unit_dense
         if dense is None or dense.has_started:
             return
@@ -310,5 +306,5 @@ class OneTextEncoder(CachedEncoder):
             dense.start(in_shares(packed, pooled_of, none), centred)
 
     def _pooled(self, pack: PlannedPack) -> Tensor:
-        """What the head gets of the texts of a pack, ``[texts, in_features]``."""
-        raise NotImplementedError
+        """The input of the head for the texts of a pack, ``[texts, in_features]``."""
+        return self.text_encoder.mean(pack.texts)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
+import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.bert_layers import BertLayers
 from recbole_tinynews.encoder.own_layers import OwnLayers
+from recbole_tinynews.encoder.packing import PackedTexts, packs
 from recbole_tinynews.encoder.plm_files import bare_plm, plm_size, quiet
-from recbole_tinynews.encoder.probe import FAILURES, Probe
 from recbole_tinynews.encoder.protocol import Layers, Shown
 
 WAYS: tuple[Callable[[PreTrainedModel], Layers | None], ...] = (
@@ -65,3 +67,74 @@ def shown_by(source: str) -> Shown:
     """What a language model will show, tried on its first two layers with random weights."""
     with torch.random.fork_rng(devices=[]):
         return layers_of(bare_plm(source, min(2, plm_size(source).layers))).shown
+
+
+TOLERANCE = 2e-5  # of the largest state
+LENGTHS = (2, 5, 5)
+LONGEST_WINDOW = 512  # a text that passes a wider window of attention takes too long
+WINDOWS = ("sliding_window", "local_attention")  # names of a model's settings
+FIRST_ID = 5  # ids from here on stand for words in every vocabulary
+
+# what a model's code raises when it is run in a way that it was not made for
+FAILURES = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+
+
+class Probe:
+    """What the model's own code gives for each of a few texts alone, with its own attention.
+
+    Args:
+        plm: the language model, in evaluation mode.
+    """
+
+    def __init__(self, plm: PreTrainedModel) -> None:
+        lengths = np.array([*LENGTHS, *_beyond_its_window(plm)])
+        (pack,) = packs(lengths, int(lengths.sum()))
+        ids = torch.arange(int(lengths.sum())) * 7 % (plm.config.vocab_size - FIRST_ID) + FIRST_ID
+        # shortest first, as the pack has them
+        texts = ids.split(sorted(lengths.tolist()))
+        self.texts = PackedTexts.of(pack, ids)
+        real = torch.ones(len(ids), dtype=torch.bool)
+        real[-1] = False  # the last token of the last text
+        self.masked_texts = PackedTexts.of(pack, ids, real)
+        with torch.no_grad():
+            self.expected = torch.cat([_states(plm, text) for text in texts])
+            without_last = _states(plm, texts[-1], real[-len(texts[-1]) :])[:-1]
+        self.masked = torch.cat([self.expected[: -len(texts[-1])], without_last])
+
+    @torch.no_grad()
+    def agrees(self, layers: Layers) -> bool:
+        """Whether these layers give the same, all together and in two parts.
+
+        An encoder may widen the embeddings first, as ELECTRA's does, look at a token's neighbours,
+        or have layers of other parts: run in the wrong way, they would fail far from here, or give
+        wrong vectors.
+        """
+        try:
+            depth = len(layers.layers)
+            parts = [self._run(layers, split, self.texts) for split in sorted({0, 1, depth})]
+            masked = self._run(layers, 0, self.masked_texts)[:-1]
+        except FAILURES:
+            return False
+        return all(_close(each, self.expected) for each in parts) and _close(masked, self.masked)
+
+    def _run(self, layers: Layers, split: int, texts: PackedTexts) -> Tensor:
+        hidden = layers.embed(texts)
+        for part in (range(1, split + 1), range(split + 1, len(layers.layers) + 1)):
+            hidden = layers.through(part, hidden, texts, None)
+        return hidden
+
+
+def _states(plm: PreTrainedModel, text: Tensor, real: Tensor | None = None) -> Tensor:
+    mask = torch.ones_like(text) if real is None else real.long()
+    return plm(input_ids=text[None], attention_mask=mask[None]).last_hidden_state[0]
+
+
+def _beyond_its_window(plm: PreTrainedModel) -> list[int]:
+    windows = [getattr(plm.config, name, None) for name in WINDOWS]
+    return [width + 3 for width in windows if width is not None and width <= LONGEST_WINDOW][:1]
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape:
+        return False
+    return bool((one - other).abs().max() <= TOLERANCE * other.abs().max())

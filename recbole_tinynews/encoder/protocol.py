@@ -45,10 +45,6 @@ class EncodesNews(Protocol):
     def tokens(self) -> Ragged:
         """Token ids of each text, by news id; row 0, of padding, is empty."""
 
-    @tokens.setter
-    def tokens(self, tokens: Ragged) -> None:
-        """Read these texts from now on: ranking sets the ones that it is to rank."""
-
     @property
     def pad_token_id(self) -> int:
         """The token that pads texts, where they are padded."""

@@ -1,4 +1,4 @@
-"""The news encoder of articles with several views: texts, encoded one by one, and categories."""
+"""The news encoder of articles with several views: texts and categories."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class CategoryView(nn.Module):
 
 
 class ViewsEncoder(CachedEncoder):
-    """Encodes each view of an article, and makes one vector of them.
+    """Encodes each view of an article, and combines the vectors.
 
-    An article that has nothing in any view is zeros. Its ``tokens`` are lengths without values.
+    An article without any view is zeros. ``tokens`` are lengths without values.
 
     Args:
         views: encoders by the name of the view, in the order of ``composition``: of texts
@@ -89,7 +89,7 @@ class ViewsEncoder(CachedEncoder):
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of its weights."""
         return self._first.device
 
     @property
@@ -99,9 +99,8 @@ class ViewsEncoder(CachedEncoder):
 
     def planner(self, shared: bool = False) -> ViewsPlanner:
         """Makes plans for all texts of an article."""
-        return ViewsPlanner(
-            self._number, tuple(text.planner(shared) for text in self.texts.values())
-        )
+        each = tuple(text.planner(shared) for text in self.texts.values())
+        return ViewsPlanner(self._number, each)
 
     def follow(self, plan: EncodingPlan) -> Tensor:
         """Vectors of the ids of a plan, ``[ids, news_dim]``."""
@@ -130,15 +129,15 @@ class ViewsEncoder(CachedEncoder):
         return self.composition(vectors) * written[:, None]
 
     def zeros(self, texts: int) -> Tensor:
-        """Vectors of that many empty articles, ``[texts, news_dim]``."""
+        """Vectors of empty articles, ``[texts, news_dim]``."""
         return self._first.zeros(0).new_zeros(texts, self.composition.dim)
 
     def tokens_at_once(self) -> int:
-        """How many tokens are encoded together."""
+        """Number of tokens that are encoded together."""
         return self._first.tokens_at_once()
 
     def content(self) -> Iterator[str | bytes]:
-        """All that decides a vector, for the key of a saved table of vectors."""
+        """Everything that decides a vector, for the key of a saved table of vectors."""
         yield type(self.composition).__name__
         yield from weights_content(self.composition)
         for name, view in self.views.items():
@@ -150,20 +149,18 @@ class ViewsEncoder(CachedEncoder):
                 yield from weights_content(view)
 
     def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Let heads of language models start; views may share one, which starts with the first."""
+        """Initialise the heads of texts; views may share one, initialised by the first."""
         for text in self.texts.values():
             text.start_heads(ids, centred)
 
     def close_table(self) -> None:
-        """Free the memory of tables of frozen states, which are opened again when needed."""
+        """Free the memory of tables of frozen states."""
         for text in self.texts.values():
-            close = getattr(text, "close_table", None)  # word vectors have none
-            if close is not None:
-                close()
+            text.close_table()
 
     @contextmanager
     def without_tables(self) -> Iterator[None]:
-        """Compute every layer, as for an article never seen before."""
+        """Inside, every layer is computed, as for an article never seen before."""
         with ExitStack() as stack:
             for text in self.texts.values():
                 stack.enter_context(text.without_tables())
@@ -175,7 +172,7 @@ def _of_kind(kind: type[Kind], views: Mapping[str, nn.Module]) -> dict[str, Kind
 
 
 def _what_is_in(views: Mapping[str, nn.Module]) -> Ragged:
-    """How many tokens and categories each article has: each view reads its own by itself."""
+    """The number of tokens and categories of each article, as lengths without values."""
     lengths = [text.tokens.lengths for text in _of_kind(OneTextEncoder, views).values()]
     for view in _of_kind(CategoryView, views).values():
         lengths.append((view.categories != 0).cpu().numpy().astype(np.int64))
@@ -183,5 +180,5 @@ def _what_is_in(views: Mapping[str, nn.Module]) -> Ragged:
 
 
 def _is_written(tokens: Ragged) -> Tensor:
-    """Which articles have anything to read."""
+    """Which articles are not empty."""
     return torch.from_numpy(tokens.lengths > 0)

@@ -106,10 +106,15 @@ def check_weights(path: Path) -> None:
         FileNotFoundError: there is no such file.
         ValueError: it is no safetensors file, or is cut off.
     """
+    shapes_of(path)
+
+
+def shapes_of(path: Path) -> list[list[int]]:
+    """Shapes of the tensors; raises as ``check_weights``."""
     _check_header(path)
     try:
-        with safe_open(path, framework="pt"):
-            pass
+        with safe_open(path, framework="pt") as file:
+            return [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     except SafetensorError as problem:
         raise ValueError(f"{path} is no complete safetensors file: {problem}") from problem
 

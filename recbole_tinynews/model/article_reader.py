@@ -14,20 +14,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.cached_encoder import CachedEncoder
+from recbole_tinynews.encoder.cached_encoder import CachedEncoder, OneTextEncoder
 from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer, pad_rows
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import longest_text
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm
+from recbole_tinynews.encoder.pooling import WordPooling
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.encoder.text_pooling import WordPooling
 from recbole_tinynews.encoder.view_composition import StartsAsText, ViewAttention
 from recbole_tinynews.encoder.views import CategoryView, ViewsEncoder
 from recbole_tinynews.encoder.words.word_encoder import WordEncoder
-from recbole_tinynews.encoder.words.word_news_encoder import WordNewsEncoder
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.text_encoders import (
@@ -213,7 +212,7 @@ class ArticleReader(ImpressionRecommender):
             pooling = self.make_word_pooling(config, context.dim)
             is_start = view == starts_as(config)
             encoder = WordEncoder(words, context, pooling, config["word_dropout"], is_start)
-            made[view] = WordNewsEncoder(encoder, tokens, steps, tokenizer)
+            made[view] = OneTextEncoder(encoder, tokens, steps, tokenizer)
         return made
 
     def _by_language_model(self, config: Settings, dataset: Any) -> dict[str, Any]:

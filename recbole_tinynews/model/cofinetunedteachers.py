@@ -36,7 +36,9 @@ class CoFinetunedTeachers(PLMNR):
         others = [PLMNR(config, dataset) for _ in range(config["num_teachers"] - 1)]
         self.others = nn.ModuleList(others)
         for other in others:
-            cast("NewsEncoder", other.news_encoder).share_heads_of(self.news_encoder)
+            cast("NewsEncoder", other.news_encoder).text_encoder.share_heads_of(
+                self.news_encoder.text_encoder
+            )
             other.user_encoder = self.user_encoder
 
     @property

@@ -44,11 +44,6 @@ class NewsEncoders(nn.Module):
         """The token ids that every encoder reads."""
         return self.each[0].tokens
 
-    @tokens.setter
-    def tokens(self, tokens: Ragged) -> None:
-        for encoder in self.each:
-            encoder.tokens = tokens
-
     def forward(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, teachers * news_dim]``."""
         return torch.cat([encoder(news_ids) for encoder in self.each], dim=-1)

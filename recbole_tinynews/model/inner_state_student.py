@@ -67,7 +67,8 @@ class InnerStateStudent(Student):
 
     def compared(self, config: Settings) -> Compared:
         """The layers that its losses compare, and their widths."""
-        teacher, encoder = config.for_stage(self.teacher_stage), self.news_encoder
+        teacher = config.for_stage(self.teacher_stage)
+        encoder = self.news_encoder.text_encoder
         size = plm_size(locate_plm(teacher["plm"], [Path(config["data_path"])]))
         pairs = layer_pairs(
             encoder.depth,

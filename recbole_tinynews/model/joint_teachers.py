@@ -16,6 +16,7 @@ from recbole_tinynews.distillation.momentum import add_momentum
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.states import NO_TAPS, Taps
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
 
@@ -77,7 +78,7 @@ class JointTeachers(nn.Module):
             add_momentum(_encoder(student).layers, self._layers, self.pairs, self.beta)
 
 
-def _encoder(recommender: NewsRecommender) -> NewsEncoder:
+def _encoder(recommender: NewsRecommender) -> TextEncoder:
     encoder = recommender.news_encoder
     assert isinstance(encoder, NewsEncoder), "joint training is of language models"
-    return encoder
+    return encoder.text_encoder

@@ -49,7 +49,7 @@ class NewsBERT(InnerStateStudent):
     def make_distillation(self, config: Settings) -> NewsBERTDistillation:
         """The losses of student and teachers."""
         compared, weights = self.compared(config), self.loss_weights(config)
-        if not compared.pairs and not self.news_encoder.pooling_has_weights:
+        if not compared.pairs and self.news_encoder.text_encoder.pooling is None:
             weights = weights._replace(news_vector=0.0)  # nothing before them trains
         return NewsBERTDistillation(
             self.number_of_teachers(config),

@@ -28,7 +28,7 @@ from recbole_tinynews.encoder.cached_encoder import CachedEncoder
 from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
 from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.users.attentive import UserEncoder
-from recbole_tinynews.encoder.users.starts_as_mean import StartsAsMean
+from recbole_tinynews.encoder.users.mean import StartsAsMean
 from recbole_tinynews.model.article_reader import ArticleReader
 from recbole_tinynews.model.text_encoders import starts_pretrained
 from recbole_tinynews.model.time_features import TimeScore

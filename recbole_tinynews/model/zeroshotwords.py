@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from recbole_tinynews.encoder.text_pooling import MeanOfWords
+from recbole_tinynews.encoder.pooling import MeanOfWords
 from recbole_tinynews.encoder.words.context import NoContext
 from recbole_tinynews.model.latefusion import LateFusion
 from recbole_tinynews.model.text_encoders import reads_words, starts_pretrained

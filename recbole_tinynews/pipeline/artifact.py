@@ -24,9 +24,10 @@ from torch import Tensor
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.checksums import changed, checksums
 from recbole_tinynews.files.tensors import check_weights, load_weights
+from recbole_tinynews.files.untrusted import read_json, untrusted
 from recbole_tinynews.files.whole import all_partials, remove, write_text
 from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
-from recbole_tinynews.settings.literals import parse_yaml
+from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
@@ -242,11 +243,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
         FileNotFoundError: the file does not exist.
         ValueError: it is not valid yaml, or holds no settings.
     """
-    try:
-        settings = parse_yaml((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as problem:
-        raise ValueError(f"{folder / SETTINGS_FILE} is no yaml: {problem}") from problem
-    if not isinstance(settings, dict) or not isinstance(settings.get("model_class"), str):
+    with untrusted(folder / SETTINGS_FILE):
+        settings = read_yaml(folder / SETTINGS_FILE)
+    if not isinstance(settings.get("model_class"), str):
         raise ValueError(
             f"{folder / SETTINGS_FILE} expects the settings of a finished stage, model_class among "
             "them, and holds something else. Train it again."
@@ -268,10 +267,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         FileNotFoundError: the file does not exist.
         ValueError: it holds something else, or was changed.
     """
-    try:
-        metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise ValueError(f"{folder / METRICS_FILE} is no json: {problem}") from problem
+    metrics = read_json(folder / METRICS_FILE)
     if not isinstance(metrics, dict) or not isinstance(metrics.get(FILES, {}), dict):
         raise ValueError(
             f"{folder / METRICS_FILE} expects the metrics of a finished stage, and holds something "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from recbole_tinynews.encoder.words.vocabulary import load_word_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.checksums import checksums
 from recbole_tinynews.files.columns import CATEGORIES
-from recbole_tinynews.files.tensors import load_into, load_weights
+from recbole_tinynews.files.tensors import load_into, load_weights, shapes_of
+from recbole_tinynews.files.untrusted import read_json, untrusted
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import reads_words
 from recbole_tinynews.pipeline.artifact import (
@@ -48,13 +49,17 @@ from recbole_tinynews.registry import (
     with_parts,
 )
 from recbole_tinynews.serving.engine import Engine, ModelEngine
-from recbole_tinynews.serving.export.description import is_export, read_description
+from recbole_tinynews.serving.export.description import FILE, is_export, read_description
 from recbole_tinynews.serving.export.formats import find_format, format_names
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.settings.declared import Models, rules_for
 from recbole_tinynews.settings.layering import PARTS, USUAL
 from recbole_tinynews.settings.names import parse_key, seen_by_stage
 from recbole_tinynews.settings.values import unfit_value
+
+NEEDED = ("dataset", "ITEM_ID_FIELD", "USER_ID_FIELD")  # settings
+LONGEST = 100_000  # of a history in clicks, or a text in tokens
+USUAL_DIM = 1_000  # of unused parts
 
 # adapters are merged into the saved weights, which include word vectors
 AS_SAVED = {"lora_rank": 0, "word_vectors": None}
@@ -119,25 +124,27 @@ def load_export(folder: str | Path) -> Engine:
             f"{folder} is an export to {description.to!r}, and this version of recbole_tinynews "
             f"reads {', '.join(format_names())}. Install the version that wrote it."
         )
-    return find_format(description.to).load(folder, description)
+    with untrusted(folder / FILE):
+        return find_format(description.to).load(folder, description)
 
 
 def _trained(
     folder: Path, model: type[NewsRecommender] | None, device: str | torch.device
 ) -> ModelEngine:
-    """The engine of an artifact, after a check of all that is read."""
+    """The engine of an artifact, after a check of everything that is read."""
     _check_folder(folder)
     settings = _Settings(read_settings(folder))
     identity = content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
     if settings[FORMAT_KEY] != ARTIFACT_FORMAT:
         raise ValueError(
-            f"{folder} has format {settings[FORMAT_KEY]}, and this version of recbole_tinynews "
-            f"reads format {ARTIFACT_FORMAT}: its scores would differ. Run the "
-            "command that made it again with --fresh, or install the version that made it."
+            f"{folder / SETTINGS_FILE} has format {str(settings[FORMAT_KEY])[:20]}, and this "
+            f"version of recbole_tinynews reads format {ARTIFACT_FORMAT}: its scores would differ. "
+            "Run the command that made it again with --fresh, or install the version that made it."
         )
-    model_class = _with_parts(_model_class(settings["model_class"], model, folder), settings)
-    _check_ranks_given(model_class, folder)
-    _check_settings(settings, model_class, folder)
+    with untrusted(folder / SETTINGS_FILE):
+        model_class = _with_parts(_model_class(settings["model_class"], model, folder), settings)
+        _check_ranks_given(model_class, folder)
+        _check_settings(settings, model_class, folder)
     if not reads_words(settings):
         check_sizes(str(folder / PLM), folder / WEIGHTS)
     settings.update(
@@ -149,10 +156,13 @@ def _trained(
     no_articles = NoArticles(
         settings["ITEM_ID_FIELD"], _categories(folder), lambda: load_word_tokenizer(folder / PLM)
     )
-    recommender = model_class(settings, no_articles)
-    load_into(recommender, load_weights(folder / WEIGHTS), folder / WEIGHTS)
+    with untrusted(folder / PLM):  # whose files may contradict each other
+        recommender = model_class(settings, no_articles)
+    with untrusted(folder / WEIGHTS):
+        load_into(recommender, load_weights(folder / WEIGHTS), folder / WEIGHTS)
     engine = ModelEngine(recommender.to(settings["device"]), settings, identity)
-    engine.encode(engine.reading.columns([]))  # an error if it reads texts of its own
+    with untrusted(folder / PLM):
+        engine.encode(engine.reading.columns([]))  # an error if it reads texts of its own
     return engine
 
 
@@ -179,7 +189,8 @@ def _check_folder(folder: Path) -> None:
         )
     # settings are read by their meaning, and may be edited; the curve is for people alone
     unread = {SETTINGS_FILE, CURVE, FIGURE}
-    broken = [name for name in broken_files(folder) if name not in unread]
+    with untrusted(folder / METRICS_FILE):
+        broken = [name for name in broken_files(folder) if name not in unread]
     if broken:
         raise ValueError(
             f"{folder} expects its files as they were written, and {', '.join(broken)} "
@@ -221,14 +232,17 @@ def _categories(folder: Path) -> dict[str, list[str]]:
     file = folder / PLM / CATEGORY_NAMES
     if not file.is_file():
         return {}
-    try:
-        names = json.loads(file.read_text(encoding="utf-8"))
-        return {field: [str(name) for name in names[field]] for field in CATEGORIES}
-    except (ValueError, KeyError, TypeError) as problem:
+    names = read_json(file)
+    expected = isinstance(names, dict) and all(
+        isinstance(names.get(field), list) and all(isinstance(each, str) for each in names[field])
+        for field in CATEGORIES
+    )
+    if not expected:
         raise ValueError(
-            f"{file} expects the names of categories as they were written, and cannot be read: "
-            f"{problem!r}. Run the command that made the folder again with --fresh."
-        ) from problem
+            f"{file} expects the names of categories as they were written, and holds something "
+            "else. Run the command that made the folder again with --fresh."
+        )
+    return {field: names[field] for field in CATEGORIES}
 
 
 def _check_settings(
@@ -244,8 +258,9 @@ def _check_settings(
         if (plain := parse_key(name, stages).name) in defaults
         and (mistake := unfit_value(plain, value, rules, defaults[plain]))
     ]
+    wrong += [f"{name} is missing" for name in NEEDED if not isinstance(settings[name], str)]
     if not wrong:
-        wrong = _too_many_layers(settings, folder)
+        wrong = [*_too_many_layers(settings, folder), *_too_large(settings, folder)]
     if wrong:
         raise ValueError(
             f"{folder / SETTINGS_FILE} expects what was written there: {'; '.join(wrong)}. Run the "
@@ -265,10 +280,22 @@ def _with_parts(
 def _too_many_layers(settings: Mapping[str, Any], folder: Path) -> list[str]:
     if reads_words(settings):
         return []
-    depth, asked = plm_size(str(folder / PLM)).layers, settings["num_hidden_layers"]
+    with untrusted(folder / PLM / "config.json"):
+        depth, asked = plm_size(str(folder / PLM)).layers, settings["num_hidden_layers"]
     if asked is None or asked <= depth:
         return []
     return [f"num_hidden_layers expects at most the {depth} of {PLM}/config.json, got {asked}"]
+
+
+def _too_large(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """Sizes that the weights contradict: the memory for them would be taken first."""
+    shapes = shapes_of(folder / WEIGHTS)
+    largest = max((size for shape in shapes for size in shape), default=0)
+    limits = {"dim": max(largest, USUAL_DIM), "teachers": len(shapes), "length": LONGEST}
+    for name, value in settings.items():
+        most = limits.get(name.rpartition("_")[2])
+        if most is not None and isinstance(value, int) and value > most:
+            yield f"{name} expects at most {most}, got {value}"
 
 
 def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecommender]:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.locks import exclusive_lock
+from recbole_tinynews.files.untrusted import read_json
 from recbole_tinynews.files.whole import leftovers, remove, whole_file, write_text
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.news_table import read_news_file
@@ -115,8 +116,7 @@ def score(
     unknown = Unknown(frozenset(ranker.news_ids)) if skip_unknown else None
     with progress_bar(desc="Score", total=total, unit=" users") as bar:
         for part in missing:
-            for old in leftovers(_file_of(part, output)):
-                remove(old)
+            _remove_leftovers(_file_of(part, output))
             tables = _scored(ranker, work, part, candidates, top, bar, unknown)
             _write(tables, _file_of(part, output))
     left_out = 0 if unknown is None else unknown.left_out
@@ -152,11 +152,18 @@ def _know_news(ranker: Ranker, news: Path, output: Path) -> None:
     """Encode the articles, or map what another shard has encoded."""
     index = output / INDEX_FILE
     with exclusive_lock(index, "encoding the news"):
+        _remove_leftovers(index)
         if not index.exists():
             ranker.add_news(read_news_file(news))
             ranker.save_index(index)
             ranker.forget(ranker.news_ids)
     ranker.load_index(index)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes have left of a file; nobody else writes it now."""
+    for old in leftovers(path):
+        remove(old)
 
 
 def _content_of_candidates(candidates: str | Path | None) -> str:
@@ -169,12 +176,12 @@ def _same_job(job: dict[str, Any], output: Path) -> None:
     """Refuse a folder that holds parts of other users, news, or settings."""
     file = output / JOB_FILE
     with exclusive_lock(file, "starting the job"):
+        _remove_leftovers(file)
         if not file.exists():
             write_text(file, json.dumps(job, indent=2) + "\n")
-        try:
-            there = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as problem:
-            raise ValueError(f"{file} is damaged: {problem}. Delete {output}.") from problem
+        there = read_json(file)
+    if not isinstance(there, dict):
+        raise ValueError(f"{file} is damaged. Delete {output}.")
     other = [name for name, value in job.items() if there.get(name) != value]
     if other:
         raise ValueError(

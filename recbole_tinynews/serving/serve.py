@@ -98,8 +98,8 @@ def _serve(given: argparse.Namespace) -> None:
         from recbole_tinynews.serving.service.app import make_app
         from recbole_tinynews.serving.service.articles import add_articles
 
-        rankers = _rankers(given.folders, given.device)
-        titles = add_articles(rankers, given.news, given.index)
+        rankers, indexes = _rankers(given.folders, given.index, given.device)
+        titles = add_articles(rankers, given.news, indexes)
         if not titles:
             print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
         if given.approximate:
@@ -108,19 +108,33 @@ def _serve(given: argparse.Namespace) -> None:
         run(make_app(rankers, titles, given.max_body), place, given.access_log)
 
 
-def _rankers(folders: Sequence[Path], device: str) -> dict[str, Ranker]:
-    """The recommenders by the names of their folders; a name that is there gets a number."""
+def _rankers(
+    folders: Sequence[Path], indexes: Sequence[Path], device: str
+) -> tuple[dict[str, Ranker], list[Path]]:
+    """The recommenders, named after their folders, and their indexes.
+
+    A repeated name gets a number. Of several recommenders, those that cannot be loaded are left
+    out, with a line on stderr.
+    """
     from recbole_tinynews.serving.loading import load
 
     rankers: dict[str, Ranker] = {}
-    for folder in folders:
+    kept = []
+    for place, folder in enumerate(folders):
         name = plain = folder.resolve().name
         number = 1
         while name in rankers:
             number += 1
             name = f"{plain} ({number})"
-        rankers[name] = load(folder, device=device)
-    return rankers
+        try:
+            rankers[name] = load(folder, device=device)
+        except (ValueError, FileNotFoundError) as problem:
+            if not rankers and place == len(folders) - 1:  # none is left to serve
+                raise
+            print(f"not served: {problem}", file=sys.stderr, flush=True)
+        else:
+            kept += indexes[place : place + 1]
+    return rankers, kept
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -62,31 +60,6 @@ def test_a_misspelt_command_is_told_apart_from_bad_input(arguments: list[str]) -
     with pytest.raises(SystemExit) as caught:
         command.main(arguments)
     assert caught.value.code == 2
-
-
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
-)
-def test_a_signal_in_the_middle_leaves_nothing_behind(
-    write_mind: WriteMind, tmp_path: Path, number: signal.Signals, status: int
-) -> None:
-    """A data set that lacks its last impressions looks like a whole one."""
-    rows = [
-        f"{number}\tU1\t11/{9 + number % 2}/2019 1:00:00 AM\tN1 N2\tN3-0 N2-1"
-        for number in range(300_000)
-    ]
-    output = tmp_path / "out"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "recbole_tinynews.convert", *flags(write_mind(rows), output)],
-        stderr=subprocess.PIPE,
-    )
-    while process.poll() is None and not list(output.glob(".tiny.*.partial/tiny/*.inter")):
-        time.sleep(0.01)
-    process.send_signal(number)
-    _, message = process.communicate(timeout=30)
-    assert process.returncode == status
-    assert b"Traceback" not in message
-    assert not output.exists()
 
 
 def test_starting_does_not_wait_for_torch_or_recbole() -> None:

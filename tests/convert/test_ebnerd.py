@@ -15,10 +15,7 @@ pytest.importorskip("pyarrow")
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ebnerd_folder import (
-    HISTORIES,
     IMPRESSIONS,
-    NEWS,
-    at,
     of_seconds,
     unlabelled,
     write_ebnerd,
@@ -92,67 +89,6 @@ def test_an_unlabelled_set_cannot_be_trained_on(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match=r"a column article_ids_clicked \(only --test may"):
         convert(train, tmp_path / "out", on_error="skip")
     assert not (tmp_path / "out").exists()
-
-
-BAD_IMPRESSIONS = {
-    "no candidates": ({"article_ids_inview": []}, "article_ids_inview: expected at least one"),
-    "candidates missing": ({"article_ids_inview": None}, "article_ids_inview: expected ids, got"),
-    "a candidate missing": (
-        {"article_ids_inview": [11, None]},
-        "article_ids_inview: expected an id, got nothing",
-    ),
-    "clicks missing": ({"article_ids_clicked": None}, "article_ids_clicked: expected ids, got"),
-    "clicked but not shown": ({"article_ids_clicked": [14]}, "got '14', which was not"),
-    "no time": ({"impression_time": None}, "impression_time: expected seconds"),
-    "no user": ({"user_id": None}, "user_id: expected an id, got nothing"),
-    "no impression id": ({"impression_id": None}, "impression_id: expected an id, got nothing"),
-    "impression id again": ({"impression_id": 48401}, "impression_id: expected a unique id"),
-    "time beyond the calendar": ({"impression_time": at("9999-01-01 00:00:00")}, "milliseconds"),
-}
-BAD_HISTORIES = {
-    "no user": ({"user_id": None}, "user_id: expected an id, got nothing"),
-    "user again": ({"user_id": 22}, "user_id: expected a user once, got '22' again"),
-    "clicks missing": ({"article_id_fixed": None}, "article_id_fixed: expected ids"),
-    "a click missing": ({"article_id_fixed": [11, None, 13]}, "expected an id, got nothing"),
-    "a time missing": ({"impression_time_fixed": [None] * 3}, "a time for each of 3 clicks, got 0"),
-    "too few times": ({"impression_time_fixed": []}, "a time for each of 3 clicks, got 0"),
-}
-BAD_NEWS = {
-    "no id": ({"article_id": None}, "article_id: expected an id, got nothing"),
-    "a NUL byte": ({"title": "a\0b"}, "title: expected text, got a NUL byte"),
-    "other title": ({**NEWS[0], "title": "x"}, "column title: expected the title of 11"),
-    "other body": ({**NEWS[0], "body": "x"}, "column body: expected the body that 11 has"),
-}
-BAD = {
-    **{("behaviors", case): (IMPRESSIONS[1], *bad) for case, bad in BAD_IMPRESSIONS.items()},
-    **{("history", case): (HISTORIES[1], *bad) for case, bad in BAD_HISTORIES.items()},
-    **{("articles", case): (NEWS[2], *bad) for case, bad in BAD_NEWS.items()},
-}
-
-
-@pytest.mark.parametrize(("file", "case"), BAD, ids=lambda part: part.replace(" ", "-"))
-def test_a_bad_row_is_named_by_file_row_and_column_and_dropped_alone(
-    tmp_path: Path, file: str, case: str
-) -> None:
-    good, change, expected = BAD[file, case]
-    rows = {"behaviors": IMPRESSIONS, "history": HISTORIES, "articles": NEWS}
-    given = {**rows, file: (*rows[file], {**good, **change})}
-    if file == "behaviors" and case != "impression id again" and "impression_id" not in change:
-        given[file][-1]["impression_id"] = 1
-    if file == "history" and case != "user again" and "user_id" not in change:
-        given[file][-1]["user_id"] = 23
-    place = write_ebnerd(tmp_path / "eb", given["behaviors"], given["history"], given["articles"])
-    path = (place.parent if file == "articles" else place) / f"{file}.parquet"
-    with pytest.raises(ConversionError) as caught:
-        convert(place, tmp_path / "out")
-    assert str(caught.value).startswith(f"{path}:{len(given[file])}: column ")
-    assert expected in str(caught.value)
-    assert not (tmp_path / "out").exists()
-
-    report = convert(place, tmp_path / "out", on_error="skip")
-    assert report["skipped_lines"]["total"] == 1
-    assert sum(part["impressions"] for part in report["impressions"].values()) == 3
-    assert list(report["news"]["rows"].values()) == [3]
 
 
 @pytest.mark.parametrize("lacking", ["behaviors.parquet", "history.parquet", "articles.parquet"])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import json
 from collections import Counter
 from pathlib import Path
@@ -11,7 +10,6 @@ from mind_folder import NEWS, WriteMind
 
 from recbole_tinynews.convert import (
     ConversionError,
-    atomic,
     conversion,
     convert_folds,
     convert_mind,
@@ -44,14 +42,6 @@ def read(output: Path, number: int) -> Rows:
     return {
         split: list(read_inter(output / name / f"{name}.{split}.inter"))
         for split in ("train", "valid", "test")
-    }
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
     }
 
 
@@ -93,49 +83,6 @@ def test_groups_are_even_and_do_not_depend_on_the_order_of_impressions() -> None
     sizes = Counter(group[place] for place in range(23))
     assert sorted(sizes.values()) == [4, 4, 5, 5, 5]
     assert group[:5].tolist() == [3, 4, 0, 2, 0]  # the same in every version
-
-
-@pytest.mark.parametrize("after", range(1, 27, 5))
-def test_whichever_write_fails_all_earlier_folds_stay(
-    two_folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
-    """New folds beside old ones would test a user twice, and another one never."""
-    output = tmp_path / "out"
-    convert_folds(two_folders[:1], "tiny", 3, output=output)
-    before = files(output)
-    opened, left = atomic.Path.open, [after]
-
-    def full(self: Path, mode: str = "r", **more: object) -> object:
-        if "w" in mode and self.suffix != ".pid":  # a lock holds without its holder's name
-            left[0] -= 1
-            if not left[0]:
-                raise OSError(errno.ENOSPC, "No space left on device")
-        return opened(self, mode, **more)
-
-    monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(ConversionError, match=r"--output=.*No space left on device"):
-        convert_folds(two_folders, "tiny", 3, output=output, layout="interaction")
-    monkeypatch.undo()
-    assert files(output) == before
-    assert sorted(path.name for path in output.iterdir()) == [f"tiny-fold{n}" for n in (1, 2, 3)]
-
-
-def test_a_kill_between_two_folds_leaves_no_old_fold_beside_a_new_one(
-    two_folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    output = tmp_path / "out"
-    convert_folds(two_folders[:1], "tiny", 3, output=output)
-    replace = Path.replace
-
-    def killed(self: Path, target: Path) -> Path:
-        if target.parent.name == "tiny-fold2":
-            raise RuntimeError
-        return replace(self, target)
-
-    monkeypatch.setattr(Path, "replace", killed)
-    with pytest.raises(RuntimeError):
-        convert_folds(two_folders, "tiny", 3, output=output)
-    assert {Path(file).parts[0] for file in files(output)} == {"tiny-fold1"}
 
 
 def test_a_fold_that_another_conversion_writes_is_refused(

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from good_places import CLICKS, COLUMNS, SHOWN, write_table
+from good_places import TABLE_NEWS as NEWS
 from plain_mind import read
 
 from recbole_tinynews.convert import ConversionError, convert_folds, convert_news
 from recbole_tinynews.convert.__main__ import main
-
-COLUMNS = {"user": "reader", "time": "ts", "clicked": "url", "title": "headline"}
-CLICKS = (
-    ("reader", "ts", "url", "headline", "section"),
-    ("anna", "2024-03-01T08:00:00", "/a", "Harbour, closed", "x"),
-    ("ben", "2024-03-01 08:10:00+00:00", "/b", 'A "cup"', "x"),
-    ("anna", "1709283600", "/c", "Trams", "x"),
-    ("anna", "3/1/2024 9:00:00 AM", "/b", 'A "cup"', "x"),
-    ("ben", "2024-03-02T09:00:00Z", "/c", "Trams", "x"),
-    ("carl", "2024-03-02T10:00:00", "/a", "Harbour, closed", "x"),
-)
-SHOWN = (
-    ("user", "time", "clicked", "shown", "impression"),
-    ("anna", "1709283600", "b", "a b c", "i1"),
-    ("anna", "1709283601", "", "a c", "i2"),
-    ("anna", "1709370000", "c a", "c a", "i3"),
-)
-NEWS = (
-    ("id", "title", "category", "body"),
-    ("a", "Harbour\nclosed", "x", "Long."),
-    ("b", "Cup", "y", ""),
-    ("c", "Trams", "", "Longer."),
-)
-
-
-def write(path: Path, rows: Sequence[Sequence[str]], delimiter: str = ",") -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
-    return path
 
 
 def convert(train: Path | list[Path], output: Path, **more: Any) -> dict[str, Any]:
@@ -57,7 +28,7 @@ def inter(output: Path, *splits: str) -> list[list[str]]:
 
 def test_clicks_become_impressions_with_the_history_before_them(tmp_path: Path) -> None:
     """A click of the same second must not be in it: it may be the one to predict."""
-    report = convert(write(tmp_path / "clicks.csv", CLICKS), tmp_path)
+    report = convert(write_table(tmp_path / "clicks.csv", CLICKS), tmp_path)
     rows = inter(tmp_path, "train", "valid")
     assert [row[:4] for row in rows] == [
         ["1", "anna", "1709280000", ""],
@@ -79,7 +50,7 @@ def test_clicks_become_impressions_with_the_history_before_them(tmp_path: Path) 
 def test_the_same_seed_draws_the_same_candidates_and_another_one_others(tmp_path: Path) -> None:
     rows = [("user", "time", "clicked", "title")]
     rows += [(f"u{n % 50}", str(1_700_000_000 + n), f"n{n * 7 % 300}", "t") for n in range(2_000)]
-    table, drawn = write(tmp_path / "clicks.csv", rows), []
+    table, drawn = write_table(tmp_path / "clicks.csv", rows), []
     for seed in (1, 1, 2):
         convert(table, tmp_path, columns={}, seed=seed)
         drawn.append(inter(tmp_path, "train", "valid"))
@@ -88,15 +59,15 @@ def test_the_same_seed_draws_the_same_candidates_and_another_one_others(tmp_path
 
 
 def test_a_later_file_continues_the_histories_and_may_have_no_new_article(tmp_path: Path) -> None:
-    train = write(tmp_path / "a.csv", CLICKS[:4])
-    test = write(tmp_path / "b.csv", (CLICKS[0], *CLICKS[5:]))
+    train = write_table(tmp_path / "a.csv", CLICKS[:4])
+    test = write_table(tmp_path / "b.csv", (CLICKS[0], *CLICKS[5:]))
     convert(train, tmp_path, test=test)
     assert [row[3] for row in inter(tmp_path, "test")] == ["/b", ""]
 
 
 def test_what_was_shown_is_taken_as_it_is(tmp_path: Path) -> None:
-    table = write(tmp_path / "shown.csv", SHOWN)
-    news = write(tmp_path / "news.tsv", NEWS, "\t")
+    table = write_table(tmp_path / "shown.csv", SHOWN)
+    news = write_table(tmp_path / "news.tsv", NEWS, "\t")
     report = convert(table, tmp_path, columns={}, news=[news])
     assert inter(tmp_path, "train", "valid") == [
         ["i1", "anna", "1709283600", "", "a b c", "0 1 0"],
@@ -115,14 +86,17 @@ def test_a_history_of_the_table_is_taken_as_it_is(tmp_path: Path) -> None:
     rows = [
         (*row, history) for row, history in zip(SHOWN, ("history", "c", "", "c c"), strict=True)
     ]
-    news = write(tmp_path / "news.csv", NEWS)
-    convert(write(tmp_path / "shown.csv", rows), tmp_path, columns={}, news=[news])
+    news = write_table(tmp_path / "news.csv", NEWS)
+    convert(write_table(tmp_path / "shown.csv", rows), tmp_path, columns={}, news=[news])
     assert [row[3] for row in inter(tmp_path, "train", "valid")] == ["c", "", "c c"]
 
 
 def test_a_table_without_clicks_is_a_test_set_alone(tmp_path: Path) -> None:
-    news, train = write(tmp_path / "news.csv", NEWS), write(tmp_path / "shown.csv", SHOWN)
-    test = write(tmp_path / "test.csv", [[row[0], row[1], *row[3:]] for row in SHOWN])
+    news, train = (
+        write_table(tmp_path / "news.csv", NEWS),
+        write_table(tmp_path / "shown.csv", SHOWN),
+    )
+    test = write_table(tmp_path / "test.csv", [[row[0], row[1], *row[3:]] for row in SHOWN])
     report = convert(train, tmp_path, columns={}, news=[news], test=test)
     assert report["impressions"]["test"]["unlabelled"] == 3
     assert [row[3] for row in inter(tmp_path, "test")] == ["", "b", "b"]
@@ -134,7 +108,10 @@ def test_parquet_and_gzip_are_read_as_csv_is(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    news, table = write(tmp_path / "news.csv", NEWS), write(tmp_path / "shown.csv", SHOWN)
+    news, table = (
+        write_table(tmp_path / "news.csv", NEWS),
+        write_table(tmp_path / "shown.csv", SHOWN),
+    )
     convert(table, tmp_path, columns={}, news=[news])
     expected = inter(tmp_path, "train", "valid")
     packed = tmp_path / "shown.csv.gz"
@@ -159,13 +136,13 @@ def test_the_article_with_the_id_0_is_in_a_history(tmp_path: Path) -> None:
     columns = {"user": [1, 1], "time": [10, 20], "shown": [[0, 2], [0, 2]], "clicked": [2, 2]}
     table = pa.table({**columns, "history": [0, None]})
     parquet.write_table(table, tmp_path / "shown.parquet")
-    news = write(tmp_path / "news.csv", [("id", "title"), ("0", "Cup"), ("2", "Trams")])
+    news = write_table(tmp_path / "news.csv", [("id", "title"), ("0", "Cup"), ("2", "Trams")])
     convert(tmp_path / "shown.parquet", tmp_path, columns={}, news=[news])
     assert [row[3] for row in inter(tmp_path, "train", "valid")] == ["0", ""]
 
 
 def test_clicks_are_dealt_into_folds_as_impressions_are(tmp_path: Path) -> None:
-    table = write(tmp_path / "clicks.csv", CLICKS)
+    table = write_table(tmp_path / "clicks.csv", CLICKS)
     reports = convert_folds(
         table, "mine", 3, format="table", columns=COLUMNS, valid=0.4, output=tmp_path / "out"
     )
@@ -174,60 +151,9 @@ def test_clicks_are_dealt_into_folds_as_impressions_are(tmp_path: Path) -> None:
 
 def test_a_title_that_was_edited_is_counted_and_the_first_one_kept(tmp_path: Path) -> None:
     rows = [*CLICKS, ("dora", "2024-03-02T11:00:00", "/a", "Harbour open again", "x")]
-    report = convert(write(tmp_path / "clicks.csv", rows), tmp_path)
+    report = convert(write_table(tmp_path / "clicks.csv", rows), tmp_path)
     assert report["articles_whose_text_changed"] == {"ids": 1, "examples": ["/a"]}
     assert read(tmp_path / "out" / "mine" / "mine.item")[0][3] == "Harbour, closed"
-
-
-GOOD = ("dora", "2024-03-02T11:00:00", "/a", "Harbour, closed", "x")
-BAD = {
-    "too few cells": (b"dora,2024-03-02T11:00:00,/a", "expected 5 columns (reader, ts, url"),
-    "no user": (b",2024-03-02T11:00:00,/a,t,x", "column reader: expected an id, got ''"),
-    "white space in an id": (b"dora,2024-03-02T11:00:00,/a b,t,x", "column url: expected an id"),
-    "no time": (b"dora,,/a,t,x", "column ts: expected seconds since 1970 or a time such as"),
-    "a word as time": (b"dora,today,/a,t,x", "column ts: expected seconds since 1970"),
-    "not a number": (b"dora,nan,/a,t,x", "column ts: expected seconds since 1970"),
-    "milliseconds": (b"dora,1709283600000,/a,t,x", "Divide milliseconds by 1000"),
-    "RecBole's padding": (b"dora,1709283600,[PAD],t,x", "column url: expected an id other than"),
-    "not UTF-8": (b"dora,1709283600,/a,t\xff,x", "column headline: expected UTF-8, got other"),
-    "NUL": (b"dora,1709283600,/a,t\0,x", "column headline: expected UTF-8, got a NUL byte"),
-    "text after quotes": (b'dora,1709283600,/a,"t"t,x', "expected cells, quoted where needed"),
-    "open quotes": (b'dora,1709283600,/a,"t,x', "unexpected end of data"),
-    "an empty line": (b"", "expected 5 columns"),
-}
-
-
-@pytest.mark.parametrize(("line", "expected"), BAD.values(), ids=BAD)
-def test_a_bad_row_is_named_by_file_line_and_column_and_dropped_alone(
-    tmp_path: Path, line: bytes, expected: str
-) -> None:
-    table = write(tmp_path / "clicks.csv", CLICKS)
-    table.write_bytes(table.read_bytes() + line + b"\n")
-    with pytest.raises(ConversionError) as caught:
-        convert(table, tmp_path)
-    assert str(caught.value).startswith(f"{table}:8: ")
-    assert expected in str(caught.value)
-    assert not (tmp_path / "out").exists()
-    report = convert(table, tmp_path, on_error="skip")
-    assert report["skipped_lines"]["total"] == 1
-    assert sum(part["impressions"] for part in report["impressions"].values()) == 6
-
-
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        (("anna", "1709283600", "d", "a b", "i4"), "column clicked: expected clicks on what was s"),
-        (("anna", "1709283600", "", "", "i4"), "column shown: expected at least one candidate"),
-        (("anna", "1709283600", "a", "a  b", "i4"), "column shown: expected ids separated by si"),
-        (("anna", "1709283600", "a", "a b", "i1"), "column impression: expected a unique id"),
-    ],
-)
-def test_a_bad_impression_is_named(tmp_path: Path, row: tuple[str, ...], expected: str) -> None:
-    table, news = write(tmp_path / "t.csv", [*SHOWN, row]), write(tmp_path / "news.csv", NEWS)
-    with pytest.raises(ConversionError, match=rf"t\.csv:5: {expected}"):
-        convert(table, tmp_path, columns={}, news=[news])
-    report = convert(table, tmp_path, columns={}, news=[news], on_error="skip")
-    assert report["skipped_lines"]["total"] == 1
 
 
 @pytest.mark.parametrize(
@@ -249,13 +175,13 @@ def test_a_mistake_in_the_settings_is_told_before_anything_is_read(
     tmp_path: Path, settings: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(ConversionError, match=expected):
-        convert(write(tmp_path / "clicks.csv", CLICKS), tmp_path, **settings)
+        convert(write_table(tmp_path / "clicks.csv", CLICKS), tmp_path, **settings)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["clicks.txt", "none.csv", "."])
 def test_what_is_no_table_is_told(tmp_path: Path, name: str) -> None:
-    write(tmp_path / "clicks.txt", CLICKS)
+    write_table(tmp_path / "clicks.txt", CLICKS)
     with pytest.raises(ConversionError, match=r"--train=.*: expected a .csv, .tsv or .parquet"):
         convert(tmp_path / name, tmp_path)
 
@@ -269,7 +195,7 @@ def test_a_table_without_a_usable_header_is_told_by_name(tmp_path: Path, content
 
 
 def test_the_command_names_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = write(tmp_path / "clicks.csv", CLICKS)
+    table = write_table(tmp_path / "clicks.csv", CLICKS)
     flags = ["--format=table", f"--train={table}", "--dataset=mine", f"--output={tmp_path}"]
     columns = ",".join(f"{role}={name}" for role, name in COLUMNS.items())
     assert main([*flags, f"--columns={columns}"]) == 0

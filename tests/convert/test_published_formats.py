@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from good_places import EVENTS, ROMANIAN, write_events, write_lines, write_pens
 from mind_folder import WriteMind
 from plain_mind import read
 
 from recbole_tinynews.convert import ConversionError, convert_news
 from recbole_tinynews.convert.report import readable
-
-EVENTS = (
-    {"eventId": 1, "url": "http://paper.example", "time": 1483225200, "userId": "cx:a:b"},
-    {"eventId": 2, "id": "a1", "title": "Brann i byen", "time": 1483225201, "userId": "cx:a:b"}
-    | {
-        "profile": [
-            {"item": "article", "groups": [{"group": "pageclass", "weight": 1.0}]},
-            {"item": "nyheter", "groups": [{"group": "category"}, {"group": "taxonomy"}]},
-            {"item": "nyheter/trondheim", "groups": [{"group": "taxonomy"}]},
-        ]
-    },
-    {"eventId": 3, "id": "b2", "title": "Seier", "time": 1483225202, "userId": "cx:c"}
-    | {"category1": "sport|fotball|menn"},
-    {"eventId": 4, "id": "p9", "title": "Sport", "time": 1483225203, "userId": "cx:c"}
-    | {"profile": [{"item": "section", "groups": [{"group": "pageclass"}]}]},
-    {"eventId": 5, "id": "b2", "title": "Seier!", "time": 1483300000, "userId": "cx:a:b"},
-    {"eventId": 6, "id": "c3", "time": 1483311601, "userId": "cx:c", "profile": "broken"},
-)
-
-
-def write_events(path: Path, *lines: object) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
-    path.write_bytes("".join(f"{line}\n" for line in texts).encode("utf-8", "surrogateescape"))
-    return path
 
 
 def convert(format: str, train: Path, output: Path, **more: Any) -> dict[str, Any]:
@@ -79,46 +54,6 @@ def test_days_can_be_given_as_files(tmp_path: Path) -> None:
     assert [row[3] for row in inter(tmp_path, "test")] == ["a1", "b2"]
 
 
-BAD_EVENTS = {
-    "no JSON": ('{"id": "a1"', "expected a JSON object, got"),
-    "no object": ("[1]", "expected a JSON object, got '[1]'"),
-    "an empty line": ("", "expected a JSON object, got ''"),
-    "nested too deep": ("[" * 200_000, "expected a JSON object, got"),
-    "no user": ('{"id": "a1", "time": 1483225201}', "column userId: expected an id, got nothing"),
-    "no time": ('{"id": "a1", "userId": "u"}', "column time: expected seconds since 1970"),
-    "no finite time": ('{"id": "a", "userId": "u", "time": Infinity}', "column time: expected sec"),
-    "a time of 400 digits": (
-        f'{{"id": "a", "userId": "u", "time": {10**400}}}',
-        "column time: expected seconds since 1970",
-    ),
-    "an id that is a list": ('{"id": ["a"], "userId": "u", "time": 1}', "column id: expected an"),
-    "half a character": (
-        '{"id": "a1", "title": "\\ud800", "userId": "u", "time": 1}',
-        "column title: expected text, got half of a character",
-    ),
-    "a NUL byte": (
-        '{"id": "a1", "title": "\\u0000", "userId": "u", "time": 1}',
-        "column title: expected text, got a NUL byte",
-    ),
-    "not UTF-8": ('{"id": "\udcff"}', "expected UTF-8"),
-}
-
-
-@pytest.mark.parametrize(("line", "expected"), BAD_EVENTS.values(), ids=BAD_EVENTS)
-def test_a_bad_event_is_named_by_file_line_and_column_and_dropped_alone(
-    tmp_path: Path, line: str, expected: str
-) -> None:
-    day = write_events(tmp_path / "day", *EVENTS, line)
-    with pytest.raises(ConversionError) as caught:
-        convert("adressa", day, tmp_path)
-    assert str(caught.value).startswith(f"{day}:7: ")
-    assert expected in str(caught.value)
-    assert not (tmp_path / "out").exists()
-    report = convert("adressa", day, tmp_path, on_error="skip")
-    assert report["skipped_lines"]["total"] == 1
-    assert len(inter(tmp_path, "train", "valid")) == 4
-
-
 def test_a_place_without_events_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for place, found in ((tmp_path / "empty", "an empty folder"), (tmp_path / "none", "nothing")):
@@ -126,22 +61,12 @@ def test_a_place_without_events_is_told(tmp_path: Path) -> None:
             convert("adressa", place, tmp_path)
 
 
-ROMANIAN = ("nid\ttitle\tabstract", "N1\tUn titlu\tUn rezumat", "N2\tAltul\t")
-
-
-def write_tsv(path: Path, *rows: str) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    text = "".join(f"{row}\n" for row in rows)
-    path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    return path
-
-
 @pytest.mark.parametrize("header", [True, False])
 def test_xmind_is_mind_with_other_titles_and_abstracts(
     write_mind: WriteMind, tmp_path: Path, header: bool
 ) -> None:
-    news = write_tsv(tmp_path / "ron" / "news.tsv", *ROMANIAN[not header :])
-    again = write_tsv(tmp_path / "ron-dev.tsv", "N2\tAltfel\t")
+    news = write_lines(tmp_path / "ron" / "news.tsv", *ROMANIAN[not header :])
+    again = write_lines(tmp_path / "ron-dev.tsv", "N2\tAltfel\t")
     train = write_mind()
     report = convert("xmind", train, tmp_path, news=[news.parent, again])
     assert items(tmp_path) == [
@@ -163,14 +88,14 @@ def test_a_translation_of_other_news_is_told_where_the_command_ends(
     write_mind: WriteMind, tmp_path: Path
 ) -> None:
     """Another file's ids fit no article, and the data set would be English without a word."""
-    news = write_tsv(tmp_path / "ron.tsv", ROMANIAN[0], "M1\tUn titlu\t")
+    news = write_lines(tmp_path / "ron.tsv", ROMANIAN[0], "M1\tUn titlu\t")
     report = convert("xmind", write_mind(), tmp_path, news=[news])
     assert " note: 3 articles without a translation, kept in English" in readable([report])
 
 
 def test_an_empty_translation_takes_no_title_away(write_mind: WriteMind, tmp_path: Path) -> None:
     """An article without any text would be ranked by nothing, and counted as translated."""
-    news = write_tsv(tmp_path / "ron.tsv", ROMANIAN[0], "N1\t \t", "N2\tAltul\t")
+    news = write_lines(tmp_path / "ron.tsv", ROMANIAN[0], "N1\t \t", "N2\tAltul\t")
     train = write_mind()
     convert("mind", train, tmp_path)
     english = items(tmp_path)[0]
@@ -180,24 +105,6 @@ def test_an_empty_translation_takes_no_title_away(write_mind: WriteMind, tmp_pat
     assert report["xmind"]["articles_without_translation"] == 2
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("N3\ta title", "expected 3 tab-separated columns"),
-        ("\ta\tb", "column 1: expected an id"),
-        ("N3\t\udcff\t", "expected UTF-8"),
-    ],
-)
-def test_a_bad_translation_is_named(
-    write_mind: WriteMind, tmp_path: Path, line: str, expected: str
-) -> None:
-    news, train = write_tsv(tmp_path / "ron.tsv", *ROMANIAN, line), write_mind()
-    with pytest.raises(ConversionError, match=rf"ron\.tsv:4: {expected}"):
-        convert("xmind", train, tmp_path, news=[news])
-    report = convert("xmind", train, tmp_path, news=[news], on_error="skip")
-    assert report["skipped_lines"]["total"] == 1
-
-
 def test_xmind_expects_translations(write_mind: WriteMind, tmp_path: Path) -> None:
     train = write_mind()
     with pytest.raises(ConversionError, match=r"with xMIND's news.tsv as --news, got no --news"):
@@ -205,24 +112,6 @@ def test_xmind_expects_translations(write_mind: WriteMind, tmp_path: Path) -> No
     (tmp_path / "ron").mkdir()
     with pytest.raises(ConversionError, match=r"found no .*ron.news\.tsv"):
         convert("xmind", train, tmp_path, news=[tmp_path / "ron"])
-
-
-PENS_NEWS = (
-    "News ID\tCategory\tTopic\tHeadline\tNews body\tTitle entity\tEntity content",
-    'N1\tsports\tsoccer\tA "line-up"\tOnly five.\t{}\t{}',
-    "N2\tnews\tus\tOther\t\t{}\t{}",
-    "N3\tnews\tus\tThird\tBody three.\t{}\t{}",
-)
-PENS_IMPRESSIONS = (
-    "UserID\tClicknewsID\tdwelltime\texposure_time\tpos\tneg\tstart\tend\tdwelltime_pos",
-    "U1\tN1 N2\t1 2\tx#TAB#y\tN3\tN2 N1\t7/3/2019 6:43:49 AM\t7/3/2019 7:06:06 AM\t34",
-    "U2\t\t\t\tN1 N2\t\t7/4/2019 6:43:49 PM\t7/4/2019 7:06:06 PM\t3 4",
-)
-
-
-def write_pens(folder: Path, *more: str, header: bool = True) -> Path:
-    write_tsv(folder / "news.tsv", *PENS_NEWS[not header :])
-    return write_tsv(folder / "train.tsv", *PENS_IMPRESSIONS[not header :], *more)
 
 
 @pytest.mark.parametrize("header", [True, False])
@@ -242,29 +131,6 @@ def test_pens_has_bodies_and_what_was_clicked_is_shuffled_among_the_rest(
         ["N2", "news", "us", "Other", "", ""],
         ["N3", "news", "us", "Third", "", "Body three."],
     ]
-
-
-GOOD_PENS = "U3\tN1\t1\tx\tN3\tN2\t7/5/2019 6:43:49 AM\t7/5/2019 7:06:06 AM\t34"
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        (GOOD_PENS.replace("U3\t", "U3"), "expected 9 tab-separated columns"),
-        (GOOD_PENS.replace("U3", ""), "column 1: expected an id"),
-        (GOOD_PENS.replace("\tN1\t", "\tN1  N2\t"), "column 2: expected ids separated"),
-        (GOOD_PENS.replace("N3\tN2", "\t"), "column 5: expected at least one candidate here or"),
-        (GOOD_PENS.replace("N2", "[PAD]"), "column 6: expected an id other than"),
-        (GOOD_PENS.replace("6:43:49", "26:43:49"), "column 7: expected a time such as"),
-    ],
-)
-def test_a_bad_impression_of_pens_is_named(tmp_path: Path, line: str, expected: str) -> None:
-    train = write_pens(tmp_path / "PENS", line)
-    with pytest.raises(ConversionError, match=rf"train\.tsv:4: {expected}"):
-        convert("pens", train, tmp_path)
-    report = convert("pens", train, tmp_path, on_error="skip")
-    assert report["skipped_lines"]["total"] == 1
-    assert len(inter(tmp_path, "train", "valid")) == 2
 
 
 def test_pens_without_its_articles_is_told(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_states_of_other_frozen_weights_are_never_used(make, tmp_path, how) -> N
     """A teacher's copy is loaded after the model is built, and may have other frozen layers."""
     encoder = make()
     before = encoder(IDS)
-    layer = encoder.layers[0].output.dense.weight
+    layer = encoder.text_encoder.layers[0].output.dense.weight
     if how == "in place":
         with torch.no_grad():
             layer.mul_(1.5)

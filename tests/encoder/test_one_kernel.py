@@ -15,7 +15,7 @@ from tiny import Tiny
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_tinynews.encoder import attention, text_pooling
+from recbole_tinynews.encoder import attention, pooling
 from recbole_tinynews.encoder.attention import Rules, attend_within_texts
 from recbole_tinynews.encoder.packing import PackedTexts, packs
 from recbole_tinynews.encoder.pooling import AttentionPooling, mean_of_rows, mean_pooling
@@ -119,19 +119,19 @@ def test_pooling_a_row_is_pooling_each_text(pool: str) -> None:
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("pooling", ["attention", "mean", "cls"])
+@pytest.mark.parametrize("kind", ["attention", "mean", "cls"])
 @pytest.mark.parametrize("padded", [False, True])
 def test_a_news_encoder_is_the_same_with_one_kernel(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, pooling: str, padded: bool
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, kind: str, padded: bool
 ) -> None:
     """On a GPU a recommender would rank otherwise than on the CPU that its tests ran on."""
     world = tiny.world(
-        news_pooling=pooling, finetune_layers="all", mask_padding_in_news_pooling=not padded
+        news_pooling=kind, finetune_layers="all", mask_padding_in_news_pooling=not padded
     )
     batch = world.clicks().collate_fn(range(8))
     made: list[Any] = []
     for devices in (set(), {"cpu"}):
-        for module in (attention, text_pooling):
+        for module in (attention, pooling):
             monkeypatch.setattr(module, "ONE_KERNEL", devices)
         world.model.zero_grad()
         (loss,) = world.model.calculate_loss(batch)

@@ -74,5 +74,5 @@ def test_the_bias_of_keys_trains_under_a_loss_on_attention_scores(tiny: Tiny) ->
     world = tiny.world("TinyBERT", finetune_layers="all")
     losses = world.model.train().calculate_loss(world.clicked([0, 1, 2]))
     losses.attention.backward()
-    layers = world.model.news_encoder.layers
+    layers = world.model.news_encoder.text_encoder.layers
     assert all(layer.attention.self.key.bias.grad.abs().max() > 0 for layer in layers)

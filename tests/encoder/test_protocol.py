@@ -108,16 +108,3 @@ def test_an_ensemble_refuses_to_give_inner_states(ensemble: NewsEncoders) -> Non
     """Those of its first encoder would be taken for those of all."""
     with pytest.raises(ValueError, match=r"got 2 in one.*Pass the teachers"):
         ensemble.tapped(Taps(frozenset({1})))
-
-
-def test_other_texts_are_read_once_they_are_set(tiny: Tiny) -> None:
-    """Vectors and stored states of the texts before would be taken for theirs."""
-    encoder = tiny.world(finetune_layers=1).model.eval().news_encoder
-    ids = torch.arange(1, encoder.tokens.rows)
-    with torch.no_grad():
-        before = encoder(ids)
-        lengths = encoder.tokens.lengths
-        encoder.tokens = Ragged.from_rows(
-            [encoder.tokens.row(row) for row in (0, *range(len(lengths) - 1, 0, -1))], np.int32
-        )
-        torch.testing.assert_close(encoder(ids), before.flip(0))

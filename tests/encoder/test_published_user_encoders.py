@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.personalised_attention import PersonalisedAttention
 from recbole_tinynews.encoder.users.fastformer import FastformerAttention, FastformerUser
 from recbole_tinynews.encoder.users.long_short_term import LongShortTermUser
 from recbole_tinynews.encoder.users.multi_interest import (
@@ -18,6 +17,7 @@ from recbole_tinynews.encoder.users.multi_interest import (
     PolyAttention,
     disagreement,
 )
+from recbole_tinynews.encoder.users.personalised import PersonalisedAttention
 from recbole_tinynews.encoder.users.recent_and_all import RecentAndAllUser
 
 DIM, USERS = 12, 5

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import EMPTY_TITLE, Tiny
 
-from recbole_tinynews.encoder import attention, text_pooling
+from recbole_tinynews.encoder import attention, pooling
 from recbole_tinynews.trainer.optimization import autocast_dtype
 
 
@@ -19,7 +19,7 @@ def test_one_kernel_for_all_texts_gives_what_each_length_gives(
     world = tiny.world("NRMS", word_encoder=context, word_dropout=0.0, news_dim=32)
     batch, made = world.clicks().collate_fn(range(8)), []
     for devices in (set(), {"cpu"}):
-        for module in (attention, text_pooling):
+        for module in (attention, pooling):
             monkeypatch.setattr(module, "ONE_KERNEL", devices)
         world.model.zero_grad()
         (loss,) = world.model.calculate_loss(batch)

@@ -321,14 +321,14 @@ def test_all_that_is_shared_is_shared(tiny: Tiny) -> None:
             is world.model.news_encoder.text_encoder.pooling
         )
         assert teacher.user_encoder is world.model.user_encoder
-        assert teacher.news_encoder.depth == LAYERS
+        assert teacher.news_encoder.text_encoder.depth == LAYERS
     assert len({id(teacher.news_encoder.text_encoder.plm) for teacher in teachers}) == 3
 
 
 def test_a_teacher_may_be_shallower_than_its_language_model(tiny: Tiny) -> None:
     world = tiny.world("NewsBERT", teacher_num_hidden_layers=2, num_hidden_layers=1)
     (teacher,) = world.joint_teachers().members
-    assert teacher.news_encoder.depth == 2
+    assert teacher.news_encoder.text_encoder.depth == 2
     settings = {"num_hidden_layers": 3, "layer_mapping": "last"}
     with pytest.raises(ValueError, match=r"at least the student's 3 layers, got one with 2"):
         tiny.world("NewsBERT", teacher_num_hidden_layers=2, **settings).joint_teachers()

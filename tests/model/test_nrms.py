@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.text_pooling import WordPooling
+from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
+from recbole_tinynews.encoder.pooling import WordPooling
 from recbole_tinynews.encoder.users.mean import MeanUser
 from recbole_tinynews.encoder.users.self_attentive import SelfAttentiveUser
 from recbole_tinynews.encoder.words.context import WordSelfAttention
 from recbole_tinynews.encoder.words.word_encoder import WordEncoder
-from recbole_tinynews.encoder.words.word_news_encoder import WordNewsEncoder
 
 HEAD = 16
 Weights = dict[str, Tensor]
@@ -132,10 +132,10 @@ ATTENTION = 256 * 200 + 200 + 200 + 1  # V, v, q and a constant that the softmax
 OF_NEWS = WORDS * 300 + 3 * 300 * 256 + ATTENTION
 
 
-def news_encoder() -> WordNewsEncoder:
+def news_encoder() -> OneTextEncoder:
     words = nn.Embedding(WORDS, 300)
     encoder = WordEncoder(words, WordSelfAttention(300, 256), WordPooling(256, 200), 0.2)
-    return WordNewsEncoder(encoder, Ragged.from_rows([[]], np.int32))
+    return OneTextEncoder(encoder, Ragged.from_rows([[]], np.int32))
 
 
 def size_of(*parts: nn.Module) -> int:
@@ -175,7 +175,7 @@ def test_a_language_model_takes_the_place_of_words_by_a_setting(tiny: Tiny, name
     world = tiny.world(name, news_encoder="plm")
     (loss,) = world.model.train().calculate_loss(world.clicked(list(range(8))))
     loss.backward()
-    layers = world.model.news_encoder.layers
+    layers = world.model.news_encoder.text_encoder.layers
     assert [any(p.grad is not None for p in layer.parameters()) for layer in layers] == [
         False,
         True,

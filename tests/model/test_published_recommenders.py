@@ -21,6 +21,7 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.encoder.column_tokenizer import pad_rows
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.registry import find_model
@@ -180,7 +181,8 @@ def test_pad_tokens_are_no_tokens_that_a_user_attends_to(tiny: Tiny) -> None:
     scores = model.predict(batch)
     encoder = model.news_encoder
     widths = np.full(encoder.tokens.rows, 9)
-    encoder.tokens = pad_rows(encoder.tokens, widths, encoder.pad_token_id)
+    tokens = pad_rows(encoder.tokens, widths, encoder.pad_token_id)
+    model.news_encoder = encoder = NewsEncoder(encoder.text_encoder, tokens).eval()
     assert (encoder.tokens.values == encoder.pad_token_id).any()
     torch.testing.assert_close(model.predict(batch), scores)
 

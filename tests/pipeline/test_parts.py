@@ -13,10 +13,10 @@ import torch
 from tiny import DATASET, OWN_SETTINGS, STAGE_SETTINGS, Tiny, run_of
 
 from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.users.self_attentive import SelfAttentiveUser
-from recbole_tinynews.encoder.words.cnn_self_attention import CNNSelfAttention
-from recbole_tinynews.encoder.words.word_news_encoder import WordNewsEncoder
+from recbole_tinynews.encoder.words.context import CNNSelfAttention
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.nrms import NRMS
 from recbole_tinynews.model.plmnr import PLMNR
@@ -58,7 +58,7 @@ def test_a_word_student_has_all_stages_and_its_own_defaults(tiny: Tiny) -> None:
     assert config["news_encoder"] == "words"
     assert config.for_stage("post_train_student")["news_encoder"] == "words"
     model = tiny.world("TinyNewsRec", student="NRMS", head_init="random").model
-    assert isinstance(model.news_encoder, WordNewsEncoder)
+    assert type(model.news_encoder) is OneTextEncoder
     assert isinstance(model.user_encoder, SelfAttentiveUser)
     assert isinstance(model, NRMS)
 

@@ -13,7 +13,6 @@ from served import Served, in_order_given, serve
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.data.atomic_files import read_news
-from recbole_tinynews.pipeline.artifact import read_metrics, write_metrics
 from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.news_table import read_news_file
@@ -140,16 +139,12 @@ def test_what_is_read_of_an_article_is_an_article_again() -> None:
     assert one.read(one.content(one.read(article))) == ('a "quoted" one. b',)
 
 
-@pytest.mark.parametrize("names", ["[]", "{", '{"category": 3, "subcategory": []}'])
-def test_damaged_names_of_categories_are_refused(naml: Served, names: str) -> None:
+def test_changed_names_of_categories_are_refused(naml: Served) -> None:
     """By other numbers, every article would be of another category."""
     place = naml.artifact.folder / "plm" / "categories.json"
     assert json.loads(place.read_text())["category"][0] == "sports"
-    place.write_text(names)
+    place.write_text(place.read_text().replace("sports", "health"))
     with pytest.raises(ValueError, match=r"plm/categories\.json is missing or changed"):
-        load(naml.artifact.folder)
-    write_metrics(naml.artifact.folder, {**read_metrics(naml.artifact.folder), "files": {}})
-    with pytest.raises(ValueError, match=r"categories\.json expects the names of categories"):
         load(naml.artifact.folder)
 
 

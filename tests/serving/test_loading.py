@@ -184,7 +184,7 @@ def test_a_recommender_that_reads_more_than_titles_says_so(tiny: Tiny, monkeypat
     with pytest.raises(ValueError, match="Override its column_tokenizer beside news_tokens"):
         served.load()
     monkeypatch.setattr(PLMNR, "news_tokens", lambda self, config, data: data.news_text)
-    with pytest.raises(AttributeError, match=r"no data set but .* asks for 'news_text'"):
+    with pytest.raises(ValueError, match=r"no data set but .* asks for 'news_text'"):
         served.load()
 
 

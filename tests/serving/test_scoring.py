@@ -118,6 +118,8 @@ def test_a_job_that_was_stopped_resumes(student: Served, place: Path, monkeypatc
         score(*given, place / "out", top=3, users_of_a_part=5)
     assert len([*(place / "out").glob("part-*")]) == 2
     monkeypatch.setattr(scoring, "_write", write)
+    for name in ("job.json", "news.safetensors", "part-00003.parquet"):  # as a kill leaves them
+        (place / "out" / f".{name}.0123abcd.partial").write_text("half")
     assert score(*given, place / "out", top=3, users_of_a_part=5) == Scored(3, 2, 13)
     assert score(*given, place / "out", top=3, users_of_a_part=5) == Scored(0, 5, 0)
     assert_same(read(place / "out"), plain(student, place, 3, own=False))

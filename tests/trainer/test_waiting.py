@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recbole_tinynews.data.batch import NewsBatch, plan_of
-from recbole_tinynews.encoder import attention, text_pooling
+from recbole_tinynews.encoder import attention, pooling
 
 READS = {"cpu", "numpy", "item", "tolist", "__bool__", "__int__", "__float__", "__index__"}
 SIZED_BY_CONTENT = {"nonzero", "unique", "unique_consecutive", "masked_select", "argwhere"}
@@ -123,7 +123,7 @@ def test_a_training_step_asks_the_device_for_nothing(
     world = tiny.world(model, **settings)
     trainer = world.trainer()
     if one_kernel:
-        for module in (attention, text_pooling):
+        for module in (attention, pooling):
             monkeypatch.setattr(module, "ONE_KERNEL", {"cpu"})
         monkeypatch.setattr(attention, "varlen_attn", None)  # a GPU's
         # on a CPU torch takes nested tensors apart, one by one

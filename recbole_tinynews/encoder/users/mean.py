@@ -1,10 +1,14 @@
-"""LateFusion's user: the mean of the clicked articles."""
+"""Users as the mean of their clicks: LateFusion's, and the start of other user encoders."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import mean_pooling
+from recbole_tinynews.encoder.pretrained_heads import SCORE_SCALE
 from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
@@ -18,3 +22,25 @@ class MeanUser(nn.Module):
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
         """User vectors ``[batch, dim]`` from those of clicks ``[batch, history, dim]``."""
         return self.no_clicks(mean_pooling(history, clicked), clicked)
+
+
+class StartsAsMean(nn.Module):
+    """``u = s (1/n sum_i r_i + w own(r_1..r_n))`` with ``s`` and ``w`` that train, ``w`` from 0.
+
+    So a recommender ranks by its news encoder's vectors before its first step, where those mean
+    something already (docs/method.md, section 1), and its own user encoder comes in as it learns.
+
+    Args:
+        own: ``(history [batch, history, dim], clicked [batch, history], ...) -> [batch, dim]``.
+    """
+
+    def __init__(self, own: nn.Module) -> None:
+        super().__init__()
+        self.own: Any = own
+        self.own_weight = nn.Parameter(torch.tensor(0.0))
+        self.scale = nn.Parameter(torch.tensor(SCORE_SCALE))
+
+    def forward(self, history: Tensor, clicked: Tensor, *users: Tensor) -> Tensor:
+        """User vectors ``[batch, dim]``; ``own`` has the arguments."""
+        own = self.own(history, clicked, *users)
+        return self.scale * (mean_pooling(history, clicked) + self.own_weight * own)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.self_attention import SelfAttention
-from recbole_tinynews.encoder.users.last_state import last_state
+from recbole_tinynews.encoder.users.long_short_term import last_state
 from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 

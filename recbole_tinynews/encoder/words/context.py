@@ -62,3 +62,21 @@ class WordCNN(nn.Module):
         before = hidden.roll(1, 0).masked_fill(first, 0)
         after = hidden.roll(-1, 0).masked_fill(first.roll(-1, 0), 0)
         return self.filters(torch.cat([before, hidden, after], dim=1)).relu()
+
+
+class CNNSelfAttention(nn.Module):
+    """``WordCNN``, then multi-head self-attention among the words of a text.
+
+    Attributes:
+        dim: size of an output, the number of filters.
+    """
+
+    def __init__(self, in_dim: int, dim: int, head_dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.cnn = WordCNN(in_dim, dim)
+        self.self_attention = SelfAttention(dim, dim, head_dim)
+
+    def forward(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
+        """``[tokens, in_dim]`` -> ``[tokens, dim]``."""
+        return self.self_attention.within_texts(self.cnn(hidden, texts), texts)

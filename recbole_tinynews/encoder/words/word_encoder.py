@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.dropout import Dropout
 from recbole_tinynews.encoder.packing import PackedTexts, tokens_at_once
+from recbole_tinynews.encoder.pooling import pool_texts
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.text_encoder import weights_content
-from recbole_tinynews.encoder.text_pooling import pool_texts
 
 
 class WordEncoder(nn.Module):

@@ -6,17 +6,24 @@ It is written last, so a folder that has it is complete.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.checksums import changed, checksums
+from recbole_tinynews.files.untrusted import read_json, untrusted
 from recbole_tinynews.files.whole import write_text
+from recbole_tinynews.settings.declared import Models, rules_for
+from recbole_tinynews.settings.values import unfit_value
 
 FILE = "recommender.json"
 CARD = "README.md"  # for people: no checksum, it may be edited
 EXPORT_FORMAT = 1  # raised whenever an older export would be read wrongly
-NEWS_TOKENS = "news_tokens"  # of a text, at which it is cut
+NEWS_DIM, NEWS_TOKENS = "news_dim", "news_tokens"  # tokens at which a text is cut
+SIZES = (NEWS_DIM, NEWS_TOKENS, "query_dim", "history_length")
+LARGEST = 100_000  # of these sizes
+NAMES = ("model_class", "dataset", "USER_ID_FIELD", "ITEM_ID_FIELD")
 SETTINGS = (
     "model_class",
     "dataset",
@@ -87,24 +94,41 @@ def read_description(folder: Path) -> Description:
             f"{folder} expects an export, with a {FILE}, and has none. Write one with "
             "python -m recbole_tinynews.serving.export."
         )
-    try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    with untrusted(folder / FILE):
+        content = read_json(folder / FILE)
+        if not isinstance(content, dict) or content.keys() != {
+            "export_format",
+            *Description._fields,
+        }:
+            raise ValueError("it holds something else than the description of an export.")
         version = content.pop("export_format")
         described = Description(**content)
-    except (ValueError, TypeError, KeyError, AttributeError) as problem:
-        raise ValueError(
-            f"{folder / FILE} expects the description of an export, and holds something else: "
-            f"{problem!r}. Export it again."
-        ) from problem
     if version != EXPORT_FORMAT:
         raise ValueError(
             f"{folder} is an export of format {version}, and this version of recbole_tinynews "
             f"reads {EXPORT_FORMAT}. Export it again."
         )
-    broken = changed(folder, described.files)
+    with untrusted(folder / FILE):
+        _check_settings(described.settings)
+        broken = changed(folder, described.files)
     if broken:
         raise ValueError(
             f"{folder} expects its files as they were written, and {', '.join(broken)} "
             f"{'are' if len(broken) > 1 else 'is'} missing or changed. Export it again."
         )
     return described
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse values of another type, and sizes that no recommender has."""
+    rules = rules_for(Models.NEWS)
+    for name in (*SETTINGS, NEWS_DIM, NEWS_TOKENS):
+        value = settings[name]
+        if name in SIZES:
+            fits = type(value) is int and 1 <= value <= LARGEST
+        elif name in NAMES:
+            fits = isinstance(value, str)
+        else:
+            fits = value is None or unfit_value(name, value, rules, value) is None
+        if not fits:
+            raise ValueError(f"{name}={value!r:.100} is no recommender's.")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from transformers import AutoConfig
-
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.encoder.plm_files import bare_plm, cut_config, load_tokenizer
+from recbole_tinynews.encoder.plm_files import bare_plm, cut_config, load_config, load_tokenizer
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.model.article_reader import longest_news_text
@@ -176,4 +174,4 @@ class Source:
         load_tokenizer(str(self.folder / PLM)).save_pretrained(folder)
 
     def _plm_config(self) -> Any:
-        return AutoConfig.from_pretrained(self.folder / PLM, trust_remote_code=False)
+        return load_config(str(self.folder / PLM))

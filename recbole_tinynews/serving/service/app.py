@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import FileResponse, Response
 from fastapi_offline import FastAPIOffline
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from recbole_tinynews import __version__
 from recbole_tinynews.serving.ranking import Ranker
@@ -46,6 +47,14 @@ PAGE_HEADERS = {
 DESCRIPTION = """Ranks news for readers by what they clicked. An article is given by the id of one
 that the service knows, or by its text: `{"title": "Rain again", "id": "optional"}`."""
 
+
+class AnyText(PathConvertor):
+    """A part of a path with any characters, line ends included."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any", AnyText())
 router = APIRouter()
 FAILURES: dict[int | str, dict[str, Any]] = {
     413: {"description": "The body is longer than the service takes."},
@@ -145,7 +154,7 @@ def find_news(
     return AsciiResponse({"total": found.total, "news": news})
 
 
-@router.delete("/news/{news_id:path}", status_code=204, responses=UNKNOWN, tags=["news"])
+@router.delete("/news/{news_id:any}", status_code=204, responses=UNKNOWN, tags=["news"])
 async def forget_news(news_id: str, newsroom: Room) -> Response:
     """Forget an article."""
     if not await newsroom.forget(news_id):
@@ -158,7 +167,7 @@ async def forget_news(news_id: str, newsroom: Room) -> Response:
 
 @router.get("/health", tags=["health"])
 async def health(newsroom: Room) -> Health:
-    """That the service is up, and what it serves."""
+    """Service status and recommenders."""
     return Health(
         status="ok",
         version=__version__,

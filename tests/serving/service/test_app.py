@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -321,6 +322,14 @@ def test_an_article_that_was_removed_is_gone_everywhere(client: TestClient) -> N
     assert client.post("/rank", json=asked).status_code == 422
     every = client.post("/top", json={"history": [], "k": 100}).json()["ranked"]
     assert len(every) == 30
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\n", "\r\n", "a/b", "a?b#c", "é\u2028"])
+def test_an_article_with_any_id_can_be_removed(client: TestClient, name: str) -> None:
+    """One with a line end in its id stayed until a restart."""
+    assert client.put("/news", json={"news": [{"id": name, "title": "word1"}]}).is_success
+    assert client.delete(f"/news/{quote(name, safe='')}").status_code == 204
+    assert client.get("/health").json()["recommenders"][0]["news"] == 30
 
 
 def test_news_are_found_page_by_page(client: TestClient) -> None:

@@ -193,6 +193,8 @@ def test_two_recommenders_are_compared_place_by_place(page: Page, site: Site) ->
             higher, f"▲ {higher}" if higher and higher > 0 else f"▼ {-(higher or 0)}"
         )
         assert shown == expected
+    for side, name in (("first", "student"), ("second", "teacher")):
+        assert page.inner_text(f"#{side}-name") == name  # the menus cut long names
     page.select_option("#second", "")
     until_there_are(page, 1, ".ranking")
     assert page.locator("#agreement").is_hidden()

@@ -140,6 +140,23 @@ def test_what_can_t_be_served_is_one_line(
     assert "--max-body" in refused(capsys, folder, "--max-body=0")
 
 
+@pytest.mark.usefixtures("_extra")
+def test_the_others_are_served_where_one_folder_is_damaged(
+    student: Served, teacher: Served, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service with several recommenders would end with the error of one."""
+    (folder / "metrics.json").write_bytes(b"[" * 9_999)
+    folders = [folder, teacher.artifact.folder, student.artifact.folder]
+    rankers, indexes = serve._rankers(folders, [Path("1"), Path("2"), Path("3")], "cpu")
+    assert [*rankers] == [each.name for each in folders[1:]]
+    assert indexes == [Path("2"), Path("3")]
+    said = capsys.readouterr().err
+    assert said.startswith("not served: ")
+    assert f"{folder / 'metrics.json'}" in said
+    with pytest.raises(ValueError, match=r"metrics\.json"):
+        serve._rankers([folder, folder], [], "cpu")
+
+
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

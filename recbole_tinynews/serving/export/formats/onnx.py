@@ -20,9 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoConfig
 
-from recbole_tinynews.encoder.plm_files import load_tokenizer
+from recbole_tinynews.encoder.plm_files import load_config, load_tokenizer
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.engine import Engine
@@ -61,7 +60,7 @@ class OnnxEngine(Engine):
     def __init__(self, folder: Path, description: Description) -> None:
         super().__init__(description.settings, description.identity)
         self._news, self._user = session(folder / NEWS_GRAPH), session(folder / USER_GRAPH)
-        pad = AutoConfig.from_pretrained(folder, trust_remote_code=False).pad_token_id
+        pad = load_config(str(folder)).pad_token_id
         self._padded = PaddedTexts(
             load_tokenizer(str(folder)), self.settings, pad or 0, self._encode_batch
         )

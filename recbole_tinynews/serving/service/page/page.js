@@ -320,8 +320,10 @@ function showReader() {
   byId("k-row").hidden = state.mode !== "top";
   for (const choice of document.getElementsByName("mode")) choice.checked = choice.value === state.mode;
   byId("k").value = state.k;
-  byId("first").value = state.first;
-  byId("second").value = state.second;
+  for (const name of ["first", "second"]) {
+    byId(name).value = state[name];
+    byId(`${name}-name`).textContent = state[name]; // in full: the menu above is narrow
+  }
 }
 
 function nothingToRank() {

@@ -1,0 +1,46 @@
+"""Reads files from elsewhere: any error becomes a ``ValueError`` that names the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+LARGEST = 1 << 24  # bytes of a JSON file
+
+
+@contextmanager
+def untrusted(file: Path) -> Iterator[None]:
+    """Inside, an error in handling the contents of ``file`` becomes a ``ValueError``.
+
+    A missing file or library remains what it is.
+    """
+    try:
+        yield
+    except (FileNotFoundError, ModuleNotFoundError):
+        raise
+    except Exception as problem:
+        if isinstance(problem, ValueError) and str(file.parent) in str(problem):
+            raise  # it names a file
+        why = " ".join(str(problem).split())[:300]
+        raise ValueError(
+            f"{file} cannot be used: {type(problem).__name__}: {why} Write it again, or copy it "
+            "anew."
+        ) from problem
+
+
+def read_json(file: Path, most: int = LARGEST) -> Any:
+    """The contents of a JSON file of at most ``most`` bytes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is larger, nested too deeply, or not JSON in UTF-8.
+    """
+    if file.stat().st_size > most:
+        raise ValueError(f"{file} expects at most {most:,} bytes, got {file.stat().st_size:,}.")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as problem:
+        raise ValueError(f"{file} is no json: {str(problem)[:300]}") from problem

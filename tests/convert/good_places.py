@@ -1,0 +1,149 @@
+"""A small valid place of each format; tests spoil one row of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mind_folder import IMPRESSIONS, NEWS
+
+EVENTS = (
+    {"eventId": 1, "url": "http://paper.example", "time": 1483225200, "userId": "cx:a:b"},
+    {"eventId": 2, "id": "a1", "title": "Brann i byen", "time": 1483225201, "userId": "cx:a:b"}
+    | {
+        "profile": [
+            {"item": "article", "groups": [{"group": "pageclass", "weight": 1.0}]},
+            {"item": "nyheter", "groups": [{"group": "category"}, {"group": "taxonomy"}]},
+            {"item": "nyheter/trondheim", "groups": [{"group": "taxonomy"}]},
+        ]
+    },
+    {"eventId": 3, "id": "b2", "title": "Seier", "time": 1483225202, "userId": "cx:c"}
+    | {"category1": "sport|fotball|menn"},
+    {"eventId": 4, "id": "p9", "title": "Sport", "time": 1483225203, "userId": "cx:c"}
+    | {"profile": [{"item": "section", "groups": [{"group": "pageclass"}]}]},
+    {"eventId": 5, "id": "b2", "title": "Seier!", "time": 1483300000, "userId": "cx:a:b"},
+    {"eventId": 6, "id": "c3", "time": 1483311601, "userId": "cx:c", "profile": "broken"},
+)
+ROMANIAN = ("nid\ttitle\tabstract", "N1\tUn titlu\tUn rezumat", "N2\tAltul\t")
+PENS_NEWS = (
+    "News ID\tCategory\tTopic\tHeadline\tNews body\tTitle entity\tEntity content",
+    'N1\tsports\tsoccer\tA "line-up"\tOnly five.\t{}\t{}',
+    "N2\tnews\tus\tOther\t\t{}\t{}",
+    "N3\tnews\tus\tThird\tBody three.\t{}\t{}",
+)
+PENS_IMPRESSIONS = (
+    "UserID\tClicknewsID\tdwelltime\texposure_time\tpos\tneg\tstart\tend\tdwelltime_pos",
+    "U1\tN1 N2\t1 2\tx#TAB#y\tN3\tN2 N1\t7/3/2019 6:43:49 AM\t7/3/2019 7:06:06 AM\t34",
+    "U2\t\t\t\tN1 N2\t\t7/4/2019 6:43:49 PM\t7/4/2019 7:06:06 PM\t3 4",
+)
+COLUMNS = {"user": "reader", "time": "ts", "clicked": "url", "title": "headline"}
+CLICKS = (
+    ("reader", "ts", "url", "headline", "section"),
+    ("anna", "2024-03-01T08:00:00", "/a", "Harbour, closed", "x"),
+    ("ben", "2024-03-01 08:10:00+00:00", "/b", 'A "cup"', "x"),
+    ("anna", "1709283600", "/c", "Trams", "x"),
+    ("anna", "3/1/2024 9:00:00 AM", "/b", 'A "cup"', "x"),
+    ("ben", "2024-03-02T09:00:00Z", "/c", "Trams", "x"),
+    ("carl", "2024-03-02T10:00:00", "/a", "Harbour, closed", "x"),
+)
+SHOWN = (
+    ("user", "time", "clicked", "shown", "impression"),
+    ("anna", "1709283600", "b", "a b c", "i1"),
+    ("anna", "1709283601", "", "a c", "i2"),
+    ("anna", "1709370000", "c a", "c a", "i3"),
+)
+TABLE_NEWS = (
+    ("id", "title", "category", "body"),
+    ("a", "Harbour\nclosed", "x", "Long."),
+    ("b", "Cup", "y", ""),
+    ("c", "Trams", "", "Longer."),
+)
+
+
+class Good(NamedTuple):
+    """A place, its files by name, and the settings to convert it with."""
+
+    train: Path
+    files: dict[str, Path]
+    given: dict[str, Any]
+
+
+def write_lines(path: Path, *rows: str) -> Path:
+    """A lone surrogate stands for a byte that is not UTF-8."""
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_bytes("".join(f"{row}\n" for row in rows).encode("utf-8", "surrogateescape"))
+    return path
+
+
+def write_events(path: Path, *lines: object) -> Path:
+    return write_lines(path, *(x if isinstance(x, str) else json.dumps(x) for x in lines))
+
+
+def write_table(path: Path, rows: Sequence[Sequence[str]], delimiter: str = ",") -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    return path
+
+
+def write_pens(folder: Path, *more: str, header: bool = True) -> Path:
+    write_lines(folder / "news.tsv", *PENS_NEWS[not header :])
+    return write_lines(folder / "train.tsv", *PENS_IMPRESSIONS[not header :], *more)
+
+
+def mind(folder: Path) -> Good:
+    rows = {"behaviors": IMPRESSIONS, "news": NEWS}
+    files = {name: write_lines(folder / f"{name}.tsv", *rows[name]) for name in rows}
+    files["bodies"] = write_lines(folder / "bodies.tsv", "N2\tt\tbody")
+    return Good(folder, files, {"bodies": files["bodies"]})
+
+
+def xmind(folder: Path) -> Good:
+    news = write_lines(folder / "ron.tsv", *ROMANIAN)
+    return Good(mind(folder).train, {"ron": news}, {"news": [news]})
+
+
+def adressa(folder: Path) -> Good:
+    day = write_events(folder / "day", *EVENTS)
+    return Good(day, {"day": day}, {"sampled": 1})
+
+
+def pens(folder: Path) -> Good:
+    train = write_pens(folder)
+    return Good(train, {"train": train, "news": folder / "news.tsv"}, {})
+
+
+def clicks(folder: Path) -> Good:
+    table = write_table(folder / "clicks.csv", CLICKS)
+    return Good(table, {"clicks": table}, {"format": "table", "columns": COLUMNS})
+
+
+def shown(folder: Path) -> Good:
+    table = write_table(folder / "shown.csv", SHOWN)
+    news = write_table(folder / "news.csv", TABLE_NEWS)
+    return Good(table, {"shown": table, "news": news}, {"format": "table", "news": [news]})
+
+
+def ebnerd(folder: Path, **more: Mapping[str, Any]) -> Good:
+    """``more`` has a row for one of the files."""
+    from ebnerd_folder import HISTORIES, NEWS, write_ebnerd
+    from ebnerd_folder import IMPRESSIONS as ROWS
+
+    rows = {"behaviors": ROWS, "history": HISTORIES, "articles": NEWS}
+    rows = {name: (*of, *([more[name]] if name in more else [])) for name, of in rows.items()}
+    train = write_ebnerd(folder, rows["behaviors"], rows["history"], rows["articles"])
+    files = {name: train / f"{name}.parquet" for name in ("behaviors", "history")}
+    return Good(train, {**files, "articles": folder / "articles.parquet"}, {})
+
+
+GOOD: dict[str, Callable[..., Good]] = {
+    "mind": mind,
+    "xmind": xmind,
+    "adressa": adressa,
+    "pens": pens,
+    "clicks": clicks,
+    "shown": shown,
+    "ebnerd": ebnerd,
+}

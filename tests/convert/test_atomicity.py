@@ -1,0 +1,324 @@
+"""Conversions that fail, are killed, meet a full disk or each other: all files or none."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mind_folder import IMPRESSIONS, WriteMind
+
+from recbole_tinynews.convert import ConversionError, conversion, convert_folds, convert_mind
+from recbole_tinynews.convert.staging import staged
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(write_mind: WriteMind, tmp_path: Path) -> Iterator[Start]:
+    """Start a conversion into ``tmp_path / "out"`` that stays in its middle until it is stopped."""
+    train = write_mind()
+    running: list[subprocess.Popen[str]] = []
+
+    def run(before: str = "conversion.write_items = wait") -> subprocess.Popen[str]:
+        code = (
+            "import signal, sys, time\n"
+            "from recbole_tinynews.convert import conversion\n"
+            "from recbole_tinynews.convert.__main__ import _end, main\n"
+            "signal.signal(signal.SIGTERM, _end)\n"
+            "def wait(*_):\n"
+            "    print('in the middle', flush=True)\n"
+            "    time.sleep(60)\n"
+            f"{before}\n"
+            f"sys.exit(main(['--train={train}', '--dataset=tiny', '--output={tmp_path / 'out'}']))"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        running.append(process)
+        assert process.stdout.readline() == "in the middle\n"
+        return process
+
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def hidden(output: Path) -> list[str]:
+    return sorted(path.name for path in output.iterdir() if path.name.startswith("."))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
+)
+def test_a_signal_in_the_middle_leaves_nothing_behind(
+    start: Start, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    """A data set that lacks its last impressions looks like a whole one."""
+    process = start()
+    process.send_signal(number)
+    _, message = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert "Traceback" not in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_kill_leaves_what_the_next_conversion_removes_and_a_second_one_is_refused(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two at once would remove each other's files; gigabytes under a hidden name would stay."""
+    process, output = start(), tmp_path / "out"
+    before, began = hidden(output), time.perf_counter()
+    with pytest.raises(ConversionError, match=rf"process \({process.pid}\) is already writing"):
+        convert_mind(tmp_path / "train", "tiny", output=output)
+    assert time.perf_counter() - began < 5  # waiting in silence looks like a hang
+    assert hidden(output) == before
+    convert_mind(tmp_path / "train", "other", output=output)  # another name does not collide
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+    assert len(hidden(output)) == 3  # the partial folder, the lock, its holder
+    assert not (output / "tiny").exists()
+    others = (".tiny.b.abcdefgh.partial", ".tiny.abcdefgh.partial.mine", ".tinyXabcdefgh.partial")
+    for name in others:  # of other data sets, which another process may be writing
+        (output / name).mkdir()
+    convert_mind(tmp_path / "train", "tiny", output=output)
+    assert hidden(output) == sorted(others)
+    assert "leftovers of a conversion that was killed were removed" in caplog.text
+
+
+def test_a_kill_while_the_files_get_their_names_leaves_nothing_that_a_reader_accepts(
+    start: Start, tmp_path: Path
+) -> None:
+    """Old impressions would be trained on with new articles, silently."""
+    output = tmp_path / "out"
+    (output / "tiny").mkdir(parents=True)
+    for kind in ("item", "train.inter", "valid.inter", "test.inter", "report.json"):
+        (output / "tiny" / f"tiny.{kind}").write_text("old")
+    process = start(
+        "from pathlib import Path\n"
+        "replace = Path.replace\n"
+        "def slow(self, target):\n"
+        "    if self.name == 'tiny.item': wait()\n"
+        "    return replace(self, target)\n"
+        "Path.replace = slow"
+    )
+    process.kill()
+    process.wait()
+    assert [file.name for file in (output / "tiny").iterdir()] == ["tiny.valid.inter"]
+    convert_mind(tmp_path / "train", "tiny", output=output)
+    assert len(list((output / "tiny").iterdir())) == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file size limit there")
+@pytest.mark.parametrize("limit", [0, 100, 200_000])
+def test_a_disk_that_fills_up_is_one_error_and_leaves_nothing(
+    write_mind: WriteMind, tmp_path: Path, limit: int
+) -> None:
+    """A real size limit, so that errors of a buffer that is flushed late occur too."""
+    rows = [f"{n}\tU1\t11/{9 + n % 2}/2019 1:00:00 AM\tN1 N2\tN3-0 N2-1" for n in range(9_000)]
+    train = write_mind(rows)
+    code = (
+        "import resource, signal, sys\n"
+        "from recbole_tinynews.convert.__main__ import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\n"
+        "sys.exit(main(sys.argv[2:]))"
+    )
+    flags = [f"--train={train}", "--dataset=tiny", f"--output={tmp_path / 'out'}"]
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(limit), *flags, "--layout=interaction"],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "File too large" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def convert(write_mind: WriteMind, tmp_path: Path) -> Callable[..., None]:
+    """Convert six users' impressions into ``tmp_path / "out"``, as a whole or into folds."""
+    rows = [row.replace("\tU", f"\t{letter}U") for row in IMPRESSIONS[:2] for letter in "abc"]
+    folder = write_mind([f"{number}{row}" for number, row in enumerate(rows)], name="users")
+
+    def convert(folds: int | None, **more: str) -> None:
+        given = {"valid": 0.5, "output": tmp_path / "out", **more}
+        if folds is None:
+            convert_mind(folder, "tiny", **given)
+        else:
+            convert_folds(folder, "tiny", folds, **given)
+
+    return convert
+
+
+@pytest.mark.parametrize(
+    ("folds", "after"), [(None, n) for n in range(1, 8)] + [(3, n) for n in range(1, 27, 5)]
+)
+def test_whichever_write_fails_all_earlier_files_stay(
+    convert: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    folds: int | None,
+    after: int,
+) -> None:
+    """Half a data set; or new folds beside old ones, which test a user twice and another never."""
+    convert(folds)
+    before, opened, left = files(tmp_path / "out"), Path.open, [after]
+
+    def full(self: Path, mode: str = "r", **more: object) -> object:
+        if "w" in mode and self.suffix != ".pid":  # a lock holds without its holder's name
+            left[0] -= 1
+            if not left[0]:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(self, mode, **more)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(ConversionError, match=r"--output=.*No space left on device"):
+        convert(folds, layout="interaction")
+    monkeypatch.undo()
+    assert files(tmp_path / "out") == before
+    assert not hidden(tmp_path / "out")
+
+
+def test_a_kill_between_two_folds_leaves_no_old_fold_beside_a_new_one(
+    convert: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert(3)
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if target.parent.name == "tiny-fold2":
+            raise RuntimeError
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(RuntimeError):
+        convert(3)
+    assert {Path(file).parts[0] for file in files(tmp_path / "out")} == {"tiny-fold1"}
+
+
+@pytest.mark.parametrize(
+    "failure", [KeyboardInterrupt(), SystemExit(143), OSError(errno.ENOSPC, "disk full")]
+)
+def test_whatever_ends_a_conversion_leaves_the_old_files(
+    tmp_path: Path, failure: BaseException
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a.item").write_text("old")
+
+    def fail(output: Path) -> None:
+        with staged(output, ["a", "b"]) as staging:
+            (staging / "a" / "a.item").write_text("half")
+            assert not (output / "b").exists()  # nothing has its final name before all is written
+            raise failure
+
+    for output in (tmp_path, tmp_path / "new" / "deep"):
+        with pytest.raises(type(failure)):
+            fail(output)
+    assert files(tmp_path) == {"a/a.item": b"old"}
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_the_report_disappears_first_and_comes_last_and_signals_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a kill between two renames old and new files are mixed: no report may cover them."""
+    (tmp_path / "a").mkdir()
+    for kind in ("item", "report.json"):
+        (tmp_path / "a" / f"a.{kind}").write_text("old")
+    moved, replace = [], Path.replace
+
+    def interrupted(self: Path, target: Path) -> Path:
+        assert not (tmp_path / "a" / "a.report.json").exists()
+        moved.append(target.name)
+        os.kill(os.getpid(), signal.SIGINT)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+
+    def write() -> None:
+        with staged(tmp_path, ["a"]) as staging:
+            for kind in ("report.json", "item", "train.inter"):
+                (staging / "a" / f"a.{kind}").write_text("new")
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert moved == ["a.item", "a.train.inter", "a.report.json"]
+    assert set(files(tmp_path).values()) == {b"new"}
+
+
+def test_what_is_in_the_way_is_reported_before_hours_of_work(
+    write_mind: WriteMind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "read_places", None)  # must not be reached
+    train, out = write_mind(), tmp_path / "out"
+
+    def refused(message: str) -> None:
+        before = files(tmp_path)
+        with pytest.raises(ConversionError, match=rf"--output=.*{message}"):
+            convert_mind(train, "tiny", output=out)
+        assert files(tmp_path) == before
+
+    out.write_text("mine")
+    refused("expected a folder")
+    out.unlink()
+    out.mkdir()
+    (out / "tiny").write_text("mine")
+    refused("is not a folder")
+    (out / "tiny").unlink()
+    (out / "tiny").symlink_to(tmp_path / "nowhere")
+    refused("is not a folder")
+    (out / "tiny").unlink()
+    for kind in ("item", "report.json"):
+        (out / "tiny" / f"tiny.{kind}").mkdir(parents=True)
+        (out / "tiny" / "tiny.train.inter").write_text("old")
+        refused("is a folder")
+        (out / "tiny" / f"tiny.{kind}").rmdir()
+
+    def denied(*_: object, **__: object) -> None:  # root may write everywhere
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("recbole_tinynews.convert.staging.Path.mkdir", denied)
+    refused("Permission denied")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO])
+def test_without_locks_a_conversion_warns_and_removes_no_leftovers(
+    write_mind: WriteMind,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+) -> None:
+    """The leftovers may be what another conversion is writing. Other failures are errors."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("recbole_tinynews.files.locks.FileLock.acquire", fail)
+    leftover = tmp_path / "out" / ".tiny.abcdefgh.partial"
+    leftover.mkdir(parents=True)
+    if number == errno.EIO:
+        with pytest.raises(ConversionError, match="Input/output error"):
+            convert_mind(write_mind(), "tiny", output=tmp_path / "out")
+    else:
+        convert_mind(write_mind(), "tiny", output=tmp_path / "out")
+        assert "without locks" in caplog.text
+    assert leftover.exists()

@@ -1,0 +1,130 @@
+"""Folders from elsewhere: ``load`` ranks, or names the file in a ``ValueError``."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recbole_tinynews.files.checksums import checksums
+from recbole_tinynews.pipeline.artifact import FILES, files_of, read_metrics, write_metrics
+from recbole_tinynews.serving.loading import load
+
+DEEP = "[" * 100_000 + "]" * 100_000
+CONTENTS = (
+    *(b"", b"[]", b"{}", b"3", b"null", b'"x"', b"caf\xe9: {\xff}"),
+    *(DEEP.encode(), b"{" * 9_999),
+)
+JUNK = st.one_of(
+    *(st.none(), st.booleans(), st.floats(), st.text(max_size=5), st.integers(-(2**70), 2**70)),
+    *(st.just([1, 2]), st.just({"a": None})),
+)
+SOME = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def ranks_or_names(folder: Path, file: str) -> None:
+    """Load within seconds; a refusal is one line that names the file."""
+    started = time.perf_counter()
+    refusal = file
+    try:
+        assert load(folder).rank([], ["word1"], ids=False)
+    except ValueError as problem:
+        refusal = str(problem)
+    assert file in refusal
+    assert len(refusal) < 2_000
+    assert time.perf_counter() - started < 5  # a second by itself
+
+
+def checked_anew(folder: Path) -> None:
+    """As a stranger would: with checksums that fit."""
+    write_metrics(folder, {**read_metrics(folder), FILES: checksums(folder, files_of(folder))})
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "settings.yaml", "plm/config.json"])
+def test_a_file_that_holds_anything_is_named(folder: Path, name: str) -> None:
+    """RecursionError, UnicodeDecodeError and KeyError ended a service with a traceback."""
+    for content in CONTENTS:
+        (folder / name).write_bytes(content)
+        if name != "metrics.json":
+            checked_anew(folder)
+        with pytest.raises(ValueError, match=rf"{Path(name).name}|{Path(name).parent.name}"):
+            load(folder)
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_names_of_categories_that_are_none_are_named(folder: Path, content: bytes) -> None:
+    (folder / "plm" / "categories.json").write_bytes(content)
+    checked_anew(folder)
+    with pytest.raises(ValueError, match=r"categories\.json"):
+        load(folder)
+
+
+def test_aliases_that_multiply_are_refused_at_once(folder: Path) -> None:
+    """440 bytes of yaml stood for 2**27 numbers, which were formatted for a message."""
+    levels = (f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 27))
+    with (folder / "settings.yaml").open("a") as file:
+        file.write("\n".join(["a0: &a0 [1, 1]", *levels, "history_length: *a26\n"]))
+    ranks_or_names(folder, "settings.yaml")
+
+
+@SOME
+@given(data=st.data())
+def test_no_setting_of_a_stranger_ends_in_another_error(folder: Path, data: Any) -> None:
+    """Types, sizes and missing keys: memory is not taken before weights are compared."""
+    file = folder / "settings.yaml"
+    before = file.read_text()
+    given_settings = yaml.safe_load(before)
+    name = data.draw(st.sampled_from(sorted(given_settings)))
+    value = data.draw(st.one_of(st.just(2**31), JUNK))
+    given_settings[name] = value
+    if data.draw(st.booleans()):
+        del given_settings[name]
+    file.write_text(yaml.safe_dump(given_settings))
+    try:
+        ranks_or_names(folder, folder.name)
+    finally:
+        file.write_text(before)
+
+
+@SOME
+@given(data=st.data())
+def test_no_description_of_an_export_ends_in_another_error(exported: Path, data: Any) -> None:
+    file = exported / "recommender.json"
+    before = file.read_text()
+    content = json.loads(before)
+    part = data.draw(st.sampled_from([content, content["settings"], content["files"]]))
+    name = data.draw(st.sampled_from(sorted(part)))
+    part[name] = data.draw(JUNK)
+    if data.draw(st.booleans()):
+        del part[name]
+    file.write_text(json.dumps(content))
+    try:
+        ranks_or_names(exported, exported.name)
+    finally:
+        file.write_text(before)
+
+
+def test_an_export_that_holds_anything_is_named(exported: Path) -> None:
+    file = exported / "recommender.json"
+    before = file.read_text()
+    for content in CONTENTS:
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"recommender\.json"):
+            load(exported)
+    file.write_text(before)
+
+
+@pytest.fixture(scope="module")
+def exported(student: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from recbole_tinynews.serving.export.exporting import export
+
+    place = tmp_path_factory.mktemp("exported") / "out"
+    return export(student.artifact.folder, "hf", place).folder
