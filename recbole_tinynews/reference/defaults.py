@@ -153,14 +153,12 @@ def _of_stages(model: str, left: dict[str, Any]) -> Iterator[Section]:
 
 def of_data_sets(name: str) -> Iterator[tuple[str, Any]]:
     """The values that the yaml files of data sets give a setting, with the name of the file."""
-    for file in sorted((packaged_folder("properties") / "dataset").glob("*.yaml")):
-        values = read_yaml(file)
-        of_plm = values.pop(WITH_PLM, {})
+    for file, values in _yaml_files_in(packaged_folder("properties") / "dataset").items():
         if name in values:
-            yield file.name, values[name]
-        for plm, suited in of_plm.items():
+            yield f"{file}.yaml", values[name]
+        for plm, suited in values.get(WITH_PLM, {}).items():
             if name in suited:
-                yield f"{file.name}, plm: {plm}", suited[name]
+                yield f"{file}.yaml, plm: {plm}", suited[name]
 
 
 @cache
@@ -180,8 +178,13 @@ def every_setting() -> dict[str, list[str]]:
 
 def recbole_values(name: str) -> dict[str, Any]:
     """The defaults of RecBole's models that declare a setting, by model."""
-    files = sorted(recbole_yaml_folder().glob("*.yaml"))
-    return {file.stem: values[name] for file in files if name in (values := read_yaml(file))}
+    files = _yaml_files_in(recbole_yaml_folder())
+    return {model: values[name] for model, values in files.items() if name in values}
+
+
+@cache
+def _yaml_files_in(folder: Path) -> dict[str, dict[str, Any]]:
+    return {file.stem: read_yaml(file) for file in sorted(folder.glob("*.yaml"))}
 
 
 def stages_declaring(name: str) -> list[str]:

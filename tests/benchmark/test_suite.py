@@ -12,8 +12,13 @@ from benchmark_rows import make_benchmark, write_suite
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
-from recbole_tinynews.benchmark.planning import plan_rows, read_by
-from recbole_tinynews.benchmark.row_settings import knows, result_fingerprint, row_settings
+from recbole_tinynews.benchmark.planning import (
+    knows,
+    plan_rows,
+    read_by,
+    result_fingerprint,
+    row_settings,
+)
 from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec

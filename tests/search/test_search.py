@@ -20,7 +20,6 @@ from tiny import DATASET, Tiny
 from recbole_tinynews import quick_start
 from recbole_tinynews.command import main as run_recbole
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.search import key as keys
 from recbole_tinynews.search import search as searches
 from recbole_tinynews.search import trial as trials_of_searches
 from recbole_tinynews.search.search import Search
@@ -203,7 +202,7 @@ def test_another_version_of_the_metric_is_another_study(
     """Values of two definitions would be compared."""
     file = tmp_path / "my_metric.py"
     file.write_text("one")
-    monkeypatch.setattr(keys, "files_of_metric", lambda result: [file])
+    monkeypatch.setattr(searches, "files_of_metric", lambda result: [file])
     space = {"temperature": [1.0, 2.0]}
     before = search(tiny, space, 1).folder
     file.write_text("another")
