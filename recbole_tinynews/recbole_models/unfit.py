@@ -1,4 +1,4 @@
-"""RecBole models that cannot run on impressions, and why. Imports nothing."""
+"""RecBole models that cannot run on impressions, and why (families: ``feeds``). No imports."""
 
 from __future__ import annotations
 
