@@ -79,7 +79,10 @@ def test_every_command_has_a_version(command: list[str]) -> None:
         (["--learnin_rate=9"], "learnin_rate (command line) is no setting. Did you mean learning_"),
         (["--model=TinyNewRec"], "Did you mean TinyNewsRec"),
         (["--student=NRM"], "Did you mean NRMS"),
-        (["--test_slices=3"], "test_slices (command line) is no setting of this model. The nearest"),
+        (
+            ["--test_slices=3"],
+            "test_slices (command line) is no setting of this model. The",
+        ),
         (["--model=SASRec", "--n_layers=0"], "n_layers (command line) expects an int >= 1"),
         (["--worker=1000"], "worker (command line) expects an int from 0 to"),
     ],

@@ -207,6 +207,31 @@ def test_a_users_class_gets_no_yaml_of_a_recbole_model_of_its_name(users_model: 
     assert "embedding_size" not in NewsConfig(users_model, "mind-mini")
 
 
+@pytest.mark.parametrize(
+    ("place", "epochs"),
+    [
+        ("overall.yaml", 41),
+        ("model/PLMNR.yaml", 42),
+        ("dataset/mind-mini.yaml", 43),
+        ("dataset/mind-mini.PLMNR.yaml", 44),
+    ],
+)
+def test_the_working_folders_yaml_is_read_after_the_packages(
+    properties: Path, tmp_path: Path, place: str, epochs: int
+) -> None:
+    """A yaml beside the user's own data was ignored wherever the package is installed."""
+    (properties / "dataset" / "mind-mini.PLMNR.yaml").write_text("epochs: 5\n")
+    own = tmp_path / "properties" / place
+    own.parent.mkdir(parents=True)
+    own.write_text(f"epochs: {epochs}\nnegatives: 7\n")
+    config = config_of("--negatives=2")
+    assert (config["epochs"], config["negatives"]) == (epochs, 2)
+    (changed,) = (each for each in config.changed_settings() if each.key.name == "epochs")
+    assert changed.source == f"file properties/{place}"
+    own.write_text("epoch: 3\n")
+    assert f"epoch (file properties/{place}) is no setting. Did you mean epochs?" in mistakes_of()
+
+
 def test_a_data_sets_yaml_sets_values_but_declares_nothing(properties: Path) -> None:
     (properties / "dataset" / "mind-mini.yaml").write_text("max_lenght: 3\n")
     assert "max_lenght (file" in mistakes_of()
@@ -553,6 +578,19 @@ def test_the_cpu_can_be_chosen_and_only_for_this_run(
     assert config_of()["device"].type == "cuda"
 
 
+def test_a_gpu_that_does_not_exist_is_an_error_that_leaves_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`--use_gpu=True --gpu_id=3` without a GPU ran on the processor, and said nothing."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(ValueError, match=r"gpu_id=3 expects a GPU .*finds \d+ GPUs.*use_gpu=False"):
+        config_of("--use_gpu=True", "--gpu_id=3")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    assert config_of("--use_gpu=False", "--gpu_id=3")["device"].type == "cpu"
+    assert config_of()["device"].type == "cpu"
+
+
 def test_recboles_mixed_precision_switch_means_auto() -> None:
     """With precision left at fp32 the switch would silently be ignored."""
     assert config_of("--enable_amp")["precision"] == "auto"
@@ -675,6 +713,17 @@ def test_rates_of_an_embedded_language_model_are_not_those_of_another(
     by_path = paths.packaged_folder("dataset") / "mind-mini" / "language_model"
     same = NewsConfig("TinyNewsRec", "mind-mini", config_dict={"plm": str(by_path)})
     assert same["news_dim"] == embedded["news_dim"]
+
+
+def test_teachers_by_words_do_not_get_the_settings_of_other_stages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The data set's own yaml made `--teacher=NRMS` an error."""
+    monkeypatch.setattr(paths, "_PACKAGE", Path(paths.__file__).parent)
+    (tmp_path / "dataset" / "mind-pooled").mkdir()
+    config = NewsConfig("TinyNewsRec", "mind-pooled", config_dict={"teacher": "NRMS"})
+    assert config.for_stage("finetune_teacher")["max_steps"] == 180
+    assert config.for_stage("post_train_student")["max_steps"] == 134
 
 
 def test_a_stage_with_another_language_model_has_not_the_rates_of_the_embedded_one(

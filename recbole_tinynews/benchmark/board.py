@@ -1,4 +1,4 @@
-"""Progress of a benchmark: what is done, running and waiting."""
+"""Progress of a benchmark: finished, running and waiting jobs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from statistics import fmean
 from typing import TextIO
 
 from recbole_tinynews.benchmark.runner import Outcome, Progress
@@ -21,9 +22,9 @@ class Board:
     """Shows progress as a live table in a terminal, and as plain lines elsewhere.
 
     Args:
-        rows: number of results to compute, including the finished ones.
+        rows: number of results, including the finished ones.
         finished: number of results of earlier calls.
-        side_by_side: number of trainings in parallel, for the estimate of the time left.
+        side_by_side: number of trainings in parallel.
         out: where to print; None: standard output.
         clock: returns the time in seconds.
     """
@@ -46,12 +47,12 @@ class Board:
         self._height = 0
 
     def tell(self, line: str) -> None:
-        """Print a line that stays above the live table."""
+        """Print a line above the live table."""
         self._clear()
         print(line, file=self.out, flush=True)
 
     def ended(self, outcome: Outcome, result: str = "") -> None:
-        """A job has ended; ``result`` is its score in words."""
+        """Print the outcome of a job; ``result`` is its score in words."""
         job = outcome.job
         if outcome.error is not None:
             self.failed += job.action == TRAIN
@@ -64,7 +65,7 @@ class Board:
         self.tell(f"{what:9} {_name(job)}  {result}  {duration(outcome.seconds)}")
 
     def watch(self, progress: Progress) -> None:
-        """Show what runs and waits now."""
+        """Show running and waiting jobs."""
         if self.live:
             self._clear()
             width = shutil.get_terminal_size().columns - 1
@@ -97,13 +98,10 @@ class Board:
         return lines
 
     def time_left(self, progress: Progress) -> float | None:
-        """Estimate in seconds, from the mean time of ended jobs; None while there are none."""
-        trained = self.seconds[TRAIN]
-        if not trained:
+        """Estimate in seconds, from the mean time of ended jobs; None without any."""
+        if not self.seconds[TRAIN]:
             return None
-        of_training = sum(trained) / len(trained)
-        measured = self.seconds[MEASURE]
-        of_measuring = sum(measured) / len(measured) if measured else 0.0
+        of_training, of_measuring = (fmean(self.seconds[a] or [0.0]) for a in (TRAIN, MEASURE))
         to_train = [job for job in progress.waiting if job.action == TRAIN]
         to_measure = len(progress.waiting)  # a training brings its measurement
         left = len(to_train) * of_training / self.side_by_side + to_measure * of_measuring

@@ -16,7 +16,7 @@ OF_SETTINGS, FOUND = "settings", "found"  # values of --report-only
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a benchmark; exit with status 1 if a system failed or its settings are wrong."""
+    """Run a benchmark; exit with status 1 on mistakes or if a system failed."""
     spin_briefly()
     parser = argparse.ArgumentParser(
         description="Train and measure systems side by side; write tables and figures.",
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--folds",
         type=int,
-        help="of a cross-validation: run on DATASET-fold1 to -foldN, and pool their impressions",
+        help="cross-validation: run on DATASET-fold1 to -foldN, and pool their impressions",
     )
     parser.add_argument("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
     parser.add_argument(
@@ -47,9 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         nargs="?",
         const=OF_SETTINGS,
         choices=(OF_SETTINGS, FOUND),
-        help="run nothing: write tables, tests and figures of the results that are there with "
-        f"these settings and data; ={FOUND}: of the last ones, whatever made them, without data "
-        "and language model",
+        help="run nothing: write tables, tests and figures of existing results with these settings "
+        f"and data; ={FOUND}: of the last ones with any settings, without data or language model",
     )
     given, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
     settings = parse_command_line(rest)
@@ -94,7 +93,7 @@ def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
 
 
 def _found(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
-    """The report of what is there; what would choose among it is refused."""
+    """The report of all existing results; refuses options that select some."""
     from recbole_tinynews.benchmark.found_results import FoundResults
 
     without = [*settings, *(name for name in ("systems", "folds") if getattr(given, name))]
@@ -112,7 +111,7 @@ def _found(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
 
 
 def seeds_of(text: str) -> list[int]:
-    """Whole numbers between commas, each once.
+    """Different whole numbers, separated by commas.
 
     Raises:
         ValueError: the text is anything else.

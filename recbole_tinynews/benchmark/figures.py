@@ -27,7 +27,7 @@ SMALL: dict[Any, Any] = {  # readable at that width
 
 
 class Point(NamedTuple):
-    """A value, its interval from ``low`` to ``high``, and the text beside it."""
+    """A value, its interval from ``low`` to ``high``, and a label."""
 
     x: float
     y: float
@@ -37,7 +37,7 @@ class Point(NamedTuple):
 
 
 class Series(NamedTuple):
-    """Points of one kind, joined by a line where each stands for several runs."""
+    """Points of one kind, joined by a line if each is the mean of several runs."""
 
     name: str
     points: Sequence[Point]
@@ -60,7 +60,7 @@ class Plot(NamedTuple):
 
 
 def column_figure(plots: Sequence[Plot]) -> Figure:
-    """The plots stacked at the width of a column, with one legend of all series below."""
+    """Stacked plots of a column's width, with one legend below."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -170,7 +170,7 @@ def _draw_plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:
     _set_x_axis(axes, plot)
     axes.margins(x=0.08, y=0.08)
     axes.autoscale()
-    _tidy(axes, plot.x_label, plot.y_label)
+    tidy(axes, plot.x_label, plot.y_label)
 
 
 def _set_x_axis(axes: Axes, plot: Plot) -> None:
@@ -188,7 +188,7 @@ def _set_x_axis(axes: Axes, plot: Plot) -> None:
 
 
 def dot_figure(label: str, rows: Sequence[tuple[str, Point]]) -> Figure:
-    """A named value (its ``x``) with its interval in each line, the first on top."""
+    """A named value (``x``) with its interval on each line, the first on top."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -209,13 +209,14 @@ def dot_figure(label: str, rows: Sequence[tuple[str, Point]]) -> Figure:
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.margins(x=0.1)
-        _tidy(axes, label, "")
+        tidy(axes, label, "")
         axes.xaxis.label.set(horizontalalignment="right", x=1.0)  # long names leave little room
         figure.draw_without_rendering()
     return figure
 
 
-def _tidy(axes: Axes, x_label: str, y_label: str) -> None:
+def tidy(axes: Axes, x_label: str, y_label: str) -> None:
+    """Set the labels, a light grid behind the points, and no frame at the top and right."""
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(color="#DDDDDD", linewidth=0.5)

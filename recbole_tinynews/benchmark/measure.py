@@ -1,4 +1,4 @@
-"""Size and speed of a system, measured in a process that does nothing else."""
+"""Speed and memory of a system, measured in a process that does nothing else."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_sec
 
 
 def measure(model_class: type, dataset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Size and speed, measured alike for every system, in the precision of its weights.
+    """Speed and memory, in the precision of the weights.
 
-    The weights are those before training: speed does not depend on them, so the trained stages need
-    not exist.
+    The weights are untrained, since speed does not depend on them: no stage has to exist.
     """
     config = NewsConfig(model_class, dataset, config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
@@ -44,7 +43,7 @@ def measure(model_class: type, dataset: str, settings: Mapping[str, Any]) -> dic
 
 
 def peak_memory_mb(device: torch.device) -> int | None:
-    """Peak memory of this process, on its GPU if it has one; None if unknown."""
+    """Peak memory of this process, on its GPU if it uses one; None if unknown."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6)
     try:

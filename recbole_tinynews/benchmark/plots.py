@@ -1,4 +1,4 @@
-"""Figures of a suite: quality against size and speed; effects of stages, losses, teachers."""
+"""Figures of a suite: AUC against size and speed; effects of stages, losses, teachers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _quality_against_speed(systems: Sequence[SystemResult], intervals: Intervals
 
 
 def speed_of_architectures(systems: Sequence[SystemResult]) -> dict[Architecture, float]:
-    """The median speed of all rows with the same encoder: how it was trained makes none faster."""
+    """The median speed of all rows with the same encoder, however it was trained."""
     measured: dict[Architecture, list[float]] = {}
     for each in systems:
         if _SPEED in each.means:
@@ -90,7 +90,7 @@ def _against(
 
 
 def _effect_of_stages(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
-    """Compare the systems that have as many layers as the first; None if it is the only one."""
+    """Compare the systems with as many layers as the first; None if there is only one."""
     same = [each for each in systems if each.row.layers == systems[0].row.layers]
     if len(same) < 2:
         return None
@@ -102,7 +102,7 @@ def _effect_of_stages(systems: Sequence[SystemResult], intervals: Intervals) -> 
 
 
 def _effect_of_losses(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
-    """The student and what is left of it without each loss, side by side for each size."""
+    """The student with all losses and without each, side by side for each size."""
     sizes = sorted({each.row.layers or 0 for each in systems})
     series = [
         Series(
@@ -162,19 +162,19 @@ def _families(systems: Sequence[SystemResult]) -> list[tuple[str, list[SystemRes
 
 
 def _point(x: float, system: SystemResult, intervals: Intervals, metric: str = _QUALITY) -> Point:
-    """The mean over seeds in percent, with its interval where its impressions are there."""
+    """The mean over seeds in percent, with its interval if it has one."""
     below, above = intervals.of(system.row.label, metric) or _NO_REACH
     value = system.means[metric].value
     return Point(x, 100 * value, 100 * (value - below), 100 * (value + above))
 
 
 def _of_several_runs(systems: Sequence[SystemResult]) -> bool:
-    """Whether a line may join them: through single runs it would show noise as a trend."""
+    """Whether a line may join their points: through single runs it would draw noise as a trend."""
     return all(len(each.cells) > 1 for each in systems)
 
 
 def _size_of(system: SystemResult) -> str:
-    """Layers of the served encoder; of one that the suite doesn't know, its parameters."""
+    """Layers of the served encoder; if unknown, its parameters."""
     size = system.means.get(_SIZE)
     return str(system.row.layers or (f"{size.value / 1e6:.0f}M" if size else ""))
 
@@ -184,7 +184,7 @@ def _teachers(system: SystemResult) -> int:
 
 
 def _bars(intervals: Intervals) -> str:
-    """A line that says what the bars are, if there are any."""
+    """A line that explains the bars, if there are any."""
     return f"\nbars: 95 % bootstrap over {intervals.over}" if intervals.reaches else ""
 
 

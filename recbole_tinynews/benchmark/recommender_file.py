@@ -12,15 +12,15 @@ _MARK = "+"
 
 
 def is_file_spec(text: str) -> bool:
-    """Whether it names a class in a file."""
+    """Whether a text names a class in a file."""
     return text.startswith(_MARK)
 
 
 def model_class_of(model: str) -> type:
-    """The class that a row's model names, from a file or by the registry.
+    """The class of a row's model, from a file or the registry.
 
     Raises:
-        ValueError: there is none; the message says where it was looked for.
+        ValueError: there is none.
     """
     if not is_file_spec(model):
         return find_model(model)
@@ -36,7 +36,7 @@ def model_class_of(model: str) -> type:
 
 
 def _module_of(path: Path) -> object:
-    """Import the file under its own name; the registry finds the yaml in the same folder."""
+    """Import a file under its own name, by which the registry finds the yaml beside it."""
     name = path.stem
     known = sys.modules.get(name)
     if known is not None:

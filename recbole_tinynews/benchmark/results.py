@@ -41,10 +41,10 @@ Key = tuple[str, int, str]
 
 
 class ResultsFile:
-    """The rows by system, seed and settings (their fingerprint).
+    """Rows by system, seed and settings (their fingerprint).
 
-    Every change is written at once. Results of other settings are kept, and so are those of another
-    benchmark that writes to the same file.
+    Every change is written at once. Results of other settings, and of another benchmark that writes
+    to the same file, are kept.
 
     Raises:
         ValueError: the file has unknown columns, or lacks needed ones.
@@ -86,7 +86,7 @@ class ResultsFile:
 
 
 def as_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Lines of a csv with a header; no text is a formula to a spreadsheet."""
+    """A csv with a header, safe to open in a spreadsheet."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
@@ -95,7 +95,7 @@ def as_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _no_formula(cell: Any) -> Any:
-    """A text that a spreadsheet would compute gets an apostrophe in front, which it hides.
+    """Prefix a text that a spreadsheet would compute with an apostrophe, which it hides.
 
     >>> _no_formula("=1+1"), _no_formula("-0.5"), _no_formula("PLM-NR")
     ("'=1+1", '-0.5', 'PLM-NR')
@@ -110,7 +110,7 @@ def _no_formula(cell: Any) -> Any:
 
 
 def _as_given(cell: str) -> str:
-    """The text that ``_no_formula`` was given."""
+    """Undo ``_no_formula``."""
     return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
 
 

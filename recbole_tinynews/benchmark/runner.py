@@ -18,7 +18,7 @@ TICK = 1.0  # seconds between two calls of ``watch``
 
 
 class Outcome(NamedTuple):
-    """A job that has ended: its cells, or the error that ended it."""
+    """An ended job: its cells, or its error."""
 
     job: Job
     cells: dict[str, Any]
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Running and waiting jobs; ``running`` has their start times (``time.monotonic``)."""
+    """Running jobs with their start times (``time.monotonic``), and waiting jobs."""
 
     running: Sequence[tuple[Job, float]]
     waiting: Sequence[Job]
@@ -41,17 +41,14 @@ def run_jobs(
 ) -> None:
     """Run each job in a separate process until none is left.
 
-    Trainings run in parallel and in order, except that one whose seed no running job has goes
-    first, since systems of the same seed share stages. A training waits for a stage that another
-    one is training.
-
-    A measurement runs alone: right after its training if ``side_by_side`` is 1, otherwise after all
-    trainings.
+    Trainings run in parallel and in order, but one of another seed than all running ones goes
+    first, since systems of the same seed share stages, and wait for them. A measurement runs alone:
+    right after its training if ``side_by_side`` is 1, otherwise after all trainings.
 
     Args:
         jobs: the jobs to run.
         side_by_side: number of trainings in parallel.
-        after: called with the outcome of each job; returns the jobs that follow from it.
+        after: called with the outcome of each job; returns the jobs that follow.
         watch: called whenever something changes, and every second.
     """
     waiting = list(jobs)
@@ -84,7 +81,7 @@ def _next(waiting: Sequence[Job], running: Sequence[Job], side_by_side: int) -> 
 def _start(job: Job) -> BaseProcess:
     job.answer.unlink(missing_ok=True)
     context: Any = multiprocessing.get_context(start_method())
-    process = context.Process(target=work, args=(job,))  # no daemon, which could start no others
+    process = context.Process(target=work, args=(job,))  # a daemon could start no processes
     process.start()
     return process
 
@@ -104,7 +101,7 @@ def _outcome(job: Job, process: BaseProcess, seconds: float) -> Outcome:
 
 @contextmanager
 def _terminating(running: dict[BaseProcess, tuple[Job, float]]) -> Iterator[None]:
-    """Terminate the processes that still run at the end; the next call resumes their work."""
+    """Terminate the processes that still run at the end; the next benchmark resumes them."""
     try:
         yield
     finally:

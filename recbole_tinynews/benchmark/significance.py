@@ -95,16 +95,15 @@ def seeds_and_users_random(
 ) -> Estimate:
     """A t test that generalises to other seeds and to other users.
 
-    The mean over seeds and impressions is compared with a standard error whose square is the sum
-    of two variances of that mean: over users, as clusters (Cameron, Gelbach and Miller 2008), and
-    over seeds. Its degrees of freedom are those of Satterthwaite (1946). With one impression a user
-    this is min F' of Clark (1973), which tests subjects and items that are both random. The
-    variance that seeds and users share is in both summands and is not subtracted (Cameron, Gelbach
-    and Miller 2011 do): the test errs on the safe side where it is large, and no sum is negative.
+    The squared standard error of the mean is the sum of its variance over users, as clusters
+    (Cameron, Gelbach and Miller 2008), and over seeds; the degrees of freedom are those of
+    Satterthwaite (1946). With one impression per user this is min F' of Clark (1973), for subjects
+    and items that are both random. The variance of the interaction is in both terms and is not
+    subtracted (Cameron, Gelbach and Miller 2011 do), so the test is conservative where it is large.
 
-    A percentile bootstrap that resamples seeds and users does worse: of three seeds its interval
-    reaches at most from the lowest to the highest, and misses the truth in a quarter of all cases
-    where seeds decide. ``docs/benchmark.md`` has the sizes of both under the null hypothesis.
+    A percentile bootstrap over seeds and users is worse: with three seeds its interval reaches at
+    most from the lowest to the highest, and misses the truth in a quarter of all cases where seeds
+    dominate. ``docs/benchmark.md`` has the sizes of both under the null hypothesis.
 
     Shapes:
         differences: ``[seeds, impressions]``, of two systems with the same seed.
@@ -141,12 +140,11 @@ def users_random(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> list[Estimate]:
-    """A bootstrap that generalises to other users, for the very models that were trained.
+    """A bootstrap that generalises to other users, for these trained models.
 
-    Users are resampled with replacement, and all impressions of a user that is drawn come along
-    (Davison and Hinkley 1997, section 3.8); every pair of systems sees the same draws. The interval
-    has the percentiles of the resampled means. Under the null hypothesis these scatter about 0 as
-    they do about the measured mean, so p is the share of resamples at least as far from the
+    Users are resampled with replacement, with all their impressions (Davison and Hinkley 1997,
+    section 3.8), and with the same draws for every pair of systems. The interval has the
+    percentiles of the resampled means. p is the share of resamples at least as far from the
     measured mean as it is from 0 (Efron and Tibshirani 1993, chapter 16); the measured sample
     counts as one of them, so p is never 0.
 
@@ -188,7 +186,7 @@ def _resampled_means(
     resamples: int,
     random: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """The mean over impressions of each pair in each resample of users, ``[resamples, pairs]``."""
+    """Mean of each pair over the impressions of resampled users, ``[resamples, pairs]``."""
     count = len(sizes)
     means = np.empty((resamples, len(totals)))
     step = max(1, _AT_ONCE // count)

@@ -1,7 +1,7 @@
 """One process of a benchmark: train and test a system, or measure it, and exit.
 
-With a process for each job, memory is measured separately, and a killed process loses only its own
-system. Output goes into a log file, the result into a json file.
+With a process for each job, memory is measured separately, and a killed process affects only its
+own system. Output goes into a log file, the result into a json file.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ TRAIN, MEASURE = "train", "measure"
 
 
 class Job(NamedTuple):
-    """A job of a benchmark, as plain values that can be sent to a process.
+    """A job of a benchmark, in plain values that can be sent to a process.
 
-    ``answer`` is the path of the json, ``log`` of everything printed, and ``impressions`` of the
-    metrics of each test impression. ``processes`` train together, each in so many ``threads``.
+    ``answer``, ``log`` and ``impressions`` are the files of the result, the output and the metrics
+    of test impressions. ``processes`` train together, each with ``threads`` threads.
     """
 
     action: str
@@ -42,7 +42,7 @@ class Job(NamedTuple):
 
 def work(job: Job) -> None:
     """Do the job, and write ``{"cells": ...}`` or ``{"error": ...}`` to its ``answer``."""
-    end_with_parent()  # one that is killed can't terminate its processes
+    end_with_parent()  # a killed benchmark can't terminate its processes
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("a", encoding="utf-8") as log:
         for stream in (sys.stdout, sys.stderr):
@@ -57,7 +57,7 @@ def work(job: Job) -> None:
 
 
 def train(job: Job) -> dict[str, Any]:
-    """The cells of its row that training and test fill."""
+    """Train and test; returns the cells of the row that follow from it."""
     from recbole_tinynews.benchmark.impressions import keep_eval_dump
     from recbole_tinynews.benchmark.recommender_file import model_class_of
     from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, TEACHERS_BUDGET
@@ -83,7 +83,7 @@ def train(job: Job) -> dict[str, Any]:
         **{name: test.get(name) for name in (*METRICS, "impressions", "skipped")},
         **{f"cold_{name}": cold.get(name) for name in (*METRICS, "impressions")},
         "parameters": result.get("parameters"),
-        # of all its stages, including those that another system has trained
+        # of all its stages, including those trained by another system
         "seconds": round(sum(stage["seconds"] for stage in stages), 1) if stages else None,
         "environment": ", ".join(
             f"{name} {value}" for name, value in result.get("environment", {}).items()
@@ -94,7 +94,7 @@ def train(job: Job) -> dict[str, Any]:
 
 
 def _run_in_processes(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of ``run`` in several processes, which read what to do from a file."""
+    """The result of ``run`` in several processes, which read their order from a file."""
     with partial_place(job.answer) as order, partial_place(job.answer) as answer:
         one = {"model": job.model, "dataset": job.dataset, "threads": job.threads}
         text = json.dumps({**one, "settings": settings, "answer": answer}, default=str)
@@ -104,7 +104,7 @@ def _run_in_processes(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_as_one_of_several(order: Path) -> None:
-    """Run what ``_run_in_processes`` asks for, in one of its processes."""
+    """Run an order of ``_run_in_processes`` in one of its processes."""
     from recbole_tinynews.benchmark.recommender_file import model_class_of
     from recbole_tinynews.processes.group import leave, process_group
     from recbole_tinynews.quick_start import run
@@ -119,7 +119,7 @@ def run_as_one_of_several(order: Path) -> None:
 
 
 def measure_speed(job: Job) -> dict[str, Any]:
-    """The cells of its row that say how large and fast it is; none where it encodes no news."""
+    """Measure speed and memory; no cells for a system that encodes no news."""
     from recbole_tinynews.benchmark.measure import measure
     from recbole_tinynews.benchmark.recommender_file import model_class_of
     from recbole_tinynews.registry import has_language_model

@@ -16,7 +16,8 @@ from recbole_tinynews.convert.conversion import Folders, convert_news, paths_of
 from recbole_tinynews.convert.errors import ConversionError, LineError
 from recbole_tinynews.convert.folds import convert_folds
 from recbole_tinynews.convert.options import LAST_DAY, LAYOUTS, ON_ERROR
-from recbole_tinynews.convert.readers import READERS, Source
+from recbole_tinynews.convert.readers import READERS
+from recbole_tinynews.convert.readers.reader import Source
 from recbole_tinynews.convert.release import DEFAULT_FOLDER, RELEASES
 from recbole_tinynews.convert.report import readable
 from recbole_tinynews.version import VERSION

@@ -33,15 +33,6 @@ class Bodies:
         self.without_news: set[str] = set()
         self._places: dict[str, Place] = {}
 
-    def add(self, news_id: str, body: str, place: Place, column: Column) -> None:
-        """Add the body of an article.
-
-        Raises:
-            LineError: the article has another body.
-        """
-        self.expect_same(news_id, body, place, column)
-        self.keep(news_id, body, place)
-
     def keep(self, news_id: str, body: str, place: Place) -> None:
         """Add a body that ``expect_same`` accepts."""
         self.repeated += news_id in self.texts
@@ -76,7 +67,8 @@ class Bodies:
         def add(line: int, fields: list[str]) -> None:
             news_id, _, body = id_of(fields[0], column=1), *fields[1:]
             if news_id in wanted:
-                self.add(news_id, body, Place(path, line), column=3)
+                self.expect_same(news_id, body, Place(path, line), column=3)
+                self.keep(news_id, body, Place(path, line))
             else:
                 self.without_news.add(news_id)
                 self.rows += 1

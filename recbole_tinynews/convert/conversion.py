@@ -23,7 +23,8 @@ from recbole_tinynews.convert.flat import SUFFIX, write_flat_interactions, write
 from recbole_tinynews.convert.leaks import check_order, find_leaks, find_overlaps, overlap_notes
 from recbole_tinynews.convert.options import LAST_DAY, Options, checked
 from recbole_tinynews.convert.pooling import read_places
-from recbole_tinynews.convert.readers import Source, reader_of
+from recbole_tinynews.convert.readers import READERS
+from recbole_tinynews.convert.readers.reader import Source
 from recbole_tinynews.convert.records import News
 from recbole_tinynews.convert.report import bodies_summary, news_summary, without_news_summary
 from recbole_tinynews.convert.split import cut_rows, latest
@@ -114,7 +115,7 @@ class Conversion:
         self.staging = staging
         self.skipped = SkippedLines()
         self.on_bad_line: OnBadLine = self.skipped if settings.on_error == "skip" else stop
-        self.reader = reader_of(settings.source)
+        self.reader = READERS[settings.source.format](settings.source)
         self.catalogue = Catalogue(self.reader)
         self.candidate_ids: set[str] = set()
         self.history_ids: set[str] = set()

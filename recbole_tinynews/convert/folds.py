@@ -14,7 +14,7 @@ from recbole_tinynews.convert.atomic import read_inter
 from recbole_tinynews.convert.conversion import Conversion, Folders, PathLike, Written, paths_of
 from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.options import LAST_DAY, Options
-from recbole_tinynews.convert.readers import Source
+from recbole_tinynews.convert.readers.reader import Source
 from recbole_tinynews.convert.split import copy_rows, latest
 from recbole_tinynews.convert.tally import Part
 

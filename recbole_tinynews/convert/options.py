@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from recbole_tinynews.convert.errors import ConversionError, quoted
 from recbole_tinynews.convert.flat import SUFFIX
-from recbole_tinynews.convert.readers import READERS, Reader, Source, reader_of
+from recbole_tinynews.convert.readers import READERS
+from recbole_tinynews.convert.readers.reader import Reader, Source
 
 LAST_DAY = "last-day"
 ON_ERROR = ("stop", "skip")
@@ -116,7 +117,7 @@ def checked(settings: Options) -> Options:
             problems.append(f"--{flag}={value}: expected one of {', '.join(known)}.")
     problems += _source_problems(settings.source)
     if settings.source.format in READERS:
-        problems += _place_problems(settings, reader_of(settings.source))
+        problems += _place_problems(settings, READERS[settings.source.format](settings.source))
     if not settings.train:
         problems.append("--train: expected at least one folder or file, got none.")
     if settings.bodies is not None and not os.path.isfile(settings.bodies):

@@ -83,21 +83,18 @@ class TitleBodyDataset:
         parts = (*self.text_tokens, self.categories)
         self.content = content_key([part.tobytes() for part in parts])
         self.train_articles, self.valid_articles = hold_out(self.articles, seed)
-        different = len(np.unique(self.titles))
-        if 1 < different <= negatives:
-            raise ValueError(
-                f"negatives={negatives} of post-training expects more different titles than that, "
-                f"got {different} in {self.articles} articles. Set fewer (for one stage: "
-                "post_train_teacher_negatives), or give another corpus with --post_train_corpus."
-            )
         self.inter_feat = self._held_out_impressions(OtherTitles(self.titles, negatives, seed))
 
     @classmethod
     def read(
         cls, config: Settings, news: TaskNews, tokenizer: PreTrainedTokenizerBase
     ) -> TitleBodyDataset:
-        """The articles for a stage with these settings."""
-        return cls(
+        """The articles for a stage with these settings.
+
+        Raises:
+            ValueError: there are too few articles, or no more titles than negatives.
+        """
+        data = cls(
             articles_for(config, news),
             tokenizer,
             config["max_title_length"],
@@ -107,6 +104,14 @@ class TitleBodyDataset:
             news.cache_dir,
             config["text_prefix"],
         )
+        different = len(np.unique(data.titles))
+        if config["negatives"] >= different:
+            raise ValueError(
+                f"negatives={config['negatives']} of post-training expects more titles than that, "
+                f"got {different} in {data.articles} articles. Set fewer (for one stage: "
+                "post_train_teacher_negatives), or give another corpus with --post_train_corpus."
+            )
+        return data
 
     def loaders(
         self, config: Settings, valid: ImpressionSource | None

@@ -1,3 +1,3 @@
-"""A search for settings: a space, trials that share finished stages, a report; optuna chooses."""
+"""Hyper-parameter search on optuna: a space, trials that share finished stages, a report."""
 
 from __future__ import annotations

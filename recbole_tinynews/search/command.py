@@ -18,7 +18,7 @@ EXTRA = 'pip install "recbole-tinynews[search]"'
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Search for settings; exit with status 1 if there are mistakes or no trial was complete."""
+    """Search for settings; exit with status 1 on mistakes or without a complete trial."""
     spin_briefly()
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _search(given: argparse.Namespace, settings: list[str]) -> bool:
-    """Search, and say what was found; False: no trial was complete."""
+    """Search and print the best trial; False: no trial was complete."""
     from recbole_tinynews import Search  # takes seconds
 
     search = Search(
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _warnings_alone() -> Iterator[None]:
-    """Of a trial's log only warnings are shown here; all of it is in a file beside the stages."""
+    """Show only warnings of a trial's log; all of it is in a file beside the stages."""
     terminal = logging.StreamHandler()
     terminal.setLevel(logging.WARNING)
     root = logging.getLogger()

@@ -18,7 +18,7 @@ from recbole_tinynews.quick_start import run
 
 
 class HyperTuning(recbole.trainer.HyperTuning):
-    """RecBole's, whose exhaustive search runs with today's hyperopt."""
+    """RecBole's ``HyperTuning`` with an exhaustive search that runs with current hyperopt."""
 
     def run(self) -> None:
         """Try all settings, and draw the figure if ``display_file`` names one."""
@@ -31,11 +31,11 @@ def objective_function(
     config_dict: Mapping[str, Any] | None = None,
     config_file_list: Sequence[str | Path] | None = None,
 ) -> dict[str, Any]:
-    """Train, validate and test with settings that are tried, as RecBole's function of this name.
+    """Train, validate and test a choice of settings, as RecBole's function of this name.
 
     Args:
-        config_dict: the settings that are tried.
-        config_file_list: files with those that stay, ``model`` and ``dataset`` among them.
+        config_dict: the settings under search.
+        config_file_list: files with all other settings, ``model`` and ``dataset`` among them.
 
     Returns:
         The five entries that ``HyperTuning`` reads.
@@ -53,7 +53,7 @@ def objective_function(
 
 @contextmanager
 def _todays_generator() -> Iterator[None]:
-    """RecBole draws by a ``RandomState``, and hyperopt from 0.2.7 on expects a ``Generator``."""
+    """RecBole passes a ``RandomState``; hyperopt from 0.2.7 on expects a ``Generator``."""
     random = SimpleNamespace(RandomState=np.random.default_rng)
     recboles.np = SimpleNamespace(**{**vars(np), "random": random})
     try:

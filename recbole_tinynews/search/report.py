@@ -1,4 +1,4 @@
-"""What a search leaves for people: a table of its trials, and two figures."""
+"""The report of a search: a table of its trials, two figures, the best settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from recbole_tinynews.search.figures import Point, history_figure, importance_fi
 from recbole_tinynews.search.trial import REASON, REUSED, SECONDS, TRAINED
 
 TABLE, BEST, IMPORTANCE = "trials.csv", "best.yaml", "importance"
-ENOUGH = 10  # complete trials that tell how much each setting decides
+ENOUGH = 10  # complete trials from which importances are estimated
 _FORMATS = ("png", "pdf")
 _SHOWN = 60  # characters of a reason in the printed table
 
@@ -50,10 +50,7 @@ def in_words(params: Mapping[str, Any]) -> str:
 
 
 def trials_table(study: Study, ended: Sequence[FrozenTrial], metric: str) -> str:
-    """All trials for a terminal, the best first; pruned and failed ones come last.
-
-    The stages that a trial did not train are those that it reused.
-    """
+    """All trials for a terminal, the best first; pruned and failed ones come last."""
     if not ended:
         return "no trial has ended"
     rows = [_cells(each, metric) for each in sorted(ended, key=partial(_rank, study))]
@@ -66,9 +63,9 @@ def trials_table(study: Study, ended: Sequence[FrozenTrial], metric: str) -> str
 def write_report(
     folder: Path, study: Study, ended: Sequence[FrozenTrial], metric: str
 ) -> list[str]:
-    """Write table and figures into the folder; returns the names of the files.
+    """Write table and figures into the folder; returns the file names.
 
-    The importance of settings is chance as long as only a few trials are complete.
+    Importances are left out while few trials are complete: they would be chance.
     """
     rows = [_cells(each, metric, exact=True) for each in ended]
     written = [TABLE]
@@ -83,8 +80,8 @@ def write_report(
     )
     figures = {}
     if complete:
-        better = max if study.direction is StudyDirection.MAXIMIZE else min
-        figures["history"] = history_figure(complete, pruned, metric, better)
+        bigger = study.direction is StudyDirection.MAXIMIZE
+        figures["history"] = history_figure(complete, pruned, metric, bigger)
     if len(complete) >= ENOUGH:
         figures[IMPORTANCE] = importance_figure(get_param_importances(study), metric)
     for name, figure in figures.items():
@@ -98,7 +95,7 @@ def write_report(
 def write_best(folder: Path, config: NewsConfig, best: FrozenTrial, metric: str) -> None:
     """Write the settings of a trial for ``run_recbole.py --config_files``, which reuses its stages.
 
-    A class of a user's own has no name that a file could say: its file leaves the model out.
+    The model is left out if it is a user's own class, which a file can't name.
     """
     named = {"model": config["model"], "dataset": config["dataset"]}
     if not _has_name(config):
@@ -115,7 +112,7 @@ def _has_name(config: NewsConfig) -> bool:
 
 
 def _rank(study: Study, trial: FrozenTrial) -> tuple[bool, float]:
-    """What trials are sorted by: complete ones first, and each kind from the best on."""
+    """Sort key: complete trials first, each kind from best to worst."""
     value = math.inf if trial.value is None else trial.value
     if study.direction is StudyDirection.MAXIMIZE and trial.value is not None:
         value = -value
@@ -127,7 +124,7 @@ def _state(trial: FrozenTrial) -> str:
 
 
 def _cells(trial: FrozenTrial, metric: str, exact: bool = False) -> dict[str, str]:
-    """The row of a trial, by column; the value of a pruned one is that of its last validation."""
+    """The row of a trial, by column; a pruned one has the value of its last validation."""
     found = trial.user_attrs
     show = str if exact else _shown
     return {

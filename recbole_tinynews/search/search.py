@@ -1,20 +1,27 @@
-"""A search from its settings to its report: every trial is a run that is validated, not tested."""
+"""A search from settings to report: every trial is a run that is validated, not tested."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import distribution_to_json
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial
 
+from recbole_tinynews.benchmark.planning import FileContents
 from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.evaluation.own_metrics import files_of_metric
+from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.pipeline.artifact import ARTIFACT_FORMAT
+from recbole_tinynews.pipeline.fingerprints import source_of
+from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.search.key import search_key
 from recbole_tinynews.search.report import (
     BEST,
     ENOUGH,
@@ -26,13 +33,14 @@ from recbole_tinynews.search.report import (
     write_best,
     write_report,
 )
-from recbole_tinynews.search.space import make_space, read_space
+from recbole_tinynews.search.space import Space, make_space, read_space
 from recbole_tinynews.search.study import Trials
 from recbole_tinynews.search.trial import REASON, run_trial
 from recbole_tinynews.settings.command_line import parse_command_line
+from recbole_tinynews.settings.declared import Affects, setting
 
 SEARCH = "search"  # folder beside the stages
-# what one run writes, and what would train again what trials share
+# files of a single run, and what would retrain shared stages
 _OF_ONE_RUN = ("fresh", "result_file", "eval_dump", "submission")
 _HOPELESS = 10  # trials that fail before the search gives up
 
@@ -48,22 +56,22 @@ class SearchStoppedError(KeyboardInterrupt):
 
 
 class Search:
-    """Trials of a model's settings, of which the best by ``valid_metric`` is looked for.
+    """Searches a model's settings for the best ``valid_metric``.
 
-    All trials have one ``checkpoint_dir``, so a stage that two of them share is trained once. A
+    All trials share a ``checkpoint_dir``, so a stage that two of them share is trained once. A
     search with the same settings, space and data resumes, and several processes may run it at once.
 
     Args:
         model: a name, or a class of your own.
         dataset: name of the data set.
-        space: a yaml file, or what it would hold (``make_space``).
-        trials: number of trials in all, also those of earlier calls and other processes.
-        config_file_list: yaml files, under what the space sets.
-        config_dict: settings over those, under what the space sets.
+        space: a yaml file, or its contents (``make_space``).
+        trials: total number, with those of earlier calls and other processes.
+        config_file_list: yaml files, overridden by the space.
+        config_dict: settings over those, overridden by the space.
         command_line: ``--key=value`` strings for all trials.
         pruner: one of ``PRUNERS``.
         startup_trials: complete trials before the median prunes any.
-        storage: an address that optuna knows, or a journal file; None: sqlite in ``folder``.
+        storage: an optuna storage URL, or a journal file; None: sqlite in ``folder``.
 
     Attributes:
         folder: study, table, figures and best settings, beside the stages.
@@ -111,19 +119,19 @@ class Search:
         )
 
     def config(self, params: Mapping[str, Any] | None = None) -> NewsConfig:
-        """The settings of a trial; without values of its own, those of all trials."""
+        """The settings of a trial; without ``params``, those that all trials share."""
         return NewsConfig(*self._run_arguments(params or {}))
 
     def run(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
         """Run trials until all have ended, and write the report; returns the best one, if any.
 
         Args:
-            tell: takes each line that a user should see.
+            tell: called with each line for the user.
 
         Raises:
             ValueError: none of the first trials could be trained.
-            SearchStoppedError: Ctrl-C; the trial that was running is put back.
-            OSError: a full disk, for instance; likewise.
+            SearchStoppedError: Ctrl-C; the running trial is put back.
+            OSError: such as a full disk; likewise.
         """
         tell(f"{len(self.trials.ended())} of {self.wanted} trials are there, in {self.folder}")
         try:
@@ -184,7 +192,7 @@ class Search:
 
 
 def _check(config: NewsConfig) -> None:
-    """Refuse settings with which no trial could be validated, or that belong to a single run."""
+    """Refuse settings that prevent validation, or that belong to a single run."""
     mistakes = [
         f"{name} belongs to a single run. Give it to run_recbole.py with the best settings"
         for name in _OF_ONE_RUN
@@ -207,3 +215,31 @@ def _check_search(trials: int, pruner: str, startup_trials: int) -> None:
             raise ValueError(f"{name} expects at least 1, got {number}.")
     if pruner not in PRUNERS:
         raise ValueError(f"pruner expects one of {', '.join(PRUNERS)}, got {pruner!r}.")
+
+
+def search_key(config: NewsConfig, space: Space) -> str:
+    """Digest of the settings that all trials share, the space, the data and user code."""
+    model_class = config.model_class
+    last = config.for_stage(config["stage"]) if config["stage"] else config
+    settings = {
+        str(key): value
+        for key, value in config.by_key().items()
+        if str(key) not in space and setting(key.name).affects is not Affects.NOTHING
+    }
+    described = {
+        "format": ARTIFACT_FORMAT,
+        "model": f"{model_class.__module__}.{model_class.__qualname__}",
+        "stage": config["stage"],
+        "settings": settings,
+        "space": {name: distribution_to_json(each) for name, each in space.items()},
+    }
+    contents = FileContents(config)
+    return content_key(
+        [
+            json.dumps(described, sort_keys=True, default=str),
+            contents.data_content(model_class, config),
+            contents.language_model_content(config),
+            *source_of(Stage(model_class.__name__, model_class)),
+            *files_of_metric(last["valid_metric"]),
+        ]
+    )[:12]

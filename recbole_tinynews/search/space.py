@@ -1,4 +1,4 @@
-"""The space of a search: which settings are tried, and their values, as a yaml file says.
+"""The search space: settings and their values, from a yaml file.
 
 ``learning_rate: {log: [1.e-5, 1.e-3]}``, ``plm_dropout: {uniform: [0, 0.3]}``,
 ``negatives: {int: [1, 8]}``, ``num_teachers: [1, 2, 4]``.
@@ -31,7 +31,7 @@ FORMS = (
 )
 _LOGUNIFORM = "loguniform"  # of hyperopt, and so of RecBole
 _STEP = "step"
-# by these all trials are compared
+# trials are compared by these
 _SAME_FOR_ALL = frozenset(
     ("dataset", "metrics", "topk", "valid_metric", "metric_decimal_place", "eval_args")
 )
@@ -42,11 +42,11 @@ def read_space(file: str | Path, config: NewsConfig, fixed: Collection[str] = ()
 
     Args:
         file: a yaml file.
-        config: settings of the model, which say what is known and what fits.
-        fixed: names of settings that the command line has.
+        config: settings of the model, for known names and allowed values.
+        fixed: names of settings on the command line.
 
     Raises:
-        ValueError: the file has mistakes; all of them are named.
+        ValueError: lists all mistakes of the file.
     """
     return make_space(read_yaml(file), config, fixed, str(file))
 
@@ -57,7 +57,7 @@ def make_space(
     fixed: Collection[str] = (),
     source: str = "space",
 ) -> Space:
-    """The distribution of each setting, from what a space file holds; see ``read_space``."""
+    """The distribution of each setting, from the contents of a file; see ``read_space``."""
     space: Space = {}
     mistakes = [] if described else ["it names no setting"]
     for name, values in described.items():
@@ -148,7 +148,7 @@ def _check_values(name: str, distribution: BaseDistribution, config: NewsConfig)
 
 
 def _samples(distribution: BaseDistribution) -> Iterator[Any]:
-    """The values that have to fit a rule: all choices, or the ends of a range and one between."""
+    """Values to check: all choices, or the ends of a range and one value between."""
     if isinstance(distribution, CategoricalDistribution):
         yield from distribution.choices
     elif isinstance(distribution, (FloatDistribution, IntDistribution)):

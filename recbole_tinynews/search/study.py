@@ -1,4 +1,4 @@
-"""The trials of a study on disk, which several processes may work on at once."""
+"""The trials of a study on disk, shared by several processes."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ from recbole_tinynews.search.space import Space
 from recbole_tinynews.search.trial import REASON
 
 _CONTINUES = "continues"  # attribute of a trial: the number of the interrupted one
-_PATIENCE = 60.0  # seconds that sqlite waits for another process's writing
-_TICK = 1.0  # seconds between two looks at the trials of other processes
+_PATIENCE = 60.0  # seconds that sqlite waits for a lock
+_TICK = 1.0  # seconds between checks of other processes' trials
 
 
 class Trials:
     """The trials of one study.
 
-    A process holds a lock while it works on a trial, so that one that was killed is noticed at
-    once, whatever ended it: its trial is put back, and the next free process runs it with the same
-    values.
+    A process holds a lock while it runs a trial. If it is killed, its trial is put back, and the
+    next free process runs it with the same values.
 
     Args:
-        folder: of the study, on a disk with locks; all processes use the same.
+        folder: of the study, shared by all processes, on a disk with locks.
         space: the settings and their values.
         pruner: decides which trials are given up.
-        seed: of the values that are drawn.
+        seed: of the sampled values.
         bigger: whether a bigger value is better.
-        storage: an address that optuna knows, or a journal file; None: sqlite in ``folder``.
+        storage: an optuna storage URL, or a journal file; None: sqlite in ``folder``.
     """
 
     def __init__(
@@ -61,22 +60,22 @@ class Trials:
 
     @contextmanager
     def claim(self, wanted: int, tell: Callable[[str], None]) -> Iterator[Trial | None]:
-        """The next trial, which no other process runs meanwhile; None: ``wanted`` have ended.
+        """The next trial, locked against other processes; None: ``wanted`` have ended.
 
-        While other processes run the last ones, this one tells so and waits: they may be killed.
+        While other processes run the last ones, this one says so and waits: they may be killed.
         """
         with ExitStack() as held:
             yield self._next(wanted, tell, held)
 
     def ended(self) -> list[FrozenTrial]:
-        """The trials that are complete, pruned or failed, without interrupted ones."""
+        """Complete, pruned and failed trials, without interrupted ones."""
         trials = self.study.get_trials(deepcopy=False)
         continued = {each.user_attrs.get(_CONTINUES) for each in trials}
         finished = [each for each in trials if each.state.is_finished()]
         return [e for e in finished if e.number not in continued and not _interrupted(e)]
 
     def put_back(self, number: int) -> None:
-        """Let another trial with the same values take the place of a running one."""
+        """Replace a running trial by a waiting one with the same values."""
         trial = self.study.get_trials(deepcopy=False)[number]
         self.study.tell(number, state=TrialState.FAIL)
         self.study.enqueue_trial(trial.params, user_attrs={_CONTINUES: number})
@@ -119,7 +118,7 @@ class Trials:
                 suppress(LockHeldError),
                 exclusive_lock(place, "running it", wait=False) as held,
             ):
-                # without locks nobody knows; and it may have ended just now
+                # held is false on a disk without locks; and it may have ended just now
                 if held and number in self._running():
                     self.put_back(number)
 

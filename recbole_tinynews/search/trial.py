@@ -1,4 +1,4 @@
-"""One trial: a run that is validated and not tested, and may be given up on the way."""
+"""One trial: a run that is validated, not tested, and may be pruned."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.run import GivenUpError
 from recbole_tinynews.quick_start import prepared
 
-# attributes of a trial; those of stages are lists of names
+# attributes of a trial; TRAINED and REUSED are lists of stage names
 REASON, SECONDS, TRAINED, REUSED = "reason", "seconds", "trained", "reused"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Outcome(NamedTuple):
-    """How a trial ended; only a complete one has a value, and only a failed one a reason."""
+    """How a trial ended; a complete one has a value, a failed one a reason."""
 
     state: TrialState
     value: float | None = None
@@ -30,11 +30,11 @@ class Outcome(NamedTuple):
 
 
 def run_trial(trial: Trial, make_config: Callable[[], NewsConfig], metric: str) -> Outcome:
-    """Train and validate, or tell why not; notes time, stages and reason in the trial.
+    """Train and validate; notes time, stages and the reason of a failure in the trial.
 
     Args:
-        trial: takes the validations of the last stage, and says when it is enough.
-        make_config: makes the settings of the trial, which may contradict each other.
+        trial: receives the validations of the last stage, and decides on pruning.
+        make_config: makes the settings of the trial, which may conflict.
         metric: of the validation.
 
     Raises:
@@ -72,7 +72,7 @@ def _best_validation(trial: Trial, config: NewsConfig, metric: str) -> float:
 
 
 def _validated(trial: Trial, number: int, score: float) -> None:
-    """Tell optuna of a validation, as RecBole's ``callback_fn``."""
+    """Report a validation to optuna; RecBole's ``callback_fn``."""
     reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
     if number not in reported:  # a trial that resumes may repeat its last one
         trial.report(score, number)

@@ -19,8 +19,7 @@ class TrainingCurve:
     """A row of losses every few steps, and a row of metrics at each validation.
 
     A loss is the mean over all batches since the last row. ``waiting`` has the sum and the number
-    of the losses since then, so that a training that resumes from a saved state ends with the same
-    curve as one that was never stopped.
+    of the losses since then, for saved states.
     """
 
     def __init__(
@@ -52,16 +51,16 @@ class TrainingCurve:
 
     def add_batch(self, losses: Losses) -> None:
         """Count the losses of one more batch."""
-        for name, value in named_losses(losses):  # another round may have other ones
+        for name, value in named_losses(losses):
             total, batches = self.waiting.get(name, (0.0, 0))
             self.waiting[name] = (total + value, batches + 1)
 
     def add_step(self, step: int) -> CurveRow:
-        """Add a row of losses if one is due; returns its losses, which are none if not."""
+        """Add a row of losses if one is due; returns its losses."""
         return self.close(step) if step % self.interval == 0 else {}
 
     def close(self, step: int) -> CurveRow:
-        """Add a row with the means of the waiting losses, if there are any; returns these."""
+        """Add a row with the means of the waiting losses, if any; returns these."""
         means = {_column(name): total / n for name, (total, n) in self.waiting.items()}
         if means:
             self.losses.append({"step": step, **means})
@@ -79,7 +78,7 @@ class TrainingCurve:
         return {"losses": self.losses, "metrics": self.metrics, "waiting": self.waiting}
 
     def as_csv(self) -> str:
-        """One line per step and one column per name; empty where nothing was measured."""
+        """One line per step and one column per name; empty cells where nothing was measured."""
         rows: dict[float, CurveRow] = {}
         for row in (*self.losses, *self.metrics):
             rows.setdefault(row["step"], {}).update(row)

@@ -15,13 +15,12 @@ from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 
 class DistillationTrainer(NewsTrainer):
-    """``NewsTrainer`` that asks the teachers for their outputs before the student sees a batch.
+    """``NewsTrainer`` that adds the outputs of teachers to each batch.
 
     Args:
         config: the settings.
         model: the student.
-        teachers: frozen, or trained together with it (``JointTrainer``); ``None``: for a student
-            that is evaluated and not trained.
+        teachers: frozen, or trained together with it (``JointTrainer``); ``None``: for evaluation.
         folder: as in ``ImpressionEvaluation``.
 
     Raises:
@@ -42,10 +41,10 @@ class DistillationTrainer(NewsTrainer):
 
     @property
     def teachers(self) -> Teachers:
-        """The teachers that it was given.
+        """The given teachers.
 
         Raises:
-            ValueError: it was given none.
+            ValueError: there are none.
         """
         if self._teachers is None:
             raise ValueError(
@@ -73,7 +72,7 @@ class DistillationTrainer(NewsTrainer):
 
 
 def _check_tokens(model: Any, teachers: Teachers) -> None:
-    """Refuse teachers that read other tokens, as inner states are compared token by token."""
+    """Refuse teachers with other tokens, since inner states are compared token by token."""
     teacher: Any
     for number, teacher in enumerate(teachers.members):
         if not all(map(np.array_equal, teacher.news_encoder.tokens, model.news_encoder.tokens)):

@@ -31,16 +31,15 @@ _replacing = threading.Lock()
 
 
 class LateWriter:
-    """A ``SummaryWriter`` that is opened by its first event.
+    """A ``SummaryWriter`` that is opened by its first event, and warns once if it cannot write.
 
-    RecBole opens one, with two threads and a file, for each trainer, also of those that only
-    evaluate. What cannot be written costs the events and not the training: one warning says so.
+    RecBole opens one, with two threads and a file, for each trainer, even for evaluation.
 
     Args:
-        place: returns the folder; it is called when the first event comes.
-        silent: whether all events are left to another process.
-        purged: returns the first step whose events of an earlier process are hidden, since it was
-            killed behind its last saved state; called with ``place``.
+        place: returns the folder; called at the first event.
+        silent: whether another process writes all events.
+        purged: returns the first step whose events are hidden, of a process that was killed after
+            its last saved state; called with ``place``.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class LateWriter:
             getLogger().warning(f"No events are written to {self._place()}: {problem}")
 
     def close(self) -> None:
-        """End its threads and close its file; a later event opens another one."""
+        """End its threads and close its file; a later event opens a new one."""
         writer, self._writer = self._writer, None
         if writer is not None:
             with suppress(OSError):
@@ -89,7 +88,7 @@ class LateWriter:
 
 
 class Watched(Protocol):
-    """What the events of a trainer are called, and where they lie.
+    """A trainer with events.
 
     Attributes:
         config: its settings.
@@ -131,20 +130,17 @@ class StageWandb(WandbLogger):
         super().__init__(trainer.config)
 
     def _set_steps(self) -> None:
-        """Nothing: steps are those of a stage, which is known by its first metric."""
+        """Disabled: steps are those of a stage, which is unknown before its first metric."""
 
     def log_metrics(
         self, metrics: Mapping[str, Any], head: str = TRAIN, commit: bool = True
     ) -> None:
-        """Log the metrics at this step, but for those that RecBole's trainers give by epoch.
-
-        They are logged by step already.
-        """
+        """Log metrics at this step, except RecBole's by epoch, which are logged by step already."""
         if _STEPS_OF_RECBOLE.isdisjoint(metrics):
             self.log(head, self._trainer.step, metrics, commit)
 
     def log_eval_metrics(self, metrics: Mapping[str, Any], head: str = "eval") -> None:
-        """Nothing: a validation is logged by its step, and the test by the run."""
+        """Disabled: a validation is logged by its step, and the test by the run."""
 
     def log(self, kind: str, step: int, values: Mapping[str, Any], commit: bool = True) -> None:
         """Log values of a step of the stage, under its name and that of their kind."""
@@ -159,7 +155,7 @@ class StageWandb(WandbLogger):
 
 @contextmanager
 def events_of(trainer: Watched) -> Iterator[None]:
-    """Inside, RecBole's trainer gets these two instead of its own; it has no hook for them."""
+    """Inside, RecBole's trainer uses these two loggers; it has no hook for them."""
     ours = {
         "get_tensorboard": lambda logger: StageTensorboard(trainer),
         "WandbLogger": lambda config: StageWandb(trainer),

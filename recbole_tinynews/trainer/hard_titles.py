@@ -17,11 +17,10 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 def choose_titles(config: Settings, model: Any, interaction: Interaction) -> Interaction:
-    """Choose the candidates of the batch that its loss sees.
+    """Choose the candidates of the batch, before any teacher labels it.
 
-    Under ``negative_titles: hard`` they are the hardest ``negatives`` for the model that trains,
-    chosen before any teacher labels the batch. The choice draws no random numbers, so that a
-    training that resumes chooses the same titles as one that was never stopped.
+    Under ``negative_titles: hard`` they are the hardest ``negatives`` for the model that trains.
+    The choice draws no random numbers, so that a resumed training chooses the same titles.
     """
     if config["negative_titles"] == "hard":
         titles, together = interaction[CANDIDATES], _is_shared(interaction)
@@ -33,12 +32,12 @@ def choose_titles(config: Settings, model: Any, interaction: Interaction) -> Int
 
 
 def _is_shared(interaction: Interaction) -> bool:
-    """Whether several processes encode the texts of the batch together."""
+    """Whether several processes share the texts of the batch."""
     return getattr(plan_of(interaction), "counts", None) is not None
 
 
 def _plan_of_all(model: Any, interaction: Interaction) -> EncodingPlan:
-    """The plan of what all processes have chosen for the batch."""
+    """The plan of the titles chosen by all processes."""
     bodies, titles = (
         np.unique(gather_array(interaction[field].cpu().numpy().ravel()))
         for field in (HISTORY, CANDIDATES)
@@ -50,7 +49,7 @@ def _plan_of_all(model: Any, interaction: Interaction) -> EncodingPlan:
 def hardest(scores: Tensor, titles: Tensor, count: int) -> Tensor:
     """Places of a body's own title, then of the ``count`` highest-scored wrong ones.
 
-    A title that is there twice is chosen a second time only if there are too few others.
+    A repeated title is chosen again only if there are too few others.
 
     >>> scores = torch.tensor([[0.0, 3.0, 5.0, 3.0, 4.0]])
     >>> hardest(scores, torch.tensor([[7, 1, 2, 1, 3]]), count=3)

@@ -25,7 +25,7 @@ WEIGHTS = "model.safetensors"  # in the folder of a training
 
 
 class ImpressionEvaluation(Trainer):
-    """A mixin that goes before a RecBole trainer in a class's list of bases.
+    """A mixin that precedes a RecBole trainer in a class's bases.
 
     Args:
         config: the settings.
@@ -60,7 +60,7 @@ class ImpressionEvaluation(Trainer):
         self.budget: BudgetCounter | None = None
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
-        """Validate as RecBole does, but refuse NaN: no weights would ever be the best."""
+        """Validate as RecBole does, and refuse NaN, with which no weights are the best."""
         score, result = super()._valid_epoch(valid_data, show_progress=show_progress)
         if math.isnan(score):
             raise ValueError(
@@ -72,11 +72,11 @@ class ImpressionEvaluation(Trainer):
         return score, result
 
     def _add_validation(self, result: Mapping[str, Any]) -> None:
-        """Keep the metrics of a validation at this step, and tell them."""
+        """Record and log the metrics of a validation at this step."""
         self._tell(VALID, self.step, self.curve.add_validation(self.step, result))
 
     def _tell(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Write values of a step for TensorBoard and W&B, if there are any."""
+        """Log values of a step to TensorBoard and W&B."""
         for name, value in values.items():
             self.tensorboard.add_scalar(f"{kind}/{name}", value, step)
         if values:
@@ -91,7 +91,7 @@ class ImpressionEvaluation(Trainer):
     def _add_train_loss_to_tensorboard(
         self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
     ) -> None:
-        """Tell the mean losses of the epoch at the step that it ends with, to W&B too."""
+        """Log the mean losses of the epoch at its last step, to W&B too."""
         self._tell(EPOCH, self.step, loss_columns(losses))
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:

@@ -21,9 +21,9 @@ def reads_sequence_alone(model: Any) -> bool:
 def scores_by_sequence(model: Any, interaction: Interaction) -> Tensor:
     """The score of each row, ``[rows]``.
 
-    The rows of an impression, some 37 in MIND, mostly share one history. Each history is read once
-    and scored against all items, as in RecBole's full ranking. The scores are those of ``predict``
-    row by row, except for CORE and SHAN, whose ``predict`` has another formula.
+    The rows of an impression, some 37 in MIND, mostly share one history, which is read once and
+    scored against all items, as in RecBole's full ranking. The scores are those of ``predict``,
+    except for CORE and SHAN, whose ``predict`` has another formula.
     """
     items = interaction[model.ITEM_ID]
     read = (model.USER_ID, model.ITEM_SEQ_LEN, model.ITEM_SEQ)

@@ -11,19 +11,16 @@ from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
 
 
 class JointTrainer(DistillationTrainer):
-    """``DistillationTrainer`` whose optimizer and saved states hold the teachers too.
-
-    Validation, early stopping and the saved weights are the student's alone.
-    """
+    """``DistillationTrainer`` that trains the teachers too; validates and saves the student."""
 
     @property
     def teachers(self) -> JointTeachers:
-        """The teachers that it was given."""
+        """The given teachers."""
         return cast("JointTeachers", super().teachers)
 
     @property
     def learners(self) -> nn.Module:
-        """Student and teachers; weights that they share are in it once."""
+        """Student and teachers, with shared weights once."""
         if self._teachers is None:
             return self.model
         return nn.ModuleDict({"student": self.model, "teachers": self.teachers})

@@ -1,7 +1,7 @@
-"""The whole state of a trained model as tensors by name: its weights, and attributes beside them.
+"""The state of a trained model as tensors by name: its weights and other attributes.
 
 RecBole's models list such attributes in ``other_parameter_name``: Pop's counts, ItemKNN's matrices.
-They are tensors, arrays or sparse matrices. Modules among them are covered by the weights.
+They are tensors, arrays or sparse matrices; modules among them are covered by the weights.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from recbole_tinynews.trainer.losses import (
     Losses,
     LossMeans,
     PendingLosses,
+    as_terms,
     named_losses,
     parts_of_means,
 )
@@ -96,7 +97,7 @@ class NewsTrainer(ImpressionEvaluation):
 
     @property
     def learners(self) -> nn.Module:
-        """All that the optimizer updates and a saved state holds; only ``model`` is served."""
+        """The modules that the optimizer updates and a saved state holds."""
         return self.model
 
     # ------------------------------------------------------------------------------- training
@@ -104,9 +105,8 @@ class NewsTrainer(ImpressionEvaluation):
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
         """Train as RecBole does, in rounds of ``eval_steps`` optimizer steps, or of one pass.
 
-        ``max_steps`` ends training after that many steps. After ``resume_checkpoint``, training
-        resumes where the state was saved, and ends with the same weights as one that was never
-        stopped.
+        ``max_steps`` limits the steps. After ``resume_checkpoint`` training resumes from the saved
+        state, and ends with the same weights as an undisturbed one.
 
         Returns:
             The best validation score, and the whole result of that validation.
@@ -136,7 +136,7 @@ class NewsTrainer(ImpressionEvaluation):
         return result
 
     def _check_together(self, train_data: Any) -> None:
-        """Refuse processes that would train on other data, or resume from another state."""
+        """Refuse processes with other data, or another state to resume from."""
         every = all_gather_object([self.step, len(train_data), train_data.sample_size])
         if any(each != every[0] for each in every):
             raise ValueError(
@@ -173,7 +173,7 @@ class NewsTrainer(ImpressionEvaluation):
         return means
 
     def _train_pass(self, train_data: Any, end: int, loss_func: LossFunction, bar: tqdm) -> None:
-        """Train on what is left of this pass over the data, up to the step ``end``."""
+        """Train on the rest of this pass over the data, up to the step ``end``."""
         number, steps = divmod(self.step, self.steps_per_pass)
         trained = steps * self.accumulation_steps
         train_data.set_epoch(number, trained)
@@ -187,23 +187,20 @@ class NewsTrainer(ImpressionEvaluation):
                 step = self.step + 1
                 saving = step % (self.config["save_steps"] or self.last_step) == 0
                 if saving or step >= end or step % self.read_steps == 0:
-                    self._read_losses()  # first, as one that is no number spoils all weights
+                    self._read_losses()  # before the update: NaN would spoil all weights
                 self._update()
                 self.progress.reach(step)
                 bar.update()
                 if step % 10 == 0 and not bar.disable:
-                    told = f"loss {self.losses.total():.4f}", self.progress.time_left()
-                    bar.set_postfix_str(", ".join(filter(None, told)))
+                    shown = f"loss {self.losses.total():.4f}", self.progress.time_left()
+                    bar.set_postfix_str(", ".join(filter(None, shown)))
                 if step >= end:
                     break
                 if saving:
                     self._save_state()
 
     def _reseed(self, number: int, batch: int) -> None:
-        """Where several processes train, draw dropout by pass, batch and process alone.
-
-        So a training that resumes need not know the random state of each of them.
-        """
+        """With several processes, seed dropout by pass, batch and process, for resuming."""
         if not self.group.alone:
             seed = np.random.SeedSequence([self.config["seed"], number, batch, self.group.rank])
             torch.manual_seed(int(seed.generate_state(1)[0]))
@@ -212,39 +209,33 @@ class NewsTrainer(ImpressionEvaluation):
         """Count the losses since the last reading.
 
         Raises:
-            ValueError: one of them is not a number; it names the step.
+            ValueError: one of them is NaN.
         """
         for step, batches in itertools.groupby(self.pending.read(), key=itemgetter(0)):
             for _, losses in batches:
-                if math.isnan(sum(losses) if isinstance(losses, tuple) else losses):
+                if math.isnan(sum(losses)):
                     raise ValueError(_not_a_number(losses, step))
                 self.losses.add(losses)
                 self.curve.add_batch(losses)
             self._tell(TRAIN, step, self.curve.add_step(step))
 
     def _share(self, batch: int, train_data: Any) -> float:
-        """How much ``batch`` (from 1) counts in its optimizer step: its share of the samples.
-
-        The last batch may be smaller, and the last step may have fewer batches.
-        """
+        """The share of ``batch`` (from 1) in the samples of its optimizer step."""
         size, samples = train_data.step, train_data.sample_size
         together = self.accumulation_steps * size
         first = (batch - 1) * size // together * together
         return min(size, samples - (batch - 1) * size) / min(together, samples - first)
 
-    def _backward(
-        self, interaction: Interaction, loss_func: LossFunction, share: float
-    ) -> Tensor | tuple[Tensor, ...]:
+    def _backward(self, interaction: Interaction, loss_func: LossFunction, share: float) -> Losses:
         """Add the gradient of one batch; returns its losses."""
         with self._autocast():
             batch = self.prepare(interaction.to(self.device))
-            losses = parts_of_means(loss_func(batch), batch, self.model.counted_by)
-        loss = torch.stack(losses).sum() if isinstance(losses, tuple) else losses
-        self.scaler.scale(loss * share).backward()
+            losses = parts_of_means(as_terms(loss_func(batch)), batch, self.model.counted_by)
+        self.scaler.scale(torch.stack(losses).sum() * share).backward()
         return losses
 
     def prepare(self, interaction: Interaction) -> Interaction:
-        """Hook for trainers that label a batch, or choose from it, before the loss is computed."""
+        """Hook for trainers that label a batch, or select candidates, before the loss."""
         return interaction
 
     def _autocast(self) -> torch.autocast:
@@ -261,19 +252,17 @@ class NewsTrainer(ImpressionEvaluation):
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.scaler.get_scale() >= scale:  # else fp16 overflowed, and the step was left out
+        if self.scaler.get_scale() >= scale:  # else fp16 overflowed and the step was skipped
             self.schedule.step()
         self.optimizer.zero_grad()
         self.step += 1
         self._after_step()
 
     def _before_step(self) -> None:
-        """Hook for trainers that change gradients: complete, unscaled and not yet clipped ones."""
+        """Hook for trainers that change the complete, unscaled gradients before clipping."""
 
     def _after_step(self) -> None:
-        """Hook for trainers that do something at certain steps."""
-
-    # ----------------------------------------------------------------------------- evaluation
+        """Hook after each optimizer step."""
 
     def before_ranking(self, eval_data: Any, show_progress: bool) -> None:
         """Encode the articles of all batches together, each once."""
@@ -285,14 +274,14 @@ class NewsTrainer(ImpressionEvaluation):
 
     @property
     def state_folder(self) -> Path:
-        """The folder of an unfinished training's state, beside its best weights."""
+        """The folder of the state of an unfinished training."""
         return self.folder / STATE
 
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
-        """Resume from the last state in ``resume_file`` (a ``state`` folder), if there is one.
+        """Resume in ``fit`` from the last state in ``resume_file`` (a ``state`` folder), if any.
 
-        It takes effect in ``fit``. A state that cannot be read, or whose best weights or copies
-        can't, is skipped with a warning: training then starts from the beginning.
+        Without a readable state, best weights and copies, a warning says so, and training starts
+        from the beginning.
         """
         self._state = newest_state(Path(resume_file) if resume_file else self.state_folder)
         if self._state is None:
@@ -305,7 +294,7 @@ class NewsTrainer(ImpressionEvaluation):
             self._state = None
 
     def _saved_so_far(self, state: TrainingState) -> list[Path]:
-        """The files of weights that a training which resumes from this state keeps."""
+        """The files of weights that a resumed training keeps."""
         path = Path(self.saved_model_file)
         validated = state.progress["best_valid_result"] is not None
         return [path] if validated or path.is_file() else []
@@ -371,7 +360,7 @@ class NewsTrainer(ImpressionEvaluation):
         )
 
 
-def _not_a_number(losses: Any, step: int) -> str:
+def _not_a_number(losses: Losses, step: int) -> str:
     parts = ", ".join(f"{name} {float(value):.4g}" for name, value in named_losses(losses))
     return (
         f"Training expects finite losses, got {parts} in optimizer step {step}. "

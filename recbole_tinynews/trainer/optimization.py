@@ -36,7 +36,7 @@ def most_steps(batches: int, epochs: int, accumulated: Any, max_steps: Any = Non
         batches: of one pass over the data.
         epochs: passes.
         accumulated: batches of a step; ``None``: one.
-        max_steps: more are not taken; ``None``: there is no such limit.
+        max_steps: limit; ``None``: none.
 
     >>> most_steps(5, 2, 2), most_steps(5, 2, 2, 4)
     (6, 4)
@@ -53,7 +53,7 @@ def make_schedule(optimizer: Optimizer, warmup_steps: int | None, steps: int) ->
 
 
 def has_bf16_products(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 numbers, and does not emulate it."""
+    """Whether the device multiplies bf16 numbers natively."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
@@ -61,9 +61,9 @@ def has_bf16_products(device: torch.device) -> bool:
 
 
 def default_precision(device: torch.device) -> str:
-    """The ``precision`` where none is set: bf16 on a GPU that computes it, else fp32.
+    """The ``precision`` where none is set: bf16 on a GPU that supports it, else fp32.
 
-    A processor computes in fp32 even if it has bf16 products, so that all give the same result.
+    All processors compute in fp32, for equal results.
     """
     return "bf16" if device.type == "cuda" and has_bf16_products(device) else "fp32"
 
@@ -71,8 +71,8 @@ def default_precision(device: torch.device) -> str:
 def autocast_dtype(precision: str | None, device: torch.device) -> torch.dtype | None:
     """The autocast type of ``precision``; ``None``: no autocast, plain float32.
 
-    ``auto`` chooses what is fast on the device: bf16 where it is native, else fp16 on a GPU, else
-    float32. Where bf16 is asked for and slow, a warning says so.
+    ``auto`` chooses what is fast: bf16 where it is native, else fp16 on a GPU, else float32. A
+    warning says where bf16 is slow.
     """
     precision = default_precision(device) if precision is None else precision
     native = has_bf16_products(device)

@@ -11,11 +11,11 @@ from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.trainer.events import TRAIN
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.item_sequences import reads_sequence_alone, scores_by_sequence
-from recbole_tinynews.trainer.losses import Losses
+from recbole_tinynews.trainer.losses import LossMeans, as_terms
 
 
 class RecBoleTraining(ImpressionEvaluation):
-    """A mixin that lets a RecBole trainer, with its own epochs, run on impressions."""
+    """A mixin for RecBole's trainers, with their own epochs, on impressions."""
 
     model: Any
     epochs: int
@@ -48,12 +48,14 @@ class RecBoleTraining(ImpressionEvaluation):
         self.step += batches
         self.progress.reach(self.step)
         if losses is not None:
-            self.curve.add_batch(_mean(losses, batches))
+            means = LossMeans(batches=batches - 1)  # of sums over all batches
+            means.add(as_terms(losses))
+            self.curve.add_batch(means.means())
             self._tell(TRAIN, self.step, self.curve.close(self.step))
         return losses
 
     def _add_train_loss_to_tensorboard(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: RecBole's sum over the batches of the epoch; their mean is told already."""
+        """Disabled: the mean over batches is logged already, instead of RecBole's sum."""
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
         """Score a batch; ``[]``, which some models return for one row, becomes ``[1]``."""
@@ -64,7 +66,7 @@ class RecBoleTraining(ImpressionEvaluation):
         return interaction, torch.atleast_1d(scores), *nothing
 
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
-        """Does nothing: RecBole's saved state is a pickle, so a stopped training starts again."""
+        """Disabled: RecBole's saved state is a pickle, so a stopped training starts again."""
 
 
 def on_impressions(trainer: type) -> type:
@@ -72,9 +74,3 @@ def on_impressions(trainer: type) -> type:
     if issubclass(trainer, ImpressionEvaluation):
         return trainer
     return type(f"Impression{trainer.__name__}", (RecBoleTraining, trainer), {})
-
-
-def _mean(losses: Any, batches: int) -> Losses:
-    if isinstance(losses, tuple):
-        return tuple(loss / batches for loss in losses)
-    return losses / batches

@@ -25,7 +25,7 @@ from recbole_tinynews.files.whole import remove, whole_folder
 
 STATE = "state"  # folder beside the weights
 TENSORS, PROGRESS = "state.safetensors", "progress.json"
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 NEEDED = (  # that a training resumes from
     *("step", "round", "cur_step", "best_valid_score", "best_valid_result"),
     *("losses", "curve", "budget", "schedule", "scaler", "rates", "optimizer"),

@@ -11,10 +11,13 @@ from typing import Any
 import yaml
 from tiny import DATASET, SETTINGS, STAGE_SETTINGS, Tiny
 
+from recbole_tinynews.benchmark import runner, worker
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.impressions import keep_eval_dump
 from recbole_tinynews.benchmark.results import COLUMNS, SystemResult, summarise
+from recbole_tinynews.benchmark.runner import Outcome
 from recbole_tinynews.benchmark.suite import Row
+from recbole_tinynews.benchmark.worker import Job
 from recbole_tinynews.files.columns import INTER, header
 
 ROWS = [
@@ -52,6 +55,26 @@ def make_benchmark(
     }
     keywords.setdefault("output", folder / "out")
     return cls(suite or write_suite(folder), DATASET, settings=small, **keywords)
+
+
+class RunHere:
+    """``run_jobs`` in this process, one after the other, as they would run alone.
+
+    A start takes seconds; tests of processes start them.
+
+    Attributes:
+        jobs: action and system of each job so far.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[str, str]] = []
+
+    def __call__(self, jobs: Sequence[Job], _: int, after: Any, watch: Any) -> None:
+        waiting = list(jobs)
+        while job := runner._next(waiting, [], 1):
+            waiting.remove(job)
+            self.jobs.append((job.action, job.system))
+            waiting += after(Outcome(job, worker._ACTIONS[job.action](job), None, 1.0))
 
 
 def run_with_output(benchmark: Benchmark) -> tuple[bool, str]:

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmark_rows import write_suite
+from benchmark_rows import RunHere, write_suite
 from tiny import DATASET, Tiny, write_dataset
 
 from recbole_tinynews.benchmark.cross_validation import CrossValidation
 from recbole_tinynews.benchmark.impressions import read_impression_metrics
 from recbole_tinynews.config import NewsConfig
 
-pytestmark = pytest.mark.whole
 ROWS = [{"label": "A", "model": "Random"}, {"label": "B", "model": "CategoryMatch"}]
+
+
+@pytest.fixture(autouse=True)
+def _run_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recbole_tinynews.benchmark.benchmark.run_jobs", RunHere())
 
 
 @pytest.fixture
@@ -52,6 +56,9 @@ def test_every_impression_counts_once(tmp_path: Path, data: Path) -> None:
     with (out / "results.csv").open() as file:
         rows = {(row["system"], row["seed"]): row for row in csv.DictReader(file)}
     assert rows.keys() == {(label, seed) for label in "AB" for seed in "123"}
+    with (out / "fold1" / "results.csv").open() as file:
+        order = [(row["system"], row["seed"]) for row in csv.DictReader(file)]
+    assert order == [(label, seed) for seed in "123" for label in "AB"]  # one result of each first
     values = np.concatenate(
         [
             read_impression_metrics(file).values

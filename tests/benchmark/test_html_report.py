@@ -25,9 +25,10 @@ HOSTILE = '<img src=x onerror="window.hacked=1">"><script>window.hacked=2</scrip
 LOADING = {"src", "href", "srcset", "data", "action", "poster", "background"}
 
 
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a benchmark: two measured systems, one of a hostile name, one not run."""
+    tmp_path = tmp_path_factory.mktemp("report")
     cells = {"ndcg@10": 0.4, "parameters": 2e7, "news_per_second": 1234.5, "seconds": 61.0}
     cells |= {"settings": "0123456789ab", "device": HOSTILE, "threads": 2, "precision": "float32"}
     one, other = (

@@ -6,20 +6,26 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmark_rows import keep, squeeze, system
+from matplotlib.figure import Figure
 
 from recbole_tinynews.benchmark.figures import as_pdf, as_png
 from recbole_tinynews.benchmark.intervals import Intervals, Reach
 from recbole_tinynews.benchmark.plots import CAPTIONS, suite_figures
 from recbole_tinynews.benchmark.report import write_report
 from recbole_tinynews.benchmark.results import METRICS, Report, SystemResult
-from recbole_tinynews.benchmark.suite import ADDED, FIGURES, read_suite
+from recbole_tinynews.benchmark.suite import ADDED, FIGURES, Suite, read_suite
 
 
-@pytest.fixture
-def systems():
+@pytest.fixture(scope="module")
+def suite() -> Suite:
+    return read_suite("paper", "mind-small")
+
+
+@pytest.fixture(scope="module")
+def systems(suite: Suite) -> list[SystemResult]:
     """Every row of the paper, with results of two seeds."""
     made = []
-    for place, row in enumerate(read_suite("paper", "mind-small").rows):
+    for place, row in enumerate(suite.rows):
         seeds = [
             {
                 "auc": 0.6 + 0.001 * place + noise,
@@ -34,22 +40,24 @@ def systems():
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def intervals(systems) -> Intervals:
     """Intervals that reach 0.02 below each mean and 0.01 above it."""
     of_system = dict.fromkeys(METRICS, Reach(0.02, 0.01))
     return Intervals({each.row.label: of_system for each in systems})
 
 
+@pytest.fixture(scope="module")
+def figures(suite, systems, intervals) -> dict[str, Figure]:
+    return dict(suite_figures(suite, systems, intervals))
+
+
 def with_impressions(each: SystemResult, folder: Path) -> SystemResult:
     return each._replace(impressions={1: keep(folder, each.row.label, ["0.2", "0.4"])})
 
 
-def test_every_figure_names_its_axes_and_shows_every_row_of_its_families(
-    systems, intervals
-) -> None:
+def test_every_figure_names_its_axes_and_shows_every_row_of_its_families(figures) -> None:
     """A line that is missing from a figure is a result that nobody looks for."""
-    figures = dict(suite_figures(read_suite("paper", "mind-small"), systems, intervals))
     assert tuple(figures) == tuple(CAPTIONS) == FIGURES
     shown = {}
     for name, figure in figures.items():
@@ -76,9 +84,8 @@ def test_every_figure_names_its_axes_and_shows_every_row_of_its_families(
     assert names == ["PLM-NR (FT)", "PLM-NR (DP)", "TinyBERT", "NewsBERT", "Tiny-NewsRec"]
 
 
-def test_every_point_has_its_interval_its_size_and_its_true_place(systems, intervals) -> None:
+def test_every_point_has_its_interval_its_size_and_its_true_place(figures) -> None:
     """A point that is moved aside says that its system has another size, or speed."""
-    figures = dict(suite_figures(read_suite("paper", "mind-small"), systems, intervals))
     for name in ("size", "speed"):
         (axes,) = figures[name].axes
         assert len(axes.texts) == sum(len(c.lines[0].get_xdata()) for c in axes.containers) == 17
@@ -97,9 +104,9 @@ def test_every_point_has_its_interval_its_size_and_its_true_place(systems, inter
                 assert bar[:, 1].tolist() == pytest.approx([y - 2, y + 1])
 
 
-def test_rows_of_one_architecture_have_one_speed() -> None:
+def test_rows_of_one_architecture_have_one_speed(suite) -> None:
     """Noise between two measurements would look like one way of training being faster."""
-    rows = [row for row in read_suite("paper", "mind-small").rows if row.label.endswith("_4")]
+    rows = [row for row in suite.rows if row.label.endswith("_4")]
     speeds = {"Tiny-NewsRec_4": 90, "TinyBERT_4": 100, "NewsBERT_4": 125}
     systems = [
         system("x", {"auc": 0.6, "parameters": 5e7, "news_per_second": speeds[row.label]})._replace(
@@ -108,26 +115,28 @@ def test_rows_of_one_architecture_have_one_speed() -> None:
         for row in rows
         if row.label in speeds
     ]
-    figure = dict(suite_figures(read_suite("paper", "mind-small"), systems, Intervals()))["speed"]
+    shown = suite._replace(figures={"speed": suite.figures["speed"]})
+    ((_, figure),) = suite_figures(shown, systems, Intervals())
     (axes,) = figure.axes
     assert [c.lines[0].get_xdata().tolist() for c in axes.containers] == [[100.0]] * 3
 
 
-def test_no_line_joins_single_runs(systems, intervals) -> None:
+def test_no_line_joins_single_runs(suite, systems, figures, intervals) -> None:
     """A trend through three numbers of one seed each is noise that looks like a result."""
-    suite = read_suite("paper", "mind-small")
     single = [each._replace(cells={1: each.cells[1]}) for each in systems]
-    for shown, dashed in ((systems, True), (single, False)):
-        for name, figure in suite_figures(suite, shown, intervals):
+    for drawn_figures, dashed in (
+        (figures, True),
+        (dict(suite_figures(suite, single, intervals)), False),
+    ):
+        for name, figure in drawn_figures.items():
             lines = [c.lines[0] for axes in figure.axes for c in axes.containers]
             drawn = {line.get_linestyle() != "None" for line in lines if len(line.get_xdata()) > 1}
             assert drawn <= {dashed and name != "losses"}
 
 
-def test_nothing_of_a_figure_is_cut_off(systems, intervals) -> None:
+def test_nothing_of_a_figure_is_cut_off(figures) -> None:
     """A legend that is wider than the column ends in the middle of a word."""
-    suite = read_suite("paper", "mind-small")
-    for figure in dict(suite_figures(suite, systems, intervals)).values():
+    for figure in figures.values():
         renderer = figure.canvas.get_renderer() if hasattr(figure.canvas, "get_renderer") else None
         width, height = figure.bbox.size
         for part in [*figure.legends, *(axes for axes in figure.axes)]:
@@ -138,9 +147,8 @@ def test_nothing_of_a_figure_is_cut_off(systems, intervals) -> None:
             assert box.y1 <= height + 1
 
 
-def test_a_report_of_a_few_rows_is_written_whole(systems, tmp_path: Path) -> None:
+def test_a_report_of_a_few_rows_is_written_whole(suite, systems, tmp_path: Path) -> None:
     """After the first hour of a benchmark only a few rows have results."""
-    suite = read_suite("paper", "mind-small")
     one = [each for each in systems if each.row.label == "PLM-NR_12 (FT)"]
     written = write_report(tmp_path, Report(suite, "mind-small", [1, 2], one))
     figures = [f"{name}.{kind}" for name in ("size", "speed") for kind in ("svg", "png", "pdf")]
@@ -151,14 +159,15 @@ def test_a_report_of_a_few_rows_is_written_whole(systems, tmp_path: Path) -> Non
     assert (tmp_path / "size.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_declared_pairs_alone_are_tested_and_an_added_system(systems, tmp_path: Path) -> None:
+def test_declared_pairs_alone_are_tested_and_an_added_system(
+    suite, systems, tmp_path: Path
+) -> None:
     """A correction for all pairs of 37 systems would leave nothing to be found."""
-    suite = read_suite("paper", "mind-small")
     labels = ["Tiny-NewsRec_4", "TinyBERT_4", "TinyBERT_2"]
     shown = [each for each in systems if each.row.label in labels]
     shown.append(system("Mine", {"auc": 0.6}, group=ADDED))
     shown = [with_impressions(each, tmp_path) for each in shown]
-    written = write_report(tmp_path, Report(suite, "mind-small", [1], shown))
+    written = write_report(tmp_path, Report(suite._replace(figures={}), "mind-small", [1], shown))
     assert {"significance.csv", "significance.md"} <= {*written}
     lines = squeeze((tmp_path / "significance.md").read_text(encoding="utf-8")).splitlines()
     assert [line.split(" | ")[0] for line in lines if " against " in line][1:] == [
@@ -167,17 +176,15 @@ def test_declared_pairs_alone_are_tested_and_an_added_system(systems, tmp_path: 
     ]
 
 
-def test_the_same_figure_is_the_same_file(systems, intervals) -> None:
+def test_the_same_figure_is_the_same_file(suite, systems, figures, intervals) -> None:
     """Committed figures would change with every report."""
-    suite = read_suite("paper", "mind-small")
-    one, other = (next(suite_figures(suite, systems, intervals))[1] for _ in range(2))
+    one, other = figures["size"], next(suite_figures(suite, systems, intervals))[1]
     assert as_png(one) == as_png(other)
     assert as_pdf(one) == as_pdf(other)
 
 
-def test_each_file_of_impressions_is_read_once(systems, tmp_path: Path, monkeypatch) -> None:
+def test_each_file_of_impressions_is_read_once(suite, systems, tmp_path: Path, monkeypatch) -> None:
     """Of large test sets they are slow to unpack, and four parts of a report use them."""
-    suite = read_suite("paper", "mind-small")
     labels = ["Tiny-NewsRec_4", "TinyBERT_4"]
     shown = [with_impressions(each, tmp_path) for each in systems if each.row.label in labels]
     read: list[Path] = []
@@ -188,5 +195,5 @@ def test_each_file_of_impressions_is_read_once(systems, tmp_path: Path, monkeypa
 
     load = np.load
     monkeypatch.setattr(np, "load", counted)
-    write_report(tmp_path, Report(suite, "mind-small", [1], shown))
+    write_report(tmp_path, Report(suite._replace(figures={}), "mind-small", [1], shown))
     assert sorted(read) == sorted(each.impressions[1] for each in shown)

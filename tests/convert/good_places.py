@@ -116,11 +116,13 @@ def pens(folder: Path) -> Good:
 
 
 def clicks(folder: Path) -> Good:
+    folder.mkdir(parents=True, exist_ok=True)
     table = write_table(folder / "clicks.csv", CLICKS)
     return Good(table, {"clicks": table}, {"format": "table", "columns": COLUMNS})
 
 
 def shown(folder: Path) -> Good:
+    folder.mkdir(parents=True, exist_ok=True)
     table = write_table(folder / "shown.csv", SHOWN)
     news = write_table(folder / "news.csv", TABLE_NEWS)
     return Good(table, {"shown": table, "news": news}, {"format": "table", "news": [news]})

@@ -1,4 +1,4 @@
-"""A hundred thousand corrupted lines, compared with a plain parser written from the format.
+"""Forty thousand corrupted lines, compared with a plain parser written from the format.
 
 What the converter keeps must be exactly the lines that the plain parser accepts, and what it skips
 must be counted: kept + skipped == given.
@@ -6,10 +6,8 @@ must be counted: kept + skipped == given.
 
 from __future__ import annotations
 
-import gzip
 import random
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,11 +22,11 @@ from plain_mind import (
     spoil,
 )
 
-from recbole_tinynews.convert import ConversionError, convert_mind
+from recbole_tinynews.convert import convert_mind
 from recbole_tinynews.convert.errors import LineError, stop
 from recbole_tinynews.convert.readers.mind import read_behaviors
 
-IMPRESSION_LINES, NEWS_LINES, BODY_LINES = 64_000, 24_000, 16_000  # 104,000 spoilt lines in all
+IMPRESSION_LINES, NEWS_LINES, BODY_LINES = 24_000, 8_000, 8_000
 A_FILE = 8_000
 
 
@@ -112,7 +110,7 @@ def test_one_corrupted_line_is_a_line_error_or_an_impression(tmp_path: Path) -> 
     """Stopping and skipping must agree on which line is bad, and the error must say where."""
     rng = random.Random(3)
     path = tmp_path / "behaviors.tsv"
-    for _ in range(4_000):
+    for _ in range(1_000):
         content = spoil(b"7\tU1\t11/15/2019 1:00:00 AM\tN1\tN2-0 N3-1", rng).replace(b"\n", b"")
         write_new_file(path, content + b"\n")
         expected = expected_impressions(content + b"\n")
@@ -125,43 +123,3 @@ def test_one_corrupted_line_is_a_line_error_or_an_impression(tmp_path: Path) -> 
         )
         row = [*ids, str(timestamp), " ".join(history), " ".join(candidates), labels]
         assert [row] == expected
-
-
-def whole_files(rng: random.Random) -> Iterator[tuple[str, bytes]]:
-    """One of the three files with its bytes corrupted, cut off, gzipped, or gzipped and cut off."""
-    good = {"behaviors.tsv": IMPRESSIONS, "news.tsv": NEWS}
-    for _ in range(400):
-        name, rows = rng.choice(list(good.items()))
-        content = "".join(f"{row}\n" for row in rows).encode()
-        packed = gzip.compress(content, mtime=0)
-        change: Callable[[bytes], bytes] = rng.choice(
-            [
-                lambda content: spoil(content, rng),
-                lambda content: content[: rng.randrange(len(content))],
-                lambda content: content.decode().encode(rng.choice(("utf-16", "utf-32", "cp500"))),
-                lambda content: bytes(rng.randrange(256) for _ in range(rng.randrange(99))),
-                lambda _, packed=packed: spoil(packed, rng),
-                lambda _, packed=packed: packed[: rng.randrange(len(packed))],
-            ]
-        )
-        yield name, change(content)
-
-
-@pytest.mark.parametrize("on_error", ["stop", "skip"])
-def test_a_corrupted_file_is_converted_or_refused_with_its_name(
-    write_mind: WriteMind, tmp_path: Path, on_error: str
-) -> None:
-    """A traceback from zlib or numpy tells nobody which of six files to copy again."""
-    train, output = write_mind(), tmp_path / "out"
-    good = {name: (train / name).read_bytes() for name in ("behaviors.tsv", "news.tsv")}
-    messages = []
-    for name, content in whole_files(random.Random(4)):
-        write_new_file(train / name, content)
-        try:
-            convert_mind(train, "tiny", valid=0.5, output=output, on_error=on_error)
-        except ConversionError as error:
-            messages.append((f"{train / name}", str(error)))
-        write_new_file(train / name, good[name])
-        assert not list(output.glob(".*"))
-    assert all(path in message or "--valid" in message for path, message in messages)
-    assert len(messages) > 100

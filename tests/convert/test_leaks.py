@@ -83,35 +83,6 @@ def test_clicks_of_an_impression_whose_id_user_and_time_are_known_are_counted(
     assert found["same_user_time_and_candidates"]["valid in train"] == NOTHING
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        TRAIN[0].replace("U1", "U2"),
-        TRAIN[0].replace("1:00:00", "1:00:01"),
-        TRAIN[0].replace("1:00:00 AM", "1:00:00 PM"),
-        TRAIN[0].replace("N2-0", "N2-0 N4-0"),
-    ],
-)
-def test_another_user_time_or_candidate_is_another_impression(
-    leaks: Callable[..., dict], other: str
-) -> None:
-    found = leaks(test=[other], valid=[TRAIN[1]])
-    assert found["same_user_time_and_candidates"]["test in train"] == NOTHING
-
-
-def test_the_same_folder_twice_is_reported_in_full(write_mind: WriteMind, tmp_path: Path) -> None:
-    folder = write_mind()
-    report = convert_mind(
-        folder, "tiny", valid=folder, test=folder, output=tmp_path / "out", check_leaks=True
-    )
-    for kind in ("same_user_time_and_candidates", "same_id_user_and_time"):
-        assert {pair: found["impressions"] for pair, found in report["leaks"][kind].items()} == {
-            "valid in train": 3,
-            "test in train": 3,
-            "test in valid": 3,
-        }
-
-
 def test_the_counts_are_those_of_a_plain_double_loop(leaks: Callable[..., dict]) -> None:
     rng = random.Random(0)
 
@@ -225,11 +196,3 @@ def test_the_same_folder_as_train_and_test_is_a_warning_without_a_check_of_leaks
     shared = {pair: each["impressions"] for pair, each in report["overlaps"]["shared"].items()}
     assert shared == {"test in train": 1, "test in valid": 2}
     assert "1 impressions of test occur in train too: impression 1 of U1" in caplog.text
-
-
-def test_an_impression_with_another_id_and_order_of_candidates_is_shared(
-    overlaps: Callable[..., tuple],
-) -> None:
-    again = TRAIN[0].replace("1\tU1", "77\tU1").replace("N2-0 N3-1", "N3 N2")
-    found, _ = overlaps(TRAIN, [again, NEXT_DAY[0].replace("N2-0 N3-1", "N3 N2")])
-    assert found["shared"]["test in train"]["examples"] == ["impression 77 of U1"]

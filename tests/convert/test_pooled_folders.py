@@ -10,7 +10,8 @@ from recbole_tinynews.convert import ConversionError, convert_mind
 from recbole_tinynews.convert.__main__ import main
 from recbole_tinynews.convert.errors import stop
 from recbole_tinynews.convert.pooling import read_places
-from recbole_tinynews.convert.readers import Source, reader_of
+from recbole_tinynews.convert.readers.mind import MindReader
+from recbole_tinynews.convert.readers.reader import Source
 
 
 def test_ids_that_two_folders_share_become_unique(write_mind: WriteMind) -> None:
@@ -20,10 +21,10 @@ def test_ids_that_two_folders_share_become_unique(write_mind: WriteMind) -> None
         write_mind([f"{id_}\tU{n}\t11/15/2019 1:00:00 AM\t\tN1-1" for id_ in ids], name=str(n))
         for n, ids in enumerate(given)
     ]
-    ids = [each.impression_id for each in read_places(reader_of(Source()), folders, stop, True)]
+    ids = [each.impression_id for each in read_places(MindReader(Source()), folders, stop, True)]
     assert ids == ["1", "1/2", "1/2/2", "1/2/2/2", "1/3", "8"]
     assert [
-        each.impression_id for each in read_places(reader_of(Source()), folders[1:2], stop, True)
+        each.impression_id for each in read_places(MindReader(Source()), folders[1:2], stop, True)
     ] == ["1", "1/2"]
 
 

@@ -1,38 +1,31 @@
 """Every setting that exists is given bad values: each is refused in a line, or has no effect.
 
 The settings and their kinds are read from the yaml files that declare them, so that a new one is
-tested as soon as it is there; its rule is elsewhere (``settings/declared.py``).
+tested as soon as it is declared; its rule is elsewhere (``settings/declared.py``).
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import recbole
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.registry import (
-    declared_settings,
-    find_model,
-    is_news_model,
-    model_yaml_files,
-    overall_yaml_file,
-    stage_yaml_files,
-)
+from recbole_tinynews.reference.defaults import defaults_of, is_ours, news_yaml
+from recbole_tinynews.registry import named_files
 from recbole_tinynews.settings.declared import Models, unread_by
-from recbole_tinynews.settings.names import parse_key
+from recbole_tinynews.settings.layering import Layering
+from recbole_tinynews.settings.names import parse_key, recbole_overall_files
 
 MODELS = [
     "TinyNewsRec",
@@ -45,7 +38,6 @@ MODELS = [
     "GRU4Rec",
     "SASRecF",
 ]
-RECBOLES = Path(recbole.__file__).parent / "properties"
 DOCUMENTED = re.compile(r"^([\w-]+):.*?# \((.*?)\)")  # name: default  # (int or None) meaning
 # flags of one process, and names that have meanings of their own: `test_config.py` has their tests
 APART = {"model", "dataset", "nproc", "world_size", "local_rank", "ip", "port", "config_files"}
@@ -83,21 +75,18 @@ VALUES = st.recursive(
     max_leaves=4,
 )
 
+OF_STAGES = ["epochs", "learning_rate", "finetune_layers", "seed", "valid_metric", "use_cache"]
+
 
 def files_of(model: str) -> list[Path]:
     """The yaml files that declare the settings of a model, weakest first."""
-    cls = find_model(model)
-    files = [RECBOLES / "dataset" / "sample.yaml", RECBOLES / "overall.yaml"]
-    if is_news_model(cls):
-        files += [overall_yaml_file(cls), *stage_yaml_files(cls).values()]
-    else:
-        files.append(overall_yaml_file(find_model("PLMNR")).with_name("recbole.yaml"))
-    return [*files, *model_yaml_files(cls)]
+    files = named_files(model)
+    return [*recbole_overall_files(), files.overall, *files.stages.values(), *files.own]
 
 
-@lru_cache
+@cache
 def kinds_of(model: str) -> dict[str, set[str]]:
-    """What the comment of each declaration says that its values are."""
+    """The kinds of values that the comment of each declaration names."""
     found: dict[str, set[str]] = {}
     for file in files_of(model):
         for line in file.read_text(encoding="utf-8").splitlines():
@@ -129,115 +118,106 @@ def is_of(kinds: set[str], value: Any) -> bool:
     )
 
 
+@cache
+def layering_of(model: str) -> Layering:
+    """The rules of a model's settings, without any values."""
+    kind = Models.NEWS if is_ours(model) else Models.RECBOLE_ON_IMPRESSIONS
+    stages = news_yaml(model).stages if is_ours(model) else {}
+    return Layering(kind, named_files(model), dict(defaults_of(model)), {}, {}, stages)
+
+
+@cache
 def names_of(model: str) -> list[str]:
-    """The settings that a model has, with a stage's prefix for some."""
-    names = [name for name in declared_settings(find_model(model)) if name not in APART]
-    of_stages = ["epochs", "learning_rate", "finetune_layers", "seed", "valid_metric", "use_cache"]
-    staged = stage_yaml_files(find_model(model)) if is_news_model(find_model(model)) else {}
-    return names + [f"{stage}_{name}" for stage in staged for name in of_stages]
+    """The settings that a model reads, with a stage's prefix for some."""
+    known = layering_of(model)
+    names = [n for n in known.declared if n not in APART | unread_by(known.kind)]
+    return names + [f"{stage}_{name}" for stage in known.stages for name in OF_STAGES]
 
 
-def unread(model: str) -> frozenset[str]:
-    kind = Models.NEWS if is_news_model(find_model(model)) else Models.RECBOLE_ON_IMPRESSIONS
-    return unread_by(kind)
-
-
-def config_of(tiny: Tiny, model: str, values: Mapping[str, Any]) -> NewsConfig:
-    """The config of a run; ``ValueError`` is what a user gets as one line for each mistake."""
-    is_news = is_news_model(find_model(model))
-    usual = tiny.settings(model) if is_news else tiny.stock_settings()
-    # a text is given as it is written in yaml, where `1e5` would be a number
-    return NewsConfig(model, DATASET, config_dict={**usual, **values})
-
-
-def accepted(tiny: Tiny, model: str, values: Mapping[str, Any]) -> set[str]:
-    """The settings about whose values nothing is said when all are given at once."""
-    try:
-        config_of(tiny, model, values)
-    except ValueError as refused:
-        head, *mistakes = str(refused).split("\n- ")
-        assert head == f"The settings of {model} don't fit:"
-        assert not any("\n" in mistake for mistake in mistakes)
-        named = {mistake.split(" ", 1)[0] for mistake in mistakes}
-        return {name for name in values if name not in named}
-    return set(values)
-
-
-def check(tiny: Tiny, model: str, values: dict[str, Any]) -> set[str]:
-    """Give all values at once; what is accepted is of a kind that its declaration names."""
-    kinds = kinds_of(model)
-    left = accepted(tiny, model, values)
-    stages = stage_yaml_files(find_model(model)) if is_news_model(find_model(model)) else {}
-    for name in left - unread(model):
-        of = kinds.get(name) or kinds.get(parse_key(name, stages).name)
-        value = values[name]
-        if of is not None and not isinstance(value, str):
-            assert is_of(of, value), f"{name} takes {value!r}, and is declared as {of}"
-    return left
+def check(model: str, value: Any) -> list[str]:
+    """The settings that take the value: each declares a kind of values that it is of."""
+    known, kinds, taken = layering_of(model), kinds_of(model), []
+    for name in names_of(model):
+        mistake = known.mistake_of(name, value)
+        if mistake is None:
+            taken.append(name)
+            of = kinds.get(name) or kinds.get(parse_key(name, known.stages).name)
+            if name != "metrics" and of is not None and not isinstance(value, str):
+                assert is_of(of, value), f"{name} takes {value!r}, and is declared as {of}"
+        else:
+            assert "\n" not in mistake
+            assert len(mistake) < 500
+    return taken
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_no_setting_takes_a_value_of_another_kind(tiny: Tiny, model: str) -> None:
+def test_no_setting_takes_a_value_of_another_kind(model: str) -> None:
     """`--seed=1.5` ended in a traceback, `--metric_decimal_place=-3` made every metric 0."""
-    names = names_of(model)
-    assert len(names) > 80
+    assert len(names_of(model)) > 40
+    taken = [name for value in NASTY for name in check(model, value)]
+    assert len(taken) > len(NASTY)
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(st.sampled_from(["TinyNewsRec", "TfIdf", "BPR"]), VALUES)
+def test_no_random_value_is_taken_for_one_of_another_kind(model: str, value: Any) -> None:
+    """No value, however it is nested, ends in a traceback or in pages of it."""
+    check(model, value)
+
+
+def accepted(model: str) -> Iterator[dict[str, Any]]:
+    """Every value that a rule accepts, each once; all settings at a time."""
+    by_name: dict[str, list[Any]] = {}
     for value in NASTY:
-        check(tiny, model, dict.fromkeys(names, value))
+        for name in check(model, value):
+            # two places, or two fields, of one name would be a mistake of the combination
+            own = f"{value}{name}" if isinstance(value, str) and value.strip() else value
+            is_own = layering_of(model).mistake_of(name, own) is None
+            by_name.setdefault(name, []).append(own if is_own else value)
+    for number in range(max(map(len, by_name.values()))):
+        yield {n: values[number] for n, values in by_name.items() if number < len(values)}
 
 
-@pytest.mark.parametrize("model", ["TinyNewsRec", "TfIdf", "BPR"])
-@settings(
-    max_examples=25,
-    derandomize=True,  # the same draws each time: a failure is of the change under test
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-@given(data=st.data())
-def test_random_values_of_all_settings_are_refused_by_name(
-    tiny: Tiny, model: str, data: st.DataObject
-) -> None:
-    """No value, however it is nested, ends in a traceback or is taken for one of another kind."""
-    pool = data.draw(st.lists(VALUES, min_size=8, max_size=8))
-    shift = data.draw(st.integers(0, 7))
-    names = names_of(model)
-    check(tiny, model, {name: pool[(i + shift) % 8] for i, name in enumerate(names)})
+def refused_or(finish: Any, usual: dict[str, Any], model: str, values: dict[str, Any]) -> None:
+    """Finish with these values, without those that are refused by name, or with half of them."""
+    config_dict = {**usual, **values}
+    try:
+        finish(model, DATASET, config_dict=config_dict)
+    except (ValueError, OSError, ModuleNotFoundError) as refused:
+        named = set(re.findall(r"^(?:- )?(\w+)", str(refused), re.M))
+        left = {name: value for name, value in values.items() if name not in named}
+        if left and len(left) < len(values):
+            refused_or(finish, usual, model, left)
+        elif len(values) > 1:
+            items = sorted(values.items())
+            half = len(items) // 2
+            refused_or(finish, usual, model, dict(items[:half]))
+            refused_or(finish, usual, model, dict(items[half:]))
+    except Exception as problem:
+        pytest.fail(f"{model} with {values} ended in {problem!r}")
 
 
-def taken(tiny: Tiny, model: str) -> list[tuple[str, Any]]:
-    """The settings that a model reads, with each of the bad values that is accepted."""
-    names = [name for name in names_of(model) if name not in unread(model)]
-    pairs = [(n, v) for v in NASTY for n in sorted(check(tiny, model, dict.fromkeys(names, v)))]
-    assert len(pairs) > len(NASTY)
-    return pairs
+@pytest.mark.parametrize("model", ["TinyNewsRec", "DeepFM"])
+def test_accepted_values_come_to_a_plan_or_a_line(tiny: Tiny, model: str) -> None:
+    """All values that rules accept get as far as the stages of the run, or to a message."""
+    usual = tiny.settings(model) if is_ours(model) else tiny.stock_settings()
+    for values in accepted(model):
+        refused_or(
+            lambda *given, **named: system(NewsConfig(*given, **named)), usual, model, values
+        )
 
 
-@pytest.mark.parametrize("model", ["TinyNewsRec", "TfIdf", "BPR", "DeepFM"])
-def test_what_is_accepted_comes_to_a_plan_or_a_line(tiny: Tiny, model: str) -> None:
-    """Accepted values, a few at a time, get as far as the stages of the run or to a message."""
-    pairs = taken(tiny, model)
-    for start in range(0, len(pairs), 8):
-        with contextlib.suppress(ValueError):
-            system(config_of(tiny, model, dict(pairs[start : start + 8])))
-
-
-@pytest.mark.whole
-@pytest.mark.parametrize("model", ["PLMNR", "TinyNewsRec", "TfIdf", "BPR", "DeepFM", "GRU4Rec"])
-def test_a_run_with_what_is_accepted_ends_with_a_result_or_a_line(
+@pytest.mark.parametrize("model", ["PLMNR", "TfIdf", "BPR"])
+def test_a_run_with_accepted_values_ends_with_a_result_or_a_line(
     tiny: Tiny, tmp_path: Path, model: str
 ) -> None:
-    """Each alone, to the end: what is refused only when it is used is refused in a line too."""
-    usual = tiny.settings(model) if is_news_model(find_model(model)) else tiny.stock_settings()
-    for number, (name, value) in enumerate(taken(tiny, model)):
-        if model == "TinyNewsRec" and name in names_of("PLMNR"):
-            continue  # five stages where one would do
-        given = {"checkpoint_dir": str(tmp_path / str(number)), "fresh": True, name: value}
-        try:
-            result = run(model, DATASET, config_dict={**usual, **given})
-        except (ValueError, FileNotFoundError, ModuleNotFoundError):
-            continue
-        except Exception as problem:
-            pytest.fail(f"--{name}={value!r} ended in {problem!r}")
-        assert result["model"] == model
+    """Values that are refused only where they are used are refused in a line too."""
+    usual = tiny.settings(model, max_steps=2) if is_ours(model) else tiny.stock_settings()
+    usual.pop("max_steps", None) if model == "TfIdf" else None
+    for number, values in enumerate(accepted(model)):
+        place = {"checkpoint_dir": str(tmp_path / str(number)), "fresh": True}
+        values = {name: v for name, v in values.items() if name not in place}
+        refused_or(run, {**usual, **place}, model, values)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +227,12 @@ def test_a_run_with_what_is_accepted_ends_with_a_result_or_a_line(
         ("PLMNR", "clip_grad_norm", -1),  # reverses gradients
         ("PLMNR", "finetune_layers", 100),
         ("PLMNR", "topk", [1_000_000]),
+        ("PLMNR", "topk", [5, 5]),
+        ("PLMNR", "learning_rate", 0),  # nothing was trained
+        ("PLMNR", "accumulation_steps", 1_000_000),
+        ("PLMNR", "worker", 1_000),
+        ("PLMNR", "TIME_FIELD", "nope"),
+        ("SASRec", "n_layers", 0),
         ("PLMNR", "ITEM_ID_FIELD", "user_id"),
         ("PLMNR", "LABEL_FIELD", "candidates"),
         ("BPR", "ITEM_ID_FIELD", "category"),
@@ -267,8 +253,19 @@ def test_a_run_with_what_is_accepted_ends_with_a_result_or_a_line(
 )
 def test_nonsense_is_refused_by_its_name(tiny: Tiny, model: str, name: str, value: Any) -> None:
     """Each of them was trained with, or ended in a traceback."""
+    config_dict = {**(tiny.settings(model) if is_ours(model) else tiny.stock_settings())}
     with pytest.raises(ValueError, match=rf"\n- {name} .*(expects|got)"):
-        system(config_of(tiny, model, {name: value}))
+        system(NewsConfig(model, DATASET, config_dict={**config_dict, name: value}))
+
+
+def test_more_negatives_than_titles_are_refused_before_the_training(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    """Each body would be matched with the same wrong titles, many times over."""
+    place = {"post_train_teacher_negatives": 500, "checkpoint_dir": str(tmp_path / "saved")}
+    with pytest.raises(ValueError, match=r"negatives=500 of post-training .*got \d+ in \d+"):
+        run("PLMNRDP", DATASET, config_dict=tiny.settings("PLMNRDP", **place))
+    assert not [*tmp_path.glob("saved/**/*.safetensors")]
 
 
 def test_the_logger_that_is_not_installed_is_named(
@@ -277,9 +274,11 @@ def test_the_logger_that_is_not_installed_is_named(
     """RecBole's own ImportError came after the data were read."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install wandb"):
-        config_of(tiny, "TfIdf", {"log_wandb": True})
+        tiny.config("TfIdf", log_wandb=True)
 
 
 def test_numbers_may_stand_for_recboles_mapping_of_a_clipping(tiny: Tiny) -> None:
     """RecBole's trainer unpacks it: a number ended in a traceback."""
-    assert config_of(tiny, "BPR", {"clip_grad_norm": 1.5})["clip_grad_norm"] == {"max_norm": 1.5}
+    config_dict = tiny.stock_settings(clip_grad_norm=1.5)
+    config = NewsConfig("BPR", DATASET, config_dict=config_dict)
+    assert config["clip_grad_norm"] == {"max_norm": 1.5}

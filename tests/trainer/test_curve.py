@@ -12,7 +12,7 @@ from tiny import Tiny
 
 from recbole_tinynews.trainer import curve
 from recbole_tinynews.trainer.curve import TrainingCurve
-from recbole_tinynews.trainer.losses import PendingLosses
+from recbole_tinynews.trainer.losses import PendingLosses, as_terms
 
 Pair = namedtuple("Pair", ["target", "embedding"])
 
@@ -62,7 +62,7 @@ def test_a_curve_resumes_within_a_point(monkeypatch: pytest.MonkeyPatch) -> None
 def test_losses_that_come_and_go_do_not_end_a_training() -> None:
     """A model may start without one of its losses; each is averaged over batches that have it."""
     made = TrainingCurve(1)
-    made.add_batch(2.0)
+    made.add_batch(as_terms(2.0))
     made.add_batch(Pair(3.0, 1.0))
     made.close(1)
     assert made.losses == [{"step": 1, "train_loss": 3.0, "target_loss": 3.0, "embedding_loss": 1}]
@@ -130,12 +130,12 @@ def test_losses_are_kept_without_the_graph_that_they_came_from() -> None:
     """Each kept tensor would hold its batch's activations, until memory runs out."""
     weight = torch.ones((), requires_grad=True)
     pending = PendingLosses()
-    given = weight * 2, (weight, weight * 2), Pair(weight, weight * 3)
+    given = as_terms(weight * 2), as_terms((weight, weight * 2)), Pair(weight, weight * 3)
     for step, losses in enumerate(given, start=1):
         pending.add(step, losses)
     assert not any(losses.requires_grad for _, _, losses in pending._batches)
     read = pending.read()
-    assert read == [(1, 2.0), (2, (1.0, 2.0)), (3, Pair(1.0, 3.0))]
+    assert read == [(1, (2.0,)), (2, (1.0, 2.0)), (3, Pair(1.0, 3.0))]
     assert type(read[2][1]) is Pair
     assert [type(part) for part in read[2][1]] == [float, float]
     assert pending.read() == []

@@ -6,7 +6,7 @@ from recbole_tinynews.convert.readers.adressa import AdressaReader
 from recbole_tinynews.convert.readers.ebnerd import EbnerdReader
 from recbole_tinynews.convert.readers.mind import MindReader
 from recbole_tinynews.convert.readers.pens import PensReader
-from recbole_tinynews.convert.readers.reader import Reader, Source
+from recbole_tinynews.convert.readers.reader import Reader
 from recbole_tinynews.convert.readers.table import TableReader
 from recbole_tinynews.convert.readers.xmind import XmindReader
 
@@ -18,8 +18,3 @@ READERS: dict[str, type[Reader]] = {
     "pens": PensReader,
     "table": TableReader,
 }
-
-
-def reader_of(source: Source) -> Reader:
-    """The reader of a source whose format is known."""
-    return READERS[source.format](source)

@@ -186,17 +186,11 @@ def _split(text: str, column: Column) -> list[str]:
         return ids
     for position, token in enumerate(text.split(" "), 1):  # slow, to say which
         if not token:
-            raise LineError(
-                "empty id",
-                f"expected ids separated by single spaces, got an empty one at place {position}.",
-                column,
-            )
+            found = f"separated by single spaces, got an empty one at place {position}."
+            raise LineError("empty id", f"expected ids {found}", column)
         if token.split() != [token]:
-            raise LineError(
-                "white space in an id",
-                f"expected an id without white space at place {position}, got {quoted(token)}.",
-                column,
-            )
+            found = f"without white space at place {position}, got {quoted(token)}."
+            raise LineError("white space in an id", f"expected an id {found}", column)
     raise AssertionError(text)
 
 

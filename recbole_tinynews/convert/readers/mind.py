@@ -70,52 +70,31 @@ def read_behaviors(
     Raises:
         ConversionError: lines of the other kind, dropped by ``on_bad_line``, outnumber those kept.
     """
-    behaviors = _Behaviors(labels_required)
-    rows = read_rows(path, IMPRESSION_COLUMNS, on_bad_line)
-    yield from parsed(path, rows, behaviors.parse, on_bad_line)
-    behaviors.check(path)
+    labelled = True if labels_required else None
+    of_the_other_kind = 0
+    lines: dict[str, int] = {}  # by impression id: 2.2 million fit
 
-
-class _Behaviors:
-    """Checks of the lines of one ``behaviors.tsv`` against each other."""
-
-    def __init__(self, labels_required: bool) -> None:
-        self._labels_required = labels_required
-        self._labelled = True if labels_required else None
-        self._of_the_other_kind = 0
-        self._lines: dict[str, int] = {}  # by impression id: 2.2 million fit
-
-    def parse(self, number: int, fields: list[str]) -> Impression:
-        """The impression of a line.
-
-        Raises:
-            LineError: it can't be parsed, repeats an id, or is labelled where others are not.
-        """
+    def parse(number: int, fields: list[str]) -> Impression:
+        nonlocal labelled, of_the_other_kind
         impression = _parse_impression(fields)
-        if self._labelled is None:
-            self._labelled = bool(impression.labels)
-        elif self._labelled is not bool(impression.labels):
-            self._of_the_other_kind += 1
-            raise _other_kind(fields[4], self._labelled, self._labels_required)
-        first = self._lines.setdefault(impression.impression_id, number)
+        if labelled is None:
+            labelled = bool(impression.labels)
+        elif labelled is not bool(impression.labels):
+            of_the_other_kind += 1
+            raise _other_kind(fields[4], labelled, labels_required)
+        first = lines.setdefault(impression.impression_id, number)
         if first != number:
             raise duplicate("impression id", fields[0], 1, f" of line {first}")
         return impression
 
-    def check(self, path: Path) -> None:
-        """Check the whole file, after its last line.
-
-        Raises:
-            ConversionError: most lines were dropped for their labels.
-        """
-        kept, labelled = len(self._lines), self._labelled
-        if self._of_the_other_kind > kept:
-            raise ConversionError(
-                f"{path}: expected impressions all with labels or all without, got "
-                f"{self._of_the_other_kind} {'without' if labelled else 'with'} and {kept} "
-                f"{'with' if labelled else 'without'}. Dropping the larger part would not be a "
-                "repair: split the file in two."
-            )
+    yield from parsed(path, read_rows(path, IMPRESSION_COLUMNS, on_bad_line), parse, on_bad_line)
+    if of_the_other_kind > len(lines):
+        raise ConversionError(
+            f"{path}: expected impressions all with labels or all without, got "
+            f"{of_the_other_kind} {'without' if labelled else 'with'} and {len(lines)} "
+            f"{'with' if labelled else 'without'}. Dropping the larger part would not be a "
+            "repair: split the file in two."
+        )
 
 
 def _parse_impression(fields: list[str]) -> Impression:
