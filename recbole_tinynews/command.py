@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--port", "port of the first machine (default: 5678)"),
     ):
         parser.add_argument(flag, help=meaning)
-    told = parser.add_argument_group("told at once, without data")
+    told = parser.add_argument_group("without data")
     told.add_argument("--list-models", action="store_true", help="every model, in one line")
     told.add_argument(
         "--list-settings",
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tell(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
-    """Print what is asked for; neither data nor torch are needed."""
+    """Print a page of reference, without data or torch."""
     from recbole_tinynews.reference import explain, pages
 
     try:
@@ -148,12 +148,12 @@ def _check(model: str, dataset: str, files: list[str] | None, settings: list[str
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C comes twice, by the terminal and by torchrun, and would raise in its own cleaning."""
+    """Exit at once: Ctrl-C comes twice, from the terminal and from torchrun."""
     os._exit(130)  # what is saved is whole, as after a kill
 
 
 def _starts_anew(argument: str) -> bool:
-    """Whether it would train again what is kept."""
+    """Whether the flag would retrain finished stages."""
     return argument.partition("=")[0] == "--fresh"
 
 

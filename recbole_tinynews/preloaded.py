@@ -1,6 +1,6 @@
-"""What the processes of a run, or of a benchmark, import: for the one that they are forked from.
+"""Imported by the fork server: the modules that processes of a run or a benchmark share.
 
-They share its memory until they write there.
+Forked processes share its memory until they write to it.
 """
 
 from __future__ import annotations
@@ -10,5 +10,5 @@ import gc
 import recbole_tinynews.benchmark.measure
 import recbole_tinynews.quick_start  # noqa: F401
 
-# a collection marks each object that it visits, and so would copy them all in each process
+# garbage collection writes to every object, and would copy them all in each process
 gc.freeze()

@@ -1,4 +1,4 @@
-"""From settings to a result: config, data set, stages, evaluation."""
+"""``run``: trains a recommender from its settings, and evaluates it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from recbole_tinynews.registry import has_language_model, is_news_model, is_stoc
 from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
-_STAND_INS = frozenset(("fake_loss", "dummy_param"))  # placeholders: an optimizer needs a parameter
+_PLACEHOLDERS = frozenset(("fake_loss", "dummy_param"))  # an optimizer needs a parameter
 
 
 def run(
@@ -64,9 +64,9 @@ def run(
         model: a name, of RecBole's own models too, or a class of your own derived from
             ``NewsRecommender`` or one of them.
         dataset: name of a folder of atomic files in ``data_path``.
-        config_file_list: yaml files, later over earlier.
-        config_dict: settings over those.
-        command_line: ``--key=value`` strings over all others; ``sys.argv`` is never read.
+        config_file_list: yaml files; later ones override earlier ones.
+        config_dict: settings that override the files.
+        command_line: ``--key=value`` strings that override everything; ``sys.argv`` is never read.
 
     Returns:
         What ``result_file`` holds: model, dataset, seed, valid, test, test_cold, test_slices,
@@ -74,7 +74,7 @@ def run(
         environment, and teachers where there are any. Metrics are fractions.
 
     Raises:
-        ValueError: settings that don't fit, all of them named.
+        ValueError: settings are wrong; all mistakes are listed.
     """
     config = NewsConfig(model, dataset, config_file_list, config_dict, command_line)
     with prepared(config) as (this_run, stages):
@@ -86,9 +86,9 @@ def run(
 
 @contextmanager
 def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
-    """A run that can begin, and its stages in order: settings, data and models were checked.
+    """A run and its stages in order, after a check of settings, data and models.
 
-    What happens inside is logged, and an interruption there tells what is kept.
+    The block is logged; an interruption says which stages are kept.
 
     Raises:
         ValueError: the stages cannot be trained with these settings and data.
@@ -96,14 +96,14 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
     """
     if not config.on_impressions:
         raise ValueError(_interactions_only(config))
-    _check_places(config)
+    _check_output_paths(config)
     join(config["device"], config["process_timeout"] if not launched_group().alone else 0)
     if not process_group().first:
         getLogger().setLevel(ERROR)
     log_file = run_log(config, log_folder(config)) if process_group().first else nullcontext()
     with log_file as log, _wandb(config):
         this_run, stages = _prepare(config, log)
-        with _telling_what_is_kept(this_run, stages):
+        with _naming_kept_stages(this_run, stages):
             yield this_run, stages
 
 
@@ -125,7 +125,7 @@ def _interactions_only(config: NewsConfig) -> str:
 
 
 def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:
-    """The W&B run that all stages are logged into, if any."""
+    """The W&B run that all stages log to, if enabled."""
     if not config["log_wandb"]:
         return nullcontext()
     name = f"{config['model']}-{config['dataset']}-{config['seed']}"
@@ -162,7 +162,7 @@ def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
     artifact = this_run.make(*stages)
     model = this_run.model(stages[-1])
     ranks_news = not isinstance(model, NewsRecommender) or model.ranks_news
-    test = evaluate_test(factory, model) if ranks_news else Tested()
+    test = evaluate_test(factory, model) if ranks_news else TestMetrics()
     if test.test and _has_labels(factory):
         _keep(artifact, factory.dataset.content, test.test)
     result: dict[str, Any] = {
@@ -211,7 +211,7 @@ def _budgets(artifacts: Mapping[Stage, Artifact], last: Stage) -> dict[str, Any]
 
 
 def factory_of(config: NewsConfig, data: NewsDataset) -> ImpressionFactory:
-    """The factory for the kind of model that the settings ask for."""
+    """The factory for this kind of model."""
     if has_language_model(config.model_class):
         return NewsFactory(config, data)
     kind = ImpressionFactory if is_news_model(config.model_class) else RecBoleFactory
@@ -219,11 +219,11 @@ def factory_of(config: NewsConfig, data: NewsDataset) -> ImpressionFactory:
 
 
 class InterruptedRunError(KeyboardInterrupt):
-    """Ctrl-C while stages were made; its text says what is kept."""
+    """Ctrl-C during training; the message names the stages that are kept."""
 
 
 @contextmanager
-def _telling_what_is_kept(this_run: Run, stages: Sequence[Stage]) -> Iterator[None]:
+def _naming_kept_stages(this_run: Run, stages: Sequence[Stage]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -241,8 +241,8 @@ def log_folder(config: NewsConfig) -> Path:
     return Path(config["checkpoint_dir"]) / str(config["dataset"]) / LOG
 
 
-def _check_places(config: NewsConfig) -> None:
-    """Refuse files that cannot be written before hours of training end there."""
+def _check_output_paths(config: NewsConfig) -> None:
+    """Refuse output files that cannot be written, before hours of training."""
     mistakes = []
     for name in ("checkpoint_dir", "result_file", "eval_dump", "submission"):
         if not config[name]:
@@ -260,7 +260,7 @@ def _check_places(config: NewsConfig) -> None:
 
 
 def _check_submission(factory: Factory, last: Stage) -> None:
-    """Refuse ``submission`` before the training if there is nothing to submit."""
+    """Refuse ``submission`` before training if there is nothing to submit."""
     submission = factory.config["submission"]
     if submission and not getattr(last.model, "ranks_news", True):
         raise ValueError(
@@ -275,15 +275,13 @@ def _check_submission(factory: Factory, last: Stage) -> None:
         )
 
 
-class Tested(NamedTuple):
-    """Metrics on the test impressions, and on parts of them.
-
-    NaN where no such impression has labels; empty where there are no test impressions.
+class TestMetrics(NamedTuple):
+    """Test metrics: NaN without labels, empty without test impressions.
 
     Attributes:
-        test: of all of them.
-        test_cold: of those whose clicked articles are all cold.
-        test_slices: of those with as long a history, or in the same hour, by kind and slice.
+        test: on all test impressions.
+        test_cold: on those whose clicked articles are all cold.
+        test_slices: by length of the history and by hour.
     """
 
     test: Mapping[str, Any] = {}
@@ -291,8 +289,8 @@ class Tested(NamedTuple):
     test_slices: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
 
 
-def evaluate_test(factory: Factory, model: AbstractRecommender) -> Tested:
-    """Metrics of the best model on the test impressions."""
+def evaluate_test(factory: Factory, model: AbstractRecommender) -> TestMetrics:
+    """Evaluate the best model on the test impressions."""
     config = factory.config
     if not _has_labels(factory):
         getLogger().warning(
@@ -300,14 +298,14 @@ def evaluate_test(factory: Factory, model: AbstractRecommender) -> Tested:
             "no test result."
         )
     if factory.test is None:
-        return Tested()
+        return TestMetrics()
     return _evaluate(factory, config, model, config["eval_dump"], config["submission"])
 
 
 def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
-    """Test metrics, size and speed of a student's finetuned teachers; empty where it has none.
+    """Test metrics, size and speed of a student's finetuned teachers; empty if it has none.
 
-    A teacher is tested once: its result on these test impressions is saved in its artifact.
+    A teacher is tested once: its artifact keeps the result on these test impressions.
     """
     teachers = [
         each for each in student.teachers if isinstance(each, Stage) and each.model.ranks_news
@@ -336,10 +334,10 @@ def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
 
 
 def _valid(artifact: Artifact, config: NewsConfig) -> dict[str, float]:
-    """The stage's validation metrics; a reused one has those that its training asked for.
+    """The stage's validation metrics.
 
-    Left out are a user's own metrics, of which it may have had another version. That of
-    ``valid_metric`` is in the fingerprint.
+    A reused stage may have had other versions of a user's own metrics: these are left out, except
+    that of ``valid_metric``, which is in the fingerprint.
     """
     if not artifact.reused:
         return artifact.valid
@@ -347,17 +345,17 @@ def _valid(artifact: Artifact, config: NewsConfig) -> dict[str, float]:
     older = [name for name in artifact.valid if is_own(name) and name != decides]
     if older:
         getLogger().info(
-            f"{artifact.folder.name} is reused: {', '.join(older)} of its validation may be of "
-            "another version, and is left out."
+            f"{artifact.folder.name} is reused without {', '.join(older)} of its validation, which "
+            "another version of the metric may have computed."
         )
     return {name: value for name, value in artifact.valid.items() if name not in older}
 
 
 def _keep(artifact: Artifact, content: str, result: Mapping[str, Any]) -> None:
-    """Write a test result beside the stage; without it, only time is lost."""
+    """Save a test result in the artifact; failing costs only the time to test again."""
     try:
         if process_group().first:
-            # another version of a user's own metric would find the result of this one
+            # a user's own metric may be another one the next time
             kept = {name: value for name, value in result.items() if not is_own(name)}
             artifact.save_test_result(content, kept)
     except OSError as problem:
@@ -374,9 +372,9 @@ def _evaluate(
     model: AbstractRecommender,
     dump: str | None = None,
     submission: str | None = None,
-) -> Tested:
+) -> TestMetrics:
     test = factory.test
-    assert test is not None, "the callers ask for it"
+    assert test is not None, "callers check"
     trainer = factory.trainer(config, model)
     loader = factory.impressions(config, test)
     show_progress = config["show_progress"]
@@ -405,13 +403,13 @@ def _evaluate(
         getLogger().info(
             set_color("submission", "yellow") + f": {submission} ({len(test):,} impressions)"
         )
-    return Tested(dict(result), *_of_parts(test, trainer))
+    return TestMetrics(dict(result), *_of_parts(test, trainer))
 
 
 def _of_parts(test: NewsDataset, trainer: ImpressionEvaluation) -> tuple[dict, dict]:
-    """Metrics on the cold ones of the test impressions that were just ranked, and on slices."""
+    """Metrics on cold impressions and on slices of the test impressions just ranked."""
     shown, facts = test.inter_feat, test.facts
-    assert facts is not None, "it is a part of a data set that was built"
+    assert facts is not None, "the data set was built"
 
     def of(part: NDArray[np.bool_]) -> dict[str, Any]:
         return dict(trainer.evaluator.evaluate(trainer.eval_collector.struct_of(part)))
@@ -429,23 +427,23 @@ def _of_parts(test: NewsDataset, trainer: ImpressionEvaluation) -> tuple[dict, d
 
 
 def parameter_count(model: AbstractRecommender) -> int:
-    """Number of parameters that serve a user, without the placeholders of memory-based models."""
+    """Number of parameters at serving, without the placeholders of memory-based models."""
     if isinstance(model, NewsRecommender):
         return model.parameter_count
-    return sum(p.numel() for name, p in model.named_parameters() if name not in _STAND_INS)
+    return sum(p.numel() for name, p in model.named_parameters() if name not in _PLACEHOLDERS)
 
 
 def speed_of(model: AbstractRecommender) -> float | None:
-    """Articles encoded per second; None for a model that encodes none."""
+    """Articles encoded per second, or None for a model that encodes none."""
     if not isinstance(model, NewsRecommender):
         return None
-    # by one process, while the others wait
+    # in one process, while the others wait
     speed = news_per_second(model.news_encoder) if process_group().first else None
     return broadcast(speed and round(speed, 1), patient=True)
 
 
 def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float]) -> None:
-    """Log the results of the run, and the folder of its artifact."""
+    """Log the results and the folder of the artifact."""
     logger = getLogger()
     logger.info(set_color("best valid", "yellow") + f": {result['valid']}")
     logger.info(set_color("test result", "yellow") + f": {result['test']}")
@@ -457,7 +455,7 @@ def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float])
 
 
 def environment(config: NewsConfig) -> dict[str, Any]:
-    """The versions and the hardware that the results of a run depend on."""
+    """Versions and hardware that results depend on."""
     return {
         "recbole_tinynews": recbole_tinynews.__version__,
         "python": platform.python_version(),
@@ -471,7 +469,7 @@ def environment(config: NewsConfig) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """Replace undefined metrics by None, as json has no NaN."""
+    """Replace NaN, which json lacks, by None."""
     if isinstance(value, dict):
         return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, list):

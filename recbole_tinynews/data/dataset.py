@@ -102,8 +102,8 @@ class NewsDataset(Dataset):
         news = read_news(news_file)
         for warning in check_articles(news_file, news):
             getLogger().warning(warning)
-        index = partial(_index_impressions, news.item_id, present)
-        arrays = cached_arrays(self.cache_dir, "impressions", self.content, index)
+        make = partial(_index_impressions, news.item_id, present)
+        arrays = cached_arrays(self.cache_dir, "impressions", self.content, make)
         self.inter_feat = _impressions(arrays)
         self.splits, self.file_size_list = list(present), arrays["sizes"].tolist()
         sizes = dict(zip(self.splits, self.file_size_list, strict=True))
@@ -182,12 +182,14 @@ class NewsDataset(Dataset):
         training = self.inter_feat.between(0, self.file_size_list[0])
         self.facts = ArticleFacts.of(self.item_feat[CATEGORY].numpy(), training)
         parts: dict[str, NewsDataset] = {}
-        start = 0
-        for split, rows in zip(self.splits, self.file_size_list, strict=True):
-            parts[split] = self.copy(self.inter_feat.between(start, start + rows))
+        for split, (start, stop) in self._rows_of_splits().items():
+            parts[split] = self.copy(self.inter_feat.between(start, stop))
             parts[split]._first_row = start
-            start += rows
         return [parts.get(split) for split in SPLITS]
+
+    def _rows_of_splits(self) -> dict[str, tuple[int, int]]:
+        ends = np.cumsum(self.file_size_list).tolist()
+        return dict(zip(self.splits, zip([0, *ends], ends, strict=False), strict=True))
 
     # --------------------------------------------------------- for stages that train on clicks
 
@@ -224,10 +226,8 @@ class NewsDataset(Dataset):
         return self.inter_feat.with_features(CandidateFeatures(counting.names, values))
 
     def _count(self, counting: Counting) -> CandidateFeatures:
-        start = 0
-        for split, rows in zip(self.splits, self.file_size_list, strict=True):
-            refuse_without_times(self.log.between(start, start + rows), split)
-            start += rows
+        for split, (start, stop) in self._rows_of_splits().items():
+            refuse_without_times(self.log.between(start, stop), split)
         cache = None if self.cache_dir is None else (self.cache_dir, self.content)
         training = self.file_size_list[0]
         return popularity_features(self.log, counting, training, self.published, cache)

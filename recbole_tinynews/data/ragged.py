@@ -101,7 +101,7 @@ class Ragged(NamedTuple):
         >>> Ragged.from_rows([[1, 2], [], [3]], int).take(np.array([2, 0])).values.tolist()
         [3, 1, 2]
         """
-        return Ragged.from_lengths(self.values[self.positions(rows)], self.lengths_of(rows))
+        return self._cut(self.offsets[rows], self.lengths_of(rows))
 
     def padded(self, rows: NDArray, padding: int) -> NDArray:
         """The chosen rows, padded **at the end** to the longest: ``[rows, longest]``.
@@ -121,8 +121,7 @@ class Ragged(NamedTuple):
         >>> Ragged.from_rows([[1, 2, 3], [], [4]], int).first(2).values.tolist()
         [1, 2, 4]
         """
-        lengths = np.minimum(self.lengths, width)
-        return Ragged.from_lengths(self.values[_positions(self.offsets[:-1], lengths)], lengths)
+        return self._cut(self.offsets[:-1], np.minimum(self.lengths, width))
 
     def last(self, width: int) -> Ragged:
         """The last ``width`` values of each row.
@@ -131,9 +130,10 @@ class Ragged(NamedTuple):
         [2, 3, 4]
         """
         lengths = np.minimum(self.lengths, width)
-        return Ragged.from_lengths(
-            self.values[_positions(self.offsets[1:] - lengths, lengths)], lengths
-        )
+        return self._cut(self.offsets[1:] - lengths, lengths)
+
+    def _cut(self, starts: NDArray, lengths: NDArray) -> Ragged:
+        return Ragged.from_lengths(self.values[_positions(starts, lengths)], lengths)
 
     def newest(self, rows: NDArray, width: int) -> NDArray:
         """The last ``width`` values of rows, padded **in front** with 0: ``[rows, width]``.

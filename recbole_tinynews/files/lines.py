@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from tqdm import tqdm
-
 from recbole_tinynews.bars import progress_bar
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -50,7 +48,13 @@ def read_line_batches(path: Path, progress: bool = False) -> Iterator[list[bytes
     if not path.is_file():
         raise FileNotFoundError(f"{path} is to be read, and there is no such file.")
     number, rest = 0, b""
-    with path.open("rb") as file, _bar(path, progress) as bar:
+    name, size = "/".join(path.parts[-2:]), path.stat().st_size
+    with (
+        path.open("rb") as file,
+        progress_bar(
+            desc=name, shown=progress, total=size, unit="B", unit_scale=True, leave=False
+        ) as bar,
+    ):
         source = _unzipped(file)
         try:
             while block := source.read(BLOCK):
@@ -85,14 +89,3 @@ def _unzipped(file: BinaryIO) -> BinaryIO:
     magic = file.read(len(GZIP_MAGIC))
     file.seek(0)
     return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if magic == GZIP_MAGIC else file
-
-
-def _bar(path: Path, shown: bool) -> tqdm:
-    return progress_bar(
-        desc="/".join(path.parts[-2:]),
-        shown=shown,
-        total=path.stat().st_size,
-        unit="B",
-        unit_scale=True,
-        leave=False,
-    )

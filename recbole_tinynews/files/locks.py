@@ -44,10 +44,12 @@ def exclusive_lock(place: Path, work: str, wait: bool = True) -> Iterator[bool]:
             f"{place} lies on a file system without locks: nothing keeps another process from "
             f"{work} at the same time. Start only one."
         )
-    holder = _holder_file(lock)
+    holder = Path(f"{lock.lock_file}.pid")
     try:
         if held:
-            _record_holder(holder)
+            with suppress(OSError):  # on a full disk the lock works without it
+                holder.unlink(missing_ok=True)  # left by a holder that was killed
+                holder.write_text(str(os.getpid()))
         yield held
     finally:
         # before the release: afterwards they may belong to another holder. Windows refuses to
@@ -81,19 +83,9 @@ def _acquire(lock: FileLock, place: Path, work: str, wait: bool) -> bool:
     return True
 
 
-def _holder_file(lock: FileLock) -> Path:
-    return Path(f"{lock.lock_file}.pid")
-
-
-def _record_holder(holder: Path) -> None:
-    with suppress(OSError):  # on a full disk the lock works without it
-        holder.unlink(missing_ok=True)  # left by a holder that was killed
-        holder.write_text(str(os.getpid()))
-
-
 def _holder(lock: FileLock) -> str:
     try:
-        pid = _holder_file(lock).read_text()
+        pid = Path(f"{lock.lock_file}.pid").read_text()
     except (OSError, ValueError):
         return ""
     return f" ({pid})" if pid.isdigit() else ""

@@ -1,3 +1,3 @@
-"""What a run tells while it lasts: its log, how far it is, and its events for other programs."""
+"""The log, progress and W&B run of a training."""
 
 from __future__ import annotations

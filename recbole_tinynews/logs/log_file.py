@@ -1,7 +1,7 @@
-"""The log of a run: on the terminal as RecBole shows it, and in a file if anything is trained.
+"""Logging: on the terminal in RecBole's format, and in a file if anything is trained.
 
-RecBole's own logger writes into ``./log`` and keeps the file of the first run of a process open;
-this one writes where the run's other files are, and is closed at its end.
+RecBole's own logger writes into ``./log`` and keeps the file of a process's first run open; this
+one writes beside the run's other files, and is closed at its end.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _COLOURED, _SHORT_DATE = f"%(log_color)s{_FORMAT}", "%d %b %H:%M"
 
 
 class LateFile(logging.FileHandler):
-    """Keeps records in memory until ``begin``, and writes them into a file from then on.
+    """A file handler that buffers records until ``begin``.
 
-    A file that cannot be written costs the log and not the run: one warning says so.
+    If the file cannot be written, the run goes on with a warning.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,15 +37,15 @@ class LateFile(logging.FileHandler):
         self._failed = False
 
     def begin(self) -> None:
-        """Write what has waited, and all that follows."""
+        """Write the buffered records, and all later ones."""
         waiting, self._waiting = self._waiting or [], None
-        with suppress(OSError):  # the first record tells of it
+        with suppress(OSError):  # reported by the first record
             Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
         for record in waiting:
             self.emit(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, unless it has to wait or the file has failed."""
+        """Write or buffer the record; nothing after a failure."""
         if self._waiting is not None:
             self._waiting.append(record)
         elif not self._failed:
@@ -57,22 +57,22 @@ class LateFile(logging.FileHandler):
                 self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Write no more, and warn once; logging would print a traceback for each record."""
+        """Stop writing and warn once; logging would print a traceback for each record."""
         self._failed = True
         problem = sys.exc_info()[1]
         logging.getLogger().warning(f"No log is written to {self.baseFilename}: {problem}")
 
     def close(self) -> None:
-        """Close the file; what a full disk does not take is lost."""
+        """Close the file; write errors are ignored."""
         with suppress(OSError):
             super().close()
 
 
 @contextmanager
 def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
-    """Log to the terminal and, from ``LateFile.begin`` on, into a file in ``folder``.
+    """Log to the terminal and, after ``LateFile.begin``, into a file in ``folder``.
 
-    The root logger of a program that has set one up keeps its handlers and level.
+    A root logger that has handlers keeps them and its level.
     """
     root = logging.getLogger()
     level, was = config["state"].upper(), root.level
@@ -96,7 +96,7 @@ def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
 
 
 def _terminal() -> logging.StreamHandler:
-    """A handler that writes to stderr, in colours where that is a terminal."""
+    """A handler for stderr, with colours on a terminal."""
     terminal = logging.StreamHandler()
     if terminal.stream.isatty():
         terminal.setFormatter(

@@ -1,4 +1,4 @@
-"""The Weights & Biases run of a run: all of its stages are logged into it."""
+"""The Weights & Biases run that all stages log to."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[Any]:
     """A W&B run that ends with the block; one that the host program has begun goes on.
 
-    RecBole begins one at its first trainer and ends none: the next run of a process, a trial of a
-    search for instance, would be logged into it.
+    RecBole begins one at its first trainer and never ends it: the next run of the process, such as
+    a trial of a search, would log to it.
     """
     import wandb
 
@@ -24,13 +24,13 @@ def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[
     try:
         yield run
     except BaseException:
-        run.finish(exit_code=1)  # it is shown as failed
+        run.finish(exit_code=1)  # marks it as failed
         raise
     run.finish()
 
 
 def add_to_summary(values: Mapping[str, float]) -> None:
-    """Values that stand for the whole W&B run, which has begun."""
+    """Set summary values of the current W&B run."""
     import wandb
 
     wandb.run.summary.update(dict(values))

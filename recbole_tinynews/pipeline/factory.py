@@ -1,4 +1,4 @@
-"""Factories, which make the settings, data, model, trainer and loaders of a stage."""
+"""Factories for the settings, data, model, trainer and loaders of a stage."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # we
 
 
 class Factory(Contents, Protocol):
-    """Makes what a stage is run with; its kind depends on the model that is asked for.
+    """Makes everything that a stage runs with, for one kind of model.
 
     Attributes:
         config: the settings of the run.
         dataset: all impressions.
-        train, valid, test: the impressions of each split; ``None`` where it has no file.
+        train, valid, test: the impressions of each split; ``None`` without a file.
     """
 
     config: NewsConfig
@@ -56,13 +56,13 @@ class Factory(Contents, Protocol):
         """The training data of a model."""
 
     def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
-        """Save in ``folder`` what ranking needs besides weights: configuration and tokenizer."""
+        """Save in ``folder`` the configuration and tokenizer, which ranking needs too."""
 
     def model(self, model_class: type, config: NewsConfig) -> Any:
         """A new model, on its device."""
 
     def start(self, model: Any, config: NewsConfig, data: Any) -> None:
-        """Complete the start of a new model, after the weights of earlier stages are loaded."""
+        """Finish the initialisation of a new model, after earlier stages' weights are loaded."""
 
     def trainer(
         self,
@@ -71,17 +71,17 @@ class Factory(Contents, Protocol):
         folder: Path | None = None,
         teachers: Teachers | None = None,
     ) -> ImpressionEvaluation:
-        """The trainer of the model, which also evaluates it; ``folder`` takes weights and state."""
+        """The model's trainer and evaluator; it saves weights and state in ``folder``."""
 
     def loaders(self, config: NewsConfig, data: Any) -> tuple[Any, Any]:
-        """The loader of training batches, and that of validation batches or ``None``."""
+        """The loaders of training batches and of validation batches, or ``None``."""
 
     def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
-        """A loader of whole impressions, in the form that the models read."""
+        """A loader of whole impressions, in the models' format."""
 
 
 class ImpressionFactory:
-    """The factory of recommenders without a language model, which read impressions alone."""
+    """The factory of recommenders without a news encoder, which read only impressions."""
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
         self.config, self.dataset = config, dataset
@@ -102,18 +102,18 @@ class ImpressionFactory:
         return self.dataset.content
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """Empty: there is no language model."""
+        """Empty, without a language model."""
         return ""
 
     def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
-        """Does nothing: there is no language model."""
+        """Does nothing, without a language model."""
 
     def model(self, model_class: type, config: NewsConfig) -> Any:
         """A new model, on its device."""
         return model_class(config, self.data(model_class, config)).to(config["device"])
 
     def start(self, model: Any, config: NewsConfig, data: Any) -> None:
-        """Does nothing: a model is complete when it is made."""
+        """Does nothing: a new model is complete."""
 
     def trainer(
         self,
@@ -127,7 +127,7 @@ class ImpressionFactory:
         return find_trainer(type(model))(config, model, folder=folder, **of_student)
 
     def loaders(self, config: NewsConfig, data: Any) -> tuple[Any, Any]:
-        """No training batches, as nothing trains; a loader of validation batches or ``None``."""
+        """No loader of training batches, and one of validation batches or ``None``."""
         return None, self.impressions(config, self.valid) if self.valid else None
 
     def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
@@ -144,7 +144,7 @@ class NewsFactory(ImpressionFactory):
         self._plm_contents: dict[str, str] = {}
 
     def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> TrainingData:
-        """Impressions, or texts for stages that train without clicks; equal data are read once."""
+        """Impressions, or texts for stages without clicks; equal data are read once."""
         kind, by_words = model_class.reads, reads_words(config)
         if by_words and getattr(kind, "trains_on_clicks", False):  # without any tokens
             return self.train
@@ -160,7 +160,7 @@ class NewsFactory(ImpressionFactory):
         return load_tokenizer(plm_source(config))
 
     def data_content(self, model_class: type[NewsRecommender], config: NewsConfig) -> str:
-        """A digest of the impressions, or of the tokens of the texts and of all words."""
+        """A digest of the impressions, or of the texts' tokens and the vocabulary."""
         data: Any = self.data(model_class, config)
         if data is self.train or not reads_words(config):
             return data.content
@@ -168,7 +168,7 @@ class NewsFactory(ImpressionFactory):
         return content_key([data.content, json.dumps(vocabulary_of(data.tokenizer))])
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """A digest of the language model's files, or its name on the hub; or of word vectors."""
+        """A digest of the language model's files, its hub name, or a digest of word vectors."""
         source = source_of_texts(config)
         if source not in self._plm_contents:  # all of its weights are read
             self._plm_contents[source] = content_of_language_model(source)
@@ -200,13 +200,13 @@ class NewsFactory(ImpressionFactory):
         write_bare_plm(plm_source(config), folder, layers)
 
     def start(self, model: NewsRecommender, config: NewsConfig, data: TrainingData) -> None:
-        """Start the heads that no stage has handed over."""
+        """Initialise the heads that no earlier stage has."""
         model.start_heads(config, data)
         if getattr(model.reads, "trains_on_clicks", False):
             model.start_time(config, self.train)
 
     def loaders(self, config: NewsConfig, data: TrainingData) -> tuple[Any, Any]:
-        """The loader of training batches, and that of validation batches or ``None``."""
+        """The loaders of training batches and of validation batches, or ``None``."""
         return data.loaders(config, self.valid)
 
 
@@ -216,7 +216,7 @@ def plm_source(config: Settings) -> str:
 
 
 def source_of_texts(config: Settings) -> str:
-    """What reads texts before training: a language model, or the file of word vectors."""
+    """The source of text encoders: a language model, or the file of word vectors."""
     if reads_words(config):
         return str(word_vectors_file(config) or "random word vectors")
     return plm_source(config)

@@ -1,4 +1,4 @@
-"""How a stage starts from earlier ones: their weights are loaded by name into its new model."""
+"""Hand-over: loads weights of earlier stages by name into a new model."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from recbole_tinynews.pipeline.artifact import Weights
 
 
 def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
-    """Load the whole news encoder of an earlier stage; every weight must be there."""
+    """Load the news encoder of an earlier stage; no weight may be missing."""
     _put_part(model, NEWS_ENCODER, weights)
 
 
 def put_language_model(model: nn.Module, weights: Weights) -> None:
-    """Load the language model of an earlier stage; every weight must be there."""
+    """Load the language model of an earlier stage; no weight may be missing."""
     _put_part(model, LANGUAGE_MODEL, weights)
 
 
 def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
-    """Load as many of the teacher's first layers as the student has (``student_init``).
+    """Load the teacher's first layers, as many as the student has (``student_init``).
 
-    Pooling and dense layer stay random, as they do with the plain language model.
+    Pooling and dense layer stay random, as with the plain language model.
     """
     plm, prefix = model.get_submodule(LANGUAGE_MODEL), f"{LANGUAGE_MODEL}."
     wanted = {f"{prefix}{name}" for name in plm.state_dict()}

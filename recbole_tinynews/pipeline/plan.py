@@ -24,7 +24,7 @@ from recbole_tinynews.trainer.training_state import STATE, saved_step
 
 REUSED = "reused"
 MOST_DIFFERENCES = 3  # named in one line
-_OTHER = {
+_CHANGED = {
     "data": "the data differ",
     "language_model": "the language model differs",
     "code": "the code of the model differs",
@@ -43,12 +43,12 @@ class Step(NamedTuple):
 
 
 def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list[Step]:
-    """What a run of these stages would do now, one step per stage; nothing is trained or written.
+    """What a run of these stages would do, one step per stage; nothing is trained or written.
 
     Args:
-        recipes: what decides the result of each stage.
-        stages: in order, each after those that it depends on.
-        fresh: whether finished stages are retrained.
+        recipes: the recipes of the stages.
+        stages: in order, each after its dependencies.
+        fresh: whether to retrain finished stages.
 
     Raises:
         ValueError: a finished stage saved fewer copies than other stages start from.
@@ -75,17 +75,17 @@ def plan_table(steps: Sequence[Step]) -> str:
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """The names of stages, with a number behind those that several have.
+    """Number the names that occur more than once.
 
     >>> numbered(["post_train_teacher", "finetune_teacher", "finetune_teacher"])
     ['post_train_teacher', 'finetune_teacher 1', 'finetune_teacher 2']
     """
     count, seen = Counter(names), Counter[str]()
-    told = []
+    result = []
     for name in names:
         seen[name] += 1
-        told.append(f"{name} {seen[name]}" if count[name] > 1 else name)
-    return told
+        result.append(f"{name} {seen[name]}" if count[name] > 1 else name)
+    return result
 
 
 def _check_copies(stage: Stage, finished: Mapping[Stage, Artifact | None]) -> None:
@@ -118,11 +118,14 @@ def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:
 def nearest_differences(
     recipe: Recipe, follows: bool = False, others: Set[str] = frozenset()
 ) -> list[str] | None:
-    """How the stage differs from the most similar finished one; None: there is none.
+    """The differences from the most similar finished stage of this name, or None without one.
 
-    ``follows``: whether a stage that it depends on will be trained; the stages before are then not
-    compared. ``others`` names the folders of this run's other stages, which are left out: a further
-    teacher is not a changed version of the first.
+    Args:
+        recipe: of the stage.
+        follows: whether a stage that it depends on will be trained; the stages before are then not
+            compared.
+        others: folders of this run's other stages, which are left out: a further teacher is not a
+            changed version of the first.
     """
     found = [
         (list(_differences(recipe, there, follows)), -folder.stat().st_mtime)
@@ -138,7 +141,7 @@ def _finished_ones(recipe: Recipe) -> Iterator[tuple[Path, dict[str, Any]]]:
             continue
         try:
             yield folder, read_settings(folder)
-        except (OSError, ValueError):  # it would only explain the plan
+        except (OSError, ValueError):  # only an explanation is lost
             continue
 
 
@@ -157,7 +160,7 @@ def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> Iterat
     there_from = there.get(MADE_FROM, {})
     for part, value in recipe.made_from.items():
         if part not in implied and part in there_from and there_from[part] != value:
-            yield _OTHER[part]
+            yield _CHANGED[part]
 
 
 def _other_settings(here: dict[str, Any], there: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -171,7 +174,7 @@ def _other_settings(here: dict[str, Any], there: dict[str, Any]) -> Iterator[tup
 
 
 def _implied(recipe: Recipe, names: Set[str]) -> set[str]:
-    """The parts that differ only because of a setting that is already named."""
+    """Parts that differ because of a setting that is already listed."""
     implied = {"language_model"} if "plm" in names else set()
     if not names.isdisjoint({"num_teachers", "model_class"}):
         implied.add("teachers")

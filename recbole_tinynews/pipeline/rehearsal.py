@@ -1,4 +1,4 @@
-"""A look ahead: what a later stage cannot be trained with is found before the first one trains."""
+"""Finds mistakes that would stop a later stage, before the first one is trained."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
 
 def rehearse(run: Run, stages: Sequence[Stage]) -> None:
-    """Check data and copies for the stages that will be trained, and build their models once.
+    """Check data, copies and models of the stages that will be trained.
 
-    A model that can be built and read the data is dropped again; the first stage's is not built,
-    since its training begins at once. Seeds are set before each training, so results don't change.
+    Each model but the first stage's, whose training begins at once, is built and dropped. Seeds are
+    set before each training, so results don't change.
 
     Args:
-        run: with the recipes and the factory of the stages.
-        stages: those that will be trained, in order.
+        run: has the recipes and the factory of the stages.
+        stages: the stages to train, in order.
 
     Raises:
-        ValueError: a stage cannot be trained; all mistakes that can be seen are named.
+        ValueError: a stage cannot be trained; all mistakes found are listed.
     """
     mistakes = [mistake for stage in stages for mistake in _of_data(run, stage)]
     mistakes += _of_copies(run, stages)
@@ -46,7 +46,7 @@ def rehearse(run: Run, stages: Sequence[Stage]) -> None:
 
 
 def _of_data(run: Run, stage: Stage) -> Iterator[str]:
-    """Impressions that leave a stage nothing to learn from, or nothing to validate on."""
+    """Data without anything to learn from or to validate on."""
     factory, config = run.factory, run.recipes.of(stage).config
     reads = getattr(stage.model, "reads", None)
     name = factory.dataset.dataset_name
@@ -76,7 +76,7 @@ def _of_data(run: Run, stage: Stage) -> Iterator[str]:
 
 
 def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
-    """Stages that start from more copies than an earlier one will save."""
+    """Stages that need more copies than an earlier one will save."""
     sources = [
         source
         for stage in stages
@@ -95,7 +95,7 @@ def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
 
 
 def _of_model(run: Run, stage: Stage) -> Iterator[str]:
-    """What keeps the model of a stage from being built."""
+    """The error when the model of a stage cannot be built."""
     try:
         model: Any = run.factory.model(stage.model, run.recipes.of(stage).config)
     except ValueError as mistake:

@@ -1,4 +1,4 @@
-"""The run of a graph of stages: each is trained after those it depends on, resumed or reused."""
+"""Runs a graph of stages: each is trained, resumed or reused after those it depends on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from recbole_tinynews.trainer.training_state import STATE, saved_step
 
 
 class GivenUpError(Exception):
-    """Raised by a callback: the stage is given up, and what it has written is removed."""
+    """Raised by a callback to abandon a stage and remove its files."""
 
 
 class Run:
@@ -36,11 +36,11 @@ class Run:
 
     Attributes:
         factory: makes settings, data, model, trainer and loaders of every stage.
-        recipes: what decides the result of each stage.
-        artifacts: the finished stages so far, in the order in which they were finished.
-        progress: how far each stage is; of a stage that is not in it only the name is told.
-        callbacks: RecBole's ``callback_fn`` of a stage, called with round and score after each of
-            its validations. It may raise ``GivenUpError``.
+        recipes: the recipe of each stage.
+        artifacts: the finished stages, in the order in which they were finished.
+        progress: the progress of each stage; a stage without an entry is logged by name.
+        callbacks: RecBole's ``callback_fn`` of a stage, called with round and score after each
+            validation. It may raise ``GivenUpError``.
     """
 
     def __init__(self, factory: Factory) -> None:
@@ -52,7 +52,7 @@ class Run:
         self.fresh: bool = factory.config["fresh"]
 
     def make(self, *stages: Stage) -> Artifact:
-        """Train these stages and all that they depend on, or reuse what an earlier run has trained.
+        """Train these stages and their dependencies, or reuse what an earlier run has trained.
 
         A training that was stopped resumes from its last saved state. If another process is
         training the same stage, this one waits and reuses the result.
@@ -66,7 +66,7 @@ class Run:
         return self.artifacts[stages[-1]]
 
     def weights(self, source: Stage | Copy) -> Weights:
-        """The weights of a finished stage, or of one of the copies that it saved.
+        """The weights of a finished stage, or of one of its saved copies.
 
         Raises:
             ValueError: it saved too few copies.
@@ -83,7 +83,7 @@ class Run:
         return model
 
     def kept(self, stages: Iterable[Stage]) -> list[str]:
-        """What a run of these stages that is stopped now leaves to resume from."""
+        """The finished stages and saved steps, from which a stopped run resumes."""
         kept = []
         for stage in stages:
             step = saved_step(self.recipes.of(stage).folder / STATE)
@@ -111,10 +111,10 @@ class Run:
         return artifact
 
     def _follow(self, recipe: Recipe) -> Artifact:
-        """Train together with the first process, which decides whether to, and writes all files.
+        """Train with the first process, which decides whether to, and writes all files.
 
         Raises:
-            ValueError: its files are not seen here.
+            ValueError: this process cannot see these files.
         """
         if broadcast(None, patient=True):
             self._train(recipe)
@@ -194,16 +194,16 @@ class Run:
     def _progress(self, stage: Stage) -> StageProgress:
         return self.progress.get(stage) or StageProgress(stage.name)
 
-    def _line(self, stage: Stage, what: str) -> str:
-        """A line of the log about a stage: which of them it is, what, and the time left."""
+    def _line(self, stage: Stage, text: str) -> str:
+        """A log line about a stage, with its number and the time left."""
         progress = self._progress(stage)
         place = f"{progress.label.capitalize()}:" if progress.label else "Stage"
         left = progress.time_left()
-        told = set_color(f"{place} {stage.name}", "pink") + what
-        return f"{told}, about {left} of the run" if left else told
+        line = set_color(f"{place} {stage.name}", "pink") + text
+        return f"{line}, about {left} of the run" if left else line
 
     def _teachers(self, recipe: Recipe, model: Any) -> Teachers:
-        """Frozen teachers that label batches, or teachers that train together with the model."""
+        """Frozen teachers that label batches, or teachers trained jointly with the model."""
         stage, config = recipe.stage, recipe.config
         if not model.makes_teachers:
             finished = [self.model(source) for source in stage.teachers]
@@ -216,7 +216,7 @@ class Run:
 
 
 def _check_fingerprints(recipe: Recipe) -> None:
-    """Refuse processes that would train something else under the same name."""
+    """Refuse processes with different fingerprints of the stage."""
     every = all_gather_object(recipe.fingerprint, patient=True)
     if len(set(every)) > 1:
         raise ValueError(

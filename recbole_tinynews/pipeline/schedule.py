@@ -1,10 +1,10 @@
-"""The optimizer steps that a run will take, known before its first training."""
+"""The optimizer steps of a run, counted before its first training."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from recbole_tinynews.logs.progress import StageProgress, put_in_order
+from recbole_tinynews.logs.progress import StageProgress, number_stages
 from recbole_tinynews.pipeline.plan import numbered
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage
@@ -17,22 +17,22 @@ from recbole_tinynews.trainer.untrained import UntrainedTrainer
 def schedule(
     run: Run, stages: Sequence[Stage], trained: Collection[Stage]
 ) -> dict[Stage, StageProgress]:
-    """The progress of each stage of a run, with the steps of those that it will train."""
+    """A progress object for each stage, with the number of steps left to train."""
     made: dict[Stage, StageProgress] = {}
     steps: dict[tuple[str, type], int] = {}  # equal stages differ in their seeds alone
     for stage, tag in zip(stages, numbered([stage.name for stage in stages]), strict=True):
         kind, left = (stage.name, stage.model), 0
-        if stage in trained and len(trained) > 1:  # a single one tells its steps itself
+        if stage in trained and len(trained) > 1:  # a single one counts its own
             if kind not in steps:
                 steps[kind] = steps_of(run, stage)
             left = max(0, steps[kind] - already_taken(run, stage))
         made[stage] = StageProgress(stage.name, tag.replace(" ", "_"), left)
-    put_in_order([*made.values()])
+    number_stages([*made.values()])
     return made
 
 
 def steps_of(run: Run, stage: Stage) -> int:
-    """The steps of a stage that early stopping does not end."""
+    """The steps of a stage without early stopping."""
     if issubclass(find_trainer(stage.model), UntrainedTrainer):
         return 0
     config = run.recipes.of(stage).config
@@ -42,5 +42,5 @@ def steps_of(run: Run, stage: Stage) -> int:
 
 
 def already_taken(run: Run, stage: Stage) -> int:
-    """The steps of a stage that a stopped run has taken and saved."""
+    """The saved steps of a stage that was stopped."""
     return saved_step(run.recipes.of(stage).folder / STATE) or 0

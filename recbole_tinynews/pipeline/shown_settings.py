@@ -1,4 +1,4 @@
-"""The settings of a run for its log: those that differ from their defaults, or all."""
+"""The settings of a run in its log: those that differ from their defaults, or all."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _IN_HEAD = ("model", "dataset", "show_settings")
 
 
 def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
-    """The settings that differ from their defaults, and where from; after them all, if asked for.
+    """A table of settings that differ from their defaults, with their sources; then all if asked.
 
-    Those given last, which override the others, come first.
+    The settings of the highest precedence come first.
 
     Args:
         config: the settings of the run.
-        stages: names of its stages; what is set for other ones is left out.
+        stages: names of its stages; settings of others are left out.
     """
     head = f"{config['model']} on {config['dataset']}, seed {config['seed']}, {config['device']}"
     rows = []
@@ -32,11 +32,11 @@ def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
         if key.name not in _IN_HEAD and key.stage in (None, *stages):
             usual = f"as {key.name}" if key.stage and default is None else _cell(default)
             rows.append([str(key), _cell(value), usual, _short(source)])
-    told = "All settings have their defaults"
+    text = "All settings have their defaults"
     if rows:
         table = text_table([["setting", "value", "default", "set by"], *rows])
-        told = f"Settings that differ from their defaults; all: --show_settings=all\n{table}"
-    shown = f"{set_color(head, 'pink')}\n{told}"
+        text = f"Settings that differ from their defaults; all: --show_settings=all\n{table}"
+    shown = f"{set_color(head, 'pink')}\n{text}"
     return f"{shown}\n{config}" if config["show_settings"] == ALL else shown
 
 
@@ -46,6 +46,6 @@ def _cell(value: Any) -> str:
 
 
 def _short(source: str) -> str:
-    """A source of settings; of the package's own files, the name alone."""
+    """A source of settings; for a file of the package, only its name."""
     file = Path(source.removeprefix("file "))
     return file.name if packaged_folder("properties") in file.parents else str(file)

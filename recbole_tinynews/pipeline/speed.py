@@ -19,7 +19,7 @@ from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.model.recommender import NewsRecommender
 
 NEWS, REPEATS = 512, 3
-NEWS_ALONE = 64  # enough where articles are encoded one by one
+NEWS_ALONE = 64  # where articles are encoded one by one
 IMPRESSIONS = 64
 
 
@@ -35,13 +35,13 @@ class RankingSpeed(NamedTuple):
 
 
 def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> float:
-    """Articles encoded per second, with every layer computed and no table read.
+    """Articles encoded per second, computing every layer and reading no cache.
 
-    The median of a few runs over the same articles, which are spread evenly over the data set so
-    that their lengths are typical.
+    The median of a few runs over the same articles, spread evenly over the data set so that their
+    lengths are typical.
 
     Args:
-        news_encoder: encodes them, in the precision of its weights.
+        news_encoder: computes in the precision of its weights.
         batch: articles per call; None: all of them, in packs of the encoder's own size.
     """
     count = NEWS_ALONE if batch == 1 else NEWS
@@ -87,7 +87,7 @@ def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader)
 
 @contextmanager
 def _serving(news_encoder: EncodesNews, model: nn.Module | None = None) -> Iterator[None]:
-    """Evaluation mode without gradients and tables; afterwards the earlier mode is restored."""
+    """Evaluation mode without gradients and caches; the earlier mode is restored afterwards."""
     served = news_encoder if model is None else model
     was_training = served.training
     served.eval()

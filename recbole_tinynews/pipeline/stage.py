@@ -1,4 +1,4 @@
-"""A stage as a value: what is trained, what it starts from, and under which teachers.
+"""Stages: what is trained, what it starts from, and its teachers, as plain values.
 
 A system is a function ``config -> Stage``: it returns the last stage, from which those before it
 can be reached. Equal values are one stage, which is trained once.
@@ -36,11 +36,10 @@ class Stage(NamedTuple):
     Attributes:
         name: begins the name of its folder, and is the prefix of its own settings.
         model: class of the model that is trained.
-        after: stages that have to be finished first, besides those that ``start`` and ``teachers``
-            name.
-        start: the weights that the new model starts with; ``None``: the language model's alone.
-        teachers: finished recommenders, or copies, that it learns under.
-        number: tells several otherwise equal stages apart; it is added to the seed.
+        after: stages to finish first, besides those of ``start`` and ``teachers``.
+        start: the initial weights; ``None``: the language model's.
+        teachers: finished recommenders, or copies, that it learns from.
+        number: distinguishes otherwise equal stages; it is added to the seed.
     """
 
     name: str
@@ -52,7 +51,7 @@ class Stage(NamedTuple):
 
     @property
     def needs(self) -> tuple[Stage, ...]:
-        """The stages that it depends on directly, each once."""
+        """The stages that it depends on directly, without repeats."""
         started = self.start.sources if self.start else ()
         return tuple(dict.fromkeys(stage_of(s) for s in (*self.after, *started, *self.teachers)))
 
@@ -68,7 +67,7 @@ def last_copies(stage: Stage, count: int) -> tuple[Copy, ...]:
 
 
 def in_order(*last: Stage) -> list[Stage]:
-    """These stages and all that they depend on, each once and after its own dependencies."""
+    """These stages and their dependencies in topological order, without repeats."""
     return list(dict.fromkeys(_walk(last)))
 
 
@@ -86,7 +85,7 @@ def lineage(last: Stage) -> list[Stage]:
 
 
 def up_to(last: Stage, name: str | None) -> list[Stage]:
-    """The stages of that name and what they depend on, in order; ``None``: all up to ``last``.
+    """The stages of this name and their dependencies, in order; ``None``: all up to ``last``.
 
     Raises:
         ValueError: no stage has the name.

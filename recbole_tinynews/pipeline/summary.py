@@ -1,4 +1,4 @@
-"""The final table of a run: the model compared with its teachers and with an oracle."""
+"""The final table of a run: the model, its teachers and an oracle."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from recbole_tinynews.pipeline.text_table import text_table
 
 
 def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
-    """Metrics on the test impressions, size and speed; one line per system.
+    """Test metrics, size and speed, one line per system.
 
-    ``result`` is the result of the run; ``oracle`` has the metrics of ranking by the true click
-    probabilities, and is empty where these are unknown.
+    Args:
+        result: the result of the run.
+        oracle: metrics of ranking by the true click probabilities; empty if these are unknown.
     """
     teachers = result.get("teachers", {})
     metrics = [name for name in result["test"] if not is_count(name)]
@@ -42,7 +43,7 @@ def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
 
 
 def in_one_line(slices: Mapping[str, Mapping[str, float]]) -> str:
-    """The first metric of each slice and the number of its impressions; the file has all of them.
+    """The first metric and the number of impressions of each slice.
 
     >>> in_one_line({"0": {"auc": 0.5, "impressions": 3}, "1-5": {"auc": 0.625, "impressions": 9}})
     'auc 0: 0.5000 of 3, 1-5: 0.6250 of 9'
@@ -60,7 +61,7 @@ def best(results: Sequence[Mapping[str, float]], metric: str) -> Mapping[str, fl
 
 
 def oracle_of(data_set: Path) -> dict[str, float]:
-    """Test metrics of ranking by the true click probabilities, which only synthetic data have."""
+    """Test metrics of ranking by the true click probabilities, which synthetic data have."""
     file = data_set / f"{data_set.name}.oracle.json"
     if not file.is_file():
         return {}

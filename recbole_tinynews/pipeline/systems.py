@@ -1,4 +1,4 @@
-"""Which stage follows which: each system is a function from the settings to its last stage."""
+"""Systems: functions from the settings to the last stage of a training pipeline."""
 
 from __future__ import annotations
 
@@ -44,14 +44,13 @@ PACKAGE = __name__.partition(".")[0]
 
 
 def system(config: NewsConfig) -> Stage:
-    """The last stage of the model asked for.
+    """The last stage of the requested model.
 
-    The model's class or its nearest base that defines stages decides: one outside the package by a
-    class method ``stages(config)``, one of ours by ``SYSTEMS``. Where none does, the model is a
-    single stage.
+    Its class or the nearest base that defines stages decides: one outside the package by a class
+    method ``stages(config)``, one of ours by ``SYSTEMS``. Without either, the model is one stage.
 
     Raises:
-        ValueError: settings of a stage, or of two stages, contradict each other; all are named.
+        ValueError: settings of a stage, or of two stages, conflict; all conflicts are listed.
     """
     last = _last_stage(config)
     mistakes = [
@@ -71,7 +70,7 @@ def system(config: NewsConfig) -> Stage:
 
 
 def _mistakes(stage: Stage, config: NewsConfig, prefix: str) -> Iterator[str]:
-    """What would fail when the stage is trained, after the stages that it depends on."""
+    """Mistakes that would only show when the stage is trained."""
     yield from stage.model.conflicting_settings(config, prefix)
     yield from _too_many_layers(config, prefix)
     who, given = f"Stage {stage.name} of {stage.model.__name__}", len(stage.teachers)
@@ -93,7 +92,7 @@ def _mistakes(stage: Stage, config: NewsConfig, prefix: str) -> Iterator[str]:
 
 
 def _too_many_layers(config: NewsConfig, prefix: str) -> Iterator[str]:
-    """More layers to train than the language model has; the default may be more than it has."""
+    """More layers to train than the language model has, unless by default."""
     asked, given = config["finetune_layers"], config.external_config_dict
     if (
         reads_words(config)
@@ -267,7 +266,7 @@ def _last(
     start: Start | None = None,
     teachers: tuple[Stage | Copy, ...] = (),
 ) -> Stage:
-    """The last stage, named after the model asked for, whichever class it trains."""
+    """The last stage, named after the requested model, whichever class it trains."""
     name = config.model_class.__name__
     return Stage(name, model or config.model_class, start=start, teachers=teachers)
 

@@ -30,22 +30,32 @@ class InteractionDataset(Dataset):
     Attributes:
         impressions: the ragged impressions of the split.
         facts: category and training clicks of their articles.
+        features: of the candidates, which context-aware models embed as float fields.
         places: positions of the rows of ``dataset[index]`` among the candidates.
     """
 
     def __init__(self, news: NewsDataset, config: Settings, feed: Feed) -> None:
         self.__dict__.update(news.__dict__)
         self.config, self.feed = config, feed
-        self.impressions, self.facts = news.inter_feat, news.facts
+        self.impressions, self.facts = news.impressions(config), news.facts
         self.label_field = config["LABEL_FIELD"]
         self.sequence_field = self.iid_field + config["LIST_SUFFIX"]
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
         self.negative_field = config["NEG_PREFIX"] + self.sequence_field
         self.width = config["MAX_ITEM_LIST_LENGTH"]
+        all_candidates = feed.rows is Rows.LABELLED and config["impression_negatives"]
+        self.features = self.impressions.features if feed.rows is Rows.LABELLED else None
+        if self.features is not None:
+            if not all_candidates:
+                raise ValueError(
+                    f"{config['model']} expects impression_negatives=true with features of "
+                    f"candidates ({', '.join(self.features.names)}): items that are sampled from "
+                    "all news have none. Set it, or leave train_neg_sample_args out."
+                )
+            config["numerical_features"] = list(self.features.names)
         self._describe()
         labels = self.impressions.labels
         clicked = np.flatnonzero(labels == 1)
-        all_candidates = feed.rows is Rows.LABELLED and config["impression_negatives"]
         self.places = np.flatnonzero(labels != UNLABELLED) if all_candidates else clicked
         self.inter_feat = self._clicks(clicked)
 
@@ -67,6 +77,10 @@ class InteractionDataset(Dataset):
         if self.feed.sequence is not Sequence.NONE:
             self.set_field_property(self.sequence_field, FeatureType.TOKEN_SEQ, inter, self.width)
             self.set_field_property(self.length_field, token, inter, 1)
+        names = self.features.names if self.features else ()
+        for field in names:
+            self.set_field_property(field, FeatureType.FLOAT, inter, 1)
+        self.field2bucketnum = dict.fromkeys(names, 1)  # not discretised
 
     def _clicks(self, places: NDArray[np.int64]) -> Interaction:
         impressions = self.impressions
@@ -111,6 +125,7 @@ class InteractionDataset(Dataset):
             user_id, item_id, label; category and subcategory of the item.
             item_id_list: ``[rows, MAX_ITEM_LIST_LENGTH]``, padded **at the end** with 0.
             item_length: at least 1, as RecBole's models need it for an empty history.
+            each feature: ``[rows, 2]``, its value and bucket 0.
         """
         impressions = self.impressions
         rows = impressions.candidates.rows_of(places)
@@ -122,6 +137,10 @@ class InteractionDataset(Dataset):
                 self.label_field: torch.from_numpy(impressions.labels[places].astype(np.float32)),
             }
         )
+        if self.features is not None:
+            values = torch.from_numpy(np.ascontiguousarray(self.features.values[places]))
+            for field, value in zip(self.features.names, values.float().unbind(1), strict=True):
+                batch[field] = torch.stack([value, torch.zeros_like(value)], dim=1)
         if self.feed.sequence is not Sequence.NONE:
             history = others(impressions.history.take(rows), items)
             with_click = training and self.feed.sequence is Sequence.HISTORY_AND_CLICK

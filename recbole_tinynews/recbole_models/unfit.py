@@ -1,4 +1,4 @@
-"""RecBole models that cannot run on impressions, and why; ``feeds`` has families. Imports nothing."""
+"""RecBole models that cannot run on impressions, and why (families: ``feeds``). No imports."""
 
 from __future__ import annotations
 

@@ -149,8 +149,10 @@ WORDS = [word for i in range(60) for word in (f"title{i}", f"body{i}")]
 
 @pytest.fixture
 def make_dataset(make_tokenizer):
-    def make(articles: list[Article] = ARTICLES, seed: int = 3, **settings) -> TitleBodyDataset:
-        return TitleBodyDataset(articles, make_tokenizer(WORDS), 8, 16, 5, seed, **settings)
+    def make(
+        articles: list[Article] = ARTICLES, seed: int = 3, negatives: int = 5, **settings
+    ) -> TitleBodyDataset:
+        return TitleBodyDataset(articles, make_tokenizer(WORDS), 8, 16, negatives, seed, **settings)
 
     return make
 
@@ -279,7 +281,7 @@ def test_one_article_alone_is_refused(make_dataset) -> None:
 
 
 def test_two_articles_are_each_others_negatives(make_dataset) -> None:
-    data = make_dataset(ARTICLES[:2])
+    data = make_dataset(ARTICLES[:2], negatives=1)
     assert (len(data.train_articles), len(data.valid_articles)) == (1, 1)
 
 

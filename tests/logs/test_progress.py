@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recbole_tinynews.logs.progress import StageProgress, put_in_order
+from recbole_tinynews.logs.progress import StageProgress, number_stages
 
 
 class Clock:
@@ -29,7 +29,7 @@ def run_of(clock: Clock, *planned: tuple[str, int]) -> list[StageProgress]:
         StageProgress(name, f"{name}_{number}", steps, clock)
         for number, (name, steps) in enumerate(planned)
     ]
-    put_in_order(stages)
+    number_stages(stages)
     return stages
 
 

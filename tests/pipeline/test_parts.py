@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -267,10 +268,13 @@ def test_a_part_that_is_named_too_late_is_refused(tiny: Tiny, tmp_path: Path) ->
 @pytest.mark.whole
 @pytest.mark.parametrize("student", ["NRMS", "CenNewsRec"])
 def test_stage_two_of_a_word_student_starts_from_stage_one(
-    tiny: Tiny, tmp_path: Path, student: str
+    tiny: Tiny, all_four_stages: Path, student: str
 ) -> None:
     """Weights that are trained and not taken over would have been trained for nothing."""
+    tmp_path = Path(shutil.copytree(all_four_stages, "saved"))  # with the same teachers
+    stages = ("post_train_teacher", "finetune_teacher", "post_train_student")
     given = {"student": student, "checkpoint_dir": str(tmp_path), "learning_rate": 1e-60}
+    given |= {f"{stage}_learning_rate": 1e-3 for stage in stages}
     given |= OWN_SETTINGS.get(student, {})
     result = run("TinyNewsRec", DATASET, config_dict={**tiny.settings("TinyNewsRec"), **given})
     folders = [tmp_path / DATASET / f"{s['name']}-{s['fingerprint']}" for s in result["stages"]]

@@ -1,11 +1,11 @@
-"""Programs in several gloo processes on this machine, as torchrun starts them."""
+"""Programs in several gloo processes on this machine."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
+
+from recbole_tinynews.processes.launch import Machines, launch
 
 HERE = Path(__file__).parent
 SECONDS = 600  # a hang must not hold up the tests for ever
@@ -22,25 +22,6 @@ def environment() -> dict[str, str]:
     }
 
 
-def torchrun(processes: int, *program: str | Path) -> list[str]:
-    """The command that runs a program in so many processes; ``standalone`` takes a free port."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return [*command, f"--nproc_per_node={processes}", *map(str, program)]
-
-
-def alone(*program: str | Path) -> list[str]:
-    """The command that runs a program in one process, without torchrun."""
-    return [sys.executable, *map(str, program)]
-
-
-def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, in ``folder``."""
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+def in_processes(processes: int, module: str, *arguments: str | Path) -> None:
+    """Run a module of this folder in so many processes, forked from one that stays imported."""
+    launch(Machines(processes, processes), module, [*map(str, arguments)])

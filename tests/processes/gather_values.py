@@ -108,4 +108,3 @@ if __name__ == "__main__":
     ):
         check(*process_group())
     leave()
-    print("all hold")

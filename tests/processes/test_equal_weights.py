@@ -1,37 +1,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import pytest
 import torch
-from cluster import HERE, alone, run, torchrun
+from cluster import in_processes
 from tiny import Tiny
+from train_systems import train
 
 from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.registry import declared_settings, find_model
 
 pytestmark = pytest.mark.whole
 
 TEST_IMPRESSIONS = 14
 
-# 37 clicks: batches of 12, and a last one of a single click
+STAGES = ("finetune_teacher", "post_train_teacher", "post_train_student", "pretrain_teacher")
+
+# 37 clicks: batches of 12, and a last one of a single click, which leaves processes without any
 COMMON: dict[str, Any] = {
     "train_batch_size": 12,
-    "eval_steps": 10,
-    "max_steps": 50,
+    "eval_steps": 5,
+    "max_steps": 6,
     "epochs": 99,
     "stopping_step": 2,
     "plm_dropout": 0.0,
-    "finetune_teacher_max_steps": 50,
-    "finetune_teacher_epochs": 99,
-    "post_train_teacher_max_steps": 50,
-    "post_train_teacher_epochs": 99,
-    "post_train_student_max_steps": 50,
-    "post_train_student_epochs": 99,
-    "pretrain_teacher_max_steps": 50,
-    "pretrain_teacher_epochs": 99,
+    "word_dropout": 0.0,
+    "user_mask": 0.0,  # what is random in training is drawn by each process for its own part
+    **{f"{stage}_max_steps": 6 for stage in STAGES},
+    **{f"{stage}_epochs": 99 for stage in STAGES},
     # Adam divides by gradients: what is rounding alone, as that of a bias of keys, grows
     # to the rate times 1e8
     **{
@@ -47,64 +48,67 @@ STEPPED = {
     "weight_decay": 0.01,
     "learner": "adamw",
 }
+# each covers a loader, a loss or an encoder that the others don't
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "PLMNR": ("PLMNR", {}),
-    "PLMNR, stepped": (
+    "PLMNR": (
         "PLMNR",
-        {**STEPPED, "history_padding": "learned", "metrics": ["AUC", "MAP", "GAUC", "Calibration"]},
+        {
+            **STEPPED,
+            "history_padding": "learned",
+            "mask_padding_in_news_pooling": False,
+            "finetune_layers": "all",
+            "metrics": ["AUC", "MAP", "GAUC", "Calibration"],
+        },
     ),
-    "PLMNR, padded": ("PLMNR", {"mask_padding_in_news_pooling": False, "finetune_layers": "all"}),
-    "PLMNR, recent vectors": ("PLMNR", {"history_cache_steps": 3}),
-    "TinyNewsRec": ("TinyNewsRec", {"metrics": ["AUC", "Diversity", "Novelty"]}),
-    "TinyNewsRec, stepped": (
+    "recent vectors": ("PLMNR", {"history_cache_steps": 3}),
+    "TinyNewsRec": (
         "TinyNewsRec",
         {
             **STEPPED,
             "post_train_teacher_negative_titles": "in_batch",
             "post_train_student_negative_titles": "hard",
+            "metrics": ["AUC", "Diversity", "Novelty"],
         },
     ),
     "NewsBERT": ("NewsBERT", {"gradient_momentum": 0.1, "user_loss_weight": 1.0}),
-    "TinyBERT": ("TinyBERT", STEPPED),
+    "TinyBERT": ("TinyBERT", {}),
     "MTBERT": ("MTBERT", {}),
     "AlignedNewsRec": ("AlignedNewsRec", {}),
     "masked language model": ("PLMNRDAPT", {}),
-    "NRMS": ("NRMS", {"word_dropout": 0.0, "max_steps": 20}),
-    "views": (
-        "NRMS",
-        {
-            "word_encoder": "cnn",
-            "views": ["category", "body", "title"],
-            "word_dropout": 0.0,
-            "max_steps": 20,
-        },
-    ),
-    # what is random in training is drawn by each process for its own part
-    "user ids": ("LSTUR", {"word_dropout": 0.0, "user_mask": 0.0, "max_steps": 20}),
-    "a loss of articles": ("TANR", {"word_dropout": 0.0, "max_steps": 20}),
-    "words of articles": ("NPA", {"word_dropout": 0.0, "max_steps": 20}),
-    "interests": ("MINER", {"news_encoder": "words", "word_dropout": 0.0, "max_steps": 20}),
+    "views": ("NRMS", {"word_encoder": "cnn", "views": ["category", "body", "title"]}),
+    "user ids": ("LSTUR", {}),
+    "a loss of articles": ("TANR", {}),
+    "words of articles": ("NPA", {}),
+    "interests": ("MINER", {"news_encoder": "words"}),
 }
+RUNS = [(2, name) for name in CASES] + [(3, "recent vectors"), (3, "TinyNewsRec")]
 
 
 @pytest.fixture(scope="module")
-def cases(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("cases") / "cases.json"
-    made = []
-    for name, (model, settings) in CASES.items():
-        made.append((name, model, {**tiny.settings(model), **COMMON, **settings}))
-    place.write_text(json.dumps(made))
-    return place
+def trained(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """The folder with the finished cases of so many processes."""
+    parent = tmp_path_factory.mktemp("trained")
+
+    def folder_of(processes: int) -> Path:
+        folder = parent / str(processes)
+        if not folder.is_dir():
+            folder.mkdir()
+            names = [name for name in CASES if processes == 1 or (processes, name) in RUNS]
+            cases = [(name, CASES[name][0], settings(tiny, *CASES[name])) for name in names]
+            if processes == 1:
+                train(cases, folder)
+            else:
+                (folder / "cases.json").write_text(json.dumps(cases))
+                in_processes(processes, "train_systems", folder / "cases.json", folder)
+        return folder
+
+    return folder_of
 
 
-def trained(cases: Path, processes: int) -> Path:
-    folder = cases.parent / str(processes)
-    if not folder.is_dir():
-        folder.mkdir()
-        program = [HERE / "train_systems.py", cases, folder]
-        ended = run(torchrun(processes, *program) if processes > 1 else alone(*program), folder)
-        assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
-    return folder
+def settings(tiny: Tiny, model: str, own: dict[str, Any]) -> dict[str, Any]:
+    known = declared_settings(find_model(model))
+    common = {n: v for n, v in COMMON.items() if n in known or n.startswith(STAGES)}
+    return {**tiny.settings(model), **common, **own}
 
 
 def weights_of(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
@@ -114,13 +118,12 @@ def weights_of(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     }
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize(("processes", "name"), RUNS)
 def test_several_processes_end_with_the_weights_of_one(
-    cases: Path, processes: int, name: str
+    trained: Callable[[int], Path], processes: int, name: str
 ) -> None:
     """A batch that counts by process and not by sample would train something else."""
-    one, several = (weights_of(trained(cases, n) / name) for n in (1, processes))
+    one, several = (weights_of(trained(n) / name) for n in (1, processes))
     assert one
     assert one.keys() == several.keys()
     apart = {
@@ -131,13 +134,12 @@ def test_several_processes_end_with_the_weights_of_one(
     assert {part: value for part, value in apart.items() if not value <= 1e-9} == {}
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize(("processes", "name"), RUNS)
 def test_several_processes_report_the_metrics_of_one(
-    cases: Path, processes: int, name: str
+    trained: Callable[[int], Path], processes: int, name: str
 ) -> None:
     """Averages of shards are no averages of impressions (RecBole#2154)."""
-    one, several = (trained(cases, n) / name for n in (1, processes))
+    one, several = (trained(n) / name for n in (1, processes))
     results = [json.loads((each / "result.json").read_text()) for each in (one, several)]
     for part in ("valid", "test", "test_cold", "test_slices"):
         assert results[0][part] == results[1][part]

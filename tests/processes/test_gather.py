@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from cluster import HERE, run, torchrun
+from cluster import in_processes
 
 from recbole_tinynews.processes.gather import all_reduce
 from recbole_tinynews.processes.group import (
@@ -18,12 +16,9 @@ from recbole_tinynews.processes.group import (
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("processes", [2, 3])
-def test_values_of_all_processes_are_put_together(tmp_path: Path, processes: int) -> None:
+def test_values_of_all_processes_are_put_together() -> None:
     """A gradient that is lost, or added twice, still trains something."""
-    ended = run(torchrun(processes, HERE / "gather_values.py"), tmp_path)
-    assert ended.returncode == 0, ended.stderr[-4000:]
-    assert ended.stdout.count("all hold") == processes
+    in_processes(3, "gather_values")
 
 
 def test_a_process_alone_asks_nobody() -> None:

@@ -47,7 +47,6 @@ def test_processes_that_fit_no_machines_are_refused(given: tuple, message: str) 
         flags_of(*given)
 
 
-@pytest.mark.whole
 @pytest.mark.parametrize("status", [0, 3])
 def test_ctrl_c_is_what_it_was_once_the_processes_have_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
@@ -55,6 +54,7 @@ def test_ctrl_c_is_what_it_was_once_the_processes_have_ended(
     """A benchmark that goes on after a training in processes would end with a traceback."""
     (tmp_path / "ends.py").write_text(f"raise SystemExit({status})")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(launch_module, "start_method", lambda: "spawn")  # imports less
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)

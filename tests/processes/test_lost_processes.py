@@ -34,6 +34,7 @@ class Training:
         every = {
             **self.tiny.settings("PLMNR"),
             **{"max_steps": STEPS, "epochs": 99, "eval_steps": 20, "save_steps": 5},
+            "history_cache_steps": 10,  # as for EB-NeRD
             **{"checkpoint_dir": self.folder / "saved", **settings},
         }
         flags = [f"--{name}={value}" for name, value in every.items()]
@@ -116,9 +117,7 @@ def assert_equal_but_for_rounding(
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize(
-    ("lost", "then"), [(0, 2), (1, 2), (1, 3), (0, 1)], ids=lambda number: str(number)
-)
+@pytest.mark.parametrize(("lost", "then"), [(0, 1), (1, 3)])
 def test_a_killed_process_ends_all_and_any_number_of_them_resumes(
     tiny: Tiny, tmp_path: Path, weights: dict[str, torch.Tensor], lost: int, then: int
 ) -> None:

@@ -26,14 +26,15 @@ def free_port() -> int:
 def start(tiny: Tiny, folder: Path, *flags: str) -> subprocess.Popen[str]:
     """Start a training whose result and stages are written into ``folder``."""
     settings = {
-        **tiny.settings("AlignedNewsRec"),
+        **tiny.settings("PLMNR"),
+        "max_steps": 6,
         "train_batch_size": 12,
         "checkpoint_dir": folder / "saved",
         "result_file": folder / "result.json",
     }
     given = [f"--{name}={value}" for name, value in settings.items()]
     return subprocess.Popen(
-        [sys.executable, str(SCRIPT), "--model=AlignedNewsRec", f"-d{DATASET}", *given, *flags],
+        [sys.executable, str(SCRIPT), "--model=PLMNR", f"-d{DATASET}", *given, *flags],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -55,17 +55,17 @@ def check_submission(
     number = candidates = 0
     with ExitStack() as stack:
         try:
-            prediction = _opened(file, MEMBERS[_leaderboard(Path(behaviors))], stack)
+            prediction, size = _opened(file, MEMBERS[_leaderboard(Path(behaviors))], stack)
             bar = stack.enter_context(
                 progress_bar(
                     desc=f"Check {file.name}",
                     shown=show_progress,
-                    total=prediction.size,
+                    total=size,
                     unit="B",
                     unit_scale=True,
                 )
             )
-            pairs = zip_longest(_lines(prediction.lines), _expected(Path(behaviors)))
+            pairs = zip_longest(_lines(prediction), _expected(Path(behaviors)))
             for number, (line, expected) in enumerate(pairs, start=1):
                 problem = _problem(line, expected)
                 if problem:
@@ -80,18 +80,13 @@ def check_submission(
     return Counts(number, candidates)
 
 
-class _Prediction(NamedTuple):
-    lines: IO[bytes]
-    size: int  # bytes
-
-
-def _opened(file: Path, member: str, stack: ExitStack) -> _Prediction:
-    """Open the text file; a zip is recognised by content, not by name."""
+def _opened(file: Path, member: str, stack: ExitStack) -> tuple[IO[bytes], int]:
+    """The open text file and its size; a zip is recognised by content, not by name."""
     raw = stack.enter_context(file.open("rb"))
     zipped = raw.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
     raw.seek(0)
     if not zipped:
-        return _Prediction(raw, file.stat().st_size)
+        return raw, file.stat().st_size
     archive = stack.enter_context(zipfile.ZipFile(raw))
     names = archive.namelist()
     if names != [member]:
@@ -99,8 +94,7 @@ def _opened(file: Path, member: str, stack: ExitStack) -> _Prediction:
         raise SubmissionError(
             f"{file} expects a zip that holds {member} alone, got {listed or 'nothing'}."
         )
-    size = archive.getinfo(member).file_size
-    return _Prediction(stack.enter_context(archive.open(member)), size)
+    return stack.enter_context(archive.open(member)), archive.getinfo(member).file_size
 
 
 def _lines(prediction: IO[bytes]) -> Iterator[bytes]:
