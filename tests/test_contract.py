@@ -15,7 +15,12 @@ from tiny import Tiny, World, impressions_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.data.fields import (
+    CANDIDATE_FEATURES,
+    CANDIDATES,
+    HISTORY,
+    IMPRESSION_SIZE,
+)
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
@@ -23,7 +28,9 @@ from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.registry import find_model, has_language_model, model_names
 
-TRAIN_NOTHING = {"EnsembleTeacher", "ZeroShotPLM", "ZeroShotWords"}
+FITTED = {"TimeAndTitle", "TimeBoosted"}  # on features of whole impressions
+TRAIN_NOTHING = {"EnsembleTeacher", "ZeroShotPLM", "ZeroShotWords", *FITTED}
+COUNT = {"ClickRateNow", "Newest", "PopularNow"}  # and so tie often
 HELD = ("self.key.bias", "query.bias")  # of a softmax, on which no score depends
 ROWS = [0, 1, 2, 3, 4, 5, 6]  # an empty history, one candidate, and five others
 
@@ -109,6 +116,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("NPA", {"news_encoder": "plm"}),
     ("LSTUR", {"user_combination": "con"}),
     ("MINER", {"news_encoder": "words"}),
+    ("PLMNR", {"popularity": "added"}),
+    ("MINER", {"popularity": "gated"}),
 ]
 ENCODING = [name for name in model_names() if has_language_model(find_model(name))]
 
@@ -145,7 +154,8 @@ def test_every_candidate_of_whole_impressions_gets_one_score(model, world) -> No
     scores = scores_of(model, batch)
     assert scores.shape == (int(batch[IMPRESSION_SIZE].sum()),)
     assert scores.isfinite().all()
-    assert scores.unique().numel() > len(scores) / 3  # else the tests below could not fail
+    if type(model).__name__ not in COUNT:  # else the tests below could not fail
+        assert scores.unique().numel() > len(scores) / 3
 
 
 def test_a_score_ignores_the_other_impressions_of_its_batch(model, world) -> None:
@@ -173,10 +183,14 @@ def test_a_score_ignores_the_order_of_the_candidates(model) -> None:
 
 def test_what_is_ranked_is_what_was_trained(model, world) -> None:
     """A loss on other scores than those of `predict` trains one model and evaluates another."""
+    if type(model).__name__ in FITTED:
+        pytest.skip("it has no loss")
     batch = world.clicks().collate_fn(range(9))
     trained = model.score(batch).scores
     shown = impressions_of(batch[HISTORY].tolist(), batch[CANDIDATES].tolist())
     shown["user_id"] = batch["user_id"]
+    if CANDIDATE_FEATURES in batch.interaction:
+        shown[CANDIDATE_FEATURES] = batch[CANDIDATE_FEATURES].flatten(0, 1)
     ranked = scores_of(model, shown).view_as(trained)
     torch.testing.assert_close(ranked, trained.detach(), rtol=1e-5, atol=1e-6)
 
@@ -223,7 +237,8 @@ def test_loaded_weights_give_the_same_scores(model, world, tiny, tmp_path: Path)
     save_weights(model.state_dict(), place)
     torch.manual_seed(99)
     other = type(model)(world.config, world.train).eval()
-    assert not torch.equal(scores_of(other, world.shown(ROWS)), before)
+    if type(model).__name__ != "TimeBoosted":  # whose trees grow again
+        assert not torch.equal(scores_of(other, world.shown(ROWS)), before)
     load_into(other, load_weights(place), place)
     assert torch.equal(scores_of(other, world.shown(ROWS)), before)
 
@@ -276,4 +291,4 @@ def test_a_user_without_history_gets_a_ranking(model) -> None:
         pytest.skip("what stands for such a user starts as zero, and trains")
     scores = scores_of(model, impressions_of([[0, 0, 0]], [[4, 5, 6, 7]]))
     assert scores.isfinite().all()
-    assert scores.unique().numel() == 4
+    assert scores.unique().numel() == 4 or type(model).__name__ == "TimeBoosted"  # by few trees

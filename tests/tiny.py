@@ -23,7 +23,13 @@ from transformers import (
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
+from recbole_tinynews.data.fields import (
+    CANDIDATE_FEATURES,
+    CANDIDATES,
+    HISTORY,
+    IMPRESSION,
+    IMPRESSION_SIZE,
+)
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.model.joint_teachers import JointTeachers
@@ -300,6 +306,8 @@ class Tiny(NamedTuple):
         model = config.model_class(config, train)
         if isinstance(model, NewsRecommender):
             model.start_heads(config, train)
+            if getattr(model.reads, "trains_on_clicks", False):
+                model.start_time(config, train)
         return World(config, train, valid, test, model)
 
 
@@ -377,14 +385,19 @@ def finished(run: Run) -> list[Artifact]:
 
 
 def impressions_of(histories: list[list[int]], candidates: list[list[int]]) -> Interaction:
-    """An evaluation batch with the given news ids; histories are padded in front."""
+    """An evaluation batch with the given news ids; histories are padded in front.
+
+    Counters of what is read now depend on the candidate alone.
+    """
     width = max(map(len, histories))
+    shown = torch.tensor([news for row in candidates for news in row])
     return Interaction(
         {
             "user_id": torch.zeros(len(histories), dtype=torch.long),
             IMPRESSION: torch.arange(len(histories)),
             IMPRESSION_SIZE: torch.tensor([len(shown) for shown in candidates]),
             HISTORY: torch.tensor([[0] * (width - len(h)) + h for h in histories]),
-            CANDIDATES: torch.tensor([news for shown in candidates for news in shown]),
+            CANDIDATES: shown,
+            CANDIDATE_FEATURES: (shown[:, None] * torch.tensor([5, 1, 2, 4, 3, 7, 9])) % 23.0,
         }
     )

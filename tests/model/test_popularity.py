@@ -1,0 +1,135 @@
+"""What is read now in scores: against plain versions, and from the first step on."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import approx_fprime
+from tiny import Tiny, World
+
+from recbole_tinynews.data.fields import CANDIDATE_FEATURES, IMPRESSION_SIZE
+from recbole_tinynews.model.conditional_logit import fit_conditional_logit
+from recbole_tinynews.model.time_features import TimeFeatures
+
+WINDOWS = [3, 24, None]
+PENALTY = 1e-4
+
+
+def plain_loss(weights: np.ndarray, rows: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """The loss of a conditional logit, impression by impression."""
+    total = 0.0
+    for features, labels in rows:
+        scores = features @ weights
+        shares = np.exp(scores) / np.exp(scores).sum()
+        total -= np.log(shares[labels == 1]).mean()
+    return total / len(rows) + PENALTY * float(weights @ weights)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_weights_of_the_logit_are_at_the_minimum_of_the_plain_loss(seed: int) -> None:
+    """A sign, a missing penalty or an impression of one label would shift the minimum."""
+    draw = np.random.default_rng(seed)
+    sizes = draw.integers(1, 6, 30)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    features = draw.normal(size=(offsets[-1], 3))
+    labels = draw.integers(0, 2, offsets[-1])
+    rows = [
+        (features[a:b], labels[a:b])
+        for a, b in pairwise(offsets)
+        if 0 < labels[a:b].sum() < b - a
+    ]
+    if not rows:
+        return
+    weights = fit_conditional_logit(features, labels, offsets, PENALTY)
+    gradient = approx_fprime(weights, plain_loss, 1e-6, rows)
+    assert np.abs(gradient).max() < 1e-4
+
+
+def test_a_logit_without_a_mixed_impression_is_refused() -> None:
+    """Weights of zero would rank at random without a word."""
+    with pytest.raises(ValueError, match="clicked and unclicked"):
+        fit_conditional_logit(np.ones((2, 1)), np.array([1, 1]), np.array([0, 2]))
+
+
+def test_time_features_are_those_of_the_definition() -> None:
+    """Age, exposures so far, and a log rate per window against the click rate of training."""
+    counters = torch.tensor([[5.0, 1, 3, 8, 10, 30, 200], [0.0, 0, 0, 0, 0, 0, 0]])
+    features = TimeFeatures(3)
+    features.fit(counters, torch.tensor([1, 0]))
+    rate = 0.5
+    plain = np.array(
+        [
+            [np.log(6), np.log(201), *(np.log((c + 20 * rate) / (s + 20) / rate) for c, s in pairs)]
+            for pairs in ([(1, 10), (3, 30), (8, 200)],)
+        ]
+        + [[0, 0, 0, 0, 0]]
+    )
+    np.testing.assert_allclose(features.unscaled(counters), plain, rtol=1e-5, atol=1e-6)
+    scaled = features(counters)
+    np.testing.assert_allclose(scaled.mean(0), np.zeros(5), atol=1e-6)
+    np.testing.assert_allclose(scaled.std(0, correction=0), np.ones(5), rtol=1e-5)
+
+
+def texts_alone(world: World, batch) -> torch.Tensor:
+    counters = batch.interaction.pop(CANDIDATE_FEATURES)
+    text = world.model.predict(batch)
+    batch.interaction[CANDIDATE_FEATURES] = counters
+    return text
+
+
+@pytest.mark.parametrize("kind", ["added", "gated"])
+@torch.no_grad()
+def test_popularity_starts_at_the_fitted_logit_and_leaves_texts_as_they_are(
+    kind: str, tiny: Tiny
+) -> None:
+    """From random weights the first steps would forget the text; an index could not be used."""
+    world, plain = tiny.world("PLMNR", popularity=kind), tiny.world("PLMNR")
+    model = world.model.eval()
+    batch = world.shown([*range(14)])
+    text = texts_alone(world, batch)
+    torch.testing.assert_close(text, plain.model.eval().predict(plain.shown([*range(14)])))
+    expected = model.time.text_weight * text
+    expected += model.time.features(batch[CANDIDATE_FEATURES]) @ model.time.weights
+    torch.testing.assert_close(model.predict(batch), expected, rtol=1e-5, atol=1e-5)
+
+    # the weights are those of the logit, on all training impressions
+    loader = type(world.impressions())(world.config, world.train)
+    train = loader.collate_impressions(np.arange(loader.impressions.rows))
+    text = texts_alone(world, train)
+    both = torch.cat([text[:, None], model.time.features(train[CANDIDATE_FEATURES])], 1).double()
+    weights = torch.cat([model.time.text_weight[None], model.time.weights]).double().numpy()
+    ends = np.concatenate([[0], train[IMPRESSION_SIZE].cumsum(0).numpy()])
+    labels = train["label"].numpy()
+    rows = [
+        (both[a:b].numpy(), labels[a:b])
+        for a, b in pairwise(ends)
+        if 0 < labels[a:b].sum() < b - a
+    ]
+    spread = float(text.double().std(correction=0))
+    scale = np.array([spread, 1, 1, 1, 1, 1])
+    scaled = [(features / scale, labels) for features, labels in rows]
+    gradient = approx_fprime(weights * scale, plain_loss, 1e-6, scaled)
+    assert np.abs(gradient).max() < 1e-4
+
+
+def test_counters_and_gate_train(tiny: Tiny) -> None:
+    """A term without a gradient would stay at its start."""
+    world = tiny.world("PLMNR", popularity="gated")
+    model = world.model.train()
+    sum(model.calculate_loss(world.clicked([*range(8)]))).backward()
+    for parameter in model.time.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.abs().sum() > 0
+
+
+def test_a_teacher_may_know_popularity_where_its_student_does_not(tiny: Tiny) -> None:
+    """Its labels would be those of texts alone if the student's batches had no counters."""
+    world = tiny.world("TinyNewsRec", finetune_teacher_popularity="added")
+    assert world.model.time is None
+    assert CANDIDATE_FEATURES in world.clicks().collate_fn(range(3)).interaction
+    assert CANDIDATE_FEATURES not in tiny.world("PLMNR").clicks().collate_fn([0]).interaction
