@@ -1,8 +1,7 @@
-"""Low-rank adapters (LoRA, Hu et al., ICLR 2022) in the layers that learn, by peft.
+"""Low-rank adapters (LoRA, Hu et al., ICLR 2022) in the layers that train, by peft.
 
-Whatever is saved has the adapters merged into the weights they adapt, under the names of the plain
-language model: stages hand over to each other, and a recommender ranks, with or without adapters.
-Only the state of a training that is not finished keeps them apart.
+State dicts have the adapters merged, under the names of the plain language model, so all other code
+works with or without them. Only the state of an unfinished training keeps them apart.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ SCALE = 2.0  # of an adapter's product: peft's alpha over rank
 
 
 def add_adapters(plm: nn.Module, layers: Sequence[nn.Module], rank: int) -> None:
-    """Put an adapter beside every linear map of the layers; nothing else of ``plm`` trains then.
+    """Add an adapter to every linear map of the layers; nothing else of ``plm`` trains then.
 
     Args:
-        plm: the language model, which holds the layers.
-        layers: those that learn.
+        plm: the language model.
+        layers: its layers that train.
         rank: of the adapters.
 
     Raises:
@@ -52,12 +51,12 @@ def add_adapters(plm: nn.Module, layers: Sequence[nn.Module], rank: int) -> None
 
 
 def is_adapter(name: str) -> bool:
-    """Whether a parameter of this name belongs to an adapter, and is gone once it is merged."""
+    """Whether a parameter of this name belongs to an adapter."""
     return ".lora_" in name
 
 
 def _merge(part: Any, state: dict[str, Tensor], prefix: str, _: Any) -> None:
-    """Give the adapted weight and the bias their plain names; the adapter has none."""
+    """Merge the adapter into the weight, under its plain name."""
     of_part = [name for name in state if name.startswith(prefix)]
     values = {name: state.pop(name) for name in of_part}
     with torch.no_grad():
@@ -68,7 +67,7 @@ def _merge(part: Any, state: dict[str, Tensor], prefix: str, _: Any) -> None:
 
 
 def _split(part: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Take plain weights as those to be adapted, and start the adapter anew, at nothing."""
+    """Load plain weights as the base, and reset the adapter to zero."""
     for name in ("weight", "bias"):
         if f"{prefix}{name}" in state:
             state[f"{prefix}base_layer.{name}"] = state.pop(f"{prefix}{name}")

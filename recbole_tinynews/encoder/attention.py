@@ -1,8 +1,7 @@
-"""Attention within each text of a row, and the function that transformers calls for it.
+"""Attention within each text of a row, also as an attention implementation of transformers.
 
-transformers lets a language model's own code call another attention function. Ours takes texts
-behind each other in one row, and lets each token see those of its own text alone; so any
-architecture that asks for its attention there runs without padding, and without a line for it here.
+It takes texts concatenated in one row, and each token attends to its own text only. So every
+architecture that uses transformers' attention interface runs without padding.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ Scores = list[Tensor]  # one entry for each block, ``[texts, heads, length, leng
 
 
 class _Row(NamedTuple):
-    """What the row holds that passes through the language model now.
+    """The row that passes through the language model.
 
     Attributes:
-        texts: the texts behind each other.
-        scores: the lists that take the scores, by attention module.
+        texts: the texts of the row.
+        scores: lists that collect the scores, by attention module.
     """
 
     texts: PackedTexts
@@ -54,7 +53,7 @@ _now: ContextVar[_Row | None] = ContextVar("packed_row", default=None)
 
 @contextmanager
 def packed_row(texts: PackedTexts, scores: Mapping[nn.Module, Scores]) -> Iterator[None]:
-    """Inside, a model whose attention is ``PACKED`` reads one row of these texts."""
+    """Inside, a model with ``PACKED`` attention reads one row of these texts."""
     token = _now.set(_Row(texts, scores))
     try:
         yield
@@ -63,13 +62,13 @@ def packed_row(texts: PackedTexts, scores: Mapping[nn.Module, Scores]) -> Iterat
 
 
 class Rules(NamedTuple):
-    """What a token attends to in its text, and how.
+    """How a token attends to its text.
 
     Attributes:
         dropout: of the attention weights.
         scale: of the scores; ``None``: one over the root of a head's size.
-        causal: whether it sees nothing behind itself.
-        window: how many tokens to each side it sees, itself included; ``None``: all.
+        causal: whether it attends to no later token.
+        window: number of tokens to each side, itself included; ``None``: all.
     """
 
     dropout: float = 0.0
@@ -86,13 +85,13 @@ def attend_within_texts(
     rules: Rules,
     scores: Scores | None = None,
 ) -> Tensor:
-    """The attention output of each token, which sees tokens of its own text alone.
+    """The attention output of each token, which attends to its own text only.
 
     Shapes:
         queries: ``[tokens, heads, size]``.
         keys, values: ``[tokens, heads or a divisor of it, size]``: heads may share them.
-        scores: a list that takes the scores of each block before mask and softmax; ``None``: they
-            are not kept.
+        scores: a list that collects the scores of each block before mask and softmax; ``None``:
+            they are not kept.
         returned: ``[tokens, heads, size]``.
     """
     kernel = _one_kernel(queries, texts, rules, scores)
@@ -106,11 +105,11 @@ def attend_within_texts(
 def attend_stacked(
     stacked: Tensor, texts: PackedTexts, rules: Rules, scores: Scores | None
 ) -> Tensor:
-    """``attend_within_texts`` of what one product made, ``[tokens, 3, heads, size]``."""
+    """``attend_within_texts`` of stacked projections, ``[tokens, 3, heads, size]``."""
     if _one_kernel(stacked, texts, rules, scores) is not None:
         queries, keys, values = stacked.unbind(1)
         return attend_within_texts(queries, keys, values, texts, rules)
-    # split first: three gradients of the whole row would have to be copied into one
+    # split first: three gradients of the whole row would be copied into one
     blocks = (block.unbind(2) for block in texts.split(stacked))
     return _each_length(blocks, texts, rules, scores)
 
@@ -139,7 +138,7 @@ Kernel = Callable[[Tensor, Tensor, Tensor, PackedTexts, Rules], Tensor]
 def _one_kernel(
     queries: Tensor, texts: PackedTexts, rules: Rules, scores: Scores | None
 ) -> Kernel | None:
-    """The kernel that takes all texts at once; ``None``: there is none for these rules."""
+    """The kernel for all texts at once; ``None``: there is none for these rules."""
     if queries.device.type not in ONE_KERNEL or scores is not None or texts.real is not None:
         return None
     if not rules.dropout and _fits_flash(queries):
@@ -149,7 +148,7 @@ def _one_kernel(
 
 
 def _fits_flash(queries: Tensor) -> bool:
-    """Whether torch's kernel for variable lengths takes them: half precision, from Ampere on."""
+    """Whether torch's kernel for variable lengths supports them: half precision, from Ampere on."""
     size = queries.shape[-1]
     if varlen_attn is None or queries.dtype not in (torch.float16, torch.bfloat16):
         return False
@@ -160,7 +159,7 @@ def _fits_flash(queries: Tensor) -> bool:
 def _variable_lengths(
     queries: Tensor, keys: Tensor, values: Tensor, texts: PackedTexts, rules: Rules
 ) -> Tensor:
-    """Torch's fused attention over texts of any lengths, which has no dropout and no fp32."""
+    """Torch's fused attention over texts of any lengths; no dropout, no fp32."""
     before = -1 if rules.window is None else rules.window - 1  # -1: as far as the text goes
     return varlen_attn(
         queries.contiguous(),
@@ -179,10 +178,10 @@ def _variable_lengths(
 def _nested(
     queries: Tensor, keys: Tensor, values: Tensor, texts: PackedTexts, rules: Rules
 ) -> Tensor:
-    """The attention of torch's nested tensors, which takes texts of any lengths too."""
+    """The attention of torch's nested tensors, over texts of any lengths."""
     starts, shortest = texts.starts.long(), texts.pack.blocks[0].length
 
-    def nested(row: Tensor) -> Tensor:  # with its bounds, for which a device would be asked
+    def nested(row: Tensor) -> Tensor:  # with bounds, which the device would be asked for
         made = torch.nested.nested_tensor_from_jagged(
             row.contiguous(), starts, min_seqlen=shortest, max_seqlen=texts.longest
         )
@@ -196,7 +195,7 @@ def _nested(
 
 
 def _for_each_head(keys: Tensor, values: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """Keys and values that heads share, repeated for each of them."""
+    """Shared keys and values, repeated for each head."""
     repeats = heads // keys.shape[1]
     if repeats == 1:
         return keys, values
@@ -216,9 +215,9 @@ def attend(
 
     Shapes:
         queries, keys, values: ``[texts, heads, length, size]``.
-        seen: True where a token (third dimension) may attend to another (fourth); it broadcasts to
+        seen: True where a query (third dimension) may attend to a key (fourth); it broadcasts to
             ``[texts, heads, length, length]``. ``None``: everywhere.
-        scores: a list that takes the scores before mask and softmax; ``None``: they are not kept.
+        scores: a list that collects the scores before mask and softmax; ``None``: not kept.
     """
     fused = queries.is_cuda or (queries.dtype == torch.float32 and not dropout)
     if fused and scores is None:
@@ -253,7 +252,7 @@ def _packed_attention(
         returned: ``[1, tokens, heads, size]``.
 
     Raises:
-        ValueError: the model asks for more than attention, such as a bias for each position.
+        ValueError: the model needs more, such as a bias for each position.
     """
     now = _now.get()
     more = [name for name in ("softcap", "position_bias", "s_aux") if others.get(name) is not None]

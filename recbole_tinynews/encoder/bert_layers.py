@@ -1,7 +1,6 @@
-"""BERT's layers on packed texts: the results of a language model's own code, and faster.
+"""BERT's layers on packed texts: the results of transformers' code, but faster.
 
-This is the one place where layers of an architecture are written by hand: one product for queries,
-keys and values, and no states of frozen layers computed again.
+Only these layers are written by hand: one product for queries, keys and values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Moving arrays to a device without waiting for it, and asking it for room."""
+"""Asynchronous copies to a device, and its free memory."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ FREE_SHARE = 0.5  # of a device's free memory, for tables that may stay on the h
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device; a GPU copies it from pinned memory, and is not waited for."""
+    """The tensor on the device; copies to a GPU are asynchronous, from pinned memory."""
     if device.type == "cuda" and not tensor.is_cuda:
-        tensor = tensor.pin_memory()  # nothing happens if it is
+        tensor = tensor.pin_memory()  # a no-op if it is pinned
     return tensor.to(device, non_blocking=True)
 
 
 def has_room(device: torch.device, size: int) -> bool:
-    """Whether a table of so many bytes should live on this device; on a CPU it does anyway."""
+    """Whether a table of ``size`` bytes should be on this device; on a CPU it always is."""
     if device.type != "cuda":
         return device.type == "cpu"
     free, _ = torch.cuda.mem_get_info(device)

@@ -1,7 +1,6 @@
 """Outputs of the frozen layers, computed once and kept in a memory-mapped table.
 
-Frozen layers run without dropout, so their output for a text never changes: training starts at the
-first layer that trains.
+Frozen layers run without dropout, so their output for a text never changes.
 """
 
 from __future__ import annotations
@@ -45,15 +44,15 @@ Compute = Callable[[NDArray[np.int64], Pack], Tensor]
 
 
 class Storage(NamedTuple):
-    """Where hidden states are kept, and which of them.
+    """Where hidden states are stored, and for which texts.
 
     Attributes:
         folder: folder of the tables.
         precision: ``fp32``, ``fp16`` or ``bf16``, of the stored numbers.
-        budget: GB that a table may take; the shortest texts come first. ``None``: no limit.
-        ample_room: skip a table that takes more than half of the free disk (``use_cache: auto``).
-            Otherwise a table that the disk cannot hold is an error.
-        longest: texts of more tokens are not stored; ``None``: all are.
+        budget: GB that a table may take, filled with the shortest texts; ``None``: no limit.
+        ample_room: skip a table that takes more than half of the free disk (``use_cache: auto``)
+            instead of raising an error only if the disk is too small.
+        longest: longest text to store, in tokens; ``None``: no limit.
     """
 
     folder: Path
@@ -67,9 +66,9 @@ class FrozenStates:
     """Rows of hidden states, one for each token of each stored text, without padding.
 
     Attributes:
-        table: on the device where it has room, else on the host.
-        stored: ``[texts]``, whether the states of a text are in the table.
-        layout: for each text, its rows in the table.
+        table: on the device if it has room, else on the host.
+        stored: ``[texts]``, whether a text is stored.
+        layout: the rows of each text.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class FrozenStates:
 
 
 class _Plan(NamedTuple):
-    """A table that is to be written."""
+    """A table to write."""
 
     place: Path
     precision: str
@@ -105,22 +104,21 @@ def open_frozen_states(
     compute: Compute,
     device: torch.device,
 ) -> FrozenStates | None:
-    """The table with this key; if there is none, it is built, or its build is resumed.
+    """The table with this key, which is built if it is missing; an interrupted build is resumed.
 
     Args:
-        storage: where it is kept, and which texts.
-        key: digest of the frozen weights and the tokens, so that a table is never read for others.
+        storage: where it is kept, and for which texts.
+        key: digest of the frozen weights and the tokens.
         tokens: token ids of the texts.
         hidden_size: size of a token's state.
-        compute: computes states ``[tokens, hidden]`` from texts in the order of a pack, and the
-            pack.
-        device: where the states are wanted.
+        compute: ``(text ids in the order of a pack, pack) -> [tokens, hidden]``.
+        device: where the states are used.
 
     Returns:
-        ``None`` where nothing is to be stored, or ``storage`` asks for more room than there is.
+        ``None`` if nothing is to be stored, or if ``ample_room`` is not there.
 
     Raises:
-        ValueError: the disk cannot hold the table, and it was asked for.
+        ValueError: the disk cannot hold the table.
     """
     row_bytes = hidden_size * STORED_AS[storage.precision].itemsize
     longest = _longest_stored(storage, tokens.lengths, row_bytes)
@@ -151,7 +149,7 @@ def _layout(tokens: Ragged, stored: NDArray[np.bool_]) -> Ragged:
 
 
 def _longest_stored(storage: Storage, lengths: NDArray[np.int64], row_bytes: int) -> int:
-    """Length of the longest texts that are stored: shorter ones are, longer ones are not."""
+    """Length of the longest texts that are stored; all shorter ones are stored too."""
     longest = int(lengths.max(initial=0))
     if storage.longest is not None:
         longest = min(longest, storage.longest)
@@ -168,19 +166,19 @@ def _read(plan: _Plan) -> Tensor | None:
     if not _as_written(plan.place):
         getLogger().warning(
             f"{plan.place} was changed after it was written, or is of an earlier version, and is "
-            "made again."
+            "rebuilt."
         )
         return None
     try:
         # copy-on-write: torch wants a writable array, the file stays as it is
         table = np.lib.format.open_memmap(plan.place, mode="c")
     except ValueError as problem:
-        getLogger().warning(f"{plan.place} cannot be read and is made again: {problem}")
+        getLogger().warning(f"{plan.place} cannot be read and is rebuilt: {problem}")
         return None
     if table.shape != plan.shape or table.dtype != STORED_AS[plan.precision]:
         getLogger().warning(
             f"{plan.place} expects {plan.shape} {plan.precision} hidden states, got {table.shape} "
-            f"{table.dtype}, and is made again."
+            f"{table.dtype}, and is rebuilt."
         )
         return None
     return torch.from_numpy(table).view(PRECISIONS[plan.precision])
@@ -195,7 +193,7 @@ def _as_written(place: Path) -> bool:
 
 
 def _identity(place: Path) -> tuple[int, int] | None:
-    """What tells a file from another one that takes its place; ``None``: there is none."""
+    """Inode and time of a file, which change if it is replaced; ``None``: there is none."""
     try:
         status = place.stat()
     except OSError:
@@ -227,20 +225,19 @@ def _has_room(plan: _Plan, ample: bool) -> bool:
 
 
 def _make(plan: _Plan, compute: Compute, refused: tuple[int, int] | None) -> None:
-    """Build the table under a temporary name, then rename it: an unfinished one is never read.
+    """Build the table under a temporary name, then rename it.
 
-    An interrupted build is resumed by the next one. If several processes want the same table, one
-    builds it and the others wait; they verify it when they have left the lock, since that may
-    take minutes.
+    Of several processes one builds it and the others wait. They verify it after leaving the lock,
+    which may take minutes.
 
     Args:
         plan: the table.
         compute: as in ``open_frozen_states``.
-        refused: identity of the table that was found there and cannot be used.
+        refused: identity of an existing table that cannot be used.
     """
     with exclusive_lock(plan.place, "making it"):
         if _identity(plan.place) not in (None, refused):
-            return  # another process has made it meanwhile
+            return  # another process has built it meanwhile
         plan.place.unlink(missing_ok=True)
         progress = plan.place.with_name(f".{plan.place.name}.json")
         with resumable_file(plan.place) as unfinished:
@@ -259,7 +256,7 @@ def _begin(plan: _Plan, unfinished: Path, progress: Path) -> tuple[np.memmap, in
             if table.shape == plan.shape and table.dtype == STORED_AS[plan.precision]:
                 return table, done
         except (ValueError, KeyError, TypeError):
-            pass  # cut off: made again
+            pass  # cut off: rebuilt
     progress.unlink(missing_ok=True)
     table = np.lib.format.open_memmap(
         unfinished, mode="w+", dtype=STORED_AS[plan.precision], shape=plan.shape
@@ -269,7 +266,7 @@ def _begin(plan: _Plan, unfinished: Path, progress: Path) -> tuple[np.memmap, in
 
 
 def _reserve(path: Path) -> None:
-    """Reserve the disk space now: a write into a mapped file on a full disk ends the process."""
+    """Reserve the disk space: a write into a mapped file on a full disk kills the process."""
     if not hasattr(os, "posix_fallocate"):
         return
     with path.open("r+b") as file:

@@ -1,4 +1,4 @@
-"""Inner states of a frozen teacher, computed once for all steps of its student's training."""
+"""Inner states of a frozen teacher, computed once for its student's training."""
 
 from __future__ import annotations
 
@@ -32,26 +32,25 @@ _ROWS: dict[str, Callable[[NDArray[np.int64]], NDArray[np.int64]]] = {
 
 
 class TappedEncoder(Protocol):
-    """The interface of an encoder whose states are kept here."""
+    """An encoder with inner states."""
 
     tokens: Ragged
 
     def tokens_at_once(self) -> int:
-        """How many tokens it encodes together."""
+        """Number of tokens that it encodes together."""
 
     def tap(self, ids: NDArray[np.int64], taps: Taps) -> States:
         """Inner states of these texts, shortest first."""
 
 
 class KnownStates:
-    """Inner states of texts by id, of the layers that ``taps`` asks for.
+    """Tables of inner states by text id; ``compute`` makes one.
 
-    Use ``compute``. A step of a student then costs its teacher a look-up instead of a pass through
-    all of its layers.
+    In a student's step the teacher then looks states up instead of running its layers.
 
     Args:
-        taps: the layers.
-        lengths: ``[texts]``, tokens of the texts that are known; 0 for others.
+        taps: the layers whose states are stored.
+        lengths: ``[texts]``, number of tokens of each stored text; 0 for others.
     """
 
     def __init__(self, taps: Taps, lengths: NDArray[np.int64]) -> None:
@@ -89,11 +88,11 @@ class KnownStates:
         return made
 
     def has(self, ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> bool:
-        """Whether it has the states of all of these ids, of which so many tokens are."""
+        """Whether all of these ids are stored, with these numbers of tokens."""
         return bool((self._lengths[ids] == lengths).all())
 
     def states(self, ids: NDArray[np.int64], device: torch.device) -> States:
-        """States of distinct ids, shortest first, as an encoder would give them."""
+        """States of distinct ids, shortest first, in the order of an encoder's."""
         ids = ids[shortest_first(self._lengths[ids])]
         found = {
             name: on_device(table.index_select(0, self._rows(name, ids).to(table.device)), device)
@@ -109,7 +108,7 @@ class KnownStates:
         return torch.from_numpy(self._layouts[name[0]].positions(ids))
 
     def _make_room(self, parts: dict[_Name, Tensor], share: float) -> bool:
-        """Make the tables that such parts are rows of, if there is memory for them."""
+        """Allocate the tables for such rows, if there is memory."""
         shapes = {
             name: (int(self._layouts[name[0]].offsets[-1]), *part.shape[1:])
             for name, part in parts.items()
@@ -126,7 +125,7 @@ class KnownStates:
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take, also inside of a container."""
+    """Bytes that this process may still allocate, also inside a container."""
     free = psutil.virtual_memory().available
     try:
         limit, used = ((CGROUP / f"memory.{name}").read_text() for name in ("max", "current"))

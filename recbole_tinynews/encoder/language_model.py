@@ -90,15 +90,15 @@ def load_language_model_head(
             tensor, which trains if they do.
         counts: ``[tokens]``, how often each token of the vocabulary occurs in the texts.
     """
-    whole, loading = read_pretrained(
-        AutoModelForMaskedLM,
-        source,
-        "model for masked tokens",
-        config=load_config(source),
-        dtype="float32",
-        output_loading_info=True,
-    )
     try:
+        whole, loading = read_pretrained(
+            AutoModelForMaskedLM,
+            source,
+            "model for masked tokens",
+            config=load_config(source),
+            dtype="float32",
+            output_loading_info=True,
+        )
         decoder, (names, head) = whole.get_output_embeddings(), _head_of(whole)
     except (ValueError, RuntimeError, TypeError) as problem:
         raise ValueError(

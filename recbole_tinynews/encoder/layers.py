@@ -1,4 +1,4 @@
-"""Which way the layers of a language model are run on packed texts."""
+"""How the layers of a language model are run on packed texts, found by trying."""
 
 from __future__ import annotations
 
@@ -25,17 +25,15 @@ WAYS: tuple[Callable[[PreTrainedModel], Layers | None], ...] = (
 
 
 def layers_of(plm: PreTrainedModel) -> Layers:
-    """The fastest way to run this language model that gives what its own code gives.
+    """The fastest way to run this language model that equals its own code on a few texts.
 
-    BERT's kind has its layers written by hand (``bert_layers``); any other runs its own code, on
-    texts behind each other in one row where its attention can be exchanged, and else on the texts
-    of one length at a time; as a whole, where its layers depend on each other. Each way is tried
-    on a few texts first.
+    Models like BERT use ``bert_layers``. Others run their own code: on one row of texts if their
+    attention can be replaced, else on texts of one length at a time, else as a whole.
 
     Raises:
-        ValueError: none of them does.
+        ValueError: no way equals its own code.
     """
-    if plm.device.type == "meta":  # shapes alone, to be counted: nothing can be run
+    if plm.device.type == "meta":  # shapes only: nothing can be run
         return BertLayers(plm)
     own_attention, training = plm.config._attn_implementation, plm.training
     problem: Exception | None = None
@@ -64,7 +62,7 @@ def layers_of(plm: PreTrainedModel) -> Layers:
 
 @lru_cache(maxsize=8)
 def shown_by(source: str) -> Shown:
-    """What a language model will show, tried on its first two layers with random weights."""
+    """The observable states of a language model, tried on two layers with random weights."""
     with torch.random.fork_rng(devices=[]):
         return layers_of(bare_plm(source, min(2, plm_size(source).layers))).shown
 
@@ -75,12 +73,12 @@ LONGEST_WINDOW = 512  # a text that passes a wider window of attention takes too
 WINDOWS = ("sliding_window", "local_attention")  # names of a model's settings
 FIRST_ID = 5  # ids from here on stand for words in every vocabulary
 
-# what a model's code raises when it is run in a way that it was not made for
+# raised by a model's code that is run in an unsupported way
 FAILURES = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 class Probe:
-    """What the model's own code gives for each of a few texts alone, with its own attention.
+    """The output of the model's own code for each of a few texts.
 
     Args:
         plm: the language model, in evaluation mode.
@@ -103,11 +101,10 @@ class Probe:
 
     @torch.no_grad()
     def agrees(self, layers: Layers) -> bool:
-        """Whether these layers give the same, all together and in two parts.
+        """Whether these layers give the same, at once and in two parts.
 
-        An encoder may widen the embeddings first, as ELECTRA's does, look at a token's neighbours,
-        or have layers of other parts: run in the wrong way, they would fail far from here, or give
-        wrong vectors.
+        A model may project the embeddings first (ELECTRA), mix neighbouring tokens, or have other
+        parts, and would give wrong vectors.
         """
         try:
             depth = len(layers.layers)

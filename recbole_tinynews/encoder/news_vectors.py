@@ -1,4 +1,4 @@
-"""Caches of news vectors: those of an evaluation, and those of a training's last steps."""
+"""Caches of news vectors: of an evaluation, and of the last steps of a training."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ TEXTS_IN_A_ROUND = 4_096
 
 
 class RememberedEncoder(Protocol):
-    """The interface of an encoder whose vectors are cached here."""
+    """An encoder whose vectors are cached."""
 
     tokens: Ragged
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Its weights: a change of any of them makes all vectors invalid."""
+        """Its weights; a change invalidates all vectors."""
 
     def content(self) -> Iterator[str | bytes]:
-        """All that decides a vector, for the key of a saved table of vectors."""
+        """Everything that decides a vector, for the key of a saved table of vectors."""
 
     def tokens_at_once(self) -> int:
-        """How many tokens it encodes together."""
+        """Number of tokens that it encodes together."""
 
     def zeros(self, texts: int) -> Tensor:
-        """Vectors of that many empty texts, ``[texts, news_dim]``."""
+        """Vectors of empty texts, ``[texts, news_dim]``."""
 
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
@@ -79,17 +79,16 @@ class NewsVectors:
         show_progress: bool,
         folder: Path | None,
     ) -> None:
-        """Encode distinct ids now, to be looked up until the weights change.
+        """Encode distinct ids now, which is faster than in small numbers, and cache them.
 
-        Much faster than encoding them in small numbers. How a text is packed depends on ``ids``
-        alone: a resumed run gets the same vectors as one that was never stopped.
+        Packs depend on ``ids`` alone: a resumed run gets the same bits.
 
         Args:
             encoder: computes the vectors.
             ids: distinct ids of texts.
             show_progress: whether to show a bar.
-            folder: where a memory-mapped table of the vectors is kept for the next training, or
-                read; ``None``: in memory alone.
+            folder: of a memory-mapped table of the vectors, which is read if it exists; ``None``:
+                they are in memory only.
         """
         vectors, encoded = self._current(encoder)
         if encoded[ids].all():
@@ -116,14 +115,16 @@ class NewsVectors:
         host_ids: NDArray[np.int64] | None = None,
         shared: bool = False,
     ) -> Tensor:
-        """Vectors by id; those not computed since the weights last changed are encoded now.
+        """Vectors by id; those that are missing, or older than the weights, are encoded now.
 
-        The device is asked for the ids unless ``host_ids`` has them all. ``shared``: by all
-        processes together, which then have the same ``host_ids``.
+        Texts are encoded in fixed packs: a vector's bits do not depend on earlier look-ups, so a
+        resumed run gets the same.
 
-        Texts are encoded in packs that never change, so that not even the last bit of a vector
-        depends on which others were asked for before: a resumed run ends like one that was never
-        stopped.
+        Args:
+            encoder: computes the vectors.
+            news_ids: any shape.
+            host_ids: all of these ids; ``None``: they are copied from the device.
+            shared: whether all processes encode them together; ``host_ids`` are then the same.
         """
         vectors, encoded = self._current(encoder)
         ids = news_ids.cpu().numpy() if host_ids is None else host_ids
@@ -144,7 +145,7 @@ class NewsVectors:
         return F.embedding(news_ids.to(vectors.device), vectors)
 
     def _current(self, encoder: RememberedEncoder) -> tuple[Tensor, NDArray[np.bool_]]:
-        """Vectors of all ids, and which of them are valid: none after a weight has changed."""
+        """Vectors of all ids, and which of them are valid."""
         weights = versions(encoder.parameters())
         if self._vectors is None or self._weights != weights:
             self._vectors = encoder.zeros(encoder.tokens.rows)
@@ -155,7 +156,7 @@ class NewsVectors:
     def _packs(
         self, encoder: RememberedEncoder, device: torch.device
     ) -> tuple[list[Pack], NDArray[np.int64]]:
-        """All texts in packs, and the pack of each id."""
+        """The packs of all texts, and the pack of each id."""
         if self._look_up_packs is None:
             at_once = LOOK_UP_TOKENS if device.type == "cpu" else encoder.tokens_at_once()
             packed = packs(encoder.tokens.lengths, at_once)
@@ -167,9 +168,9 @@ class NewsVectors:
 
 
 class RecentVectors:
-    """News vectors of the last steps of a training, without gradients.
+    """News vectors of the last training steps, without gradients (SpeedyFeed, KDD 2022).
 
-    SpeedyFeed, Xiao et al., KDD 2022. With 0 steps none is ever reused, which is exact.
+    With 0 steps none is reused, which is exact.
     """
 
     def __init__(self, steps: int) -> None:
@@ -181,10 +182,7 @@ class RecentVectors:
 
     @contextmanager
     def reusing_all_but(self, news_ids: Tensor, plan: EncodingPlan | None) -> Iterator[None]:
-        """Inside, recompute the vectors of these ids, whether or not they are recent.
-
-        The device is not asked for them if there is a plan, which has them.
-        """
+        """Inside, the vectors of these ids are recomputed even if they are recent."""
         if self.steps:
             self._recomputed = news_ids.cpu().numpy() if plan is None else plan.fresh
             self.used = True
@@ -231,20 +229,17 @@ class RecentVectors:
 
 
 def versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:
-    """Numbers that change with the values: torch counts in-place writes, loading included."""
+    """Numbers that change with the values: torch counts in-place writes."""
     return tuple(number for p in parameters for number in (p.data_ptr(), p._version))
 
 
 def in_shares(
     packed: Sequence[Pack], encode: Callable[[Pack], Tensor], none: Tensor
 ) -> Iterator[Tensor]:
-    """What ``encode`` gives for each pack, ``[texts, dim]``, without gradients.
-
-    Where several processes train together, each encodes some of the packs, and all get all: each
-    must read it to its end.
+    """The vectors of each pack, ``[texts, dim]``, without gradients; several processes share them.
 
     Args:
-        packed: the same in all processes.
+        packed: the same in all processes, each of which must exhaust the iterator.
         encode: gives rows for the texts of a pack, in its order.
         none: ``[0, dim]``, of their type and device.
     """

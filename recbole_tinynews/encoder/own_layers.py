@@ -1,8 +1,7 @@
-"""A language model run by its own code, from any layer to any other.
+"""A language model of any architecture run by its own code, from any layer to any other.
 
-For one call the layers that are not wanted are exchanged: those before the first one give the
-states that are known, whatever they are given, and the one after the last ends the call. So no
-architecture needs a line here.
+For one call, layers outside the range are replaced: those before it return the known states, and
+the first one after it ends the call.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ class OwnLayers:
 
     Args:
         plm: the language model, in evaluation mode and with its own attention.
-        in_one_row: texts will stand behind each other in one row, and its attention will be
-            ``PACKED``; otherwise those of one length are a batch of their own.
+        in_one_row: texts are concatenated in one row, and the attention will be ``PACKED``;
+            otherwise texts of one length are a batch.
         as_one: all layers count as one.
     """
 
@@ -48,7 +47,7 @@ class OwnLayers:
 
     @classmethod
     def packed(cls, plm: PreTrainedModel) -> OwnLayers | None:
-        """Run on one row; ``None`` where positions or the attention cannot be given."""
+        """Run on one row; ``None`` if it accepts no positions or no other attention."""
         made = cls(plm, in_one_row=True)
         if "position_ids" not in made.accepted:
             return None
@@ -57,12 +56,12 @@ class OwnLayers:
 
     @classmethod
     def side_by_side(cls, plm: PreTrainedModel) -> OwnLayers:
-        """Run on the texts of one length at a time, with its own attention."""
+        """Run on texts of one length at a time, with its own attention."""
         return cls(plm, in_one_row=False)
 
     @classmethod
     def as_one_layer(cls, plm: PreTrainedModel) -> OwnLayers:
-        """Run as a whole: a layer needs more of the one before than its states (T5)."""
+        """Run as a whole: a layer needs more than the states of the one before (T5)."""
         return cls(plm, in_one_row=False, as_one=True)
 
     def embed(self, texts: PackedTexts) -> Tensor:
@@ -72,13 +71,13 @@ class OwnLayers:
     def through(
         self, numbers: range, hidden: Tensor, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
-        """Output of the last of these layers, which count from 1, and of ``after`` behind all.
+        """Output of the last of these layers; after the last of all, that of ``after``.
 
-        The tap gets the last layer's output as it is before ``after``.
+        The tap gets the last layer's output before ``after``.
 
         Raises:
-            ValueError: the tap wants states of layers that count as one, or attention scores,
-                which only ``PACKED`` attention gives.
+            ValueError: the tap wants states of layers that count as one, or attention scores
+                without ``PACKED`` attention.
         """
         refusal = None if tap is None else self.shown.refusal(tap.taps, type(self.plm).__name__)
         if refusal is not None:
@@ -135,7 +134,7 @@ class OwnLayers:
         states: Tensor | None,
         watch: _Watch | None,
     ) -> nn.Module:
-        """What takes the place of a layer in a call of these numbers."""
+        """The replacement of a layer in a call of these numbers."""
         if number >= numbers.stop:
             return _End(layer)
         if number < numbers.start:
@@ -148,7 +147,7 @@ class OwnLayers:
 
 
 class _Watch:
-    """Puts what layers give into the tap."""
+    """Collects states of layers in the tap."""
 
     def __init__(self, tap: Tap, texts: PackedTexts) -> None:
         self.tap, self.texts = tap, texts
@@ -169,18 +168,18 @@ class _Watch:
 
 
 class _StandIn(nn.Module):
-    """Takes the place of a layer for one call; what else is asked of it, the layer answers."""
+    """Replaces a layer for one call; other attributes are the layer's."""
 
     def __init__(self, layer: nn.Module, **others: Any) -> None:
         super().__init__()
-        vars(self).update(others, layer=layer)  # not as its parts: it is gone after the call
+        vars(self).update(others, layer=layer)  # not as submodules
 
     def __getattr__(self, name: str) -> Any:
         return getattr(vars(self)["layer"], name)
 
 
 class _Known(_StandIn):
-    """Gives states that are known."""
+    """Returns known states."""
 
     def __init__(self, layer: nn.Module, known: Any) -> None:
         super().__init__(layer, known=known)
@@ -190,7 +189,7 @@ class _Known(_StandIn):
 
 
 class _Around(_StandIn):
-    """The layer, with its input where that is known, and watched where that is wanted."""
+    """The layer, given its known input or watched."""
 
     def __init__(
         self, layer: nn.Module, number: int, known: Tensor | None, watch: _Watch | None
@@ -206,7 +205,7 @@ class _Around(_StandIn):
         return out
 
 
-class _Reached(Exception):  # noqa: N818 -- not an error: the call has come far enough
+class _Reached(Exception):  # noqa: N818 -- not an error: ends the call
     def __init__(self, hidden: Tensor) -> None:
         super().__init__()
         self.hidden = hidden
@@ -219,14 +218,14 @@ class _End(_StandIn):
         raise _Reached(hidden)
 
 
-# ------------------------------------------------------------- what a language model is made of
+# ------------------------------------------------------------------- parts of a language model
 
 
 def find_layers(plm: nn.Module) -> tuple[str, list[nn.Module]]:
-    """Where the layers are, as a path of names, and the layers.
+    """The path of names to the layers, and the layers.
 
-    They are the items of the list that is as long as the configuration says. A model without such
-    a list, as its layers share their weights (ALBERT), has one layer: its whole encoder.
+    They are the items of the list of the length in the configuration. A model without such a list,
+    whose layers share their weights (ALBERT), has one layer: its whole encoder.
 
     Raises:
         ValueError: it has neither.
@@ -268,10 +267,10 @@ def _shallow_copy(module: nn.Module) -> nn.Module:
 
 
 def first_position(plm: PreTrainedModel) -> int:
-    """The number of a text's first place, which in models of RoBERTa's kind follows padding's.
+    """The first position id of a text, which in models like RoBERTa follows padding's.
 
-    It is the lowest number that the model, in evaluation mode, asks its table of positions for. A
-    table of a class of its own (BART, OPT) counts from 0 outside.
+    It is the lowest id that the model looks up in its table of positions. A table of another class
+    than ``Embedding`` (BART, OPT) adds its offset itself.
     """
     tables = [
         part
@@ -295,7 +294,7 @@ def first_position(plm: PreTrainedModel) -> int:
 
 @torch.no_grad()
 def run_once(plm: PreTrainedModel) -> None:
-    """Let it read two words; its mode is as before afterwards."""
+    """Run it on two words in evaluation mode."""
     training = plm.training
     plm.eval()
     try:
@@ -305,7 +304,7 @@ def run_once(plm: PreTrainedModel) -> None:
 
 
 def ancestors(plm: nn.Module, path: str) -> list[nn.Module]:
-    """The modules that hold what is at the end of the path, from the model on."""
+    """The modules on the path, from the model on."""
     names = path.split(".")[:-1]
     return [plm, *(plm.get_submodule(".".join(names[: n + 1])) for n in range(len(names)))]
 
@@ -313,11 +312,11 @@ def ancestors(plm: nn.Module, path: str) -> list[nn.Module]:
 def _watch(
     plm: PreTrainedModel, around: list[nn.Module], layers: list[nn.Module]
 ) -> tuple[list[nn.Module], list[nn.Module], int | None]:
-    """What runs beside the layers, and what they give.
+    """The parts of the model beside its layers, and the output format of a layer.
 
     Returns:
-        The parts that run before the layers, those that run after, and how much a layer gives
-        beside its states; ``None``: it gives its states as they are, in no tuple.
+        The parts that run before the layers, those that run after, and the number of further items
+        in a layer's output; ``None``: its output is not a tuple.
     """
     beside = [
         part

@@ -1,7 +1,7 @@
-"""Packs: texts one after the other without padding, those of equal length side by side.
+"""Packs: texts concatenated without padding, those of equal length side by side.
 
-Most of a layer looks at one token at a time and does not care where a text ends; only attention
-and pooling do, and they take texts of one length at a time, without padding and without masks.
+Most of a layer processes each token alone. Only attention and pooling need to know where a text
+ends, and they take texts of one length at a time, without padding or masks.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# The largest activation of a pass. On a CPU the system's allocator maps larger ones again each
-# time, and the kernel clears them page by page; on a GPU torch has its own allocator.
+# The largest activation of a pass. On a CPU the allocator maps larger ones again each time, and the
+# kernel clears them page by page; on a GPU torch caches them.
 ACTIVATION_BYTES = {"cpu": 24 << 20, "cuda": 512 << 20}
 
 
@@ -46,14 +46,13 @@ class Pack(NamedTuple):
 
 
 class PackedTexts(NamedTuple):
-    """The tokens of a pack's texts, behind each other in one row.
+    """The tokens of a pack's texts, concatenated in one row.
 
     Shapes:
         token_ids: ``[tokens]``.
-        positions: ``[tokens]``, the place of each token in its text, from 0.
+        positions: ``[tokens]``, the position of each token in its text, from 0.
         starts: ``[texts + 1]``, int32, where each text starts, and where the last one ends.
-        real: ``[tokens]``, False for pad tokens, which nothing may attend to; ``None``: there are
-            none.
+        real: ``[tokens]``, False for pad tokens, which are not attended to; ``None``: none are.
     """
 
     pack: Pack
@@ -119,7 +118,7 @@ class PackedTexts(NamedTuple):
 
 
 def shortest_first(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The places of the texts in the order of their packs; empty texts are left out.
+    """The order of the texts in their packs; empty texts are left out.
 
     >>> shortest_first(np.array([4, 9, 0, 4, 5])).tolist()
     [0, 3, 4, 1]
@@ -129,9 +128,7 @@ def shortest_first(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def packs(lengths: NDArray[np.int64], tokens: int) -> list[Pack]:
-    """Put each text into one pack of at most ``tokens`` tokens, or into its own if it has more.
-
-    Empty texts are left out.
+    """Packs of at most ``tokens`` tokens, or one longer text. Empty texts are left out.
 
     >>> [pack.members.tolist() for pack in packs(np.array([4, 9, 0, 4, 5]), tokens=9)]
     [[0, 3], [4], [1]]
@@ -154,7 +151,7 @@ def packs(lengths: NDArray[np.int64], tokens: int) -> list[Pack]:
 
 
 def tokens_at_once(device: torch.device, bytes_of_a_token: int) -> int:
-    """How many tokens pass through the language model together on this device.
+    """Number of tokens that pass through the language model together on this device.
 
     >>> tokens_at_once(torch.device("cpu"), bytes_of_a_token=1536 * 4)
     4096

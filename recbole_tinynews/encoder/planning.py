@@ -1,8 +1,6 @@
-"""Plans of how the articles of a batch are encoded, made before the batch is on the device.
+"""Plans for encoding the articles of a batch, made on the host by the loader's workers.
 
-Which articles are distinct, and which of their texts have equal lengths, is known on the host
-alone: asking the device in each training step would have it wait. So the loader's workers make the
-plan, and it arrives with the batch.
+Finding distinct articles and texts of equal length on the device would synchronise it each step.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ class PlannedPack(NamedTuple):
         rows: ``[tokens]``, their rows in the table of frozen states; ``None``: it lacks some.
 
     Attributes:
-        table_on_host: whether this table is, and not where the texts are encoded.
+        table_on_host: whether the table is on the host and the texts are encoded elsewhere.
     """
 
     ids: NDArray[np.int64]
@@ -42,7 +40,7 @@ class PlannedPack(NamedTuple):
     table_on_host: bool
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> PlannedPack:
-        """The same with each tensor replaced, but for places in a table that stays on the host."""
+        """The same with each tensor replaced, except rows of a table on the host."""
         rows = self.rows
         if rows is not None and not self.table_on_host:
             rows = function(rows)
@@ -54,24 +52,24 @@ class PlannedPack(NamedTuple):
 
 
 class EncodingPlan(NamedTuple):
-    """How distinct articles are encoded; its tensors are on the device that does so.
+    """How distinct articles are encoded; its tensors are on the device that encodes them.
 
-    Where several processes train together, the articles are shared out: ``packs`` are those of this
-    process, and all vectors are gathered.
+    Several processes share the articles: ``packs`` are those of this process, and all vectors are
+    gathered.
 
     Attributes:
-        encoder: the number of the encoder that it was made for; others have to pack anew.
-        counts: how many texts each process encodes; ``None``: this one encodes all.
-        others: the plans of the further texts of an article with several, for the same ids.
-        shares: this process's part of all ``texts``, of their ``tokens`` without pad tokens, and of
-            the ``pairs`` of these in a text; empty where it encodes all.
+        encoder: the number of the encoder that it was made for; others make their own plan.
+        counts: number of texts that each process encodes; ``None``: this one encodes all.
+        others: the plans of an article's other texts, for the same ids.
+        shares: this process's share of all ``texts``, of their ``tokens`` without pad tokens, and
+            of the ``pairs`` of tokens in a text; empty if it encodes all.
 
     Shapes:
         host_ids: ``[ids]``, the distinct ids, ascending.
         fresh: those of the candidates, which are encoded in every step.
         ids: ``[ids]``, ``host_ids`` on the device.
-        places: ``[texts]``, the place among them of each text in ``packs``, or in those of all
-            processes by rank; those without any token are in none.
+        places: ``[texts]``, the position in ``ids`` of each text of ``packs``, of all processes by
+            rank; texts without tokens are in no pack.
     """
 
     encoder: int
@@ -86,7 +84,7 @@ class EncodingPlan(NamedTuple):
 
     @property
     def own_ids(self) -> NDArray[np.int64]:
-        """Those of the ids that this process encodes, ascending."""
+        """The ids that this process encodes, ascending."""
         if self.counts is None:
             return self.host_ids
         return np.sort(np.concatenate([pack.ids for pack in self.packs]))
@@ -105,10 +103,10 @@ class EncodingPlan(NamedTuple):
         return self.apply(lambda tensor: on_device(tensor, device))
 
     def find(self, news_ids: Tensor) -> Tensor:
-        """The places of ids among those of the plan, in any shape.
+        """The positions of ids in the plan, in any shape.
 
         Raises:
-            RuntimeError: one is not among them. A GPU says so some time later.
+            RuntimeError: one is not in the plan. A GPU raises it some time later.
         """
         places = torch.searchsorted(self.ids, news_ids.contiguous()).clamp_(max=len(self.ids) - 1)
         torch._assert_async(
@@ -123,7 +121,7 @@ class EncodingPlan(NamedTuple):
 
         Shapes:
             vectors: of each pack, ``[texts, dim]``.
-            zeros: gives the vectors of so many empty texts.
+            zeros: gives the vectors of that number of empty texts.
         """
         if not vectors:
             return zeros(len(self.host_ids))
@@ -135,7 +133,7 @@ class EncodingPlan(NamedTuple):
 
 
 class ArticlePlanner(Protocol):
-    """Makes plans of how articles are encoded, also in another process."""
+    """Makes plans for encoding articles, also in another process."""
 
     def __call__(self, batch: Interaction) -> EncodingPlan | None:
         """The plan of a training batch; ``None`` if it has no history and candidates."""
@@ -151,11 +149,11 @@ class Planner:
         encoder: its number.
         tokens: token ids of each text, by id.
         pad_token_id: nothing attends to such tokens.
-        tokens_at_once: how many tokens are encoded together.
-        stored: which texts are in the table of frozen states (``[texts]``), and their rows in it;
+        tokens_at_once: number of tokens that are encoded together.
+        stored: which texts are in the table of frozen states, ``[texts]``, and their rows in it;
             ``None``: there is no table.
         table_on_host: as in ``PlannedPack``.
-        group: the processes that the texts of a plan are shared out among.
+        group: the processes that share the texts of a plan.
     """
 
     def __init__(
@@ -198,7 +196,7 @@ class Planner:
         )
 
     def _shared(self, plan: EncodingPlan) -> EncodingPlan:
-        """The plan with this process's part of the texts."""
+        """The plan with this process's share of the texts."""
         order = shortest_first(self.tokens.lengths_of(plan.host_ids))
         parts = [shard(order, self.group._replace(rank=n)) for n in range(self.group.size)]
         own = parts[self.group.rank]
@@ -236,7 +234,7 @@ class Planner:
         return PlannedPack(members, self.texts(members, pack), rows, self.table_on_host)
 
     def texts(self, members: NDArray[np.int64], pack: Pack) -> PackedTexts:
-        """The tokens of the texts of a pack, which are given in its order."""
+        """The tokens of the texts of a pack, in its order."""
         row = self.tokens.values[self.tokens.positions(members)]
         real = row != self.pad_token_id
         return PackedTexts.of(
@@ -251,7 +249,7 @@ class ViewsPlanner(NamedTuple):
 
     Attributes:
         encoder: the number of the encoder of articles.
-        each: makes the plans of each text.
+        each: the planner of each text.
     """
 
     encoder: int
@@ -276,10 +274,10 @@ def _plan_of_batch(planner: ArticlePlanner, batch: Interaction) -> EncodingPlan 
 
 
 class TextsPlan(NamedTuple):
-    """How texts are encoded that have no id.
+    """How texts without ids are encoded.
 
     Shapes:
-        places: ``[tokens]``, the place of each token of ``packs`` among those of the batch.
+        places: ``[tokens]``, the position in the batch of each token of ``packs``.
     """
 
     places: Tensor

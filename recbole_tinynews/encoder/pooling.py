@@ -43,7 +43,7 @@ class AttentionPooling(nn.Module):
 
         Shapes:
             mask: ``[batch, length]``, True where an input takes part; ``None``: all do.
-            energy: ``[batch, length]``, where it is known already.
+            energy: ``[batch, length]``, if it is known; ``None``: it is computed.
         """
         energy = self.energy(inputs) if energy is None else energy
         return (masked_softmax(energy, mask).unsqueeze(-2) @ inputs).squeeze(-2)
@@ -53,7 +53,7 @@ class AttentionPooling(nn.Module):
         return masked_softmax(self.energy(inputs), mask)
 
     def rows(self, inputs: Tensor, starts: Tensor) -> Tensor:
-        """Pool parts of one row: ``[inputs, dim]`` -> ``[parts, dim]``.
+        """Pool consecutive parts of one row: ``[inputs, dim]`` -> ``[parts, dim]``.
 
         Shapes:
             starts: ``[parts + 1]``, where each part starts, and where the last one ends.
@@ -71,7 +71,7 @@ class AttentionPooling(nn.Module):
 
 
 def masked_softmax(energy: Tensor, mask: Tensor | None) -> Tensor:
-    """Softmax over those that take part; zeros for a row that is masked everywhere."""
+    """Softmax over unmasked inputs; zeros for a row that is masked everywhere."""
     if mask is None:
         return energy.softmax(dim=-1)
     energy = energy.masked_fill(~mask, float("-inf"))
@@ -94,7 +94,7 @@ def mean_of_rows(inputs: Tensor, starts: Tensor) -> Tensor:
 
 
 def _part_of_each(starts: Tensor, inputs: int) -> Tensor:
-    # with their number, for which the device would have to be asked
+    # with the size, which would be copied from the device
     return torch.repeat_interleave(starts.diff().long(), output_size=inputs)
 
 
@@ -107,7 +107,7 @@ def pool_texts(
 ) -> Tensor:
     """Pool each text by attention, or by its mean: ``[tokens, dim]`` -> ``[texts, dim]``.
 
-    ``masked``: whether pad tokens stay out, where there are any.
+    ``masked``: whether pad tokens are left out.
     """
     masked = masked and texts.real is not None
     if hidden.device.type in ONE_KERNEL and not masked:

@@ -1,7 +1,6 @@
-"""Heads that start at the zero-shot solution: a recommender ranks before it has learnt anything.
+"""Heads that start at the zero-shot solution, so that a recommender ranks before it is trained.
 
-Random heads throw the geometry of a pretrained language model away, and a small data set hardly
-repairs them. These start as functions that keep it (docs/method.md, section 1).
+Random heads discard the geometry of a pretrained language model (docs/method.md, section 1).
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ SCORE_SCALE = 12.0  # of a cosine in a softmax over candidates; it trains
 class UnitDense(nn.Linear):
     """A dense layer on centred vectors, whose output has unit length.
 
-    It starts as the identity, with zeros where ``out_features`` is larger than ``in_features``, and
-    as the principal axes of the texts' vectors where it is smaller. So a dot product of two news
+    It starts as the identity, padded with zeros if ``out_features`` is larger than ``in_features``,
+    and as the principal axes of the texts' vectors if it is smaller: a dot product of two news
     vectors starts as their cosine.
 
     Attributes:
         centre: ``[in_features]``, subtracted first; NaN until ``start`` or loaded weights set it,
-            so that a start that was forgotten cannot pass unnoticed.
+            so that a missing start is noticed.
     """
 
     centre: Tensor
@@ -37,15 +36,15 @@ class UnitDense(nn.Linear):
 
     @property
     def has_started(self) -> bool:
-        """Whether it knows what to subtract."""
+        """Whether ``centre`` is set."""
         return not bool(self.centre.isnan().any())
 
     @torch.no_grad()
     def start(self, vectors: Iterable[Tensor], centred: bool) -> None:
-        """Take mean and principal axes from the vectors of texts, some of which lie in memory.
+        """Set mean and principal axes.
 
         Args:
-            vectors: those of the texts of training, ``[texts, in_features]``, some at a time.
+            vectors: batches of the training texts' vectors, ``[texts, in_features]``.
             centred: whether their mean is subtracted.
         """
         smaller = self.out_features < self.in_features
@@ -65,14 +64,14 @@ class UnitDense(nn.Linear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``[..., in_features]`` -> ``[..., out_features]``, each of unit length."""
-        # before autocast rounds: the vectors of many language models differ little from their mean
+        # before autocast rounds: vectors of many language models differ little from their mean
         return F.normalize(super().forward(inputs.to(self.centre.dtype) - self.centre), dim=-1)
 
 
 def _principal_axes(covariance: Tensor, count: int) -> Tensor:
-    """The axes along which vectors of a covariance ``[dim, dim]`` extend most, ``[count, dim]``.
+    """The first principal axes of a covariance ``[dim, dim]``, ``[count, dim]``.
 
-    Each points to where its largest component is positive, so that they are the same anywhere.
+    The largest component of each is positive, so the signs are deterministic.
     """
     _, axes = torch.linalg.eigh(covariance)  # ascending
     chosen = axes.T.flip(0)[:count]

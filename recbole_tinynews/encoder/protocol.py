@@ -1,7 +1,6 @@
-"""The interfaces of a news encoder and of the layers of a language model: what another one needs.
+"""The interfaces of a news encoder and of the layers of a language model.
 
-``NewsEncoder`` implements it, and so do the encoders of an ensemble (``model/ensembleteacher.py``).
-Each is a ``torch.nn.Module`` as well.
+Implementations are modules of torch.
 """
 
 from __future__ import annotations
@@ -23,14 +22,13 @@ from recbole_tinynews.encoder.states import Tap, Taps
 class EncodesNews(Protocol):
     """News ids in, news vectors out: for recommenders, teachers, ranking and measurement.
 
-    Recommenders that share weights, or need to know which layers train, need more. They say so in
-    their class by ``news_encoder: NewsEncoder``.
+    Recommenders that need more, such as its layers, declare ``news_encoder: NewsEncoder``.
     """
 
     training: bool
 
     def train(self, mode: bool = True) -> Any:
-        """Set training mode, or evaluation mode. Vectors of an earlier evaluation are dropped."""
+        """Set the mode; training mode drops cached vectors."""
 
     def eval(self) -> Any:
         """Set evaluation mode."""
@@ -47,52 +45,48 @@ class EncodesNews(Protocol):
 
     @property
     def pad_token_id(self) -> int:
-        """The token that pads texts, where they are padded."""
+        """The token that pads texts."""
 
     def __call__(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, news_dim]``, from any shape of ids.
 
-        Repeats are welcome. Id 0 is padding and gives zeros. In evaluation mode and without
-        gradients each article is encoded once, for as long as no weight changes.
+        Ids may repeat; id 0 is padding and gives zeros. In evaluation mode and without gradients
+        each article is encoded once until a weight changes.
         """
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``, computed now; zeros for empty texts."""
 
     def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
-        """Vectors of articles that need no data set, ``[articles, news_dim]``, without gradients.
+        """Vectors of articles outside the data set, ``[articles, news_dim]``, without gradients.
 
         Nothing is cached or changed: threads may share the encoder.
 
         Args:
             columns: ``title``, ``abstract``, ``body``, ``category`` and ``subcategory``, as far as
-                they are read, with one entry for each article. A category that the data set of
-                training does not have, or that is not given, counts as none.
+                they are read, with one entry per article. A missing or unknown category counts as
+                none.
 
         Raises:
-            ValueError: a text that is read is not given, or no text can be given.
+            ValueError: a text that is read is missing, or articles cannot be given.
         """
 
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
     ) -> None:
-        """Encode distinct ids now, to be looked up until the weights change.
+        """Encode distinct ids now, and cache them until the weights change.
 
-        Where ``folder`` is given, the vectors are kept there for the next training, or read.
+        In ``folder`` the vectors are kept for the next training.
         """
 
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
-        """Inside, vectors of earlier steps may be reused for other ids, if a setting allows it.
-
-        Shapes:
-            news_ids: any; in training, those of the candidates.
-        """
+        """Inside, vectors of earlier steps may be reused for all but these ids, the candidates."""
 
     def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
         """Inside, the tap collects the inner states of all that is encoded.
 
         Raises:
-            ValueError: it has none to show.
+            ValueError: it has none.
         """
 
     def without_tables(self) -> AbstractContextManager[None]:
@@ -100,10 +94,10 @@ class EncodesNews(Protocol):
 
 
 class Shown(NamedTuple):
-    """What can be seen of a language model's layers.
+    """Which inner states of a language model can be observed.
 
     Attributes:
-        states: of each layer by itself.
+        states: the output of each layer.
         attention: the scores of each layer's attention.
     """
 
@@ -111,7 +105,7 @@ class Shown(NamedTuple):
     attention: bool
 
     def refusal(self, taps: Taps, name: str) -> str | None:
-        """Why a model of this name can't show what the taps ask for; ``None``: it can."""
+        """Why a model of this name can't give the states of the taps; ``None``: it can."""
         # the embedding output and the pooled text can always be seen
         if (taps.hidden - {0} or taps.attention) and not self.states:
             return (
@@ -131,8 +125,8 @@ class Layers(Protocol):
     """The parts of a language model, and how they are run.
 
     Attributes:
-        shown: what can be seen of them.
-        around: the modules that hold all others, from the model itself on.
+        shown: which inner states can be observed.
+        around: the modules that contain the others, from the model itself on.
         before: the parts that run before the first layer, such as the embeddings.
         layers: first to last.
         after: the parts that run after the last one, such as a final norm.
@@ -150,7 +144,7 @@ class Layers(Protocol):
     def through(
         self, numbers: range, hidden: Tensor, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
-        """Output of the last of these layers, which count from 1, and of ``after`` behind all.
+        """Output of the last of these layers, counted from 1; after all of them, of ``after``.
 
         Shapes:
             hidden: ``[tokens, hidden]``, the input of the first of them.

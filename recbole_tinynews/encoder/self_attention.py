@@ -13,8 +13,8 @@ HEAD_DIM = 16  # NRMS (Wu et al., EMNLP 2019): 16 heads of 16 make a vector of 2
 class SelfAttention(nn.Module):
     """``h_i = [h_i1; ...; h_iK]``, ``h_ik = V_k sum_j softmax_j(e_i Q_k e_j) e_j``, for K heads.
 
-    ``Q_k`` is a product of two matrices of the head's size over its square root, as in the authors'
-    code: the scaled dot product of queries and keys. Nothing is projected behind the heads.
+    As in the authors' code, ``Q_k`` is the scaled product of a query and a key matrix, and the
+    heads' output is not projected.
 
     Args:
         in_dim: size of an input.
@@ -38,7 +38,7 @@ class SelfAttention(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def within_texts(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
-        """Each token sees those of its own text: ``[tokens, in_dim]`` -> ``[tokens, dim]``."""
+        """Attention within each text, ``[tokens, in_dim]`` -> ``[tokens, dim]``."""
         stacked = self.projections(hidden).unflatten(-1, self.split)
         return attend_stacked(stacked, texts, Rules(), None).flatten(1)
 
@@ -46,10 +46,10 @@ class SelfAttention(nn.Module):
         """``[batch, length, in_dim]`` -> ``[batch, length, dim]``.
 
         Shapes:
-            mask: ``[batch, length]``, True where an input may be seen. Of a row without any, what
-                comes out means nothing, and is finite.
+            mask: ``[batch, length]``, True where an input is attended to. The output of a row
+                without any is meaningless, but finite.
         """
-        # a row that is masked everywhere sees all: its softmax would be NaN
+        # the softmax of a row that is masked everywhere would be NaN
         seen = (mask | ~mask.any(dim=-1, keepdim=True))[:, None, None, :]
         split = self.projections(inputs).unflatten(-1, self.split)
         queries, keys, values = (part.transpose(1, 2) for part in split.unbind(2))

@@ -1,7 +1,4 @@
-"""Texts into vectors: texts behind each other in, one vector for each text out.
-
-It knows no news ids and caches no vectors: ``news_encoder`` does.
-"""
+"""The text encoder of a language model: concatenated texts in, one vector per text out."""
 
 from __future__ import annotations
 
@@ -41,11 +38,11 @@ class EncodedTexts(NamedTuple):
 class TextEncoder(nn.Module):
     """Language model, pooling over its last layer's tokens, dense layer (PLM-NR's news encoder).
 
-    The last layers of the language model train; the others are frozen, and always run without
-    dropout, so that their output for a text never changes.
+    The last layers of the language model train. The others are frozen and run without dropout, so
+    their output for a text never changes.
 
     Args:
-        plm: an encoder or decoder of transformers, already cut to the layers wanted.
+        plm: an encoder or decoder of transformers, cut to its first layers.
         news_dim: size of a vector.
         query_dim: size of the query of attention pooling.
         pooling: over the tokens: ``attention``, ``mean``, or the first token (``cls``).
@@ -53,7 +50,7 @@ class TextEncoder(nn.Module):
         dropout: of the layers that train.
         mask_padding: whether pad tokens stay out of pooling (docs/method.md, section 3).
         pretrained_heads: whether pooling and dense layer start as mean and ``UnitDense``.
-        lora_rank: of the adapters that train in place of the layers; 0: the layers themselves do.
+        lora_rank: of the adapters that train instead of the layers; 0: no adapters.
 
     Attributes:
         first_trained: number of frozen layers, which come before those that train; 0 where all do.
@@ -95,7 +92,7 @@ class TextEncoder(nn.Module):
         self._freeze(dropout, lora_rank)
         self.train(self.training)
 
-    # --------------------------------------------------------------------- what it is made of
+    # ---------------------------------------------------------------------------------- parts
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -114,12 +111,12 @@ class TextEncoder(nn.Module):
 
     @property
     def heads(self) -> list[nn.Module]:
-        """The parts after the language model: pooling, where it has weights, and dense layer."""
+        """The parts after the language model: pooling, if it has weights, and dense layer."""
         return [self.dense] if self.pooling is None else [self.pooling, self.dense]
 
     @property
     def unit_dense(self) -> UnitDense | None:
-        """The dense layer, where it starts from the texts' vectors."""
+        """The dense layer, if it starts from the texts' vectors."""
         return self.dense if isinstance(self.dense, UnitDense) else None
 
     def share_heads_of(self, other: TextEncoder) -> None:
@@ -128,10 +125,10 @@ class TextEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of its weights."""
         return self.dense.weight.device
 
-    # ------------------------------------------------------------------ what trains, what not
+    # ------------------------------------------------------------------------------- training
 
     def _freeze(self, dropout: float, lora_rank: int) -> None:
         learning = self.layers[self.first_trained :]
@@ -156,7 +153,7 @@ class TextEncoder(nn.Module):
 
     @property
     def frozen_modules(self) -> list[nn.Module]:
-        """The parts of the language model that never train, first to last."""
+        """The frozen parts of the language model, first to last."""
         frozen = self.layers[: self.first_trained]
         if not self.embeddings_train:
             frozen = [*self._layers.before, *frozen]
@@ -177,9 +174,9 @@ class TextEncoder(nn.Module):
         """Vectors of the texts of a row, in its order.
 
         Shapes:
-            frozen: ``[tokens, hidden]``, the output of the frozen layers (``encode_frozen``), where
-                it is known; ``None``: it is computed.
-            tap: collects hidden states and attention on the way.
+            frozen: ``[tokens, hidden]``, the output of the frozen layers (``encode_frozen``);
+                ``None``: it is computed.
+            tap: collects hidden states and attention.
         """
         if frozen is None:
             hidden = self.encode_frozen(texts, tap)
@@ -191,7 +188,7 @@ class TextEncoder(nn.Module):
         return self._texts(hidden, texts)
 
     def _texts(self, hidden: Tensor, texts: PackedTexts) -> EncodedTexts:
-        """What becomes of the last hidden states, ``[tokens, hidden]``."""
+        """Pooled texts and vectors of last hidden states, ``[tokens, hidden]``."""
         pooled = self._pool(hidden, texts)
         return EncodedTexts(pooled, self.dense(pooled))
 
@@ -230,30 +227,30 @@ class TextEncoder(nn.Module):
         return pool_texts(self.pooling, hidden, texts, self.mask_padding)
 
     def zeros(self, texts: int) -> Tensor:
-        """Vectors of that many empty texts, ``[texts, news_dim]``."""
+        """Vectors of empty texts, ``[texts, news_dim]``."""
         return self.dense.weight.new_zeros(texts, self.dense.out_features)
 
     def hidden_states(self, plan: TextsPlan) -> Tensor:
-        """Last hidden states of texts of any lengths, each layer computed, ``[tokens, hidden]``."""
+        """Last hidden states, ``[tokens, hidden]``, with every layer computed."""
         parts = [self._encode_trained(self.encode_frozen(each), each, None) for each in plan.packs]
         states = torch.cat(parts)
         return torch.empty_like(states).index_copy(0, plan.places, states)
 
-    # --------------------------------------------------------------------- how it is computed
+    # ---------------------------------------------------------------------- precision, content
 
     def compute_dtype(self) -> torch.dtype:
-        """The type that it computes in: autocast's where that is on, else that of its weights."""
+        """The type of activations: autocast's if it is on, else that of the weights."""
         if torch.is_autocast_enabled(self.device.type):
             return torch.get_autocast_dtype(self.device.type)
         return self.dense.weight.dtype
 
     def tokens_at_once(self) -> int:
-        """How many tokens pass through the language model together."""
+        """Number of tokens that pass through the language model together."""
         inner = getattr(self.plm.config, "intermediate_size", 4 * self.hidden_size)
         return tokens_at_once(self.device, inner * self.compute_dtype().itemsize)
 
     def frozen_content(self) -> Iterator[str | bytes]:
-        """All that decides the output of the frozen layers for a text."""
+        """Everything that decides the output of the frozen layers for a text."""
         yield type(self.plm).__name__
         config = self.plm.config.to_dict()
         yield json.dumps({k: v for k, v in config.items() if k not in NOT_OF_A_STATE}, default=str)

@@ -1,4 +1,4 @@
-"""Texts into all of their tokens, for users who attend to these."""
+"""Texts as all of their tokens, for users who attend to tokens."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from recbole_tinynews.encoder.words.padded import PaddedWords
 
 
 class TokenEncoder(TextEncoder):
-    """A language model and a dense layer, whose vector of a text is its tokens side by side.
+    """A language model and a dense layer; a text is the vectors of its tokens (``PaddedWords``).
 
-    ``PaddedWords`` describes it: the last hidden state of each token, through the dense layer.
-    ``[CLS]`` and ``[SEP]`` are tokens as the others, as they are to attention pooling; pad tokens
-    take no part. Attention over these vectors with weights ``a`` is what a ``TextEncoder`` whose
-    pooling has these weights makes of the text: ``W sum_j a_j h_j + b = sum_j a_j (W h_j + b)``.
-    The pooled text is the mean of its hidden states.
+    ``[CLS]`` and ``[SEP]`` count as tokens, as in attention pooling; pad tokens do not. Attention
+    over these vectors with weights ``a`` equals a ``TextEncoder`` that pools with ``a``:
+    ``W sum_j a_j h_j + b = sum_j a_j (W h_j + b)``. The pooled text is the mean hidden state.
 
     Args:
         plm: as in ``TextEncoder``.
@@ -41,7 +39,7 @@ class TokenEncoder(TextEncoder):
         return EncodedTexts(self._pool(hidden, texts), self.side_by_side(tokens, texts))
 
     def zeros(self, texts: int) -> Tensor:
-        """Vectors of that many empty texts, ``[texts, length * (news_dim + 1)]``."""
+        """Vectors of empty texts, ``[texts, length * (news_dim + 1)]``."""
         return self.dense.weight.new_zeros(texts, self.side_by_side.dim)
 
     def content(self) -> Iterator[str | bytes]:

@@ -1,4 +1,4 @@
-"""The views of an article into one vector: attention over them (NAML), or all of them (LSTUR)."""
+"""The views of an article combined into one vector: by attention (NAML) or concatenated (LSTUR)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL_WEIGHT = 0.01  # of vectors whose numbers are about 1, beside one of unit 
 class ViewAttention(nn.Module):
     """``r = sum_v softmax_v(q . tanh(U r_v + u)) r_v`` over the views ``v`` of an article.
 
-    NAML (Wu et al., IJCAI 2019). That of a category is ``r_c = ReLU(V_c e_c + v_c)``.
+    NAML (Wu et al., IJCAI 2019). Of a category, ``r_c = ReLU(V_c e_c + v_c)``.
 
     Args:
         sizes: of the vector of each view; that of a text is ``dim``.
@@ -48,11 +48,10 @@ class ViewAttention(nn.Module):
 class StartsAsText(nn.Module):
     """``r = r_text + w own({view: r_v})`` with a ``w`` that trains from 0.
 
-    So an article is the vector of one of its texts before the first step, where that means
-    something already (docs/method.md, section 1).
+    An article starts as the pretrained vector of one of its texts (docs/method.md, section 1).
 
     Args:
-        text: name of the view that it starts as.
+        text: name of that view.
         own: ``{view: [articles, size]} -> [articles, dim]``, with ``dim``.
 
     Attributes:
@@ -71,15 +70,12 @@ class StartsAsText(nn.Module):
 
 
 class ViewConcatenation(nn.Module):
-    """``r = [r_v; ...]``, the vectors of all views behind each other.
-
-    LSTUR (An et al., ACL 2019).
+    """``r = [r_v; ...]``, the concatenated vectors of all views (LSTUR, An et al., ACL 2019).
 
     Args:
         sizes: of the vector of each view.
-        starts_as: the view beside which others hardly count before the first step; ``None``: there
-            is none. Their weight trains from a small number: from 0, neither it nor what it weights
-            would get a gradient.
+        starts_as: the view that dominates at the start; ``None``: there is none. The weight of the
+            others trains from a small number: from 0, nothing would get a gradient.
 
     Attributes:
         dim: size of a news vector.

@@ -88,6 +88,10 @@ class Layering:
         self._of_teachers: dict[str, Any] = {}  # defaults that differ from the student's
         self._of_finetuned: dict[str, Any] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without rules: their lambdas can't be pickled, and loaders' workers check no value."""
+        return {**self.__dict__, "rules": {}}
+
     def add(self, source: str, values: Mapping[Key, Any]) -> None:
         """Lay values of the package or of a class over those before."""
         self.layers.append(Layer(source, values))

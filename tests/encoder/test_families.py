@@ -152,6 +152,8 @@ def test_vectors_and_gradients_are_those_of_padded_texts(kind: str) -> None:
         if parameter.grad is not None and "pooler" not in name:
             scale = parameter.grad.abs().max()
             gradient = ours.get_parameter(name).grad
+            if gradient is None:  # a bias that no score depends on
+                gradient = torch.zeros(())
             assert (gradient - parameter.grad).abs().max() <= 1e-5 * (scale + 1), name
 
 

@@ -3,14 +3,22 @@ from __future__ import annotations
 from recbole_tinynews.convert.atomic import InterRow
 from recbole_tinynews.convert.records import Impression
 from recbole_tinynews.data.atomic_files import ItemColumns
-from recbole_tinynews.files.columns import BODY, FLAT_INTER, FLAT_ITEM, INTER, ITEM, header
+from recbole_tinynews.files.columns import (
+    BODY,
+    FLAT_INTER,
+    FLAT_ITEM,
+    INTER,
+    ITEM,
+    PUBLISHED,
+    header,
+)
 
 
 def test_headers_are_those_that_data_sets_out_there_have() -> None:
     """With another header, no data set that was converted before could be read."""
-    assert header((*ITEM, BODY)) == (
+    assert header((*ITEM, BODY, PUBLISHED)) == (
         "item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq\tabstract:token_seq\t"
-        "body:token_seq"
+        "body:token_seq\tpublished:float"
     )
     assert header(INTER) == (
         "impression_id:token\tuser_id:token\ttimestamp:float\thistory:token_seq\t"
@@ -23,4 +31,4 @@ def test_headers_are_those_that_data_sets_out_there_have() -> None:
 def test_records_name_their_fields_as_the_files_name_their_columns() -> None:
     """A record in another order would be written, or read, into the wrong columns."""
     assert InterRow._fields == Impression._fields == INTER
-    assert ItemColumns._fields == (*ITEM, BODY)
+    assert ItemColumns._fields == (*ITEM, BODY, PUBLISHED)

@@ -11,15 +11,14 @@ from recbole_tinynews.encoder.self_attention import HEAD_DIM
 
 
 class UserEncoder(nn.Module):
-    """Attention pooling over the history, as in PLM-NR; ``self_attention`` puts NRMS's before it.
+    """Attention pooling over the history, as in PLM-NR; optionally after self-attention (NRMS).
 
-    ``pad_doc`` is one learned news vector. Under ``history_padding="learned"`` it fills every empty
-    slot and takes part in the attention; under ``"masked"`` empty slots take no part, and it stands
-    for a user without any history, whose scores would all tie otherwise.
+    ``pad_doc`` is a learned news vector. Under ``history_padding="learned"`` it fills empty slots;
+    under ``"masked"`` these are masked, and it is the vector of a user without history, whose
+    scores would all tie otherwise.
 
-    With ``starts_as_mean`` it starts as the mean of the clicked vectors times a scale that trains:
-    the query of the pooling and ``pad_doc`` start as zeros, and self-attention, which is then added
-    to its input, as nothing.
+    With ``starts_as_mean`` it starts as the mean of the clicked vectors times a trained scale: the
+    query and ``pad_doc`` start as zeros, and so does self-attention, which is then residual.
     """
 
     def __init__(
@@ -53,12 +52,12 @@ class UserEncoder(nn.Module):
 
     @property
     def ignores_empty_slots(self) -> bool:
-        """Whether slots without a click change nothing, wherever they are."""
+        """Whether empty slots change nothing, wherever they are."""
         return self.history_padding == "masked"
 
     @property
     def weighs_clicks_alone(self) -> bool:
-        """Whether the attention score of a click depends on nothing but its own vector."""
+        """Whether the attention score of a click depends on its own vector only."""
         return self.self_attention is None and self.ignores_empty_slots
 
     def forward(self, history: Tensor, clicked: Tensor, energy: Tensor | None = None) -> Tensor:
@@ -67,8 +66,8 @@ class UserEncoder(nn.Module):
         Shapes:
             history: ``[batch, history, dim]``, vectors of the clicked news.
             clicked: ``[batch, history]``, True where the slot holds a click.
-            energy: ``[batch, history]``, ``pooling.energy`` of the clicks where it is known; only
-                if ``weighs_clicks_alone``.
+            energy: ``[batch, history]``, ``pooling.energy`` of the clicks; only if
+                ``weighs_clicks_alone``. ``None``: it is computed.
         """
         history, mask = self._slots(history, clicked)
         user = self.pooling(history, mask, energy)
@@ -77,15 +76,15 @@ class UserEncoder(nn.Module):
         return user if self.scale is None else user * self.scale
 
     def click_weights(self, history: Tensor, clicked: Tensor) -> Tensor:
-        """How much each click counts in the pooling, ``[batch, history]``; ``forward`` has shapes.
+        """Weights of the clicks in the pooling, ``[batch, history]``; shapes as in ``forward``.
 
-        They sum to 1 over the clicks of a user who has any: empty slots are left out.
+        They sum to 1 over the clicks of a user with any.
         """
         weights = self.pooling.weights(*self._slots(history, clicked)) * clicked
         return weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-30)
 
     def _slots(self, history: Tensor, clicked: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What is pooled, and which of it takes part (``None``: all)."""
+        """The inputs of the pooling, and their mask."""
         mask: Tensor | None = clicked
         if self.history_padding == "learned":
             empty_slot = ~clicked.unsqueeze(-1)
@@ -97,7 +96,7 @@ class UserEncoder(nn.Module):
     def _attend(self, history: Tensor, mask: Tensor | None) -> Tensor:
         assert self.self_attention is not None
         ignored = None
-        if mask is not None:  # a row without any click may not be masked whole: its softmax is NaN
+        if mask is not None:  # the softmax of a row without clicks would be NaN
             ignored = ~mask & mask.any(dim=-1, keepdim=True)
         attended = self.self_attention(
             history, history, history, key_padding_mask=ignored, need_weights=False

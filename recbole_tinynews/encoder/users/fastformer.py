@@ -19,7 +19,7 @@ class FastformerAttention(nn.Module):
         beta_i  = softmax_i(w_k . p_i / sqrt(d))    k = sum_i beta_i p_i     u_i = k * v_i
         output_i = W_o u_i + b_o + q_i              over the heads side by side
 
-    Values are the queries: the paper shares their transformation.
+    Values and queries share their transformation.
 
     Args:
         dim: size of an input, a multiple of ``heads``.
@@ -65,15 +65,14 @@ def _summary(inputs: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
 class FastformerUser(nn.Module):
     """Fastformer over the clicks, then attention pooling: NRMS's user encoder with another core.
 
-    Wu et al. 2021, section 4.1, in news recommendation. Layers share their weights, as in the
-    paper; layer norm, positions and feed-forward layers are left out, as its authors say of news
-    recommendation.
+    Wu et al. 2021, section 4.1. As in the paper's news recommendation, layers share their weights,
+    and layer norm, positions and feed-forward layers are left out.
 
     Args:
         news_dim: size of a news vector, a multiple of ``heads``.
         query_dim: size of the query of attention pooling.
         heads: of the additive self-attention.
-        layers: how often it is applied.
+        layers: number of times that it is applied.
     """
 
     def __init__(self, news_dim: int, query_dim: int, heads: int = 16, layers: int = 1) -> None:

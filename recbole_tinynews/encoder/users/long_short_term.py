@@ -16,19 +16,16 @@ class LongShortTermUser(nn.Module):
     """Long-term interests by the user's id, short-term interests by a GRU over the clicks.
 
     An et al., "Neural News Recommendation with Long- and Short-term User Representations", ACL
-    2019, section 3.2. ``u_s`` is the last state of a GRU over the clicks, oldest first. The
-    long-term part ``u_l = M W_u[u]`` is masked as a whole in training, ``M ~ B(1, 1 - p)``, and
-    always there in ranking. ``ini`` starts the GRU with it, ``con`` puts both side by side,
-    ``u = [u_s; u_l]``, each half as wide as a news vector.
-
-    Vectors of users start as zeros, and no gradient ever reaches that of a user who is not in the
-    training data: it stays what the mask makes of those who are.
+    2019, section 3.2. ``u_s`` is the last state of a GRU over the clicks, oldest first. In training
+    the long-term part ``u_l = M W_u[u]`` is masked as a whole, ``M ~ B(1, 1 - p)``. ``ini``
+    initialises the GRU with it, ``con`` concatenates both, ``u = [u_s; u_l]``, each half as wide as
+    a news vector. Vectors of users start as zeros, where those of unseen users stay.
 
     Args:
         news_dim: size of a news vector.
         users: number of user ids, that of padding included.
         combination: ``ini`` or ``con``.
-        mask_probability: p, for each user of a batch by itself.
+        mask_probability: p, drawn for each user of a batch.
     """
 
     def __init__(
@@ -79,9 +76,9 @@ def last_state(
     first: Tensor | None = None,
     newest: int | None = None,
 ) -> Tensor:
-    """State after the last click, ``[batch, hidden]``: empty slots are skipped wherever they are.
+    """State after the last click, ``[batch, hidden]``; empty slots are skipped.
 
-    Without any click it means nothing, and is finite.
+    Without clicks it is meaningless, but finite.
 
     Shapes:
         history: ``[batch, history, dim]``, oldest first.
@@ -89,13 +86,13 @@ def last_state(
         first: ``[batch, hidden]``, the state before the first click; ``None``: zeros.
 
     Args:
-        newest: how many of the newest clicks are read; ``None``: all.
+        newest: number of newest clicks that are read; ``None``: all.
     """
     if newest is not None:
         age = clicked.flip(1).cumsum(1).flip(1)  # the newest click has 1
         clicked = clicked & (age <= newest)
     longest = history.shape[1] if newest is None else min(newest, history.shape[1])
-    # clicks first: what is behind them changes no state before, so no length has to be known
+    # clicks first: later slots change no earlier state, so no length is needed
     order = (~clicked).byte().argsort(dim=1, stable=True)[:, :longest]
     clicks = history.gather(1, order.unsqueeze(-1).expand(-1, -1, history.shape[-1]))
     states, _ = gru(clicks, None if first is None else first.unsqueeze(0).contiguous())

@@ -13,7 +13,7 @@ from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
 class MeanUser(nn.Module):
-    """``u = 1/n sum_i r_i``; its score is the mean of the clicks' own with the candidate."""
+    """``u = 1/n sum_i r_i``; a score is the mean over clicks of their dot products."""
 
     def __init__(self, news_dim: int) -> None:
         super().__init__()
@@ -27,8 +27,8 @@ class MeanUser(nn.Module):
 class StartsAsMean(nn.Module):
     """``u = s (1/n sum_i r_i + w own(r_1..r_n))`` with ``s`` and ``w`` that train, ``w`` from 0.
 
-    So a recommender ranks by its news encoder's vectors before its first step, where those mean
-    something already (docs/method.md, section 1), and its own user encoder comes in as it learns.
+    A recommender starts by ranking with pretrained news vectors (docs/method.md, section 1), and
+    its own user encoder is mixed in as it learns.
 
     Args:
         own: ``(history [batch, history, dim], clicked [batch, history], ...) -> [batch, dim]``.

@@ -46,7 +46,7 @@ class PolyAttention(nn.Module):
             inputs: ``[batch, length, dim]``.
             mask: ``[batch, length]``, True where an input takes part.
             similarity: ``[batch, candidates, length]``, added to the energy of every code.
-            energy: that of the inputs, where it is known already.
+            energy: ``energy(inputs)``, if it is known; ``None``: it is computed.
         """
         energy = self.energy(inputs) if energy is None else energy
         weights = masked_softmax(
@@ -83,8 +83,8 @@ class InterestMatching(nn.Module):
 class CategorySimilarity(nn.Module):
     """``lambda cos(category of a candidate, category of a click)``; 0 where one is unknown.
 
-    Li et al. 2022, section 3.4. Vectors of categories train from a random start, where the paper
-    takes GloVe's, and ``lambda`` trains from 1.
+    Li et al. 2022, section 3.4. Vectors of categories start at random (the paper: as GloVe's), and
+    ``lambda`` trains from 1.
 
     Args:
         categories: number of category ids, that of unknown ones included.
@@ -108,11 +108,11 @@ class CategorySimilarity(nn.Module):
 
 
 class Interests(NamedTuple):
-    """What users are interested in.
+    """Interests of users.
 
     Shapes:
         of_candidates: ``[batch, candidates, codes, news_dim]``, for each candidate.
-        user: ``[batch, news_dim]``, the mean of a user's interests whatever the candidate.
+        user: ``[batch, news_dim]``, the mean of a user's interests for no candidate.
     """
 
     of_candidates: Tensor
@@ -122,14 +122,14 @@ class Interests(NamedTuple):
 class MultiInterestUser(nn.Module):
     """Interests of a user for each candidate, and the candidate's score (Li et al. 2022).
 
-    For a user without clicks every interest is one learnt vector.
+    For a user without clicks every interest is one learned vector.
 
     Args:
         news_dim: size of a news vector.
         codes: number of interests.
         code_dim: size of a context code.
-        starts_as_mean: whether a score starts as that of the mean of the clicks, as by
-            ``StartsAsMean``; that of the interests is added times a weight that trains from 0.
+        starts_as_mean: whether a score starts as that of the mean of the clicks
+            (``StartsAsMean``); that of the interests is added with a weight that trains from 0.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class MultiInterestUser(nn.Module):
             self.own_weight = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
-        """The mean of a user's interests whatever the candidate, ``[batch, news_dim]``.
+        """The mean of a user's interests for no candidate, ``[batch, news_dim]``.
 
         Shapes:
             history: ``[batch, history, news_dim]``, vectors of the clicked news.
@@ -155,7 +155,7 @@ class MultiInterestUser(nn.Module):
         return self._mean(history, clicked, self.poly_attention.energy(history))
 
     def interests(self, history: Tensor, clicked: Tensor, similarity: Tensor) -> Interests:
-        """The interests of users for each candidate, and their mean whatever the candidate.
+        """The interests of users for each candidate, and their mean for none.
 
         Shapes:
             history, clicked: as in ``forward``.
@@ -185,9 +185,8 @@ class MultiInterestUser(nn.Module):
 
 
 def disagreement(interests: Tensor) -> Tensor:
-    """How alike a user's interests are: ``1/K^2 sum_i sum_j cos(e_i, e_j)``, ``[...]``.
+    """Similarity of a user's interests: ``1/K^2 sum_i sum_j cos(e_i, e_j)``, ``[...]``, in 0..1.
 
-    Li et al. 2022, section 3.2. ``interests`` is ``[..., interests, dim]``. It lies between 0 (they
-    cancel each other out) and 1 (all point in one direction).
+    Li et al. 2022, section 3.2. ``interests`` is ``[..., interests, dim]``.
     """
     return F.normalize(interests, dim=-1).mean(dim=-2).square().sum(dim=-1)

@@ -1,4 +1,4 @@
-"""What stands for a user without any click."""
+"""The vector of users without clicks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from torch import Tensor, nn
 
 
 class NoClicks(nn.Module):
-    """A learnt vector in the place of a user's, where there is nothing to make that of.
-
-    With zeros all candidates would tie. It starts at random, as ``UserEncoder``'s does.
-    """
+    """A learned vector for users without clicks; with zeros all candidates would tie."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -25,7 +22,7 @@ class NoClicks(nn.Module):
         return torch.where(clicked.any(dim=-1, keepdim=True), user, self.vector.to(user.dtype))
 
     def before(self, history: Tensor, clicked: Tensor) -> tuple[Tensor, Tensor]:
-        """The same as a click, in a slot before each history; of users with clicks it is empty.
+        """The vector as a click, in an additional first slot; it is empty for users with clicks.
 
         Shapes:
             history: ``[batch, history, dim]``; returned with one slot more.

@@ -12,7 +12,7 @@ from recbole_tinynews.encoder.words.padded import words_of
 class PersonalisedUser(nn.Module):
     """Personalised attention over the words of an article and over the clicks of a user.
 
-    Wu et al., KDD 2019. Vectors of users start as zeros, and that of an unknown one stays there.
+    Wu et al., KDD 2019. Vectors of users start as zeros; that of unknown users stays zero.
 
     Args:
         news_dim: size of a word's state, and so of a news vector.
@@ -31,7 +31,7 @@ class PersonalisedUser(nn.Module):
         self.no_clicks = NoClicks(news_dim)
 
     def read(self, articles: Tensor, users: Tensor) -> Tensor:
-        """Articles as their user reads them, ``[batch, articles, news_dim]``.
+        """Vectors of articles for their user, ``[batch, articles, news_dim]``.
 
         Shapes:
             articles: ``[batch, articles, length * (news_dim + 1)]``, by ``PaddedWords``.
@@ -72,7 +72,7 @@ class PersonalisedAttention(nn.Module):
         self.projection = nn.Linear(query_dim, dim)
 
     def queries(self, users: Tensor) -> Tensor:
-        """What inputs are compared with, ``[..., user_dim]`` -> ``[..., dim]``."""
+        """The queries of users, ``[..., user_dim]`` -> ``[..., dim]``."""
         return self.projection(self.preference(users).relu()).tanh()
 
     def forward(self, inputs: Tensor, mask: Tensor, queries: Tensor) -> Tensor:

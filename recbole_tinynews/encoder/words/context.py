@@ -1,4 +1,4 @@
-"""Words in the context of their text: what comes between word vectors and pooling."""
+"""Contexts of words: the layer between word vectors and pooling."""
 
 from __future__ import annotations
 

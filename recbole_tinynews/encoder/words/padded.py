@@ -1,4 +1,4 @@
-"""All words of a text, or tokens, in one vector, for attention that comes later."""
+"""All words of a text in one vector, for later attention over them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Words(NamedTuple):
     """The words of texts.
 
     Shapes:
-        vectors: ``[..., length, dim]``, zeros behind the end of a text.
-        real: ``[..., length]``, True where there is a word, and no pad token.
+        vectors: ``[..., length, dim]``, zeros after the end of a text.
+        real: ``[..., length]``, True for words, False for pad tokens.
     """
 
     vectors: Tensor
@@ -23,9 +23,7 @@ class Words(NamedTuple):
 
 
 class PaddedWords(nn.Module):
-    """Every word of a text side by side, and for each a number that says that it takes part.
-
-    Pad tokens do not.
+    """The words of a text side by side, each with a flag that is 0 for pad tokens.
 
     Attributes:
         dim: size of the vector of a text.

@@ -1,4 +1,4 @@
-"""Texts as words: a tokenizer whose vocabulary is that of given texts, and vectors of its words."""
+"""A tokenizer by words with the vocabulary of given texts, and vectors of these words."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from recbole_tinynews.files.checksums import file_digest
 from recbole_tinynews.files.whole import whole_folder
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"  # their ids are 0 and 1
-# as GloVe's vectors have them: do n't, Trump 's; a mark of punctuation is a word of its own
+# as in GloVe: do n't, Trump 's; each punctuation mark is a word
 WORD = r"\w+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+|[^\w\s]"
 ALL_WORDS = 2**31 - 1
 RANDOM_SPREAD = 0.4  # standard deviation of a number in a vector that no file has
 
 
 def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
-    """A tokenizer by lower-cased words that knows the words of these texts, and no others.
+    """A tokenizer by lower-cased words with the vocabulary of these texts.
 
-    A more frequent word has a smaller id; of equally frequent ones, the alphabet decides.
+    Words are ordered by frequency, then alphabetically.
 
     >>> words = word_tokenizer(["Don't panic", "It's only panic."])
     >>> words.convert_ids_to_tokens(words("Don't PANIC, it's only rain")["input_ids"])
@@ -48,7 +48,7 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
     trainer = trainers.WordLevelTrainer(vocab_size=ALL_WORDS, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     known = sorted(tokenizer.get_vocab().items(), key=itemgetter(1))
-    # added afterwards, so that no text that spells them out is taken for them
+    # added afterwards, so that a text that spells them out does not get their ids
     vocabulary = [PADDING, UNKNOWN, *(word for word, _ in known)]
     numbered = {word: number for number, word in enumerate(vocabulary)}
     tokenizer.model = models.WordLevel(numbered, unk_token=UNKNOWN)
@@ -56,7 +56,7 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
 
 
 def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Its words by id, padding and the unknown word among them."""
+    """Its words by id, padding and the unknown word included."""
     words: Any = tokenizer.convert_ids_to_tokens([*range(len(tokenizer))])
     return words
 
@@ -91,8 +91,8 @@ def word_embedding(
 ) -> nn.Embedding:
     """A vector for each word of a tokenizer, ``[words, dim]``, which trains.
 
-    Words that the file lacks start at random, with mean and spread of those that it has. An unknown
-    word, which no text of the data set has, is a zero vector.
+    Words that the file lacks start at random, with the mean and spread of the others. The unknown
+    word is a zero vector.
 
     Args:
         tokenizer: of ``word_tokenizer``.

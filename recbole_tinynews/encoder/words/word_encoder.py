@@ -1,4 +1,4 @@
-"""Texts by their words into vectors: word vectors, their context, pooling."""
+"""The text encoder of word vectors: word vectors, context, pooling."""
 
 from __future__ import annotations
 
@@ -16,18 +16,16 @@ from recbole_tinynews.encoder.text_encoder import weights_content
 
 
 class WordEncoder(nn.Module):
-    """The text encoder of recommenders before language models: NRMS's, NAML's and others.
-
-    All of it trains, and no layer can be looked into.
+    """The text encoder of NRMS, NAML and others before language models; all of it trains.
 
     Args:
         words: word vectors, by token id; 0 pads.
         context: ``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, with ``dim``.
         pooling: ``(hidden [tokens, dim], texts) -> [texts, size]``, with the ``size`` of a vector
             as its ``dim``.
-        dropout: of word vectors, and of what comes out of ``context``.
+        dropout: of word vectors and of the output of ``context``.
         pretrained_heads: whether a text starts as the mean of its word vectors, by ``UnitDense``;
-            what context and pooling make is added times a weight that trains from 0.
+            context and pooling are added with a weight that trains from 0.
 
     Attributes:
         unit_dense: the layer on the mean of word vectors; ``None``: there is none.
@@ -56,7 +54,7 @@ class WordEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of its weights."""
         return self.words.weight.device
 
     def mean(self, texts: PackedTexts) -> Tensor:
@@ -75,22 +73,22 @@ class WordEncoder(nn.Module):
         return self.unit_dense(_mean(vectors, texts)) + self.own_weight * own
 
     def zeros(self, texts: int) -> Tensor:
-        """Vectors of that many empty texts, ``[texts, size]``."""
+        """Vectors of empty texts, ``[texts, size]``."""
         return self.words.weight.new_zeros(texts, self.pooling.dim)
 
     def compute_dtype(self) -> torch.dtype:
-        """The type that it computes in: autocast's where that is on, else that of its weights."""
+        """The type of activations: autocast's if it is on, else that of the weights."""
         if torch.is_autocast_enabled(self.device.type):
             return torch.get_autocast_dtype(self.device.type)
         return self.words.weight.dtype
 
     def tokens_at_once(self) -> int:
-        """How many tokens are encoded together."""
+        """Number of tokens that are encoded together."""
         widest = 3 * max(self.words.embedding_dim, self.context.dim)  # of windows, and of heads
         return tokens_at_once(self.device, widest * self.compute_dtype().itemsize)
 
     def content(self) -> Iterator[str | bytes]:
-        """All that decides a vector."""
+        """Everything that decides a vector."""
         yield f"{type(self.context).__name__} {type(self.pooling).__name__}"
         yield from weights_content(self)
 
