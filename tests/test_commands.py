@@ -100,14 +100,6 @@ def test_a_wrong_name_or_value_is_reported_before_torch_is_imported(
     assert "Traceback" not in done.stderr
 
 
-def test_metrics_that_are_nested_two_thousand_deep_are_a_short_error() -> None:
-    """A RecursionError, and 70 lines of it."""
-    done = shell(MAIN, "run", f"--metrics={'[' * 2_000}")
-    assert done.returncode == 1
-    assert "metrics expects some of AUC" in done.stderr
-    assert len(done.stderr) < 1_000
-
-
 def test_missing_recbole_is_named_with_the_command_that_installs_it() -> None:
     """From Python 3.12 on pip can't install it as a dependency, and its absence needs words."""
     done = shell(f"{WITHOUT_RECBOLE}\n{MAIN}", "run", "--model=PLMNR")

@@ -341,6 +341,13 @@ def test_an_unknown_metric_is_a_mistake() -> None:
         assert "metrics expects some of AUC, MRR, NDCG, RECALL" in mistakes_of(f"--metrics={name}")
 
 
+def test_metrics_that_are_nested_two_thousand_deep_are_a_short_error() -> None:
+    """A RecursionError, and 70 lines of it."""
+    answer = mistakes_of(f"--metrics={'[' * 2_000}")
+    assert "metrics expects some of AUC" in answer
+    assert len(answer) < 1_000
+
+
 def test_recboles_metric_names_are_computed_per_impression_and_can_be_validated_on() -> None:
     """A RecBole user writes Recall and topk, and must not train an epoch before a KeyError."""
     asked = ("--metrics=[Recall, Hit, Precision, MAP, GAUC]", "--topk=[3]")
