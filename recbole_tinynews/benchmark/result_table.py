@@ -234,7 +234,7 @@ def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> Iterator[st
     every = {name for each in systems for name in each.row.reads if name.startswith(CLICKS_NOW)}
     if every:
         counted = "; ".join(sorted(every))
-        yield f"{NOW} ranks by what is read now, in the sample of users that the data has: {counted}."
+        yield f"{NOW} ranks by what is read now in this sample of users: {counted}."
     for each in systems:
         if each.means and len(each.cells) < len(seeds):
             why = f": {each.why_not}" if each.why_not else ""
