@@ -21,13 +21,13 @@ from recbole_tinynews.version import VERSION
 ONCE_CORRECTED = (
     "Finished stages are kept: once that is corrected, the same command resumes from there."
 )
-LOST_FIRST = 1.0  # seconds in which the launcher sees the lost process end, and names that one
+LOST_FIRST = 1.0  # seconds for the launcher to see the lost process end and name it
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """RecBole's command line: its flags, and ``--key=value`` for any setting.
 
-    A mistake in the settings, or a disk that is full, ends the program with its message alone.
+    Mistakes in settings and write errors end the program with a message, without a traceback.
     """
     spin_briefly()
     parser = _parser()
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         return {}
     files = given.config_files.split() if given.config_files else None
     name = parser.prog + process_label()
-    if process_label():  # who has started them says it, once for all
+    if process_label():  # the launcher reports an interruption, once for all processes
         signal.signal(signal.SIGINT, _end_at_once)
     try:
         from recbole_tinynews.reference.check import check_command  # needs RecBole's files
@@ -93,21 +93,21 @@ def _parser() -> argparse.ArgumentParser:
         ("--port", "port of the first machine (default: 5678)"),
     ):
         parser.add_argument(flag, help=meaning)
-    told = parser.add_argument_group("without data")
-    told.add_argument("--list-models", action="store_true", help="every model, in one line")
-    told.add_argument(
+    lookup = parser.add_argument_group("lookup, without data")
+    lookup.add_argument("--list-models", action="store_true", help="every model, one line each")
+    lookup.add_argument(
         "--list-settings",
         nargs="?",
         const="",
         metavar="MODEL",
         help="every setting, of one model or of all, with default and meaning",
     )
-    told.add_argument("--explain", metavar="SETTING", help="all about one setting")
+    lookup.add_argument("--explain", metavar="SETTING", help="everything about one setting")
     return parser
 
 
 def _tell(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
-    """Print a page of reference, without data or torch."""
+    """Print a list or an explanation; needs neither data nor torch."""
     from recbole_tinynews.reference import explain, pages
 
     try:
@@ -125,7 +125,7 @@ def _tell(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
 
 
 def _start(machines: Machines, given: argparse.Namespace, settings: list[str]) -> dict[str, Any]:
-    """Run the command in several processes, after its settings were found to be right."""
+    """Check the settings, then run the command in several processes."""
     files = given.config_files.split() if given.config_files else None
     check = partial(_check, given.model, given.dataset, files, settings)
     named = ("model", "dataset", "config_files")
@@ -148,8 +148,8 @@ def _check(model: str, dataset: str, files: list[str] | None, settings: list[str
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
-    """Exit at once: Ctrl-C comes twice, from the terminal and from torchrun."""
-    os._exit(130)  # what is saved is whole, as after a kill
+    """Exit at Ctrl-C: a second one, from torchrun, would interrupt the clean-up of the first."""
+    os._exit(130)  # saved files are complete, as after a kill
 
 
 def _starts_anew(argument: str) -> bool:

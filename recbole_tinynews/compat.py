@@ -1,4 +1,4 @@
-"""What RecBole 1.2.1 still expects from libraries, and they no longer or not yet give."""
+"""Compatibility of RecBole 1.2.1 with current numpy and torch."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 
-# What RecBole's own code reads from numpy; numpy 1.24 dropped all four, numpy 2 gave back two.
+# Names that RecBole reads from numpy; numpy 1.24 removed all four, numpy 2 restored two.
 _NUMPY_NAMES = {"bool": np.bool_, "float": np.float64, "long": np.int_, "str": np.str_}
 
 
 def apply() -> None:
-    """Add the missing names that RecBole needs; existing ones are left alone.
+    """Add numpy names that RecBole needs, and pickle torch's generators by value.
 
-    Its loaders hold a random generator, which torch shares with a spawned worker through memory
-    that is gone by then ("unable to resize file"); its state is sent as bytes instead.
+    RecBole's loaders hold a generator, which torch would share with a spawned worker through
+    memory that is gone by then ("unable to resize file").
     """
     for name, scalar in _NUMPY_NAMES.items():
         if name not in vars(np):  # hasattr would ask numpy, which warns about these names

@@ -55,7 +55,7 @@ def module_of_a_user(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_table_of_models_has_a_row_for_every_yaml() -> None:
     """A new model is a module, a yaml and a row; without its row it could not be named."""
-    assert model_names() == sorted(file.stem for file in model_yaml_folder().glob("*.yaml"))
+    assert sorted(model_names()) == sorted(file.stem for file in model_yaml_folder().glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", model_names())

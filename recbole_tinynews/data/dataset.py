@@ -187,6 +187,16 @@ class NewsDataset(Dataset):
             parts[split]._first_row = start
         return [parts.get(split) for split in SPLITS]
 
+    def copy(self, new_inter_feat: Impressions) -> NewsDataset:
+        """The data set with other impressions; the log and its counters are shared."""
+        part: NewsDataset = super().copy(new_inter_feat)
+        part.log, part._popularity = self.log, self._popularity
+        return part
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the other splits: a worker that gets its loader by pickle reads only one."""
+        return {**self.__dict__, "log": None, "_popularity": {}}
+
     def _rows_of_splits(self) -> dict[str, tuple[int, int]]:
         ends = np.cumsum(self.file_size_list).tolist()
         return dict(zip(self.splits, zip([0, *ends], ends, strict=False), strict=True))

@@ -35,7 +35,7 @@ class InteractionDataset(Dataset):
     """
 
     def __init__(self, news: NewsDataset, config: Settings, feed: Feed) -> None:
-        self.__dict__.update(news.__dict__)
+        self.__dict__.update(news.__getstate__())  # without the other splits, for workers
         self.config, self.feed = config, feed
         self.impressions, self.facts = news.impressions(config), news.facts
         self.label_field = config["LABEL_FIELD"]

@@ -1,3 +1,3 @@
-"""What there is to choose from: models and settings with their meanings, read without imports."""
+"""Lists and explanations of models and settings, without importing torch."""
 
 from __future__ import annotations

@@ -89,12 +89,12 @@ def read_by(model: str) -> dict[str, Any]:
 
 @cache
 def files_about(model: str) -> list[Path]:
-    """The yaml files that say what a model's settings mean, the most telling last."""
+    """The yaml files that describe a model's settings, most specific last."""
     return [*files_about_all(), named_files(model).overall, *named_files(model).own]
 
 
 def files_about_all() -> list[Path]:
-    """The yaml files that say what settings mean, whichever model has them."""
+    """The yaml files that describe settings of all models."""
     return [*recbole_overall_files(), *stage_files().values(), _file("overall")]
 
 
@@ -116,7 +116,7 @@ def sections(model: str) -> Iterator[Section]:
 
 
 def sections_of_all() -> Iterator[Section]:
-    """The settings of all news recommenders, and which of them have further ones."""
+    """The settings of all news recommenders, then those of single ones."""
     *shared, recboles = sections("PLMNR")
     yield from shared
     known = {each.name for section in (*shared, recboles) for each in section.settings}
@@ -129,14 +129,14 @@ def sections_of_all() -> Iterator[Section]:
     for name, models in further.items():
         ours = [model for model in models if is_ours(model)]
         kind, text = meaning_of(name, files_about(ours[0]))
-        told = Meaning(kind, f"{text} [{', '.join(ours)}]")
-        described.append(Described(name, defaults_of(ours[0])[name], told))
+        meaning = Meaning(kind, f"{text} [{', '.join(ours)}]")
+        described.append(Described(name, defaults_of(ours[0])[name], meaning))
     yield Section("Of the models in brackets, with the first one's default", described)
     yield recboles
 
 
 def _of_stages(model: str, left: dict[str, Any]) -> Iterator[Section]:
-    """The values that stages have by themselves, instead of the plain ones."""
+    """The defaults of single stages, and the settings that only one stage declares."""
     yaml = news_yaml(model)
     for stage, file in stage_files().items():
         own = []
@@ -152,7 +152,7 @@ def _of_stages(model: str, left: dict[str, Any]) -> Iterator[Section]:
 
 
 def of_data_sets(name: str) -> Iterator[tuple[str, Any]]:
-    """The values that the yaml files of data sets give a setting, with the name of the file."""
+    """The values of a setting in the yaml files of data sets, after the name of the file."""
     for file, values in _yaml_files_in(packaged_folder("properties") / "dataset").items():
         if name in values:
             yield f"{file}.yaml", values[name]
@@ -163,7 +163,7 @@ def of_data_sets(name: str) -> Iterator[tuple[str, Any]]:
 
 @cache
 def every_setting() -> dict[str, list[str]]:
-    """The models that have each setting of a yaml file, ours and, as ``RecBole``, its own."""
+    """The models that have each setting; ``RecBole`` stands for its own models."""
     found: dict[str, list[str]] = {}
     for model in MODELS:
         for name in read_by(model):
@@ -188,7 +188,7 @@ def _yaml_files_in(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def stages_declaring(name: str) -> list[str]:
-    """The stages whose yaml files alone declare a setting, or have it as one of these has it."""
+    """The stages whose yaml files alone declare a setting, or share it by ``as_in``."""
     if name in read_yaml(_file("overall")) or name in recbole_overall_settings():
         return []
     found = [stage for stage, file in stage_files().items() if name in read_yaml(file)]

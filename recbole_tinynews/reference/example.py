@@ -1,4 +1,4 @@
-"""An example of a setting: a value that its rule allows, as the command line takes it."""
+"""Example values of settings, in the form of the command line."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from recbole_tinynews.settings.values import Rule
 
 
 def as_yaml(value: Any) -> str:
-    """A value as the command line takes it."""
+    """A value in the form of the command line."""
     text = yaml.safe_dump(value, default_flow_style=True, width=1000)
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def example_value(default: Any, rule: Rule | None, told: Iterable[Any] = ()) -> Any:
-    """A value that a rule allows; another one than the default where there is one.
+def example_value(default: Any, rule: Rule | None, preferred: Iterable[Any] = ()) -> Any:
+    """A value that a rule allows, different from the default if possible.
 
     Args:
         default: the usual one.
-        rule: what is allowed; ``None``: anything.
-        told: values that stages or data sets have, which are preferred.
+        rule: for its values; ``None``: any.
+        preferred: values of stages and data sets.
     """
     if rule is None:
         return default
-    allowed = [value for value in (*told, *_candidates(default, rule.choices)) if rule.holds(value)]
+    candidates = (*preferred, *_candidates(default, rule.choices))
+    allowed = [value for value in candidates if rule.holds(value)]
     other = [value for value in allowed if value != default or type(value) is not type(default)]
     return next(iter([*other, *allowed]), default)
 

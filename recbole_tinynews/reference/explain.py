@@ -36,7 +36,7 @@ _MARGIN = 12  # columns of the words in front
 _RETRAINED = {
     Affects.RESULT: "every stage that reads it",
     Affects.STUDENTS: "stages with teachers alone",
-    Affects.STAGES: "nothing by itself: it says which stages there are",
+    Affects.STAGES: "nothing: it chooses the stages of a system",
     Affects.NOTHING: "nothing",
 }
 _RECBOLE = "RecBole"
@@ -51,10 +51,10 @@ class Asked(NamedTuple):
 
 
 def explanation(name: str) -> str:
-    """All that is known of a setting.
+    """The page of one setting.
 
     Raises:
-        ValueError: no model has it; the nearest names are told.
+        ValueError: no model has it; with the nearest names.
     """
     asked = _asked(name)
     meaning = _meaning(asked)
@@ -70,8 +70,8 @@ def explanation(name: str) -> str:
     lines += _part("data sets", [f"{shown(v)}: {where}" for where, v in of_data_sets(name)])
     lines += _part("read by", [_readers(asked)])
     lines += _part("retrains", [_RETRAINED[setting(asked.name).affects]])
-    told = [*_values_of_stages(asked), *(value for _, value in of_data_sets(name))]
-    lines += _part("example", [_example(name, asked, example_value(default, rule, told))])
+    preferred = [*_values_of_stages(asked), *(value for _, value in of_data_sets(name))]
+    lines += _part("example", [_example(name, asked, example_value(default, rule, preferred))])
     return "\n".join(lines)
 
 
@@ -98,7 +98,7 @@ def _meaning(asked: Asked) -> Meaning:
 
 
 def _known_as(model: str) -> str:
-    """The name of any model whose files tell of RecBole's settings."""
+    """A model with files that describe RecBole's settings."""
     return "BPR" if model == _RECBOLE else model
 
 
@@ -137,7 +137,7 @@ def _names(models: list[str], ours: list[str]) -> str:
 
 
 def _of_stages(asked: Asked) -> list[str]:
-    """The values that stages have by themselves, by value."""
+    """The defaults of single stages, grouped by value."""
     by_value: dict[tuple[str, str], list[str]] = {}
     for model in filter(is_ours, asked.models):
         for stage in news_yaml(model).stages:

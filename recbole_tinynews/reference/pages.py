@@ -1,4 +1,4 @@
-"""The lists of models and settings, and the page of one setting, as text for a terminal."""
+"""Lists of models and settings for a terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def columns() -> int:
 
 
 def shown(value: Any) -> str:
-    """A value as it is written in yaml."""
+    """A value in yaml."""
     if value is None:
         return "~"
     return '""' if value == "" else str(value)
@@ -64,7 +64,7 @@ def setting_list(model: str = "") -> str:
     """
     if model:
         check_name(model)
-    of = f"{model}; all about one: --explain SETTING" if model else "news recommenders"
+    of = f"{model}; about one: --explain SETTING" if model else "news recommenders"
     lines = [f"Settings of {of}", "name, default, (kind) meaning", ""]
     for title, settings in sections(model) if model else sections_of_all():
         if settings:

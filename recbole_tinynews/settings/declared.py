@@ -9,7 +9,7 @@ affects results.
 from __future__ import annotations
 
 from enum import Enum, Flag, auto
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recbole_tinynews.settings.recbole_lists import recbole_lists
 from recbole_tinynews.settings.values import (
@@ -113,34 +113,15 @@ _NEWS, _RECBOLE_ON_IMPRESSIONS, _IMPRESSIONS = (
 )
 
 
-def _rows(
-    *names: str,
-    rule: Rule | None = None,
-    checked_for: Models = Models.EVERY,
-    scope: Scope = Scope.STAGE,
-    affects: Affects = Affects.RESULT,
-    known_to: Models = Models.NONE,
-    unread_by: Models = Models.NONE,
-) -> list[Setting]:
+def _rows(*names: str, **row: Any) -> list[Setting]:
     """Rows that differ only in their names."""
-    return [
-        Setting(
-            name,
-            rule,
-            checked_for,
-            scope=scope,
-            affects=affects,
-            known_to=known_to,
-            unread_by=unread_by,
-        )
-        for name in names
-    ]
+    return [Setting(name, **row) for name in names]
 
 
-# what RecBole's data sets are made with
+# settings of RecBole's data sets
 _FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "RATING_FIELD")
 _SEQUENCE_FIELDS = ("NEG_PREFIX", "LIST_SUFFIX", "ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD")
-_OF_TABLES = (  # of files with one interaction a row, which impressions are not
+_OF_TABLES = (  # for files with one interaction per row, not for impressions
     *(
         name
         for name in recbole_lists()["dataset_arguments"]
@@ -149,7 +130,7 @@ _OF_TABLES = (  # of files with one interaction a row, which impressions are not
     *("numerical_features", "discretization", "kg_reverse_r"),
     *("entity_kg_num_interval", "relation_kg_num_interval"),
 )
-# RecBole's for sequences, but for the one that asks for code
+# RecBole's for sequences, except the one that names code to run
 _TRANSFORMS = ("mask_itemseq", "inverse_itemseq", "crop_itemseq", "reorder_itemseq")
 _SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 

@@ -1,4 +1,4 @@
-"""The values of a run, layer over layer, and what each of its stages sees of them."""
+"""The values of a run, layer over layer, and the settings of each of its stages."""
 
 from __future__ import annotations
 
@@ -88,6 +88,10 @@ class Layering:
         self._of_teachers: dict[str, Any] = {}  # defaults that differ from the student's
         self._of_finetuned: dict[str, Any] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without rules: their lambdas can't be pickled, and loaders' workers check no value."""
+        return {**self.__dict__, "rules": {}}
+
     def add(self, source: str, values: Mapping[Key, Any]) -> None:
         """Lay values of the package or of a class over those before."""
         self.layers.append(Layer(source, values))
@@ -129,7 +133,7 @@ class Layering:
         ]
 
     def overrides(self, stage: str, values: Mapping[Key, Any]) -> dict[str, Any]:
-        """What a stage sees instead of the plain settings.
+        """The values of a stage that replace the plain ones.
 
         A teacher has ``teacher_num_hidden_layers`` layers, unless the stage's own
         ``num_hidden_layers`` says otherwise.
@@ -267,9 +271,9 @@ class Layering:
     def _separate_teachers(
         self, yaml: NewsYaml, parts: Composition, dataset: str, without_words: Mapping[Key, Any]
     ) -> None:
-        """Give teachers the defaults of their own class, and none of the student's.
+        """Give teachers the defaults of their own class instead of the student's.
 
-        What data set or user set holds for every stage.
+        Values of the data set or the user apply to every stage.
         """
         of_teacher: dict[str, Any] = {}
         for file in parts.of_teacher.own:

@@ -123,7 +123,7 @@ def one_process_alone(model: str) -> str:
 
 
 def field_mistakes(final: Mapping[str, Any], taken: Collection[str]) -> Iterator[str]:
-    """Fields of a batch that share a name with another field, whose values would be lost.
+    """Fields of a batch with the name of another field, which would overwrite each other.
 
     Args:
         final: the settings of the run.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """A sentence with the nearest names, behind a space; empty where none is near.
+    """A sentence with the nearest names after a space, or an empty text.
 
     >>> suggest("plmnr", ["PLMNR", "TinyBERT"]), suggest("zzz", ["PLMNR"])
     (' Did you mean PLMNR?', '')

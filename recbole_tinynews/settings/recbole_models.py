@@ -1,4 +1,4 @@
-"""Rules for the settings of RecBole's own models, whose yaml files give a default and no rule."""
+"""Rules for the settings of RecBole's own models, derived from the defaults in their yaml."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rules_of(kind: Models, files: ModelFiles) -> dict[str, Rule]:
 
 
 def rules_by_default(defaults: Mapping[str, Any]) -> dict[str, Rule]:
-    """A rule for each setting whose default tells the kind of its values.
+    """A rule for each setting, by the type and name of its default; none for ~.
 
     >>> rules_by_default({"hidden_size": 64, "dropout_prob": 0, "fields": None}).keys()
     dict_keys(['hidden_size', 'dropout_prob'])

@@ -25,7 +25,7 @@ def brief(value: Any) -> str:
 
 
 class Rule(NamedTuple):
-    """What a setting expects, in words and as a test."""
+    """The values that a setting accepts, in words and as a test."""
 
     expected: str
     holds: Callable[[Any], bool]
@@ -42,13 +42,13 @@ def one_of(*choices: Any) -> Rule:
 
 
 def an_int(at_least: int, at_most: int = MOST) -> Rule:
-    """An int from ``at_least`` to ``at_most``; none is larger than torch's and numpy's hold."""
+    """An int from ``at_least`` to ``at_most``, by default the largest of 32 bits."""
     bounds = f">= {at_least}" if at_most == MOST else f"from {at_least} to {at_most:,}"
     return Rule(f"an int {bounds}", lambda value: _is_int(value) and at_least <= value <= at_most)
 
 
 def list_of(rule: Rule, may_be_empty: bool = False) -> Rule:
-    """A list, each of whose values fits the rule."""
+    """A list of values that fit the rule."""
     return Rule(
         f"a list of {rule.expected}" + ("" if may_be_empty else ", not empty"),
         lambda value: (
@@ -85,7 +85,7 @@ def _show(value: Any) -> str:
 
 POSITIVE = an_int(1)
 COUNT = an_int(0)
-# each a size of tensors: what is larger was not meant, and would fill the memory
+# sizes of tensors: larger ones are mistakes that would fill the memory
 SIZE = an_int(1, 65_536)
 TEXT_LENGTH = an_int(1, 100_000)
 HISTORY_LENGTH = an_int(1, 10_000)

@@ -135,12 +135,12 @@ def test_chance_alone_is_rarely_taken_for_a_difference(
 ) -> None:
     """A test over users alone takes the luck of three seeds for a better system."""
     random = np.random.default_rng(5)
-    drawn = [draw(random, seeds, seed_share, both_share) for _ in range(2000)]
+    drawn = [draw(random, seeds, seed_share, both_share) for _ in range(1000)]
     wrong = np.mean([seeds_and_users_random(*each).p < 0.05 for each in drawn])
     assert wrong < 0.08
     fixed = [
         users_random(values.mean(axis=0)[None], users, resamples=99)[0].p < 0.05
-        for values, users in drawn[:300]
+        for values, users in drawn[:200]
     ]
     assert np.mean(fixed) > 0.12
 
@@ -149,7 +149,7 @@ def test_chance_alone_is_rarely_taken_for_a_difference(
 def test_a_hierarchical_bootstrap_is_wrong_more_often(seeds: int) -> None:
     """The reason for a t test: if a bootstrap were as good, it would assume less."""
     random = np.random.default_rng(8)
-    drawn = [draw(random, seeds, 0.9) for _ in range(1000)]
+    drawn = [draw(random, seeds, 0.9) for _ in range(500)]
     bootstrap = [hierarchical_bootstrap(*each, 399, random) for each in drawn]
     ours = [seeds_and_users_random(*each) for each in drawn]
     wrong, wrong_of_ours = (np.mean([e.p < 0.05 for e in found]) for found in (bootstrap, ours))

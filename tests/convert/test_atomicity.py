@@ -243,7 +243,7 @@ def test_the_report_disappears_first_and_comes_last_and_signals_wait(
     (tmp_path / "a").mkdir()
     for kind in ("item", "report.json"):
         (tmp_path / "a" / f"a.{kind}").write_text("old")
-    moved, replace = [], Path.replace
+    moved, removed, replace, unlink = [], [], Path.replace, Path.unlink
 
     def interrupted(self: Path, target: Path) -> Path:
         assert not (tmp_path / "a" / "a.report.json").exists()
@@ -251,7 +251,12 @@ def test_the_report_disappears_first_and_comes_last_and_signals_wait(
         os.kill(os.getpid(), signal.SIGINT)
         return replace(self, target)
 
+    def recorded(self: Path, missing_ok: bool = False) -> None:
+        removed.append(self.name)
+        unlink(self, missing_ok=missing_ok)
+
     monkeypatch.setattr(Path, "replace", interrupted)
+    monkeypatch.setattr(Path, "unlink", recorded)
 
     def write() -> None:
         with staged(tmp_path, ["a"]) as staging:
@@ -260,6 +265,8 @@ def test_the_report_disappears_first_and_comes_last_and_signals_wait(
 
     with pytest.raises(KeyboardInterrupt):
         write()
+    ours = [name for name in removed if not name.startswith(".")]
+    assert ours[:3] == ["a.report.json", "a.train.inter", "a.item"]
     assert moved == ["a.item", "a.train.inter", "a.report.json"]
     assert set(files(tmp_path).values()) == {b"new"}
 

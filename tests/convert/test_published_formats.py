@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from good_places import EVENTS, ROMANIAN, write_events, write_lines, write_pens
+from good_places import EVENTS, PENS_IMPRESSIONS, ROMANIAN, write_events, write_lines, write_pens
 from mind_folder import WriteMind
 from plain_mind import read
 
@@ -131,6 +131,14 @@ def test_pens_has_bodies_and_what_was_clicked_is_shuffled_among_the_rest(
         ["N2", "news", "us", "Other", "", ""],
         ["N3", "news", "us", "Third", "", "Body three."],
     ]
+
+
+def test_the_place_of_a_click_of_pens_does_not_give_it_away(tmp_path: Path) -> None:
+    """The file lists clicked articles first: a constant model would have all of them right."""
+    more = [PENS_IMPRESSIONS[1].replace("U1", f"V{number}") for number in range(60)]
+    convert("pens", write_pens(tmp_path / "PENS", *more), tmp_path)
+    labels = [row[5] for row in inter(tmp_path, "train", "valid") if row[1].startswith("V")]
+    assert set(labels) == {"1 0 0", "0 1 0", "0 0 1"}
 
 
 def test_pens_without_its_articles_is_told(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -311,6 +312,15 @@ def test_an_evaluation_has_the_times_and_the_features_of_all_candidates_in_order
             assert torch.equal(features[:, 1].long(), expected)
             impressions += len(times)
     assert impressions == 60
+
+
+def test_a_worker_gets_its_own_split_alone(described) -> None:
+    """Where processes don't fork, each worker would hold all splits and their features."""
+    train, *_ = described
+    sent = pickle.loads(pickle.dumps(train))
+    assert (sent.log, sent._popularity) == (None, {})
+    np.testing.assert_array_equal(sent.inter_feat.labels, train.inter_feat.labels)
+    assert all(part.log.rows == 60 for part in described)  # a part knows it in this process
 
 
 def test_features_of_other_candidates_are_refused(busy) -> None:

@@ -118,7 +118,7 @@ def test_a_setting_of_the_run_is_none_of_a_stage() -> None:
 def test_examples_differ_from_the_default() -> None:
     assert example_value("a", one_of("a", "b")) == "b"
     assert example_value(4, POSITIVE) == 8
-    assert example_value(None, POSITIVE, told=[7]) == 7
+    assert example_value(None, POSITIVE, preferred=[7]) == 7
     assert [as_yaml(v) for v in (None, True, [1, 2], "a", 0.5)] == [
         *("null", "true", "[1, 2]", "a", "0.5")
     ]
@@ -128,6 +128,6 @@ def test_a_comment_of_several_lines_is_read_whole() -> None:
     from recbole_tinynews.paths import packaged_folder
 
     of_overall = meanings(packaged_folder("properties") / "overall.yaml")
-    assert of_overall["precision"].text.endswith("so that all agree.")
+    assert of_overall["precision"].text.endswith("identical on all processors.")
     assert of_overall["text_prefix"].text.endswith('"query: ".')
     assert of_overall["finetune_layers"].kind == "int or 'all'"

@@ -114,11 +114,11 @@ def test_a_pruned_trial_ends_at_its_validation_and_leaves_no_half_trained_stage(
 
 
 def test_the_median_prunes_a_trial_that_is_worse_than_half_of_the_others(tiny: Tiny) -> None:
-    """The default has to be able to prune; with a rate of 0 nothing is learnt."""
-    space = {"learning_rate": {"uniform": [0.0, 0.1]}}
+    """The default has to be able to prune; with a rate of nearly 0 nothing is learnt."""
+    space = {"learning_rate": {"uniform": [1e-12, 0.1]}}
     settings = tiny.settings("PLMNR", epochs=6, eval_steps=5, negatives=2, finetune_layers="all")
     found = Search("PLMNR", DATASET, space, 3, config_dict=settings, startup_trials=1)
-    for rate in (0.01, 0.02, 0.0):
+    for rate in (0.01, 0.02, 1e-12):
         found.trials.study.enqueue_trial({"learning_rate": rate})
     found.run(silent)
     good, _, bad = found.trials.ended()
@@ -142,12 +142,15 @@ def test_settings_that_contradict_each_other_fail_alone_and_with_a_reason(tiny: 
     assert any(line.startswith("trial 0: failed, ") and "no loss" in line for line in lines)
 
 
-def test_a_search_in_which_nothing_can_be_trained_ends(tiny: Tiny) -> None:
-    """Fifty trials that fail by one mistake tell no more than ten."""
+def test_a_search_in_which_nothing_can_be_trained_ends(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty trials that fail by one mistake tell no more than a few."""
+    monkeypatch.setattr(searches, "_HOPELESS", 3)
     weights = {"embedding_loss_weight": 0.0, "target_loss_weight": 0.0}
     space = {"temperature": {"uniform": [0.5, 4]}}
     found = search(tiny, space, 50, distillation_loss_weight=0.0, **weights)
-    with pytest.raises(ValueError, match=r"all of the first 10 failed.*leaves no loss"):
+    with pytest.raises(ValueError, match=r"all of the first 3 failed.*leaves no loss"):
         found.run(silent)
 
 
@@ -169,6 +172,10 @@ def test_a_full_disk_ends_the_search_and_keeps_the_trial(
     again = search(tiny, space, 1, model="PLMNR")
     assert again.folder == found.folder
     assert again.run(silent).params == found.trials.study.trials[0].params
+    lines: list[str] = []
+    search(tiny, space, 1, model="PLMNR").run(lines.append)  # nothing is left to do
+    assert lines[0].startswith("1 of 1 trials are there")
+    assert not any(line.startswith("trial 1:") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +302,7 @@ def test_a_killed_search_resumes_its_trial_and_ends_with_as_many_as_asked_for(
     killed = start(asked, tmp_path, step=4)
     killed.communicate(timeout=300)
     assert killed.returncode == -signal.SIGKILL
-    resumed = start(asked, tmp_path)
+    resumed = start([*asked, "--test-best"], tmp_path)
     out, err = resumed.communicate(timeout=300)
     assert resumed.returncode == 0, err
     first, second = rows_of(tmp_path)
@@ -304,10 +311,6 @@ def test_a_killed_search_resumes_its_trial_and_ends_with_as_many_as_asked_for(
     logs = "".join(log.read_text() for log in (tmp_path / "saved").rglob("*.log"))
     assert "Resuming from step 3 of 5" in logs  # of the fourth none is saved
     assert "0 of 2 trials are there" in out
-    again = start([*command, "--trials=2", "--test-best"], tmp_path)
-    out, err = again.communicate(timeout=300)
-    assert again.returncode == 0, err
-    assert "2 of 2 trials are there" in out
     assert "test      {'auc': 0." in out
 
 
@@ -325,13 +328,13 @@ def test_ctrl_c_ends_in_one_line_that_says_what_is_kept(command: list[str], tmp_
 
 def test_two_processes_share_the_trials_and_every_stage(command: list[str], tmp_path: Path) -> None:
     """Started twice, the command must neither double a trial nor train a stage twice."""
-    asked = [*command, "--trials=6"]
+    asked = [*command, "--trials=4"]
     both = [start(asked, tmp_path) for _ in range(2)]
     answers = [each.communicate(timeout=600) for each in both]
     assert [each.returncode for each in both] == [0, 0], answers
     rows = rows_of(tmp_path)
-    assert sorted(int(row["trial"]) for row in rows) == list(range(6))
-    assert len({row["temperature"] for row in rows}) == 6
+    assert sorted(int(row["trial"]) for row in rows) == list(range(4))
+    assert len({row["temperature"] for row in rows}) == 4
     trained = Counter(name for row in rows for name in row[TRAINED].split(", "))
     assert trained["post_train_teacher"] == trained["post_train_student"] == 1
     assert trained["finetune_teacher x2"] + trained["finetune_teacher"] / 2 == 1

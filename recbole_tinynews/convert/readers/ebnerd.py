@@ -20,7 +20,7 @@ from recbole_tinynews.convert.readers.cells import (
     text_of,
 )
 from recbole_tinynews.convert.readers.compact import Histories, SeenIds
-from recbole_tinynews.convert.readers.reader import Reader, Source, lacking, unlabelled
+from recbole_tinynews.convert.readers.reader import Reader, Source, missing_files, unlabelled
 from recbole_tinynews.convert.readers.rows import parsed
 from recbole_tinynews.convert.records import Impression, News, NewsRow
 from recbole_tinynews.convert.timestamps import published_of, seconds_of
@@ -70,7 +70,7 @@ class EbnerdReader(Reader):
 
     def problem(self, place: Path) -> str | None:
         """Which file is missing."""
-        problem = lacking(place, (BEHAVIORS, HISTORY), self.expects)
+        problem = missing_files(place, (BEHAVIORS, HISTORY), self.expects)
         if problem is None and not _articles(place).is_file():
             return f"expected {self.expects}, found no {ARTICLES}."
         return problem

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recbole_tinynews.convert.errors import ConversionError, LineError, OnBadLine, quoted
 from recbole_tinynews.convert.readers.cells import duplicate, id_of, ids_of, mind_candidates
-from recbole_tinynews.convert.readers.reader import Reader, lacking
+from recbole_tinynews.convert.readers.reader import Reader, missing_files
 from recbole_tinynews.convert.readers.rows import parsed, read_rows
 from recbole_tinynews.convert.records import Impression, News, NewsRow
 from recbole_tinynews.convert.timestamps import utc_seconds
@@ -35,7 +35,7 @@ class MindReader(Reader):
 
     def problem(self, place: Path) -> str | None:
         """Which file is missing."""
-        return lacking(place, (IMPRESSIONS_FILE, NEWS_FILE), self.expects)
+        return missing_files(place, (IMPRESSIONS_FILE, NEWS_FILE), self.expects)
 
     def impressions_file(self, place: Path) -> Path:
         """The folder's ``behaviors.tsv``."""

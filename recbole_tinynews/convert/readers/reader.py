@@ -105,7 +105,7 @@ def unlabelled(path: Path, column: str, found: Sequence[str]) -> ConversionError
     )
 
 
-def lacking(place: Path, names: Sequence[str], expects: str) -> str | None:
+def missing_files(place: Path, names: Sequence[str], expects: str) -> str | None:
     """What is wrong with a folder that should have these files, as a sentence.
 
     Raises:
