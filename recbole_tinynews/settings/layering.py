@@ -212,8 +212,9 @@ class Layering:
                 values = read_yaml(file)
                 of_plm = values.pop(WITH_PLM, {})
                 self.add_file(file, values)
-                for plm, suited in of_plm.items() if same_plm else ():
-                    self.add(f"file {file}", self._suited_to(plm, suited, same_plm))
+                if same_plm is not None:
+                    for plm, suited in of_plm.items():
+                        self.add(f"file {file}", self._suited_to(plm, suited, same_plm))
 
         if same_plm:
             add(dataset)

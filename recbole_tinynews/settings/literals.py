@@ -49,7 +49,7 @@ class LiteralLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Compose as yaml does, and refuse what is too deep or too large."""
         self._depth += 1
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()
         if self._depth > DEEPEST:
             self._refuse(f"more than {DEEPEST} levels of nesting", event)
         node = super().compose_node(parent, index)
