@@ -16,6 +16,7 @@ SECONDS = 20.0  # between two lines, and a step more
 class ProgressLines(tqdm):
     """Progress as whole lines, for a file or a pipe; short work prints none."""
 
+    disable: bool  # of tqdm, which has no types
     _last = 0.0  # when the last line was printed
 
     def refresh(self, *_: Any, **__: Any) -> None:

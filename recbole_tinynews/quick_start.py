@@ -31,7 +31,7 @@ from recbole_tinynews.logs.log_file import LOG, LateFile, run_log
 from recbole_tinynews.logs.wandb_run import add_to_summary, wandb_run
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import Artifact, as_written
-from recbole_tinynews.pipeline.factory import Factory, ImpressionFactory, NewsFactory
+from recbole_tinynews.pipeline.factory import ImpressionFactory, NewsFactory
 from recbole_tinynews.pipeline.leftovers import remove_leftovers
 from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table
 from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
@@ -259,7 +259,7 @@ def _check_output_paths(config: NewsConfig) -> None:
         raise ValueError("\n- ".join(["Results could not be saved:", *mistakes]))
 
 
-def _check_submission(factory: Factory, last: Stage) -> None:
+def _check_submission(factory: ImpressionFactory, last: Stage) -> None:
     """Refuse ``submission`` before training if there is nothing to submit."""
     submission = factory.config["submission"]
     if submission and not getattr(last.model, "ranks_news", True):
@@ -289,7 +289,7 @@ class TestMetrics(NamedTuple):
     test_slices: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
 
 
-def evaluate_test(factory: Factory, model: AbstractRecommender) -> TestMetrics:
+def evaluate_test(factory: ImpressionFactory, model: AbstractRecommender) -> TestMetrics:
     """Evaluate the best model on the test impressions."""
     config = factory.config
     if not _has_labels(factory):
@@ -362,12 +362,12 @@ def _keep(artifact: Artifact, content: str, result: Mapping[str, Any]) -> None:
         getLogger().warning(f"{artifact.folder} will be tested again the next time: {problem}")
 
 
-def _has_labels(factory: Factory) -> bool:
+def _has_labels(factory: ImpressionFactory) -> bool:
     return factory.test is not None and factory.test.inter_feat.labelled
 
 
 def _evaluate(
-    factory: Factory,
+    factory: ImpressionFactory,
     config: NewsConfig,
     model: AbstractRecommender,
     dump: str | None = None,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from recbole_tinynews.benchmark.recommender_file import is_file_spec, model_class_of
 from recbole_tinynews.benchmark.results import METRICS
-from recbole_tinynews.benchmark.suite import TITLE, USER_IDS, Row, Suite
+from recbole_tinynews.benchmark.suite import CLICKS_NOW, TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
 from recbole_tinynews.evaluation.own_metrics import is_own
@@ -137,11 +137,17 @@ def _plan(
 
 def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
     """The inputs that a recommender ranks by, according to its class and views."""
+    now: tuple[str, ...] = ()
+    if config["popularity"] in ("added", "gated"):
+        until = {"stream": "each impression", "train": "the end of training"}
+        late = config["popularity_delay"]
+        now = (f"{CLICKS_NOW} until {until[config['popularity_from']]}, {late:,} s late",)
     if not issubclass(model_class, NewsRecommender):
-        return TITLE
+        return now or TITLE
     if model_class.news_tokens is not NewsRecommender.news_tokens:
         return OWN_TEXT
-    return (*views_of(config), *([USER_IDS] if model_class.reads_user_ids else []))
+    users = (USER_IDS,) if model_class.reads_user_ids else ()
+    return (*views_of(config), *users, *now)
 
 
 def row_settings(

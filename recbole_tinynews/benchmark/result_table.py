@@ -14,7 +14,7 @@ from recbole_tinynews.benchmark.results import (
     Mean,
     SystemResult,
 )
-from recbole_tinynews.benchmark.suite import TITLE, USER_IDS, Published
+from recbole_tinynews.benchmark.suite import CLICKS_NOW, TITLE, USER_IDS, Published
 from recbole_tinynews.benchmark.table import Cell, Table
 
 Ceilings = Mapping[str, Mapping[str, int]]
@@ -28,7 +28,7 @@ SPEED_HEADS = {
     "peak_memory_mb": "Peak memory, MB",
     "seconds": "Training, s",
 }
-MORE_TEXT, ELSEWHERE, KNOWS_USERS, OVER = "*", "†", "‡", "§"
+MORE_TEXT, ELSEWHERE, KNOWS_USERS, OVER, NOW = "*", "†", "‡", "§", "¶"
 _BUDGETS = {
     "articles": "articles",
     "tokens": "tokens",
@@ -208,8 +208,10 @@ def _printed(figures: Sequence[float] | None, mark: str) -> Cell:
 
 def _mark(system: SystemResult) -> str:
     reads = system.row.reads
-    of_text = "" if {*reads} <= {*TITLE, USER_IDS} else MORE_TEXT
-    return of_text + (KNOWS_USERS if USER_IDS in reads else "")
+    texts = [name for name in reads if name != USER_IDS and not name.startswith(CLICKS_NOW)]
+    of_text = "" if {*texts} <= {*TITLE} else MORE_TEXT
+    of_users = KNOWS_USERS if USER_IDS in reads else ""
+    return of_text + of_users + (NOW if any(name.startswith(CLICKS_NOW) for name in reads) else "")
 
 
 def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> Iterator[str]:
@@ -218,7 +220,9 @@ def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> Iterator[st
     yield f"Percent, per impression{spread} {listed}."
     marks = [_mark(each) for each in systems]
     texts = {
-        " and ".join(name for name in each.row.reads if name != USER_IDS)
+        " and ".join(
+            name for name in each.row.reads if name != USER_IDS and not name.startswith(CLICKS_NOW)
+        )
         for each, mark in zip(systems, marks, strict=True)
         if MORE_TEXT in mark
     }
@@ -227,6 +231,10 @@ def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> Iterator[st
         yield f"{MORE_TEXT} ranks by other text than the title alone: {texts_read}."
     if any(KNOWS_USERS in mark for mark in marks):
         yield f"{KNOWS_USERS} has a vector for each user of the training data."
+    every = {name for each in systems for name in each.row.reads if name.startswith(CLICKS_NOW)}
+    if every:
+        counted = "; ".join(sorted(every))
+        yield f"{NOW} ranks by what is read now in this sample of users: {counted}."
     for each in systems:
         if each.means and len(each.cells) < len(seeds):
             why = f": {each.why_not}" if each.why_not else ""

@@ -67,7 +67,9 @@ def compare(
         Comparison(
             float(values.mean()),
             len(values),
-            *(of_both or (None, None, None)),
+            of_both.low if of_both else None,
+            of_both.high if of_both else None,
+            of_both.p if of_both else None,
             next(tested) if of_both else None,
             *of_fixed,
             p_holm,

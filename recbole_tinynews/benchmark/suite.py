@@ -16,6 +16,7 @@ from recbole_tinynews.settings.literals import read_yaml
 Pair = tuple[str, str]  # labels of a system and of the one that it is compared with
 ADDED = "added"  # group of the rows that the command line adds
 TITLE, USER_IDS = ("title",), "ids of users"
+CLICKS_NOW = "clicks of other users"  # the beginning of what a row with counters reads
 _KEYS = {
     *("rows", "rows_of", "layers", "settings", "seeds", "reference", "comparisons"),
     *("folder", "figures", "published", "datasets", "ceilings"),

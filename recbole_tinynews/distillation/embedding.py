@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+
+RIDGE = 1e-3  # of the mean variance of the teacher's dimensions
 
 
 class ProjectedEmbeddingLoss(nn.Module):
@@ -14,17 +16,28 @@ class ProjectedEmbeddingLoss(nn.Module):
     Half of ``L_DP_emb`` and ``L_FT_emb`` of Tiny-NewsRec: titles or bodies, news or users. Each
     teacher has a projection into the student's space, Xavier-uniform with zero bias.
 
+    Balanced, the squared error of an item is ``2 |p - v|^2 / (|p|^2 + |v|^2)``, with ``p`` for the
+    projected vector and no gradient through the denominator (our definition). So vectors of any
+    length weigh the same: it is ``2 (1 - cos)`` for vectors of equal length.
+
     Args:
         teachers: number of teachers.
         teacher_dim: size of a teacher's vectors.
         student_dim: size of the student's vectors.
         start_as_identity: instead of Xavier-uniform, for vectors that begin in one space.
+        balanced: whether errors are relative to the lengths of the vectors.
     """
 
     def __init__(
-        self, teachers: int, teacher_dim: int, student_dim: int, start_as_identity: bool = False
+        self,
+        teachers: int,
+        teacher_dim: int,
+        student_dim: int,
+        start_as_identity: bool = False,
+        balanced: bool = False,
     ) -> None:
         super().__init__()
+        self.balanced = balanced
         self.projections = nn.ModuleList(
             _projection(teacher_dim, student_dim, start_as_identity) for _ in range(teachers)
         )
@@ -37,7 +50,7 @@ class ProjectedEmbeddingLoss(nn.Module):
         weights: Tensor,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """Mean over dimensions and items, weighted sum over teachers, mean over the batch.
+        """Error of each item; mean over items, weighted sum over teachers, mean over the batch.
 
         Shapes:
             student: ``[batch, items, student_dim]``.
@@ -54,13 +67,27 @@ class ProjectedEmbeddingLoss(nn.Module):
             dim=1,
         )
         # [batch, teachers, items]
-        errors = (projected - student.unsqueeze(1)).square().mean(dim=-1)
+        errors = self._errors(projected, student.unsqueeze(1).expand_as(projected))
         if mask is None:
             per_teacher = errors.mean(dim=-1)
         else:
             counted = mask.unsqueeze(1).to(errors.dtype)
             per_teacher = (errors * counted).sum(dim=-1) / counted.sum(dim=-1).clamp(min=1)
         return (weights * per_teacher).sum(dim=-1).mean()
+
+    def _errors(self, projected: Tensor, student: Tensor) -> Tensor:
+        """The error of each item, ``[batch, teachers, items]``."""
+        squares = (projected - student).square()
+        if not self.balanced:
+            return squares.mean(dim=-1)
+        scale = (projected.detach().square() + student.detach().square()).sum(dim=-1)
+        return 2 * squares.sum(dim=-1) / scale.clamp(min=torch.finfo(scale.dtype).tiny)
+
+    @torch.no_grad()
+    def start(self, projections: Iterable[Tensor]) -> None:
+        """Start from these projections, ``[student_dim, teacher_dim]`` of each teacher."""
+        for module, projection in zip(self.projections, projections, strict=True):
+            module.weight.copy_(projection)
 
     def _check_shapes(
         self, student: Tensor, teachers: Sequence[Tensor], weights: Tensor, mask: Tensor | None
@@ -84,6 +111,25 @@ class ProjectedEmbeddingLoss(nn.Module):
                     f"ProjectedEmbeddingLoss expects {name} of shape {expected}, got "
                     f"{tuple(tensor.shape)}. Encode the same items with student and teachers."
                 )
+
+
+def fitted_projection(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """The matrix ``W`` that minimises ``sum |W t - s|^2`` over items, with a small ridge.
+
+    Shapes:
+        pairs: vectors of the same items by student and teacher, ``[items, student_dim]`` and
+            ``[items, teacher_dim]``, some at a time.
+        returned: ``[student_dim, teacher_dim]``.
+    """
+    products: list[Tensor] = []
+    for student, teacher in pairs:
+        exact = teacher.double()
+        some = exact.T @ exact, exact.T @ student.double()
+        products = [a + b for a, b in zip(products, some, strict=True)] if products else [*some]
+    covariance, shared = products
+    ridge = RIDGE * covariance.diagonal().mean().clamp(min=1e-12)
+    covariance.diagonal().add_(ridge)
+    return torch.linalg.solve(covariance, shared).T
 
 
 def _projection(teacher_dim: int, student_dim: int, as_identity: bool) -> nn.Linear:

@@ -40,6 +40,7 @@ class TinyNewsRecDistillation(nn.Module):
         weighting: weights the teachers; the paper's is ``softmax``.
         shared_projection: one projection for items and users of a teacher (method.md, section 3).
         aligned: whether student and teachers start in one space, and projections as identities.
+        balanced: whether the errors of vectors are relative to their lengths.
     """
 
     student_taps: ClassVar[Taps] = NO_TAPS
@@ -55,6 +56,7 @@ class TinyNewsRecDistillation(nn.Module):
         weighting: TeacherWeighting = softmax,
         shared_projection: bool = False,
         aligned: bool = False,
+        balanced: bool = False,
     ) -> None:
         super().__init__()
         check_weights(
@@ -65,10 +67,10 @@ class TinyNewsRecDistillation(nn.Module):
         self.weights, self.weighting = weights, weighting
         self.soft_label = SoftLabelLoss(temperature)
         if weights.embedding:
-            dims = teachers, teacher_dim, student_dim
-            self.item_embedding = ProjectedEmbeddingLoss(*dims, aligned)
+            how = teachers, teacher_dim, student_dim, aligned, balanced
+            self.item_embedding = ProjectedEmbeddingLoss(*how)
             self.user_embedding = (
-                self.item_embedding if shared_projection else ProjectedEmbeddingLoss(*dims, aligned)
+                self.item_embedding if shared_projection else ProjectedEmbeddingLoss(*how)
             )
 
     def items(self, outputs: Outputs) -> Tensor:
@@ -92,10 +94,7 @@ class TinyNewsRecDistillation(nn.Module):
         weights = self.weighting(scores, label)
 
         def embedding() -> Tensor:
-            items = _slices(self.items(each) for each in teachers)
-            users = _slices(each.user.unsqueeze(1) for each in teachers)  # [batch, 1, dim]
-            of_items = self.item_embedding(self.items(student), items, weights, items_mask)
-            of_users = self.user_embedding(student.user.unsqueeze(1), users, weights)
+            of_items, of_users = self.embedding_losses(student, teachers, weights, items_mask)
             return of_items + of_users
 
         return weighted(
@@ -108,6 +107,26 @@ class TinyNewsRecDistillation(nn.Module):
                 "target": lambda: F.cross_entropy(student.scores, label),
             },
         )
+
+    def embedding_losses(
+        self,
+        student: Outputs,
+        teachers: Sequence[Outputs],
+        weights: Tensor,
+        items_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The embedding losses of items and of users; ``weights`` are ``[batch, teachers]``."""
+        items = _slices(self.items(each) for each in teachers)
+        users = _slices(each.user.unsqueeze(1) for each in teachers)  # [batch, 1, dim]
+        return (
+            self.item_embedding(self.items(student), items, weights, items_mask),
+            self.user_embedding(student.user.unsqueeze(1), users, weights),
+        )
+
+    def start_projections(self, projections: Sequence[Tensor]) -> None:
+        """Start from these matrices, ``[student_dim, teacher_dim]`` of each teacher."""
+        for loss in (self.item_embedding, self.user_embedding):
+            loss.start(projections)
 
 
 class StageOneDistillation(TinyNewsRecDistillation):

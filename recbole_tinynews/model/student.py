@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -76,6 +76,9 @@ class Student(NewsRecommender):
         raise NotImplementedError(
             f"{type(self).__name__} must implement make_distillation(config)."
         )
+
+    def start_distillation(self, teachers: Sequence[Any], dataset: Any) -> None:
+        """Hook before training, for losses that start from the vectors of student and teachers."""
 
     def teacher_weighting(self, config: Settings) -> TeacherWeighting:
         """The function that weights the teachers of each sample, for losses that use one.

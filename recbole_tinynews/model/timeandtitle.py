@@ -26,7 +26,7 @@ CONTENT = ("category", "subcategory", "titles", "nearest title")
 class TimeAndTitle(ZeroShotPLM):
     """Conditional logit of what a candidate is about and of what is read now.
 
-    Its features (docs/method.md, section 12), standardised on the training candidates, are the
+    Its features (docs/method.md, section 13), standardised on the training candidates, are the
     shares of the clicks with the candidate's category and with its subcategory, mean and maximum
     cosine of its untrained title vector with those of the clicks, and ``TimeFeatures``. The
     weights are fitted on the training impressions and logged.

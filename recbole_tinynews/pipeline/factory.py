@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from recbole.data.dataloader import AbstractDataLoader
 from transformers import PreTrainedTokenizerBase
@@ -28,60 +28,21 @@ from recbole_tinynews.model.text_encoders import (
     words_of_texts,
 )
 from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES
-from recbole_tinynews.pipeline.fingerprints import Contents
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.protocol import Settings
-from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
 PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # weights and tokenizer
 
 
-class Factory(Contents, Protocol):
-    """Makes everything that a stage runs with, for one kind of model.
+class ImpressionFactory:
+    """The factory of recommenders without a news encoder, and the base of the other factories.
 
     Attributes:
         config: the settings of the run.
         dataset: all impressions.
         train, valid, test: the impressions of each split; ``None`` without a file.
     """
-
-    config: NewsConfig
-    dataset: NewsDataset
-    train: NewsDataset
-    valid: NewsDataset | None
-    test: NewsDataset | None
-
-    def data(self, model_class: type, config: NewsConfig) -> Any:
-        """The training data of a model."""
-
-    def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
-        """Save in ``folder`` the configuration and tokenizer, which ranking needs too."""
-
-    def model(self, model_class: type, config: NewsConfig) -> Any:
-        """A new model, on its device."""
-
-    def start(self, model: Any, config: NewsConfig, data: Any) -> None:
-        """Finish the initialisation of a new model, after earlier stages' weights are loaded."""
-
-    def trainer(
-        self,
-        config: NewsConfig,
-        model: Any,
-        folder: Path | None = None,
-        teachers: Teachers | None = None,
-    ) -> ImpressionEvaluation:
-        """The model's trainer and evaluator; it saves weights and state in ``folder``."""
-
-    def loaders(self, config: NewsConfig, data: Any) -> tuple[Any, Any]:
-        """The loaders of training batches and of validation batches, or ``None``."""
-
-    def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
-        """A loader of whole impressions, in the models' format."""
-
-
-class ImpressionFactory:
-    """The factory of recommenders without a news encoder, which read only impressions."""
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
         self.config, self.dataset = config, dataset
@@ -106,14 +67,14 @@ class ImpressionFactory:
         return ""
 
     def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
-        """Does nothing, without a language model."""
+        """Save in ``folder`` configuration and tokenizer for ranking; here there are none."""
 
     def model(self, model_class: type, config: NewsConfig) -> Any:
         """A new model, on its device."""
         return model_class(config, self.data(model_class, config)).to(config["device"])
 
     def start(self, model: Any, config: NewsConfig, data: Any) -> None:
-        """Does nothing: a new model is complete."""
+        """Finish the initialisation of a new model after the hand-over; here it is complete."""
 
     def trainer(
         self,

@@ -20,7 +20,7 @@ _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
 
 
 class Contents(Protocol):
-    """Settings of stages, and digests of what they read; every ``Factory`` provides them."""
+    """Settings of stages, and digests of what they read; every factory provides them."""
 
     def settings(self, stage: Stage) -> NewsConfig:
         """A copy of the settings as the stage sees them."""

@@ -16,7 +16,7 @@ from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.logs.progress import StageProgress
 from recbole_tinynews.pipeline.artifact import Artifact, Weights, begin, remove_state
-from recbole_tinynews.pipeline.factory import Factory
+from recbole_tinynews.pipeline.factory import ImpressionFactory
 from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
 from recbole_tinynews.pipeline.handover import put_language_model
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
@@ -43,7 +43,7 @@ class Run:
             validation. It may raise ``GivenUpError``.
     """
 
-    def __init__(self, factory: Factory) -> None:
+    def __init__(self, factory: ImpressionFactory) -> None:
         self.factory = factory
         self.recipes = Recipes(factory)
         self.artifacts: dict[Stage, Artifact] = {}

@@ -25,7 +25,8 @@ def schedule(
         if stage in trained and len(trained) > 1:  # a single one counts its own
             if kind not in steps:
                 steps[kind] = steps_of(run, stage)
-            left = max(0, steps[kind] - already_taken(run, stage))
+            taken = saved_step(run.recipes.of(stage).folder / STATE) or 0
+            left = max(0, steps[kind] - taken)
         made[stage] = StageProgress(stage.name, tag.replace(" ", "_"), left)
     number_stages([*made.values()])
     return made
@@ -39,8 +40,3 @@ def steps_of(run: Run, stage: Stage) -> int:
     batches, _ = run.factory.loaders(config, run.factory.data(stage.model, config))
     accumulated, limit = config["accumulation_steps"], config["max_steps"]
     return most_steps(len(batches), config["epochs"], accumulated, limit)
-
-
-def already_taken(run: Run, stage: Stage) -> int:
-    """The saved steps of a stage that was stopped."""
-    return saved_step(run.recipes.of(stage).folder / STATE) or 0

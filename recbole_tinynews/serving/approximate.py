@@ -1,4 +1,4 @@
-"""The nearest articles by an approximate index, where a library for it is installed."""
+"""Approximate search for a user's best articles, by an optional library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +15,12 @@ from recbole_tinynews.serving.news_index import Best, Shelf
 Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 """``(user vectors [users, dim], k) -> rows [users, k]``, best first; -1 where it found fewer."""
 
-NEIGHBOURS = 32  # of each article in the graph (HNSW, Malkov & Yashunin 2018)
-EXPLORED = 400  # articles that a search looks at, at the least
+NEIGHBOURS = 32  # of an article in the graph (HNSW, Malkov & Yashunin 2018)
+EXPLORED = 400  # articles that a search visits at least
 
 
 class Nearest:
-    """Finds a user's best articles by a graph, made anew when articles came or went.
+    """Searches a graph of the articles (HNSW), which is rebuilt after articles change.
 
     Args:
         library: ``faiss`` or ``usearch``.
@@ -39,13 +38,9 @@ class Nearest:
         self._made: tuple[Shelf, Search] | None = None
         self._making = threading.Lock()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """The library alone: a graph is of this process."""
-        return {"library": self.library}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore it without a graph."""
-        self.__init__(state["library"])  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type[Nearest], tuple[str]]:
+        """Pickled without its graph."""
+        return Nearest, (self.library,)
 
     def best(
         self,
@@ -54,7 +49,7 @@ class Nearest:
         k: int,
         left_out: Sequence[Sequence[int]],
     ) -> list[Best]:
-        """Rows and scores of each user's best ``k`` articles, as ``best_rows`` gives them.
+        """``best_rows``, approximately.
 
         Shapes:
             users: ``[users, dim]``.

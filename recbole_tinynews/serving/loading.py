@@ -45,6 +45,7 @@ from recbole_tinynews.registry import (
     has_language_model,
     is_news_model,
     model_names,
+    recbole_model_names,
     stage_yaml_files,
     with_parts,
 )
@@ -86,6 +87,8 @@ def load(
 ) -> Ranker:
     """The finished recommender in ``folder``, ready to rank.
 
+    One of RecBole's own models ranks the news ids of its data set alone (``RecBoleRanker``).
+
     Args:
         folder: ``<checkpoint_dir>/<dataset>/<Model>-<fingerprint>``, wherever it lies now. It is
             enough by itself; only ids are looked up in the data set. Or the folder of an export
@@ -101,11 +104,37 @@ def load(
         ValueError: it is unfinished, damaged, of another format, ranks no news, or was made by a
             class that is not imported.
     """
-    folder = Path(folder)
-    engine = load_export(folder) if is_export(folder) else _trained(folder, model, device)
-    ranker = Ranker(engine, Path(data_path) if data_path is not None else None)
+    folder, place = Path(folder), None if data_path is None else Path(data_path)
+    if is_export(folder):
+        engine = load_export(folder)
+    else:
+        _check_folder(folder)
+        settings = _Settings(read_settings(folder))
+        _check_format(settings, folder)
+        own = _recbole_class(settings["model_class"], model)
+        if own is not None:
+            from recbole_tinynews.serving.recbole_ranker import load_recbole
+
+            return load_recbole(folder, own, settings, place, device)  # type: ignore[return-value]
+        engine = _trained(folder, settings, model, device)
+    ranker = Ranker(engine, place)
     if index is not None:
         ranker.load_index(index)
+    return ranker
+
+
+def load_reader(folder: Path, **how: Any) -> Ranker:
+    """``load`` for those who need a recommender that reads text.
+
+    Raises:
+        ValueError: it is one of RecBole's own models.
+    """
+    ranker = load(folder, **how)
+    if not isinstance(ranker, Ranker):
+        raise ValueError(
+            f"{folder} holds one of RecBole's own models, which reads no text. Rank the ids of its "
+            "data set in Python: recbole_tinynews.load(folder).rank."
+        )
     return ranker
 
 
@@ -128,19 +157,32 @@ def load_export(folder: str | Path) -> Engine:
         return find_format(description.to).load(folder, description)
 
 
-def _trained(
-    folder: Path, model: type[NewsRecommender] | None, device: str | torch.device
-) -> ModelEngine:
-    """The engine of an artifact, after a check of everything that is read."""
-    _check_folder(folder)
-    settings = _Settings(read_settings(folder))
-    identity = content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
+def _check_format(settings: _Settings, folder: Path) -> None:
     if settings[FORMAT_KEY] != ARTIFACT_FORMAT:
         raise ValueError(
             f"{folder / SETTINGS_FILE} has format {str(settings[FORMAT_KEY])[:20]}, and this "
             f"version of recbole_tinynews reads format {ARTIFACT_FORMAT}: its scores would differ. "
             "Run the command that made it again with --fresh, or install the version that made it."
         )
+
+
+def _recbole_class(named: str, given: type | None) -> type | None:
+    """The class of one of RecBole's own models, or of a subclass that is given."""
+    module, _, name = named.rpartition(".")
+    if given is None and module.startswith("recbole.model.") and name in recbole_model_names():
+        given = find_model(name)
+    is_named = isinstance(given, type) and given.__name__ == name
+    return given if is_named and not is_news_model(given) else None
+
+
+def _trained(
+    folder: Path,
+    settings: _Settings,
+    model: type[NewsRecommender] | None,
+    device: str | torch.device,
+) -> ModelEngine:
+    """The engine of an artifact, after a check of everything that is read."""
+    identity = content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
     with untrusted(folder / SETTINGS_FILE):
         model_class = _with_parts(_model_class(settings["model_class"], model, folder), settings)
         _check_ranks_given(model_class, folder)

@@ -1,4 +1,4 @@
-"""Articles as a caller has them: a table, a mapping, pairs, or a file with one of these."""
+"""Articles of a caller: a table, a mapping, pairs, or a file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Con
     """Ids and contents of articles.
 
     Args:
-        news: a DataFrame with an id (``id``, ``item_id`` or ``news_id``), ``title`` and perhaps
-            further fields; ids to titles, or to fields by their names; or such pairs.
-        fields: what is read beside the title; other columns of a table are ignored.
+        news: a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title`` and further fields;
+            ids to titles or fields; or such pairs.
+        fields: read besides the title; other columns of a table are ignored.
 
     Raises:
         ValueError: a column is missing, an id is empty or occurs twice, a field is unknown.
-        TypeError: it is something else, or an id, title or other field is no text.
+        TypeError: something else, or an id or field that is not a string.
     """
     ids, contents = _columns(news, fields)
     for what, values in (("id", ids), *_fields_of(contents)):
@@ -49,7 +49,7 @@ def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Con
 
 
 def _fields_of(contents: list[Any]) -> Iterator[tuple[str, list[Any]]]:
-    """The values of each field by its name; what an article lacks is empty."""
+    """The values of each field, by its name."""
     rows = [each if isinstance(each, Mapping) else {TITLE: each} for each in contents]
     for name in FIELDS:
         yield name, [row.get(name, "") for row in rows]
@@ -60,7 +60,7 @@ def read_news_file(path: Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is of another kind, or cannot be read.
+        ValueError: another kind of file, or it cannot be read.
     """
     import pandas as pd
 

@@ -129,7 +129,7 @@ class Ranker:
             parts = keys[2 * start : 2 * (start + len(some))]
             scores = self._scorer.scores(parts[0::2], parts[1::2], shelf)
             names = ([name_of(each) for each in user.candidates] for user in some)
-            ranked += [_best_first(*each) for each in zip(names, scores, strict=True)]
+            ranked += [best_first(*each) for each in zip(names, scores, strict=True)]
         return ranked
 
     def top(
@@ -367,7 +367,12 @@ def _chunks(articles: list[Read], show_progress: bool) -> Iterator[list[Read]]:
             bar.update(len(some))
 
 
-def _best_first(names: list[str], scores: NDArray[np.float32]) -> list[Ranked]:
+def best_first(names: list[str], scores: NDArray[np.float32]) -> list[Ranked]:
+    """Candidates by their scores; equal ones stay in the order given.
+
+    Raises:
+        ValueError: a score is NaN.
+    """
     if np.isnan(scores).any():
         raise ValueError(NOT_A_NUMBER.format(names[int(np.isnan(scores).argmax())]))
     order = np.argsort(-scores, kind="stable").tolist()

@@ -1,4 +1,4 @@
-"""Rank for all users of a file: ``python -m recbole_tinynews.serving.score --help``."""
+"""Rank for all users of a file: ``python -m recbole_tinynews.serving.score``."""
 
 from __future__ import annotations
 

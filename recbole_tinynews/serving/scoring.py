@@ -1,4 +1,4 @@
-"""Scores any number of users, part by part, into files: in bounded memory, and resumable."""
+"""Ranks for any number of users, part by part, into files: bounded memory, resumable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.untrusted import read_json
 from recbole_tinynews.files.whole import leftovers, remove, whole_file, write_text
-from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.loading import load_reader
 from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.table import ALL, CANDIDATE, CANDIDATES, HISTORY, USER, ids_of
@@ -36,11 +36,7 @@ class Shard(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """The shard that ``i/n`` names.
-
-        Raises:
-            ValueError: it names none.
-        """
+        """Parse ``i/n``; ``ValueError`` for anything else."""
         i, _, n = text.partition("/")
         if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
             raise ValueError(f"shard expects i/n with 1 <= i <= n, such as 2/8, got {text!r}.")
@@ -51,10 +47,10 @@ ONLY = Shard(1, 1)
 
 
 class Scored(NamedTuple):
-    """What a call did."""
+    """Result of a call."""
 
     written: int  # parts
-    there: int  # parts that were there already
+    there: int  # parts that existed
     users: int  # scored now
     unknown: int = 0  # clicks and candidates that were left out
 
@@ -98,7 +94,7 @@ def score(
     """
     output = Path(output)
     work = UserFile(Path(users), users_of_a_part)
-    ranker = load(recommender, device=device)
+    ranker = load_reader(Path(recommender), device=device)
     output.mkdir(parents=True, exist_ok=True)
     _know_news(ranker, Path(news), output)
     job = {
@@ -124,7 +120,7 @@ def score(
 
 
 class Unknown:
-    """Leaves out ids that are not among the articles, and counts them."""
+    """Drops unknown ids, and counts them."""
 
     def __init__(self, known: frozenset[str]) -> None:
         self.known, self.left_out = known, 0
@@ -149,7 +145,7 @@ class Unknown:
 
 
 def _know_news(ranker: Ranker, news: Path, output: Path) -> None:
-    """Encode the articles, or map what another shard has encoded."""
+    """Encode the articles, or map another shard's vectors."""
     index = output / INDEX_FILE
     with exclusive_lock(index, "encoding the news"):
         _remove_leftovers(index)
@@ -161,7 +157,7 @@ def _know_news(ranker: Ranker, news: Path, output: Path) -> None:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes have left of a file; nobody else writes it now."""
+    """Remove what killed processes left of a file that nobody writes now."""
     for old in leftovers(path):
         remove(old)
 
@@ -173,7 +169,7 @@ def _content_of_candidates(candidates: str | Path | None) -> str:
 
 
 def _same_job(job: dict[str, Any], output: Path) -> None:
-    """Refuse a folder that holds parts of other users, news, or settings."""
+    """Refuse a folder with the parts of another job."""
     file = output / JOB_FILE
     with exclusive_lock(file, "starting the job"):
         _remove_leftovers(file)

@@ -1,4 +1,4 @@
-"""The command that serves finished recommenders over HTTP, and a page to look at them."""
+"""The command that serves finished recommenders over HTTP, with a page to explore them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"--index expects a file for each FOLDER, in their order: {len(given.folders)}, got "
             f"{len(given.index)}."
         )
-    if not 0 <= given.port < 2**16:  # a system takes what is left of it by 65,536
+    if not 0 <= given.port < 2**16:  # the system would take it modulo 65,536
         parser.error(f"--port expects 0 to 65535, got {given.port}.")
     if given.max_body < 1:
         parser.error(f"--max-body expects at least 1 byte, got {given.max_body}.")
@@ -47,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Serve finished recommenders over HTTP, with a page to look at them.",
-        epilog="Docs: docs/serving.md. It has no passwords and no TLS: keep it behind a proxy that "
-        "has both.",
+        description="Serve finished recommenders over HTTP, with a page to explore them.",
+        epilog="Docs: docs/serving.md. It has no authentication and no TLS: keep it behind a proxy "
+        "that has both.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=VERSION)
@@ -58,8 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         nargs="+",
         type=Path,
-        help="of a finished recommender; of several, which the page compares, the first answers by "
-        "default",
+        help="of a finished recommender; the page compares several, and the first is the default",
     )
     parser.add_argument(
         "--news", type=Path, metavar="FILE", help="articles: .parquet, .csv, .tsv, .item"
@@ -70,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         action="append",
         default=[],
-        help="keeps the articles' vectors for the next start; once for each FOLDER, in their order",
+        help="keeps the articles' vectors for the next start; one for each FOLDER, in their order",
     )
     parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine)")
     parser.add_argument("--port", type=int, default=PORT, help=f"(default: {PORT}; 0: a free one)")
@@ -79,9 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=MAX_BODY,
         metavar="BYTES",
-        help=f"of a request; longer ones are refused (default: {MAX_BODY})",
+        help=f"largest request body (default: {MAX_BODY})",
     )
-    parser.add_argument("--device", default="cpu", help="where it computes (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="(default: cpu)")
     parser.add_argument(
         "--approximate",
         choices=["faiss", "usearch"],
@@ -116,7 +115,7 @@ def _rankers(
     A repeated name gets a number. Of several recommenders, those that cannot be loaded are left
     out, with a line on stderr.
     """
-    from recbole_tinynews.serving.loading import load
+    from recbole_tinynews.serving.loading import load_reader
 
     rankers: dict[str, Ranker] = {}
     kept = []
@@ -127,7 +126,7 @@ def _rankers(
             number += 1
             name = f"{plain} ({number})"
         try:
-            rankers[name] = load(folder, device=device)
+            rankers[name] = load_reader(folder, device=device)
         except (ValueError, FileNotFoundError) as problem:
             if not rankers and place == len(folders) - 1:  # none is left to serve
                 raise

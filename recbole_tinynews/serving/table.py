@@ -2,58 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recbole_tinynews.serving.news_index import TopOfUser
+if TYPE_CHECKING:
+    from recbole_tinynews.serving.ranking import Ranker
 
 USER, HISTORY, CANDIDATES = "user_id", "history", "candidates"
 CANDIDATE, SCORE, RANK = "candidate", "score", "rank"
 ALL = "all"
 
 
-class Ranks(Protocol):
-    """What is asked of a ``Ranker``, whose methods say what they do."""
-
-    @property
-    def news_ids(self) -> tuple[str, ...]:
-        """Ids of the articles that were added."""
-        ...
-
-    def rank(self, history: Any, candidates: Any, *, ids: bool | None = None) -> Any:
-        """Each user's candidates, best first."""
-        ...
-
-    def top_rows(
-        self, histories: Sequence[Sequence[str]], k: int, *, ids: bool | None = None
-    ) -> Iterable[TopOfUser]:
-        """Each user's best articles of all that were added."""
-        ...
-
-
 def rank_table(
-    ranker: Ranks,
+    ranker: Ranker,
     users: pd.DataFrame,
     candidates: pd.DataFrame | str | None = None,
     top: int | None = None,
 ) -> pd.DataFrame:
     """Rank candidates for each row of a table of users.
 
-    It takes and gives plain DataFrames, so that it is a function for any engine that maps over
-    them (docs/scale.md).
+    DataFrames in and out: any engine that maps over them can call it (docs/scale.md).
 
     Args:
         ranker: the recommender.
         users: a row for each user, with ``user_id`` and ``history``: a list of news ids, oldest
-            first, or one text of ids with spaces between. Missing: no clicks.
-        candidates: a DataFrame with ``user_id`` and ``candidate``, a row for each; ``all``: every
-            article that was added (``Ranker.add_news``); by default, ``users`` has them in a column
-            ``candidates``, written as histories are.
-        top: how many of the best are kept; ``None``: all.
+            first, or a string of ids separated by spaces. Missing: no clicks.
+        candidates: a DataFrame with a row for each ``user_id`` and ``candidate``; ``all``: every
+            added article (``Ranker.add_news``); ``None``: the column ``candidates`` of ``users``.
+        top: number of best candidates to keep; ``None``: all.
 
     Returns:
         A row for each user and candidate, users in the order given, the best candidate first:
@@ -122,7 +101,7 @@ def _own_candidates(users: list[Any], table: pd.DataFrame) -> list[list[str]]:
 
 
 def ids_of(cell: Any) -> list[str]:
-    """The ids of a cell: a list, an array, or a text with spaces between; nothing if missing."""
+    """The ids of a cell: a list, an array, or a string separated by spaces; none if missing."""
     if isinstance(cell, str):
         return cell.split()
     if cell is None or (isinstance(cell, float) and np.isnan(cell)) or cell is pd.NA:

@@ -1,22 +1,18 @@
-"""Tables of users on disk, read in parts of bounded memory."""
+"""Reads tables of users in parts, in bounded memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-ENDS = (
-    1 << 20
-)  # bytes of a file's start and end that stand for its content; parquet's index is there
-
-
-CHUNK = 100_000  # rows of a table that is read through
+ENDS = 1 << 20  # bytes of a file's start and end that are digested; parquet's index is there
+CHUNK = 100_000  # rows read at once
 
 
 class Part(NamedTuple):
@@ -36,9 +32,9 @@ class UserFile:
         rows: of a part.
 
     Raises:
-        FileNotFoundError: there is nothing.
-        ModuleNotFoundError: parquet, and pyarrow is not installed.
-        ValueError: it is of another kind, or is damaged.
+        FileNotFoundError: there is no file.
+        ModuleNotFoundError: parquet needs pyarrow, which is not installed.
+        ValueError: another kind of file, or a damaged one.
     """
 
     def __init__(self, path: Path, rows: int) -> None:
@@ -57,11 +53,6 @@ class UserFile:
             )
         ]
 
-    @property
-    def users(self) -> int:
-        """How many users there are."""
-        return sum(self.lengths)
-
     def read(self, part: Part, rows: int) -> Iterator[pd.DataFrame]:
         """The rows of a part, at most ``rows`` at once."""
         if _is_csv(part.file):
@@ -71,7 +62,7 @@ class UserFile:
 
 
 def content_of(files: Sequence[Path]) -> Iterator[str | bytes]:
-    """What tells tables from others without reading them whole: size, start and end of each file.
+    """Size, start and end of each file, which identify tables without reading them whole.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -88,29 +79,23 @@ def content_of(files: Sequence[Path]) -> Iterator[str | bytes]:
 
 
 def read_rows_of(path: Path, column: str, values: list[str]) -> pd.DataFrame:
-    """The rows of a table whose ``column`` has one of these values, in the order of the file.
+    """Rows whose ``column`` has one of these values, in the order of the file.
 
     Raises:
         ValueError: it has no such column.
     """
     import pandas as pd
 
-    wanted = set(values)
-    parts = _csv_chunks(path) if _is_csv(path) else _parquet_chunks(path)
-    found = [chunk[chunk[column].isin(wanted)] for chunk in parts if _has(chunk, column, path)]
+    wanted, found = set(values), []
+    for chunk in _csv_chunks(path) if _is_csv(path) else _parquet_chunks(path):
+        if column not in chunk.columns:
+            raise ValueError(f"{path} expects a column {column}, has {', '.join(chunk.columns)}.")
+        found.append(chunk[chunk[column].isin(wanted)])
     return pd.concat(found, ignore_index=True)
 
 
-def _has(chunk: pd.DataFrame, column: str, path: Path) -> bool:
-    if column not in chunk.columns:
-        raise ValueError(f"{path} expects a column {column}, has {', '.join(chunk.columns)}.")
-    return True
-
-
 def _csv_chunks(path: Path) -> Iterator[pd.DataFrame]:
-    import pandas as pd
-
-    with pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=CHUNK) as chunks:
+    with _csv(path, chunksize=CHUNK) as chunks:
         yield from chunks
 
 
@@ -133,25 +118,21 @@ def _rows_of(path: Path) -> int:
 
 
 def _read_csv(part: Part, rows: int) -> Iterator[pd.DataFrame]:
+    skipped = range(1, 1 + part.start)  # after the header
+    length = part.stop - part.start
+    with _csv(part.file, skiprows=skipped, nrows=length, chunksize=rows) as chunks:
+        yield from chunks
+
+
+def _csv(path: Path, **options: Any) -> Any:
     import pandas as pd
 
-    skipped = range(1, 1 + part.start)  # after the header
-    reader = pd.read_csv(
-        part.file,
-        dtype=str,
-        keep_default_na=False,
-        skiprows=skipped,
-        nrows=part.stop - part.start,
-        chunksize=rows,
-    )
-    with reader as chunks:
-        yield from chunks
+    return pd.read_csv(path, dtype=str, keep_default_na=False, **options)
 
 
 def _read_parquet(part: Part, rows: int) -> Iterator[pd.DataFrame]:
     file = _parquet(part.file)
-    at, groups = 0, []  # row groups that hold rows of the part, and where the first of them starts
-    first = None
+    at, groups, first = 0, [], None  # row groups with rows of the part, and where these start
     for group in range(file.num_row_groups):
         length = file.metadata.row_group(group).num_rows
         if at < part.stop and at + length > part.start:

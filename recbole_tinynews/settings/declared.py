@@ -342,6 +342,7 @@ OURS: tuple[Setting, ...] = (
     Setting("disagreement_loss_weight", NOT_NEGATIVE, _NEWS),
     Setting("teacher_target_loss_weight", NOT_NEGATIVE, _NEWS),
     Setting("gradient_momentum", SHARE, _NEWS),
+    Setting("embedding_loss", or_(one_of("mse", "balanced"), None), _NEWS),
     Setting("shared_projection", SWITCH, _NEWS),
     Setting("mask_padding_in_embedding_loss", SWITCH, _NEWS),
     # results

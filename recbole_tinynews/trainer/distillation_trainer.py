@@ -62,6 +62,7 @@ class DistillationTrainer(NewsTrainer):
             self.teachers.encode_ahead(news, shown, folder)
             if any(self.model.teacher_taps):
                 self.teachers.tap_ahead(news, self.model.teacher_taps, shown)
+            self.model.start_distillation([*self.teachers.members], train_data.dataset)
         return super().fit(train_data, valid_data, **kwargs)
 
     def prepare(self, interaction: Interaction) -> Interaction:

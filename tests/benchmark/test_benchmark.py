@@ -19,7 +19,7 @@ from tiny import DATASET, SETTINGS, Tiny, write_bert
 from recbole_tinynews.benchmark import runner, worker
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.impressions import read_impression_metrics
-from recbole_tinynews.benchmark.results import METRICS, SPEEDS
+from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, SPEEDS, TEACHERS_BUDGET
 from recbole_tinynews.benchmark.suite import read_suite
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
 from recbole_tinynews.quick_start import run
@@ -108,6 +108,9 @@ def test_results_are_those_of_single_runs(make_benchmark, tmp_path: Path) -> Non
             cold = alone["test_cold"][metric]
             assert float(row[f"cold_{metric}"]) == pytest.approx(cold, abs=1e-6)
         assert int(row["parameters"]) == alone["parameters"]
+        for whose, columns in (("own", OWN_BUDGET), ("teachers", TEACHERS_BUDGET)):
+            assert [int(row[name]) for name in columns] == [*alone["budget"][whose].values()]
+        assert (row["teachers_flops"] != "0") == (model == "TinyNewsRec")
         assert min(float(row[name]) for name in ("news_per_second", "impressions_per_second")) > 0
         assert float(row["impressions_per_second_cached"]) > float(row["impressions_per_second"])
         assert (row["device"], row["precision"], row["threads"]) == ("cpu", "float32", "1")

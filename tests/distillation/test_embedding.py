@@ -3,9 +3,12 @@ from __future__ import annotations
 import plain_losses as plain
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss
+from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss, fitted_projection
 
 BATCH, TEACHERS, ITEMS, TEACHER_DIM, STUDENT_DIM = 4, 3, 5, 6, 2
 
@@ -164,3 +167,42 @@ def test_another_number_of_teachers_is_refused(loss: ProjectedEmbeddingLoss, cou
     student, teachers, weights = tensors()
     with pytest.raises(ValueError, match=f"expects 3 teachers.*got {count}"):
         loss(student, [*teachers, teachers[0]][:count], weights)
+
+
+@given(scale=st.floats(1e-3, 1e3))
+def test_a_balanced_loss_weighs_vectors_of_any_length_alike(scale: float) -> None:
+    """Users are 12 times as long as articles: with squared errors only they would learn."""
+    torch.manual_seed(0)
+    module = ProjectedEmbeddingLoss(TEACHERS, TEACHER_DIM, STUDENT_DIM, balanced=True).double()
+    student, teachers, weights = tensors()
+    found = []
+    for factor in (1.0, scale):
+        own = (factor * student).requires_grad_()
+        loss = module(own, [factor * teacher for teacher in teachers], weights)
+        found.append((loss, factor * torch.autograd.grad(loss, own)[0]))
+    torch.testing.assert_close(found[1], found[0])
+
+
+def test_a_balanced_error_is_twice_the_cosine_distance_for_equal_lengths() -> None:
+    module = ProjectedEmbeddingLoss(1, 4, 4, start_as_identity=True, balanced=True)
+    one, other = (F.normalize(torch.randn(2, 3, 4), dim=-1) for _ in range(2))
+    expected = 2 * (1 - F.cosine_similarity(one, other, dim=-1)).mean()
+    torch.testing.assert_close(module(one, [other], torch.ones(2, 1)), expected)
+
+
+def test_a_balanced_error_of_empty_vectors_is_zero_with_a_finite_gradient() -> None:
+    module = ProjectedEmbeddingLoss(1, 4, 4, start_as_identity=True, balanced=True)
+    empty = torch.zeros(1, 1, 4, requires_grad=True)
+    loss = module(empty, [torch.zeros(1, 1, 4)], torch.ones(1, 1))
+    assert loss == 0
+    assert torch.autograd.grad(loss, empty)[0].isfinite().all()
+
+
+@given(parts=st.integers(1, 7))
+def test_a_fitted_projection_finds_the_map_between_two_spaces(parts: int) -> None:
+    """However many articles are in memory at a time."""
+    generator = torch.Generator().manual_seed(1)
+    teacher = torch.randn(60, TEACHER_DIM, generator=generator)
+    true = torch.randn(STUDENT_DIM, TEACHER_DIM, generator=generator)
+    pairs = ((each @ true.T, each) for each in teacher.chunk(parts))
+    torch.testing.assert_close(fitted_projection(pairs).float(), true, rtol=0.01, atol=0.01)

@@ -47,7 +47,8 @@ def test_a_teacher_has_one_projection_in_stage_one_and_two_in_stage_two(
     tiny: Tiny, shared: bool
 ) -> None:
     """Poster and reference code have one for titles and bodies: two are another loss."""
-    assert tiny.config("TinyNewsRec")["post_train_student_shared_projection"] is True
+    staged = tiny.config("TinyNewsRec").for_stage("post_train_student")
+    assert staged["shared_projection"] is True
     settings = {} if shared else {"post_train_student_shared_projection": False}
     of_titles = losses_of_stage_one(tiny, **settings)
     assert (of_titles.item_embedding is of_titles.user_embedding) == shared

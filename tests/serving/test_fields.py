@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,10 @@ def fields_of(tiny: Tiny) -> dict[str, dict[str, str]]:
     }
 
 
-@pytest.fixture
-def naml(tiny: Tiny) -> Served:
-    return serve(tiny, "NAML", max_steps=2)
+@pytest.fixture(scope="module")
+def naml(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    place = str(tmp_path_factory.mktemp("naml") / "saved")
+    return serve(tiny, "NAML", max_steps=2, checkpoint_dir=place)
 
 
 @pytest.mark.parametrize(("model", "settings"), CASES)
@@ -139,13 +141,14 @@ def test_what_is_read_of_an_article_is_an_article_again() -> None:
     assert one.read(one.content(one.read(article))) == ('a "quoted" one. b',)
 
 
-def test_changed_names_of_categories_are_refused(naml: Served) -> None:
+def test_changed_names_of_categories_are_refused(naml: Served, tmp_path: Path) -> None:
     """By other numbers, every article would be of another category."""
-    place = naml.artifact.folder / "plm" / "categories.json"
+    folder = Path(shutil.copytree(naml.artifact.folder, tmp_path / "copy"))
+    place = folder / "plm" / "categories.json"
     assert json.loads(place.read_text())["category"][0] == "sports"
     place.write_text(place.read_text().replace("sports", "health"))
     with pytest.raises(ValueError, match=r"plm/categories\.json is missing or changed"):
-        load(naml.artifact.folder)
+        load(folder)
 
 
 def test_export_says_what_it_cannot_express(naml: Served) -> None:

@@ -1,1 +1,1 @@
-"""A finished recommender in the formats of others; ``exporting.export`` writes them all."""
+"""Exports of finished recommenders to other formats; ``exporting.export`` writes them."""

@@ -1,4 +1,4 @@
-"""The data set that a recommender was trained on, where it is found: for checks and metrics."""
+"""The data set of a recommender, for checks and metrics of an export."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class DataSet(NamedTuple):
 
     Attributes:
         folder: of the data set.
-        texts: by news id, ``texts[0]`` being padding's; what the recommender reads of each article.
-        test: ``None``: it has no labelled test impressions.
+        texts: what the recommender reads of each article, by news id; ``texts[0]`` is padding.
+        test: the labelled test impressions, if any.
     """
 
     folder: Path
@@ -39,7 +39,7 @@ class DataSet(NamedTuple):
 
 
 def find_data_set(settings: Mapping[str, Any], data_path: Path | None) -> DataSet | None:
-    """The data set of a recommender; ``None``: it is not found.
+    """The data set of a recommender, or ``None``.
 
     Args:
         settings: of the recommender.
@@ -75,8 +75,8 @@ def metrics_of(engine: Engine, data: DataSet, name: str) -> dict[str, float]:
     """AUC, MRR, nDCG@5 and nDCG@10 on the test impressions, as fractions, and their number.
 
     Args:
-        engine: ranks them.
-        data: has test impressions.
+        engine: of the recommender.
+        data: with test impressions.
         name: of the engine, for the progress bar.
     """
     assert data.test is not None

@@ -1,4 +1,4 @@
-"""``recommender.json``: what an export is, and the settings by which it reads texts and scores.
+"""``recommender.json``: the format and settings of an export.
 
 It is written last, so a folder that has it is complete.
 """
@@ -48,10 +48,10 @@ class Description(NamedTuple):
 
     Attributes:
         to: the format.
-        settings: those of the recommender that decide vectors and scores.
-        made_from: the folder that was exported, and the fingerprints it was made from.
-        checked: largest differences from the recommender's own vectors and scores, and metrics.
-        files: checksums of all other files, by their paths.
+        settings: those that affect vectors and scores.
+        made_from: the exported folder, and the fingerprints it was made from.
+        checked: largest differences from the recommender's vectors and scores, and metrics.
+        files: checksums of all other files, by path.
     """
 
     to: str
@@ -62,12 +62,12 @@ class Description(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """Of all that decides a vector, by the checksums of the files."""
+        """Digest of everything that affects a vector."""
         return content_key([json.dumps([self.to, self.settings, self.files], sort_keys=True)])
 
 
 def write_description(folder: Path, description: Description) -> None:
-    """Write ``recommender.json``, with the checksums of what lies beside it."""
+    """Write ``recommender.json``, with checksums of the other files."""
     files = [file for file in folder.rglob("*") if file.is_file() and file.name not in (FILE, CARD)]
     content = {
         "export_format": EXPORT_FORMAT,
@@ -78,7 +78,7 @@ def write_description(folder: Path, description: Description) -> None:
 
 
 def is_export(folder: Path) -> bool:
-    """Whether the folder holds an export, whole or damaged."""
+    """Whether the folder holds an export, intact or not."""
     return (folder / FILE).is_file()
 
 
@@ -87,7 +87,7 @@ def read_description(folder: Path) -> Description:
 
     Raises:
         FileNotFoundError: the folder holds no export.
-        ValueError: the file holds something else, is of another version, or the export is damaged.
+        ValueError: the file is no description, of another version, or the export is damaged.
     """
     if not is_export(folder):
         raise FileNotFoundError(

@@ -39,11 +39,11 @@ class Exported(NamedTuple):
     """A finished export.
 
     Attributes:
-        folder: where it lies.
-        checked: largest differences from the recommender's own ``vectors`` and ``scores`` over so
-            many ``texts``; ``metrics`` on the test impressions, where these are found: of what was
-            ``exported``, and for int8 of the recommender as it was trained, ``fp32``.
-        repository: where it was uploaded to, if it was.
+        folder: of the export.
+        checked: largest differences from the recommender's ``vectors`` and ``scores``, the number
+            of ``texts`` compared, and ``metrics`` on test impressions if these are found: of what
+            was ``exported``, and for int8 also of the recommender, ``fp32``.
+        repository: its address on the model hub, if uploaded.
     """
 
     folder: Path
@@ -65,8 +65,8 @@ def export(
 ) -> Exported:
     """Write the finished recommender in ``folder`` in the format ``to`` into ``output``.
 
-    The export is read back and compared with the recommender before it gets its name; nothing is
-    left of one that fails.
+    The export is read back and compared with the recommender before ``output`` appears; a failure
+    leaves nothing.
 
     Args:
         folder: of a finished stage that ranks news.
@@ -148,7 +148,7 @@ def _check_place(output: Path, overwrite: bool) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' reports and bars: a small model is read and written several times."""
+    """Silence transformers' reports and bars."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -161,7 +161,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _replacing(output: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of ``output`` when it is complete."""
+    """A folder to fill, which replaces ``output`` when complete."""
     with partial_place(output) as place, partial_place(output) as earlier:
         place.mkdir()
         yield place
@@ -172,7 +172,7 @@ def _replacing(output: Path) -> Iterator[Path]:
 
 
 def _share_files(folder: Path) -> None:
-    """Give all files the rights that a new file has: safetensors lets nobody but the owner read."""
+    """Give all files the usual permissions: safetensors lets only the owner read."""
     usual = (folder / CARD).stat().st_mode
     for file in folder.rglob("*"):
         if file.is_file():

@@ -1,4 +1,4 @@
-"""What follows the language model: pooling, dense layer and user encoder, kept as safetensors."""
+"""The heads of an export: pooling, dense layer and user encoder, as safetensors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NEWS_HEADS, USER_ENCODER = "news_encoder.safetensors", "user_encoder.safetensors
 
 
 class Heads(NamedTuple):
-    """Everything behind the language model.
+    """The modules after the language model.
 
     Attributes:
         pooling: over the tokens of a text; ``None``: mean or the first token.
         dense: the layer after it.
-        user_encoder: from the vectors of clicked articles to a user's.
+        user_encoder: vectors of clicked articles -> user vector.
     """
 
     pooling: AttentionPooling | None
@@ -41,7 +41,7 @@ def read_heads(folder: Path, settings: Mapping[str, Any], hidden_size: int) -> H
 
     Args:
         folder: of the export.
-        settings: those that it was written with.
+        settings: of the recommender.
         hidden_size: of the language model.
     """
     pretrained = settings["head_init"] == "pretrained"

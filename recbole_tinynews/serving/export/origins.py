@@ -1,4 +1,4 @@
-"""Licences and names of what a recommender was made from, as far as they can be known here."""
+"""Licences of the data set and the language model, and its hub name, as far as known."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from recbole_tinynews.encoder.plm_files import PACKAGE_PREFIX
 from recbole_tinynews.paths import packaged_folder
 
 UNKNOWN = "unknown"
-OURS = "MIT"  # of what comes with this package
+OURS = "MIT"  # of this package and its data
 
 
 def licence_of_data(folder: Path | None) -> str:
-    """The licence of a data set; only that of an embedded one is known.
+    """The licence of a data set, known only for an embedded one.
 
     Args:
         folder: of the data set, where it was found.
@@ -23,7 +23,7 @@ def licence_of_data(folder: Path | None) -> str:
 
 
 def licence_of_plm(plm: str, places: list[Path]) -> str:
-    """The licence of a language model: of its package, or as its own model card says.
+    """The licence of a language model, from its package or its model card.
 
     Args:
         plm: the setting.
@@ -38,7 +38,7 @@ def licence_of_plm(plm: str, places: list[Path]) -> str:
 
 
 def hub_name(plm: str, places: list[Path]) -> str | None:
-    """The name of a language model on the model hub, if it has one: ``ORG/NAME``."""
+    """The name of a language model on the model hub (``ORG/NAME``), if any."""
     local = plm.startswith(PACKAGE_PREFIX) or any((place / plm).is_dir() for place in places)
     return None if local or Path(plm).is_absolute() or plm.count("/") != 1 else plm
 

@@ -16,7 +16,7 @@ from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.export.description import NEWS_TOKENS, SETTINGS
 from recbole_tinynews.serving.export.heads import Heads
 from recbole_tinynews.serving.export.padded import PaddedNewsEncoder
-from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.loading import load_reader
 from recbole_tinynews.settings.protocol import Settings
 
 TEXTS_AND_SCORES = ("news_tokens", "text_table", "encode_news", "encode_user", "match", "predict")
@@ -42,12 +42,12 @@ class Source:
     """A finished recommender, read from its folder.
 
     Attributes:
-        folder: where it lies.
-        settings: those that decide how a text is read and how a score is made.
-        made_from: fingerprints and digests of what it was made from.
-        metrics: the contents of ``metrics.json``.
-        engine: ranks by the recommender's own code; every export is compared with it.
-        model: the recommender itself, in evaluation mode.
+        folder: of the recommender.
+        settings: those that affect vectors and scores.
+        made_from: fingerprints and digests of its origins.
+        metrics: contents of ``metrics.json``.
+        engine: its own code, with which every export is compared.
+        model: the recommender, in evaluation mode.
 
     Raises:
         ValueError: it is made of other parts than one language model with pooling, dense layer and
@@ -55,7 +55,7 @@ class Source:
     """
 
     def __init__(self, folder: Path, model: type[NewsRecommender] | None = None) -> None:
-        engine = load(folder, model).engine
+        engine = load_reader(folder, model=model).engine
         if not isinstance(engine, ModelEngine):
             raise ValueError(
                 f"export expects the folder of a finished recommender, and {folder} is an export "
@@ -101,7 +101,7 @@ class Source:
 
     @property
     def heads(self) -> Heads:
-        """Everything behind the language model."""
+        """The modules after the language model."""
         encoder = self.text_encoder
         return Heads(encoder.pooling, encoder.dense, cast("UserEncoder", self.model.user_encoder))
 
@@ -117,21 +117,21 @@ class Source:
 
     @property
     def plm(self) -> str:
-        """The language model that its training started from, as it was given."""
+        """The setting of its initial language model."""
         return self._written["plm"]
 
     @property
     def plm_name(self) -> str:
-        """Its name, without the place of a local folder."""
+        """The setting without the path of a local folder."""
         return Path(self.plm).name if Path(self.plm).is_absolute() else self.plm
 
     @property
     def training(self) -> list[tuple[str, Any]]:
-        """Settings of its last training, for people."""
+        """Settings of its last training, for the card."""
         return [(name, self._written[name]) for name in TRAINING if name in self._written]
 
     def stage_named(self, fingerprint: str) -> str:
-        """The folder of a stage that it was made from, or its fingerprint if it is not there."""
+        """The name of a stage's folder, or its fingerprint if there is none."""
         beside = sorted(self.folder.resolve().parent.glob(f"*-{fingerprint}"))
         return beside[0].name if beside else fingerprint
 
@@ -143,7 +143,7 @@ class Source:
         return list(dict.fromkeys(after[int(place)] for place in places))
 
     def padded(self, attention: str) -> PaddedNewsEncoder:
-        """Its news encoder on padded batches, with one of transformers' attentions."""
+        """Its news encoder on padded batches, with an attention of transformers."""
         plm = bare_plm(str(self.folder / PLM), self.model.layers_kept(self._all))
         plm.load_state_dict(self.text_encoder.plm.state_dict())
         plm.set_attn_implementation(attention)

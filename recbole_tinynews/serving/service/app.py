@@ -1,4 +1,4 @@
-"""The service: its paths, and what each answers."""
+"""The service: its paths."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class AnyText(PathConvertor):
 register_url_convertor("any", AnyText())
 router = APIRouter()
 FAILURES: dict[int | str, dict[str, Any]] = {
-    413: {"description": "The body is longer than the service takes."},
-    422: {"description": "A field is wrong, and is named.", "model": Mistakes},
+    413: {"description": "The body is too large."},
+    422: {"description": "A field is wrong.", "model": Mistakes},
     503: {"description": "Too many requests wait.", "model": Problem},
 }
 UNKNOWN: dict[int | str, dict[str, Any]] = {
@@ -73,8 +73,8 @@ def make_app(
 
     Args:
         rankers: by name, the default first; all know the same articles.
-        titles: of the articles that they know, by id.
-        max_body: bytes of a request's body; more are refused.
+        titles: of these articles, by id.
+        max_body: largest size of a request body, in bytes.
     """
     app = FastAPIOffline(  # Swagger UI comes from here, not from another server
         title="recbole_tinynews",
@@ -115,7 +115,7 @@ async def rank(question: RankQuestion, newsroom: Room) -> Response:
 
 @router.post("/top", response_model=TopAnswer, responses=FAILURES, tags=["ranking"])
 async def top(question: TopQuestion, newsroom: Room) -> Response:
-    """The best of all articles for a reader, without those that were clicked."""
+    """The best of all articles for a reader, except those clicked."""
     recommender = newsroom.recommender(question.recommender)
     answer = await recommender.top(question)
     title = newsroom.titles.title
@@ -127,7 +127,7 @@ async def top(question: TopQuestion, newsroom: Room) -> Response:
 
 
 def _answer(name: str, ranked: list[dict[str, Any]], answer: Answer) -> Response:
-    # as a response, which FastAPI doesn't validate field by field: that took longer than ranking
+    # not validated by FastAPI field by field, which took longer than ranking
     content = {"recommender": name, "ranked": ranked, "click_weights": answer.click_weights}
     return AsciiResponse(content)
 
@@ -137,7 +137,7 @@ def _answer(name: str, ranked: list[dict[str, Any]], answer: Answer) -> Response
 
 @router.put("/news", responses={status: FAILURES[status] for status in (413, 422)}, tags=["news"])
 async def put_news(news: News, newsroom: Room) -> NewsChanged:
-    """Add articles, or change those whose id is known. They live in memory until a restart."""
+    """Add articles, or change those with known ids. They are kept in memory until a restart."""
     return await newsroom.put(news.news)
 
 
@@ -148,7 +148,7 @@ def find_news(
     limit: Annotated[int, Query(ge=1, le=MOST_FOUND)] = 20,
     offset: Annotated[int, Query(ge=0, le=FARTHEST)] = 0,
 ) -> Response:
-    """Articles whose title has all words of the query, or whose id it is; without one, all."""
+    """Articles whose title has all words of the query, or whose id is the query."""
     found = newsroom.titles.find(query.strip(), offset, limit)
     news = [{"id": name, "title": title} for name, title in found.articles]
     return AsciiResponse({"total": found.total, "news": news})
@@ -156,7 +156,7 @@ def find_news(
 
 @router.delete("/news/{news_id:any}", status_code=204, responses=UNKNOWN, tags=["news"])
 async def forget_news(news_id: str, newsroom: Room) -> Response:
-    """Forget an article."""
+    """Remove an article."""
     if not await newsroom.forget(news_id):
         return AsciiResponse({"detail": f"No article has the id {news_id[:100]!r}."}, 404)
     return Response(status_code=204)
@@ -177,7 +177,7 @@ async def health(newsroom: Room) -> Health:
 
 @router.get("/", include_in_schema=False)
 def page() -> FileResponse:
-    """The page to look at the recommenders."""
+    """The page."""
     return FileResponse(PAGE / "index.html", media_type="text/html", headers=PAGE_HEADERS)
 
 

@@ -1,4 +1,4 @@
-"""The articles that recommenders know when a service starts: of a file, or of saved vectors."""
+"""The articles at the start of a service: from a file, or from saved vectors."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 def add_articles(
     rankers: Mapping[str, Ranker], news: Path | None, indexes: Sequence[Path]
 ) -> dict[str, str]:
-    """Let all rankers know the articles of a file, and return their titles by id.
+    """Add the articles of a file to all rankers, and return their titles by id.
 
     Args:
         rankers: by name.
-        news: the file. ``None``: the articles of ``indexes``, whose texts are then the titles.
-        indexes: for each ranker a file of vectors; what it lacks is encoded, and it is written
-            again. None: everything is encoded.
+        news: the file. ``None``: the articles of ``indexes``, with their texts as titles.
+        indexes: a file of vectors for each ranker, updated by encoding what it lacks; empty:
+            everything is encoded.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: a file is missing.
         ValueError: a file can't be read, or the indexes have different articles.
     """
     table = None if news is None else read_news_file(news)
@@ -45,10 +45,10 @@ def add_articles(
 
 
 def add_table(ranker: Ranker, table: pd.DataFrame, index: Path | None) -> None:
-    """Let a ranker know the articles of a table, and no others.
+    """Make the articles of a table those of a ranker.
 
-    Vectors of an index are used where the text is the same. An index of another recommender is
-    replaced; a file that is no index is an error, and stays.
+    Vectors of an index are reused for equal texts. The index of another recommender is replaced;
+    a file that is no index is an error.
     """
     if index is not None and index.exists():
         try:

@@ -1,4 +1,4 @@
-"""Questions that arrive while others are being answered are answered together."""
+"""Batching: questions that arrive while others are being answered are answered together."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ A = TypeVar("A")
 
 
 class BusyError(Exception):
-    """More questions wait than are taken."""
+    """Too many questions wait."""
 
 
 class Batches(Generic[Q, A]):
-    """Collects the questions that wait, and has them answered in one call in a worker thread.
+    """Collects waiting questions and answers them in one call in a worker thread.
 
-    An idle service answers a question at once: nothing waits for a batch to fill. It belongs to
-    the event loop that asks it first.
+    Nothing waits for a batch to fill: an idle service answers at once. An instance belongs to one
+    event loop.
 
     Args:
-        answer: questions -> an answer for each, or the exception that this one meets.
+        answer: questions -> an answer or an exception for each.
         most: questions in one call.
-        most_waiting: questions that may wait; one more is refused.
+        most_waiting: questions that may wait; further ones are refused.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Batches(Generic[Q, A]):
         except Exception as problem:
             answers = [problem] * len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
-            if future.done():  # who asked has gone
+            if future.done():  # the client has gone
                 continue
             if isinstance(answer, Exception):
                 future.set_exception(answer)

@@ -1,4 +1,4 @@
-"""Refuses requests whose body is longer than the service takes, before it is in memory."""
+"""Limits the size of request bodies, before they are in memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyLimit:
-    """Answers 413 where the length that is announced, or what arrives, is over the limit.
+    """Answers 413 if the announced length, or what arrives, exceeds the limit.
 
-    FastAPI has its own from a version on that needs Python 3.11.
+    FastAPI has one of its own in versions that need Python 3.11.
     """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
@@ -41,6 +41,6 @@ class BodyLimit:
 
 
 def _announced(scope: Scope) -> int:
-    """The length that a request announces; 0 if it does not, as one sent in pieces."""
+    """The announced length; 0 if there is none, as for a body in chunks."""
     lengths = [value for name, value in scope["headers"] if name == b"content-length"]
     return int(lengths[0]) if lengths and lengths[0].isdigit() else 0

@@ -1,4 +1,4 @@
-"""What a client is told when a request can't be answered; never more than that."""
+"""Error responses. They never reveal internals."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from recbole_tinynews.serving.service.batches import BusyError
 from recbole_tinynews.serving.service.recommender import RefusedError
 
 UNREADABLE = "The body can't be read as JSON. Send UTF-8 and Content-Type: application/json."
-LONGEST_NAME = 100  # letters of a field's name that are sent back
+LONGEST_NAME = 100  # characters of a field's name that are sent back
 
 
 class AsciiResponse(JSONResponse):
-    """JSON in which a letter that UTF-8 doesn't have is escaped: a request may hold one."""
+    """JSON with all but ASCII escaped: a request may hold lone surrogates, which UTF-8 lacks."""
 
     def render(self, content: Any) -> bytes:
         """The content as JSON."""
@@ -27,7 +27,7 @@ class AsciiResponse(JSONResponse):
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Answer mistakes and failures with JSON."""
+    """Register JSON responses for errors."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(BusyError, _busy)
@@ -36,7 +36,7 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def _mistakes(mistakes: Sequence[tuple[Sequence[str | int], str, str]]) -> AsciiResponse:
-    """A 422; the values that came are not sent back, as they may be long, or no JSON."""
+    """A 422, without the wrong values, which may be long, or no JSON."""
     detail = [
         {
             "loc": [part[:LONGEST_NAME] if isinstance(part, str) else part for part in where],
@@ -56,13 +56,13 @@ def _invalid(request: Request, problem: Exception) -> AsciiResponse:
 
 
 def _message(mistake: Mapping[str, Any]) -> str:
-    """What is wrong, and with JSON that breaks off, what was expected there."""
+    """What is wrong; for broken JSON also the parser's message."""
     detail = f": {mistake['ctx']['error']}" if mistake["type"] == "json_invalid" else ""
     return f"{mistake['msg']}{detail}"
 
 
 def _without_kind(where: Sequence[str | int]) -> Sequence[str | int]:
-    """The place as the client knows it: pydantic puts the kind of an article behind its number."""
+    """The location without the kind of an article, which pydantic inserts after its number."""
     article = where[1:2] in (("history",), ("candidates",)) and len(where) > 3
     return [*where[:3], *where[4:]] if article else where
 

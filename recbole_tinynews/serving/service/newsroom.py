@@ -1,4 +1,4 @@
-"""What a service serves: recommenders by name, and the articles that all of them know."""
+"""The state of a service: recommenders by name, and the articles that all of them know."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Newsroom:
 
     Args:
         rankers: by name; all know the same articles.
-        titles: of the articles that they know, by id.
+        titles: of these articles, by id.
     """
 
     def __init__(self, rankers: Mapping[str, Ranker], titles: Mapping[str, str]) -> None:
         self.recommenders = {name: Recommender(name, each) for name, each in rankers.items()}
         self.titles = TitleSearch()
         self.titles.add(titles)
-        self._changing = asyncio.Lock()  # one change at a time, so that all know the same
+        self._changing = asyncio.Lock()  # one change at a time: all know the same articles
 
     def recommender(self, name: str | None) -> Recommender:
-        """The recommender of this name; the first for no name.
+        """The recommender of this name, or the first one.
 
         Raises:
             RefusedError: there is none of this name.
@@ -63,7 +63,7 @@ class Newsroom:
             return NewsChanged(added=len(news) - changed, changed=changed, total=len(self.titles))
 
     async def forget(self, news_id: str) -> bool:
-        """Remove an article; whether it was there."""
+        """Remove an article; False if there is none with this id."""
         async with self._changing:
             if news_id not in self.titles:
                 return False

@@ -1,4 +1,4 @@
-"""What the service is asked and what it answers, with the limits of a request."""
+"""Requests and responses of the service, and the limits of a request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_ARTICLES = 10_000  # of one PUT
 MOST_FOUND = 100  # of one search
 FARTHEST = 10**9  # offset of a search
 HIGHEST_K = 1_000
-LONGEST_ID = 200  # letters, as all that follow
+LONGEST_ID = 200  # characters, as all that follow
 LONGEST_TITLE = 1_000
 LONGEST_ABSTRACT = 10_000
 LONGEST_BODY = 100_000
@@ -27,13 +27,13 @@ Category = Annotated[str, StringConstraints(max_length=LONGEST_CATEGORY)]
 
 
 class Asked(BaseModel):
-    """A request or a part of one: nothing is converted, and no unknown name is accepted."""
+    """A part of a request, strict: no conversion, no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Fields(Asked):
-    """What there is to read of an article; each recommender reads what it was trained on."""
+    """The fields of an article; a recommender reads those it was trained on."""
 
     title: Title
     abstract: Abstract = Field("", description="Counts if the recommender reads abstracts.")
@@ -49,9 +49,9 @@ class Fields(Asked):
 
 
 class Text(Fields):
-    """An article by its text, which the service need not know."""
+    """An article by its text; the service need not know it."""
 
-    id: NewsId | None = Field(None, description="Is sent back with the score.")
+    id: NewsId | None = Field(None, description="Returned with the score.")
 
 
 ID, TEXT = "id", "text"  # the kinds of an article
@@ -70,16 +70,16 @@ Article = Annotated[
         custom_error_type="article",
         custom_error_message="Expected the id of an article, or an object with its title",
     ),
-    Field(description="The id of an article that the service knows, or an article by its text."),
+    Field(description="The id of a known article, or an article by its text."),
 ]
 
 
 class Question(Asked):
-    """One reader, and which recommender is asked."""
+    """A reader and a recommender."""
 
     history: list[Article] = Field(
         max_length=MOST_CLICKS,
-        description="What the reader clicked, oldest first; the newest `history_length` (see "
+        description="The reader's clicks, oldest first; the newest `history_length` (see "
         "`GET /health`) count. Empty for a new reader.",
     )
     recommender: Annotated[str, StringConstraints(max_length=LONGEST_ID)] | None = Field(
@@ -89,25 +89,25 @@ class Question(Asked):
 
 
 class RankQuestion(Question):
-    """In which order do these candidates suit the reader?"""
+    """Rank candidates."""
 
     candidates: list[Article] = Field(min_length=1, max_length=MOST_CANDIDATES)
 
 
 class TopQuestion(Question):
-    """Which of all articles that the service knows suit the reader best?"""
+    """Find the best of all articles."""
 
     k: int = Field(10, ge=1, le=HIGHEST_K, description="How many.")
 
 
 class NewsArticle(Fields):
-    """An article that the service is to know by its id."""
+    """An article with an id."""
 
     id: NewsId
 
 
 class News(Asked):
-    """Articles to add, or to change where the id is known."""
+    """Articles to add or change."""
 
     news: list[NewsArticle] = Field(min_length=1, max_length=MOST_ARTICLES)
 
@@ -115,19 +115,19 @@ class News(Asked):
 class RankedCandidate(BaseModel):
     """A candidate's score."""
 
-    place: int = Field(description="Among the candidates given, from 0.")
-    id: str | None = Field(description="As given; null where only a title was.")
+    place: int = Field(description="Among the given candidates, from 0.")
+    id: str | None = Field(description="As given; null for a title alone.")
     score: float
 
 
 class RankAnswer(BaseModel):
-    """The candidates, best first; equal scores stay in the order given."""
+    """The candidates, best first; equal scores stay in the given order."""
 
     recommender: str
     ranked: list[RankedCandidate]
     click_weights: list[float] | None = Field(
-        description="For each click of the history, if asked for; they sum to 1, and clicks that "
-        "are too old have 0. Null as well where the recommender has no such weights."
+        description="Of each click of the history, if requested; they sum to 1, and clicks that "
+        "are too old have 0. Null if the recommender has no such weights."
     )
 
 
@@ -148,39 +148,39 @@ class TopAnswer(BaseModel):
 
 
 class NewsChanged(BaseModel):
-    """What a PUT did."""
+    """Result of a PUT."""
 
     added: int
     changed: int = Field(description="Articles whose id was known.")
-    total: int = Field(description="Articles that the service knows now.")
+    total: int = Field(description="Articles of the service now.")
 
 
 class FoundArticle(BaseModel):
-    """An article that the service knows."""
+    """A known article."""
 
     id: str
     title: str
 
 
 class NewsFound(BaseModel):
-    """Articles whose title has all words of the query, or whose id it is."""
+    """Articles whose title has all words of the query, or whose id is the query."""
 
-    total: int = Field(description="How many there are, of which `limit` are sent.")
+    total: int = Field(description="Number of matches, of which `limit` are returned.")
     news: list[FoundArticle]
 
 
 class RecommenderHealth(BaseModel):
-    """A recommender that can be asked."""
+    """A recommender of the service."""
 
     name: str
     model: str
-    layers: int | None = Field(description="Of its language model; null: all that there are.")
+    layers: int | None = Field(description="Of its language model; null: all.")
     history_length: int = Field(description="How many of the newest clicks count.")
-    news: int = Field(description="Articles that it knows by id.")
+    news: int = Field(description="Articles it knows by id.")
 
 
 class Health(BaseModel):
-    """That the service is up, and what it serves."""
+    """Service status and recommenders."""
 
     status: str
     version: str
@@ -188,7 +188,7 @@ class Health(BaseModel):
 
 
 class Mistake(BaseModel):
-    """What is wrong with a field of a request."""
+    """An error in a field of a request."""
 
     loc: list[str | int] = Field(description="Where: body, query or path, then names and places.")
     msg: str
@@ -196,12 +196,12 @@ class Mistake(BaseModel):
 
 
 class Mistakes(BaseModel):
-    """All that is wrong with a request."""
+    """All errors in a request."""
 
     detail: list[Mistake]
 
 
 class Problem(BaseModel):
-    """Why a request could not be answered."""
+    """Why a request was not answered."""
 
     detail: str

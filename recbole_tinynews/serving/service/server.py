@@ -1,4 +1,4 @@
-"""Runs the service on a socket until it is told to stop."""
+"""Runs the service on a socket until it is stopped."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from contextlib import contextmanager, suppress
 import uvicorn
 from fastapi import FastAPI
 
-SECONDS_TO_FINISH = 10  # for requests that are being answered when it is told to stop
+SECONDS_TO_FINISH = 10  # for open requests when it is stopped
 
 
 @contextmanager
 def bound(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket at this address, which does not listen yet.
+    """A socket bound to this address, not listening yet.
 
     Raises:
-        OSError: the address is not of this machine, or taken.
+        OSError: the address is taken, or not on this machine.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -40,13 +40,13 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def address_of(place: socket.socket) -> str:
-    """The address of a socket as a browser takes it."""
+    """The URL of a socket."""
     host, port = place.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it answers."""
+    """Prints its address once it answers."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -55,7 +55,7 @@ class _Server(uvicorn.Server):
 
 
 def run(app: FastAPI, place: socket.socket, access_log: bool) -> None:
-    """Serve until Ctrl-C or SIGTERM; requests that are being answered get their answers."""
+    """Serve until Ctrl-C or SIGTERM; open requests are answered first."""
     config = uvicorn.Config(
         app,
         log_level="info" if access_log else "warning",
@@ -63,9 +63,9 @@ def run(app: FastAPI, place: socket.socket, access_log: bool) -> None:
         server_header=False,
         timeout_graceful_shutdown=SECONDS_TO_FINISH,
     )
-    # What is loaded by now stays: the garbage collector would look through all of it again and
-    # again, as the many small objects of requests make it run, and took longer than ranking.
+    # The garbage collector, which the many small objects of requests trigger, would scan all that
+    # is loaded each time, and took longer than ranking.
     gc.collect()
     gc.freeze()
-    with suppress(KeyboardInterrupt):  # which uvicorn raises once more, when all is closed
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again after it has closed everything
         _Server(config).run(sockets=[place])

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import threading
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
 class Titled(NamedTuple):
-    """An article's title, and what a search compares."""
+    """An article's title, and its folded form for searching."""
 
     title: str
     folded: str
 
 
 class Found(NamedTuple):
-    """How many articles match, and those that were asked for as (id, title)."""
+    """The number of matches, and a page of them as (id, title)."""
 
     total: int
     articles: list[tuple[str, str]]
 
 
 class TitleSearch:
-    """Titles by id. Threads may share it: a change makes a new mapping, and readers keep theirs."""
+    """Titles by id. Threads may read it while one changes it: a change makes a new mapping."""
 
     def __init__(self) -> None:
         self._titles: Mapping[str, Titled] = {}
-        self._changing = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._titles)
@@ -36,27 +34,25 @@ class TitleSearch:
         return news_id in self._titles
 
     def title(self, news_id: str) -> str:
-        """The title, or nothing if the article has just been removed."""
+        """The title; empty if the article was just removed."""
         titled = self._titles.get(news_id)
         return titled.title if titled else ""
 
     def add(self, titles: Mapping[str, str]) -> None:
-        """Add articles, or change the title of those that are there."""
+        """Add articles, or change their titles."""
         made = {name: Titled(title, folded(title)) for name, title in titles.items()}
-        with self._changing:
-            self._titles = {**self._titles, **made}
+        self._titles = {**self._titles, **made}
 
     def remove(self, ids: Iterable[str]) -> None:
-        """Remove articles that are there."""
+        """Remove articles."""
         gone = set(ids)
-        with self._changing:
-            self._titles = {name: each for name, each in self._titles.items() if name not in gone}
+        self._titles = {name: each for name, each in self._titles.items() if name not in gone}
 
     def find(self, query: str, offset: int, limit: int) -> Found:
-        """Articles whose title has every word of the query, and first the one whose id it is.
+        """Articles whose title has every word of the query, regardless of case and accents.
 
-        Case and accents don't matter. Titles in which the query's words begin words come before
-        those in which they stand inside others.
+        The article with the query as its id comes first, then titles with words that begin with
+        the query's words, then those that contain them elsewhere.
         """
         titles, words = self._titles, folded(query).split()
         exact = [query] if query in titles else []
@@ -73,7 +69,7 @@ class TitleSearch:
 
 
 def folded(text: str) -> str:
-    """Without case and accents.
+    """The text without case and accents.
 
     >>> folded("Élysée ÅRHUS")
     'elysee arhus'

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from exports import histories, texts
 from tiny import DATASET, Tiny
 
+from recbole_tinynews.__main__ import main as commands
 from recbole_tinynews.pipeline.artifact import TEST_DATA, read_metrics, write_metrics
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.export.__main__ import main
@@ -271,41 +271,29 @@ def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert error.count("\n") == 1
 
 
-@pytest.mark.whole
-def test_the_command_exports_from_a_shell(
-    finished_folder: Callable[..., Path], tiny: Tiny, tmp_path: Path
+def test_the_command_says_what_int8_costs(
+    finished_folder: Callable[..., Path],
+    tiny: Tiny,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "recbole_tinynews",
-            "export",
-            str(finished_folder()),
-            "--to=torch-int8",
-            "--output=out",
-            f"--data_path={tiny.data}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("out: torch-int8; vectors differ by ")
-    assert "fp32: auc " in done.stdout
+    arguments = ["--to=torch-int8", "--output=out", f"--data_path={tiny.data}"]
+    monkeypatch.setattr(sys, "argv", ["", "export", str(finished_folder()), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        commands()
+    assert not ended.value.code
+    said = capsys.readouterr().out
+    assert said.startswith("out: torch-int8; vectors differ by ")
+    assert "fp32: auc " in said
     assert load_export(tmp_path / "out").encode({"title": ["word1"]}).isfinite().all()
-    shutil.rmtree(tmp_path / "out")
 
 
-@pytest.mark.parametrize("to", ["hf", "onnx", "torch-int8"])
+@pytest.mark.parametrize("to", ["hf", "torch-int8"])
 def test_an_export_is_loaded_and_ranks_as_the_recommender(
     finished_folder: Callable[..., Path], tmp_path: Path, to: str
 ) -> None:
     """Whoever gets the export has nothing else."""
-    if to == "onnx":
-        pytest.importorskip("onnxruntime")
-        pytest.importorskip("onnxscript")
     folder = finished_folder()
     export(folder, to, tmp_path / "out")
     own, exported = load(folder), load(tmp_path / "out")

@@ -22,13 +22,6 @@ from recbole_tinynews.serving.loading import load_export
 
 pytestmark = needs_onnx
 
-KINDS = {
-    "heads that start pretrained": {"head_init": "pretrained", "news_dim": 32},
-    "self-attention over clicks": {"user_encoder": "self_attention"},
-    "a learned vector in empty slots": {"history_padding": "learned", "news_pooling": "mean"},
-    "pad tokens in pooling": {"mask_padding_in_news_pooling": False},
-}
-
 
 @pytest.fixture(scope="module")
 def graphs(finished_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -45,24 +38,12 @@ def test_scores_of_the_graphs_are_those_of_rank(
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("kind", KINDS)
-def test_scores_are_those_of_rank_under_other_settings(
-    kind: str, finished_folder: Callable[..., Path], tmp_path: Path
-) -> None:
-    """Each of them changes a graph: what is pooled, what a slot without a click counts."""
-    folder = finished_folder(**KINDS[kind])
-    export(folder, "onnx", tmp_path / "out")
-    got = exported_scores(load_export(tmp_path / "out"))
-    np.testing.assert_allclose(got, ranked_scores(folder), rtol=0, atol=1e-4)
-
-
-@pytest.mark.whole
 def test_the_encoder_of_an_encoder_decoder_is_a_graph_but_no_automodel(
     tiny: Tiny, tmp_path: Path
 ) -> None:
     """``AutoModel`` would build the whole of it, with a decoder of random weights."""
     source = write_t5(tmp_path / "t5")
-    config = tiny.config(plm=str(source), num_hidden_layers=None, max_steps=2)
+    config = tiny.config(plm=str(source), num_hidden_layers=None, max_steps=2, news_pooling="mean")
     folder = run_of(config).make(system(config)).folder
     export(folder, "onnx", tmp_path / "out")
     got = exported_scores(load_export(tmp_path / "out"))
@@ -72,11 +53,16 @@ def test_the_encoder_of_an_encoder_decoder_is_a_graph_but_no_automodel(
 
 
 @pytest.mark.whole
-def test_a_roberta_whose_positions_follow_padding_is_exported(
+def test_graphs_follow_the_settings_of_the_recommender(
     finished_folder: Callable[..., Path], roberta_folder: Path, tmp_path: Path
 ) -> None:
-    """Its positions come from the token ids: a wrong padding id would move them."""
-    folder = finished_folder(plm=str(roberta_folder))
+    """Each changes a graph: heads, pooled tokens, and RoBERTa's positions."""
+    folder = finished_folder(
+        plm=str(roberta_folder),
+        head_init="pretrained",
+        news_dim=32,
+        mask_padding_in_news_pooling=False,
+    )
     export(folder, "onnx", tmp_path / "out")
     got = exported_scores(load_export(tmp_path / "out"))
     np.testing.assert_allclose(got, ranked_scores(folder), rtol=0, atol=1e-4)
@@ -115,8 +101,9 @@ def test_onnxruntime_and_the_tokenizer_are_all_that_the_graphs_need(
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("padding", ["masked", "learned"])
-@pytest.mark.parametrize("kind", ["attention", "self_attention"])
+@pytest.mark.parametrize(
+    ("padding", "kind"), [("masked", "self_attention"), ("learned", "attention")]
+)
 def test_readers_of_any_history_get_their_own_vectors_from_the_graph(
     padding: str, kind: str, tmp_path: Path
 ) -> None:

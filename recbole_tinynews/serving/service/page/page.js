@@ -1,8 +1,8 @@
-// Titles come from anywhere: they are set as text, and no markup is ever made from a string.
+// Titles are untrusted: they are set as text, and no markup is made from strings.
 
 const WAIT = 120; // milliseconds of typing before a search
 const LONGEST_ID = 200; // as in schema.py
-const MOST_CLICKS_SHOWN = 5; // of those that counted most
+const MOST_CLICKS_SHOWN = 5; // those that counted most
 const byId = (id) => document.getElementById(id);
 const count = new Intl.NumberFormat("en");
 const percent = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
@@ -130,7 +130,7 @@ function picker(name, pick) {
   function option(article, place, own) {
     const text = own ? `Use “${article.title}” as a title` : shown(article.title);
     const made = element("li", { class: own ? "option own" : "option", role: "option", id: `${name}-option-${place}`, text });
-    made.addEventListener("mousedown", (event) => event.preventDefault()); // the input keeps the focus
+    made.addEventListener("mousedown", (event) => event.preventDefault()); // keep the focus on the input
     made.addEventListener("click", () => choose(article));
     return made;
   }
@@ -300,7 +300,7 @@ function highlight(event) {
   }
 }
 
-// ------------------------------------------------------------------ from a change to what is shown
+// ------------------------------------------------------------------ updates
 
 function showEmpty(title, text, example) {
   byId("empty").hidden = title === null;
@@ -329,10 +329,10 @@ function showReader() {
 function nothingToRank() {
   const known = recommenders[0].news > 0;
   if (!known && state.mode === "top") {
-    return ["No articles yet", "Start the service with --news=FILE, or send articles with PUT /news. Titles of your own can be ranked as “My candidates”.", false];
+    return ["No articles yet", "Start the service with --news=FILE, or send articles with PUT /news. You can rank titles of your own under “My candidates”.", false];
   }
-  if (!state.clicks.length) return ["Nobody has clicked anything yet", "Search for what a reader clicked, type a title of your own, or let chance pick a reader.", known];
-  if (state.mode === "rank" && !state.candidates.length) return ["No candidates yet", "Add the articles that are to be ranked for this reader.", false];
+  if (!state.clicks.length) return ["No clicks yet", "Search for articles that the reader clicked, type a title, or pick a random reader.", known];
+  if (state.mode === "rank" && !state.candidates.length) return ["No candidates yet", "Add the articles to rank for this reader.", false];
   return null;
 }
 
@@ -381,7 +381,7 @@ function showError(problem, again) {
   byId("retry").onclick = again;
 }
 
-// ------------------------------------------------------------------ the address holds the reader
+// ------------------------------------------------------------------ the reader in the address
 
 const written = (article) => (article.id === null ? `title:${article.title}` : `id:${article.id}`);
 
@@ -398,7 +398,7 @@ async function read(text) {
   const id = text.slice(3);
   if (!id || id.length > LONGEST_ID) return [];
   const { news } = await ask(`news?${new URLSearchParams({ query: id, limit: 1 })}`);
-  return news.filter((article) => article.id === id); // it may have gone since
+  return news.filter((article) => article.id === id); // it may have been removed
 }
 
 async function recall() {

@@ -1,0 +1,131 @@
+"""Ranks the articles of a data set by one of RecBole's own models, which read no text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.impressions import UNLABELLED, Impressions
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.files.tensors import load_into, load_weights
+from recbole_tinynews.files.untrusted import untrusted
+from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.pipeline.artifact import MADE_FROM, SETTINGS_FILE, WEIGHTS
+from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
+from recbole_tinynews.serving.ranking import Ranked, best_first
+from recbole_tinynews.serving.requests import users_of
+from recbole_tinynews.trainer.item_sequences import reads_sequence_alone, scores_by_sequence
+
+OF_THE_CLASS = ("MODEL_TYPE", "MODEL_INPUT_TYPE")  # settings that the model's class decides
+
+
+class RecBoleRanker:
+    """Ranks news ids of the data set on which a model of RecBole was trained.
+
+    Attributes:
+        settings: of the training, as in ``settings.yaml``.
+    """
+
+    def __init__(self, factory: RecBoleFactory, model: Any, settings: Mapping[str, Any]) -> None:
+        self._factory, self._model, self.settings = factory, model.eval(), settings
+
+    def rank(
+        self, history: Any, candidates: Any, *, ids: bool | None = None, user: Any = None
+    ) -> Any:
+        """Candidates from best to worst; equal scores stay in the order given.
+
+        Args:
+            history: news ids of the user's clicks, oldest first; for many users, a list of lists.
+            candidates: news ids; for many users, a list for each of them.
+            ids: not False, as the model reads no titles.
+            user: the user's id in the data set, which models with a vector for each user need; for
+                many users, a list. ``None``: a user whom training has not seen.
+
+        Raises:
+            ValueError: titles, an id that the data set does not have, or as ``Ranker.rank``.
+        """
+        users, one = users_of(history, candidates)
+        given = [each for some in users for part in some for each in part]
+        if ids is False or any(not isinstance(each, str) for each in given):
+            raise ValueError("A model of RecBole reads no text and expects ids=True, got titles.")
+        data = self._factory.train
+        named = [user] if one else [None] * len(users) if user is None else list(user)
+        if len(named) != len(users):
+            raise ValueError(f"rank expects a user for each history, got {len(named)}.")
+        field = data.uid_field
+        shown = Ragged.from_rows([self._news(each.candidates) for each in users], np.int32)
+        impressions = Impressions(
+            np.array([""] * len(users)),
+            np.array([0 if each is None else self._id(field, each) for each in named], np.int32),
+            np.zeros(len(users), np.int64),
+            Ragged.from_rows([self._news(each.history) for each in users], np.int32),
+            shown,
+            np.full(len(shown.values), UNLABELLED, np.int8),
+        )
+        scores = np.split(self._scores(impressions), shown.offsets[1:-1])
+        names: list[Any] = [each.candidates for each in users]
+        ranked: list[list[Ranked]] = [*map(best_first, names, scores)]
+        return ranked[0] if one else ranked
+
+    @torch.no_grad()
+    def _scores(self, shown: Impressions) -> NDArray[np.float32]:
+        config = self._factory.config
+        batches = self._factory.impressions(config, self._factory.train.copy(shown))
+        scores = []
+        for batch, *_ in batches:
+            rows, model = batch.to(config["device"]), self._model
+            by_sequence = reads_sequence_alone(model)
+            found = scores_by_sequence(model, rows) if by_sequence else model.predict(rows)
+            scores.append(torch.atleast_1d(found).float().cpu().numpy())
+        return np.concatenate(scores)
+
+    def _news(self, ids: Sequence[Any]) -> list[int]:
+        return [self._id(self._factory.train.iid_field, each) for each in ids]
+
+    def _id(self, field: str, name: Any) -> int:
+        known = self._factory.train.field2token_id[field]
+        if name not in known:
+            raise ValueError(
+                f"{field} expects ids of data set '{self.settings['dataset']}', got {name!r:.99}."
+            )
+        return int(known[name])
+
+
+def load_recbole(
+    folder: Path,
+    model: type,
+    settings: Mapping[str, Any],
+    data_path: Path | None,
+    device: str | torch.device,
+) -> RecBoleRanker:
+    """The finished model of RecBole in ``folder``, with the data set that it was trained on.
+
+    Raises:
+        ValueError: the data set is not the one of the training, or the folder is damaged.
+    """
+    name = settings["dataset"]
+    places = [data_path] if data_path else [Path("dataset"), packaged_folder("dataset")]
+    place = next((each for each in places if (each / name).is_dir()), places[0])
+    with untrusted(folder / SETTINGS_FILE):
+        config = NewsConfig(model, name, config_dict={"data_path": str(place), "use_gpu": False})
+        config.final_config_dict.update(
+            {key: value for key, value in settings.items() if key not in OF_THE_CLASS},
+            device=torch.device(device),
+        )
+        dataset = NewsDataset(config)
+        if dataset.content != settings[MADE_FROM]["data"]:
+            raise ValueError(
+                f"{folder} expects the data set '{name}' that it was trained on, and the files in "
+                f"{place / name} differ. Name its folder's folder: load(folder, data_path=...)."
+            )
+        factory = RecBoleFactory(config, dataset)
+        made = factory.model(model, config)
+    load_into(made, load_weights(folder / WEIGHTS), folder / WEIGHTS)
+    return RecBoleRanker(factory, made, settings)
