@@ -47,9 +47,10 @@ def parse_keys(values: Mapping[str, Any], stages: Collection[str]) -> dict[Key, 
     return {parse_key(text, stages): value for text, value in values.items()}
 
 
-def keyed(values: Mapping[str | None, Mapping[str, Any]]) -> dict[Key, Any]:
-    """Values by stage, then name, in one mapping."""
-    return {Key(stage, name): v for stage, own in values.items() for name, v in own.items()}
+def keyed(plain: Mapping[str, Any], of_stages: Mapping[str, Mapping[str, Any]]) -> dict[Key, Any]:
+    """Values of the run and of its stages in one mapping."""
+    own = {Key(stage, n): v for stage, values in of_stages.items() for n, v in values.items()}
+    return {Key(None, name): value for name, value in plain.items()} | own
 
 
 def seen_by_stage(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
