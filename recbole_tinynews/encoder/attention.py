@@ -192,8 +192,8 @@ def attend(
 ) -> Tensor:
     """Attention output, ``[texts, heads, length, size]``, the shape of queries, keys and values.
 
-    ``seen`` is True where a query may attend to a key, broadcast to ``[texts, heads, length,
-    length]`` (``None``: everywhere). ``scores`` collects the scores before mask and softmax.
+    ``seen``, which may broadcast to ``[texts, heads, length, length]``, is True where a query
+    (third axis) may attend to a key. ``scores`` collects the scores before mask and softmax.
     """
     fused = queries.is_cuda or (queries.dtype == torch.float32 and not dropout)
     if fused and scores is None:

@@ -1,5 +1,5 @@
 """User encoders: one vector, or several, from the vectors of clicked articles.
 
-Clicks are ``history``, ``[batch, history, dim]``, oldest first, and ``clicked``, ``[batch,
-history]``, False for empty slots.
+``history`` is ``[batch, history, dim]``, oldest click first; ``clicked``, ``[batch, history]``, is
+False for empty slots.
 """
