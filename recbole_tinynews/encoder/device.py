@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-FREE_SHARE = 0.5  # of a device's free memory, at most, for a table that may stay on the host
+FREE_SHARE = 0.5  # largest share of a device's free memory for a table that may stay on the host
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:

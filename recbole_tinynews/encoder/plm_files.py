@@ -31,7 +31,7 @@ from recbole_tinynews.files.whole import whole_folder
 PACKAGE_PREFIX = "package:"
 HUB_SECONDS = 3  # for the hub to answer
 MOST_LAYERS = 1_000
-MOST_GROWTH = 64  # of a text's characters by a tokenizer's replacements
+MOST_GROWTH = 64  # times that a tokenizer's replacements may lengthen a text
 
 
 def locate_plm(plm: str, folders: Sequence[Path] = ()) -> str:

@@ -120,9 +120,7 @@ class TextEncoder(nn.Module):
             learning += self._layers.after
         if self.embeddings_train:
             learning += self._layers.before
-        around = (
-            self._layers.around if self.embeddings_train else []
-        )  # some have dropout of their own
+        around = self._layers.around if self.embeddings_train else []  # may have their own dropout
         for part in (*around, *(inner for module in learning for inner in module.modules())):
             set_dropout(part, dropout)
         self.plm.requires_grad_(False)

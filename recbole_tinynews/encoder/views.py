@@ -174,5 +174,5 @@ def _what_is_in(views: Mapping[str, nn.Module]) -> Ragged:
 
 
 def _is_written(tokens: Ragged) -> Tensor:
-    """Which articles are not empty."""
+    """Mask of the articles that are not empty."""
     return torch.from_numpy(tokens.lengths > 0)

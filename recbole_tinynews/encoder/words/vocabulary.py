@@ -22,7 +22,7 @@ from recbole_tinynews.files.array_cache import cached_arrays, content_key
 from recbole_tinynews.files.checksums import file_digest
 from recbole_tinynews.files.whole import whole_folder
 
-PADDING, UNKNOWN = "[PAD]", "[UNK]"  # their ids are 0 and 1
+PADDING, UNKNOWN = "[PAD]", "[UNK]"  # ids 0 and 1
 # split as in GloVe: do n't, Trump 's; each punctuation mark is a word
 WORD = r"\w+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+|[^\w\s]"
 ALL_WORDS = 2**31 - 1
@@ -64,7 +64,7 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     if folder.is_dir():
         return
     written = copy.deepcopy(tokenizer)
-    written.backend_tokenizer.no_truncation()  # set by its last call
+    written.backend_tokenizer.no_truncation()  # left set by its last call
     written.backend_tokenizer.no_padding()
     with whole_folder(folder, first_wins=True) as unfinished:
         written.save_pretrained(unfinished)

@@ -79,7 +79,8 @@ class WordEncoder(nn.Module):
 
     def tokens_at_once(self) -> int:
         """Number of tokens that are encoded together."""
-        widest = 3 * max(self.words.embedding_dim, self.context.dim)  # windows; q, k, v
+        # CNN windows, or queries, keys and values
+        widest = 3 * max(self.words.embedding_dim, self.context.dim)
         return tokens_at_once(self.device, widest * self.compute_dtype().itemsize)
 
     def content(self) -> Iterator[str | bytes]:
