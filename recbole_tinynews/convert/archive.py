@@ -34,8 +34,7 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> None:
     """Extract the wanted files of a zip, at most one folder deep, into ``folder``: all or none.
 
     Raises:
-        ConversionError: any entry is malicious, the zip is damaged, or a file is missing or occurs
-            twice.
+        ConversionError: the zip is malicious or damaged, or a file is missing or occurs twice.
     """
     try:
         with whole_folder(folder) as unfinished, zipfile.ZipFile(archive) as content:

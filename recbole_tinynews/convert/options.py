@@ -19,7 +19,7 @@ LAYOUTS = ("impression", "interaction")
 
 
 class Options(NamedTuple):
-    """What to convert; ``valid`` is ``last-day``, a fraction or a path."""
+    """What to convert; ``valid`` is ``last-day``, a fraction or a path; ``folds`` are by user."""
 
     train: tuple[Path, ...]
     dataset: str
