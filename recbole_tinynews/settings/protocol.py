@@ -1,4 +1,4 @@
-"""The interface of settings, as models, trainers and data sets use it."""
+"""Interface of settings for models, trainers and data sets."""
 
 from __future__ import annotations
 
