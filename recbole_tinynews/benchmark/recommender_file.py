@@ -1,4 +1,4 @@
-"""Load a user's recommender, named ``+path/to/file.py:Class`` on the command line."""
+"""Loads a user's recommender, given as ``+path/to/file.py:Class`` on the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MARK = "+"
 
 
 def is_file_spec(text: str) -> bool:
-    """Whether a text names a class in a file."""
+    """Whether ``text`` names a class in a file."""
     return text.startswith(_MARK)
 
 
