@@ -21,11 +21,7 @@ _DOING = {TRAIN: "training", MEASURE: "measuring"}
 class Board:
     """Shows progress as a live table in a terminal, and as plain lines elsewhere.
 
-    Args:
-        rows: number of results, including finished ones.
-        finished: number of results that already exist.
-        side_by_side: number of parallel trainings.
-        clock: returns the time in seconds.
+    ``rows`` counts results, ``finished`` existing ones, ``side_by_side`` parallel trainings.
     """
 
     def __init__(

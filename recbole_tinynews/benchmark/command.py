@@ -111,11 +111,7 @@ def _found(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
 
 
 def seeds_of(text: str) -> list[int]:
-    """Parse distinct, comma-separated seeds.
-
-    Raises:
-        ValueError: the text is anything else.
-    """
+    """Parse distinct, comma-separated seeds; raises ``ValueError`` for anything else."""
     try:
         seeds = [int(each) for each in text.split(",")]
     except ValueError:

@@ -31,15 +31,8 @@ from recbole_tinynews.files.whole import write_text
 class CrossValidation:
     """The same benchmark on ``<dataset>-fold1`` to ``<dataset>-fold<folds>``, with pooled results.
 
-    A pooled result is the mean over the impressions of all folds, each tested once. It exists once
-    every fold has one.
-
-    Args:
-        folds: number of folds, from ``convert --folds``.
-        dataset: common part of their names.
-        output: folder of the results, with ``fold1``, ``fold2``, ... inside; None:
-            ``benchmarks/results/`` and the name of the data set.
-        arguments: as for ``Benchmark``.
+    A pooled result is the mean over the impressions of all folds, each tested once. Other arguments
+    are as for ``Benchmark``; ``output`` holds ``fold1``, ``fold2``, ... too.
     """
 
     def __init__(

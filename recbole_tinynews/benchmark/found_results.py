@@ -14,13 +14,10 @@ from recbole_tinynews.benchmark.suite import Suite, read_suite
 
 
 class FoundResults:
-    """Results from any machine, version or settings; nothing is planned or run.
+    """Results from any machine, version or settings; arguments as for ``Benchmark``.
 
-    For each system and seed, the last row of ``results.csv`` that has per-impression metrics
-    counts, otherwise the last row. Arguments as for ``Benchmark``.
-
-    Raises:
-        ValueError: an unknown suite, or no results of its rows.
+    Of each system and seed, the last row with per-impression metrics counts, otherwise the last
+    row.
     """
 
     def __init__(

@@ -1,7 +1,6 @@
 """``report.html``: all results of a benchmark on one offline page.
 
-Labels, settings and reasons are escaped; the content security policy allows only the page's own
-style and script.
+Text is escaped; the content security policy allows only the page's own style and script.
 """
 
 from __future__ import annotations
@@ -40,10 +39,7 @@ def as_html(
     further: Table,
     figures: Mapping[str, str],
 ) -> str:
-    """Render the page.
-
-    ``slices`` are tables of parts of the test impressions; ``figures`` are SVGs by name.
-    """
+    """Render the page; ``slices`` are tables of parts of the test set, ``figures`` SVGs by name."""
     systems = report.systems
     rows = [cells for each in systems for cells in each.cells.values()]
     tables = {

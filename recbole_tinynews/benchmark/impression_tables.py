@@ -17,10 +17,7 @@ _KINDS = {HISTORY: "clicks in the history", HOUR: "hour (UTC)"}
 
 
 def slice_tables(systems: Sequence[str], read: ReadFiles) -> list[Table]:
-    """The first metric by history length and by hour; empty if either is unknown.
-
-    ``systems`` are the labels in row order; ``read`` covers the same impressions for all of them.
-    """
+    """The first metric by history length and by hour; empty if either is unknown."""
     seeds = {name: [*read[name].values()] for name in systems if read.get(name)}
     known = [each for of_system in seeds.values() for each in of_system if each.hours is not None]
     if not known or known[0].history_lengths is None or known[0].hours is None:
@@ -51,10 +48,7 @@ def slice_tables(systems: Sequence[str], read: ReadFiles) -> list[Table]:
 
 
 def further_table(systems: Sequence[str], read: ReadFiles) -> Table:
-    """Means of further metrics over impressions and seeds, each in its own unit.
-
-    Arguments as for ``slice_tables``. Without such metrics the table has no groups.
-    """
+    """Means of further metrics over impressions and seeds, each in its own unit."""
     values = {label: [each.further for each in read.get(label, {}).values()] for label in systems}
     every = [columns for of_system in values.values() for columns in of_system]
     names = list(dict.fromkeys(name for columns in every for name in columns))

@@ -66,10 +66,7 @@ def impressions_file(output: Path, system: str, seed: object, settings: str) -> 
 
 
 def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
-    """Convert the csv ``dump`` of ``eval_dump`` into arrays at ``place``, a tenth of its size.
-
-    ``impressions`` is ``NAME.test.inter``, with users, histories and timestamps.
-    """
+    """Convert the csv ``dump`` into arrays at ``place``; ``impressions`` is ``NAME.test.inter``."""
     with dump.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     ids = [row[IMPRESSION_ID] for row in rows]
@@ -127,10 +124,7 @@ def read_files(files: Mapping[str, Mapping[int, Path]]) -> ReadFiles:
 
 
 def pool(parts: Sequence[ImpressionMetrics]) -> ImpressionMetrics:
-    """Concatenate test sets, such as folds, of one system and seed.
-
-    Users of different parts are distinct. Columns that a part lacks are dropped.
-    """
+    """Concatenate test sets, such as folds, of distinct users; drops columns that a part lacks."""
     counts = [int(each.users.max(initial=-1)) + 1 for each in parts if each.users is not None]
     starts = np.cumsum([0, *counts])
     apart = [

@@ -33,11 +33,7 @@ class Intervals(NamedTuple):
 def bootstrap_intervals(read: ReadFiles) -> Intervals:
     """Intervals of each system's mean over seeds and impressions, by resampling users.
 
-    As ``users_random``, with the same draws for every system: they hold for other users, not other
-    seeds.
-
-    Raises:
-        ValueError: the files cover different impressions.
+    They hold for other users, not other seeds. Draws are the same for every system.
     """
     there = {system: of_system for system, of_system in read.items() if of_system}
     if not there:

@@ -26,25 +26,18 @@ SIGNIFICANT = 0.05
 
 
 class PairTests(NamedTuple):
-    """Comparisons by metric and pair.
-
-    ``users`` is the number of clusters, None if each impression is one; ``untested`` are pairs
-    without a common seed.
-    """
+    """Comparisons by metric and pair."""
 
     found: Mapping[str, Mapping[Pair, Comparison]]
     impressions: int
-    users: int | None
-    untested: Sequence[Pair]
+    users: int | None  # None where each impression is a cluster
+    untested: Sequence[Pair]  # without a common seed
 
 
 def compare_pairs(pairs: Sequence[Pair], read: ReadFiles) -> PairTests | None:
     """Compare each pair over their common seeds; None if no pair can be tested.
 
     Skipped impressions are left out. Without several known users, each impression is a cluster.
-
-    Raises:
-        ValueError: the systems ranked different impressions.
     """
     named = {name for pair in pairs for name in pair}
     values, clusters, users = impression_set(

@@ -37,28 +37,23 @@ OWN_TEXT = ("text of its own choice",)
 
 
 class PlannedRow(NamedTuple):
-    """A row with its settings and result fingerprints by seed, or why it can't run.
-
-    ``further`` names the requested per-impression metrics beside ``METRICS``.
-    """
+    """A row with its settings and result fingerprints by seed, or why it can't run."""
 
     row: Row
     settings: Mapping[str, Any] = {}
     fingerprints: Mapping[int, str] = {}
     why_not: str = ""
-    further: Sequence[str] = ()
+    further: Sequence[str] = ()  # requested per-impression metrics beside METRICS
 
 
 def plan_rows(
     suite: Suite, rows: Sequence[Row], dataset: str, seeds: Sequence[int], given: Mapping[str, Any]
 ) -> list[PlannedRow]:
-    """Plan every row before the first one runs.
-
-    ``given`` are settings for every row whose model has them.
+    """Plan every row before the first one runs; ``given`` is for rows whose model has them.
 
     Raises:
-        ValueError: a setting that no model has, a class that can't be loaded, or a mistake in every
-            row.
+        ValueError: a setting that no model has, a class that can't be loaded, or mistakes in all
+            rows.
     """
     existing = {*model_names(), *recbole_model_names()}
     classes = {
@@ -148,21 +143,14 @@ def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
 def row_settings(
     row: Row, model_class: type, suite: Suite, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Settings of a run: the suite's, ``given`` and the row's, later over earlier.
-
-    Of the suite's and ``given`` only those that the model has.
-    """
+    """Merge settings of suite, user and row; shared ones only where the model has them."""
     shared = {**suite.settings, **given}
     known = {name: value for name, value in shared.items() if knows(model_class, name)}
     return {"show_progress": False, **known, **row.settings}
 
 
 def refuse_unknown(given: Mapping[str, Any], model_classes: Iterable[type]) -> None:
-    """Refuse shared settings that no system has, or that the benchmark sets itself.
-
-    Raises:
-        ValueError: lists all of them, with the nearest known names.
-    """
+    """Refuse shared settings that no system has, or that the benchmark sets itself."""
     classes = list(dict.fromkeys(model_classes))
     decided = {name: setting(name).in_benchmarks for name in given}
     mistakes = [f"{name}: {instead}." for name, instead in decided.items() if instead]

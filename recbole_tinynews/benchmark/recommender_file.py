@@ -17,11 +17,7 @@ def is_file_spec(text: str) -> bool:
 
 
 def model_class_of(model: str) -> type:
-    """The class of a row's model, from a file or the registry.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The class of a row's model, from a file or the registry."""
     if not is_file_spec(model):
         return find_model(model)
     path, colon, name = model.removeprefix(_MARK).rpartition(":")

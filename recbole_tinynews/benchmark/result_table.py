@@ -44,10 +44,7 @@ def make_table(
     notes: Sequence[str] = (),
     ceilings: Ceilings | None = None,
 ) -> Table:
-    """Means over seeds in percent, in the given order; rows of a group stay together.
-
-    Published results, if any, are shown beside ours, in percent as printed.
-    """
+    """Means over seeds in percent, with published results; rows of a group are adjacent."""
     printed = [*published.here.values(), *published.elsewhere.values()]
     beside = [metric for metric in METRICS if any(metric in each for each in printed)]
     sizes = [name for name in _SIZE if any(name in each.means for each in systems)]

@@ -44,9 +44,6 @@ class ResultsFile:
     """Rows by system, seed and fingerprint of the settings.
 
     Changes are written at once. Rows of other settings and of concurrent benchmarks are kept.
-
-    Raises:
-        ValueError: unknown or missing columns.
     """
 
     def __init__(self, path: Path) -> None:
@@ -121,17 +118,13 @@ class Mean(NamedTuple):
 
 
 class SystemResult(NamedTuple):
-    """A system in a report.
-
-    By seed, ``cells`` are its rows of ``results.csv`` and ``impressions`` its existing files of
-    per-impression metrics. ``why_not`` is the reason for missing results.
-    """
+    """A system in a report; mappings of ints are by seed."""
 
     row: Row
     means: Mapping[str, Mean]
-    cells: Mapping[int, Mapping[str, str]] = {}
-    impressions: Mapping[int, Path] = {}
-    why_not: str = ""
+    cells: Mapping[int, Mapping[str, str]] = {}  # rows of results.csv
+    impressions: Mapping[int, Path] = {}  # existing files of per-impression metrics
+    why_not: str = ""  # reason for missing results
 
 
 class Report(NamedTuple):

@@ -41,14 +41,9 @@ def run_jobs(
 ) -> None:
     """Run each job in its own process until none is left.
 
-    Trainings run in order and in parallel, preferring seeds that are not running: systems of one
-    seed share stages and would wait for each other. A measurement runs alone: right after its
-    training if ``side_by_side`` is 1, otherwise after all trainings.
-
-    Args:
-        side_by_side: number of parallel trainings.
-        after: called with each outcome; returns follow-up jobs.
-        watch: called on every change, and every second.
+    Trainings run in parallel (``side_by_side``), preferring seeds that are not running: systems of
+    one seed share stages and would wait for each other. A measurement runs alone: after its
+    training if ``side_by_side`` is 1, else after all. ``after`` returns follow-up jobs.
     """
     waiting = list(jobs)
     running: dict[BaseProcess, tuple[Job, float]] = {}

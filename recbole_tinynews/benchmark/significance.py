@@ -26,8 +26,7 @@ class Comparison(NamedTuple):
     """A system's mean minus another's over ``seeds`` seeds and all impressions.
 
     ``low``, ``high`` (95 %) and ``p`` are from ``seeds_and_users_random``, None with too few seeds;
-    those named ``fixed_`` from ``users_random``, for these trained models only. ``p_holm`` is
-    corrected for all pairs.
+    ``fixed_`` ones from ``users_random``. ``p_holm`` is corrected for all pairs.
     """
 
     difference: float

@@ -30,39 +30,30 @@ FIGURES = ("size", "speed", "stages", "losses", "teachers")
 
 
 class Row(NamedTuple):
-    """One system of the table.
-
-    ``family`` is the label without the number of layers, ``model`` a name or ``+file.py:Class``.
-    ``layers`` counts those of the served encoder. ``reads`` lists the text it ranks by, and
-    ``USER_IDS`` if it knows users.
-    """
+    """One system of the table."""
 
     label: str
-    family: str
-    model: str
-    layers: int | None = None
+    family: str  # label without the number of layers
+    model: str  # name, or +file.py:Class
+    layers: int | None = None  # of the served encoder
     settings: Mapping[str, Any] = {}
     group: str = ADDED
-    reads: tuple[str, ...] = TITLE
+    reads: tuple[str, ...] = TITLE  # text it ranks by; USER_IDS if it knows users
 
 
 class Published(NamedTuple):
-    """Published results in percent, by label and metric: value, and deviation if known.
+    """Published results in percent, by label and metric: value, and deviation if known."""
 
-    ``here`` is on the same data, ``elsewhere`` on other data, which ``elsewhere_is`` describes.
-    """
-
-    here: Mapping[str, Mapping[str, Sequence[float]]] = {}
-    elsewhere: Mapping[str, Mapping[str, Sequence[float]]] = {}
+    here: Mapping[str, Mapping[str, Sequence[float]]] = {}  # on the same data
+    elsewhere: Mapping[str, Mapping[str, Sequence[float]]] = {}  # on other data
     elsewhere_is: str = ""
 
 
 class Suite(NamedTuple):
     """Rows for one data set, and what they share.
 
-    ``settings`` apply to rows whose model has them. ``comparisons`` are tested; added rows are
-    compared with ``reference``. ``figures`` lists families by figure. ``ceilings`` are the largest
-    budgets of a ``student`` and of all its ``teachers``.
+    ``settings`` apply to rows whose model has them; added rows are compared with ``reference``;
+    ``ceilings`` are the largest budgets of a ``student`` and of all its ``teachers``.
     """
 
     name: str
@@ -83,15 +74,10 @@ def suite_names() -> list[str]:
 
 
 def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
-    """Read a suite, sized for a data set.
+    """Read a suite, sized for a data set; raises ``ValueError`` for mistakes in its yaml.
 
-    Args:
-        name: of a suite of the package, or path of a yaml file.
-        dataset: matched against the patterns under ``datasets``.
-        all_layers: depth of the language model; None: as in the suite.
-
-    Raises:
-        ValueError: an unknown suite, or mistakes in its yaml.
+    ``name`` may be a yaml file. ``all_layers`` is the depth of the language model; None: as in the
+    suite.
     """
     declared = _read(_file_of(name))
     own = _of_dataset(declared, dataset)
@@ -130,13 +116,10 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
 
 
 def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
-    """All rows of the table, and the requested ones.
+    """All rows of the table, and the requested ones; raises ``ValueError`` for an unknown name.
 
-    ``systems`` are labels, models or groups; ``+file.py:Class`` adds a row. If nothing else is
-    named, the whole suite is requested too.
-
-    Raises:
-        ValueError: an unknown name.
+    ``systems`` are labels, models or groups; ``+file.py:Class`` adds a row. Without names, all rows
+    of the suite are requested.
     """
     added = [_added(each) for each in systems if is_file_spec(each)]
     named = [each for each in systems if not is_file_spec(each)]

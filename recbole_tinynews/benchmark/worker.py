@@ -1,7 +1,4 @@
-"""One process of a benchmark: trains and tests a system, or measures it.
-
-One process per job isolates memory measurements and crashes.
-"""
+"""One process of a benchmark: trains and tests a system, or measures it."""
 
 from __future__ import annotations
 
@@ -20,11 +17,7 @@ TRAIN, MEASURE = "train", "measure"
 
 
 class Job(NamedTuple):
-    """A job of a benchmark, in picklable values.
-
-    ``answer``, ``log`` and ``impressions`` are the files of its result, output and per-impression
-    metrics. ``processes`` train together, with ``threads`` threads each.
-    """
+    """A job of a benchmark, in picklable values."""
 
     action: str
     system: str
@@ -32,10 +25,10 @@ class Job(NamedTuple):
     model: str
     dataset: str
     settings: Mapping[str, Any]
-    threads: int
-    answer: Path
+    threads: int  # of each process
+    answer: Path  # result, as json
     log: Path
-    impressions: Path
+    impressions: Path  # per-impression metrics
     processes: int = 1
 
 

@@ -1,7 +1,6 @@
-"""Metrics of the first k articles, clicked or not, one value per impression.
+"""Metrics of the first k articles, clicked or not, one value per impression, NaN if undefined.
 
-They need no labels. A value is NaN where undefined. Articles of an unknown category are left out of
-category metrics.
+Articles of an unknown category are left out of category metrics.
 """
 
 from __future__ import annotations
@@ -60,9 +59,6 @@ def rank_articles(
     Shapes:
         scores: ``[candidates in total]``.
         candidates, history: ragged ``[impressions, *]``, news ids.
-
-    Raises:
-        ValueError: mismatched lengths.
     """
     if len(scores) != len(candidates.values) or candidates.rows != history.rows:
         raise ValueError(
@@ -77,10 +73,9 @@ def rank_articles(
 
 
 def diversity(articles: RankedArticles, k: int) -> NDArray[np.float64]:
-    """Share of the pairs among the first k whose categories differ.
+    """Share of pairs of different categories among the first k (Smyth and McClave 2001).
 
-    Intra-list diversity (Smyth and McClave 2001) with distance 1 between categories. NaN where
-    fewer than two of the first k have a known category.
+    NaN where fewer than two of the first k have a known category.
     """
     counts = articles.category_counts(articles.first(k))
     known = _sums(counts)
@@ -115,10 +110,9 @@ def calibration(articles: RankedArticles, k: int) -> NDArray[np.float64]:
 
 
 def novelty(articles: RankedArticles, k: int) -> NDArray[np.float64]:
-    """Mean self-information of the first k in bits: how rarely they were clicked in training.
+    """Mean self-information of the first k in bits (Zhou et al. 2010); NaN without a candidate.
 
-    Zhou et al. (2010), with Laplace smoothing, since most news of a day has no clicks:
-    -log2((clicks + 1) / (all clicks + articles)). NaN without a candidate.
+    Laplace smoothing, for news without clicks: -log2((clicks + 1) / (all clicks + articles)).
     """
     clicks = articles.facts.clicks
     bits = np.log2(clicks.sum() + articles.facts.articles) - np.log2(clicks + 1)

@@ -24,11 +24,9 @@ from recbole_tinynews.settings.protocol import Settings
 class ImpressionCollector(Collector):
     """Collects flat scores and labels with the bounds of their impressions.
 
-    Batches are concatenated once; RecBole's collector copies all earlier ones for each new one. If
-    no metric needs impressions, everything is left to RecBole.
-
-    ``start`` begins an evaluation. Afterwards ``ranked``, ``ids``, ``scores``, ``labels`` and
-    ``offsets`` describe it, impression by impression.
+    Batches are concatenated once, unlike in RecBole's collector, which is used if no metric needs
+    impressions. ``ranked``, ``ids``, ``scores``, ``labels`` and ``offsets`` describe the last
+    evaluation.
     """
 
     def __init__(self, config: Settings) -> None:
@@ -44,10 +42,10 @@ class ImpressionCollector(Collector):
         facts: ArticleFacts | None = None,
         collected: Callable[[], object] | None = None,
     ) -> None:
-        """Begin an evaluation of a split, whose rows the batches name.
+        """Begin an evaluation of a split; ``collected`` is called for each batch.
 
-        Without ``impressions``, each one has a user of its own; without ``facts``, metrics of
-        articles have no result. ``collected`` is called for each batch.
+        Without ``impressions``, each has its own user; without ``facts``, article metrics have no
+        result.
         """
         self.clear()
         self.impressions, self.facts, self._collected = impressions, facts, collected
@@ -110,11 +108,7 @@ class ImpressionCollector(Collector):
         self._rows.append(rows)
 
     def get_data_struct(self) -> DataStruct:
-        """Concatenate and rank; the next evaluation starts empty, even after an error.
-
-        Raises:
-            ValueError: a score is NaN, or an impression was collected twice.
-        """
+        """Concatenate and rank; the next evaluation starts empty, even after an error."""
         if not self.register.need(RANKED_KEY):
             return super().get_data_struct()
         kept = (self._scores, self._labels, self._sizes, self._rows)
@@ -134,7 +128,10 @@ class ImpressionCollector(Collector):
         return struct
 
     def struct_of(self, kept: NDArray[np.bool_] | None = None) -> DataStruct:
-        """Data for metrics from the last evaluation; ``kept`` (``[rows]``) selects rows of the split."""
+        """Data for metrics from the last evaluation.
+
+        ``kept`` (``[rows]``) selects impressions by their row in the split.
+        """
         assert self.ranked is not None, "an evaluation comes before its parts"
         of_part = None if kept is None else kept[self.rows]
         struct = DataStruct()

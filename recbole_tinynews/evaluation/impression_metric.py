@@ -79,8 +79,8 @@ class ImpressionMetric(AbstractMetric):
 class ArticleMetric(ImpressionMetric):
     """A metric of the first k articles, clicked or not, from ``RankedArticles``.
 
-    Impressions without clicks count too. The number of those without a value is the result
-    ``skipped_key@k``. Without ranked articles, as in post-training, there is no result.
+    ``skipped_key@k`` counts impressions without a value. Post-training ranks no articles: no
+    result.
     """
 
     metric_need = (*ImpressionMetric.metric_need, ARTICLES_KEY)

@@ -22,8 +22,7 @@ def map_metrics(
 ) -> Iterator[str]:
     """Replace ``metrics`` by our classes; yield mistakes in it and in ``valid_metric``.
 
-    Metrics in a stage's yaml are added to those of the run. ``final`` and ``of_stages`` are
-    changed; ``results`` receives the names of results, such as ``auc`` and ``ndcg@5``.
+    Changes ``final`` and ``of_stages``; appends names such as ``ndcg@5`` to ``results``.
     """
     named = {"": final[_SETTING]} | {
         f"{stage}_": own[_SETTING] for stage, own in of_stages.items() if own.get(_SETTING)

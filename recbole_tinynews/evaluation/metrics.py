@@ -1,10 +1,7 @@
-"""Ranking metrics of ragged impressions, one value per evaluated impression.
+"""Ranking metrics of ragged impressions as in MIND's evaluation script, one value per impression.
 
-Definitions are those of MIND's evaluation script. Beyond it, ties rank in favour of the later
-candidate, and every metric skips impressions without clicked or unclicked candidates, or labels.
-
-Ragged arrays are flat: ``scores`` and ``labels`` have shape ``[candidates in total]``, ``offsets``
-has shape ``[impressions + 1]``: impression i owns ``offsets[i]:offsets[i + 1]``.
+Ties rank in favour of the later candidate. Impressions without clicked or unclicked candidates, or
+labels, are skipped. Arrays are flat: impression i owns ``scores[offsets[i]:offsets[i + 1]]``.
 """
 
 from __future__ import annotations
@@ -35,7 +32,7 @@ class NaNScoreError(ValueError):
 class RankedImpressions(NamedTuple):
     """Ranks of the clicks of evaluated impressions, from which all metrics are computed.
 
-    ``ranks`` and ``beaten`` hold one number per click, an impression's lowest ranked click first.
+    An impression's lowest ranked click comes first.
     """
 
     evaluated: NDArray[np.bool_]  # [impressions]

@@ -35,11 +35,7 @@ class OwnMetric(ImpressionMetric):
     function: Callable[..., Any]
 
     def measure(self, scored: ScoredImpressions, *k: int) -> NDArray[np.float64]:
-        """The function's values, ``[impressions]``, or ``[]`` for one overall number.
-
-        Raises:
-            ValueError: it returned another shape.
-        """
+        """The function's values, ``[impressions]``, or ``[]`` for one overall number."""
         if not len(scored.users):  # such as no clicks on cold articles
             return np.empty(0)
         with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is NaN: no value

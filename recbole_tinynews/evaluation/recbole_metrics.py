@@ -124,10 +124,10 @@ def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
 
 
 def register_metrics(metrics: Iterable[type[ImpressionMetric]] | None = None) -> None:
-    """Add metrics (None: all of ``METRICS``, and the counts) to RecBole's registry.
+    """Add metrics to RecBole's registry before a ``Config`` is built; a repeat changes nothing.
 
-    Call it before a ``Config`` is built; a repeat changes nothing. RecBole shares the registry's
-    objects, so they are extended in place. A name that belongs to another class is refused.
+    None adds all of ``METRICS`` and the counts. ``Config`` and ``Evaluator`` share the registry's
+    objects, so these are extended in place.
     """
     added = [*METRICS.values(), ImpressionCount] if metrics is None else metrics
     named: dict[str, Any] = {metric.__name__.lower(): metric for metric in added}

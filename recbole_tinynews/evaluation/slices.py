@@ -17,9 +17,6 @@ Slices = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 def slices_of(history_lengths: NDArray[np.integer], hours: NDArray[np.integer]) -> Slices:
     """Masks of impressions by kind and slice, ``[impressions]``, without empty slices.
 
-    ``history_lengths`` and ``hours`` (0 to 23) are ``[impressions]``. Slices of a kind are
-    disjoint.
-
     >>> slices = slices_of(np.array([0, 7, 60]), np.array([9, 9, 23]))
     >>> {kind: list(of_kind) for kind, of_kind in slices.items()}
     {'history_length': ['0', '6-20', '51+'], 'hour': ['09', '23']}
@@ -51,8 +48,6 @@ def cold_impressions(
     clicked_before: Iterable[int],
 ) -> NDArray[np.bool_]:
     """Impressions with clicks, none on an article clicked in training, ``[impressions]``.
-
-    ``candidates`` (news ids), ``labels`` and ``offsets`` are ragged, as in ``metrics``.
 
     >>> news, labels = np.array([1, 2, 3, 2, 3]), np.array([0, 1, 1, 0, 1])
     >>> cold_impressions(news, labels, np.array([0, 3, 5]), clicked_before=[2])

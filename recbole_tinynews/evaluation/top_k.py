@@ -1,7 +1,4 @@
-"""RecBole's metrics of the first k candidates, one value per evaluated impression.
-
-The definitions are RecBole's, with impressions instead of users: candidates are ranked, clicks are
-positives.
+"""RecBole's metrics of the first k candidates, with impressions instead of users.
 
 >>> from recbole_tinynews.evaluation.metrics import rank_impressions
 >>> ranked = rank_impressions([0.5, 0.4, 0.2, 0.1], [0, 1, 1, 0], [0, 4])

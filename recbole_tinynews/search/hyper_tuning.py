@@ -33,12 +33,8 @@ def objective_function(
 ) -> dict[str, Any]:
     """Train, validate and test one choice of settings, as RecBole's function of this name.
 
-    Args:
-        config_dict: the searched settings.
-        config_file_list: files with all others, including ``model`` and ``dataset``.
-
-    Returns:
-        The five entries that ``HyperTuning`` reads.
+    ``config_dict`` has the searched settings, ``config_file_list`` all others, including ``model``
+    and ``dataset``. Returns the five entries that ``HyperTuning`` reads.
     """
     config = NewsConfig(config_file_list=config_file_list, config_dict=config_dict)
     result = run(config_file_list=config_file_list, config_dict=config_dict)

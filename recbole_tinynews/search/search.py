@@ -125,8 +125,6 @@ class Search:
     def run(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
         """Run the missing trials and write the report; returns the best one, if any.
 
-        ``tell`` is called with each line for the user.
-
         Raises:
             ValueError: the first trials all failed.
             SearchStoppedError: Ctrl-C; the running trial is put back.

@@ -38,12 +38,9 @@ _SAME_FOR_ALL = frozenset(
 
 
 def read_space(file: str | Path, config: NewsConfig, fixed: Collection[str] = ()) -> Space:
-    """Read the distribution of each setting from a yaml file.
+    """Distributions of settings from a yaml file; raises ``ValueError`` with all of its mistakes.
 
     ``config`` knows names and valid values; ``fixed`` are names set on the command line.
-
-    Raises:
-        ValueError: lists all mistakes of the file.
     """
     return make_space(read_yaml(file), config, fixed, str(file))
 

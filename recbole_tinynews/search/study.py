@@ -27,8 +27,7 @@ _TICK = 1.0  # seconds between checks of other processes' trials
 class Trials:
     """The trials of one study.
 
-    A process holds a lock while it runs a trial. If it is killed, the next free process repeats the
-    trial with the same values.
+    A process holds a lock while it runs a trial; if it is killed, the trial is repeated.
 
     Args:
         folder: shared by all processes, on a disk with locks.

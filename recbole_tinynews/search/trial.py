@@ -32,11 +32,6 @@ class Outcome(NamedTuple):
 def run_trial(trial: Trial, make_config: Callable[[], NewsConfig], metric: str) -> Outcome:
     """Train and validate; stores time, stages and the reason of a failure in the trial.
 
-    Args:
-        trial: receives the validations of the last stage, and decides on pruning.
-        make_config: makes the settings of the trial, which may conflict.
-        metric: name of the validation metric.
-
     Raises:
         OSError: the disk is full, so other trials would fail too.
         InterruptedRunError: Ctrl-C.

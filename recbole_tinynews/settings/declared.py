@@ -1,8 +1,4 @@
-"""The table of settings: valid values, scope and effect. Defaults and meanings are in the yaml.
-
-A user's own setting has no row: it takes values of its default's type, a stage may override it, and
-it affects results.
-"""
+"""The table of settings: valid values, scope and effect. Defaults and meanings are in the yaml."""
 
 from __future__ import annotations
 
@@ -79,14 +75,13 @@ class Affects(Enum):
 
 
 class Setting(NamedTuple):
-    """One row of the table.
+    """One row of the table; a user's own setting has the default row.
 
     Attributes:
         rule: accepted values; None: those of the default's type.
         checked_for: models whose values the rule checks.
         known_to: models that accept it although no yaml declares it.
-        unread_by: models that ignore it: a value draws a warning, and changes neither result nor
-            fingerprint.
+        unread_by: models that ignore it: a value draws a warning, fingerprints leave it out.
         in_benchmarks: for settings that a benchmark sets itself: what to do instead.
     """
 

@@ -21,13 +21,8 @@ def settings_of_others(
 ) -> set[str]:
     """Settings declared only by the yaml of the system or of another stage.
 
-    A student ignores only settings declared by classes outside the package: another weight of a
-    user's own loss does not retrain Stage I. A user's own stage may read every setting.
-
-    Args:
-        of_stage: yaml files of the model that the stage trains.
-        of_system: those of the system.
-        is_student: whether the stage has teachers.
+    A student ignores only settings declared outside the package: another weight of a user's own
+    loss does not retrain Stage I. A user's own stage may read every setting.
     """
     packaged = packaged_folder("properties")
     ours = {name for name, each in stages.items() if packaged in each.file.parents}

@@ -15,15 +15,11 @@ Files = Sequence[str | Path] | str | Path | None
 
 
 class Given(NamedTuple):
-    """User settings.
+    """User settings."""
 
-    ``sources`` are values as written, weakest first; ``switches`` flags without a value, which mean
-    true; ``mistakes`` unreadable files and arguments.
-    """
-
-    sources: list[tuple[str, dict[str, Any]]]
-    switches: list[str]
-    mistakes: list[str]
+    sources: list[tuple[str, dict[str, Any]]]  # weakest first
+    switches: list[str]  # flags without a value, which mean true
+    mistakes: list[str]  # unreadable files and arguments
 
     @property
     def values(self) -> dict[str, Any]:

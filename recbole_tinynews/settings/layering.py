@@ -49,9 +49,7 @@ class Layering:
     """Settings in layers, each overriding the ones before.
 
     Attributes:
-        files: yaml files that declare settings.
         declared: default of every existing setting.
-        stages: stages that can have their own settings.
         defaults: defaults of the run and of stages, before data set and user.
         layers: weakest first.
         before_user: merged values without the user's.
@@ -126,10 +124,10 @@ class Layering:
         ]
 
     def overrides(self, stage: str, values: Mapping[Key, Any]) -> dict[str, Any]:
-        """Values of a stage that override those of the run.
+        """Values of a stage that override those of the run, of which ``values`` has all.
 
-        ``values`` are complete, after RecBole has added its defaults. A teacher has
-        ``teacher_num_hidden_layers`` layers, unless its stage sets ``num_hidden_layers``.
+        Teachers have ``teacher_num_hidden_layers`` layers, if their stage has no
+        ``num_hidden_layers``.
         """
         seen = dict(self._of_teachers) if stage.endswith(OF_TEACHERS) else {}
         seen |= self._of_finetuned if stage == FINETUNE_TEACHER else {}
@@ -169,10 +167,8 @@ class Layering:
         """Add the yaml of a news recommender and of its data set.
 
         Args:
-            classes: names of the class and its bases, weakest first: data set settings of a base
-                apply to subclasses.
-            same_plm: whether two values of ``plm`` name the same language model; None: the
-                recommender encodes no text.
+            classes: names of the class and its bases, weakest first.
+            same_plm: whether two values of ``plm`` name one model; None: no text is encoded.
             parts: for a system with another student or other teachers.
         """
         self.layers += yaml.layers

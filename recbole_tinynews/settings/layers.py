@@ -30,15 +30,11 @@ class Layer(NamedTuple):
 
 
 class ModelFiles(NamedTuple):
-    """Yaml files that declare a model's settings.
+    """Yaml files that declare a model's settings."""
 
-    ``overall`` is shared by all models of its kind; ``stages`` is by stage name; ``own`` lists the
-    files of the class's bases, weakest first, then its own.
-    """
-
-    overall: Path
+    overall: Path  # for all models of its kind
     stages: Mapping[str, Path]
-    own: list[Path]
+    own: list[Path]  # of the bases, weakest first, and of the class itself
 
     @property
     def of_users(self) -> list[Path]:
@@ -48,31 +44,20 @@ class ModelFiles(NamedTuple):
 
 
 class StageYaml(NamedTuple):
-    """The yaml file of a stage.
-
-    ``declares`` are settings that no other file declares, ``with_words`` defaults for models with
-    word vectors.
-    """
+    """The yaml file of a stage."""
 
     file: Path
-    declares: frozenset[str]
-    with_words: Mapping[str, Any]
+    declares: frozenset[str]  # settings that no other file declares
+    with_words: Mapping[str, Any]  # defaults for models with word vectors
 
 
 class NewsYaml(NamedTuple):
-    """Declared settings of a news recommender, before data set and user.
-
-    Attributes:
-        declared: default of every existing setting.
-        values: values of the run and of stages, without RecBole's.
-        stages: stages that can have their own settings.
-        layers: values of single stages, which override declared ones.
-    """
+    """Declared settings of a news recommender, before data set and user."""
 
     declared: dict[str, Any]
-    values: dict[Key, Any]
+    values: dict[Key, Any]  # of the run and of stages, without RecBole's
     stages: dict[str, StageYaml]
-    layers: list[Layer]
+    layers: list[Layer]  # values of single stages
 
 
 def recbole_declared(files: ModelFiles, on_impressions: bool = True) -> dict[str, Any]:
@@ -88,13 +73,11 @@ def recbole_declared(files: ModelFiles, on_impressions: bool = True) -> dict[str
 def read_news_yaml(files: ModelFiles) -> NewsYaml:
     """Read the files of a news recommender in order: overall, stages, its own.
 
-    A key in a stage's yaml is the stage's default for that setting. If no other yaml declares the
-    setting, this one does, for all stages. A user's files don't change what the package's stages
-    declare.
+    A key in a stage's yaml is the stage's default, and declares the setting if no other yaml does.
+    A user's files don't change what the package's stages declare.
 
     Raises:
-        ValueError: an invalid file, a stage name that prefixes a setting or another stage, or an
-            unknown stage or setting under ``as_in``.
+        ValueError: an invalid file, stage name, or ``as_in``.
     """
     overall, stages, own = files
     _check_stage_names(stages)

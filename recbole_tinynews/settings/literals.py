@@ -30,9 +30,8 @@ MOST_NODES = 5_000  # values, with aliases expanded
 class LiteralLoader(yaml.SafeLoader):
     """Yaml in which ``1e-5`` is a float, as in RecBole, and a repeated key is an error.
 
-    RecBole changes the global ``yaml.FullLoader``; this class does not. Plain scalars are null,
-    bools, numbers or text: ``2019-11-15``, ``12:05`` and ``007`` stay text. Depth and size are
-    limited while parsing: nested aliases grow exponentially, deep nesting overflows the stack.
+    Scalars like ``2019-11-15``, ``12:05`` and ``007`` stay text. Depth and size are limited while
+    parsing: nested aliases grow exponentially, deep nesting overflows the stack.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -110,7 +109,7 @@ def parse_value(text: str) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse a yaml document of limited size and depth.
+    """Parse yaml of limited size and depth.
 
     Raises:
         YAMLError: invalid yaml, or a limit is exceeded.

@@ -95,12 +95,7 @@ def _value_mistakes(
 def process_mistakes(
     final: Mapping[str, Any], model: str, processes: int, shares_work: bool
 ) -> Iterator[str]:
-    """Requests for several processes that can't be met.
-
-    Args:
-        processes: number started by torchrun.
-        shares_work: whether several processes can train the model.
-    """
+    """Requests for several processes that can't be met; ``processes`` were started by torchrun."""
     one = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
     several = [f"{name}={final[name]}" for name in one if final.get(name) not in one[name]]
     if several:

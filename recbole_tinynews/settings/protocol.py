@@ -6,10 +6,7 @@ from typing import Any, Protocol
 
 
 class Settings(Protocol):
-    """Settings by name, as one stage of a run sees them.
-
-    ``NewsConfig`` implements it for a run, ``serving.ranking`` for a finished recommender.
-    """
+    """Settings by name, as one stage of a run sees them."""
 
     def __getitem__(self, name: str, /) -> Any:
         """The value of a setting; None where there is none."""

@@ -41,10 +41,10 @@ class Expected(NamedTuple):
 def check_submission(
     file: str | Path, behaviors: str | Path, show_progress: bool = False
 ) -> Counts:
-    """Compare a zip or its text file with the impressions that it must rank, line by line.
+    """Compare a submission (zip or text file) line by line with the impressions that it must rank.
 
-    ``behaviors`` is MIND's ``behaviors.tsv`` or EB-NeRD's ``behaviors.parquet``, which determines
-    the name of the file in the zip. Ids are compared as text: ``7`` is not ``007``.
+    ``behaviors`` is MIND's ``behaviors.tsv`` or EB-NeRD's ``behaviors.parquet``. Ids are compared
+    as text.
 
     Raises:
         SubmissionError: the first wrong line, or why the zip can't be read.
