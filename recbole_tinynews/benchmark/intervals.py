@@ -20,7 +20,7 @@ class Reach(NamedTuple):
 
 
 class Intervals(NamedTuple):
-    """Reaches by system and metric, over (resampled) ``users`` or ``impressions``."""
+    """Reaches by system and metric; ``over`` names the resampled units."""
 
     reaches: Mapping[str, Mapping[str, Reach]] = {}
     over: str = "users"

@@ -36,7 +36,7 @@ AVERAGED = (
     *(*OWN_BUDGET, *TEACHERS_BUDGET),
 )
 RESULTS = "results.csv"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet evaluates cells that start so
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets evaluate cells that start so
 Key = tuple[str, int, str]
 
 
@@ -118,7 +118,7 @@ class Mean(NamedTuple):
 
 
 class SystemResult(NamedTuple):
-    """A system in a report; mappings of ints are by seed."""
+    """A system in a report; ``cells`` and ``impressions`` are by seed."""
 
     row: Row
     means: Mapping[str, Mean]

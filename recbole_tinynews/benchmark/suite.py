@@ -160,7 +160,7 @@ def _duplicates(rows: Sequence[Row]) -> list[str]:
 def _check_names(
     suite: str, rows: Sequence[Row], reference: str, figures: Mapping[str, Sequence[str]]
 ) -> None:
-    """Refuse mistakes that would otherwise surface only in the report, after all trainings."""
+    """Refuse mistakes that would otherwise appear only in the report, after all trainings."""
     mistakes = [f"label {row.label!r} has a comma" for row in rows if "," in row.label]
     if reference not in {row.label for row in rows}:
         mistakes.append(f"reference {reference!r} is no row")

@@ -19,7 +19,7 @@ SKIPPED = "skipped"  # prefix of a metric's name: number of impressions left out
 
 
 def is_count(result: str) -> bool:
-    """Whether a result is a count, and no metric.
+    """Whether a result is a count rather than a metric.
 
     >>> [is_count(each) for each in ("skipped", "skipped_calibration@5", "calibration@5")]
     [True, True, False]

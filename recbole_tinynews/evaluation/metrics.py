@@ -1,7 +1,8 @@
 """Ranking metrics of ragged impressions as in MIND's evaluation script, one value per impression.
 
 Ties rank in favour of the later candidate. Impressions without clicked or unclicked candidates, or
-labels, are skipped. Arrays are flat: impression i owns ``scores[offsets[i]:offsets[i + 1]]``.
+labels, are skipped. Ragged arrays are flat: ``scores`` and ``labels`` ``[candidates in total]``,
+``offsets`` ``[impressions + 1]``: impression i owns ``scores[offsets[i]:offsets[i + 1]]``.
 """
 
 from __future__ import annotations
@@ -187,7 +188,7 @@ def _blocks(offsets: NDArray[np.int64]) -> Iterator[tuple[int, slice, NDArray[np
 
 def _ascending(scores: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     """Stable order of candidates by impression, then by ascending score."""
-    # complex numbers sort by real, then imaginary part: 7 times as fast as lexsort on 2.7 million
+    # complex keys (impression, score): 7 times as fast as lexsort, as input is nearly in order
     keys = np.empty(len(scores), np.complex128)
     keys.real = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     keys.imag = scores  # assigned separately: inf * 1j has a real part of NaN

@@ -75,7 +75,7 @@ def impression_metric(
     """Register a function as a metric, for ``metrics: [AUC, its_name]`` and ``valid_metric``.
 
     It receives the ``ScoredImpressions`` of an evaluation and returns a value for each impression,
-    averaged without NaN, or one overall number. It is tried at once on three made-up impressions.
+    averaged without NaN, or one overall number. It is first tried on three made-up impressions.
     Redefining a function, as in a notebook, replaces it.
 
     Args:

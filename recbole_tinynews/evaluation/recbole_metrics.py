@@ -126,8 +126,8 @@ def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
 def register_metrics(metrics: Iterable[type[ImpressionMetric]] | None = None) -> None:
     """Add metrics to RecBole's registry before a ``Config`` is built; a repeat changes nothing.
 
-    None adds all of ``METRICS`` and the counts. ``Config`` and ``Evaluator`` share the registry's
-    objects, so these are extended in place.
+    By default, all of ``METRICS`` and the counts. The registry's objects are extended in place:
+    ``Config`` and ``Evaluator`` share them.
     """
     added = [*METRICS.values(), ImpressionCount] if metrics is None else metrics
     named: dict[str, Any] = {metric.__name__.lower(): metric for metric in added}

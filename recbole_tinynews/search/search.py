@@ -59,7 +59,7 @@ class Search:
     """Searches a model's settings for the best ``valid_metric``.
 
     Trials share a ``checkpoint_dir``, so stages that they have in common are trained once. A search
-    with the same settings, space and data resumes; several processes may run it at once.
+    with the same settings, space and data resumes; several processes may share it.
 
     Args:
         model: name or class.

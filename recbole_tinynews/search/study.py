@@ -27,7 +27,7 @@ _TICK = 1.0  # seconds between checks of other processes' trials
 class Trials:
     """The trials of one study.
 
-    A process holds a lock while it runs a trial; if it is killed, the trial is repeated.
+    A process locks its trial; if it is killed, another one repeats it with the same values.
 
     Args:
         folder: shared by all processes, on a disk with locks.

@@ -70,7 +70,7 @@ class Affects(Enum):
 
     RESULT = auto()  # of every stage that reads it
     STUDENTS = auto()  # of stages with teachers only
-    STAGES = auto()  # which stages a system has, which fingerprints cover already
+    STAGES = auto()  # which stages a system has; fingerprints cover those
     NOTHING = auto()  # except display, storage or speed
 
 
@@ -120,7 +120,7 @@ _OF_TABLES = (  # for files with one interaction per row, not for impressions
     *("numerical_features", "discretization", "kg_reverse_r"),
     *("entity_kg_num_interval", "relation_kg_num_interval"),
 )
-# RecBole's sequence transforms, except the one that runs code named by the user
+# RecBole's sequence transforms, except the one that runs user-defined code
 _TRANSFORMS = ("mask_itemseq", "inverse_itemseq", "crop_itemseq", "reorder_itemseq")
 _SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
@@ -186,7 +186,7 @@ RECBOLES: tuple[Setting, ...] = (
     ),  # `valid_metric` chooses the weights
     Setting("valid_metric", TEXT, _IMPRESSIONS),
     Setting("metrics", scope=_RUN, affects=_NOTHING),  # checked by `map_metrics`
-    Setting("valid_metric_bigger", one_of(True), _IMPRESSIONS, scope=_RUN),  # holds for all
+    Setting("valid_metric_bigger", one_of(True), _IMPRESSIONS, scope=_RUN),  # for all metrics
     Setting("eval_args", EVALUATION, _IMPRESSIONS, scope=_RUN),
     Setting("repeatable", SWITCH, scope=_RUN, unread_by=_NEWS),
     Setting("metric_decimal_place", DECIMAL_PLACES, scope=_RUN),

@@ -30,8 +30,9 @@ MOST_NODES = 5_000  # values, with aliases expanded
 class LiteralLoader(yaml.SafeLoader):
     """Yaml in which ``1e-5`` is a float, as in RecBole, and a repeated key is an error.
 
-    Scalars like ``2019-11-15``, ``12:05`` and ``007`` stay text. Depth and size are limited while
-    parsing: nested aliases grow exponentially, deep nesting overflows the stack.
+    Unlike RecBole, it leaves ``yaml.FullLoader`` unchanged. Scalars like ``2019-11-15`` or ``007``
+    stay text. Depth and size are limited while parsing: nested aliases grow exponentially,
+    deep nesting overflows the stack.
     """
 
     def __init__(self, stream: Any) -> None:
