@@ -74,8 +74,9 @@ def attend_within_texts(
 ) -> Tensor:
     """Attention output ``[tokens, heads, size]``; each token attends to its own text.
 
-    ``queries`` have the same shape; ``keys`` and ``values`` may have fewer heads, a divisor
-    (grouped queries). ``scores`` collects the scores of each block before mask and softmax.
+    ``queries`` have the same shape; the heads of ``keys`` and ``values`` may be fewer, a divisor of
+    that number (grouped-query attention). ``scores`` collects those of each block before mask and
+    softmax.
     """
     kernel = _one_kernel(queries, texts, rules, scores)
     if kernel is not None:
@@ -192,8 +193,8 @@ def attend(
 ) -> Tensor:
     """Attention output, ``[texts, heads, length, size]``, the shape of queries, keys and values.
 
-    ``seen`` is True where a query may attend to a key, broadcast to ``[texts, heads, length,
-    length]`` (``None``: everywhere). ``scores`` collects the scores before mask and softmax.
+    ``seen``, which may broadcast to ``[texts, heads, length, length]``, is True where a query
+    (third axis) may attend to a key. ``scores`` collects the scores before mask and softmax.
     """
     fused = queries.is_cuda or (queries.dtype == torch.float32 and not dropout)
     if fused and scores is None:

@@ -1,4 +1,4 @@
-"""News encoders by news id, which compute each vector once."""
+"""News encoders that map news ids to vectors and encode each article once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from recbole_tinynews.encoder.planning import ArticlePlanner, EncodingPlan, Plan
 from recbole_tinynews.encoder.states import Tap, Taps
 from recbole_tinynews.processes.group import ALONE, process_group
 
-_numbers = itertools.count()  # of encoders: a plan belongs to one encoder
+_numbers = itertools.count()  # of encoders; a plan belongs to one
 NO_ENCODER = -1
 
 

@@ -26,8 +26,8 @@ from recbole_tinynews.files.checksums import changed
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import resumable_file, write_text
 
-FREE_SHARE = 0.5  # of the free disk, the most that a table takes under `use_cache: auto`
-TOKENS_AT_ONCE = 2_048  # fixed: a resumed build gives the same table
+FREE_SHARE = 0.5  # largest share of the free disk for a table under `use_cache: auto`
+TOKENS_AT_ONCE = 2_048  # fixed, so that a resumed build gives the same table
 TOKENS_BETWEEN_SAVES = 262_144
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # numpy has no bfloat16: bits are stored as integers
@@ -200,7 +200,7 @@ def _has_room(plan: _Plan, ample: bool) -> bool:
 
 
 def _make(plan: _Plan, compute: Compute, refused: tuple[int, int] | None) -> None:
-    """Build the table under a temporary name and rename it; ``refused``: an unusable one."""
+    """Build the table under a temporary name and rename it; ``refused``: identity of a bad one."""
     # other processes wait here, and verify the table after leaving the lock, which takes minutes
     with exclusive_lock(plan.place, "making it"):
         if _identity(plan.place) not in (None, refused):

@@ -19,7 +19,7 @@ from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.protocol import Shown
 from recbole_tinynews.encoder.states import Tap
 
-USUAL_NAMES = ("layer", "layers", "h", "block", "blocks")  # names of lists of layers
+USUAL_NAMES = ("layer", "layers", "h", "block", "blocks")  # attributes that hold the list of layers
 UNUSED = "pooler"
 
 
@@ -184,7 +184,7 @@ class _Known(_StandIn):
 
 
 class _Around(_StandIn):
-    """Runs the layer on a known input or passes its states to the tap."""
+    """Runs the layer on a known input, passes its states to the tap, or both."""
 
     def __init__(
         self, layer: nn.Module, number: int, known: Tensor | None, watch: _Watch | None
@@ -301,7 +301,7 @@ def ancestors(plm: nn.Module, path: str) -> list[nn.Module]:
 def _watch(
     plm: PreTrainedModel, around: list[nn.Module], layers: list[nn.Module]
 ) -> tuple[list[nn.Module], list[nn.Module], int | None]:
-    """Modules run before and after the layers, and the size of a layer's output tuple less one."""
+    """Modules that run before and after the layers; extra outputs of a layer that gives a tuple."""
     beside = [
         part
         for module in around

@@ -53,10 +53,10 @@ class EncodingPlan(NamedTuple):
     host_ids: NDArray[np.int64]  # [ids], distinct, ascending
     fresh: NDArray[np.int64]  # candidates' ids, encoded in every step
     ids: Tensor  # [ids], host_ids on the device
-    # [texts], positions in `ids` of the packed texts, of all processes by rank; no empty texts
+    # [texts], position in `ids` of each text that is not empty, by rank and pack
     places: Tensor
     packs: list[PlannedPack]
-    counts: tuple[int, ...] | None = None  # texts that each process encodes; None: this one, all
+    counts: tuple[int, ...] | None = None  # texts encoded by each process; None: all by this one
     # this process's shares of texts, real tokens and token pairs within a text; {}: all
     shares: Mapping[str, float] = {}
     others: tuple[EncodingPlan, ...] = ()  # plans of an article's other texts, for the same ids

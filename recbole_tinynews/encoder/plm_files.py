@@ -31,7 +31,7 @@ from recbole_tinynews.files.whole import whole_folder
 PACKAGE_PREFIX = "package:"
 HUB_SECONDS = 3  # for the hub to answer
 MOST_LAYERS = 1_000
-MOST_GROWTH = 64  # of a text's characters by a tokenizer's replacements
+MOST_GROWTH = 64  # times that a tokenizer's replacements may lengthen a text
 
 
 def locate_plm(plm: str, folders: Sequence[Path] = ()) -> str:
@@ -215,9 +215,10 @@ def write_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = No
 
 
 def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
-    """A language model with random weights, to be replaced by a recommender's; or use ``load_plm``.
+    """A language model with random weights, into which a recommender's are loaded.
 
-    Raises ``ValueError`` if the configuration is missing or invalid.
+    Use ``load_plm`` for the weights of ``source``. Raises ``ValueError`` if the configuration is
+    missing or invalid.
     """
     config = load_config(source)
     if num_hidden_layers is not None:
