@@ -74,8 +74,9 @@ def attend_within_texts(
 ) -> Tensor:
     """Attention output ``[tokens, heads, size]``; each token attends to its own text.
 
-    ``queries`` have the same shape; ``keys`` and ``values`` may have fewer heads, a divisor
-    (grouped queries). ``scores`` collects the scores of each block before mask and softmax.
+    ``queries`` have the same shape; the heads of ``keys`` and ``values`` may be fewer, a divisor of
+    that number (grouped-query attention). ``scores`` collects those of each block before mask and
+    softmax.
     """
     kernel = _one_kernel(queries, texts, rules, scores)
     if kernel is not None:

@@ -1,4 +1,4 @@
-"""News encoders by news id, which compute each vector once."""
+"""News encoders that map news ids to vectors and encode each article once."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ class Dropout(nn.Dropout):
 
 
 def drop_out(inputs: Tensor, probability: float) -> Tensor:
-    """Dropout in training mode; a CPU draws one number for four inputs.
+    """Dropout in training mode.
 
-    Its probability is rounded to a multiple of ``2**-16``.
+    A CPU draws one number for four inputs and rounds the probability to a multiple of ``2**-16``.
     """
     if inputs.device.type != "cpu" or not 0 < probability < 1:
         return F.dropout(inputs, probability)

@@ -28,8 +28,8 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
     """A language model, or an encoder-decoder's encoder, with its first layers (``None``: all).
 
     An unused pooler stays, because published sizes count it (docs/method.md, 6). Raises
-    ``ValueError`` if the model or so many layers do not exist, or weights are missing, damaged or
-    of the wrong size.
+    ``ValueError`` if there is no such model, it has fewer layers, or weights are missing, damaged
+    or of the wrong size.
     """
     try:
         for file in Path(source).glob("*.safetensors"):
@@ -77,10 +77,10 @@ def load_language_model_head(
 ) -> nn.Module:
     """The head for masked tokens: ``[..., hidden]`` -> scores ``[..., vocabulary]``.
 
-    It is the language model's own if there is one. Otherwise it is random, with a bias from the log
+    It is the language model's own if there is one. Otherwise it is random, and its bias is the log
     frequency of each token in the texts (``counts``, ``[vocabulary]``), which the layers below
-    would otherwise learn first. ``word_embeddings``, ``[vocabulary, hidden]``, are tied to its
-    decoder.
+    would have to learn first. ``word_embeddings``, ``[vocabulary, hidden]``, are tied to its
+    decoder. Raises ``ValueError`` for an architecture that has no such head.
     """
     try:
         whole, loading = read_pretrained(

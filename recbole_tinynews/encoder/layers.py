@@ -97,7 +97,7 @@ class Probe:
     def agrees(self, layers: Layers) -> bool:
         """Whether these layers give the expected output, at once and split in two.
 
-        They may not if it projects embeddings (ELECTRA) or mixes neighbouring tokens.
+        They may not if the model projects its embeddings (ELECTRA) or mixes neighbouring tokens.
         """
         try:
             depth = len(layers.layers)

@@ -113,7 +113,7 @@ class NewsEncoder(OneTextEncoder):
     ) -> None:
         """Compute inner states of distinct ids now, if they fit this share of the free memory.
 
-        Evaluation without gradients reads them until the weights change.
+        They are read in evaluation mode, without gradients, until the weights change.
         """
         if (self.tokens.values != self.pad_token_id).all():  # states exclude pad tokens
             known = KnownStates.compute(self, ids, taps, share, show_progress)

@@ -215,9 +215,10 @@ def write_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = No
 
 
 def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
-    """A language model with random weights, to be replaced by a recommender's; or use ``load_plm``.
+    """A language model with random weights, into which a recommender's are loaded.
 
-    Raises ``ValueError`` if the configuration is missing or invalid.
+    Use ``load_plm`` for the weights of ``source``. Raises ``ValueError`` if the configuration is
+    missing or invalid.
     """
     config = load_config(source)
     if num_hidden_layers is not None:

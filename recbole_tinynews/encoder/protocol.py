@@ -1,4 +1,4 @@
-"""Interfaces of a news encoder and of the layers of a language model, both torch modules."""
+"""Interfaces of a news encoder, which is a torch module, and of a language model's layers."""
 
 from __future__ import annotations
 

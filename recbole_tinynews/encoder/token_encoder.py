@@ -1,4 +1,4 @@
-"""Encodes texts as all of their tokens, for users who attend to tokens."""
+"""Encodes a text as all of its tokens, for user encoders that attend to tokens."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Engine(ABC):
         """
 
     def click_weights(self, vectors: Tensor, histories: Tensor) -> Tensor | None:
-        """Attention weights of the clicks, ``[users, history_length]``; ``None`` without attention.
+        """Attention weights of the clicks, ``[users, history_length]``; ``None`` if unavailable.
 
         They sum to 1 for each user with clicks. Shapes as for ``user_vectors``.
         """
@@ -65,7 +65,7 @@ class Engine(ABC):
 
 
 class ModelEngine(Engine):
-    """A trained recommender in its own code, which includes a ``predict`` of its class."""
+    """Runs a trained recommender's own code, including a ``predict`` that its class overrides."""
 
     def __init__(self, model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> None:
         super().__init__(settings, identity)

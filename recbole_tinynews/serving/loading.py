@@ -60,7 +60,7 @@ from recbole_tinynews.settings.values import unfit_value
 
 NEEDED = ("dataset", "ITEM_ID_FIELD", "USER_ID_FIELD")  # required settings
 LONGEST = 100_000  # history in clicks, or text in tokens
-USUAL_DIM = 1_000  # always allowed, since parts without weights have dimensions too
+USUAL_DIM = 1_000  # always allowed, since unused parts have settings but no weights
 
 # adapters are merged into the saved weights, which include word vectors
 AS_SAVED = {"lora_rank": 0, "word_vectors": None}

@@ -71,7 +71,7 @@ class NewsIndex:
     def add(self, ids: Sequence[str], read: Sequence[Read], vectors: Tensor) -> None:
         """Add articles, vectors ``[articles, dim]``; known ids are replaced and move to the end."""
         with self._changing:
-            old = self._without(set(ids))  # not visible, so no replaced article is ever missing
+            old = self._without(set(ids))  # unpublished: readers miss no article
             start, stop = len(old.ids), len(old.ids) + len(ids)
             if not start:
                 self._room = vectors  # not copied: vectors of a file stay mapped

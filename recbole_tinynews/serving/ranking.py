@@ -48,8 +48,8 @@ class Ranked(NamedTuple):
 class Ranker:
     """Ranks candidates for users by their clicks; ``recbole_tinynews.load`` creates it.
 
-    Scores equal those of evaluation in fp32. The vectors of added articles stay in memory, and of
-    others those of the ``KEPT_VECTORS`` most recently used. Thread-safe.
+    Scores equal those of evaluation in fp32. The vectors of added articles and of the
+    ``KEPT_VECTORS`` most recently used others stay in memory. Thread-safe.
 
     An article is a title, an id (of an added article, or of the data set), a mapping of fields
     (``title``, ``abstract``, ``body``, ``category``, ``subcategory``, optionally ``id``), or a
@@ -179,7 +179,7 @@ class Ranker:
                 yield TopOfUser([shelf.ids[row] for row in places], scores, places)
 
     def click_weights(self, history: Any, *, ids: bool | None = None) -> list[float] | None:
-        """Attention weights of one user's clicks; ``None`` if the user encoder has no attention.
+        """Attention weights of one user's clicks; ``None`` if the recommender provides none.
 
         They sum to 1; clicks before the newest ``history_length`` get 0.
         """

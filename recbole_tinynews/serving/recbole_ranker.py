@@ -101,7 +101,11 @@ def load_recbole(
     data_path: Path | None,
     device: str | torch.device,
 ) -> RecBoleRanker:
-    """The finished RecBole model in ``folder``; ``ValueError`` unless its data set is unchanged."""
+    """The finished RecBole model in ``folder``.
+
+    Raises:
+        ValueError: the data set is not that of the training, or the folder is damaged.
+    """
     name = settings["dataset"]
     places = [data_path] if data_path else [Path("dataset"), packaged_folder("dataset")]
     place = next((each for each in places if (each / name).is_dir()), places[0])

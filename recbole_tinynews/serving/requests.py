@@ -18,7 +18,7 @@ class User(NamedTuple):
 
 
 def users_of(history: Any, candidates: Any) -> tuple[list[User], bool]:
-    """The users in the arguments of ``Ranker.rank``, and whether these are for a single user."""
+    """The users in the arguments of ``Ranker.rank``, and whether it is a single user."""
     candidates = _listed(candidates, "candidates")
     one = not candidates or any(_is_article(each) for each in candidates)
     if one:

@@ -143,7 +143,7 @@ def _parquet(path: Path) -> pq.ParquetFile:
 
 
 def arrow() -> pa:
-    """Pyarrow, or an error that says how to install it."""
+    """Import pyarrow, or raise an error that says how to install it."""
     try:
         import pyarrow
     except ModuleNotFoundError as missing:

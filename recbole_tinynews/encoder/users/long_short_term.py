@@ -16,11 +16,11 @@ class LongShortTermUser(nn.Module):
     """Long-term interests from the user's id, short-term interests from a GRU over the clicks.
 
     An et al., "Neural News Recommendation with Long- and Short-term User Representations", ACL
-    2019, section 3.2. In training, the long-term vector ``u_l = M W_u[u]`` is masked as a whole,
-    ``M ~ B(1, 1 - p)`` (``mask_probability``), for each user of a batch. ``ini`` initialises the
-    GRU with it; ``con`` concatenates both, ``u = [u_s; u_l]``, each half as wide as a news vector.
-    User vectors start as zeros and stay so for unseen users. ``users`` is the number of ids,
-    including padding.
+    2019, section 3.2. The short-term vector ``u_s`` is the GRU's last state. In training, the
+    long-term vector ``u_l = M W_u[u]`` is masked as a whole, ``M ~ B(1, 1 - p)``, for each user of
+    a batch; p is ``mask_probability``. ``ini`` initialises the GRU with ``u_l``; ``con``
+    concatenates, ``u = [u_s; u_l]``, each half as wide as a news vector. User vectors start as
+    zeros and stay so for unseen users. ``users`` is the number of ids, including padding.
     """
 
     def __init__(

@@ -78,8 +78,8 @@ class InterestMatching(nn.Module):
 class CategorySimilarity(nn.Module):
     """``lambda cos(category of a candidate, category of a click)``; 0 where one is unknown.
 
-    Section 3.4. Category vectors start at random (in the paper, as GloVe's); ``lambda`` trains from
-    1. ``categories`` is the number of ids, including the unknown one.
+    Section 3.4. Category vectors start at random (in the paper, as GloVe's), ``lambda`` at 1. There
+    are ``categories`` ids, including the unknown one.
     """
 
     def __init__(self, categories: int, dim: int) -> None:

@@ -1,4 +1,4 @@
-"""The text encoder of word vectors: word vectors, context, pooling."""
+"""A text encoder without a language model: word vectors, context, pooling."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class WordEncoder(nn.Module):
 
     Args:
         words: word vectors, by token id; 0 is padding.
-        context: ``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, with that ``dim``.
-        pooling: ``(hidden [tokens, dim], texts) -> [texts, size]``, with ``size`` as its ``dim``.
+        context: ``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, with an attribute ``dim``.
+        pooling: ``(hidden [tokens, dim], texts) -> [texts, size]``; its ``dim`` is ``size``.
         dropout: of word vectors and of the output of ``context``.
         pretrained_heads: whether a text starts as the mean of its word vectors, by ``UnitDense``;
             the pooled text is added with a weight that trains from 0.

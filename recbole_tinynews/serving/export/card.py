@@ -78,7 +78,7 @@ def _licence(origins: Origins) -> str:
 
 
 def _results_of(source: Source, checked: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Metrics by label: the export's own, otherwise the saved ones of test or of validation."""
+    """Metrics by label: the export's own, or else those saved for test, or else for validation."""
     measured = checked.get("metrics")
     if measured is None:
         tested = saved_test_result(source.metrics, source.made_from.get("data"))

@@ -65,7 +65,7 @@ def _read(item_file: Path, settings: Mapping[str, Any]) -> DataSet:
 
 
 def metrics_of(engine: Engine, data: DataSet, name: str) -> dict[str, float]:
-    """AUC, MRR and nDCG of an engine on the test impressions, as fractions, and their number."""
+    """AUC, MRR, nDCG@5 and nDCG@10 on the test impressions, as fractions, and their number."""
     assert data.test is not None
     test, width = data.test, engine.settings["history_length"]
     seen = test.news_ids(width)

@@ -1,7 +1,7 @@
 """News vectors from padded batches, in the language model's own code, for other formats.
 
 The package itself packs texts without padding (``encoder/text_encoder.py``), but graphs and
-other libraries need rectangles. Attention and pooling mask the padding, so vectors are equal.
+other libraries need rectangles. Attention masks the padding; pooling treats it as in training.
 """
 
 from __future__ import annotations

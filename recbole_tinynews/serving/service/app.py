@@ -165,7 +165,7 @@ async def health(newsroom: Room) -> Health:
 
 @router.get("/", include_in_schema=False)
 def page() -> FileResponse:
-    """The page."""
+    """The HTML page."""
     return FileResponse(PAGE / "index.html", media_type="text/html", headers=PAGE_HEADERS)
 
 

@@ -20,9 +20,8 @@ def add_articles(
 ) -> dict[str, str]:
     """Add the same articles to all rankers, and return their titles by id.
 
-    They are those in the file ``news`` or, if it is ``None``, those in ``indexes`` (a file for
-    each ranker), whose texts become titles. With both, indexes are updated, which encodes only
-    what they lack.
+    They come from the file ``news`` or, if it is ``None``, from ``indexes`` (a file for each
+    ranker), with texts as titles. If both are given, the indexes are brought up to date.
 
     Raises:
         FileNotFoundError: a file is missing.

@@ -16,9 +16,9 @@ class BusyError(Exception):
 
 
 class Batches(Generic[Q, A]):
-    """Answers waiting questions together, in one call in a worker thread, within one event loop.
+    """Answers waiting questions together, in one call in a worker thread.
 
-    No batch waits to be filled: an idle service answers at once.
+    No batch waits to be filled: an idle service answers at once. For use in one event loop.
 
     Args:
         answer: maps questions to an answer or an exception for each.

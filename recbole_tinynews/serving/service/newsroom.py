@@ -23,7 +23,7 @@ class Newsroom:
         self.recommenders = {name: Recommender(name, each) for name, each in rankers.items()}
         self.titles = TitleSearch()
         self.titles.add(titles)
-        self._changing = asyncio.Lock()  # one change at a time keeps them equal
+        self._changing = asyncio.Lock()  # serialises changes: all know the same articles
 
     def recommender(self, name: str | None) -> Recommender:
         """The recommender with this name (default: the first); ``RefusedError`` if unknown."""

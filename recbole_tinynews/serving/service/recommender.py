@@ -97,9 +97,10 @@ class Recommender:
             news=len(self.ranker.news_ids),
         )
 
-    # the methods below run in a worker thread
+    # The methods below run in a worker thread.
+
     def _answers(self, answer: _AnswerAll, asked: Sequence[_Asked]) -> Sequence[Answer | Exception]:
-        """An answer or an error for each request, which affects no other request."""
+        """An answer or an error for each request; one request's error affects no other."""
         answers: dict[int, Answer | Exception] = {}
         for place, each in enumerate(asked):
             if refused := each.unknown(self.ranker):
