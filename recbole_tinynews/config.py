@@ -91,7 +91,7 @@ class NewsConfig(Config):
 
     def by_key(self) -> dict[Key, Any]:
         """All values, those of single stages included."""
-        return keyed({None: self.final_config_dict, **self.of_stages})
+        return keyed(self.final_config_dict, self.of_stages)
 
     def for_stage(self, stage: str, number: int = 0) -> NewsConfig:
         """A copy of the settings as ``stage`` sees them: its own, else the plain ones.

@@ -208,7 +208,7 @@ def compose(system: type, given: Mapping[str, Any]) -> Composed:
         name = given.get(part)
         if TEXT.holds(name):  # anything else is refused by its rule
             try:
-                found[part] = find_part(name)
+                found[part] = find_part(str(name))
             except ValueError as problem:
                 mistakes.append(f"{part} {problem}")
     return Composed(with_parts(system, **found), mistakes)
