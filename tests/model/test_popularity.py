@@ -39,9 +39,7 @@ def test_weights_of_the_logit_are_at_the_minimum_of_the_plain_loss(seed: int) ->
     features = draw.normal(size=(offsets[-1], 3))
     labels = draw.integers(0, 2, offsets[-1])
     rows = [
-        (features[a:b], labels[a:b])
-        for a, b in pairwise(offsets)
-        if 0 < labels[a:b].sum() < b - a
+        (features[a:b], labels[a:b]) for a, b in pairwise(offsets) if 0 < labels[a:b].sum() < b - a
     ]
     if not rows:
         return
@@ -106,9 +104,7 @@ def test_popularity_starts_at_the_fitted_logit_and_leaves_texts_as_they_are(
     ends = np.concatenate([[0], train[IMPRESSION_SIZE].cumsum(0).numpy()])
     labels = train["label"].numpy()
     rows = [
-        (both[a:b].numpy(), labels[a:b])
-        for a, b in pairwise(ends)
-        if 0 < labels[a:b].sum() < b - a
+        (both[a:b].numpy(), labels[a:b]) for a, b in pairwise(ends) if 0 < labels[a:b].sum() < b - a
     ]
     spread = float(text.double().std(correction=0))
     scale = np.array([spread, 1, 1, 1, 1, 1])
