@@ -1,4 +1,4 @@
-"""A benchmark from settings to report; existing results are kept, missing ones computed."""
+"""Runs a benchmark and writes its report; existing results are kept."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ NOT_RUN = "not_run.csv"
 
 
 class Benchmark:
-    """Rows of a suite on a data set.
+    """Trains, measures and compares the systems of a suite on a data set.
 
     Args:
-        suite: name of a suite of the package, or the path of a yaml file.
+        suite: name of a suite of the package, or path of a yaml file.
         dataset: name of the data set.
         seeds: None: those of the suite.
-        systems: labels, models or groups of rows, ``+file.py:Class``; none: all rows.
-        settings: for every system that has them.
-        jobs: number of trainings in parallel, which share the threads.
-        processes: number of processes of each training; RecBole's models take one.
-        output: folder of the results; None: benchmarks/results/ and the suite's folder.
+        systems: labels, models or groups of rows, or ``+file.py:Class``; empty: all rows.
+        settings: applied to every system that has them.
+        jobs: number of parallel trainings, which share the threads.
+        processes: number of processes per training; RecBole's models use one.
+        output: folder of the results; None: ``benchmarks/results/`` and the suite's folder.
 
     Raises:
-        ValueError: no such suite or system, or a setting that no system has.
+        ValueError: an unknown suite or system, or a setting that no system has.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Benchmark:
     def run(self, out: TextIO | None = None) -> bool:
         """Run what is missing and write the report; True if every requested system has results.
 
-        A row whose model does not exist is reported, and is no failure.
+        A row whose model does not exist is reported, and does not count as a failure.
         """
         remove_old_partials(self.output)
         runnable = [planned for planned in self.asked if not planned.why_not]
@@ -119,7 +119,7 @@ class Benchmark:
         return [RESULTS, NOT_RUN, *write_report(self.output, report)]
 
     def kept(self, label: str, seed: int) -> tuple[dict[str, str], Path] | None:
-        """The row of a system and its metrics of impressions; None if one of them is missing."""
+        """A system's row and file of per-impression metrics; None if either is missing."""
         planned = self._planned(label)
         row = self._row(planned, seed)
         if row is None or not self._impressions(planned, seed).is_file():
@@ -127,7 +127,7 @@ class Benchmark:
         return row, self._impressions(planned, seed)
 
     def why_not(self, label: str, seed: int) -> str:
-        """Why a system has no result: no such model, a failed training, or not run yet."""
+        """Why a system has no result: unknown model, failed training, or not run yet."""
         return self._planned(label).why_not or self.errors.get((label, seed), "not run")
 
     def _planned(self, label: str) -> PlannedRow:
@@ -145,7 +145,7 @@ class Benchmark:
         return [] if row["device"] else [self._job(MEASURE, planned, seed)]
 
     def _has_metrics(self, planned: PlannedRow, seed: int) -> bool:
-        """Whether all further metrics are there, which are not part of a fingerprint."""
+        """Whether all further metrics exist, which fingerprints don't cover."""
         file = self._impressions(planned, seed)
         if not planned.further:
             return True
@@ -172,7 +172,7 @@ class Benchmark:
         return impressions_file(self.output, planned.row.label, seed, planned.fingerprints[seed])
 
     def _keep(self, outcome: Outcome) -> list[Job]:
-        """Write the result of a job into its row; returns the job that follows it, if any."""
+        """Store a job's result in its row; returns the follow-up job, if any."""
         job, cells = outcome.job, outcome.cells
         if outcome.error is not None:
             reason = " ".join(outcome.error.split())
@@ -183,7 +183,7 @@ class Benchmark:
             return []
         planned = self._planned(job.system)
         mark = planned.fingerprints[job.seed]
-        if job.action == MEASURE:  # even without cells: it is measured
+        if job.action == MEASURE:  # marks the row as measured, even without cells
             cells = {"device": "-", **cells}
         self.results.put({"system": job.system, "seed": job.seed, "settings": mark, **cells})
         row = self._row(planned, job.seed)
@@ -191,7 +191,7 @@ class Benchmark:
         return [] if measured else [self._job(MEASURE, planned, job.seed)]
 
     def _shown(self) -> Iterator[SystemResult]:
-        """Rows of the table: requested ones, and others with results of these settings."""
+        """Rows of the table: requested ones, and others that have results for these settings."""
         for planned in self.planned:
             rows = {seed: row for seed in self.seeds if (row := self._row(planned, seed))}
             if rows or planned in self.asked:

@@ -21,12 +21,7 @@ _DOING = {TRAIN: "training", MEASURE: "measuring"}
 class Board:
     """Shows progress as a live table in a terminal, and as plain lines elsewhere.
 
-    Args:
-        rows: number of results, including the finished ones.
-        finished: number of results of earlier calls.
-        side_by_side: number of trainings in parallel.
-        out: where to print; None: standard output.
-        clock: returns the time in seconds.
+    ``rows`` counts results, ``finished`` existing ones, ``side_by_side`` parallel trainings.
     """
 
     def __init__(
@@ -52,7 +47,7 @@ class Board:
         print(line, file=self.out, flush=True)
 
     def ended(self, outcome: Outcome, result: str = "") -> None:
-        """Print the outcome of a job; ``result`` is its score in words."""
+        """Print the outcome of a job; ``result`` describes its score."""
         job = outcome.job
         if outcome.error is not None:
             self.failed += job.action == TRAIN
@@ -98,12 +93,12 @@ class Board:
         return lines
 
     def time_left(self, progress: Progress) -> float | None:
-        """Estimate in seconds, from the mean time of ended jobs; None without any."""
+        """Estimated seconds left, from the mean time of finished jobs; None before the first."""
         if not self.seconds[TRAIN]:
             return None
         of_training, of_measuring = (fmean(self.seconds[a] or [0.0]) for a in (TRAIN, MEASURE))
         to_train = [job for job in progress.waiting if job.action == TRAIN]
-        to_measure = len(progress.waiting)  # a training brings its measurement
+        to_measure = len(progress.waiting)  # each training is followed by one
         left = len(to_train) * of_training / self.side_by_side + to_measure * of_measuring
         running = [
             (of_training if job.action == TRAIN else of_measuring) - (self.clock() - since)

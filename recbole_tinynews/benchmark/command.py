@@ -93,7 +93,7 @@ def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
 
 
 def _found(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
-    """The report of all existing results; refuses options that select some."""
+    """A report of all existing results; refuses options that select some."""
     from recbole_tinynews.benchmark.found_results import FoundResults
 
     without = [*settings, *(name for name in ("systems", "folds") if getattr(given, name))]
@@ -111,11 +111,7 @@ def _found(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
 
 
 def seeds_of(text: str) -> list[int]:
-    """Different whole numbers, separated by commas.
-
-    Raises:
-        ValueError: the text is anything else.
-    """
+    """Parse distinct, comma-separated seeds; raises ``ValueError`` for anything else."""
     try:
         seeds = [int(each) for each in text.split(",")]
     except ValueError:

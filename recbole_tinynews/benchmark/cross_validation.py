@@ -29,17 +29,10 @@ from recbole_tinynews.files.whole import write_text
 
 
 class CrossValidation:
-    """The same benchmark on ``<dataset>-fold1`` to ``<dataset>-fold<folds>``, and on all of them.
+    """The same benchmark on ``<dataset>-fold1`` to ``<dataset>-fold<folds>``, with pooled results.
 
-    A system's result with a seed is the mean over the impressions of all folds, each tested once.
-    It exists as soon as every fold has one.
-
-    Args:
-        folds: their number, as made by ``convert --folds``.
-        dataset: the common part of their names.
-        output: folder of the results, those of each fold in ``fold1``, ``fold2``, ...; None:
-            benchmarks/results/ and the name of the data set.
-        arguments: as for ``Benchmark``.
+    A pooled result is the mean over the impressions of all folds, each tested once. Other arguments
+    are as for ``Benchmark``; ``output`` holds ``fold1``, ``fold2``, ... too.
     """
 
     def __init__(
@@ -98,7 +91,7 @@ class CrossValidation:
         parts: Sequence[tuple[Mapping[str, str], Path]],
         results: ResultsFile,
     ) -> tuple[Mapping[str, str], Path]:
-        """Write the row of the system, and the file with the metrics of all impressions."""
+        """Write a system's pooled row and per-impression metrics."""
         pooled = pool([read_impression_metrics(file) for _, file in parts])
         mark = content_key([row["settings"] for row, _ in parts])[:12]
         place = impressions_file(self.output, label, seed, mark)

@@ -1,4 +1,4 @@
-"""Figures of one column's width, in the style of training figures; labels don't overlap."""
+"""Figures of one column's width, in the style of training figures, without overlapping labels."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
 
-COLUMN = 3.35  # inches: a column of a paper in two columns
-TWO_IN_A_ROW = 20  # characters of names that fit beside each other in a legend
-CATEGORY = 0.7  # of the distance between two categories, for points side by side
-_LABEL = 6.0  # font size of labels, in points; so are the following
+COLUMN = 3.35  # inches: one column of a two-column paper
+TWO_IN_A_ROW = 20  # longest names for two columns in a legend
+CATEGORY = 0.7  # share of the distance between categories that points side by side take
+_LABEL = 6.0  # font size of labels in points, the unit of the lengths below
 _DIGIT_WIDTH, _DIGIT_HEIGHT = 0.62 * _LABEL, 0.75 * _LABEL
-_MARKER, _GAP = 2.5, 1.2  # half of a marker's size, and the distance to its label
+_MARKER, _GAP = 2.5, 1.2  # half a marker's size, and the distance to its label
 SMALL: dict[Any, Any] = {  # readable at that width
     "font.size": 8,
     "axes.linewidth": 0.6,
@@ -45,11 +45,7 @@ class Series(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """Content of one pair of axes.
-
-    With ``categories``, x is the place of one of them, and its points are side by side. Otherwise x
-    is a quantity, and every point is exactly there.
-    """
+    """Content of one pair of axes; with ``categories``, x is an index into them."""
 
     x_label: str
     y_label: str
@@ -60,7 +56,7 @@ class Plot(NamedTuple):
 
 
 def column_figure(plots: Sequence[Plot]) -> Figure:
-    """Stacked plots of a column's width, with one legend below."""
+    """Stacked plots of one column's width, with a common legend below."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -84,14 +80,14 @@ def column_figure(plots: Sequence[Plot]) -> Figure:
                 columnspacing=1.0,
                 handlelength=2.2,
             )
-        figure.draw_without_rendering()  # while SMALL applies; places of points are known then
+        figure.draw_without_rendering()  # while SMALL applies; fixes the positions of points
         for axes, plot in zip(column, plots, strict=True):
             _label_points(axes, plot.series, names)
     return figure
 
 
 def place_labels(places: Sequence[Sequence[float]], texts: Sequence[str]) -> list[Bbox]:
-    """A box for each text: the first free one beside its point, or the freest; in points."""
+    """A box in points for each text: the first free one beside its point, or the least covered."""
     from matplotlib.transforms import Bbox
 
     taken = [Bbox([[x - _MARKER, y - _MARKER], [x + _MARKER, y + _MARKER]]) for x, y in places]
@@ -104,7 +100,7 @@ def place_labels(places: Sequence[Sequence[float]], texts: Sequence[str]) -> lis
 
 
 def _label_points(axes: Axes, series: Sequence[Series], names: Sequence[str]) -> None:
-    """Write each label beside its point; the axes must have been drawn once."""
+    """Write labels beside their points; the axes must have been drawn once."""
     from matplotlib.patheffects import withStroke
 
     shown = [(each.name, point) for each in series for point in each.points if point.label]
@@ -120,7 +116,7 @@ def _label_points(axes: Axes, series: Sequence[Series], names: Sequence[str]) ->
             color=_of(COLOURS, names.index(name)),
             path_effects=[withStroke(linewidth=1.2, foreground="white")],  # over lines
         )
-        text.set_in_layout(False)  # the layout is done: places depend on it
+        text.set_in_layout(False)  # label positions depend on the finished layout
 
 
 def _overlap(one: Bbox, other: Bbox) -> float:
@@ -129,7 +125,7 @@ def _overlap(one: Bbox, other: Bbox) -> float:
 
 
 def _beside(x: float, y: float, width: float) -> Iterator[tuple[float, float, float, float]]:
-    """Left, bottom, width and height of places for a label, nearest first, none on an error bar."""
+    """Left, bottom, width, height of label positions, nearest first, none on an error bar."""
     for step in range(3):
         right = x + _MARKER + _GAP + step * (width + _GAP)
         left = x - _MARKER - _GAP - width - step * (width + _GAP)
@@ -163,7 +159,7 @@ def _draw_plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:
             markeredgecolor="white",
             markeredgewidth=0.5,
             linewidth=1.0,
-            # of bars at the same x, each shows behind the next one
+            # bars at the same x stay visible behind each other
             elinewidth=0.7 + 0.2 * (len(names) - 1 - place),
             capsize=1.5 + 0.6 * (len(names) - 1 - place),
         )
@@ -188,7 +184,7 @@ def _set_x_axis(axes: Axes, plot: Plot) -> None:
 
 
 def dot_figure(label: str, rows: Sequence[tuple[str, Point]]) -> Figure:
-    """A named value (``x``) with its interval on each line, the first on top."""
+    """One named value (``x``) with its interval per line, the first on top."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -230,7 +226,7 @@ def as_png(figure: Figure) -> bytes:
 
 
 def as_pdf(figure: Figure) -> bytes:
-    """The figure as PDF, the same bytes for the same figure."""
+    """The figure as PDF, byte-identical for equal figures."""
     return _saved(figure, "pdf", {"CreationDate": None})
 
 

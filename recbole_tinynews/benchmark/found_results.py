@@ -14,19 +14,10 @@ from recbole_tinynews.benchmark.suite import Suite, read_suite
 
 
 class FoundResults:
-    """Results of any machine, version or settings.
+    """Results from any machine, version or settings; arguments as for ``Benchmark``.
 
-    Of each system and seed, the last row of ``results.csv`` with metrics of impressions counts, or
-    the last one if none has them. Nothing is planned.
-
-    Args:
-        suite: name of a suite of the package, or the path of a yaml file.
-        dataset: name of the data set.
-        seeds: None: those of the suite.
-        output: folder of the results; None: benchmarks/results/ and the suite's folder.
-
-    Raises:
-        ValueError: no such suite, or the folder has no results of its rows.
+    Of each system and seed, the last row with per-impression metrics counts, otherwise the last
+    row.
     """
 
     def __init__(
@@ -76,12 +67,12 @@ class FoundResults:
 
 
 def _suite_of(suite: str, dataset: str, systems: set[str]) -> Suite:
-    """The suite with the number of layers of the language model that fits most systems."""
+    """The suite, for the depth of language model that matches most systems."""
     numbers = {int(each) for name in systems for each in re.findall(r"_(\d+)(?!\d)", name)}
     suites = [read_suite(suite, dataset)]
     for layers in sorted(numbers):
         try:
             suites.append(read_suite(suite, dataset, layers))
-        except ValueError:  # two rows would have one label
+        except ValueError:  # duplicate labels
             continue
     return max(suites, key=lambda each: sum(row.label in systems for row in each.rows))

@@ -1,7 +1,6 @@
-"""``report.html``: all results of a benchmark on one page that works offline.
+"""``report.html``: all results of a benchmark on one offline page.
 
-Everything from outside (labels, settings, reasons) is escaped. The page's policy allows its own
-style and script alone, and loads nothing.
+Text is escaped; the content security policy allows only the page's own style and script.
 """
 
 from __future__ import annotations
@@ -40,17 +39,7 @@ def as_html(
     further: Table,
     figures: Mapping[str, str],
 ) -> str:
-    """The page.
-
-    Args:
-        report: what is shown.
-        table: the table of results, a row for each system.
-        intervals: around their means.
-        tests: of pairs of systems, if any could be tested.
-        slices: tables of parts of the test impressions.
-        further: table of further metrics.
-        figures: SVGs by name.
-    """
+    """Render the page; ``slices`` are tables of parts of the test set, ``figures`` SVGs by name."""
     systems = report.systems
     rows = [cells for each in systems for cells in each.cells.values()]
     tables = {
@@ -94,7 +83,7 @@ def as_html(
 
 
 def _number(text: str) -> str | None:
-    """The number that a cell is sorted by.
+    """The number by which a cell is sorted.
 
     >>> _number("1,234.50 ± 0.1"), _number("p < 0.0001"), _number("cpu")
     ('1234.50', '0.0001', None)
@@ -104,7 +93,7 @@ def _number(text: str) -> str | None:
 
 
 def _columns_of_words(table: Table) -> set[int]:
-    """Places of the columns that hold no numbers; the first one has names."""
+    """Indices of the columns without numbers; the first has names."""
     width = len(table.head)
     rows = [cells for group in table.groups for cells in group if len(cells) == width]
     return {0} | {
@@ -119,7 +108,7 @@ def _sha256(text: str) -> str:
 
 
 def _with_intervals(table: Table, systems: Sequence[SystemResult], intervals: Intervals) -> Table:
-    """The table with the interval of the first metric as a last column, if there are any."""
+    """The table with the interval of the first metric as last column, if known."""
     if not intervals.reaches:
         return table
     column = iter(_interval(each, intervals) for each in systems)
@@ -147,7 +136,7 @@ def _interval(system: SystemResult, intervals: Intervals) -> Cell:
 
 
 def _settings_table(systems: Sequence[SystemResult]) -> Table:
-    """The definition of each row, and the fingerprints of its results."""
+    """Each row's definition and the fingerprints of its results."""
     rows = []
     for row, means, cells in ((each.row, each.means, each.cells) for each in systems if each.means):
         marks = ", ".join(each["settings"] for each in cells.values())
@@ -171,7 +160,7 @@ def _shared_table(report: Report) -> Table:
 
 
 def _environment_table(rows: Sequence[Mapping[str, str]]) -> Table:
-    """Environments of training and of measuring speed, with the number of results."""
+    """Environments of training and of speed measurements, with the number of results."""
     training = Counter(cells["environment"] or "not recorded" for cells in rows)
     speed = Counter(
         f"{cells['device']}, threads {cells['threads']}, {cells['precision']}"

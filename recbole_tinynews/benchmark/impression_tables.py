@@ -1,4 +1,4 @@
-"""Tables from the metrics of single impressions: slices, and further metrics."""
+"""Tables of per-impression metrics: slices, and further metrics."""
 
 from __future__ import annotations
 
@@ -17,12 +17,7 @@ _KINDS = {HISTORY: "clicks in the history", HOUR: "hour (UTC)"}
 
 
 def slice_tables(systems: Sequence[str], read: ReadFiles) -> list[Table]:
-    """The first metric by length of the history and by hour; empty if neither is known.
-
-    Args:
-        systems: labels in the order of the rows.
-        read: metrics of the same impressions for each system and seed.
-    """
+    """The first metric by history length and by hour; empty if either is unknown."""
     seeds = {name: [*read[name].values()] for name in systems if read.get(name)}
     known = [each for of_system in seeds.values() for each in of_system if each.hours is not None]
     if not known or known[0].history_lengths is None or known[0].hours is None:
@@ -53,10 +48,7 @@ def slice_tables(systems: Sequence[str], read: ReadFiles) -> list[Table]:
 
 
 def further_table(systems: Sequence[str], read: ReadFiles) -> Table:
-    """Means of the further metrics over impressions and seeds, in the metrics' own units.
-
-    Without such metrics the table has no groups. Arguments as for ``slice_tables``.
-    """
+    """Means of further metrics over impressions and seeds, each in its own unit."""
     values = {label: [each.further for each in read.get(label, {}).values()] for label in systems}
     every = [columns for of_system in values.values() for columns in of_system]
     names = list(dict.fromkeys(name for columns in every for name in columns))
@@ -85,7 +77,7 @@ def _mean_cell(name: str, seeds: Sequence[Mapping[str, np.ndarray]]) -> Cell:
 
 
 def _left_out(name: str, every: Sequence[Mapping[str, np.ndarray]]) -> str:
-    """How many impressions lack a value, which may differ between systems."""
+    """The number of impressions without a value, which may differ between systems."""
     values = [columns[name] for columns in every if name in columns]
     counts = sorted({int(np.isnan(each).sum()) for each in values})
     if counts == [0]:

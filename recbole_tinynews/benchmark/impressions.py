@@ -1,4 +1,4 @@
-"""Metrics of single impressions, kept beside the results for tests, slices and further metrics."""
+"""Per-impression metrics, stored beside the results for tests, slices and further metrics."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ class ImpressionMetrics(NamedTuple):
     Shapes:
         values: ``[impressions, metrics]``, NaN where skipped.
         of: digest of the impression ids.
-        users: ``[impressions]``, anonymous numbers from 0 by first occurrence; None if unknown,
-            as in files of earlier versions.
+        users: ``[impressions]``, anonymous numbers from 0; None if unknown, as in old files.
         history_lengths: ``[impressions]``, in clicks, or None.
         hours: ``[impressions]``, 0 to 23, or None.
         further: ``[impressions]`` by name, metrics beside ``METRICS``.
@@ -46,13 +45,13 @@ ReadFiles = Mapping[str, Mapping[int, ImpressionMetrics]]  # by system and seed
 
 
 class ImpressionSet(NamedTuple):
-    """Metrics of many systems and seeds on the same ranked impressions.
+    """Metrics of several systems and seeds on the same impressions.
 
     Shapes:
         values: ``[impressions, metrics]`` by system and seed, without skipped impressions.
-        clusters: ``[impressions]``, numbers from 0 without gaps: the user of each impression, or
-            the impression itself where users are unknown or there is only one.
-        users: number of users; None where every impression is a cluster.
+        clusters: ``[impressions]``, numbers from 0 without gaps: users or, without several known
+            users, impressions.
+        users: number of users; None where impressions are the clusters.
     """
 
     values: Mapping[str, Mapping[int, NDArray[np.float32]]]
@@ -61,19 +60,13 @@ class ImpressionSet(NamedTuple):
 
 
 def impressions_file(output: Path, system: str, seed: object, settings: str) -> Path:
-    """The file of a run's metrics of impressions; no two runs share one."""
+    """The file of a run's per-impression metrics; no two runs share one."""
     name = re.sub("[^A-Za-z0-9.-]+", "_", system)
     return output / "impressions" / f"{name}-{seed}-{settings}.npz"
 
 
 def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
-    """Turn the csv of ``eval_dump`` into arrays at ``place``, a tenth of its size.
-
-    Args:
-        dump: the csv.
-        impressions: ``NAME.test.inter``, with users, histories and timestamps.
-        place: file of the arrays.
-    """
+    """Convert the csv ``dump`` into arrays at ``place``; ``impressions`` is ``NAME.test.inter``."""
     with dump.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     ids = [row[IMPRESSION_ID] for row in rows]
@@ -97,7 +90,7 @@ def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
 
 
 def write_impression_metrics(metrics: ImpressionMetrics, place: Path) -> None:
-    """Write a file of arrays, whole or not at all."""
+    """Write a file of arrays atomically."""
     arrays: dict[str, Any] = {"values": metrics.values, "ids": np.array(metrics.of)}
     for name in _WHOLE_NUMBERS:
         numbers = getattr(metrics, name)
@@ -111,7 +104,7 @@ def write_impression_metrics(metrics: ImpressionMetrics, place: Path) -> None:
 
 
 def read_impression_metrics(place: Path) -> ImpressionMetrics:
-    """Read a file of ``write_impression_metrics``, of earlier versions too."""
+    """Read a file of ``write_impression_metrics``, also of earlier versions."""
     with np.load(place, allow_pickle=False) as arrays:
         known = {name: arrays[name].astype(np.int64) for name in _WHOLE_NUMBERS if name in arrays}
         further = {}
@@ -131,10 +124,7 @@ def read_files(files: Mapping[str, Mapping[int, Path]]) -> ReadFiles:
 
 
 def pool(parts: Sequence[ImpressionMetrics]) -> ImpressionMetrics:
-    """Concatenate the test sets of several data sets, such as folds, of one system and seed.
-
-    No user of a part is one of another part. Whatever a part lacks, the whole lacks.
-    """
+    """Concatenate test sets, such as folds, of distinct users; drops columns that a part lacks."""
     counts = [int(each.users.max(initial=-1)) + 1 for each in parts if each.users is not None]
     starts = np.cumsum([0, *counts])
     apart = [
@@ -153,10 +143,10 @@ def pool(parts: Sequence[ImpressionMetrics]) -> ImpressionMetrics:
 
 
 def impression_set(read: ReadFiles) -> ImpressionSet:
-    """Metrics of several systems as one set.
+    """Combine the metrics of several systems.
 
     Raises:
-        ValueError: they are of different impressions.
+        ValueError: they cover different impressions.
     """
     every = [each for of_system in read.values() for each in of_system.values()]
     users = _common_users(every)
@@ -175,7 +165,7 @@ def impression_set(read: ReadFiles) -> ImpressionSet:
 
 
 def _common_users(metrics: Sequence[ImpressionMetrics]) -> NDArray[np.integer] | None:
-    """The user of each impression, from any file that has it."""
+    """The user of each impression, from any file that has users."""
     known = [each.users for each in metrics if each.users is not None]
     if len({each.of for each in metrics}) > 1 or any((u != known[0]).any() for u in known):
         raise ValueError(

@@ -13,31 +13,27 @@ from recbole_tinynews.benchmark.significance import users_random
 
 
 class Reach(NamedTuple):
-    """How far a 95 % interval reaches below and above a mean, both >= 0."""
+    """Distances from a mean to the ends of its 95 % interval, both >= 0."""
 
     below: float
     above: float
 
 
 class Intervals(NamedTuple):
-    """Reaches by system and metric; ``over`` is ``users`` or ``impressions``."""
+    """Reaches by system and metric; ``over`` names the resampled units."""
 
     reaches: Mapping[str, Mapping[str, Reach]] = {}
     over: str = "users"
 
     def of(self, system: str, metric: str) -> Reach | None:
-        """The reach around a mean; None without metrics of impressions."""
+        """The reach around a mean; None without per-impression metrics."""
         return self.reaches.get(system, {}).get(metric)
 
 
 def bootstrap_intervals(read: ReadFiles) -> Intervals:
-    """The interval of each system's mean over seeds and impressions, resampling users.
+    """Intervals of each system's mean over seeds and impressions, by resampling users.
 
-    As ``users_random`` of the tests, with the same draws for every system: it generalises to other
-    users, not to other seeds. If files of some seeds are missing, it is that of the others.
-
-    Raises:
-        ValueError: the files are of different impressions.
+    They hold for other users, not other seeds. Draws are the same for every system.
     """
     there = {system: of_system for system, of_system in read.items() if of_system}
     if not there:

@@ -1,4 +1,4 @@
-"""Speed and memory of a system, measured in a process that does nothing else."""
+"""Speed and memory of a system, measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_sec
 
 
 def measure(model_class: type, dataset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Speed and memory, in the precision of the weights.
-
-    The weights are untrained, since speed does not depend on them: no stage has to exist.
-    """
+    """Speed and memory of a model with untrained weights, in their precision."""
     config = NewsConfig(model_class, dataset, config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
     factory = NewsFactory(config, NewsDataset(config))
@@ -55,5 +52,5 @@ def peak_memory_mb(device: torch.device) -> int | None:
 
 
 def device_name(device: torch.device) -> str:
-    """Such as ``cpu``, or the name of the GPU."""
+    """``cpu``, or the name of the GPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -26,26 +26,18 @@ SIGNIFICANT = 0.05
 
 
 class PairTests(NamedTuple):
-    """Comparisons by metric and pair.
-
-    ``users`` is the number of clusters, None where every impression is one; ``untested`` are the
-    pairs without a common seed.
-    """
+    """Comparisons by metric and pair."""
 
     found: Mapping[str, Mapping[Pair, Comparison]]
     impressions: int
-    users: int | None
-    untested: Sequence[Pair]
+    users: int | None  # None where each impression is a cluster
+    untested: Sequence[Pair]  # without a common seed
 
 
 def compare_pairs(pairs: Sequence[Pair], read: ReadFiles) -> PairTests | None:
-    """Compare each pair over the seeds that both systems have; None if no pair can be tested.
+    """Compare each pair over their common seeds; None if no pair can be tested.
 
-    Skipped impressions are left out. Where users are unknown, or there is only one, each impression
-    is a cluster.
-
-    Raises:
-        ValueError: the systems ranked different impressions.
+    Skipped impressions are left out. Without several known users, each impression is a cluster.
     """
     named = {name for pair in pairs for name in pair}
     values, clusters, users = impression_set(
@@ -80,7 +72,7 @@ def compare_pairs(pairs: Sequence[Pair], read: ReadFiles) -> PairTests | None:
 
 
 def significance_csv(tests: PairTests) -> str:
-    """A line for each metric and pair."""
+    """CSV with one row per metric and pair."""
     rows = [
         {
             **{"metric": metric, "system": system, "other": other},
@@ -96,7 +88,7 @@ def significance_csv(tests: PairTests) -> str:
 
 
 def significance_table(tests: PairTests) -> Table:
-    """A row for each pair, in percent points; bold where the test with random seeds is sure."""
+    """One row per pair, in percentage points; bold where significant with random seeds."""
     heads = [column for metric in METRICS for column in (HEADS[metric], "seeds fixed")]
     rows = [
         [
@@ -110,7 +102,7 @@ def significance_table(tests: PairTests) -> Table:
 
 
 def long_significance_table(tests: PairTests) -> Table:
-    """A row for each pair and metric."""
+    """One row per pair and metric."""
     rows = []
     for (system, other), metric, each in (
         (pair, metric, tests.found[metric][pair])
@@ -136,7 +128,7 @@ def long_significance_table(tests: PairTests) -> Table:
 
 
 def _cells(comparison: Comparison) -> tuple[Cell, Cell]:
-    """The test with random seeds, if there is one, and the one with fixed seeds."""
+    """The tests with random seeds, if there is one, and with fixed seeds."""
     text, sure = f"{100 * comparison.difference:+.2f}", False
     if comparison.low is not None and comparison.high is not None:
         text += f" [{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
@@ -147,12 +139,12 @@ def _cells(comparison: Comparison) -> tuple[Cell, Cell]:
 
 
 def p_value(value: float) -> str:
-    """Such as ``p = 0.0312``."""
+    """A p-value such as ``p = 0.0312``."""
     return f"p = {value:.4f}" if value >= 0.0001 else "p < 0.0001"
 
 
 def notes_of_tests(tests: PairTests) -> list[str]:
-    """What was tested and how."""
+    """Notes on what was tested and how."""
     comparisons = tests.found[METRICS[0]].values()
     random = sum(each.p is not None for each in comparisons)
     if tests.users:

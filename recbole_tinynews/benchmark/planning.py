@@ -1,4 +1,4 @@
-"""Plan the rows of a table: settings, fingerprints, and why a row can't be run."""
+"""Plans the rows of a table: settings, fingerprints, and why a row can't run."""
 
 from __future__ import annotations
 
@@ -32,38 +32,28 @@ from recbole_tinynews.settings.declared import setting
 from recbole_tinynews.settings.names import parse_key, unknown_setting
 
 NO_MODEL = "no such model"
-_NEWS_TO_READ = "post_train_news"  # stages without clicks have it in the digest of their tokens
+_NEWS_TO_READ = "post_train_news"  # stages without clicks cover it in the digest of their tokens
 OWN_TEXT = ("text of its own choice",)
 
 
 class PlannedRow(NamedTuple):
-    """A row, its settings, and the fingerprint of its result by seed; or why it can't be run.
-
-    ``further`` names the requested metrics of impressions beside ``METRICS``.
-    """
+    """A row with its settings and result fingerprints by seed, or why it can't run."""
 
     row: Row
     settings: Mapping[str, Any] = {}
     fingerprints: Mapping[int, str] = {}
     why_not: str = ""
-    further: Sequence[str] = ()
+    further: Sequence[str] = ()  # requested per-impression metrics beside METRICS
 
 
 def plan_rows(
     suite: Suite, rows: Sequence[Row], dataset: str, seeds: Sequence[int], given: Mapping[str, Any]
 ) -> list[PlannedRow]:
-    """Plan every row before the first one runs.
-
-    Args:
-        suite: has the settings that its rows share.
-        rows: of the suite, and added ones.
-        dataset: name of the data set.
-        seeds: of all rows.
-        given: settings for every row whose model has them.
+    """Plan every row before the first one runs; ``given`` is for rows whose model has them.
 
     Raises:
-        ValueError: a setting that no model has, a class that can't be loaded from its file, or a
-            mistake in every row.
+        ValueError: a setting that no model has, a class that can't be loaded, or mistakes in all
+            rows.
     """
     existing = {*model_names(), *recbole_model_names()}
     classes = {
@@ -85,7 +75,7 @@ def plan_rows(
 
 
 def language_model_layers(suite: Suite, dataset: str, given: Mapping[str, Any]) -> int | None:
-    """Number of layers of the language model, which the command line may set; None if unknown."""
+    """Depth of the language model under these settings; None if unknown."""
     for row in suite.rows:
         if row.model in model_names() and has_language_model(model_class_of(row.model)):
             model_class = model_class_of(row.model)
@@ -153,21 +143,14 @@ def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
 def row_settings(
     row: Row, model_class: type, suite: Suite, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Settings of a run: the row's override the command line's, which override the suite's.
-
-    Settings for all rows apply to those whose model has them.
-    """
+    """Merge settings of suite, user and row; shared ones only where the model has them."""
     shared = {**suite.settings, **given}
     known = {name: value for name, value in shared.items() if knows(model_class, name)}
     return {"show_progress": False, **known, **row.settings}
 
 
 def refuse_unknown(given: Mapping[str, Any], model_classes: Iterable[type]) -> None:
-    """Refuse settings for all systems that no system has, or that the benchmark sets itself.
-
-    Raises:
-        ValueError: lists all of them, with the nearest known names.
-    """
+    """Refuse shared settings that no system has, or that the benchmark sets itself."""
     classes = list(dict.fromkeys(model_classes))
     decided = {name: setting(name).in_benchmarks for name in given}
     mistakes = [f"{name}: {instead}." for name, instead in decided.items() if instead]
@@ -190,7 +173,7 @@ def _mistake(model_class: type, name: str) -> str | None:
 
 @cache
 def _known(model_class: type) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The settings of a model, and the stages that may have their own values."""
+    """The settings of a model, and the stages that may override them."""
     return declared_settings(model_class), tuple(stage_yaml_files(model_class))
 
 
@@ -200,17 +183,17 @@ def result_fingerprint(config: NewsConfig) -> str:
 
 
 class FileContents:
-    """Digests of the input files of stages; nothing is tokenised."""
+    """Digests of the input files of stages, without tokenising them."""
 
     def __init__(self, config: NewsConfig) -> None:
         self.config = config
 
     def settings(self, stage: Stage) -> NewsConfig:
-        """The settings of a stage, in a copy."""
+        """A copy of the settings of a stage."""
         return self.config.for_stage(stage.name, stage.number)
 
     def data_content(self, model_class: type, config: NewsConfig) -> str:
-        """Digest of the atomic files, of the corpus, if any, and of the choice of news."""
+        """Digest of the atomic files, the corpus, if any, and the choice of news."""
         final = config.final_config_dict
         corpus = [Path(config["post_train_corpus"])] if final.get("post_train_corpus") else []
         folder = Path(config["data_path"])
@@ -219,7 +202,7 @@ class FileContents:
         return content_key([_content_of_data(folder, _stamp(folder)), *corpus, *news])
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """Digest of its files or of word vectors, or a hub name; empty for RecBole's models."""
+        """Digest of language model or word vectors, or a hub name; empty for RecBole's models."""
         if not config.final_config_dict.get("plm"):
             return ""
         source = source_of_texts(config)
@@ -227,7 +210,7 @@ class FileContents:
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and times of a folder's files, or of a file: the key of cached digests."""
+    """Names, sizes and times of a folder's files, or of a file: the cache key of digests."""
     files = sorted(folder.iterdir()) if folder.is_dir() else [folder] if folder.is_file() else []
     stats = [(file.name, file.stat()) for file in files]
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)

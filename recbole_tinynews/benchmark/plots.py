@@ -24,7 +24,7 @@ Architecture = tuple[int | None, float | None]  # layers, parameters
 def suite_figures(
     suite: Suite, systems: Sequence[SystemResult], intervals: Intervals
 ) -> Iterator[tuple[str, Figure]]:
-    """Yield each figure of the suite by name, except those without results."""
+    """Yield the name and figure of each of the suite's figures that has results."""
     for name, families in suite.figures.items():
         shown = [each for family in families for each in systems if each.row.family == family]
         if name in ("size", "speed"):
@@ -53,7 +53,7 @@ def _quality_against_speed(systems: Sequence[SystemResult], intervals: Intervals
 
 
 def speed_of_architectures(systems: Sequence[SystemResult]) -> dict[Architecture, float]:
-    """The median speed of all rows with the same encoder, however it was trained."""
+    """Median speed of all rows with the same encoder, however it was trained."""
     measured: dict[Architecture, list[float]] = {}
     for each in systems:
         if _SPEED in each.means:
@@ -73,7 +73,7 @@ def _against(
     label: str,
     log: bool,
 ) -> Figure | None:
-    """A series for each family, with a point for each size."""
+    """One series per family, one point per size."""
     measured = [each for each in systems if each.row.label in x]
     if not measured:
         return None
@@ -90,7 +90,7 @@ def _against(
 
 
 def _effect_of_stages(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
-    """Compare the systems with as many layers as the first; None if there is only one."""
+    """Systems with as many layers as the first; None if there is only one."""
     same = [each for each in systems if each.row.layers == systems[0].row.layers]
     if len(same) < 2:
         return None
@@ -102,7 +102,7 @@ def _effect_of_stages(systems: Sequence[SystemResult], intervals: Intervals) -> 
 
 
 def _effect_of_losses(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
-    """The student with all losses and without each, side by side for each size."""
+    """The student with all losses and without each, grouped by size."""
     sizes = sorted({each.row.layers or 0 for each in systems})
     series = [
         Series(
@@ -137,7 +137,7 @@ def _effect_of_teachers(systems: Sequence[SystemResult], intervals: Intervals) -
     return column_figure(plots)
 
 
-# By the names of `suite.FIGURES`.
+# Keys as in `suite.FIGURES`.
 _KINDS: dict[str, Callable[[Sequence[SystemResult], Intervals], Figure | None]] = {
     "size": _quality_against_size,
     "speed": _quality_against_speed,
@@ -169,7 +169,7 @@ def _point(x: float, system: SystemResult, intervals: Intervals, metric: str = _
 
 
 def _of_several_runs(systems: Sequence[SystemResult]) -> bool:
-    """Whether a line may join their points: through single runs it would draw noise as a trend."""
+    """Whether to join the points by a line: through single runs it would show noise as a trend."""
     return all(len(each.cells) > 1 for each in systems)
 
 
@@ -184,7 +184,7 @@ def _teachers(system: SystemResult) -> int:
 
 
 def _bars(intervals: Intervals) -> str:
-    """A line that explains the bars, if there are any."""
+    """An explanation of the error bars, if there are any."""
     return f"\nbars: 95 % bootstrap over {intervals.over}" if intervals.reaches else ""
 
 

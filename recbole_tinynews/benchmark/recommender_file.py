@@ -1,4 +1,4 @@
-"""Load a user's recommender, named ``+path/to/file.py:Class`` on the command line."""
+"""Loads a user's recommender, given as ``+path/to/file.py:Class`` on the command line."""
 
 from __future__ import annotations
 
@@ -12,16 +12,12 @@ _MARK = "+"
 
 
 def is_file_spec(text: str) -> bool:
-    """Whether a text names a class in a file."""
+    """Whether ``text`` names a class in a file."""
     return text.startswith(_MARK)
 
 
 def model_class_of(model: str) -> type:
-    """The class of a row's model, from a file or the registry.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The class of a row's model, from a file or the registry."""
     if not is_file_spec(model):
         return find_model(model)
     path, colon, name = model.removeprefix(_MARK).rpartition(":")

@@ -1,4 +1,4 @@
-"""Write tables, significance tests, figures and one page of all of them, from existing results."""
+"""Writes tables, significance tests, figures and an HTML page from existing results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from recbole_tinynews.pipeline.training_figure import as_svg
 
 
 def write_report(output: Path, report: Report) -> list[str]:
-    """Write a report into ``output``, the folder of the results; returns the file names."""
+    """Write a report into the folder of the results; returns the file names."""
     suite, systems = report.suite, report.systems
     table = make_table(systems, report.seeds, suite.published, report.notes, suite.ceilings)
     budgets = budget_table(systems, suite.ceilings)
@@ -65,7 +65,7 @@ def write_report(output: Path, report: Report) -> list[str]:
 
 
 def write_texts(folder: Path, texts: Mapping[str, str]) -> list[str]:
-    """Write texts by file name, delete outdated files of empty ones; returns the names written."""
+    """Write texts by file name, and delete files whose text is empty; returns the names written."""
     for name, text in texts.items():
         if text:
             write_text(folder / name, text)

@@ -1,4 +1,4 @@
-"""The tables of a suite: results, speed, and impressions with cold articles."""
+"""The tables of a suite: results, speed, budgets, and impressions with cold articles."""
 
 from __future__ import annotations
 
@@ -44,10 +44,7 @@ def make_table(
     notes: Sequence[str] = (),
     ceilings: Ceilings | None = None,
 ) -> Table:
-    """Means over seeds in percent, in the order given; rows of one group are kept together.
-
-    Published results, if there are any, are shown beside ours, in percent as printed.
-    """
+    """Means over seeds in percent, with published results; rows of a group are adjacent."""
     printed = [*published.here.values(), *published.elsewhere.values()]
     beside = [metric for metric in METRICS if any(metric in each for each in printed)]
     sizes = [name for name in _SIZE if any(name in each.means for each in systems)]
@@ -96,7 +93,7 @@ def speed_table(systems: Sequence[SystemResult]) -> Table:
 
 
 def cold_table(systems: Sequence[SystemResult]) -> Table:
-    """Metrics of the impressions whose clicked news nobody had clicked in training."""
+    """Metrics of the impressions whose clicked articles were never clicked in training."""
     known = [each for each in systems if any(name in each.means for name in COLD)]
     best = {name: _best(known, name) for name in COLD}
     rows = [
@@ -115,7 +112,7 @@ def cold_table(systems: Sequence[SystemResult]) -> Table:
 
 
 def budget_table(systems: Sequence[SystemResult], ceilings: Ceilings | None = None) -> Table:
-    """Text, clicks and FLOPs of a system's own training and of its teachers', as counted."""
+    """Text, clicks and FLOPs measured in a system's own training and in that of its teachers."""
     known = [each for each in systems if any(name in each.means for name in OWN_BUDGET)]
     rows = [
         [
@@ -139,7 +136,7 @@ def budget_table(systems: Sequence[SystemResult], ceilings: Ceilings | None = No
 
 
 def over(system: SystemResult, ceilings: Ceilings | None) -> bool:
-    """Whether a system or its teachers used more than a ceiling of the suite."""
+    """Whether a system or its teachers exceeded a ceiling of the suite."""
     means, limits = system.means, ceilings or {}
     return any(
         f"{prefix}{name}" in means and means[f"{prefix}{name}"].value > limit
@@ -167,7 +164,7 @@ def _amount(mean: Mean | None, name: str) -> Cell:
 
 
 def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """Notes on the test set and on how speed was measured, from rows of ``results.csv``."""
+    """Notes on the test set and the speed measurement, from rows of ``results.csv``."""
     impressions = sorted({row["impressions"] for row in rows if row["impressions"]})
     yield f"Data set {dataset}: {' or '.join(impressions) or 'no'} test impressions."
     measured = [row for row in rows if row["news_per_second"]]
@@ -181,7 +178,7 @@ def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[s
 
 
 def percent(mean: Mean | None, best: float | None = None) -> Cell:
-    """A mean and its deviation in percent; ``best`` is the best one, rounded as printed."""
+    """A mean and its deviation in percent; ``best`` is the column's best, rounded as printed."""
     if mean is None:
         return Cell("")
     value = round(100 * mean.value, 2)
@@ -190,7 +187,7 @@ def percent(mean: Mean | None, best: float | None = None) -> Cell:
 
 
 def _best(systems: Sequence[SystemResult], metric: str) -> float | None:
-    """The best value rounded as printed, so that values that look equal are equally bold."""
+    """The best value, rounded as printed: values that look equal are equally bold."""
     values = [each.means[metric].value for each in systems if metric in each.means]
     return round(100 * max(values), 2) if len(values) > 1 else None
 

@@ -1,4 +1,4 @@
-"""``results.csv``: a row for each system and seed, written as each finishes; means over seeds."""
+"""``results.csv``: one row per system and seed, written as each finishes; means over seeds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import write_text
 
 METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
-COLD = tuple(f"cold_{name}" for name in METRICS)  # clicked news that training never clicked
+COLD = tuple(f"cold_{name}" for name in METRICS)  # clicked articles never clicked in training
 COLD_COUNT = "cold_impressions"
 SPEEDS = (
     "news_per_second",  # a large batch
@@ -36,18 +36,14 @@ AVERAGED = (
     *(*OWN_BUDGET, *TEACHERS_BUDGET),
 )
 RESULTS = "results.csv"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first in a cell that a spreadsheet computes
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets evaluate cells that start so
 Key = tuple[str, int, str]
 
 
 class ResultsFile:
-    """Rows by system, seed and settings (their fingerprint).
+    """Rows by system, seed and fingerprint of the settings.
 
-    Every change is written at once. Results of other settings, and of another benchmark that writes
-    to the same file, are kept.
-
-    Raises:
-        ValueError: the file has unknown columns, or lacks needed ones.
+    Changes are written at once. Rows of other settings and of concurrent benchmarks are kept.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +51,7 @@ class ResultsFile:
         self.rows = self._read()
 
     def of(self, system: str, seed: int, settings: str) -> dict[str, str] | None:
-        """The row, if there is one."""
+        """The row, if it exists."""
         return self.rows.get((system, seed, settings))
 
     def put(self, row: Mapping[str, Any]) -> None:
@@ -65,7 +61,7 @@ class ResultsFile:
         key = (str(row["system"]), int(row["seed"]), str(row["settings"]))
         cells = {name: _cell(row[name]) for name in COLUMNS if name in row}
         with exclusive_lock(self.path, "writing it"):
-            self.rows = self._read()  # with what another benchmark has added
+            self.rows = self._read()  # with rows that another benchmark has added
             before = self.rows.get(key, {})
             self.rows[key] = {**dict.fromkeys(COLUMNS, ""), **before, **cells}
             write_text(self.path, as_csv(COLUMNS, self.rows.values()))
@@ -86,7 +82,7 @@ class ResultsFile:
 
 
 def as_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A csv with a header, safe to open in a spreadsheet."""
+    """CSV with a header, safe to open in a spreadsheet."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
@@ -95,7 +91,7 @@ def as_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _no_formula(cell: Any) -> Any:
-    """Prefix a text that a spreadsheet would compute with an apostrophe, which it hides.
+    """Prefix a formula with an apostrophe, which spreadsheets hide.
 
     >>> _no_formula("=1+1"), _no_formula("-0.5"), _no_formula("PLM-NR")
     ("'=1+1", '-0.5', 'PLM-NR')
@@ -122,30 +118,17 @@ class Mean(NamedTuple):
 
 
 class SystemResult(NamedTuple):
-    """A system in a report.
-
-    ``cells`` are its rows of ``results.csv``, ``impressions`` its existing files with metrics of
-    impressions, both by seed. ``why_not`` says why all or some seeds have no result.
-    """
+    """A system in a report; ``cells`` and ``impressions`` are by seed."""
 
     row: Row
     means: Mapping[str, Mean]
-    cells: Mapping[int, Mapping[str, str]] = {}
-    impressions: Mapping[int, Path] = {}
-    why_not: str = ""
+    cells: Mapping[int, Mapping[str, str]] = {}  # rows of results.csv
+    impressions: Mapping[int, Path] = {}  # existing files of per-impression metrics
+    why_not: str = ""  # reason for missing results
 
 
 class Report(NamedTuple):
-    """The content of a report.
-
-    Attributes:
-        suite: order of rows, comparisons and figures.
-        dataset: name of the data set.
-        seeds: requested seeds.
-        systems: rows of the table.
-        notes: lines below the table.
-        settings: given for all systems.
-    """
+    """The content of a report; ``seeds`` and ``settings`` are those requested for all systems."""
 
     suite: Suite
     dataset: str
@@ -161,7 +144,7 @@ def summarise(
     files: Mapping[int, Path] | None = None,
     why_not: str = "",
 ) -> SystemResult:
-    """Means over the seeds that have results; of ``files``, those that exist are kept."""
+    """Means over the seeds that have results; keeps those of ``files`` that exist."""
     means = {name: mean_of(map(float, _known(cells, name))) for name in AVERAGED}
     impressions = {seed: file for seed, file in (files or {}).items() if file.is_file()}
     known = {name: mean for name, mean in means.items() if mean is not None}
@@ -169,7 +152,7 @@ def summarise(
 
 
 def mean_of(values: Iterable[float]) -> Mean | None:
-    """Mean and deviation of values of single seeds; None without any."""
+    """Mean and deviation over seeds; None without values."""
     known = [*values]
     if not known:
         return None

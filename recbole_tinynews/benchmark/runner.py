@@ -1,4 +1,4 @@
-"""Run the jobs of a benchmark: trainings in parallel, each measurement alone."""
+"""Runs the jobs of a benchmark: trainings in parallel, measurements alone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job, work
 from recbole_tinynews.processes.launch import start_method
 
-TICK = 1.0  # seconds between two calls of ``watch``
+TICK = 1.0  # seconds between calls of `watch`
 
 
 class Outcome(NamedTuple):
-    """An ended job: its cells, or its error."""
+    """A finished job with its cells or its error."""
 
     job: Job
     cells: dict[str, Any]
@@ -39,17 +39,11 @@ def run_jobs(
     after: Callable[[Outcome], Sequence[Job]],
     watch: Callable[[Progress], None],
 ) -> None:
-    """Run each job in a separate process until none is left.
+    """Run each job in its own process until none is left.
 
-    Trainings run in parallel and in order, but one of another seed than all running ones goes
-    first, since systems of the same seed share stages, and wait for them. A measurement runs alone:
-    right after its training if ``side_by_side`` is 1, otherwise after all trainings.
-
-    Args:
-        jobs: the jobs to run.
-        side_by_side: number of trainings in parallel.
-        after: called with the outcome of each job; returns the jobs that follow.
-        watch: called whenever something changes, and every second.
+    Trainings run in parallel (``side_by_side``), preferring seeds that are not running: systems of
+    one seed share stages and would wait for each other. A measurement runs alone: after its
+    training if ``side_by_side`` is 1, else after all. ``after`` returns follow-up jobs.
     """
     waiting = list(jobs)
     running: dict[BaseProcess, tuple[Job, float]] = {}
@@ -81,7 +75,7 @@ def _next(waiting: Sequence[Job], running: Sequence[Job], side_by_side: int) -> 
 def _start(job: Job) -> BaseProcess:
     job.answer.unlink(missing_ok=True)
     context: Any = multiprocessing.get_context(start_method())
-    process = context.Process(target=work, args=(job,))  # a daemon could start no processes
+    process = context.Process(target=work, args=(job,))  # a daemon can't start processes
     process.start()
     return process
 
@@ -101,7 +95,7 @@ def _outcome(job: Job, process: BaseProcess, seconds: float) -> Outcome:
 
 @contextmanager
 def _terminating(running: dict[BaseProcess, tuple[Job, float]]) -> Iterator[None]:
-    """Terminate the processes that still run at the end; the next benchmark resumes them."""
+    """Terminate processes that are still running; the next benchmark resumes their work."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Tests of mean differences: seeds and users random, or users alone; Holm's correction."""
+"""Tests of mean differences, over users or users and seeds; Holm's correction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _AT_ONCE = 2_000_000  # draws in memory
 
 
 class Estimate(NamedTuple):
-    """The 95 % interval of a mean difference, and the two-sided p of no difference."""
+    """95 % interval of a mean difference, and two-sided p-value."""
 
     low: float
     high: float
@@ -25,9 +25,8 @@ class Estimate(NamedTuple):
 class Comparison(NamedTuple):
     """A system's mean minus another's over ``seeds`` seeds and all impressions.
 
-    ``low``, ``high`` (95 %) and ``p`` are those of ``seeds_and_users_random``, None with too few
-    seeds; those named ``fixed_`` of ``users_random``, for these trained models alone. ``p`` is of
-    this pair alone, ``p_holm`` corrected for all pairs that have one.
+    ``low``, ``high`` (95 %) and ``p`` are from ``seeds_and_users_random``, None with too few seeds;
+    ``fixed_`` ones from ``users_random``. ``p_holm`` is corrected for all pairs.
     """
 
     difference: float
@@ -48,7 +47,7 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> list[Comparison]:
-    """Test each pair of systems; an empty sequence gives an empty list.
+    """Test each pair of systems.
 
     Shapes:
         differences: of each pair ``[its seeds, impressions]``, both systems with the same seed.
@@ -95,25 +94,24 @@ def holm(p: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
 def seeds_and_users_random(
     differences: NDArray[np.floating], users: NDArray[np.integer]
 ) -> Estimate:
-    """A t test that generalises to other seeds and to other users.
+    """A t test that generalises to other seeds and other users.
 
-    The squared standard error of the mean is the sum of its variance over users, as clusters
-    (Cameron, Gelbach and Miller 2008), and over seeds; the degrees of freedom are those of
-    Satterthwaite (1946). With one impression per user this is min F' of Clark (1973), for subjects
-    and items that are both random. The variance of the interaction is in both terms and is not
-    subtracted (Cameron, Gelbach and Miller 2011 do), so the test is conservative where it is large.
+    The squared standard error of the mean is its variance over users, as clusters (Cameron, Gelbach
+    and Miller 2008), plus that over seeds; degrees of freedom are Satterthwaite's (1946). With one
+    impression per user this is min F' of Clark (1973). The variance of the interaction is in both
+    terms and, unlike in Cameron, Gelbach and Miller (2011), not subtracted, so the test is
+    conservative where it is large.
 
-    A percentile bootstrap over seeds and users is worse: with three seeds its interval reaches at
-    most from the lowest to the highest, and misses the truth in a quarter of all cases where seeds
-    dominate. ``docs/benchmark.md`` has the sizes of both under the null hypothesis.
+    A percentile bootstrap over three seeds would miss the truth in a quarter of cases where seeds
+    dominate; ``docs/benchmark.md`` compares both under the null hypothesis.
 
     Shapes:
         differences: ``[seeds, impressions]``, of two systems with the same seed.
         users: ``[impressions]``, numbers from 0 without gaps.
 
     Raises:
-        ValueError: fewer than 3 seeds or 2 users. With 2 seeds the test is wrong up to 13 % of the
-            time.
+        ValueError: fewer than 2 users, or fewer than 3 seeds: with 2, the test errs up to 13 % of
+            the time.
     """
     seeds, impressions = differences.shape
     if seeds < FEWEST_SEEDS:
@@ -144,11 +142,10 @@ def users_random(
 ) -> list[Estimate]:
     """A bootstrap that generalises to other users, for these trained models.
 
-    Users are resampled with replacement, with all their impressions (Davison and Hinkley 1997,
-    section 3.8), and with the same draws for every pair of systems. The interval has the
-    percentiles of the resampled means. p is the share of resamples at least as far from the
-    measured mean as it is from 0 (Efron and Tibshirani 1993, chapter 16); the measured sample
-    counts as one of them, so p is never 0.
+    Users are resampled with all their impressions (Davison and Hinkley 1997, section 3.8), with the
+    same draws for every pair. Intervals are percentile intervals. p is the share of resamples at
+    least as far from the measured mean as it is from 0 (Efron and Tibshirani 1993, chapter 16),
+    including the measured sample, so never 0.
 
     Shapes:
         differences: ``[pairs, impressions]``, of the means over seeds of two systems.
@@ -161,7 +158,7 @@ def users_random(
     exact = differences.astype(np.float64)
     totals = _totals(exact, users)  # [pairs, users]
     drawn = _resampled_means(totals, np.bincount(users), resamples, np.random.default_rng(seed))
-    # equal means differ in the last bits, by the order of their sums
+    # equal means can differ in their last bits, by the order of summation
     tolerance = 1e-12 * np.abs(exact).max(initial=0)
     found = []
     for mean, means in zip(exact.mean(axis=1), drawn.T, strict=True):
@@ -172,7 +169,7 @@ def users_random(
 
 
 def _totals(values: NDArray[np.float64], users: NDArray[np.integer]) -> NDArray[np.float64]:
-    """The sum of each user's impressions, ``[rows, impressions]`` to ``[rows, users]``."""
+    """Sums over each user's impressions, ``[rows, impressions]`` to ``[rows, users]``."""
     totals = np.array([np.bincount(users, row) for row in values], np.float64)
     if totals.shape[1] < 2:
         raise ValueError(

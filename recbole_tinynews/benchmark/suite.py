@@ -16,7 +16,7 @@ from recbole_tinynews.settings.literals import read_yaml
 Pair = tuple[str, str]  # labels of a system and of the one that it is compared with
 ADDED = "added"  # group of the rows that the command line adds
 TITLE, USER_IDS = ("title",), "ids of users"
-CLICKS_NOW = "clicks of other users"  # the beginning of what a row with counters reads
+CLICKS_NOW = "clicks of other users"  # prefix of the inputs of rows with click counters
 _KEYS = {
     *("rows", "rows_of", "layers", "settings", "seeds", "reference", "comparisons"),
     *("folder", "figures", "published", "datasets", "ceilings"),
@@ -30,39 +30,30 @@ FIGURES = ("size", "speed", "stages", "losses", "teachers")
 
 
 class Row(NamedTuple):
-    """One system of the table.
-
-    ``label`` is its name, ``family`` the name without the number of layers, ``model`` a model's
-    name or ``+file.py:Class``, ``settings`` what defines the row. ``layers`` are those of the
-    served encoder. ``reads`` names the text that it ranks by, and ``USER_IDS`` if it knows users.
-    """
+    """One system of the table."""
 
     label: str
-    family: str
-    model: str
-    layers: int | None = None
+    family: str  # label without the number of layers
+    model: str  # name, or +file.py:Class
+    layers: int | None = None  # of the served encoder
     settings: Mapping[str, Any] = {}
     group: str = ADDED
-    reads: tuple[str, ...] = TITLE
+    reads: tuple[str, ...] = TITLE  # text it ranks by; USER_IDS if it knows users
 
 
 class Published(NamedTuple):
-    """Published results in percent, by label and metric: the value, and its deviation if known.
+    """Published results in percent, by label and metric: value, and deviation if known."""
 
-    ``here`` are results on the same data, ``elsewhere`` on other data, named ``elsewhere_is``.
-    """
-
-    here: Mapping[str, Mapping[str, Sequence[float]]] = {}
-    elsewhere: Mapping[str, Mapping[str, Sequence[float]]] = {}
+    here: Mapping[str, Mapping[str, Sequence[float]]] = {}  # on the same data
+    elsewhere: Mapping[str, Mapping[str, Sequence[float]]] = {}  # on other data
     elsewhere_is: str = ""
 
 
 class Suite(NamedTuple):
     """Rows for one data set, and what they share.
 
-    ``settings`` apply to every row whose model has them, ``comparisons`` are the pairs to test, and
-    added rows are compared with ``reference``. ``figures`` names the families of each figure.
-    ``ceilings`` are the largest budgets of a ``student`` and of all its ``teachers``, by name.
+    ``settings`` apply to rows whose model has them; added rows are compared with ``reference``;
+    ``ceilings`` are the largest budgets of a ``student`` and of all its ``teachers``.
     """
 
     name: str
@@ -83,15 +74,10 @@ def suite_names() -> list[str]:
 
 
 def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
-    """Read a suite, with the sizes for the data set.
+    """Read a suite, sized for a data set; raises ``ValueError`` for mistakes in its yaml.
 
-    Args:
-        name: of a suite of the package, or the path of a yaml file.
-        dataset: name of the data set, matched by the patterns under ``datasets``.
-        all_layers: of the language model; None: as the suite expects.
-
-    Raises:
-        ValueError: there is no such suite, or its yaml is wrong.
+    ``name`` may be a yaml file. ``all_layers`` is the depth of the language model; None: as in the
+    suite.
     """
     declared = _read(_file_of(name))
     own = _of_dataset(declared, dataset)
@@ -130,15 +116,10 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
 
 
 def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
-    """All rows of the table, and the requested ones.
+    """All rows of the table, and the requested ones; raises ``ValueError`` for an unknown name.
 
-    Args:
-        suite: its rows come first.
-        systems: labels, models or groups of rows; ``+file.py:Class`` adds a row. None, or added
-            ones alone, request the whole suite.
-
-    Raises:
-        ValueError: nothing has such a name.
+    ``systems`` are labels, models or groups; ``+file.py:Class`` adds a row. Without names, all rows
+    of the suite are requested.
     """
     added = [_added(each) for each in systems if is_file_spec(each)]
     named = [each for each in systems if not is_file_spec(each)]
@@ -172,7 +153,7 @@ def compared(suite: Suite, rows: Sequence[Row]) -> list[Pair]:
 
 
 def _duplicates(rows: Sequence[Row]) -> list[str]:
-    """Labels of more than one row."""
+    """Labels shared by several rows."""
     return sorted(label for label, times in Counter(row.label for row in rows).items() if times > 1)
 
 
@@ -195,10 +176,7 @@ def _check_names(
 def _comparisons(
     suite: str, declared: Sequence[Any], layers: Mapping[str, int], labels: Collection[str]
 ) -> list[Pair]:
-    """The pairs under ``comparisons``, with the suite's sizes instead of ``{large}``.
-
-    A mistake would be found after all trainings; a pair that occurs twice, corrected for twice.
-    """
+    """Pairs under ``comparisons``, with sizes filled in; refuses mistakes before any training."""
     odd = [each for each in declared if not (isinstance(each, list) and len(each) == 2)]
     pairs: list[Pair] = [
         (str(each[0]).format_map(layers), str(each[1]).format_map(layers))
@@ -253,7 +231,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _of_dataset(declared: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    """The declarations for a data set; of several matching patterns, later ones win."""
+    """Declarations for a data set; later matching patterns override."""
     own: dict[str, Any] = {}
     for pattern, values in declared.get("datasets", {}).items():
         _refuse_unknown(f"datasets: {pattern}", values, _DATASET_KEYS)
@@ -283,7 +261,7 @@ def _published(declared: Mapping[str, Any] | None, dataset: str) -> Published:
 
 
 def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Row]:
-    """One row for each size."""
+    """One row per size."""
     _refuse_unknown(f"row {declared.get('label')}", declared, _ROW_KEYS)
     sizes = declared.get("layers", _ALL)
     for size in sizes if isinstance(sizes, list) else [sizes]:

@@ -26,10 +26,7 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Head, groups of rows, and notes below.
-
-    A row has a cell for each column, or two: a name, and why it has no results.
-    """
+    """Head, groups of rows, notes; a row without results has two cells: its name and the reason."""
 
     head: Sequence[str]
     groups: Sequence[Sequence[Sequence[Cell]]]
@@ -37,7 +34,7 @@ class Table(NamedTuple):
 
 
 def as_markdown(table: Table) -> str:
-    """GitHub's Markdown: the best of a column is bold, an empty row separates groups."""
+    """GitHub Markdown; the best of a column is bold, an empty row separates groups."""
     width = len(table.head)
 
     def write(cells: Sequence[Cell]) -> list[str]:
@@ -62,7 +59,7 @@ def as_latex(table: Table) -> str:
 
 
 def as_narrow_latex(table: Table) -> str:
-    r"""A ``tabularx`` of one text column: fewer metrics, small deviations, wrapped names."""
+    r"""A ``tabularx`` one text column wide: fewer metrics, small deviations, wrapped names."""
     places = [0, *(place for place, name in enumerate(table.head) if name in NARROW)]
     head = [NARROW.get(table.head[place], table.head[place]) for place in places]
 
@@ -85,7 +82,7 @@ def as_narrow_latex(table: Table) -> str:
 
 
 def plain_markdown(text: str) -> str:
-    r"""Escape a label, so that it makes no column, emphasis, link or HTML tag.
+    r"""Escape text that would become a column, emphasis, link or HTML tag.
 
     >>> plain_markdown("a|b <img> *")
     'a\\|b &lt;img> \\*'

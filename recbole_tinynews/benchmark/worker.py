@@ -1,8 +1,4 @@
-"""One process of a benchmark: train and test a system, or measure it, and exit.
-
-With a process for each job, memory is measured separately, and a killed process affects only its
-own system. Output goes into a log file, the result into a json file.
-"""
+"""One process of a benchmark: trains and tests a system, or measures it."""
 
 from __future__ import annotations
 
@@ -21,11 +17,7 @@ TRAIN, MEASURE = "train", "measure"
 
 
 class Job(NamedTuple):
-    """A job of a benchmark, in plain values that can be sent to a process.
-
-    ``answer``, ``log`` and ``impressions`` are the files of the result, the output and the metrics
-    of test impressions. ``processes`` train together, each with ``threads`` threads.
-    """
+    """A job of a benchmark, in picklable values."""
 
     action: str
     system: str
@@ -33,15 +25,15 @@ class Job(NamedTuple):
     model: str
     dataset: str
     settings: Mapping[str, Any]
-    threads: int
-    answer: Path
+    threads: int  # of each process
+    answer: Path  # result, as json
     log: Path
-    impressions: Path
+    impressions: Path  # per-impression metrics
     processes: int = 1
 
 
 def work(job: Job) -> None:
-    """Do the job, and write ``{"cells": ...}`` or ``{"error": ...}`` to its ``answer``."""
+    """Run a job; its ``answer`` becomes ``{"cells": ...}`` or ``{"error": ...}``."""
     end_with_parent()  # a killed benchmark can't terminate its processes
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("a", encoding="utf-8") as log:
@@ -57,7 +49,7 @@ def work(job: Job) -> None:
 
 
 def train(job: Job) -> dict[str, Any]:
-    """Train and test; returns the cells of the row that follow from it."""
+    """Train and test; returns cells of the system's row."""
     from recbole_tinynews.benchmark.impressions import keep_eval_dump
     from recbole_tinynews.benchmark.recommender_file import model_class_of
     from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, TEACHERS_BUDGET
@@ -94,7 +86,7 @@ def train(job: Job) -> dict[str, Any]:
 
 
 def _run_in_processes(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of ``run`` in several processes, which read their order from a file."""
+    """The result of ``run`` in several processes, which read their arguments from a file."""
     with partial_place(job.answer) as order, partial_place(job.answer) as answer:
         one = {"model": job.model, "dataset": job.dataset, "threads": job.threads}
         text = json.dumps({**one, "settings": settings, "answer": answer}, default=str)
@@ -104,7 +96,7 @@ def _run_in_processes(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_as_one_of_several(order: Path) -> None:
-    """Run an order of ``_run_in_processes`` in one of its processes."""
+    """Execute ``run`` in one of the processes of ``_run_in_processes``."""
     from recbole_tinynews.benchmark.recommender_file import model_class_of
     from recbole_tinynews.processes.group import leave, process_group
     from recbole_tinynews.quick_start import run
@@ -119,7 +111,7 @@ def run_as_one_of_several(order: Path) -> None:
 
 
 def measure_speed(job: Job) -> dict[str, Any]:
-    """Measure speed and memory; no cells for a system that encodes no news."""
+    """Measure speed and memory; no cells without a language model."""
     from recbole_tinynews.benchmark.measure import measure
     from recbole_tinynews.benchmark.recommender_file import model_class_of
     from recbole_tinynews.registry import has_language_model

@@ -1,7 +1,4 @@
-"""Conversion of news and clicks to atomic files, and a generator of synthetic data.
-
-The package can be called like ``convert_news``: ``recbole_tinynews.convert(train, "mind-small")``.
-"""
+"""Convert raw news data into atomic files; the package itself is callable, as ``convert_news``."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ __all__ = ["ConversionError", "convert_folds", "convert_mind", "convert_news"]
 
 
 class _CallablePackage(ModuleType):
-    """Makes the package itself callable."""
+    """A module that can be called."""
 
     def __call__(self, *arguments: Any, **keywords: Any) -> dict[str, Any]:
         return convert_news(*arguments, **keywords)

@@ -24,7 +24,7 @@ from recbole_tinynews.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 0, or 1 if nothing was written."""
+    """Run the command; return 0, 1 if nothing was written, or 130 if interrupted."""
     flags = _flags(arguments)
     begin = time.perf_counter()
     try:
@@ -42,12 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(readable(reports))
         print(f"wrote {', '.join(_written(reports))} in {time.perf_counter() - begin:.1f} s")
         return 0
-    print(message, file=sys.stderr)  # here, where the readers and their progress bars are closed
+    print(message, file=sys.stderr)  # after the progress bars are closed
     return status
 
 
 def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
-    """Parse the flags and check their combinations."""
     parser = _parser()
     flags = vars(parser.parse_args(arguments))
     if flags["download"] is None:
@@ -69,7 +68,7 @@ def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
 def _convert(
     folds: int | None, train: Folders, test: Folders | None, **flags: Any
 ) -> list[dict[str, Any]]:
-    """The report of each data set written."""
+    """Convert and return the report of each data set."""
     if folds is None:
         return [convert_news(train, test=test, **flags)]
     tested = () if test is None else paths_of(test)
@@ -79,7 +78,7 @@ def _convert(
 def _with_download(
     download: str | None, download_dir: str | None, download_url: str | None, **flags: Any
 ) -> dict[str, Any]:
-    """The arguments of ``convert_news``; a downloaded release gives the defaults."""
+    """Arguments of ``convert_news``; a downloaded release supplies defaults."""
     defaults: dict[str, Any] = {"valid": LAST_DAY}
     if download is not None:
         folder = DEFAULT_FOLDER if download_dir is None else Path(download_dir)
@@ -203,13 +202,10 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def _columns(text: str) -> dict[str, str]:
-    """Parse columns by role.
+    """Parse ``ROLE=NAME,...``.
 
     >>> _columns("user=reader,time=ts")
     {'user': 'reader', 'time': 'ts'}
-
-    Raises:
-        ArgumentTypeError: a part is not ROLE=NAME, or a role occurs twice.
     """
     pairs = [part.partition("=") for part in text.split(",")]
     columns = {role: name for role, _, name in pairs}
@@ -219,11 +215,11 @@ def _columns(text: str) -> dict[str, str]:
 
 
 def _end(signal_number: int, _: object) -> None:
-    sys.exit(128 + signal_number)  # raises, so that temporary files are removed
+    sys.exit(128 + signal_number)  # SystemExit: temporary files are removed
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _end)
-    for stream in (sys.stdout, sys.stderr):  # names may not be printable
+    for stream in (sys.stdout, sys.stderr):  # file names may be unprintable
         cast(TextIOWrapper, stream).reconfigure(errors="backslashreplace")
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Unpack the wanted files of an untrusted zip."""
+"""Extract selected files from an untrusted zip."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.convert.errors import ConversionError, quoted
 from recbole_tinynews.files.whole import whole_folder
 
-LARGEST = 16 << 30  # bytes a file may unpack to: MIND-large's largest has 1.4 billion
+LARGEST = 16 << 30  # bytes per unpacked file; the largest of MIND-large has 1.4 billion
 
 _BLOCK = 1 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# zipfile's errors for damaged files, besides OSError.
+# What zipfile raises for damaged files, besides OSError.
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -31,12 +31,10 @@ _DAMAGED = (
 
 
 def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> None:
-    """Unpack the wanted files of a zip, at its top or in one folder, into ``folder``.
-
-    The folder appears when they are complete. A zip with any malicious entry is refused.
+    """Extract the wanted files of a zip, at most one folder deep, into ``folder``: all or none.
 
     Raises:
-        ConversionError: the zip is damaged or malicious, or a file is missing or occurs twice.
+        ConversionError: the zip is malicious or damaged, or a file is missing or occurs twice.
     """
     try:
         with whole_folder(folder) as unfinished, zipfile.ZipFile(archive) as content:
@@ -95,7 +93,7 @@ def _harm(member: zipfile.ZipInfo, path: PurePosixPath) -> str | None:
 
 def _extract(content: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
     bar = progress_bar(desc=target.name, total=member.file_size, unit="B", unit_scale=True)
-    # zipfile reads no more than the size that was declared, and checks the CRC at the end.
+    # zipfile reads at most the declared size, then checks the CRC.
     with bar, content.open(member) as packed, target.open("xb") as file:
         while block := packed.read(_BLOCK):
             file.write(block)

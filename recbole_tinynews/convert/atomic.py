@@ -1,4 +1,4 @@
-"""Reading and writing RecBole's atomic files."""
+"""Read and write RecBole's atomic files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple, TextIO
 from recbole_tinynews.convert.records import Impression, News
 from recbole_tinynews.files.columns import BODY, INTER, ITEM, PUBLISHED, header
 
-ATOMIC_FORMAT = 1  # raised whenever the columns or their meaning change
+ATOMIC_FORMAT = 1  # incremented when columns or their meaning change
 
 INTER_HEADER = header(INTER)
 
@@ -17,12 +17,12 @@ _SPACES = str.maketrans("\t\n\r", "   ")
 
 
 def open_atomic(path: Path) -> TextIO:
-    r"""Open for writing UTF-8 with ``\n`` as line end on every system."""
+    r"""Open for writing UTF-8 with ``\n`` line endings on every platform."""
     return path.open("w", encoding="utf-8", newline="\n", buffering=1 << 20)
 
 
 class InterRow(NamedTuple):
-    """The fields of one line of a ``.inter``, as text."""
+    """The fields of an ``.inter`` row, as text."""
 
     impression_id: str
     user_id: str
@@ -33,7 +33,7 @@ class InterRow(NamedTuple):
 
 
 def read_inter(path: Path) -> Iterator[InterRow]:
-    """The rows of a ``.inter`` written by this package."""
+    """Rows of an ``.inter`` file written by this package."""
     with path.open(encoding="utf-8", newline="\n", buffering=1 << 20) as file:
         assert next(file) == f"{INTER_HEADER}\n"
         for line in file:
@@ -41,7 +41,7 @@ def read_inter(path: Path) -> Iterator[InterRow]:
 
 
 def impression_row(impression: Impression) -> str:
-    """One line of a ``.inter``."""
+    """An impression as one ``.inter`` line."""
     impression_id, user_id, timestamp, history, candidates, labels = impression
     return (
         f"{impression_id}\t{user_id}\t{timestamp}\t{' '.join(history)}\t"
@@ -50,9 +50,9 @@ def impression_row(impression: Impression) -> str:
 
 
 def write_items(path: Path, news: Sequence[News], bodies: Mapping[str, bytes] | None) -> int:
-    r"""Write a ``.item``; return the number of texts changed: ``\t``, ``\n``, ``\r`` become spaces.
+    r"""Write an ``.item``; return how many texts had ``\t``, ``\n`` or ``\r`` replaced by spaces.
 
-    It has a column of bodies if these are given, and one of publication times if any is known.
+    The columns of bodies and of publication times are written only where these are known.
     """
     changed = 0
     timed = any(record.published for record in news)

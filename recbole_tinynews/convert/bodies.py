@@ -1,4 +1,4 @@
-"""The bodies of articles: of formats that have them, or of the file of ``--bodies``."""
+"""Article bodies, from the raw data or a ``--bodies`` file."""
 
 from __future__ import annotations
 
@@ -10,21 +10,18 @@ from recbole_tinynews.convert.errors import Column, ConversionError, LineError, 
 from recbole_tinynews.convert.readers.cells import id_of
 from recbole_tinynews.convert.readers.rows import parsed, read_rows
 
-COLUMNS = ("id", "title", "body")  # of the file, tab-separated, without a header
+COLUMNS = ("id", "title", "body")  # tab-separated, no header
 
 
 class Place(NamedTuple):
-    """Where something was read."""
+    """The file and line of a record."""
 
     path: Path
     line: int
 
 
 class Bodies:
-    """Bodies by news id.
-
-    They are kept as UTF-8: one curly quote would double the memory of an otherwise ASCII text.
-    """
+    """Bodies by news id, as UTF-8: one curly quote doubles the memory of a ``str``."""
 
     def __init__(self) -> None:
         self.texts: dict[str, bytes] = {}
@@ -34,22 +31,18 @@ class Bodies:
         self._places: dict[str, Place] = {}
 
     def keep(self, news_id: str, body: str, place: Place) -> None:
-        """Add a body that ``expect_same`` accepts."""
+        """Add a body that passed ``expect_same``."""
         self.repeated += news_id in self.texts
         self.rows += 1
         self._places.setdefault(news_id, place)
         self.texts.setdefault(news_id, body.encode())
 
     def of(self, news_id: str) -> str:
-        """The body of an article, '' if none is known."""
+        """The body of an article, '' if unknown."""
         return self.texts.get(news_id, b"").decode()
 
     def expect_same(self, news_id: str, body: str, place: Place, column: Column) -> None:
-        """Compare a body with the known one, if any.
-
-        Raises:
-            LineError: the article has another body.
-        """
+        """Raise ``LineError`` if the article already has a different body."""
         if self.texts.get(news_id, encoded := body.encode()) != encoded:
             first = self._places[news_id]
             same_file = first.path == place.path
@@ -61,7 +54,7 @@ class Bodies:
             )
 
     def read(self, path: Path, wanted: Iterable[str], on_bad_line: OnBadLine) -> None:
-        """Add the bodies of wanted news from a file of ids, titles and bodies, plain or gzip."""
+        """Read bodies of the wanted news from a file of ids, titles and bodies, maybe gzip."""
         wanted = set(wanted)
 
         def add(line: int, fields: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The news of all places, merged by id."""
+"""News articles merged by id across all inputs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from recbole_tinynews.convert.records import News, NewsRow
 
 
 class Catalogue:
-    """News by id, in the order they were first seen; the first row of each id is kept.
+    """News by id, in order of first occurrence; the first row of an id is kept.
 
-    Repeats are counted: within a file, across files (normal in MIND), with other white space (the
-    first text is kept), and with an empty field (filled from the other row). Any other difference
-    under one id is a :class:`LineError` naming both places; in formats with articles in each click
-    it counts as an edit, and the first text is kept. ``bodies``: of formats that have them.
+    Repeated rows are counted. They may differ in white space, and empty fields are filled from
+    them; any other difference is a :class:`LineError` that names both places. In formats with
+    articles in each click it counts as an edit instead.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -35,12 +34,12 @@ class Catalogue:
         self.repeated_across_files = 0
         self.repeated_with_empty_fields = 0
         self.repeated_with_other_white_space = 0
-        self._changed: dict[str, None] = {}  # in the order of the first change
+        self._changed: dict[str, None] = {}  # an ordered set
         self._reader = reader
         self._places: dict[str, Place] = {}
 
     def read(self, path: Path, on_bad_line: OnBadLine) -> None:
-        """Add the articles of one file."""
+        """Add the articles of a file."""
 
         def add(line: int, content: Any) -> bool:
             row = self._reader.article(path, content)
@@ -54,7 +53,7 @@ class Catalogue:
             raise ConversionError(f"{path}: expected news, got no line that can be used.")
 
     def about(self) -> dict[str, Any]:
-        """The section of the report on articles whose text changed; empty if none did."""
+        """Report section on articles whose text changed; empty if none did."""
         if not self._changed:
             return {}
         examples = list(self._changed)[:EXAMPLES]
@@ -71,7 +70,7 @@ class Catalogue:
             self.bodies.keep(news.news_id, body, place)
 
     def _with_first_texts(self, row: NewsRow) -> NewsRow:
-        """A row with the first texts of its article; differences are counted as changes."""
+        """A row with its article's first texts; differences are counted."""
         news, body = row
         known = self.news.get(news.news_id)
         if known is None:

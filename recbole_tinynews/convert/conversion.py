@@ -1,4 +1,4 @@
-"""One conversion: published or own data in, atomic data sets out."""
+"""The conversion of raw data into atomic data sets."""
 
 from __future__ import annotations
 
@@ -54,17 +54,15 @@ def convert_news(
 ) -> dict[str, Any]:
     """Convert news and clicks into ``output/dataset/`` and return the report written there.
 
-    ``train`` and ``test`` are folders or files of the ``format`` (``mind``, ``ebnerd``,
-    ``adressa``, ``xmind``, ``pens``, ``table``); several are pooled. ``valid`` is one too, or
-    ``last-day``, or a fraction: the latest training impressions. ``columns``, ``news``, ``sampled``
-    and ``seed`` are those of ``Source``.
-
-    ``on_error="skip"`` drops bad lines and reports them. ``layout="interaction"`` adds the data
-    set ``<dataset>-flat`` for stock RecBole. ``check_leaks`` looks for answers that the result
-    gives away (see ``leaks``). For cross-validation, see ``convert_folds``.
+    ``train`` and ``test`` are folders or files in the ``format`` (``mind``, ``ebnerd``,
+    ``adressa``, ``xmind``, ``pens``, ``table``); several are pooled. ``valid`` is another, or the
+    ``last-day`` or latest fraction of the training impressions. ``columns``, ``news``, ``sampled``
+    and ``seed``: see ``Source``. ``on_error="skip"`` drops and reports bad lines;
+    ``layout="interaction"`` adds ``<dataset>-flat`` for stock RecBole; ``check_leaks`` reports
+    leaked labels (see ``leaks``).
 
     Raises:
-        ConversionError: settings or input can't be used, or the disk is full; nothing was written.
+        ConversionError: invalid settings or input, or a full disk; nothing was written.
     """
     [report] = Conversion.write(
         Options(
@@ -83,21 +81,18 @@ def convert_news(
     return report
 
 
-convert_mind = convert_news  # its former name
+convert_mind = convert_news  # former name
 
 
 def paths_of(folders: Folders) -> tuple[Path, ...]:
-    """One folder or several, as paths."""
+    """One path or several, as a tuple."""
     if isinstance(folders, str | os.PathLike):
         return (Path(folders),)
     return tuple(Path(folder) for folder in folders)
 
 
 class Written(NamedTuple):
-    """A data set whose impressions are written, with the sections of the report about them.
-
-    ``parts`` are the splits, in order; ``about`` holds further sections.
-    """
+    """A data set with its impressions written: splits in order, and further report sections."""
 
     dataset: str
     parts: dict[str, Part]
@@ -105,10 +100,7 @@ class Written(NamedTuple):
 
 
 class Conversion:
-    """The steps of one conversion, writing into a folder that is published when they are done.
-
-    A subclass says which impressions go into which data sets and splits.
-    """
+    """Steps of a conversion, in a staging folder; subclasses assign impressions to data sets."""
 
     def __init__(self, settings: Options, staging: Path) -> None:
         self.settings = settings
@@ -122,22 +114,22 @@ class Conversion:
 
     @classmethod
     def write(cls, options: Options) -> list[dict[str, Any]]:
-        """Check the options, and write all data sets or none; returns the report of each.
+        """Validate the options, write all data sets or none, and return their reports.
 
         Raises:
-            ConversionError: settings or input can't be used, or the disk is full.
+            ConversionError: invalid settings or input, or a full disk.
         """
         settings = checked(options)
         try:
             with staged(settings.output, settings.written) as staging:
                 return cls(settings, staging)._run()
-        except OSError as error:  # readers name their file, so this is about what is written
+        except OSError as error:  # a write error: read errors name their file
             raise ConversionError(
                 f"--output={settings.output}: expected to write the data set, got: {error}."
             ) from error
 
     def write_impressions(self) -> list[Written]:
-        """Write the ``.inter`` files of every data set."""
+        """Write the ``.inter`` files of all data sets."""
         settings = self.settings
         tallies = {
             split: self.write_rows(
@@ -159,7 +151,7 @@ class Conversion:
         return [Written(settings.dataset, parts)]
 
     def write_rows(self, inter: Path, places: Sequence[Path], labels_required: bool) -> Tally:
-        """Write the impressions of the places, and remember the news that they name."""
+        """Write the impressions of the places, and record the news ids in them."""
         tally = Tally()
         with open_atomic(inter) as file:
             file.write(f"{INTER_HEADER}\n")
@@ -171,13 +163,13 @@ class Conversion:
         return tally
 
     def file(self, dataset: str, kind: str) -> Path:
-        """The place of a file of a data set until it is published."""
+        """The staged path of a data set's file."""
         return self.staging / dataset / f"{dataset}.{kind}"
 
     def _run(self) -> list[dict[str, Any]]:
         places = [place for each in self.settings.places.values() for place in each]
         files = [file for place in places for file in self.reader.news_files(place)]
-        for file in dict.fromkeys(files):  # valid may be test as well, or have the same articles
+        for file in dict.fromkeys(files):  # splits may share files of articles
             self.catalogue.read(file, self.on_bad_line)
         self._check_bodies()
         written = self.write_impressions()
@@ -188,7 +180,7 @@ class Conversion:
         return [self._complete(each, items, missing, bodies) for each in written]
 
     def _check_bodies(self) -> None:
-        """Before impressions are read, which takes long: bodies have one source."""
+        """Check that bodies have one source, before the long reading of impressions."""
         if self.settings.bodies is not None and self.catalogue.bodies.rows:
             raise ConversionError(
                 f"--bodies={self.settings.bodies}: expected articles without bodies, and those of "
@@ -206,7 +198,7 @@ class Conversion:
     def _complete(
         self, written: Written, items: list[News], missing: list[str], bodies: Bodies | None
     ) -> dict[str, Any]:
-        """Write what a data set has besides impressions; returns its report."""
+        """Write everything but the impressions; return the report."""
         dataset = written.dataset
         texts_changed = write_items(
             self.file(dataset, "item"), items, None if bodies is None else bodies.texts
@@ -230,7 +222,7 @@ class Conversion:
             "flat": self._write_flat(written, items),
         }
         files = {split: self.file(dataset, f"{split}.inter") for split in written.parts}
-        in_time = self.settings.folds is None  # a fold has seen the future of other users
+        in_time = self.settings.folds is None  # folds train on other users' later impressions
         if overlaps := find_overlaps(written.parts, files, in_time):
             report["overlaps"] = overlaps
             for note in overlap_notes(overlaps):
@@ -254,6 +246,6 @@ class Conversion:
                     self.file(written.dataset, f"{split}.inter"), self.file(name, f"{split}.inter")
                 )
                 for split, part in written.parts.items()
-                if part.labelled  # unknown labels can't be written
+                if part.labelled  # flat rows need labels
             },
         }

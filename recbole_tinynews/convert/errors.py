@@ -1,4 +1,4 @@
-"""Errors of input, and the two ways to handle a bad line."""
+"""Input errors, and the two policies for bad lines."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-EXAMPLES = 5  # how many of a kind the report lists
+EXAMPLES = 5  # listed per kind in the report
 
-Column = int | str  # its number from 1, or its name where the file has names
+Column = int | str  # number from 1, or name if the file has a header
 
 
 class ConversionError(ValueError):
-    """The input can't be converted, and nothing was written."""
+    """The input can't be converted; nothing was written."""
 
 
 class LineError(ConversionError):
-    """One bad line; others can still be used.
-
-    Parsers of cells know the column; the loop over rows adds path and line (of parquet: row) with
-    :meth:`at`.
-    """
+    """A bad line. Parsers set the column; the loop over rows adds path and line with :meth:`at`."""
 
     def __init__(self, kind: str, message: str, column: Column | None = None) -> None:
         super().__init__(message)
@@ -31,10 +27,10 @@ class LineError(ConversionError):
         self.column = column
         self.path: Path | None = None
         self.line: int | None = None
-        self.lines = 1  # of a run of equal ones
+        self.lines = 1  # more for a run of equal lines
 
     def at(self, path: Path, line: int) -> LineError:
-        """Add path and line to this error, and return it."""
+        """Set path and line (in parquet: row), and return this error."""
         self.path, self.line = path, line
         return self
 
@@ -46,12 +42,12 @@ class LineError(ConversionError):
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn errors of reading a file into a ``ConversionError`` that names it."""
+    """Turn read errors into a ``ConversionError`` that names the file."""
     try:
         yield
     except ConversionError:
         raise
-    except ValueError as error:  # of ``files``, which name the file
+    except ValueError as error:  # from ``files``, names the file already
         raise ConversionError(str(error)) from error
     except OSError as error:
         raise ConversionError(f"{path}: expected a readable file, got: {error}.") from error
@@ -61,26 +57,26 @@ OnBadLine = Callable[[LineError], None]
 
 
 def stop(error: LineError) -> None:
-    """Handle a bad line by ending the conversion."""
+    """Bad-line policy: abort the conversion."""
     raise error
 
 
 class SkippedLines:
-    """Handles bad lines by dropping them; counts them by kind, and keeps the first few."""
+    """Bad-line policy: drop the line, count it by kind, keep the first few as examples."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, list[str]] = {}
 
     def __call__(self, error: LineError) -> None:
-        """Drop the line of this error."""
+        """Drop the line."""
         self.counts[error.kind] += error.lines
         examples = self.examples.setdefault(error.kind, [])
         if len(examples) < EXAMPLES:
             examples.append(str(error))
 
     def summary(self) -> dict[str, Any]:
-        """The section of the report about skipped lines."""
+        """Report section on skipped lines."""
         kinds = {
             kind: {"count": count, "examples": self.examples[kind]}
             for kind, count in sorted(self.counts.items())
@@ -89,7 +85,7 @@ class SkippedLines:
 
 
 def quoted(text: str, limit: int = 60) -> str:
-    """A value in an error message: escaped, and cut to ``limit`` characters.
+    """Escape a value for an error message, truncated to ``limit`` characters.
 
     >>> quoted("a" * 100, limit=3)
     "'aaa'..."

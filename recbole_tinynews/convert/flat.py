@@ -1,8 +1,7 @@
-"""Write a converted data set as plain interactions for stock RecBole: a row per candidate.
+"""Flat interactions for stock RecBole: one row per candidate.
 
-Stock RecBole reads with quoting, takes words such as ``NA`` for missing cells, and on pandas 3
-makes broken ids of missing tokens. Empty categories are therefore written as ``unknown``, and ids
-that it would misread are refused.
+Stock RecBole parses quotes, reads words such as ``NA`` as missing, and on pandas 3 corrupts missing
+tokens: empty categories become ``unknown``, and ids that it would misread are refused.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from recbole_tinynews.files.columns import FLAT_INTER, FLAT_ITEM, header
 SUFFIX = "-flat"
 UNKNOWN_CATEGORY = "unknown"
 
-# pandas' default NA values, besides the empty cell.
+# pandas' default NA values, except the empty string.
 # fmt: off
 _MISSING = frozenset((
     "#N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
@@ -28,7 +27,7 @@ _MISSING = frozenset((
 
 
 def write_flat_items(path: Path, news: Iterable[News]) -> None:
-    """Write the items, their ids and categories only."""
+    """Write ids and categories of the items."""
     with open_atomic(path) as file:
         file.write(f"{header(FLAT_ITEM)}\n")
         for record in news:
@@ -38,7 +37,7 @@ def write_flat_items(path: Path, news: Iterable[News]) -> None:
 
 
 def write_flat_interactions(inter: Path, path: Path) -> int:
-    """Write the candidates of a finished, labelled ``.inter``; return how many."""
+    """Write the candidates of a labelled ``.inter``; return the number of rows."""
     rows = 0
     with open_atomic(path) as file:
         file.write(f"{header(FLAT_INTER)}\n")

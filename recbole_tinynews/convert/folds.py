@@ -1,4 +1,4 @@
-"""Cross-validation by user: each impression is tested once, in a fold not trained on its user."""
+"""Cross-validation by user: each fold tests users that it does not train on."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def convert_folds(
     layout: str = "impression",
     check_leaks: bool = False,
 ) -> list[dict[str, Any]]:
-    """Convert news and clicks into the folds of a cross-validation by user; returns their reports.
+    """Convert news and clicks into the folds of a cross-validation by user; return their reports.
 
-    Writes ``output/<dataset>-fold1/`` to ``-fold<folds>/``, all or none. A fold tests all
-    impressions of one group of users. ``valid`` is the last day or the latest fraction of the other
-    users' impressions; the rest is for training, which therefore sees other users' future.
-
-    ``folders`` are pooled, and fully labelled. The other arguments are those of ``convert_news``.
+    Writes ``output/<dataset>-fold1/`` to ``-fold<folds>/``, all or none. Each fold tests all
+    impressions of one group of users. Of the others' impressions, the last day or latest fraction
+    (``valid``) is for validation and the rest for training, which thus includes later impressions
+    than those tested. ``folders`` are pooled and must be fully labelled; other arguments are those
+    of ``convert_news``.
 
     Raises:
-        ConversionError: settings or input can't be used, or the disk is full; nothing was written.
+        ConversionError: invalid settings or input, or a full disk; nothing was written.
     """
     return _FoldedConversion.write(
         Options(
@@ -67,11 +67,11 @@ def convert_folds(
 
 
 class _FoldedConversion(Conversion):
-    """Reads the impressions once and distributes them to all folds."""
+    """A conversion that reads impressions once and distributes them to all folds."""
 
     def write_impressions(self) -> list[Written]:
         """Write the three splits of each fold."""
-        pooled = self.staging / "pooled.inter"  # beside the data sets, and so never published
+        pooled = self.staging / "pooled.inter"  # outside the data sets' folders, so never published
         tally = self.write_rows(pooled, self.settings.train, labels_required=True)
         datasets, kept = self.settings.datasets, self.settings.valid
         assert not isinstance(kept, Path), "refused with the options"
@@ -104,7 +104,7 @@ class _FoldedConversion(Conversion):
 def groups_of(users: Sequence[str], groups: int) -> NDArray[np.int64]:
     """The group of each impression's user, from 0: ``[impressions]``.
 
-    Sizes differ by at most one user, whatever the order of impressions; there is no seed.
+    Group sizes differ by at most one user, and do not depend on the order of impressions or a seed.
 
     Raises:
         ConversionError: there are fewer users than groups.

@@ -1,4 +1,4 @@
-"""Answers that a data set gives away: splits that overlap, and clicks known from the history."""
+"""Label leaks: overlapping splits, and clicks visible in the history."""
 
 from __future__ import annotations
 
@@ -25,11 +25,7 @@ NOTES = {
 
 
 def check_order(parts: Mapping[str, Part]) -> None:
-    """Refuse a test set that lies before its training set: the two were swapped.
-
-    Raises:
-        ConversionError: it does.
-    """
+    """Raise ``ConversionError`` if the test set precedes the training set: they were swapped."""
     if "test" not in parts:
         return
     end, start = parts["test"].timestamps.max(), parts["train"].timestamps.min()
@@ -44,10 +40,10 @@ def check_order(parts: Mapping[str, Part]) -> None:
 def find_overlaps(
     parts: Mapping[str, Part], files: Mapping[str, Path], in_time: bool
 ) -> dict[str, dict[str, Any]]:
-    """Impressions of a split that an earlier split has too or, ``in_time``, whose end they precede.
+    """Report section on impressions shared with an earlier split or, ``in_time``, before its end.
 
-    Equal are impressions of the same user, time and set of candidates: MIND shuffles candidates,
-    and a test set may be unlabelled. The section of the report has what was found, and no zeros.
+    Impressions are equal if user, time and candidate set are: MIND shuffles candidates, and a test
+    set may be unlabelled. Zeros are omitted.
     """
     overlaps: dict[str, dict[str, Any]] = {}
     for early, late in combinations(parts, 2):
@@ -65,7 +61,7 @@ def find_overlaps(
 
 
 def overlap_notes(overlaps: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
-    """A warning for each kind of overlap and pair of splits."""
+    """Warnings for each kind of overlap and pair of splits."""
     for kind, places in overlaps.items():
         for place, found in places.items():
             late, _, early = place.partition(" in ")
@@ -75,7 +71,7 @@ def overlap_notes(overlaps: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> It
 
 
 def find_leaks(parts: Mapping[str, Part], files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """The section of the report about leaks within and between splits; reads the finished files."""
+    """Report section on leaks within and between splits, from the finished files."""
     splits = {split: _read(path) for split, path in files.items()}
     leaks: dict[str, dict[str, Any]] = {kind: {} for kind in NOTES}
     leaks["clicked_in_history"] = {split: read.known for split, read in splits.items()}
@@ -94,7 +90,7 @@ def find_leaks(parts: Mapping[str, Part], files: Mapping[str, Path]) -> dict[str
 
 
 def leak_notes(leaks: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
-    """A warning for each kind of leak and place."""
+    """Warnings for each kind of leak and place."""
     for kind, places in leaks.items():
         for place, found in places.items():
             if found["impressions"]:
@@ -103,7 +99,7 @@ def leak_notes(leaks: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator
 
 
 class _Split(NamedTuple):
-    """Hashes of id, user and time, ``[impressions]``, and clicks on news of the history."""
+    """Hashes of (id, user, time), ``[impressions]``, and clicks on news in the history."""
 
     identities: NDArray[np.int64]
     known: dict[str, Any]
@@ -127,7 +123,7 @@ def _read(path: Path) -> _Split:
 
 
 def _examples(path: Path, mask: NDArray[np.bool_]) -> list[str]:
-    """The first impressions of a file that a mask of shape ``[impressions]`` selects."""
+    """The first impressions in a file that a mask, ``[impressions]``, selects."""
     wanted: Iterable[int] = np.flatnonzero(mask)[:EXAMPLES].tolist()
     found, rows = [], enumerate(read_inter(path))
     for number in wanted:

@@ -1,4 +1,4 @@
-"""Settings of a conversion and their checks, before anything is read."""
+"""Options of a conversion, validated before any data is read."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ LAYOUTS = ("impression", "interaction")
 
 
 class Options(NamedTuple):
-    """What to convert; ``valid`` is ``last-day``, a fraction or a place.
-
-    ``folds``: number of folds of a cross-validation by user over all impressions of ``train``.
-    """
+    """What to convert; ``valid`` is ``last-day``, a fraction or a path; ``folds`` are by user."""
 
     train: tuple[Path, ...]
     dataset: str
@@ -38,7 +35,7 @@ class Options(NamedTuple):
 
     @property
     def places(self) -> dict[str, tuple[Path, ...]]:
-        """The folders or files of each split that has any."""
+        """Input paths of each split that has any."""
         places = {"train": self.train}
         if isinstance(self.valid, Path):
             places["valid"] = (self.valid,)
@@ -48,19 +45,19 @@ class Options(NamedTuple):
 
     @property
     def datasets(self) -> list[str]:
-        """The names of the data sets with impressions: one, or one for each fold."""
+        """Names of the data sets with impressions: one, or one per fold."""
         if self.folds is None:
             return [self.dataset]
         return [f"{self.dataset}-fold{number}" for number in range(1, self.folds + 1)]
 
     @property
     def written(self) -> list[str]:
-        """The names of all data sets to write, those with a row per candidate included."""
+        """Names of all data sets to write, flat ones included."""
         flat = [each + SUFFIX for each in self.datasets] if self.layout == "interaction" else []
         return [*self.datasets, *flat]
 
     def as_given(self) -> dict[str, Any]:
-        """For the report: all settings that affect the files."""
+        """Report section on settings that affect the files."""
         given = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self._asdict().items()
@@ -74,7 +71,7 @@ class Options(NamedTuple):
         }
 
     def _of_source(self) -> dict[str, Any]:
-        """The used fields of the source; none for MIND."""
+        """The source options that the format uses; none for MIND."""
         if self.source.format == "mind":
             return {}
         used = {"format", *READERS[self.source.format].options}
@@ -88,10 +85,10 @@ def _shown(places: tuple[Path, ...]) -> str | list[str] | None:
 
 
 def checked(settings: Options) -> Options:
-    """The settings, ``valid`` parsed into a fraction or a path.
+    """The options, validated, with ``valid`` parsed into a fraction or a path.
 
     Raises:
-        ConversionError: a setting is wrong; all mistakes are listed at once.
+        ConversionError: one or more settings are invalid; all are listed.
     """
     problems = [
         f"--{name}={quoted(str(value))}: expected a path, got a NUL byte in it."
@@ -99,7 +96,7 @@ def checked(settings: Options) -> Options:
         for value in (given if isinstance(given, tuple) else [given])
         if name not in ("dataset", "source") and "\0" in str(value)
     ]
-    if problems:  # the system can't even be asked about such a path
+    if problems:  # the system refuses such paths in every call
         raise ConversionError("\n".join(problems))
     valid = _parse_valid(settings.valid)
     if isinstance(valid, float) and not 0 < valid < 1:

@@ -1,4 +1,4 @@
-"""Pooling of impressions from several places."""
+"""Pool impressions from several places."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from recbole_tinynews.convert.records import Impression
 def read_places(
     reader: Reader, places: Sequence[Path], on_bad_line: OnBadLine, labels_required: bool
 ) -> Iterator[Impression]:
-    """The impressions of all places, with unique ids.
+    """Impressions of all places, with unique ids.
 
-    MIND numbers the impressions of each folder from 1. A repeated id gets a slash and the number
-    of its place: ``7`` of the second becomes ``7/2``.
+    MIND numbers impressions per folder from 1: a repeated id gets its place as suffix, ``7/2``.
 
     Raises:
-        ConversionError: a place has an impression of an earlier one, by id, user and time; or
-            one can't be used (see ``Reader.read_impressions``).
+        ConversionError: two places share an impression (id, user and time), or one is unusable.
     """
-    shown: dict[str, tuple[str, int]] = {}  # user and time by id; kept only to compare places
+    shown: dict[str, tuple[str, int]] = {}  # id -> (user, time), if there are several places
     for number, place in enumerate(places, 1):
         path = reader.impressions_file(place)
         found = False

@@ -1,4 +1,4 @@
-"""Records that every reader yields: impressions and articles."""
+"""Records that all readers yield: impressions and articles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Impression(NamedTuple):
-    """One display of candidates; ``labels`` as in the atomic file (``0 1 0``), '' for none."""
+    """One impression; ``labels`` as in the atomic file (``0 1 0``), '' if unlabelled."""
 
     impression_id: str
     user_id: str
@@ -17,7 +17,7 @@ class Impression(NamedTuple):
 
 
 class News(NamedTuple):
-    """One article; ``published`` in UTC seconds as text, '' where unknown."""
+    """One article; ``published`` is UTC seconds as text, '' if unknown."""
 
     news_id: str
     category: str = ""
@@ -27,7 +27,7 @@ class News(NamedTuple):
     published: str = ""
 
     def filled_from(self, other: News) -> News:
-        """This article, its empty fields taken from another row of it."""
+        """A copy with empty fields filled from another row of this article."""
         return News(*(own if own.strip() else its for own, its in zip(self, other, strict=True)))
 
 

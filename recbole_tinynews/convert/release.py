@@ -1,4 +1,4 @@
-"""MIND's releases for ``--download``: fetched with pooch, unpacked, assigned to splits."""
+"""Download MIND's releases with pooch, unpack them, and assign them to splits."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from recbole_tinynews.convert.options import LAST_DAY
 from recbole_tinynews.convert.readers.mind import IMPRESSIONS_FILE, NEWS_FILE
 from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
 
-RELEASES = ("demo", "small", "large")  # of downloads.yaml
+RELEASES = ("demo", "small", "large")  # keys in downloads.yaml
 DEFAULT_FOLDER = Path("~", ".cache", "recbole_tinynews", "mind")
-TIMEOUT = 60  # seconds without a byte
-RETRIES = 2  # after 1 and 2 seconds; the next command resumes, too
+TIMEOUT = 60  # seconds without data
+RETRIES = 2  # after 1 and 2 seconds; rerunning the command resumes too
 
 _FILES = (IMPRESSIONS_FILE, NEWS_FILE)
-_BLOCK = 1 << 16  # bytes: a connection that breaks loses those of the last block
-_TRANSIENT = (408, 416, 429)  # of 4xx: the same request may succeed later, or without Range
+_BLOCK = 1 << 16  # bytes; a broken connection loses the last block
+_TRANSIENT = (408, 416, 429)  # 4xx that may succeed later, or without Range
 
 
 class Splits(NamedTuple):
-    """The default folders for converting a release."""
+    """Default inputs for converting a release."""
 
     train: Path
     valid: str | Path
@@ -36,11 +36,11 @@ class Splits(NamedTuple):
 
 
 def download(release: str, folder: Path, base_url: str | None = None) -> Splits:
-    """Download and unpack a release into ``folder``; what exists there is not fetched again.
+    """Download and unpack a release into ``folder``, unless it exists there.
 
     Raises:
-        ConversionError: pooch is missing, or an archive can't be downloaded, is not the expected
-            one, damaged or malicious.
+        ConversionError: pooch is missing, or an archive is unavailable, not the expected one,
+            damaged or malicious.
     """
     known = _known()
     base_url = base_url or known["base_url"]
@@ -72,7 +72,7 @@ def _known() -> dict[str, Any]:
 def _unpacked(entry: dict[str, Any], folder: Path, base_url: str) -> Path:
     archive = folder / entry["file"]
     unpacked = archive.with_suffix("")
-    if all((unpacked / name).is_file() for name in _FILES):  # named when complete
+    if all((unpacked / name).is_file() for name in _FILES):  # renamed into place when complete
         return unpacked
     digest = fetch(archive, base_url, entry["bytes"], entry["sha256"])
     known = "as expected" if entry["sha256"] else "no checksum is known to compare it with"
@@ -84,11 +84,10 @@ def _unpacked(entry: dict[str, Any], folder: Path, base_url: str) -> Path:
 
 
 def fetch(file: Path, base_url: str, size: int | None = None, sha256: str | None = None) -> str:
-    """Download ``base_url/NAME`` to ``file`` unless it is there and right; return its SHA-256.
+    """Download ``base_url/NAME`` to ``file`` unless it is there intact; return its SHA-256.
 
     Raises:
-        ConversionError: the server can't be reached or doesn't give the file, size or SHA-256
-            differ from those known, or the extra ``download`` is not installed.
+        ConversionError: the download fails, size or SHA-256 differ, or pooch is missing.
     """
     try:
         import pooch
@@ -105,7 +104,7 @@ def fetch(file: Path, base_url: str, size: int | None = None, sha256: str | None
         mirror.fetch(file.name, downloader=_resuming(file))
         if size not in (None, found := file.stat().st_size):
             raise ValueError(f"{found:,} bytes instead of {size:,}; remove {file} to try again")
-    except (OSError, ValueError) as error:  # those of requests are OSErrors
+    except (OSError, ValueError) as error:  # requests raises OSErrors
         raise ConversionError(
             f"{base_url}{file.name}: expected a download to {file.parent}, got: {error}. The same "
             "command resumes a broken download; --download-url names another server."
@@ -114,10 +113,7 @@ def fetch(file: Path, base_url: str, size: int | None = None, sha256: str | None
 
 
 def _resuming(file: Path) -> Callable[..., None]:
-    """A downloader for pooch that resumes where a connection broke; pooch's own starts again.
-
-    The bytes received so far are in ``.NAME.partial``.
-    """
+    """A pooch downloader that resumes from ``.NAME.partial``; pooch's own starts over."""
     from pooch import HTTPDownloader
 
     partial = file.with_name(f".{file.name}.partial")
@@ -130,10 +126,10 @@ def _resuming(file: Path) -> Callable[..., None]:
 
             def inspect(response: Any, **_: object) -> None:
                 status = response.status_code
-                if status in (200, 416):  # the server ignores Range, or has no further bytes
+                if status in (200, 416):  # Range was ignored, or starts past the end
                     received.truncate(0)
                 elif 400 <= status < 500 and status not in _TRANSIENT:
-                    raise FileNotFoundError(f"HTTP {status} {response.reason}")  # not retried
+                    raise FileNotFoundError(f"HTTP {status} {response.reason}")  # no retry
 
             start = received.tell()
             headers = {"Accept-Encoding": "identity"}

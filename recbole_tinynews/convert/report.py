@@ -1,4 +1,4 @@
-"""Counts of a conversion for ``NAME.report.json`` and the terminal."""
+"""Sections of ``NAME.report.json``, and its summary for the terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OF_FORMATS = {
 
 
 def news_summary(catalogue: Catalogue) -> dict[str, Any]:
-    """The section of the report about the rows of ``news.tsv``."""
+    """Report section on rows of articles."""
     news = catalogue.news.values()
     return {
         "rows": {str(path): rows for path, rows in catalogue.rows.items()},
@@ -40,7 +40,7 @@ def news_summary(catalogue: Catalogue) -> dict[str, Any]:
 def without_news_summary(
     missing: Sequence[str], candidate_ids: set[str], history_ids: set[str]
 ) -> dict[str, Any]:
-    """The section of the report about ids without a news row."""
+    """Report section on ids without an article."""
     return {
         "ids": len(missing),
         "among_candidates": sum(news_id in candidate_ids for news_id in missing),
@@ -50,7 +50,7 @@ def without_news_summary(
 
 
 def bodies_summary(bodies: Bodies, items: int) -> dict[str, Any]:
-    """The section of the report about the file of bodies."""
+    """Report section on article bodies."""
     return {
         "rows": bodies.rows,
         "items_with_body": len(bodies.texts),
@@ -62,11 +62,7 @@ def bodies_summary(bodies: Bodies, items: int) -> dict[str, Any]:
 
 
 def readable(reports: Sequence[dict[str, Any]]) -> str:
-    """A summary of the reports of one conversion (one, or one per fold).
-
-    Raises:
-        KeyError: one is no report of a conversion.
-    """
+    """A text summary of a conversion's reports (one, or one per fold)."""
     lines = [line for report in reports for line in _of_one_data_set(report)]
     return "\n".join([*lines, *_of_the_news(reports[0])])
 

@@ -1,4 +1,4 @@
-"""Split impressions by time into training and validation, and files of rows by masks."""
+"""Split impressions by time, and files by masks of rows."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ _BATCH = 1 << 24
 
 
 def last_day(timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Marks the impressions of the last calendar day, UTC.
-
-    Raises:
-        ConversionError: there is no earlier day to train on.
-    """
+    """Mask of the last UTC day; ``ConversionError`` if there is no earlier day."""
     days = timestamps // SECONDS_A_DAY
     latest = days == days.max()
     if latest.all():
@@ -34,11 +30,7 @@ def last_day(timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def latest_fraction(timestamps: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
-    """Marks the latest part by time; ties are resolved by the order in the file.
-
-    Raises:
-        ConversionError: one of the two parts would be empty.
-    """
+    """Mask of the latest part, ties in file order; ``ConversionError`` if either part is empty."""
     count = round(len(timestamps) * fraction)
     if not 0 < count < len(timestamps):
         raise ConversionError(
@@ -51,12 +43,12 @@ def latest_fraction(timestamps: NDArray[np.int64], fraction: float) -> NDArray[n
 
 
 def latest(timestamps: NDArray[np.int64], valid: str | float) -> NDArray[np.bool_]:
-    """Marks the impressions for validation: the last day, or the latest fraction."""
+    """Mask of the validation impressions: the last day, or the latest fraction."""
     return latest_fraction(timestamps, valid) if isinstance(valid, float) else last_day(timestamps)
 
 
 def cut_rows(train: Path, valid: Path, into_valid: NDArray[np.bool_]) -> None:
-    """Move the marked rows of an ``.inter`` to another file; the order is kept."""
+    """Move the masked rows of an ``.inter`` to another file, in order."""
     whole = train.with_name(f"{train.name}.whole")
     train.replace(whole)
     copy_rows(whole, {train: ~into_valid, valid: into_valid})
@@ -64,11 +56,7 @@ def cut_rows(train: Path, valid: Path, into_valid: NDArray[np.bool_]) -> None:
 
 
 def copy_rows(inter: Path, marks: Mapping[Path, NDArray[np.bool_]]) -> None:
-    """Copy the rows of an ``.inter`` to the files whose masks mark them, in the same order.
-
-    Shapes:
-        marks: ``[impressions]`` for each file to write.
-    """
+    """Copy the rows of an ``.inter`` to each file by its mask, ``[impressions]``, in order."""
     header = f"{INTER_HEADER}\n".encode()
     with ExitStack() as stack:
         rows = stack.enter_context(inter.open("rb"))

@@ -1,4 +1,4 @@
-"""Publish all files of a conversion under their final names, or none."""
+"""All-or-nothing publication of the files of a conversion."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
 from recbole_tinynews.files.whole import leftovers, partial_place, remove
 
-# In the order of publication: a kill in between leaves files without .item, .train.inter or report,
-# which no reader accepts.
+# In order of publication: after a kill in between, .item, .train.inter or the report is missing,
+# and no reader accepts the data set.
 _KINDS = ("valid.inter", "test.inter", "item", "train.inter", "report.json")
 
 
 @contextmanager
 def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
-    """A temporary folder in ``output`` with a subfolder for each data set.
+    """A temporary folder with one subfolder per data set, published to ``output`` on success.
 
-    On success its files replace those of ``output/<dataset>/``, all of an earlier conversion
-    included; on failure they are removed. Leftovers of killed conversions of the same data set are
-    removed with a warning.
+    Publishing replaces all files of an earlier conversion. Leftovers of killed conversions of the
+    same data sets are removed with a warning.
 
     Raises:
-        ConversionError: nothing can be written there, or another process is writing the same.
+        ConversionError: ``output`` is not writable, or another process writes the same data set.
     """
     with ExitStack() as stack:  # cleans up on Ctrl-C too
         try:
@@ -41,7 +40,7 @@ def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
             ) from error
         yield staging
         with _signals_wait():
-            for dataset in datasets:  # never old and new files, or folds, together
+            for dataset in datasets:  # first, so that old and new files or folds never mix
                 _withdraw(output / dataset)
             for dataset in datasets:
                 _publish(staging / dataset, output / dataset)
@@ -65,8 +64,8 @@ def _prepare(output: Path, datasets: Sequence[str], stack: ExitStack) -> Path:
 
 
 def _check_target(target: Path) -> None:
-    """Fail before hours of work."""
-    if not os.path.lexists(target):  # also true of a broken link
+    """Fail early, before hours of work."""
+    if not os.path.lexists(target):  # also true for a broken link
         return
     if not target.is_dir():
         raise NotADirectoryError(f"{target} is not a folder")
@@ -79,7 +78,7 @@ def _check_target(target: Path) -> None:
 
 def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
-        with suppress(OSError):  # not empty: all went well
+        with suppress(OSError):  # not empty: success
             folder.rmdir()
 
 
@@ -94,8 +93,8 @@ def _remove_leftovers(place: Path) -> None:
 
 @contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Delay Ctrl-C and SIGTERM until the renames are done (a signal mask is per thread)."""
-    if threading.current_thread() is not threading.main_thread():  # signals don't arrive here
+    """Defer SIGINT and SIGTERM until the renames are done (a signal mask is per thread)."""
+    if threading.current_thread() is not threading.main_thread():  # signals don't reach it
         yield
         return
     arrived: list[int] = []

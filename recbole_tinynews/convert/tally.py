@@ -1,4 +1,4 @@
-"""Statistics of impressions: a few numbers for each, so that any part of a file can be counted."""
+"""Counts per impression, from which any subset of a file can be summarised."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from recbole_tinynews.convert.records import Impression
 from recbole_tinynews.convert.timestamps import iso
 
-_UNLABELLED = -1  # in place of the number of clicks
+_UNLABELLED = -1  # stored as the number of clicks
 
 
 class Tally:
-    """Numbers of each impression of a file, in file order, and all news ids in it."""
+    """Counts of each impression of a file, in file order, and the news ids in it."""
 
     def __init__(self) -> None:
         self.candidate_ids: set[str] = set()
         self.history_ids: set[str] = set()
         self._timestamps, self._displays = array("q"), array("q")
-        self._counts = array("i")  # of history, candidates, distinct candidates, clicks
+        self._counts = array("i")  # history, candidates, distinct candidates, clicks
 
     def add(self, impression: Impression) -> None:
-        """Count one impression."""
+        """Count an impression."""
         _, user, timestamp, history, candidates, labels = impression
         distinct = frozenset(candidates)
         self.candidate_ids |= distinct
@@ -36,22 +36,22 @@ class Tally:
 
     @property
     def timestamps(self) -> NDArray[np.int64]:
-        """UTC seconds, shape ``[impressions]``."""
+        """UTC seconds, ``[impressions]``."""
         return np.frombuffer(self._timestamps, np.int64)
 
     @property
     def displays(self) -> NDArray[np.int64]:
-        """Hashes of user, time and set of candidates, shape ``[impressions]``."""
+        """Hashes of (user, time, candidate set), ``[impressions]``."""
         return np.frombuffer(self._displays, np.int64)
 
     @property
     def counts(self) -> NDArray[np.int32]:
-        """Length of history, candidates, distinct candidates and clicks: ``[impressions, 4]``."""
+        """Numbers of history, candidates, distinct candidates and clicks: ``[impressions, 4]``."""
         return np.frombuffer(self._counts, np.int32).reshape(-1, 4)
 
 
 class Part(NamedTuple):
-    """The impressions of one split: those of a tally that a mask, ``[impressions]``, selects."""
+    """The impressions of a split: those of a tally selected by a mask, ``[impressions]``."""
 
     tally: Tally
     mask: NDArray[np.bool_] | slice = slice(None)
@@ -63,21 +63,21 @@ class Part(NamedTuple):
 
     @property
     def displays(self) -> NDArray[np.int64]:
-        """Hashes of user, time and set of candidates of the selected impressions."""
+        """Hashes of (user, time, candidate set) of the selected impressions."""
         return self.tally.displays[self.mask]
 
     @property
     def clicks(self) -> NDArray[np.int32]:
-        """Numbers of clicks of the selected impressions, 0 where unlabelled."""
+        """Number of clicks per selected impression, 0 if unlabelled."""
         return self.tally.counts[self.mask, 3].clip(0)
 
     @property
     def labelled(self) -> bool:
-        """Whether the clicks of every impression are known."""
+        """Whether every impression is labelled."""
         return bool((self.tally.counts[self.mask, 3] != _UNLABELLED).all())
 
     def summary(self) -> dict[str, Any]:
-        """The section of the report about these impressions."""
+        """Report section on these impressions."""
         history, candidates, distinct, clicks = self.tally.counts[self.mask].T
         without_click, only_clicks = clicks == 0, clicks == candidates
         return {

@@ -1,4 +1,4 @@
-"""Times as UTC seconds: MIND's, a million of them a second, and those of other tables."""
+"""Parse the times of MIND and other formats into UTC seconds."""
 
 from __future__ import annotations
 
@@ -14,24 +14,19 @@ SECONDS_A_DAY = 86_400
 
 _DATE = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})")
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2}):([0-9]{2}) (AM|PM)")
-# fromisoformat takes more, and other things with each version of Python. Fractions are dropped.
+# Stricter than fromisoformat, which varies with the Python version. Fractions are dropped.
 _ISO = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
 )
-EARLIEST, MILLISECONDS = -62_135_596_800, 100_000_000_000  # as seconds, the years 1 and 5138
+EARLIEST, MILLISECONDS = -62_135_596_800, 100_000_000_000  # as seconds: the years 1 and 5138
 
 
 def utc_seconds(text: str) -> int:
-    """Seconds since 1970 of a time such as ``11/15/2019 8:55:22 AM``, month first, read as UTC.
-
-    Twelve comes first in each half of the day:
+    """UTC seconds of MIND's format, month first: ``11/15/2019 8:55:22 AM``; else ``ValueError``.
 
     >>> utc_seconds("1/2/1970 12:05:00 AM"), utc_seconds("1/2/1970 12:05:00 PM")
     (86700, 129900)
-
-    Raises:
-        ValueError: it is no such time; 13:00 PM, 0:05 AM and 30 February are none.
     """
     day, _, clock = text.partition(" ")
     return _midnight(day) + _second_of_day(clock)
@@ -43,15 +38,13 @@ def iso(seconds: int) -> str:
 
 
 def seconds_of(cell: Any, column: Column) -> int:
-    """UTC seconds of a number, or of a text: a number, ISO 8601, or as MIND writes it.
-
-    A time without zone is UTC.
+    """UTC seconds from a number, numeric text, ISO 8601 (UTC without zone) or MIND's format.
 
     >>> seconds_of("1970-01-02T00:00:00+01:00", "time"), seconds_of("1/2/1970 12:05:00 AM", "time")
     (82800, 86700)
 
     Raises:
-        LineError: it is no time.
+        LineError: the cell is not a time.
     """
     number = cell if isinstance(cell, int | float) else _parse(str(cell))
     unreadable = isinstance(number, float) and not math.isfinite(number)
@@ -68,11 +61,7 @@ def seconds_of(cell: Any, column: Column) -> int:
 
 
 def published_of(cell: Any, column: Column) -> str:
-    """The time of publication as text of UTC seconds; '' where the cell is empty.
-
-    Raises:
-        LineError: it is no time.
-    """
+    """Publication time as UTC seconds in text, '' for an empty cell; else ``LineError``."""
     return "" if cell in (None, "") else str(seconds_of(cell, column))
 
 
@@ -86,7 +75,7 @@ def _parse(text: str) -> float | None:
 
 
 def _number(text: str) -> float:
-    if not text.isascii() or "_" in text or text.strip() != text:  # float() takes them
+    if not text.isascii() or "_" in text or text.strip() != text:  # float() accepts these
         raise ValueError(text)
     return float(text)
 
@@ -100,8 +89,8 @@ def _iso(text: str) -> float:
     return datetime.fromisoformat(f"{day}T{clock or '00:00'}{zone}").timestamp()
 
 
-# A file holds few days and at most 86,400 clocks, so nearly every call is answered by the caches;
-# `datetime.strptime` would take longer than all the rest of a line. Errors are not cached.
+# A file has few dates and at most 86,400 times of day, so nearly every call is a cache hit;
+# `datetime.strptime` would dominate the parsing of a line. Errors are not cached.
 
 
 @cache

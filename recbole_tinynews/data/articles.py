@@ -1,4 +1,4 @@
-"""Articles with title and body, from a corpus file or from the data set itself."""
+"""Articles with title and body, from a corpus file or the data set."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from recbole_tinynews.files.columns import ABSTRACT, BODY, CATEGORY, TITLE
 from recbole_tinynews.files.lines import read_lines
 from recbole_tinynews.settings.protocol import Settings
 
-FEWEST_ARTICLES = 20  # one is held out, nine of the others are negatives
+FEWEST_ARTICLES = 20  # one is held out and nine are negatives
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 500
 
 
 class Article(NamedTuple):
-    """A title and its body, neither of them empty."""
+    """A nonempty title and body."""
 
     title: str
     body: str
@@ -28,16 +28,16 @@ class Article(NamedTuple):
 
 
 def articles_for(config: Settings, news: TaskNews) -> list[Article]:
-    """The articles of ``post_train_corpus``, or else of the data set."""
+    """Articles of ``post_train_corpus``, or by default of the data set."""
     corpus = config["post_train_corpus"]
     return read_corpus(Path(corpus)) if corpus else articles_of(news, news_to_read(config, news))
 
 
 def news_to_read(config: Settings, news: TaskNews) -> NDArray[np.int64]:
-    """Ids of the data set's articles that training without clicks may read, ascending.
+    """Ascending ids of the articles for training without clicks.
 
-    Under ``post_train_news: train`` those in the histories and among the candidates of the
-    training impressions: articles of the test period are not yet written then.
+    Under ``post_train_news: train`` only those of the training impressions, since others may not
+    have been written yet.
     """
     if config["post_train_news"] == "all":
         return np.arange(1, len(news.news_text[TITLE]))
@@ -47,11 +47,11 @@ def news_to_read(config: Settings, news: TaskNews) -> NDArray[np.int64]:
 def read_corpus(path: Path) -> list[Article]:
     """Articles of a tab-separated file without header: id, title, body; plain or gzip.
 
-    Articles without a title or a body are left out and counted in the log.
+    Articles without title or body are dropped and their number is logged.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line has another number of columns or is not UTF-8, or there are fewer than
+        ValueError: a line has a wrong number of columns or is not UTF-8, or there are fewer than
             ``FEWEST_ARTICLES`` articles.
     """
     articles: list[Article] = []
@@ -72,10 +72,10 @@ def read_corpus(path: Path) -> list[Article]:
 
 
 def articles_of(news: TaskNews, ids: NDArray[np.int64]) -> list[Article]:
-    """Articles of the data set: title and body, or the abstract where there is no body.
+    """Articles of the data set: title and body, or abstract if there is no body.
 
     Raises:
-        ValueError: fewer than ``FEWEST_ARTICLES`` of the ids have both.
+        ValueError: fewer than ``FEWEST_ARTICLES`` have both.
     """
     text = news.news_text
     _, *names = news.field2id_token[CATEGORY].tolist()
@@ -106,9 +106,9 @@ def _enough(articles: list[Article], dropped: int, source: str) -> list[Article]
 
 
 def hold_out(texts: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Numbers of the texts to train on, ascending, and of at least one to validate on.
+    """Indices of training texts, ascending, and of at least one validation text.
 
-    The held-out part is drawn from the whole corpus, which is often sorted by source.
+    Validation texts come from the whole corpus, which is often sorted by source.
 
     >>> [len(part) for part in hold_out(40, seed=0)]
     [38, 2]

@@ -1,6 +1,6 @@
-"""Read the atomic files of a data set: news with their text, ragged impressions.
+"""Reader of atomic files: news text and ragged impressions.
 
-Fields are raw text: there is no quoting, and no text stands for a missing value.
+Fields are raw text, without quoting or missing-value markers.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from recbole_tinynews.files.lines import read_lines
 
 REQUIRED_OF_ITEMS = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE)
 LABEL_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
-LATEST = 2**53  # seconds that a float holds exactly
-ROWS_AT_ONCE = 20_000  # bounds the memory that token strings take while a file is read
+LATEST = 2**53  # seconds; floats are exact up to here
+ROWS_AT_ONCE = 20_000  # bounds the memory for token strings
 
 
 class TokenIndex(dict):
@@ -50,7 +50,7 @@ class TokenIndex(dict):
         return index
 
     def ids(self, tokens: Sequence[str]) -> NDArray[np.int32]:
-        """The ids of ``tokens``; a new token gets the next id."""
+        """Ids of ``tokens``; new tokens get the next ids."""
         return np.fromiter(map(self.__getitem__, tokens), np.int32, len(tokens))
 
     def tokens(self) -> NDArray[np.str_]:
@@ -59,7 +59,7 @@ class TokenIndex(dict):
 
 
 class ItemColumns(NamedTuple):
-    """The columns of ``NAME.item``, each ``[news]``; row ``i`` has the id ``i + 1``."""
+    """Columns of ``NAME.item``, ``[news]``; row ``i`` has id ``i + 1``."""
 
     item_id: list[str]
     category: list[str]
@@ -71,14 +71,14 @@ class ItemColumns(NamedTuple):
 
 
 class FileRows(NamedTuple):
-    """Consecutive rows of a file: texts by column name without type."""
+    """Consecutive rows of a file: texts by column name."""
 
     path: Path
     first_line: int
     columns: dict[str, Sequence[str]]
 
     def mistake(self, row: int, column: str, expected: str, got: str) -> ValueError:
-        """An error for the caller to raise, with file, line and column."""
+        """An error with file, line and column, to raise."""
         return ValueError(
             f"{self.path}, line {self.first_line + row}, column {column}, expects {expected}, got "
             f"{got}. Convert the data set again with python -m recbole_tinynews.convert."
@@ -86,10 +86,10 @@ class FileRows(NamedTuple):
 
 
 def read_news(path: Path) -> ItemColumns:
-    """Read ``NAME.item``; missing optional columns (abstract, body, published) are empty texts.
+    """Read ``NAME.item``; missing optional columns (abstract, body, published) are empty.
 
     Raises:
-        ValueError: a column is missing, a row has too few or too many fields, or an id is empty,
+        ValueError: a column is missing, a row has a wrong number of fields, or an id is empty,
             RecBole's padding, or not unique.
     """
     columns: dict[str, list[str]] = {field: [] for field in ItemColumns._fields}
@@ -107,9 +107,7 @@ def read_news(path: Path) -> ItemColumns:
 
 
 def publication_times(path: Path, news: ItemColumns) -> NDArray[np.float64] | None:
-    """UTC seconds at which each article was published, ``[news]``, NaN where unknown.
-
-    ``None``: the file knows none.
+    """UTC seconds of publication, ``[news]``, NaN if unknown; ``None`` if all are.
 
     Raises:
         ValueError: a time is no finite number.
@@ -132,8 +130,8 @@ def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Impress
     """Read one ``NAME.<split>.inter``; unknown news and users get new ids.
 
     Raises:
-        ValueError: a column is missing, a row has too few or too many fields, or a field does not
-            fit its column.
+        ValueError: a column is missing, a row has a wrong number of fields, or a field does not fit
+            its column.
     """
     parts: list[Impressions] = []
     for rows in _read(path, INTER, progress=True):
@@ -152,7 +150,7 @@ def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Impress
 
 
 def concatenate(parts: list[Impressions]) -> Impressions:
-    """The impressions of all parts, in order."""
+    """Impressions of all parts, in order."""
     parts = [_NONE, *parts]
     return Impressions(
         np.concatenate([part.impression_id for part in parts]),
@@ -176,7 +174,7 @@ _NONE = Impressions(
 
 
 def _read(path: Path, columns: tuple[str, ...], progress: bool = False) -> Iterator[FileRows]:
-    """Blocks of ``ROWS_AT_ONCE`` rows of an atomic file; ``columns`` are required."""
+    """Blocks of ``ROWS_AT_ONCE`` rows; ``columns`` are required."""
     required = typed(columns)
     lines = read_lines(path, progress)
     header = next(lines, "").split("\t")
@@ -201,18 +199,18 @@ def _read(path: Path, columns: tuple[str, ...], progress: bool = False) -> Itera
 
 
 def _counts(texts: Sequence[str]) -> NDArray[np.int64]:
-    """Number of words of each text, separated by single spaces."""
+    """Number of space-separated words of each text."""
     return np.fromiter((t.count(" ") + 1 if t else 0 for t in texts), np.int64, len(texts))
 
 
 def _words(texts: Sequence[str]) -> list[str]:
-    """The words of all texts in order."""
+    """Words of all texts."""
     joined = " ".join(filter(None, texts))
     return joined.split(" ") if joined else []
 
 
 def _token_rows(rows: FileRows, columns: Sequence[str], index: TokenIndex) -> list[Ragged]:
-    """The ids of each column; new tokens are numbered row by row, whatever the blocks."""
+    """Ids of each column; new tokens are numbered by row, for any block size."""
     texts = [
         text for row in zip(*(rows.columns[name] for name in columns), strict=True) for text in row
     ]
@@ -222,7 +220,7 @@ def _token_rows(rows: FileRows, columns: Sequence[str], index: TokenIndex) -> li
         row, column = divmod(place, len(columns))
         expected = "ids separated by single spaces"
         raise rows.mistake(row, columns[column], expected, f"'{texts[place]}'")
-    if not ids.all():  # its id is that of an empty slot
+    if not ids.all():  # the id of an empty slot
         place = next(i for i, text in enumerate(texts) if PADDING in text.split(" "))
         row, column = divmod(place, len(columns))
         raise rows.mistake(row, columns[column], f"no id {PADDING}, which means padding", "it")
@@ -244,7 +242,7 @@ def _users(rows: FileRows, index: TokenIndex) -> NDArray[np.int32]:
 def _timestamps(rows: FileRows) -> NDArray[np.int64]:
     texts = rows.columns[TIMESTAMP]
     seconds = np.fromiter(map(_seconds, texts), np.float64, len(texts))
-    wrong = np.flatnonzero(~(np.abs(seconds) < LATEST))  # not a number is not smaller either
+    wrong = np.flatnonzero(~(np.abs(seconds) < LATEST))  # includes NaN
     if len(wrong):
         row = int(wrong[0])
         raise rows.mistake(row, TIMESTAMP, "UTC seconds", f"'{texts[row]}'")
@@ -259,7 +257,7 @@ def _seconds(text: str) -> float:
 
 
 def _labels(rows: FileRows, candidates: NDArray[np.int64]) -> NDArray[np.int8]:
-    """0 and 1 for labelled rows, ``UNLABELLED`` for the candidates of rows without labels."""
+    """Labels 0 and 1; ``UNLABELLED`` for rows without labels."""
     texts = rows.columns[LABELS]
     given = _counts(texts)
     wrong = np.flatnonzero((given != candidates) & (given > 0))

@@ -13,7 +13,7 @@ from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 
 
 class Plan(Protocol):
-    """The part of ``encoder/planning.py``'s plan that a batch uses."""
+    """The part of an encoding plan that a batch uses."""
 
     def to(self, device: torch.device) -> Any:
         """The plan on a device."""
@@ -26,9 +26,9 @@ class NewsBatch(Interaction):
     """RecBole's batch with a plan; it moves to a device asynchronously.
 
     Attributes:
-        plan: how its articles are encoded; ``None``: decided when they are.
-        shares: where several processes train on one batch, this one's share of it, by what a mean
-            is taken over (``samples``, ``articles``); ``None``: all of it.
+        plan: how its articles are encoded; ``None``: decided on encoding.
+        shares: with several processes, this one's share of the batch, by unit of a mean
+            (``samples``, ``articles``); ``None``: all.
     """
 
     def __init__(
@@ -41,18 +41,18 @@ class NewsBatch(Interaction):
         self.plan, self.shares = plan, shares
 
     def __setitem__(self, name: str, values: Any) -> None:
-        """Set a field; other articles need another plan."""
+        """Set a field; other articles invalidate the plan."""
         super().__setitem__(name, values)
         if name in (HISTORY, CANDIDATES):
             self.plan = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Send a worker's plan as arrays: each tensor would take a file handle."""
+        """Send a worker's plan as arrays, since each tensor takes a file handle."""
         plan = self.plan and self.plan.apply(Tensor.numpy)
         return _received, (self.interaction, plan, self.shares)
 
     def pin_memory(self) -> NewsBatch:
-        """The batch in pinned memory; torch's loader calls it."""
+        """The batch in pinned memory, for torch's loader."""
         fields = {name: values.pin_memory() for name, values in self.interaction.items()}
         return NewsBatch(fields, self.plan and self.plan.apply(Tensor.pin_memory), self.shares)
 
@@ -71,5 +71,5 @@ def _received(
 
 
 def plan_of(batch: Any) -> Any:
-    """The plan that a batch brings, or ``None``."""
+    """The batch's plan, if any."""
     return getattr(batch, "plan", None)

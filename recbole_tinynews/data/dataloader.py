@@ -1,4 +1,4 @@
-"""Loaders: a batch of clicks for training, a batch of whole impressions for evaluation."""
+"""Loaders: batches of clicks for training, of whole impressions for evaluation."""
 
 from __future__ import annotations
 
@@ -27,37 +27,35 @@ from recbole_tinynews.processes.group import ALONE, Group
 from recbole_tinynews.processes.sharding import shard_slice
 from recbole_tinynews.settings.protocol import Settings
 
-ORDER_DRAW = -1  # negatives take the draws from 0 on
+ORDER_DRAW = -1  # negatives use draws from 0
 
 
 class ImpressionSource(Protocol):
-    """A data set of impressions, as loaders read it.
+    """A data set of impressions.
 
     Attributes:
         inter_feat: the impressions to load.
-        facts: of their articles; ``None`` where candidates are other texts.
+        facts: facts of their articles; ``None`` if candidates are other texts.
     """
 
     inter_feat: Impressions
     facts: ArticleFacts | None
 
     def impressions(self, config: Settings) -> Impressions:
-        """The impressions to load, with the features of candidates that the settings ask for."""
+        """The impressions to load, with candidate features by the settings."""
 
     def history_width(self, config: Settings) -> int:
-        """Number of newest clicks of a history in a batch."""
+        """Number of newest clicks in a batch's histories."""
 
 
 class TrainDataLoader(AbstractDataLoader):
-    """Batches of training samples; order and negatives depend on (seed, epoch) alone.
+    """Batches of training samples; order and negatives depend only on (seed, epoch).
 
-    Call ``set_epoch`` before iterating: it chooses the epoch, and how many of its batches to skip
-    because they have been trained on already. A subclass defines ``collate_samples``.
+    Call ``set_epoch`` before iterating. A subclass defines ``collate_samples``.
 
     Attributes:
-        planner: makes the plan of each batch, in the loader's workers if there are any; ``None``:
-            batches have no plan.
-        group: the processes that train together on each batch; this loader yields one's part.
+        planner: plans each batch, in the workers if there are any; ``None``: no plans.
+        group: processes that train together on each batch; this loader yields one's shard.
     """
 
     planner: Callable[[Interaction], Plan | None] | None = None
@@ -67,7 +65,7 @@ class TrainDataLoader(AbstractDataLoader):
         self.sample_size = samples
         self.seed = int(config["seed"])
         self.shuffled = bool(config["shuffle"])
-        super().__init__(config, dataset, None, shuffle=False)  # the order is our own
+        super().__init__(config, dataset, None, shuffle=False)  # shuffled in set_epoch
         self.set_epoch(0)
 
     def _init_batch_size_and_step(self) -> None:
@@ -75,7 +73,7 @@ class TrainDataLoader(AbstractDataLoader):
         self.set_batch_size(self.step)
 
     def set_epoch(self, epoch: int, trained_batches: int = 0) -> None:
-        """Choose order and negatives of ``epoch``, and skip the batches trained on already."""
+        """Choose order and negatives of ``epoch``, and skip batches trained on before a resume."""
         self.epoch, self.trained_batches = epoch, trained_batches
         places = np.arange(self.sample_size)
         if self.shuffled:
@@ -89,7 +87,7 @@ class TrainDataLoader(AbstractDataLoader):
         return (batch for batch in batches if batch is not None)
 
     def collate_fn(self, index: Sequence[int]) -> Interaction | None:
-        """The batch at the places ``index`` of the epoch's order; None for one to skip."""
+        """The batch at positions ``index`` of the epoch's order; None if skipped."""
         if index[0] // self.step < self.trained_batches:
             return None
         samples = self.order[np.asarray(index)]
@@ -99,9 +97,9 @@ class TrainDataLoader(AbstractDataLoader):
         return batch if self.planner is None else NewsBatch(batch.interaction, self.planner(batch))
 
     def collate_part(self, samples: NDArray[np.int64]) -> NewsBatch:
-        """This process's part of a batch, with the plan of the whole batch.
+        """This process's shard of a batch, with the plan of the whole batch.
 
-        Where there are fewer samples than processes, one without any gets one with weight 0.
+        A process without samples gets one of weight 0.
         """
         batch = self.collate_samples(samples)
         rows = shard_slice(len(samples), self.group)
@@ -116,7 +114,7 @@ class TrainDataLoader(AbstractDataLoader):
         return NewsBatch(fields, plan, shares)
 
     def news_ids(self) -> NDArray[np.int64]:
-        """Ids of texts that are read repeatedly: teachers may encode them beforehand."""
+        """Ids of texts read repeatedly, which teachers may encode in advance."""
         return np.empty(0, dtype=np.int64)
 
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
@@ -131,8 +129,8 @@ class ClickDataLoader(TrainDataLoader):
         user_id, timestamp: ``[batch]``.
         history: ``[batch, history_length]``, newest clicks, padded in front with 0.
         candidates: ``[batch, 1 + negatives]``, the clicked article **first**.
-        candidate_features: ``[batch, 1 + negatives, features]``, if the impressions have features.
-        label: ``[batch]``, the place of the clicked article among the candidates: 0.
+        candidate_features: ``[batch, 1 + negatives, features]``, if any.
+        label: ``[batch]``, index of the clicked article: 0.
     """
 
     def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
@@ -155,7 +153,7 @@ class ClickDataLoader(TrainDataLoader):
         super().__init__(config, dataset, len(self.clicks.position))
 
     def news_ids(self) -> NDArray[np.int64]:
-        """Ids of all articles that a batch may hold."""
+        """Ids of all articles that batches may contain."""
         return self.impressions.news_ids(self.history_width)
 
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
@@ -176,17 +174,17 @@ class ClickDataLoader(TrainDataLoader):
 
 
 class ImpressionDataLoader(AbstractDataLoader):
-    """One sample is one impression with all its candidates, an empty history included.
+    """One sample is one impression with all its candidates, even without history.
 
     Fields of a batch (ragged parts are concatenated, so a batch is never indexed by row):
         user_id, timestamp: ``[batch]``.
         impression, impression_size: ``[batch]``, row in the split and number of candidates.
         history: ``[batch, history_length]``, newest clicks, padded in front with 0.
-        candidates, label: ``[sum of impression_size]``; label -1 where it is unknown.
-        candidate_features: ``[sum of impression_size, features]``, if the impressions have any.
+        candidates, label: ``[sum of impression_size]``; label -1 if unknown.
+        candidate_features: ``[sum of impression_size, features]``, if any.
 
     Attributes:
-        group: the processes that evaluate together; this loader yields one's slice of the batches.
+        group: processes that evaluate together; this loader yields one's slice of the batches.
     """
 
     group: Group = ALONE
@@ -202,14 +200,14 @@ class ImpressionDataLoader(AbstractDataLoader):
         self.set_batch_size(self.step)
 
     def news_ids(self) -> NDArray[np.int64]:
-        """Ids of all articles that a batch may hold."""
+        """Ids of all articles that batches may contain."""
         return self.impressions.news_ids(self.history_width)
 
     def __len__(self) -> int:
         own = self._own_batches()
         return own.stop - own.start
 
-    def __bool__(self) -> bool:  # RecBole evaluates nothing where a loader is false
+    def __bool__(self) -> bool:  # RecBole skips evaluation with a false loader
         return super().__len__() > 0
 
     def _own_batches(self) -> slice:
@@ -220,10 +218,7 @@ class ImpressionDataLoader(AbstractDataLoader):
         return (batch for batch in batches if batch is not None)
 
     def collate_fn(self, index: Sequence[int]) -> tuple[Interaction, None, None, None] | None:
-        """The batch of the impressions ``index``, as RecBole's evaluation takes it.
-
-        None for a batch of another process.
-        """
+        """The batch in RecBole's evaluation format; None for a batch of another process."""
         if not self.group.alone:
             own = self._own_batches()
             if not own.start <= index[0] // self.step < own.stop:
@@ -250,7 +245,7 @@ class ImpressionDataLoader(AbstractDataLoader):
 
 
 def _features_at(impressions: Impressions, positions: NDArray[np.int64]) -> dict[str, Tensor]:
-    """Field of features of the candidates at ``positions``, if there are any."""
+    """Field of the features of candidates at ``positions``, if any."""
     if impressions.features is None:
         return {}
     values = np.ascontiguousarray(impressions.features.values[positions], dtype=np.float32)
@@ -258,5 +253,5 @@ def _features_at(impressions: Impressions, positions: NDArray[np.int64]) -> dict
 
 
 def id_tensor(array: NDArray) -> Tensor:
-    """Ids as an index for torch: int64, contiguous."""
+    """Ids as a contiguous int64 tensor."""
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))

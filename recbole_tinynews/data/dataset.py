@@ -1,4 +1,4 @@
-"""RecBole data set of news impressions: RecBole's ids and fields, ragged impressions."""
+"""RecBole data set with ragged news impressions."""
 
 from __future__ import annotations
 
@@ -57,29 +57,28 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "valid", "test")
 TEXT_FIELDS = (TITLE, ABSTRACT, BODY)
-CACHE_FORMAT = "impressions 1"  # raised whenever the meaning of the cached arrays changes
+CACHE_FORMAT = "impressions 1"  # raise it when the meaning of the cached arrays changes
 
 
 class NewsDataset(Dataset):
-    """News text and impressions, read from the atomic files of ``docs/data.md``.
+    """News text and impressions from the atomic files of ``docs/data.md``.
 
-    Users and news have RecBole's indices (``token2id``, ``id2token``, ``num``); id 0 is padding.
-    Candidates, histories and news share one index. An article without a row in ``NAME.item`` has
-    an empty text. Text is read raw and has no index.
+    Users and news have RecBole's indices (``token2id``, ``id2token``, ``num``), with padding 0.
+    Articles missing from ``NAME.item`` have empty texts. Text is raw and not indexed.
 
     Attributes:
-        inter_feat: the impressions of all splits in the order of ``splits``, one log with times
-            and users; in the parts that ``build`` returns, those of one split. Features that are
-            added before (``inter_feat.with_features``) are in the batches of all splits.
-        log: the impressions of all splits.
-        published: UTC seconds of every news id, NaN where unknown; ``None``: no file knows any.
-        item_feat: ``category`` and ``subcategory`` indices of every news id.
-        news_text: ``title``, ``abstract`` and ``body`` of every news id; padding is empty.
-        facts: category and training clicks of every news id; ``None`` before ``build``.
+        inter_feat: impressions of all splits in the order of ``splits``; of one split in the parts
+            that ``build`` returns. Features added before (``inter_feat.with_features``) reach the
+            batches of all splits.
+        log: impressions of all splits.
+        published: UTC seconds by news id, NaN if unknown; ``None`` if all are.
+        item_feat: ``category`` and ``subcategory`` indices by news id.
+        news_text: ``title``, ``abstract`` and ``body`` by news id; padding is empty.
+        facts: category and training clicks by news id; ``None`` before ``build``.
         content: digest of the atomic files, whatever their path.
     """
 
-    settings: ClassVar[tuple[str, ...]] = ()  # none: every stage reads the impressions of the run
+    settings: ClassVar[tuple[str, ...]] = ()  # all stages read the same impressions
     trains_on_clicks: ClassVar[bool] = True
     validates_on_impressions: ClassVar[bool] = True
     inter_feat: Impressions
@@ -171,14 +170,14 @@ class NewsDataset(Dataset):
             self.field2token_id[field] = self.field2token_id[self.iid_field]
 
     def _data_processing(self) -> None:
-        """Nothing: ids are indexed while reading, and the conversion has filtered."""
+        """Disabled: ids are indexed on reading, and the conversion has filtered."""
         self.feat_name_list = self._build_feat_name_list()
 
     def _change_feat_format(self) -> None:
-        """Nothing: impressions stay ragged, and only batches are padded."""
+        """Disabled: impressions stay ragged; only batches are padded."""
 
     def build(self) -> list[NewsDataset | None]:
-        """Training, validation and test impressions; ``None`` for a split that has no file."""
+        """Training, validation and test impressions; ``None`` for a missing split."""
         training = self.inter_feat.between(0, self.file_size_list[0])
         self.facts = ArticleFacts.of(self.item_feat[CATEGORY].numpy(), training)
         parts: dict[str, NewsDataset] = {}
@@ -188,13 +187,13 @@ class NewsDataset(Dataset):
         return [parts.get(split) for split in SPLITS]
 
     def copy(self, new_inter_feat: Impressions) -> NewsDataset:
-        """The data set with other impressions; the log and its counters are shared."""
+        """The data set with other impressions; log and counters are shared."""
         part: NewsDataset = super().copy(new_inter_feat)
         part.log, part._popularity = self.log, self._popularity
         return part
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the other splits: a worker that gets its loader by pickle reads only one."""
+        """Leave out the other splits, which a loader's worker does not read."""
         return {**self.__dict__, "log": None, "_popularity": {}}
 
     def _rows_of_splits(self) -> dict[str, tuple[int, int]]:
@@ -207,21 +206,21 @@ class NewsDataset(Dataset):
     def read(
         cls, config: Settings, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
     ) -> NewsDataset:
-        """Returns ``news``: a stage on clicks trains on the impressions of the run."""
+        """``news`` itself: stages on clicks train on the run's impressions."""
         return news
 
     def loaders(
         self, config: Settings, valid: ImpressionSource | None
     ) -> tuple[ClickDataLoader, ImpressionDataLoader | None]:
-        """Clicks to train on, and the impressions of the validation."""
+        """Clicks to train on, and validation impressions."""
         return ClickDataLoader(config, self), ImpressionDataLoader(config, valid) if valid else None
 
     # ------------------------------------------------------- for models, loaders and messages
 
     def impressions(self, config: Settings) -> Impressions:
-        """These impressions, with counters of what is read where ``popularity`` asks for them.
+        """These impressions, with counters if ``popularity`` is set.
 
-        They are counted once for all splits and stages that ask for the same.
+        Equal counters are computed once for all splits and stages.
 
         Raises:
             ValueError: the times of a split are unknown.
@@ -243,35 +242,35 @@ class NewsDataset(Dataset):
         return popularity_features(self.log, counting, training, self.published, cache)
 
     def history_width(self, config: Settings) -> int:
-        """Number of newest clicks of a history in a batch."""
+        """Number of newest clicks in a batch's histories."""
         return config["history_length"]
 
     def tokens(
         self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = ""
     ) -> Ragged:
-        """Token ids of ``texts(field)``, [CLS] and [SEP] included; padding has none."""
+        """Token ids of ``texts(field)`` with [CLS] and [SEP]; padding has none."""
         return tokenise(self.texts(field), tokenizer, max_length, self.cache_dir, prefix)
 
     def texts(self, field: str) -> list[str]:
-        """A text of each article by news id: a column, or ``title_abstract``."""
+        """Texts by news id: a column, or ``title_abstract``."""
         if field != TITLE_ABSTRACT:
             return self.news_text[field]
         both = zip(self.news_text[TITLE], self.news_text[ABSTRACT], strict=True)
         return [with_abstract(*each) for each in both]
 
     def made_of_texts(self, fields: tuple[str, ...], make: Callable[[Iterable[str]], Any]) -> Any:
-        """``make`` of these texts of all articles, called once for all splits and models."""
+        """Cached result of ``make`` on these texts of all articles."""
         key = fields, make
         if key not in self._made_of_texts:
             self._made_of_texts[key] = make(text for field in fields for text in self.texts(field))
         return self._made_of_texts[key]
 
     def training_news(self) -> NDArray[np.int64]:
-        """Distinct ids of the articles in the histories and candidates."""
+        """Distinct article ids of histories and candidates."""
         return self.inter_feat.news_ids()
 
     def num(self, field: str) -> int:
-        """Number of ids of an indexed field; a text has no index and is refused."""
+        """Number of ids of an indexed field; ``ValueError`` for text."""
         if field in TEXT_FIELDS:
             raise ValueError(
                 f"Dataset.num expects an indexed field, got the text '{field}', which is read raw. "
@@ -280,7 +279,7 @@ class NewsDataset(Dataset):
         return super().num(field)
 
     def counter(self, field: str) -> Counter:
-        """Number of clicks of each user or article in these impressions."""
+        """Clicks of each user or article in these impressions."""
         impressions = self.inter_feat
         clicked = np.flatnonzero(impressions.labels == 1)
         if field == self.iid_field:
@@ -293,12 +292,12 @@ class NewsDataset(Dataset):
 
     @property
     def avg_actions_of_users(self) -> float:
-        """Mean clicks of the users who clicked at all."""
+        """Mean clicks of users with clicks."""
         return float(np.mean(list(self.user_counter.values()) or [0]))
 
     @property
     def avg_actions_of_items(self) -> float:
-        """Mean clicks of the articles that were clicked at all."""
+        """Mean clicks of articles with clicks."""
         return float(np.mean(list(self.item_counter.values()) or [0]))
 
     @property
@@ -311,7 +310,7 @@ class NewsDataset(Dataset):
 
     @property
     def inter_num(self) -> int:
-        """Number of impressions: one row of an ``.inter`` file is one impression."""
+        """Number of impressions, the rows of ``.inter`` files."""
         return len(self)
 
     def __getitem__(self, index: object, join: bool = True) -> Interaction:

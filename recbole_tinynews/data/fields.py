@@ -1,12 +1,11 @@
-"""Names of the fields of a batch.
+"""Field names of a batch.
 
-User, time (int64 UTC seconds) and label have RecBole's settings ``USER_ID_FIELD``, ``TIME_FIELD``
-and ``LABEL_FIELD``.
+RecBole's ``USER_ID_FIELD``, ``TIME_FIELD`` (int64 UTC seconds) and ``LABEL_FIELD`` name the others.
 """
 
 from __future__ import annotations
 
-# news ids, named after the columns that they come from
+# news ids, named after their columns
 from recbole_tinynews.files.columns import CANDIDATES, HISTORY
 
 __all__ = [
@@ -22,14 +21,14 @@ __all__ = [
     "TRUTH",
 ]
 
-# one row of numbers for each candidate, where the impressions have features
+# features of each candidate, if any
 CANDIDATE_FEATURES = "candidate_features"
 
-# of an evaluation: the row of each impression in its split, and how many candidates it has
+# in evaluation: row of each impression in its split, and number of its candidates
 IMPRESSION, IMPRESSION_SIZE = "impression", "impression_size"
 
-# of masked texts: all tokens, number in each text, places of the hidden ones, the hidden ones
+# masked texts: tokens, lengths of the texts, positions of the hidden tokens, hidden tokens
 TOKENS, LENGTHS, PLACES, TRUTH = "tokens", "lengths", "places", "truth"
 
-# of a student's training batch: the `Outputs` of each of its teachers
+# a student's training batch: `Outputs` of each teacher
 TEACHERS = "teachers"

@@ -1,4 +1,4 @@
-"""Impressions in memory: ragged, without padding, one row each."""
+"""Ragged impressions in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNLABELLED = -1
 
 
 class CandidateFeatures(NamedTuple):
-    """Numbers for each candidate of each impression, such as its clicks so far.
+    """Features of each candidate of each impression, such as its clicks so far.
 
     Shapes:
         names: ``[features]``.
@@ -25,16 +25,16 @@ class CandidateFeatures(NamedTuple):
 
 
 class Impressions(NamedTuple):
-    """The impressions of one or more splits; each is labelled as a whole or not at all.
+    """Impressions of one or more splits; each is labelled entirely or not at all.
 
     Shapes:
-        impression_id: ``[impressions]``, the ids as given, str.
-        user: ``[impressions]``, int32 index of the user.
+        impression_id: ``[impressions]``, str, as given.
+        user: ``[impressions]``, int32 index.
         timestamp: ``[impressions]``, int64 UTC seconds.
         history: ragged ``[impressions, *]``, int32 news ids, oldest click first, complete.
         candidates: ragged ``[impressions, *]``, int32 news ids.
         labels: ``[candidates.values]``, int8: 1 clicked, 0 unclicked, -1 unlabelled.
-        features: of each candidate; ``None``: there are none.
+        features: of each candidate, if any.
     """
 
     impression_id: NDArray[np.str_]
@@ -52,28 +52,28 @@ class Impressions(NamedTuple):
 
     @property
     def labelled(self) -> bool:
-        """Whether clicks are known (a leaderboard's test set has none)."""
+        """Whether clicks are known, unlike in a leaderboard's test set."""
         return len(self.labels) > 0 and not bool((self.labels == UNLABELLED).all())
 
     @property
     def rankable(self) -> bool:
-        """Whether an impression has both a clicked and an unclicked candidate."""
+        """Whether an impression has clicked and unclicked candidates."""
         rows = self.candidates.rows_of(np.flatnonzero(self.labels == 1))
         clicks = np.bincount(rows, minlength=self.rows)
         return bool(((clicks > 0) & (clicks < self.candidates.lengths)).any())
 
     def news_ids(self, history_length: int | None = None) -> NDArray[np.int64]:
-        """Distinct ids of candidates and of the newest (``None``: all) clicks, ascending."""
+        """Ascending distinct ids of candidates and newest (``None``: all) clicks."""
         clicks = self.history if history_length is None else self.history.last(history_length)
         seen = self.candidates.values, clicks.values
         marked = np.zeros(1 + max(int(ids.max(initial=0)) for ids in seen), dtype=bool)
         for ids in seen:
-            marked[ids] = True  # a sort of millions of ids takes seconds
+            marked[ids] = True  # sorting millions of ids takes seconds
         marked[0] = False  # padding
         return np.flatnonzero(marked)
 
     def between(self, start: int, stop: int) -> Impressions:
-        """The impressions ``start .. stop - 1``, as views."""
+        """Impressions ``start .. stop - 1``, as views."""
         places = slice(*self.candidates.offsets[[start, stop]])
         features = self.features
         return Impressions(
@@ -87,11 +87,7 @@ class Impressions(NamedTuple):
         )
 
     def with_features(self, features: CandidateFeatures) -> Impressions:
-        """The same impressions with features, which loaders then add to their batches.
-
-        Raises:
-            ValueError: the features are of other candidates.
-        """
+        """The impressions with features for the loaders; ``ValueError`` for a wrong shape."""
         expected = len(self.candidates.values), len(features.names)
         if features.values.shape != expected:
             raise ValueError(
@@ -103,12 +99,12 @@ class Impressions(NamedTuple):
 
 
 class Clicks(NamedTuple):
-    """The clicks to train on: those of impressions with an unclicked candidate.
+    """Training clicks: those of impressions with an unclicked candidate.
 
     Shapes:
-        impression: ``[clicks]``, the row of the click's impression.
-        position: ``[clicks]``, the place of the clicked article in ``candidates.values``.
-        without_negatives: number of clicks of other impressions.
+        impression: ``[clicks]``, row of the click's impression.
+        position: ``[clicks]``, position in ``candidates.values``.
+        without_negatives: number of clicks left out.
     """
 
     impression: NDArray[np.int64]
@@ -117,7 +113,7 @@ class Clicks(NamedTuple):
 
 
 def clicks_of(impressions: Impressions) -> Clicks:
-    """The training samples of a split: one for each click."""
+    """Training samples of a split, one per click."""
     clicked = np.flatnonzero(impressions.labels == 1)
     rows = impressions.candidates.rows_of(clicked)
     clicks = np.bincount(rows, minlength=impressions.rows)
@@ -126,11 +122,11 @@ def clicks_of(impressions: Impressions) -> Clicks:
 
 
 class ArticleFacts(NamedTuple):
-    """Category and training clicks by news id; id 0 is padding.
+    """Category and training clicks by news id; 0 is padding.
 
     Shapes:
-        category: ``[news]``, the index of the category, 0 where it is unknown.
-        clicks: ``[news]``, clicks in the training impressions, without those of histories.
+        category: ``[news]``, category index, 0 if unknown.
+        clicks: ``[news]``, clicks in training impressions, not histories.
     """
 
     category: NDArray[np.integer]
@@ -138,11 +134,11 @@ class ArticleFacts(NamedTuple):
 
     @classmethod
     def of(cls, category: NDArray[np.integer], training: Impressions) -> ArticleFacts:
-        """The facts of articles with these categories, ``[news]``."""
+        """Facts of articles with these categories, ``[news]``."""
         clicked = training.candidates.values[training.labels == 1]
         return cls(category, np.bincount(clicked, minlength=len(category)))
 
     @property
     def articles(self) -> int:
-        """Number of articles, without padding."""
+        """Number of articles without padding."""
         return len(self.category) - 1

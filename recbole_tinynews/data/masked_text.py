@@ -1,4 +1,4 @@
-"""Texts for masked-language-model training: bodies of a corpus, or articles of the data set."""
+"""Texts for masked-language-model training: bodies of a corpus, or the data set's articles."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from recbole_tinynews.settings.protocol import Settings
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-HELD_OUT_EPOCH = -1  # no training epoch: every validation hides the same tokens
+HELD_OUT_EPOCH = -1  # every validation masks the same tokens
 
 
 class MaskedTextDataset:
     """Texts as token ids, a twentieth of them held out; a subclass chooses the texts.
 
     Attributes:
-        tokens: ragged ``[texts, *]``, cut at ``max_length`` with [CLS] and [SEP] counted.
-        masking: draws the tokens to hide.
+        tokens: ragged ``[texts, *]``, at most ``max_length`` including [CLS] and [SEP].
+        masking: draws the masked tokens.
     """
 
     settings: ClassVar[tuple[str, ...]] = ("max_body_length", "seed")
@@ -63,43 +63,43 @@ class MaskedTextDataset:
     def read(
         cls, config: Settings, news: TaskNews, tokenizer: PreTrainedTokenizerBase
     ) -> MaskedTextDataset:
-        """The texts for a stage with these settings."""
+        """Texts for a stage with these settings."""
         texts = cls.texts(config, news)
         return cls(texts, tokenizer, config["max_body_length"], config["seed"], news.cache_dir)
 
     @staticmethod
     def texts(config: Settings, news: TaskNews) -> list[str]:
-        """The texts to read, none of them empty."""
+        """Nonempty texts to read."""
         raise NotImplementedError
 
     def loaders(
         self, config: Settings, valid: ImpressionSource | None
     ) -> tuple[MaskedTextDataLoader, MaskedTextDataLoader]:
-        """Texts to train on, and the held-out ones, always masked in the same way."""
+        """Training texts, and held-out texts that are always masked alike."""
         held_out = MaskedTextDataLoader(config, self, self.valid_texts)
         held_out.set_epoch(HELD_OUT_EPOCH)
         return MaskedTextDataLoader(config, self, self.train_texts), held_out
 
 
 class MaskedBodies(MaskedTextDataset):
-    """Bodies of the post-training corpus (DAPT): the articles that title-body matching reads."""
+    """Bodies of the post-training corpus (DAPT), as in title-body matching."""
 
     settings = (*MaskedTextDataset.settings, "post_train_corpus", "post_train_news")
 
     @staticmethod
     def texts(config: Settings, news: TaskNews) -> list[str]:
-        """Bodies of the corpus, or of the data set; the abstract of an article without a body."""
+        """Bodies of corpus or data set; the abstract if an article has no body."""
         return [article.body for article in articles_for(config, news)]
 
 
 class MaskedNews(MaskedTextDataset):
-    """Title and abstract of each article of the data set, as one text (TAPT)."""
+    """Title and abstract of each of the data set's articles, as one text (TAPT)."""
 
     settings = (*MaskedTextDataset.settings, "post_train_news")
 
     @staticmethod
     def texts(config: Settings, news: TaskNews) -> list[str]:
-        """The articles of ``post_train_news`` that have any text; no click is read."""
+        """Nonempty texts of ``post_train_news``; no click is read."""
         titles, abstracts = news.news_text[TITLE], news.news_text[ABSTRACT]
         joined = (
             f"{titles[news_id].strip()} {abstracts[news_id].strip()}".strip()
@@ -114,7 +114,7 @@ class MaskedTextDataLoader(TrainDataLoader):
     Fields of a batch (concatenated texts, never indexed by row):
         tokens: ``[tokens of the batch]``, after masking.
         lengths: ``[batch]``, tokens of each text.
-        places: ``[chosen]``, positions of the tokens to predict, among all of the batch.
+        places: ``[chosen]``, positions of the tokens to predict.
         truth: ``[chosen]``, the original tokens there.
     """
 
@@ -125,9 +125,9 @@ class MaskedTextDataLoader(TrainDataLoader):
         super().__init__(config, dataset, len(texts))
 
     def collate_part(self, samples: NDArray[np.int64]) -> NewsBatch:
-        """This process's texts, distributed by length, with a plan of these alone.
+        """This process's texts, sharded by length, with their own plan.
 
-        A loss is a mean over chosen tokens, so its share counts these.
+        The share counts chosen tokens, over which the loss is a mean.
         """
         lengths = self._dataset.tokens.lengths[self.texts[samples]]
         own = shard(samples[np.argsort(lengths, kind="stable")], self.group)

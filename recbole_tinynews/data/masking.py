@@ -1,7 +1,6 @@
-"""Masking for a masked language model, drawn from (seed, epoch, text) alone.
+"""Masking for masked language models.
 
-It depends neither on the batch nor on the number of loader workers, so that a resumed run masks
-the same tokens.
+It depends on (seed, epoch, text) only, not on batches or workers, so resumed runs mask the same.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from recbole_tinynews.data.ragged import Ragged
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-CHOSEN, MASKED, REPLACED = 0.15, 0.8, 0.1  # of the ordinary tokens; of the chosen; of the chosen
-OTHER_TOKEN = 1 << 32  # draws below choose places of a text, from here on replacement tokens
+CHOSEN, MASKED, REPLACED = 0.15, 0.8, 0.1  # of ordinary tokens; of chosen; of chosen
+OTHER_TOKEN = 1 << 32  # draws below choose places, from here on replacement tokens
 
 
 class MaskedTokens(NamedTuple):
@@ -38,9 +37,8 @@ class MaskedTokens(NamedTuple):
 class Masking:
     """BERT's masking (Devlin et al., NAACL 2019, section 3.1).
 
-    Each ordinary token is chosen with probability 0.15; of the chosen, 80 % become the mask token,
-    10 % a random ordinary token, and 10 % stay. Special tokens of the tokenizer, unknown words
-    among them, are neither chosen nor used as replacements.
+    Ordinary tokens are chosen with probability 0.15; of these 80 % become the mask token, 10 % a
+    random ordinary token, 10 % stay. Special tokens, including unknown words, take no part.
 
     Raises:
         ValueError: the tokenizer has no mask token.

@@ -1,7 +1,6 @@
-"""Negatives for training, drawn for each epoch from (seed, epoch, sample) alone.
+"""Training negatives.
 
-A draw depends neither on the batch nor on the number of loader workers, so that a resumed run draws
-the same negatives.
+They depend on (seed, epoch, sample) only, not on batches or workers, so resumed runs draw the same.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from recbole_tinynews.data.impressions import Impressions
 
 
 def random_bits(seed: int, epoch: int, sample: NDArray, draw: NDArray) -> NDArray[np.uint64]:
-    """Independent 64-bit numbers for each (sample, draw), which broadcast against each other.
+    """Independent 64-bit numbers for each (sample, draw), broadcast against each other.
 
     Counter-based: SplitMix64's mixing function (Steele, Lea and Flood 2014) over the four numbers.
     """
@@ -24,7 +23,7 @@ def random_bits(seed: int, epoch: int, sample: NDArray, draw: NDArray) -> NDArra
 
 
 def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    with np.errstate(over="ignore"):  # arithmetic modulo 2 ** 64 is the point
+    with np.errstate(over="ignore"):  # arithmetic modulo 2 ** 64
         state = state + np.uint64(0x9E3779B97F4A7C15)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -32,10 +31,9 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 class ImpressionNegatives:
-    """Negatives of a click: unclicked candidates of its own impression.
+    """Negatives of a click: unclicked candidates of its impression, without replacement.
 
-    Drawn without replacement until none is left, then repeated in the same order: an impression
-    with two unclicked candidates ``a, b`` gives ``b, a, b, a`` for four negatives.
+    If too few, they repeat in the same order: ``a, b`` give ``b, a, b, a`` for four negatives.
     """
 
     def __init__(self, impressions: Impressions, count: int, seed: int) -> None:
@@ -48,12 +46,12 @@ class ImpressionNegatives:
         batch_row = np.repeat(np.arange(len(rows)), candidates.lengths_of(rows))
         unclicked = self.impressions.labels[position] == 0
         batch_row, position = batch_row[unclicked], position[unclicked]
-        place = position - candidates.offsets[rows][batch_row]  # in its impression
+        place = position - candidates.offsets[rows][batch_row]  # within the impression
         keys = random_bits(self.seed, epoch, np.asarray(samples)[batch_row], place)
-        shuffled = position[np.lexsort((keys, batch_row))]  # each sample's own random order
+        shuffled = position[np.lexsort((keys, batch_row))]  # a random order per sample
 
         available = np.bincount(batch_row, minlength=len(rows))
-        if not available.all():  # would divide by zero, and take another impression's candidate
+        if not available.all():  # would divide by zero, or take another impression's candidate
             raise ValueError(
                 "ImpressionNegatives expects impressions with an unclicked candidate, got one "
                 f"without, row {rows[available.argmin()]}. Draw for the samples of clicks_of."

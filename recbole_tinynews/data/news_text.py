@@ -1,4 +1,4 @@
-"""News text as token ids, tokenised once and then cached."""
+"""News text as cached token ids."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LONGEST_TEXT = 1_000_000  # characters
-TEXTS_AT_ONCE = 1_000  # bounds the memory that lists of tokens take
+TEXTS_AT_ONCE = 1_000  # bounds the memory for lists of tokens
 TITLE_ABSTRACT = "title_abstract"  # title and abstract as one text
 
 
 def with_abstract(title: str, abstract: str) -> str:
-    """A title followed by its abstract, as ``news_text: title_abstract`` reads them.
+    """Title and abstract as one text, for ``news_text: title_abstract``.
 
     >>> with_abstract("Rain again", "It rained. More will come.")
     'Rain again. It rained. More will come.'
@@ -31,11 +31,7 @@ def with_abstract(title: str, abstract: str) -> str:
 
 
 def check_texts(texts: Iterable[str]) -> None:
-    """Refuse texts that a tokenizer fails on, or takes minutes for.
-
-    Raises:
-        ValueError: a text is longer than ``LONGEST_TEXT``, or is not Unicode.
-    """
+    """Raise ``ValueError`` for texts that are not Unicode or are longer than ``LONGEST_TEXT``."""
     for number, text in enumerate(texts):
         if len(text) > LONGEST_TEXT:
             raise ValueError(
@@ -58,16 +54,14 @@ def tokenise(
     cache_dir: Path | None = None,
     prefix: str = "",
 ) -> Ragged:
-    """Token ids of every text, cut at ``max_length``, which counts [CLS], [SEP] and ``prefix``.
+    """Token ids of every text, ragged ``[texts, *]``, int32.
 
-    Row 0 is padding and has no tokens; any other empty text has the special tokens.
-
-    Shapes:
-        returned: ragged ``[texts, *]``, int32.
+    At most ``max_length`` each, with [CLS], [SEP] and ``prefix``. Row 0 is padding without tokens;
+    any other empty text has the special tokens.
 
     Raises:
         ValueError: the tokenizer is not a fast one, ``max_length`` leaves no room for a word, or
-            a text is refused by ``check_texts``.
+            ``check_texts`` refuses a text.
     """
     if not tokenizer.is_fast:
         raise ValueError(
@@ -76,10 +70,10 @@ def tokenise(
         )
     same = tokenizer.num_special_tokens_to_add()
     if prefix:
-        # truncated as the texts are: another truncation would change the tokenizer between calls
+        # the texts' own truncation: a different one would change the tokenizer between calls
         how = {"add_special_tokens": False, "truncation": True, "max_length": max_length}
         same += len(tokenizer(prefix, **how)["input_ids"])
-    if max_length <= same:  # all texts would be equal, or longer than asked for
+    if max_length <= same:  # all texts would be equal, or too long
         raise ValueError(
             f"tokenise expects a maximum length above the {same} tokens that every text has, "
             f"special ones and text_prefix, got {max_length}. Raise max_title_length or "
@@ -88,7 +82,7 @@ def tokenise(
     check_texts(texts)
     if prefix:
         texts = [*texts[:1], *(prefix + text for text in texts[1:])]
-    if cache_dir is None:  # a key takes longer than a few texts
+    if cache_dir is None:  # for a few texts, a key costs more than it saves
         arrays = _token_arrays(texts, tokenizer, max_length)
     else:
         key = content_key([_rules(tokenizer), str(max_length), json.dumps(texts)])
@@ -99,7 +93,7 @@ def tokenise(
 
 
 def _rules(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The tokenizer as json, without the truncation and padding that it keeps of its last call."""
+    """The tokenizer as json, without truncation and padding left from its last call."""
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     rules.update(truncation=tokenizer.truncation_side, padding=None)
     return json.dumps(rules)
@@ -107,7 +101,7 @@ def _rules(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _token_arrays(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Arrays:
     parts = [Ragged.from_rows([[]], np.int32)]  # padding
-    shown = len(texts) > TEXTS_AT_ONCE  # no bar for what takes no time
+    shown = len(texts) > TEXTS_AT_ONCE
     with progress_bar(desc="Tokenise", shown=shown, total=len(texts) - 1, unit=" texts") as bar:
         for start in range(1, len(texts), TEXTS_AT_ONCE):
             chunk = texts[start : start + TEXTS_AT_ONCE]

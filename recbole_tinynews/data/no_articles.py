@@ -1,4 +1,4 @@
-"""The data set of a recommender that is built only to load its saved weights: no articles."""
+"""An empty data set, to build a recommender for its saved weights."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class NoArticles:
-    """A data set without articles, but with the names of its categories.
+    """A data set without articles, but with the names of categories.
 
     Args:
         iid_field: name of the field of news ids.
-        categories: names of ``category`` and ``subcategory`` in training; the first has the id 1.
-        word_tokenizer: loads the saved tokenizer by words.
+        categories: names of ``category`` and ``subcategory`` in training; the first has id 1.
+        word_tokenizer: loads the saved word tokenizer.
     """
 
     cache_dir = None  # serving writes nothing
@@ -43,15 +43,15 @@ class NoArticles:
     def tokens(
         self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = ""
     ) -> Ragged:
-        """Token ids of no article: the row of padding."""
+        """Only the row of padding."""
         return Ragged.from_rows([[]], np.int32)
 
     def made_of_texts(self, fields: tuple[str, ...], make: Any) -> PreTrainedTokenizerBase:
-        """The saved tokenizer by words, which was made of the texts of training."""
+        """The saved word tokenizer, which was made of the training texts."""
         return self._word_tokenizer()
 
     def num(self, field: str) -> int:
-        """1 for articles; the number of categories, padding included."""
+        """1 for articles; number of categories including padding."""
         if field == self.iid_field:
             return 1
         if field not in self.field2id_token:
@@ -59,7 +59,7 @@ class NoArticles:
         return len(self.field2id_token[field])
 
     def history_width(self, config: Settings) -> int:
-        """Newest clicks that the user encoder sees."""
+        """Number of newest clicks in a history."""
         return config["history_length"]
 
     def __getattr__(self, name: str) -> Any:

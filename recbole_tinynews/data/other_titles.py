@@ -1,7 +1,7 @@
 """Wrong titles for title-body matching: of any article, the same category, or the batch.
 
-A draw depends only on (seed, epoch, sample) and the samples of the batch. A wrong title never
-equals the right one: equal titles count as one.
+Draws depend on (seed, epoch, sample) and the samples of the batch. Equal titles count as one, so a
+wrong title never equals the right one.
 """
 
 from __future__ import annotations
@@ -14,26 +14,25 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.data.negatives import random_bits
 
-NO_CATEGORY = ""  # the category of an article that has none
+NO_CATEGORY = ""
 
 
 class WrongTitles(Protocol):
-    """Draws wrong titles of a body."""
+    """Draws wrong titles of bodies."""
 
     def draw(self, epoch: int, samples: NDArray) -> NDArray[np.int64]:
-        """Article numbers, ``[batch, count]``, none of them with its sample's title."""
+        """Article numbers, ``[batch, count]``, none with its sample's title."""
 
 
 class OtherTitles:
-    """Titles of other articles, uniform among those that differ from the sample's own title.
+    """Titles of other articles, uniform among those that differ from the sample's title.
 
-    Sample ``i`` is article ``i``. Titles of one sample may repeat, which is rare with thousands of
-    articles and nine negatives.
+    Sample ``i`` is article ``i``. A sample's titles may repeat, rarely in a large corpus.
 
     Args:
-        titles: ``[articles]``, a number for each title; equal titles have equal numbers.
-        count: titles drawn for a sample.
-        seed: of the draws.
+        titles: ``[articles]``, equal numbers for equal titles.
+        count: titles per sample.
+        seed: seed of the draws.
         groups: ``[articles]``; only articles of the sample's group are drawn. ``None``: any.
 
     Attributes:
@@ -49,14 +48,14 @@ class OtherTitles:
     ) -> None:
         self.count, self.seed = count, seed
         groups = np.zeros_like(titles) if groups is None else groups
-        # articles of a group side by side, and in a group those of one title
+        # sorted by group, then title
         self.order = np.lexsort((titles, groups))
         self.group_start, size = _runs(self.order, groups)
         self.own_start, self.own_size = _runs(self.order, groups, titles)
         self.available = size - self.own_size
 
     def draw(self, epoch: int, samples: NDArray) -> NDArray[np.int64]:
-        """Article numbers, ``[batch, count]``, none of them with its sample's title."""
+        """Article numbers, ``[batch, count]``, none with its sample's title."""
         samples = np.asarray(samples)[:, None]
         available = self.available[samples]
         if not available.all():
@@ -71,10 +70,7 @@ class OtherTitles:
 
 
 class CategoryTitles:
-    """``OtherTitles`` of the same category.
-
-    An article whose category is unknown, or has fewer than ``count`` others, gets any titles.
-    """
+    """``OtherTitles`` of the same category; any if it is unknown or has too few others."""
 
     def __init__(
         self, titles: NDArray[np.int64], categories: NDArray[np.str_], count: int, seed: int
@@ -97,7 +93,7 @@ class CategoryTitles:
             )
 
     def draw(self, epoch: int, samples: NDArray) -> NDArray[np.int64]:
-        """Article numbers, ``[batch, count]``, none of them with its sample's title."""
+        """Article numbers, ``[batch, count]``, none with its sample's title."""
         samples = np.asarray(samples)
         drawn = self.any.draw(epoch, samples)
         enough = self.enough[samples]
@@ -106,10 +102,9 @@ class CategoryTitles:
 
 
 class BatchTitles:
-    """Titles of all other articles of the batch.
+    """Titles of the batch's other articles, ``batch_size - 1`` per sample.
 
-    Each sample has ``batch_size - 1`` wrong titles: random ones replace titles that equal its own,
-    and complete a last batch that is short.
+    Random titles replace those equal to the sample's own, and fill up a short last batch.
     """
 
     def __init__(self, titles: NDArray[np.int64], batch_size: int, seed: int) -> None:
@@ -117,7 +112,7 @@ class BatchTitles:
         self.any = OtherTitles(titles, batch_size - 1, seed)
 
     def draw(self, epoch: int, samples: NDArray) -> NDArray[np.int64]:
-        """Article numbers, ``[batch, batch_size - 1]``, none of them with its sample's title."""
+        """Article numbers, ``[batch, batch_size - 1]``, none with its sample's title."""
         samples = np.asarray(samples)
         drawn = self.any.draw(epoch, samples)
         size = len(samples)
@@ -128,7 +123,7 @@ class BatchTitles:
 
 
 def _runs(order: NDArray, *keys: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Start and length of the run of equal keys that each article belongs to."""
+    """Start and length of each article's run of equal keys."""
     begins = np.ones(len(order), dtype=bool)
     begins[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
     starts = np.flatnonzero(begins)

@@ -1,4 +1,4 @@
-"""Data that parses but is probably wrong: cut, swapped, or of another data set."""
+"""Checks of data that parses but is probably wrong: truncated, swapped, or of another data set."""
 
 from __future__ import annotations
 
@@ -12,16 +12,12 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.data.atomic_files import ItemColumns
 
-LONGER = 1.5  # times the length of abstracts; MIND's titles have a third of it
-MANY_UNKNOWN = 0.1  # of the candidates: MIND has none
+LONGER = 1.5  # titles relative to abstracts; in MIND a third
+MANY_UNKNOWN = 0.1  # of candidates; none in MIND
 
 
 def check_articles(file: Path, news: ItemColumns) -> Iterator[str]:
-    """Warnings about the texts of ``NAME.item``.
-
-    Raises:
-        ValueError: there is no article.
-    """
+    """Warnings about the texts of ``NAME.item``; ``ValueError`` if there are no articles."""
     if not news.item_id:
         raise ValueError(
             f"{file} expects articles, got only a header. Convert the data set again with "
@@ -41,9 +37,9 @@ def check_candidates(file: Path, candidates: NDArray[np.int32], known: int) -> I
     """A warning if many candidates have no row in ``NAME.item``, and so no text.
 
     Args:
-        file: of the training impressions.
+        file: file of the training impressions.
         candidates: their candidates.
-        known: number of ids that have a row, padding included.
+        known: number of ids with a row, including padding.
 
     Raises:
         ValueError: none has a row.
@@ -59,19 +55,13 @@ def check_candidates(file: Path, candidates: NDArray[np.int32], known: int) -> I
 
 
 def check_report(file: Path, rows: Mapping[str, int], articles: int) -> Iterator[str]:
-    """Warnings where the numbers in ``NAME.report.json`` differ from what was read.
-
-    Args:
-        file: the report; it may be missing.
-        rows: impressions read of each split.
-        articles: number of articles read.
-    """
+    """Warnings where the report, if any, differs from the rows per split or articles read."""
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
         written = {name: part["impressions"] for name, part in report["impressions"].items()}
         items = int(report["items"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return  # the report is for people
+        return  # the report is optional
     for split, count in rows.items():
         if count != written.get(split, count):
             yield f"{file} says {written[split]} impressions of {split}, and {count} were read"

@@ -1,10 +1,9 @@
-"""Causal popularity: how often each candidate was clicked and exposed before its impression.
+"""Causal popularity: clicks and exposures of each candidate before its impression.
 
-An event is one candidate of one impression, at the impression's time. For an impression of user u
-at t, with delay d, the counters of a window W are the clicks and exposures of an article by users
-other than u in ``[t - d - W, t - d)``. Nothing at or after ``t - d`` changes them, so impressions
-of one second never see each other. Both counters see the impressions of the data set, which for
-public data sets is a sample of a site's users.
+An event is a candidate of an impression, at its time. For an impression of user u at t, with delay
+d, counters of a window W are the clicks and exposures of an article by other users in
+``[t - d - W, t - d)``. Nothing at or after ``t - d`` changes them, so impressions of one second
+never see each other. Public data sets are samples of a site's users, so counters are too.
 """
 
 from __future__ import annotations
@@ -22,25 +21,25 @@ from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_ke
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.stage_names import FINETUNE_TEACHER
 
-CACHE_FORMAT = "popularity 1"  # raised whenever the meaning of the cached arrays changes
+CACHE_FORMAT = "popularity 1"  # raise it when the meaning of the cached arrays changes
 HOUR = 3600  # seconds
-BLOCK = 2_000_000  # candidates that are sorted at once: about 0.4 GB
+BLOCK = 2_000_000  # candidates sorted at once: about 0.4 GB
 
 
 def wants_popularity(config: Settings) -> bool:
-    """Whether a stage with these settings, or its teachers, read counters of what is read."""
+    """Whether a stage with these settings, or its teachers, uses counters."""
     of_both = config, config.for_stage(FINETUNE_TEACHER)
     return any(each["popularity"] not in (None, "none") for each in of_both)
 
 
 class Counting(NamedTuple):
-    """What is counted.
+    """Windows, delay and source of the counters.
 
     Attributes:
-        windows: lengths in hours; None counts from the beginning of the log.
+        windows: lengths in hours; None: since the beginning of the log.
         delay: seconds until an event is known.
-        stream: whether events of validation and test count as they happen, as in a live service;
-            else those of training alone.
+        stream: whether validation and test events count as they happen, as in a live service;
+            otherwise only training events do.
     """
 
     windows: tuple[float | None, ...] = (3, 24, None)
@@ -49,13 +48,13 @@ class Counting(NamedTuple):
 
     @classmethod
     def of(cls, config: Settings) -> Counting:
-        """What these settings ask for."""
+        """The counters that these settings select."""
         windows = tuple(config["popularity_windows"])
         return cls(windows, config["popularity_delay"], config["popularity_from"] == "stream")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The features of a candidate: hours of age, then clicks, then exposures by window."""
+        """Features of a candidate: hours of age, then clicks, then exposures by window."""
         spans = ["ever" if window is None else f"{window:g}h" for window in self.windows]
         counters = [f"{kind}_{span}" for kind in ("clicks", "exposures") for span in spans]
         return ("age_hours", *counters)
@@ -68,13 +67,13 @@ def popularity_features(
     published: NDArray[np.floating] | None = None,
     cache: tuple[Path, str] | None = None,
 ) -> CandidateFeatures:
-    """Age and counters of every candidate of a log, memory-mapped where there is a cache.
+    """Age and counters of every candidate of a log, memory-mapped if there is a cache.
 
     Args:
-        log: the impressions of all splits, those of training first.
-        counting: what is counted.
+        log: impressions of all splits, training first.
+        counting: windows, delay and source.
         training: number of training impressions.
-        published: as for ``count_events``.
+        published: as in ``count_events``.
         cache: a folder and a digest of the log.
     """
     shape = len(log.candidates.values), len(counting.names)
@@ -86,7 +85,7 @@ def popularity_features(
         return CandidateFeatures(counting.names, count(np.zeros(shape, np.float32)))
     folder, content = cache
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryFile(dir=folder) as file:  # counted in a file, as it may not fit into memory
+    with TemporaryFile(dir=folder) as file:  # may not fit into memory
 
         def make() -> Arrays:
             size = max(1, shape[0] * shape[1]) * np.dtype(np.float32).itemsize
@@ -106,19 +105,19 @@ def count_events(
     out: NDArray[np.float32] | None = None,
     block: int = BLOCK,
 ) -> NDArray[np.float32]:
-    """Features of every candidate in the order of ``candidates.values``, as ``Counting.names``.
+    """Features (``Counting.names``) of every candidate in the order of ``candidates.values``.
 
-    Articles are independent of each other, so they are processed in blocks: within one, events are
-    sorted by article and time, running sums of exposures and clicks are looked up at both ends of
-    each window, and what a user saw of the same article before is subtracted.
+    Works on blocks of articles, which are independent. Events are sorted by article and time,
+    running sums are looked up at both ends of each window, and what the same user saw is
+    subtracted.
 
     Args:
-        log: the impressions of all splits together, in any order of time.
+        log: impressions of all splits, in any order.
         counting: windows and delay.
-        counted: only the first so many impressions are events; None: all.
+        counted: number of leading impressions that are events; None: all.
         published: ``[articles]``, UTC seconds by news id, NaN where unknown. There, and by default,
-            an article's age counts from its first exposure, anyone's and without the delay.
-        out: zeros to fill, ``[candidates, features]``, for instance in a memory-mapped file.
+            age counts from the first exposure, anyone's and without the delay.
+        out: zeros to fill, ``[candidates, features]``, for instance a memory-mapped file.
         block: candidates to process at once.
     """
     articles, offsets = log.candidates
@@ -150,11 +149,7 @@ def count_events(
 
 
 def refuse_without_times(impressions: Impressions, split: str) -> None:
-    """Refuse a split whose impressions have no usable times.
-
-    Raises:
-        ValueError: half of them or more share one time, as where the time of day is unknown.
-    """
+    """Raise ``ValueError`` if half of the impressions or more share one time."""
     times, counts = np.unique(impressions.timestamp, return_counts=True)
     if impressions.rows > 1 and 2 * counts.max() >= impressions.rows:
         moment = np.datetime64(int(times[counts.argmax()]), "s")
@@ -167,7 +162,7 @@ def refuse_without_times(impressions: Impressions, split: str) -> None:
 
 
 class _Events(NamedTuple):
-    """Events of one block, ``[events]`` each, and what is counted of them."""
+    """Events of one block, ``[events]`` each, with what is counted."""
 
     time: NDArray[np.int64]
     clicked: NDArray[np.bool_]
@@ -202,7 +197,7 @@ class _Events(NamedTuple):
 
 
 def _blocks(events: NDArray[np.int64], block: int) -> Iterator[tuple[int, int]]:
-    """Ranges of articles with at most ``block`` events each; an article is never divided."""
+    """Ranges of whole articles with at most ``block`` events, or one article."""
     low, total = 0, 0
     for article, count in enumerate(events.tolist()):
         if total and total + count > block:
@@ -213,24 +208,23 @@ def _blocks(events: NDArray[np.int64], block: int) -> Iterator[tuple[int, int]]:
 
 
 def _repeated(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places of the keys that occur more than once."""
+    """Places of keys that occur more than once."""
     order = _order(keys)
     same = keys[order[1:]] == keys[order[:-1]]
     return order[np.append(same, False) | np.append(False, same)]
 
 
 def _first(group: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The earliest time of each event's group, ``[events]``."""
+    """Earliest time of each event's group, ``[events]``."""
     earliest = np.full(int(group.max()) + 1, np.iinfo(np.int64).max)
     np.minimum.at(earliest, group, time)
     return earliest[group]
 
 
 def _order(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """What ``np.argsort(keys, kind="stable")`` gives, for keys that are not negative.
+    """``np.argsort(keys, kind="stable")`` for non-negative keys.
 
-    Keys and their places are sorted as one number where they fit into it, which numpy does about
-    eight times as fast.
+    Sorting key and place packed into one number, if they fit, is about eight times as fast.
     """
     bits = len(keys).bit_length()
     if int(keys.max(initial=0)).bit_length() + bits > 63:

@@ -1,4 +1,4 @@
-"""Rows of different lengths in two flat arrays, without padding."""
+"""Ragged arrays: rows of different lengths in flat arrays, without padding."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class Ragged(NamedTuple):
-    """Sequences in one flat array: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
+    """Rows in one flat array: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
 
-    Shapes:
-        values: ``[total]``.
-        offsets: ``[rows + 1]``, int64, starting at 0.
+    ``values`` is ``[total]``, ``offsets`` ``[rows + 1]``, int64, starting at 0.
     """
 
     values: NDArray
@@ -22,7 +20,7 @@ class Ragged(NamedTuple):
 
     @classmethod
     def from_lengths(cls, values: NDArray, lengths: NDArray) -> Ragged:
-        """Consecutive rows of the given lengths."""
+        """Consecutive rows of these lengths."""
         offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
         np.cumsum(lengths, out=offsets[1:])
         if offsets[-1] != len(values):
@@ -54,7 +52,7 @@ class Ragged(NamedTuple):
 
     @classmethod
     def concatenate(cls, parts: list[Ragged]) -> Ragged:
-        """The rows of all parts, in order."""
+        """Rows of all parts, in order."""
         return cls.from_lengths(
             np.concatenate([part.values for part in parts]),
             np.concatenate([part.lengths for part in parts]),
@@ -67,19 +65,19 @@ class Ragged(NamedTuple):
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """The length of each row, ``[rows]``."""
+        """Lengths of all rows, ``[rows]``."""
         return np.diff(self.offsets)
 
     def lengths_of(self, rows: NDArray) -> NDArray[np.int64]:
-        """The lengths of the chosen rows."""
+        """Lengths of the chosen rows."""
         return self.offsets[np.asarray(rows) + 1] - self.offsets[rows]
 
     def positions(self, rows: NDArray) -> NDArray[np.int64]:
-        """Indices in ``values`` of the chosen rows, row after row."""
+        """Indices in ``values`` of the chosen rows, concatenated."""
         return _positions(self.offsets[rows], self.lengths_of(rows))
 
     def rows_of(self, positions: NDArray) -> NDArray[np.int64]:
-        """The rows that the values at ``positions`` belong to.
+        """Rows of the values at ``positions``.
 
         >>> Ragged.from_rows([[1, 2], [], [3]], int).rows_of(np.array([0, 1, 2])).tolist()
         [0, 0, 2]
@@ -91,7 +89,7 @@ class Ragged(NamedTuple):
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
     def between(self, start: int, stop: int) -> Ragged:
-        """The rows ``start .. stop - 1``; their values are a view, not a copy."""
+        """Rows ``start .. stop - 1``; values are a view."""
         offsets = self.offsets[start : stop + 1]
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
@@ -150,7 +148,7 @@ class Ragged(NamedTuple):
 
 
 def _positions(starts: NDArray, lengths: NDArray) -> NDArray[np.int64]:
-    """Indices ``starts[i], ..., starts[i] + lengths[i] - 1``, row after row."""
+    """Indices ``starts[i], ..., starts[i] + lengths[i] - 1`` of each row, concatenated."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
     return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)

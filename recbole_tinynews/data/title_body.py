@@ -1,4 +1,4 @@
-"""Articles for title-body matching: the model finds the title of a body (docs/method.md)."""
+"""Articles for title-body matching (docs/method.md)."""
 
 from __future__ import annotations
 
@@ -35,15 +35,14 @@ from recbole_tinynews.settings.protocol import Settings
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-HARD_POOL = 4  # titles drawn for each one that `negative_titles: hard` keeps
+HARD_POOL = 4  # titles drawn per title that `negative_titles: hard` keeps
 
 
 class TitleBodyDataset:
     """Articles as impressions: the history is one body, the candidates are titles.
 
-    Text ids: 0 is padding, ``1 .. articles`` are the titles, ``articles + 1 .. 2 articles`` the
-    bodies, so that one news encoder with one token table reads both. Titles with the same tokens
-    share the id of the first.
+    Text ids: 0 is padding, ``1 .. articles`` titles, ``articles + 1 .. 2 articles`` bodies, all in
+    one token table. Titles with equal tokens share the first one's id.
 
     Attributes:
         tokenizer: of titles and bodies.
@@ -89,7 +88,7 @@ class TitleBodyDataset:
     def read(
         cls, config: Settings, news: TaskNews, tokenizer: PreTrainedTokenizerBase
     ) -> TitleBodyDataset:
-        """The articles for a stage with these settings.
+        """Articles for a stage with these settings.
 
         Raises:
             ValueError: there are too few articles, or no more titles than negatives.
@@ -116,36 +115,33 @@ class TitleBodyDataset:
     def loaders(
         self, config: Settings, valid: ImpressionSource | None
     ) -> tuple[TitleBodyDataLoader, ImpressionDataLoader]:
-        """Articles to train on, and those held out as impressions."""
+        """Training articles, and held-out ones as impressions."""
         return TitleBodyDataLoader(config, self), ImpressionDataLoader(config, self)
 
     def impressions(self, config: Settings) -> Impressions:
-        """The held-out bodies, as impressions."""
+        """Held-out bodies as impressions."""
         return self.inter_feat
 
     def history_width(self, config: Settings) -> int:
-        """One slot, for the body."""
+        """1: the body."""
         return 1
 
     def training_news(self) -> NDArray[np.int64]:
-        """Text ids of the titles that are trained on, each once."""
+        """Distinct text ids of the training titles."""
         return np.unique(self.title_ids(self.train_articles))
 
     def title_ids(self, article: Any) -> Any:
-        """Text ids of the titles of articles."""
+        """Text ids of titles."""
         return self.titles[article] + 1
 
     def body_ids(self, article: Any) -> Any:
-        """Text ids of the bodies of articles."""
+        """Text ids of bodies."""
         return article + 1 + self.articles
 
     def _held_out_impressions(self, negatives: OtherTitles) -> Impressions:
-        """Impressions of the held-out bodies: each with its own title and random other titles.
-
-        They don't depend on ``negative_titles``, so that its kinds are compared on equal data.
-        """
+        """Held-out bodies, each with its title and random others for any ``negative_titles``."""
         articles = self.valid_articles
-        others = negatives.draw(-1, articles)  # epoch -1: not one of training
+        others = negatives.draw(-1, articles)  # not a training epoch
         titles = self.title_ids(np.column_stack([articles, others])).astype(np.int32)
         labels = np.zeros(titles.shape, dtype=np.int8)
         labels[:, 0] = 1
@@ -163,15 +159,15 @@ class TitleBodyDataset:
 class TitleBodyDataLoader(TrainDataLoader):
     """One sample is one article: its body, its title and titles of other articles.
 
-    Titles of held-out articles are never negatives: the model would learn that they are always
-    wrong, and rank them lower in the validation than unseen titles.
+    Titles of held-out articles are never negatives: a model trained to reject them would rank them
+    lower in the validation.
 
     Fields of a batch:
-        history: ``[batch, 1]``, the text id of the body.
-        candidates: ``[batch, 1 + negatives]``, text ids of titles, the body's own **first**; the
-            size of a full batch under ``negative_titles: in_batch``, and ``HARD_POOL`` times as
-            many negatives under ``hard``, of which the trainer keeps the hardest.
-        label: ``[batch]``, the place of the own title: 0.
+        history: ``[batch, 1]``, text id of the body.
+        candidates: ``[batch, 1 + negatives]``, text ids of titles, the body's own **first**; under
+            ``negative_titles: in_batch`` as many as a full batch, under ``hard`` with ``HARD_POOL``
+            times the negatives, of which the trainer keeps the hardest.
+        label: ``[batch]``, index of the own title: 0.
     """
 
     def __init__(self, config: Settings, dataset: TitleBodyDataset) -> None:
@@ -182,7 +178,7 @@ class TitleBodyDataLoader(TrainDataLoader):
         super().__init__(config, dataset, len(dataset.train_articles))
 
     def news_ids(self) -> NDArray[np.int64]:
-        """Ids of all texts under ``use_cache: true``: every student reads them again."""
+        """Ids of all texts under ``use_cache: true``, for all students."""
         if self.config["use_cache"] is not True:
             return super().news_ids()
         data = self._dataset
@@ -203,7 +199,7 @@ class TitleBodyDataLoader(TrainDataLoader):
         )
 
 
-# By `negative_titles`: from the settings and the articles' titles and categories.
+# by `negative_titles`: functions of settings, titles and categories
 WRONG_TITLES: dict[str, Callable[[Any, NDArray, NDArray], WrongTitles]] = {
     "random": lambda config, titles, categories: OtherTitles(
         titles, config["negatives"], config["seed"]
@@ -221,7 +217,7 @@ WRONG_TITLES: dict[str, Callable[[Any, NDArray, NDArray], WrongTitles]] = {
 
 
 def _first_with_equal_tokens(titles: Ragged) -> NDArray[np.int64]:
-    """For each row the first row with the same tokens, ``[rows]``."""
+    """The first row with the same tokens as each row, ``[rows]``."""
     first: dict[bytes, int] = {}
     rows = (titles.row(row).tobytes() for row in range(titles.rows))
     return np.array([first.setdefault(tokens, row) for row, tokens in enumerate(rows)])

@@ -1,4 +1,4 @@
-"""Interfaces between a stage, the data that it trains on and the data set of the run."""
+"""Interfaces between a stage, its training data and the run's data set."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class TaskNews(Protocol):
-    """The part of a run's data set that stages read, whatever its class.
+    """The part of a run's data set that stages read.
 
     Attributes:
         dataset_name: for messages.
-        cache_dir: folder of cached arrays; ``None``: nothing is cached.
-        news_text: ``title``, ``abstract`` and ``body`` of every news id; padding is empty.
+        cache_dir: folder of cached arrays; ``None``: no cache.
+        news_text: ``title``, ``abstract`` and ``body`` by news id; padding is empty.
         field2id_token: tokens of a column by id.
-        item_feat: ``category`` and ``subcategory`` indices of every news id.
+        item_feat: ``category`` and ``subcategory`` indices by news id.
         inter_feat: the training impressions.
     """
 
@@ -38,13 +38,13 @@ class TaskNews(Protocol):
 
 
 class TrainingData(Protocol):
-    """Impressions, articles or masked texts; a model names the class that it ``reads``.
+    """Impressions, articles or masked texts; a model's ``reads`` names the class.
 
     Attributes:
-        settings: names of the settings that decide what is read (the tokenizer does too): stages
-            with equal values share one object.
-        content: digest of what is read, whatever the path of the files.
-        cache_dir: folder of cached arrays; ``None``: nothing is cached.
+        settings: names of the settings that, with the tokenizer, decide what is read: stages with
+            equal values share one object.
+        content: digest of what is read, whatever the files' path.
+        cache_dir: folder of cached arrays; ``None``: no cache.
     """
 
     settings: ClassVar[tuple[str, ...]]
@@ -58,7 +58,7 @@ class TrainingData(Protocol):
     def loaders(
         self, config: Settings, valid: ImpressionSource | None
     ) -> tuple[TrainDataLoader, Any]:
-        """Batches of training and of validation; ``None`` where there is nothing to validate on.
+        """Training and validation batches; ``None`` without validation data.
 
-        ``valid`` has the validation impressions; data other than clicks has its own held-out part.
+        ``valid`` has the validation impressions; data other than clicks holds out its own.
         """

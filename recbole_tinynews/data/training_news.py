@@ -1,4 +1,4 @@
-"""The news of the training impressions as samples, for students that imitate vectors."""
+"""News of the training impressions as samples, for students that imitate vectors."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class TrainingNews:
-    """Every article of the training impressions once in each epoch, without clicks.
+    """Every article of the training impressions once per epoch, without clicks.
 
-    Other attributes are those of the data set of the impressions.
+    Other attributes are those of the impressions' data set.
     """
 
     settings: ClassVar[tuple[str, ...]] = ()
@@ -42,20 +42,20 @@ class TrainingNews:
     def read(
         cls, config: Settings, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
     ) -> TrainingNews:
-        """The news of these training impressions."""
+        """News of these training impressions."""
         return cls(news)
 
     def loaders(
         self, config: Settings, valid: ImpressionSource | None
     ) -> tuple[TrainingNewsLoader, ImpressionDataLoader | None]:
-        """Articles to train on, and the impressions of the validation."""
+        """Training articles, and validation impressions."""
         return (
             TrainingNewsLoader(config, self),
             ImpressionDataLoader(config, valid) if valid else None,
         )
 
     def __getattr__(self, name: str) -> Any:
-        if name == "news":  # not set yet: a copy is being made
+        if name == "news":  # not set yet while being copied
             raise AttributeError(name)
         return getattr(self.news, name)
 
@@ -64,7 +64,7 @@ class TrainingNewsLoader(TrainDataLoader):
     """One sample is one article, as the only click and the only candidate.
 
     Fields of a batch:
-        history, candidates: ``[batch, 1]``, the id of the article.
+        history, candidates: ``[batch, 1]``, the article's id.
         label: ``[batch]``, 0.
     """
 

@@ -1,4 +1,4 @@
-"""Word vectors in the text format of GloVe: a word and its numbers on each line."""
+"""Word vectors in GloVe's text format: a word and its numbers on each line."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from recbole_tinynews.files.lines import read_lines
 
 
 def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
-    """The vectors of the words that a file has; the first, if a word has several.
+    """Vectors of those words that a file has; the first of several.
+
+    Shapes:
+        rows: ``[found]``, ascending indices of the words found.
+        vectors: ``[found, dim]``, float32.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a vector has another size or is not of numbers, or no word is found.
-
-    Shapes:
-        rows: ``[found]``, places of the words that it has, ascending.
-        vectors: ``[found, dim]``, float32.
+        ValueError: a vector has another size or is not numeric, or no word is found.
     """
     found = np.zeros((len(words), dim), dtype=np.float32)
     missing = {word: row for row, word in enumerate(words)}
@@ -49,11 +49,11 @@ def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
 
 
 def size_of_vectors(file: Path) -> int:
-    """The size of a file's vectors, from its first lines.
+    """Size of a file's vectors, from its first lines.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it doesn't begin with a vector.
+        ValueError: the first line is no vector.
     """
     for number, line in enumerate(islice(read_lines(file), 2), start=1):
         numbers = line.rstrip().split(" ")[1:]
@@ -64,7 +64,7 @@ def size_of_vectors(file: Path) -> int:
 
 
 def _is_header(numbers: list[str]) -> bool:
-    """Whether a first line counts words and numbers, as those of word2vec and fastText do."""
+    """Whether the first line is a header, as in word2vec and fastText."""
     return len(numbers) == 1
 
 

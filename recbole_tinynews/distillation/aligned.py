@@ -27,12 +27,8 @@ class AlignedDistillation(nn.Module):
     """Soft labels, directions of news vectors, and the target, under the mean of the teachers.
 
     ``T^2 CE(mean_i y^(t_i) / T, y^(s) / T) + mean over news of 1 - cos(n^(s), sum_i n^(t_i)) +
-    CE(y^(s), y)``, our definition (docs/method.md, section 12). Student and teachers start and stay
-    in one space, the language model's, so there are no projections.
-
-    Args:
-        temperature: T of the soft labels.
-        weights: weights of the losses.
+    CE(y^(s), y)``, our definition (docs/method.md, section 12). All vectors lie in the language
+    model's space, so there are no projections. ``temperature`` is T.
     """
 
     counted_by: ClassVar[Mapping[str, str]] = {"embedding": "articles"}
@@ -51,10 +47,10 @@ class AlignedDistillation(nn.Module):
     def forward(
         self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor
     ) -> tuple[Tensor, ...]:
-        """Each loss term whose weight is not 0, by name, as a mean over the batch.
+        """Loss terms of nonzero weight by name, each the mean over the batch.
 
         Shapes:
-            label: ``[batch]``, the place of the right candidate.
+            label: ``[batch]``, index of the target candidate.
             real: ``[batch, history + candidates]``, False for empty slots.
         """
         return weighted(
@@ -72,17 +68,12 @@ class AlignedDistillation(nn.Module):
 
 
 def cosine_distance(vectors: Tensor, others: Tensor, real: Tensor) -> Tensor:
-    """Mean of ``1 - cos`` over the ``real`` pairs of vectors.
-
-    Shapes:
-        vectors, others: ``[batch, news, dim]``.
-        real: ``[batch, news]``.
-    """
-    # indexing the real ones would wait for the device
+    """Mean of ``1 - cos`` over ``real [batch, news]`` pairs of vectors ``[batch, news, dim]``."""
+    # masked, since boolean indexing would synchronise with the device
     apart = (1 - F.cosine_similarity(vectors, others, dim=-1)) * real
     return apart.sum() / real.sum()
 
 
 def _news(outputs: Outputs) -> Tensor:
-    """History and candidates, ``[batch, history + candidates, dim]``."""
+    """``[batch, history + candidates, dim]``."""
     return torch.cat([outputs.history, outputs.candidates], dim=1)

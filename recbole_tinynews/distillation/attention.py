@@ -1,4 +1,4 @@
-"""Attention distillation: the student's layers imitate the attention scores of the teacher's."""
+"""Attention distillation: the student's layers imitate the teacher's attention scores."""
 
 from __future__ import annotations
 
@@ -18,12 +18,9 @@ def attention_loss(
 ) -> Tensor:
     """Sum over layer pairs of the mean over heads of ``MSE(A_s, A_t)``, shape ``[]``.
 
-    ``L_attn`` of TinyBERT (Jiao et al., Findings of EMNLP 2020). ``A`` are attention scores before
-    the softmax, masked positions left out. The mean is over all pairs of tokens of one text, for
-    the distinct texts of a batch (our definition).
-
-    Shapes:
-        student, teacher: by layer, ``[pairs, heads]`` of the same pairs of tokens.
+    ``L_attn`` of TinyBERT (Jiao et al., Findings of EMNLP 2020). ``A`` are scores before the
+    softmax at unmasked positions, by layer ``[pairs of tokens, heads]``. The mean is over all token
+    pairs of each of the batch's distinct texts (our definition).
     """
     losses = [
         mean_squared_error("attention_loss", student[pair.student], teacher[pair.teacher], HEADS)

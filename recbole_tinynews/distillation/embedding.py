@@ -1,4 +1,4 @@
-"""Embedding distillation: student vectors imitate the teachers' projected ones."""
+"""Embedding distillation: student vectors imitate projected teacher vectors."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-RIDGE = 1e-3  # of the mean variance of the teacher's dimensions
+RIDGE = 1e-3  # relative to the mean variance of the teacher's dimensions
 
 
 class ProjectedEmbeddingLoss(nn.Module):
     """Teacher-weighted mean squared error of ``W_i v^(t_i) + b_i`` against ``v^(s)``.
 
-    Half of ``L_DP_emb`` and ``L_FT_emb`` of Tiny-NewsRec: titles or bodies, news or users. Each
-    teacher has a projection into the student's space, Xavier-uniform with zero bias.
-
-    Balanced, the squared error of an item is ``2 |p - v|^2 / (|p|^2 + |v|^2)``, with ``p`` for the
-    projected vector and no gradient through the denominator (our definition). So vectors of any
-    length weigh the same: it is ``2 (1 - cos)`` for vectors of equal length.
+    Half of ``L_DP_emb`` and ``L_FT_emb`` of Tiny-NewsRec: titles or bodies, news or users.
+    Balanced, an item's error is ``2 |p - v|^2 / (|p|^2 + |v|^2)`` with projected vector ``p`` and
+    no gradient through the denominator, so vectors of any length weigh the same (our definition);
+    for equal lengths it is ``2 (1 - cos)``.
 
     Args:
         teachers: number of teachers.
         teacher_dim: size of a teacher's vectors.
         student_dim: size of the student's vectors.
-        start_as_identity: instead of Xavier-uniform, for vectors that begin in one space.
+        start_as_identity: for vectors that start in one space; otherwise Xavier-uniform, zero bias.
         balanced: whether errors are relative to the lengths of the vectors.
     """
 
@@ -50,13 +48,13 @@ class ProjectedEmbeddingLoss(nn.Module):
         weights: Tensor,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """Error of each item; mean over items, weighted sum over teachers, mean over the batch.
+        """Mean over items, weighted sum over teachers, mean over the batch.
 
         Shapes:
             student: ``[batch, items, student_dim]``.
             teachers: one tensor per teacher, ``[batch, items, teacher_dim]``, without gradient.
             weights: ``[batch, teachers]``.
-            mask: ``[batch, items]``, True where an item counts; ``None``: all do.
+            mask: ``[batch, items]``, True where an item counts; ``None``: all.
         """
         self._check_shapes(student, teachers, weights, mask)
         projected = torch.stack(
@@ -76,7 +74,7 @@ class ProjectedEmbeddingLoss(nn.Module):
         return (weights * per_teacher).sum(dim=-1).mean()
 
     def _errors(self, projected: Tensor, student: Tensor) -> Tensor:
-        """The error of each item, ``[batch, teachers, items]``."""
+        """Errors ``[batch, teachers, items]``."""
         squares = (projected - student).square()
         if not self.balanced:
             return squares.mean(dim=-1)
@@ -85,14 +83,14 @@ class ProjectedEmbeddingLoss(nn.Module):
 
     @torch.no_grad()
     def start(self, projections: Iterable[Tensor]) -> None:
-        """Start from these projections, ``[student_dim, teacher_dim]`` of each teacher."""
+        """Set the projections, ``[student_dim, teacher_dim]`` for each teacher."""
         for module, projection in zip(self.projections, projections, strict=True):
             module.weight.copy_(projection)
 
     def _check_shapes(
         self, student: Tensor, teachers: Sequence[Tensor], weights: Tensor, mask: Tensor | None
     ) -> None:
-        """Refuse wrong shapes, which would broadcast without an error where a size is 1."""
+        """Wrong shapes would broadcast silently where a size is 1."""
         batch, items, count = *student.shape[:2], len(self.projections)
         if len(teachers) != count:
             raise ValueError(
@@ -114,11 +112,10 @@ class ProjectedEmbeddingLoss(nn.Module):
 
 
 def fitted_projection(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """The matrix ``W`` that minimises ``sum |W t - s|^2`` over items, with a small ridge.
+    """The matrix ``W`` that minimises ``sum |W t - s|^2`` with a small ridge.
 
     Shapes:
-        pairs: vectors of the same items by student and teacher, ``[items, student_dim]`` and
-            ``[items, teacher_dim]``, some at a time.
+        pairs: chunks of student and teacher vectors of the same items, ``[items, dim]`` each.
         returned: ``[student_dim, teacher_dim]``.
     """
     products: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""Finished recommenders as teachers: frozen, and never part of a student."""
+"""Frozen recommenders as teachers, never part of a student."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from recbole_tinynews.distillation.outputs import Outputs, Teacher
 from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.processes.group import process_group
 
-MEMORY_SHARE = 0.25  # of the free memory, for inner states of all teachers together
+MEMORY_SHARE = 0.25  # of free memory, for the inner states of all teachers
 
 
 class FrozenTeachers(nn.Module):
-    """Finished recommenders in evaluation mode, whose outputs are labels.
+    """Recommenders in evaluation mode, whose outputs are labels.
 
-    A news encoder in evaluation mode encodes each article once, so a training step costs a look-up
-    and the user encoder. Inner states are looked up after ``tap_ahead``, and otherwise computed in
-    each step.
+    Each article is encoded once, so a step costs a look-up and the user encoder. Inner states are
+    recomputed in each step unless ``tap_ahead`` stored them.
     """
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
@@ -35,22 +34,21 @@ class FrozenTeachers(nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> FrozenTeachers:
-        """Stay in evaluation mode."""
+        """Stays in evaluation mode."""
         return super().train(False)
 
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
     ) -> None:
-        """Encode the articles of later batches, once for all trainings with this ``folder``."""
+        """Encode the articles of later batches, shared by all trainings with this ``folder``."""
         for teacher in self._teachers():
             teacher.news_encoder.encode_ahead(ids, show_progress, folder)
             _close_table(teacher)
 
     def tap_ahead(self, ids: NDArray[np.int64], taps: Taps, show_progress: bool = False) -> None:
-        """Compute inner states of the articles of later batches, where memory allows."""
-        if (
-            not process_group().alone
-        ):  # each would need those of all articles, and computes a part in a step
+        """Store inner states of the articles of later batches, as far as memory allows."""
+        # several processes would each need the states of all articles, but use a part in a step
+        if not process_group().alone:
             return
         share = MEMORY_SHARE / len(self.members)
         for teacher in self._teachers():
@@ -61,7 +59,7 @@ class FrozenTeachers(nn.Module):
 
     @torch.no_grad()
     def outputs(self, batch: Any, taps: Taps = NO_TAPS) -> list[Outputs]:
-        """Outputs of each teacher; in full precision after the news encoder."""
+        """Outputs of each teacher, in full precision after the news encoder."""
         return [_outputs(teacher, batch, taps) for teacher in self._teachers()]
 
     def _teachers(self) -> Iterator[Teacher]:
@@ -69,16 +67,16 @@ class FrozenTeachers(nn.Module):
 
 
 def _close_table(teacher: Teacher) -> None:
-    """Free a table that each teacher would else keep for the whole training, on a GPU too."""
+    """Free the teacher's table for the rest of the training."""
     close = getattr(teacher.news_encoder, "close_table", None)
     if close is not None:
         close()
 
 
 def _outputs(teacher: Teacher, batch: Any, taps: Taps) -> Outputs:
-    """Scores come from vectors that are looked up; inner states need a separate pass."""
+    """Scores come from stored vectors; inner states take another pass."""
     news = teacher.encode(batch)
-    # contiguous, as torch rounds products of slices differently and labels would change
+    # contiguous, since torch rounds products of slices differently
     news = news._replace(candidates=news.candidates.contiguous(), history=news.history.contiguous())
     with torch.autocast(news.history.device.type, enabled=False):
         outputs = teacher.outputs_of(news)

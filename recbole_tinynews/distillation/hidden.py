@@ -1,4 +1,4 @@
-"""Hidden-state distillation: the student's layers imitate those of the teacher."""
+"""Hidden-state distillation: the student's layers imitate the teacher's."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from recbole_tinynews.distillation.layer_mapping import LayerPair
 
 
 class HiddenStateLoss(nn.Module):
-    """Sum over layer pairs of ``MSE(H_s W_h, H_t)``; for the pair 0, 0 it is ``MSE(E_s W_e, E_t)``.
+    """Sum over layer pairs of ``MSE(H_s W_h, H_t)``; for the pair (0, 0) ``MSE(E_s W_e, E_t)``.
 
-    ``L_hidn`` and ``L_embd`` of TinyBERT (Jiao et al., Findings of EMNLP 2020). Where the widths
-    differ, all pairs share one ``W`` without bias, Xavier-uniform. The mean is over the tokens of
-    the distinct texts of a batch, without pad tokens (our definition).
+    ``L_hidn`` and ``L_embd`` of TinyBERT (Jiao et al., Findings of EMNLP 2020). If widths differ,
+    all pairs share one Xavier-uniform ``W`` without bias. The mean is over the tokens of a batch's
+    distinct texts, without pad tokens (our definition).
     """
 
     def __init__(self, pairs: Sequence[LayerPair], student_dim: int, teacher_dim: int) -> None:
@@ -27,11 +27,7 @@ class HiddenStateLoss(nn.Module):
             self.projection = linear_map(student_dim, teacher_dim)
 
     def forward(self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor]) -> Tensor:
-        """Shape ``[]``.
-
-        Shapes:
-            student, teacher: by layer, ``[tokens, hidden]`` of the same tokens.
-        """
+        """Loss of shape ``[]`` on states by layer, ``[tokens, hidden]`` of the same tokens."""
         losses = []
         for pair in self.pairs:
             own, other = student[pair.student], teacher[pair.teacher].detach()
@@ -41,11 +37,10 @@ class HiddenStateLoss(nn.Module):
 
 
 class ProjectedHiddenStateLoss(nn.Module):
-    """Sum over layer pairs of ``MSE(H_s, W_t H_t)``, with one ``W_t`` for each pair.
+    """Sum over layer pairs of ``MSE(H_s, W_t H_t)``, with one Xavier-uniform ``W_t`` per pair.
 
-    The hidden loss of MT-BERT (Wu et al., Findings of ACL 2021), whose projections are always
-    applied to the teacher's states: without bias, Xavier-uniform. A ``W`` for each pair, and the
-    mean as in ``HiddenStateLoss``, are our definition.
+    The hidden loss of MT-BERT (Wu et al., Findings of ACL 2021), which always projects the
+    teacher's states. A ``W`` per pair, and means as in ``HiddenStateLoss``, are our definition.
     """
 
     def __init__(self, pairs: Sequence[LayerPair], student_dim: int, teacher_dim: int) -> None:
@@ -54,11 +49,7 @@ class ProjectedHiddenStateLoss(nn.Module):
         self.projections = nn.ModuleList(linear_map(teacher_dim, student_dim) for _ in self.pairs)
 
     def forward(self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor]) -> Tensor:
-        """Shape ``[]``.
-
-        Shapes:
-            student, teacher: by layer, ``[tokens, hidden]`` of the same tokens.
-        """
+        """Loss of shape ``[]`` on states by layer, ``[tokens, hidden]`` of the same tokens."""
         losses = [
             mean_squared_error(
                 "ProjectedHiddenStateLoss",
@@ -81,7 +72,7 @@ def mean_squared_error(name: str, student: Tensor, teacher: Tensor, hint: str = 
     """Mean squared error over all elements, in full precision even under autocast.
 
     Raises:
-        ValueError: shapes differ, which would broadcast or compare different tokens.
+        ValueError: shapes differ.
     """
     if student.shape != teacher.shape:
         raise ValueError(

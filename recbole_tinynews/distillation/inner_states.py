@@ -1,4 +1,4 @@
-"""Shared by losses on inner states: the base class, the states they need, checks of their rows."""
+"""Base class and checks of losses on inner states."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ TRAIN_MORE = (
 
 
 class InnerStateDistillation(nn.Module):
-    """The base of losses that compare scores and inner states with those of teachers.
+    """Base of losses that compare scores and inner states with those of teachers.
 
     Args:
         teachers: number of teachers.
-        pairs: the layers that are compared, without frozen layers of the student, which would add
-            a constant.
+        pairs: the layers compared, without frozen student layers, whose terms are constant.
         temperature: T of the soft labels, whose loss has the factor ``T ** 2`` (our definition).
-        weights: a NamedTuple of weights of the losses, 0 for those that compare nothing.
+        weights: a NamedTuple of loss weights, 0 for those that compare nothing.
         learned: the weights that must not all be 0; ``None``: all of ``weights``.
     """
 
@@ -55,11 +54,7 @@ class InnerStateDistillation(nn.Module):
         self.teacher_taps = taps_of([pair.teacher for pair in pairs], weights)
 
     def check(self, student: Outputs, teachers: Sequence[Outputs]) -> None:
-        """Refuse rows of other texts, which may have the same shape.
-
-        Raises:
-            ValueError: another number of teachers, or a teacher that read other texts.
-        """
+        """Raise ``ValueError`` for another number of teachers, or rows of other texts."""
         name = type(self).__name__
         if len(teachers) != self.teachers:
             raise ValueError(
@@ -78,12 +73,7 @@ class InnerStateDistillation(nn.Module):
 
 
 def taps_of(layers: Sequence[int], weights: Any) -> Taps:
-    """The inner states that are compared by losses whose weight is not 0.
-
-    Args:
-        layers: their outputs and attention are compared.
-        weights: a NamedTuple, of ``embedding``, ``hidden``, ``attention``, ``news_vector``, ...
-    """
+    """Inner states that losses of nonzero weight compare, at these layers."""
     present = {loss for loss, weight in weights._asdict().items() if weight}
     embedding = [0] if "embedding" in present else []
     hidden = layers if "hidden" in present else []
@@ -94,11 +84,7 @@ def taps_of(layers: Sequence[int], weights: Any) -> Taps:
 
 
 def states_of(outputs: Outputs) -> States:
-    """The inner states of outputs.
-
-    Raises:
-        ValueError: there are none.
-    """
+    """Inner states of outputs; ``ValueError`` if there are none."""
     if outputs.states is None:
         raise ValueError(
             "A loss on inner states expects outputs with states, got some without. Ask student "
@@ -110,7 +96,7 @@ def states_of(outputs: Outputs) -> States:
 def compare_hidden(
     losses: Iterable[nn.Module], student: Outputs, teachers: Sequence[Outputs]
 ) -> list[Tensor]:
-    """The loss of the hidden states under each teacher."""
+    """Hidden-state loss under each teacher."""
     own = states_of(student).hidden
     return [
         loss(own, states_of(teacher).hidden) for loss, teacher in zip(losses, teachers, strict=True)

@@ -1,4 +1,4 @@
-"""Which layer of a teacher each layer of its student imitates."""
+"""Layer mapping: the teacher layer that each student layer imitates."""
 
 from __future__ import annotations
 
@@ -13,21 +13,17 @@ MAPPINGS: dict[str, Callable[[int, int, int], int]] = {
 
 
 class LayerPair(NamedTuple):
-    """A layer of the student and the teacher's layer that it imitates, counted from 1.
-
-    The pair of the embedding outputs is 0 and 0.
-    """
+    """A student layer and its teacher layer, counted from 1; (0, 0): embedding outputs."""
 
     student: int
     teacher: int
 
 
 def layer_pairs(student_layers: int, teacher_layers: int, mapping: str) -> list[LayerPair]:
-    """A pair for each layer of the student; the last layers of both are always a pair.
+    """A pair for each student layer; the last layers are always paired.
 
-    ``uniform`` is TinyBERT's ``g(m) = m * N / d``, rounded up where d does not divide N (our
-    definition); ``last`` pairs the last layers one by one, as in the older code of Tiny-NewsRec's
-    authors.
+    ``uniform`` is TinyBERT's ``g(m) = m * N / d``, rounded up (our definition); ``last`` pairs the
+    last layers one by one, as in older code of Tiny-NewsRec's authors.
 
     >>> [tuple(pair) for pair in layer_pairs(4, 12, "uniform")]
     [(1, 3), (2, 6), (3, 9), (4, 12)]

@@ -1,4 +1,4 @@
-"""The terms of a loss, by their names in the log."""
+"""Named and weighted loss terms."""
 
 from __future__ import annotations
 
@@ -12,32 +12,26 @@ from torch import Tensor
 
 
 def loss_terms(losses: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-    """The losses as a NamedTuple with these fields, which RecBole adds up."""
+    """The losses as a NamedTuple, which RecBole sums."""
     return _named(tuple(losses))(*losses.values())
 
 
 def weighted(weights: Any, losses: Mapping[str, Callable[[], Tensor]]) -> tuple[Tensor, ...]:
-    """Each loss times its weight; one whose weight is 0 is neither computed nor in the log.
+    """Weighted losses; those of weight 0 are neither computed nor logged.
 
-    Args:
-        weights: a NamedTuple with the names of the losses.
-        losses: functions that compute the losses, by name.
+    ``weights`` is a NamedTuple with the names of ``losses``, which are functions.
     """
     named = weights._asdict().items()
     return loss_terms({name: weight * losses[name]() for name, weight in named if weight})
 
 
 def mean_of(losses: Iterable[Tensor]) -> Tensor:
-    """Mean over teachers of the loss under each, ``[]``."""
+    """Mean over the teachers' losses, ``[]``."""
     return torch.stack(list(losses)).mean()
 
 
 def check_weights(name: str, weights: Iterable[float], remedy: str) -> None:
-    """Refuse weights that leave nothing to learn.
-
-    Raises:
-        ValueError: all weights are 0.
-    """
+    """Raise ``ValueError`` if all weights are 0."""
     if not any(weights):
         raise ValueError(
             f"{name} expects at least one loss whose weight is not 0, got none. {remedy}"
@@ -46,5 +40,5 @@ def check_weights(name: str, weights: Iterable[float], remedy: str) -> None:
 
 @cache
 def _named(names: tuple[str, ...]) -> Any:
-    """A NamedTuple class with these fields, made once."""
+    """A cached NamedTuple class."""
     return namedtuple("Losses", names)

@@ -1,4 +1,4 @@
-"""Momentum distillation: the teachers' gradients are mixed into those of the student."""
+"""Momentum distillation: mix the teachers' gradients into the student's."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def add_momentum(
 ) -> None:
     """``g^s_i <- beta g^t_i + (1 - beta) g^s_i`` in place, for the gradients of each layer.
 
-    NewsBERT (Wu et al., Findings of EMNLP 2021). ``g^t_i`` is the mean over the teacher layers
-    ``g(i-1) + 1 .. g(i)`` of all teachers that have gradients. Without any, or without one of the
-    student's layer, nothing changes (our definition, like the mean over teachers).
+    NewsBERT (Wu et al., Findings of EMNLP 2021). ``g^t_i`` is the mean over layers
+    ``g(i-1) + 1 .. g(i)`` of all teachers that have gradients; without any, or without one of the
+    student's, nothing changes (our definition, like the mean over teachers).
 
     Args:
         student: its layers, first to last.
-        teachers: the layers of each teacher, first to last, built like the student's.
-        pairs: one for each layer of the student, in order (``layer_pairs``).
+        teachers: layers of each teacher, built like the student's.
+        pairs: one for each student layer, in order (``layer_pairs``).
         beta: share of the teachers' gradient.
     """
     before = 0

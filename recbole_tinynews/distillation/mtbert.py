@@ -1,4 +1,4 @@
-"""MT-BERT's distillation from several teachers, each weighted by its error on each sample."""
+"""MT-BERT's distillation: several teachers, each weighted by its error on each sample."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, in
 
 
 class MTBERTWeights(NamedTuple):
-    """Weight of each loss; 0 removes it, and the projections of ``hidden``."""
+    """Loss weights; 0 removes a loss, and the projections of ``hidden``."""
 
     distillation: float = 1.0
     hidden: float = 1.0
@@ -29,8 +29,8 @@ class MTBERTDistillation(InnerStateDistillation):
     """``sum_i [mean(CE(y_i/T, y_s/T) / (1 + CE(y_i, y))) + MSE(H_s, W_i H_ti)] + CE(y_s, y)``.
 
     MT-BERT (Wu et al., Findings of ACL 2021), after a public re-implementation. The mean is over
-    samples; teachers are summed, and their weights are not normalised. The factor ``T ** 2`` (the
-    same at T = 1), the layer pairs, and one ``W`` for each teacher and pair are our definition.
+    samples; the sum over teachers is not normalised. The factor ``T ** 2``, the layer pairs, and
+    one ``W`` for each teacher and pair are our definition.
 
     Args:
         teachers: as in the base class, like ``pairs``, ``temperature`` and ``weights``.
@@ -62,11 +62,7 @@ class MTBERTDistillation(InnerStateDistillation):
     def forward(
         self, student: Outputs, teachers: Sequence[Outputs], label: Tensor
     ) -> tuple[Tensor, ...]:
-        """Each loss term whose weight is not 0, by name.
-
-        Shapes:
-            label: ``[batch]``, the place of the clicked candidate.
-        """
+        """Loss terms of nonzero weight by name; ``label [batch]`` is the target's index."""
         self.check(student, teachers)
         return weighted(
             self.weights,

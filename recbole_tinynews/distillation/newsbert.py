@@ -1,4 +1,4 @@
-"""NewsBERT's losses: teachers and a student that train together, on the same batches."""
+"""NewsBERT's losses: teachers and a student that train jointly on the same batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recbole_tinynews.distillation.outputs import Outputs
 
 
 class NewsBERTWeights(NamedTuple):
-    """Weight of each loss; 0 removes it."""
+    """Loss weights; 0 removes a loss."""
 
     distillation: float = 1.0
     hidden: float = 1.0
@@ -31,14 +31,14 @@ class NewsBERTWeights(NamedTuple):
 class NewsBERTDistillation(InnerStateDistillation):
     """``L^s`` and ``L^t`` of NewsBERT (Wu et al., Findings of EMNLP 2021).
 
-    The student's losses pass no gradient to the teachers, and are averaged over them. Each teacher
-    learns from its own ``teacher_target`` alone; these are summed, so that a teacher learns as it
-    would without the others (both our definition, for NewsBERT-MT). There are no projections:
-    student and teachers share pooling and dense layer, and have hidden states of one width.
+    The student's losses are averaged over the teachers and pass them no gradient. Each teacher
+    learns from its own ``teacher_target`` alone; these are summed, so that it learns as if alone
+    (both our definition, for NewsBERT-MT). There are no projections: pooling and dense layer are
+    shared, and hidden states have one width.
 
     Args:
         teachers: as in the base class, like ``pairs``, ``temperature`` and ``weights``.
-        embeddings_train: whether the embedding outputs are compared; else they are constant.
+        embeddings_train: whether embedding outputs are compared; otherwise they are constant.
         dim: width of the hidden states.
     """
 
@@ -63,11 +63,7 @@ class NewsBERTDistillation(InnerStateDistillation):
     def forward(
         self, student: Outputs, teachers: Sequence[Outputs], label: Tensor
     ) -> tuple[Tensor, ...]:
-        """Each loss term whose weight is not 0, by name, as a mean over the batch.
-
-        Shapes:
-            label: ``[batch]``, the place of the clicked candidate.
-        """
+        """Loss terms of nonzero weight by name; ``label [batch]`` is the target's index."""
         self.check(student, teachers)
 
         def hidden(loss: HiddenStateLoss) -> Tensor:
@@ -98,5 +94,5 @@ class NewsBERTDistillation(InnerStateDistillation):
 
 
 def _error(loss: str, student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over rows and dimensions; no gradient reaches the teacher."""
+    """Mean squared error without gradient to the teacher."""
     return mean_squared_error(f"NewsBERT's {loss} loss", student, teacher.detach())

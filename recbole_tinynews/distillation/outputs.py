@@ -1,4 +1,4 @@
-"""Outputs of a recommender for a training batch, which students and teachers share."""
+"""Outputs of a recommender for a training batch, shared by students and teachers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ class BatchIds(NamedTuple):
     Shapes:
         history: ``[batch, history]``, news ids; 0 in empty slots.
         candidates: ``[batch, candidates]``, news ids; 0 pads.
-        users: ``[batch]``; 0 for a user unseen in training. None unless the recommender reads it.
-        counters: ``[batch, candidates, counters]``, of what is read now (``data.popularity``); None
-            where the batch has none.
+        users: ``[batch]``, if read; 0 for users unseen in training.
+        counters: ``[batch, candidates, counters]``, if any (``data.popularity``).
     """
 
     history: Tensor
@@ -32,14 +31,14 @@ class BatchIds(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """The news of a batch as vectors, before a user is modelled.
+    """News vectors of a batch, before users are modelled.
 
     Shapes:
         candidates: ``[batch, candidates, dim]``.
         history: ``[batch, history, dim]``; zeros in empty slots.
-        clicked: ``[batch, history]``, True where the slot holds a click.
-        states: of the same pass; None unless requested.
-        ids: of users and news, which every recommender's ``encode`` adds.
+        clicked: ``[batch, history]``, True for clicks.
+        states: inner states of the same pass; None unless requested.
+        ids: of users and news, set by every recommender's ``encode``.
     """
 
     candidates: Tensor
@@ -50,15 +49,15 @@ class Encoded(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """Outputs of a recommender, student or teacher, for a training batch.
+    """Outputs of a student or teacher for a training batch.
 
     Shapes:
         scores: ``[batch, candidates]``, raw.
         candidates: ``[batch, candidates, dim]``.
         history: ``[batch, history, dim]``; zeros in empty slots.
         user: ``[batch, dim]``.
-        states: of the distinct news of the batch; None unless requested.
-        interests: ``[batch, candidates, interests, dim]``, for users with several per candidate.
+        states: of the batch's distinct news; None unless requested.
+        interests: ``[batch, candidates, interests, dim]``, for multi-interest users.
     """
 
     scores: Tensor
@@ -70,7 +69,7 @@ class Outputs(NamedTuple):
 
 
 class Teacher(Protocol):
-    """The interface of a teacher, which every ``NewsRecommender`` has."""
+    """Interface of a teacher, which every ``NewsRecommender`` has."""
 
     news_encoder: Any
 
@@ -78,11 +77,11 @@ class Teacher(Protocol):
         """Vectors of the batch's news, with the inner states of ``taps``."""
 
     def outputs_of(self, news: Encoded) -> Outputs:
-        """User vectors from histories, and the scores of their candidates."""
+        """User vectors, and the scores of candidates."""
 
 
 class Teachers(Protocol):
-    """The teachers of one student: frozen, or trained together with it."""
+    """The teachers of one student: frozen or trained jointly."""
 
     members: nn.ModuleList
 
@@ -92,12 +91,12 @@ class Teachers(Protocol):
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
     ) -> None:
-        """Prepare for batches with these news."""
+        """Prepare for batches with these news articles."""
 
     def tap_ahead(self, ids: NDArray[np.int64], taps: Taps, show_progress: bool = False) -> None:
-        """The same for their inner states."""
+        """Prepare their inner states."""
 
 
 def stacked_scores(teachers: Sequence[Outputs]) -> Tensor:
-    """The scores of all teachers, stacked: ``[batch, teachers, candidates]``."""
+    """Scores of all teachers, ``[batch, teachers, candidates]``."""
     return torch.stack([teacher.scores for teacher in teachers], dim=1)

@@ -1,4 +1,4 @@
-"""Soft-label distillation: the student imitates the teachers' scores of one candidate list."""
+"""Soft-label distillation: the student imitates the teachers' scores of the same candidates."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ from torch.nn import functional as F
 
 
 def mix_scores(scores: Tensor, weights: Tensor) -> Tensor:
-    """The teachers' raw scores, weighted and added up: ``[batch, candidates]``.
+    """Raw scores ``[batch, teachers, candidates]`` weighted by ``[batch, teachers]`` and summed.
 
-    Tiny-NewsRec mixes scores first; the softmax comes last.
-
-    Shapes:
-        scores: ``[batch, teachers, candidates]``.
-        weights: ``[batch, teachers]``.
+    Tiny-NewsRec mixes raw scores; the softmax comes last.
     """
     return (weights.unsqueeze(-1) * scores).sum(dim=1)
 
@@ -23,9 +19,9 @@ def mix_scores(scores: Tensor, weights: Tensor) -> Tensor:
 class SoftLabelLoss(nn.Module):
     """Cross entropy between the softened candidate distributions of teacher and student.
 
-    ``L_DP_distill`` and ``L_FT_distill`` of Tiny-NewsRec. The factor ``temperature ** 2`` keeps the
-    size of the gradient when the temperature changes (Hinton et al. 2015, section 2). Teacher
-    scores are labels: they arrive with the batch and carry no gradient.
+    ``L_DP_distill`` and ``L_FT_distill`` of Tiny-NewsRec. The factor ``temperature ** 2`` keeps
+    gradients the same size at any temperature (Hinton et al. 2015, section 2). Teacher scores get
+    no gradient.
     """
 
     def __init__(self, temperature: float = 1.0) -> None:
@@ -38,15 +34,11 @@ class SoftLabelLoss(nn.Module):
         self.temperature = temperature
 
     def forward(self, student_scores: Tensor, teacher_scores: Tensor) -> Tensor:
-        """Mean over the batch, shape ``[]``.
-
-        Shapes:
-            student_scores, teacher_scores: ``[batch, candidates]``, raw, of the same candidates.
-        """
+        """Mean over the batch, shape ``[]``, of raw scores ``[batch, candidates]``."""
         return self.of_samples(student_scores, teacher_scores).mean()
 
     def of_samples(self, student_scores: Tensor, teacher_scores: Tensor) -> Tensor:
-        """The loss of each sample, ``[batch]``, for losses that weight samples."""
+        """Loss of each sample, ``[batch]``."""
         if student_scores.shape != teacher_scores.shape:  # would broadcast without an error
             raise ValueError(
                 "SoftLabelLoss expects equal shapes [batch, candidates], got student "

@@ -1,8 +1,7 @@
-"""How much each teacher counts for a sample: the functions that ``teacher_weighting`` can name.
+"""Teacher weightings, chosen by the setting ``teacher_weighting``.
 
-Each takes the teachers' raw scores ``[batch, teachers, candidates]`` and the label ``[batch]`` (the
-place of the clicked candidate, or of a body's own title), and returns weights
-``[batch, teachers]``. Weights are labels: no gradient passes through them to a teacher.
+Functions of the teachers' raw scores ``[batch, teachers, candidates]`` and the label ``[batch]``
+(index of the target candidate) that return weights ``[batch, teachers]`` without gradient.
 """
 
 from __future__ import annotations
@@ -17,32 +16,28 @@ TeacherWeighting = Callable[[Tensor, Tensor], Tensor]
 
 
 def softmax(scores: Tensor, label: Tensor) -> Tensor:
-    """Softmax over teachers of minus their cross entropy, without temperature.
+    """Softmax over teachers of negative cross entropy, without temperature.
 
-    ``alpha`` and ``beta`` of Tiny-NewsRec (EMNLP 2022): the better a teacher knows the answer to
-    this sample, the more it counts.
+    ``alpha`` and ``beta`` of Tiny-NewsRec (EMNLP 2022): the better teacher of a sample counts more.
     """
     return _log_likelihood(scores, label).softmax(dim=-1)
 
 
 def equal(scores: Tensor, label: Tensor) -> Tensor:
-    """Equal weights for all teachers and samples; those of a sample add up to 1."""
+    """Equal weights that sum to 1 per sample."""
     likelihood = _log_likelihood(scores, label)
     return torch.full_like(likelihood, 1 / likelihood.shape[1])
 
 
 def best(scores: Tensor, label: Tensor) -> Tensor:
-    """1 for the teacher with the smallest cross entropy (the first of equal ones), 0 for others."""
+    """1 for the teacher with the smallest cross entropy (the first of ties), 0 for the others."""
     likelihood = _log_likelihood(scores, label)
     chosen = likelihood.argmax(dim=-1)
     return F.one_hot(chosen, likelihood.shape[1]).to(likelihood.dtype)
 
 
 def inverse_error(scores: Tensor, label: Tensor) -> Tensor:
-    """``1 / (1 + CE(y_i, y))`` of each teacher, not normalised over teachers.
-
-    MT-BERT (Wu et al., Findings of ACL 2021).
-    """
+    """``1 / (1 + CE(y_i, y))``, not normalised over teachers (MT-BERT, Findings of ACL 2021)."""
     return 1 / (1 - _log_likelihood(scores, label))
 
 
@@ -55,7 +50,7 @@ WEIGHTINGS: dict[str, TeacherWeighting] = {
 
 
 def _log_likelihood(scores: Tensor, label: Tensor) -> Tensor:
-    """Minus the cross entropy of each teacher, ``[batch, teachers]``."""
+    """Negative cross entropy of each teacher, ``[batch, teachers]``."""
     if scores.dim() != 3 or label.shape != scores.shape[:1]:
         raise ValueError(
             "A teacher weighting expects scores [batch, teachers, candidates] and label [batch], "

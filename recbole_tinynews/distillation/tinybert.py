@@ -21,7 +21,7 @@ from recbole_tinynews.distillation.outputs import Outputs
 
 
 class TinyBERTWeights(NamedTuple):
-    """Weight of each loss; 0 removes it."""
+    """Loss weights; 0 removes a loss."""
 
     distillation: float = 1.0
     hidden: float = 1.0
@@ -33,14 +33,14 @@ class TinyBERTWeights(NamedTuple):
 class TinyBERTDistillation(InnerStateDistillation):
     """``(1/M) sum_i [L_pred + L_hidn + L_attn + L_embd](student, t_i) + CE(z_s, y)``.
 
-    The terms are TinyBERT's (Jiao et al., Findings of EMNLP 2020), in one joint loss; the uniform
-    mean over M teachers is our definition, and with M = 1 it is TinyBERT itself.
+    The joint loss of TinyBERT's terms (Jiao et al., Findings of EMNLP 2020); the uniform mean over
+    M teachers is our definition.
 
     Args:
         teachers: as in the base class, like ``pairs``, ``temperature`` and ``weights``.
-        embeddings_train: whether the embedding outputs are compared; else they are constant.
+        embeddings_train: whether embedding outputs are compared; otherwise they are constant.
         student_dim: width of the student's hidden states.
-        teacher_dim: width of a teacher's hidden states; if it differs, a projection is learned.
+        teacher_dim: width of a teacher's hidden states; if different, a projection is learned.
     """
 
     def __init__(
@@ -67,11 +67,7 @@ class TinyBERTDistillation(InnerStateDistillation):
     def forward(
         self, student: Outputs, teachers: Sequence[Outputs], label: Tensor
     ) -> tuple[Tensor, ...]:
-        """Each loss term whose weight is not 0, by name.
-
-        Shapes:
-            label: ``[batch]``, the place of the clicked candidate.
-        """
+        """Loss terms of nonzero weight by name; ``label [batch]`` is the target's index."""
         self.check(student, teachers)
         return weighted(
             self.weights,

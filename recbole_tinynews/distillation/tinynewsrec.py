@@ -1,4 +1,4 @@
-"""Tiny-NewsRec's distillation from several teachers, in both of its stages."""
+"""Tiny-NewsRec's multi-teacher distillation, in both stages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recbole_tinynews.encoder.states import NO_TAPS, Taps
 
 
 class TinyNewsRecWeights(NamedTuple):
-    """Weight of each loss; 0 removes it, and the projections of ``embedding``."""
+    """Loss weights; 0 removes a loss, and the projections of ``embedding``."""
 
     distillation: float = 1.0
     embedding: float = 1.0
@@ -26,21 +26,21 @@ class TinyNewsRecWeights(NamedTuple):
 
 
 class TinyNewsRecDistillation(nn.Module):
-    """The base of the losses of both stages of Tiny-NewsRec (EMNLP 2022).
+    """Base of the losses of both stages of Tiny-NewsRec (EMNLP 2022).
 
-    Soft labels of the teachers' mixed scores, projected embeddings of items and user, and the
-    target, with the teachers weighted for each sample. A subclass chooses the items.
+    Soft labels of mixed scores, projected embeddings of items and user, and the target, with
+    teachers weighted for each sample. A subclass chooses the items.
 
     Args:
         teachers: number of teachers.
         teacher_dim: size of a teacher's vectors.
         student_dim: size of the student's vectors.
         temperature: T of the soft labels.
-        weights: weights of the losses.
+        weights: loss weights.
         weighting: weights the teachers; the paper's is ``softmax``.
         shared_projection: one projection for items and users of a teacher (method.md, section 3).
-        aligned: whether student and teachers start in one space, and projections as identities.
-        balanced: whether the errors of vectors are relative to their lengths.
+        aligned: whether all start in one space, and projections as identities.
+        balanced: whether vector errors are relative to their lengths.
     """
 
     student_taps: ClassVar[Taps] = NO_TAPS
@@ -74,7 +74,7 @@ class TinyNewsRecDistillation(nn.Module):
             )
 
     def items(self, outputs: Outputs) -> Tensor:
-        """The compared item vectors, ``[batch, items, dim]``."""
+        """Item vectors to compare, ``[batch, items, dim]``."""
         raise NotImplementedError
 
     def forward(
@@ -84,10 +84,10 @@ class TinyNewsRecDistillation(nn.Module):
         label: Tensor,
         items_mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Each loss term whose weight is not 0, by name, as a mean over the batch.
+        """Loss terms of nonzero weight by name, each the mean over the batch.
 
         Shapes:
-            label: ``[batch]``, the place of the right candidate.
+            label: ``[batch]``, index of the target candidate.
             items_mask: ``[batch, items]``, True where an item's embedding counts; ``None``: all.
         """
         scores = stacked_scores(teachers)
@@ -115,7 +115,7 @@ class TinyNewsRecDistillation(nn.Module):
         weights: Tensor,
         items_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The embedding losses of items and of users; ``weights`` are ``[batch, teachers]``."""
+        """Embedding losses of items and users; ``weights`` are ``[batch, teachers]``."""
         items = _slices(self.items(each) for each in teachers)
         users = _slices(each.user.unsqueeze(1) for each in teachers)  # [batch, 1, dim]
         return (
@@ -124,27 +124,27 @@ class TinyNewsRecDistillation(nn.Module):
         )
 
     def start_projections(self, projections: Sequence[Tensor]) -> None:
-        """Start from these matrices, ``[student_dim, teacher_dim]`` of each teacher."""
+        """Set the projections, ``[student_dim, teacher_dim]`` for each teacher."""
         for loss in (self.item_embedding, self.user_embedding):
             loss.start(projections)
 
 
 class StageOneDistillation(TinyNewsRecDistillation):
-    """``L_1``: the items are titles, and the body is the user."""
+    """``L_1``: titles are the items, the body is the user."""
 
     def items(self, outputs: Outputs) -> Tensor:
-        """The titles."""
+        """Titles."""
         return outputs.candidates
 
 
 class StageTwoDistillation(TinyNewsRecDistillation):
-    """``L_2``: the items are the clicked articles and the candidates."""
+    """``L_2``: clicked articles and candidates are the items."""
 
     def items(self, outputs: Outputs) -> Tensor:
-        """History and candidates, in this order."""
+        """History, then candidates."""
         return torch.cat([outputs.history, outputs.candidates], dim=1)
 
 
 def _slices(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """Slices of the stacked tensors, whose products torch rounds differently from theirs."""
+    """Slices of the stacked tensors, whose products torch rounds differently."""
     return torch.stack(list(tensors), dim=1).unbind(dim=1)

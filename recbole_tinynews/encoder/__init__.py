@@ -1,3 +1,3 @@
-"""Encoders of news: language models, packing, frozen states, pooling; by words, and of users."""
+"""Encoders of news and users: language models or words, packing, frozen states, pooling."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Low-rank adapters (LoRA, Hu et al., ICLR 2022) in the layers that train, by peft.
 
-State dicts have the adapters merged, under the names of the plain language model, so all other code
-works with or without them. Only the state of an unfinished training keeps them apart.
+State dicts hold merged weights under the plain model's names, so other code works with or without
+adapters. Only the state of an unfinished training keeps them apart.
 """
 
 from __future__ import annotations
@@ -13,19 +13,13 @@ import torch
 from torch import Tensor, nn
 
 ADAPTER = "adapter"
-SCALE = 2.0  # of an adapter's product: peft's alpha over rank
+SCALE = 2.0  # of adapters: peft's alpha / rank
 
 
 def add_adapters(plm: nn.Module, layers: Sequence[nn.Module], rank: int) -> None:
-    """Add an adapter to every linear map of the layers; nothing else of ``plm`` trains then.
+    """Add an adapter to every linear layer in ``layers``; nothing else of ``plm`` trains then.
 
-    Args:
-        plm: the language model.
-        layers: its layers that train.
-        rank: of the adapters.
-
-    Raises:
-        ValueError: peft is not installed, or the layers have no linear map.
+    Raises ``ValueError`` if peft is not installed or there is no linear layer.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -67,7 +61,7 @@ def _merge(part: Any, state: dict[str, Tensor], prefix: str, _: Any) -> None:
 
 
 def _split(part: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Load plain weights as the base, and reset the adapter to zero."""
+    """Load plain weights as the base and reset the adapter to zero."""
     for name in ("weight", "bias"):
         if f"{prefix}{name}" in state:
             state[f"{prefix}base_layer.{name}"] = state.pop(f"{prefix}{name}")

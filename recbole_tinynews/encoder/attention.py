@@ -1,7 +1,6 @@
-"""Attention within each text of a row, also as an attention implementation of transformers.
+"""Attention within each text of a packed row, registered as an implementation with transformers.
 
-It takes texts concatenated in one row, and each token attends to its own text only. So every
-architecture that uses transformers' attention interface runs without padding.
+All architectures that use transformers' attention interface thus run without padding.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from transformers.masking_utils import AttentionMaskInterface
 from recbole_tinynews.encoder.dropout import drop_out
 from recbole_tinynews.encoder.packing import PackedTexts
 
-varlen_attn: Any = None  # an earlier torch has none, or one that knows neither scale nor window
+varlen_attn: Any = None  # older torch lacks it, or its scale and window
 with suppress(ImportError):
     from torch.nn.attention.varlen import varlen_attn
 
@@ -30,22 +29,17 @@ with suppress(ImportError):
 
 PACKED = "packed_texts"  # its name in transformers
 
-# where one kernel for all texts of a row is faster than one for each length
+# devices where one kernel for all texts of a row is faster than one per length
 ONE_KERNEL = frozenset({"cuda"})
 
-Scores = list[Tensor]  # one entry for each block, ``[texts, heads, length, length]``
+Scores = list[Tensor]  # one per block, ``[texts, heads, length, length]``
 
 
 class _Row(NamedTuple):
-    """The row that passes through the language model.
-
-    Attributes:
-        texts: the texts of the row.
-        scores: lists that collect the scores, by attention module.
-    """
+    """The row that passes through the language model."""
 
     texts: PackedTexts
-    scores: Mapping[nn.Module, Scores]
+    scores: Mapping[nn.Module, Scores]  # lists that collect scores, by attention module
 
 
 _now: ContextVar[_Row | None] = ContextVar("packed_row", default=None)
@@ -53,7 +47,7 @@ _now: ContextVar[_Row | None] = ContextVar("packed_row", default=None)
 
 @contextmanager
 def packed_row(texts: PackedTexts, scores: Mapping[nn.Module, Scores]) -> Iterator[None]:
-    """Inside, a model with ``PACKED`` attention reads one row of these texts."""
+    """Let models with ``PACKED`` attention read one row of these texts."""
     token = _now.set(_Row(texts, scores))
     try:
         yield
@@ -62,19 +56,12 @@ def packed_row(texts: PackedTexts, scores: Mapping[nn.Module, Scores]) -> Iterat
 
 
 class Rules(NamedTuple):
-    """How a token attends to its text.
+    """How a token attends to its text."""
 
-    Attributes:
-        dropout: of the attention weights.
-        scale: of the scores; ``None``: one over the root of a head's size.
-        causal: whether it attends to no later token.
-        window: number of tokens to each side, itself included; ``None``: all.
-    """
-
-    dropout: float = 0.0
-    scale: float | None = None
-    causal: bool = False
-    window: int | None = None
+    dropout: float = 0.0  # of attention weights
+    scale: float | None = None  # of scores; None: 1 / sqrt(head size)
+    causal: bool = False  # whether later tokens are hidden
+    window: int | None = None  # tokens to each side, itself included; None: all
 
 
 def attend_within_texts(
@@ -85,14 +72,11 @@ def attend_within_texts(
     rules: Rules,
     scores: Scores | None = None,
 ) -> Tensor:
-    """The attention output of each token, which attends to its own text only.
+    """Attention output ``[tokens, heads, size]``; each token attends to its own text.
 
-    Shapes:
-        queries: ``[tokens, heads, size]``.
-        keys, values: ``[tokens, heads or a divisor of it, size]``: heads may share them.
-        scores: a list that collects the scores of each block before mask and softmax; ``None``:
-            they are not kept.
-        returned: ``[tokens, heads, size]``.
+    ``queries`` have the same shape; the heads of ``keys`` and ``values`` may be fewer, a divisor of
+    that number (grouped-query attention). ``scores`` collects those of each block before mask and
+    softmax.
     """
     kernel = _one_kernel(queries, texts, rules, scores)
     if kernel is not None:
@@ -105,11 +89,11 @@ def attend_within_texts(
 def attend_stacked(
     stacked: Tensor, texts: PackedTexts, rules: Rules, scores: Scores | None
 ) -> Tensor:
-    """``attend_within_texts`` of stacked projections, ``[tokens, 3, heads, size]``."""
+    """``attend_within_texts`` on stacked projections, ``[tokens, 3, heads, size]``."""
     if _one_kernel(stacked, texts, rules, scores) is not None:
         queries, keys, values = stacked.unbind(1)
         return attend_within_texts(queries, keys, values, texts, rules)
-    # split first: three gradients of the whole row would be copied into one
+    # split first: else three gradients of the whole row are copied into one
     blocks = (block.unbind(2) for block in texts.split(stacked))
     return _each_length(blocks, texts, rules, scores)
 
@@ -117,11 +101,7 @@ def attend_stacked(
 def _each_length(
     blocks: Iterable[Sequence[Tensor]], texts: PackedTexts, rules: Rules, scores: Scores | None
 ) -> Tensor:
-    """Attention of the texts of one length at a time.
-
-    Shapes:
-        blocks: queries, keys and values of each, ``[texts, length, heads, size]``.
-    """
+    """Attention per length; a block is queries, keys, values ``[texts, length, heads, size]``."""
     out = []
     for block, mask in zip(blocks, texts.masks(), strict=True):
         count, length, heads, _ = block[0].shape
@@ -138,7 +118,7 @@ Kernel = Callable[[Tensor, Tensor, Tensor, PackedTexts, Rules], Tensor]
 def _one_kernel(
     queries: Tensor, texts: PackedTexts, rules: Rules, scores: Scores | None
 ) -> Kernel | None:
-    """The kernel for all texts at once; ``None``: there is none for these rules."""
+    """A kernel for all texts at once; ``None`` if no kernel supports these rules."""
     if queries.device.type not in ONE_KERNEL or scores is not None or texts.real is not None:
         return None
     if not rules.dropout and _fits_flash(queries):
@@ -148,7 +128,7 @@ def _one_kernel(
 
 
 def _fits_flash(queries: Tensor) -> bool:
-    """Whether torch's kernel for variable lengths supports them: half precision, from Ampere on."""
+    """Whether torch's variable-length kernel supports them: half precision, Ampere or later."""
     size = queries.shape[-1]
     if varlen_attn is None or queries.dtype not in (torch.float16, torch.bfloat16):
         return False
@@ -159,8 +139,8 @@ def _fits_flash(queries: Tensor) -> bool:
 def _variable_lengths(
     queries: Tensor, keys: Tensor, values: Tensor, texts: PackedTexts, rules: Rules
 ) -> Tensor:
-    """Torch's fused attention over texts of any lengths; no dropout, no fp32."""
-    before = -1 if rules.window is None else rules.window - 1  # -1: as far as the text goes
+    """Torch's fused variable-length attention; no dropout, no fp32."""
+    before = -1 if rules.window is None else rules.window - 1  # -1: no limit
     return varlen_attn(
         queries.contiguous(),
         keys.contiguous(),
@@ -178,10 +158,10 @@ def _variable_lengths(
 def _nested(
     queries: Tensor, keys: Tensor, values: Tensor, texts: PackedTexts, rules: Rules
 ) -> Tensor:
-    """The attention of torch's nested tensors, over texts of any lengths."""
+    """Attention of torch's nested tensors."""
     starts, shortest = texts.starts.long(), texts.pack.blocks[0].length
 
-    def nested(row: Tensor) -> Tensor:  # with bounds, which the device would be asked for
+    def nested(row: Tensor) -> Tensor:  # given bounds avoid a synchronisation
         made = torch.nested.nested_tensor_from_jagged(
             row.contiguous(), starts, min_seqlen=shortest, max_seqlen=texts.longest
         )
@@ -195,7 +175,7 @@ def _nested(
 
 
 def _for_each_head(keys: Tensor, values: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """Shared keys and values, repeated for each head."""
+    """Repeat shared keys and values for each head."""
     repeats = heads // keys.shape[1]
     if repeats == 1:
         return keys, values
@@ -211,13 +191,10 @@ def attend(
     scale: float | None = None,
     scores: Scores | None = None,
 ) -> Tensor:
-    """The attention output of each token, ``[texts, heads, length, size]``.
+    """Attention output, ``[texts, heads, length, size]``, the shape of queries, keys and values.
 
-    Shapes:
-        queries, keys, values: ``[texts, heads, length, size]``.
-        seen: True where a query (third dimension) may attend to a key (fourth); it broadcasts to
-            ``[texts, heads, length, length]``. ``None``: everywhere.
-        scores: a list that collects the scores before mask and softmax; ``None``: not kept.
+    ``seen``, which may broadcast to ``[texts, heads, length, length]``, is True where a query
+    (third axis) may attend to a key. ``scores`` collects the scores before mask and softmax.
     """
     fused = queries.is_cuda or (queries.dtype == torch.float32 and not dropout)
     if fused and scores is None:
@@ -244,16 +221,7 @@ def _packed_attention(
     sliding_window: int | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attention within each text of the row, as transformers calls it.
-
-    Shapes:
-        query: ``[1, heads, tokens, size]``.
-        key, value: ``[1, heads or a divisor of it, tokens, size]``.
-        returned: ``[1, tokens, heads, size]``.
-
-    Raises:
-        ValueError: the model needs more, such as a bias for each position.
-    """
+    """Called by transformers: ``[1, heads, tokens, size]`` -> ``[1, tokens, heads, size]``."""
     now = _now.get()
     more = [name for name in ("softcap", "position_bias", "s_aux") if others.get(name) is not None]
     if now is None or more:
@@ -276,7 +244,7 @@ def _packed_attention(
 def _seen(
     length: int, causal: bool, window: int | None, mask: Tensor | None, device: torch.device
 ) -> Tensor | None:
-    """Which tokens of a text each of its tokens may attend to; ``None``: all of them."""
+    """Which tokens of its text a token may attend to; ``None``: all."""
     seen = None if mask is None else mask[:, None, None, :]
     if not causal and (window is None or length <= window):
         return seen
@@ -289,4 +257,4 @@ def _seen(
 
 
 AttentionInterface.register(PACKED, _packed_attention)
-AttentionMaskInterface.register(PACKED, lambda *_, **__: None)  # the row needs no mask
+AttentionMaskInterface.register(PACKED, lambda *_, **__: None)  # a packed row needs no mask

@@ -1,4 +1,4 @@
-"""BERT's layers on packed texts: the results of transformers' code, but faster.
+"""BERT's layers on packed texts, equal to transformers' code but faster.
 
 Only these layers are written by hand: one product for queries, keys and values.
 """
@@ -20,10 +20,9 @@ from recbole_tinynews.encoder.states import Tap
 
 
 class BertLayers:
-    """A language model with ``embeddings`` and ``encoder.layer``; ``protocol.Layers`` says more.
+    """Implements ``protocol.Layers`` for models with ``embeddings`` and ``encoder.layer``.
 
-    Raises:
-        AttributeError: it has other parts than BERT's.
+    Raises ``AttributeError`` for other parts than BERT's.
     """
 
     def __init__(self, plm: PreTrainedModel) -> None:
@@ -39,19 +38,19 @@ class BertLayers:
         (embeddings,) = self.before
         positions = texts.positions + self.first_position
         if texts.real is not None and self.first_position:
-            # RoBERTa's padding has a position of its own
+            # RoBERTa's padding has its own position
             positions = torch.where(texts.real, positions, self.first_position - 1)
         return embeddings(
             input_ids=texts.token_ids[None],
             position_ids=positions[None],
-            # its own are as many as its positions
+            # the default is as short as the position table
             token_type_ids=torch.zeros_like(texts.token_ids)[None],
         )[0]
 
     def through(
         self, numbers: range, hidden: Tensor, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
-        """Output of the last of these layers, which count from 1."""
+        """Output of the last of these layers, counted from 1."""
         for number in numbers:
             scores = None if tap is None else tap.scores_of(number)
             hidden = apply_layer(self.layers[number - 1], hidden, texts, scores)
@@ -65,22 +64,17 @@ class BertLayers:
 def apply_layer(
     layer: nn.Module, hidden: Tensor, texts: PackedTexts, scores: Scores | None = None
 ) -> Tensor:
-    """Output of one layer of BERT's kind, ``[tokens, hidden]``.
+    """Output of a BERT layer, ``[tokens, hidden]`` -> ``[tokens, hidden]``.
 
-    Shapes:
-        hidden: ``[tokens, hidden]``.
-        scores: a list that takes the attention scores of each block, ``[texts, heads, length,
-            length]``, before mask and softmax; ``None``: they are not kept.
-
-    Raises:
-        AttributeError: the layer has other parts than BERT's.
+    ``scores`` collects each block's attention scores before mask and softmax,
+    ``[texts, heads, length, length]``. Raises ``AttributeError`` for other parts than BERT's.
     """
     attention: Any = layer.get_submodule("attention")
     heads: Any = attention.self
     projections = heads.query, heads.key, heads.value
     if all(type(projection) is nn.Linear for projection in projections):
-        # The key's bias adds the same to all scores of a query, and the softmax does not depend on
-        # it: its gradient is rounding errors, which Adam scales up. A loss on scores trains it.
+        # The key's bias shifts all scores of a query equally, which the softmax ignores: its
+        # gradient is rounding errors, which Adam amplifies. A loss on scores does train it.
         key_bias = heads.key.bias.detach() if scores is None else heads.key.bias
         biases = heads.query.bias, key_bias, heads.value.bias
         queries_keys_values = F.linear(  # one multiplication instead of three

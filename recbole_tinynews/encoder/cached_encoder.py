@@ -1,4 +1,4 @@
-"""News encoders: vectors by news id, each computed once; of one text by its text encoder."""
+"""News encoders that map news ids to vectors and encode each article once."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from recbole_tinynews.encoder.planning import ArticlePlanner, EncodingPlan, Plan
 from recbole_tinynews.encoder.states import Tap, Taps
 from recbole_tinynews.processes.group import ALONE, process_group
 
-_numbers = itertools.count()  # of encoders: each plan belongs to one
+_numbers = itertools.count()  # of encoders; a plan belongs to one
 NO_ENCODER = -1
 
 
 class CachedEncoder(nn.Module):
-    """News ids in, news vectors out: repeats are encoded once, and in evaluation each article is.
+    """Base class of news encoders, implementing ``protocol.EncodesNews``.
 
-    It implements ``protocol.EncodesNews``. Repeats in a batch share one dropout mask. A subclass
-    defines how articles are encoded.
+    Repeats in a batch are encoded once, so they share a dropout mask; in evaluation each article is
+    encoded once.
 
     Args:
         tokens: token ids of each article, by id; row 0 is empty.
-        history_cache_steps: number of training steps for which the vector of a clicked article may
-            be reused, without a gradient (SpeedyFeed, Xiao et al., KDD 2022). 0 is exact.
+        history_cache_steps: number of training steps for which a clicked article's vector may be
+            reused without a gradient (SpeedyFeed, Xiao et al., KDD 2022); 0 is exact.
     """
 
     def __init__(self, tokens: Ragged, history_cache_steps: int = 0) -> None:
@@ -43,17 +43,12 @@ class CachedEncoder(nn.Module):
         self._plan: EncodingPlan | None = None
         self._vectors, self._recent = NewsVectors(), RecentVectors(history_cache_steps)
 
-    # ------------------------------------------------------------------- defined by subclasses
-
     def planner(self, shared: bool = False) -> ArticlePlanner:
-        """Makes plans for this encoder in its current state.
-
-        ``shared``: for all processes of a training, each of which encodes a part of the plan.
-        """
+        """Planner for the encoder's current state; if ``shared``, each process encodes a part."""
         raise NotImplementedError
 
     def follow(self, plan: EncodingPlan) -> Tensor:
-        """Vectors of the ids of a plan, ``[ids, news_dim]``; zeros for empty texts."""
+        """Vectors of a plan's ids, ``[ids, news_dim]``; zeros for empty texts."""
         raise NotImplementedError
 
     def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
@@ -69,17 +64,14 @@ class CachedEncoder(nn.Module):
         raise NotImplementedError
 
     def content(self) -> Iterator[str | bytes]:
-        """Everything that decides a vector, for the key of a saved table of vectors."""
+        """Everything that determines a vector, for the key of a saved table of vectors."""
         raise NotImplementedError
 
     def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Initialise heads that start from pretrained vectors; others are left alone.
+        """Initialise untrained heads that start from pretrained vectors.
 
-        Heads that an earlier stage has trained stay as they are.
-
-        Args:
-            ids: distinct texts, those of training.
-            centred: whether the mean of their vectors is subtracted from now on.
+        ``ids`` are the distinct training texts. With ``centred``, the mean of their vectors is
+        subtracted from now on.
         """
         raise NotImplementedError
 
@@ -92,8 +84,6 @@ class CachedEncoder(nn.Module):
     def pad_token_id(self) -> int:
         """The token that pads texts."""
         raise NotImplementedError
-
-    # ------------------------------------------------------------------------- ids -> vectors
 
     def train(self, mode: bool = True) -> CachedEncoder:
         """Set the mode; training mode drops the cached vectors of an evaluation."""
@@ -116,29 +106,27 @@ class CachedEncoder(nn.Module):
         return vectors[plan.find(news_ids)]
 
     def _looked_up(self, news_ids: Tensor) -> Tensor | None:
-        """Cached vectors, and those that are missing; ``None``: they have to be computed."""
+        """Vectors from the cache, which encodes missing ones; ``None``: it cannot be used."""
         known = None if self._plan is None else self._plan.host_ids
         return self._vectors.look_up(self, news_ids, known, self._is_shared)
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
-        """Vectors of distinct ids, ``[ids, news_dim]``; zeros for those without any token."""
+        """Vectors of distinct ids, ``[ids, news_dim]``; zeros for empty texts."""
         return self.follow(self._plan_now(ids))
 
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
-        """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
+        """Vectors of the texts of a pack, in pack order, ``[texts, news_dim]``."""
         return self.follow(self.planner().plan(ids[pack.members]).to(self.device))
 
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
     ) -> None:
-        """Encode distinct ids now, and cache them until the weights change (``NewsVectors``)."""
+        """Encode distinct ids now and cache them until weights change; see ``NewsVectors``."""
         self._vectors.encode_ahead(self, ids, show_progress, folder)
-
-    # ---------------------------------------------------------------------------------- plans
 
     @contextmanager
     def planned(self, plan: EncodingPlan | None) -> Iterator[None]:
-        """Inside, all ids are those of this plan, and the device is not asked for them."""
+        """Follow this plan, which holds all ids of the batch, without synchronising the device."""
         self._plan = plan
         try:
             yield
@@ -146,7 +134,7 @@ class CachedEncoder(nn.Module):
             self._plan = None
 
     def _plan_of(self, news_ids: Tensor) -> EncodingPlan:
-        """The plan of the batch, or one made now."""
+        """The batch's plan, or a new one."""
         if self._plan is not None and self._plan.encoder == self._number:
             return self._plan
         ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.host_ids
@@ -157,29 +145,23 @@ class CachedEncoder(nn.Module):
 
     @property
     def _is_shared(self) -> bool:
-        """Whether the batch is shared among several processes."""
+        """Whether several processes share the batch."""
         return self._plan is not None and self._plan.counts is not None
 
-    # --------------------------------------------------------------------------- other contexts
-
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
-        """Inside, training recomputes only these ids, where ``history_cache_steps`` allows it."""
+        """Recompute only these ids in training, as far as ``history_cache_steps`` allows."""
         return self._recent.reusing_all_but(news_ids, self._plan)
 
     def reusable(self) -> dict[str, Tensor]:
-        """Vectors of earlier steps that training may reuse, for its saved state."""
+        """Vectors of earlier steps that training may reuse, saved with its state."""
         return self._recent.state()
 
     def restore_reusable(self, state: Mapping[str, Tensor]) -> None:
-        """Reuse these vectors, of ``reusable``."""
+        """Restore the vectors saved by ``reusable``."""
         self._recent.restore(self, state)
 
     def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
-        """Raise an error: only a language model has inner states.
-
-        Raises:
-            ValueError: always.
-        """
+        """Raise ``ValueError``: only a language model has inner states."""
         raise ValueError(
             f"A loss on inner states expects one language model whose layers can be seen, got "
             f"{type(self).__name__}. Set news_encoder=plm and views=[title], or the loss's weight "
@@ -187,21 +169,18 @@ class CachedEncoder(nn.Module):
         )
 
     def without_tables(self) -> AbstractContextManager[None]:
-        """Does nothing: no layer is frozen."""
+        """Do nothing: no layer is frozen."""
         return nullcontext()
 
     def close_table(self) -> None:
-        """Does nothing: there is no table of frozen states."""
+        """Do nothing: there is no table of frozen states."""
 
 
 class OneTextEncoder(CachedEncoder):
-    """A news encoder of articles with one text each.
+    """Encodes articles with one text each.
 
-    Args:
-        text_encoder: turns the texts of a pack into vectors, as ``WordEncoder`` does.
-        tokens: token ids of each text, by id; row 0 is empty.
-        history_cache_steps: as in ``CachedEncoder``.
-        tokenizer: of given articles; ``None``: articles cannot be given.
+    ``text_encoder`` encodes packed texts, like ``WordEncoder``. Without a ``tokenizer``, articles
+    outside the data set cannot be encoded.
     """
 
     def __init__(
@@ -216,13 +195,13 @@ class OneTextEncoder(CachedEncoder):
         self._tokenizer = tokenizer
 
     def planner(self, shared: bool = False) -> Planner:
-        """Makes plans for this encoder in its current state."""
+        """Planner for the encoder's current state."""
         group = process_group() if shared else ALONE
         at_once = self.tokens_at_once()
         return Planner(self._number, self.tokens, self.pad_token_id, at_once, group=group)
 
     def follow(self, plan: EncodingPlan) -> Tensor:
-        """Vectors of the ids of a plan, ``[ids, news_dim]``."""
+        """Vectors of a plan's ids, ``[ids, news_dim]``."""
         return plan.joined([self._encode_pack(pack) for pack in plan.packs], self.zeros)
 
     def _encode_pack(self, pack: PlannedPack) -> Tensor:
@@ -232,11 +211,7 @@ class OneTextEncoder(CachedEncoder):
         return self.text_encoder.encode(texts)
 
     def tokenise(self, columns: Mapping[str, Sequence[str]]) -> Ragged:
-        """Token ids of given articles, numbered from 1.
-
-        Raises:
-            ValueError: the column is missing, or articles cannot be given.
-        """
+        """Token ids of given articles, from row 1; ``ValueError`` if they cannot be read."""
         if self._tokenizer is None:
             raise ValueError(
                 "encode_texts expects a recommender that reads columns of texts, got one that "
@@ -250,7 +225,7 @@ class OneTextEncoder(CachedEncoder):
         return self.encode_tokens(self.tokenise(columns))
 
     def encode_tokens(self, tokens: Ragged) -> Tensor:
-        """Vectors of texts without ids, ``[texts, news_dim]``, from row 1 on."""
+        """Vectors of texts without ids, from row 1, ``[texts, news_dim]``."""
         planner = Planner(NO_ENCODER, tokens, self.pad_token_id, self.tokens_at_once())
         plan = planner.plan(np.arange(1, tokens.rows)).to(self.device)
         return plan.joined([self._encode(pack.texts) for pack in plan.packs], self.zeros)
@@ -274,7 +249,7 @@ class OneTextEncoder(CachedEncoder):
         return self.text_encoder.tokens_at_once()
 
     def content(self) -> Iterator[str | bytes]:
-        """Everything that decides a vector, for the key of a saved table of vectors."""
+        """Everything that determines a vector, for the key of a saved table of vectors."""
         yield f"words {self.text_encoder.compute_dtype()}"
         yield self.tokens.values.tobytes()
         yield self.tokens.offsets.tobytes()
@@ -282,7 +257,7 @@ class OneTextEncoder(CachedEncoder):
 
     @contextmanager
     def without_dropout(self) -> Iterator[None]:
-        """Inside, training mode encodes without dropout, and caches nothing."""
+        """Encode without dropout or caching in training mode."""
         self.text_encoder.eval()
         try:
             yield
@@ -306,5 +281,5 @@ class OneTextEncoder(CachedEncoder):
             dense.start(in_shares(packed, pooled_of, none), centred)
 
     def _pooled(self, pack: PlannedPack) -> Tensor:
-        """The input of the head for the texts of a pack, ``[texts, in_features]``."""
+        """Input of the head for the texts of a pack, ``[texts, in_features]``."""
         return self.text_encoder.mean(pack.texts)

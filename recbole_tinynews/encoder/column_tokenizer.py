@@ -1,4 +1,4 @@
-"""Tokenises given articles, which no data set has, as those of the data set were."""
+"""Tokenises articles outside the data set in the same way as those in it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class ColumnTokenizer:
     """Token ids of one text of articles, from columns of texts; threads may share it.
 
     Args:
-        field: name of the column; ``title_abstract``: the abstract, where given, follows the title.
+        field: column; ``title_abstract``: the title, then the abstract where there is one.
         tokenizer: of the language model, or by words.
-        max_length: number of tokens at which a text is cut, special ones included.
-        prefix: each text begins with it.
-        pad_to: number of tokens that shorter texts are padded to; 0: texts are not padded.
+        max_length: maximum number of tokens, including special ones.
+        prefix: prepended to each text.
+        pad_to: number of tokens to which shorter texts are padded; 0: no padding.
         pad_token_id: the token that pads them.
     """
 
@@ -44,10 +44,9 @@ class ColumnTokenizer:
         self._shared_tokenizer = tokenizer
 
     def __call__(self, columns: Mapping[str, Sequence[str]]) -> Ragged:
-        """Token ids of each article, numbered from 1; row 0 is padding and empty.
+        """Token ids of each article, from row 1; row 0 is padding and empty.
 
-        Raises:
-            ValueError: the column is missing, or a text cannot be read (``check_texts``).
+        Raises ``ValueError`` for a missing column or an invalid text (``check_texts``).
         """
         texts = ["", *self._texts(columns)]
         tokens = tokenise(texts, self._tokenizer, self.max_length, prefix=self.prefix)
@@ -69,14 +68,14 @@ class ColumnTokenizer:
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
-        """A copy whose truncation never changes, which would fail while another thread uses it."""
+        """A copy with fixed truncation: changing it fails while another thread tokenises."""
         own = copy.deepcopy(self._shared_tokenizer)
         own("", truncation=True, max_length=self.max_length)
         return own
 
 
 def pad_rows(tokens: Ragged, widths: NDArray[np.int64], pad_token_id: int) -> Ragged:
-    """Every text padded to its width, for pooling over pad tokens (docs/method.md, section 3).
+    """Pad every text to its width, for pooling over pad tokens (docs/method.md, section 3).
 
     >>> pad_rows(Ragged.from_rows([[], [7], [8, 9]], int), np.array([2, 3, 2]), 0).values.tolist()
     [7, 0, 0, 8, 9]

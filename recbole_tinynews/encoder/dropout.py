@@ -1,4 +1,4 @@
-"""Dropout with masks that a CPU draws about three times as fast as torch does."""
+"""Dropout whose masks a CPU draws about three times as fast as torch's."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _DRAWS = 1 << 16  # of 16 random bits
 
 
 class Dropout(nn.Dropout):
-    """torch's dropout by ``drop_out``."""
+    """torch's dropout, by ``drop_out``."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Drop out in training mode; the identity in evaluation mode."""
+        """Drop out in training mode."""
         return drop_out(inputs, self.p) if self.training else inputs
 
 
 def drop_out(inputs: Tensor, probability: float) -> Tensor:
-    """Dropout as in training; on a CPU the probability is rounded to a multiple of ``2**-16``.
+    """Dropout in training mode.
 
-    There torch draws a number for each input; here one draw serves four.
+    A CPU draws one number for four inputs and rounds the probability to a multiple of ``2**-16``.
     """
     if inputs.device.type != "cpu" or not 0 < probability < 1:
         return F.dropout(inputs, probability)
@@ -32,10 +32,10 @@ def drop_out(inputs: Tensor, probability: float) -> Tensor:
 
 
 def set_dropout(module: nn.Module, probability: float) -> None:
-    """Set the probability of the module's own dropouts, not of its submodules'."""
+    """Set the dropout probability of a module itself, not of its submodules."""
     for name, child in module.named_children():
         if isinstance(child, nn.Dropout):
             setattr(module, name, Dropout(probability))
-    for name, value in vars(module).items():  # of some modules it is a number
+    for name, value in vars(module).items():  # some modules store a number
         if "dropout" in name and isinstance(value, float):
             vars(module)[name] = probability

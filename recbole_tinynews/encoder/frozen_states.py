@@ -1,7 +1,4 @@
-"""Outputs of the frozen layers, computed once and kept in a memory-mapped table.
-
-Frozen layers run without dropout, so their output for a text never changes.
-"""
+"""Outputs of frozen layers, which run without dropout, computed once into a memory-mapped table."""
 
 from __future__ import annotations
 
@@ -29,11 +26,11 @@ from recbole_tinynews.files.checksums import changed
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import resumable_file, write_text
 
-FREE_SHARE = 0.5  # `use_cache: auto` leaves at least this share of the free disk alone
+FREE_SHARE = 0.5  # largest share of the free disk for a table under `use_cache: auto`
 TOKENS_AT_ONCE = 2_048  # fixed, so that a resumed build gives the same table
 TOKENS_BETWEEN_SAVES = 262_144
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-# numpy has no bfloat16: its bits are stored as integers
+# numpy has no bfloat16: bits are stored as integers
 STORED_AS: dict[str, np.dtype] = {
     "fp32": np.dtype("<f4"),
     "fp16": np.dtype("<f2"),
@@ -44,31 +41,19 @@ Compute = Callable[[NDArray[np.int64], Pack], Tensor]
 
 
 class Storage(NamedTuple):
-    """Where hidden states are stored, and for which texts.
-
-    Attributes:
-        folder: folder of the tables.
-        precision: ``fp32``, ``fp16`` or ``bf16``, of the stored numbers.
-        budget: GB that a table may take, filled with the shortest texts; ``None``: no limit.
-        ample_room: skip a table that takes more than half of the free disk (``use_cache: auto``)
-            instead of raising an error only if the disk is too small.
-        longest: longest text to store, in tokens; ``None``: no limit.
-    """
+    """Where hidden states are stored, and for which texts."""
 
     folder: Path
-    precision: str = "fp32"
-    budget: float | None = None
-    ample_room: bool = True
-    longest: int | None = None
+    precision: str = "fp32"  # of the stored numbers: fp32, fp16 or bf16
+    budget: float | None = None  # GB per table, filled with the shortest texts; None: no limit
+    ample_room: bool = True  # `use_cache: auto`: skip a table over half the free disk, don't raise
+    longest: int | None = None  # longest text to store, in tokens; None: no limit
 
 
 class FrozenStates:
-    """Rows of hidden states, one for each token of each stored text, without padding.
+    """Hidden states of the stored texts, one row per token, on the device if there is room.
 
-    Attributes:
-        table: on the device if it has room, else on the host.
-        stored: ``[texts]``, whether a text is stored.
-        layout: the rows of each text.
+    ``stored`` marks the stored texts, ``[texts]``; ``layout`` maps a text to its rows.
     """
 
     def __init__(
@@ -78,12 +63,12 @@ class FrozenStates:
         self.stored, self.layout = stored, _layout(tokens, stored)
 
     def rows(self, places: Tensor) -> Tensor:
-        """The rows at these places, ``[tokens, hidden]``."""
+        """Hidden states at these rows, ``[tokens, hidden]``."""
         return self.table.index_select(0, places)
 
 
 class _Plan(NamedTuple):
-    """A table to write."""
+    """A table to be written."""
 
     place: Path
     precision: str
@@ -104,21 +89,11 @@ def open_frozen_states(
     compute: Compute,
     device: torch.device,
 ) -> FrozenStates | None:
-    """The table with this key, which is built if it is missing; an interrupted build is resumed.
+    """Open the table with this key; build it if it is missing, or resume an interrupted build.
 
-    Args:
-        storage: where it is kept, and for which texts.
-        key: digest of the frozen weights and the tokens.
-        tokens: token ids of the texts.
-        hidden_size: size of a token's state.
-        compute: ``(text ids in the order of a pack, pack) -> [tokens, hidden]``.
-        device: where the states are used.
-
-    Returns:
-        ``None`` if nothing is to be stored, or if ``ample_room`` is not there.
-
-    Raises:
-        ValueError: the disk cannot hold the table.
+    ``key`` is a digest of the frozen weights and the tokens. ``compute`` maps the text ids of a
+    pack, in pack order, and the pack to ``[tokens, hidden]``. Returns ``None`` if there is nothing
+    to store or ``ample_room`` is lacking. Raises ``ValueError`` if the disk cannot hold the table.
     """
     row_bytes = hidden_size * STORED_AS[storage.precision].itemsize
     longest = _longest_stored(storage, tokens.lengths, row_bytes)
@@ -149,7 +124,7 @@ def _layout(tokens: Ragged, stored: NDArray[np.bool_]) -> Ragged:
 
 
 def _longest_stored(storage: Storage, lengths: NDArray[np.int64], row_bytes: int) -> int:
-    """Length of the longest texts that are stored; all shorter ones are stored too."""
+    """Length of the longest stored texts; all shorter ones are stored too."""
     longest = int(lengths.max(initial=0))
     if storage.longest is not None:
         longest = min(longest, storage.longest)
@@ -170,7 +145,7 @@ def _read(plan: _Plan) -> Tensor | None:
         )
         return None
     try:
-        # copy-on-write: torch wants a writable array, the file stays as it is
+        # copy-on-write: torch wants a writable array, the file is not changed
         table = np.lib.format.open_memmap(plan.place, mode="c")
     except ValueError as problem:
         getLogger().warning(f"{plan.place} cannot be read and is rebuilt: {problem}")
@@ -193,7 +168,7 @@ def _as_written(place: Path) -> bool:
 
 
 def _identity(place: Path) -> tuple[int, int] | None:
-    """Inode and time of a file, which change if it is replaced; ``None``: there is none."""
+    """Inode and modification time, which change when a file is replaced; ``None``: no file."""
     try:
         status = place.stat()
     except OSError:
@@ -207,12 +182,12 @@ def _checksum_file(place: Path) -> Path:
 
 def _has_room(plan: _Plan, ample: bool) -> bool:
     free = shutil.disk_usage(plan.place.parent).free
-    if plan.place.is_file():  # a refused one, which makes room
+    if plan.place.is_file():  # unusable, will be replaced
         free += plan.place.stat().st_size
     if plan.bytes <= (FREE_SHARE if ample else 1) * free:
         return True
     size = f"{plan.bytes / 1e9:.1f} GB of the {free / 1e9:.1f} GB free in {plan.place.parent}"
-    if not ample:  # a memory-mapped file that outgrows the disk ends the process without a word
+    if not ample:  # writing to a memory map on a full disk kills the process silently
         raise ValueError(
             f"use_cache=true expects room for the frozen layers' hidden states, {size}. "
             "Make room, lower cache_budget, or set use_cache to auto or false."
@@ -225,16 +200,8 @@ def _has_room(plan: _Plan, ample: bool) -> bool:
 
 
 def _make(plan: _Plan, compute: Compute, refused: tuple[int, int] | None) -> None:
-    """Build the table under a temporary name, then rename it.
-
-    Of several processes one builds it and the others wait. They verify it after leaving the lock,
-    which may take minutes.
-
-    Args:
-        plan: the table.
-        compute: as in ``open_frozen_states``.
-        refused: identity of an existing table that cannot be used.
-    """
+    """Build the table under a temporary name and rename it; ``refused``: identity of a bad one."""
+    # other processes wait here, and verify the table after leaving the lock, which takes minutes
     with exclusive_lock(plan.place, "making it"):
         if _identity(plan.place) not in (None, refused):
             return  # another process has built it meanwhile
@@ -248,7 +215,7 @@ def _make(plan: _Plan, compute: Compute, refused: tuple[int, int] | None) -> Non
 
 
 def _begin(plan: _Plan, unfinished: Path, progress: Path) -> tuple[np.memmap, int]:
-    """The table to fill, and how many packs it already has."""
+    """The table to fill, and the number of packs that it already holds."""
     if unfinished.is_file() and progress.is_file():
         try:
             done = int(json.loads(progress.read_text())["packs"])
@@ -256,7 +223,7 @@ def _begin(plan: _Plan, unfinished: Path, progress: Path) -> tuple[np.memmap, in
             if table.shape == plan.shape and table.dtype == STORED_AS[plan.precision]:
                 return table, done
         except (ValueError, KeyError, TypeError):
-            pass  # cut off: rebuilt
+            pass  # truncated: rebuild
     progress.unlink(missing_ok=True)
     table = np.lib.format.open_memmap(
         unfinished, mode="w+", dtype=STORED_AS[plan.precision], shape=plan.shape

@@ -19,10 +19,10 @@ from recbole_tinynews.encoder.device import has_room, on_device
 from recbole_tinynews.encoder.packing import packs, shortest_first
 from recbole_tinynews.encoder.states import States, Taps
 
-CGROUP = Path("/sys/fs/cgroup")  # where a container's limit is
+CGROUP = Path("/sys/fs/cgroup")  # has a container's memory limit
 
 _Name = tuple[str, int]  # kind of a state, and its layer
-# rows of each text in the table of a kind, by the number of its tokens
+# rows of a text in the table of each kind, by its number of tokens
 _ROWS: dict[str, Callable[[NDArray[np.int64]], NDArray[np.int64]]] = {
     "hidden": lambda lengths: lengths,
     "attention": lambda lengths: lengths**2,
@@ -44,13 +44,9 @@ class TappedEncoder(Protocol):
 
 
 class KnownStates:
-    """Tables of inner states by text id; ``compute`` makes one.
+    """Tables of inner states by text id, which a teacher looks up instead of running its layers.
 
-    In a student's step the teacher then looks states up instead of running its layers.
-
-    Args:
-        taps: the layers whose states are stored.
-        lengths: ``[texts]``, number of tokens of each stored text; 0 for others.
+    ``compute`` makes one. ``lengths``: tokens of each stored text, ``[texts]``; 0 for others.
     """
 
     def __init__(self, taps: Taps, lengths: NDArray[np.int64]) -> None:
@@ -68,7 +64,7 @@ class KnownStates:
         share: float,
         show_progress: bool,
     ) -> KnownStates | None:
-        """States of distinct ids; ``None`` if they take more than this share of free memory."""
+        """States of distinct ids; ``None`` if they need more than this share of free memory."""
         lengths = np.zeros_like(encoder.tokens.lengths)
         lengths[ids] = encoder.tokens.lengths[ids]
         made = cls(taps, lengths)
@@ -92,7 +88,7 @@ class KnownStates:
         return bool((self._lengths[ids] == lengths).all())
 
     def states(self, ids: NDArray[np.int64], device: torch.device) -> States:
-        """States of distinct ids, shortest first, in the order of an encoder's."""
+        """States of distinct ids, shortest first, in an encoder's order."""
         ids = ids[shortest_first(self._lengths[ids])]
         found = {
             name: on_device(table.index_select(0, self._rows(name, ids).to(table.device)), device)
@@ -125,7 +121,7 @@ class KnownStates:
 
 
 def free_memory() -> int:
-    """Bytes that this process may still allocate, also inside a container."""
+    """Bytes that this process may still allocate, respecting a container's limit."""
     free = psutil.virtual_memory().available
     try:
         limit, used = ((CGROUP / f"memory.{name}").read_text() for name in ("max", "current"))

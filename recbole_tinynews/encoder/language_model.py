@@ -1,4 +1,4 @@
-"""Pre-trained language models: loaded and cut to their first layers; heads for masked tokens."""
+"""Loads pretrained language models, cut to their first layers, and heads for masked tokens."""
 
 from __future__ import annotations
 
@@ -25,14 +25,11 @@ from recbole_tinynews.files.tensors import check_weights
 
 
 def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
-    """A language model with its first ``num_hidden_layers`` layers (``None``: all of them).
+    """A language model, or an encoder-decoder's encoder, with its first layers (``None``: all).
 
-    Of an encoder-decoder it is the encoder. The pooler, where it has one, stays, unused, because
-    the published sizes count it (docs/method.md, 6).
-
-    Raises:
-        ValueError: no such model, more layers asked for than it has, or weights that are missing,
-            damaged or of another size than its configuration says.
+    An unused pooler stays, because published sizes count it (docs/method.md, 6). Raises
+    ``ValueError`` if there is no such model, it has fewer layers, or weights are missing, damaged
+    or of the wrong size.
     """
     try:
         for file in Path(source).glob("*.safetensors"):
@@ -65,7 +62,7 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
 
 
 def _check_weights(source: str, plm: PreTrainedModel, missing: Iterable[str]) -> None:
-    """Refuse a language model some of whose weights would be random."""
+    """Refuse a language model with missing weights, which would be random."""
     wanted = [name for name, _ in plm.named_parameters() if UNUSED not in name]
     absent = sorted(set(missing).intersection(wanted))
     if absent:
@@ -78,17 +75,12 @@ def _check_weights(source: str, plm: PreTrainedModel, missing: Iterable[str]) ->
 def load_language_model_head(
     source: str, word_embeddings: nn.Parameter, counts: Tensor
 ) -> nn.Module:
-    """The head for masked tokens: hidden states ``[..., hidden]`` -> scores ``[..., vocabulary]``.
+    """The head for masked tokens: ``[..., hidden]`` -> scores ``[..., vocabulary]``.
 
-    It is the language model's own where its weights have one. Otherwise it is random, with a bias
-    that holds how frequent each token is. Without that bias, the layers below would first learn
-    these frequencies, which are the same for all texts.
-
-    Args:
-        source: folder or hub name of the language model.
-        word_embeddings: ``[vocabulary, hidden]``, the weights of the head's decoder too: one
-            tensor, which trains if they do.
-        counts: ``[tokens]``, how often each token of the vocabulary occurs in the texts.
+    It is the language model's own if there is one. Otherwise it is random, and its bias is the log
+    frequency of each token in the texts (``counts``, ``[vocabulary]``), which the layers below
+    would have to learn first. ``word_embeddings``, ``[vocabulary, hidden]``, are tied to its
+    decoder. Raises ``ValueError`` for an architecture that has no such head.
     """
     try:
         whole, loading = read_pretrained(
@@ -117,11 +109,7 @@ def load_language_model_head(
 
 @torch.no_grad()
 def _head_of(whole: PreTrainedModel) -> tuple[tuple[str, ...], nn.Module]:
-    """The parts that run behind the language model, in their order, and how their weights begin.
-
-    Raises:
-        ValueError: they do not make up its head.
-    """
+    """Weight prefixes and modules of the head; ``ValueError`` if they do not reproduce it."""
     ran: dict[str, nn.Module] = {}
     states: list[Any] = []
     hooks = [whole.base_model.register_forward_hook(lambda _, __, out: states.append(out[0]))]
@@ -145,8 +133,8 @@ def _note(ran: dict[str, nn.Module], name: str, part: nn.Module, _: Any) -> None
 
 
 def longest_text(plm: PreTrainedModel) -> int:
-    """How many tokens it can read; RoBERTa's positions begin after that of padding."""
+    """Maximum number of tokens; RoBERTa's positions start after that of padding."""
     positions = getattr(plm.config, "max_position_embeddings", None)
-    if positions is None:  # positions that have no end, as T5's
+    if positions is None:  # unlimited positions (T5)
         return sys.maxsize
     return int(positions) - first_position(plm)

@@ -1,4 +1,4 @@
-"""How the layers of a language model are run on packed texts, found by trying."""
+"""Chooses how to run a language model's layers on packed texts, by testing on a few."""
 
 from __future__ import annotations
 
@@ -28,12 +28,10 @@ def layers_of(plm: PreTrainedModel) -> Layers:
     """The fastest way to run this language model that equals its own code on a few texts.
 
     Models like BERT use ``bert_layers``. Others run their own code: on one row of texts if their
-    attention can be replaced, else on texts of one length at a time, else as a whole.
-
-    Raises:
-        ValueError: no way equals its own code.
+    attention can be replaced, else on texts of equal length, else as a whole. Raises ``ValueError``
+    if no way equals its own code.
     """
-    if plm.device.type == "meta":  # shapes only: nothing can be run
+    if plm.device.type == "meta":  # shapes only: cannot be run
         return BertLayers(plm)
     own_attention, training = plm.config._attn_implementation, plm.training
     problem: Exception | None = None
@@ -45,12 +43,12 @@ def layers_of(plm: PreTrainedModel) -> Layers:
                 plm.set_attn_implementation(own_attention)
             try:
                 made: Layers | None = make(plm)
-            except FAILURES as mistake:  # it has other parts
+            except FAILURES as mistake:  # the model has other parts
                 problem = mistake
                 continue
             if made is not None and probe.agrees(made):
                 return made
-    except FAILURES as mistake:  # its own code does not run on the texts of the probe
+    except FAILURES as mistake:  # its own code fails on these texts
         problem = mistake
     finally:
         plm.train(training)
@@ -62,33 +60,29 @@ def layers_of(plm: PreTrainedModel) -> Layers:
 
 @lru_cache(maxsize=8)
 def shown_by(source: str) -> Shown:
-    """The observable states of a language model, tried on two layers with random weights."""
+    """Observable states of a language model, tested on two layers with random weights."""
     with torch.random.fork_rng(devices=[]):
         return layers_of(bare_plm(source, min(2, plm_size(source).layers))).shown
 
 
-TOLERANCE = 2e-5  # of the largest state
+TOLERANCE = 2e-5  # relative to the largest state
 LENGTHS = (2, 5, 5)
-LONGEST_WINDOW = 512  # a text that passes a wider window of attention takes too long
-WINDOWS = ("sliding_window", "local_attention")  # names of a model's settings
-FIRST_ID = 5  # ids from here on stand for words in every vocabulary
+LONGEST_WINDOW = 512  # texts longer than a wider attention window take too long
+WINDOWS = ("sliding_window", "local_attention")  # names in a model's configuration
+FIRST_ID = 5  # ids from here on are ordinary tokens in every vocabulary
 
 # raised by a model's code that is run in an unsupported way
 FAILURES = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 class Probe:
-    """The output of the model's own code for each of a few texts.
-
-    Args:
-        plm: the language model, in evaluation mode.
-    """
+    """Expected output for a few texts, by the model's own code in evaluation mode."""
 
     def __init__(self, plm: PreTrainedModel) -> None:
         lengths = np.array([*LENGTHS, *_beyond_its_window(plm)])
         (pack,) = packs(lengths, int(lengths.sum()))
         ids = torch.arange(int(lengths.sum())) * 7 % (plm.config.vocab_size - FIRST_ID) + FIRST_ID
-        # shortest first, as the pack has them
+        # shortest first, as in the pack
         texts = ids.split(sorted(lengths.tolist()))
         self.texts = PackedTexts.of(pack, ids)
         real = torch.ones(len(ids), dtype=torch.bool)
@@ -101,10 +95,9 @@ class Probe:
 
     @torch.no_grad()
     def agrees(self, layers: Layers) -> bool:
-        """Whether these layers give the same, at once and in two parts.
+        """Whether these layers give the expected output, at once and split in two.
 
-        A model may project the embeddings first (ELECTRA), mix neighbouring tokens, or have other
-        parts, and would give wrong vectors.
+        They may not if the model projects its embeddings (ELECTRA) or mixes neighbouring tokens.
         """
         try:
             depth = len(layers.layers)

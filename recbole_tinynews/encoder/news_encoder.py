@@ -1,9 +1,4 @@
-"""The news encoder of a language model: news ids in, news vectors out.
-
-Every optimization is exact: repeats are encoded once, no padding is computed, frozen layers are
-read from a table (``frozen_states``), and at evaluation each article is encoded once
-(``news_vectors``).
-"""
+"""The news encoder of a language model, with the output of frozen layers stored."""
 
 from __future__ import annotations
 
@@ -29,18 +24,15 @@ from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.processes.group import ALONE, process_group
 
-STATES_FORMAT = "frozen states 1"  # raised whenever the meaning of the stored states changes
+STATES_FORMAT = "frozen states 1"  # bump when the meaning of stored states changes
 
 
 class NewsEncoder(OneTextEncoder):
-    """A language model with the text of each news id, and with access to its layers and states.
+    """Encodes one text per article with a language model, giving access to its layers and states.
 
-    Args:
-        text_encoder: turns tokens into vectors.
-        tokens: token ids of each text, by id; row 0 is empty. Attention ignores pad tokens, which
-            only a text encoder with ``mask_padding=False`` has.
-        storage: where the frozen layers' states are kept; ``None``: computed each time.
-        history_cache_steps, tokenizer: as in ``OneTextEncoder``.
+    ``tokens`` has the token ids of each text by id; row 0 is empty, and attention ignores pad
+    tokens, which occur only with ``mask_padding=False``. Without ``storage``, frozen layers are
+    computed each time.
     """
 
     def __init__(
@@ -59,10 +51,8 @@ class NewsEncoder(OneTextEncoder):
         self._states: FrozenStates | None = None
         self._states_of: tuple[int, ...] = ()
 
-    # ------------------------------------------------------------------------- ids -> vectors
-
     def planner(self, shared: bool = False) -> Planner:
-        """Makes plans for this encoder in its current state, with rows of its table."""
+        """Planner for the encoder's current state, with rows of its table."""
         states = self._stored_states()
         return Planner(
             self._number,
@@ -90,23 +80,21 @@ class NewsEncoder(OneTextEncoder):
         return encoded
 
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
-        """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
+        """Vectors of the texts of a pack, in pack order, ``[texts, news_dim]``."""
         return self._encode_pack(self.planner().pack(ids, pack).to(self.device))
 
     def content(self) -> Iterator[str | bytes]:
-        """Everything that decides a vector, for the key of a saved table of vectors."""
+        """Everything that determines a vector, for the key of a saved table of vectors."""
         yield str(self.text_encoder.compute_dtype())
         yield from self._states_content()
         yield from self.text_encoder.content()
 
-    # --------------------------------------------------------------------------- inner states
-
     @contextmanager
     def tapped(self, taps: Taps) -> Iterator[Tap]:
-        """Inside, the tap collects the inner states of all that is encoded, with their gradients.
+        """Collect the inner states of everything that is encoded, with gradients.
 
-        Frozen layers are computed only as far as ``taps`` needs them, and read otherwise. Each
-        call of the encoder adds its distinct texts; no vector is looked up.
+        Frozen layers are computed only as deep as ``taps`` needs, and read otherwise. Each call of
+        the encoder adds its distinct texts.
         """
         self._tap = tap = Tap(taps)
         try:
@@ -125,14 +113,14 @@ class NewsEncoder(OneTextEncoder):
     ) -> None:
         """Compute inner states of distinct ids now, if they fit this share of the free memory.
 
-        They are looked up in evaluation mode, without gradients, until the weights change.
+        They are read in evaluation mode, without gradients, until the weights change.
         """
-        if (self.tokens.values != self.pad_token_id).all():  # states leave pad tokens out
+        if (self.tokens.values != self.pad_token_id).all():  # states exclude pad tokens
             known = KnownStates.compute(self, ids, taps, share, show_progress)
             self._known_states = None if known is None else (known, versions(self.parameters()))
 
     def _looked_up(self, news_ids: Tensor) -> Tensor | None:
-        """Cached vectors, and inner states if those of all ids are known."""
+        """Cached vectors, and inner states if all ids have them."""
         if self._tap is None:
             return super()._looked_up(news_ids)
         tap = self._tap
@@ -140,14 +128,14 @@ class NewsEncoder(OneTextEncoder):
         if states is None:
             return None
         tap.keep_states(states)
-        self._tap = None  # a vector that is missing is encoded with other texts
+        self._tap = None  # a missing vector is encoded along with other texts
         try:
             return super()._looked_up(news_ids)
         finally:
             self._tap = tap
 
     def _states_of_texts(self, news_ids: Tensor, taps: Taps) -> States | None:
-        """The inner states of these ids, if all are known."""
+        """Inner states of these ids, if all are known."""
         if self._known_states is None:
             return None
         known, weights = self._known_states
@@ -157,11 +145,9 @@ class NewsEncoder(OneTextEncoder):
             return None
         return known.states(ids, self.device)
 
-    # -------------------------------------------------------------------------- frozen layers
-
     @contextmanager
     def without_tables(self) -> Iterator[None]:
-        """Inside, every layer is computed, as for an article never seen before."""
+        """Compute every layer, as for an article never seen before."""
         storage, self.storage = self.storage, None
         try:
             yield
@@ -169,18 +155,18 @@ class NewsEncoder(OneTextEncoder):
             self.storage = storage
 
     def close_table(self) -> None:
-        """Free the memory of the table of frozen states, which is opened again when needed."""
+        """Free the table of frozen states, which is reopened when needed."""
         self._states, self._states_of = None, ()
 
     def _stored(self, pack: PlannedPack) -> Tensor | None:
-        """Stored output of the frozen layers for these texts, ``[tokens, hidden]``, if any."""
+        """Stored output of the frozen layers, ``[tokens, hidden]``, if it has these texts."""
         states = self._stored_states()
         if states is None or pack.rows is None:
             return None
         return on_device(states.rows(pack.rows), self.device)
 
     def _stored_states(self) -> FrozenStates | None:
-        """The table for the current frozen weights; ``None``: there is none."""
+        """The table for the current frozen weights, if any."""
         if self.storage is None or self.text_encoder.first_trained == 0:
             return None
         frozen = [p for part in self.text_encoder.frozen_modules for p in part.parameters()]

@@ -1,4 +1,4 @@
-"""Caches of news vectors: of an evaluation, and of the last steps of a training."""
+"""Caches of news vectors: of an evaluation, and of recent training steps."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from recbole_tinynews.processes.gather import gather_rows
 from recbole_tinynews.processes.group import process_group
 from recbole_tinynews.processes.shared_arrays import shared_arrays
 
-# small packs encode few texts that were not asked for, and still keep a CPU busy
+# small packs encode few unneeded texts, and still keep a CPU busy
 LOOK_UP_TOKENS = 128
-# a process keeps the vectors of so many texts until all exchange what they have encoded
+# number of texts that each process encodes before vectors are gathered
 TEXTS_IN_A_ROUND = 4_096
 
 
@@ -40,7 +40,7 @@ class RememberedEncoder(Protocol):
         """Its weights; a change invalidates all vectors."""
 
     def content(self) -> Iterator[str | bytes]:
-        """Everything that decides a vector, for the key of a saved table of vectors."""
+        """Everything that determines a vector, for the key of a saved table of vectors."""
 
     def tokens_at_once(self) -> int:
         """Number of tokens that it encodes together."""
@@ -49,17 +49,14 @@ class RememberedEncoder(Protocol):
         """Vectors of empty texts, ``[texts, news_dim]``."""
 
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
-        """Vectors of the texts of a pack, in its order, ``[texts, news_dim]``."""
+        """Vectors of the texts of a pack, in pack order, ``[texts, news_dim]``."""
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``."""
 
 
 class NewsVectors:
-    """Vectors by id, valid until a weight changes: at evaluation each article is encoded once.
-
-    The encoder is passed to each call, and never stored.
-    """
+    """Vectors by id, valid until a weight changes; the encoder is passed in and never stored."""
 
     def __init__(self) -> None:
         self._vectors: Tensor | None = None
@@ -79,16 +76,10 @@ class NewsVectors:
         show_progress: bool,
         folder: Path | None,
     ) -> None:
-        """Encode distinct ids now, which is faster than in small numbers, and cache them.
+        """Encode distinct ids in large packs and cache them.
 
-        Packs depend on ``ids`` alone: a resumed run gets the same bits.
-
-        Args:
-            encoder: computes the vectors.
-            ids: distinct ids of texts.
-            show_progress: whether to show a bar.
-            folder: of a memory-mapped table of the vectors, which is read if it exists; ``None``:
-                they are in memory only.
+        Packs depend on ``ids`` alone, so a resumed run gets the same bits. With ``folder``, vectors
+        are in a memory-mapped table, which is read if it exists.
         """
         vectors, encoded = self._current(encoder)
         if encoded[ids].all():
@@ -115,16 +106,11 @@ class NewsVectors:
         host_ids: NDArray[np.int64] | None = None,
         shared: bool = False,
     ) -> Tensor:
-        """Vectors by id; those that are missing, or older than the weights, are encoded now.
+        """Vectors by id, in any shape; missing or outdated ones are encoded now.
 
-        Texts are encoded in fixed packs: a vector's bits do not depend on earlier look-ups, so a
-        resumed run gets the same.
-
-        Args:
-            encoder: computes the vectors.
-            news_ids: any shape.
-            host_ids: all of these ids; ``None``: they are copied from the device.
-            shared: whether all processes encode them together; ``host_ids`` are then the same.
+        Packs are fixed: a vector's bits do not depend on earlier look-ups, so a resumed run gets
+        the same. ``host_ids`` are the same ids on the host (``None``: copied from the device); with
+        ``shared``, all processes pass the same and encode them together.
         """
         vectors, encoded = self._current(encoder)
         ids = news_ids.cpu().numpy() if host_ids is None else host_ids
@@ -139,13 +125,13 @@ class NewsVectors:
 
             encoding = in_shares(needed, encode, vectors[:0]) if shared else map(encode, needed)
             for pack, made in zip(needed, encoding, strict=True):
-                new = ~encoded[pack.members]  # what was encoded ahead stays as it is
+                new = ~encoded[pack.members]  # keep what was encoded ahead
                 vectors[_places(pack.members[new], vectors)] = made[torch.from_numpy(new)]
                 encoded[pack.members] = True
         return F.embedding(news_ids.to(vectors.device), vectors)
 
     def _current(self, encoder: RememberedEncoder) -> tuple[Tensor, NDArray[np.bool_]]:
-        """Vectors of all ids, and which of them are valid."""
+        """Vectors of all ids, and which are valid."""
         weights = versions(encoder.parameters())
         if self._vectors is None or self._weights != weights:
             self._vectors = encoder.zeros(encoder.tokens.rows)
@@ -156,7 +142,7 @@ class NewsVectors:
     def _packs(
         self, encoder: RememberedEncoder, device: torch.device
     ) -> tuple[list[Pack], NDArray[np.int64]]:
-        """The packs of all texts, and the pack of each id."""
+        """Packs of all texts, and the pack of each id."""
         if self._look_up_packs is None:
             at_once = LOOK_UP_TOKENS if device.type == "cpu" else encoder.tokens_at_once()
             packed = packs(encoder.tokens.lengths, at_once)
@@ -168,10 +154,7 @@ class NewsVectors:
 
 
 class RecentVectors:
-    """News vectors of the last training steps, without gradients (SpeedyFeed, KDD 2022).
-
-    With 0 steps none is reused, which is exact.
-    """
+    """Vectors of the last training steps, without gradients (SpeedyFeed, KDD 2022); 0 is exact."""
 
     def __init__(self, steps: int) -> None:
         self.steps, self.step = steps, 0
@@ -182,7 +165,7 @@ class RecentVectors:
 
     @contextmanager
     def reusing_all_but(self, news_ids: Tensor, plan: EncodingPlan | None) -> Iterator[None]:
-        """Inside, the vectors of these ids are recomputed even if they are recent."""
+        """Recompute the vectors of these ids even if they are recent."""
         if self.steps:
             self._recomputed = news_ids.cpu().numpy() if plan is None else plan.fresh
             self.used = True
@@ -192,10 +175,10 @@ class RecentVectors:
             self.used = False
 
     def encode(self, encoder: RememberedEncoder, ids: NDArray[np.int64]) -> Tensor:
-        """Vectors of distinct ids, ``[ids, news_dim]``; each call counts as one training step."""
+        """Vectors of distinct ids, ``[ids, news_dim]``; each call counts as a training step."""
         if self._vectors is None:
             self._vectors = encoder.zeros(encoder.tokens.rows)
-            self._made_in = np.full(encoder.tokens.rows, -1 - self.steps)  # too early to be reused
+            self._made_in = np.full(encoder.tokens.rows, -1 - self.steps)  # too old to be reused
         recent = self._made_in[ids] >= self.step - self.steps
         needed = np.isin(ids, self._recomputed) | ~recent
         encoded = encoder.encode_distinct(ids[needed])
@@ -211,7 +194,7 @@ class RecentVectors:
         return vectors
 
     def state(self) -> dict[str, Tensor]:
-        """The vectors that may still be reused, with their ids and ages in steps."""
+        """Vectors that may still be reused, with their ids and ages in steps."""
         if self._vectors is None:
             return {}
         ids = np.flatnonzero(self._made_in >= self.step - self.steps)
@@ -220,7 +203,7 @@ class RecentVectors:
         return {"ids": torch.from_numpy(ids), "ages": ages, "vectors": vectors}
 
     def restore(self, encoder: RememberedEncoder, state: Mapping[str, Tensor]) -> None:
-        """Continue from a ``state`` of an encoder of the same texts."""
+        """Restore a ``state`` of an encoder of the same texts."""
         empty, ids = encoder.zeros(encoder.tokens.rows), state["ids"].numpy()
         self._vectors = empty.to(state["vectors"].dtype)
         self._vectors[_places(ids, empty)] = state["vectors"].to(empty.device)
@@ -229,26 +212,24 @@ class RecentVectors:
 
 
 def versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:
-    """Numbers that change with the values: torch counts in-place writes."""
+    """Storage pointers and version counters of the parameters, which change with their values."""
     return tuple(number for p in parameters for number in (p.data_ptr(), p._version))
 
 
 def in_shares(
     packed: Sequence[Pack], encode: Callable[[Pack], Tensor], none: Tensor
 ) -> Iterator[Tensor]:
-    """The vectors of each pack, ``[texts, dim]``, without gradients; several processes share them.
+    """Vectors of each pack, ``[texts, dim]``, without gradients; processes share the work.
 
-    Args:
-        packed: the same in all processes, each of which must exhaust the iterator.
-        encode: gives rows for the texts of a pack, in its order.
-        none: ``[0, dim]``, of their type and device.
+    Each process passes the same packs and must exhaust the iterator. ``encode`` returns a pack's
+    rows in pack order; ``none`` is an empty ``[0, dim]`` of their type and device.
     """
     group = process_group()
     if group.alone:
         yield from map(encode, packed)
         return
     largest = max((len(pack.members) for pack in packed), default=1)
-    step = group.size * max(1, TEXTS_IN_A_ROUND // largest)  # of each process as many packs
+    step = group.size * max(1, TEXTS_IN_A_ROUND // largest)  # as many packs for each process
     for start in range(0, len(packed), step):
         yield from _one_round(packed[start : start + step], encode, none)
 

@@ -1,7 +1,7 @@
-"""A language model of any architecture run by its own code, from any layer to any other.
+"""Language models of any architecture, run by their own code from any layer to any other.
 
-For one call, layers outside the range are replaced: those before it return the known states, and
-the first one after it ends the call.
+For one call, layers outside the range are replaced: earlier ones return known states, and the first
+later one ends the call.
 """
 
 from __future__ import annotations
@@ -19,18 +19,16 @@ from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.protocol import Shown
 from recbole_tinynews.encoder.states import Tap
 
-USUAL_NAMES = ("layer", "layers", "h", "block", "blocks")  # of a list of layers
+USUAL_NAMES = ("layer", "layers", "h", "block", "blocks")  # attributes that hold the list of layers
 UNUSED = "pooler"
 
 
 class OwnLayers:
-    """A language model of any architecture; ``protocol.Layers`` says more.
+    """Implements ``protocol.Layers`` for a language model of any architecture.
 
-    Args:
-        plm: the language model, in evaluation mode and with its own attention.
-        in_one_row: texts are concatenated in one row, and the attention will be ``PACKED``;
-            otherwise texts of one length are a batch.
-        as_one: all layers count as one.
+    ``plm`` is in evaluation mode with its own attention. With ``in_one_row``, texts are
+    concatenated in one row, which needs ``PACKED`` attention; otherwise texts of equal length form
+    a batch. With ``as_one``, all layers count as one.
     """
 
     def __init__(self, plm: PreTrainedModel, in_one_row: bool, as_one: bool = False) -> None:
@@ -47,7 +45,7 @@ class OwnLayers:
 
     @classmethod
     def packed(cls, plm: PreTrainedModel) -> OwnLayers | None:
-        """Run on one row; ``None`` if it accepts no positions or no other attention."""
+        """Run on one row; ``None`` if the model takes no position ids or its attention is fixed."""
         made = cls(plm, in_one_row=True)
         if "position_ids" not in made.accepted:
             return None
@@ -56,7 +54,7 @@ class OwnLayers:
 
     @classmethod
     def side_by_side(cls, plm: PreTrainedModel) -> OwnLayers:
-        """Run on texts of one length at a time, with its own attention."""
+        """Run on batches of texts of equal length, with the model's own attention."""
         return cls(plm, in_one_row=False)
 
     @classmethod
@@ -71,13 +69,10 @@ class OwnLayers:
     def through(
         self, numbers: range, hidden: Tensor, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
-        """Output of the last of these layers; after the last of all, that of ``after``.
+        """Output of the last of these layers; after the last layer of all, output of ``after``.
 
-        The tap gets the last layer's output before ``after``.
-
-        Raises:
-            ValueError: the tap wants states of layers that count as one, or attention scores
-                without ``PACKED`` attention.
+        The tap gets the layer's output before ``after``. Raises ``ValueError`` if the tap wants
+        states that this model cannot show.
         """
         refusal = None if tap is None else self.shown.refusal(tap.taps, type(self.plm).__name__)
         if refusal is not None:
@@ -101,12 +96,12 @@ class OwnLayers:
     def _call(
         self, numbers: range, hidden: Tensor | None, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
-        """``_run`` in one call of the model."""
+        """``_run`` in a single call of the model."""
         shape = (1, len(texts.token_ids)) if self.in_one_row else tuple(texts.pack.blocks[0])
         given: dict[str, Any] = {"input_ids": texts.token_ids.view(shape)}
         if self.in_one_row:
             given["position_ids"] = (texts.positions + self.first_position).view(shape)
-            if "token_type_ids" in self.accepted:  # its own are as many as its positions
+            if "token_type_ids" in self.accepted:  # the default is as short as the position table
                 given["token_type_ids"] = torch.zeros_like(given["input_ids"])
         elif texts.real is not None:
             given["attention_mask"] = texts.real.long().view(shape)
@@ -134,7 +129,7 @@ class OwnLayers:
         states: Tensor | None,
         watch: _Watch | None,
     ) -> nn.Module:
-        """The replacement of a layer in a call of these numbers."""
+        """The replacement for a layer when ``numbers`` are run."""
         if number >= numbers.stop:
             return _End(layer)
         if number < numbers.start:
@@ -147,7 +142,7 @@ class OwnLayers:
 
 
 class _Watch:
-    """Collects states of layers in the tap."""
+    """Passes layers' states to the tap."""
 
     def __init__(self, tap: Tap, texts: PackedTexts) -> None:
         self.tap, self.texts = tap, texts
@@ -158,7 +153,7 @@ class _Watch:
 
     def starts(self, number: int, layer: nn.Module) -> None:
         scores = self.tap.scores_of(number)
-        if scores is not None:  # whichever of its modules is the one that attends
+        if scores is not None:  # any of its modules may compute attention
             self.scores.update(dict.fromkeys(layer.modules(), scores))
 
     def ends(self, number: int, layer: nn.Module, hidden: Tensor) -> None:
@@ -168,7 +163,7 @@ class _Watch:
 
 
 class _StandIn(nn.Module):
-    """Replaces a layer for one call; other attributes are the layer's."""
+    """Replaces a layer for one call and delegates all other attributes to it."""
 
     def __init__(self, layer: nn.Module, **others: Any) -> None:
         super().__init__()
@@ -189,7 +184,7 @@ class _Known(_StandIn):
 
 
 class _Around(_StandIn):
-    """The layer, given its known input or watched."""
+    """Runs the layer on a known input, passes its states to the tap, or both."""
 
     def __init__(
         self, layer: nn.Module, number: int, known: Tensor | None, watch: _Watch | None
@@ -212,23 +207,17 @@ class _Reached(Exception):  # noqa: N818 -- not an error: ends the call
 
 
 class _End(_StandIn):
-    """Ends the call with its input."""
+    """Ends the call, returning its input."""
 
     def forward(self, hidden: Tensor, *_: Any, **__: Any) -> NoReturn:
         raise _Reached(hidden)
 
 
-# ------------------------------------------------------------------- parts of a language model
-
-
 def find_layers(plm: nn.Module) -> tuple[str, list[nn.Module]]:
-    """The path of names to the layers, and the layers.
+    """Path to the list of layers, and the layers; the list's length must match the configuration.
 
-    They are the items of the list of the length in the configuration. A model without such a list,
-    whose layers share their weights (ALBERT), has one layer: its whole encoder.
-
-    Raises:
-        ValueError: it has neither.
+    A model without such a list, whose layers share weights (ALBERT), has one layer: its encoder.
+    Raises ``ValueError`` if it has neither.
     """
     depth = getattr(plm.config, "num_hidden_layers", None)
     lists = [
@@ -248,7 +237,7 @@ def find_layers(plm: nn.Module) -> tuple[str, list[nn.Module]]:
 
 
 def _with_layers(plm: PreTrainedModel, path: str, layers: list[nn.Module]) -> PreTrainedModel:
-    """The model with these layers; every other part of it is the same."""
+    """A shallow copy of the model with these layers."""
     top = node = _shallow_copy(plm)
     *names, last = path.split(".")
     for name in names:
@@ -267,10 +256,10 @@ def _shallow_copy(module: nn.Module) -> nn.Module:
 
 
 def first_position(plm: PreTrainedModel) -> int:
-    """The first position id of a text, which in models like RoBERTa follows padding's.
+    """The first position id of a text, which in models like RoBERTa is not 0.
 
-    It is the lowest id that the model looks up in its table of positions. A table of another class
-    than ``Embedding`` (BART, OPT) adds its offset itself.
+    Found by watching the table of positions; a table that is not a plain ``Embedding`` (BART, OPT)
+    adds its offset itself.
     """
     tables = [
         part
@@ -294,7 +283,7 @@ def first_position(plm: PreTrainedModel) -> int:
 
 @torch.no_grad()
 def run_once(plm: PreTrainedModel) -> None:
-    """Run it on two words in evaluation mode."""
+    """Run the model on two tokens in evaluation mode."""
     training = plm.training
     plm.eval()
     try:
@@ -304,7 +293,7 @@ def run_once(plm: PreTrainedModel) -> None:
 
 
 def ancestors(plm: nn.Module, path: str) -> list[nn.Module]:
-    """The modules on the path, from the model on."""
+    """The modules on the path, starting with the model itself."""
     names = path.split(".")[:-1]
     return [plm, *(plm.get_submodule(".".join(names[: n + 1])) for n in range(len(names)))]
 
@@ -312,12 +301,7 @@ def ancestors(plm: nn.Module, path: str) -> list[nn.Module]:
 def _watch(
     plm: PreTrainedModel, around: list[nn.Module], layers: list[nn.Module]
 ) -> tuple[list[nn.Module], list[nn.Module], int | None]:
-    """The parts of the model beside its layers, and the output format of a layer.
-
-    Returns:
-        The parts that run before the layers, those that run after, and the number of further items
-        in a layer's output; ``None``: its output is not a tuple.
-    """
+    """Modules that run before and after the layers; extra outputs of a layer that gives a tuple."""
     beside = [
         part
         for module in around
@@ -343,5 +327,5 @@ def _watch(
             hook.remove()
     distinct = list(dict.fromkeys(ran))
     after = distinct[distinct.index(layers[0]) + 1 :]
-    # a table may be read without being run
+    # an embedding table may be read without a call of its module
     return [part for part in beside if part not in after], after, given[0]

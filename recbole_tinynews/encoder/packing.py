@@ -1,7 +1,7 @@
-"""Packs: texts concatenated without padding, those of equal length side by side.
+"""Packs: texts concatenated without padding, ordered by length.
 
-Most of a layer processes each token alone. Only attention and pooling need to know where a text
-ends, and they take texts of one length at a time, without padding or masks.
+Most of a layer processes tokens independently. Only attention and pooling need to know where a text
+ends; they process texts of one length at a time, without padding or masks.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# The largest activation of a pass. On a CPU the allocator maps larger ones again each time, and the
-# kernel clears them page by page; on a GPU torch caches them.
+# Largest activation of a pass. On a CPU, larger ones are mapped anew each time and cleared page by
+# page; on a GPU torch caches them.
 ACTIVATION_BYTES = {"cpu": 24 << 20, "cuda": 512 << 20}
 
 
@@ -27,17 +27,13 @@ class Block(NamedTuple):
 
 
 class Pack(NamedTuple):
-    """Texts that pass through the language model together, shortest first.
+    """Texts that pass through the language model together, shortest first."""
 
-    Shapes:
-        members: ``[texts]``, their positions among those that were packed.
-    """
-
-    members: NDArray[np.int64]
+    members: NDArray[np.int64]  # [texts], positions among the texts that were packed
     blocks: tuple[Block, ...]
 
     def split(self, tokens: Tensor) -> list[Tensor]:
-        """Split ``[tokens, ...]`` into the blocks, each ``[texts, length, ...]``."""
+        """Split ``[tokens, ...]`` into blocks, each ``[texts, length, ...]``."""
         parts = tokens.split([block.texts * block.length for block in self.blocks])
         return [
             part.view(*block, *tokens.shape[1:])
@@ -46,20 +42,13 @@ class Pack(NamedTuple):
 
 
 class PackedTexts(NamedTuple):
-    """The tokens of a pack's texts, concatenated in one row.
-
-    Shapes:
-        token_ids: ``[tokens]``.
-        positions: ``[tokens]``, the position of each token in its text, from 0.
-        starts: ``[texts + 1]``, int32, where each text starts, and where the last one ends.
-        real: ``[tokens]``, False for pad tokens, which are not attended to; ``None``: none are.
-    """
+    """The tokens of a pack's texts, concatenated in one row."""
 
     pack: Pack
-    token_ids: Tensor
-    positions: Tensor
-    starts: Tensor
-    real: Tensor | None = None
+    token_ids: Tensor  # [tokens]
+    positions: Tensor  # [tokens], within the text, from 0
+    starts: Tensor  # [texts + 1], int32: start of each text, and end of the last
+    real: Tensor | None = None  # [tokens], False for pad tokens, which are masked; None: no padding
 
     @classmethod
     def of(cls, pack: Pack, token_ids: Tensor, real: Tensor | None = None) -> PackedTexts:
@@ -77,7 +66,7 @@ class PackedTexts(NamedTuple):
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest text."""
+        """Length of the longest text."""
         return self.pack.blocks[-1].length
 
     def split(self, tokens: Tensor) -> list[Tensor]:
@@ -89,7 +78,7 @@ class PackedTexts(NamedTuple):
         return [None] * len(self.pack.blocks) if self.real is None else [*self.split(self.real)]
 
     def each_block(self) -> list[PackedTexts]:
-        """The texts of each length as a pack of their own."""
+        """A pack of its own for each length."""
         sizes = [block.texts * block.length for block in self.pack.blocks]
         ends = np.cumsum([block.texts for block in self.pack.blocks])
         made = []
@@ -107,7 +96,7 @@ class PackedTexts(NamedTuple):
         return made
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> PackedTexts:
-        """The same with each tensor replaced."""
+        """Apply a function to each tensor."""
         return PackedTexts(
             self.pack,
             function(self.token_ids),
@@ -118,7 +107,7 @@ class PackedTexts(NamedTuple):
 
 
 def shortest_first(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The order of the texts in their packs; empty texts are left out.
+    """Order of the texts in their packs; empty texts are dropped.
 
     >>> shortest_first(np.array([4, 9, 0, 4, 5])).tolist()
     [0, 3, 4, 1]
@@ -128,7 +117,7 @@ def shortest_first(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def packs(lengths: NDArray[np.int64], tokens: int) -> list[Pack]:
-    """Packs of at most ``tokens`` tokens, or one longer text. Empty texts are left out.
+    """Packs of at most ``tokens`` tokens, or of one longer text; empty texts are dropped.
 
     >>> [pack.members.tolist() for pack in packs(np.array([4, 9, 0, 4, 5]), tokens=9)]
     [[0, 3], [4], [1]]
@@ -151,7 +140,7 @@ def packs(lengths: NDArray[np.int64], tokens: int) -> list[Pack]:
 
 
 def tokens_at_once(device: torch.device, bytes_of_a_token: int) -> int:
-    """Number of tokens that pass through the language model together on this device.
+    """Number of tokens that pass through the model together on this device.
 
     >>> tokens_at_once(torch.device("cpu"), bytes_of_a_token=1536 * 4)
     4096

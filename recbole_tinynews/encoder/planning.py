@@ -1,4 +1,4 @@
-"""Plans for encoding the articles of a batch, made on the host by the loader's workers.
+"""Encoding plans for batches, made on the host by the data loader's workers.
 
 Finding distinct articles and texts of equal length on the device would synchronise it each step.
 """
@@ -24,73 +24,52 @@ from recbole_tinynews.processes.sharding import shard
 
 
 class PlannedPack(NamedTuple):
-    """Texts that are encoded together.
+    """Texts that are encoded together."""
 
-    Shapes:
-        ids: ``[texts]``, their news ids in the order of the pack.
-        rows: ``[tokens]``, their rows in the table of frozen states; ``None``: it lacks some.
-
-    Attributes:
-        table_on_host: whether the table is on the host and the texts are encoded elsewhere.
-    """
-
-    ids: NDArray[np.int64]
+    ids: NDArray[np.int64]  # [texts], news ids in pack order
     texts: PackedTexts
-    rows: Tensor | None
-    table_on_host: bool
+    rows: Tensor | None  # [tokens], rows in the table of frozen states; None: some are missing
+    table_on_host: bool  # whether the table is on the host while texts are encoded elsewhere
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> PlannedPack:
-        """The same with each tensor replaced, except rows of a table on the host."""
+        """Apply a function to each tensor, except the rows of a table on the host."""
         rows = self.rows
         if rows is not None and not self.table_on_host:
             rows = function(rows)
         return self._replace(texts=self.texts.apply(function), rows=rows)
 
     def to(self, device: torch.device) -> PlannedPack:
-        """The pack on a device."""
+        """Move to a device."""
         return self.apply(lambda tensor: on_device(tensor, device))
 
 
 class EncodingPlan(NamedTuple):
-    """How distinct articles are encoded; its tensors are on the device that encodes them.
+    """How distinct articles are encoded; tensors are on the device that encodes them.
 
-    Several processes share the articles: ``packs`` are those of this process, and all vectors are
-    gathered.
-
-    Attributes:
-        encoder: the number of the encoder that it was made for; others make their own plan.
-        counts: number of texts that each process encodes; ``None``: this one encodes all.
-        others: the plans of an article's other texts, for the same ids.
-        shares: this process's share of all ``texts``, of their ``tokens`` without pad tokens, and
-            of the ``pairs`` of tokens in a text; empty if it encodes all.
-
-    Shapes:
-        host_ids: ``[ids]``, the distinct ids, ascending.
-        fresh: those of the candidates, which are encoded in every step.
-        ids: ``[ids]``, ``host_ids`` on the device.
-        places: ``[texts]``, the position in ``ids`` of each text of ``packs``, of all processes by
-            rank; texts without tokens are in no pack.
+    Processes share the articles: ``packs`` are this process's, and all vectors are gathered.
     """
 
-    encoder: int
-    host_ids: NDArray[np.int64]
-    fresh: NDArray[np.int64]
-    ids: Tensor
+    encoder: int  # number of the encoder it was made for; others make their own plan
+    host_ids: NDArray[np.int64]  # [ids], distinct, ascending
+    fresh: NDArray[np.int64]  # candidates' ids, encoded in every step
+    ids: Tensor  # [ids], host_ids on the device
+    # [texts], position in `ids` of each text that is not empty, by rank and pack
     places: Tensor
     packs: list[PlannedPack]
-    counts: tuple[int, ...] | None = None
+    counts: tuple[int, ...] | None = None  # texts encoded by each process; None: all by this one
+    # this process's shares of texts, real tokens and token pairs within a text; {}: all
     shares: Mapping[str, float] = {}
-    others: tuple[EncodingPlan, ...] = ()
+    others: tuple[EncodingPlan, ...] = ()  # plans of an article's other texts, for the same ids
 
     @property
     def own_ids(self) -> NDArray[np.int64]:
-        """The ids that this process encodes, ascending."""
+        """Ids that this process encodes, ascending."""
         if self.counts is None:
             return self.host_ids
         return np.sort(np.concatenate([pack.ids for pack in self.packs]))
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> EncodingPlan:
-        """The same with each tensor replaced."""
+        """Apply a function to each tensor."""
         return self._replace(
             ids=function(self.ids),
             places=function(self.places),
@@ -99,15 +78,11 @@ class EncodingPlan(NamedTuple):
         )
 
     def to(self, device: torch.device) -> EncodingPlan:
-        """The plan on a device."""
+        """Move to a device."""
         return self.apply(lambda tensor: on_device(tensor, device))
 
     def find(self, news_ids: Tensor) -> Tensor:
-        """The positions of ids in the plan, in any shape.
-
-        Raises:
-            RuntimeError: one is not in the plan. A GPU raises it some time later.
-        """
+        """Positions of ids in the plan; ``RuntimeError`` if one is missing, delayed on a GPU."""
         places = torch.searchsorted(self.ids, news_ids.contiguous()).clamp_(max=len(self.ids) - 1)
         torch._assert_async(
             (self.ids[places] == news_ids).all(),
@@ -117,11 +92,9 @@ class EncodingPlan(NamedTuple):
         return places
 
     def joined(self, vectors: list[Tensor], zeros: Callable[[int], Tensor]) -> Tensor:
-        """The vectors of the ids of the plan, ``[ids, dim]``, from those of the packs.
+        """Vectors of the plan's ids, ``[ids, dim]``, from those of each pack, ``[texts, dim]``.
 
-        Shapes:
-            vectors: of each pack, ``[texts, dim]``.
-            zeros: gives the vectors of that number of empty texts.
+        ``zeros(n)`` returns the vectors of ``n`` empty texts.
         """
         if not vectors:
             return zeros(len(self.host_ids))
@@ -133,27 +106,21 @@ class EncodingPlan(NamedTuple):
 
 
 class ArticlePlanner(Protocol):
-    """Makes plans for encoding articles, also in another process."""
+    """Makes encoding plans; may run in another process."""
 
     def __call__(self, batch: Interaction) -> EncodingPlan | None:
-        """The plan of a training batch; ``None`` if it has no history and candidates."""
+        """Plan of a training batch; ``None`` if it has no history or no candidates."""
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
-        """The plan of distinct ids; ``fresh`` are those of candidates, ``None``: all are."""
+        """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
 
 
 class Planner:
-    """Makes plans for one encoder, also in another process.
+    """Makes plans for one encoder; may run in another process.
 
-    Args:
-        encoder: its number.
-        tokens: token ids of each text, by id.
-        pad_token_id: nothing attends to such tokens.
-        tokens_at_once: number of tokens that are encoded together.
-        stored: which texts are in the table of frozen states, ``[texts]``, and their rows in it;
-            ``None``: there is no table.
-        table_on_host: as in ``PlannedPack``.
-        group: the processes that share the texts of a plan.
+    ``encoder`` is its number, and ``tokens_at_once`` the size of a pack. ``stored`` marks the texts
+    in the table of frozen states, ``[texts]``, and gives their rows (``None``: no table). ``group``
+    is the processes that share the texts of a plan.
     """
 
     def __init__(
@@ -174,11 +141,11 @@ class Planner:
             self._real_tokens = np.diff(real[tokens.offsets])
 
     def __call__(self, batch: Interaction) -> EncodingPlan | None:
-        """The plan of a training batch; ``None`` if it has no history and candidates."""
+        """Plan of a training batch; ``None`` if it has no history or no candidates."""
         return _plan_of_batch(self, batch)
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
-        """The plan of distinct ids; ``fresh`` are those of candidates, ``None``: all are."""
+        """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
         plan = EncodingPlan(
             self.encoder,
             ids,
@@ -196,12 +163,12 @@ class Planner:
         )
 
     def _shared(self, plan: EncodingPlan) -> EncodingPlan:
-        """The plan with this process's share of the texts."""
+        """Plan with this process's share of the texts."""
         order = shortest_first(self.tokens.lengths_of(plan.host_ids))
         parts = [shard(order, self.group._replace(rank=n)) for n in range(self.group.size)]
         own = parts[self.group.rank]
         shares = self._shares(plan.host_ids[own], plan.host_ids[order])
-        if not len(own):  # the graph of gradients is the same in all processes; its row is ignored
+        if not len(own):  # all processes need the same autograd graph; its row is ignored
             own = order[:1]
         ids = plan.host_ids[own]
         packed = packs(self.tokens.lengths_of(ids), self.tokens_at_once)
@@ -225,7 +192,7 @@ class Planner:
         }
 
     def pack(self, ids: NDArray[np.int64], pack: Pack) -> PlannedPack:
-        """The texts of one pack of these ids."""
+        """Plan of one pack of these ids."""
         members, rows = ids[pack.members], None
         if self.stored is not None:
             present, layout = self.stored
@@ -234,7 +201,7 @@ class Planner:
         return PlannedPack(members, self.texts(members, pack), rows, self.table_on_host)
 
     def texts(self, members: NDArray[np.int64], pack: Pack) -> PackedTexts:
-        """The tokens of the texts of a pack, in its order."""
+        """Tokens of the texts of a pack, in pack order."""
         row = self.tokens.values[self.tokens.positions(members)]
         real = row != self.pad_token_id
         return PackedTexts.of(
@@ -245,22 +212,17 @@ class Planner:
 
 
 class ViewsPlanner(NamedTuple):
-    """Makes plans for articles with several texts.
+    """Makes plans for articles with several texts."""
 
-    Attributes:
-        encoder: the number of the encoder of articles.
-        each: the planner of each text.
-    """
-
-    encoder: int
-    each: tuple[ArticlePlanner, ...]
+    encoder: int  # number of the article encoder
+    each: tuple[ArticlePlanner, ...]  # one per text
 
     def __call__(self, batch: Interaction) -> EncodingPlan | None:
-        """The plan of a training batch; ``None`` if it has no history and candidates."""
+        """Plan of a training batch; ``None`` if it has no history or no candidates."""
         return _plan_of_batch(self, batch)
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
-        """The plan of distinct ids; ``fresh`` are those of candidates, ``None``: all are."""
+        """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
         first, *others = (planner.plan(ids, fresh) for planner in self.each)
         return first._replace(encoder=self.encoder, others=tuple(others))
 
@@ -274,44 +236,31 @@ def _plan_of_batch(planner: ArticlePlanner, batch: Interaction) -> EncodingPlan 
 
 
 class TextsPlan(NamedTuple):
-    """How texts without ids are encoded.
+    """How texts without ids are encoded."""
 
-    Shapes:
-        places: ``[tokens]``, the position in the batch of each token of ``packs``.
-    """
-
-    places: Tensor
+    places: Tensor  # [tokens], position in the batch of each token of `packs`
     packs: list[PackedTexts]
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> TextsPlan:
-        """The same with each tensor replaced."""
+        """Apply a function to each tensor."""
         return TextsPlan(function(self.places), [pack.apply(function) for pack in self.packs])
 
     def to(self, device: torch.device) -> TextsPlan:
-        """The plan on a device."""
+        """Move to a device."""
         return self.apply(lambda tensor: on_device(tensor, device))
 
 
 class MaskedTextPlanner(NamedTuple):
-    """Makes plans for batches of masked texts, also in another process.
-
-    Attributes:
-        tokens_at_once: how many tokens are encoded together.
-    """
+    """Makes plans for batches of masked texts; may run in another process."""
 
     tokens_at_once: int
 
     def __call__(self, batch: Interaction) -> TextsPlan:
-        """The plan of a batch of masked texts."""
+        """Plan of a batch of masked texts."""
         return self.plan(batch[TOKENS], batch[LENGTHS].numpy())
 
     def plan(self, token_ids: Tensor, lengths: NDArray[np.int64]) -> TextsPlan:
-        """The plan of texts without pad tokens.
-
-        Shapes:
-            token_ids: ``[tokens]``, the texts concatenated, on the host.
-            lengths: ``[texts]``, tokens of each.
-        """
+        """Plan of concatenated texts without pad tokens, ``[tokens]``, on the host."""
         rows = Ragged.layout(lengths)
         packed = packs(lengths, self.tokens_at_once)
         each = [torch.from_numpy(rows.positions(pack.members)) for pack in packed]

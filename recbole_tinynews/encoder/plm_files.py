@@ -1,4 +1,4 @@
-"""Files of a language model: located by name, and read without running code that they bring."""
+"""Files of a language model, located by name and read without running code from them."""
 
 from __future__ import annotations
 
@@ -29,20 +29,17 @@ from recbole_tinynews.files.tensors import check_weights
 from recbole_tinynews.files.whole import whole_folder
 
 PACKAGE_PREFIX = "package:"
-HUB_SECONDS = 3  # within which the hub has to answer
+HUB_SECONDS = 3  # for the hub to answer
 MOST_LAYERS = 1_000
-MOST_GROWTH = 64  # of a text, in characters, by a tokenizer's replacements
+MOST_GROWTH = 64  # times that a tokenizer's replacements may lengthen a text
 
 
 def locate_plm(plm: str, folders: Sequence[Path] = ()) -> str:
-    """The argument of ``from_pretrained``: a folder where ``plm`` names one, else a hub name.
+    """The argument of ``from_pretrained`` for ``plm``: a folder, or else a hub name.
 
-    ``plm`` is ``package:NAME`` (an installed Python package with one subfolder that holds a
-    ``config.json``; it is found without being imported), a folder, relative to the working
-    directory or to one of ``folders``, or a name on the model hub.
-
-    Raises:
-        ValueError: the package is not installed, or does not hold exactly one model.
+    ``package:NAME`` is the subfolder with a ``config.json`` of an installed package, which is not
+    imported. Folders are relative to the working directory or to one of ``folders``. Raises
+    ``ValueError`` if the package is not installed or does not hold exactly one model.
     """
     if plm.startswith(PACKAGE_PREFIX):
         return str(_package_folder(plm.removeprefix(PACKAGE_PREFIX)))
@@ -76,23 +73,13 @@ def _package_folder(name: str) -> Path:
     return found[0]
 
 
-# ------------------------------------------------------------------------------------- reading
-
-
 def read_pretrained(auto: Any, source: str, part: str, **options: Any) -> Any:
-    """``auto.from_pretrained``, with any failure as one line.
+    """``auto.from_pretrained(source)``, turning any failure into a one-line ``ValueError``.
 
-    Args:
-        auto: one of transformers' ``Auto`` classes.
-        source: folder or hub name; a hub that does not answer is not asked again.
-        part: what is read, for the error.
-        options: of ``from_pretrained``.
-
-    Raises:
-        ValueError: it cannot be read.
+    ``part`` names what is read in the error. A hub that does not answer is not asked again.
     """
     if not Path(source).is_dir() and not _hub_answers():
-        options["local_files_only"] = True  # what was downloaded earlier
+        options["local_files_only"] = True  # earlier downloads
     try:
         with quiet():
             return auto.from_pretrained(source, trust_remote_code=False, **options)
@@ -107,7 +94,7 @@ def read_pretrained(auto: Any, source: str, part: str, **options: Any) -> Any:
 
 
 def unreadable(source: str, problem: Exception) -> ValueError:
-    """The error for a language model whose files are damaged or contradict each other."""
+    """Error for a language model whose files are damaged or inconsistent."""
     return ValueError(
         f"plm={source} expects a language model of transformers, whole and with the sizes of "
         f"its config.json, and {type(problem).__name__}: {' '.join(str(problem).split())[:300]} "
@@ -117,24 +104,24 @@ def unreadable(source: str, problem: Exception) -> ValueError:
 
 @cache
 def _hub_answers() -> bool:
-    """Whether the model hub can be reached; huggingface_hub retries for more than a minute."""
+    """Whether the hub can be reached; huggingface_hub would retry for more than a minute."""
     if constants.HF_HUB_OFFLINE:
         return False
     answers: list[Any] = []
 
     def ask() -> None:
-        with suppress(Exception):  # of its HTTP library, which depends on its version
+        with suppress(Exception):  # errors of its HTTP library, which varies by version
             answers.append(get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(HUB_SECONDS)  # looking its address up has no timeout
+    thread.join(HUB_SECONDS)  # name resolution has no timeout
     return bool(answers)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Inside, transformers does not report what it loads; we say what matters."""
+    """Silence transformers' messages while it loads; we log what matters."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -144,11 +131,7 @@ def quiet() -> Iterator[None]:
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """The fast tokenizer of a language model.
-
-    Raises:
-        ValueError: there is none, or its normaliser makes texts many times longer.
-    """
+    """The fast tokenizer; ``ValueError`` if there is none or its normaliser inflates texts."""
     tokenizer = read_pretrained(AutoTokenizer, source, "tokenizer", use_fast=True)
     check_growth(tokenizer, source)
     return tokenizer
@@ -178,12 +161,9 @@ def _growth(normaliser: dict[str, Any]) -> int:
 
 
 def load_config(source: str) -> PretrainedConfig:
-    """The configuration of a language model; the implementation of attention is never its own.
+    """The configuration, without its attention implementation: that may name code on the hub.
 
-    It may name one on the hub, whose code transformers would load.
-
-    Raises:
-        ValueError: there is none, or it has an absurd number of layers.
+    Raises ``ValueError`` if there is none or its number of layers is absurd.
     """
     config = read_pretrained(AutoConfig, source, "configuration")
     config._attn_implementation = None
@@ -197,40 +177,32 @@ def load_config(source: str) -> PretrainedConfig:
 
 
 class PLMSize(NamedTuple):
-    """How deep and how wide a language model is."""
+    """Number of layers and hidden size of a language model."""
 
     layers: int
     hidden: int
 
 
 def plm_size(source: str) -> PLMSize:
-    """The size of a language model, read from its configuration without its weights.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """Size of a language model, from its configuration alone; ``ValueError`` if there is none."""
     config = load_config(source)
     return PLMSize(config.num_hidden_layers, config.hidden_size)
-
-
-# ------------------------------------------------------------- without the weights of its folder
 
 
 def cut_config(config: PretrainedConfig, layers: int) -> None:
     """Reduce a configuration to the model's first layers."""
     depth = config.num_hidden_layers
     for name, value in vars(config).items():
-        if isinstance(value, list) and len(value) == depth:  # such as the type of each layer
+        if isinstance(value, list) and len(value) == depth:  # such as layer types
             setattr(config, name, value[:layers])
     config.num_hidden_layers = layers
 
 
 def write_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = None) -> None:
-    """Save configuration and fast tokenizer of a language model in ``folder``, all or nothing.
+    """Save configuration and fast tokenizer in ``folder``, all or nothing.
 
-    They are a few hundred KB and go with a finished recommender, whose weights include those of
-    its language model. The configuration has the layers that the recommender has, where these are
-    fewer. An existing folder is kept: it was written for the same weights.
+    They accompany a recommender, whose weights include the language model's. An existing folder is
+    kept: it was written for the same weights.
     """
     if folder.is_dir():
         return
@@ -243,19 +215,17 @@ def write_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = No
 
 
 def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
-    """A language model with random weights, for a caller that loads a recommender's into it.
+    """A language model with random weights, into which a recommender's are loaded.
 
-    Use ``load_plm`` to get the weights of ``source``.
-
-    Raises:
-        ValueError: there is no configuration, or it is of no model.
+    Use ``load_plm`` for the weights of ``source``. Raises ``ValueError`` if the configuration is
+    missing or invalid.
     """
     config = load_config(source)
     if num_hidden_layers is not None:
         cut_config(config, num_hidden_layers)
     try:
         plm = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
-    except Exception as problem:  # sizes that contradict each other make it raise anything
+    except Exception as problem:  # inconsistent sizes make it raise anything
         raise unreadable(source, problem) from problem
     return encoder_of(plm)
 
@@ -266,14 +236,10 @@ def encoder_of(plm: PreTrainedModel) -> PreTrainedModel:
 
 
 def check_sizes(source: str, weights: Path) -> None:
-    """Refuse a configuration of other sizes than a recommender's weights, before it takes memory.
+    """Refuse a configuration that does not fit a recommender's weights, before allocating memory.
 
-    Args:
-        source: folder of the configuration.
-        weights: safetensors of the recommender. Layers that it lacks are not compared.
-
-    Raises:
-        ValueError: sizes differ, or one of the files cannot be read.
+    ``source`` is the folder of the configuration, ``weights`` a safetensors file; layers that it
+    lacks are not compared. Raises ``ValueError`` if sizes differ or a file cannot be read.
     """
     check_weights(weights)
     with safe_open(weights, framework="pt") as file:

@@ -1,4 +1,4 @@
-"""Pooling: several vectors into one; of rows that may be masked, or of the texts of a pack."""
+"""Pooling of masked rows or of packed texts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,10 @@ from recbole_tinynews.encoder.packing import PackedTexts
 class AttentionPooling(nn.Module):
     """Additive attention with one learned query: ``sum_j softmax_j(q . tanh(W x_j + b) + c) x_j``.
 
-    PLM-NR (Wu et al., SIGIR 2021) and Tiny-NewsRec (EMNLP 2022), the base model. A row that is
-    masked everywhere gives zeros, not NaN. ``c`` does not train: the softmax does not depend on it,
-    and its gradient would be rounding errors, which Adam scales up.
-
-    Args:
-        dim: size of a vector.
-        query_dim: size of the query.
-        starts_as_mean: whether the query starts as zero, and all weights equal.
+    PLM-NR (Wu et al., SIGIR 2021) and Tiny-NewsRec (EMNLP 2022). A fully masked row gives zeros,
+    not NaN. ``c`` does not train: the softmax does not depend on it, and its gradient would be
+    rounding errors, which Adam amplifies. With ``starts_as_mean`` the query starts as zero, so all
+    weights are equal.
     """
 
     def __init__(self, dim: int, query_dim: int, starts_as_mean: bool = False) -> None:
@@ -39,24 +35,22 @@ class AttentionPooling(nn.Module):
     def forward(
         self, inputs: Tensor, mask: Tensor | None = None, energy: Tensor | None = None
     ) -> Tensor:
-        """Pool the middle axis: ``[batch, length, dim]`` -> ``[batch, dim]``.
+        """Pool ``[batch, length, dim]`` to ``[batch, dim]``.
 
-        Shapes:
-            mask: ``[batch, length]``, True where an input takes part; ``None``: all do.
-            energy: ``[batch, length]``, if it is known; ``None``: it is computed.
+        ``mask``, ``[batch, length]``, is True for inputs attended to (``None``: all); ``energy``,
+        ``[batch, length]``, is computed if ``None``.
         """
         energy = self.energy(inputs) if energy is None else energy
         return (masked_softmax(energy, mask).unsqueeze(-2) @ inputs).squeeze(-2)
 
     def weights(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The weight of each input, ``[batch, length]``; ``forward`` has the arguments."""
+        """Weights of the inputs, ``[batch, length]``; arguments as for ``forward``."""
         return masked_softmax(self.energy(inputs), mask)
 
     def rows(self, inputs: Tensor, starts: Tensor) -> Tensor:
         """Pool consecutive parts of one row: ``[inputs, dim]`` -> ``[parts, dim]``.
 
-        Shapes:
-            starts: ``[parts + 1]``, where each part starts, and where the last one ends.
+        ``starts``, ``[parts + 1]``: the start of each part and the end of the last.
         """
         energy = self.energy(inputs).float()
         part = _part_of_each(starts, len(inputs))
@@ -71,16 +65,16 @@ class AttentionPooling(nn.Module):
 
 
 def masked_softmax(energy: Tensor, mask: Tensor | None) -> Tensor:
-    """Softmax over unmasked inputs; zeros for a row that is masked everywhere."""
+    """Softmax over unmasked inputs; zeros for a fully masked row."""
     if mask is None:
         return energy.softmax(dim=-1)
     energy = energy.masked_fill(~mask, float("-inf"))
-    nothing = ~mask.any(dim=-1, keepdim=True)  # a softmax over -inf alone would be NaN
+    nothing = ~mask.any(dim=-1, keepdim=True)  # a softmax over only -inf would be NaN
     return energy.masked_fill(nothing, 0.0).softmax(dim=-1) * mask
 
 
 def mean_pooling(inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean over the middle axis of ``[batch, length, dim]``; zeros where nothing takes part."""
+    """Mean over the middle axis of ``[batch, length, dim]``; zeros for a fully masked row."""
     if mask is None:
         return inputs.mean(dim=-2)
     taking_part = mask.unsqueeze(-1).to(inputs.dtype)
@@ -88,13 +82,13 @@ def mean_pooling(inputs: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def mean_of_rows(inputs: Tensor, starts: Tensor) -> Tensor:
-    """Mean of each part of one row, ``[inputs, dim]`` -> ``[parts, dim]``, as ``rows``."""
+    """Mean of each part of one row, ``[inputs, dim]`` -> ``[parts, dim]``; see ``rows``."""
     sums = _sum_parts(inputs.float(), _part_of_each(starts, len(inputs)), starts)
     return (sums / starts.diff()[:, None]).to(inputs.dtype)
 
 
 def _part_of_each(starts: Tensor, inputs: int) -> Tensor:
-    # with the size, which would be copied from the device
+    # a given size avoids a synchronisation
     return torch.repeat_interleave(starts.diff().long(), output_size=inputs)
 
 
@@ -105,10 +99,7 @@ def _sum_parts(inputs: Tensor, part: Tensor, starts: Tensor) -> Tensor:
 def pool_texts(
     pooling: AttentionPooling | None, hidden: Tensor, texts: PackedTexts, masked: bool
 ) -> Tensor:
-    """Pool each text by attention, or by its mean: ``[tokens, dim]`` -> ``[texts, dim]``.
-
-    ``masked``: whether pad tokens are left out.
-    """
+    """Pool each text by attention or mean, without pad tokens if ``masked``: ``[texts, dim]``."""
     masked = masked and texts.real is not None
     if hidden.device.type in ONE_KERNEL and not masked:
         pool = mean_of_rows if pooling is None else pooling.rows
@@ -124,11 +115,7 @@ def pool_texts(
 
 
 class MeanOfWords(nn.Module):
-    """The mean of the words of each text.
-
-    Attributes:
-        dim: size of the vector of a text.
-    """
+    """Mean of the words of each text."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -140,11 +127,7 @@ class MeanOfWords(nn.Module):
 
 
 class WordPooling(nn.Module):
-    """Additive attention over the words of each text.
-
-    Attributes:
-        dim: size of the vector of a text.
-    """
+    """Additive attention over the words of each text."""
 
     def __init__(self, dim: int, query_dim: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Heads that start at the zero-shot solution, so that a recommender ranks before it is trained.
+"""Heads that start at the zero-shot solution, so that an untrained recommender already ranks.
 
-Random heads discard the geometry of a pretrained language model (docs/method.md, section 1).
+Random heads would discard the geometry of a pretrained model (docs/method.md, section 1).
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SCORE_SCALE = 12.0  # of a cosine in a softmax over candidates; it trains
+SCORE_SCALE = 12.0  # initial scale of a cosine in a softmax over candidates
 
 
 class UnitDense(nn.Linear):
-    """A dense layer on centred vectors, whose output has unit length.
+    """A dense layer on centred vectors, with output of unit length.
 
-    It starts as the identity, padded with zeros if ``out_features`` is larger than ``in_features``,
-    and as the principal axes of the texts' vectors if it is smaller: a dot product of two news
-    vectors starts as their cosine.
-
-    Attributes:
-        centre: ``[in_features]``, subtracted first; NaN until ``start`` or loaded weights set it,
-            so that a missing start is noticed.
+    It starts as the identity, padded with zeros, or as the principal axes of the texts' vectors if
+    its output is smaller: a dot product of news vectors starts as their cosine. ``centre`` is
+    subtracted first, and NaN until ``start`` or loaded weights set it, so that a missing start is
+    noticed.
     """
 
     centre: Tensor
@@ -41,11 +38,10 @@ class UnitDense(nn.Linear):
 
     @torch.no_grad()
     def start(self, vectors: Iterable[Tensor], centred: bool) -> None:
-        """Set mean and principal axes.
+        """Set mean and principal axes of the training texts' vectors.
 
-        Args:
-            vectors: batches of the training texts' vectors, ``[texts, in_features]``.
-            centred: whether their mean is subtracted.
+        ``vectors`` are batches, ``[texts, in_features]``; their mean is subtracted only if
+        ``centred``.
         """
         smaller = self.out_features < self.in_features
         texts, total = 0, self.centre.new_zeros(self.in_features, dtype=torch.double)
@@ -63,16 +59,13 @@ class UnitDense(nn.Linear):
             self.weight.copy_(_principal_axes(covariance, self.out_features))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``[..., in_features]`` -> ``[..., out_features]``, each of unit length."""
-        # before autocast rounds: vectors of many language models differ little from their mean
+        """``[..., in_features]`` -> ``[..., out_features]``, of unit length."""
+        # before autocast rounds: in many language models, vectors differ little from their mean
         return F.normalize(super().forward(inputs.to(self.centre.dtype) - self.centre), dim=-1)
 
 
 def _principal_axes(covariance: Tensor, count: int) -> Tensor:
-    """The first principal axes of a covariance ``[dim, dim]``, ``[count, dim]``.
-
-    The largest component of each is positive, so the signs are deterministic.
-    """
+    """First principal axes, ``[count, dim]``; the entry of largest magnitude is positive."""
     _, axes = torch.linalg.eigh(covariance)  # ascending
     chosen = axes.T.flip(0)[:count]
     largest = chosen.gather(1, chosen.abs().argmax(dim=1, keepdim=True))

@@ -1,7 +1,4 @@
-"""The interfaces of a news encoder and of the layers of a language model.
-
-Implementations are modules of torch.
-"""
+"""Interfaces of a news encoder, which is a torch module, and of a language model's layers."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from recbole_tinynews.encoder.states import Tap, Taps
 class EncodesNews(Protocol):
     """News ids in, news vectors out: for recommenders, teachers, ranking and measurement.
 
-    Recommenders that need more, such as its layers, declare ``news_encoder: NewsEncoder``.
+    Recommenders that need more, such as access to layers, declare ``news_encoder: NewsEncoder``.
     """
 
     training: bool
@@ -34,23 +31,23 @@ class EncodesNews(Protocol):
         """Set evaluation mode."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """All its weights."""
+        """All weights."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """All its weights by name, for the number of parameters."""
+        """All weights by name."""
 
     @property
     def tokens(self) -> Ragged:
-        """Token ids of each text, by news id; row 0, of padding, is empty."""
+        """Token ids of each text, by news id; row 0 is padding and empty."""
 
     @property
     def pad_token_id(self) -> int:
         """The token that pads texts."""
 
     def __call__(self, news_ids: Tensor) -> Tensor:
-        """News vectors, ``[*news_ids.shape, news_dim]``, from any shape of ids.
+        """News vectors, ``[*news_ids.shape, news_dim]``, for ids of any shape.
 
-        Ids may repeat; id 0 is padding and gives zeros. In evaluation mode and without gradients
+        Ids may repeat; id 0 is padding and gives zeros. In evaluation mode and without gradients,
         each article is encoded once until a weight changes.
         """
 
@@ -60,53 +57,36 @@ class EncodesNews(Protocol):
     def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
         """Vectors of articles outside the data set, ``[articles, news_dim]``, without gradients.
 
-        Nothing is cached or changed: threads may share the encoder.
-
-        Args:
-            columns: ``title``, ``abstract``, ``body``, ``category`` and ``subcategory``, as far as
-                they are read, with one entry per article. A missing or unknown category counts as
-                none.
-
-        Raises:
-            ValueError: a text that is read is missing, or articles cannot be given.
+        Nothing is cached or changed, so threads may share the encoder. ``columns`` has one entry
+        per article in those of ``title``, ``abstract``, ``body``, ``category`` and ``subcategory``
+        that are read. A missing or unknown category counts as none; for a missing text, or an
+        encoder that cannot do this, it raises ``ValueError``.
         """
 
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
     ) -> None:
-        """Encode distinct ids now, and cache them until the weights change.
-
-        In ``folder`` the vectors are kept for the next training.
-        """
+        """Encode distinct ids now and cache them until weights change, in ``folder`` if given."""
 
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
-        """Inside, vectors of earlier steps may be reused for all but these ids, the candidates."""
+        """Allow reuse of vectors of earlier steps for all but these ids, the candidates."""
 
     def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
-        """Inside, the tap collects the inner states of all that is encoded.
-
-        Raises:
-            ValueError: it has none.
-        """
+        """Collect inner states of everything encoded; ``ValueError`` if there are none."""
 
     def without_tables(self) -> AbstractContextManager[None]:
-        """Inside, every layer is computed, as for an article never seen before."""
+        """Compute every layer, as for an article never seen before."""
 
 
 class Shown(NamedTuple):
-    """Which inner states of a language model can be observed.
+    """Which inner states of a language model can be observed."""
 
-    Attributes:
-        states: the output of each layer.
-        attention: the scores of each layer's attention.
-    """
-
-    states: bool
-    attention: bool
+    states: bool  # outputs of each layer
+    attention: bool  # scores of each layer's attention
 
     def refusal(self, taps: Taps, name: str) -> str | None:
-        """Why a model of this name can't give the states of the taps; ``None``: it can."""
-        # the embedding output and the pooled text can always be seen
+        """Why a model of this name cannot provide these states; ``None`` if it can."""
+        # the embedding output and the pooled text are always available
         if (taps.hidden - {0} or taps.attention) and not self.states:
             return (
                 "A loss on inner states expects a language model whose layers can be seen one by "
@@ -122,21 +102,13 @@ class Shown(NamedTuple):
 
 
 class Layers(Protocol):
-    """The parts of a language model, and how they are run.
-
-    Attributes:
-        shown: which inner states can be observed.
-        around: the modules that contain the others, from the model itself on.
-        before: the parts that run before the first layer, such as the embeddings.
-        layers: first to last.
-        after: the parts that run after the last one, such as a final norm.
-    """
+    """The parts of a language model, and how they are run."""
 
     shown: Shown
-    around: list[nn.Module]
-    before: list[nn.Module]
+    around: list[nn.Module]  # modules that contain the others, from the model itself on
+    before: list[nn.Module]  # parts that run before the first layer, such as the embeddings
     layers: list[nn.Module]
-    after: list[nn.Module]
+    after: list[nn.Module]  # parts that run after the last layer, such as a final norm
 
     def embed(self, texts: PackedTexts) -> Tensor:
         """Input of the first layer, ``[tokens, hidden]``."""
@@ -144,8 +116,7 @@ class Layers(Protocol):
     def through(
         self, numbers: range, hidden: Tensor, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
-        """Output of the last of these layers, counted from 1; after all of them, of ``after``.
+        """Output of the last of these layers (from 1); after the last layer of all, of ``after``.
 
-        Shapes:
-            hidden: ``[tokens, hidden]``, the input of the first of them.
+        ``hidden`` is the input of the first of them, ``[tokens, hidden]``.
         """

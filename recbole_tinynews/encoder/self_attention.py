@@ -1,4 +1,4 @@
-"""NRMS's multi-head self-attention, over the words of texts and over the clicks of users."""
+"""NRMS's multi-head self-attention, over the words of texts or the clicks of users."""
 
 from __future__ import annotations
 
@@ -13,16 +13,8 @@ HEAD_DIM = 16  # NRMS (Wu et al., EMNLP 2019): 16 heads of 16 make a vector of 2
 class SelfAttention(nn.Module):
     """``h_i = [h_i1; ...; h_iK]``, ``h_ik = V_k sum_j softmax_j(e_i Q_k e_j) e_j``, for K heads.
 
-    As in the authors' code, ``Q_k`` is the scaled product of a query and a key matrix, and the
-    heads' output is not projected.
-
-    Args:
-        in_dim: size of an input.
-        dim: size of an output, ``head_dim`` for each head.
-        head_dim: size of a head.
-
-    Raises:
-        ValueError: ``dim`` is no multiple of ``head_dim``.
+    As in the authors' code, ``Q_k`` is the scaled product of a query and a key matrix, and heads
+    are not projected. Raises ``ValueError`` if ``dim`` is not a multiple of ``head_dim``.
     """
 
     def __init__(self, in_dim: int, dim: int, head_dim: int = HEAD_DIM) -> None:
@@ -45,11 +37,10 @@ class SelfAttention(nn.Module):
     def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
         """``[batch, length, in_dim]`` -> ``[batch, length, dim]``.
 
-        Shapes:
-            mask: ``[batch, length]``, True where an input is attended to. The output of a row
-                without any is meaningless, but finite.
+        ``mask``, ``[batch, length]``, is True for inputs attended to; the output of a fully masked
+        row is finite but arbitrary.
         """
-        # the softmax of a row that is masked everywhere would be NaN
+        # the softmax of a fully masked row would be NaN
         seen = (mask | ~mask.any(dim=-1, keepdim=True))[:, None, None, :]
         split = self.projections(inputs).unflatten(-1, self.split)
         queries, keys, values = (part.transpose(1, 2) for part in split.unbind(2))

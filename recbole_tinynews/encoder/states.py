@@ -1,4 +1,4 @@
-"""Inner states of a language model: which are wanted, and their collection while it encodes."""
+"""Inner states of a language model: which are wanted, and how they are collected."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from recbole_tinynews.encoder.packing import PackedTexts
 
 
 class Taps(NamedTuple):
-    """The layers whose states are wanted, counted from 1; hidden state 0 is the embedding output.
+    """Layers whose states are wanted, counted from 1; hidden state 0 is the embedding output.
 
-    The attention of a layer is computed from the layer's input; its hidden state is its output.
-    ``pooled`` asks for the pooled texts, which come with any other state anyway.
+    A layer's attention is computed from its input; its hidden state is its output. ``pooled``
+    requests the pooled texts, which come with any other state anyway.
     """
 
     hidden: frozenset[int] = frozenset()
@@ -31,26 +31,19 @@ NO_TAPS = Taps()
 class States(NamedTuple):
     """Inner states of texts, concatenated, shortest text first, without pad tokens.
 
-    Encoders that read the same texts in the same tokens have the same rows.
-
-    Shapes:
-        ids: ``[texts]``, of the texts in this order; texts without tokens are left out.
-        hidden: by layer, ``[tokens, hidden]``.
-        attention: by layer, ``[pairs, heads]``: ``q . k / sqrt(head_dim)`` before the softmax, one
-            row for each ordered pair of tokens of the same text.
-        pooled: ``[texts, hidden]``, before the dense layer.
-        vectors: ``[texts, news_dim]``, after it.
+    Encoders that read the same texts with the same tokens have the same rows.
     """
 
-    ids: NDArray[np.int64]
-    hidden: dict[int, Tensor]
+    ids: NDArray[np.int64]  # [texts], in order, without empty texts
+    hidden: dict[int, Tensor]  # by layer, [tokens, hidden]
+    # by layer, [ordered pairs of tokens of a text, heads]: q . k / sqrt(head_dim), before softmax
     attention: dict[int, Tensor]
-    pooled: Tensor
-    vectors: Tensor
+    pooled: Tensor  # [texts, hidden], before the dense layer
+    vectors: Tensor  # [texts, news_dim], after it
 
 
 class Tap:
-    """Collects the inner states that ``taps`` wants, pack by pack, without a second pass."""
+    """Collects the states that ``taps`` selects, pack by pack, in a single pass."""
 
     def __init__(self, taps: Taps) -> None:
         self.taps = taps
@@ -61,16 +54,13 @@ class Tap:
         self._vectors: list[Tensor] = []
 
     def deepest(self, frozen: int) -> int:
-        """The last layer that must be computed when the output of layer ``frozen`` is known.
-
-        -1: none, not even the embeddings.
-        """
+        """Last layer to compute if layer ``frozen``'s output is known; -1: not even embeddings."""
         hidden = (layer for layer in self.taps.hidden if layer < frozen)
         attention = (layer for layer in self.taps.attention if layer <= frozen)
         return max([*hidden, *attention], default=-1)
 
     def scores_of(self, layer: int) -> list[Tensor] | None:
-        """A list for the layer's attention scores; ``None``: they are not wanted."""
+        """A list for the layer's attention scores; ``None`` if they are not wanted."""
         return [] if layer in self.taps.attention else None
 
     def keep_hidden(self, layer: int, hidden: Tensor, real: Tensor | None) -> None:
@@ -88,7 +78,7 @@ class Tap:
                 self._attention[layer].append(pairs[mask[:, :, None] & mask[:, None, :]])
 
     def keep_texts(self, ids: NDArray[np.int64], pooled: Tensor, vectors: Tensor) -> None:
-        """Keep the pooled texts and the vectors of a pack."""
+        """Keep the pooled texts and vectors of a pack."""
         self._ids.append(ids)
         self._pooled.append(pooled)
         self._vectors.append(vectors)
@@ -102,11 +92,7 @@ class Tap:
             self._attention[layer].append(part)
 
     def states(self) -> States:
-        """All states collected so far.
-
-        Raises:
-            ValueError: nothing was encoded, or no text had any token.
-        """
+        """States collected so far; ``ValueError`` if there are none."""
         if not self._ids:
             raise ValueError(
                 "Tap expects at least one text with tokens to be encoded under it, got none. Call "

@@ -1,4 +1,4 @@
-"""The text encoder of a language model: concatenated texts in, one vector per text out."""
+"""The text encoder of a language model: packed texts in, one vector per text out."""
 
 from __future__ import annotations
 
@@ -24,41 +24,29 @@ NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", 
 
 
 class EncodedTexts(NamedTuple):
-    """The encoded texts of a row.
+    """Encodings of packed texts."""
 
-    Shapes:
-        pooled: ``[texts, hidden]``, before the dense layer.
-        vectors: ``[texts, news_dim]``, after it.
-    """
-
-    pooled: Tensor
-    vectors: Tensor
+    pooled: Tensor  # [texts, hidden], before the dense layer
+    vectors: Tensor  # [texts, news_dim], after it
 
 
 class TextEncoder(nn.Module):
-    """Language model, pooling over its last layer's tokens, dense layer (PLM-NR's news encoder).
+    """Language model, pooling over its last hidden states, dense layer (PLM-NR's news encoder).
 
-    The last layers of the language model train. The others are frozen and run without dropout, so
-    their output for a text never changes.
+    The last layers train. The others are frozen and run without dropout, so their output for a text
+    never changes.
 
     Args:
-        plm: an encoder or decoder of transformers, cut to its first layers.
+        plm: an encoder or decoder of transformers, cut to its first layers; ``ValueError`` if it
+            cannot be run layer by layer.
         news_dim: size of a vector.
         query_dim: size of the query of attention pooling.
-        pooling: over the tokens: ``attention``, ``mean``, or the first token (``cls``).
+        pooling: over tokens: ``attention``, ``mean``, or the first token (``cls``).
         finetune_layers: the last n layers train; ``all``: all of them and the embeddings.
         dropout: of the layers that train.
-        mask_padding: whether pad tokens stay out of pooling (docs/method.md, section 3).
+        mask_padding: whether pooling ignores pad tokens (docs/method.md, section 3).
         pretrained_heads: whether pooling and dense layer start as mean and ``UnitDense``.
-        lora_rank: of the adapters that train instead of the layers; 0: no adapters.
-
-    Attributes:
-        first_trained: number of frozen layers, which come before those that train; 0 where all do.
-        embeddings_train: whether the embeddings train too.
-        trained_tokens: number of tokens encoded with gradients so far.
-
-    Raises:
-        ValueError: the language model cannot be run layer by layer.
+        lora_rank: of adapters that train instead of the layers; 0: no adapters.
     """
 
     def __init__(
@@ -75,7 +63,7 @@ class TextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.plm, self._layers = plm, layers_of(plm)
-        self.trained_tokens = 0
+        self.trained_tokens = 0  # encoded with gradients so far
         self.pooling_kind, self.mask_padding = pooling, mask_padding
         self.hidden_size = plm.config.hidden_size
         self.pad_token_id = plm.config.pad_token_id or 0
@@ -88,11 +76,9 @@ class TextEncoder(nn.Module):
         self.dense: nn.Linear = dense(self.hidden_size, news_dim)
         self.embeddings_train = finetune_layers == "all"
         trained = self.depth if finetune_layers == "all" else min(finetune_layers, self.depth)
-        self.first_trained = self.depth - trained
+        self.first_trained = self.depth - trained  # number of frozen layers
         self._freeze(dropout, lora_rank)
         self.train(self.training)
-
-    # ---------------------------------------------------------------------------------- parts
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -106,21 +92,21 @@ class TextEncoder(nn.Module):
 
     @property
     def word_embeddings(self) -> nn.Parameter:
-        """The embedding of each token of the vocabulary, ``[vocabulary, hidden]``."""
+        """Embeddings of the vocabulary, ``[vocabulary, hidden]``."""
         return self.plm.get_input_embeddings().get_parameter("weight")
 
     @property
     def heads(self) -> list[nn.Module]:
-        """The parts after the language model: pooling, if it has weights, and dense layer."""
+        """The parts after the language model: pooling, if it has weights, and the dense layer."""
         return [self.dense] if self.pooling is None else [self.pooling, self.dense]
 
     @property
     def unit_dense(self) -> UnitDense | None:
-        """The dense layer, if it starts from the texts' vectors."""
+        """The dense layer, if it starts from pretrained vectors."""
         return self.dense if isinstance(self.dense, UnitDense) else None
 
     def share_heads_of(self, other: TextEncoder) -> None:
-        """Use the other encoder's pooling and dense layer: both encoders train the same weights."""
+        """Train the same pooling and dense layer as another encoder."""
         self.pooling, self.dense = other.pooling, other.dense
 
     @property
@@ -128,15 +114,13 @@ class TextEncoder(nn.Module):
         """The device of its weights."""
         return self.dense.weight.device
 
-    # ------------------------------------------------------------------------------- training
-
     def _freeze(self, dropout: float, lora_rank: int) -> None:
         learning = self.layers[self.first_trained :]
         if learning:
             learning += self._layers.after
         if self.embeddings_train:
             learning += self._layers.before
-        around = self._layers.around if self.embeddings_train else []  # some drop out themselves
+        around = self._layers.around if self.embeddings_train else []  # may have their own dropout
         for part in (*around, *(inner for module in learning for inner in module.modules())):
             set_dropout(part, dropout)
         self.plm.requires_grad_(False)
@@ -160,23 +144,19 @@ class TextEncoder(nn.Module):
         return frozen if self.first_trained < self.depth else [*frozen, *self._layers.after]
 
     def train(self, mode: bool = True) -> TextEncoder:
-        """Frozen layers stay in evaluation mode."""
+        """Set the mode; frozen layers stay in evaluation mode."""
         super().train(mode)
         for module in self.plm.modules():
             module.training = mode and module in self._learning
         return self
 
-    # ----------------------------------------------------------------------- tokens -> vectors
-
     def encode(
         self, texts: PackedTexts, frozen: Tensor | None = None, tap: Tap | None = None
     ) -> EncodedTexts:
-        """Vectors of the texts of a row, in its order.
+        """Encodings of a row of texts, in its order.
 
-        Shapes:
-            frozen: ``[tokens, hidden]``, the output of the frozen layers (``encode_frozen``);
-                ``None``: it is computed.
-            tap: collects hidden states and attention.
+        ``frozen`` is ``encode_frozen``'s output, ``[tokens, hidden]``, computed if ``None``;
+        ``tap`` collects hidden states and attention.
         """
         if frozen is None:
             hidden = self.encode_frozen(texts, tap)
@@ -188,7 +168,7 @@ class TextEncoder(nn.Module):
         return self._texts(hidden, texts)
 
     def _texts(self, hidden: Tensor, texts: PackedTexts) -> EncodedTexts:
-        """Pooled texts and vectors of last hidden states, ``[tokens, hidden]``."""
+        """Encodings from last hidden states, ``[tokens, hidden]``."""
         pooled = self._pool(hidden, texts)
         return EncodedTexts(pooled, self.dense(pooled))
 
@@ -197,7 +177,7 @@ class TextEncoder(nn.Module):
         return self._frozen_part(self.first_trained, texts, tap)
 
     def _tap_frozen(self, texts: PackedTexts, frozen: Tensor, tap: Tap) -> None:
-        """Compute the frozen layers as far as the tap needs; the last one's output is known."""
+        """Run the frozen layers only as deep as the tap needs; the output of the last is known."""
         deepest = tap.deepest(self.first_trained)
         if deepest >= 0:
             self._frozen_part(deepest, texts, tap)
@@ -205,7 +185,7 @@ class TextEncoder(nn.Module):
             tap.keep_hidden(self.first_trained, frozen, texts.real)
 
     def _frozen_part(self, last: int, texts: PackedTexts, tap: Tap | None) -> Tensor:
-        """Output of the frozen layer ``last``; 0: of the embeddings."""
+        """Output of frozen layer ``last``; 0: of the embeddings."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.embeddings_train):
             hidden = self._layers.embed(texts)
             if tap is not None:
@@ -216,7 +196,7 @@ class TextEncoder(nn.Module):
         """Last hidden states, ``[tokens, hidden]``, from the output of the frozen layers."""
         if torch.is_grad_enabled():
             self.trained_tokens += len(hidden)
-        hidden = hidden.to(self.compute_dtype())  # once, not before each product and each sum
+        hidden = hidden.to(self.compute_dtype())  # cast once, not in each operation
         numbers = range(self.first_trained + 1, self.depth + 1)
         return self._layers.through(numbers, hidden, texts, tap)
 
@@ -236,10 +216,8 @@ class TextEncoder(nn.Module):
         states = torch.cat(parts)
         return torch.empty_like(states).index_copy(0, plan.places, states)
 
-    # ---------------------------------------------------------------------- precision, content
-
     def compute_dtype(self) -> torch.dtype:
-        """The type of activations: autocast's if it is on, else that of the weights."""
+        """Type of activations: autocast's if it is on, else that of the weights."""
         if torch.is_autocast_enabled(self.device.type):
             return torch.get_autocast_dtype(self.device.type)
         return self.dense.weight.dtype
@@ -250,7 +228,7 @@ class TextEncoder(nn.Module):
         return tokens_at_once(self.device, inner * self.compute_dtype().itemsize)
 
     def frozen_content(self) -> Iterator[str | bytes]:
-        """Everything that decides the output of the frozen layers for a text."""
+        """Everything that determines the output of the frozen layers for a text."""
         yield type(self.plm).__name__
         config = self.plm.config.to_dict()
         yield json.dumps({k: v for k, v in config.items() if k not in NOT_OF_A_STATE}, default=str)
@@ -258,7 +236,7 @@ class TextEncoder(nn.Module):
             yield from weights_content(module)
 
     def content(self) -> Iterator[str | bytes]:
-        """All its weights by name, and the kind of pooling."""
+        """All weights by name, and the kind of pooling."""
         yield from weights_content(self)
         yield self.pooling_kind
 

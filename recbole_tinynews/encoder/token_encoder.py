@@ -1,4 +1,4 @@
-"""Texts as all of their tokens, for users who attend to tokens."""
+"""Encodes a text as all of its tokens, for user encoders that attend to tokens."""
 
 from __future__ import annotations
 
@@ -14,18 +14,13 @@ from recbole_tinynews.encoder.words.padded import PaddedWords
 
 
 class TokenEncoder(TextEncoder):
-    """A language model and a dense layer; a text is the vectors of its tokens (``PaddedWords``).
+    """A language model and a dense layer; a text is its tokens' vectors (``PaddedWords``).
 
     ``[CLS]`` and ``[SEP]`` count as tokens, as in attention pooling; pad tokens do not. Attention
     over these vectors with weights ``a`` equals a ``TextEncoder`` that pools with ``a``:
     ``W sum_j a_j h_j + b = sum_j a_j (W h_j + b)``. The pooled text is the mean hidden state.
-
-    Args:
-        plm: as in ``TextEncoder``.
-        news_dim: size of the vector of a token.
-        query_dim: as in ``TextEncoder``.
-        length: tokens of the longest text.
-        settings: all others of ``TextEncoder`` but ``pooling``.
+    ``news_dim`` is the size of a token's vector, ``length`` the number of tokens of the longest
+    text.
     """
 
     def __init__(
@@ -43,6 +38,6 @@ class TokenEncoder(TextEncoder):
         return self.dense.weight.new_zeros(texts, self.side_by_side.dim)
 
     def content(self) -> Iterator[str | bytes]:
-        """All its weights by name, and what it makes of a text."""
+        """All weights by name, and the number of tokens."""
         yield from super().content()
         yield f"{self.side_by_side.length} tokens"

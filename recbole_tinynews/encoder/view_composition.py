@@ -1,4 +1,4 @@
-"""The views of an article combined into one vector: by attention (NAML) or concatenated (LSTUR)."""
+"""Combines the views of an article into one vector: by attention (NAML), concatenated (LSTUR)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,14 @@ from torch import Tensor, nn
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.files.columns import CATEGORIES
 
-SMALL_WEIGHT = 0.01  # of vectors whose numbers are about 1, beside one of unit length
+SMALL_WEIGHT = 0.01  # for vectors with entries around 1, beside one of unit length
 
 
 class ViewAttention(nn.Module):
     """``r = sum_v softmax_v(q . tanh(U r_v + u)) r_v`` over the views ``v`` of an article.
 
-    NAML (Wu et al., IJCAI 2019). Of a category, ``r_c = ReLU(V_c e_c + v_c)``.
-
-    Args:
-        sizes: of the vector of each view; that of a text is ``dim``.
-        dim: size of a news vector.
-        query_dim: size of the query.
-
-    Attributes:
-        dim: size of a news vector.
+    NAML (Wu et al., IJCAI 2019). For a category, ``r_c = ReLU(V_c e_c + v_c)``. ``sizes`` are those
+    of the views' vectors; texts have the size ``dim`` of a news vector.
     """
 
     def __init__(self, sizes: Mapping[str, int], dim: int, query_dim: int) -> None:
@@ -48,14 +41,8 @@ class ViewAttention(nn.Module):
 class StartsAsText(nn.Module):
     """``r = r_text + w own({view: r_v})`` with a ``w`` that trains from 0.
 
-    An article starts as the pretrained vector of one of its texts (docs/method.md, section 1).
-
-    Args:
-        text: name of that view.
-        own: ``{view: [articles, size]} -> [articles, dim]``, with ``dim``.
-
-    Attributes:
-        dim: size of a news vector, and of the text's.
+    An article starts as the pretrained vector of the view ``text`` (docs/method.md, section 1);
+    ``own`` maps ``{view: [articles, size]}`` to ``[articles, dim]``.
     """
 
     def __init__(self, text: str, own: nn.Module) -> None:
@@ -70,15 +57,10 @@ class StartsAsText(nn.Module):
 
 
 class ViewConcatenation(nn.Module):
-    """``r = [r_v; ...]``, the concatenated vectors of all views (LSTUR, An et al., ACL 2019).
+    """``r = [r_v; ...]``, the vectors of all views concatenated (LSTUR, An et al., ACL 2019).
 
-    Args:
-        sizes: of the vector of each view.
-        starts_as: the view that dominates at the start; ``None``: there is none. The weight of the
-            others trains from a small number: from 0, nothing would get a gradient.
-
-    Attributes:
-        dim: size of a news vector.
+    At the start the view ``starts_as``, if any, dominates: the weight of the others trains from a
+    small number (from 0, nothing would get a gradient).
     """
 
     def __init__(self, sizes: Mapping[str, int], starts_as: str | None = None) -> None:

@@ -20,12 +20,10 @@ Kind = TypeVar("Kind", bound=nn.Module)
 
 
 class CategoryView(nn.Module):
-    """A vector for each category, which trains; articles without one have zeros.
+    """A trainable vector for each category; zeros for articles without one.
 
-    Args:
-        categories: ``[news]``, the category of each article by its id; 0: none.
-        names: of the categories, by their ids; that of 0 is never given.
-        dim: size of a vector.
+    ``categories``, ``[news]``, has the category id of each article (0: none), and ``names`` the
+    name of each id.
     """
 
     categories: Tensor
@@ -37,7 +35,7 @@ class CategoryView(nn.Module):
         self._ids = {name: category for category, name in enumerate(names) if category}
 
     def ids_of(self, names: Sequence[str]) -> Tensor:
-        """The ids of categories by their names, ``[names]``; 0 for those that are unknown."""
+        """Category ids by name; 0 if unknown."""
         ids = [self._ids.get(name, 0) for name in names]
         return torch.tensor(ids, dtype=torch.long, device=self.categories.device)
 
@@ -47,15 +45,11 @@ class CategoryView(nn.Module):
 
 
 class ViewsEncoder(CachedEncoder):
-    """Encodes each view of an article, and combines the vectors.
+    """Encodes each view of an article and combines the vectors; zeros without any view.
 
-    An article without any view is zeros. ``tokens`` are lengths without values.
-
-    Args:
-        views: encoders by the name of the view, in the order of ``composition``: of texts
-            (``OneTextEncoder``), one at least, and of categories.
-        composition: ``{view: [articles, size]} -> [articles, news_dim]``, with that as its ``dim``.
-        history_cache_steps: as in ``CachedEncoder``.
+    ``views`` are encoders in the order of ``composition``: at least one ``OneTextEncoder``, and
+    ``CategoryView``. ``composition`` maps ``{view: [articles, size]}`` to ``[articles, dim]``.
+    ``tokens`` has lengths without values.
     """
 
     written: Tensor
@@ -71,12 +65,12 @@ class ViewsEncoder(CachedEncoder):
 
     @property
     def texts(self) -> dict[str, OneTextEncoder]:
-        """The encoders of texts by view."""
+        """Text encoders by view."""
         return _of_kind(OneTextEncoder, self._by_name)
 
     @property
     def categories(self) -> dict[str, CategoryView]:
-        """The encoders of categories by view."""
+        """Category encoders by view."""
         return _of_kind(CategoryView, self._by_name)
 
     @property
@@ -98,12 +92,12 @@ class ViewsEncoder(CachedEncoder):
         return self._first.pad_token_id
 
     def planner(self, shared: bool = False) -> ViewsPlanner:
-        """Makes plans for all texts of an article."""
+        """Planner for all texts of an article."""
         each = tuple(text.planner(shared) for text in self.texts.values())
         return ViewsPlanner(self._number, each)
 
     def follow(self, plan: EncodingPlan) -> Tensor:
-        """Vectors of the ids of a plan, ``[ids, news_dim]``."""
+        """Vectors of a plan's ids, ``[ids, news_dim]``."""
         plans = dict(zip(self.texts, (plan, *plan.others), strict=True))
         vectors = {
             name: view.follow(plans[name]) if isinstance(view, OneTextEncoder) else view(plan.ids)
@@ -113,7 +107,7 @@ class ViewsEncoder(CachedEncoder):
 
     @torch.no_grad()
     def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
-        """Vectors of given articles, ``[articles, news_dim]``; ``EncodesNews`` says more."""
+        """Vectors of given articles, ``[articles, news_dim]``; see ``EncodesNews``."""
         tokens = {name: text.tokenise(columns) for name, text in self.texts.items()}
         articles = next(iter(tokens.values())).rows - 1
         written = torch.zeros(articles, dtype=torch.bool, device=self.device)
@@ -137,7 +131,7 @@ class ViewsEncoder(CachedEncoder):
         return self._first.tokens_at_once()
 
     def content(self) -> Iterator[str | bytes]:
-        """Everything that decides a vector, for the key of a saved table of vectors."""
+        """Everything that determines a vector, for the key of a saved table of vectors."""
         yield type(self.composition).__name__
         yield from weights_content(self.composition)
         for name, view in self.views.items():
@@ -149,18 +143,18 @@ class ViewsEncoder(CachedEncoder):
                 yield from weights_content(view)
 
     def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Initialise the heads of texts; views may share one, initialised by the first."""
+        """Initialise the heads of texts; the first view initialises a shared one."""
         for text in self.texts.values():
             text.start_heads(ids, centred)
 
     def close_table(self) -> None:
-        """Free the memory of tables of frozen states."""
+        """Free the tables of frozen states."""
         for text in self.texts.values():
             text.close_table()
 
     @contextmanager
     def without_tables(self) -> Iterator[None]:
-        """Inside, every layer is computed, as for an article never seen before."""
+        """Compute every layer, as for an article never seen before."""
         with ExitStack() as stack:
             for text in self.texts.values():
                 stack.enter_context(text.without_tables())
@@ -172,7 +166,7 @@ def _of_kind(kind: type[Kind], views: Mapping[str, nn.Module]) -> dict[str, Kind
 
 
 def _what_is_in(views: Mapping[str, nn.Module]) -> Ragged:
-    """The number of tokens and categories of each article, as lengths without values."""
+    """Number of tokens and categories of each article, as lengths without values."""
     lengths = [text.tokens.lengths for text in _of_kind(OneTextEncoder, views).values()]
     for view in _of_kind(CategoryView, views).values():
         lengths.append((view.categories != 0).cpu().numpy().astype(np.int64))
@@ -180,5 +174,5 @@ def _what_is_in(views: Mapping[str, nn.Module]) -> Ragged:
 
 
 def _is_written(tokens: Ragged) -> Tensor:
-    """Which articles are not empty."""
+    """Mask of the articles that are not empty."""
     return torch.from_numpy(tokens.lengths > 0)

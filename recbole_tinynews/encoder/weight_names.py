@@ -1,7 +1,4 @@
-"""Names of the parts of a recommender's news encoder, which are prefixes of weights' names.
-
-A weight of a part is named ``<part>.<name in it>``, in the model itself and in a file of weights.
-"""
+"""Prefixes of the weights' names in a recommender's news encoder, in memory and in files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Metrics of the first k articles, whoever clicked: ranked articles, and a value per impression.
+"""Metrics of the first k articles, clicked or not, one value per impression, NaN if undefined.
 
-They need no labels, so impressions without clicks count too. A value is NaN where it is undefined.
-Articles of an unknown category are left out of the metrics of categories.
+Articles of an unknown category are left out of category metrics.
 """
 
 from __future__ import annotations
@@ -20,14 +19,12 @@ ALPHA = 0.01  # of Steck's smoothing
 
 
 class RankedArticles(NamedTuple):
-    """The candidates of impressions in the order of their scores.
+    """Candidates of impressions, ordered by score.
 
     Shapes:
-        ranked: ragged ``[impressions, *]``, news ids of all candidates, best first, ties in the
-            order of every other metric.
-        history: ragged ``[impressions, *]``, news ids of all earlier clicks, also of those beyond
+        ranked: ragged ``[impressions, *]``, news ids, best first, ties as in every other metric.
+        history: ragged ``[impressions, *]``, news ids of all earlier clicks, also beyond
             ``history_length``.
-        facts: of every news id.
     """
 
     ranked: Ragged
@@ -45,7 +42,7 @@ class RankedArticles(NamedTuple):
         return self._replace(ranked=self.ranked.take(rows), history=self.history.take(rows))
 
     def category_counts(self, articles: Ragged) -> csr_matrix:
-        """Number of articles of each known category in each row, ``[rows, categories]``."""
+        """Articles of each known category in each row, ``[rows, categories]``."""
         category = self.facts.category[articles.values]
         row = np.repeat(np.arange(articles.rows), articles.lengths)
         known = category > 0
@@ -57,14 +54,11 @@ class RankedArticles(NamedTuple):
 def rank_articles(
     scores: NDArray[np.floating], candidates: Ragged, history: Ragged, facts: ArticleFacts
 ) -> RankedArticles:
-    """Order the candidates of each impression by their scores.
+    """Order the candidates of each impression by score.
 
     Shapes:
         scores: ``[candidates in total]``.
         candidates, history: ragged ``[impressions, *]``, news ids.
-
-    Raises:
-        ValueError: scores and candidates, or candidates and histories, don't fit together.
     """
     if len(scores) != len(candidates.values) or candidates.rows != history.rows:
         raise ValueError(
@@ -79,10 +73,9 @@ def rank_articles(
 
 
 def diversity(articles: RankedArticles, k: int) -> NDArray[np.float64]:
-    """Share of the pairs among the first k whose categories differ.
+    """Share of pairs of different categories among the first k (Smyth and McClave 2001).
 
-    Intra-list diversity (Smyth and McClave 2001) with distance 1 between articles of different
-    categories, else 0. NaN where fewer than two of the first k have a known category.
+    NaN where fewer than two of the first k have a known category.
     """
     counts = articles.category_counts(articles.first(k))
     known = _sums(counts)
@@ -91,27 +84,23 @@ def diversity(articles: RankedArticles, k: int) -> NDArray[np.float64]:
 
 
 def coverage(articles: RankedArticles, k: int) -> NDArray[np.float64]:
-    """Share of the categories among an impression's candidates that are among its first k.
-
-    NaN where no candidate has a known category.
-    """
+    """Share of the candidates' known categories that are among the first k; NaN without any."""
     covered = articles.category_counts(articles.first(k)).getnnz(axis=1)
     return _quotient(covered, articles.category_counts(articles.ranked).getnnz(axis=1))
 
 
 def calibration(articles: RankedArticles, k: int) -> NDArray[np.float64]:
-    """Divergence of the categories of the first k from those of the history; smaller is better.
+    """KL divergence of the first k's categories from the history's, in nats; smaller is better.
 
-    Steck (2018): the Kullback-Leibler divergence KL(p || q~) in nats, p being the shares of the
-    categories in the whole history, q those among the first k (all clicks and all ranks weigh the
-    same) and q~ = (1 - alpha) q + alpha p with alpha = 0.01, so that it is at most log(1 / alpha)
-    = 4.61. NaN where the history, or the first k, have no article of a known category.
+    Steck (2018): KL(p || q~) of unweighted category shares p of the whole history and q of the
+    first k, q~ = (1 - alpha) q + alpha p with alpha = 0.01, so at most log(1 / alpha) = 4.61. NaN
+    where either has no article of a known category.
     """
     history, first = (
         articles.category_counts(each) for each in (articles.history, articles.first(k))
     )
     p, q = _shares(history), _shares(first)
-    # where p is: as alpha p > 0 there, both have their entries at the same places
+    # restricted to p > 0, where q~ > 0 too: both have the same sparsity pattern
     smoothed = csr_matrix((ALPHA * p + (1 - ALPHA) * q).multiply(p > 0))
     for each in (p, smoothed):
         each.sort_indices()
@@ -121,11 +110,9 @@ def calibration(articles: RankedArticles, k: int) -> NDArray[np.float64]:
 
 
 def novelty(articles: RankedArticles, k: int) -> NDArray[np.float64]:
-    """Mean self-information of the first k, in bits: how rarely they were clicked in training.
+    """Mean self-information of the first k in bits (Zhou et al. 2010); NaN without a candidate.
 
-    Zhou et al. (2010): -log2 of an article's share of all clicks in training impressions, smoothed
-    by one click per article (Laplace), as most news of a day have none:
-    -log2((clicks + 1) / (all clicks + articles)). NaN without a candidate.
+    Laplace smoothing, for news without clicks: -log2((clicks + 1) / (all clicks + articles)).
     """
     clicks = articles.facts.clicks
     bits = np.log2(clicks.sum() + articles.facts.articles) - np.log2(clicks + 1)
@@ -133,19 +120,19 @@ def novelty(articles: RankedArticles, k: int) -> NDArray[np.float64]:
 
 
 def cold_share(articles: RankedArticles, k: int) -> NDArray[np.float64]:
-    """Share of the first k that nobody clicked in training impressions; NaN without a candidate."""
+    """Share of the first k that were never clicked in training; NaN without a candidate."""
     return _means(articles.first(k), articles.facts.clicks == 0)
 
 
 def _means(articles: Ragged, values: NDArray) -> NDArray[np.float64]:
-    """Means over rows of a value by news id, ``[rows]``."""
+    """Row means of values by news id, ``[rows]``."""
     row = np.repeat(np.arange(articles.rows), articles.lengths)
     totals = np.bincount(row, values[articles.values], minlength=articles.rows)
     return _quotient(totals, articles.lengths)
 
 
 def _shares(counts: csr_matrix) -> csr_matrix:
-    """Counts of each row over their sum; an empty row stays empty."""
+    """Counts over their row's sum; an empty row stays empty."""
     return csr_matrix(counts.multiply(1 / np.maximum(_sums(counts), 1)[:, None]))
 
 
@@ -154,6 +141,6 @@ def _sums(counts: csr_matrix) -> NDArray[np.float64]:
 
 
 def _quotient(above: NDArray, below: NDArray) -> NDArray[np.float64]:
-    """NaN where it is 0 / 0."""
+    """Quotient, NaN for 0 / 0."""
     with np.errstate(invalid="ignore"):
         return above / below

@@ -1,4 +1,4 @@
-"""RecBole's collector for impressions of any size: keeps batches and ranks them once at the end."""
+"""RecBole's collector for impressions of any size, which are ranked once at the end."""
 
 from __future__ import annotations
 
@@ -24,11 +24,9 @@ from recbole_tinynews.settings.protocol import Settings
 class ImpressionCollector(Collector):
     """Collects flat scores and labels with the bounds of their impressions.
 
-    Batches are concatenated once; RecBole's collector copies all earlier ones for each new one.
-    Where no metric asks for impressions, everything is left to RecBole.
-
-    ``start`` begins an evaluation and drops what an interrupted one left. Afterwards ``ranked``,
-    ``ids``, ``scores``, ``labels`` and ``offsets`` describe it, impression by impression.
+    Batches are concatenated once, unlike in RecBole's collector, which is used if no metric needs
+    impressions. ``ranked``, ``ids``, ``scores``, ``labels`` and ``offsets`` describe the last
+    evaluation.
     """
 
     def __init__(self, config: Settings) -> None:
@@ -44,16 +42,16 @@ class ImpressionCollector(Collector):
         facts: ArticleFacts | None = None,
         collected: Callable[[], object] | None = None,
     ) -> None:
-        """Begin an evaluation of a split, whose rows the batches name.
+        """Begin an evaluation of a split; ``collected`` is called for each batch.
 
-        Without ``impressions``, each one counts as one of a user of its own. Without ``facts``,
-        metrics of articles have no result. ``collected`` is called for each batch.
+        Without ``impressions``, each has its own user; without ``facts``, article metrics have no
+        result.
         """
         self.clear()
         self.impressions, self.facts, self._collected = impressions, facts, collected
 
     def clear(self) -> None:
-        """Drop the batches collected so far, and the last result."""
+        """Drop the collected batches and the last result."""
         self.ranked: RankedImpressions | None = None  # [impressions], as collected
         self.articles: RankedArticles | None = None  # the same, if a metric needs them
         self.rows = np.empty(0, np.int64)  # [impressions], as collected
@@ -67,7 +65,7 @@ class ImpressionCollector(Collector):
 
     @property
     def ids(self) -> NDArray[np.str_]:
-        """Ids of the impressions of ``ranked``, in its order; row numbers if none are known."""
+        """Ids of the impressions of ``ranked``, in its order; row numbers if unknown."""
         if self.impressions is None:
             return self.rows.astype(str)
         return self.impressions.impression_id[self.rows]
@@ -83,9 +81,9 @@ class ImpressionCollector(Collector):
 
         Shapes:
             scores_tensor: ``[candidates of the batch]``, on any device.
-            interaction: label ``[candidates of the batch]``; impression_size, number of candidates,
-                and impression, row in the split, ``[batch]``.
-            positive_u, positive_i: RecBole's, for metrics that see no impressions.
+            interaction: label ``[candidates of the batch]``; impression_size and impression (row in
+                the split) ``[batch]``.
+            positive_u, positive_i: for RecBole's own metrics.
         """
         if self._collected is not None:
             self._collected()
@@ -110,11 +108,7 @@ class ImpressionCollector(Collector):
         self._rows.append(rows)
 
     def get_data_struct(self) -> DataStruct:
-        """Concatenate and rank; the next evaluation starts empty, even after an error.
-
-        Raises:
-            ValueError: a score is NaN, or an impression was collected twice.
-        """
+        """Concatenate and rank; the next evaluation starts empty, even after an error."""
         if not self.register.need(RANKED_KEY):
             return super().get_data_struct()
         kept = (self._scores, self._labels, self._sizes, self._rows)
@@ -128,21 +122,21 @@ class ImpressionCollector(Collector):
         self.labels = labels.astype(np.int8)
         self.articles = self._rank_articles()
         struct = self.struct_of()
-        struct._data_dict.update(self.data_struct._data_dict)  # what data_collect found
+        struct._data_dict.update(self.data_struct._data_dict)  # from data_collect
         struct.set("rec.score", torch.from_numpy(scores))
         struct.set("data.label", torch.from_numpy(labels))
         return struct
 
     def struct_of(self, kept: NDArray[np.bool_] | None = None) -> DataStruct:
-        """The data of the last evaluation that metrics need.
+        """Data for metrics from the last evaluation.
 
-        ``kept``: only the impressions of these rows of the split, ``[rows]``.
+        ``kept`` (``[rows]``) selects impressions by their row in the split.
         """
         assert self.ranked is not None, "an evaluation comes before its parts"
         of_part = None if kept is None else kept[self.rows]
         struct = DataStruct()
         struct.set(RANKED_KEY, self.ranked if of_part is None else self.ranked.only(of_part))
-        if self.register.need(SCORED_KEY):  # else nothing of it is copied
+        if self.register.need(SCORED_KEY):  # avoids copies otherwise
             users = self.rows if self.impressions is None else self.impressions.user[self.rows]
             scored = ScoredImpressions(self.scores, self.labels, self.offsets, users)
             struct.set(SCORED_KEY, scored if of_part is None else scored.only(of_part))
@@ -189,7 +183,7 @@ def _offsets(sizes: NDArray) -> NDArray[np.int64]:
 
 
 def _together(parts: list[Tensor]) -> Tensor:
-    """The parts concatenated; the list is emptied, so that they are not in memory twice."""
+    """Concatenate and empty the list, so that the parts are not in memory twice."""
     together = torch.cat(parts) if parts else torch.empty(0)
     parts.clear()
     return together

@@ -21,11 +21,11 @@ def write_eval_dump(
     topk: Iterable[int] = (5, 10),
     others: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> None:
-    """Write ``impression_id,auc,mrr,ndcg@k...``, a line per impression, empty where skipped.
+    """Write ``impression_id,auc,mrr,ndcg@k...``, unrounded; cells of skipped impressions are empty.
 
-    ``impression_ids`` has shape ``[impressions]``, in ranked order, and so has each of ``others``:
-    columns of further metrics by name, NaN where an impression has no value. Values are not
-    rounded. The file gets its name when it is complete.
+    Shapes:
+        impression_ids: ``[impressions]``, in ranked order.
+        others: ``[impressions]`` by column name, NaN where an impression has no value.
     """
     if len(impression_ids) != len(ranked.evaluated):
         raise ValueError(
@@ -40,7 +40,7 @@ def write_eval_dump(
     for name, values in columns.items():
         columns[name] = np.full(len(ranked.evaluated), np.nan)
         columns[name][ranked.evaluated] = values
-    table = pd.DataFrame({**columns, **(others or {}), **columns})  # of two, ours
+    table = pd.DataFrame({**columns, **(others or {}), **columns})  # ours win
     table.insert(0, IMPRESSION_ID, impression_ids)
     with whole_file(Path(path)) as place:
         table.to_csv(place, index=False, lineterminator="\n")

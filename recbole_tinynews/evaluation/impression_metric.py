@@ -1,4 +1,4 @@
-"""Per-impression metrics under RecBole's evaluator: averaging and rounding."""
+"""Base classes of per-impression metrics for RecBole's evaluator."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from recbole_tinynews.settings.protocol import Settings
 # keys of the collector's RankedImpressions, ScoredImpressions and RankedArticles
 RANKED_KEY, SCORED_KEY = "rec.impressions", "rec.scored_impressions"
 ARTICLES_KEY = "rec.ranked_articles"
-SKIPPED = "skipped"  # before a metric's name: the number of impressions that its mean leaves out
+SKIPPED = "skipped"  # prefix of a metric's name: number of impressions left out of its mean
 
 
 def is_count(result: str) -> bool:
-    """Whether a result says how much others were computed from: no metric has such a name.
+    """Whether a result is a count rather than a metric.
 
     >>> [is_count(each) for each in ("skipped", "skipped_calibration@5", "calibration@5")]
     [True, True, False]
@@ -28,16 +28,14 @@ def is_count(result: str) -> bool:
 
 
 class ImpressionMetric(AbstractMetric):
-    """Unweighted mean over the evaluated impressions; NaN where there is none.
+    """Unweighted mean over the evaluated impressions; NaN without any.
 
-    It is a ``VALUE`` metric in RecBole's terms, which permits ``eval_args: {mode: labeled}`` and
-    combines with RecBole's AUC and LogLoss.
+    As a ``VALUE`` metric, it permits RecBole's ``eval_args: {mode: labeled}``.
 
     Attributes:
         key: name of the result, in lower case.
-        measure: values of the evaluated impressions, from ``RankedImpressions``.
-        at_k: whether ``measure`` takes a k too, and there is a result ``key@k`` for each of
-            ``topk``.
+        measure: computes values of evaluated impressions from ``RankedImpressions``.
+        at_k: whether ``measure`` also takes a k, with a result ``key@k`` for each of ``topk``.
     """
 
     metric_type = EvaluatorType.VALUE
@@ -51,7 +49,7 @@ class ImpressionMetric(AbstractMetric):
         self.topk = config["topk"] if self.at_k else ()
 
     def by_key(self, impressions: Any) -> dict[str, NDArray[np.float64]]:
-        """What ``measure`` returns, by name of the result."""
+        """Values of ``measure`` by name of the result."""
         if not self.at_k:
             return {self.key: self.measure(impressions)}
         return {f"{self.key}@{k}": self.measure(impressions, k) for k in self.topk}
@@ -79,11 +77,10 @@ class ImpressionMetric(AbstractMetric):
 
 
 class ArticleMetric(ImpressionMetric):
-    """A metric of the articles among the first k, whoever clicked, from ``RankedArticles``.
+    """A metric of the first k articles, clicked or not, from ``RankedArticles``.
 
-    Impressions count whether they have clicks or not; if some have no value, their number is the
-    result ``skipped_key@k``. Where no articles are ranked, as in the validation of post-training,
-    there is no result.
+    ``skipped_key@k`` counts impressions without a value. Post-training ranks no articles: no
+    result.
     """
 
     metric_need = (*ImpressionMetric.metric_need, ARTICLES_KEY)
@@ -94,7 +91,7 @@ class ArticleMetric(ImpressionMetric):
         return self.by_key(dataobject.get(ARTICLES_KEY)) if ARTICLES_KEY in dataobject else {}
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
-        """Averages by key, and the number of impressions that they leave out, if any."""
+        """Averages by key, and the number of impressions left out, if any."""
         of_each = self.of_each_impression(dataobject)
         averages = {key: self._average(values) for key, values in of_each.items()}
         counts = {f"{SKIPPED}_{key}": int(np.isnan(v).sum()) for key, v in of_each.items()}

@@ -1,4 +1,4 @@
-"""The settings ``metrics``, ``topk`` and ``valid_metric``, mapped to our registered metrics."""
+"""Maps the settings ``metrics``, ``topk`` and ``valid_metric`` to our registered metrics."""
 
 from __future__ import annotations
 
@@ -20,14 +20,9 @@ _SETTING = "metrics"
 def map_metrics(
     final: dict[str, Any], of_stages: Mapping[str, dict[str, Any]], results: list[str]
 ) -> Iterator[str]:
-    """Replace ``metrics`` by the classes of ours; yield its mistakes and those of ``valid_metric``.
+    """Replace ``metrics`` by our classes; yield mistakes in it and in ``valid_metric``.
 
-    A stage whose yaml names metrics shows them in addition to those of the run.
-
-    Args:
-        final: the settings of the run; changed.
-        of_stages: those of single stages; changed.
-        results: gets the names of the metrics' results, such as ``auc`` and ``ndcg@5``.
+    Changes ``final`` and ``of_stages``; appends names such as ``ndcg@5`` to ``results``.
     """
     named = {"": final[_SETTING]} | {
         f"{stage}_": own[_SETTING] for stage, own in of_stages.items() if own.get(_SETTING)

@@ -1,11 +1,8 @@
-"""Ranking metrics of ragged impressions, one value per evaluated impression.
+"""Ranking metrics of ragged impressions as in MIND's evaluation script, one value per impression.
 
-The definitions are those of MIND's evaluation script, with two rules that it leaves open: tied
-candidates are ranked in favour of the later one, and an impression that lacks clicked or unclicked
-candidates (or labels) is skipped by every metric.
-
-Ragged arrays are flat: ``scores`` and ``labels`` have shape ``[candidates in total]`` and
-``offsets`` has shape ``[impressions + 1]``: impression i owns ``offsets[i]:offsets[i + 1]``.
+Ties rank in favour of the later candidate. Impressions without clicked or unclicked candidates, or
+labels, are skipped. Ragged arrays are flat: ``scores`` and ``labels`` ``[candidates in total]``,
+``offsets`` ``[impressions + 1]``: impression i owns ``scores[offsets[i]:offsets[i + 1]]``.
 """
 
 from __future__ import annotations
@@ -17,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 CLICKED, UNCLICKED, UNLABELLED = 1, 0, -1
-_BLOCK = 16_384  # impressions ranked at a time: bounds the memory beside scores and labels
+_BLOCK = 16_384  # impressions ranked at a time, to bound memory
 
 
 class NaNScoreError(ValueError):
-    """A score is not a number; ``impression`` is the position of the first one concerned."""
+    """A score is NaN; ``impression`` is the position of the first one affected."""
 
     def __init__(self, impression: int, candidate: int, affected: int) -> None:
         super().__init__(
@@ -34,10 +31,9 @@ class NaNScoreError(ValueError):
 
 
 class RankedImpressions(NamedTuple):
-    """Ranks of the clicks of the evaluated impressions, from which all metrics are computed.
+    """Ranks of the clicks of evaluated impressions, from which all metrics are computed.
 
-    ``ranks`` and ``beaten`` hold one number per click, impression after impression, the lowest
-    ranked click of an impression first.
+    An impression's lowest ranked click comes first.
     """
 
     evaluated: NDArray[np.bool_]  # [impressions]
@@ -47,11 +43,11 @@ class RankedImpressions(NamedTuple):
     beaten: NDArray[np.float64]  # [clicks], unclicked candidates scored lower, a tie counts 1/2
 
     def per_impression(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sums of ``values`` (``[clicks]``) over each impression, ``[evaluated impressions]``."""
+        """Sum ``values`` (``[clicks]``) over each impression, ``[evaluated impressions]``."""
         return np.add.reduceat(values, np.cumsum(self.clicked) - self.clicked)
 
     def only(self, kept: NDArray[np.bool_]) -> RankedImpressions:
-        """The impressions where ``kept`` (``[impressions]``) holds, as if ranked alone."""
+        """Impressions where ``kept`` (``[impressions]``) holds, as if ranked alone."""
         evaluated = kept[self.evaluated]
         clicks = np.repeat(evaluated, self.clicked)
         return RankedImpressions(
@@ -64,12 +60,12 @@ class RankedImpressions(NamedTuple):
 
     @property
     def skipped(self) -> int:
-        """Number of impressions without clicks, without unclicked candidates or without labels."""
+        """Number of impressions without clicks, unclicked candidates or labels."""
         return len(self.evaluated) - int(np.count_nonzero(self.evaluated))
 
 
 def check_cut_off(k: int) -> None:
-    """Refuse a k below 1, at which every metric of the first k would be meaningless."""
+    """Refuse a cut-off below 1."""
     if k < 1:
         raise ValueError(f"A metric at k expects a cut-off k of at least 1, got {k}. Set topk.")
 
@@ -84,7 +80,7 @@ def auc(ranked: RankedImpressions) -> NDArray[np.float64]:
 
 
 def accuracy(ranked: RankedImpressions) -> NDArray[np.float64]:
-    """1 where a click is ranked first, else 0; in post-training: where the own title is.
+    """1 where a click (in post-training, the article's own title) is ranked first, else 0.
 
     >>> accuracy(rank_impressions([0.5, 0.7, 0.2, 0.9, 0.1], [1, 0, 0, 1, 0], [0, 3, 5]))
     array([0., 1.])
@@ -93,7 +89,7 @@ def accuracy(ranked: RankedImpressions) -> NDArray[np.float64]:
 
 
 def mrr(ranked: RankedImpressions) -> NDArray[np.float64]:
-    """Mean reciprocal rank of **all** clicks of an impression, not only of the first.
+    """Mean reciprocal rank of **all** clicks of an impression, not only the first.
 
     >>> mrr(rank_impressions([0.5, 0.5, 0.2], [1, 0, 0], [0, 3]))
     array([0.5])
@@ -102,7 +98,7 @@ def mrr(ranked: RankedImpressions) -> NDArray[np.float64]:
 
 
 def ndcg(ranked: RankedImpressions, k: int) -> NDArray[np.float64]:
-    """Discounted gain of the clicks among the first k, over that of the impression's ideal order.
+    """Discounted gain of the clicks among the first k, over the ideal one.
 
     >>> ndcg(rank_impressions([0.5, 0.5, 0.2], [1, 0, 0], [0, 3]), k=5).round(5)
     array([0.63093])
@@ -117,13 +113,12 @@ def ndcg(ranked: RankedImpressions, k: int) -> NDArray[np.float64]:
 def rank_impressions(scores: ArrayLike, labels: ArrayLike, offsets: ArrayLike) -> RankedImpressions:
     """Rank the candidates of each impression once, for all metrics.
 
-    Labels are 1 (clicked), 0 (unclicked) or, for a whole impression, -1 (unlabelled). Infinite
-    scores are ranked and tied like any other number; NaN is an error. Nothing is rounded: scores
-    are compared as float64, which holds every smaller float exactly.
+    Labels are 1 (clicked), 0 (unclicked) or, for a whole impression, -1 (unlabelled). Scores are
+    compared as float64, unrounded; infinite ones are valid.
 
     Raises:
-        NaNScoreError: a score is NaN, even if its impression would be skipped.
-        ValueError: the arrays don't fit together, or labels are none of the above.
+        NaNScoreError: a score is NaN, even in a skipped impression.
+        ValueError: mismatched arrays, or other labels.
     """
     values, bounds = _checked(scores, offsets)
     known = np.asarray(labels)
@@ -142,7 +137,7 @@ def rank_impressions(scores: ArrayLike, labels: ArrayLike, offsets: ArrayLike) -
 def _rank_block(
     values: NDArray[Any], labels: NDArray[Any], bounds: NDArray[np.int64], first: int
 ) -> RankedImpressions:
-    """Rank a block of impressions, the first of which has position ``first``."""
+    """Rank a block of impressions, whose first has position ``first``."""
     clicked, unclicked = _count_labels(labels, bounds, first)
     evaluated = (clicked > 0) & (unclicked > 0)
 
@@ -169,10 +164,9 @@ def _rank_block(
 
 
 def candidate_ranks(scores: ArrayLike, offsets: ArrayLike) -> NDArray[np.int64]:
-    """Rank of every candidate in its impression, 1 = best, in the order of the candidates.
+    """Rank of every candidate in its impression, 1 = best, as in MIND's ``prediction.txt``.
 
-    This is what MIND's ``prediction.txt`` holds; the metrics see the same ranks. Ranks are a
-    permutation of 1..candidates: tied candidates are ranked in favour of the later one.
+    Ranks are a permutation of 1..candidates; ties rank in favour of the later candidate.
 
     >>> candidate_ranks([0.5, 0.5, 0.2, 0.1, 0.7], [0, 3, 5])
     array([2, 1, 3, 2, 1])
@@ -186,18 +180,15 @@ def candidate_ranks(scores: ArrayLike, offsets: ArrayLike) -> NDArray[np.int64]:
 
 
 def _blocks(offsets: NDArray[np.int64]) -> Iterator[tuple[int, slice, NDArray[np.int64]]]:
-    """Blocks of impressions: position of the first, their candidates, their own offsets."""
+    """Blocks of impressions: position of the first, candidates, offsets in the block."""
     for first in range(0, max(1, len(offsets) - 1), _BLOCK):
         bounds = offsets[first : first + _BLOCK + 1]
         yield first, slice(bounds[0], bounds[-1]), bounds - bounds[0]
 
 
 def _ascending(scores: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Order of the candidates, impression after impression, by ascending score; stable.
-
-    (impression, score) as one complex key, which numpy orders by real, then by imaginary part, took
-    a seventh of the time of ``lexsort`` on 2.7 million candidates: the input is nearly in order.
-    """
+    """Stable order of candidates by impression, then by ascending score."""
+    # complex keys (impression, score): 7 times as fast as lexsort, as input is nearly in order
     keys = np.empty(len(scores), np.complex128)
     keys.real = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     keys.imag = scores  # assigned separately: inf * 1j has a real part of NaN
@@ -207,7 +198,7 @@ def _ascending(scores: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.i
 def _tied_run(
     ordered: NDArray[Any], offsets: NDArray[np.int64], places: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Start and end of the run of equal scores around each of ``places``, inside its impression."""
+    """Bounds of the run of equal scores around each of ``places``, within its impression."""
     starts_run = np.append(True, ordered[1:] != ordered[:-1])
     starts_run[offsets[:-1][np.diff(offsets) > 0]] = True
     runs = np.append(np.flatnonzero(starts_run), len(ordered))
@@ -246,7 +237,7 @@ def _checked(scores: ArrayLike, offsets: ArrayLike) -> tuple[NDArray[Any], NDArr
 def _count_labels(
     labels: NDArray[Any], offsets: NDArray[np.int64], first: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Clicked and unclicked candidates of each impression, ``[impressions]`` both."""
+    """Clicked and unclicked candidates of each impression, both ``[impressions]``."""
     clicked, unclicked, unlabelled = (
         np.diff(np.searchsorted(np.flatnonzero(labels == kind), offsets))
         for kind in (CLICKED, UNCLICKED, UNLABELLED)

@@ -19,7 +19,7 @@ from recbole_tinynews.evaluation.recbole_metrics import METRICS, metric_of
 from recbole_tinynews.evaluation.scored import ScoredImpressions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-# one usual impression, one without labels, one without an unclicked candidate
+# impressions with clicks, without labels, without unclicked candidates
 _MADE_UP = ScoredImpressions(
     np.array([0.3, 0.2, 0.1, 0.5, 0.4, 0.6]),
     np.array([0, 1, 0, -1, -1, 1], np.int8),
@@ -29,18 +29,14 @@ _MADE_UP = ScoredImpressions(
 
 
 class OwnMetric(ImpressionMetric):
-    """A metric that calls a user's function; each function has its own subclass."""
+    """A metric that calls a user's function; every function has its own subclass."""
 
     metric_need = (*ImpressionMetric.metric_need, SCORED_KEY)
     function: Callable[..., Any]
 
     def measure(self, scored: ScoredImpressions, *k: int) -> NDArray[np.float64]:
-        """The function's values, ``[impressions]``, or ``[]`` for all of them together.
-
-        Raises:
-            ValueError: it has another shape.
-        """
-        if not len(scored.users):  # no clicks on cold news, for instance
+        """The function's values, ``[impressions]``, or ``[]`` for one overall number."""
+        if not len(scored.users):  # such as no clicks on cold articles
             return np.empty(0)
         with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is NaN: no value
             values = np.asarray(self.function(scored, *k), np.float64)
@@ -53,12 +49,12 @@ class OwnMetric(ImpressionMetric):
         return values
 
     def of_each_impression(self, dataobject: Any) -> dict[str, NDArray[np.float64]]:
-        """Values by key, ``[impressions]``; none of a function that returns one number."""
+        """Values by key, ``[impressions]``; empty if the function returns one number."""
         values = self.by_key(dataobject.get(SCORED_KEY))
         return {key: each for key, each in values.items() if each.ndim}
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
-        """Averages over the impressions that have a value, or the function's one number."""
+        """Averages over the impressions with a value, or the function's one number."""
         values = self.by_key(dataobject.get(SCORED_KEY))
         return {key: self._average(np.atleast_1d(each)) for key, each in values.items()}
 
@@ -78,19 +74,17 @@ def impression_metric(
 ) -> Function | Callable[[Function], Function]:
     """Register a function as a metric, for ``metrics: [AUC, its_name]`` and ``valid_metric``.
 
-    It is called with the ``ScoredImpressions`` of an evaluation and returns a value for each
-    impression (NaN where it has none; the result is the mean of the others), or one number for all
-    of them. It is tried at once on three made-up impressions. A function that is defined again, as
-    in a notebook, replaces the former one.
+    It receives the ``ScoredImpressions`` of an evaluation and returns a value for each impression,
+    averaged without NaN, or one overall number. It is first tried on three made-up impressions.
+    Redefining a function, as in a notebook, replaces it.
 
     Args:
-        function: its name, in lower case, is the name of the metric.
-        at_k: call it with ``(impressions, k)`` for each k of the setting ``topk``; the results are
-            called ``name@k``.
+        function: its lower-case name becomes the metric's.
+        at_k: call it with ``(impressions, k)`` for each k of ``topk``; results are ``name@k``.
         smaller_is_better: early stopping looks for the smallest value.
 
     Raises:
-        ValueError: another metric has its name, or it returns another shape.
+        ValueError: the name is taken, or the function returns another shape.
     """
     if function is None:
         return lambda given: _register(given, at_k, smaller_is_better)
@@ -104,7 +98,7 @@ def is_own(result: str) -> bool:
 
 
 def files_of_metric(result: str) -> list[Path]:
-    """The file of the user's function that computes a result; none where the package does."""
+    """The file of the user's function behind a result; empty for the package's metrics."""
     metric = metric_of(result)
     if metric is None or not issubclass(metric, OwnMetric):
         return []
@@ -139,14 +133,14 @@ def _register(function: Function, at_k: bool, smaller_is_better: bool) -> Functi
     metric({"topk": [1, 2], "metric_decimal_place": 4}).by_key(_MADE_UP)
     if present is None:
         METRICS[name] = metric
-    else:  # RecBole's registry has its class already
+    else:  # the class is in RecBole's registry already
         for attribute, value in attributes.items():
             setattr(present, attribute, value)
     return function
 
 
 def _is_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """Whether two functions are versions of one: of the same module, or file."""
+    """Whether two functions are from the same module or file."""
     return one.__module__ == other.__module__ or _file_of(one) == _file_of(other)
 
 

@@ -1,4 +1,4 @@
-"""The per-impression metrics under RecBole's evaluator, and their registration."""
+"""Per-impression metrics for RecBole's evaluator, and their registration."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from recbole_tinynews.evaluation.scored import gauc
 
 
 class UserGAUC(ImpressionMetric):
-    """AUC of each user over all of its impressions, weighted by its clicks."""
+    """AUC of each user over all their impressions, weighted by clicks."""
 
     metric_need = (*ImpressionMetric.metric_need, SCORED_KEY)
     key = "gauc"
 
     def of_each_impression(self, dataobject: Any) -> dict[str, Any]:
-        """None: impressions have no value of their own."""
+        """Empty: impressions have no value of their own."""
         return {}
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
@@ -34,14 +34,14 @@ class UserGAUC(ImpressionMetric):
 
 
 class ImpressionCount(ImpressionMetric):
-    """Number of impressions that were averaged, and of those that could not be evaluated."""
+    """Numbers of evaluated and of skipped impressions."""
 
     def of_each_impression(self, dataobject: Any) -> dict[str, Any]:
-        """None."""
+        """Empty: these are totals."""
         return {}
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
-        """Counts, not averages."""
+        """Totals instead of averages."""
         ranked = dataobject.get(RANKED_KEY)
         return {"impressions": len(ranked.clicked), "skipped": ranked.skipped}
 
@@ -57,8 +57,8 @@ def _metric(
     return type(name, (base,), {"__module__": __name__, **attributes})
 
 
-# By the names that users write in `metrics`, in lower case. RecBole's own metrics differ: AUC pools
-# all rows into one list, MRR counts the first click alone, NDCG needs a user by item matrix.
+# By lower-case name in the setting `metrics`. RecBole's own metrics differ: AUC pools all rows, MRR
+# counts only the first click, NDCG needs a user by item matrix.
 METRICS: dict[str, type[ImpressionMetric]] = {
     metric.key: metric
     for metric in (
@@ -88,33 +88,33 @@ COUNT_METRIC = ImpressionCount.__name__
 
 
 def metric_of(result: str) -> type[ImpressionMetric] | None:
-    """The class that computes a result such as ``recall@5``; None where there is none."""
+    """The class that computes a result such as ``recall@5``; None if there is none."""
     return METRICS.get(result.lower().partition("@")[0])
 
 
 def bigger_is_better(result: str) -> bool:
-    """Whether a higher value of a result such as ``auc`` is the better one."""
+    """Whether higher values of a result such as ``auc`` are better."""
     metric = metric_of(result)
     return metric is None or not metric.smaller
 
 
 def needs_clicks(result: str) -> bool:
-    """Whether a result measures how well clicks are ranked, so that it may choose the best epoch.
+    """Whether a result measures the ranking of clicks, and so may choose the best epoch.
 
-    Diversity and its kin may not: a model that knows nothing is more diverse than any other.
+    Diversity and the like may not: an untrained model is more diverse than any other.
     """
     metric = metric_of(result)
     return metric is not None and not issubclass(metric, ArticleMetric)
 
 
 def of_each_impression(result: str) -> bool:
-    """Whether each impression has a value of a result; GAUC has one for all of them."""
+    """Whether a result has a value for each impression; GAUC does not."""
     metric = metric_of(result)
     return metric is not None and metric is not UserGAUC
 
 
 def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
-    """Names of the results of some metrics, such as ``auc`` and ``ndcg@5``."""
+    """Names of the metrics' results, such as ``auc`` and ``ndcg@5``."""
     ks = list(topk)
     return [
         result
@@ -124,13 +124,10 @@ def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
 
 
 def register_metrics(metrics: Iterable[type[ImpressionMetric]] | None = None) -> None:
-    """Add metrics to RecBole's registry, before a ``Config`` is built; a repeat changes nothing.
+    """Add metrics to RecBole's registry before a ``Config`` is built; a repeat changes nothing.
 
-    RecBole's ``Config`` and ``Evaluator`` share the registry's objects, so they are extended in
-    place. RecBole's metrics stay: a name that belongs to another class is refused.
-
-    Args:
-        metrics: ``None``: all of ``METRICS``, and the counts.
+    By default, all of ``METRICS`` and the counts. The registry's objects are extended in place:
+    ``Config`` and ``Evaluator`` share them.
     """
     added = [*METRICS.values(), ImpressionCount] if metrics is None else metrics
     named: dict[str, Any] = {metric.__name__.lower(): metric for metric in added}

@@ -11,12 +11,11 @@ from recbole_tinynews.evaluation.metrics import UNLABELLED, auc, candidate_ranks
 
 
 class ScoredImpressions(NamedTuple):
-    """Impressions of an evaluation: user, and score and label of each candidate.
+    """Impressions of an evaluation, with score and label of each candidate.
 
     Shapes:
         scores: ``[candidates in total]``, impression after impression.
-        labels: ``[candidates in total]``: 1 clicked, 0 unclicked, -1 unlabelled (a whole
-            impression).
+        labels: ``[candidates in total]``: 1 clicked, 0 unclicked, -1 in unlabelled impressions.
         offsets: ``[impressions + 1]``: impression i owns ``offsets[i]:offsets[i + 1]``.
         users: ``[impressions]``, a number for each user.
     """
@@ -37,11 +36,11 @@ class ScoredImpressions(NamedTuple):
         return candidate_ranks(self.scores, self.offsets)
 
     def spread(self, values: ArrayLike) -> NDArray:
-        """Repeat values for the candidates: ``[impressions]`` to ``[candidates in total]``."""
+        """Repeat values for the candidates, ``[impressions]`` to ``[candidates in total]``."""
         return np.repeat(np.asarray(values), self.sizes)
 
     def sum(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Sums over the candidates of each impression: ``[candidates]`` to ``[impressions]``.
+        """Sums over each impression, ``[candidates in total]`` to ``[impressions]``.
 
         >>> scored = ScoredImpressions(np.ones(3), np.ones(3), np.array([0, 2, 2, 3]), np.arange(3))
         >>> scored.sum([1, 2, 4])
@@ -52,7 +51,7 @@ class ScoredImpressions(NamedTuple):
         return totals.astype(np.float64)
 
     def only(self, kept: NDArray[np.bool_]) -> ScoredImpressions:
-        """The impressions where ``kept`` (``[impressions]``) holds."""
+        """Impressions where ``kept`` (``[impressions]``) holds."""
         of_kept = self.spread(kept)
         offsets = np.append(0, np.cumsum(self.sizes[kept]))
         return ScoredImpressions(
@@ -61,10 +60,10 @@ class ScoredImpressions(NamedTuple):
 
 
 def gauc(scored: ScoredImpressions) -> float:
-    """AUC of each user over all candidates of its impressions, weighted by its clicks.
+    """AUC of each user over the candidates of all their impressions, weighted by clicks.
 
-    As RecBole's GAUC: candidates of a user's different impressions are compared too; users without
-    a clicked or an unclicked one are left out. NaN where no user is left.
+    As RecBole's GAUC: candidates of different impressions are compared too; users without a clicked
+    or an unclicked one are left out. NaN without users.
 
     >>> scores, labels = np.array([0.9, 0.1, 0.8, 0.2]), np.array([1, 0, 0, 1])
     >>> gauc(ScoredImpressions(scores, labels, np.array([0, 2, 4]), users=np.array([7, 7])))

@@ -15,12 +15,7 @@ Slices = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 
 
 def slices_of(history_lengths: NDArray[np.integer], hours: NDArray[np.integer]) -> Slices:
-    """Which impressions belong to each slice of each kind, without empty slices.
-
-    Shapes:
-        history_lengths: ``[impressions]``, all earlier clicks.
-        hours: ``[impressions]``, 0 to 23.
-        returned: by kind and slice ``[impressions]``; the slices of a kind are disjoint.
+    """Masks of impressions by kind and slice, ``[impressions]``, without empty slices.
 
     >>> slices = slices_of(np.array([0, 7, 60]), np.array([9, 9, 23]))
     >>> {kind: list(of_kind) for kind, of_kind in slices.items()}
@@ -38,7 +33,7 @@ def slices_of(history_lengths: NDArray[np.integer], hours: NDArray[np.integer]) 
 
 
 def hours_of(timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The hours of the day, 0 to 23, of UTC seconds.
+    """The hour of the day, 0 to 23, of UTC seconds.
 
     >>> hours_of(np.array([0, 3599, 3600, 90_000])).tolist()
     [0, 0, 1, 1]
@@ -52,10 +47,7 @@ def cold_impressions(
     offsets: NDArray[np.int64],
     clicked_before: Iterable[int],
 ) -> NDArray[np.bool_]:
-    """Impressions with clicks, none of them on an article that was clicked in training.
-
-    Ragged arrays as in ``metrics``: ``candidates`` (news ids) and ``labels`` of all candidates,
-    ``offsets`` ``[impressions + 1]``. Returned is ``[impressions]``.
+    """Impressions with clicks, none on an article clicked in training, ``[impressions]``.
 
     >>> news, labels = np.array([1, 2, 3, 2, 3]), np.array([0, 1, 1, 0, 1])
     >>> cold_impressions(news, labels, np.array([0, 3, 5]), clicked_before=[2])

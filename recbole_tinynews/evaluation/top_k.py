@@ -1,7 +1,4 @@
-"""RecBole's metrics of the first k candidates, one value per evaluated impression.
-
-The definitions are RecBole's, with an impression for a user: its ranked list are its candidates,
-its positive items are its clicks.
+"""RecBole's metrics of the first k candidates, with impressions instead of users.
 
 >>> from recbole_tinynews.evaluation.metrics import rank_impressions
 >>> ranked = rank_impressions([0.5, 0.4, 0.2, 0.1], [0, 1, 1, 0], [0, 4])
@@ -36,7 +33,7 @@ def average_precision(ranked: RankedImpressions, k: int) -> NDArray[np.float64]:
     """Precision at the rank of each click among the first k, over min(k, clicks)."""
     among_first = _among_first(ranked, k)
     first = np.repeat(np.cumsum(ranked.clicked) - ranked.clicked, ranked.clicked)  # [clicks]
-    # the lowest ranked click of an impression comes first: it has all the others above it
+    # an impression's lowest ranked click comes first, with all the others above it
     at_or_above = np.repeat(ranked.clicked, ranked.clicked) - (np.arange(len(first)) - first)
     precisions = among_first * at_or_above / ranked.ranks
     return ranked.per_impression(precisions) / np.minimum(ranked.clicked, k)

@@ -1,4 +1,4 @@
-"""A cache of arrays on disk, in folders named after a digest of their inputs."""
+"""On-disk cache of arrays, keyed by a digest of their inputs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from recbole_tinynews.files.whole import whole_folder
 
 Arrays = dict[str, NDArray]
 
-NAMES = "names.json"  # the arrays of a folder and their digests
+NAMES = "names.json"  # names and digests of a folder's arrays
 
 
 def content_key(parts: Iterable[str | bytes | Path]) -> str:
-    """A digest of the inputs of a cached result; a path stands for the file's content."""
+    """Digest of the inputs of a cached result; a path stands for the file's content."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
@@ -31,7 +31,7 @@ def content_key(parts: Iterable[str | bytes | Path]) -> str:
         else:
             data = part.encode() if isinstance(part, str) else part
             part_digest = hashlib.sha256(data).digest()
-        digest.update(part_digest)  # of equal length: parts cannot run into each other
+        digest.update(part_digest)  # fixed length: unambiguous boundaries between parts
     return digest.hexdigest()[:24]
 
 
@@ -46,11 +46,10 @@ def _file_digest(path: Path) -> bytes:
 def cached_arrays(
     folder: Path | None, name: str, key: str, make: Callable[[], Arrays], writable: bool = False
 ) -> Arrays:
-    """The arrays that ``make`` returns, memory-mapped from ``folder/name-key`` if it exists.
+    """The arrays of ``make``, memory-mapped from ``folder/name-key`` if cached there.
 
-    ``writable`` arrays may be changed in memory, never on disk. ``folder=None`` caches nothing.
-    Where files cannot be written or read, the arrays are computed, with a warning. Of several
-    processes that need the same arrays, one computes them and the others wait.
+    ``writable`` arrays are copy-on-write. ``folder=None`` disables the cache. If files cannot be
+    written or read, arrays are computed, with a warning. One process computes, others wait.
     """
     if folder is None:
         return make()
@@ -59,9 +58,9 @@ def cached_arrays(
         return found
     place = folder / f"{name}-{key}"
     with ExitStack() as stack:
-        with suppress(OSError):  # a read-only folder needs no lock
+        with suppress(OSError):  # read-only folder: no lock needed
             stack.enter_context(exclusive_lock(place, "computing it"))
-        found = find_arrays(folder, name, key, writable)  # computed by another process meanwhile
+        found = find_arrays(folder, name, key, writable)  # another process may have computed it
         if found is not None:
             return found
         arrays = make()
@@ -73,13 +72,13 @@ def cached_arrays(
 
 
 def find_arrays(folder: Path, name: str, key: str, writable: bool = False) -> Arrays | None:
-    """The cached arrays; ``None`` if there are none. Damaged ones are deleted."""
+    """The cached arrays, or None; damaged ones are deleted."""
     place = folder / f"{name}-{key}"
     if not place.is_dir():
         return None
     try:
         return _read(place, "c" if writable else "r")
-    except (OSError, ValueError, EOFError) as problem:  # EOFError: numpy's, of an empty file
+    except (OSError, ValueError, EOFError) as problem:  # EOFError: numpy, on an empty file
         getLogger().warning(f"{place} cannot be read and is computed again: {problem}")
         shutil.rmtree(place, ignore_errors=True)
         return None

@@ -1,4 +1,4 @@
-"""Checksums of the files of a folder, against damage that leaves a file readable."""
+"""File checksums, to detect damage that leaves files readable."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from recbole_tinynews.files.array_cache import content_key
 
 
 def checksums(folder: Path, files: Iterable[Path]) -> dict[str, str]:
-    """A digest of each file, by its path in the folder."""
+    """Digests of the files by path relative to the folder."""
     return {file.relative_to(folder).as_posix(): file_digest(file) for file in sorted(files)}
 
 
 def changed(folder: Path, known: Mapping[str, str]) -> list[str]:
-    """Paths in the folder of files that are missing or have another digest."""
+    """Relative paths of files that are missing or have another digest."""
     return [
         name
         for name, digest in known.items()
@@ -24,11 +24,11 @@ def changed(folder: Path, known: Mapping[str, str]) -> list[str]:
 
 
 def file_digest(file: Path) -> str:
-    """A digest of a file's content, read again only if its size or time has changed."""
+    """Digest of a file's content, cached until size or time changes."""
     status = file.stat()
     return _digest_of(file, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-@lru_cache(maxsize=1024)  # a run looks at a finished stage several times
+@lru_cache(maxsize=1024)  # finished stages are checked several times a run
 def _digest_of(file: Path, *_status: int) -> str:
     return content_key([file])

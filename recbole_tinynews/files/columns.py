@@ -1,10 +1,10 @@
-"""Columns of atomic files: names, types in RecBole's headers, order."""
+"""Columns of atomic files: names, RecBole types, order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-PADDING = "[PAD]"  # RecBole's token of id 0, in every column of tokens
+PADDING = "[PAD]"  # RecBole's token for id 0
 
 ITEM_ID, CATEGORY, SUBCATEGORY = "item_id", "category", "subcategory"
 CATEGORIES = (CATEGORY, SUBCATEGORY)
@@ -12,7 +12,7 @@ TITLE, ABSTRACT, BODY = "title", "abstract", "body"
 PUBLISHED = "published"
 IMPRESSION_ID, USER_ID, TIMESTAMP = "impression_id", "user_id", "timestamp"
 HISTORY, CANDIDATES, LABELS = "history", "candidates", "labels"
-LABEL = "label"  # of one candidate, in a flat data set
+LABEL = "label"  # of one candidate, in flat data sets
 
 ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT)  # of NAME.item; BODY, PUBLISHED may follow
 INTER = (IMPRESSION_ID, USER_ID, TIMESTAMP, HISTORY, CANDIDATES, LABELS)  # of NAME.<split>.inter
@@ -28,7 +28,7 @@ _TYPES = {
 
 
 def typed(columns: Iterable[str]) -> tuple[str, ...]:
-    """The names with their types, as in a header.
+    """Names with their types, as in a header.
 
     >>> typed([USER_ID, LABELS])
     ('user_id:token', 'labels:float_seq')
@@ -37,5 +37,5 @@ def typed(columns: Iterable[str]) -> tuple[str, ...]:
 
 
 def header(columns: Iterable[str]) -> str:
-    """The first line of an atomic file with these columns, without a line end."""
+    """Header of an atomic file, without line end."""
     return "\t".join(typed(columns))

@@ -1,4 +1,4 @@
-"""Read lines of text, plain or gzip; errors name the file and the line."""
+"""Read text lines, plain or gzip; errors name file and line."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from typing import BinaryIO, cast
 from recbole_tinynews.bars import progress_bar
 
 GZIP_MAGIC = b"\x1f\x8b"
-BLOCK = 1 << 20  # bytes read at a time
-LONGEST_LINE = 1 << 26  # bytes: a file without line ends must not fill the memory
+BLOCK = 1 << 20  # bytes per read
+LONGEST_LINE = 1 << 26  # bytes; bounds memory for files without line ends
 
 
 def read_lines(path: Path, progress: bool = False) -> Iterator[str]:
-    """The lines of a UTF-8 file, split as in ``read_line_batches``.
+    """Lines of a UTF-8 file, split as in ``read_line_batches``.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line is not UTF-8 or too long, or the gzip stream is damaged or cut off.
+        ValueError: a line is not UTF-8 or too long, or the gzip stream is damaged.
     """
     number = 0
     for lines in read_line_batches(path, progress):
@@ -36,14 +35,12 @@ def read_lines(path: Path, progress: bool = False) -> Iterator[str]:
 
 
 def read_line_batches(path: Path, progress: bool = False) -> Iterator[list[bytes]]:
-    r"""Batches of lines, without line ends and byte-order mark.
+    r"""Batches of lines, without line ends and byte-order mark; gzip is recognised by content.
 
-    Lines end at ``\n`` or ``\r\n`` alone: Python's own rules would also cut a title at U+2028,
-    U+0085 or a lone ``\r``. Gzip is recognised by content, not by name.
+    Lines end only at ``\n`` or ``\r\n``: Python also splits titles at U+2028, U+0085 or ``\r``.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line is longer than ``LONGEST_LINE``, or the gzip stream is damaged.
+        ValueError: a line exceeds ``LONGEST_LINE``, or the gzip stream is damaged.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is to be read, and there is no such file.")
@@ -66,7 +63,7 @@ def read_line_batches(path: Path, progress: bool = False) -> Iterator[list[bytes
                         f"{LONGEST_LINE:,} bytes, got more. Is it a text file?"
                     )
                 if lines:
-                    # a file of line ends alone has a million in a block
+                    # a million per block in a file of line ends alone
                     yield _texts(lines, number == 0) if b"\r" in text or not number else lines
                     number += len(lines)
                 bar.update(file.tell() - bar.n)

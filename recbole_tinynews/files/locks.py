@@ -1,9 +1,7 @@
-"""Exclusive file locks: only one process at a time writes a file or folder.
+"""Exclusive file locks, released by the operating system however the process ends.
 
-The operating system releases a lock however its process ends. The lock file of ``NAME`` is
-``.NAME.lock`` in the same folder. The process id of the holder is in a separate file,
-``.NAME.lock.pid``, since some versions of filelock empty the lock file, and Windows lets nobody
-else read it.
+The lock file of ``NAME`` is ``.NAME.lock`` beside it. The process id of the holder is in a separate
+``.NAME.lock.pid``: some versions of filelock empty the lock file, and Windows blocks reading it.
 """
 
 from __future__ import annotations
@@ -17,23 +15,23 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-PATIENCE = 0.1  # seconds until a retry: a holder that ends removes the file that we have opened
+PATIENCE = 0.1  # seconds until a retry: a holder that exits removes the file we opened
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class LockHeldError(RuntimeError):
-    """Another process holds the lock, and the caller does not wait for it."""
+    """Another process holds the lock, and the caller does not wait."""
 
 
 @contextmanager
 def exclusive_lock(place: Path, work: str, wait: bool = True) -> Iterator[bool]:
-    """Hold the exclusive file lock of ``place`` while ``work`` is done, such as "writing it".
+    """Hold the exclusive lock of ``place`` while ``work`` is done, such as "writing it".
 
-    With ``wait``, wait for another holder and log that; check afterwards whether it has done the
-    work. Yields False, with a warning, on a file system without locks.
+    With ``wait``, wait for another holder and log that; check afterwards if the work is done.
+    Yields False, with a warning, on a file system without locks.
 
     Raises:
-        LockHeldError: another process, which the message names, holds it and ``wait`` is false.
+        LockHeldError: another process, named in the message, holds it and ``wait`` is false.
         OSError: the lock file can't be created.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -47,13 +45,13 @@ def exclusive_lock(place: Path, work: str, wait: bool = True) -> Iterator[bool]:
     holder = Path(f"{lock.lock_file}.pid")
     try:
         if held:
-            with suppress(OSError):  # on a full disk the lock works without it
-                holder.unlink(missing_ok=True)  # left by a holder that was killed
+            with suppress(OSError):  # optional, fails on a full disk
+                holder.unlink(missing_ok=True)  # left by a killed holder
                 holder.write_text(str(os.getpid()))
         yield held
     finally:
-        # before the release: afterwards they may belong to another holder. Windows refuses to
-        # delete an open file; a leftover is harmless
+        # Before the release, after which they may be another holder's. Windows can't delete open
+        # files; leftovers are harmless.
         for file in (holder, Path(lock.lock_file)):
             with suppress(OSError):
                 file.unlink()
@@ -61,7 +59,7 @@ def exclusive_lock(place: Path, work: str, wait: bool = True) -> Iterator[bool]:
 
 
 def _acquire(lock: FileLock, place: Path, work: str, wait: bool) -> bool:
-    """Whether it is held now; False where the file system has no locks."""
+    """Whether the lock was acquired; False if the file system has none."""
     try:
         try:
             lock.acquire(timeout=PATIENCE, poll_interval=PATIENCE / 4)
@@ -74,7 +72,7 @@ def _acquire(lock: FileLock, place: Path, work: str, wait: bool) -> bool:
                 ) from None
             getLogger().info(f"{place}: waiting for another process{holder}, which is {work}.")
             lock.acquire()
-    except NotImplementedError:  # of older versions of filelock
+    except NotImplementedError:  # older versions of filelock
         return False
     except OSError as error:
         if error.errno in _WITHOUT_LOCKS:

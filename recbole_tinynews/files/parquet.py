@@ -1,4 +1,4 @@
-"""Rows of a parquet file as Python values, a part of a row group at a time."""
+"""Stream the rows of a parquet file as Python values."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ROWS_AT_ONCE = 16_384
 
 
 class Row(NamedTuple):
-    """A row's number, from 1, and its cells by column: times in UTC seconds, None where missing."""
+    """Row number, from 1, and cells by column: times in UTC seconds, None if missing."""
 
     number: int
     cells: dict[str, Any]
 
 
 class Kind(NamedTuple):
-    """What a column may hold, in words and as a check of its Arrow type."""
+    """Allowed type of a column: a description, and a check of the Arrow type."""
 
     words: str
     fits: Callable[[pa.DataType], bool]
@@ -65,11 +65,7 @@ ANY = Kind("anything", lambda kind: True)
 
 
 def column_names(path: Path) -> list[str]:
-    """The columns of a file.
-
-    Raises:
-        ValueError: it can't be read, or has a column twice.
-    """
+    """Column names; ``ValueError`` if the file is unreadable or a name occurs twice."""
     with _opened(path) as file:
         return list(file.schema_arrow.names)
 
@@ -80,10 +76,10 @@ def read_rows(
     optional: Mapping[str, Kind] | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
 ) -> Iterator[Row]:
-    """The rows of a file; missing columns of ``optional`` are left out of the cells.
+    """Rows of a file; missing ``optional`` columns are left out of the cells.
 
     Raises:
-        ValueError: the file can't be read, lacks a column, or has one twice or of another type.
+        ValueError: the file is unreadable, or a column is missing, duplicate or of another type.
     """
     with _opened(path) as file:
         kinds = {**required, **(optional or {})}
@@ -103,12 +99,12 @@ def read_rows(
 
 
 def cells_of(column: pa.Array) -> list[Any]:
-    """The cells of a column as Python values, in bulk where its type allows."""
+    """Cells of a column as Python values, in bulk where the type allows."""
     import pyarrow as pa
 
     types = pa.types
     if _is_list(column.type):
-        bounds = column.offsets.to_numpy()  # of all values, while the column may be a part
+        bounds = column.offsets.to_numpy()  # into all values; the column may be a slice
         first, end = int(bounds[0]), int(bounds[-1])
         values = cells_of(column.values.slice(first, end - first))
         offsets = (bounds - first).tolist()
@@ -129,7 +125,7 @@ def cells_of(column: pa.Array) -> list[Any]:
         column = column.dictionary_decode()
     try:
         return column.to_pylist()
-    except UnicodeDecodeError:  # the bad bytes become surrogates, which the check of a row finds
+    except UnicodeDecodeError:  # invalid bytes become surrogates, which row checks detect
         cells = column.cast(pa.large_binary()).to_pylist()
         return [cell and cell.decode("utf-8", "surrogateescape") for cell in cells]
 
@@ -151,7 +147,7 @@ def _check_columns(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """An open file; every error while it is read names it."""
+    """Open a file; every read error names it."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""Weights on disk as safetensors, written atomically with a checksum; never as a pickle."""
+"""Weights as safetensors, written atomically with a checksum; never a pickle."""
 
 from __future__ import annotations
 
@@ -14,19 +14,15 @@ from torch import Tensor, nn
 
 from recbole_tinynews.files.whole import partial_place
 
-# The metadata of a file is one entry, as safetensors writes several in a random order: the checksum
-# of all tensors, or, where names share a tensor, it with {name: that of the tensor}, as json.
+# Metadata is one entry, since safetensors writes several in random order: the checksum of all
+# tensors, or JSON with it and {alias: name of the same tensor}.
 _CHECKSUM, _SHARED = "checksum", "shared"
-_LONGEST_HEADER = 1 << 21  # bytes, for some 20,000 tensors: the parser takes 10 us for each
-_MOST_SHARING = 20  # bytes under further names, per byte of the file: the checksum reads all
+_LONGEST_HEADER = 1 << 21  # bytes, some 20,000 tensors: parsing takes 10 us each
+_MOST_SHARING = 20  # bytes under aliases per stored byte: the checksum reads all
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
-    """Write tensors by name, whole or not at all; a tensor with several names is written once.
-
-    Raises:
-        OSError: they cannot be written, as on a full disk.
-    """
+    """Write tensors by name, atomically, shared ones once; ``OSError`` if that fails."""
     shared = _shared(weights)
     distinct = {name: _on_cpu(value) for name, value in weights.items() if name not in shared}
     checksum = _checksum(_with_shared(distinct, shared))
@@ -37,21 +33,17 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
-    """Write metadata and tensors that share no memory, whole or not at all.
-
-    Raises:
-        OSError: they cannot be written, as on a full disk.
-    """
+    """Write metadata and tensors that share no memory, atomically; ``OSError`` if that fails."""
     try:
         with partial_place(path) as folder:
-            folder.mkdir()  # safetensors' own temporary file stays in here after a kill
+            folder.mkdir()  # keeps safetensors' temporary file, left by a kill
             place = folder / path.name
             place.touch()
-            mode = place.stat().st_mode  # safetensors would make it private
+            mode = place.stat().st_mode  # safetensors makes files private
             save_file(tensors, place, about)
             place.chmod(mode)
             os.replace(place, path)
-    except SafetensorError as problem:  # only its text has the system's error
+    except SafetensorError as problem:  # contains the system's error as text only
         raise OSError(f"{path} could not be written: {problem}") from problem
 
 
@@ -60,8 +52,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a safetensors file, is cut off, or was changed after it was written
-            by ``save_weights``.
+        ValueError: not safetensors, truncated, or changed since ``save_weights``.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -88,8 +79,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             ):
                 raise ValueError
             weights = _with_shared(weights, about["names"])
-        intact = about.get(_CHECKSUM) in (None, _checksum(weights))  # earlier versions write none
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # no such names
+        intact = about.get(_CHECKSUM) in (None, _checksum(weights))  # earlier versions wrote none
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # malformed metadata
         intact = False
     if not intact:
         raise ValueError(
@@ -100,12 +91,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def check_weights(path: Path) -> None:
-    """Check the header and the bounds of the tensors, without loading them.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no safetensors file, or is cut off.
-    """
+    """Check header and tensor bounds without loading; raises as ``load_weights``."""
     shapes_of(path)
 
 
@@ -120,7 +106,7 @@ def shapes_of(path: Path) -> list[list[int]]:
 
 
 def _check_header(path: Path) -> None:
-    """Refuse a header that takes long to parse; its size is in the first 8 bytes of the file."""
+    """Refuse an oversized header, slow to parse; its size is in the first 8 bytes."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
     if size > _LONGEST_HEADER:
@@ -134,11 +120,7 @@ def _check_header(path: Path) -> None:
 def load_into(
     module: nn.Module, weights: dict[str, Tensor], source: Path, prefix: str = ""
 ) -> None:
-    """Load the weights whose names begin with ``prefix`` into ``module``, strictly.
-
-    Raises:
-        ValueError: a name is missing or unexpected, or a shape differs.
-    """
+    """Strictly load the weights named ``prefix...``; ``ValueError`` on another name or shape."""
     own = {
         name.removeprefix(prefix): value
         for name, value in weights.items()
@@ -161,7 +143,7 @@ def load_into(
 
 
 def _shared(weights: dict[str, Tensor]) -> dict[str, str]:
-    """For each name whose tensor has an earlier name too, that name."""
+    """Map each alias to the first name of the same tensor."""
     first: dict[tuple, str] = {}
     shared = {}
     for name, value in weights.items():
@@ -173,20 +155,20 @@ def _shared(weights: dict[str, Tensor]) -> dict[str, str]:
 
 
 def _with_shared(weights: dict[str, Tensor], shared: dict[str, str]) -> dict[str, Tensor]:
-    """Weights, with the further names of shared tensors."""
+    """Weights with aliases added."""
     return {**weights, **{name: weights[known] for name, known in shared.items()}}
 
 
 def _on_cpu(value: Tensor) -> Tensor:
-    """A contiguous copy on the CPU: safetensors refuses shared memory."""
+    """Contiguous copy on the CPU: safetensors refuses shared memory."""
     return value.detach().cpu().contiguous().clone()
 
 
 def _checksum(weights: dict[str, Tensor]) -> str:
-    """A digest of names, types, shapes and values; the tensors are on the CPU."""
+    """Digest of names, types, shapes and values of CPU tensors."""
     digest = hashlib.sha256()
     for name, value in sorted(weights.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        # as bytes: numpy doesn't know every type
+        # as bytes: numpy lacks some types
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

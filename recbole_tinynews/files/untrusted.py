@@ -1,4 +1,4 @@
-"""Reads files from elsewhere: any error becomes a ``ValueError`` that names the file."""
+"""Read untrusted files: any error becomes a ``ValueError`` that names the file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ LARGEST = 1 << 24  # bytes of a JSON file
 
 @contextmanager
 def untrusted(file: Path) -> Iterator[None]:
-    """Inside, an error in handling the contents of ``file`` becomes a ``ValueError``.
-
-    A missing file or library remains what it is.
-    """
+    """Turn errors, except a missing file or library, into a ``ValueError`` that names ``file``."""
     try:
         yield
     except (FileNotFoundError, ModuleNotFoundError):
         raise
     except Exception as problem:
         if isinstance(problem, ValueError) and str(file.parent) in str(problem):
-            raise  # it names a file
+            raise  # already names a file
         why = " ".join(str(problem).split())[:300]
         raise ValueError(
             f"{file} cannot be used: {type(problem).__name__}: {why} Write it again, or copy it "
@@ -32,12 +29,7 @@ def untrusted(file: Path) -> Iterator[None]:
 
 
 def read_json(file: Path, most: int = LARGEST) -> Any:
-    """The contents of a JSON file of at most ``most`` bytes.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is larger, nested too deeply, or not JSON in UTF-8.
-    """
+    """Parse a JSON file; ``ValueError`` if over ``most`` bytes, nested too deeply, or invalid."""
     if file.stat().st_size > most:
         raise ValueError(f"{file} expects at most {most:,} bytes, got {file.stat().st_size:,}.")
     try:

@@ -1,7 +1,7 @@
-"""Atomic writes: a file or folder gets its name only when it is complete.
+"""Atomic writes: a file or folder appears under its name only when complete.
 
-It is written under a hidden name in the same folder, ``.NAME.<8 characters>.partial``, and then
-renamed. An error removes the partial file; after a kill it stays.
+It is written as ``.NAME.<8 characters>.partial`` in the same folder, then renamed. An error removes
+the partial file; a kill leaves it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SUFFIX = ".partial"
-OLD = 3600  # seconds: no partial file is written for so long without a change
+OLD = 3600  # seconds without a change: abandoned
 
 
 @contextmanager
 def partial_place(path: Path) -> Iterator[Path]:
-    """An unused path beside ``path``, removed at the end if it still exists."""
+    """An unused path beside ``path``, removed on exit if it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # random, since process ids of two machines that share a disk may be equal
+    # random: machines that share a disk may have equal process ids
     place = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
     try:
         yield place
@@ -34,7 +34,7 @@ def partial_place(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to, renamed to ``path`` at the end; an error leaves ``path`` unchanged."""
+    """A path to write, renamed to ``path`` on success; an error leaves ``path`` unchanged."""
     with partial_place(path) as place:
         yield place
         os.replace(place, path)
@@ -42,10 +42,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path, first_wins: bool = False) -> Iterator[Path]:
-    """An empty folder to fill, renamed to ``path`` at the end.
+    """An empty folder to fill, renamed to ``path`` on success.
 
-    ``first_wins``: keep a folder that another process has created there meanwhile, with the same
-    content. Otherwise an existing folder is an error, unless it is empty.
+    A non-empty ``path`` is an error, unless ``first_wins``: then a folder that another process
+    created meanwhile, with the same content, is kept.
     """
     with partial_place(path) as place:
         place.mkdir()
@@ -59,10 +59,7 @@ def whole_folder(path: Path, first_wins: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def resumable_file(path: Path) -> Iterator[Path]:
-    """A path to write to, renamed at the end; an interruption keeps what was written.
-
-    It is always ``.NAME.partial``, so that the next writer can resume; hold a lock.
-    """
+    """Like ``whole_file``, but an interruption keeps ``.NAME.partial`` to resume; hold a lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
     place = path.with_name(f".{path.name}{SUFFIX}")
     yield place
@@ -70,17 +67,13 @@ def resumable_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8, whole or not at all."""
+    """Write UTF-8 atomically."""
     with whole_file(path) as place:
         place.write_text(text, encoding="utf-8")
 
 
 def check_writable(path: Path) -> None:
-    """Try to write a file beside ``path``, and remove old partial files of ``path``.
-
-    Raises:
-        OSError: a file cannot be written there, or ``path`` is a folder.
-    """
+    """Raise ``OSError`` if a file can't be written to ``path``; remove its old partial files."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     with partial_place(path) as place:
@@ -89,23 +82,20 @@ def check_writable(path: Path) -> None:
 
 
 def leftovers(path: Path) -> list[Path]:
-    """Partial files and folders of ``path``; none is in use while the caller holds its lock."""
+    """Partial files and folders of ``path``; unused while the caller holds its lock."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
     return [place for place in path.parent.iterdir() if name.fullmatch(place.name)]
 
 
 def all_partials(folder: Path) -> list[Path]:
-    """Outermost partial files and folders under ``folder``, without those of ``resumable_file``."""
+    """Outermost partial files and folders under ``folder``, except those of ``resumable_file``."""
     name = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
     found = [place for place in everything_under(folder) if name.fullmatch(place.name)]
     return [place for place in found if not any(p in found for p in place.parents)]
 
 
 def everything_under(folder: Path) -> list[Path]:
-    """Files and folders at any depth, sorted.
-
-    ``rglob`` raises if another process renames a folder between its listing and its reading.
-    """
+    """Files and folders at any depth, sorted; unlike ``rglob``, tolerates concurrent renames."""
     walked = os.walk(folder)
     return sorted(
         Path(parent, name) for parent, *names in walked for each in names for name in each
@@ -113,7 +103,7 @@ def everything_under(folder: Path) -> list[Path]:
 
 
 def remove_old_partials(folder: Path) -> None:
-    """Remove what killed processes left under ``folder``: partial files that are old."""
+    """Remove old partial files under ``folder``, left by killed processes."""
     _remove_old(all_partials(folder))
 
 
@@ -125,7 +115,7 @@ def _remove_old(places: Iterable[Path]) -> None:
 
 
 def _changed(place: Path) -> float:
-    """Last modification of the file, or of the newest file in the folder."""
+    """Last modification of the file, or of anything in the folder."""
     try:
         return max(each.stat().st_mtime for each in (place, *everything_under(place)))
     except OSError:  # renamed meanwhile

@@ -1,4 +1,4 @@
-"""The Weights & Biases run that all stages log to."""
+"""The Weights & Biases run of all stages."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 @contextmanager
 def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[Any]:
-    """A W&B run that ends with the block; one that the host program has begun goes on.
+    """A W&B run that ends with the block; a run begun by the host program goes on.
 
-    RecBole begins one at its first trainer and never ends it: the next run of the process, such as
-    a trial of a search, would log to it.
+    RecBole never ends its run, so the process's next training, such as a trial of a search, would
+    log to it.
     """
     import wandb
 

@@ -21,12 +21,12 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class AlignedNewsRec(Student):
-    """The student on clicks, under finetuned teachers, with whose user encoder it starts.
+    """A student on clicks that starts with its finetuned teachers' user encoder.
 
-    Teachers with pretrained heads (``head_init``) share the space of the language model, so the
-    student imitates the direction of their mean vector without projections. ``NewsAligner`` trains
-    it on every article before any click; then clicks train it with soft labels over (nearly) whole
-    impressions.
+    With pretrained heads (``head_init``) teachers and student share the language model's space, so
+    the student imitates the direction of the teachers' mean vector without projections.
+    ``NewsAligner`` trains it on all articles first; then come clicks, with soft labels over
+    (nearly) whole impressions.
     """
 
     weights = AlignedWeights
@@ -34,7 +34,7 @@ class AlignedNewsRec(Student):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors of the base class, and vectors without a common space."""
+        """Also require vectors in one common space."""
         yield from super().conflicting_settings(config, prefix)
         teachers = config.for_stage(cls.teacher_stage)
         for name, value in (("head_init", "pretrained"), ("news_dim", teachers["news_dim"])):
@@ -46,7 +46,7 @@ class AlignedNewsRec(Student):
                     )
 
     def make_distillation(self, config: Settings) -> AlignedDistillation:
-        """Losses on scores, on directions of news vectors, and on the right candidate."""
+        """Soft labels, directions of news vectors, and the target."""
         return AlignedDistillation(config["temperature"], self.loss_weights(config))
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
@@ -58,6 +58,6 @@ class AlignedNewsRec(Student):
 
 
 class NewsAligner(AlignedNewsRec):
-    """The stage before it, on every article of the training impressions and no click."""
+    """The stage before: trained on all articles of the training impressions, without clicks."""
 
     reads: ClassVar[Any] = TrainingNews

@@ -1,4 +1,4 @@
-"""How a recommender reads articles: texts by a language model or word vectors, categories."""
+"""News encoders by settings: a language model or word vectors, with categories as further views."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class ArticleReader(ImpressionRecommender):
-    """The part of a recommender that makes its news encoder, by its settings.
+    """Builds a recommender's news encoder from its settings.
 
-    An article has ``views``: texts (title, abstract, body), each with a text encoder, and
-    categories (category, subcategory). ``make_composition`` combines several into one vector.
+    ``views`` are texts (title, abstract, body) and categories (category, subcategory), each with
+    its encoder; ``make_composition`` combines them into one vector.
 
     Attributes:
         needs_language_model: whether word vectors cannot replace its language model.
-        pretrains_itself: whether earlier stages train the layers that it finetunes; these have as
-            many layers unless ``teacher_num_hidden_layers`` is set.
+        pretrains_itself: whether earlier stages train the layers that it finetunes; these stages
+            keep as many layers unless ``teacher_num_hidden_layers`` is set.
         plm_source: folder of its language model; empty for word vectors.
     """
 
@@ -72,11 +72,11 @@ class ArticleReader(ImpressionRecommender):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors in combinations of settings that are each valid, found before training.
+        """Errors in combinations of valid settings, found before training.
 
         Args:
-            config: the settings of the stage that trains the model.
-            prefix: of that stage's settings in messages; empty for the last stage.
+            config: settings of the stage that trains the model.
+            prefix: prefix of that stage's settings in messages; empty for the last stage.
         """
         if reads_words(config):
             yield from unfit_word_vectors(config, prefix)
@@ -99,34 +99,34 @@ class ArticleReader(ImpressionRecommender):
 
     @classmethod
     def text_dim(cls, config: Settings) -> int:
-        """Size of the vector of one text; it differs from ``news_dim`` for some compositions."""
+        """Size of the vector of one text; some compositions have another ``news_dim``."""
         return cls.news_dim(config)
 
     def layers_kept(self, config: Settings) -> int | None:
-        """Number of layers kept of the language model; ``None``: all."""
+        """Number of the language model's layers to keep; ``None``: all."""
         return config["num_hidden_layers"]
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer of its language model, or of its word vectors."""
+        """Tokenizer of the language model or of the word vectors."""
         return load_tokenizer(self.plm_source) if self._words is None else self._words
 
     def word_tokenizer(self, config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
-        """The tokenizer of its word vectors."""
+        """Tokenizer of the word vectors."""
         return words_of_texts(config, dataset)
 
     def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
-        """Token ids by news id, of the text of ``news_text``."""
+        """Token ids of ``news_text``, by news id."""
         return dataset.tokens(
             config["news_text"], self.tokenizer, longest_news_text(config), config["text_prefix"]
         )
 
     def text_widths(self, config: Settings, dataset: Any) -> NDArray[np.int64]:
-        """The padded length of each text, for pooling over pad tokens."""
+        """Padded length of each text, if pooling includes pad tokens."""
         return np.full(dataset.num(dataset.iid_field), longest_news_text(config))
 
     def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
-        """The token ids for the news encoder: ``news_tokens``, padded if pooling needs it."""
+        """``news_tokens``, padded if pooling includes pad tokens."""
         tokens = self.news_tokens(config, dataset)
         if pads_texts(config):
             widths = self.text_widths(config, dataset)
@@ -134,10 +134,7 @@ class ArticleReader(ImpressionRecommender):
         return tokens
 
     def column_tokenizer(self, config: Settings, pad_token_id: int) -> ColumnTokenizer | None:
-        """Tokenises given articles as ``text_table`` reads those of the data set.
-
-        ``None``: a subclass reads other texts, and does not say how those are given.
-        """
+        """Tokenizer of given articles, as ``text_table``; ``None``: a subclass reads others."""
         own, usual = type(self), ArticleReader
         if own.news_tokens is not usual.news_tokens or own.text_table is not usual.text_table:
             return None
@@ -158,18 +155,15 @@ class ArticleReader(ImpressionRecommender):
         )
 
     def start_heads(self, config: Settings, dataset: Any) -> None:
-        """Initialise heads that depend on the language model, unless an earlier stage did.
-
-        Called once before training, after the weights of earlier stages are loaded.
-        """
-        if isinstance(self.news_encoder, CachedEncoder):  # others start by themselves
+        """Initialise heads by the language model, after earlier stages' weights are loaded."""
+        if isinstance(self.news_encoder, CachedEncoder):  # others need no start
             self.news_encoder.start_heads(dataset.training_news(), config["centred"])
 
     def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
-        """The module that turns news ids into vectors; ``EncodesNews`` is its interface.
+        """The module that turns news ids into vectors (``EncodesNews``).
 
         Raises:
-            ValueError: a text is longer than the language model reads.
+            ValueError: a text is longer than the language model can read.
         """
         read = self._by_words if reads_words(config) else self._by_language_model
         views: dict[str, Any] = dict.fromkeys(views_of(config)) | read(config, dataset)
@@ -191,7 +185,7 @@ class ArticleReader(ImpressionRecommender):
         return own if text is None else StartsAsText(text, own)
 
     def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TextEncoder:
-        """The language model with pooling and dense layer: tokens in, the vector of a text out."""
+        """The language model with pooling and dense layer."""
         return encoder_by(plm, config, self.text_dim(config))
 
     def make_word_context(self, config: Settings) -> nn.Module:
@@ -203,7 +197,7 @@ class ArticleReader(ImpressionRecommender):
         return WordPooling(dim, config["query_dim"])
 
     def _by_words(self, config: Settings, dataset: Any) -> dict[str, Any]:
-        """An encoder of each text; all have the same word vectors."""
+        """An encoder for each text, with shared word vectors."""
         words = vectors_of_words(config, self.tokenizer, dataset.cache_dir)
         steps, made = config["history_cache_steps"], {}
         tables = self._token_tables(config, dataset, WordEncoder.pad_token_id)
@@ -216,7 +210,7 @@ class ArticleReader(ImpressionRecommender):
         return made
 
     def _by_language_model(self, config: Settings, dataset: Any) -> dict[str, Any]:
-        """An encoder of each text; all have the same language model, pooling and dense layer."""
+        """An encoder for each text, with shared language model, pooling and dense layer."""
         plm = language_model(dataset, self.plm_source, self.layers_kept(config))
         most = longest_text(plm)  # before the encoder changes the model
         encoder, storage = self.make_text_encoder(config, plm), self.storage(config, dataset)
@@ -235,7 +229,7 @@ class ArticleReader(ImpressionRecommender):
     def _token_tables(
         self, config: Settings, dataset: Any, pad_token_id: int
     ) -> Iterator[tuple[str, Ragged, ColumnTokenizer | None]]:
-        """Each text that is read: its view, its token ids, and what tokenises given articles."""
+        """``(view, token ids, tokenizer of given articles)`` for each text."""
         for view in views_of(config):
             if view == TITLE:
                 tokens = self.text_table(config, dataset, pad_token_id)
@@ -246,11 +240,11 @@ class ArticleReader(ImpressionRecommender):
 
 
 def longest_news_text(config: Settings) -> int:
-    """Number of tokens to which the text of an article is truncated."""
+    """Number of tokens that a text is truncated to."""
     abstract = config["max_abstract_length"] if config["news_text"] == TITLE_ABSTRACT else 0
     return config["max_title_length"] + abstract
 
 
 def pads_texts(config: Settings) -> bool:
-    """Whether pad tokens take part in pooling (docs/method.md, section 3); words have none."""
+    """Whether pooling includes pad tokens (docs/method.md, section 3); never for word vectors."""
     return not config["mask_padding_in_news_pooling"] and not reads_words(config)

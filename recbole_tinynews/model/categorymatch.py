@@ -15,10 +15,10 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class CategoryMatch(ImpressionRecommender):
-    """Weighted shares of the newest clicks that have the candidate's category and subcategory.
+    """Weighted shares of the newest clicks in the candidate's category and subcategory.
 
-    An article without a known category or subcategory, as MIND has many, matches none; as a click
-    it still counts in the denominator. Without clicks all scores are 0.
+    Unknown categories, common in MIND, match nothing; such clicks still count in the denominator.
+    Without clicks all scores are 0.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:
@@ -42,7 +42,7 @@ class CategoryMatch(ImpressionRecommender):
         return torch.stack(shares).sum(0)
 
     def _matches(self, field: str, history: Tensor, candidates: Tensor) -> Tensor:
-        """Number of clicks with the known category (or subcategory) of each candidate."""
+        """Number of clicks in each candidate's known category (or subcategory)."""
         of_news = self.get_buffer(field)
         wanted = of_news[candidates].unsqueeze(1)
         return ((of_news[history] == wanted) & (wanted != 0)).sum(1)

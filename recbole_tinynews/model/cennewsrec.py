@@ -18,15 +18,11 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class CenNewsRec(PLMNR):
-    """CNN, self-attention and attention pooling over words; self-attention and a GRU over clicks.
-
-    Section 3.1: words pass a CNN, then multi-head self-attention, then attention pooling.
-    ``RecentAndAllUser`` has the user encoder.
-    """
+    """Words: CNN, self-attention, attention pooling (section 3.1). Clicks: ``RecentAndAllUser``."""
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors of the base class, heads that do not divide a vector, another word encoder."""
+        """Also require heads that divide a vector, and the CNN word encoder."""
         yield from super().conflicting_settings(config, prefix)
         head = config["head_dim"]
         of = f"{prefix}head_dim={head} in {cls.__name__}"
@@ -42,7 +38,7 @@ class CenNewsRec(PLMNR):
         return CNNSelfAttention(config["word_dim"], config["news_dim"], config["head_dim"])
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
-        """Long-term interests of all clicks, short-term interests of the newest."""
+        """Attention over all clicks and a GRU over the newest."""
         own = RecentAndAllUser(
             self.news_dim(config), config["query_dim"], config["head_dim"], config["recent_clicks"]
         )

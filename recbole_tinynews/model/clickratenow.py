@@ -14,10 +14,9 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class ClickRateNow(ImpressionRecommender):
-    """Clicks per exposure of other users in the first of ``popularity_windows``.
+    """Other users' clicks per exposure in the first of ``popularity_windows``.
 
-    The rate is smoothed: it starts at the click rate of the training impressions, which counts as
-    much as 20 exposures.
+    Smoothed with 20 exposures at the click rate of the training impressions.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:

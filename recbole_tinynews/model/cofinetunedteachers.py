@@ -19,16 +19,15 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class CoFinetunedTeachers(PLMNR):
-    """Several PLM-NRs with shared pooling, dense layer and user encoder; the sum of their ``L_FT``.
+    """PLM-NRs with shared pooling, dense layer and user encoder; the loss sums their ``L_FT``.
 
-    The co-finetuning of MT-BERT; on news it is our definition. The model is itself the first
-    teacher, which starts from the last copy of the post-trained one and is the one evaluated;
-    ``others`` are the rest.
+    MT-BERT's co-finetuning, transferred to news (our definition). The model itself is the first
+    teacher, starts from the last post-trained copy, and is evaluated; ``others`` are the rest.
     """
 
     news_encoder: NewsEncoder
     needs_language_model = True
-    # a setting that otherwise only students read
+    # otherwise read by students only
     also_reads: ClassVar[frozenset[str]] = frozenset(("num_teachers",))
 
     def __init__(self, config: Settings, dataset: Any) -> None:

@@ -17,9 +17,9 @@ def fit_conditional_logit(
 ) -> NDArray[np.float64]:
     """Weights that maximise the likelihood of the clicks, ``[features]``.
 
-    An impression's target is spread evenly over its clicks; one without both a clicked and an
-    unclicked candidate is left out. The loss is the mean over impressions plus ``penalty`` times
-    the squared norm of the weights; L-BFGS finds its only minimum.
+    Each impression's target is spread evenly over its clicks; impressions without both a clicked
+    and an unclicked candidate are skipped. The loss is the mean over impressions plus ``penalty``
+    times the squared norm of the weights, minimised by L-BFGS.
 
     Shapes:
         features: ``[candidates, features]``; standardise them, since all are penalised alike.

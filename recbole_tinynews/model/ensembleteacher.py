@@ -23,7 +23,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class NewsEncoders(nn.Module):
-    """Several news encoders as one, their vectors concatenated: ``[..., teachers * news_dim]``."""
+    """Several news encoders whose vectors are concatenated: ``[..., teachers * news_dim]``."""
 
     def __init__(self, encoders: Iterable[EncodesNews]) -> None:
         super().__init__()
@@ -36,12 +36,12 @@ class NewsEncoders(nn.Module):
 
     @property
     def pad_token_id(self) -> int:
-        """The first encoder's; all use the same tokenizer."""
+        """The shared tokenizer's pad token."""
         return self.each[0].pad_token_id
 
     @property
     def tokens(self) -> Ragged:
-        """The token ids that every encoder reads."""
+        """The shared token ids."""
         return self.each[0].tokens
 
     def forward(self, news_ids: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class NewsEncoders(nn.Module):
             yield
 
     def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
-        """Raise an error: several encoders have no inner states in common.
+        """Unsupported: several encoders have no common inner states.
 
         Raises:
             ValueError: always.
@@ -83,12 +83,12 @@ class NewsEncoders(nn.Module):
         )
 
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
-        """Does nothing: no vector is reused where nothing trains."""
+        """Does nothing, since nothing trains."""
         return nullcontext()
 
 
 class UserEncoders(nn.Module):
-    """Several user encoders as one: their vectors, concatenated and divided by their number."""
+    """Several user encoders whose vectors are concatenated and divided by their number."""
 
     def __init__(self, encoders: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -104,9 +104,9 @@ class UserEncoders(nn.Module):
 class EnsembleTeacher(NewsRecommender):
     """Mean of the raw scores of finetuned teachers (our definition); nothing is trained.
 
-    Its teachers are those of Tiny-NewsRec, with the settings of ``finetune_teacher``. News and user
-    vectors are theirs, concatenated, the user's divided by their number, so that the dot product is
-    the mean of their scores. Size and encoding time are those of all teachers together.
+    Tiny-NewsRec's teachers, with the settings of ``finetune_teacher``. Vectors are concatenated and
+    the user's divided by the number of teachers, so that the dot product is the mean score. Size
+    and encoding time are those of all teachers together.
     """
 
     trainer_class = "EnsembleTeacherTrainer"
@@ -117,11 +117,11 @@ class EnsembleTeacher(NewsRecommender):
         self.requires_grad_(False)
 
     def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
-        """One encoder per teacher, combined."""
+        """One encoder per teacher, concatenated."""
         make, teacher = super().make_news_encoder, config.for_stage("finetune_teacher")
         return NewsEncoders(make(teacher, dataset) for _ in range(config["num_teachers"]))
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
-        """One encoder per teacher, combined."""
+        """One encoder per teacher, concatenated."""
         make, teacher = super().make_user_encoder, config.for_stage("finetune_teacher")
         return UserEncoders(make(teacher) for _ in range(config["num_teachers"]))

@@ -17,14 +17,11 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class Fastformer(PLMNR):
-    """NRMS with additive attention in its user encoder: ``FastformerUser`` has the equations.
-
-    The title is encoded as NRMS does, since titles are short.
-    """
+    """NRMS with additive attention among the clicks (``FastformerUser``); titles as in NRMS."""
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Mistakes of the base class, and heads that do not divide a vector."""
+        """Also require heads that divide a vector."""
         yield from super().conflicting_settings(config, prefix)
         of = f"{HEAD_DIM}, the size of a head of {cls.__name__}"
         yield from unfit_heads(cls.news_dim(config), HEAD_DIM, of, prefix)

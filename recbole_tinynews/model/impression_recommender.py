@@ -1,4 +1,4 @@
-"""The base of every recommender of impressions: scores of their candidates, and nothing else."""
+"""The base of every recommender: scores for the candidates of impressions."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from recbole_tinynews.settings.protocol import Settings
 class ImpressionRecommender(AbstractRecommender):
     """Scores the candidates of an impression for the user who saw it.
 
-    A direct subclass has the settings of ``properties/impressions.yaml`` and of its own yaml, and
-    is not trained. One that encodes texts derives from ``NewsRecommender``.
+    Direct subclasses are untrained, with settings from ``properties/impressions.yaml`` and their
+    own yaml. Those that encode texts derive from ``NewsRecommender``.
 
     Args:
         config: the settings.
         dataset: the training impressions, and category, subcategory and text by news id.
 
     Attributes:
-        trainer_class: its trainer: the name of a class in ``recbole_tinynews.trainer``, or a class.
+        trainer_class: a class, or the name of one in ``recbole_tinynews.trainer``.
     """
 
     trainer_class: ClassVar[str | builtins.type] = "UntrainedTrainer"
 
-    type = ModelType.GENERAL  # RecBole lays no further yaml over ours for this type
+    type = ModelType.GENERAL  # for this type RecBole reads no further yaml over ours
     input_type = InputType.LISTWISE
 
     def __init__(self, config: Settings, dataset: Any) -> None:
@@ -37,8 +37,5 @@ class ImpressionRecommender(AbstractRecommender):
         self.device = config["device"]
 
     def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of every candidate of whole impressions, ``[sum of impression_size]``.
-
-        ``interaction`` is a batch of ``ImpressionDataLoader``.
-        """
+        """Scores of all candidates in an evaluation batch, ``[sum of impression_size]``."""
         raise NotImplementedError(f"{type(self).__name__} must implement predict(interaction).")

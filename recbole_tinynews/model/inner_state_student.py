@@ -1,4 +1,4 @@
-"""A student that imitates the hidden states and attention of its teachers, beside their scores."""
+"""Students that imitate the hidden states and attention of their teachers, besides the scores."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SHARED = ("news_text", "max_title_length", "max_abstract_length", "mask_padding_
 
 
 class Compared(NamedTuple):
-    """The layers of a student and its teachers that its losses compare, and their widths.
+    """The layers of student and teachers that the losses compare, and their widths.
 
-    ``pairs`` leaves out frozen layers of the student, whose terms are constants.
+    ``pairs`` leaves out frozen student layers, whose terms are constant.
     """
 
     pairs: list[LayerPair]
@@ -34,17 +34,14 @@ class Compared(NamedTuple):
 
 
 class InnerStateStudent(Student):
-    """Base of students whose loss compares hidden states and attention (docs/method.md).
-
-    They come from the pass that computes the scores.
-    """
+    """Base of students whose loss compares hidden states and attention (docs/method.md)."""
 
     needs_language_model = True
     news_encoder: NewsEncoder
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors of the base class, and inner states that cannot be compared."""
+        """Also require inner states that can be compared."""
         yield from super().conflicting_settings(config, prefix)
         teacher = config.for_stage(cls.teacher_stage)
         try:
@@ -66,7 +63,7 @@ class InnerStateStudent(Student):
             )
 
     def compared(self, config: Settings) -> Compared:
-        """The layers that its losses compare, and their widths."""
+        """The layers that the losses compare, and their widths."""
         teacher = config.for_stage(self.teacher_stage)
         encoder = self.news_encoder.text_encoder
         size = plm_size(locate_plm(teacher["plm"], [Path(config["data_path"])]))
@@ -86,7 +83,7 @@ class InnerStateStudent(Student):
 def _hidden_from(
     student: type[InnerStateStudent], config: Settings, teacher: Settings
 ) -> Iterator[str]:
-    """Language models without access to the states that the losses compare."""
+    """Errors for language models that hide the states compared."""
     compared = {name for name in student.learnt_losses() if config[f"{name}_loss_weight"]}
     if not config["finetune_layers"] or not compared & {"hidden", "attention"}:
         return
@@ -98,11 +95,7 @@ def _hidden_from(
 
 
 def _paired_layers(config: Settings, teacher: Settings) -> list[LayerPair]:
-    """The layer pairs by the settings of student and teacher.
-
-    Raises:
-        ValueError: ``layer_mapping`` finds no such layer in the teacher.
-    """
+    """Layer pairs by the settings; ``ValueError`` if the teacher lacks one."""
     return layer_pairs(_depth(config), _depth(teacher), config["layer_mapping"])
 
 

@@ -1,4 +1,4 @@
-"""Teachers that train together with their student, and share all but the language model with it."""
+"""Teachers trained jointly with their student; they share everything but the language model."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class JointTeacher(NewsRecommender):
-    """A teacher that starts with the post-trained one's language model, and has its depth."""
+    """A teacher with the post-trained one's language model and depth."""
 
     def layers_kept(self, config: Settings) -> int | None:
-        """The number of layers of the post-trained teacher."""
+        """Number of layers of the post-trained teacher."""
         return config.for_stage("post_train_teacher")["num_hidden_layers"]
 
 
 class JointTeachers(nn.Module):
     """One or more teachers with the pooling, dense layer and user encoder of their student.
 
-    NewsBERT (Wu et al., Findings of EMNLP 2021); several are NewsBERT-MT. They belong to the
-    trainer, and only for as long as it trains: the student alone is saved and served.
+    NewsBERT (Wu et al., Findings of EMNLP 2021); several are NewsBERT-MT. The trainer owns them and
+    drops them after training: only the student is saved and served.
 
     Args:
         student: the recommender whose heads the teachers use.
         teachers: recommenders of equal depth.
-        mapping: ``uniform`` or ``last``: how layers are paired (``layer_pairs``).
+        mapping: how layers are paired, ``uniform`` or ``last`` (``layer_pairs``).
         beta: weight of the teachers' gradients (``add_momentum``); 0: no momentum.
     """
 
@@ -54,13 +54,13 @@ class JointTeachers(nn.Module):
             _encoder(teacher).share_heads_of(_encoder(student))
             teacher.user_encoder = student.user_encoder
         self.members = nn.ModuleList(teachers)
-        # plain lists, so that no layer is a part of this module by a second name
+        # plain lists, so that no layer is registered under a second name
         self._layers = [_encoder(teacher).layers for teacher in teachers]
         self.pairs = layer_pairs(_encoder(student).depth, len(self._layers[0]), mapping)
         self.beta = beta
 
     def outputs(self, batch: Interaction, taps: Taps = NO_TAPS) -> list[Outputs]:
-        """What each teacher computes for a training batch, with gradients."""
+        """Outputs of each teacher for a training batch, with gradients."""
         members = cast("Iterable[NewsRecommender]", self.members)
         return [teacher.score(batch, taps) for teacher in members]
 
@@ -73,7 +73,7 @@ class JointTeachers(nn.Module):
         """Does nothing: states change with every step."""
 
     def lend_momentum(self, student: NewsRecommender) -> None:
-        """Mix the teachers' gradients into those of the student, which must be complete."""
+        """Mix the teachers' gradients into the student's, which must be complete."""
         if self.beta:
             add_momentum(_encoder(student).layers, self._layers, self.pairs, self.beta)
 

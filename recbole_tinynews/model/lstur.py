@@ -20,9 +20,9 @@ from recbole_tinynews.settings.protocol import Settings
 class LSTUR(PLMNR):
     """A GRU over the clicks, combined with a vector of the user's id.
 
-    Section 3.1: ``e = [e_t, e_v, e_sv]``, the title by CNN and attention (as in NAML) beside
-    vectors of topic and subtopic. Section 3.2: ``LongShortTermUser``. ``news_dim`` is the size of
-    ``e_t``; a news vector is wider by that of the others.
+    ``e = [e_t, e_v, e_sv]`` (section 3.1): the title by CNN and attention, as in NAML, beside
+    vectors of topic and subtopic. ``LongShortTermUser`` has section 3.2. ``news_dim`` sets the size
+    of ``e_t``.
     """
 
     reads_user_ids = True
@@ -34,7 +34,7 @@ class LSTUR(PLMNR):
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:
-        """Size of the vectors of all views together."""
+        """Total size of the views' vectors."""
         sizes = [
             config["category_dim"] if view in CATEGORIES else cls.text_dim(config)
             for view in views_of(config)
@@ -43,7 +43,7 @@ class LSTUR(PLMNR):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors of the base class, and vectors of an odd size."""
+        """Also require an even vector size for ``con``."""
         yield from super().conflicting_settings(config, prefix)
         if config["user_combination"] == "con" and cls.news_dim(config) % 2:
             yield (
@@ -53,7 +53,7 @@ class LSTUR(PLMNR):
             )
 
     def make_composition(self, config: Settings, sizes: Mapping[str, int]) -> nn.Module:
-        """The views side by side."""
+        """Concatenate the views."""
         return ViewConcatenation(sizes, starts_as(config))
 
     def make_user_encoder(self, config: Settings) -> nn.Module:

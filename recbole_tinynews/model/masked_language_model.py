@@ -1,8 +1,7 @@
 """Masked-language-model training of a news encoder's language model, before it sees any clicks.
 
-Devlin et al., "BERT", NAACL 2019; on text of a domain or a task, as DAPT and TAPT: Gururangan et
-al., "Don't Stop Pretraining", ACL 2020. Values are those of the reference code's further
-pre-training (docs/method.md).
+Devlin et al., "BERT", NAACL 2019; DAPT and TAPT: Gururangan et al., "Don't Stop Pretraining", ACL
+2020. Values are those of the reference code's further pre-training (docs/method.md).
 """
 
 from __future__ import annotations
@@ -28,18 +27,13 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class MaskedLoss(NamedTuple):
-    """The only loss of masked-language-model training."""
+    """The loss of masked-language-model training."""
 
     masked: Tensor
 
 
 class Guess(NamedTuple):
-    """Predictions for the chosen (masked) tokens of a batch, and the true tokens.
-
-    Shapes:
-        scores: ``[chosen, vocabulary]``, raw, in full precision: a sum over thousands of tokens.
-        truth: ``[chosen]``.
-    """
+    """Raw scores ``[chosen, vocabulary]`` in full precision, and true tokens ``[chosen]``."""
 
     scores: Tensor
     truth: Tensor
@@ -48,9 +42,8 @@ class Guess(NamedTuple):
 class MaskedLanguageModel(NewsRecommender):
     """Cross entropy of the masked tokens of the corpus's bodies (DAPT; our definition).
 
-    The decoder of the head is tied to the word embeddings and is frozen with them. Only the
-    language model is handed on to the next stage: pooling and dense layer of the news encoder don't
-    train, and the head is dropped.
+    The head's decoder is tied to the word embeddings and frozen with them. Only the language model
+    is handed on: pooling and dense layer don't train, and the head is dropped.
     """
 
     trainer_class = "MaskedLanguageModelTrainer"
@@ -68,26 +61,26 @@ class MaskedLanguageModel(NewsRecommender):
         self.head = load_language_model_head(self.plm_source, words, torch.from_numpy(counts))
 
     def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
-        """The token ids of every text, unmasked; batches bring their own, masked."""
+        """Unmasked token ids of every text; batches bring their own, masked."""
         return dataset.tokens
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
-        """Nothing is stored: each epoch masks other tokens, so the frozen layers are recomputed."""
+        """No storage: masks change each epoch."""
         return None
 
     def start_heads(self, config: Settings, dataset: Any) -> None:
-        """Does nothing: no head of the news encoder trains, or is handed on."""
+        """Does nothing: the news encoder's heads neither train nor are handed on."""
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
-        """A placeholder: no user encoder trains before clicks are seen."""
+        """A placeholder, since there are no clicks."""
         return nn.Identity()
 
     def planner(self) -> MaskedTextPlanner:
-        """Makes the plan of a batch of masked texts."""
+        """Planner of batches of masked texts."""
         return MaskedTextPlanner(self.news_encoder.tokens_at_once())
 
     def guess(self, interaction: Interaction) -> Guess:
-        """Scores of all tokens at the places that were chosen."""
+        """Scores of all tokens at the chosen places."""
         plan = plan_of(interaction) or self.planner()(interaction.cpu()).to(
             interaction[TOKENS].device
         )
@@ -97,13 +90,13 @@ class MaskedLanguageModel(NewsRecommender):
         return Guess(scores.to(full), interaction[TRUTH])
 
     def calculate_loss(self, interaction: Interaction) -> MaskedLoss:
-        """Mean over the chosen tokens of the batch; 0 in a batch without any."""
+        """Mean over the chosen tokens of the batch; 0 if there are none."""
         scores, truth = self.guess(interaction)
         total = F.cross_entropy(scores, truth, reduction="sum")
         return MaskedLoss(total / max(len(truth), 1))
 
 
 class TaskLanguageModel(MaskedLanguageModel):
-    """Masked-language-model training on titles and abstracts of the data set's articles (TAPT)."""
+    """Masked-language-model training on the data set's own titles and abstracts (TAPT)."""
 
     reads = MaskedNews

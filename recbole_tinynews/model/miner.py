@@ -23,10 +23,10 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class MINER(PLMNR):
-    """Poly attention with category-aware weights, and interests that have to disagree.
+    """Poly attention with category-aware weights, and a loss that keeps interests apart.
 
-    ``MultiInterestUser`` has the equations; the loss of section 3.5 is
-    ``L = L_rec + beta L_D`` with ``disagreement`` for ``L_D``, a mean over candidates.
+    ``MultiInterestUser`` has the equations. Section 3.5: ``L = L_rec + beta L_D``; ``L_D`` is the
+    mean ``disagreement`` over candidates.
     """
 
     two_towers = False
@@ -50,11 +50,11 @@ class MINER(PLMNR):
 
     @property
     def parameter_count(self) -> int:
-        """Those of news and user encoder, and of categories."""
+        """Parameters of news encoder, user encoder and categories."""
         return super().parameter_count + sum(p.numel() for p in self.similarity.parameters())
 
     def match(self, news: Encoded) -> Outputs:
-        """The interests of users for each candidate, and its score from all of them."""
+        """The user's interests for each candidate, and the score from all of them."""
         assert news.ids is not None
         category, users = self.get_buffer(CATEGORY), self.user_encoder
         similarity = self.similarity(category[news.ids.candidates], category[news.ids.history])
@@ -69,7 +69,7 @@ class MINER(PLMNR):
         )
 
     def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:
-        """The disagreement of interests, ``beta L_D``."""
+        """``beta L_D``, the disagreement of interests."""
         assert outputs.interests is not None
         loss = self.disagreement_loss_weight * disagreement(outputs.interests).mean()
         return {**super().further_losses(outputs, interaction), "disagreement": loss}

@@ -14,10 +14,9 @@ from recbole_tinynews.settings.protocol import Settings
 class MTBERT(InnerStateStudent):
     """``sum_i [mean(CE(y_i/T, y_s/T) / (1 + CE(y_i, y))) + MSE(H_s, W_i H_ti)] + CE(y_s, y)``.
 
-    MT-BERT's multi-teacher hidden and distillation losses, after a public re-implementation. Its
-    teachers are ``CoFinetunedTeachers``, with whose pooling, dense layer and user encoder it
-    starts. What the paper leaves to its tasks is our definition: the layer pairs of ``TinyBERT``,
-    one ``W`` for each teacher and pair, and that start.
+    MT-BERT's multi-teacher hidden and distillation losses, after a public re-implementation. The
+    student starts with the pooling, dense layer and user encoder of its ``CoFinetunedTeachers``.
+    Our definition: that start, the layer pairs of ``TinyBERT``, and one ``W`` per teacher and pair.
     """
 
     weights = MTBERTWeights

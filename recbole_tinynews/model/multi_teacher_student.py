@@ -1,4 +1,4 @@
-"""The base of Tiny-NewsRec's students, in Stage I and in Stage II."""
+"""The base of Tiny-NewsRec's students in Stages I and II."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class MultiTeacherStudent(Student):
     """Soft labels, projected vectors and the target, under teachers weighted for each sample.
 
     Attributes:
-        losses_of_stage: which of the two losses, ``L_1`` or ``L_2``.
+        losses_of_stage: the class of ``L_1`` or ``L_2``.
     """
 
     weights = TinyNewsRecWeights
@@ -28,7 +28,7 @@ class MultiTeacherStudent(Student):
     _fits_projections = False
 
     def make_distillation(self, config: Settings) -> TinyNewsRecDistillation:
-        """Losses on scores, on vectors of items and users, and on the right candidate."""
+        """Losses on scores, on item and user vectors, and on the target."""
         of_teachers = config.for_stage(self.teacher_stage)
         one_space = not (reads_words(config) or reads_words(of_teachers))
         pretrained = starts_pretrained(config)
@@ -48,9 +48,9 @@ class MultiTeacherStudent(Student):
 
     @torch.no_grad()
     def start_distillation(self, teachers: Sequence[Any], dataset: Any) -> None:
-        """Fit the projections if the student reads in another space than its teachers.
+        """Fit the projections if student and teachers read in different spaces.
 
-        A user vector starts as a scaled mean of news vectors: one matrix serves both.
+        User vectors start as scaled means of news vectors, so one matrix serves both.
         """
         for_users = any(each.reads_for_users for each in (self, *teachers))
         if not self._fits_projections or for_users or not self.distillation.weights.embedding:

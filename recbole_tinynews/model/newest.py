@@ -10,7 +10,7 @@ from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 
 
 class Newest(ImpressionRecommender):
-    """The less time since publication, or since the first exposure where that is unknown."""
+    """Time since publication, or since the first exposure if unknown; the least ranks first."""
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""

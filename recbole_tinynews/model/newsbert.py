@@ -15,20 +15,19 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class NewsBERT(InnerStateStudent):
-    """The student; its loss holds ``L^s`` of the paper and its teacher's ``L^t``.
+    """The student; its loss is the paper's ``L^s`` plus its teacher's ``L^t``.
 
     ``L^s = L_distill + L_hidden_layers + L_hidden_pooled + CE``: soft labels; embedding output and
-    hidden states of paired layers; pooled news vectors; the target. ``L^t`` is the teacher's own
+    hidden states of paired layers; pooled news vectors; the target. ``L^t`` is the teacher's
     ``CE``. Gradients of paired layers are mixed: ``g^s_i <- beta g^t_i + (1 - beta) g^s_i``
     (docs/method.md, section 8).
 
-    Our definition: the factor ``T ** 2``; the pairs under a teacher of any depth, and which of its
-    layers lend momentum; the shared user encoder, which learns from both losses; each distinct
-    article of a batch counts once in hidden states and pooled vectors. Terms that depend on frozen
-    layers alone are not computed.
+    Our definition: the factor ``T ** 2``; layer pairs for teachers of any depth, and which of their
+    layers lend momentum; a shared user encoder that learns from both losses; hidden states and
+    pooled vectors count each distinct article of a batch once. Terms of frozen layers alone are
+    skipped.
 
-    Joint training is the one exception to the rule that a teacher is finished: the trainer holds
-    the teacher and trains it too. The student is saved, counted and served alone.
+    The trainer holds and trains the teacher; only the student is saved, counted and served.
     """
 
     trainer_class = "JointTrainer"
@@ -38,7 +37,7 @@ class NewsBERT(InnerStateStudent):
 
     @staticmethod
     def number_of_teachers(config: Settings) -> int:
-        """Always one: ``num_teachers`` is for other systems."""
+        """Always 1; ``num_teachers`` is ignored."""
         return 1
 
     @classmethod
@@ -61,6 +60,6 @@ class NewsBERT(InnerStateStudent):
         )
 
     def make_teachers(self, config: Settings, dataset: Any, count: int) -> JointTeachers:
-        """New teachers with the plain language model and this student's heads."""
+        """Teachers with the pretrained language model and this student's heads."""
         teachers = [JointTeacher(config, dataset) for _ in range(count)]
         return JointTeachers(self, teachers, config["layer_mapping"], config["gradient_momentum"])

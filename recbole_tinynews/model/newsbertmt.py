@@ -11,7 +11,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class NewsBERTMT(NewsBERT):
-    """Several copies of the post-trained teacher, its last ones, train together with one student.
+    """The last copies of the post-trained teacher train together with one student.
 
     Our definition: the student's losses are averaged over the teachers, each teacher's language
     model learns from its own ``L^t``, momentum takes the mean of their gradients, and all share

@@ -20,18 +20,17 @@ from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.text_encoders import reads_words, token_encoder_by, views_of
 from recbole_tinynews.settings.protocol import Settings
 
-# Fixed by its yaml: users attend instead of pooling; post-training without users pools by the mean
+# Fixed by its yaml: users attend to words; post-training, without users, pools by the mean
 HEADS = {"head_init": "random", "news_pooling": "mean", "mask_padding_in_news_pooling": True}
 
 
 class NPA(PLMNR):
-    """CNN over words; attention with queries made of the user's id over words and over clicks.
+    """CNN over words; attention over words and clicks, with queries from the user's id.
 
-    ``PersonalisedAttention`` has the equations. The vector of an article depends on its reader, so
-    the news encoder returns the words of a title in context (``PaddedWords``), and attention
-    follows in ``match``. Its table of vectors at evaluation is larger than others' by the number of
-    words in a title. With ``news_encoder: plm`` the tokens of a language model replace the words
-    (``TokenEncoder``).
+    ``PersonalisedAttention`` has the equations. An article's vector depends on its reader, so the
+    news encoder returns words in context (``PaddedWords``; with ``news_encoder: plm`` tokens,
+    ``TokenEncoder``), and ``match`` attends to them. The evaluation table is larger by the number
+    of words in a title.
     """
 
     two_towers = False
@@ -41,7 +40,7 @@ class NPA(PLMNR):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors of the base class, settings of heads that it lacks, other views than titles."""
+        """Also require its fixed heads, and titles as the only view."""
         yield from super().conflicting_settings(config, prefix)
         for name, expected in HEADS.items():
             read = name == "head_init" or not reads_words(config)
@@ -58,11 +57,11 @@ class NPA(PLMNR):
             )
 
     def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TextEncoder:
-        """All tokens of a title side by side."""
+        """All token vectors of a title."""
         return token_encoder_by(plm, config, self.text_dim(config), longest_news_text(config))
 
     def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
-        """All words of a title side by side."""
+        """All word vectors of a title."""
         return PaddedWords(dim, longest_news_text(config))
 
     def make_user_encoder(self, config: Settings) -> PersonalisedUser:

@@ -20,14 +20,13 @@ class NRMS(PLMNR):
     """Multi-head self-attention and additive attention, over words and then over clicks.
 
     ``h_i = [h_i1; ...; h_iK]`` with ``h_ik = V_k sum_j softmax_j(e_i Q_k e_j) e_j``, and
-    ``r = sum_i softmax_i(q . tanh(V h_i + v)) h_i``: of word vectors ``e`` for the vector ``r`` of
-    a title; of these, with other weights, for that of a user. With ``news_encoder: plm`` a language
-    model encodes the titles.
+    ``r = sum_i softmax_i(q . tanh(V h_i + v)) h_i``: for a title ``e`` are word vectors, for a user
+    the vectors ``r`` of titles. With ``news_encoder: plm`` a language model encodes the titles.
     """
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors of the base class, and heads that do not divide a vector."""
+        """Also require heads that divide a vector."""
         yield from super().conflicting_settings(config, prefix)
         of = f"{HEAD_DIM}, the size of a head of {cls.__name__}"
         yield from unfit_heads(cls.news_dim(config), HEAD_DIM, of, prefix)

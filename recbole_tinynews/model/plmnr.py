@@ -16,7 +16,7 @@ from recbole_tinynews.model.recommender import NewsRecommender
 
 
 class PLMNRLoss(NamedTuple):
-    """The only loss of finetuning."""
+    """The loss of finetuning."""
 
     target: Tensor
 
@@ -28,5 +28,5 @@ class PLMNR(NewsRecommender):
     """
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
-        """The loss, a mean over the batch."""
+        """Mean cross entropy over the batch."""
         return PLMNRLoss(F.cross_entropy(outputs.scores, interaction[self.label_field]))

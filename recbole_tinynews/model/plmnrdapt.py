@@ -11,8 +11,8 @@ from recbole_tinynews.model.plmnr import PLMNR
 class PLMNRDAPT(PLMNR):
     """Masked-language-model training on the bodies of a news corpus (DAPT), then ``L_FT``.
 
-    Pooling, dense layer and user encoder start random. The poster gives results and no details: the
-    recipe is our definition, with the values of the reference code's further pre-training.
+    Pooling, dense layer and user encoder start random. The poster gives no details: the recipe is
+    our definition, with the values of the reference code's further pre-training.
     """
 
     pretrains_itself = True

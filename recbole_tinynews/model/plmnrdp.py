@@ -11,8 +11,7 @@ from recbole_tinynews.model.plmnr import PLMNR
 class PLMNRDP(PLMNR):
     """Post-training with ``L_DP``, then ``L_FT`` from the last copy of the post-trained teacher.
 
-    Tiny-NewsRec's teachers are trained in the same way, and share its post-training: the difference
-    is what distillation adds.
+    It equals a teacher of Tiny-NewsRec, whose gain over it is that of distillation.
     """
 
     pretrains_itself = True

@@ -9,9 +9,9 @@ from recbole_tinynews.model.plmnr import PLMNR
 
 
 class PLMNRTAPT(PLMNR):
-    """``PLMNRDAPT`` on titles and abstracts of the data set's own articles, in more passes (TAPT).
+    """``PLMNRDAPT`` on the data set's own titles and abstracts, with more epochs (TAPT).
 
-    The poster gives results and no details: the recipe is our definition.
+    The poster gives no details: the recipe is our definition.
     """
 
     pretrains_itself = True

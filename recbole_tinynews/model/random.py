@@ -15,9 +15,9 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class Random(ImpressionRecommender):
-    """A uniform score in [0, 1), drawn from (seed, row of the impression, candidate) alone.
+    """A uniform score in [0, 1) from (seed, row of the impression, candidate).
 
-    It replaces RecBole's ``Random``, whose scores depend on the batch size.
+    Unlike RecBole's ``Random`` it does not depend on the batch size.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:

@@ -34,27 +34,26 @@ from recbole_tinynews.model.text_encoders import starts_pretrained
 from recbole_tinynews.model.time_features import TimeScore
 from recbole_tinynews.settings.protocol import Settings
 
-START_IMPRESSIONS = 20_000  # that the start of popularity is fitted on
+START_IMPRESSIONS = 20_000  # for fitting the initial weights of popularity
 
 
 class NewsRecommender(ArticleReader):
     """Scores candidates by the vectors of their texts and of the texts that the user clicked.
 
-    A subclass implements ``losses``. It overrides ``news_tokens`` to read other text, and
-    ``make_news_encoder`` or ``make_user_encoder`` to model news or users differently;
-    docs/extending.md has a complete example.
+    A subclass implements ``losses``, and may override ``news_tokens``, ``make_news_encoder`` or
+    ``make_user_encoder``; docs/extending.md has a complete example.
 
     Attributes:
-        reads: the class of its training data.
-        two_towers: whether the score of the texts is the dot product of a user vector and a news
-            vector; else ``match`` scores whole impressions too.
+        reads: class of its training data.
+        two_towers: whether text scores are dot products of user and news vectors; otherwise
+            ``match`` scores whole impressions too.
         reads_user_ids: whether its user encoder has a third argument, user ids ``[batch]`` below
             ``user_count``; 0 is a user unseen in training.
-        reads_for_users: whether the vector of an article depends on who reads it.
+        reads_for_users: whether an article's vector depends on its reader.
         ranks_news: whether it ranks news, and is evaluated.
         ranks_given_articles: whether a loaded artifact ranks articles outside its data set.
-        makes_teachers: whether its ``make_teachers`` returns teachers that train together with it;
-            else its teachers are frozen.
+        makes_teachers: whether ``make_teachers`` returns teachers that train jointly with it;
+            otherwise its teachers are frozen.
     """
 
     trainer_class = "NewsTrainer"
@@ -90,7 +89,7 @@ class NewsRecommender(ArticleReader):
         )
 
     def make_time_score(self, config: Settings) -> TimeScore | None:
-        """What ``popularity`` adds to the scores of texts; ``None``: nothing."""
+        """The term that ``popularity`` adds to text scores; ``None``: no term."""
         if config["popularity"] in (None, "none"):
             return None
         gated = config["popularity"] == "gated"
@@ -100,10 +99,9 @@ class NewsRecommender(ArticleReader):
 
     @torch.no_grad()
     def start_time(self, config: Settings, dataset: NewsDataset) -> None:
-        """Start ``popularity`` at the logit that fits the training impressions.
+        """Fit the initial ``popularity`` weights before training, after the heads are started.
 
-        It is called before a training, after the heads are started; of more than 20,000
-        impressions it reads as many, evenly spaced.
+        Fitted on at most 20,000 evenly spaced training impressions.
         """
         if self.time is None:
             return
@@ -114,7 +112,7 @@ class NewsRecommender(ArticleReader):
         parts = []
         for some in np.array_split(rows, -(-len(rows) // loader.step)):
             batch = loader.collate_impressions(some).to(self.device)
-            counters = batch.interaction.pop(CANDIDATE_FEATURES)  # so scores are those of texts
+            counters = batch.interaction.pop(CANDIDATE_FEATURES)  # leaves text scores
             parts.append((self.predict(batch).float(), counters, batch[self.label_field]))
         text, counters, labels = (torch.cat(each) for each in zip(*parts, strict=True))
         sizes = torch.from_numpy(loader.impressions.candidates.lengths_of(rows))
@@ -122,25 +120,22 @@ class NewsRecommender(ArticleReader):
         self.time.start(text, counters, labels, offsets)
 
     def started(self, config: Settings, own: nn.Module) -> nn.Module:
-        """A user encoder that starts as the mean of the clicks if ``head_init`` is ``pretrained``.
-
-        ``UserEncoder`` needs no such wrapper.
-        """
+        """Make a user encoder start as the mean of the clicks under ``head_init: pretrained``."""
         return StartsAsMean(own) if starts_pretrained(config) else own
 
     @property
     def teachers(self) -> Sequence[NewsRecommender]:
-        """The teachers that it stands for: itself, or the recommenders that it combines."""
+        """The recommenders that it stands for as a teacher: itself, or those that it combines."""
         return [self]
 
     @property
     def teacher_taps(self) -> Taps:
-        """The inner states that its loss needs from its teachers: none."""
+        """The inner states that its loss needs from its teachers."""
         return NO_TAPS
 
     @property
     def parameter_count(self) -> int:
-        """Number of parameters of news and user encoder, the unused pooler included."""
+        """Number of parameters of news and user encoder, including the unused pooler."""
         parts = self.news_encoder, self.user_encoder
         served = [p for part in parts for n, p in part.named_parameters() if not is_adapter(n)]
         return sum(p.numel() for p in served)
@@ -152,20 +147,16 @@ class NewsRecommender(ArticleReader):
         return self.news_encoder(news_ids)
 
     def encode_user(self, history: Tensor, clicked: Tensor, *users: Tensor) -> Tensor:
-        """User vectors ``[batch, news_dim]`` from the vectors of the clicked news.
-
-        Shapes:
-            users: ids ``[batch]``; omitted unless ``reads_user_ids``.
-        """
+        """User vectors ``[batch, news_dim]``; ``users``: ids ``[batch]``, if ``reads_user_ids``."""
         return self.user_encoder(history, clicked, *users)
 
     def encode(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Encoded:
         """Vectors of a training batch's articles, with the inner states of the same pass."""
         about = self._about(interaction)
-        # one call for both, so that an article in history and candidates is encoded once
+        # one call, so that an article in both history and candidates is encoded once
         ids, states = torch.cat([about.history, about.candidates], dim=1), None
         with self._following(interaction):
-            if any(taps):  # of all articles: a vector of an earlier step has no states
+            if any(taps):  # encode all articles: vectors of earlier steps have no states
                 with self.news_encoder.tapped(taps) as tap:
                     vectors = self.encode_news(ids)
                 states = tap.states()
@@ -176,7 +167,7 @@ class NewsRecommender(ArticleReader):
         return Encoded(vectors[:, width:], vectors[:, :width], about.history != 0, states, about)
 
     def _about(self, interaction: Interaction) -> BatchIds:
-        """The ids of a batch; a user unseen in training has the id 0."""
+        """The ids of a batch, with 0 for users unseen in training."""
         users = None
         if self.reads_user_ids:
             users = interaction[self.user_field]
@@ -185,28 +176,28 @@ class NewsRecommender(ArticleReader):
         return BatchIds(interaction[HISTORY], interaction[CANDIDATES], users, counters)
 
     def planner(self) -> ArticlePlanner | MaskedTextPlanner | None:
-        """Makes the encoding plans of training batches; ``None``: its encoder needs none."""
+        """Planner of training batches; ``None``: its encoder needs none."""
         encoder = self.news_encoder
         return encoder.planner(shared=True) if isinstance(encoder, CachedEncoder) else None
 
     @property
     def counted_by(self) -> Mapping[str, str]:
-        """What each loss is a mean over, by its name; the default is ``samples``.
+        """The unit that each loss is averaged over, by loss name; ``samples`` by default.
 
-        Others are ``articles`` of histories and candidates with their repeats; distinct ``texts``,
-        their ``tokens``, and the ``pairs`` of tokens of one text. With several processes each
-        weights the mean over its part of a batch by the size of that part.
+        Others: ``articles`` of histories and candidates with repeats; distinct ``texts``, their
+        ``tokens``, and ``pairs`` of tokens of one text. Several processes weight their means by
+        these counts.
         """
         return {}
 
     def _following(self, interaction: Interaction) -> AbstractContextManager[None]:
-        """Inside, the news encoder follows the plan of the batch."""
+        """Context in which the news encoder follows the batch's plan."""
         if isinstance(self.news_encoder, CachedEncoder):
             return self.news_encoder.planned(plan_of(interaction))
         return nullcontext()
 
     def match(self, news: Encoded) -> Outputs:
-        """User vectors from histories, and their dot products with the candidates as scores."""
+        """User vectors, and their dot products with the candidates as scores."""
         user = self._encode_users(news.history, news.clicked, news.ids)
         scores = (news.candidates @ user.unsqueeze(-1)).squeeze(-1)
         return Outputs(scores, news.candidates, news.history, user, news.states)
@@ -216,22 +207,21 @@ class NewsRecommender(ArticleReader):
         return self.encode_user(history, clicked, *users)
 
     def total_scores(self, text: Tensor, about: BatchIds | None, user: Tensor) -> Tensor:
-        """The scores of candidates, from those of their texts: with ``popularity``, text + time.
+        """Text scores plus any other term: with ``popularity``, text + time.
 
-        Any other term of a score is added here, and nowhere else: training, teachers and
-        ``predict`` all use it.
+        The only place to add a term: training, teachers and ``predict`` all use it.
 
         Shapes:
             text: as ``about.candidates``: ``[batch, candidates]`` in training and for teachers,
                 ``[sum of impression_size]`` in ``predict``; returned too.
-            user: ``[batch, dim]``, in ``predict`` one for each candidate.
+            user: ``[batch, dim]``; in ``predict`` one for each candidate.
         """
         if self.time is None or about is None or about.counters is None:
             return text
         return self.time(text, about.counters, user)
 
     def outputs_of(self, news: Encoded) -> Outputs:
-        """The outputs of ``match`` with total scores."""
+        """Outputs of ``match`` with total scores."""
         outputs = self.match(news)
         return outputs._replace(scores=self.total_scores(outputs.scores, news.ids, outputs.user))
 
@@ -264,13 +254,13 @@ class NewsRecommender(ArticleReader):
         return loss_terms({**losses._asdict(), **further}) if further else losses
 
     def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:
-        """Weighted loss terms by name, which are kept when ``losses`` is a student's: none."""
+        """Weighted loss terms by name, added to ``losses`` even when a student replaces those."""
         return {}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Weighted loss terms by name, each the mean over the batch.
+        """A NamedTuple of weighted loss terms, each the mean over the batch.
 
-        RecBole adds them up, and the log shows their names. A subclass extends its base's:
+        RecBole sums them and the log shows their names. To extend a base class:
         ``loss_terms({**super().losses(outputs, interaction)._asdict(), "mine": ...})``.
         """
         raise NotImplementedError(
@@ -279,7 +269,7 @@ class NewsRecommender(ArticleReader):
 
 
 def pad_candidates(candidates: Tensor, sizes: Tensor) -> Tensor:
-    """The candidates of each impression in a row, padded at the end with 0.
+    """Candidates of each impression in a row, padded at the end with 0.
 
     >>> pad_candidates(torch.tensor([4, 5, 6]), torch.tensor([1, 2])).tolist()
     [[4, 0], [5, 6]]

@@ -21,14 +21,14 @@ from recbole_tinynews.settings.protocol import Settings
 class Student(NewsRecommender):
     """A recommender whose loss compares its outputs with those of teachers.
 
-    It holds no teacher: the trainer puts their outputs into the batch. A subclass implements
-    ``make_distillation``. Student and teachers are PLM-NRs unless ``composed`` of others.
+    The trainer puts the teachers' outputs into the batch; the student holds no teacher. A subclass
+    implements ``make_distillation``. All are PLM-NRs unless ``composed`` of others.
 
     Attributes:
         weights: a NamedTuple class with the names of its losses.
-        teacher_stage: name of the stage that makes its teachers.
-        has_parts: whether the settings ``student`` and ``teacher`` name other recommenders.
-        student_class: the recommender that it is without teachers.
+        teacher_stage: stage that makes its teachers.
+        has_parts: whether the settings ``student`` and ``teacher`` select other recommenders.
+        student_class: class of the student without its distillation.
         teacher_class: class of its teachers.
     """
 
@@ -45,7 +45,7 @@ class Student(NewsRecommender):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors of the base class, and losses that all have the weight 0."""
+        """Also require at least one loss with a positive weight."""
         yield from super().conflicting_settings(config, prefix)
         names = [f"{loss}_loss_weight" for loss in cls.learnt_losses()]
         if names and not any(config[name] for name in names):
@@ -54,12 +54,12 @@ class Student(NewsRecommender):
 
     @classmethod
     def learnt_losses(cls) -> tuple[str, ...]:
-        """Names of the losses that the student itself learns from."""
+        """Names of the losses that the student learns from."""
         return () if cls.weights is None else cls.weights._fields
 
     @classmethod
     def loss_weights(cls, config: Settings) -> Any:
-        """The weights that the settings give to its losses, ``<name>_loss_weight``."""
+        """Weights of its losses from ``<name>_loss_weight``."""
         return cls.weights(*(config[f"{loss}_loss_weight"] for loss in cls.weights._fields))
 
     @staticmethod
@@ -70,20 +70,19 @@ class Student(NewsRecommender):
     def make_distillation(self, config: Settings) -> nn.Module:
         """The losses: a module with ``student_taps`` and ``teacher_taps``.
 
-        It is called with the student's ``Outputs``, a list of the teachers' ``Outputs`` and the
-        label, and returns a NamedTuple of weighted loss terms.
+        Called with the student's ``Outputs``, a list of the teachers' and the label, it returns a
+        NamedTuple of weighted loss terms.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must implement make_distillation(config)."
         )
 
     def start_distillation(self, teachers: Sequence[Any], dataset: Any) -> None:
-        """Hook before training, for losses that start from the vectors of student and teachers."""
+        """Hook before training, for losses that start from vectors of student and teachers."""
 
     def teacher_weighting(self, config: Settings) -> TeacherWeighting:
-        """The function that weights the teachers of each sample, for losses that use one.
+        """The function that weights the teachers of each sample; override it for your own.
 
-        Override it for a function of your own:
         ``(scores [batch, teachers, candidates], label [batch]) -> [batch, teachers]``.
         """
         return WEIGHTINGS[config["teacher_weighting"]]
@@ -95,7 +94,7 @@ class Student(NewsRecommender):
 
     @property
     def counted_by(self) -> Mapping[str, str]:
-        """What each loss is a mean over, by its name, where that is not the samples."""
+        """The unit that each loss is averaged over, by loss name, where not samples."""
         return {**super().counted_by, **getattr(self.distillation, "counted_by", {})}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
@@ -117,11 +116,7 @@ def composed(
 
 
 def teachers_of(interaction: Interaction) -> list[Outputs]:
-    """The outputs of each teacher for the batch.
-
-    Raises:
-        ValueError: the batch has none.
-    """
+    """Outputs of each teacher for the batch; ``ValueError`` if it has none."""
     if TEACHERS not in interaction:
         raise ValueError(
             f"A student's loss expects a batch with the outputs of its teachers in {TEACHERS!r}, "

@@ -21,7 +21,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class TANR(PLMNR):
-    """Attention over words and over clicks, and the topic of each article as a second task.
+    """Attention over words and over clicks, and topic classification as an auxiliary task.
 
     Section 2.1: CNN and attention over the words of a title (as in NAML). Section 2.2: attention
     pooling of the clicked articles. Section 2.4::
@@ -29,8 +29,8 @@ class TANR(PLMNR):
         t = softmax(W_t r + b_t)      L_topic = -mean log t[category]
         L = L_rec + lambda L_topic
 
-    The mean is over the articles of histories and candidates whose category is known. Ranking
-    reads titles alone.
+    The mean is over articles of histories and candidates with a known category. Ranking reads
+    titles alone.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:
@@ -40,7 +40,7 @@ class TANR(PLMNR):
         self.register_buffer(CATEGORY, dataset.item_feat[CATEGORY], persistent=False)
 
     def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:
-        """The loss of topics, ``lambda L_topic``."""
+        """``lambda L_topic``."""
         ids = torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1)
         vectors = torch.cat([outputs.history, outputs.candidates], dim=1)
         category = self.get_buffer(CATEGORY)[ids]  # [batch, articles], 0 where it is unknown
@@ -55,5 +55,5 @@ class TANR(PLMNR):
 
     @property
     def counted_by(self) -> Mapping[str, str]:
-        """The loss of topics is a mean over articles."""
+        """The topic loss is a mean over articles."""
         return {**super().counted_by, "topic": "articles"}

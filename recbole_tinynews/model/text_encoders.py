@@ -24,50 +24,47 @@ CONTEXTS = {"cnn": WordCNN, "self_attention": WordSelfAttention}
 
 
 def views_of(config: Settings) -> list[str]:
-    """What is read of an article; recommenders from before there were views read its title."""
+    """The views read; older artifacts have no ``views`` and read the title."""
     return config["views"] or [TITLE]
 
 
 def starts_as(config: Settings) -> str | None:
-    """The text that an article starts as where heads start pretrained; ``None``: it does not."""
+    """The text that an article's vector starts as with pretrained heads; otherwise ``None``."""
     texts = (view for view in views_of(config) if view not in CATEGORIES)
     return next(texts) if starts_pretrained(config) else None
 
 
 def reads_words(config: Settings | Mapping[str, Any]) -> bool:
-    """Whether texts are read by word vectors, and no language model is needed."""
+    """Whether word vectors replace the language model."""
     return config["news_encoder"] == "words"
 
 
 def starts_pretrained(config: Settings) -> bool:
-    """Whether heads start as the ranking of the language model, or of the word vectors, alone.
+    """Whether heads start as the ranking of the language model or word vectors alone.
 
-    Random word vectors have one too: texts with equal words are close.
+    This also works for random word vectors: texts that share words are close.
     """
     return config["head_init"] == "pretrained"
 
 
 def reads_titles_alone(config: Settings) -> bool:
-    """Whether an article is one text, its title: what post-training matches with bodies."""
+    """Whether the title is the only view, which post-training matches with bodies."""
     return views_of(config) == [TITLE]
 
 
 def reads_titles_by_plm(config: Settings) -> bool:
-    """Whether an article is its title, as one language model reads it."""
+    """Whether a language model reads the title as the only view."""
     return not reads_words(config) and reads_titles_alone(config)
 
 
 def language_model(dataset: Any, source: str, layers: int | None) -> PreTrainedModel:
-    """The language model of ``source``, with its first ``layers`` (``None``: all).
-
-    It has random weights where the recommender is built to load its saved ones.
-    """
+    """The first ``layers`` of ``source`` (``None``: all); random where saved ones follow."""
     load = bare_plm if isinstance(dataset, NoArticles) else load_plm
     return load(source, layers)
 
 
 def encoder_by(plm: PreTrainedModel, config: Settings, dim: int) -> TextEncoder:
-    """A language model with pooling and dense layer, whose vectors have the size ``dim``."""
+    """A language model with pooling and a dense layer of size ``dim``."""
     return TextEncoder(
         plm,
         dim,
@@ -80,15 +77,11 @@ def encoder_by(plm: PreTrainedModel, config: Settings, dim: int) -> TextEncoder:
 
 
 def token_encoder_by(plm: PreTrainedModel, config: Settings, dim: int, length: int) -> TokenEncoder:
-    """A language model with a dense layer, whose tokens have vectors of the size ``dim``.
-
-    ``length`` is that of the longest text, in tokens.
-    """
+    """A language model with a dense layer of size ``dim`` per token of up to ``length`` tokens."""
     return TokenEncoder(plm, dim, config["query_dim"], length, **_training_of(config))
 
 
 def _training_of(config: Settings) -> dict[str, Any]:
-    """How a language model trains."""
     return {
         "finetune_layers": config["finetune_layers"],
         "dropout": config["plm_dropout"],
@@ -97,12 +90,12 @@ def _training_of(config: Settings) -> dict[str, Any]:
 
 
 def words_of_texts(config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
-    """The tokenizer by words of the texts that are read; a finished recommender has its own."""
+    """Word tokenizer of the texts read; a finished recommender brings its own."""
     return dataset.made_of_texts(texts_read(config), word_tokenizer)
 
 
 def texts_read(config: Settings) -> tuple[str, ...]:
-    """The texts of an article that are read; ``news_text`` says which is the view of the title."""
+    """The texts read of an article; ``news_text`` replaces the view of the title."""
     fields = (config["news_text"] if view == TITLE else view for view in views_of(config))
     return tuple(field for field in fields if field not in CATEGORIES)
 
@@ -115,10 +108,7 @@ def vectors_of_words(
 
 
 def word_vectors_file(config: Settings) -> Path | None:
-    """The file of word vectors; ``None``: they start at random.
-
-    It is relative to the working directory, or to the folder of the data set.
-    """
+    """Path of ``word_vectors``, as given or in the folder of the data set; ``None``: random."""
     if not config["word_vectors"]:
         return None
     beside = Path(config["data_path"]) / config["word_vectors"]
@@ -127,13 +117,13 @@ def word_vectors_file(config: Settings) -> Path | None:
 
 
 def unfit_heads(size: int, head: int, of: str, prefix: str) -> Iterator[str]:
-    """Why heads of this size, ``of`` something, don't make a news vector, if they don't."""
+    """The error of heads that don't divide a news vector."""
     if size % head:
         yield f"{prefix}news_dim expects a multiple of {of}, got {size}. Change one of them"
 
 
 def unfit_word_vectors(config: Settings, prefix: str) -> Iterator[str]:
-    """Why word vectors cannot be read, as far as the first line of their file shows it."""
+    """Errors in the file of word vectors, from its first line."""
     file = word_vectors_file(config)
     if file is None:
         return

@@ -16,11 +16,11 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class TfIdf(ImpressionRecommender):
-    """The highest cosine between the TF-IDF vectors of the candidate's title and a clicked one.
+    """The highest TF-IDF cosine between the candidate's title and a clicked one.
 
     scikit-learn's ``TfidfVectorizer`` with its defaults, fitted on the titles of the training
-    impressions' candidates and newest clicks. ``news_text: title_abstract`` adds the abstract to
-    the title. Without clicks all scores are 0.
+    impressions' candidates and newest clicks. ``news_text: title_abstract`` adds the abstract.
+    Without clicks all scores are 0.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:

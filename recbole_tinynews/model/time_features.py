@@ -1,4 +1,4 @@
-"""What is read now: age, exposures and click rates of a candidate, and what they add to a score."""
+"""Time features: age, exposures and click rates of candidates, and their term in a score."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 from recbole_tinynews.model.conditional_logit import fit_conditional_logit
 
-PRIOR_EXPOSURES = 20.0  # of a click rate, before there are any
+PRIOR_EXPOSURES = 20.0  # smooth click rates
 
 
 class TimeFeatures(nn.Module):
-    """Age, exposures and click rates of candidates, on the scale of the training candidates.
+    """Age, exposures and click rates of candidates, standardised on the training candidates.
 
-    For counters of ``data.popularity.Counting`` with W windows these are 2 + W features: log(1 +
-    hours of age), log(1 + exposures in the longest window), and for each window the log of the
-    smoothed click rate over the click rate of training, ``log((c + 20 r) / (s + 20) / r)``.
+    From the counters of ``data.popularity.Counting`` with W windows, 2 + W features: log(1 + hours
+    of age), log(1 + exposures in the longest window), and for each window the log of the smoothed
+    click rate over that of training, ``log((c + 20 r) / (s + 20) / r)``.
 
     Args:
         windows: number of windows, W.
@@ -34,7 +34,7 @@ class TimeFeatures(nn.Module):
 
     @torch.no_grad()
     def fit(self, counters: Tensor, labels: Tensor) -> None:
-        """Take click rate, mean and standard deviation from training candidates.
+        """Set click rate, mean and standard deviation from training candidates.
 
         Shapes:
             counters: ``[candidates, 1 + 2 W]``.
@@ -46,32 +46,32 @@ class TimeFeatures(nn.Module):
         self.scale.copy_(features.std(0, correction=0).clamp(min=1e-9))
 
     def unscaled(self, counters: Tensor) -> Tensor:
-        """The features as they are, ``[..., 1 + 2 W] -> [..., 2 + W]``."""
+        """Features before standardising, ``[..., 1 + 2 W] -> [..., 2 + W]``."""
         age, clicks, exposures = counters.split([1, self.windows, self.windows], dim=-1)
         most = exposures.amax(-1, keepdim=True)
         rates = self.rate(clicks, exposures).log()
         return torch.cat([age.log1p(), most.log1p(), rates], dim=-1)
 
     def rate(self, clicks: Tensor, exposures: Tensor) -> Tensor:
-        """Smoothed clicks per exposure, relative to the click rate of training."""
+        """Smoothed click rate relative to that of training."""
         smoothed = (clicks + PRIOR_EXPOSURES * self.click_rate) / (exposures + PRIOR_EXPOSURES)
         return smoothed / self.click_rate
 
     def forward(self, counters: Tensor) -> Tensor:
-        """The features of candidates, ``[..., 1 + 2 W] -> [..., 2 + W]``, standardised."""
+        """Standardised features, ``[..., 1 + 2 W] -> [..., 2 + W]``."""
         return (self.unscaled(counters) - self.mean) / self.scale
 
 
 class TimeScore(nn.Module):
-    """What is read now as a term of a score: ``text + time``, linear in ``TimeFeatures``.
+    """A term of a score, ``text + time``, linear in ``TimeFeatures``.
 
-    Text scores stay dot products of two vectors and only get one common weight, so that an index
-    and a ranking without counters keep their order. With a gate, a reader's vector u divides
-    between both: ``2 g text + 2 (1 - g) time``, g = sigmoid(w u + b), which starts at 1/2.
+    Text scores get one common weight, so that an index, or ranking without counters, keeps its
+    order. With a gate the user vector u divides between both: ``2 g text + 2 (1 - g) time``, g =
+    sigmoid(w u + b), which starts at 1/2.
 
     Args:
         windows: number of windows of the counters.
-        user_dim: size of a user's vector, for a gate; None: no gate.
+        user_dim: size of user vectors, for a gate; ``None``: no gate.
     """
 
     def __init__(self, windows: int, user_dim: int | None = None) -> None:
@@ -86,7 +86,7 @@ class TimeScore(nn.Module):
 
     @torch.no_grad()
     def start(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
-        """Start at the conditional logit of text scores and time that fits these impressions.
+        """Fit initial weights: the conditional logit of text scores and time features.
 
         Shapes:
             text, labels: ``[candidates]``.

@@ -24,12 +24,11 @@ CONTENT = ("category", "subcategory", "titles", "nearest title")
 
 
 class TimeAndTitle(ZeroShotPLM):
-    """Conditional logit of what a candidate is about and of what is read now.
+    """Conditional logit of content and time features (docs/method.md, section 13).
 
-    Its features (docs/method.md, section 13), standardised on the training candidates, are the
-    shares of the clicks with the candidate's category and with its subcategory, mean and maximum
-    cosine of its untrained title vector with those of the clicks, and ``TimeFeatures``. The
-    weights are fitted on the training impressions and logged.
+    Standardised on the training candidates: shares of the clicks in the candidate's category and
+    subcategory, mean and maximum cosine of its untrained title vector with those of the clicks, and
+    ``TimeFeatures``. The weights are fitted on the training impressions and logged.
     """
 
     ranks_given_articles: ClassVar[bool] = False  # it needs categories of clicks, and counters
@@ -52,7 +51,7 @@ class TimeAndTitle(ZeroShotPLM):
             self.register_buffer(field, dataset.item_feat[field], persistent=False)
 
     def make_time_score(self, config: Settings) -> None:
-        """Nothing: time is among the features."""
+        """No separate term: time is among the features."""
 
     @torch.no_grad()
     def start_heads(self, config: Settings, dataset: Any) -> None:
@@ -93,7 +92,7 @@ class TimeAndTitle(ZeroShotPLM):
         return torch.cat([content, self.time_features(counters)], dim=1)
 
     def _content(self, interaction: Interaction) -> Tensor:
-        """Features of what a candidate is about, ``[candidates, 4]``; zeros without a click."""
+        """Content features of candidates, ``[candidates, 4]``; zeros without a click."""
         history, sizes = interaction[HISTORY], interaction[IMPRESSION_SIZE]
         clicked = self.encode_news(history)  # [batch, history, dim], of length 1 or 0
         parts = zip(interaction[CANDIDATES].split(sizes.tolist()), history, clicked, strict=True)

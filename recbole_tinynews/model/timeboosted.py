@@ -14,10 +14,10 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class TimeBoosted(TimeAndTitle):
-    """scikit-learn's gradient-boosted trees on the features of ``TimeAndTitle``.
+    """scikit-learn's gradient-boosted trees on ``TimeAndTitle``'s features, a sample per candidate.
 
-    Each candidate is one sample, clicked or not. Trees are no tensors and are not saved: they are
-    grown again from the training impressions where the artifact is reused, with the same result.
+    Trees are not saved: when an artifact is reused, equal ones are fitted to the training
+    impressions.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:

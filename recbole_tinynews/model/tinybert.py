@@ -13,17 +13,16 @@ from recbole_tinynews.settings.protocol import Settings
 class TinyBERT(InnerStateStudent):
     """``L_pred + L_hidn + L_attn + L_embd + CE(z_s, y)`` under one finetuned teacher.
 
-    Losses on soft labels, hidden states, attention scores and embedding outputs in one joint loss
-    on clicks, as the authors of Tiny-NewsRec train it, under a PLM-NR that was post-trained and
-    finetuned. Our definition: the target's weight of 1, layer ``m`` of the student facing layer
-    ``ceil(m N / d)`` of the teacher, and means over the distinct articles of a batch.
+    Soft labels, hidden states, attention scores and embedding outputs in one joint loss on clicks,
+    as Tiny-NewsRec's authors train it, under a post-trained and finetuned PLM-NR. Our definition:
+    the target's weight of 1, layer pairs ``(m, ceil(m N / d))``, and means over distinct articles.
     """
 
     weights = TinyBERTWeights
 
     @staticmethod
     def number_of_teachers(config: Settings) -> int:
-        """Always one: ``num_teachers`` is for other systems."""
+        """Always 1; ``num_teachers`` is ignored."""
         return 1
 
     def make_distillation(self, config: Settings) -> TinyBERTDistillation:

@@ -22,8 +22,7 @@ from recbole_tinynews.settings.protocol import Settings
 class TinyNewsRec(MultiTeacherStudent):
     """The student in Stage II: ``L_2 = L_FT_distill + L_FT_emb + L_FT`` under finetuned teachers.
 
-    ``pipeline/systems.py`` has its stages. The settings ``student`` and ``teacher`` replace the
-    paper's PLM-NRs with other recommenders.
+    The settings ``student`` and ``teacher`` replace the paper's PLM-NRs with other recommenders.
     """
 
     losses_of_stage = StageTwoDistillation

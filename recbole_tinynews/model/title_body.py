@@ -1,7 +1,7 @@
 """Domain-specific post-training: a body finds its own title (Tiny-NewsRec, EMNLP 2022).
 
-A body takes the place of the history and of the user, and titles are the candidates. So the news
-encoder, the losses, the trainer and the metrics of recommendation are used unchanged.
+The body takes the role of the history and user, and titles those of candidates, so encoder, losses,
+trainer and metrics are those of recommendation.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import reads_words, starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
 
-# Settings that Stage II must share to take over the news encoder of Stage I (those of language
-# models show in names and shapes of weights)
+# Settings that Stage II must share to take over Stage I's news encoder (a language model's show in
+# names and shapes of weights)
 READING = ("news_encoder", "views")
 READING_WORDS = (
     "news_text",
@@ -46,11 +46,7 @@ ARTICLES = ("post_train_corpus", "post_train_news")
 
 
 class BodyAsUser(nn.Module):
-    """The user encoder of post-training: the vector of the body.
-
-    Args:
-        scaled: whether it is multiplied by a scale that trains, as vectors of unit length need.
-    """
+    """The user encoder of post-training: the body's vector, times a trained scale if ``scaled``."""
 
     def __init__(self, scaled: bool) -> None:
         super().__init__()
@@ -73,7 +69,7 @@ class TitleBodyMatcher(PLMNR):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors of the base class, and negative titles that corpus or batch cannot provide."""
+        """Also require that corpus or batch can provide the negative titles."""
         yield from super().conflicting_settings(config, prefix)
         kind, corpus = config["negative_titles"], config["post_train_corpus"]
         if kind == "category" and corpus:
@@ -89,7 +85,7 @@ class TitleBodyMatcher(PLMNR):
             )
 
     def word_tokenizer(self, config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
-        """The tokenizer of titles and bodies."""
+        """Tokenizer of titles and bodies."""
         return dataset.tokenizer
 
     def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
@@ -97,19 +93,19 @@ class TitleBodyMatcher(PLMNR):
         return dataset.text_tokens
 
     def text_widths(self, config: Settings, dataset: Any) -> NDArray[np.int64]:
-        """Titles and bodies are padded apart."""
+        """Padded lengths; titles and bodies have separate ones."""
         is_title = np.arange(dataset.text_tokens.rows) <= dataset.articles
         return np.where(is_title, config["max_title_length"], config["max_body_length"])
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
-        """A body's vector is the user's; no user encoder trains before clicks are seen."""
+        """The body's vector stands for the user."""
         return BodyAsUser(scaled=starts_pretrained(config))
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
-        """Titles are stored, which are read 1 + ``negatives`` times a pass.
+        """Store only titles, which are read 1 + ``negatives`` times an epoch.
 
-        Bodies are long and read once a pass: their states cost more than they save in a short
-        post-training. ``use_cache: true`` stores as many of them as the budget allows.
+        Long bodies, read once an epoch, cost more than they save; ``use_cache: true`` stores them
+        too.
         """
         storage = super().storage(config, dataset)
         if storage is None or config["use_cache"] is True:
@@ -118,11 +114,7 @@ class TitleBodyMatcher(PLMNR):
 
     @torch.no_grad()
     def present_scores(self, interaction: Interaction) -> Tensor:
-        """Scores of a training batch by the current weights, without gradient or dropout.
-
-        Shapes:
-            returned: ``[batch, candidates]``.
-        """
+        """Scores ``[batch, candidates]`` by the current weights, without gradient or dropout."""
         with self.news_encoder.without_dropout():
             return self.score(interaction).scores
 
@@ -130,11 +122,11 @@ class TitleBodyMatcher(PLMNR):
 class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
     """The student in Stage I, under post-trained teachers: ``L_DP_distill + L_DP_emb + L_DP``.
 
-    Stage II takes over its news encoder, and not its projections. With word vectors it has the
-    vocabulary of Stage II: other words are the unknown word, whose vector trains.
+    Stage II takes over its news encoder but not its projections. With word vectors it has Stage
+    II's vocabulary; other words are the unknown word.
 
     Attributes:
-        reading_as: the recommender of Stage II, with word vectors.
+        reading_as: with word vectors, the recommender of Stage II.
     """
 
     trainer_class = "StageOneTrainer"
@@ -145,7 +137,7 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors of the base class, and settings that differ between stages."""
+        """Also require equal settings where stages share an encoder or articles."""
         yield from super().conflicting_settings(config, prefix)
         after, teachers = config.for_stage(config["model"]), config.for_stage(cls.teacher_stage)
         handed_over = READING + (READING_WORDS if reads_words(after) else ())
@@ -184,7 +176,7 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
 
 @cache
 def title_body_student(reading_as: type[NewsRecommender]) -> type[TitleBodyStudent]:
-    """The student in Stage I with the word encoder of this class."""
+    """The Stage I student with the word encoder of ``reading_as``."""
     described = {"__module__": __name__, "__doc__": TitleBodyStudent.__doc__}
     return type(
         TitleBodyStudent.__name__, (TitleBodyStudent,), {**described, "reading_as": reading_as}

@@ -14,10 +14,10 @@ from recbole_tinynews.settings.protocol import Settings
 class ZeroShotPLM(PLMNR):
     """Cosine of a candidate with the mean of the clicked articles; nothing is trained.
 
-    An article's vector is the mean of the last layer's states over its title's tokens, [CLS] and
-    [SEP] included, minus the mean vector of the training news where ``centred``, and of unit
-    length. It is a ``PLMNR`` whose heads start pretrained, before its first step (our definition;
-    docs/method.md, section 1). A user without clicks gets equal scores.
+    An article's vector is the mean of the last layer's states over the title's tokens, [CLS] and
+    [SEP] included, minus the mean vector of the training news if ``centred``, normalised. It equals
+    a ``PLMNR`` with pretrained heads before its first step (our definition; docs/method.md, section
+    1). Users without clicks get equal scores.
     """
 
     trainer_class = "UntrainedNewsTrainer"
@@ -29,7 +29,7 @@ class ZeroShotPLM(PLMNR):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors of the base class, and random heads, which would never learn."""
+        """Also require pretrained heads, since nothing trains."""
         yield from super().conflicting_settings(config, prefix)
         if config["head_init"] != "pretrained":
             yield (
@@ -39,5 +39,5 @@ class ZeroShotPLM(PLMNR):
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:
-        """The width of the language model: nothing is projected."""
+        """Width of the language model."""
         return plm_size(locate_plm(config["plm"], [Path(config["data_path"])])).hidden

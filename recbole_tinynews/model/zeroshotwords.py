@@ -18,9 +18,9 @@ class ZeroShotWords(LateFusion):
     """Cosine of a candidate with the mean of the clicked articles; nothing is trained.
 
     An article's vector is the mean of its title's word vectors, minus the mean vector of the
-    training news where ``centred``, and of unit length. So any recommender with word vectors and
-    pretrained heads starts (our definition; docs/method.md, section 1). Without a file the word
-    vectors are random, and only equal words are similar. A user without clicks gets equal scores.
+    training news if ``centred``, normalised: the start of any recommender with word vectors and
+    pretrained heads (our definition; docs/method.md, section 1). Random vectors match equal words
+    only. Users without clicks get equal scores.
     """
 
     trainer_class = "UntrainedNewsTrainer"
@@ -31,7 +31,7 @@ class ZeroShotWords(LateFusion):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors of the base class, and random heads, which would never learn."""
+        """Also require word vectors and pretrained heads, since nothing trains."""
         yield from super().conflicting_settings(config, prefix)
         if not (reads_words(config) and starts_pretrained(config)):
             yield (
@@ -42,13 +42,13 @@ class ZeroShotWords(LateFusion):
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:
-        """The size of a word vector: nothing is projected."""
+        """Size of a word vector."""
         return config["word_dim"]
 
     def make_word_context(self, config: Settings) -> nn.Module:
-        """Words as they are."""
+        """No context."""
         return NoContext(config["word_dim"])
 
     def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
-        """Their mean."""
+        """Mean of the words."""
         return MeanOfWords(dim)

@@ -1,4 +1,4 @@
-"""Sharding: which samples, texts or batches a process handles."""
+"""Sharding of samples, texts or batches over processes."""
 
 from __future__ import annotations
 

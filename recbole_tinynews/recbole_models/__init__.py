@@ -1,3 +1,3 @@
-"""RecBole's own models on impressions: their inputs, and patches."""
+"""RecBole's own models on impressions: inputs, settings and patches."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training inputs of RecBole's own models, and the models that cannot run on impressions."""
+"""Training inputs of RecBole's own models, and models that cannot run on impressions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from recbole_tinynews.recbole_models.unfit import GRAPH, LIBRARY, UNFIT
 
 
 class Rows(Enum):
-    """A training row.
+    """Kinds of training rows.
 
-    ``impression_negatives`` chooses the negatives: unclicked candidates of the click's own
-    impression, or RecBole's sampler with ``train_neg_sample_args``. Where it is not set, pairs are
-    sampled, and labelled rows are the candidates of the impressions.
+    ``impression_negatives`` takes negatives from the click's own impression, instead of RecBole's
+    sampler with ``train_neg_sample_args``. If unset, pairs are sampled, and labelled rows are the
+    candidates of the impressions.
     """
 
     CLICKS = "a click"  # without negatives
@@ -37,13 +37,13 @@ class Feed(NamedTuple):
 
     rows: Rows
     sequence: Sequence = Sequence.NONE
-    negative_sequence: bool = False  # with a random item for each item of the sequence
+    negative_sequence: bool = False  # with a random item per sequence item
 
 
 _HISTORY = Sequence.HISTORY
 
-# Feeds by family. A model that declares no input type gets it from its loss_type, as in RecBole:
-# CE is point-wise (over all items), BPR pair-wise.
+# Models without an input type get it from loss_type, as in RecBole: CE is point-wise (over all
+# items), BPR pair-wise.
 FAMILIES: dict[tuple[ModelType, InputType], Feed] = {
     (ModelType.TRADITIONAL, InputType.POINTWISE): Feed(Rows.CLICKS),
     (ModelType.GENERAL, InputType.PAIRWISE): Feed(Rows.PAIRS),
@@ -52,7 +52,7 @@ FAMILIES: dict[tuple[ModelType, InputType], Feed] = {
     (ModelType.SEQUENTIAL, InputType.PAIRWISE): Feed(Rows.PAIRS, _HISTORY),
     (ModelType.SEQUENTIAL, InputType.POINTWISE): Feed(Rows.CLICKS, _HISTORY),
 }
-# Models whose feed differs from that of their family.
+# Models that differ from their family.
 EXCEPTIONS: dict[str, Feed] = {
     "BERT4Rec": Feed(Rows.CLICKS, Sequence.HISTORY_AND_CLICK),
     "DIN": Feed(Rows.LABELLED, _HISTORY),
@@ -70,11 +70,7 @@ UNFIT_FAMILIES: dict[ModelType, str] = {
 
 
 def feed_of(model_class: type, input_type: InputType) -> Feed:
-    """The feed of a model, or of a user's subclass of one.
-
-    Raises:
-        ValueError: no family has its type and input type.
-    """
+    """The feed of a model or a subclass of one; ``ValueError`` if its family is unsupported."""
     for cls in model_class.__mro__:
         if cls.__name__ in EXCEPTIONS:
             return EXCEPTIONS[cls.__name__]

@@ -11,16 +11,16 @@ from recbole.utils import InputType
 from recbole_tinynews.files.columns import CANDIDATES, typed
 from recbole_tinynews.recbole_models.feeds import Rows, feed_of, why_unfit
 
-_INPUT_TYPES = {"CE": InputType.POINTWISE, "BPR": InputType.PAIRWISE}  # by loss_type, as RecBole
+_INPUT_TYPES = {"CE": InputType.POINTWISE, "BPR": InputType.PAIRWISE}  # by loss_type, as in RecBole
 
 _SAMPLES, _CANDIDATES = "train_neg_sample_args", "impression_negatives"
 _SAMPLED = {"distribution": "uniform", "sample_num": 1}
-# RecBole's defaults for sampling; negatives from impressions have no such settings.
+# RecBole's sampling defaults, which do not apply to negatives from impressions.
 _HOW_SAMPLED = {"distribution": "uniform", "alpha": 1.0, "dynamic": False, "candidate_num": 0}
 
 
 def has_impressions(data_set: Path) -> bool:
-    """Whether each row of the data set is an impression (our format), not an interaction."""
+    """Whether rows are impressions (our format) rather than interactions."""
     file = data_set / f"{data_set.name}.train.inter"
     if not file.is_file():
         return False
@@ -29,7 +29,7 @@ def has_impressions(data_set: Path) -> bool:
 
 
 def fit_settings(model_class: type, final: dict[str, Any], asked: Set[str]) -> Iterator[str]:
-    """Adapt ``final`` to the model's feed; yield an error for what in ``asked`` doesn't fit."""
+    """Adapt ``final`` to the model's feed; yield an error for each conflict with ``asked``."""
     reason = why_unfit(model_class)
     if reason:
         yield f"model {model_class.__name__} cannot run on impressions: {reason}"
@@ -61,7 +61,7 @@ def _fit_negatives(who: str, rows: Rows, final: dict[str, Any], asked: Set[str])
     if _SAMPLES not in asked:
         final[_SAMPLES] = None
     how = final[_SAMPLES]
-    if not isinstance(how, Mapping | None):  # reported by the rule of the setting
+    if not isinstance(how, Mapping | None):  # the setting's rule reports it
         return
     samples = how is not None and how.get("distribution", "uniform") is not None
     if final[_CANDIDATES] is None:
@@ -86,7 +86,7 @@ def _fit_negatives(who: str, rows: Rows, final: dict[str, Any], asked: Set[str])
 
 
 def _unread(how: Mapping[str, Any]) -> Iterator[str]:
-    """Errors for entries without effect, where negatives come from the click's impression."""
+    """Errors for sampling settings without effect on negatives from impressions."""
     unread = [f"{k}={how[k]}" for k, plain in _HOW_SAMPLED.items() if how.get(k, plain) != plain]
     if unread:
         yield (

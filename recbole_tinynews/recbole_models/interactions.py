@@ -1,4 +1,4 @@
-"""A split of impressions as a RecBole data set of interactions, for RecBole's own models."""
+"""Impressions as a RecBole data set of interactions, for RecBole's own models."""
 
 from __future__ import annotations
 
@@ -21,17 +21,15 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class InteractionDataset(Dataset):
-    """RecBole's data set over the ragged impressions of one split.
+    """RecBole data set over the ragged impressions of one split.
 
-    ``inter_feat`` holds the clicks: models build matrices and graphs of them, samplers take them
-    for positives. ``dataset[index]`` builds training rows on demand, so that there is never a table
-    of all candidates.
+    ``inter_feat`` holds only the clicks, from which models build matrices and graphs, and samplers
+    take positives. ``dataset[index]`` builds rows on demand, never a table of all candidates.
 
     Attributes:
-        impressions: the ragged impressions of the split.
-        facts: category and training clicks of their articles.
-        features: of the candidates, which context-aware models embed as float fields.
-        places: positions of the rows of ``dataset[index]`` among the candidates.
+        facts: category and training clicks of articles.
+        features: candidate features, float fields of context-aware models.
+        places: positions among the candidates of the rows of ``dataset[index]``.
     """
 
     def __init__(self, news: NewsDataset, config: Settings, feed: Feed) -> None:
@@ -60,7 +58,7 @@ class InteractionDataset(Dataset):
         self.inter_feat = self._clicks(clicked)
 
     def _describe(self) -> None:
-        """Declare only the fields that models read: context-aware ones embed all declared ones."""
+        """Declare only fields in use: context-aware models embed all declared ones."""
         token, inter = FeatureType.TOKEN, FeatureSource.INTERACTION
         self.field2type: dict = {}
         self.field2source: dict = {}
@@ -95,7 +93,7 @@ class InteractionDataset(Dataset):
         )
 
     def with_unclicked_beside(self) -> InteractionDataset:
-        """A copy with the clicks of impressions that have an unclicked candidate."""
+        """A copy restricted to clicks beside an unclicked candidate."""
         other = self.copy(self.inter_feat)
         lengths = self.impressions.candidates.lengths
         rows = self.rows_of_impressions(np.arange(len(self)))
@@ -104,7 +102,7 @@ class InteractionDataset(Dataset):
         return other
 
     def rows_of_impressions(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The impression of each of the training rows ``index``."""
+        """Impressions of the training rows ``index``."""
         return self.impressions.candidates.rows_of(self.places[index])
 
     def __len__(self) -> int:
@@ -112,20 +110,20 @@ class InteractionDataset(Dataset):
 
     @property
     def inter_num(self) -> int:
-        """Number of clicks, which models build their matrices of."""
+        """Number of clicks."""
         return len(self.inter_feat)
 
     def __getitem__(self, index: Any, join: bool = True) -> Interaction:
         return self.rows(self.places[np.asarray(index)], training=True)
 
     def rows(self, places: NDArray[np.int64], training: bool = False) -> Interaction:
-        """Rows of the candidates at ``places``, with the fields that the model reads.
+        """Rows for the candidates at ``places``, with the fields that the model reads.
 
-        Fields, each ``[rows]`` but the sequences:
-            user_id, item_id, label; category and subcategory of the item.
-            item_id_list: ``[rows, MAX_ITEM_LIST_LENGTH]``, padded **at the end** with 0.
-            item_length: at least 1, as RecBole's models need it for an empty history.
-            each feature: ``[rows, 2]``, its value and bucket 0.
+        Shapes:
+            user_id, item_id, label, category, subcategory: ``[rows]``.
+            item_id_list: ``[rows, MAX_ITEM_LIST_LENGTH]``, zero-padded **at the end**.
+            item_length: ``[rows]``, at least 1: RecBole's models fail on empty histories.
+            each feature: ``[rows, 2]``, value and bucket 0.
         """
         impressions = self.impressions
         rows = impressions.candidates.rows_of(places)
@@ -156,7 +154,7 @@ class InteractionDataset(Dataset):
         return drawn.masked_fill(sequence == 0, 0)
 
     def join(self, df: Interaction) -> Interaction:
-        """Add category and subcategory of the items; RecBole's own method uses Python lists."""
+        """Add the items' category and subcategory, without the Python lists of RecBole's method."""
         assert self.item_feat is not None, "a NewsDataset has one"
         items = df[self.iid_field]
         for field in self.item_feat.columns:
@@ -167,9 +165,8 @@ class InteractionDataset(Dataset):
 def others(history: Ragged, items: NDArray) -> Ragged:
     """Histories without the item of their row.
 
-    The clicked item in a history would give the click away, and so would a history that lacks only
-    a clicked item: every row's history lacks the row's item. A negative that is drawn later shares
-    the click's history, and may occur in it.
+    A clicked item in the history leaks the click, and so does removing clicked items only: items
+    are removed in all rows. A negative drawn later shares the click's history, and may be in it.
 
     >>> others(Ragged.from_rows([[1, 2, 1], [2]], int), np.array([1, 1])).lengths.tolist()
     [1, 1]
@@ -184,7 +181,7 @@ def padded_at_end(
 ) -> tuple[NDArray, NDArray[np.int64]]:
     """The newest ``width`` items of each row, ``[rows, width]``, and their number.
 
-    ``last`` is one more item of each row, the newest.
+    ``last`` is one more, newest item per row.
 
     >>> padded_at_end(Ragged.from_rows([[1, 2, 3], []], int), 2)[0].tolist()
     [[2, 3], [0, 0]]

@@ -23,7 +23,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 def train_loader(config: Settings, dataset: InteractionDataset) -> AbstractDataLoader:
-    """The training loader of the model's rows, with the negatives of the settings."""
+    """Training loader for the model's rows, with negatives as configured."""
     from_impression = dataset.feed.rows is Rows.PAIRS and config["impression_negatives"]
     rows = dataset.with_unclicked_beside() if from_impression else dataset
     if len(rows) == 0:
@@ -55,10 +55,10 @@ def _sampler(config: Settings, dataset: InteractionDataset) -> Any:
 
 
 class ImpressionPairDataLoader(TrainDataLoader):
-    """Pairs whose negatives are unclicked candidates of the click's own impression.
+    """Pairs of a click and unclicked candidates of its impression.
 
-    Drawn for each epoch from (seed, epoch, click), as for news recommenders. Of
-    ``train_neg_sample_args`` only the number is used.
+    Negatives are drawn from (seed, epoch, click), as for news recommenders. Of
+    ``train_neg_sample_args`` only ``sample_num`` is used.
     """
 
     def __init__(self, config: Settings, dataset: InteractionDataset) -> None:
@@ -72,7 +72,7 @@ class ImpressionPairDataLoader(TrainDataLoader):
         return super().__iter__()
 
     def collate_fn(self, index: Sequence[int]) -> Interaction:
-        """The clicks ``index``, once for each of their negatives, as in RecBole's sampling."""
+        """The clicks ``index``, repeated for each negative, as in RecBole's sampling."""
         clicks = np.asarray(index)
         batch = self.transform(self._dataset, self._dataset[clicks])
         rows = self._dataset.rows_of_impressions(clicks)
@@ -82,10 +82,10 @@ class ImpressionPairDataLoader(TrainDataLoader):
 
 
 class RowDataLoader(AbstractDataLoader):
-    """Whole impressions for evaluation, a row for each candidate, at most ``eval_batch_size`` rows.
+    """Evaluation batches of whole impressions, one row per candidate, up to ``eval_batch_size``.
 
-    A larger impression is its own batch. A batch also has ``impression`` and ``impression_size``,
-    ``[impressions]``, so it is never indexed by row.
+    A larger impression is its own batch. ``impression`` and ``impression_size`` have the shape
+    ``[impressions]``, so batches can't be indexed by row.
     """
 
     def __init__(self, config: Settings, dataset: InteractionDataset) -> None:
@@ -100,12 +100,12 @@ class RowDataLoader(AbstractDataLoader):
         self.set_batch_size(self.config["eval_batch_size"])
 
     def collate_fn(self, index: Sequence[int]) -> tuple[Interaction, None, None, None]:
-        """The pack of impressions ``index``, as RecBole's evaluation takes it."""
+        """A pack of impressions, in the form that RecBole's evaluation expects."""
         (pack,) = index
         impressions = np.arange(self.bounds[pack], self.bounds[pack + 1])
         candidates = self.impressions.candidates
         batch = self._dataset.rows(candidates.positions(impressions))
-        if isinstance(self.transform, InverseItemSequence):  # others augment training data
+        if isinstance(self.transform, InverseItemSequence):  # others augment training
             batch = self.transform(self._dataset, batch)
         batch[IMPRESSION] = id_tensor(impressions)
         batch[IMPRESSION_SIZE] = id_tensor(candidates.lengths_of(impressions))

@@ -9,8 +9,7 @@
 | an empty history has length 0, and the last of its items the index -1 | `interactions` |
 | pandas 3: the padding row of a `token` feature becomes id -9223372036854775808 | `NewsDataset` |
 
-The two patches of this module are applied only where RecBole fails without them; the others work
-with any version of scipy, torch or pandas.
+The two patches here are applied only where RecBole fails without them.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from torch import Tensor
 
 
 def apply() -> None:
-    """Apply the patches of this module; repeated calls change nothing."""
+    """Apply this module's patches; idempotent."""
     if not hasattr(dok_matrix, "_update"):
         dok_matrix._update = _update
     if _pop_loses_clicks():
@@ -33,7 +32,7 @@ def apply() -> None:
 
 
 def _update(self: Any, entries: dict[tuple[int, int], float]) -> None:
-    """Set many entries without checks, as scipy < 1.13 did."""
+    """Set many entries unchecked, as scipy < 1.13 did."""
     self._dict.update(entries)
 
 
@@ -46,7 +45,7 @@ def _pop_loses_clicks() -> bool:
 
 
 def _count_every_click(self: Any, interaction: Any) -> Tensor:
-    """Count the clicks; the loss is 0. RecBole's version adds 1 per distinct item clicked."""
+    """Count every click, where RecBole counts distinct items per batch; the loss is 0."""
     clicks = torch.bincount(interaction[self.ITEM_ID], minlength=self.n_items)
     self.item_cnt += clicks.unsqueeze(-1)
     self.max_cnt = self.item_cnt.max(dim=0)[0]

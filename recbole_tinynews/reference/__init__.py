@@ -1,3 +1,3 @@
-"""Lists and explanations of models and settings, without importing torch."""
+"""Help pages on models and settings, without importing torch."""
 
 from __future__ import annotations

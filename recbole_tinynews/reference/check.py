@@ -1,4 +1,4 @@
-"""Checks the names and values of a command before torch is imported, which takes seconds."""
+"""Validate the names and values of a command before torch is imported, which takes seconds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from recbole_tinynews.settings.mistakes import mistakes_by_key
 
 
 def check_command(model: str | None, files: Files, command_line: Sequence[str]) -> None:
-    """Refuse unknown models and settings, and values that break their rules.
+    """Raise ``ValueError`` listing all unknown models and settings, and invalid values.
 
-    Raises:
-        ValueError: with all such mistakes; ``NewsConfig`` finds those that depend on data as well.
+    ``NewsConfig`` also finds those that depend on data.
     """
     given = read_given(files, None, command_line)
     name = str(model or given.values.get("model") or DEFAULT_MODEL)

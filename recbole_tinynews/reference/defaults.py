@@ -1,4 +1,4 @@
-"""The defaults of settings, by model, stage and data set, read from the yaml files."""
+"""Defaults of settings by model, stage and data set, from the yaml files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _KINDS = {
 
 
 class Described(NamedTuple):
-    """A setting, its default and its meaning."""
+    """A setting with its default and meaning."""
 
     name: str
     default: Any
@@ -44,42 +44,42 @@ class Described(NamedTuple):
 
 
 class Section(NamedTuple):
-    """Settings that belong together, such as those of a stage."""
+    """Related settings, such as those of a stage."""
 
     title: str
     settings: list[Described]
 
 
 def is_ours(model: str) -> bool:
-    """Whether a model is one of this package."""
+    """Whether the model is one of this package."""
     return model in MODELS
 
 
 def reads_text(model: str) -> bool:
-    """Whether one of our models encodes texts; others train nothing."""
+    """Whether one of our models encodes text; the others train nothing."""
     return MODELS[model].reads_text
 
 
 @cache
 def stage_files() -> Mapping[str, Path]:
-    """The yaml file of each stage of this package, by its name."""
+    """The yaml file of each stage, by name."""
     return named_files("PLMNR").stages
 
 
 @cache
 def news_yaml(model: str) -> NewsYaml:
-    """The declarations of the yaml files of one of our models."""
+    """Declarations in the yaml files of one of our models."""
     return read_news_yaml(named_files(model))
 
 
 @cache
 def defaults_of(model: str) -> dict[str, Any]:
-    """The default of every setting of a model, on impressions."""
+    """Defaults of all settings of a model, on impressions."""
     return news_yaml(model).declared if is_ours(model) else recbole_declared(named_files(model))
 
 
 def read_by(model: str) -> dict[str, Any]:
-    """The defaults without the settings that the model does not read."""
+    """Defaults of the settings that the model reads."""
     unread = {*unread_by(Models.NEWS if is_ours(model) else Models.RECBOLE_ON_IMPRESSIONS)}
     if is_ours(model) and not reads_text(model):
         shared = read_yaml(named_files(model).overall)
@@ -89,12 +89,12 @@ def read_by(model: str) -> dict[str, Any]:
 
 @cache
 def files_about(model: str) -> list[Path]:
-    """The yaml files that describe a model's settings, most specific last."""
+    """Yaml files that describe a model's settings, most specific last."""
     return [*files_about_all(), named_files(model).overall, *named_files(model).own]
 
 
 def files_about_all() -> list[Path]:
-    """The yaml files that describe settings of all models."""
+    """Yaml files that describe settings of all models."""
     return [*recbole_overall_files(), *stage_files().values(), _file("overall")]
 
 
@@ -116,7 +116,7 @@ def sections(model: str) -> Iterator[Section]:
 
 
 def sections_of_all() -> Iterator[Section]:
-    """The settings of all news recommenders, then those of single ones."""
+    """Settings of all news recommenders, then those of single ones."""
     *shared, recboles = sections("PLMNR")
     yield from shared
     known = {each.name for section in (*shared, recboles) for each in section.settings}
@@ -136,7 +136,7 @@ def sections_of_all() -> Iterator[Section]:
 
 
 def _of_stages(model: str, left: dict[str, Any]) -> Iterator[Section]:
-    """The defaults of single stages, and the settings that only one stage declares."""
+    """Defaults of single stages, and settings that only one stage declares."""
     yaml = news_yaml(model)
     for stage, file in stage_files().items():
         own = []
@@ -152,7 +152,7 @@ def _of_stages(model: str, left: dict[str, Any]) -> Iterator[Section]:
 
 
 def of_data_sets(name: str) -> Iterator[tuple[str, Any]]:
-    """The values of a setting in the yaml files of data sets, after the name of the file."""
+    """File name and value for each data set yaml with the setting."""
     for file, values in _yaml_files_in(packaged_folder("properties") / "dataset").items():
         if name in values:
             yield f"{file}.yaml", values[name]
@@ -163,7 +163,7 @@ def of_data_sets(name: str) -> Iterator[tuple[str, Any]]:
 
 @cache
 def every_setting() -> dict[str, list[str]]:
-    """The models that have each setting; ``RecBole`` stands for its own models."""
+    """Models by setting; ``RecBole`` stands for its own models."""
     found: dict[str, list[str]] = {}
     for model in MODELS:
         for name in read_by(model):
@@ -177,7 +177,7 @@ def every_setting() -> dict[str, list[str]]:
 
 
 def recbole_values(name: str) -> dict[str, Any]:
-    """The defaults of RecBole's models that declare a setting, by model."""
+    """Defaults of a setting by RecBole model that declares it."""
     files = _yaml_files_in(recbole_yaml_folder())
     return {model: values[name] for model, values in files.items() if name in values}
 
@@ -188,7 +188,7 @@ def _yaml_files_in(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def stages_declaring(name: str) -> list[str]:
-    """The stages whose yaml files alone declare a setting, or share it by ``as_in``."""
+    """Stages whose yaml files alone declare a setting, or share it by ``as_in``."""
     if name in read_yaml(_file("overall")) or name in recbole_overall_settings():
         return []
     found = [stage for stage, file in stage_files().items() if name in read_yaml(file)]

@@ -1,4 +1,4 @@
-"""Example values of settings, in the form of the command line."""
+"""Example values of settings, as on the command line."""
 
 from __future__ import annotations
 
@@ -11,19 +11,13 @@ from recbole_tinynews.settings.values import Rule
 
 
 def as_yaml(value: Any) -> str:
-    """A value in the form of the command line."""
+    """A value as written on the command line."""
     text = yaml.safe_dump(value, default_flow_style=True, width=1000)
     return text.removesuffix("\n").removesuffix("\n...")
 
 
 def example_value(default: Any, rule: Rule | None, preferred: Iterable[Any] = ()) -> Any:
-    """A value that a rule allows, different from the default if possible.
-
-    Args:
-        default: the usual one.
-        rule: for its values; ``None``: any.
-        preferred: values of stages and data sets.
-    """
+    """A value that the rule (None: any) allows, if possible ``preferred`` and not the default."""
     if rule is None:
         return default
     candidates = (*preferred, *_candidates(default, rule.choices))

@@ -1,4 +1,4 @@
-"""The page of one setting: its meaning, defaults, allowed values, readers and an example."""
+"""The help page of a setting: meaning, defaults, allowed values, readers and an example."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from recbole_tinynews.settings.names import (
 from recbole_tinynews.settings.nearest import suggest
 from recbole_tinynews.settings.values import rule_by_default
 
-_MARGIN = 12  # columns of the words in front
+_MARGIN = 12  # width of the labels
 _RETRAINED = {
     Affects.RESULT: "every stage that reads it",
     Affects.STUDENTS: "stages with teachers alone",
@@ -43,7 +43,7 @@ _RECBOLE = "RecBole"
 
 
 class Asked(NamedTuple):
-    """A setting by its plain name, for one stage or for the run (None)."""
+    """A setting by its plain name, for a stage or (None) the whole run."""
 
     stage: str | None
     name: str
@@ -51,11 +51,7 @@ class Asked(NamedTuple):
 
 
 def explanation(name: str) -> str:
-    """The page of one setting.
-
-    Raises:
-        ValueError: no model has it; with the nearest names.
-    """
+    """The help page of a setting; ``ValueError`` with the nearest names if it is unknown."""
     asked = _asked(name)
     meaning = _meaning(asked)
     default = _default(asked)
@@ -65,7 +61,7 @@ def explanation(name: str) -> str:
     lines += _part("allowed", [rule.expected if rule else "anything"])
     if asked.stage is None:
         lines += _part("default", _defaults(asked)) + _part("in stages", _of_stages(asked))
-    else:  # the plain setting is its fallback
+    else:  # falls back to the plain setting
         lines += _part("default", _of_stages(asked)) + _part("or as", _defaults(asked))
     lines += _part("data sets", [f"{shown(v)}: {where}" for where, v in of_data_sets(name)])
     lines += _part("read by", [_readers(asked)])
@@ -98,7 +94,7 @@ def _meaning(asked: Asked) -> Meaning:
 
 
 def _known_as(model: str) -> str:
-    """A model with files that describe RecBole's settings."""
+    """A model whose files describe RecBole's settings."""
     return "BPR" if model == _RECBOLE else model
 
 
@@ -126,7 +122,7 @@ def _defaults(asked: Asked) -> list[str]:
 
 
 def _names(models: list[str], ours: list[str]) -> str:
-    """Names of models, in words where they are all of ours."""
+    """Model names, abbreviated if all of ours are among them."""
     if len(ours) > 1 and set(ours) <= set(models):
         others = [model for model in models if model not in ours]
         if len(ours) == len(MODELS):
@@ -137,7 +133,7 @@ def _names(models: list[str], ours: list[str]) -> str:
 
 
 def _of_stages(asked: Asked) -> list[str]:
-    """The defaults of single stages, grouped by value."""
+    """Defaults of single stages, grouped by value."""
     by_value: dict[tuple[str, str], list[str]] = {}
     for model in filter(is_ours, asked.models):
         for stage in news_yaml(model).stages:
@@ -180,7 +176,6 @@ def _readers(asked: Asked) -> str:
 
 
 def _example(name: str, asked: Asked, value: Any) -> str:
-    """A command that sets the value."""
     ours = [model for model in asked.models if is_ours(model)]
     usual = "TinyNewsRec" if "TinyNewsRec" in ours or not ours else ours[0]
     model = next(iter(recbole_values(asked.name)), "BPR") if not ours else usual
@@ -188,7 +183,7 @@ def _example(name: str, asked: Asked, value: Any) -> str:
 
 
 def _part(title: str, texts: list[str]) -> list[str]:
-    """A title with texts beside it, each on lines of its own."""
+    """A label, and texts beside it, each on lines of its own."""
     lines = [
         line
         for text in texts

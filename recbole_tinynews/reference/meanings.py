@@ -1,4 +1,4 @@
-"""What settings and models mean: comments of yaml files, and docstrings of modules."""
+"""Meanings of settings and models, from comments in yaml files and docstrings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTINUED = re.compile(r"\s+#\s*(?P<text>.*)$")
 
 
 class Meaning(NamedTuple):
-    """The comment behind a setting: ``# (kind) text``, which may go on in the next lines."""
+    """The comment on a setting, ``# (kind) text``, which may span several lines."""
 
     kind: str
     text: str
@@ -27,14 +27,14 @@ NOTHING = Meaning("", "")
 
 
 def meaning_of(name: str, files: Iterable[Path]) -> Meaning:
-    """The meaning of a setting from the last of the files that says anything of it."""
+    """The meaning of a setting, from the last file that describes it."""
     said = [meaning for file in files if (meaning := meanings(file).get(name, NOTHING)).text]
     return said[-1] if said else NOTHING
 
 
 @cache
 def meanings(file: Path) -> dict[str, Meaning]:
-    r"""The meaning of each setting that a yaml file declares.
+    r"""Meanings of the settings in a yaml file.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +44,7 @@ def meanings(file: Path) -> dict[str, Meaning]:
     {'epochs': Meaning(kind='int', text='Passes over the clicks.')}
     """
     found: dict[str, Meaning] = {}
-    name = ""  # of the setting that the line before is about
+    name = ""  # setting of the previous line
     for line in file.read_text(encoding="utf-8").splitlines():
         if declared := _SETTING.match(line):
             name = declared["name"]
@@ -58,12 +58,12 @@ def meanings(file: Path) -> dict[str, Meaning]:
 
 
 def meaning_of_model(module: str) -> str:
-    """The first sentence of a module in ``model/``."""
+    """First sentence of a docstring in ``model/``."""
     return _first_sentence(ast.get_docstring(_parse(OURS / f"{module}.py")) or "")
 
 
 def meaning_of_recbole_model(file: Path, name: str) -> str:
-    """The first sentence of one of RecBole's classes; without one, the title of its paper."""
+    """First sentence of a RecBole class's docstring, or else the title of its paper."""
     tree = _parse(file)
     classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
     of_class = [_first_sentence(ast.get_docstring(node) or "") for node in classes]
@@ -75,12 +75,12 @@ def meaning_of_recbole_model(file: Path, name: str) -> str:
 def _parse(file: Path) -> ast.Module:
     with warnings.catch_warnings():  # RecBole's docstrings contain formulas with backslashes
         warnings.simplefilter("ignore", SyntaxWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)  # the same before Python 3.12
+        warnings.simplefilter("ignore", DeprecationWarning)  # its category before Python 3.12
         return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def _first_sentence(docstring: str) -> str:
-    """The first sentence of the first paragraph, on one line."""
+    """First sentence of the first paragraph, on one line."""
     paragraph = " ".join(docstring.partition("\n\n")[0].split())
     sentence, stop, _ = paragraph.partition(". ")
     return sentence + stop.strip()

@@ -1,4 +1,4 @@
-"""Lists of models and settings for a terminal."""
+"""Lists of models and settings for the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recbole_tinynews.reference.meanings import meaning_of_model, meaning_of_rec
 from recbole_tinynews.registry import MODELS, check_name, recbole_models
 
 NARROWEST, WIDEST = 80, 100  # columns
-_NAME, _DEFAULT = 30, 17  # columns of a list of settings at most
+_NAME, _DEFAULT = 30, 17  # maximum column widths in lists of settings
 _KINDS = {
     "general_recommender": "RecBole's models of clicks alone",
     "sequential_recommender": "RecBole's models of click sequences",
@@ -22,19 +22,19 @@ _KINDS = {
 
 
 def columns() -> int:
-    """The width of a page: that of the terminal, from 80 to 100 columns."""
+    """Page width: the terminal's, from 80 to 100 columns."""
     return min(WIDEST, max(NARROWEST, shutil.get_terminal_size((WIDEST, 24)).columns))
 
 
 def shown(value: Any) -> str:
-    """A value in yaml."""
+    """A value as yaml."""
     if value is None:
         return "~"
     return '""' if value == "" else str(value)
 
 
 def model_list() -> str:
-    """Every model with one line from its docstring."""
+    """All models, with one line from each docstring."""
     texts, nothing = "News recommenders", "Without a language model, nothing trains"
     groups: dict[str, dict[str, str]] = {texts: {}, nothing: {}}
     for name, model in MODELS.items():
@@ -57,10 +57,10 @@ def model_list() -> str:
 
 
 def setting_list(model: str = "") -> str:
-    """Every setting of a model, or of all of ours, with its default and its meaning.
+    """Settings of a model, or of all of ours, with default and meaning.
 
     Raises:
-        ValueError: no model has the name.
+        ValueError: there is no such model.
     """
     if model:
         check_name(model)
@@ -80,14 +80,14 @@ def _line(name: str, meaning: str, width: int) -> str:
 
 
 def _rows(settings: Sequence[Described]) -> Iterator[str]:
-    """A line for each setting, and further ones where its meaning needs them."""
+    """Wrapped lines for each setting."""
     names = min(_NAME, max(len(each.name) for each in settings))
     defaults = min(_DEFAULT, max(len(shown(each.default)) for each in settings))
     indent = names + defaults + 6
     for name, default, (kind, text) in settings:
         head = f"  {name:<{names}}  {shown(default):<{defaults}}  "
         meaning = _wrapped(f"({kind}) {text}" if kind else text, indent)
-        if len(head) > indent:  # it has a line of its own
+        if len(head) > indent:  # too long: a line of its own
             yield from _wrapped(head.strip(), 2, 4)
         else:
             yield (head + (meaning.pop(0).strip() if meaning else "")).rstrip()

@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _warnings_alone() -> Iterator[None]:
-    """Show only warnings of a trial's log; all of it is in a file beside the stages."""
+    """Print only a trial's warnings; its full log is beside the stages."""
     terminal = logging.StreamHandler()
     terminal.setLevel(logging.WARNING)
     root = logging.getLogger()

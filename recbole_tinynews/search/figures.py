@@ -25,10 +25,7 @@ class Point(NamedTuple):
 def history_figure(
     complete: Sequence[Point], pruned: Sequence[Point], metric: str, bigger: bool
 ) -> Figure:
-    """Complete trials, pruned ones by their last validation, and the best complete one so far.
-
-    ``bigger``: whether a bigger value is better.
-    """
+    """Values by trial and the best so far; pruned trials have their last validation's value."""
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure(2.4)
@@ -46,7 +43,7 @@ def history_figure(
 
 
 def importance_figure(importances: Mapping[str, float], metric: str) -> Figure:
-    """A bar for each setting, the most important on top; they add up to 1."""
+    """One bar per setting, the most important on top; they sum to 1."""
     figure, axes = _figure(0.7 + 0.25 * len(importances))
     names = sorted(importances, key=lambda name: importances[name])
     axes.barh(names, [importances[name] for name in names], color=COLOURS[2], height=0.6)

@@ -1,4 +1,4 @@
-"""RecBole's own search, ``HyperTuning`` on hyperopt, for models on impressions."""
+"""RecBole's hyperopt search, ``HyperTuning``, for models on impressions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from recbole_tinynews.quick_start import run
 
 
 class HyperTuning(recbole.trainer.HyperTuning):
-    """RecBole's ``HyperTuning`` with an exhaustive search that runs with current hyperopt."""
+    """RecBole's ``HyperTuning``, with an exhaustive search that works with current hyperopt."""
 
     def run(self) -> None:
-        """Try all settings, and draw the figure if ``display_file`` names one."""
+        """Try all settings; plot them if ``display_file`` is set."""
         compat.apply()
         with _todays_generator():
             super().run()
@@ -31,14 +31,10 @@ def objective_function(
     config_dict: Mapping[str, Any] | None = None,
     config_file_list: Sequence[str | Path] | None = None,
 ) -> dict[str, Any]:
-    """Train, validate and test a choice of settings, as RecBole's function of this name.
+    """Train, validate and test one choice of settings, as RecBole's function of this name.
 
-    Args:
-        config_dict: the settings under search.
-        config_file_list: files with all other settings, ``model`` and ``dataset`` among them.
-
-    Returns:
-        The five entries that ``HyperTuning`` reads.
+    ``config_dict`` has the searched settings, ``config_file_list`` all others, including ``model``
+    and ``dataset``. Returns the five entries that ``HyperTuning`` reads.
     """
     config = NewsConfig(config_file_list=config_file_list, config_dict=config_dict)
     result = run(config_file_list=config_file_list, config_dict=config_dict)

@@ -1,4 +1,4 @@
-"""The report of a search: a table of its trials, two figures, the best settings."""
+"""The report of a search: a table of trials, two figures, the best settings."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from recbole_tinynews.search.figures import Point, history_figure, importance_fi
 from recbole_tinynews.search.trial import REASON, REUSED, SECONDS, TRAINED
 
 TABLE, BEST, IMPORTANCE = "trials.csv", "best.yaml", "importance"
-ENOUGH = 10  # complete trials from which importances are estimated
+ENOUGH = 10  # complete trials needed to estimate importances
 _FORMATS = ("png", "pdf")
-_SHOWN = 60  # characters of a reason in the printed table
+_SHOWN = 60  # characters of a failure's reason in the printed table
 
 
 def best_of(study: Study, ended: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """The complete trial with the best value, the first of equal ones; None: there is none."""
+    """The complete trial with the best value, the first of equals; None without any."""
     complete = [each for each in ended if each.state is TrialState.COMPLETE]
     return min(complete, key=partial(_rank, study), default=None)
 
 
 def how_it_ended(trial: FrozenTrial, metric: str) -> str:
-    """How a trial ended, in words."""
+    """Describe how a trial ended."""
     cells = _cells(trial, metric)
     value = f"{metric} {cells[metric]}" if cells[metric] else ""
     stages = [f"{kind} {cells[kind]}" for kind in (TRAINED, REUSED) if cells[kind]]
@@ -45,12 +45,12 @@ def how_it_ended(trial: FrozenTrial, metric: str) -> str:
 
 
 def in_words(params: Mapping[str, Any]) -> str:
-    """Settings and their values in a line."""
+    """Settings and their values in one line."""
     return " ".join(f"{name}={_shown(value)}" for name, value in params.items())
 
 
 def trials_table(study: Study, ended: Sequence[FrozenTrial], metric: str) -> str:
-    """All trials for a terminal, the best first; pruned and failed ones come last."""
+    """Table of all trials for a terminal, best first; pruned and failed ones last."""
     if not ended:
         return "no trial has ended"
     rows = [_cells(each, metric) for each in sorted(ended, key=partial(_rank, study))]
@@ -65,7 +65,7 @@ def write_report(
 ) -> list[str]:
     """Write table and figures into the folder; returns the file names.
 
-    Importances are left out while few trials are complete: they would be chance.
+    With few complete trials, importances would be noise and are left out.
     """
     rows = [_cells(each, metric, exact=True) for each in ended]
     written = [TABLE]
@@ -93,9 +93,9 @@ def write_report(
 
 
 def write_best(folder: Path, config: NewsConfig, best: FrozenTrial, metric: str) -> None:
-    """Write the settings of a trial for ``run_recbole.py --config_files``, which reuses its stages.
+    """Write a trial's settings for ``run_recbole.py --config_files``, which reuses its stages.
 
-    The model is left out if it is a user's own class, which a file can't name.
+    The model is left out if it is a user's class, which a file can't name.
     """
     named = {"model": config["model"], "dataset": config["dataset"]}
     if not _has_name(config):
@@ -124,7 +124,7 @@ def _state(trial: FrozenTrial) -> str:
 
 
 def _cells(trial: FrozenTrial, metric: str, exact: bool = False) -> dict[str, str]:
-    """The row of a trial, by column; a pruned one has the value of its last validation."""
+    """A trial's row by column; a pruned trial shows its last validation."""
     found = trial.user_attrs
     show = str if exact else _shown
     return {
@@ -140,7 +140,7 @@ def _cells(trial: FrozenTrial, metric: str, exact: bool = False) -> dict[str, st
 
 
 def _counted(names: Sequence[str]) -> str:
-    """Names of stages, each once: several teachers have one.
+    """Names of stages, with counts of repeated ones.
 
     >>> _counted(["post_train_teacher", "finetune_teacher", "finetune_teacher"])
     'post_train_teacher, finetune_teacher x2'

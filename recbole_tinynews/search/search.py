@@ -1,4 +1,4 @@
-"""A search from settings to report: every trial is a run that is validated, not tested."""
+"""Runs a search and writes its report: trials are validated, not tested."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from recbole_tinynews.settings.command_line import parse_command_line
 from recbole_tinynews.settings.declared import Affects, setting
 
 SEARCH = "search"  # folder beside the stages
-# files of a single run, and what would retrain shared stages
+# settings for the files of a single run, and one that would retrain shared stages
 _OF_ONE_RUN = ("fresh", "result_file", "eval_dump", "submission")
 _HOPELESS = 10  # trials that fail before the search gives up
 
@@ -52,32 +52,32 @@ PRUNERS: dict[str, Callable[[int], BasePruner]] = {
 
 
 class SearchStoppedError(KeyboardInterrupt):
-    """Ctrl-C during a search; its text says what is kept."""
+    """Ctrl-C during a search; the message says what is kept."""
 
 
 class Search:
     """Searches a model's settings for the best ``valid_metric``.
 
-    All trials share a ``checkpoint_dir``, so a stage that two of them share is trained once. A
-    search with the same settings, space and data resumes, and several processes may run it at once.
+    Trials share a ``checkpoint_dir``, so stages that they have in common are trained once. A search
+    with the same settings, space and data resumes; several processes may share it.
 
     Args:
-        model: a name, or a class of your own.
+        model: name or class.
         dataset: name of the data set.
-        space: a yaml file, or its contents (``make_space``).
-        trials: total number, with those of earlier calls and other processes.
-        config_file_list: yaml files, overridden by the space.
-        config_dict: settings over those, overridden by the space.
+        space: yaml file, or its contents (see ``make_space``).
+        trials: total number, including earlier calls and other processes.
+        config_file_list: yaml files, overridden by ``config_dict``.
+        config_dict: settings, overridden by the space.
         command_line: ``--key=value`` strings for all trials.
         pruner: one of ``PRUNERS``.
-        startup_trials: complete trials before the median prunes any.
-        storage: an optuna storage URL, or a journal file; None: sqlite in ``folder``.
+        startup_trials: complete trials before the median pruner starts.
+        storage: optuna storage URL, or a journal file; None: sqlite in ``folder``.
 
     Attributes:
-        folder: study, table, figures and best settings, beside the stages.
+        folder: study, table, figures and best settings.
 
     Raises:
-        ValueError: settings or space that don't fit, or no validation.
+        ValueError: invalid settings or space, or no validation.
     """
 
     def __init__(
@@ -119,17 +119,14 @@ class Search:
         )
 
     def config(self, params: Mapping[str, Any] | None = None) -> NewsConfig:
-        """The settings of a trial; without ``params``, those that all trials share."""
+        """Settings of a trial; without ``params``, those shared by all trials."""
         return NewsConfig(*self._run_arguments(params or {}))
 
     def run(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
-        """Run trials until all have ended, and write the report; returns the best one, if any.
-
-        Args:
-            tell: called with each line for the user.
+        """Run the missing trials and write the report; returns the best one, if any.
 
         Raises:
-            ValueError: none of the first trials could be trained.
+            ValueError: the first trials all failed.
             SearchStoppedError: Ctrl-C; the running trial is put back.
             OSError: such as a full disk; likewise.
         """
@@ -145,7 +142,7 @@ class Search:
         return self.report(tell)
 
     def report(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
-        """Write table, figures and best settings of the trials that have ended."""
+        """Write table, figures and best settings of the finished trials; returns the best one."""
         study, ended = self.trials.study, self.trials.ended()
         tell(trials_table(study, ended, self.metric))
         best = best_of(study, ended)
@@ -159,7 +156,7 @@ class Search:
         return best
 
     def test(self, trial: FrozenTrial) -> dict[str, Any]:
-        """The result of ``quick_start.run`` with a trial's settings, test metrics among it."""
+        """Train and test with a trial's settings; returns the result of ``quick_start.run``."""
         return run(*self._run_arguments(trial.params))
 
     def _run_arguments(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -167,7 +164,7 @@ class Search:
         return self.model, self.dataset, self.files, values, self.command_line
 
     def _one(self, tell: Callable[[str], None]) -> bool:
-        """Run the next trial; False: there is none left."""
+        """Run the next trial; False if none is left."""
         with self.trials.claim(self.wanted, tell) as trial:
             if trial is None:
                 return False
@@ -218,7 +215,7 @@ def _check_search(trials: int, pruner: str, startup_trials: int) -> None:
 
 
 def search_key(config: NewsConfig, space: Space) -> str:
-    """Digest of the settings that all trials share, the space, the data and user code."""
+    """Digest of shared settings, space, data and user code."""
     model_class = config.model_class
     last = config.for_stage(config["stage"]) if config["stage"] else config
     settings = {

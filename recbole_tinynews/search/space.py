@@ -31,22 +31,16 @@ FORMS = (
 )
 _LOGUNIFORM = "loguniform"  # of hyperopt, and so of RecBole
 _STEP = "step"
-# trials are compared by these
+# trials with different values could not be compared
 _SAME_FOR_ALL = frozenset(
     ("dataset", "metrics", "topk", "valid_metric", "metric_decimal_place", "eval_args")
 )
 
 
 def read_space(file: str | Path, config: NewsConfig, fixed: Collection[str] = ()) -> Space:
-    """The distribution of each setting of a file.
+    """Distributions of settings from a yaml file; raises ``ValueError`` with all of its mistakes.
 
-    Args:
-        file: a yaml file.
-        config: settings of the model, for known names and allowed values.
-        fixed: names of settings on the command line.
-
-    Raises:
-        ValueError: lists all mistakes of the file.
+    ``config`` knows names and valid values; ``fixed`` are names set on the command line.
     """
     return make_space(read_yaml(file), config, fixed, str(file))
 
@@ -148,7 +142,7 @@ def _check_values(name: str, distribution: BaseDistribution, config: NewsConfig)
 
 
 def _samples(distribution: BaseDistribution) -> Iterator[Any]:
-    """Values to check: all choices, or the ends of a range and one value between."""
+    """Values to validate: all choices, or the ends of a range and one value between."""
     if isinstance(distribution, CategoricalDistribution):
         yield from distribution.choices
     elif isinstance(distribution, (FloatDistribution, IntDistribution)):

@@ -19,7 +19,7 @@ from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
 from recbole_tinynews.search.space import Space
 from recbole_tinynews.search.trial import REASON
 
-_CONTINUES = "continues"  # attribute of a trial: the number of the interrupted one
+_CONTINUES = "continues"  # attribute of a repeated trial: the number of the interrupted one
 _PATIENCE = 60.0  # seconds that sqlite waits for a lock
 _TICK = 1.0  # seconds between checks of other processes' trials
 
@@ -27,16 +27,12 @@ _TICK = 1.0  # seconds between checks of other processes' trials
 class Trials:
     """The trials of one study.
 
-    A process holds a lock while it runs a trial. If it is killed, its trial is put back, and the
-    next free process runs it with the same values.
+    A process locks its trial; if it is killed, another one repeats it with the same values.
 
     Args:
-        folder: of the study, shared by all processes, on a disk with locks.
-        space: the settings and their values.
-        pruner: decides which trials are given up.
-        seed: of the sampled values.
-        bigger: whether a bigger value is better.
-        storage: an optuna storage URL, or a journal file; None: sqlite in ``folder``.
+        folder: shared by all processes, on a disk with locks.
+        bigger: whether larger values are better.
+        storage: optuna storage URL, or a journal file; None: sqlite in ``folder``.
     """
 
     def __init__(
@@ -60,9 +56,9 @@ class Trials:
 
     @contextmanager
     def claim(self, wanted: int, tell: Callable[[str], None]) -> Iterator[Trial | None]:
-        """The next trial, locked against other processes; None: ``wanted`` have ended.
+        """The next trial, locked against other processes; None once ``wanted`` have ended.
 
-        While other processes run the last ones, this one says so and waits: they may be killed.
+        While other processes run the last trials, this one waits, since they may be killed.
         """
         with ExitStack() as held:
             yield self._next(wanted, tell, held)
@@ -98,8 +94,8 @@ class Trials:
 
     def _ask(self, held: ExitStack) -> Trial:
         before = self.study.get_trials(deepcopy=False)
-        # a seed for each draw, since processes with one seed would draw the same values; a trial
-        # that continues an interrupted one draws none
+        # one seed per draw: processes with a common seed would draw the same values;
+        # repeated trials draw none
         drawn = sum(_CONTINUES not in each.user_attrs for each in before)
         seed = np.random.SeedSequence([self.seed, drawn]).generate_state(1)[0]
         self.study.sampler = TPESampler(seed=int(seed))
@@ -118,7 +114,7 @@ class Trials:
                 suppress(LockHeldError),
                 exclusive_lock(place, "running it", wait=False) as held,
             ):
-                # held is false on a disk without locks; and it may have ended just now
+                # not held on a disk without locks; the trial may just have ended
                 if held and number in self._running():
                     self.put_back(number)
 

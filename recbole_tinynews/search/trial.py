@@ -22,7 +22,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Outcome(NamedTuple):
-    """How a trial ended; a complete one has a value, a failed one a reason."""
+    """How a trial ended: a complete one has a value, a failed one a reason."""
 
     state: TrialState
     value: float | None = None
@@ -30,15 +30,10 @@ class Outcome(NamedTuple):
 
 
 def run_trial(trial: Trial, make_config: Callable[[], NewsConfig], metric: str) -> Outcome:
-    """Train and validate; notes time, stages and the reason of a failure in the trial.
-
-    Args:
-        trial: receives the validations of the last stage, and decides on pruning.
-        make_config: makes the settings of the trial, which may conflict.
-        metric: of the validation.
+    """Train and validate; stores time, stages and the reason of a failure in the trial.
 
     Raises:
-        OSError: the disk is full, and every other trial would fail too.
+        OSError: the disk is full, so other trials would fail too.
         InterruptedRunError: Ctrl-C.
     """
     started = time.perf_counter()
@@ -46,7 +41,7 @@ def run_trial(trial: Trial, make_config: Callable[[], NewsConfig], metric: str) 
         outcome = Outcome(TrialState.COMPLETE, _best_validation(trial, make_config(), metric))
     except GivenUpError:
         outcome = Outcome(TrialState.PRUNED)
-    except ValueError as mistake:  # pruned, so that optuna avoids these values: it forgets failures
+    except ValueError as mistake:  # pruned, because optuna learns nothing from failures
         outcome = Outcome(TrialState.PRUNED, reason=" ".join(str(mistake).split()))
     except Exception as problem:
         if isinstance(problem, OSError) and problem.errno in _FULL:
@@ -74,7 +69,7 @@ def _best_validation(trial: Trial, config: NewsConfig, metric: str) -> float:
 def _validated(trial: Trial, number: int, score: float) -> None:
     """Report a validation to optuna; RecBole's ``callback_fn``."""
     reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-    if number not in reported:  # a trial that resumes may repeat its last one
+    if number not in reported:  # a resumed trial may repeat its last validation
         trial.report(score, number)
     if trial.should_prune():
         raise GivenUpError

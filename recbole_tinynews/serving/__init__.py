@@ -1,3 +1,3 @@
-"""A finished recommender in use: load it, rank with it."""
+"""Finished recommenders in use: ranking, scoring in bulk, an HTTP service and exports."""
 
 from __future__ import annotations

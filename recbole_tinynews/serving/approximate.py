@@ -1,4 +1,4 @@
-"""Approximate search for a user's best articles, by an optional library."""
+"""Approximate nearest-neighbour search with an optional library."""
 
 from __future__ import annotations
 
@@ -15,20 +15,12 @@ from recbole_tinynews.serving.news_index import Best, Shelf
 Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 """``(user vectors [users, dim], k) -> rows [users, k]``, best first; -1 where it found fewer."""
 
-NEIGHBOURS = 32  # of an article in the graph (HNSW, Malkov & Yashunin 2018)
-EXPLORED = 400  # articles that a search visits at least
+NEIGHBOURS = 32  # per article in the graph (HNSW, Malkov & Yashunin 2018)
+EXPLORED = 400  # length of a search's candidate list (ef)
 
 
 class Nearest:
-    """Searches a graph of the articles (HNSW), which is rebuilt after articles change.
-
-    Args:
-        library: ``faiss`` or ``usearch``.
-
-    Raises:
-        ValueError: another library.
-        ModuleNotFoundError: it is not installed.
-    """
+    """HNSW graph of the articles, rebuilt after they change; by ``faiss`` or ``usearch``."""
 
     def __init__(self, library: str) -> None:
         if library not in _BUILDERS:
@@ -39,7 +31,7 @@ class Nearest:
         self._making = threading.Lock()
 
     def __reduce__(self) -> tuple[type[Nearest], tuple[str]]:
-        """Pickled without its graph."""
+        """Pickle without the graph."""
         return Nearest, (self.library,)
 
     def best(
@@ -49,11 +41,7 @@ class Nearest:
         k: int,
         left_out: Sequence[Sequence[int]],
     ) -> list[Best]:
-        """``best_rows``, approximately.
-
-        Shapes:
-            users: ``[users, dim]``.
-        """
+        """Approximate ``best_rows`` for user vectors ``[users, dim]``."""
         search = self._search(shelf)
         asked = min(k + max(map(len, left_out), default=0), len(shelf.ids))
         found = []

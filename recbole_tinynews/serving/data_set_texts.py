@@ -1,4 +1,4 @@
-"""What a recommender reads of the articles of its data set, from the ``.item`` file."""
+"""Article texts of a recommender's data set, from its ``.item`` file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recbole_tinynews.serving.reading import FIELDS, Read, Reading
 
 
 def read_of(news: ItemColumns, reading: Reading) -> list[Read]:
-    """What a recommender reads of each article."""
+    """The fields that a recommender reads of each article."""
     rows = zip(*(getattr(news, name) for name in FIELDS), strict=True)
     return [reading.read(dict(zip(FIELDS, row, strict=True))) for row in rows]
 
@@ -20,35 +20,27 @@ def read_of(news: ItemColumns, reading: Reading) -> list[Read]:
 def find_item_file(name: str, data_path: Path | None) -> Path | None:
     """The ``.item`` file of a data set, or ``None``.
 
-    Args:
-        name: of the data set.
-        data_path: folder of the data set's folder; ``None``: ``dataset``, then the embedded ones.
+    ``data_path`` contains the data set's folder (default: ``dataset``, then embedded data sets).
     """
     return next((file for file in _places(name, data_path) if file.is_file()), None)
 
 
 class DataSetTexts:
-    """Articles of the data set by id, read at the first use.
-
-    Args:
-        name: of the data set.
-        reading: of the recommender.
-        data_path: as for ``find_item_file``.
-    """
+    """Articles of a data set by id, read on first use; arguments as for ``find_item_file``."""
 
     def __init__(self, name: str, reading: Reading, data_path: Path | None) -> None:
         self.name, self._reading, self._data_path = name, reading, data_path
 
     def __contains__(self, news_id: str) -> bool:
-        """Whether the data set has it; raises ``FileNotFoundError`` without the data set."""
+        """Whether the data set has this id; ``FileNotFoundError`` if there is no data set."""
         return news_id in self._by_id
 
     def read(self, ids: Sequence[str]) -> list[Read]:
-        """What is read of the articles with these ids.
+        """The fields read of the articles with these ids.
 
         Raises:
-            FileNotFoundError: there are ids, and the data set is not found.
-            ValueError: it has no article with such an id.
+            FileNotFoundError: the data set is not found.
+            ValueError: an id is unknown.
         """
         known = self._by_id if ids else {}
         unknown = [each for each in ids if each not in known]

@@ -1,7 +1,4 @@
-"""Vectors of articles and users, and scores: the arithmetic that ``Ranker`` needs.
-
-A trained recommender and an exported one are two engines, and rank alike.
-"""
+"""Vectors and scores for ``Ranker``, from a trained or an exported recommender."""
 
 from __future__ import annotations
 
@@ -21,17 +18,12 @@ from recbole_tinynews.serving.reading import Reading
 
 
 class Engine(ABC):
-    """The arithmetic of a finished recommender; threads may share it.
+    """Computes vectors and scores of a finished recommender; thread-safe.
 
-    Attributes:
-        settings: of the training.
-        reading: the fields of an article that it reads.
-        identity: digest of everything that affects a vector.
-        two_towers: whether a score is the dot product of a user vector and a news vector.
-        device: of the vectors.
+    ``identity`` is a digest of everything that affects a vector.
     """
 
-    two_towers: bool = True
+    two_towers: bool = True  # a score is the dot product of a user vector and a news vector
     device = torch.device("cpu")
 
     def __init__(self, settings: Mapping[str, Any], identity: str) -> None:
@@ -40,46 +32,40 @@ class Engine(ABC):
 
     @abstractmethod
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
-        """Vectors of articles, ``[articles, dim]``, float32.
-
-        Args:
-            columns: ``Reading.columns`` of the articles.
-        """
+        """Vectors of articles, ``[articles, dim]``, float32, from ``Reading.columns``."""
 
     @abstractmethod
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
-        """User vectors from news vectors, ``[users, dim]``.
+        """User vectors, ``[users, dim]``.
 
         Shapes:
             vectors: ``[1 + articles, dim]``; row 0 is padding, zeros.
-            histories: ``[users, history_length]``, rows of ``vectors``, the newest click last,
-                padded in front with 0.
+            histories: ``[users, history_length]``, rows of ``vectors``, newest last, 0 in front.
         """
 
     def click_weights(self, vectors: Tensor, histories: Tensor) -> Tensor | None:
-        """Attention weights of the clicks, ``[users, history_length]``.
+        """Attention weights of the clicks, ``[users, history_length]``; ``None`` if unavailable.
 
-        They sum to 1 for each user with clicks. ``None``: the recommender has no such weights.
-        Shapes are those of ``user_vectors``.
+        They sum to 1 for each user with clicks. Shapes as for ``user_vectors``.
         """
         return None
 
     def scores(
         self, vectors: Tensor, histories: Tensor, candidates: Tensor, sizes: Tensor
     ) -> Tensor:
-        """Scores of each user's candidates, ``[candidates]``.
+        """Scores of all users' candidates, ``[candidates]``.
 
         Shapes:
             vectors, histories: as for ``user_vectors``.
-            candidates: ``[candidates]``, rows of ``vectors``, user after user.
-            sizes: ``[users]``, the number of candidates of each user.
+            candidates: ``[candidates]``, rows of ``vectors``, user by user.
+            sizes: ``[users]``, number of candidates of each.
         """
         users = self.user_vectors(vectors, histories)
         return (vectors[candidates] * users.repeat_interleave(sizes, 0)).sum(-1)
 
 
 class ModelEngine(Engine):
-    """A trained recommender, in its own code; its own ``predict`` scores if its class has one."""
+    """Runs a trained recommender's own code, including a ``predict`` that its class overrides."""
 
     def __init__(self, model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> None:
         super().__init__(settings, identity)
@@ -97,14 +83,14 @@ class ModelEngine(Engine):
 
     @torch.no_grad()
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
-        """User vectors from news vectors, ``[users, dim]``."""
+        """User vectors, ``[users, dim]``."""
         encoder, own = self.model.user_encoder, type(self.model)
         if type(encoder) is not UserEncoder or own.encode_user is not NewsRecommender.encode_user:
             return self.model.encode_user(vectors[histories], histories != 0).float()
-        if encoder.ignores_empty_slots:  # in front of all users' clicks
+        if encoder.ignores_empty_slots:  # drop those in front of all users' clicks
             longest = int((histories != 0).sum(dim=1).max()) if len(histories) else 0
             histories = histories[:, histories.shape[1] - max(longest, 1) :]
-        # computed once for an article that several users clicked
+        # computed once per article, even if several users clicked it
         shared = encoder.weighs_clicks_alone and histories.numel() > len(vectors)
         energy = encoder.pooling.energy(vectors)[histories] if shared else None
         return encoder(vectors[histories], histories != 0, energy).float()
@@ -135,14 +121,14 @@ class ModelEngine(Engine):
         return self._with_vectors(vectors).predict(Interaction(batch).to(self.device)).float()
 
     def _with_vectors(self, vectors: Tensor) -> NewsRecommender:
-        """The model with vectors for a news encoder; it shares all other modules with the model."""
+        """A copy of the model that looks up news vectors in a table; other modules are shared."""
         model = copy.copy(self.model)
         model._modules = {**model._modules, "news_encoder": _Rows(vectors)}
         return model
 
 
 class _Rows(nn.Module):
-    """A news encoder whose ids are rows of given vectors."""
+    """A news encoder that looks ids up in a table of vectors."""
 
     def __init__(self, vectors: Tensor) -> None:
         super().__init__()

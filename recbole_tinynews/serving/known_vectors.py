@@ -1,4 +1,4 @@
-"""A cache of the vectors of the most recently used articles."""
+"""Cache of the vectors of recently used articles."""
 
 from __future__ import annotations
 
@@ -13,26 +13,19 @@ from recbole_tinynews.serving.reading import Read
 
 
 class KnownVectors:
-    """Vectors by what is read of an article; the ``capacity`` most recently used are kept.
-
-    Threads may share it.
-
-    Args:
-        encode: ``articles -> [articles, dim]``.
-        capacity: number of vectors kept.
-    """
+    """Thread-safe LRU cache of ``capacity`` vectors; ``encode`` computes missing ones."""
 
     def __init__(self, encode: Callable[[Sequence[Read]], Tensor], capacity: int) -> None:
         self._encode, self.capacity = encode, capacity
-        self._slots: OrderedDict[Read, int] = OrderedDict()  # the most recently used last
+        self._slots: OrderedDict[Read, int] = OrderedDict()  # most recently used last
         self._table: Tensor | None = None  # [slots, dim]
-        self._reading = Lock()  # short: of slots and table
-        self._encoding = Lock()  # long: no two threads encode the same article
+        self._reading = Lock()  # held briefly: guards slots and table
+        self._encoding = Lock()  # held long: no article is encoded twice
 
     def __call__(self, articles: Sequence[Read]) -> Tensor:
-        """Vectors of distinct articles, ``[articles, dim]``; unknown ones are encoded."""
+        """Vectors of distinct articles, ``[articles, dim]``."""
         found = self._found(articles)
-        if found is not None:  # most requests: they wait for no encoding
+        if found is not None:  # the usual case, which never waits for encoding
             return found
         with self._encoding:
             new = [each for each in articles if each not in self._slots]
@@ -44,7 +37,7 @@ class KnownVectors:
             return torch.stack([made[a] if a in made else rest[a] for a in articles])
 
     def _found(self, articles: Sequence[Read]) -> Tensor | None:
-        """Their vectors, if all are known."""
+        """The articles' vectors, if all are cached."""
         with self._reading:
             return self._rows(articles) if all(each in self._slots for each in articles) else None
 
@@ -64,7 +57,7 @@ class KnownVectors:
             self._table_for(slot, vector)[slot] = vector
 
     def _table_for(self, slot: int, vector: Tensor) -> Tensor:
-        """The table with room for a slot: it doubles, up to the capacity."""
+        """The table with room for a slot; it doubles up to the capacity."""
         size = 0 if self._table is None else len(self._table)
         if self._table is None or slot >= size:
             grown = vector.new_zeros(min(max(2 * size, 1024), self.capacity), len(vector))

@@ -1,7 +1,7 @@
-"""Reads a finished recommender from its folder.
+"""Loads a finished recommender from its folder.
 
-Weights are safetensors, the rest is yaml and json, and no module that the folder names is imported:
-loading a stranger's model runs none of its code.
+Weights are safetensors, the rest is yaml and json, and modules named in a folder are never
+imported, so loading an untrusted model runs none of its code.
 """
 
 from __future__ import annotations
@@ -58,22 +58,22 @@ from recbole_tinynews.settings.layering import PARTS, USUAL
 from recbole_tinynews.settings.names import parse_key, seen_by_stage
 from recbole_tinynews.settings.values import unfit_value
 
-NEEDED = ("dataset", "ITEM_ID_FIELD", "USER_ID_FIELD")  # settings
-LONGEST = 100_000  # of a history in clicks, or a text in tokens
-USUAL_DIM = 1_000  # of unused parts
+NEEDED = ("dataset", "ITEM_ID_FIELD", "USER_ID_FIELD")  # required settings
+LONGEST = 100_000  # history in clicks, or text in tokens
+USUAL_DIM = 1_000  # always allowed, since unused parts have settings but no weights
 
 # adapters are merged into the saved weights, which include word vectors
 AS_SAVED = {"lora_rank": 0, "word_vectors": None}
 
 
 class _Settings(dict[str, Any]):
-    """Settings of a finished stage, which a model reads like a ``NewsConfig``."""
+    """Settings of a finished stage, read like a ``NewsConfig``."""
 
     def __missing__(self, name: str) -> None:
         return None
 
     def for_stage(self, stage: str) -> _Settings:
-        # unset settings are not in the file, and this one means "all layers" if unset
+        # unset settings are not saved, and this one means "all layers" if unset
         own = seen_by_stage(stage, {"teacher_num_hidden_layers": None, **self})
         return _Settings({**own, **AS_SAVED})
 
@@ -85,24 +85,24 @@ def load(
     device: str | torch.device = "cpu",
     index: str | Path | None = None,
 ) -> Ranker:
-    """The finished recommender in ``folder``, ready to rank.
+    """Load the finished recommender in ``folder``.
 
-    One of RecBole's own models ranks the news ids of its data set alone (``RecBoleRanker``).
+    One of RecBole's own models ranks only news ids of its data set (``RecBoleRanker``).
 
     Args:
-        folder: ``<checkpoint_dir>/<dataset>/<Model>-<fingerprint>``, wherever it lies now. It is
-            enough by itself; only ids are looked up in the data set. Or the folder of an export
-            (``serving.export``), which computes on the CPU.
-        model: the recommender's class, if it is one of your own that is not imported yet.
-        data_path: folder that holds the folder of the data set (default: ``dataset``, then the
+        folder: ``<checkpoint_dir>/<dataset>/<Model>-<fingerprint>``, which may have been moved, or
+            an export (``serving.export``), which runs on the CPU. The data set is needed only to
+            look up ids.
+        model: the recommender's class, if it is your own and not imported yet.
+        data_path: folder that contains the data set's folder (default: ``dataset``, then the
             embedded data sets).
-        device: where it computes.
-        index: a file of ``Ranker.save_index``, whose articles it then knows.
+        device: device to compute on.
+        index: file of ``Ranker.save_index`` to load.
 
     Raises:
         FileNotFoundError: no such folder, no artifact in it, or no such index.
-        ValueError: it is unfinished, damaged, of another format, ranks no news, or was made by a
-            class that is not imported.
+        ValueError: unfinished, damaged or of another format, not a news ranker, or of a class that
+            is not imported.
     """
     folder, place = Path(folder), None if data_path is None else Path(data_path)
     if is_export(folder):
@@ -124,11 +124,7 @@ def load(
 
 
 def load_reader(folder: Path, **how: Any) -> Ranker:
-    """``load`` for those who need a recommender that reads text.
-
-    Raises:
-        ValueError: it is one of RecBole's own models.
-    """
+    """``load`` for recommenders that read text; ``ValueError`` for RecBole's own models."""
     ranker = load(folder, **how)
     if not isinstance(ranker, Ranker):
         raise ValueError(
@@ -139,12 +135,12 @@ def load_reader(folder: Path, **how: Any) -> Ranker:
 
 
 def load_export(folder: str | Path) -> Engine:
-    """The engine of the export in ``folder``; none of its code is run.
+    """The engine of the export in ``folder``; runs none of its code.
 
     Raises:
-        FileNotFoundError: the folder holds no export.
-        ValueError: it is damaged, or of a format that this version does not know.
-        ModuleNotFoundError: it needs onnxruntime, which is not installed.
+        FileNotFoundError: no export in the folder.
+        ValueError: damaged, or an unknown format.
+        ModuleNotFoundError: onnxruntime is needed and not installed.
     """
     folder = Path(folder)
     description = read_description(folder)
@@ -167,7 +163,7 @@ def _check_format(settings: _Settings, folder: Path) -> None:
 
 
 def _recbole_class(named: str, given: type | None) -> type | None:
-    """The class of one of RecBole's own models, or of a subclass that is given."""
+    """The class of one of RecBole's own models, or a given subclass of one."""
     module, _, name = named.rpartition(".")
     if given is None and module.startswith("recbole.model.") and name in recbole_model_names():
         given = find_model(name)
@@ -181,7 +177,7 @@ def _trained(
     model: type[NewsRecommender] | None,
     device: str | torch.device,
 ) -> ModelEngine:
-    """The engine of an artifact, after a check of everything that is read."""
+    """The engine of an artifact, after checking everything that is read."""
     identity = content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
     with untrusted(folder / SETTINGS_FILE):
         model_class = _with_parts(_model_class(settings["model_class"], model, folder), settings)
@@ -198,18 +194,18 @@ def _trained(
     no_articles = NoArticles(
         settings["ITEM_ID_FIELD"], _categories(folder), lambda: load_word_tokenizer(folder / PLM)
     )
-    with untrusted(folder / PLM):  # whose files may contradict each other
+    with untrusted(folder / PLM):  # its files may contradict each other
         recommender = model_class(settings, no_articles)
     with untrusted(folder / WEIGHTS):
         load_into(recommender, load_weights(folder / WEIGHTS), folder / WEIGHTS)
     engine = ModelEngine(recommender.to(settings["device"]), settings, identity)
     with untrusted(folder / PLM):
-        engine.encode(engine.reading.columns([]))  # an error if it reads texts of its own
+        engine.encode(engine.reading.columns([]))  # fails if it reads its own texts
     return engine
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a folder that is not a finished artifact, and say what is wrong with it."""
+    """Refuse a folder that is not a finished, intact artifact."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"load expects the folder of a finished stage, and {folder.absolute()} is none."
@@ -229,7 +225,7 @@ def _check_folder(folder: Path) -> None:
             f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
             "again: it resumes where it was stopped."
         )
-    # settings are read by their meaning, and may be edited; the curve is for people alone
+    # settings may be edited, and are validated; the curve is never read
     unread = {SETTINGS_FILE, CURVE, FIGURE}
     with untrusted(folder / METRICS_FILE):
         broken = [name for name in broken_files(folder) if name not in unread]
@@ -242,7 +238,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_ranks_given(model_class: type[NewsRecommender], folder: Path) -> None:
-    """Refuse what does not rank articles as they are given, or lacks what this needs."""
+    """Refuse models that need ids of their data set, and folders without a language model."""
     name = model_class.__name__
     if model_class.reads_user_ids:
         raise ValueError(
@@ -270,7 +266,7 @@ def _without_plm(folder: Path) -> ValueError:
 
 
 def _categories(folder: Path) -> dict[str, list[str]]:
-    """Names of categories by field; earlier versions have kept none."""
+    """Category names by field; empty for earlier versions, which did not save them."""
     file = folder / PLM / CATEGORY_NAMES
     if not file.is_file():
         return {}
@@ -290,7 +286,7 @@ def _categories(folder: Path) -> dict[str, list[str]]:
 def _check_settings(
     settings: Mapping[str, Any], model_class: type[NewsRecommender], folder: Path
 ) -> None:
-    """Refuse values that no run accepts: settings may be edited, and the folder a stranger's."""
+    """Refuse invalid values: settings may be edited, or come from a stranger."""
     stages = stage_yaml_files(model_class)
     defaults = declared_settings(model_class)
     rules = rules_for(Models.NEWS)
@@ -313,7 +309,7 @@ def _check_settings(
 def _with_parts(
     model_class: type[NewsRecommender], settings: Mapping[str, Any]
 ) -> type[NewsRecommender]:
-    """The class with the student that was trained; those of earlier versions name none."""
+    """The class with the student that was trained; earlier versions did not record its parts."""
     if not getattr(model_class, "has_parts", False):
         return model_class
     return with_parts(model_class, *(find_part(settings[part] or USUAL) for part in PARTS))
@@ -330,7 +326,7 @@ def _too_many_layers(settings: Mapping[str, Any], folder: Path) -> list[str]:
 
 
 def _too_large(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """Sizes that the weights contradict: the memory for them would be taken first."""
+    """Settings larger than the weights allow, found before memory is allocated for them."""
     shapes = shapes_of(folder / WEIGHTS)
     largest = max((size for shape in shapes for size in shape), default=0)
     limits = {"dim": max(largest, USUAL_DIM), "teachers": len(shapes), "length": LONGEST}
@@ -341,10 +337,7 @@ def _too_large(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
 
 
 def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecommender]:
-    """The class that the folder names: ours, the one given, or one that is already imported.
-
-    Nothing else is imported, since the name comes with the folder.
-    """
+    """The class that an untrusted folder names: ours, the given one, or one already imported."""
     module, _, name = named.rpartition(".")
     is_ours = module.startswith("recbole_tinynews.model.")
     if given is None and is_ours and name in model_names():

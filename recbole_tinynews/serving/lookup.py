@@ -1,4 +1,4 @@
-"""Looks articles up that a caller gives by id, by title or by their fields."""
+"""Finds articles given by id, title or fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Key = int | Read
 
 
 class Lookup:
-    """Keys of given articles: those added come before those of the data set."""
+    """Keys of given articles; added articles take precedence over those of the data set."""
 
     def __init__(self, reading: Reading, data_set: DataSetTexts) -> None:
         self._reading, self._data_set = reading, data_set
@@ -22,7 +22,7 @@ class Lookup:
     def keys(
         self, given: Sequence[Sequence[Given]], ids: bool | None, shelf: Shelf
     ) -> list[list[Key]]:
-        """The keys of lists of articles; ``Ranker.rank`` describes ``ids``."""
+        """Keys of lists of articles; ``ids`` as for ``Ranker.rank``."""
         texts = [each for part in given for each in part if isinstance(each, str)]
         if ids is None:
             ids = self._are_ids(texts, shelf)
@@ -37,7 +37,7 @@ class Lookup:
         return [[keys[e] if isinstance(e, str) else read(e[1]) for e in part] for part in given]
 
     def read(self, ids: Sequence[str], shelf: Shelf) -> list[Read]:
-        """What is read of the articles with these ids."""
+        """The fields read of the articles with these ids."""
         elsewhere = [each for each in ids if each not in shelf.rows]
         read = dict(zip(elsewhere, self._data_set.read(elsewhere), strict=True))
         return [shelf.read[shelf.rows[i]] if i in shelf.rows else read[i] for i in ids]
@@ -54,8 +54,8 @@ class Lookup:
             ) from None
 
     def _are_ids(self, texts: list[str], shelf: Shelf) -> bool:
-        """Whether all texts are ids; an error if they may be, but the data set is not found."""
-        if any(len(text.split()) != 1 for text in texts):  # a title in words, or an empty one
+        """Whether all texts are ids; an error if they may be those of a missing data set."""
+        if any(len(text.split()) != 1 for text in texts):  # titles have several words, or none
             return False
         elsewhere = [text for text in texts if text not in shelf.rows]
         if not elsewhere:
@@ -64,7 +64,7 @@ class Lookup:
             unknown = [text for text in elsewhere if text not in self._data_set]
         except FileNotFoundError:
             if all(any(letter.isdigit() for letter in text) for text in elsewhere):
-                raise  # scores of "N123" as a title would look like any others
+                raise  # nobody would notice that "N123" was ranked as a title
             unknown = elsewhere
         if unknown and len(unknown) < len(texts):
             known = next(text for text in texts if text not in set(unknown))

@@ -1,4 +1,4 @@
-"""Articles by id with their vectors, in memory and in a file."""
+"""Articles and their vectors by id, in memory and on disk."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Best = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 class OtherRecommenderError(ValueError):
-    """A saved index holds the vectors of another recommender, or is of an earlier version."""
+    """A saved index is of another recommender or an earlier version."""
 
 
 class Lock:
-    """A lock that is pickled as a new one."""
+    """A lock that unpickles as a new lock."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -44,16 +44,12 @@ class Lock:
 
 
 class Shelf(NamedTuple):
-    """An immutable snapshot of articles, which threads read without a lock.
-
-    Shapes:
-        vectors: ``[articles, dim]``.
-    """
+    """An immutable snapshot of articles, which threads read without a lock."""
 
     ids: tuple[str, ...]
     read: tuple[Read, ...]
     rows: Mapping[str, int]  # by id
-    vectors: Tensor
+    vectors: Tensor  # [articles, dim]
 
 
 class TopOfUser(NamedTuple):
@@ -65,40 +61,35 @@ class TopOfUser(NamedTuple):
 
 
 class NewsIndex:
-    """Articles by id, added and removed while others read. Threads may share it."""
+    """Articles by id, which may change while other threads read them."""
 
     def __init__(self) -> None:
         self.shelf = Shelf((), (), {}, torch.zeros(0, 0))
-        self._room = torch.zeros(0, 0)  # [capacity, dim], whose first rows are the shelf's vectors
+        self._room = torch.zeros(0, 0)  # [capacity, dim]; starts with the shelf's vectors
         self._changing = Lock()
 
     def add(self, ids: Sequence[str], read: Sequence[Read], vectors: Tensor) -> None:
-        """Add articles; one with a known id replaces it, and moves to the end.
-
-        Shapes:
-            vectors: ``[articles, dim]``.
-        """
+        """Add articles, vectors ``[articles, dim]``; known ids are replaced and move to the end."""
         with self._changing:
-            old = self._without(set(ids))  # not published: a replaced article is never missing
+            old = self._without(set(ids))  # unpublished: readers miss no article
             start, stop = len(old.ids), len(old.ids) + len(ids)
             if not start:
-                self._room = vectors  # as they are: those of a file stay mapped
+                self._room = vectors  # not copied: vectors of a file stay mapped
             elif stop > len(self._room):
                 grown = vectors.new_zeros(max(stop, 2 * len(self._room)), vectors.shape[1])
                 grown[:start] = old.vectors
                 self._room = grown
             if start:
-                self._room[start:stop] = vectors  # rows beyond those of any shelf
+                self._room[start:stop] = vectors  # rows that no shelf includes
             rows = {**old.rows, **{name: start + place for place, name in enumerate(ids)}}
             self.shelf = Shelf((*old.ids, *ids), (*old.read, *read), rows, self._room[:stop])
 
     def forget(self, ids: Sequence[str]) -> None:
-        """Remove articles; those that stay keep their order."""
+        """Remove articles; the others keep their order."""
         with self._changing:
             self.shelf = self._without(set(ids))
 
     def _without(self, ids: set[str]) -> Shelf:
-        """The shelf without some articles."""
         old = self.shelf
         if not ids & old.rows.keys():
             return old
@@ -111,13 +102,11 @@ class NewsIndex:
 
 
 def best_rows(scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[int]]) -> list[Best]:
-    """Each user's ``k`` highest scores, best first, and their rows.
-
-    Of equal scores the first row comes first.
+    """Rows and scores of each user's ``k`` best articles; ties go to the first row.
 
     Shapes:
-        scores: ``[users, articles]``, none of them NaN; it is overwritten.
-        left_out: rows that are left out for each user.
+        scores: ``[users, articles]``, without NaN; overwritten.
+        left_out: excluded rows of each user.
     """
     found = []
     for user, rows in zip(scores, left_out, strict=True):
@@ -126,7 +115,7 @@ def best_rows(scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[i
         if few <= 0:
             found.append((np.empty(0, np.int64), np.empty(0, np.float32)))
             continue
-        # all that reach the k-th score: a partition alone chooses among equal ones arbitrarily
+        # all scores from the k-th up, since a partition breaks ties arbitrarily
         least = np.partition(user, len(user) - few)[len(user) - few]
         reach = np.flatnonzero(user >= least)
         best = reach[np.argsort(-user[reach], kind="stable")[:few]]
@@ -135,7 +124,7 @@ def best_rows(scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[i
 
 
 def save_shelf(shelf: Shelf, identity: str, path: Path) -> None:
-    """Write articles and vectors into one safetensors file; a killed run leaves the old one."""
+    """Write articles and vectors to one safetensors file, atomically."""
     articles = json.dumps({"ids": shelf.ids, "read": shelf.read}).encode()
     tensors = {
         "vectors": shelf.vectors.detach().cpu().contiguous().clone(),
@@ -145,12 +134,7 @@ def save_shelf(shelf: Shelf, identity: str, path: Path) -> None:
 
 
 def read_shelf(path: Path, identity: str) -> tuple[list[str], list[Read], Tensor]:
-    """Ids, what is read, and vectors of the articles of a saved index.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no index, is damaged, or holds the vectors of another recommender.
-    """
+    """The ids, articles and vectors in a saved index; ``Ranker.load_index`` lists the errors."""
     if not path.is_file():
         raise FileNotFoundError(
             f"An index of news is expected in {path.absolute()}, and there is no such file. Write "

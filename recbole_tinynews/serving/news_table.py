@@ -1,4 +1,4 @@
-"""Articles of a caller: a table, a mapping, pairs, or a file."""
+"""Articles given by a caller: a table, a mapping, pairs or a file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,9 @@ ID_COLUMNS = ("id", "item_id", "news_id")
 
 
 def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Content]]:
-    """Ids and contents of articles.
+    """Ids and contents of articles; ``Ranker.add_news`` describes ``news`` and the errors.
 
-    Args:
-        news: a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title`` and further fields;
-            ids to titles or fields; or such pairs.
-        fields: read besides the title; other columns of a table are ignored.
-
-    Raises:
-        ValueError: a column is missing, an id is empty or occurs twice, a field is unknown.
-        TypeError: something else, or an id or field that is not a string.
+    Of a table, the title and the columns in ``fields`` are read.
     """
     ids, contents = _columns(news, fields)
     for what, values in (("id", ids), *_fields_of(contents)):
@@ -49,18 +42,17 @@ def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Con
 
 
 def _fields_of(contents: list[Any]) -> Iterator[tuple[str, list[Any]]]:
-    """The values of each field, by its name."""
     rows = [each if isinstance(each, Mapping) else {TITLE: each} for each in contents]
     for name in FIELDS:
         yield name, [row.get(name, "") for row in rows]
 
 
 def read_news_file(path: Path) -> pd.DataFrame:
-    """A table of articles: parquet, csv or tsv with a header, or the ``.item`` of a data set.
+    """Read articles from parquet, csv or tsv with a header, or a data set's ``.item`` file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: another kind of file, or it cannot be read.
+        FileNotFoundError: the file does not exist.
+        ValueError: another kind of file, or an unreadable one.
     """
     import pandas as pd
 

@@ -1,7 +1,4 @@
-"""Ranks news articles for users by a finished recommender.
-
-Articles are new titles, ids of its data set, or ids of articles that were added.
-"""
+"""Ranks news articles with a finished recommender."""
 
 from __future__ import annotations
 
@@ -35,16 +32,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 USERS_AT_ONCE = 256
-SCORES_AT_ONCE = 32_000_000  # of users and all articles: 128 MB
-ARTICLES_AT_ONCE = 1_000  # between two steps of a progress bar
+SCORES_AT_ONCE = 32_000_000  # users times articles: 128 MB
+ARTICLES_AT_ONCE = 1_000  # per step of the progress bar
 KEPT_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_dim 384
 
 
 class Ranked(NamedTuple):
-    """A candidate, its score, and its place (from 0) among those given.
-
-    ``candidate`` is what the caller gave: an id, a title, or the id of an (id, title) pair.
-    """
+    """A candidate (the id or title given), its score, and its position in the input, from 0."""
 
     candidate: str
     score: float
@@ -52,21 +46,19 @@ class Ranked(NamedTuple):
 
 
 class Ranker:
-    """Ranks candidates for users by their clicks; ``recbole_tinynews.load`` makes one.
+    """Ranks candidates for users by their clicks; ``recbole_tinynews.load`` creates it.
 
-    Scores equal those of evaluation in fp32. Vectors of the ``KEPT_VECTORS`` most recently used
-    articles stay in memory, and those of articles added by ``add_news`` until they are removed.
-    Threads may share it.
+    Scores equal those of evaluation in fp32. The vectors of added articles and of the
+    ``KEPT_VECTORS`` most recently used others stay in memory. Thread-safe.
 
-    An article is given as a title, as an id (of an added article, or of the data set), as fields
-    ``{"title": ..., "abstract": ..., "category": ..., "subcategory": ...}``, optionally with an
-    ``"id"``, or as a tuple ``(id, title or fields)``. Several articles are a list. Fields that the
-    recommender does not read are ignored, missing ones are empty, and a category that is not in
-    its data set counts as none.
+    An article is a title, an id (of an added article, or of the data set), a mapping of fields
+    (``title``, ``abstract``, ``body``, ``category``, ``subcategory``, optionally ``id``), or a
+    tuple ``(id, title or fields)``. Fields that the recommender does not read are ignored, missing
+    fields are empty, and unknown categories count as none.
 
     Attributes:
         settings: of the training, as in ``settings.yaml``.
-        reading: the fields of an article that it reads.
+        reading: the article fields that it reads.
     """
 
     def __init__(self, engine: Engine, data_path: Path | None = None) -> None:
@@ -78,8 +70,6 @@ class Ranker:
         self._lookup = Lookup(engine.reading, data_set)
         self._known = KnownVectors(self._encode, KEPT_VECTORS)
         self._scorer = Scorer(engine, self._known)
-
-    # --------------------------------------------------------------------------------- ranking
 
     @overload
     def rank(  # type: ignore[overload-overlap]  # a str is a sequence of str
@@ -96,31 +86,29 @@ class Ranker:
     ) -> list[list[Ranked]]: ...
 
     def rank(self, history: Any, candidates: Any, *, ids: bool | None = None) -> Any:
-        """Candidates from best to worst; equal scores stay in the order given.
+        """Candidates from best to worst; equal scores keep the given order.
 
         Args:
-            history: the user's clicks, oldest first; only the newest ``history_length`` count.
-                Empty for a new user. For many users, a list of such lists.
-            candidates: the articles to rank; for many users, a list for each of them.
-            ids: whether all texts are news ids (True) or titles (False). By default they are ids
-                if each of them is one; pass it in a program, which may meet a title that looks
-                like an id.
+            history: the user's clicks, oldest first, of which the newest ``history_length`` count;
+                empty for a new user. For many users, a list of such lists.
+            candidates: the articles to rank; for many users, a list of lists.
+            ids: whether all texts are news ids (True) or titles (False). By default they are ids if
+                every one is known as an id; pass it if a title may look like an id.
 
         Returns:
-            ``Ranked`` for each candidate; for many users, such a list for each.
+            ``Ranked`` for each candidate; for many users, a list of such lists.
 
         Raises:
-            ValueError: no candidates, an unknown id, or not as many histories as lists of
-                candidates.
+            ValueError: no candidates, an unknown id, or different numbers of users.
             TypeError: an argument is not a list of articles.
-            FileNotFoundError: ids, and their data set is not found.
+            FileNotFoundError: ids of a data set that is not found.
         """
         users, one = users_of(history, candidates)
         ranked = self.rank_users(users, ids)
         return ranked[0] if one else ranked
 
     def rank_users(self, users: Sequence[User], ids: bool | None) -> list[list[Ranked]]:
-        """``rank`` for users that ``users_of`` has checked."""
+        """``rank`` for users from ``users_of``."""
         shelf = self._index.shelf
         keys = self._lookup.keys([part for user in users for part in user], ids, shelf)
         ranked: list[list[Ranked]] = []
@@ -140,17 +128,17 @@ class Ranker:
         ids: bool | None = None,
         leave_out_clicked: bool = True,
     ) -> Any:
-        """The best of all articles that were added, best first.
+        """The best of all added articles, best first.
 
         Args:
             history: as for ``rank``.
-            k: how many; fewer if there are not as many articles.
+            k: number of articles; fewer if there are not as many.
             ids: as for ``rank``.
-            leave_out_clicked: whether articles of the history are left out, by id or equal text.
+            leave_out_clicked: exclude articles in the history, by id or equal text.
 
         Returns:
-            ``k`` times ``Ranked``, with the place of the article among those added; for many
-            users, such a list for each.
+            ``Ranked`` for each, with its position among the added articles; for many users, a list
+            of such lists.
 
         Raises:
             ValueError: no articles were added, ``k`` is below 1, or as for ``rank``.
@@ -171,7 +159,7 @@ class Ranker:
         leave_out_clicked: bool = True,
         exact: bool = False,
     ) -> Iterator[TopOfUser]:
-        """``top`` for many users as arrays, user after user; ``exact``: without a graph."""
+        """``top`` for many users as arrays, user by user; ``exact`` overrides ``approximate``."""
         nearest = None if exact else self._nearest
         shelf = self._index.shelf
         if not shelf.ids:
@@ -191,10 +179,9 @@ class Ranker:
                 yield TopOfUser([shelf.ids[row] for row in places], scores, places)
 
     def click_weights(self, history: Any, *, ids: bool | None = None) -> list[float] | None:
-        """How much each click of one user counts, by the attention of the user encoder.
+        """Attention weights of one user's clicks; ``None`` if the recommender provides none.
 
-        They sum to 1; clicks before the newest ``history_length`` have 0. ``None``: the recommender
-        has no such weights.
+        They sum to 1; clicks before the newest ``history_length`` get 0.
         """
         histories, one = histories_of(history)
         if not one:
@@ -209,15 +196,13 @@ class Ranker:
         candidates: pd.DataFrame | str | None = None,
         top: int | None = None,
     ) -> pd.DataFrame:
-        """Rank for a table of users; ``serving.table.rank_table`` describes the tables."""
+        """Rank for a table of users, as described in ``serving.table.rank_table``."""
         from recbole_tinynews.serving.table import rank_table  # pandas takes time to import
 
         return rank_table(self, users, candidates, top)
 
-    # -------------------------------------------------------------------------------- articles
-
     def encode(self, titles: Sequence[Content]) -> NDArray[np.float32]:
-        """Vectors of titles or fields, ``[titles, news_dim]``, kept as those of ``rank`` are."""
+        """Vectors of titles or fields, ``[titles, news_dim]``, cached like those of ``rank``."""
         articles = self._read(titles)
         if not articles:
             return self._encode([]).cpu().numpy()
@@ -226,46 +211,39 @@ class Ranker:
         return self._known(distinct)[[number[each] for each in articles]].cpu().numpy()
 
     def warm_up(self, titles: Iterable[Content], show_progress: bool = True) -> None:
-        """Encode titles or fields now, so that no request waits for them.
+        """Encode titles or fields in advance, and cache the last ``KEPT_VECTORS``.
 
-        The last ``KEPT_VECTORS`` are kept. Articles with ids are better added by ``add_news``.
+        Use ``add_news`` for articles with ids.
         """
         distinct = list(dict.fromkeys(self._read(titles)))
         for some in _chunks(distinct[-self._known.capacity :], show_progress):
             self._known(some)
 
     def add_news(self, news: Any, show_progress: bool = True) -> None:
-        """Encode articles and keep them by their ids, for ``top``, and for ``rank`` by id.
-
-        A known id gets the new text.
+        """Encode articles and keep them by id, for ``top`` and ``rank``; a known id is replaced.
 
         Args:
-            news: a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title`` and, where the
-                recommender reads them, ``abstract``, ``body``, ``category`` and ``subcategory``; or
-                ids to titles or fields; or such pairs.
-            show_progress: whether to show a bar for many articles.
+            news: a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title`` and other fields
+                that the recommender reads; a mapping from ids to titles or fields; or such pairs.
+            show_progress: show a progress bar for many articles.
 
         Raises:
-            ValueError: a column is missing, an id is empty or occurs twice, a field is unknown.
-            TypeError: it is something else.
+            ValueError: missing column, empty or repeated id, or unknown field.
+            TypeError: unsupported type, or an id or field that is not a string.
         """
         self.add_articles(*articles_of(news, self.reading.fields), show_progress)
 
     def add_articles(
         self, ids: Sequence[str], contents: Iterable[Content], show_progress: bool = False
     ) -> None:
-        """``add_news`` for articles that ``articles_of`` has checked."""
+        """``add_news`` for articles from ``articles_of``."""
         articles = [*map(self.reading.read, contents)]
         vectors = [self._encode(some) for some in _chunks(articles, show_progress)]
         if vectors:
             self._index.add(ids, articles, torch.cat(vectors))
 
     def forget(self, ids: Sequence[str]) -> None:
-        """Remove articles that were added.
-
-        Raises:
-            ValueError: an id was not added.
-        """
+        """Remove added articles; ``ValueError`` for an unknown id."""
         unknown = [each for each in ids if each not in self]
         if unknown:
             raise ValueError(
@@ -276,7 +254,7 @@ class Ranker:
 
     @property
     def news_ids(self) -> tuple[str, ...]:
-        """Ids of the articles that were added, in order."""
+        """Ids of the added articles, in order."""
         return self._index.shelf.ids
 
     def __contains__(self, news_id: str) -> bool:
@@ -284,25 +262,25 @@ class Ranker:
         return news_id in self._index.shelf.rows
 
     def save_index(self, path: str | Path) -> None:
-        """Write the articles that were added, and their vectors, into one file."""
+        """Write the added articles and their vectors to one file."""
         save_shelf(self._index.shelf, self.engine.identity, Path(path))
 
     def load_index(self, path: str | Path) -> None:
-        """Add the articles of a file of ``save_index``, without encoding them again.
+        """Add the articles in a file of ``save_index``, without encoding them.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is no index, is damaged, or was saved with another recommender.
+            FileNotFoundError: the file does not exist.
+            ValueError: it is not an index, damaged, or of another recommender.
         """
         ids, articles, vectors = read_shelf(Path(path), self.engine.identity)
         self._index.add(ids, articles, vectors.to(self.engine.device))
 
     def titles(self, ids: Sequence[str]) -> list[Any]:
-        """The text of each article, or its fields for a recommender with several views.
+        """Text of each article, or its fields if the recommender has several views.
 
         Raises:
             FileNotFoundError: the data set is not found.
-            ValueError: neither the articles added nor the data set have such an id.
+            ValueError: an id is unknown.
         """
         return [*map(self.reading.content, self._lookup.read(ids, self._index.shelf))]
 
@@ -315,16 +293,14 @@ class Ranker:
     def _encode(self, articles: Sequence[Read]) -> torch.Tensor:
         return self.engine.encode(self.reading.columns(articles))
 
-    # ------------------------------------------------------------------------ approximate search
-
     def approximate(self, library: str | None) -> None:
-        """Let ``top`` search a graph by ``faiss`` or ``usearch``; ``None``: all articles, exactly.
+        """Use ``faiss`` or ``usearch`` in ``top``; ``None``: exact search.
 
-        It pays from hundreds of thousands of articles on. The graph is built by the first ``top``
-        after articles were added or removed.
+        Worthwhile from hundreds of thousands of articles. The first ``top`` after a change of the
+        articles builds the graph.
 
         Raises:
-            ValueError: another library, or a recommender whose score is no dot product.
+            ValueError: unknown library, or a score that is not a dot product.
             ModuleNotFoundError: the library is not installed.
         """
         if library is not None and not self.engine.two_towers:
@@ -335,10 +311,10 @@ class Ranker:
         self._nearest = None if library is None else Nearest(library)
 
     def recall(self, histories: Sequence[Sequence[Given]], k: int = 50) -> float:
-        """The share of the exact best ``k`` articles that the approximate search finds.
+        """Share of the exact best ``k`` articles that approximate search finds.
 
         Raises:
-            ValueError: ``top`` is exact.
+            ValueError: search is exact.
         """
         if self._nearest is None:
             raise ValueError("recall expects an approximate search. Choose one: approximate.")
@@ -348,7 +324,7 @@ class Ranker:
 
 
 def _rows_of(given: Sequence[Given], keys: list[Key], shelf: Shelf) -> list[int]:
-    """Rows of the articles in a history, found by id or by equal text."""
+    """Rows of the articles in a history, matched by id or equal text."""
     other = {key for key in keys if isinstance(key, tuple)}
     rows = {key for key in keys if isinstance(key, int)}
     pairs = (each for each in given if not isinstance(each, str))
@@ -368,11 +344,7 @@ def _chunks(articles: list[Read], show_progress: bool) -> Iterator[list[Read]]:
 
 
 def best_first(names: list[str], scores: NDArray[np.float32]) -> list[Ranked]:
-    """Candidates by their scores; equal ones stay in the order given.
-
-    Raises:
-        ValueError: a score is NaN.
-    """
+    """Sort candidates by score, ties in the given order; ``ValueError`` for NaN."""
     if np.isnan(scores).any():
         raise ValueError(NOT_A_NUMBER.format(names[int(np.isnan(scores).argmax())]))
     order = np.argsort(-scores, kind="stable").tolist()

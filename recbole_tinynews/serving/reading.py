@@ -1,4 +1,4 @@
-"""What a recommender reads of an article."""
+"""Selects the article fields that a recommender reads."""
 
 from __future__ import annotations
 
@@ -20,16 +20,10 @@ FIELDS = (TITLE, ABSTRACT, BODY, CATEGORY, SUBCATEGORY)
 
 
 class Reading:
-    """Selects the fields of an article that a recommender reads.
+    """Selects the article fields (``fields``) that a recommender with these settings reads.
 
-    A recommender with one view reads a single text: the title, with the abstract behind it where
-    it reads that. A title alone is an article whose other fields are empty.
-
-    Args:
-        settings: of the recommender.
-
-    Attributes:
-        fields: names of the fields that are read.
+    A single view is one text: the title, followed by the abstract if the recommender reads it.
+    Missing fields are empty.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -39,10 +33,7 @@ class Reading:
         self.fields = tuple(dict.fromkeys([*views, *([ABSTRACT] if self._with_abstract else [])]))
 
     def read(self, content: Content) -> Read:
-        """What is read of an article that ``check_content`` accepts.
-
-        A string is all that a recommender with one view reads.
-        """
+        """The fields read of a checked article; a string is a title without further fields."""
         if isinstance(content, str):
             content = {TITLE: content}
         if not self._one_text:
@@ -51,7 +42,7 @@ class Reading:
         return (with_abstract(content[TITLE], abstract),)
 
     def content(self, read: Read) -> Content:
-        """An article of which ``read`` is read: its one text, or the fields of several views."""
+        """The inverse of ``read``: one text, or the fields of several views."""
         return read[0] if self._one_text else dict(zip(self.fields, read, strict=True))
 
     def columns(self, articles: Sequence[Read]) -> dict[str, list[str]]:
@@ -64,7 +55,7 @@ def check_content(content: Any) -> None:
     """Check an article: a title, or a mapping of known fields with a title.
 
     Raises:
-        ValueError: a field is unknown, or the title is missing.
+        ValueError: unknown field or missing title.
         TypeError: a field is not a string.
     """
     if isinstance(content, str):
@@ -82,5 +73,5 @@ def check_content(content: Any) -> None:
 
 
 def title_of(content: Content) -> str:
-    """The title of an article; empty if it is not among the fields."""
+    """The title of an article, or an empty string."""
     return content if isinstance(content, str) else content.get(TITLE, "")

@@ -1,4 +1,4 @@
-"""Ranks the articles of a data set by one of RecBole's own models, which read no text."""
+"""Ranks articles of a data set with one of RecBole's own models, which read no text."""
 
 from __future__ import annotations
 
@@ -23,15 +23,11 @@ from recbole_tinynews.serving.ranking import Ranked, best_first
 from recbole_tinynews.serving.requests import users_of
 from recbole_tinynews.trainer.item_sequences import reads_sequence_alone, scores_by_sequence
 
-OF_THE_CLASS = ("MODEL_TYPE", "MODEL_INPUT_TYPE")  # settings that the model's class decides
+OF_THE_CLASS = ("MODEL_TYPE", "MODEL_INPUT_TYPE")  # settings determined by the model class
 
 
 class RecBoleRanker:
-    """Ranks news ids of the data set on which a model of RecBole was trained.
-
-    Attributes:
-        settings: of the training, as in ``settings.yaml``.
-    """
+    """Ranks news ids of the data set that a RecBole model was trained on."""
 
     def __init__(self, factory: RecBoleFactory, model: Any, settings: Mapping[str, Any]) -> None:
         self._factory, self._model, self.settings = factory, model.eval(), settings
@@ -39,17 +35,17 @@ class RecBoleRanker:
     def rank(
         self, history: Any, candidates: Any, *, ids: bool | None = None, user: Any = None
     ) -> Any:
-        """Candidates from best to worst; equal scores stay in the order given.
+        """Candidates from best to worst; equal scores keep the given order.
 
         Args:
-            history: news ids of the user's clicks, oldest first; for many users, a list of lists.
-            candidates: news ids; for many users, a list for each of them.
-            ids: not False, as the model reads no titles.
-            user: the user's id in the data set, which models with a vector for each user need; for
-                many users, a list. ``None``: a user whom training has not seen.
+            history: news ids, as for ``Ranker.rank``.
+            candidates: news ids, as for ``Ranker.rank``.
+            ids: must not be False, since the model reads no titles.
+            user: the user's id in the data set, for models with user vectors (for many users, a
+                list); ``None``: a user unseen in training.
 
         Raises:
-            ValueError: titles, an id that the data set does not have, or as ``Ranker.rank``.
+            ValueError: titles, an unknown id, or as for ``Ranker.rank``.
         """
         users, one = users_of(history, candidates)
         given = [each for some in users for part in some for each in part]
@@ -105,10 +101,10 @@ def load_recbole(
     data_path: Path | None,
     device: str | torch.device,
 ) -> RecBoleRanker:
-    """The finished model of RecBole in ``folder``, with the data set that it was trained on.
+    """The finished RecBole model in ``folder``.
 
     Raises:
-        ValueError: the data set is not the one of the training, or the folder is damaged.
+        ValueError: the data set is not that of the training, or the folder is damaged.
     """
     name = settings["dataset"]
     places = [data_path] if data_path else [Path("dataset"), packaged_folder("dataset")]

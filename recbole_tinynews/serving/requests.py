@@ -1,4 +1,4 @@
-"""Checks what a caller of ``Ranker`` passes: users with clicks and candidates."""
+"""Validates the arguments of ``Ranker``: users with clicks and candidates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from recbole_tinynews.serving.reading import ID, Content, check_content, title_of
 
-Given = str | tuple[str, Content]  # an id or a title, or both: (id, title or fields)
+Given = str | tuple[str, Content]  # id, title, or (id, title or fields)
 
 
 class User(NamedTuple):
@@ -18,12 +18,7 @@ class User(NamedTuple):
 
 
 def users_of(history: Any, candidates: Any) -> tuple[list[User], bool]:
-    """The users of a request, and whether it was for a single user.
-
-    Raises:
-        TypeError: something other than a list of articles.
-        ValueError: no candidates, or not as many histories as lists of candidates.
-    """
+    """The users in the arguments of ``Ranker.rank``, and whether it is a single user."""
     candidates = _listed(candidates, "candidates")
     one = not candidates or any(_is_article(each) for each in candidates)
     if one:
@@ -38,11 +33,7 @@ def users_of(history: Any, candidates: Any) -> tuple[list[User], bool]:
 
 
 def histories_of(history: Any) -> tuple[list[list[Given]], bool]:
-    """The histories of a request without candidates, and whether it was for a single user.
-
-    Raises:
-        TypeError: something other than a list of articles.
-    """
+    """``users_of`` for requests without candidates."""
     given = _listed(history, "history")
     one = not given or any(_is_article(each) for each in given)
     if one:
@@ -51,7 +42,7 @@ def histories_of(history: Any) -> tuple[list[list[Given]], bool]:
 
 
 def name_of(given: Given) -> str:
-    """The caller's name of an article: the id of a pair or of fields, else its text or title."""
+    """The id in a pair or among fields; otherwise the text or title."""
     return given if isinstance(given, str) else given[0] or title_of(given[1])
 
 
@@ -77,14 +68,14 @@ def _article(given: Any, what: str) -> Given:
         return given
     if not _is_article(given):
         raise TypeError(f"rank expects {what} as a list of texts, got {given!r:.100} in it.")
-    # fields without an id get an empty one, which no other article has
+    # no article has the empty id
     name, content = given if isinstance(given, tuple) else (given.get(ID, ""), given)
     check_content(content)
     return name, content
 
 
 def _is_article(given: Any) -> bool:
-    """Whether it is a text, fields, or a tuple with an id; a list is always several articles."""
+    """Whether it is a text, fields or an (id, content) tuple; a list is always several articles."""
     if isinstance(given, tuple):
         return (
             len(given) == 2 and isinstance(given[0], str) and isinstance(given[1], (str, Mapping))

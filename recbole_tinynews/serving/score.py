@@ -1,4 +1,4 @@
-"""Rank for all users of a file: ``python -m recbole_tinynews.serving.score``."""
+"""Command that ranks for all users in a file: ``python -m recbole_tinynews.serving.score``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recbole_tinynews.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 0, or 1 if something is wrong."""
+    """Run the command; the exit status is 0, or 1 after an error."""
     spin_briefly()
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tinynews.serving.score",
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--shard", default="1/1", metavar="i/n", help="write every n-th part, from the i-th on")
     add("--device", default="cpu", help="where it computes (default: cpu)")
     given = parser.parse_args(arguments)
-    from recbole_tinynews.serving.scoring import Shard, score  # takes seconds
+    from recbole_tinynews.serving.scoring import Shard, score  # slow import
 
     try:
         done = score(

@@ -1,4 +1,4 @@
-"""Scores of candidates, and the best articles of a shelf, from the keys of articles."""
+"""Scores of candidates and the best articles of a shelf, by article keys."""
 
 from __future__ import annotations
 
@@ -19,12 +19,7 @@ NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: train i
 
 
 class Scorer:
-    """Scores by an engine, with the vectors that are known.
-
-    Args:
-        engine: computes vectors and scores.
-        known: vectors of articles that are not in a shelf.
-    """
+    """Scores with an engine; ``known`` provides vectors of articles outside the shelf."""
 
     def __init__(self, engine: Engine, known: KnownVectors) -> None:
         self.engine, self._known = engine, known
@@ -46,7 +41,7 @@ class Scorer:
         shelf: Shelf,
         nearest: Nearest | None,
     ) -> list[Best]:
-        """Rows and scores of each user's best ``k`` articles of the shelf."""
+        """Rows and scores of each user's ``k`` best articles on the shelf."""
         if self.engine.two_towers:
             vectors, clicked, _, _ = self._batch(histories, [], shelf)
             users = self.engine.user_vectors(vectors, clicked)
@@ -56,12 +51,12 @@ class Scorer:
         else:
             every: list[Key] = list(range(len(shelf.ids)))
             scores = np.stack(self.scores(histories, [every] * len(histories), shelf))
-        if np.isnan(scores.min()):  # the least of numbers and NaN is NaN
+        if np.isnan(scores.min()):  # min returns NaN if there is one
             raise ValueError(NOT_A_NUMBER.format(shelf.ids[int(np.isnan(scores).any(0).argmax())]))
         return best_rows(scores, k, left_out)
 
     def click_weights(self, clicks: list[Key], shelf: Shelf) -> list[float] | None:
-        """The attention weight of each click, 0 for those that are too old."""
+        """Attention weight of each click; 0 for clicks before the newest ``history_length``."""
         vectors, rows, _, _ = self._batch([clicks], [], shelf)
         weights = self.engine.click_weights(vectors, rows)
         if weights is None:
@@ -73,7 +68,7 @@ class Scorer:
     def _batch(
         self, histories: list[list[Key]], candidates: list[list[Key]], shelf: Shelf
     ) -> tuple[Tensor, Tensor, Tensor, Ragged]:
-        """The arguments of ``Engine.scores``, with the rows of the candidates for the sizes."""
+        """Arguments of ``Engine.scores``, with ragged candidates instead of their sizes."""
         distinct = dict.fromkeys(
             key for rows in (histories, candidates) for row in rows for key in row
         )
@@ -82,7 +77,7 @@ class Scorer:
         parts = []
         if others:
             parts.append(self._known(others))
-        if rows or not others:  # top for users without clicks
+        if rows or not others:  # neither: `top` for users without clicks
             parts.append(shelf.vectors[rows])
         number = {key: place for place, key in enumerate((*others, *rows), start=1)}
         clicked = Ragged.from_rows([[number[key] for key in row] for row in histories], np.int64)

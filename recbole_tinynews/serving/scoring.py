@@ -1,4 +1,4 @@
-"""Ranks for any number of users, part by part, into files: bounded memory, resumable."""
+"""Ranks candidates for any number of users into files; resumable, in bounded memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INDEX_FILE, JOB_FILE = "news.safetensors", "job.json"
 
 
 class Shard(NamedTuple):
-    """One of several processes that share the parts: number ``i`` (from 1) of ``n``."""
+    """One of ``n`` processes that share the parts; ``i`` counts from 1."""
 
     i: int
     n: int
@@ -47,12 +47,12 @@ ONLY = Shard(1, 1)
 
 
 class Scored(NamedTuple):
-    """Result of a call."""
+    """Counts of one call."""
 
     written: int  # parts
-    there: int  # parts that existed
+    there: int  # parts that already existed
     users: int  # scored now
-    unknown: int = 0  # clicks and candidates that were left out
+    unknown: int = 0  # clicks and candidates dropped
 
 
 def score(
@@ -67,30 +67,28 @@ def score(
     users_of_a_part: int = USERS_OF_A_PART,
     skip_unknown: bool = False,
 ) -> Scored:
-    """Rank for every user of a file; ``output`` gets ``part-00000.parquet`` and so on.
+    """Rank for every user in a file; ``output`` gets ``part-00000.parquet`` and so on.
 
-    A part is complete or absent, so the same call resumes, and shards may run at the same time, on
-    any machines that see the folder. Articles are encoded once, into ``news.safetensors`` there,
-    which all shards map. Of users in csv, parts are csv.
+    Parts are written atomically, so the same call resumes, and shards may run in parallel on any
+    machines that share the folder. Articles are encoded once, into ``news.safetensors`` there.
+    Parts are csv if the users are.
 
     Args:
         recommender: folder of a finished recommender.
-        news: articles: id, title and perhaps abstract, as ``read_news_file`` reads them.
-        users: ``user_id`` and ``history``, as ``rank_table`` takes them, and ``candidates`` if
-            these are None; ``UserFile`` says in which files.
+        news: file of articles, as for ``read_news_file``.
+        users: files as for ``UserFile``, columns as for ``rank_table``.
         output: a folder.
         candidates: ``all`` articles; a file with ``user_id`` and ``candidate``, which is read
-            through for every ``USERS_AT_ONCE`` users; ``None``: a column of ``users``.
-        top: how many of the best are kept; ``None``: all.
-        shard: which of the parts are written.
-        device: where it computes.
+            through for every ``USERS_AT_ONCE`` users; ``None``: the column in ``users``.
+        top: number of candidates to keep; ``None``: all.
+        shard: the parts to write.
+        device: device to compute on.
         users_of_a_part: rows of a part.
-        skip_unknown: whether clicks and candidates whose id is not among the articles are left
-            out; else they end the job.
+        skip_unknown: drop clicks and candidates with unknown ids instead of failing.
 
     Raises:
-        FileNotFoundError: an input is not there.
-        ValueError: an input is damaged or lacks a column, or ``output`` is of another job.
+        FileNotFoundError: an input is missing.
+        ValueError: an input is damaged or lacks a column, or ``output`` belongs to another job.
     """
     output = Path(output)
     work = UserFile(Path(users), users_of_a_part)
@@ -120,20 +118,20 @@ def score(
 
 
 class Unknown:
-    """Drops unknown ids, and counts them."""
+    """Drops and counts unknown ids."""
 
     def __init__(self, known: frozenset[str]) -> None:
         self.known, self.left_out = known, 0
 
     def from_lists(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The users with the known ids of their lists."""
+        """The users, with only the known ids in their lists."""
         lists = [name for name in (HISTORY, CANDIDATES) if name in table.columns]
         return table.assign(
             **{name: [self._known(ids_of(c)) for c in table[name]] for name in lists}
         )
 
     def from_rows(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The rows of known candidates."""
+        """The rows with known candidates."""
         known = table[CANDIDATE].isin(self.known)
         self.left_out += int((~known).sum())
         return table[known]
@@ -145,7 +143,7 @@ class Unknown:
 
 
 def _know_news(ranker: Ranker, news: Path, output: Path) -> None:
-    """Encode the articles, or map another shard's vectors."""
+    """Encode the articles, or map the vectors of another shard."""
     index = output / INDEX_FILE
     with exclusive_lock(index, "encoding the news"):
         _remove_leftovers(index)
@@ -157,7 +155,7 @@ def _know_news(ranker: Ranker, news: Path, output: Path) -> None:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left of a file that nobody writes now."""
+    """Remove what killed processes left of a file that no process is writing."""
     for old in leftovers(path):
         remove(old)
 
@@ -169,7 +167,7 @@ def _content_of_candidates(candidates: str | Path | None) -> str:
 
 
 def _same_job(job: dict[str, Any], output: Path) -> None:
-    """Refuse a folder with the parts of another job."""
+    """Refuse a folder with parts of another job."""
     file = output / JOB_FILE
     with exclusive_lock(file, "starting the job"):
         _remove_leftovers(file)

@@ -1,4 +1,4 @@
-"""The command that serves finished recommenders over HTTP, with a page to explore them."""
+"""Command that serves finished recommenders over HTTP, with a page to explore them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PORT = 8000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until Ctrl-C; exit with status 1 and a line if something needed is missing."""
+    """Serve until Ctrl-C; exit with status 1 and a message after an error."""
     spin_briefly()
     parser = _parser()
     given = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"--index expects a file for each FOLDER, in their order: {len(given.folders)}, got "
             f"{len(given.index)}."
         )
-    if not 0 <= given.port < 2**16:  # the system would take it modulo 65,536
+    if not 0 <= given.port < 2**16:  # the system would use it modulo 65,536
         parser.error(f"--port expects 0 to 65535, got {given.port}.")
     if given.max_body < 1:
         parser.error(f"--max-body expects at least 1 byte, got {given.max_body}.")
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(1, f"{parser.prog}: {missing.name} is not installed: {EXTRA}\n")
     except (ValueError, TypeError, OSError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
-    except KeyboardInterrupt:  # before it served: uvicorn ends a service that runs
+    except KeyboardInterrupt:  # during startup; later, uvicorn handles it
         parser.exit(130, f"{parser.prog}: stopped\n")
 
 
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(given: argparse.Namespace) -> None:
     from recbole_tinynews.serving.service.server import bound, run
 
-    with bound(given.host, given.port) as place:  # before articles are encoded, which takes long
+    with bound(given.host, given.port) as place:  # fail before articles are encoded
         from recbole_tinynews.serving.service.app import make_app
         from recbole_tinynews.serving.service.articles import add_articles
 
@@ -110,11 +110,7 @@ def _serve(given: argparse.Namespace) -> None:
 def _rankers(
     folders: Sequence[Path], indexes: Sequence[Path], device: str
 ) -> tuple[dict[str, Ranker], list[Path]]:
-    """The recommenders, named after their folders, and their indexes.
-
-    A repeated name gets a number. Of several recommenders, those that cannot be loaded are left
-    out, with a line on stderr.
-    """
+    """Recommenders by folder name, and their indexes; those that cannot be loaded are skipped."""
     from recbole_tinynews.serving.loading import load_reader
 
     rankers: dict[str, Ranker] = {}

@@ -22,25 +22,23 @@ def rank_table(
     candidates: pd.DataFrame | str | None = None,
     top: int | None = None,
 ) -> pd.DataFrame:
-    """Rank candidates for each row of a table of users.
-
-    DataFrames in and out: any engine that maps over them can call it (docs/scale.md).
+    """Rank candidates for each row of a table of users (in a cluster: docs/scale.md).
 
     Args:
         ranker: the recommender.
-        users: a row for each user, with ``user_id`` and ``history``: a list of news ids, oldest
-            first, or a string of ids separated by spaces. Missing: no clicks.
-        candidates: a DataFrame with a row for each ``user_id`` and ``candidate``; ``all``: every
-            added article (``Ranker.add_news``); ``None``: the column ``candidates`` of ``users``.
-        top: number of best candidates to keep; ``None``: all.
+        users: columns ``user_id`` and ``history``: a list of news ids, oldest first, or a string
+            of ids separated by spaces. Missing: no clicks.
+        candidates: a DataFrame with columns ``user_id`` and ``candidate``; ``all``: every article
+            of ``Ranker.add_news`` except those clicked; ``None``: a column ``candidates`` of
+            ``users``.
+        top: number of candidates to keep; ``None``: all.
 
     Returns:
-        A row for each user and candidate, users in the order given, the best candidate first:
-        ``user_id``, ``candidate``, ``score`` and ``rank`` from 1. A user without candidates has no
-        row. Articles that a user clicked are left out of ``all``.
+        Columns ``user_id``, ``candidate``, ``score`` and ``rank`` (from 1); users in the given
+        order, best candidate first. A user without candidates has no row.
 
     Raises:
-        ValueError: a column is missing, an id is unknown, ``top`` is below 1.
+        ValueError: missing column, unknown id, or ``top`` below 1.
     """
     _expect_columns(users, "users", [USER, HISTORY, *([CANDIDATES] if candidates is None else [])])
     if top is not None and top < 1:
@@ -88,7 +86,7 @@ def _ranks(length: int) -> NDArray[np.int64]:
 
 
 def _own_candidates(users: list[Any], table: pd.DataFrame) -> list[list[str]]:
-    """The candidates of each user, in the table's order."""
+    """Each user's candidates, in table order."""
     _expect_columns(table, "candidates", [USER, CANDIDATE])
     by_user = table.groupby(USER, sort=False)[CANDIDATE].agg(list).to_dict()
     strangers = by_user.keys() - set(users)
@@ -101,7 +99,7 @@ def _own_candidates(users: list[Any], table: pd.DataFrame) -> list[list[str]]:
 
 
 def ids_of(cell: Any) -> list[str]:
-    """The ids of a cell: a list, an array, or a string separated by spaces; none if missing."""
+    """Ids in a cell: a list, an array or a string separated by spaces; none if missing."""
     if isinstance(cell, str):
         return cell.split()
     if cell is None or (isinstance(cell, float) and np.isnan(cell)) or cell is pd.NA:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-ENDS = 1 << 20  # bytes of a file's start and end that are digested; parquet's index is there
+ENDS = 1 << 20  # bytes hashed at a file's start and end, where parquet has its index
 CHUNK = 100_000  # rows read at once
 
 
@@ -25,16 +25,9 @@ class Part(NamedTuple):
 
 
 class UserFile:
-    """Users in parts of ``rows`` each, the last of each file shorter.
+    """Users in parts of ``rows`` each; the last part of each file may be shorter.
 
-    Args:
-        path: a parquet file, a folder of parquet files, or a csv file (plain or gzip).
-        rows: of a part.
-
-    Raises:
-        FileNotFoundError: there is no file.
-        ModuleNotFoundError: parquet needs pyarrow, which is not installed.
-        ValueError: another kind of file, or a damaged one.
+    ``path`` is a parquet file, a folder of parquet files, or a csv file (plain or gzip).
     """
 
     def __init__(self, path: Path, rows: int) -> None:
@@ -54,7 +47,7 @@ class UserFile:
         ]
 
     def read(self, part: Part, rows: int) -> Iterator[pd.DataFrame]:
-        """The rows of a part, at most ``rows`` at once."""
+        """The rows of a part, at most ``rows`` at a time."""
         if _is_csv(part.file):
             yield from _read_csv(part, rows)
         else:
@@ -62,11 +55,7 @@ class UserFile:
 
 
 def content_of(files: Sequence[Path]) -> Iterator[str | bytes]:
-    """Size, start and end of each file, which identify tables without reading them whole.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
+    """Size, start and end of each file, which identify tables without reading them in full."""
     for file in files:
         if not file.is_file():
             raise FileNotFoundError(f"A table is expected in {file.absolute()}: nothing is there.")
@@ -79,11 +68,7 @@ def content_of(files: Sequence[Path]) -> Iterator[str | bytes]:
 
 
 def read_rows_of(path: Path, column: str, values: list[str]) -> pd.DataFrame:
-    """Rows whose ``column`` has one of these values, in the order of the file.
-
-    Raises:
-        ValueError: it has no such column.
-    """
+    """Rows with one of the values in ``column``, in file order."""
     import pandas as pd
 
     wanted, found = set(values), []
@@ -132,7 +117,7 @@ def _csv(path: Path, **options: Any) -> Any:
 
 def _read_parquet(part: Part, rows: int) -> Iterator[pd.DataFrame]:
     file = _parquet(part.file)
-    at, groups, first = 0, [], None  # row groups with rows of the part, and where these start
+    at, groups, first = 0, [], None  # row groups that overlap the part, and their first row
     for group in range(file.num_row_groups):
         length = file.metadata.row_group(group).num_rows
         if at < part.stop and at + length > part.start:
@@ -158,11 +143,7 @@ def _parquet(path: Path) -> pq.ParquetFile:
 
 
 def arrow() -> pa:
-    """Pyarrow.
-
-    Raises:
-        ModuleNotFoundError: it is not installed.
-    """
+    """Import pyarrow, or raise an error that says how to install it."""
     try:
         import pyarrow
     except ModuleNotFoundError as missing:

@@ -1,4 +1,4 @@
-"""Parses the command line's ``--key=value``; nothing is silently ignored."""
+"""Parses ``--key=value`` arguments; nothing is silently ignored."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from recbole_tinynews.settings.literals import parse_value
 
-# Values of these settings stay text even where they look like a number.
+# Values of these settings stay text even if they look like numbers.
 TEXT_SETTINGS = ("model", "dataset")
 
 
 class CommandLine(NamedTuple):
-    """The parsed arguments; ``switches`` were given as a bare ``--key``, which means true."""
+    """Parsed arguments; ``switches`` were given as a bare ``--key``, which means true."""
 
     values: dict[str, Any]
     switches: list[str]
@@ -57,6 +57,6 @@ def parse_command_line(arguments: Sequence[str]) -> CommandLine:
 
 
 def program() -> str:
-    """How the program was called: by a name of its own, or as a file that Python runs."""
+    """The command that started this process, for messages on how to rerun it."""
     called = sys.argv[0]
     return f"python {shlex.quote(called)}" if called.endswith(".py") else called

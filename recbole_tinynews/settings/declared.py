@@ -1,10 +1,4 @@
-"""The table of settings: valid values, scope and effect. Defaults and meanings are in the yaml.
-
-One row for each setting of this package, and for those of RecBole's that differ from the default
-row. The yaml is in ``properties/``, and a test checks that both have the same names. A user's own
-setting has no row: it expects a value of its default's type, a stage may override it, and it
-affects results.
-"""
+"""The table of settings: valid values, scope and effect. Defaults and meanings are in the yaml."""
 
 from __future__ import annotations
 
@@ -74,25 +68,21 @@ class Scope(Enum):
 class Affects(Enum):
     """What a different value changes, and so which fingerprints include the setting."""
 
-    RESULT = auto()  # of each stage that reads it
-    STUDENTS = auto()  # of stages with teachers alone
-    STAGES = auto()  # which stages a system has; fingerprints include those
-    NOTHING = auto()  # except how a run is shown, stored or sped up
+    RESULT = auto()  # of every stage that reads it
+    STUDENTS = auto()  # of stages with teachers only
+    STAGES = auto()  # which stages a system has; fingerprints cover those
+    NOTHING = auto()  # except display, storage or speed
 
 
 class Setting(NamedTuple):
-    """One row of the table.
+    """One row of the table; a user's own setting has the default row.
 
     Attributes:
-        name: without a stage's prefix.
-        rule: the values that it accepts; None: those of its default's type.
-        checked_for: the models whose values are checked by the rule.
-        scope: whether a stage may override the value.
-        affects: what a different value changes.
+        rule: accepted values; None: those of the default's type.
+        checked_for: models whose values the rule checks.
         known_to: models that accept it although no yaml declares it.
-        unread_by: models that have it from RecBole and don't read it: a value is answered with a
-            warning, and leaves result and fingerprint as they are.
-        in_benchmarks: what to do instead, where a benchmark sets it for all of its runs.
+        unread_by: models that ignore it: a value draws a warning, fingerprints leave it out.
+        in_benchmarks: for settings that a benchmark sets itself: what to do instead.
     """
 
     name: str
@@ -130,7 +120,7 @@ _OF_TABLES = (  # for files with one interaction per row, not for impressions
     *("numerical_features", "discretization", "kg_reverse_r"),
     *("entity_kg_num_interval", "relation_kg_num_interval"),
 )
-# RecBole's for sequences, except the one that names code to run
+# RecBole's sequence transforms, except the one that runs user-defined code
 _TRANSFORMS = ("mask_itemseq", "inverse_itemseq", "crop_itemseq", "reorder_itemseq")
 _SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
@@ -195,12 +185,12 @@ RECBOLES: tuple[Setting, ...] = (
         "topk", CUTOFFS, _IMPRESSIONS, scope=_RUN, affects=_NOTHING
     ),  # `valid_metric` chooses the weights
     Setting("valid_metric", TEXT, _IMPRESSIONS),
-    Setting("metrics", scope=_RUN, affects=_NOTHING),  # the config looks for their names
-    Setting("valid_metric_bigger", one_of(True), _IMPRESSIONS, scope=_RUN),  # as all metrics here
+    Setting("metrics", scope=_RUN, affects=_NOTHING),  # checked by `map_metrics`
+    Setting("valid_metric_bigger", one_of(True), _IMPRESSIONS, scope=_RUN),  # for all metrics
     Setting("eval_args", EVALUATION, _IMPRESSIONS, scope=_RUN),
     Setting("repeatable", SWITCH, scope=_RUN, unread_by=_NEWS),
     Setting("metric_decimal_place", DECIMAL_PLACES, scope=_RUN),
-    # RecBole's models: settings that it reads, but declares nowhere or for some models only
+    # settings that RecBole's models read, but RecBole declares for none or only some of them
     Setting("loss_type", TEXT, known_to=Models.OF_RECBOLE),
     Setting("embedding_size", SIZE, known_to=Models.OF_RECBOLE),
     *_rows(
@@ -246,12 +236,12 @@ OURS: tuple[Setting, ...] = (
     Setting("views", VIEWS, _NEWS),
     Setting("news_encoder", one_of("plm", "words"), _NEWS),
     Setting("word_encoder", one_of("cnn", "self_attention"), _NEWS),
-    # its content is covered with the language model's
+    # the language model's digest covers its content
     Setting("word_vectors", or_(PLACE, None), _NEWS, affects=_NOTHING),
     Setting("word_dim", SIZE, _NEWS),
     Setting("word_dropout", PROBABILITY, _NEWS),
     Setting("category_dim", SIZE, _NEWS),
-    # of single recommenders
+    # specific to single recommenders
     Setting("user_combination", one_of("ini", "con"), _NEWS),
     Setting("user_mask", PROBABILITY, _NEWS),
     Setting("user_dim", SIZE, _NEWS),
@@ -312,7 +302,7 @@ OURS: tuple[Setting, ...] = (
     # post-training
     Setting(
         "post_train_corpus", or_(PLACE, None), _NEWS, affects=_NOTHING
-    ),  # its content is covered with the data
+    ),  # the digest of the data covers its content
     Setting("post_train_news", one_of("train", "all"), _NEWS),
     Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
     Setting("teacher_checkpoint_interval", POSITIVE, _NEWS, scope=_RUN),
@@ -376,7 +366,7 @@ OURS: tuple[Setting, ...] = (
 )
 
 _BY_NAME = {each.name: each for each in (*RECBOLES, *OURS)}
-NAMES = frozenset(_BY_NAME)  # all but a user's own
+NAMES = frozenset(_BY_NAME)  # without users' own settings
 
 
 def setting(name: str) -> Setting:
@@ -389,7 +379,7 @@ def setting(name: str) -> Setting:
 
 
 def rules_for(models: Models) -> dict[str, Rule]:
-    """The rules for the settings of this kind of models, by plain name."""
+    """Rules for the settings of this kind of model, by name."""
     return {
         each.name: each.rule
         for each in _BY_NAME.values()
@@ -398,12 +388,12 @@ def rules_for(models: Models) -> dict[str, Rule]:
 
 
 def known_without_yaml(models: Models) -> list[str]:
-    """Settings that models of this kind accept although no yaml declares them."""
+    """Settings that this kind of model accepts although no yaml declares them."""
     return [each.name for each in _BY_NAME.values() if models in each.known_to]
 
 
 def unread_by(models: Models) -> frozenset[str]:
-    """Plain names of the settings of RecBole's that models of this kind don't read."""
+    """RecBole's settings that this kind of model ignores."""
     return frozenset(each.name for each in _BY_NAME.values() if models in each.unread_by)
 
 

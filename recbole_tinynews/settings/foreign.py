@@ -1,4 +1,4 @@
-"""Settings that a stage of a system does not read, and its fingerprint leaves out."""
+"""Settings that a stage does not read, which its fingerprint leaves out."""
 
 from __future__ import annotations
 
@@ -21,17 +21,8 @@ def settings_of_others(
 ) -> set[str]:
     """Settings declared only by the yaml of the system or of another stage.
 
-    A student belongs to its system: only settings that a class outside the package declares don't
-    concern it, so that another weight of a user's own loss doesn't retrain Stage I. A user's own
-    stage may read every setting.
-
-    Args:
-        stage: its name.
-        stages: all stages with settings of their own.
-        of_stage: yaml files of the model that the stage trains.
-        of_system: those of the system.
-        is_last: whether it is the system's last stage.
-        is_student: whether it has teachers.
+    A student ignores only settings declared outside the package: another weight of a user's own
+    loss does not retrain Stage I. A user's own stage may read every setting.
     """
     packaged = packaged_folder("properties")
     ours = {name for name, each in stages.items() if packaged in each.file.parents}

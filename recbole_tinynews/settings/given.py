@@ -1,4 +1,4 @@
-"""The settings that a user gives, in files, a dict and on the command line."""
+"""User settings from files, a dict and the command line."""
 
 from __future__ import annotations
 
@@ -15,25 +15,19 @@ Files = Sequence[str | Path] | str | Path | None
 
 
 class Given(NamedTuple):
-    """A user's settings.
+    """User settings."""
 
-    Attributes:
-        sources: values by source, weakest first, as they were written.
-        switches: flags without a value, which means true.
-        mistakes: files and arguments that cannot be read.
-    """
-
-    sources: list[tuple[str, dict[str, Any]]]
-    switches: list[str]
-    mistakes: list[str]
+    sources: list[tuple[str, dict[str, Any]]]  # weakest first
+    switches: list[str]  # flags without a value, which mean true
+    mistakes: list[str]  # unreadable files and arguments
 
     @property
     def values(self) -> dict[str, Any]:
-        """All of them, later over earlier."""
+        """All values; later sources override."""
         return {name: value for _, values in self.sources for name, value in values.items()}
 
     def layers(self, stages: Collection[str]) -> list[Layer]:
-        """The values by setting, for a model with these stages."""
+        """Layers for a model with these stages."""
         return [Layer(source, parse_keys(values, stages)) for source, values in self.sources]
 
 

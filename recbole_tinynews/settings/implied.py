@@ -1,4 +1,4 @@
-"""Settings of news recommenders that follow from others, where they are not given."""
+"""Settings of news recommenders that follow from others unless given."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from typing import Any
 
 
 def set_implied(final: dict[str, Any], given: Mapping[str, Any], pretrains_itself: bool) -> None:
-    """Set ``precision`` and ``teacher_num_hidden_layers``.
+    """Set ``precision`` and ``teacher_num_hidden_layers`` in ``final`` unless the user gave them.
 
-    Args:
-        final: the settings of the run; changed.
-        given: the user's settings.
-        pretrains_itself: whether an earlier stage pretrains the model, with its number of layers.
+    ``pretrains_itself``: an earlier stage pretrains the model, with its number of layers.
     """
     if final["enable_amp"] and "precision" not in given and final.get("precision") is None:
         final["precision"] = "auto"  # RecBole's switch turns on mixed precision

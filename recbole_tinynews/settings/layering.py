@@ -1,4 +1,4 @@
-"""The values of a run, layer over layer, and the settings of each of its stages."""
+"""Layered settings of a run and of each of its stages."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from recbole_tinynews.settings.values import unfit_value
 DEFAULT_MODEL, DEFAULT_DATASET = "TinyNewsRec", "mind-mini"
 
 PROPERTIES = "properties"
-WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings that suit no other one}
+WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings specific to it}
 WORDS = "words"  # a news_encoder; a data set can have a yaml of that name
-PARTS = ("student", "teacher")  # settings that name other recommenders for a system
+PARTS = ("student", "teacher")  # settings that replace a system's student or teachers
 USUAL = "PLMNR"  # the default of both
 
-# settings of the news encoder that post-training hands over to the teachers' class
+# news encoder settings that post-training and the teachers' class must share
 _SHAPE = ("news_dim", "query_dim", "news_pooling", "head_init")
-_FOLD = re.compile(r"-fold\d+(?=\.|$)")  # in the name of a data set, and of its yaml
+_FOLD = re.compile(r"-fold\d+(?=\.|$)")  # in the names of data sets and their yaml files
 
 
 class ChangedSetting(NamedTuple):
-    """A setting that differs from its default, and the source of its value."""
+    """A setting that differs from its default, and where it was set."""
 
     key: Key
     value: Any
@@ -39,30 +39,21 @@ class ChangedSetting(NamedTuple):
 
 
 class Composition(NamedTuple):
-    """A system with another student or other teachers than its own.
-
-    Attributes:
-        usual: the yaml files of the system itself.
-        of_teacher: those of the teachers' class.
-    """
+    """Yaml files of a system with another student or teacher class, and of its teachers' class."""
 
     usual: ModelFiles
     of_teacher: ModelFiles
 
 
 class Layering:
-    """Values by setting, each layer over the one before.
+    """Settings in layers, each overriding the ones before.
 
     Attributes:
-        kind: of the model.
-        files: the yaml files that declare its settings.
-        rules: the rules for values, by name.
-        declared: every setting that exists, with its default.
-        stages: the stages that can have their own settings.
-        defaults: defaults of the run and of single stages, before data set and user.
-        layers: values by source, weakest first.
-        before_user: the values without those that the user gives.
-        values: the values of the run.
+        declared: default of every existing setting.
+        defaults: defaults of the run and of stages, before data set and user.
+        layers: weakest first.
+        before_user: merged values without the user's.
+        values: merged values.
     """
 
     def __init__(
@@ -77,7 +68,7 @@ class Layering:
         self.kind, self.files = kind, files
         self.rules = rules_of(kind, files)
         self.declared = declared
-        # values without a rule are compared with their default; RecBole's mix types freely
+        # settings without a rule take their default's type, but RecBole's defaults mix types
         self.typed_defaults = declared if kind is Models.NEWS else {}
         self.stages = dict(stages)
         self.defaults: dict[Key, Any] = {Key(None, name): v for name, v in declared.items()}
@@ -89,39 +80,39 @@ class Layering:
         self._of_finetuned: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without rules: their lambdas can't be pickled, and loaders' workers check no value."""
+        """Drop the rules: lambdas can't be pickled, and data loader workers check no values."""
         return {**self.__dict__, "rules": {}}
 
     def add(self, source: str, values: Mapping[Key, Any]) -> None:
-        """Lay values of the package or of a class over those before."""
+        """Add a layer of values from the package or a class."""
         self.layers.append(Layer(source, values))
         self.before_user.update(values)
 
     def add_file(self, file: Path, values: Mapping[str, Any] | None = None) -> None:
-        """Lay a yaml file over those before, all of it or only these values."""
+        """Add a yaml file as a layer, with all of its values or only these."""
         read = read_yaml(file) if values is None else values
         self.add(f"file {file}", parse_keys(read, self.stages))
 
     def finish(self, given: Sequence[Layer]) -> None:
-        """Lay the user's values over all others."""
+        """Add the user's layers, which override all others."""
         self.layers += given
         self.values = self.before_user | {k: v for layer in given for k, v in layer.values.items()}
 
     def mistake_of(self, name: str, value: Any) -> str | None:
-        """What is wrong with this value of a setting; None if it is valid."""
+        """Error message for an invalid name or value; None if both are valid."""
         key = parse_key(name, self.stages)
         default = self.typed_defaults.get(key.name)
         unknown = unknown_setting(key, self.declared, self.stages)
         return unknown or unfit_value(key.name, value, self.rules, default)
 
     def source_of(self, key: Key) -> str:
-        """The source of a value, for messages."""
+        """Where a value was set, for messages."""
         found = [layer.source for layer in self.layers if key in layer.values]
         return found[-1] if found else "default"
 
     def changed(self, values: Mapping[Key, Any]) -> list[ChangedSetting]:
-        """The settings whose values differ from their defaults, those set last first."""
-        sources: dict[Key, str] = {}  # in the order in which they were set last
+        """Settings that differ from their defaults, most recently set first."""
+        sources: dict[Key, str] = {}  # ordered by when they were last set
         for source, of_layer in self.layers:
             for key in of_layer:
                 sources.pop(key, None)
@@ -133,14 +124,10 @@ class Layering:
         ]
 
     def overrides(self, stage: str, values: Mapping[Key, Any]) -> dict[str, Any]:
-        """The values of a stage that replace the plain ones.
+        """Values of a stage that override those of the run, of which ``values`` has all.
 
-        A teacher has ``teacher_num_hidden_layers`` layers, unless the stage's own
-        ``num_hidden_layers`` says otherwise.
-
-        Args:
-            stage: its name.
-            values: all values, as they are after RecBole's own defaults.
+        Teachers have ``teacher_num_hidden_layers`` layers, if their stage has no
+        ``num_hidden_layers``.
         """
         seen = dict(self._of_teachers) if stage.endswith(OF_TEACHERS) else {}
         seen |= self._of_finetuned if stage == FINETUNE_TEACHER else {}
@@ -155,10 +142,8 @@ class Layering:
         return seen
 
     def _suited_to_words(self, stage: str) -> dict[str, Any]:
-        """The stage's defaults for word vectors, without those that a user sets for the stage.
-
-        Other values of the stage in the package's yaml files suit language models.
-        """
+        """The stage's defaults for word vectors, unless the user set the stage's value."""
+        # the package's other values for a stage are tuned for language models
         packaged, of_words = f"file {packaged_folder(PROPERTIES)}", f".{WORDS}.yaml"
         given = {
             key.name
@@ -179,16 +164,12 @@ class Layering:
         same_plm: Callable[[Any, Any], bool] | None,
         parts: Composition | None = None,
     ) -> None:
-        """Lay the yaml of a news recommender and of its data set over RecBole's.
+        """Add the yaml of a news recommender and of its data set.
 
         Args:
-            yaml: declarations of the recommender.
-            dataset: name of the data set.
-            classes: names of the class and its bases, weakest first: a subclass keeps the settings
-                that suit its base.
-            same_plm: whether two values of ``plm`` name the same language model; None: the
-                recommender encodes no text.
-            parts: where student or teachers are other recommenders than usual.
+            classes: names of the class and its bases, weakest first.
+            same_plm: whether two values of ``plm`` name one model; None: no text is encoded.
+            parts: for a system with another student or other teachers.
         """
         self.layers += yaml.layers
         self.defaults = {Key(None, name): v for name, v in yaml.declared.items()} | yaml.values
@@ -205,7 +186,7 @@ class Layering:
         classes: Sequence[str],
         same_plm: Callable[[Any, Any], bool] | None,
     ) -> dict[Key, Any]:
-        """Lay a data set's yaml files over the rest; return the values without its words yaml."""
+        """Add a data set's yaml files; return the values that its words yaml replaced."""
 
         def add(*names: str) -> None:
             for file in _of_data_set(folder, *names):
@@ -232,7 +213,7 @@ class Layering:
         classes: Sequence[str],
         same_plm: Callable[[Any, Any], bool] | None,
     ) -> None:
-        """Lay ``properties/`` of the working folder over the package's; it declares nothing."""
+        """Add ``properties/`` of the working directory over the package's; it declares nothing."""
         folder = Path(PROPERTIES)
         if folder.resolve() == packaged_folder(PROPERTIES).resolve():
             return
@@ -250,10 +231,7 @@ class Layering:
     def _suited_to(
         self, plm: str, suited: Mapping[str, Any], same_plm: Callable[[Any, Any], bool]
     ) -> dict[Key, Any]:
-        """The values that apply to the language models of this run.
-
-        A stage with another language model keeps its values from before.
-        """
+        """Values that apply to this run's language models; stages with another one keep theirs."""
         given, before = self._given, self.before_user
         values = parse_keys(suited, self.stages)
         if not same_plm(given.get(Key(None, "plm"), plm), plm):
@@ -272,10 +250,7 @@ class Layering:
     def _separate_teachers(
         self, yaml: NewsYaml, parts: Composition, dataset: str, without_words: Mapping[Key, Any]
     ) -> None:
-        """Give teachers the defaults of their own class instead of the student's.
-
-        Values of the data set or the user apply to every stage.
-        """
+        """Give teachers their class's defaults; data set and user values apply to all stages."""
         of_teacher: dict[str, Any] = {}
         for file in parts.of_teacher.own:
             of_teacher |= read_yaml(file)
@@ -308,10 +283,10 @@ class Layering:
     # RecBole's own models
 
     def add_recbole_yaml(self, dataset: str, model: str) -> None:
-        """Lay our yaml for impressions and the yaml of a user's classes over RecBole's."""
+        """Add our yaml for impressions and the yaml of users' classes over RecBole's."""
         files, own = self.files, self.files.of_users
         on_impressions = self.kind is Models.RECBOLE_ON_IMPRESSIONS
-        for file in files.own:  # RecBole has loaded its yaml of ``model``, in its own order
+        for file in files.own:  # RecBole itself has loaded the yaml of `model`
             if file not in own and file.stem != model:
                 self.before_user.update(parse_keys(read_yaml(file), ()))
         if on_impressions:
@@ -324,7 +299,7 @@ class Layering:
 
 
 def _of_data_set(folder: Path, *names: str) -> Iterator[Path]:
-    """The yaml files that exist; folds of a data set use those of the whole data set."""
+    """Existing yaml files; folds use those of the whole data set."""
     for name in dict.fromkeys(names):
         file = folder / "dataset" / f"{_FOLD.sub('', name)}.yaml"
         if file.is_file():

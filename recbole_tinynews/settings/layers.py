@@ -1,4 +1,4 @@
-"""Reads the yaml that declares a model's settings: overall, of its stages, its own."""
+"""Reads the yaml files that declare a model's settings: overall, of its stages, its own."""
 
 from __future__ import annotations
 
@@ -19,68 +19,49 @@ from recbole_tinynews.settings.names import (
 
 AS_IN = "as_in"  # in a stage's yaml: {another stage: [settings whose values it shares]}
 WITH_WORDS = "with_words"  # in a stage's yaml: {setting: its value for models with word vectors}
-METRICS_SETTING = "metrics"  # in a stage's yaml: shown in addition to those of the run
+METRICS_SETTING = "metrics"  # in a stage's yaml: reported in addition to the run's
 
 
 class Layer(NamedTuple):
-    """Settings from one source, and its name for messages."""
+    """Values from one source, which is named in messages."""
 
     source: str
     values: Mapping[Key, Any]
 
 
 class ModelFiles(NamedTuple):
-    """The yaml files that declare the settings of a model.
+    """Yaml files that declare a model's settings."""
 
-    Attributes:
-        overall: settings shared by all models of its kind.
-        stages: the file of each stage that may have its own settings, by name.
-        own: those of its bases, weakest first, then its own.
-    """
-
-    overall: Path
+    overall: Path  # for all models of its kind
     stages: Mapping[str, Path]
-    own: list[Path]
+    own: list[Path]  # of the bases, weakest first, and of the class itself
 
     @property
     def of_users(self) -> list[Path]:
-        """Those of a user's classes, beside their modules."""
+        """Files of users' classes, beside their modules."""
         shipped = (packaged_folder("properties"), recbole_folder())
         return [file for file in self.own if not any(each in file.parents for each in shipped)]
 
 
 class StageYaml(NamedTuple):
-    """The yaml file of a stage.
-
-    Attributes:
-        file: its path.
-        declares: the settings that only this file declares.
-        with_words: values for a model with word vectors, unless a user sets them for the stage.
-    """
+    """The yaml file of a stage."""
 
     file: Path
-    declares: frozenset[str]
-    with_words: Mapping[str, Any]
+    declares: frozenset[str]  # settings that no other file declares
+    with_words: Mapping[str, Any]  # defaults for models with word vectors
 
 
 class NewsYaml(NamedTuple):
-    """The settings that yaml files declare for a news recommender, before data set and user.
-
-    Attributes:
-        declared: the default of every existing setting.
-        values: what the files set, for the run or a stage; over RecBole's own yaml.
-        stages: the stages that can have their own settings, by name.
-        layers: values of single stages, which override declared ones.
-    """
+    """Declared settings of a news recommender, before data set and user."""
 
     declared: dict[str, Any]
-    values: dict[Key, Any]
+    values: dict[Key, Any]  # of the run and of stages, without RecBole's
     stages: dict[str, StageYaml]
-    layers: list[Layer]
+    layers: list[Layer]  # values of single stages
 
 
 def recbole_declared(files: ModelFiles, on_impressions: bool = True) -> dict[str, Any]:
-    """The default of every setting of one of RecBole's models, or of a class derived from one."""
+    """Defaults of all settings of one of RecBole's models, or of a class derived from one."""
     declared = {**recbole_overall_settings(), **recbole_model_settings()}
     own = files.of_users
     stock = [file for file in files.own if file not in own]
@@ -90,15 +71,13 @@ def recbole_declared(files: ModelFiles, on_impressions: bool = True) -> dict[str
 
 
 def read_news_yaml(files: ModelFiles) -> NewsYaml:
-    """Read the files of a news recommender, later over earlier: overall, stages, its own.
+    """Read the files of a news recommender in order: overall, stages, its own.
 
-    A key in a stage's yaml is the stage's default for that setting. If no other yaml declares the
-    setting, this one declares it, with a default for all stages. A user's files don't change what
-    the package's stages declare.
+    A key in a stage's yaml is the stage's default, and declares the setting if no other yaml does.
+    A user's files don't change what the package's stages declare.
 
     Raises:
-        ValueError: a file is no settings file, a stage's name is a prefix of a setting's or of
-            another stage's, or ``as_in`` names a stage or setting that does not exist.
+        ValueError: an invalid file, stage name, or ``as_in``.
     """
     overall, stages, own = files
     _check_stage_names(stages)
@@ -135,10 +114,7 @@ def _add(yaml: NewsYaml, file: Path, values: Mapping[Key, Any], unchecked: str =
 
 
 def _values_of_stage(stage: str, files: Mapping[str, Path]) -> dict[str, Any]:
-    """The values in a stage's yaml, with those shared with another stage by ``as_in``.
-
-    These come from the other file: what a user sets for the other stage holds for that stage alone.
-    """
+    """Values in a stage's yaml, including those that ``as_in`` copies from another stage's yaml."""
     values = read_yaml(files[stage])
     as_in = values.pop(AS_IN, {})
     if not isinstance(as_in, Mapping) or not all(isinstance(v, list) for v in as_in.values()):
@@ -159,7 +135,7 @@ def _values_of_stage(stage: str, files: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def _check_stage_names(stages: Mapping[str, Path]) -> None:
-    """Refuse a stage called ``finetune``, for which ``finetune_layers`` would set ``layers``."""
+    """Refuse names like ``finetune``, with which ``finetune_layers`` would set ``layers``."""
     names = [*recbole_overall_settings(), *sorted(NAMES), *stages]
     for stage, file in stages.items():
         taken = next((name for name in names if parse_key(name, [stage]).stage), None)

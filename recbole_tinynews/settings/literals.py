@@ -23,23 +23,22 @@ _FLOAT = r"""(?:
 
 
 LARGEST = 200_000  # characters of a yaml file
-DEEPEST = 20  # lists and mappings inside each other
-MOST_NODES = 5_000  # values, those that aliases repeat counted each time
+DEEPEST = 20  # levels of nesting
+MOST_NODES = 5_000  # values, with aliases expanded
 
 
 class LiteralLoader(yaml.SafeLoader):
     """Yaml in which ``1e-5`` is a float, as in RecBole, and a repeated key is an error.
 
-    RecBole changes ``yaml.FullLoader``, and so every library in the process; this class leaves it
-    alone. Plain scalars are null, bools, ints and floats, or text: ``2019-11-15``, ``12:05`` and
-    ``007`` stay text. Depth and size are limited before anything is constructed: aliases in
-    aliases would grow exponentially, deep nesting would exhaust the stack.
+    Unlike RecBole, it leaves ``yaml.FullLoader`` unchanged. Scalars like ``2019-11-15`` or ``007``
+    stay text. Depth and size are limited while parsing: nested aliases grow exponentially,
+    deep nesting overflows the stack.
     """
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
         self._depth = 0
-        self._sizes: dict[int, int] = {}  # nodes under a node, by its identity
+        self._sizes: dict[int, int] = {}  # nodes in the tree below a node, by id
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
         first: [rule for rule in rules if rule[0].rpartition(":")[2] in ("null", "bool", "merge")]
@@ -47,7 +46,7 @@ class LiteralLoader(yaml.SafeLoader):
     }
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose as yaml does, and refuse what is too deep or too large."""
+        """Compose a node; refuse excessive depth and size."""
         self._depth += 1
         event = self.peek_event()
         if self._depth > DEEPEST:
@@ -70,7 +69,7 @@ class LiteralLoader(yaml.SafeLoader):
         raise ComposerError(None, None, f"unexpected {why}", event.start_mark)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Compose as yaml does, then refuse a key that is there twice: the first would be lost."""
+        """Compose a mapping; refuse a repeated key, whose first value would be lost."""
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
@@ -90,7 +89,7 @@ for _kind, _pattern in (("int", _INT), ("float", _FLOAT)):
 
 
 def parse_value(text: str) -> Any:
-    """The value that a flag or a string stands for; anything that is not plain yaml stays text.
+    """Parse the text of a flag; anything that is not plain yaml stays text.
 
     >>> parse_value("5e-5"), parse_value("[5, 10]"), parse_value("2019-11-15"), parse_value("~")
     (5e-05, [5, 10], '2019-11-15', None)
@@ -111,27 +110,26 @@ def parse_value(text: str) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """The value of a yaml document, of limited size and depth.
+    """Parse yaml of limited size and depth.
 
     Raises:
-        YAMLError: it is not valid yaml, or exceeds a limit.
-        ValueError: it contains a number of thousands of digits.
+        YAMLError: invalid yaml, or a limit is exceeded.
+        ValueError: a number of thousands of digits.
     """
     if len(text) > LARGEST:
         raise yaml.YAMLError(f"more than {LARGEST:,} characters")
     return yaml.load(text, Loader=LiteralLoader)
 
 
-# Yaml's parser is written in Python: without the cache it took nine tenths of the time of a plan.
-# The result is shared: copy it before changing it.
+# Uncached, PyYAML took 90 % of planning time. The result is shared: copy it before changing it.
 _parsed = lru_cache(maxsize=256)(parse_yaml)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The settings in a yaml file; an empty file has none.
+    """Read the settings in a yaml file; an empty file has none.
 
     Raises:
-        ValueError: the file can't be read, is not yaml, or holds no mapping.
+        ValueError: the file is unreadable, not yaml, or no mapping.
     """
     try:
         with open(path, encoding="utf-8-sig") as file:

@@ -1,4 +1,4 @@
-"""Finds all mistakes in the settings of a run, to report them at once."""
+"""Finds all mistakes in a run's settings, to report them at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recbole_tinynews.settings.layers import Layer
 from recbole_tinynews.settings.names import Key, parse_key, unknown_setting
 from recbole_tinynews.settings.values import FIELD, Rule, unfit_value
 
-# The entries of these settings that RecBole reads; it silently ignores a misspelt one.
+# Entries that RecBole reads; it silently ignores misspelt ones.
 _FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "ITEM_LIST_LENGTH_FIELD")
 _ENTRIES = {
     "eval_args": ("split", "group_by", "order", "mode"),
@@ -30,7 +30,7 @@ def mistakes_by_key(
 
 
 def data_mistakes(folder: Path) -> Iterator[str]:
-    """A data set that does not exist, with the command that makes one."""
+    """A missing data set, with the command that creates one."""
     if not folder.is_dir():
         yield (
             f"dataset expects a folder {folder.resolve()} (data_path/dataset), which does not "
@@ -40,7 +40,7 @@ def data_mistakes(folder: Path) -> Iterator[str]:
 
 
 def part_mistakes(final: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
-    """Students and teachers named where they are read too late to choose a class."""
+    """Students and teachers named in yaml that is read too late to choose a class."""
     for part in (part for part in PARTS if part in final):
         if final[part] != given.get(part, USUAL):
             yield (
@@ -52,7 +52,7 @@ def part_mistakes(final: Mapping[str, Any], given: Mapping[str, Any]) -> Iterato
 def _name_mistakes(
     layers: Iterable[Layer], declared: Mapping[str, Any], stages: Collection[str]
 ) -> Iterator[str]:
-    """Settings that are not declared, with the nearest declared name."""
+    """Undeclared settings, with the nearest declared names."""
     for source, values in layers:
         for key, value in values.items():
             mistake = unknown_setting(key, declared, stages)
@@ -68,7 +68,7 @@ def _name_mistakes(
 def _switch_mistakes(
     switches: Iterable[str], declared: Mapping[str, Any], stages: Collection[str]
 ) -> Iterator[str]:
-    """Flags without a value although their setting is no switch."""
+    """Flags without a value whose settings are not boolean."""
     for name in switches:
         plain = parse_key(name, stages).name
         if plain in declared and not isinstance(declared[plain], bool):
@@ -81,7 +81,7 @@ def _value_mistakes(
     defaults: Mapping[str, Any],
     rules: Mapping[str, Rule],
 ) -> Iterator[str]:
-    """Settings with invalid values, and the sources of these."""
+    """Invalid values and their sources."""
     sources = {key: layer.source for layer in layers for key in layer.values}
     for key, value in values.items():
         if isinstance(value, str) and value == "None" and key in sources:
@@ -95,14 +95,7 @@ def _value_mistakes(
 def process_mistakes(
     final: Mapping[str, Any], model: str, processes: int, shares_work: bool
 ) -> Iterator[str]:
-    """Requests for several processes that cannot be met.
-
-    Args:
-        final: all settings.
-        model: its name.
-        processes: number of processes that torchrun has started.
-        shares_work: whether several processes can train the model.
-    """
+    """Requests for several processes that can't be met; ``processes`` were started by torchrun."""
     one = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
     several = [f"{name}={final[name]}" for name in one if final.get(name) not in one[name]]
     if several:
@@ -115,7 +108,7 @@ def process_mistakes(
 
 
 def one_process_alone(model: str) -> str:
-    """Message: this model is trained by a single process only."""
+    """Message: the model trains in a single process only."""
     return (
         f"{model} has no language model to share out and is trained by one process, got several. "
         "Start it without torchrun and --nproc"
@@ -123,12 +116,7 @@ def one_process_alone(model: str) -> str:
 
 
 def field_mistakes(final: Mapping[str, Any], taken: Collection[str]) -> Iterator[str]:
-    """Fields of a batch with the name of another field, which would overwrite each other.
-
-    Args:
-        final: the settings of the run.
-        taken: names that no setting changes.
-    """
+    """Batch fields that share a name and would overwrite each other; ``taken`` are fixed names."""
     named = {name: final.get(name) for name in _FIELDS}
     if not all(map(FIELD.holds, named.values())):
         return  # reported by the rule of the setting
@@ -140,6 +128,6 @@ def field_mistakes(final: Mapping[str, Any], taken: Collection[str]) -> Iterator
 
 
 def package_mistakes(final: Mapping[str, Any]) -> Iterator[str]:
-    """Switches for which a package is missing."""
+    """Settings that need a missing package."""
     if final.get("log_wandb") is True and importlib.util.find_spec("wandb") is None:
         yield "log_wandb expects the package wandb. Run: pip install wandb"

@@ -1,4 +1,4 @@
-"""Names of settings: RecBole's, those that yaml files declare, and both for one stage."""
+"""Names of settings: RecBole's, those declared in yaml, and their variants for single stages."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.recbole_lists import recbole_lists
 from recbole_tinynews.settings.stage_names import OF_TEACHERS
 
-_LONGEST_NAME = 100  # characters of a name that are compared with others
+_LONGEST_NAME = 100  # characters that are compared to find similar names
 
 
 class Key(NamedTuple):
-    """A setting: of one stage or, with stage None, of the run and the fallback of every stage.
+    """A setting of one stage; with stage None, of the run, and the fallback of every stage.
 
     >>> str(Key("finetune_teacher", "epochs")), str(Key(None, "epochs"))
     ('finetune_teacher_epochs', 'epochs')
@@ -31,7 +31,7 @@ class Key(NamedTuple):
 
 
 def parse_key(text: str, stages: Collection[str]) -> Key:
-    """The setting that a user writes, with the name of a stage as its prefix or without.
+    """Split a stage's name, if any, off the name of a setting.
 
     >>> parse_key("warm_up_epochs", ["warm_up"])
     Key(stage='warm_up', name='epochs')
@@ -43,18 +43,18 @@ def parse_key(text: str, stages: Collection[str]) -> Key:
 
 
 def parse_keys(values: Mapping[str, Any], stages: Collection[str]) -> dict[Key, Any]:
-    """The values of a yaml file or command line, by setting."""
+    """Values of a yaml file or command line, by parsed key."""
     return {parse_key(text, stages): value for text, value in values.items()}
 
 
 def keyed(plain: Mapping[str, Any], of_stages: Mapping[str, Mapping[str, Any]]) -> dict[Key, Any]:
-    """Values of the run and of its stages in one mapping."""
+    """Merge the values of a run with those of its stages."""
     own = {Key(stage, n): v for stage, values in of_stages.items() for n, v in values.items()}
     return {Key(None, name): value for name, value in plain.items()} | own
 
 
 def seen_by_stage(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a finished run as one of its stages sees them, as ``Layering.overrides``.
+    """Settings of a finished run as one of its stages sees them; see ``Layering.overrides``.
 
     >>> seen_by_stage("finetune_teacher", {"epochs": 4, "finetune_teacher_epochs": 1})["epochs"]
     1
@@ -66,7 +66,7 @@ def seen_by_stage(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def recbole_overall_settings() -> dict[str, Any]:
-    """RecBole's settings for every model, with their defaults where it declares them."""
+    """RecBole's settings for every model; None where it declares no default."""
     names = [name for names in recbole_lists().values() for name in names]
     declared = dict.fromkeys([*names, *known_without_yaml(Models.EVERY)])
     for file in recbole_overall_files():
@@ -75,13 +75,13 @@ def recbole_overall_settings() -> dict[str, Any]:
 
 
 def recbole_overall_files() -> list[Path]:
-    """RecBole's yaml files of the settings of every model, later over earlier."""
+    """RecBole's yaml files for every model; later ones override."""
     properties = recbole_folder() / "properties"
     return [properties / "dataset" / "sample.yaml", properties / "overall.yaml"]
 
 
 def recbole_model_settings() -> dict[str, Any]:
-    """Further settings of all of RecBole's own models: those of its quick-start yaml files."""
+    """Settings in RecBole's quick-start yaml files, for any of its models."""
     names = known_without_yaml(Models.OF_RECBOLE)
     for file in (recbole_folder() / "properties" / "quick_start_config").glob("*.yaml"):
         names += read_yaml(file)
@@ -91,13 +91,7 @@ def recbole_model_settings() -> dict[str, Any]:
 def unknown_setting(
     key: Key, declared: Mapping[str, Any], stages: Collection[str] = ()
 ) -> str | None:
-    """What is wrong with the name of a setting; None if it is a declared one.
-
-    Args:
-        key: the setting.
-        declared: every setting of the model, by name.
-        stages: stages that may have their own settings.
-    """
+    """Error message for an undeclared name or a run-wide setting of a stage; None if valid."""
     of_run = setting(key.name).scope is Scope.RUN
     if key.name in declared:
         if not (key.stage and of_run):

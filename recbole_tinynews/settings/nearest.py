@@ -1,4 +1,4 @@
-"""The nearest known name for one that is unknown."""
+"""Suggests known names for an unknown one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """A sentence with the nearest names after a space, or an empty text.
+    """A suggestion of the nearest names, with a leading space, or an empty string.
 
     >>> suggest("plmnr", ["PLMNR", "TinyBERT"]), suggest("zzz", ["PLMNR"])
     (' Did you mean PLMNR?', '')

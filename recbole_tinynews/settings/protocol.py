@@ -1,4 +1,4 @@
-"""The interface of settings, as models, trainers and data sets use it."""
+"""Interface of settings for models, trainers and data sets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from typing import Any, Protocol
 
 
 class Settings(Protocol):
-    """Settings by name, as one stage of a run sees them.
-
-    ``NewsConfig`` implements it for a run, ``serving.ranking`` for a finished recommender.
-    """
+    """Settings by name, as one stage of a run sees them."""
 
     def __getitem__(self, name: str, /) -> Any:
         """The value of a setting; None where there is none."""

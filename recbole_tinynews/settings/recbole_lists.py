@@ -1,4 +1,4 @@
-"""RecBole's lists of its settings, read from their file: importing it takes seconds for torch."""
+"""RecBole's lists of setting names, parsed from source: importing them would load torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recbole_tinynews.paths import recbole_folder
 
 @cache
 def recbole_lists() -> dict[str, tuple[str, ...]]:
-    """The names of settings in each list of ``recbole.utils.argument_list``."""
+    """Names in each list of ``recbole.utils.argument_list``."""
     file = recbole_folder() / "utils" / "argument_list.py"
     tree = ast.parse(file.read_text(encoding="utf-8"))
     lists = [node for node in tree.body if isinstance(node, ast.Assign)]

@@ -1,4 +1,4 @@
-"""Rules for the settings of RecBole's own models, derived from the defaults in their yaml."""
+"""Rules for the settings of RecBole's models, derived from the defaults in their yaml."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from recbole_tinynews.settings.values import (
     list_of,
 )
 
-_PROBABILITIES = ("dropout", "drop_ratio", "drop_prob")  # in a name
-_SIZES = ("size", "dim", "dimension", "rank", "heads", "channels", "kernels")  # the last word
-# ints that may be 0: no layer of a graph is matrix factorisation, no warm-up starts at once
+_PROBABILITIES = ("dropout", "drop_ratio", "drop_prob")  # parts of names
+_SIZES = ("size", "dim", "dimension", "rank", "heads", "channels", "kernels")  # last words of names
+# ints that may be 0: a graph model without layers is matrix factorisation
 _FROM_ZERO = ("n_layers", "context_norm", "use_proj_bias", "warm_up_step", "anneal_steps")
-# written as ints in a yaml file, and numbers by their meaning
+# floats whose defaults are written as ints
 _NUMBERS = ("global_ratio", "spatial_ratio", "resolution", "negative_weight", "w_max")
 
 
 def rules_of(kind: Models, files: ModelFiles) -> dict[str, Rule]:
-    """The rules for all settings of a model, by name."""
+    """Rules for all settings of a model, by name."""
     rules = rules_for(kind)
     if kind is Models.RECBOLE_ON_IMPRESSIONS:
         stock = [read_yaml(file) for file in files.own if file not in files.of_users]
@@ -42,7 +42,7 @@ def rules_of(kind: Models, files: ModelFiles) -> dict[str, Rule]:
 
 
 def rules_by_default(defaults: Mapping[str, Any]) -> dict[str, Rule]:
-    """A rule for each setting, by the type and name of its default; none for ~.
+    """Rules by the type and name of each default; none for ~.
 
     >>> rules_by_default({"hidden_size": 64, "dropout_prob": 0, "fields": None}).keys()
     dict_keys(['hidden_size', 'dropout_prob'])

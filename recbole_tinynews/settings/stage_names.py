@@ -1,4 +1,4 @@
-"""Names of the package's stages: each is the name of a yaml in ``properties/stage/``."""
+"""Names of the package's stages, each with a yaml file in ``properties/stage/``."""
 
 from __future__ import annotations
 

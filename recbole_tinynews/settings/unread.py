@@ -1,4 +1,4 @@
-"""Settings of RecBole's that a model does not read: a value is answered with a warning."""
+"""RecBole's settings that a model ignores: setting one draws a warning."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ EVALUATION = "eval_args"  # only its mode is read
 
 
 def drop_unread(settings: Layering, unread: Collection[str]) -> Iterator[str]:
-    """Reset settings that the model does not read, and yield a warning for each changed one.
+    """Reset settings that the model ignores; yield a warning for each changed one.
 
-    A yaml written for RecBole may contain them, so they are no mistakes; but in fingerprints they
-    would cause finished stages to be trained again.
+    They are no mistakes in a yaml written for RecBole. Kept, they would change fingerprints and
+    retrain finished stages.
     """
     values, defaults = settings.values, settings.before_user
     for key in [key for key in values if key.name in unread]:
@@ -28,7 +28,7 @@ def drop_unread(settings: Layering, unread: Collection[str]) -> Iterator[str]:
 
 
 def keep_mode_alone(final: dict[str, Any], default: Mapping[str, Any]) -> Iterator[str]:
-    """Reset the entries of ``eval_args`` that say how to split a table, with a warning."""
+    """Reset the entries of ``eval_args`` other than its mode, with a warning."""
     unread = [k for k, v in final[EVALUATION].items() if k != "mode" and v != default.get(k)]
     if unread:
         yield f"{EVALUATION} has no effect but by its mode, got {', '.join(map(str, unread))} too"

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 MOST = 2**31 - 1
-_LARGEST = 1e15  # a float32 of a model and an int64 hold it
+_LARGEST = 1e15  # fits into float32 and int64
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother, _BRIEF.maxlong = 4, 100, 100, 100
 _BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = 20
 
 
 def brief(value: Any) -> str:
-    """A value for a message, cut where it is long or deeply nested.
+    """``repr`` for a message, with long or nested values truncated.
 
     >>> brief([1, "a"]), len(brief("a" * 5_000))
     ("[1, 'a']", 100)
@@ -25,7 +25,7 @@ def brief(value: Any) -> str:
 
 
 class Rule(NamedTuple):
-    """The values that a setting accepts, in words and as a test."""
+    """Accepted values, as a description and a predicate."""
 
     expected: str
     holds: Callable[[Any], bool]
@@ -33,7 +33,7 @@ class Rule(NamedTuple):
 
 
 def one_of(*choices: Any) -> Rule:
-    """One of the listed words or values; ``1`` is not taken for ``True``."""
+    """One of the listed values; ``1`` does not match ``True``."""
     return Rule(
         f"one of {', '.join(_show(choice) for choice in choices)}",
         lambda value: any(value == each and type(value) is type(each) for each in choices),
@@ -42,13 +42,13 @@ def one_of(*choices: Any) -> Rule:
 
 
 def an_int(at_least: int, at_most: int = MOST) -> Rule:
-    """An int from ``at_least`` to ``at_most``, by default the largest of 32 bits."""
+    """An int from ``at_least`` to ``at_most``, by default the 32-bit maximum."""
     bounds = f">= {at_least}" if at_most == MOST else f"from {at_least} to {at_most:,}"
     return Rule(f"an int {bounds}", lambda value: _is_int(value) and at_least <= value <= at_most)
 
 
 def list_of(rule: Rule, may_be_empty: bool = False) -> Rule:
-    """A list of values that fit the rule."""
+    """A list of values that satisfy the rule."""
     return Rule(
         f"a list of {rule.expected}" + ("" if may_be_empty else ", not empty"),
         lambda value: (
@@ -60,7 +60,7 @@ def list_of(rule: Rule, may_be_empty: bool = False) -> Rule:
 
 
 def or_(rule: Rule, *others: Any) -> Rule:
-    """What the rule allows, or one of the other values."""
+    """A value that satisfies the rule, or one of the others."""
     beside = one_of(*others)
     return Rule(
         f"{rule.expected} or {', '.join(_show(other) for other in others)}",
@@ -85,7 +85,7 @@ def _show(value: Any) -> str:
 
 POSITIVE = an_int(1)
 COUNT = an_int(0)
-# sizes of tensors: larger ones are mistakes that would fill the memory
+# tensor sizes: larger ones are mistakes that would exhaust memory
 SIZE = an_int(1, 65_536)
 TEXT_LENGTH = an_int(1, 100_000)
 HISTORY_LENGTH = an_int(1, 10_000)
@@ -94,7 +94,7 @@ TEACHERS = an_int(1, 1_000)
 LAYERS = an_int(1, 1_000)
 WORKERS = an_int(0, max(16, 4 * (os.cpu_count() or 1)))  # more take longer to start than they save
 ACCUMULATED = an_int(1, 10_000)
-DECIMAL_PLACES = an_int(1, 15)  # with fewer, all metrics would be equal; a float has no more
+DECIMAL_PLACES = an_int(1, 15)  # 0 would make all metrics equal; a float has no more
 SEED = an_int(0)
 NUMBER = Rule("a number", _is_number)
 NOT_NEGATIVE = Rule(
@@ -125,13 +125,13 @@ def _is_place(value: Any) -> bool:
     return all(len(os.fsencode(part)) <= _LONGEST_NAME for part in value.split("/"))
 
 
-_LONGEST_NAME, _LONGEST_PATH = 255, 4_096  # of Linux and most file systems
+_LONGEST_NAME, _LONGEST_PATH = 255, 4_096  # limits of Linux and most file systems
 PLACE = Rule("the name of a file or folder", _is_place)
 ZIP_FILE = Rule(
     "a file name that ends in .zip",
     lambda value: PLACE.holds(value) and value.endswith(".zip"),
 )
-_CUTOFF = an_int(1, 1_000)  # beyond the candidates of an impression, all are equal
+_CUTOFF = an_int(1, 1_000)  # beyond an impression's candidates, all are equal
 
 
 def _are_cutoffs(value: Any) -> bool:
@@ -184,7 +184,7 @@ def _is_labeled(value: Any) -> bool:
 EVALUATION = Rule("{mode: labeled}, as impressions are ranked by their own labels", _is_labeled)
 _LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 LEARNER = Rule(
-    f"one of {', '.join(_LEARNERS)}",  # RecBole silently trains with Adam under any other name
+    f"one of {', '.join(_LEARNERS)}",  # RecBole silently uses Adam for any other name
     lambda value: isinstance(value, str) and value.lower() in _LEARNERS,
     _LEARNERS,
 )
@@ -206,8 +206,7 @@ SAMPLES = Rule(
     _are_samples,
 )
 
-# For a setting without a rule, such as a user's: a value of its default's type, or none.
-# `alpha: 1` is meant to take 0.5 as well.
+# By the default's type, for settings without their own rule. A default of 1 also allows 0.5.
 _NUMBER = Rule("a number", lambda value: isinstance(value, float) or _is_int(value))
 _KINDS: Mapping[type, Rule] = {
     bool: or_(SWITCH, None),
@@ -217,12 +216,12 @@ _KINDS: Mapping[type, Rule] = {
 
 
 def rule_by_default(default: Any) -> Rule | None:
-    """The rule of a setting that has none of its own; None: any value fits."""
+    """Rule of a setting that has none of its own; None: any value is valid."""
     return _KINDS.get(type(default))
 
 
 def unfit_value(name: str, value: Any, rules: Mapping[str, Rule], default: Any) -> str | None:
-    """What is wrong with the value of the setting ``name``; None if it is valid."""
+    """Error message for an invalid value; None if it is valid."""
     rule = rules.get(name) or rule_by_default(default)
     if rule is None or rule.holds(value):
         return None

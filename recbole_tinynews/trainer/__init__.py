@@ -1,4 +1,4 @@
-"""Trainers, which a model names in its attribute ``trainer_class``."""
+"""Trainers, selected by a model's ``trainer_class``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The budget of a training: text read, candidates of clicks, FLOPs, counted while it runs."""
+"""Training budget: text read, candidates of clicks, FLOPs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from recbole_tinynews.processes.group import all_gather_object, process_group
 
 
 class Budget(NamedTuple):
-    """What a training used.
+    """Budget used by a training.
 
     Attributes:
         articles: samples of stages without clicks, such as a body with its titles.
-        tokens: tokens encoded in stages without clicks; a text that occurs twice in a batch is
-            encoded once.
-        clicks_x_candidates: candidates of all clicks trained on, the clicked ones included.
-        flops: floating-point operations of the layers of text encoders that train, forward and
-            backward.
+        tokens: tokens encoded in stages without clicks; repeats in a batch count once.
+        clicks_x_candidates: candidates of all clicks trained on, including the clicked ones.
+        flops: forward and backward operations of the text encoders' trained layers.
     """
 
     articles: int = 0
@@ -30,7 +28,7 @@ class Budget(NamedTuple):
     flops: int = 0
 
     def plus(self, other: Budget) -> Budget:
-        """The sum, by field."""
+        """Sum by field."""
         return Budget(*map(sum, zip(self, other, strict=True)))
 
 
@@ -39,7 +37,7 @@ class BudgetCounter:
 
     Args:
         model: the model that is served.
-        learners: all that trains, ``model`` included.
+        learners: all modules that train, including ``model``.
         reads_clicks: whether a sample is a click.
     """
 
@@ -54,7 +52,7 @@ class BudgetCounter:
         }
 
     def add_batch(self, batch: Any) -> None:
-        """Count the samples of this process's part of a batch."""
+        """Count the samples in this process's shard of a batch."""
         shares = getattr(batch, "shares", None)
         if shares is not None and not shares["samples"]:
             return
@@ -65,12 +63,12 @@ class BudgetCounter:
         self.counted = self.counted.plus(added)
 
     def add(self, before: Budget) -> None:
-        """Add what was used before a resume; with several processes, the first one does."""
+        """Add the budget used before a resume, in the first process only."""
         if process_group().first:
             self.counted = self.counted.plus(before)
 
     def total(self) -> Budget:
-        """The sum over all processes; every process must call it."""
+        """Sum over all processes, each of which must call it."""
         own = self.counted
         for encoder, (of_model, start) in self.encoders.items():
             tokens = encoder.trained_tokens - start
@@ -80,12 +78,11 @@ class BudgetCounter:
 
 
 def flops_per_token(encoder: TextEncoder | WordEncoder) -> int:
-    """Operations of a training step per token: 6 for each weight of a matrix that trains.
+    """FLOPs of a training step per token: 6 per trained weight of a matrix, 4 per frozen one.
 
-    2 forward, 2 for the gradients of activations, 2 for those of weights, as usual (Kaplan et al.
-    2020, section 2.1), of the layers from the first one that trains. Without embeddings, products
-    of queries and keys, pooling and user encoders, which are small; without frozen layers, whose
-    output is computed once per data set. Frozen weights under adapters take 4.
+    2 each for forward, gradients of activations and gradients of weights (Kaplan et al. 2020,
+    section 2.1), from the first layer that trains; frozen weights there are those under adapters.
+    Embeddings, attention products, pooling and user encoders are small and left out.
     """
     if isinstance(encoder, WordEncoder):
         parts = [encoder.context, encoder.pooling]

@@ -1,4 +1,4 @@
-"""The learning curve of a training: losses and validation metrics by optimizer step."""
+"""Learning curve: losses and validation metrics by optimizer step."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from typing import Any
 from recbole_tinynews.evaluation.impression_metric import is_count
 from recbole_tinynews.trainer.losses import Losses, named_losses
 
-POINTS = 200  # of each loss at most, however long the training
+POINTS = 200  # maximum per loss
 CurveRow = dict[str, float]
 
 
 class TrainingCurve:
-    """A row of losses every few steps, and a row of metrics at each validation.
+    """A row of mean losses every few steps, and a row of metrics per validation.
 
-    A loss is the mean over all batches since the last row. ``waiting`` has the sum and the number
-    of the losses since then, for saved states.
+    ``waiting`` has the sum and number of the losses since the last row.
     """
 
     def __init__(
@@ -35,7 +34,7 @@ class TrainingCurve:
 
     @classmethod
     def from_csv(cls, text: str, metrics: Iterable[str]) -> TrainingCurve:
-        """The finished curve that ``as_csv`` wrote; the columns of ``metrics`` are validations."""
+        """A curve from ``as_csv``; ``metrics`` are the columns of validations."""
         of_validations = {"step", *metrics}
         curve = cls(0)
         for row in csv.DictReader(io.StringIO(text)):
@@ -50,17 +49,17 @@ class TrainingCurve:
         return curve
 
     def add_batch(self, losses: Losses) -> None:
-        """Count the losses of one more batch."""
+        """Add the losses of a batch."""
         for name, value in named_losses(losses):
             total, batches = self.waiting.get(name, (0.0, 0))
             self.waiting[name] = (total + value, batches + 1)
 
     def add_step(self, step: int) -> CurveRow:
-        """Add a row of losses if one is due; returns its losses."""
+        """Add a row of losses if due; returns its losses."""
         return self.close(step) if step % self.interval == 0 else {}
 
     def close(self, step: int) -> CurveRow:
-        """Add a row with the means of the waiting losses, if any; returns these."""
+        """Add a row of the waiting losses' means, if any; returns them."""
         means = {_column(name): total / n for name, (total, n) in self.waiting.items()}
         if means:
             self.losses.append({"step": step, **means})
@@ -74,11 +73,11 @@ class TrainingCurve:
         return metrics
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values from which ``TrainingCurve(last_step, **values)`` is restored."""
+        """Plain values; ``TrainingCurve(last_step, **values)`` restores the curve."""
         return {"losses": self.losses, "metrics": self.metrics, "waiting": self.waiting}
 
     def as_csv(self) -> str:
-        """One line per step and one column per name; empty cells where nothing was measured."""
+        """One line per step, one column per name, empty where nothing was measured."""
         rows: dict[float, CurveRow] = {}
         for row in (*self.losses, *self.metrics):
             rows.setdefault(row["step"], {}).update(row)
@@ -91,7 +90,7 @@ class TrainingCurve:
 
 
 def loss_columns(losses: Losses) -> CurveRow:
-    """Losses by the names of their columns: their sum, and each term where there are several."""
+    """Losses by column name: their sum, and each term if there are several."""
     return {_column(name): float(value) for name, value in named_losses(losses)}
 
 

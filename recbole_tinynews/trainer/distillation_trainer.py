@@ -1,4 +1,4 @@
-"""Training a student under teachers, whose outputs are put into each batch."""
+"""Trains a student with the outputs of its teachers in each batch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class DistillationTrainer(NewsTrainer):
     Args:
         config: the settings.
         model: the student.
-        teachers: frozen, or trained together with it (``JointTrainer``); ``None``: for evaluation.
+        teachers: frozen, or trained jointly (``JointTrainer``); ``None``: for evaluation.
         folder: as in ``ImpressionEvaluation``.
 
     Raises:
-        ValueError: inner states are compared, and a teacher does not read the student's tokens.
+        ValueError: inner states are compared, and a teacher's tokens differ from the student's.
     """
 
     def __init__(
@@ -34,18 +34,14 @@ class DistillationTrainer(NewsTrainer):
         teachers: Teachers | None = None,
         folder: Path | None = None,
     ) -> None:
-        self._teachers = teachers  # set first: RecBole's constructor builds the optimizer
+        self._teachers = teachers  # first, since RecBole's constructor builds the optimizer
         super().__init__(config, model, folder)
         if teachers is not None and any(model.teacher_taps):
             _check_tokens(model, teachers)
 
     @property
     def teachers(self) -> Teachers:
-        """The given teachers.
-
-        Raises:
-            ValueError: there are none.
-        """
+        """The given teachers; ``ValueError`` if there are none."""
         if self._teachers is None:
             raise ValueError(
                 f"{type(self).__name__} expects teachers to train with, got none. Pass them: "
@@ -55,7 +51,7 @@ class DistillationTrainer(NewsTrainer):
         return self._teachers
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
-        """Train as ``NewsTrainer`` does, after the teachers have encoded the articles."""
+        """Encode the articles with the teachers, then train as ``NewsTrainer`` does."""
         news, shown = train_data.news_ids(), kwargs.get("show_progress", False)
         folder = None if self.config["use_cache"] is False else train_data.dataset.cache_dir
         with self._autocast():
@@ -66,14 +62,14 @@ class DistillationTrainer(NewsTrainer):
         return super().fit(train_data, valid_data, **kwargs)
 
     def prepare(self, interaction: Interaction) -> Interaction:
-        """Add the outputs of the teachers to the batch."""
+        """Add the teachers' outputs to the batch."""
         interaction = super().prepare(interaction)
         interaction[TEACHERS] = self.teachers.outputs(interaction, self.model.teacher_taps)
         return interaction
 
 
 def _check_tokens(model: Any, teachers: Teachers) -> None:
-    """Refuse teachers with other tokens, since inner states are compared token by token."""
+    """Inner states are compared token by token."""
     teacher: Any
     for number, teacher in enumerate(teachers.members):
         if not all(map(np.array_equal, teacher.news_encoder.tokens, model.news_encoder.tokens)):

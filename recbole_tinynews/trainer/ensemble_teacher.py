@@ -1,4 +1,4 @@
-"""The trainer of an ensemble, which trains nothing: it copies the teachers and validates them."""
+"""Trainer of an ensemble: copies and validates the teachers without training."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ class EnsembleTeacherTrainer(UntrainedTrainer, DistillationTrainer):
     """Copies the teachers' weights into the ensemble and trains nothing."""
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
-        """Copy all of the teachers' weights by name, then save and validate the ensemble.
-
-        Returns:
-            The validation score, and the whole validation result.
-        """
+        """Copy the teachers' weights by name, then save and validate; returns score and result."""
         members, model = self.teachers.members, self.model
         encoders = model.news_encoder.encoders, model.user_encoder.encoders
         teacher: Any

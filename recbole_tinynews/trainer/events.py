@@ -1,10 +1,10 @@
-"""The events of a stage for TensorBoard and W&B, under its own name and at its optimizer steps.
+"""Events of a stage for TensorBoard and W&B, by stage name and optimizer step.
 
-    STAGE/train/LOSS    mean since the point before, up to 200 of them in a stage
+    STAGE/train/LOSS    mean since the last point, at most 200 points per stage
     STAGE/epoch/LOSS    mean of an epoch, or of a round of ``eval_steps``
     STAGE/valid/METRIC  a validation
 
-RecBole's trainers log every training under the same names and by epoch.
+RecBole itself logs every training under the same names and by epoch.
 """
 
 from __future__ import annotations
@@ -25,21 +25,20 @@ from recbole_tinynews.settings.protocol import Settings
 
 TENSORBOARD = "tensorboard"  # folder beside the weights
 TRAIN, EPOCH, VALID = "train", "epoch", "valid"
-_STEPS_OF_RECBOLE = frozenset(("train_step", "valid_step"))  # its counts of epochs and validations
+_STEPS_OF_RECBOLE = frozenset(("train_step", "valid_step"))  # counts of epochs and validations
 _RECBOLES_SCORE = "Vaild_score"  # sic
 _replacing = threading.Lock()
 
 
 class LateWriter:
-    """A ``SummaryWriter`` that is opened by its first event, and warns once if it cannot write.
+    """A ``SummaryWriter`` opened by its first event, which warns once if it cannot write.
 
-    RecBole opens one, with two threads and a file, for each trainer, even for evaluation.
+    RecBole opens one, with two threads and a file, per trainer, even for evaluation.
 
     Args:
-        place: returns the folder; called at the first event.
+        place: returns the folder.
         silent: whether another process writes all events.
-        purged: returns the first step whose events are hidden, of a process that was killed after
-            its last saved state; called with ``place``.
+        purged: returns the first step to hide: events after the state that a killed process saved.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class LateWriter:
 
     @property
     def log_dir(self) -> str:
-        """The folder of the events."""
+        """Folder of the events."""
         return str(self._place())
 
     def add_scalar(self, tag: str, value: float, global_step: int, **named: Any) -> None:
@@ -61,7 +60,6 @@ class LateWriter:
         self._call("add_scalar", (tag, value, global_step), named)
 
     def __getattr__(self, name: str) -> Any:
-        """A method of the writer, which may fail."""
         if name.startswith("_"):
             raise AttributeError(name)
         return lambda *values, **named: self._call(name, values, named)
@@ -80,7 +78,7 @@ class LateWriter:
             getLogger().warning(f"No events are written to {self._place()}: {problem}")
 
     def close(self) -> None:
-        """End its threads and close its file; a later event opens a new one."""
+        """Stop its threads and close its file; a later event opens a new one."""
         writer, self._writer = self._writer, None
         if writer is not None:
             with suppress(OSError):
@@ -104,7 +102,7 @@ class Watched(Protocol):
 
 
 class StageTensorboard(LateWriter):
-    """A ``LateWriter`` in the folder of a stage, with the stage's name before each tag."""
+    """A ``LateWriter`` in the stage's folder that prefixes tags with the stage's name."""
 
     def __init__(self, trainer: Watched) -> None:
         super().__init__(
@@ -115,14 +113,14 @@ class StageTensorboard(LateWriter):
         self._trainer = trainer
 
     def add_scalar(self, tag: str, value: float, global_step: int, **named: Any) -> None:
-        """Write an event under the name of the stage."""
+        """Write an event under the stage's name."""
         if tag == _RECBOLES_SCORE:
             tag, global_step = f"{VALID}/score", self._trainer.step
         super().add_scalar(f"{self._trainer.progress.tag}/{tag}", value, global_step, **named)
 
 
 class StageWandb(WandbLogger):
-    """RecBole's logger with the stage's name before each metric, by the optimizer step."""
+    """RecBole's logger with metrics prefixed by stage, by optimizer step."""
 
     def __init__(self, trainer: Watched) -> None:
         self._trainer = trainer
@@ -130,20 +128,20 @@ class StageWandb(WandbLogger):
         super().__init__(trainer.config)
 
     def _set_steps(self) -> None:
-        """Disabled: steps are those of a stage, which is unknown before its first metric."""
+        """Disabled: the stage is unknown before its first metric."""
 
     def log_metrics(
         self, metrics: Mapping[str, Any], head: str = TRAIN, commit: bool = True
     ) -> None:
-        """Log metrics at this step, except RecBole's by epoch, which are logged by step already."""
+        """Log metrics at this step, except RecBole's by epoch, already logged by step."""
         if _STEPS_OF_RECBOLE.isdisjoint(metrics):
             self.log(head, self._trainer.step, metrics, commit)
 
     def log_eval_metrics(self, metrics: Mapping[str, Any], head: str = "eval") -> None:
-        """Disabled: a validation is logged by its step, and the test by the run."""
+        """Disabled: validations are logged by step, and the test by the run."""
 
     def log(self, kind: str, step: int, values: Mapping[str, Any], commit: bool = True) -> None:
-        """Log values of a step of the stage, under its name and that of their kind."""
+        """Log values at a step, under stage and kind."""
         if not self.log_wandb:
             return
         tag = self._trainer.progress.tag
@@ -155,7 +153,7 @@ class StageWandb(WandbLogger):
 
 @contextmanager
 def events_of(trainer: Watched) -> Iterator[None]:
-    """Inside, RecBole's trainer uses these two loggers; it has no hook for them."""
+    """Make RecBole's trainer, which has no hook for loggers, use these two inside."""
     ours = {
         "get_tensorboard": lambda logger: StageTensorboard(trainer),
         "WandbLogger": lambda config: StageWandb(trainer),

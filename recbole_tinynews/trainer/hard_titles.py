@@ -1,4 +1,4 @@
-"""Hard negatives of post-training: the wrong titles that the model scores highest."""
+"""Hard negatives of post-training: the highest-scored wrong titles."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 def choose_titles(config: Settings, model: Any, interaction: Interaction) -> Interaction:
-    """Choose the candidates of the batch, before any teacher labels it.
+    """Under ``negative_titles: hard``, choose the hardest candidates before teachers label them.
 
-    Under ``negative_titles: hard`` they are the hardest ``negatives`` for the model that trains.
-    The choice draws no random numbers, so that a resumed training chooses the same titles.
+    It draws no random numbers, so a resumed training chooses the same titles.
     """
     if config["negative_titles"] == "hard":
         titles, together = interaction[CANDIDATES], _is_shared(interaction)
@@ -32,12 +31,12 @@ def choose_titles(config: Settings, model: Any, interaction: Interaction) -> Int
 
 
 def _is_shared(interaction: Interaction) -> bool:
-    """Whether several processes share the texts of the batch."""
+    """Whether processes share the batch's texts."""
     return getattr(plan_of(interaction), "counts", None) is not None
 
 
 def _plan_of_all(model: Any, interaction: Interaction) -> EncodingPlan:
-    """The plan of the titles chosen by all processes."""
+    """Plan for the titles chosen by all processes."""
     bodies, titles = (
         np.unique(gather_array(interaction[field].cpu().numpy().ravel()))
         for field in (HISTORY, CANDIDATES)
@@ -47,18 +46,17 @@ def _plan_of_all(model: Any, interaction: Interaction) -> EncodingPlan:
 
 
 def hardest(scores: Tensor, titles: Tensor, count: int) -> Tensor:
-    """Places of a body's own title, then of the ``count`` highest-scored wrong ones.
+    """Indices of a body's own title and the ``count`` highest-scored wrong ones.
 
-    A repeated title is chosen again only if there are too few others.
+    Repeated titles are chosen only if there are too few others.
 
     >>> scores = torch.tensor([[0.0, 3.0, 5.0, 3.0, 4.0]])
     >>> hardest(scores, torch.tensor([[7, 1, 2, 1, 3]]), count=3)
     tensor([[0, 2, 4, 1]])
 
     Shapes:
-        scores: ``[batch, candidates]``, the own title first.
-        titles: ``[batch, candidates]``, ids.
-        returned: ``[batch, 1 + count]``, places among the candidates.
+        scores, titles (ids): ``[batch, candidates]``, the own title first.
+        returned: ``[batch, 1 + count]``.
     """
     equal = titles.unsqueeze(2) == titles.unsqueeze(1)  # [batch, candidates, candidates]
     repeats = equal.tril(diagonal=-1).any(dim=2)

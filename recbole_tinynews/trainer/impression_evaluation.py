@@ -1,4 +1,4 @@
-"""The base of trainers on impressions: ranks whole impressions, saves weights without pickle."""
+"""Base of trainers on impressions: ranks whole impressions, saves weights without pickle."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ WEIGHTS = "model.safetensors"  # in the folder of a training
 
 
 class ImpressionEvaluation(Trainer):
-    """A mixin that precedes a RecBole trainer in a class's bases.
+    """A mixin to put before a RecBole trainer among a class's bases.
 
     Args:
         config: the settings.
-        model: what is trained and evaluated.
+        model: the model to train and evaluate.
         folder: where the best weights are saved; ``None``: in RecBole's checkpoint folder, under a
             name that begins with the model's.
 
     Attributes:
-        folder: where a training saves its files.
-        saved_model_file: the file of the best weights, in that folder.
+        folder: where the training saves its files.
+        saved_model_file: the file of the best weights.
         step: optimizer steps taken so far.
         curve: losses and validation metrics by step.
-        budget: counts what the training reads and computes; ``None``: not counted.
-        progress: the stage that it trains, among those of its run.
+        budget: counts text and computation; ``None``: not counted.
+        progress: the stage that it trains.
     """
 
     saved_model_file: str
@@ -60,7 +60,7 @@ class ImpressionEvaluation(Trainer):
         self.budget: BudgetCounter | None = None
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
-        """Validate as RecBole does, and refuse NaN, with which no weights are the best."""
+        """Validate as RecBole does, but refuse NaN, which no weights would beat."""
         score, result = super()._valid_epoch(valid_data, show_progress=show_progress)
         if math.isnan(score):
             raise ValueError(
@@ -72,7 +72,7 @@ class ImpressionEvaluation(Trainer):
         return score, result
 
     def _add_validation(self, result: Mapping[str, Any]) -> None:
-        """Record and log the metrics of a validation at this step."""
+        """Record and log validation metrics at this step."""
         self._tell(VALID, self.step, self.curve.add_validation(self.step, result))
 
     def _tell(self, kind: str, step: int, values: Mapping[str, float]) -> None:
@@ -91,7 +91,7 @@ class ImpressionEvaluation(Trainer):
     def _add_train_loss_to_tensorboard(
         self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
     ) -> None:
-        """Log the mean losses of the epoch at its last step, to W&B too."""
+        """Log the epoch's mean losses at its last step, also to W&B."""
         self._tell(EPOCH, self.step, loss_columns(losses))
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
@@ -106,7 +106,7 @@ class ImpressionEvaluation(Trainer):
         model_file: str | None = None,
         show_progress: bool = False,
     ) -> dict | None:
-        """Evaluate as RecBole does, with weights that are read without pickle."""
+        """Evaluate as RecBole does, but load weights without pickle."""
         if not eval_data:
             return None
         if load_best_model:
@@ -122,7 +122,7 @@ class ImpressionEvaluation(Trainer):
             return super().evaluate(eval_data, load_best_model=False)  # its bar has 100 columns
 
     def before_ranking(self, eval_data: Any, show_progress: bool) -> None:
-        """Hook for trainers that prepare their model for the news articles of ``eval_data``."""
+        """Hook to prepare the model for the articles of ``eval_data``."""
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         if not process_group().first:

@@ -1,4 +1,4 @@
-"""Scores of RecBole's sequential models, with one pass through each distinct history."""
+"""Scores of RecBole's sequential models, with one pass per distinct history."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender, SequentialRecommender
 from torch import Tensor
 
-AT_ONCE = 256  # histories that are scored against all items
+AT_ONCE = 256  # histories per pass
 
 
 def reads_sequence_alone(model: Any) -> bool:
-    """Whether a model encodes the history without the candidate (DIN reads them together)."""
+    """Whether a model encodes the history without the candidate (unlike DIN)."""
     ranks_all = type(model).full_sort_predict is not AbstractRecommender.full_sort_predict
     return isinstance(model, SequentialRecommender) and ranks_all
 
 
 def scores_by_sequence(model: Any, interaction: Interaction) -> Tensor:
-    """The score of each row, ``[rows]``.
+    """Score of each row, ``[rows]``.
 
-    The rows of an impression, some 37 in MIND, mostly share one history, which is read once and
-    scored against all items, as in RecBole's full ranking. The scores are those of ``predict``,
-    except for CORE and SHAN, whose ``predict`` has another formula.
+    The rows of an impression, some 37 in MIND, mostly share one history, which is encoded once and
+    scored against all items. Scores equal ``predict``'s, except for CORE and SHAN, whose
+    ``predict`` has another formula.
     """
     items = interaction[model.ITEM_ID]
     read = (model.USER_ID, model.ITEM_SEQ_LEN, model.ITEM_SEQ)

@@ -1,4 +1,4 @@
-"""Training a student together with its teachers."""
+"""Trains a student jointly with its teachers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
 
 
 class JointTrainer(DistillationTrainer):
-    """``DistillationTrainer`` that trains the teachers too; validates and saves the student."""
+    """``DistillationTrainer`` that also trains the teachers; validates and saves the student."""
 
     @property
     def teachers(self) -> JointTeachers:
@@ -20,7 +20,7 @@ class JointTrainer(DistillationTrainer):
 
     @property
     def learners(self) -> nn.Module:
-        """Student and teachers, with shared weights once."""
+        """Student and teachers; shared weights occur once."""
         if self._teachers is None:
             return self.model
         return nn.ModuleDict({"student": self.model, "teachers": self.teachers})

@@ -1,4 +1,4 @@
-"""Losses by name, and their running means for the log and for saved states."""
+"""Losses by name, and their running means."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Losses = Any  # a NamedTuple of tensors, or of plain values
 
 
 def as_terms(losses: Any) -> Losses:
-    """Losses as a NamedTuple, also of a model that returns one tensor or a plain tuple."""
+    """Losses as a NamedTuple, whatever the model returns."""
     if not isinstance(losses, tuple):
         return loss_terms({"train": losses})
     if hasattr(losses, "_fields"):
@@ -25,7 +25,7 @@ def as_terms(losses: Any) -> Losses:
 
 
 def named_losses(losses: Losses) -> list[tuple[str, float]]:
-    """``(name, value)`` of each loss, the sum first where there are several."""
+    """``(name, value)`` of each loss, after the sum if there are several."""
     named = [(f"{name} loss", value) for name, value in losses._asdict().items()]
     return named if len(named) == 1 else [("train loss", sum(losses)), *named]
 
@@ -34,9 +34,9 @@ def parts_of_means(losses: Losses, batch: Any, counted_by: Mapping[str, str]) ->
     """Losses whose sum over all processes is their mean over the whole batch.
 
     Args:
-        losses: means over this process's part of the batch.
-        batch: with the ``shares`` of this process; a batch without them is whole.
-        counted_by: what each loss is a mean over, by its name; the default is ``samples``.
+        losses: means over this process's shard of the batch.
+        batch: with the ``shares`` of this process; without, the batch is whole.
+        counted_by: unit that each loss is averaged over, by name; default ``samples``.
     """
     shares = getattr(batch, "shares", None)
     if shares is None:
@@ -48,22 +48,21 @@ def parts_of_means(losses: Losses, batch: Any, counted_by: Mapping[str, str]) ->
 
 
 class PendingLosses:
-    """Losses of batches that have not been read from the device yet.
+    """Losses not yet read from the device; reading several batches together synchronises less.
 
-    Reading waits for the device, so the losses of several batches are read together. With several
-    processes the parts of all are summed.
+    With several processes their shards are summed.
     """
 
     def __init__(self) -> None:
         self._batches: list[tuple[int, Any, torch.Tensor]] = []
 
     def add(self, step: int, losses: Losses) -> None:
-        """Keep the losses of a batch of optimizer step ``step``."""
+        """Keep a batch's losses."""
         values = torch.stack([each.detach() for each in losses])
         self._batches.append((step, type(losses), values))
 
     def read(self) -> list[tuple[int, Losses]]:
-        """Step and plain losses of each batch; none is kept."""
+        """Step and plain losses of each batch kept; empties the list."""
         if not self._batches:
             return []
         batches, self._batches = self._batches, []
@@ -76,14 +75,14 @@ class PendingLosses:
 class LossMeans:
     """Running means of losses by name.
 
-    Sums are kept in float64, so that a resumed run logs the same values as an undisturbed one.
+    Sums are float64, so that a resumed run logs the same values.
     """
 
     def __init__(self, sums: Mapping[str, float] | None = None, batches: int = 0) -> None:
         self.sums, self.batches = dict(sums or {}), batches
 
     def add(self, losses: Losses) -> None:
-        """Count the losses of one more batch."""
+        """Add the losses of a batch."""
         for name, value in losses._asdict().items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.batches += 1
@@ -97,5 +96,5 @@ class LossMeans:
         return loss_terms({name: sum_ / max(self.batches, 1) for name, sum_ in self.sums.items()})
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values from which ``LossMeans(**values)`` is restored."""
+        """Plain values; ``LossMeans(**values)`` restores the means."""
         return {"sums": self.sums, "batches": self.batches}

@@ -1,4 +1,4 @@
-"""Masked-language-model training, whose validation predicts masked tokens of held-out texts."""
+"""Masked-language-model training, validated on masked tokens of held-out texts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ LOSS, ACCURACY, TOKENS = "held_out_loss", "accuracy", "tokens"
 
 
 class MaskedLanguageModelTrainer(NewsTrainer):
-    """``NewsTrainer`` that keeps the weights with the lowest loss on the held-out texts.
+    """``NewsTrainer`` that keeps the weights with the lowest held-out loss.
 
-    The validation result has that loss (the mean over all masked tokens), how often the right token
-    has the highest score (``accuracy``), and the number of these tokens.
+    The validation result has the loss and ``accuracy`` over all masked tokens, and their number.
     """
 
     def __init__(self, config: Settings, model: Any, folder: Path | None = None) -> None:
@@ -44,7 +43,7 @@ class MaskedLanguageModelTrainer(NewsTrainer):
                 scores, truth = self.model.guess(batch.to(self.device))
             loss = F.cross_entropy(scores, truth, reduction="sum").item()
             sums.append((loss, int((scores.argmax(dim=-1) == truth).sum()), len(truth)))
-        # of all batches, in their order, so that the sum is that of one process to the last digit
+        # all batches in their order, so that the sum equals that of one process to the last digit
         loss, right, tokens = map(sum, zip(*itertools.chain(*all_gather_object(sums)), strict=True))
         counted, places = max(tokens, 1), self.config["metric_decimal_place"]
         means = {LOSS: loss / counted, ACCURACY: right / counted}

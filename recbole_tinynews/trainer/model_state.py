@@ -1,7 +1,7 @@
-"""The state of a trained model as tensors by name: its weights and other attributes.
+"""State of a trained model as tensors by name: its weights, and attributes beyond them.
 
-RecBole's models list such attributes in ``other_parameter_name``: Pop's counts, ItemKNN's matrices.
-They are tensors, arrays or sparse matrices; modules among them are covered by the weights.
+RecBole's models list these in ``other_parameter_name`` (Pop's counts, ItemKNN's matrices): tensors,
+arrays, sparse matrices, or modules, which the weights cover.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SPARSE = (".data", ".indices", ".indptr", ".shape")  # of a compressed sparse r
 
 
 def take_model_state(model: Any) -> dict[str, Tensor]:
-    """Weights by name, and other attributes by name with a prefix."""
+    """Weights by name, and other attributes by prefixed name."""
     state = dict(model.state_dict())
     for name, value in model.other_parameter().items():
         state.update(_as_tensors(_OTHER + name, value))
@@ -30,10 +30,10 @@ def take_model_state(model: Any) -> dict[str, Tensor]:
 
 
 def put_model_state(model: Any, state: dict[str, Tensor], source: Path) -> None:
-    """Load a state into a model of the same settings; attributes without a saved value become None.
+    """Load a state into a model of equal settings; attributes without a saved value become None.
 
     Raises:
-        ValueError: a weight is missing or unexpected, or has another shape.
+        ValueError: a weight is missing, unexpected or of another shape.
     """
     weights = {name: value for name, value in state.items() if not name.startswith(_OTHER)}
     load_into(model, weights, source)
@@ -61,7 +61,7 @@ def _as_tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def _from_tensors(name: str, state: dict[str, Tensor], present: Any, model: Any) -> Any:
-    """The value in the type that the model has ``present``, on the model's device."""
+    """The value in the type of ``present``, on the model's device."""
     if name + _SPARSE[0] in state:
         data, indices, indptr, shape = (state[name + part].numpy() for part in _SPARSE)
         rows = sparse.csr_matrix((data, indices, indptr), shape=tuple(shape))

@@ -1,4 +1,4 @@
-"""The trainer of news recommenders: RecBole's ``fit`` with an epoch of our own."""
+"""Trainer of news recommenders: RecBole's ``fit`` with its own training epoch."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ from recbole_tinynews.trainer.training_state import (
     take_state,
 )
 
-# Optimizer steps between two readings of losses: a GPU has to finish all of them first.
+# optimizer steps between readings of losses, which wait for a GPU
 READ_STEPS = {"cpu": 1, "cuda": 10}
 
-# of the steps of an epoch; the time left is that of the run
+# no time left of the epoch: the postfix has that of the run
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 
 LossFunction = Callable[[Interaction], "Tensor | tuple[Tensor, ...]"]
@@ -62,8 +62,8 @@ LossFunction = Callable[[Interaction], "Tensor | tuple[Tensor, ...]"]
 class NewsTrainer(ImpressionEvaluation):
     """RecBole's ``Trainer``, with its epochs, early stopping, evaluation and logging.
 
-    It adds two learning rates, gradient accumulation, warm-up, mixed precision that clips unscaled
-    gradients, losses by name and step, and what ``ImpressionEvaluation`` adds.
+    Adds two learning rates, gradient accumulation, warm-up, mixed precision with clipping of
+    unscaled gradients, losses by name and step, and ``ImpressionEvaluation``.
     """
 
     budget: BudgetCounter
@@ -97,16 +97,16 @@ class NewsTrainer(ImpressionEvaluation):
 
     @property
     def learners(self) -> nn.Module:
-        """The modules that the optimizer updates and a saved state holds."""
+        """Modules that the optimizer updates and a saved state holds."""
         return self.model
 
     # ------------------------------------------------------------------------------- training
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
-        """Train as RecBole does, in rounds of ``eval_steps`` optimizer steps, or of one pass.
+        """Train as RecBole does, in rounds of ``eval_steps`` optimizer steps or one epoch.
 
-        ``max_steps`` limits the steps. After ``resume_checkpoint`` training resumes from the saved
-        state, and ends with the same weights as an undisturbed one.
+        ``max_steps`` limits the steps. After ``resume_checkpoint`` it continues from the saved
+        state, and ends with the weights of an uninterrupted training.
 
         Returns:
             The best validation score, and the whole result of that validation.
@@ -136,7 +136,7 @@ class NewsTrainer(ImpressionEvaluation):
         return result
 
     def _check_together(self, train_data: Any) -> None:
-        """Refuse processes with other data, or another state to resume from."""
+        """Refuse processes with different data or states."""
         every = all_gather_object([self.step, len(train_data), train_data.sample_size])
         if any(each != every[0] for each in every):
             raise ValueError(
@@ -151,7 +151,7 @@ class NewsTrainer(ImpressionEvaluation):
         loss_func: LossFunction | None = None,
         show_progress: bool = False,
     ) -> Losses:
-        """Train one round and return the mean of each loss over its batches, by name."""
+        """Train one round; returns the mean of each loss over its batches."""
         self.model.train()
         self.optimizer.zero_grad()
         loss_func = loss_func or self.model.calculate_loss
@@ -173,7 +173,7 @@ class NewsTrainer(ImpressionEvaluation):
         return means
 
     def _train_pass(self, train_data: Any, end: int, loss_func: LossFunction, bar: tqdm) -> None:
-        """Train on the rest of this pass over the data, up to the step ``end``."""
+        """Train on the rest of this epoch, up to step ``end``."""
         number, steps = divmod(self.step, self.steps_per_pass)
         trained = steps * self.accumulation_steps
         train_data.set_epoch(number, trained)
@@ -187,7 +187,7 @@ class NewsTrainer(ImpressionEvaluation):
                 step = self.step + 1
                 saving = step % (self.config["save_steps"] or self.last_step) == 0
                 if saving or step >= end or step % self.read_steps == 0:
-                    self._read_losses()  # before the update: NaN would spoil all weights
+                    self._read_losses()  # before the update, as NaN would spoil all weights
                 self._update()
                 self.progress.reach(step)
                 bar.update()
@@ -200,17 +200,13 @@ class NewsTrainer(ImpressionEvaluation):
                     self._save_state()
 
     def _reseed(self, number: int, batch: int) -> None:
-        """With several processes, seed dropout by pass, batch and process, for resuming."""
+        """With several processes, seed dropout by epoch, batch and process, for resuming."""
         if not self.group.alone:
             seed = np.random.SeedSequence([self.config["seed"], number, batch, self.group.rank])
             torch.manual_seed(int(seed.generate_state(1)[0]))
 
     def _read_losses(self) -> None:
-        """Count the losses since the last reading.
-
-        Raises:
-            ValueError: one of them is NaN.
-        """
+        """Record the losses since the last reading; ``ValueError`` for NaN."""
         for step, batches in itertools.groupby(self.pending.read(), key=itemgetter(0)):
             for _, losses in batches:
                 if math.isnan(sum(losses)):
@@ -220,7 +216,7 @@ class NewsTrainer(ImpressionEvaluation):
             self._tell(TRAIN, step, self.curve.add_step(step))
 
     def _share(self, batch: int, train_data: Any) -> float:
-        """The share of ``batch`` (from 1) in the samples of its optimizer step."""
+        """Share of ``batch`` (from 1) in the samples of its optimizer step."""
         size, samples = train_data.step, train_data.sample_size
         together = self.accumulation_steps * size
         first = (batch - 1) * size // together * together
@@ -235,14 +231,14 @@ class NewsTrainer(ImpressionEvaluation):
         return losses
 
     def prepare(self, interaction: Interaction) -> Interaction:
-        """Hook for trainers that label a batch, or select candidates, before the loss."""
+        """Hook to label a batch or select its candidates before the loss."""
         return interaction
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)
 
     def _update(self) -> None:
-        """Take one optimizer step; gradients are unscaled before they are clipped."""
+        """Take one optimizer step."""
         if not self.group.alone:
             sum_gradients(self.learners.parameters())
         self.scaler.unscale_(self.optimizer)
@@ -259,13 +255,13 @@ class NewsTrainer(ImpressionEvaluation):
         self._after_step()
 
     def _before_step(self) -> None:
-        """Hook for trainers that change the complete, unscaled gradients before clipping."""
+        """Hook for the complete, unscaled gradients before clipping."""
 
     def _after_step(self) -> None:
         """Hook after each optimizer step."""
 
     def before_ranking(self, eval_data: Any, show_progress: bool) -> None:
-        """Encode the articles of all batches together, each once."""
+        """Encode the articles of all batches, each once."""
         self.model.eval()
         with self._autocast():
             self.model.news_encoder.encode_ahead(eval_data.news_ids(), show_progress)
@@ -274,27 +270,26 @@ class NewsTrainer(ImpressionEvaluation):
 
     @property
     def state_folder(self) -> Path:
-        """The folder of the state of an unfinished training."""
+        """Folder of an unfinished training's state."""
         return self.folder / STATE
 
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
-        """Resume in ``fit`` from the last state in ``resume_file`` (a ``state`` folder), if any.
+        """Resume in ``fit`` from the last state, if any, in ``resume_file`` (a ``state`` folder).
 
-        Without a readable state, best weights and copies, a warning says so, and training starts
-        from the beginning.
+        Warns and starts over if state, best weights or copies are unreadable.
         """
         self._state = newest_state(Path(resume_file) if resume_file else self.state_folder)
         if self._state is None:
             return
         try:
             for file in self._saved_so_far(self._state):
-                load_weights(file)  # a damaged one would be taken for the best of the training
+                load_weights(file)  # a damaged file would pass for the best weights
         except (OSError, ValueError) as problem:
             self.logger.warning(f"{self.state_folder} is no state to resume from: {problem}")
             self._state = None
 
     def _saved_so_far(self, state: TrainingState) -> list[Path]:
-        """The files of weights that a resumed training keeps."""
+        """Files of weights that a resumed training keeps."""
         path = Path(self.saved_model_file)
         validated = state.progress["best_valid_result"] is not None
         return [path] if validated or path.is_file() else []

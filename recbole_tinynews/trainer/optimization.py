@@ -1,4 +1,4 @@
-"""Learning rates, warm-up and precision of a training run."""
+"""Learning rates, warm-up and precision."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from transformers import get_constant_schedule, get_linear_schedule_with_warmup
 
 from recbole_tinynews.encoder.weight_names import LANGUAGE_MODEL
 
-PLM_PART = f"{LANGUAGE_MODEL}."  # in names of weights, of the model or of a model inside it
+PLM_PART = f"{LANGUAGE_MODEL}."  # in weight names, also of nested models
 
 
 def parameter_groups(
     model: nn.Module, learning_rate: float, plm_learning_rate: float | None
 ) -> list[dict]:
-    """The weights that train, those of the PLM with their own rate (``None``: the same)."""
+    """Trained weights, with the language model's own learning rate (``None``: the same)."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     of_plm = [p for name, p in trained.items() if PLM_PART in name]
     others = [p for name, p in trained.items() if PLM_PART not in name]
@@ -30,12 +30,12 @@ def parameter_groups(
 
 
 def most_steps(batches: int, epochs: int, accumulated: Any, max_steps: Any = None) -> int:
-    """Optimizer steps of a training that early stopping does not end.
+    """Optimizer steps of a training without early stopping.
 
     Args:
-        batches: of one pass over the data.
-        epochs: passes.
-        accumulated: batches of a step; ``None``: one.
+        batches: batches per epoch.
+        epochs: number of epochs.
+        accumulated: batches per step; ``None``: one.
         max_steps: limit; ``None``: none.
 
     >>> most_steps(5, 2, 2), most_steps(5, 2, 2, 4)
@@ -46,7 +46,7 @@ def most_steps(batches: int, epochs: int, accumulated: Any, max_steps: Any = Non
 
 
 def make_schedule(optimizer: Optimizer, warmup_steps: int | None, steps: int) -> LRScheduler:
-    """Constant rates without ``warmup_steps``; else linear warm-up, then linear decay to 0."""
+    """Linear warm-up, then linear decay to 0; constant rates without ``warmup_steps``."""
     if warmup_steps is None:
         return get_constant_schedule(optimizer)
     return get_linear_schedule_with_warmup(optimizer, warmup_steps, steps)
@@ -61,18 +61,18 @@ def has_bf16_products(device: torch.device) -> bool:
 
 
 def default_precision(device: torch.device) -> str:
-    """The ``precision`` where none is set: bf16 on a GPU that supports it, else fp32.
+    """Default ``precision``: bf16 on a GPU with native bf16, otherwise fp32.
 
-    All processors compute in fp32, for equal results.
+    Always fp32 on CPUs, for identical results.
     """
     return "bf16" if device.type == "cuda" and has_bf16_products(device) else "fp32"
 
 
 def autocast_dtype(precision: str | None, device: torch.device) -> torch.dtype | None:
-    """The autocast type of ``precision``; ``None``: no autocast, plain float32.
+    """Autocast type of ``precision``; ``None``: plain float32.
 
-    ``auto`` chooses what is fast: bf16 where it is native, else fp16 on a GPU, else float32. A
-    warning says where bf16 is slow.
+    ``auto``: bf16 where native, otherwise fp16 on a GPU and float32 on a CPU. Warns where bf16 is
+    slow.
     """
     precision = default_precision(device) if precision is None else precision
     native = has_bf16_products(device)

@@ -1,4 +1,4 @@
-"""Trainers of title-body matching: post-training of the teacher, and the student's Stage I."""
+"""Trainers of title-body matching: the teacher's post-training, and the student's Stage I."""
 
 from __future__ import annotations
 
@@ -20,12 +20,7 @@ COPIES = "copies"  # folder beside the weights
 
 
 def most_copies(config: Settings, batches: int) -> int:
-    """How many copies a post-training saves that early stopping does not end.
-
-    Args:
-        config: the settings of its stage.
-        batches: of one pass over its data.
-    """
+    """Copies that a post-training saves without early stopping; ``batches`` per epoch."""
     steps = most_steps(batches, config["epochs"], config["accumulation_steps"], config["max_steps"])
     return max(1, math.ceil(steps / config["teacher_checkpoint_interval"]))
 
@@ -33,24 +28,24 @@ def most_copies(config: Settings, batches: int) -> int:
 class PostTrainingTrainer(NewsTrainer):
     """Saves a copy of the teacher every ``teacher_checkpoint_interval`` steps, and at the end.
 
-    Each copy becomes a teacher. It holds only the weights that train; the others are those of
-    ``model.safetensors`` beside it.
+    Each copy becomes a teacher. It holds trained weights only; the rest is in
+    ``model.safetensors``.
     """
 
     @property
     def copies_folder(self) -> Path:
-        """The folder of the copies, ``step-N.safetensors``."""
+        """Folder of the copies, ``step-N.safetensors``."""
         return self.folder / COPIES
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
-        """Train as ``NewsTrainer`` does, but save the last weights instead of the best ones."""
+        """Train as ``NewsTrainer`` does, but save the last weights instead of the best."""
         result = super().fit(train_data, valid_data, **kwargs)
         self._save_copy()
         self._save_checkpoint(self.epochs - 1, verbose=False)
         return result
 
     def prepare(self, interaction: Interaction) -> Interaction:
-        """Choose the titles of the batch."""
+        """Choose the batch's titles."""
         return super().prepare(choose_titles(self.config, self.model, interaction))
 
     def _saved_so_far(self, state: TrainingState) -> list[Path]:
@@ -65,14 +60,14 @@ class PostTrainingTrainer(NewsTrainer):
             return
         frozen = {n for n, p in self.model.named_parameters() if not p.requires_grad}
         frozen.update(name for name, _ in self.model.named_buffers())
-        # adapters have no name of their own there, and what they adapt is not frozen
+        # state_dict merges adapters into the weights that they adapt, which count as trained
         trained = {n: p for n, p in self.model.state_dict().items() if n not in frozen}
         save_weights(trained, self.copies_folder / f"step-{self.step}.safetensors")
 
 
 class StageOneTrainer(DistillationTrainer):
-    """Trains the student under its post-trained teachers."""
+    """Trains the student under post-trained teachers."""
 
     def prepare(self, interaction: Interaction) -> Interaction:
-        """Choose the titles of the batch, then add the outputs of the teachers."""
+        """Choose the batch's titles, then add the teachers' outputs."""
         return super().prepare(choose_titles(self.config, self.model, interaction))

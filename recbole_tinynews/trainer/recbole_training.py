@@ -1,4 +1,4 @@
-"""Trainers of RecBole's own models, on impressions."""
+"""Trainers of RecBole's own models on impressions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from recbole_tinynews.trainer.losses import LossMeans, as_terms
 
 
 class RecBoleTraining(ImpressionEvaluation):
-    """A mixin for RecBole's trainers, with their own epochs, on impressions."""
+    """A mixin for RecBole's trainers on impressions, with their own epochs."""
 
     model: Any
     epochs: int
     eval_step: int
 
     def fit(self, *args: Any, **kwargs: Any) -> tuple:
-        """Train as the RecBole trainer does; one with a single epoch is validated after it."""
+        """Train as the RecBole trainer does; validate even after a single epoch."""
         self.eval_step = min(self.eval_step, self.epochs)
         return super().fit(*args, **kwargs)
 
@@ -48,14 +48,14 @@ class RecBoleTraining(ImpressionEvaluation):
         self.step += batches
         self.progress.reach(self.step)
         if losses is not None:
-            means = LossMeans(batches=batches - 1)  # of sums over all batches
+            means = LossMeans(batches=batches - 1)  # RecBole returns sums over batches
             means.add(as_terms(losses))
             self.curve.add_batch(means.means())
             self._tell(TRAIN, self.step, self.curve.close(self.step))
         return losses
 
     def _add_train_loss_to_tensorboard(self, *args: Any, **kwargs: Any) -> None:
-        """Disabled: the mean over batches is logged already, instead of RecBole's sum."""
+        """Disabled: the mean is already logged, instead of RecBole's sum."""
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
         """Score a batch; ``[]``, which some models return for one row, becomes ``[1]``."""
@@ -66,11 +66,11 @@ class RecBoleTraining(ImpressionEvaluation):
         return interaction, torch.atleast_1d(scores), *nothing
 
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
-        """Disabled: RecBole's saved state is a pickle, so a stopped training starts again."""
+        """Disabled: RecBole's saved state is a pickle, so training starts over."""
 
 
 def on_impressions(trainer: type) -> type:
-    """A subclass of the RecBole trainer that ranks whole impressions and saves without pickle."""
+    """Subclass of a RecBole trainer that ranks whole impressions and saves without pickle."""
     if issubclass(trainer, ImpressionEvaluation):
         return trainer
     return type(f"Impression{trainer.__name__}", (RecBoleTraining, trainer), {})

@@ -1,9 +1,9 @@
-"""The saved state of a training: enough to resume as if it had never been stopped.
+"""Saved state of a training, from which it resumes as if never stopped.
 
     state/step-N/   state.safetensors  progress.json
 
-Tensors are safetensors and everything else is json, so that reading a state runs no code. A state
-is written under a temporary name and renamed; only then is the previous one deleted.
+Neither file runs code when read. A state is written under a temporary name and renamed before the
+previous one is deleted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from recbole_tinynews.files.whole import remove, whole_folder
 STATE = "state"  # folder beside the weights
 TENSORS, PROGRESS = "state.safetensors", "progress.json"
 STATE_FORMAT = 2
-NEEDED = (  # that a training resumes from
+NEEDED = (  # to resume
     *("step", "round", "cur_step", "best_valid_score", "best_valid_result"),
     *("losses", "curve", "budget", "schedule", "scaler", "rates", "optimizer"),
 )
@@ -43,7 +43,7 @@ class TrainingState(NamedTuple):
 
 
 def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any]) -> TrainingState:
-    """The weights that train, and the states of optimizer, vector caches and random numbers."""
+    """Trained weights, and the states of optimizer, vector caches and random generators."""
     tensors: dict[str, Tensor] = {
         _MODEL + name: value for name, value in model.named_parameters() if value.requires_grad
     }
@@ -67,11 +67,7 @@ def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any])
 
 
 def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> None:
-    """Restore model, optimizer, vector caches and random number generators from a state.
-
-    Raises:
-        ValueError: the state is of another model or optimizer.
-    """
+    """Restore a state; ``ValueError`` if it is of another model or optimizer."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     saved = _with_prefix(state.tensors, _MODEL)
     same = trained.keys() == saved.keys() and all(
@@ -102,11 +98,11 @@ def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> N
 
 
 def save_state(folder: Path, state: TrainingState) -> None:
-    """Save the state in ``folder``, in place of any earlier one."""
+    """Save the state in ``folder``, replacing earlier ones."""
     place = folder / f"step-{state.progress['step']}"
     with whole_folder(place) as unfinished:
         save_weights(state.tensors, unfinished / TENSORS)
-        progress = json.loads(json.dumps(state.progress))  # as it is read back
+        progress = json.loads(json.dumps(state.progress))  # as read back
         progress[_CHECKSUM] = _checksum(progress)
         (unfinished / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
         remove(place)
@@ -116,12 +112,12 @@ def save_state(folder: Path, state: TrainingState) -> None:
 
 
 def saved_step(folder: Path) -> int | None:
-    """The step of the last state in ``folder``, without reading it; None if there is none."""
+    """Step of the last state in ``folder``, None if there is none; does not read it."""
     return max(_states(folder), default=None)
 
 
 def newest_state(folder: Path) -> TrainingState | None:
-    """The last complete state in ``folder``; a damaged one is skipped with a warning."""
+    """Last complete state in ``folder``; damaged ones are skipped with a warning."""
     found = _states(folder)
     for step in sorted(found, reverse=True):
         try:
@@ -139,11 +135,7 @@ def _states(folder: Path) -> dict[int, Path]:
 
 
 def _check(progress: Any) -> None:
-    """Refuse what was not written by ``save_state``, before anything is restored from it.
-
-    Raises:
-        ValueError: it has another format, lacks something, or was changed.
-    """
+    """Raise ``ValueError`` for a progress file of another format, incomplete or changed."""
     if not isinstance(progress, dict) or progress.get("format") != STATE_FORMAT:
         found = progress.get("format") if isinstance(progress, dict) else progress
         raise ValueError(f"its format is {found!r:.50}, not {STATE_FORMAT}")
@@ -159,7 +151,7 @@ def _checksum(progress: dict[str, Any]) -> str:
 
 
 def _caches(model: nn.Module) -> Iterator[tuple[str, CachedEncoder]]:
-    """News encoders, which may reuse vectors of earlier steps, by name."""
+    """News encoders that may reuse vectors of earlier steps, by name."""
     for name, module in model.named_modules():
         if isinstance(module, CachedEncoder):
             yield name, module

@@ -1,4 +1,4 @@
-"""The trainer of recommenders that train nothing: it saves and validates them as they are."""
+"""Trainer of recommenders without training: saves and validates them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,15 @@ from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 
 class UntrainedTrainer(ImpressionEvaluation):
-    """Saves and validates a recommender without training it.
-
-    For a recommender that encodes texts use ``UntrainedNewsTrainer``.
-    """
+    """Saves and validates a recommender; for those that encode texts: ``UntrainedNewsTrainer``."""
 
     eval_step: int
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
-        """Return None instead of an optimizer, as nothing trains."""
+        """None."""
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
-        """Save the recommender and, unless ``eval_step`` is 0, validate it.
-
-        Returns:
-            The validation score, and the whole validation result.
-        """
+        """Save and, unless ``eval_step`` is 0, validate; returns score and result."""
         self.budget = BudgetCounter(self.model, self.model, reads_clicks=False)
         self._save_checkpoint(0)
         if not valid_data or self.eval_step <= 0:
@@ -33,8 +26,8 @@ class UntrainedTrainer(ImpressionEvaluation):
         return self._valid_epoch(valid_data, kwargs.get("show_progress", False))
 
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
-        """Does nothing: without training there is no state to resume from."""
+        """Does nothing: there is no state."""
 
 
 class UntrainedNewsTrainer(UntrainedTrainer, NewsTrainer):
-    """Saves and validates a recommender that encodes texts without training it."""
+    """Saves and validates an untrained recommender that encodes texts."""

@@ -1,4 +1,4 @@
-"""A reader for each format that ``--format`` knows."""
+"""The reader of each ``--format``."""
 
 from __future__ import annotations
 

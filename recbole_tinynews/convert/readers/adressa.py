@@ -1,4 +1,4 @@
-"""Adressa: the events of Adresseavisen's readers, a JSON object in each line."""
+"""Adressa: click events of Adresseavisen, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CATEGORIES, PROFILE = "category1", "profile"
 
 
 class AdressaReader(Reader):
-    """A file of a day's events, or a folder of such files.
+    """Reads a file of one day's events, or a folder of such files.
 
-    An event with an ``id`` is a click on that article; others, such as visits of the front page,
-    are counted. Unclicked candidates are unknown and therefore sampled (see ``ClickLog``).
+    An event with an ``id`` is a click on that article; others, such as front page visits, are
+    counted. Unclicked candidates are not logged, so they are sampled (see ``ClickLog``).
     """
 
     expects = "a file of events, a JSON object in each line, or a folder of such files"
@@ -37,7 +37,7 @@ class AdressaReader(Reader):
         self._elsewhere = 0
 
     def problem(self, place: Path) -> str | None:
-        """Whether there is no file."""
+        """Describe a missing file or an empty folder."""
         if not place.exists():
             return f"expected {self.expects}, found nothing there."
         if not self.news_files(place):
@@ -45,11 +45,11 @@ class AdressaReader(Reader):
         return None
 
     def impressions_file(self, place: Path) -> Path:
-        """The file or folder."""
+        """The file or folder itself."""
         return place
 
     def news_files(self, place: Path) -> Sequence[Path]:
-        """The files of events, which have the articles too."""
+        """The event files, which contain the articles."""
         if not place.is_dir():
             return [place]
         files = (path for path in place.iterdir() if path.is_file())
@@ -60,7 +60,7 @@ class AdressaReader(Reader):
         return read_raw_lines(path)
 
     def article(self, path: Path, content: bytes) -> NewsRow | None:
-        """The article that was clicked; the click is kept for ``read_impressions``."""
+        """The clicked article; the click is stored for ``read_impressions``."""
         event = _event(content)
         if not _is_click(event):
             self._elsewhere += 1
@@ -73,11 +73,11 @@ class AdressaReader(Reader):
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
     ) -> Iterator[Impression]:
-        """The clicks in the order of time."""
+        """Clicks in time order."""
         return self._log.impressions(self.news_files(place))
 
     def about(self) -> dict[str, Any]:
-        """Sampled candidates, and events that are no clicks."""
+        """Report sections on sampled candidates and events other than clicks."""
         return {**self._log.about(), "adressa": {"events_without_article": self._elsewhere}}
 
 
@@ -95,7 +95,7 @@ def _event(line: bytes) -> dict[str, Any]:
 
 
 def _is_click(event: dict[str, Any]) -> bool:
-    """Whether it is about an article; pages of other classes have ids too."""
+    """Whether the page is an article; other page classes have ids too."""
     if event.get(ARTICLE) in (None, ""):
         return False
     classes = _of_group(event, "pageclass")
@@ -114,7 +114,7 @@ def _article(event: dict[str, Any]) -> News:
 
 
 def _categories(event: dict[str, Any]) -> tuple[str, str]:
-    """Category and subcategory: ``a|b`` of the event itself, or ``a/b`` of its profile."""
+    """Category and subcategory: ``a|b`` in the event, or ``a/b`` in its profile."""
     named = event.get(CATEGORIES)
     if isinstance(named, str) and named:
         first, _, rest = named.partition("|")
@@ -125,7 +125,7 @@ def _categories(event: dict[str, Any]) -> tuple[str, str]:
 
 
 def _of_group(event: dict[str, Any], name: str) -> list[str]:
-    """The items of an event's profile that belong to a group; malformed ones are ignored."""
+    """Items of the event's profile in a group; malformed ones are ignored."""
     profile = event.get(PROFILE)
     return [
         each["item"]

@@ -1,6 +1,6 @@
-"""Ids, candidates and texts in the cells of a row, checked alike for every format.
+"""Parse and validate ids, candidates and texts of any format; bad cells raise ``LineError``.
 
-A cell is text, or a Python value where the file has types (JSON, parquet).
+A cell is text, or a Python value in typed files (JSON, parquet).
 """
 
 from __future__ import annotations
@@ -11,15 +11,11 @@ from typing import Any, NamedTuple
 from recbole_tinynews.convert.errors import Column, LineError, quoted
 from recbole_tinynews.files.columns import PADDING
 
-MOST_IDS = 100_000  # of one user; MIND's longest history has under a thousand
+MOST_IDS = 100_000  # per cell; MIND's longest history has under a thousand
 
 
 def id_of(cell: Any, column: Column) -> str:
-    """An id: text, or a whole number.
-
-    Raises:
-        LineError: it is missing or empty, holds white space, or is RecBole's padding.
-    """
+    """An id from text or an integer: not empty, without white space, not RecBole's padding."""
     if isinstance(cell, int) and not isinstance(cell, bool):
         return str(cell)
     if not isinstance(cell, str):
@@ -37,12 +33,7 @@ def id_of(cell: Any, column: Column) -> str:
 
 
 def ids_of(cell: Any, column: Column) -> list[str]:
-    """Ids: a list, text with single spaces between, or one whole number; '' holds none.
-
-    Raises:
-        LineError: the cell is missing, an id is none, or there are more than ``MOST_IDS``, which
-            no user has clicked or seen.
-    """
+    """Up to ``MOST_IDS`` ids from a list, an integer, or text split at single spaces ('': none)."""
     if isinstance(cell, str):
         return _split(check_text(cell, column), column)
     if isinstance(cell, int):
@@ -50,26 +41,18 @@ def ids_of(cell: Any, column: Column) -> list[str]:
     if not isinstance(cell, list):
         raise LineError("no ids", f"expected ids, got {_shown(cell)}.", column)
     _check_number(len(cell), column)
-    if set(map(type, cell)) == {int}:  # as in nearly every cell of EB-NeRD
+    if set(map(type, cell)) == {int}:  # nearly every cell of EB-NeRD
         return list(map(str, cell))
     return [id_of(each, column) for each in cell]
 
 
 def text_of(cell: Any, column: Column) -> str:
-    """A text; '' where the cell is missing.
-
-    Raises:
-        LineError: it can't be written and read again.
-    """
+    """Validated text, '' for a missing cell."""
     return "" if cell is None else check_text(str(cell), column)
 
 
 def check_text(text: str, column: Column) -> str:
-    """The text, if it can be written and read again.
-
-    Raises:
-        LineError: it has a NUL byte, or half of a surrogate pair.
-    """
+    """The text, unless a NUL byte or lone surrogate prevents writing and reading it back."""
     if "\0" in text:
         raise LineError("NUL byte", f"expected text, got a NUL byte in {quoted(text)}.", column)
     if not text.isascii():
@@ -85,22 +68,19 @@ def check_text(text: str, column: Column) -> str:
 
 
 class Candidates(NamedTuple):
-    """Ids in the order of display; ``labels`` as in the atomic file (``0 1 0``), '' for none."""
+    """Ids in display order; ``labels`` as in the atomic file (``0 1 0``), '' if unlabelled."""
 
     ids: list[str]
     labels: str
 
 
 def mind_candidates(text: str, column: Column) -> Candidates:
-    """MIND's candidates of a line, all with a label or none; parsed by bulk operations.
+    """Parse MIND's candidates, all labelled or none, with bulk string operations.
 
     >>> mind_candidates("N1-0 N2-1 N3-0", column=5)
     Candidates(ids=['N1', 'N2', 'N3'], labels='0 1 0')
     >>> mind_candidates("N1 N2", column=5)
     Candidates(ids=['N1', 'N2'], labels='')
-
-    Raises:
-        LineError: no candidate, an empty id, white space in an id, or labels for some only.
     """
     if not text:
         raise _no_candidates(column)
@@ -133,11 +113,7 @@ def _unlabelled(text: str, column: Column) -> Candidates:
 
 
 def shown_in(cell: Any, column: Column) -> list[str]:
-    """The ids of candidates.
-
-    Raises:
-        LineError: there is none, or an id is none.
-    """
+    """Candidate ids, at least one."""
     shown = ids_of(cell, column)
     if not shown:
         raise _no_candidates(column)
@@ -145,11 +121,7 @@ def shown_in(cell: Any, column: Column) -> list[str]:
 
 
 def clicked_in(cell: Any, column: Column, shown: Sequence[str]) -> list[str]:
-    """The ids of clicked candidates.
-
-    Raises:
-        LineError: an article was clicked and not shown, or an id is none.
-    """
+    """Clicked ids, all among those shown."""
     clicked = ids_of(cell, column)
     strange = set(clicked).difference(shown)
     if strange:
@@ -162,7 +134,7 @@ def clicked_in(cell: Any, column: Column, shown: Sequence[str]) -> list[str]:
 
 
 def labels_of(shown: Sequence[object], clicked: Sequence[object]) -> str:
-    """The labels of candidates as in the atomic file.
+    """Labels of candidates, as in the atomic file.
 
     >>> labels_of(["N1", "N2", "N3"], ["N2"])
     '0 1 0'
@@ -171,20 +143,20 @@ def labels_of(shown: Sequence[object], clicked: Sequence[object]) -> str:
 
 
 def duplicate(what: str, name: object, column: Column, first: str = "") -> LineError:
-    """The error of a row with the id of an earlier one."""
+    """Error for an id that an earlier row has."""
     return LineError(
         f"duplicate {what}", f"expected a unique id, got {quoted(str(name))}{first} again.", column
     )
 
 
 def _split(text: str, column: Column) -> list[str]:
-    _check_number(text.count(" ") + 1, column)  # before they fill the memory
+    _check_number(text.count(" ") + 1, column)  # before splitting fills the memory
     ids = text.split()
     if PADDING in text and PADDING in ids:
         raise _reserved_id(column)
     if " ".join(ids) == text:
         return ids
-    for position, token in enumerate(text.split(" "), 1):  # slow, to say which
+    for position, token in enumerate(text.split(" "), 1):  # slow, to locate the error
         if not token:
             found = f"separated by single spaces, got an empty one at place {position}."
             raise LineError("empty id", f"expected ids {found}", column)

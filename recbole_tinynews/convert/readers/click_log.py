@@ -1,4 +1,4 @@
-"""Impressions from a log: histories of earlier clicks, sampled candidates."""
+"""Impressions from an event log: histories of earlier clicks, sampled candidates."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ from recbole_tinynews.convert.readers.cells import labels_of
 from recbole_tinynews.convert.readers.compact import NumberedIds, RaggedNumbers
 from recbole_tinynews.convert.records import Impression
 
-HOURS = 24  # an article is current for so long after a click on it
+HOURS = 24  # an article is current this long after a click on it
 
 
 class Row(NamedTuple):
-    """One row of a log; None where the log has no such column.
-
-    ``clicked`` is None where labels are unknown, and a single id without ``shown``.
-    """
+    """A row of a log, None for missing columns; without ``shown``, ``clicked`` is a single id."""
 
     impression_id: str | None
     user: str
@@ -33,7 +30,7 @@ class Row(NamedTuple):
 
 
 class _Past:
-    """The clicks of one user so far."""
+    """A user's clicks so far."""
 
     def __init__(self) -> None:
         self._times, self._articles = array("q"), array("i")
@@ -49,9 +46,9 @@ class _Past:
 
 
 class ClickLog:
-    """The rows of one or several files, in a few bytes for each id.
+    """Rows of one or several log files, stored in a few bytes per id.
 
-    A missing history is the user's clicks at earlier seconds in the files read so far; missing
+    A missing history is the user's clicks in earlier seconds of the files read so far; missing
     candidates are sampled from the articles current at the time.
     """
 
@@ -65,7 +62,7 @@ class ClickLog:
         self._rows_sampled = self._rows_with_fewer = 0
 
     def add(self, file: Any, row: Row) -> None:
-        """Keep a row of a file."""
+        """Store a row of a file."""
         content = self._files.setdefault(file, _File())
         content.ids.append(row.impression_id)
         content.users.append(self._users.number(row.user))
@@ -75,7 +72,7 @@ class ClickLog:
                 column.add(self._articles.numbers(ids))
 
     def impressions(self, files: Sequence[Any]) -> Iterator[Impression]:
-        """The rows of these files in the order of time; ties keep the files' order."""
+        """Rows of these files in time order; ties keep the files' order."""
         there = [file for file in files if file in self._files]
         times = [np.frombuffer(self._files[file].times, np.int64) for file in there]
         starts = np.cumsum([0, *map(len, times)])
@@ -87,7 +84,7 @@ class ClickLog:
         self._read.update(files)
 
     def _impression(self, file: _File, row: int, number: str, known: bool) -> Impression:
-        """One row, whose clicks become past unless it was read before."""
+        """A row as an impression; its clicks are added to the past unless ``known`` from before."""
         user, time = file.users[row], file.times[row]
         clicked, shown, history = (column[row] if column else None for column in file.ragged)
         past = self._past.setdefault(user, _Past())
@@ -107,7 +104,7 @@ class ClickLog:
         )
 
     def about(self) -> dict[str, Any]:
-        """The section of the report on sampled candidates; empty if none were."""
+        """Report section on sampled candidates; empty if none were."""
         if not self._rows_sampled:
             return {}
         return {
@@ -129,7 +126,7 @@ class ClickLog:
 
 
 class _File:
-    """The rows of one file; each ragged column has a list for every row, or is empty."""
+    """Columns of one file; a ragged one is empty if the file lacks it."""
 
     def __init__(self) -> None:
         self.ids: list[str | None] = []
@@ -138,20 +135,20 @@ class _File:
 
 
 class CurrentArticles:
-    """The distinct articles clicked by anybody in the last hours; clicks arrive in time order.
+    """Distinct articles that anyone clicked in the last ``HOURS``, added in time order.
 
-    It doesn't look ahead: at the start of a log few articles are current.
+    There is no look-ahead: few articles are current at the start of a log.
     """
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._clicks: deque[tuple[int, int]] = deque()  # time and article
+        self._clicks: deque[tuple[int, int]] = deque()  # (time, article)
         self._counts: Counter[int] = Counter()
         self._articles: list[int] = []
-        self._places: dict[int, int] = {}  # of an article in the list
+        self._places: dict[int, int] = {}  # article -> index in the list
 
     def click(self, time: int, article: int) -> None:
-        """Add a click, after ``sample`` was called for its time."""
+        """Add a click; call ``sample`` for its time first."""
         self._clicks.append((time, article))
         self._counts[article] += 1
         if self._counts[article] == 1:
@@ -159,8 +156,8 @@ class CurrentArticles:
             self._articles.append(article)
 
     def sample(self, time: int, clicked: int, count: int) -> list[int]:
-        """Sample up to ``count`` current articles, excluding the clicked one, uniformly."""
-        while self._clicks and self._clicks[-1][0] > time:  # of a file read before, of later days
+        """Sample up to ``count`` current articles uniformly, excluding the clicked one."""
+        while self._clicks and self._clicks[-1][0] > time:  # later days of an earlier file
             self._forget(self._clicks.pop()[1])
         while self._clicks and self._clicks[0][0] < time - HOURS * 3600:
             self._forget(self._clicks.popleft()[1])
@@ -170,7 +167,7 @@ class CurrentArticles:
         return [article for article in drawn if article != clicked][:count]
 
     def shuffle(self, articles: list[int]) -> list[int]:
-        """The articles in random order: a click's place must not give it away."""
+        """Shuffle, so that position does not reveal the click."""
         self._random.shuffle(articles)
         return articles
 

@@ -1,4 +1,4 @@
-"""EB-NeRD: the parquet files of Ekstra Bladet's News Recommendation Dataset."""
+"""EB-NeRD: Ekstra Bladet's News Recommendation Dataset, in parquet."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ ARTICLE_ID, TITLE, ABSTRACT, BODY = "article_id", "title", "subtitle", "body"
 PUBLISHED = "published_time"
 CATEGORY, CATEGORY_NUMBER, SUBCATEGORY = "category_str", "category", "subcategory"
 
-ARTICLES_AT_ONCE = 2_048  # with their bodies
-USERS_AT_ONCE = 1_024  # with some hundred clicks each
+ARTICLES_AT_ONCE = 2_048  # with bodies
+USERS_AT_ONCE = 1_024  # some hundred clicks each
 
 
 class EbnerdReader(Reader):
-    """A folder for each split (``train``, ``validation``, ``test``), beside the articles.
+    """Reads a folder per split (``train``, ``validation``, ``test``), beside the articles.
 
-    The test set has no clicks. Its impressions beyond accuracy all have the id 0 and are kept,
-    since a submission has a line for each.
+    The test set is unlabelled. Its beyond-accuracy impressions all have id 0; they are kept, since
+    a submission needs a line for each.
     """
 
     expects = f"a folder with {BEHAVIORS} and {HISTORY}, and {ARTICLES} in it or beside it"
@@ -69,7 +69,7 @@ class EbnerdReader(Reader):
         self._beyond_accuracy = 0
 
     def problem(self, place: Path) -> str | None:
-        """Which file is missing."""
+        """Describe a missing file."""
         problem = missing_files(place, (BEHAVIORS, HISTORY), self.expects)
         if problem is None and not _articles(place).is_file():
             return f"expected {self.expects}, found no {ARTICLES}."
@@ -80,7 +80,7 @@ class EbnerdReader(Reader):
         return place / BEHAVIORS
 
     def news_files(self, place: Path) -> Sequence[Path]:
-        """The articles of the folder, or those of all splits beside it."""
+        """The folder's own articles, or those beside it, shared by all splits."""
         return [_articles(place)]
 
     def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterator[Row]:
@@ -91,7 +91,7 @@ class EbnerdReader(Reader):
         return _rows(path, required, optional, ARTICLES_AT_ONCE)
 
     def article(self, path: Path, content: Mapping[str, Any]) -> NewsRow:
-        """An article; its subcategory is the first of several."""
+        """An article, with the first of its subcategories."""
         category = content.get(CATEGORY) or content.get(CATEGORY_NUMBER)
         subcategories = content.get(SUBCATEGORY) or [None]
         news = News(
@@ -107,7 +107,7 @@ class EbnerdReader(Reader):
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
     ) -> Iterator[Impression]:
-        """The rows of ``behaviors.parquet`` with the histories of ``history.parquet``."""
+        """Rows of ``behaviors.parquet``, with histories from ``history.parquet``."""
         path = place / BEHAVIORS
         with readable(path):
             names = column_names(path)
@@ -132,7 +132,7 @@ class EbnerdReader(Reader):
         yield from parsed(path, rows, parse, on_bad_line)
 
     def about(self) -> dict[str, Any]:
-        """Impressions of users without a history, and those beyond accuracy."""
+        """Report section on impressions without a history and beyond accuracy."""
         return {
             "ebnerd": {
                 "impressions_of_users_without_history": self._without_history,

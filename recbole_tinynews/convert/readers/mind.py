@@ -29,12 +29,12 @@ NEWS_COLUMNS = (
 
 
 class MindReader(Reader):
-    """Microsoft's News Dataset, and data in its format."""
+    """Reads Microsoft's News Dataset, and data in its format."""
 
     expects = f"a folder with {IMPRESSIONS_FILE} and {NEWS_FILE}"
 
     def problem(self, place: Path) -> str | None:
-        """Which file is missing."""
+        """Describe a missing file."""
         return missing_files(place, (IMPRESSIONS_FILE, NEWS_FILE), self.expects)
 
     def impressions_file(self, place: Path) -> Path:
@@ -50,7 +50,7 @@ class MindReader(Reader):
         return read_rows(path, NEWS_COLUMNS, on_bad_line)
 
     def article(self, path: Path, content: Sequence[str]) -> NewsRow:
-        """An article; urls and entities are not kept."""
+        """An article, without urls and entities."""
         return NewsRow(News(id_of(content[0], column=1), *content[1:5]))
 
     def read_impressions(
@@ -63,16 +63,16 @@ class MindReader(Reader):
 def read_behaviors(
     path: Path, on_bad_line: OnBadLine, labels_required: bool
 ) -> Iterator[Impression]:
-    """The impressions of a ``behaviors.tsv``, all labelled or none.
+    """Impressions of a ``behaviors.tsv``, all labelled or none.
 
-    Without ``labels_required`` the first good line decides which.
+    The first good line decides which, unless ``labels_required``.
 
     Raises:
-        ConversionError: lines of the other kind, dropped by ``on_bad_line``, outnumber those kept.
+        ConversionError: more lines are of the other kind, and dropped, than kept.
     """
     labelled = True if labels_required else None
     of_the_other_kind = 0
-    lines: dict[str, int] = {}  # by impression id: 2.2 million fit
+    lines: dict[str, int] = {}  # by impression id; 2.2 million fit in memory
 
     def parse(number: int, fields: list[str]) -> Impression:
         nonlocal labelled, of_the_other_kind
@@ -109,11 +109,7 @@ def _parse_impression(fields: list[str]) -> Impression:
 
 
 def parse_time(text: str, column: int) -> int:
-    """UTC seconds of a time in Microsoft's logs.
-
-    Raises:
-        LineError: it is no such time.
-    """
+    """UTC seconds of a time in Microsoft's logs; else ``LineError``."""
     try:
         return utc_seconds(text)
     except ValueError as error:

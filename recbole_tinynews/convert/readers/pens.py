@@ -1,4 +1,4 @@
-"""PENS: Microsoft's data for personalised headlines, tab-separated, with headers."""
+"""PENS: Microsoft's personalised headlines, tab-separated with headers."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ USER, HISTORY, CLICKED, UNCLICKED, START = (
 
 
 class PensReader(Reader):
-    """``train.tsv`` or ``valid.tsv``, with ``news.tsv`` beside it.
+    """Reads ``train.tsv`` or ``valid.tsv``, with ``news.tsv`` beside it.
 
-    An impression's id is its line number. Clicked and unclicked candidates are listed apart in
-    the file, and shuffled with the seed, so that their place doesn't give clicks away.
+    Line numbers serve as impression ids. Clicked and unclicked candidates are listed separately, so
+    they are shuffled with the seed: position must not reveal clicks.
     """
 
     expects = f"train.tsv or valid.tsv with {NEWS_FILE} beside it"
@@ -52,7 +52,7 @@ class PensReader(Reader):
     body_column = 5
 
     def problem(self, place: Path) -> str | None:
-        """Which file is missing."""
+        """Describe a missing file."""
         problem = not_a_file(place, self.expects)
         if problem is None and not (place.parent / NEWS_FILE).is_file():
             return f"expected {self.expects}, found no {NEWS_FILE}."
@@ -78,7 +78,7 @@ class PensReader(Reader):
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
     ) -> Iterator[Impression]:
-        """The impressions, each at its start."""
+        """Impressions, timed by their start."""
         rows = read_rows(place, IMPRESSION_COLUMNS, on_bad_line, header=True)
         return parsed(place, rows, self._impression, on_bad_line)
 

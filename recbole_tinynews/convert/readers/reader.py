@@ -1,4 +1,4 @@
-"""The interface of readers: one for each published format."""
+"""The interface of the format readers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from recbole_tinynews.convert.records import Impression, NewsRow
 
 
 class Source(NamedTuple):
-    """What to read, and how.
+    """The input format and its options.
 
-    ``columns`` maps roles to columns (format ``table`` only); ``news`` are separate files of
+    ``columns`` maps roles to column names (``table`` only); ``news`` are separate files of
     articles. ``sampled`` candidates are drawn with ``seed`` for each click without any.
     """
 
@@ -26,16 +26,16 @@ class Source(NamedTuple):
 
 
 class Reader(ABC):
-    """Reads the articles and impressions of one format; a place is what ``--train`` names.
+    """Reads one format from places: the folders or files of ``--train``.
 
-    A reader checks rows, and rows of one place against each other, and passes bad lines to
+    Rows are validated by themselves and against earlier rows of the place; bad ones go to
     ``on_bad_line``, with path, line and column.
     """
 
-    expects = ""  # a place, in words
-    options: frozenset[str] = frozenset()  # fields of Source that it uses, beside the format
-    shared_id: str | None = None  # an impression id that may occur several times
-    articles_in_clicks = False  # texts may change between rows: the first is kept
+    expects = ""  # description of a place
+    options: frozenset[str] = frozenset()  # fields of Source in use, besides the format
+    shared_id: str | None = None  # an impression id that may repeat
+    articles_in_clicks = False  # texts may differ between rows; the first is kept
     news_columns: Sequence[Column] = (
         1,
         2,
@@ -43,7 +43,7 @@ class Reader(ABC):
         4,
         5,
         "published",
-    )  # of the fields of News, for errors
+    )  # for the fields of News, in errors
     body_column: Column = "body"
 
     def __init__(self, source: Source) -> None:
@@ -51,54 +51,45 @@ class Reader(ABC):
 
     @abstractmethod
     def problem(self, place: Path) -> str | None:
-        """What is wrong with a place, as a sentence; None if it can be read.
+        """Describe in a sentence why a place can't be read, or return None.
 
         Raises:
-            OSError: the system can't tell.
-            ConversionError: a file can't be read.
+            OSError, ConversionError: the place can't be inspected.
         """
 
     @abstractmethod
     def impressions_file(self, place: Path) -> Path:
-        """The file that errors about the impressions as a whole name."""
+        """The file to name in errors about all impressions of a place."""
 
     @abstractmethod
     def news_files(self, place: Path) -> Sequence[Path]:
-        """The files of articles; several places may share one."""
+        """The files of articles; places may share them."""
 
     @abstractmethod
     def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, Any]]:
-        """Numbers and contents of the rows of a file of articles.
-
-        Raises:
-            ConversionError: the file can't be read.
-        """
+        """Row numbers and contents of a file of articles; ``ConversionError`` if unreadable."""
 
     @abstractmethod
     def article(self, path: Path, content: Any) -> NewsRow | None:
-        """The article in a row of ``news_rows``; None if it is about none.
-
-        Raises:
-            LineError: the row is bad.
-        """
+        """The article in a row of ``news_rows``, or None; ``LineError`` if the row is bad."""
 
     @abstractmethod
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
     ) -> Iterator[Impression]:
-        """The impressions of a place, all labelled or none, after the news of all places.
+        """Impressions of a place, all labelled or none; called after the articles are read.
 
         Raises:
-            ConversionError: the file can't be read, or has no labels and they are required.
+            ConversionError: the file is unreadable, or lacks labels that are required.
         """
 
     def about(self) -> dict[str, Any]:
-        """Sections of the report about this format, after everything was read."""
+        """Report sections specific to the format, after reading."""
         return {}
 
 
 def unlabelled(path: Path, column: str, found: Sequence[str]) -> ConversionError:
-    """The error of a file that has no labels where they are required."""
+    """Error for a file without the required labels."""
     return ConversionError(
         f"{path}: expected a column {column} (only --test may go without labels, and not with "
         f"--folds), found {', '.join(found)}."
@@ -106,11 +97,7 @@ def unlabelled(path: Path, column: str, found: Sequence[str]) -> ConversionError
 
 
 def missing_files(place: Path, names: Sequence[str], expects: str) -> str | None:
-    """What is wrong with a folder that should have these files, as a sentence.
-
-    Raises:
-        OSError: the system can't tell.
-    """
+    """Describe in a sentence which of these files a folder lacks, or return None."""
     if not place.is_dir():
         found = "a file" if place.exists() else "nothing there"
         return f"expected {expects}, found {found}."
@@ -119,11 +106,7 @@ def missing_files(place: Path, names: Sequence[str], expects: str) -> str | None
 
 
 def not_a_file(place: Path, expects: str) -> str | None:
-    """What is there instead of a file, as a sentence; None if it is one.
-
-    Raises:
-        OSError: the system can't tell.
-    """
+    """Describe in a sentence what is there instead of a file, or return None."""
     if place.is_file():
         return None
     return f"expected {expects}, found {'a folder' if place.is_dir() else 'nothing there'}."

@@ -1,4 +1,4 @@
-"""Rows of a text file, and the loop over the rows of any file."""
+"""Rows of text files, and the parsing loop for rows of any file."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ def parsed(
     parse: Callable[[int, Content], Record],
     on_bad_line: OnBadLine,
 ) -> Iterator[Record]:
-    """The result of ``parse`` for each row, given its number and content.
+    """Apply ``parse`` to each number and row; its ``LineError`` goes to ``on_bad_line``.
 
-    A ``LineError`` of ``parse`` goes to ``on_bad_line``, with path and number. Rows are parsed one
-    at a time, so ``parse`` may compare a row with those before.
+    Rows are parsed in order, one at a time, so ``parse`` may compare a row with earlier ones.
     """
     for number, content in rows:
         try:
@@ -45,7 +44,7 @@ def read_rows(
 ) -> Iterator[tuple[int, list[str]]]:
     """Line numbers, from 1, and fields of a tab-separated file without quoting, plain or gzip.
 
-    ``columns`` are the names for error messages; with ``header`` the first line may hold them.
+    ``columns`` are names for errors; with ``header``, a first line of exactly these is skipped.
     """
 
     def split(number: int, line: bytes) -> tuple[int, list[str]]:
@@ -65,11 +64,7 @@ def read_rows(
 
 
 def read_raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Line numbers, from 1, and lines of a plain or gzip file.
-
-    Raises:
-        ConversionError: it can't be read, or is empty.
-    """
+    """Numbered lines, from 1, plain or gzip; ``ConversionError`` if unreadable or empty."""
     number = 0
     for lines in _read_batches(path):
         for line in lines:
@@ -80,11 +75,7 @@ def read_raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def decoded(line: bytes) -> str:
-    """The text of a line.
-
-    Raises:
-        LineError: it is no UTF-8, or has a NUL byte.
-    """
+    """The text of a line; ``LineError`` if it is not UTF-8 or has a NUL byte."""
     if b"\0" in line:
         raise LineError("NUL byte", f"expected text, got a NUL byte at byte {line.index(0) + 1}.")
     try:
@@ -112,7 +103,7 @@ def _split(line: bytes, columns: Sequence[str]) -> list[str]:
 def _skip_empty(
     count: int, columns: Sequence[str], path: Path, before: int, on_bad_line: OnBadLine
 ) -> int:
-    """Report ``count`` empty lines as one; returns ``count``."""
+    """Report ``count`` empty lines as one error; return ``count``."""
     try:
         _split(b"", columns)
     except LineError as error:

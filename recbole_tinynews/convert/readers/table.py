@@ -29,11 +29,11 @@ ROLES = (*IMPRESSION_ROLES, *NEWS_ROLES)
 
 
 class TableReader(Reader):
-    """Each row is an impression (``shown``, with ``clicked`` among it), or one click.
+    """Reads tables whose rows are impressions (``shown``, ``clicked`` among it) or single clicks.
 
-    The articles are in files of ``--news`` or, where a row is one click, in the same row. Without
-    a column ``history``, it is built from the user's earlier clicks; without ``shown``, candidates
-    are sampled (see ``ClickLog``).
+    Articles are in ``--news`` files or, for single clicks, in the same row. A missing ``history``
+    is built from the user's earlier clicks; missing ``shown`` candidates are sampled (see
+    ``ClickLog``).
     """
 
     expects = KINDS
@@ -45,11 +45,11 @@ class TableReader(Reader):
         self._seen: dict[Path, SeenIds] = {}
         self.articles_in_clicks = not source.news
         of_news = ("id", "category", "subcategory", "title", "abstract", "published")
-        self.news_columns = [self._column(role) for role in of_news]  # as News has them
+        self.news_columns = [self._column(role) for role in of_news]  # in the order of News
         self.body_column = self._column("body")
 
     def problem(self, place: Path) -> str | None:
-        """What the file is, or which of its columns is missing."""
+        """Describe a wrong file type, or missing columns."""
         unknown = sorted(self.source.columns.keys() - {*ROLES})
         if unknown:
             return f"expected roles of {', '.join(ROLES)} in --columns, got {', '.join(unknown)}."
@@ -63,7 +63,7 @@ class TableReader(Reader):
         return self._missing(place, wanted) or self._problem_of_roles(place)
 
     def impressions_file(self, place: Path) -> Path:
-        """The table."""
+        """The table itself."""
         return place
 
     def news_files(self, place: Path) -> Sequence[Path]:
@@ -73,7 +73,7 @@ class TableReader(Reader):
     def news_rows(
         self, path: Path, on_bad_line: OnBadLine
     ) -> Iterable[tuple[int, Mapping[str, Any]]]:
-        """The rows of a file of articles, or of a log of clicks with their articles."""
+        """Rows of a file of articles, or of a click log that contains them."""
         if not self.source.news:
             return self._read(path, ROLES, on_bad_line)
         if not is_table(path):
@@ -84,7 +84,7 @@ class TableReader(Reader):
         return self._read(path, NEWS_ROLES, on_bad_line)
 
     def article(self, path: Path, content: Mapping[str, Any]) -> NewsRow:
-        """An article; the click in the same row is kept for ``read_impressions``."""
+        """An article; a click in the same row is stored for ``read_impressions``."""
         if self.source.news:
             return self._article(id_of(content["id"], self._column("id")), content)
         row = self._row(path, content)
@@ -96,29 +96,29 @@ class TableReader(Reader):
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
     ) -> Iterator[Impression]:
-        """The rows in the order of time."""
+        """Rows in time order."""
         if labels_required and not self._roles(place, ["clicked"]):
             raise unlabelled(place, self._column("clicked"), names_of(place))
-        if place not in self._seen:  # with --news; other rows were read with their articles
+        if place not in self._seen:  # with --news; otherwise already read with the articles
             rows = self._read(place, IMPRESSION_ROLES, on_bad_line)
             for row in parsed(place, rows, lambda _, of: self._row(place, of), on_bad_line):
                 self._log.add(place, row)
         yield from self._log.impressions([place])
 
     def about(self) -> dict[str, Any]:
-        """Sampled candidates."""
+        """Report section on sampled candidates."""
         return self._log.about()
 
     def _column(self, role: str) -> str:
         return self.source.columns.get(role, role)
 
     def _roles(self, path: Path, roles: Iterable[str]) -> list[str]:
-        """The roles that a table has a column for."""
+        """The roles that the table has columns for."""
         names = names_of(path)
         return [role for role in roles if self._column(role) in names]
 
     def _missing(self, path: Path, roles: Iterable[str]) -> str | None:
-        """The columns that a table lacks, as a sentence."""
+        """Describe in a sentence the columns that a table lacks, or return None."""
         names = names_of(path)
         missing = [self._column(role) for role in roles if self._column(role) not in names]
         if not missing:
@@ -142,7 +142,7 @@ class TableReader(Reader):
     def _read(
         self, path: Path, roles: Iterable[str], on_bad_line: OnBadLine
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The rows of a table, their cells by role."""
+        """Row numbers and cells by role."""
         columns = {role: self._column(role) for role in self._roles(path, roles)}
         for number, cells in read_table(path, columns.values(), on_bad_line):
             yield number, {role: cells[name] for role, name in columns.items()}
@@ -156,7 +156,7 @@ class TableReader(Reader):
             shown = shown_in(cells["shown"], column("shown"))
             if "clicked" in cells:
                 clicked = clicked_in(cells["clicked"], column("clicked"), shown)
-        if "history" in cells:  # an empty cell is a user without clicks
+        if "history" in cells:  # empty cell: user without clicks
             cell = cells["history"]
             history = ids_of("" if cell is None else cell, column("history"))
         row = Row(

@@ -1,4 +1,4 @@
-"""Tables with named columns: csv and tsv, quoted where needed, plain or gzip; parquet."""
+"""Tables with named columns: csv and tsv (quoted where needed, plain or gzip), parquet."""
 
 from __future__ import annotations
 
@@ -23,16 +23,12 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file's name ends like that of a table."""
+    """Whether the file name has a table's extension."""
     return path.suffix == PARQUET or _delimiter(path) is not None
 
 
 def names_of(path: Path) -> list[str]:
-    """The names of a table's columns.
-
-    Raises:
-        ConversionError: it can't be read, or has a column twice.
-    """
+    """Column names; ``ConversionError`` if the file is unreadable or a name occurs twice."""
     with readable(path):
         return column_names(path) if path.suffix == PARQUET else _header(path)
 
@@ -40,7 +36,7 @@ def names_of(path: Path) -> list[str]:
 def read_table(
     path: Path, columns: Collection[str], on_bad_line: OnBadLine
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Numbers, from 1, and cells by column: of rows in parquet, else of records by first line.
+    """Row numbers (csv and tsv: of the first line), from 1, and cells by column.
 
     Raises:
         ConversionError: the table can't be read.
@@ -53,7 +49,7 @@ def read_table(
 
 
 def _delimiter(path: Path) -> str | None:
-    """The delimiter by the file's name; None if it is no csv or tsv."""
+    """The delimiter implied by the file name; None if neither csv nor tsv."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
@@ -95,7 +91,7 @@ def _records(path: Path, on_bad_line: OnBadLine) -> Iterator[tuple[int, dict[str
 
 
 class _Lines:
-    """The lines of a file for the csv module, counted."""
+    """Lines for the csv module, counted."""
 
     def __init__(self, path: Path, progress: bool = False) -> None:
         self.number = 0
@@ -105,12 +101,12 @@ class _Lines:
         for batch in read_line_batches(self._path, self._progress):
             for line in batch:
                 self.number += 1
-                # a bad byte becomes a surrogate, and is found when the record is whole
+                # invalid bytes become surrogates, detected once the record is complete
                 yield line.decode("utf-8", "surrogateescape").replace("\0", "\udc00") + "\n"
 
 
 def _reader(path: Path, lines: _Lines) -> Iterator[list[str]]:
-    csv.field_size_limit(LONGEST_LINE)  # of the process; the default is shorter than some bodies
+    csv.field_size_limit(LONGEST_LINE)  # process-wide; some bodies exceed the default
     delimiter = _delimiter(path)
     assert delimiter is not None, "refused with the options"
     return csv.reader(lines, delimiter=delimiter, strict=True)

@@ -22,9 +22,9 @@ class _Text(NamedTuple):
 
 
 class XmindReader(MindReader):
-    """MIND's folders, and xMIND's ``news.tsv`` of one language as ``--news``.
+    """Reads MIND's folders, with texts from an xMIND ``news.tsv`` of one language (``--news``).
 
-    An article without a translated title keeps its English texts, and is counted.
+    Articles without a translated title keep their English texts, and are counted.
     """
 
     expects = f"{MindReader.expects} of MIND, with xMIND's {NEWS_FILE} as --news"
@@ -37,7 +37,7 @@ class XmindReader(MindReader):
         self._untranslated: set[str] = set()
 
     def problem(self, place: Path) -> str | None:
-        """Which file of MIND, or translation, is missing."""
+        """Describe a missing file of MIND, or a missing translation."""
         if not self.source.news:
             return f"expected {self.expects}, got no --news."
         for path in map(_file, self.source.news):
@@ -46,13 +46,13 @@ class XmindReader(MindReader):
         return super().problem(place)
 
     def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, Sequence[str]]]:
-        """The rows of MIND's ``news.tsv``, after the translations."""
+        """Rows of MIND's ``news.tsv``, after reading the translations."""
         if not self._translations:
             self._translations = self._read_translations(on_bad_line)
         return super().news_rows(path, on_bad_line)
 
     def article(self, path: Path, content: Sequence[str]) -> NewsRow:
-        """An article with the texts of the other language."""
+        """An article with its translated texts."""
         row = super().article(path, content)
         text = self._translations.get(row.news.news_id)
         if text is None or (row.news.title.strip() and not text.title.strip()):
@@ -61,7 +61,7 @@ class XmindReader(MindReader):
         return NewsRow(row.news._replace(**text._asdict()))
 
     def about(self) -> dict[str, Any]:
-        """Articles with, without and with several translations."""
+        """Report section on translations."""
         return {
             "xmind": {
                 "translations": len(self._translations),

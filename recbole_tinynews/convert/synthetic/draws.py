@@ -1,4 +1,4 @@
-"""Counter-based random numbers: they depend on their purpose, not on the order of draws."""
+"""Counter-based random numbers, independent of the order of draws."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def uniforms(seed: int, purpose: str, *counters: ArrayLike) -> NDArray[np.float64]:
-    """Uniform numbers in (0, 1), one for each element of the broadcast ``counters``.
+    """Uniforms in (0, 1), one per element of the broadcast ``counters``.
 
-    A pure function (counters hashed by SplitMix64, Steele et al. 2014): impression 7 gets the same
-    numbers alone or among a million.
+    A pure function (SplitMix64, Steele et al. 2014): impression 7 gets the same numbers alone or
+    among a million.
 
     >>> bool(uniforms(1, "clicks", [5, 7])[1] == uniforms(1, "clicks", 7))
     True
     """
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     state = np.array(int.from_bytes(digest[:8], "little"), dtype=np.uint64)
-    with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
+    with np.errstate(over="ignore"):  # wraps modulo 2**64 by design
         for counter in counters:
             steps = np.asarray(counter).astype(np.uint64) + np.uint64(1)
             state = _mixed(state + steps * _GOLDEN)
@@ -35,6 +35,6 @@ def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def normals(seed: int, purpose: str, *counters: ArrayLike) -> NDArray[np.float64]:
-    """Standard normal numbers (Box and Muller 1958) from ``uniforms``."""
+    """Standard normals from ``uniforms`` (Box and Muller 1958)."""
     radius = np.sqrt(-2 * np.log(uniforms(seed, purpose + "/radius", *counters)))
     return radius * np.cos(2 * np.pi * uniforms(seed, purpose + "/angle", *counters))

@@ -30,18 +30,18 @@ from recbole_tinynews.convert.synthetic.world import (
 
 
 class Settings(NamedTuple):
-    """Everything that determines the data set."""
+    """Parameters that determine the data set."""
 
     seed: int = 2020
     news: int = 20_000
     users: int = 10_000
-    impressions: int = 30_000  # of the training split
+    impressions: int = 30_000  # in the training split
     valid_impressions: int = 5_000
     test_impressions: int = 10_000
-    corpus: int = 0  # articles in no impression, for training a language model
+    corpus: int = 0  # extra articles for training a language model
 
     def check(self) -> Settings:
-        """Refuse settings that are too small, all at once; returns self."""
+        """Return self; ``ValueError`` lists all values that are too small."""
         least = {"seed": 0, "news": 500, "corpus": 0}
         wrong = [
             f"{name}={getattr(self, name)} (at least {least.get(name, 1)})"
@@ -58,9 +58,9 @@ def generate(
 ) -> dict[str, Any]:
     """Write ``train/ valid/ test/ bodies.tsv oracle.json`` into ``output``; return the oracle.
 
-    With ``settings.corpus``, ``corpus.tsv`` has that many further articles of the same world, like
-    ``bodies.tsv``, but with the headline before each body. At most ``chunk`` impressions are in
-    memory; the result doesn't depend on it.
+    With ``settings.corpus``, ``corpus.tsv`` has that many further articles, in the format of
+    ``bodies.tsv`` but with the headline also before each body. At most ``chunk`` impressions are in
+    memory; the output does not depend on it.
     """
     settings.check()
     topics = make_topics(settings.seed)
@@ -97,7 +97,7 @@ def generate(
 
 
 class _Ceilings(NamedTuple):
-    """Ceilings of ranking by the true odds of a click, and by their estimate from text."""
+    """Ceilings of ranking by true click odds, and by their estimate from text."""
 
     probabilities: Ceiling
     text: Ceiling
@@ -127,7 +127,7 @@ def _oracle(settings: Settings, ceilings: dict[str, _Ceilings]) -> dict[str, Any
 def _write_behaviors(
     path: Path, runs: Iterable[Impressions], news: GeneratedNews, bar: tqdm
 ) -> tuple[NDArray[np.bool_], _Ceilings]:
-    """Write the impressions; return the mask of their articles, and their ceilings."""
+    """Write the impressions; return the mask of the articles in them, and the ceilings."""
     ids = [f"N{label}" for label in news.label.tolist()]
     shown = [id_ + suffix for id_ in ids for suffix in ("-0", "-1")]
     seen = np.zeros(len(ids), dtype=bool)
@@ -160,9 +160,9 @@ def _behavior_lines(run: Impressions, ids: list[str], shown: list[str]) -> Itera
 
 
 def _clock(hour: float) -> str:
-    """A time in MIND's format: 11/13/2019 8:36:57 AM."""
+    """Format a time as in MIND: 11/13/2019 8:36:57 AM."""
     time = (CLOCK_START + np.timedelta64(int(hour * 3600), "s")).item()
-    half = "AM" if time.hour < 12 else "PM"  # %p would follow the locale
+    half = "AM" if time.hour < 12 else "PM"  # %p depends on the locale
     return f"{time.month}/{time.day}/{time.year} {time.hour % 12 or 12}:{time:%M:%S} {half}"
 
 
@@ -173,7 +173,7 @@ def _write_texts(
     seen: dict[str, NDArray[np.bool_]],
     progress: bool,
 ) -> None:
-    """Write ``news.tsv`` of each split, and ``bodies.tsv`` of all articles."""
+    """Write ``news.tsv`` for each split, and ``bodies.tsv`` for all articles."""
     indices = np.flatnonzero(np.logical_or.reduce(list(seen.values())))
     with ExitStack() as stack:
 

@@ -1,4 +1,4 @@
-"""Impressions of the synthetic world: candidates and clicks."""
+"""Synthetic impressions: candidates and clicks."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from recbole_tinynews.convert.synthetic.world import (
 
 _CANDIDATES_SCALE, _CANDIDATES_SHAPE, _MOST_CANDIDATES = 36.5, 0.92, 300  # Weibull: as in MIND
 _NO_CLICK = 0.004  # share of impressions
-_MEAN_EXTRA_CLICKS = 0.5  # beyond the first, for an impression of average length
-_ACTIVITY_TAIL = 1.6  # 1: every reader comes equally often
+_MEAN_EXTRA_CLICKS = 0.5  # beyond the first, at average length
+_ACTIVITY_TAIL = 1.6  # 1: all readers are equally active
 
-# The log odds of a click are the sum of these times match, hot, appeal and age in lifetimes.
+# Weights of match, hot, appeal, and age in lifetimes, in the log odds of a click.
 MATCH_WEIGHT, HOT_WEIGHT, APPEAL_WEIGHT, AGE_WEIGHT = 3.1, 0.7, 0.3, -0.4
 
 
 class Impressions(NamedTuple):
-    """A chunk of impressions; candidates of impression i: ``offsets[i]`` to ``offsets[i + 1]``."""
+    """A chunk of impressions; impression i has candidates ``offsets[i]`` to ``offsets[i + 1]``."""
 
     readers: Ints
     hours: Floats
@@ -42,7 +42,7 @@ class Impressions(NamedTuple):
 
 
 class ClickLog:
-    """Draws impressions of a split by number."""
+    """Generates impressions by split and number."""
 
     def __init__(
         self, seed: int, news: GeneratedNews, readers: Readers, number_of_readers: int
@@ -54,7 +54,7 @@ class ClickLog:
         self.shelf = Shelf(news.published, news.exposure)
 
     def impressions(self, split: str, start: int, stop: int) -> Impressions:
-        """Impressions ``start`` to ``stop`` of a split, independent of the chunks."""
+        """Impressions ``start`` to ``stop`` of a split, whatever the chunking."""
         index = np.arange(start, stop)
         activity = uniforms(self.seed, f"{split} reader", index) ** _ACTIVITY_TAIL
         readers = (activity * self.number_of_readers).astype(np.int64)
@@ -83,7 +83,7 @@ class ClickLog:
         )
 
     def _candidates(self, split: str, index: Ints, hours: Floats) -> tuple[Ints, Ints]:
-        """Distinct articles of the last lifetime, drawn by exposure; as many as there are."""
+        """Distinct articles of the last lifetime, drawn by exposure; fewer if too few exist."""
         number = uniforms(self.seed, f"{split} length", index)
         length = _CANDIDATES_SCALE * (-np.log(number)) ** (1 / _CANDIDATES_SHAPE)
         wanted = np.clip(np.rint(length), 2, _MOST_CANDIDATES).astype(np.int64)
@@ -100,7 +100,7 @@ class ClickLog:
         return drawn[first], np.searchsorted(row[first], np.arange(len(index) + 1))
 
     def _text_log_odds(self, liking: Liking, readers: Ints, candidates: Ints) -> Floats:
-        """The part of the log odds from subjects and hot words; readers are rows of ``liking``."""
+        """Log odds from subjects and hot words alone; ``readers`` are rows of ``liking``."""
         news = self.news
         match = liking.of(readers, news.theme[candidates], news.subtopic[candidates])
         return MATCH_WEIGHT * match + HOT_WEIGHT * news.hot[candidates]
@@ -108,11 +108,7 @@ class ClickLog:
     def _clicks(
         self, split: str, index: Ints, log_odds: Floats, offsets: Ints
     ) -> NDArray[np.bool_]:
-        """Draw the number of clicks, then that many candidates in proportion to their odds.
-
-        For one click this equals independent logistic clicks given that there is one (McFadden
-        1974); ranking by odds is optimal.
-        """
+        """Draw the number of clicks, then candidates in proportion to odds (McFadden 1974)."""
         lengths = np.diff(offsets)
         extra_mean = _MEAN_EXTRA_CLICKS * np.sqrt(lengths / 32)
         decay = np.log1p(1 / extra_mean)
@@ -121,7 +117,7 @@ class ClickLog:
         clicks[uniforms(self.seed, f"{split} no click", index) < _NO_CLICK] = 0
         clicks = np.minimum(clicks, np.maximum(lengths - 1, 0))
         row = np.repeat(np.arange(len(index)), lengths)
-        # Gumbel noise turns "the largest" into "drawn in proportion to odds".
+        # Gumbel-max trick: the largest are a sample in proportion to odds.
         number = uniforms(self.seed, f"{split} click", index[row], _turn(lengths))
         order = np.lexsort((-(log_odds - np.log(-np.log(number))), row))
         clicked = np.zeros(len(row), dtype=bool)
@@ -130,5 +126,5 @@ class ClickLog:
 
 
 def _turn(lengths: Ints) -> Ints:
-    """Concatenated ranges 0..length - 1."""
+    """Concatenated ``arange(length)``."""
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

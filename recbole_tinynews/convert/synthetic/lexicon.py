@@ -1,4 +1,4 @@
-"""The words of the synthetic world, read from ``lexicon.yaml``."""
+"""Vocabulary of the synthetic data, from ``lexicon.yaml``."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LAST_SYLLABLES = tuple(syllable + coda for syllable in SYLLABLES for coda in _WO
 
 
 class Concept(NamedTuple):
-    """A concept, in headline words and in body words."""
+    """Headline words and body words for one concept."""
 
     title: list[str]
     body: list[str]
 
 
 class Subtopic(NamedTuple):
-    """A subcategory and its concepts, the most common one first."""
+    """A subcategory and its concepts, most common first."""
 
     category: str
     name: str
@@ -35,7 +35,7 @@ class Subtopic(NamedTuple):
 
 
 class Theme(NamedTuple):
-    """A subject, with its concepts, that articles of any category may have."""
+    """A subject that occurs in articles of any category, and its concepts."""
 
     name: str
     concepts: list[Concept]

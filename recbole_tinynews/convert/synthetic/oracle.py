@@ -1,4 +1,4 @@
-"""The ceiling: metrics of ranking candidates by their true click probabilities."""
+"""Metric ceilings: candidates ranked by their true click probabilities."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
 
 
 class Ceiling(NamedTuple):
-    """Sums of metrics over impressions; single-class ones are skipped and counted."""
+    """Metric sums over impressions; single-class impressions are skipped and counted."""
 
-    sums: Floats  # one for each metric
+    sums: Floats  # one per metric
     impressions: int
     skipped: int
 
     @classmethod
     def of_nothing(cls) -> Ceiling:
-        """Zero."""
+        """Zero sums."""
         return cls(np.zeros(len(_METRICS)), 0, 0)
 
     def plus(self, other: Ceiling) -> Ceiling:
-        """The sum of both."""
+        """The elementwise sum."""
         return Ceiling(
             self.sums + other.sums,
             self.impressions + other.impressions,
@@ -33,7 +33,7 @@ class Ceiling(NamedTuple):
         )
 
     def report(self) -> dict[str, float]:
-        """Averages, by the metric names of results."""
+        """Means, by metric name."""
         if not self.impressions:
             raise ValueError(
                 "The oracle expects an impression with a clicked and an unclicked candidate in "
@@ -45,9 +45,9 @@ class Ceiling(NamedTuple):
 
 
 def ceiling(scores: Floats, clicked: NDArray[np.bool_], offsets: Ints) -> Ceiling:
-    """Sum AUC, MRR and nDCG over ragged impressions by the definitions of MIND.
+    """Sums of AUC, MRR and nDCG over ragged impressions, as defined by MIND.
 
-    A tie counts one half in AUC; elsewhere the later candidate comes first.
+    A tie counts one half in AUC; otherwise the later candidate ranks first.
     """
     lengths = np.diff(offsets)
     row = np.repeat(np.arange(len(lengths)), lengths)
@@ -64,7 +64,7 @@ def ceiling(scores: Floats, clicked: NDArray[np.bool_], offsets: Ints) -> Ceilin
     clicks = total(label)
     usable = (clicks > 0) & (clicks < lengths)
     with np.errstate(divide="ignore", invalid="ignore"):  # single-class impressions, dropped below
-        # Mann-Whitney: from the places of the clicked, counted from below.
+        # Mann-Whitney U, from the ascending ranks of the clicked.
         height = lengths[row] + 1 - _shared_places(scores[order], row, place)
         auc = (total(label * height) - clicks * (clicks + 1) / 2) / (clicks * (lengths - clicks))
         parts = auc, total(label / place) / clicks, ndcg(5), ndcg(10)
@@ -73,7 +73,7 @@ def ceiling(scores: Floats, clicked: NDArray[np.bool_], offsets: Ints) -> Ceilin
 
 
 def _shared_places(scores: Floats, row: Ints, place: Floats) -> Floats:
-    """The places of sorted candidates; equal scores share their mean place."""
+    """Ranks of sorted candidates; ties share their mean rank."""
     new = np.ones(len(row), dtype=bool)
     new[1:] = (np.diff(scores) != 0) | (np.diff(row) != 0)
     tie = np.cumsum(new) - 1

@@ -1,4 +1,4 @@
-"""Headlines, and bodies that paraphrase them."""
+"""Synthetic headlines, and bodies that paraphrase them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from recbole_tinynews.convert.synthetic.draws import uniforms
 from recbole_tinynews.convert.synthetic.lexicon import Concept, Subtopic, Theme
 from recbole_tinynews.convert.synthetic.world import GeneratedNews, Ints, Topics
 
-# {w} is a headline word of the article's subtopic, {h} one of its theme, {e} a named thing of its
-# theme; {v} a verb, {a} an adjective, {t} a time, {p} a place.
+# {w}: headline word of the subtopic, {h}: of the theme, {e}: named entity of the theme; {v}: verb,
+# {a}: adjective, {t}: time, {p}: place.
 _OPENINGS = (
     "{e} {v} the {h} {w}",
     "{h} {w} {v} {e} and its {h}",
@@ -31,8 +31,8 @@ _CLOSINGS = (
     "but {e} {v} the {w}",
     "before {h} {w} comes to {p}",
 )
-# {b} is a body word of the subtopic, {m} one of the theme, {n} another name of {e}, {c} and {d}
-# words of any concept of the subtopic and of the theme.
+# {b}: body word of the subtopic, {m}: of the theme, {n}: another name of {e}; {c}, {d}: words of
+# any concept of the subtopic, of the theme.
 _SENTENCES = (
     "The {b} around {n} was all {m} and {d}, said {g}.",
     "In {p}, {g} pointed to the {m} {b} and its {d}.",
@@ -45,16 +45,16 @@ _SENTENCES = (
 )
 _BODY_SENTENCES = (5, 8)
 _CONCEPTS_OF_A_STORY, _MOTIFS_OF_A_STORY, _NAMES_OF_A_STORY = 3, 3, 2
-_BORROWED = 0.1  # share of body mentions that take the headline's word, and the reverse
-_DRAWS = 200  # more than any story takes
-_NAMED_NEWS = 4  # articles for each named thing, on average
+_BORROWED = 0.1  # share of body mentions with the headline's word, and vice versa
+_DRAWS = 200  # random numbers per story, more than any uses
+_NAMED_NEWS = 4  # articles per named entity, on average
 _PLACES = 60
 
 Choice = TypeVar("Choice")
 
 
 class Article(NamedTuple):
-    """The texts of one article."""
+    """Texts of an article."""
 
     title: str
     abstract: str
@@ -62,14 +62,14 @@ class Article(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Invented names of places, and of things by theme: one for headlines, two for bodies."""
+    """Invented names of places, and of entities by theme: one for headlines, two for bodies."""
 
     places: list[str]
     things: list[list[Concept]]
 
 
 def make_names(seed: int, topics: Topics, news: int) -> Names:
-    """Names for a world with ``news`` articles."""
+    """Names for ``news`` articles."""
     per_theme = max(6, news // (_NAMED_NEWS * len(topics.themes)))
     names = _invented_names(seed, _PLACES + 3 * per_theme * len(topics.themes))
     return Names(
@@ -82,7 +82,7 @@ def make_names(seed: int, topics: Topics, news: int) -> Names:
 
 
 class Writer:
-    """Writes the texts of generated articles, deterministically."""
+    """Deterministic writer of article texts."""
 
     def __init__(self, seed: int, topics: Topics, names: Names, news: GeneratedNews) -> None:
         self.seed = seed
@@ -91,7 +91,7 @@ class Writer:
         self.news = news
 
     def articles(self, indices: Ints) -> Iterator[Article]:
-        """The texts of the articles, in the order of ``indices``."""
+        """Texts of the articles, in order."""
         for part in np.array_split(indices, len(indices) // 1000 + 1):  # bounds memory
             numbers = uniforms(self.seed, "text", part[:, None], np.arange(_DRAWS))
             for index, row in zip(part.tolist(), numbers.tolist(), strict=True):
@@ -119,7 +119,7 @@ class Writer:
 
 
 class _Story(NamedTuple):
-    """The content of an article: concepts of its subtopic and theme, and named things."""
+    """Content of an article: concepts and named entities."""
 
     concepts: list[Concept]
     motifs: list[Concept]
@@ -129,7 +129,7 @@ class _Story(NamedTuple):
 
 
 class _Picker:
-    """Choices driven by a row of random numbers."""
+    """Choices from a row of random numbers."""
 
     def __init__(self, numbers: list[float]) -> None:
         self.numbers = iter(numbers)
@@ -144,7 +144,7 @@ class _Picker:
         return choices[int(next(self.numbers) * len(choices))]
 
     def skewed(self, choices: Sequence[Choice], count: int) -> list[Choice]:
-        """Distinct choices, skewed to the earlier ones."""
+        """Distinct choices, skewed towards the first."""
         places: list[int] = []
         while len(places) < count:
             place = int(next(self.numbers) ** 1.5 * len(choices))
@@ -155,7 +155,7 @@ class _Picker:
 
 
 class _Words:
-    """Fills templates with the words of a story, cycling through each of its lists."""
+    """Fills templates with a story's words, cycling through each list."""
 
     def __init__(self, story: _Story, places: list[str], picker: _Picker) -> None:
         self.story = story
@@ -215,7 +215,7 @@ def _sentence(text: str) -> str:
 
 
 def _invented_names(seed: int, number: int) -> Iterator[str]:
-    """Distinct, pronounceable names that are no words of the lexicon."""
+    """Distinct, pronounceable names outside the lexicon."""
     first, last = lexicon.SYLLABLES, lexicon.LAST_SYLLABLES
     places = uniforms(seed, "names", np.arange(2 * number + 100))
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""The readers of the synthetic world: a few drifting interests each, and their clicks."""
+"""Synthetic readers: a few drifting interests each, and their clicks."""
 
 from __future__ import annotations
 
@@ -19,39 +19,35 @@ from recbole_tinynews.convert.synthetic.world import (
     Topics,
 )
 
-# How strongly a reader likes each of a few themes, and each of a few subtopics.
+# Strengths of a reader's interests: in a few themes, and in a few subtopics.
 _OF_THEMES, _OF_SUBTOPICS = np.array([1.0, 0.8]), np.array([0.7, 0.5])
 _STRENGTHS = np.concatenate([_OF_THEMES, _OF_SUBTOPICS])
-_SWITCH_HOURS = 6 * HISTORY_HOURS  # each interest changes once within this time
-_STRAY_CLICKS = 0.08  # share of clicks regardless of interests
+_SWITCH_HOURS = 6 * HISTORY_HOURS  # each interest changes once in this period
+_STRAY_CLICKS = 0.08  # share of clicks independent of interests
 _MEDIAN_CLICKS, _CLICKS_TAIL, _MOST_CLICKS = 17.5, 1.12, 400  # in four weeks; the mean is 32
 _NEW_READERS = 0.012
 
 
 class Interests(NamedTuple):
-    """Interests at a time, the strongest first; both of shape ``[readers, interests]``."""
+    """Interests at a time, strongest first; both ``[readers, interests]``."""
 
     themes: Ints
     subtopics: Ints
 
 
 class Liking(NamedTuple):
-    """How much readers like each subject.
-
-    ``themes``: ``[readers, themes]``; ``subtopics``: ``[readers, subtopics]``, including those
-    similar to a liked one.
-    """
+    """Liking of themes, ``[readers, themes]``, and of subtopics, ``[readers, subtopics]``."""
 
     themes: Floats
     subtopics: Floats
 
     def of(self, readers: Ints, themes: Ints, subtopics: Ints) -> Floats:
-        """How much each reader (a row of this) likes its article."""
+        """How much each reader (a row index) likes its article."""
         return self.themes[readers, themes] + self.subtopics[readers, subtopics]
 
 
 class Histories(NamedTuple):
-    """News of reader i, oldest first: ``news[offsets[i]:offsets[i + 1]]``."""
+    """Histories, oldest first; reader i has ``news[offsets[i]:offsets[i + 1]]``."""
 
     news: Ints
     hours: Floats
@@ -59,7 +55,7 @@ class Histories(NamedTuple):
 
 
 class Readers:
-    """Readers by number; a reader depends on the seed and the number alone."""
+    """Readers by number, each determined by the seed and its number alone."""
 
     def __init__(self, seed: int, topics: Topics, news: GeneratedNews) -> None:
         self.seed = seed
@@ -67,7 +63,7 @@ class Readers:
         weight = news.exposure * np.exp(news.appeal + news.hot)
         self.news = news
         self.by_time = Shelf(news.published, weight)
-        # Each article twice: under its theme, and with the numbers that follow under its subtopic.
+        # Each article twice: under its theme, and under its subtopic, numbered after the themes.
         subject = np.concatenate([news.theme, len(topics.themes) + news.subtopic])
         self.by_subject = Shelf(np.tile(news.published, 2), np.tile(weight, 2), subject)
 
@@ -80,7 +76,7 @@ class Readers:
         return Interests(self.topics.pick_theme(of_themes), self.topics.pick(of_subtopics))
 
     def liking(self, interests: Interests) -> Liking:
-        """The liking that results from interests."""
+        """Liking that follows from interests."""
         themes = np.eye(len(self.topics.themes))[interests.themes]
         return Liking(
             np.einsum("k,rkt->rt", _OF_THEMES, themes),
@@ -88,10 +84,9 @@ class Readers:
         )
 
     def apparent_liking(self, histories: Histories) -> Liking:
-        """The expected liking, given the clicks on each subject in the histories.
+        """Expected liking given the clicks on each subject in the histories.
 
-        An estimate: themes and subtopics are treated as independent, clicks as Poisson numbers,
-        and their times are ignored.
+        An approximation: independent themes and subtopics, Poisson counts, no click times.
         """
         total = np.diff(histories.offsets)
         reader = np.repeat(np.arange(len(total)), total)
@@ -112,7 +107,7 @@ class Readers:
         )
 
     def histories(self, readers: Ints, split: str) -> Histories:
-        """Clicks of the four weeks up to one lifetime of news before the split."""
+        """Clicks of the four weeks that end one news lifetime before the split."""
         end = SPLIT_HOURS[split][0] - LIFETIME
         last = SPLIT_HOURS["test"][0] - LIFETIME
         clicks = self._clicks_until(readers, last)
@@ -134,7 +129,7 @@ class Readers:
         return np.where(new, 0, np.maximum(np.rint(clicks), 1)).astype(np.int64)
 
     def _clicked(self, who: Ints, turn: Ints, hour: Floats) -> Ints:
-        """The article of each click, -1 where nothing is published yet."""
+        """The article of each click, -1 if none is published yet."""
         interests = self.interests(who, hour)
         share = np.cumsum(_STRENGTHS) / _STRENGTHS.sum()
         slot = np.searchsorted(share, uniforms(self.seed, "click interest", who, turn))
@@ -150,18 +145,11 @@ class Readers:
 
 
 def _expected(clicks: NDArray, total: Ints, share: Floats, strengths: Floats) -> Floats:
-    """The expected strength of each reader's interest in each subject, ``[readers, subjects]``.
-
-    Args:
-        clicks: ``[readers, subjects]``, clicks on news of the subject.
-        total: ``[readers]``, clicks on any.
-        share: ``[subjects]``, of the news, and of the interests before any click is seen.
-        strengths: of the interests in subjects of this kind.
-    """
+    """Posterior mean strength of interests given ``clicks``, both ``[readers, subjects]``."""
     possible = np.concatenate([[0.0], strengths])[:, None, None]
     prior = np.where(possible > 0, share, 1 - len(strengths) * share)
     per_strength = (1 - _STRAY_CLICKS) / _STRENGTHS.sum()
-    by_chance = (1 - per_strength * strengths.sum()) * share  # strays, and other kinds of interests
+    by_chance = (1 - per_strength * strengths.sum()) * share  # stray clicks, and other interests
     rate = np.maximum(total, 1e-9)[:, None] * (per_strength * possible + by_chance)
     weight = np.log(prior) + clicks * np.log(rate) - rate
     weight = np.exp(weight - weight.max(axis=0))

@@ -1,4 +1,4 @@
-"""The news of the synthetic world: publication, subjects, appeal."""
+"""Synthetic news: publication, subjects, appeal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from recbole_tinynews.convert.synthetic.lexicon import Subtopic, Theme, subtopic
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
-# Hours since the first article. As in MIND, histories are four weeks of clicks before the log; the
-# gap of one lifetime keeps candidates out of them.
+# Hours since the first article. As in MIND, histories cover four weeks before the log; a gap of one
+# lifetime keeps candidates out of them.
 LIFETIME = 48.0
 HISTORY_HOURS = 28 * 24.0
 LOG_START = HISTORY_HOURS + LIFETIME
@@ -26,15 +26,15 @@ SPLIT_HOURS = {
 END = SPLIT_HOURS["test"][1]
 CLOCK_START = np.datetime64("2019-10-10T00:00:00")
 
-_HISTORY_DENSITY = 1 / 3  # articles a day while only histories are made, relative to the log days
-_SAME_CATEGORY = 0.4  # similarity of two subtopics of one category; of strangers: 0
-_EXPOSURE_TAIL = 0.9  # standard deviation of log exposure and
-_APPEAL_TAIL = 1.0  # of appeal, of which the title shows nothing
-_HOT_SHARE = 0.2  # of the titles carry a hot word
+_HISTORY_DENSITY = 1 / 3  # publication rate before the log, relative to the log days
+_SAME_CATEGORY = 0.4  # similarity of subtopics within a category; otherwise 0
+_EXPOSURE_TAIL = 0.9  # standard deviation of log exposure
+_APPEAL_TAIL = 1.0  # standard deviation of appeal, invisible in titles
+_HOT_SHARE = 0.2  # share of titles with a hot word
 
 
 class GeneratedNews(NamedTuple):
-    """One entry per article, oldest first; all of shape ``[news]``."""
+    """Articles, oldest first; every field is ``[news]``."""
 
     published: Floats
     subtopic: Ints
@@ -42,32 +42,29 @@ class GeneratedNews(NamedTuple):
     hot: NDArray[np.bool_]
     appeal: Floats
     exposure: Floats
-    label: Ints  # the number in its id, which tells nothing about its age
+    label: Ints  # number in the id, unrelated to age
 
 
 class Topics(NamedTuple):
-    """The subjects of news: a subtopic and, independently, a theme.
-
-    ``similarity`` of subtopics: ``[subtopics, subtopics]``. Themes are equally common.
-    """
+    """Subtopics, similar by ``[subtopics, subtopics]``, and independent, equally common themes."""
 
     subtopics: list[Subtopic]
     cumulative_share: Floats  # of the subtopics
     similarity: Floats
-    category: Ints  # the number of each subtopic's category
+    category: Ints  # category index of each subtopic
     themes: list[Theme]
 
     def pick(self, numbers: ArrayLike) -> Ints:
-        """The subtopics at these places of (0, 1)."""
+        """Subtopics at quantiles in (0, 1)."""
         return np.searchsorted(self.cumulative_share, numbers, side="right").astype(np.int64)
 
     def pick_theme(self, numbers: Floats) -> Ints:
-        """The themes at these places of (0, 1)."""
+        """Themes at quantiles in (0, 1)."""
         return (numbers * len(self.themes)).astype(np.int64)
 
 
 def make_topics(seed: int) -> Topics:
-    """The topics of the lexicon, with long-tailed shares of the news."""
+    """Topics of the lexicon, with long-tailed shares of the news."""
     known = subtopics()
     share = np.exp(0.5 * normals(seed, "topic share", np.arange(len(known))))
     cumulative = np.cumsum(share / share.sum())
@@ -80,7 +77,7 @@ def make_topics(seed: int) -> Topics:
 
 
 def make_news(seed: int, number: int, topics: Topics) -> GeneratedNews:
-    """Draw ``number`` articles over the whole time."""
+    """Draw ``number`` articles over the whole period."""
     index = np.arange(number)
     return GeneratedNews(
         published=_publication((index + uniforms(seed, "published", index)) / number),
@@ -94,7 +91,7 @@ def make_news(seed: int, number: int, topics: Topics) -> GeneratedNews:
 
 
 def _publication(position: Floats) -> Floats:
-    """The hour at which this share of all articles is published."""
+    """The hour by which this share of articles is published."""
     dense_hours = END - HISTORY_HOURS
     history_part = HISTORY_HOURS * _HISTORY_DENSITY
     share = history_part / (history_part + dense_hours)
@@ -102,7 +99,7 @@ def _publication(position: Floats) -> Floats:
 
 
 class Shelf:
-    """Samples articles by weight within a span of time, and within a group if there are groups."""
+    """Weighted sampling of articles by time span and, optionally, group."""
 
     def __init__(self, published: Floats, weight: Floats, group: Ints | None = None) -> None:
         group = np.zeros(len(published), dtype=np.int64) if group is None else group
@@ -115,7 +112,7 @@ class Shelf:
         return np.asarray(group) * (4 * END) + np.asarray(hour)
 
     def draw(self, numbers: Floats, start: Floats, end: Floats, group: ArrayLike = 0) -> Ints:
-        """An article published in ``[start, end)`` for each number; -1 where there is none."""
+        """For each number, an article published in ``[start, end)``, or -1 if there is none."""
         low = np.searchsorted(self.key, self._place(group, np.maximum(start, 0)))
         high = np.searchsorted(self.key, self._place(group, end))
         below, above = self.cumulative[low], self.cumulative[high]

@@ -1,4 +1,4 @@
-"""The user encoder: one vector from the vectors of the clicked articles."""
+"""PLM-NR's user encoder, optionally with self-attention."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from recbole_tinynews.encoder.self_attention import HEAD_DIM
 
 
 class UserEncoder(nn.Module):
-    """Attention pooling over the history, as in PLM-NR; optionally after self-attention (NRMS).
+    """Attention pooling over the history (PLM-NR), optionally after self-attention (NRMS).
 
-    ``pad_doc`` is a learned news vector. Under ``history_padding="learned"`` it fills empty slots;
-    under ``"masked"`` these are masked, and it is the vector of a user without history, whose
-    scores would all tie otherwise.
+    ``pad_doc`` is a learned news vector. With ``history_padding="learned"`` it fills empty slots;
+    with ``"masked"`` these are masked, and it represents a user without history, whose scores would
+    otherwise all tie.
 
-    With ``starts_as_mean`` it starts as the mean of the clicked vectors times a trained scale: the
-    query and ``pad_doc`` start as zeros, and so does self-attention, which is then residual.
+    With ``starts_as_mean``, a user starts as the mean of the clicked vectors times a trained scale:
+    the query, ``pad_doc`` and self-attention, which is then residual, start as zeros.
     """
 
     def __init__(
@@ -52,22 +52,19 @@ class UserEncoder(nn.Module):
 
     @property
     def ignores_empty_slots(self) -> bool:
-        """Whether empty slots change nothing, wherever they are."""
+        """Whether empty slots have no effect, wherever they are."""
         return self.history_padding == "masked"
 
     @property
     def weighs_clicks_alone(self) -> bool:
-        """Whether the attention score of a click depends on its own vector only."""
+        """Whether the attention score of a click depends only on its own vector."""
         return self.self_attention is None and self.ignores_empty_slots
 
     def forward(self, history: Tensor, clicked: Tensor, energy: Tensor | None = None) -> Tensor:
-        """User vectors, ``[batch, dim]``.
+        """User vectors ``[batch, dim]`` from clicks ``[batch, history, dim]``.
 
-        Shapes:
-            history: ``[batch, history, dim]``, vectors of the clicked news.
-            clicked: ``[batch, history]``, True where the slot holds a click.
-            energy: ``[batch, history]``, ``pooling.energy`` of the clicks; only if
-                ``weighs_clicks_alone``. ``None``: it is computed.
+        ``energy``: ``pooling.energy`` of the clicks, ``[batch, history]``, computed if ``None``;
+        only if ``weighs_clicks_alone``.
         """
         history, mask = self._slots(history, clicked)
         user = self.pooling(history, mask, energy)
@@ -76,15 +73,12 @@ class UserEncoder(nn.Module):
         return user if self.scale is None else user * self.scale
 
     def click_weights(self, history: Tensor, clicked: Tensor) -> Tensor:
-        """Weights of the clicks in the pooling, ``[batch, history]``; shapes as in ``forward``.
-
-        They sum to 1 over the clicks of a user with any.
-        """
+        """Pooling weights, ``[batch, history]``, which sum to 1 over a user's clicks."""
         weights = self.pooling.weights(*self._slots(history, clicked)) * clicked
         return weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-30)
 
     def _slots(self, history: Tensor, clicked: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The inputs of the pooling, and their mask."""
+        """Inputs of the pooling, and their mask."""
         mask: Tensor | None = clicked
         if self.history_padding == "learned":
             empty_slot = ~clicked.unsqueeze(-1)

@@ -1,4 +1,7 @@
-"""Fastformer: self-attention of linear cost, and the user encoder made of it."""
+"""Fastformer: self-attention of linear cost, and a user encoder with it.
+
+Wu et al., "Fastformer: Additive Attention Can Be All You Need", 2021.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,16 @@ from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
 class FastformerAttention(nn.Module):
-    """Additive self-attention, several heads.
+    """Multi-head additive self-attention.
 
-    Wu et al., "Fastformer: Additive Attention Can Be All You Need", 2021, section 3.1; of each head
-    with size d::
+    Section 3.1, for each head of size d::
 
         alpha_i = softmax_i(w_q . q_i / sqrt(d))    q = sum_i alpha_i q_i    p_i = q * k_i
         beta_i  = softmax_i(w_k . p_i / sqrt(d))    k = sum_i beta_i p_i     u_i = k * v_i
-        output_i = W_o u_i + b_o + q_i              over the heads side by side
+        output_i = W_o u_i + b_o + q_i              over the concatenated heads
 
-    Values and queries share their transformation.
-
-    Args:
-        dim: size of an input, a multiple of ``heads``.
-        heads: number of heads.
+    Values and queries share their transformation. Raises ``ValueError`` if ``heads`` does not
+    divide ``dim``.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -40,12 +39,7 @@ class FastformerAttention(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
-        """One output for each input, ``[batch, length, dim]``.
-
-        Shapes:
-            inputs: ``[batch, length, dim]``.
-            mask: ``[batch, length]``, True where an input takes part.
-        """
+        """Outputs ``[batch, length, dim]``, as inputs; ``mask`` is ``[batch, length]``."""
         heads = self.query_weight.shape
         queries = self.query(inputs)
         values = queries.unflatten(-1, heads)  # [batch, length, heads, size]
@@ -63,16 +57,10 @@ def _summary(inputs: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
 
 
 class FastformerUser(nn.Module):
-    """Fastformer over the clicks, then attention pooling: NRMS's user encoder with another core.
+    """Fastformer over the clicks, then attention pooling (section 4.1).
 
-    Wu et al. 2021, section 4.1. As in the paper's news recommendation, layers share their weights,
-    and layer norm, positions and feed-forward layers are left out.
-
-    Args:
-        news_dim: size of a news vector, a multiple of ``heads``.
-        query_dim: size of the query of attention pooling.
-        heads: of the additive self-attention.
-        layers: number of times that it is applied.
+    As in the paper's news recommendation, ``layers`` share their weights, and layer norm, positions
+    and feed-forward layers are omitted.
     """
 
     def __init__(self, news_dim: int, query_dim: int, heads: int = 16, layers: int = 1) -> None:
@@ -83,12 +71,7 @@ class FastformerUser(nn.Module):
         self.no_clicks = NoClicks(news_dim)
 
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
-        """User vectors, ``[batch, dim]``.
-
-        Shapes:
-            history: ``[batch, history, dim]``, vectors of the clicked news.
-            clicked: ``[batch, history]``, True where the slot holds a click.
-        """
+        """User vectors ``[batch, dim]`` from clicks ``[batch, history, dim]``."""
         attended = history
         for _ in range(self.layers):
             attended = self.attention(attended, clicked)

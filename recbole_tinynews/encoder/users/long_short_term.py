@@ -13,19 +13,14 @@ Combination = Literal["ini", "con"]
 
 
 class LongShortTermUser(nn.Module):
-    """Long-term interests by the user's id, short-term interests by a GRU over the clicks.
+    """Long-term interests from the user's id, short-term interests from a GRU over the clicks.
 
     An et al., "Neural News Recommendation with Long- and Short-term User Representations", ACL
-    2019, section 3.2. ``u_s`` is the last state of a GRU over the clicks, oldest first. In training
-    the long-term part ``u_l = M W_u[u]`` is masked as a whole, ``M ~ B(1, 1 - p)``. ``ini``
-    initialises the GRU with it, ``con`` concatenates both, ``u = [u_s; u_l]``, each half as wide as
-    a news vector. Vectors of users start as zeros, where those of unseen users stay.
-
-    Args:
-        news_dim: size of a news vector.
-        users: number of user ids, that of padding included.
-        combination: ``ini`` or ``con``.
-        mask_probability: p, drawn for each user of a batch.
+    2019, section 3.2. The short-term vector ``u_s`` is the GRU's last state. In training, the
+    long-term vector ``u_l = M W_u[u]`` is masked as a whole, ``M ~ B(1, 1 - p)``, for each user of
+    a batch; p is ``mask_probability``. ``ini`` initialises the GRU with ``u_l``; ``con``
+    concatenates, ``u = [u_s; u_l]``, each half as wide as a news vector. User vectors start as
+    zeros and stay so for unseen users. ``users`` is the number of ids, including padding.
     """
 
     def __init__(
@@ -49,13 +44,7 @@ class LongShortTermUser(nn.Module):
         self.no_clicks = NoClicks(news_dim)
 
     def forward(self, history: Tensor, clicked: Tensor, users: Tensor) -> Tensor:
-        """User vectors, ``[batch, dim]``.
-
-        Shapes:
-            history: ``[batch, history, dim]``, vectors of the clicked news, oldest first.
-            clicked: ``[batch, history]``, True where the slot holds a click.
-            users: ``[batch]``, ids; 0 is an unknown user.
-        """
+        """User vectors ``[batch, dim]``; ``users`` are ids ``[batch]``, 0 if unknown."""
         history, clicked = self.no_clicks.before(history, clicked)
         long_term = self._masked(self.long_term(users)).to(history.dtype)
         if self.combination == "ini":
@@ -76,23 +65,16 @@ def last_state(
     first: Tensor | None = None,
     newest: int | None = None,
 ) -> Tensor:
-    """State after the last click, ``[batch, hidden]``; empty slots are skipped.
+    """GRU state after the last click, ``[batch, hidden]``; finite but arbitrary without clicks.
 
-    Without clicks it is meaningless, but finite.
-
-    Shapes:
-        history: ``[batch, history, dim]``, oldest first.
-        clicked: ``[batch, history]``, True where the slot holds a click.
-        first: ``[batch, hidden]``, the state before the first click; ``None``: zeros.
-
-    Args:
-        newest: number of newest clicks that are read; ``None``: all.
+    Empty slots are skipped. ``first`` is the state before the first click, ``[batch, hidden]``
+    (``None``: zeros); only the ``newest`` clicks are read (``None``: all).
     """
     if newest is not None:
         age = clicked.flip(1).cumsum(1).flip(1)  # the newest click has 1
         clicked = clicked & (age <= newest)
     longest = history.shape[1] if newest is None else min(newest, history.shape[1])
-    # clicks first: later slots change no earlier state, so no length is needed
+    # clicks first: later slots do not affect earlier states, so no lengths are needed
     order = (~clicked).byte().argsort(dim=1, stable=True)[:, :longest]
     clicks = history.gather(1, order.unsqueeze(-1).expand(-1, -1, history.shape[-1]))
     states, _ = gru(clicks, None if first is None else first.unsqueeze(0).contiguous())

@@ -1,4 +1,4 @@
-"""Users as the mean of their clicks: LateFusion's, and the start of other user encoders."""
+"""Users as the mean of their clicks: LateFusion, and the starting point of other user encoders."""
 
 from __future__ import annotations
 
@@ -13,25 +13,22 @@ from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
 class MeanUser(nn.Module):
-    """``u = 1/n sum_i r_i``; a score is the mean over clicks of their dot products."""
+    """``u = 1/n sum_i r_i``: a score is the mean of the clicks' dot products with the candidate."""
 
     def __init__(self, news_dim: int) -> None:
         super().__init__()
         self.no_clicks = NoClicks(news_dim)
 
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
-        """User vectors ``[batch, dim]`` from those of clicks ``[batch, history, dim]``."""
+        """User vectors ``[batch, dim]`` from clicks ``[batch, history, dim]``."""
         return self.no_clicks(mean_pooling(history, clicked), clicked)
 
 
 class StartsAsMean(nn.Module):
-    """``u = s (1/n sum_i r_i + w own(r_1..r_n))`` with ``s`` and ``w`` that train, ``w`` from 0.
+    """``u = s (1/n sum_i r_i + w own(r_1..r_n))`` with trained ``s`` and ``w``, ``w`` from 0.
 
-    A recommender starts by ranking with pretrained news vectors (docs/method.md, section 1), and
-    its own user encoder is mixed in as it learns.
-
-    Args:
-        own: ``(history [batch, history, dim], clicked [batch, history], ...) -> [batch, dim]``.
+    A recommender starts by ranking with pretrained news vectors (docs/method.md, section 1) and
+    mixes in its ``own`` user encoder as it learns.
     """
 
     def __init__(self, own: nn.Module) -> None:
@@ -41,6 +38,6 @@ class StartsAsMean(nn.Module):
         self.scale = nn.Parameter(torch.tensor(SCORE_SCALE))
 
     def forward(self, history: Tensor, clicked: Tensor, *users: Tensor) -> Tensor:
-        """User vectors ``[batch, dim]``; ``own`` has the arguments."""
+        """User vectors ``[batch, dim]``; arguments as for ``own``."""
         own = self.own(history, clicked, *users)
         return self.scale * (mean_pooling(history, clicked) + self.own_weight * own)

@@ -1,4 +1,7 @@
-"""MINER's user encoder: several interests, matched with each candidate."""
+"""MINER's user encoder: several interests, matched with each candidate.
+
+Li et al., "MINER: Multi-Interest Matching Network for News Recommendation", Findings of ACL 2022.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,12 @@ from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
 class PolyAttention(nn.Module):
-    """Several attention poolings side by side, one for each context code.
+    """Several attention poolings, one for each context code.
 
-    Li et al., "MINER: Multi-Interest Matching Network for News Recommendation", Findings of ACL
-    2022, sections 3.2 (poly attention) and 3.4 (category-aware weighting)::
+    Sections 3.2 and 3.4::
 
         alpha^k_j = softmax_j(c_k . tanh(W h_j) + lambda cos(category of candidate, category of j))
         e_k = sum_j alpha^k_j h_j
-
-    Args:
-        dim: size of an input.
-        codes: number of context codes.
-        code_dim: size of a context code.
     """
 
     def __init__(self, dim: int, codes: int, code_dim: int) -> None:
@@ -44,9 +41,9 @@ class PolyAttention(nn.Module):
 
         Shapes:
             inputs: ``[batch, length, dim]``.
-            mask: ``[batch, length]``, True where an input takes part.
+            mask: ``[batch, length]``, True for inputs attended to.
             similarity: ``[batch, candidates, length]``, added to the energy of every code.
-            energy: ``energy(inputs)``, if it is known; ``None``: it is computed.
+            energy: ``energy(inputs)``; ``None``: computed.
         """
         energy = self.energy(inputs) if energy is None else energy
         weights = masked_softmax(
@@ -56,9 +53,9 @@ class PolyAttention(nn.Module):
 
 
 class InterestMatching(nn.Module):
-    """One score of several interests, weighted by how much each concerns the candidate.
+    """One score from several interests, weighted by their relevance to the candidate.
 
-    Li et al. 2022, section 3.3, "weighted"::
+    Section 3.3, "weighted"::
 
         w_k = softmax_k(e_k . gelu(W r_c))      score = sum_k w_k (e_k . r_c)
     """
@@ -68,11 +65,9 @@ class InterestMatching(nn.Module):
         self.target = nn.Linear(dim, dim)
 
     def forward(self, interests: Tensor, candidates: Tensor) -> Tensor:
-        """Scores, ``[batch, candidates]``.
+        """Scores ``[batch, candidates]`` of candidates ``[batch, candidates, dim]``.
 
-        Shapes:
-            interests: ``[batch, candidates, interests, dim]``.
-            candidates: ``[batch, candidates, dim]``.
+        ``interests`` is ``[batch, candidates, interests, dim]``.
         """
         target = F.gelu(self.target(candidates))
         weights = (interests @ target.unsqueeze(-1)).squeeze(-1).softmax(dim=-1)
@@ -83,12 +78,8 @@ class InterestMatching(nn.Module):
 class CategorySimilarity(nn.Module):
     """``lambda cos(category of a candidate, category of a click)``; 0 where one is unknown.
 
-    Li et al. 2022, section 3.4. Vectors of categories start at random (the paper: as GloVe's), and
-    ``lambda`` trains from 1.
-
-    Args:
-        categories: number of category ids, that of unknown ones included.
-        dim: size of the vector of a category.
+    Section 3.4. Category vectors start at random (in the paper, as GloVe's), ``lambda`` at 1. There
+    are ``categories`` ids, including the unknown one.
     """
 
     def __init__(self, categories: int, dim: int) -> None:
@@ -97,39 +88,25 @@ class CategorySimilarity(nn.Module):
         self.weight = nn.Parameter(torch.ones(()))
 
     def forward(self, candidates: Tensor, history: Tensor) -> Tensor:
-        """``[batch, candidates, history]``.
-
-        Shapes:
-            candidates, history: ``[batch, candidates]`` and ``[batch, history]``, category ids.
-        """
+        """Category ids of candidates and history -> ``[batch, candidates, history]``."""
         of_candidates = F.normalize(self.categories(candidates), dim=-1)
         of_history = F.normalize(self.categories(history), dim=-1)
         return self.weight * of_candidates @ of_history.transpose(1, 2)
 
 
 class Interests(NamedTuple):
-    """Interests of users.
+    """Interests of users."""
 
-    Shapes:
-        of_candidates: ``[batch, candidates, codes, news_dim]``, for each candidate.
-        user: ``[batch, news_dim]``, the mean of a user's interests for no candidate.
-    """
-
-    of_candidates: Tensor
-    user: Tensor
+    of_candidates: Tensor  # [batch, candidates, codes, news_dim]
+    user: Tensor  # [batch, news_dim], mean of a user's interests regardless of candidates
 
 
 class MultiInterestUser(nn.Module):
-    """Interests of a user for each candidate, and the candidate's score (Li et al. 2022).
+    """Interests of a user for each candidate, and the candidate's score.
 
-    For a user without clicks every interest is one learned vector.
-
-    Args:
-        news_dim: size of a news vector.
-        codes: number of interests.
-        code_dim: size of a context code.
-        starts_as_mean: whether a score starts as that of the mean of the clicks
-            (``StartsAsMean``); that of the interests is added with a weight that trains from 0.
+    Without clicks, every interest is one learned vector. With ``starts_as_mean``, a score starts as
+    that of the mean of the clicks (``StartsAsMean``); the interests' score is added with a weight
+    that trains from 0.
     """
 
     def __init__(
@@ -145,22 +122,12 @@ class MultiInterestUser(nn.Module):
             self.own_weight = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
-        """The mean of a user's interests for no candidate, ``[batch, news_dim]``.
-
-        Shapes:
-            history: ``[batch, history, news_dim]``, vectors of the clicked news.
-            clicked: ``[batch, history]``, True where the slot holds a click.
-        """
+        """Mean of a user's interests regardless of candidates, ``[batch, news_dim]``."""
         history, clicked = self.no_clicks.before(history, clicked)
         return self._mean(history, clicked, self.poly_attention.energy(history))
 
     def interests(self, history: Tensor, clicked: Tensor, similarity: Tensor) -> Interests:
-        """The interests of users for each candidate, and their mean for none.
-
-        Shapes:
-            history, clicked: as in ``forward``.
-            similarity: ``[batch, candidates, history]``, that of their categories.
-        """
+        """Interests for each candidate; ``similarity`` is that of ``CategorySimilarity``."""
         history, clicked = self.no_clicks.before(history, clicked)
         energy = self.poly_attention.energy(history)
         similarity = F.pad(similarity, (1, 0))
@@ -172,7 +139,7 @@ class MultiInterestUser(nn.Module):
     def scores(
         self, interests: Interests, history: Tensor, clicked: Tensor, candidates: Tensor
     ) -> Tensor:
-        """A score for each candidate, ``[batch, candidates]``; ``forward`` has the shapes."""
+        """Scores of candidates ``[batch, candidates, news_dim]``, ``[batch, candidates]``."""
         own = self.matching(interests.of_candidates, candidates)
         if self.scale is None:
             return own
@@ -185,8 +152,8 @@ class MultiInterestUser(nn.Module):
 
 
 def disagreement(interests: Tensor) -> Tensor:
-    """Similarity of a user's interests: ``1/K^2 sum_i sum_j cos(e_i, e_j)``, ``[...]``, in 0..1.
+    """Similarity of a user's interests, in 0..1: ``1/K^2 sum_i sum_j cos(e_i, e_j)`` (section 3.2).
 
-    Li et al. 2022, section 3.2. ``interests`` is ``[..., interests, dim]``.
+    ``interests`` is ``[..., K, dim]``, the result ``[...]``.
     """
     return F.normalize(interests, dim=-1).mean(dim=-2).square().sum(dim=-1)

@@ -12,18 +12,12 @@ from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
 class RecentAndAllUser(nn.Module):
-    """Long-term interests of all clicks, short-term interests of the newest, pooled into one.
+    """Long-term interests of all clicks and short-term interests of the ``recent`` ones, pooled.
 
     Qi et al., "Privacy-Preserving News Recommendation Model Learning", Findings of EMNLP 2020,
     section 3.1, whose model without federated training is called CenNewsRec. The long-term vector
-    is multi-head self-attention over the clicks, then attention pooling; the short-term vector is
-    the last state of a GRU over the newest clicks; attention pooling over these two gives ``u``.
-
-    Args:
-        news_dim: size of a news vector, a multiple of ``head_dim``.
-        query_dim: size of the queries of attention pooling.
-        head_dim: size of a head of the self-attention.
-        recent: how many of the newest clicks the GRU reads.
+    is multi-head self-attention with attention pooling, the short-term one the GRU's last state;
+    attention pooling over both gives ``u``.
     """
 
     def __init__(self, news_dim: int, query_dim: int, head_dim: int, recent: int) -> None:
@@ -36,12 +30,7 @@ class RecentAndAllUser(nn.Module):
         self.no_clicks = NoClicks(news_dim)
 
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
-        """User vectors, ``[batch, dim]``.
-
-        Shapes:
-            history: ``[batch, history, dim]``, vectors of the clicked news, oldest first.
-            clicked: ``[batch, history]``, True where the slot holds a click.
-        """
+        """User vectors ``[batch, dim]`` from clicks ``[batch, history, dim]``."""
         long_term = self.pooling(self.self_attention(history, clicked), clicked)
         short_term = last_state(self.short_term, history, clicked, newest=self.recent)
         user = self.combination(torch.stack([long_term, short_term], dim=1))

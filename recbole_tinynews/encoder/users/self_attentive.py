@@ -1,4 +1,4 @@
-"""NRMS's user encoder: self-attention among the clicked articles, then additive attention."""
+"""NRMS's user encoder: self-attention among the clicked articles, then attention pooling."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
 class SelfAttentiveUser(nn.Module):
-    """Each click attends to all clicks of its user; what comes out is pooled.
-
-    Args:
-        news_dim: size of a news vector.
-        query_dim: size of the query of the pooling.
-    """
+    """Self-attention over the clicks, then attention pooling."""
 
     def __init__(self, news_dim: int, query_dim: int) -> None:
         super().__init__()
@@ -24,6 +19,6 @@ class SelfAttentiveUser(nn.Module):
         self.no_clicks = NoClicks(news_dim)
 
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
-        """User vectors ``[batch, dim]`` from those of clicks ``[batch, history, dim]``."""
+        """User vectors ``[batch, dim]`` from clicks ``[batch, history, dim]``."""
         attended = self.self_attention(history, clicked)
         return self.no_clicks(self.pooling(attended, clicked), clicked)

@@ -1,1 +1,1 @@
-"""Texts by word vectors, as recommenders read them before there were language models."""
+"""Text encoders with word vectors, as used before language models."""

@@ -1,4 +1,4 @@
-"""Contexts of words: the layer between word vectors and pooling."""
+"""Contexts of words: the layer between word vectors and pooling, with output size ``dim``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from torch import Tensor, nn
 from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.self_attention import SelfAttention
 
-WINDOW = 3  # words that a filter reads: in NAML, NPA, TANR and LSTUR
+WINDOW = 3  # width of filters, in words: NAML, NPA, TANR and LSTUR
 
 
 class NoContext(nn.Module):
-    """Words as they are.
-
-    Attributes:
-        dim: size of an output.
-    """
+    """Words as they are."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -28,11 +24,7 @@ class NoContext(nn.Module):
 
 
 class WordSelfAttention(nn.Module):
-    """NRMS's: each word attends to all words of its text.
-
-    Attributes:
-        dim: size of an output.
-    """
+    """NRMS: each word attends to all words of its text."""
 
     def __init__(self, in_dim: int, dim: int) -> None:
         super().__init__()
@@ -45,11 +37,7 @@ class WordSelfAttention(nn.Module):
 
 
 class WordCNN(nn.Module):
-    """NAML's: ``c_i = ReLU(F e_(i-1):(i+1) + b)``, zeros beyond the ends of a text.
-
-    Attributes:
-        dim: size of an output, the number of filters.
-    """
+    """NAML: ``c_i = ReLU(F e_(i-1):(i+1) + b)``, with zeros beyond the ends of a text."""
 
     def __init__(self, in_dim: int, filters: int) -> None:
         super().__init__()
@@ -65,11 +53,7 @@ class WordCNN(nn.Module):
 
 
 class CNNSelfAttention(nn.Module):
-    """``WordCNN``, then multi-head self-attention among the words of a text.
-
-    Attributes:
-        dim: size of an output, the number of filters.
-    """
+    """``WordCNN``, then multi-head self-attention within each text."""
 
     def __init__(self, in_dim: int, dim: int, head_dim: int) -> None:
         super().__init__()

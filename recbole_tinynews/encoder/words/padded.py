@@ -11,23 +11,14 @@ from recbole_tinynews.encoder.packing import PackedTexts
 
 
 class Words(NamedTuple):
-    """The words of texts.
+    """The words of texts."""
 
-    Shapes:
-        vectors: ``[..., length, dim]``, zeros after the end of a text.
-        real: ``[..., length]``, True for words, False for pad tokens.
-    """
-
-    vectors: Tensor
-    real: Tensor
+    vectors: Tensor  # [..., length, dim], zeros after the end of a text
+    real: Tensor  # [..., length], True for words, False for pad tokens
 
 
 class PaddedWords(nn.Module):
-    """The words of a text side by side, each with a flag that is 0 for pad tokens.
-
-    Attributes:
-        dim: size of the vector of a text.
-    """
+    """Concatenates the words of a text, each with a flag that is 0 for pad tokens."""
 
     def __init__(self, word_dim: int, length: int) -> None:
         super().__init__()
@@ -45,6 +36,6 @@ class PaddedWords(nn.Module):
 
 
 def words_of(vectors: Tensor, word_dim: int) -> Words:
-    """The words in vectors that ``PaddedWords`` made, ``[..., length * (word_dim + 1)]``."""
+    """The words in vectors of ``PaddedWords``, ``[..., length * (word_dim + 1)]``."""
     words = vectors.unflatten(-1, (-1, word_dim + 1))
     return Words(words[..., :word_dim], words[..., word_dim] > 0)

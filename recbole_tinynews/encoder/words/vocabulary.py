@@ -1,4 +1,4 @@
-"""A tokenizer by words with the vocabulary of given texts, and vectors of these words."""
+"""A word-level tokenizer with the vocabulary of given texts, and word vectors."""
 
 from __future__ import annotations
 
@@ -22,17 +22,15 @@ from recbole_tinynews.files.array_cache import cached_arrays, content_key
 from recbole_tinynews.files.checksums import file_digest
 from recbole_tinynews.files.whole import whole_folder
 
-PADDING, UNKNOWN = "[PAD]", "[UNK]"  # their ids are 0 and 1
-# as in GloVe: do n't, Trump 's; each punctuation mark is a word
+PADDING, UNKNOWN = "[PAD]", "[UNK]"  # ids 0 and 1
+# split as in GloVe: do n't, Trump 's; each punctuation mark is a word
 WORD = r"\w+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+|[^\w\s]"
 ALL_WORDS = 2**31 - 1
-RANDOM_SPREAD = 0.4  # standard deviation of a number in a vector that no file has
+RANDOM_SPREAD = 0.4  # standard deviation of random vectors
 
 
 def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
-    """A tokenizer by lower-cased words with the vocabulary of these texts.
-
-    Words are ordered by frequency, then alphabetically.
+    """A tokenizer by lower-cased words, ordered by frequency, then alphabetically.
 
     >>> words = word_tokenizer(["Don't panic", "It's only panic."])
     >>> words.convert_ids_to_tokens(words("Don't PANIC, it's only rain")["input_ids"])
@@ -48,7 +46,7 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
     trainer = trainers.WordLevelTrainer(vocab_size=ALL_WORDS, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     known = sorted(tokenizer.get_vocab().items(), key=itemgetter(1))
-    # added afterwards, so that a text that spells them out does not get their ids
+    # added afterwards, so that texts that spell them out do not get their ids
     vocabulary = [PADDING, UNKNOWN, *(word for word, _ in known)]
     numbered = {word: number for number, word in enumerate(vocabulary)}
     tokenizer.model = models.WordLevel(numbered, unk_token=UNKNOWN)
@@ -56,7 +54,7 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
 
 
 def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Its words by id, padding and the unknown word included."""
+    """The words by id, including padding and the unknown word."""
     words: Any = tokenizer.convert_ids_to_tokens([*range(len(tokenizer))])
     return words
 
@@ -66,18 +64,14 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     if folder.is_dir():
         return
     written = copy.deepcopy(tokenizer)
-    written.backend_tokenizer.no_truncation()  # left by its last call, if it was called
+    written.backend_tokenizer.no_truncation()  # left set by its last call
     written.backend_tokenizer.no_padding()
     with whole_folder(folder, first_wins=True) as unfinished:
         written.save_pretrained(unfinished)
 
 
 def load_word_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer that ``write_tokenizer`` has saved.
-
-    Raises:
-        ValueError: it cannot be read, or its normaliser makes texts many times longer.
-    """
+    """Load ``write_tokenizer``'s files; ``ValueError`` if damaged or inflating texts."""
     tokenizer = read_pretrained(PreTrainedTokenizerFast, str(folder), "tokenizer by words")
     check_growth(tokenizer, str(folder))
     return tokenizer
@@ -89,20 +83,11 @@ def word_embedding(
     file: Path | None = None,
     cache_dir: Path | None = None,
 ) -> nn.Embedding:
-    """A vector for each word of a tokenizer, ``[words, dim]``, which trains.
+    """Trainable vectors of a tokenizer's words, ``[words, dim]``; zero for the unknown word.
 
-    Words that the file lacks start at random, with the mean and spread of the others. The unknown
-    word is a zero vector.
-
-    Args:
-        tokenizer: of ``word_tokenizer``.
-        dim: size of a vector.
-        file: vectors in GloVe's text format (``vectors_of``); ``None``: all are random.
-        cache_dir: folder where those of the vocabulary are kept; ``None``: nowhere.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it has vectors of another size, or none for these words.
+    Words that ``file`` (in GloVe's text format, see ``vectors_of``) lacks start at random, with the
+    mean and spread of the others. Raises ``FileNotFoundError`` without such a file and
+    ``ValueError`` if its vectors have another size or match no word.
     """
     words = vocabulary_of(tokenizer)
     embedding = nn.Embedding(len(words), dim, padding_idx=0)

@@ -1,4 +1,4 @@
-"""The text encoder of word vectors: word vectors, context, pooling."""
+"""A text encoder without a language model: word vectors, context, pooling."""
 
 from __future__ import annotations
 
@@ -16,20 +16,15 @@ from recbole_tinynews.encoder.text_encoder import weights_content
 
 
 class WordEncoder(nn.Module):
-    """The text encoder of NRMS, NAML and others before language models; all of it trains.
+    """The text encoder of NRMS, NAML and others before language models, fully trained.
 
     Args:
-        words: word vectors, by token id; 0 pads.
-        context: ``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, with ``dim``.
-        pooling: ``(hidden [tokens, dim], texts) -> [texts, size]``, with the ``size`` of a vector
-            as its ``dim``.
+        words: word vectors, by token id; 0 is padding.
+        context: ``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, with an attribute ``dim``.
+        pooling: ``(hidden [tokens, dim], texts) -> [texts, size]``; its ``dim`` is ``size``.
         dropout: of word vectors and of the output of ``context``.
         pretrained_heads: whether a text starts as the mean of its word vectors, by ``UnitDense``;
-            context and pooling are added with a weight that trains from 0.
-
-    Attributes:
-        unit_dense: the layer on the mean of word vectors; ``None``: there is none.
-        trained_tokens: number of tokens encoded with gradients so far.
+            the pooled text is added with a weight that trains from 0.
     """
 
     pad_token_id = 0
@@ -44,7 +39,7 @@ class WordEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.words, self.dropout = words, Dropout(dropout)
-        self.trained_tokens = 0
+        self.trained_tokens = 0  # encoded with gradients so far
         self.context: Any = context
         self.pooling: Any = pooling
         self.unit_dense: UnitDense | None = None
@@ -62,7 +57,7 @@ class WordEncoder(nn.Module):
         return _mean(self.words(texts.token_ids), texts)
 
     def encode(self, texts: PackedTexts) -> Tensor:
-        """Vectors of the texts of a row, in its order, ``[texts, size]``."""
+        """Vectors of a row of texts, in its order, ``[texts, size]``."""
         vectors = self.words(texts.token_ids)
         if torch.is_grad_enabled():
             self.trained_tokens += len(vectors)
@@ -77,18 +72,19 @@ class WordEncoder(nn.Module):
         return self.words.weight.new_zeros(texts, self.pooling.dim)
 
     def compute_dtype(self) -> torch.dtype:
-        """The type of activations: autocast's if it is on, else that of the weights."""
+        """Type of activations: autocast's if it is on, else that of the weights."""
         if torch.is_autocast_enabled(self.device.type):
             return torch.get_autocast_dtype(self.device.type)
         return self.words.weight.dtype
 
     def tokens_at_once(self) -> int:
         """Number of tokens that are encoded together."""
-        widest = 3 * max(self.words.embedding_dim, self.context.dim)  # of windows, and of heads
+        # CNN windows, or queries, keys and values
+        widest = 3 * max(self.words.embedding_dim, self.context.dim)
         return tokens_at_once(self.device, widest * self.compute_dtype().itemsize)
 
     def content(self) -> Iterator[str | bytes]:
-        """Everything that decides a vector."""
+        """Everything that determines a vector."""
         yield f"{type(self.context).__name__} {type(self.pooling).__name__}"
         yield from weights_content(self)
 

@@ -1,8 +1,8 @@
 """Submissions to a leaderboard: a zip with a single text file.
 
-One line per impression, in the order and with the ids of the test set's behaviors:
-``<impression id> [r1,r2,...]``, the rank of each candidate in the order of the behaviors, 1 = best,
-a permutation of 1..candidates without spaces.
+Each line is ``<impression id> [r1,r2,...]``, without spaces between ranks; impressions and
+candidates are in the order of the test set's behaviors, and ranks are a permutation of
+1..candidates, 1 = best.
 """
 
 from __future__ import annotations
@@ -12,4 +12,4 @@ MEMBERS = {MIND: "prediction.txt", EBNERD: "predictions.txt"}  # by leaderboard
 
 
 class SubmissionError(ValueError):
-    """A submission can't be written, or the leaderboard would not accept it."""
+    """A submission can't be written, or a leaderboard would reject it."""

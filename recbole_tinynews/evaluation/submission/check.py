@@ -1,4 +1,4 @@
-"""Check line by line, against the test set's behaviors, that a leaderboard accepts a submission."""
+"""Checks line by line whether a leaderboard would accept a submission."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recbole_tinynews.files.parquet import ID, IDS, read_rows
 
 BEHAVIORS_COLUMNS = 5  # impression id, user id, time, history, candidates
 _ZIP_MAGIC = b"PK"
-_LONGEST_LINE = 1 << 24  # bytes: a file without line ends must not fill the memory
+_LONGEST_LINE = 1 << 24  # bytes; bounds memory for files without line ends
 _LONGEST_QUOTE = 60
 _DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: encrypted
 
@@ -32,7 +32,7 @@ class Counts(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """An impression of the test set, and its number of candidates."""
+    """An impression of the test set with its number of candidates."""
 
     impression_id: str
     candidates: int
@@ -41,14 +41,14 @@ class Expected(NamedTuple):
 def check_submission(
     file: str | Path, behaviors: str | Path, show_progress: bool = False
 ) -> Counts:
-    """Compare a zip or its plain text file with the impressions that it must rank.
+    """Compare a submission (zip or text file) line by line with the impressions that it must rank.
 
-    These are MIND's ``behaviors.tsv``, or EB-NeRD's ``behaviors.parquet``, whose zip has another
-    file inside. Both files are read line by line. Ids are compared as text: ``7`` is not ``007``.
+    ``behaviors`` is MIND's ``behaviors.tsv`` or EB-NeRD's ``behaviors.parquet``. Ids are compared
+    as text.
 
     Raises:
-        SubmissionError: the first wrong line, expected and found; or why the zip can't be read.
-        FileNotFoundError: one of the two files is missing.
+        SubmissionError: the first wrong line, or why the zip can't be read.
+        FileNotFoundError: one of the files is missing.
         ValueError: ``behaviors`` can't be read.
     """
     file = Path(file)
@@ -122,7 +122,7 @@ def _expected(behaviors: Path) -> Iterator[Expected]:
 
 
 def _problem(line: bytes | None, expected: Expected | None) -> str | None:
-    """What is wrong with a line; None if it is correct."""
+    """Error message for a line; None if it is correct."""
     if expected is None:
         return f"expects the end of the file, as in the behaviors, got {_quoted(line or b'')}"
     if line is None:
@@ -168,7 +168,7 @@ def _words(ranks: str) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _numbers(candidates: int) -> frozenset[str]:
-    """The ranks of so many candidates, as text."""
+    """The ranks 1..candidates as text."""
     return frozenset(map(str, range(1, candidates + 1)))
 
 

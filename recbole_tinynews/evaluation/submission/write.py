@@ -1,4 +1,4 @@
-"""Scores of a test set as ranks in a zip."""
+"""Writes the ranks of a test set's candidates into a zip."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recbole_tinynews.evaluation.metrics import NaNScoreError, candidate_ranks
 from recbole_tinynews.evaluation.submission import MEMBERS, MIND, SubmissionError
 from recbole_tinynews.files.whole import whole_file
 
-_BLOCK = 16_384  # impressions ranked and written at a time: bounds the memory
+_BLOCK = 16_384  # impressions ranked and written at a time, to bound memory
 
 
 def write_submission(
@@ -27,18 +27,17 @@ def write_submission(
 ) -> None:
     """Rank the candidates of each impression, as the metrics do, and write the ranks.
 
-    Equal scores make equal files, byte for byte. The zip gets its name when it is complete.
-    ``leaderboard`` (see ``MEMBERS``) decides the name of the file in it.
+    Equal scores make byte-identical files. ``leaderboard`` is a key of ``MEMBERS``.
 
     Shapes:
-        impression_ids: ``[impressions]``, in the order of the test set; written as they are.
+        impression_ids: ``[impressions]``, in the order of the test set.
         scores: ``[candidates in total]``.
         offsets: ``[impressions + 1]``; impression i owns ``scores[offsets[i]:offsets[i + 1]]``.
 
     Raises:
         SubmissionError: a score is NaN, or an id contains white space.
-        ValueError: the arrays don't fit together.
-        OSError: the file can't be written, as on a full disk.
+        ValueError: mismatched arrays.
+        OSError: the file can't be written.
     """
     if len(impression_ids) != len(offsets) - 1 or offsets[-1] != len(scores):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Export a finished recommender: ``python -m recbole_tinynews.serving.export FOLDER --to=...``."""
+"""Command that exports: ``python -m recbole_tinynews.serving.export FOLDER --to=...``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from recbole_tinynews.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 0, or 1 if nothing was written."""
+    """Run the command; the exit status is 0, or 1 if nothing was exported."""
     spin_briefly()
     flags = _parser().parse_args(arguments)
     try:
-        from recbole_tinynews.serving.export.exporting import export  # takes seconds
+        from recbole_tinynews.serving.export.exporting import export  # slow import
 
         exported = export(**vars(flags))
     except (ValueError, OSError, ModuleNotFoundError) as mistake:

@@ -1,4 +1,4 @@
-"""The model card of an export, ``README.md``, with the yaml head that the model hub reads."""
+"""The model card of an export: ``README.md``, with yaml metadata for the model hub."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
 
 
 class Origins(NamedTuple):
-    """Licences of the data set and of the initial language model, and the latter's hub name."""
+    """Licences of the data set and of the language model, and the latter's name on the hub."""
 
     data_license: str
     plm_license: str
@@ -29,15 +29,7 @@ class Origins(NamedTuple):
 def model_card(
     source: Source, to: str, checked: Mapping[str, Any], origins: Origins, size: int
 ) -> str:
-    """The text of the card.
-
-    Args:
-        source: what was exported.
-        to: the format.
-        checked: what was measured on the export (``Description.checked``).
-        origins: of data and language model.
-        size: of the export's files, in bytes.
-    """
+    """Text of the card; ``checked`` as in ``Description``, ``size`` of the files in bytes."""
     wanted = find_format(to)
     head = _head(source, to, checked, origins)
     lines = (
@@ -78,7 +70,7 @@ def _head(source: Source, to: str, checked: Mapping[str, Any], origins: Origins)
 
 
 def _licence(origins: Origins) -> str:
-    """The licence of the export: known only if those of data and language model are."""
+    """Licence of the export, known only if those of data and language model are."""
     both = {origins.data_license, origins.plm_license}
     if UNKNOWN in both:
         return UNKNOWN
@@ -86,10 +78,7 @@ def _licence(origins: Origins) -> str:
 
 
 def _results_of(source: Source, checked: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Metrics by a description of model and impressions; the export's own come first.
-
-    If the export was not measured, those of the saved evaluation: test, or else validation.
-    """
+    """Metrics by label: the export's own, or else those saved for test, or else for validation."""
     measured = checked.get("metrics")
     if measured is None:
         tested = saved_test_result(source.metrics, source.made_from.get("data"))
@@ -187,5 +176,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder."""
+    """Total size in bytes of the files in a folder."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

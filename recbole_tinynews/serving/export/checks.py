@@ -15,7 +15,7 @@ from recbole_tinynews.serving.export.source import Source
 TOLERANCE = 1e-4
 SAMPLE = 256  # titles
 USERS = 16
-SOME_TITLES = (  # without a data set
+SOME_TITLES = (  # if there is no data set
     "Champions win the cup after penalty shoot-out",
     "Bank raises interest rates for the third time this year, and economists expect two more",
     "Ten quick recipes for dinner",
@@ -24,21 +24,21 @@ SOME_TITLES = (  # without a data set
 
 
 class Differences(NamedTuple):
-    """Largest absolute differences from the recommender's own vectors and scores."""
+    """Largest absolute differences in vectors and scores."""
 
     vectors: float
     scores: float
 
 
 def sample_of(titles: list[str]) -> list[str]:
-    """An empty text, a single word, and evenly spaced titles."""
+    """An empty text, a single word and evenly spaced titles."""
     chosen = titles or list(SOME_TITLES)
     places = np.linspace(0, len(chosen) - 1, min(SAMPLE, len(chosen))).astype(int)
     return ["", "News", *(chosen[place] for place in places)]
 
 
 def differences(source: Source, exported: Engine, titles: list[str]) -> Differences:
-    """Compare vectors of titles, and their scores for users with 0 to all clicks."""
+    """Compare vectors of titles, and scores for users with empty to full histories."""
     texts = sample_of(titles)
     histories = _histories(source.settings["history_length"], len(texts))
     (ours, our_scores), (theirs, their_scores) = (
@@ -58,14 +58,14 @@ def _encoded_and_scored(
 
 
 def _histories(width: int, texts: int) -> Tensor:
-    """Histories of 0 to ``width`` clicks, as rows of texts from 1, newest last."""
+    """Histories of 0 to ``width`` clicks as row numbers of texts, from 1, newest last."""
     clicks = np.linspace(0, width, USERS).astype(int)
     rows = np.random.default_rng(0).integers(1, 1 + texts, size=(USERS, width))
     return torch.from_numpy(np.where(np.arange(width) >= width - clicks[:, None], rows, 0))
 
 
 def refuse_difference(difference: float, allowed: float, what: str) -> None:
-    """Raise ``ValueError`` if an export differs from the recommender."""
+    """Raise ``ValueError`` if an export differs by more than allowed."""
     if not difference <= allowed:  # NaN too
         raise ValueError(
             f"{what} expects the recommender's own values up to {allowed:g}, and differs by "

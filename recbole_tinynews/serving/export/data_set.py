@@ -1,4 +1,4 @@
-"""The data set of a recommender, for checks and metrics of an export."""
+"""The recommender's data set, for checks and metrics of an export."""
 
 from __future__ import annotations
 
@@ -21,29 +21,22 @@ from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.reading import Reading
 
 USERS_AT_ONCE = 256
-TEXTS_AT_ONCE = 1_000  # between two steps of the progress bar
+TEXTS_AT_ONCE = 1_000  # per step of the progress bar
 
 
 class DataSet(NamedTuple):
-    """Texts and test impressions.
-
-    Attributes:
-        folder: of the data set.
-        texts: what the recommender reads of each article, by news id; ``texts[0]`` is padding.
-        test: the labelled test impressions, if any.
-    """
+    """Texts and test impressions."""
 
     folder: Path
-    texts: list[str]
-    test: Impressions | None
+    texts: list[str]  # what the recommender reads of each article, by news id; 0 is padding
+    test: Impressions | None  # with labels, if any
 
 
 def find_data_set(settings: Mapping[str, Any], data_path: Path | None) -> DataSet | None:
-    """The data set of a recommender, or ``None``.
+    """The recommender's data set, or ``None``; ``data_path`` as for ``load``.
 
-    Args:
-        settings: of the recommender.
-        data_path: folder that holds its folder (default: ``dataset``, then the embedded ones).
+    Raises:
+        FileNotFoundError: ``data_path`` is given and lacks the data set.
     """
     item_file = find_item_file(settings["dataset"], data_path)
     if item_file is not None:
@@ -72,13 +65,7 @@ def _read(item_file: Path, settings: Mapping[str, Any]) -> DataSet:
 
 
 def metrics_of(engine: Engine, data: DataSet, name: str) -> dict[str, float]:
-    """AUC, MRR, nDCG@5 and nDCG@10 on the test impressions, as fractions, and their number.
-
-    Args:
-        engine: of the recommender.
-        data: with test impressions.
-        name: of the engine, for the progress bar.
-    """
+    """AUC, MRR, nDCG@5 and nDCG@10 on the test impressions, as fractions, and their number."""
     assert data.test is not None
     test, width = data.test, engine.settings["history_length"]
     seen = test.news_ids(width)

@@ -1,7 +1,4 @@
-"""``recommender.json``: the format and settings of an export.
-
-It is written last, so a folder that has it is complete.
-"""
+"""``recommender.json`` describes an export; written last, it marks a complete folder."""
 
 from __future__ import annotations
 
@@ -18,9 +15,9 @@ from recbole_tinynews.settings.declared import Models, rules_for
 from recbole_tinynews.settings.values import unfit_value
 
 FILE = "recommender.json"
-CARD = "README.md"  # for people: no checksum, it may be edited
-EXPORT_FORMAT = 1  # raised whenever an older export would be read wrongly
-NEWS_DIM, NEWS_TOKENS = "news_dim", "news_tokens"  # tokens at which a text is cut
+CARD = "README.md"  # may be edited, so it has no checksum
+EXPORT_FORMAT = 1  # increased when older exports would be misread
+NEWS_DIM, NEWS_TOKENS = "news_dim", "news_tokens"  # maximum tokens of a text
 SIZES = (NEWS_DIM, NEWS_TOKENS, "query_dim", "history_length")
 LARGEST = 100_000  # of these sizes
 NAMES = ("model_class", "dataset", "USER_ID_FIELD", "ITEM_ID_FIELD")
@@ -44,21 +41,13 @@ SETTINGS = (
 
 
 class Description(NamedTuple):
-    """What ``recommender.json`` holds.
+    """Contents of ``recommender.json``."""
 
-    Attributes:
-        to: the format.
-        settings: those that affect vectors and scores.
-        made_from: the exported folder, and the fingerprints it was made from.
-        checked: largest differences from the recommender's vectors and scores, and metrics.
-        files: checksums of all other files, by path.
-    """
-
-    to: str
-    settings: dict[str, Any]
-    made_from: dict[str, Any]
-    checked: dict[str, Any]
-    files: dict[str, str]
+    to: str  # the format
+    settings: dict[str, Any]  # those that affect vectors and scores
+    made_from: dict[str, Any]  # the exported folder, and fingerprints of its origins
+    checked: dict[str, Any]  # differences from the recommender, and metrics
+    files: dict[str, str]  # checksums of all other files, by path
 
     @property
     def identity(self) -> str:
@@ -67,7 +56,7 @@ class Description(NamedTuple):
 
 
 def write_description(folder: Path, description: Description) -> None:
-    """Write ``recommender.json``, with checksums of the other files."""
+    """Write ``recommender.json`` with checksums of the other files."""
     files = [file for file in folder.rglob("*") if file.is_file() and file.name not in (FILE, CARD)]
     content = {
         "export_format": EXPORT_FORMAT,
@@ -83,11 +72,11 @@ def is_export(folder: Path) -> bool:
 
 
 def read_description(folder: Path) -> Description:
-    """The contents of ``recommender.json``, after a check of all files.
+    """Read ``recommender.json``, and check all files.
 
     Raises:
-        FileNotFoundError: the folder holds no export.
-        ValueError: the file is no description, of another version, or the export is damaged.
+        FileNotFoundError: no export in the folder.
+        ValueError: invalid description, another version, or a damaged export.
     """
     if not is_export(folder):
         raise FileNotFoundError(
@@ -120,7 +109,7 @@ def read_description(folder: Path) -> Description:
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse values of another type, and sizes that no recommender has."""
+    """Refuse values of the wrong type, and implausible sizes."""
     rules = rules_for(Models.NEWS)
     for name in (*SETTINGS, NEWS_DIM, NEWS_TOKENS):
         value = settings[name]

@@ -1,4 +1,4 @@
-"""Export a finished recommender: write it in another format, compare both, write the card."""
+"""Exports a finished recommender: write, compare with the original, add a model card."""
 
 from __future__ import annotations
 
@@ -38,12 +38,10 @@ from recbole_tinynews.serving.loading import load_export
 class Exported(NamedTuple):
     """A finished export.
 
-    Attributes:
-        folder: of the export.
-        checked: largest differences from the recommender's ``vectors`` and ``scores``, the number
-            of ``texts`` compared, and ``metrics`` on test impressions if these are found: of what
-            was ``exported``, and for int8 also of the recommender, ``fp32``.
-        repository: its address on the model hub, if uploaded.
+    ``checked`` holds the largest differences in ``vectors`` and ``scores``, the number of
+    ``texts`` compared, and ``metrics`` on test impressions if available: of the export
+    (``exported``) and, for int8, of the recommender (``fp32``). ``repository`` is its address on
+    the model hub, if uploaded.
     """
 
     folder: Path
@@ -63,29 +61,28 @@ def export(
     data_license: str | None = None,
     plm_license: str | None = None,
 ) -> Exported:
-    """Write the finished recommender in ``folder`` in the format ``to`` into ``output``.
+    """Write the finished recommender in ``folder`` to ``output``, in the format ``to``.
 
-    The export is read back and compared with the recommender before ``output`` appears; a failure
-    leaves nothing.
+    The export is read back and compared with the original before ``output`` appears; a failure
+    leaves nothing behind.
 
     Args:
         folder: of a finished stage that ranks news.
-        to: name of the format, of ``format_names()``.
-        output: a folder that does not exist yet, or is empty.
-        model: the recommender's class, if it is one of your own.
-        data_path: folder that holds the folder of its data set (default: ``dataset``, then the
-            embedded data sets). Its titles are compared, its test impressions ranked.
-        overwrite: whether an earlier export in ``output`` is replaced.
-        push_to: ``ORG/NAME`` on the model hub, to upload it to.
-        data_license: of the data set, for the card (default: if it is embedded, ours).
-        plm_license: of the language model, for the card (default: as its package or card says).
+        to: one of ``format_names()``.
+        output: a new or empty folder.
+        model: the recommender's class, if it is your own.
+        data_path: as for ``load``; titles are compared, and test impressions ranked.
+        overwrite: replace an earlier export in ``output``.
+        push_to: ``ORG/NAME`` to upload to on the model hub.
+        data_license: for the card (default: ours for an embedded data set).
+        plm_license: for the card (default: from its package or card).
 
     Raises:
-        ValueError: a format that is unknown or can't express the recommender, an export that
-            differs from it, or what ``load`` refuses.
-        FileExistsError: ``output`` holds something.
+        ValueError: a format that is unknown or cannot express the recommender, an export that
+            differs from it, a failed upload, or as for ``load``.
+        FileExistsError: ``output`` is not empty.
         FileNotFoundError: no such folder, or no such data set in ``data_path``.
-        ModuleNotFoundError: a library of the format is not installed.
+        ModuleNotFoundError: a required library is not installed.
     """
     folder, output = Path(folder), Path(output)
     wanted = find_format(to)
@@ -148,7 +145,7 @@ def _check_place(output: Path, overwrite: bool) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence transformers' reports and bars."""
+    """Silence transformers' messages and progress bars."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -161,7 +158,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _replacing(output: Path) -> Iterator[Path]:
-    """A folder to fill, which replaces ``output`` when complete."""
+    """A folder to fill, which replaces ``output`` once complete."""
     with partial_place(output) as place, partial_place(output) as earlier:
         place.mkdir()
         yield place
@@ -172,7 +169,7 @@ def _replacing(output: Path) -> Iterator[Path]:
 
 
 def _share_files(folder: Path) -> None:
-    """Give all files the usual permissions: safetensors lets only the owner read."""
+    """Give all files default permissions: safetensors lets only the owner read."""
     usual = (folder / CARD).stat().st_mode
     for file in folder.rglob("*"):
         if file.is_file():

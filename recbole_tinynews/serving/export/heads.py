@@ -1,4 +1,4 @@
-"""The heads of an export: pooling, dense layer and user encoder, as safetensors."""
+"""The modules after the language model (pooling, dense layer, user encoder) as safetensors."""
 
 from __future__ import annotations
 
@@ -17,33 +17,21 @@ NEWS_HEADS, USER_ENCODER = "news_encoder.safetensors", "user_encoder.safetensors
 
 
 class Heads(NamedTuple):
-    """The modules after the language model.
+    """The modules after the language model."""
 
-    Attributes:
-        pooling: over the tokens of a text; ``None``: mean or the first token.
-        dense: the layer after it.
-        user_encoder: vectors of clicked articles -> user vector.
-    """
-
-    pooling: AttentionPooling | None
+    pooling: AttentionPooling | None  # over the tokens of a text; None: mean or first token
     dense: nn.Linear
     user_encoder: UserEncoder
 
 
 def write_heads(heads: Heads, folder: Path) -> None:
-    """Write the weights into the folder."""
+    """Write the weights to the folder."""
     save_weights(_news_heads(heads).state_dict(), folder / NEWS_HEADS)
     save_weights(heads.user_encoder.state_dict(), folder / USER_ENCODER)
 
 
 def read_heads(folder: Path, settings: Mapping[str, Any], hidden_size: int) -> Heads:
-    """The heads in the folder of an export.
-
-    Args:
-        folder: of the export.
-        settings: of the recommender.
-        hidden_size: of the language model.
-    """
+    """Read the heads of an export; ``hidden_size`` is the language model's."""
     pretrained = settings["head_init"] == "pretrained"
     news_dim, query_dim = settings["news_dim"], settings["query_dim"]
     dense = UnitDense if pretrained else nn.Linear

@@ -1,4 +1,4 @@
-"""Optional libraries of exports, imported where they are used, and uploads to the model hub."""
+"""Optional libraries of exports, and uploads to the model hub."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from typing import Any
 
 
 def library(name: str, what: str) -> Any:
-    """An imported module, or an error with the extra that installs it.
-
-    Args:
-        name: of the module.
-        what: needs it, such as ``--to=onnx``.
+    """Import a module that ``what`` (such as ``--to=onnx``) needs.
 
     Raises:
-        ModuleNotFoundError: it is not installed.
+        ModuleNotFoundError: it is not installed; the message names the extra.
     """
     try:
         return import_module(name)
@@ -30,16 +26,12 @@ def library(name: str, what: str) -> Any:
 
 
 def push(folder: Path, repository: str) -> str:
-    """Upload the folder, and return the address of the repository.
+    """Upload an export to ``ORG/NAME`` and return the repository's address.
 
-    A new repository is private. The user's own token is taken, as ``hf auth login`` leaves it.
-
-    Args:
-        folder: a finished export.
-        repository: ``ORG/NAME``.
+    A new repository is private. The token is the user's own, from ``hf auth login``.
 
     Raises:
-        ValueError: the hub refuses the name, the user, or the upload; the folder stays.
+        ValueError: the hub refuses; the folder stays.
     """
     hub = library("huggingface_hub", "--push-to")
     api = hub.HfApi()
@@ -50,7 +42,7 @@ def push(folder: Path, repository: str) -> str:
             folder_path=str(folder),
             commit_message="Export of recbole_tinynews",
         )
-    except Exception as problem:  # the hub's own, and those of whichever HTTP client it uses
+    except Exception as problem:  # the hub's or its HTTP client's
         raise ValueError(
             f"--push-to={repository} expects a repository that you may write to, and the hub "
             f"answered: {str(problem)[:300]} The export stays in {folder}. Log in with "

@@ -1,4 +1,4 @@
-"""Licences of the data set and the language model, and its hub name, as far as known."""
+"""Licences of data set and language model, and the latter's name on the hub, where known."""
 
 from __future__ import annotations
 
@@ -14,20 +14,14 @@ OURS = "MIT"  # of this package and its data
 
 
 def licence_of_data(folder: Path | None) -> str:
-    """The licence of a data set, known only for an embedded one.
-
-    Args:
-        folder: of the data set, where it was found.
-    """
+    """The licence of a data set, known only for embedded ones."""
     return OURS if folder is not None and _embedded(folder) else UNKNOWN
 
 
 def licence_of_plm(plm: str, places: list[Path]) -> str:
-    """The licence of a language model, from its package or its model card.
+    """The licence of a language model, from its package or model card.
 
-    Args:
-        plm: the setting.
-        places: folders that it may be relative to.
+    ``plm`` is the setting, which may be relative to one of the folders ``places``.
     """
     if plm.startswith(PACKAGE_PREFIX):
         return _of_package(plm.removeprefix(PACKAGE_PREFIX))
@@ -38,7 +32,7 @@ def licence_of_plm(plm: str, places: list[Path]) -> str:
 
 
 def hub_name(plm: str, places: list[Path]) -> str | None:
-    """The name of a language model on the model hub (``ORG/NAME``), if any."""
+    """``ORG/NAME`` of a language model on the model hub, if it is from there."""
     local = plm.startswith(PACKAGE_PREFIX) or any((place / plm).is_dir() for place in places)
     return None if local or Path(plm).is_absolute() or plm.count("/") != 1 else plm
 
@@ -54,7 +48,7 @@ def _of_package(name: str) -> str:
     for distribution in metadata.packages_distributions().get(name, []):
         known = metadata.metadata(distribution).json
         licence = known.get("license_expression") or known.get("license")
-        if isinstance(licence, str) and "\n" not in licence:  # some put the whole text there
+        if isinstance(licence, str) and "\n" not in licence:  # some contain the full text
             return licence
     return UNKNOWN
 

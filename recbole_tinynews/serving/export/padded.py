@@ -1,7 +1,7 @@
-"""News vectors by padded batches, in the language model's own code: what other formats run.
+"""News vectors from padded batches, in the language model's own code, for other formats.
 
-The package itself packs texts without padding (``encoder/text_encoder.py``). Graphs and other
-libraries read rectangles, so pad tokens are masked in attention and pooling, and change no vector.
+The package itself packs texts without padding (``encoder/text_encoder.py``), but graphs and
+other libraries need rectangles. Attention masks the padding; pooling treats it as in training.
 """
 
 from __future__ import annotations
@@ -21,20 +21,14 @@ from recbole_tinynews.encoder.pooling import mean_pooling
 from recbole_tinynews.serving.export.description import NEWS_TOKENS
 from recbole_tinynews.serving.export.heads import Heads
 
-TEXTS_AT_ONCE = 16  # a larger batch has more padding, and 16 keep a processor busy
+TEXTS_AT_ONCE = 16  # larger batches have more padding, and 16 keep a processor busy
 
 Encode = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 """Token ids and attention mask, both ``[texts, tokens]`` -> vectors ``[texts, dim]``."""
 
 
 class PaddedNewsEncoder(nn.Module):
-    """Language model, pooling, dense layer.
-
-    Args:
-        plm: the language model, with one of transformers' attentions.
-        heads: what follows it; the user encoder is left out.
-        settings: ``news_pooling`` and ``mask_padding_in_news_pooling`` are read.
-    """
+    """Language model, with one of transformers' attentions, pooling and dense layer."""
 
     def __init__(self, plm: PreTrainedModel, heads: Heads, settings: Mapping[str, Any]) -> None:
         super().__init__()
@@ -62,13 +56,7 @@ class PaddedNewsEncoder(nn.Module):
 
 
 class PaddedTexts:
-    """Encodes texts in padded batches.
-
-    Args:
-        tokenizer: a fast one.
-        settings: of the recommender.
-        encode: encodes a batch.
-    """
+    """Encodes texts in padded batches; needs a fast tokenizer."""
 
     def __init__(
         self,
@@ -81,14 +69,14 @@ class PaddedTexts:
         self._encode = encode
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of texts, ``[texts, dim]``, in their order."""
+        """Vectors of texts, ``[texts, dim]``."""
         settings, longest = self.settings, self.settings[NEWS_TOKENS]
         if not texts:
             return np.zeros((0, settings["news_dim"]), np.float32)
         prefix = settings["text_prefix"] or ""
         tokens = tokenise(["", *texts], self.tokenizer, longest, prefix=prefix)
         rows = np.arange(1, 1 + len(texts))
-        # where pad tokens are pooled too, as many as in training
+        # pooling over pad tokens needs as many as in training
         width = 0 if settings["mask_padding_in_news_pooling"] else longest
         return encode_padded(tokens, rows, self.pad_token_id, self._encode, width)
 
@@ -96,13 +84,9 @@ class PaddedTexts:
 def encode_padded(
     tokens: Ragged, rows: NDArray[np.int64], pad_token_id: int, encode: Encode, width: int = 0
 ) -> NDArray[np.float32]:
-    """Vectors of rows of tokens, ``[rows, dim]``; rows of similar length share a batch.
+    """Vectors of rows (at least one) of tokens, ``[rows, dim]``.
 
-    Args:
-        tokens: of the texts.
-        rows: at least one.
-        encode: encodes a batch.
-        width: the least length to pad to.
+    Rows of similar length share a batch, padded to at least ``width``.
     """
     order = np.argsort(tokens.lengths_of(rows), kind="stable")
     encoded = []

@@ -1,4 +1,4 @@
-"""The finished recommender that is exported."""
+"""The finished recommender to export."""
 
 from __future__ import annotations
 
@@ -41,17 +41,12 @@ TRAINING = (
 class Source:
     """A finished recommender, read from its folder.
 
-    Attributes:
-        folder: of the recommender.
-        settings: those that affect vectors and scores.
-        made_from: fingerprints and digests of its origins.
-        metrics: contents of ``metrics.json``.
-        engine: its own code, with which every export is compared.
-        model: the recommender, in evaluation mode.
+    ``settings`` are those that affect vectors and scores, ``made_from`` has fingerprints of its
+    origins, and every export is compared with ``engine``.
 
     Raises:
-        ValueError: it is made of other parts than one language model with pooling, dense layer and
-            user encoder of this package; or ``load`` refuses its folder.
+        ValueError: it is not one language model with this package's pooling, dense layer and user
+            encoder, or ``load`` refuses its folder.
     """
 
     def __init__(self, folder: Path, model: type[NewsRecommender] | None = None) -> None:
@@ -107,54 +102,50 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The name of its class."""
+        """Class name of the recommender."""
         return type(self.model).__name__
 
     @property
     def depth(self) -> int:
-        """Number of layers of its language model."""
+        """Number of layers of the language model."""
         return self.text_encoder.plm.config.num_hidden_layers
 
     @property
     def plm(self) -> str:
-        """The setting of its initial language model."""
+        """The setting ``plm`` of the training."""
         return self._written["plm"]
 
     @property
     def plm_name(self) -> str:
-        """The setting without the path of a local folder."""
+        """``plm``, or the folder's name if it is an absolute path."""
         return Path(self.plm).name if Path(self.plm).is_absolute() else self.plm
 
     @property
     def training(self) -> list[tuple[str, Any]]:
-        """Settings of its last training, for the card."""
+        """Training settings for the card."""
         return [(name, self._written[name]) for name in TRAINING if name in self._written]
 
     def stage_named(self, fingerprint: str) -> str:
-        """The name of a stage's folder, or its fingerprint if there is none."""
+        """Folder name of a stage, or its fingerprint if there is no such folder."""
         beside = sorted(self.folder.resolve().parent.glob(f"*-{fingerprint}"))
         return beside[0].name if beside else fingerprint
 
     @property
     def teachers(self) -> list[str]:
-        """The fingerprints of its teachers' stages."""
+        """Fingerprints of the teachers' stages."""
         after = self.made_from.get("after", [])
         places = (each.partition("/")[0] for each in self.made_from.get("teachers", "").split())
         return list(dict.fromkeys(after[int(place)] for place in places))
 
     def padded(self, attention: str) -> PaddedNewsEncoder:
-        """Its news encoder on padded batches, with an attention of transformers."""
+        """The news encoder for padded batches, with an attention of transformers."""
         plm = bare_plm(str(self.folder / PLM), self.model.layers_kept(self._all))
         plm.load_state_dict(self.text_encoder.plm.state_dict())
         plm.set_attn_implementation(attention)
         return PaddedNewsEncoder(plm, self.heads, self.settings).eval()
 
     def check_auto_model(self, to: str) -> None:
-        """Refuse a language model that ``AutoModel`` cannot read alone.
-
-        Raises:
-            ValueError: it is the encoder of an encoder-decoder.
-        """
+        """Raise ``ValueError`` if ``AutoModel`` cannot read the language model."""
         config = self._plm_config()
         if config.is_encoder_decoder:
             raise ValueError(

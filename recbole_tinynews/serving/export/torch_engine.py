@@ -1,4 +1,4 @@
-"""The engine of exports in torch: transformers' language model, and the heads."""
+"""Engine of exports in torch: transformers' language model, and the heads."""
 
 from __future__ import annotations
 
@@ -21,13 +21,7 @@ from recbole_tinynews.serving.export.padded import PaddedNewsEncoder, PaddedText
 
 
 class TorchEngine(Engine):
-    """Ranks from a language model and its heads, on the CPU; threads may share it.
-
-    Args:
-        folder: of the export.
-        description: the contents of ``recommender.json``.
-        plm: the language model (default: that of the folder, in fp32).
-    """
+    """Ranks with a language model (default: the folder's, in fp32) and heads, on the CPU."""
 
     def __init__(
         self, folder: Path, description: Description, plm: PreTrainedModel | None = None
@@ -50,12 +44,12 @@ class TorchEngine(Engine):
 
     @torch.no_grad()
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
-        """Vectors of users from those of their clicks, ``[users, dim]``."""
+        """User vectors, ``[users, dim]``."""
         return self._user_encoder(vectors[histories], histories != 0)
 
     @torch.no_grad()
     def click_weights(self, vectors: Tensor, histories: Tensor) -> Tensor:
-        """The weights of the attention that pools the clicks."""
+        """Attention weights of the clicks, ``[users, history_length]``."""
         return self._user_encoder.click_weights(vectors[histories], histories != 0)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Finished recommenders over HTTP, with a page to explore them. Needs the extra ``serve``."""
+"""HTTP service for finished recommenders, with a page to explore them (extra ``serve``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service: its paths."""
+"""The service as an ASGI application, and its routes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ that the service knows, or by its text: `{"title": "Rain again", "id": "optional
 
 
 class AnyText(PathConvertor):
-    """A part of a path with any characters, line ends included."""
+    """A path parameter with any characters, including line breaks."""
 
     regex = "(?s:.*)"
 
@@ -69,14 +69,11 @@ UNKNOWN: dict[int | str, dict[str, Any]] = {
 def make_app(
     rankers: Mapping[str, Ranker], titles: Mapping[str, str], max_body: int = MAX_BODY
 ) -> FastAPI:
-    """The service as an ASGI application.
+    """The service as an ASGI application; ``Newsroom`` describes ``rankers`` and ``titles``.
 
-    Args:
-        rankers: by name, the default first; all know the same articles.
-        titles: of these articles, by id.
-        max_body: largest size of a request body, in bytes.
+    ``max_body`` is the maximum size of a request body in bytes.
     """
-    app = FastAPIOffline(  # Swagger UI comes from here, not from another server
+    app = FastAPIOffline(  # serves Swagger UI itself instead of linking to a CDN
         title="recbole_tinynews",
         version=__version__,
         description=DESCRIPTION,
@@ -97,9 +94,6 @@ def _newsroom(request: Request) -> Newsroom:
 Room = Annotated[Newsroom, Depends(_newsroom)]
 
 
-# --------------------------------------------------------------------------------------- ranking
-
-
 @router.post("/rank", response_model=RankAnswer, responses=FAILURES, tags=["ranking"])
 async def rank(question: RankQuestion, newsroom: Room) -> Response:
     """Rank candidates for a reader."""
@@ -115,7 +109,7 @@ async def rank(question: RankQuestion, newsroom: Room) -> Response:
 
 @router.post("/top", response_model=TopAnswer, responses=FAILURES, tags=["ranking"])
 async def top(question: TopQuestion, newsroom: Room) -> Response:
-    """The best of all articles for a reader, except those clicked."""
+    """Find the best of all articles for a reader, excluding those clicked."""
     recommender = newsroom.recommender(question.recommender)
     answer = await recommender.top(question)
     title = newsroom.titles.title
@@ -127,17 +121,14 @@ async def top(question: TopQuestion, newsroom: Room) -> Response:
 
 
 def _answer(name: str, ranked: list[dict[str, Any]], answer: Answer) -> Response:
-    # not validated by FastAPI field by field, which took longer than ranking
+    # bypasses FastAPI's validation of every field, which took longer than ranking
     content = {"recommender": name, "ranked": ranked, "click_weights": answer.click_weights}
     return AsciiResponse(content)
 
 
-# -------------------------------------------------------------------------------------- articles
-
-
 @router.put("/news", responses={status: FAILURES[status] for status in (413, 422)}, tags=["news"])
 async def put_news(news: News, newsroom: Room) -> NewsChanged:
-    """Add articles, or change those with known ids. They are kept in memory until a restart."""
+    """Add articles, or update those with known ids. They are kept in memory until a restart."""
     return await newsroom.put(news.news)
 
 
@@ -162,9 +153,6 @@ async def forget_news(news_id: str, newsroom: Room) -> Response:
     return Response(status_code=204)
 
 
-# ------------------------------------------------------------------------------ health, the page
-
-
 @router.get("/health", tags=["health"])
 async def health(newsroom: Room) -> Health:
     """Service status and recommenders."""
@@ -177,7 +165,7 @@ async def health(newsroom: Room) -> Health:
 
 @router.get("/", include_in_schema=False)
 def page() -> FileResponse:
-    """The page."""
+    """The HTML page."""
     return FileResponse(PAGE / "index.html", media_type="text/html", headers=PAGE_HEADERS)
 
 

@@ -1,4 +1,4 @@
-"""The articles at the start of a service: from a file, or from saved vectors."""
+"""Articles of a service at startup, from a file or from saved vectors."""
 
 from __future__ import annotations
 
@@ -18,17 +18,14 @@ if TYPE_CHECKING:
 def add_articles(
     rankers: Mapping[str, Ranker], news: Path | None, indexes: Sequence[Path]
 ) -> dict[str, str]:
-    """Add the articles of a file to all rankers, and return their titles by id.
+    """Add the same articles to all rankers, and return their titles by id.
 
-    Args:
-        rankers: by name.
-        news: the file. ``None``: the articles of ``indexes``, with their texts as titles.
-        indexes: a file of vectors for each ranker, updated by encoding what it lacks; empty:
-            everything is encoded.
+    They come from the file ``news`` or, if it is ``None``, from ``indexes`` (a file for each
+    ranker), with texts as titles. If both are given, the indexes are brought up to date.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file can't be read, or the indexes have different articles.
+        ValueError: a file cannot be read, or the indexes have different articles.
     """
     table = None if news is None else read_news_file(news)
     files: Sequence[Path | None] = indexes or [None] * len(rankers)
@@ -45,10 +42,9 @@ def add_articles(
 
 
 def add_table(ranker: Ranker, table: pd.DataFrame, index: Path | None) -> None:
-    """Make the articles of a table those of a ranker.
+    """Make the articles of a table a ranker's only ones, reusing an index where texts are equal.
 
-    Vectors of an index are reused for equal texts. The index of another recommender is replaced;
-    a file that is no index is an error.
+    The index of another recommender is replaced; a file that is not an index is an error.
     """
     if index is not None and index.exists():
         try:

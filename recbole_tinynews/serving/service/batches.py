@@ -12,19 +12,18 @@ A = TypeVar("A")
 
 
 class BusyError(Exception):
-    """Too many questions wait."""
+    """Too many questions are waiting."""
 
 
 class Batches(Generic[Q, A]):
-    """Collects waiting questions and answers them in one call in a worker thread.
+    """Answers waiting questions together, in one call in a worker thread.
 
-    Nothing waits for a batch to fill: an idle service answers at once. An instance belongs to one
-    event loop.
+    No batch waits to be filled: an idle service answers at once. For use in one event loop.
 
     Args:
-        answer: questions -> an answer or an exception for each.
-        most: questions in one call.
-        most_waiting: questions that may wait; further ones are refused.
+        answer: maps questions to an answer or an exception for each.
+        most: maximum number of questions in a call.
+        most_waiting: maximum number of waiting questions; more are refused.
     """
 
     def __init__(
@@ -38,12 +37,7 @@ class Batches(Generic[Q, A]):
         self._worker: asyncio.Task[None] | None = None
 
     async def ask(self, question: Q) -> A:
-        """The answer to one question.
-
-        Raises:
-            BusyError: too many wait already.
-            Exception: what ``answer`` gave for this question.
-        """
+        """The answer to a question, or its exception; ``BusyError`` if too many are waiting."""
         if len(self._waiting) >= self.most_waiting:
             raise BusyError
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Limits the size of request bodies, before they are in memory."""
+"""Limits the size of request bodies before they are read into memory."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyLimit:
-    """Answers 413 if the announced length, or what arrives, exceeds the limit.
-
-    FastAPI has one of its own in versions that need Python 3.11.
-    """
+    """Responds with 413 to bodies over the limit; FastAPI's own middleware needs Python 3.11."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self.app, self.most = app, most
         self.problem = f"A body of at most {most:,} bytes is expected. Send several smaller ones."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
         elif _announced(scope) > self.most:
@@ -41,6 +38,6 @@ class BodyLimit:
 
 
 def _announced(scope: Scope) -> int:
-    """The announced length; 0 if there is none, as for a body in chunks."""
+    """The announced length; 0 without one, as for chunked bodies."""
     lengths = [value for name, value in scope["headers"] if name == b"content-length"]
     return int(lengths[0]) if lengths and lengths[0].isdigit() else 0

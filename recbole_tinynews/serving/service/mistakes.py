@@ -1,4 +1,4 @@
-"""Error responses. They never reveal internals."""
+"""Error responses, which never reveal internals."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ LONGEST_NAME = 100  # characters of a field's name that are sent back
 
 
 class AsciiResponse(JSONResponse):
-    """JSON with all but ASCII escaped: a request may hold lone surrogates, which UTF-8 lacks."""
+    """JSON in ASCII: requests may contain lone surrogates, which UTF-8 cannot encode."""
 
     def render(self, content: Any) -> bytes:
-        """The content as JSON."""
+        """Serialise the content."""
         return json.dumps(content).encode()
 
 
@@ -36,7 +36,7 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def _mistakes(mistakes: Sequence[tuple[Sequence[str | int], str, str]]) -> AsciiResponse:
-    """A 422, without the wrong values, which may be long, or no JSON."""
+    """A 422 without the rejected values, which may be long or not representable in JSON."""
     detail = [
         {
             "loc": [part[:LONGEST_NAME] if isinstance(part, str) else part for part in where],
@@ -56,7 +56,7 @@ def _invalid(request: Request, problem: Exception) -> AsciiResponse:
 
 
 def _message(mistake: Mapping[str, Any]) -> str:
-    """What is wrong; for broken JSON also the parser's message."""
+    """The error message, extended by the parser's for broken JSON."""
     detail = f": {mistake['ctx']['error']}" if mistake["type"] == "json_invalid" else ""
     return f"{mistake['msg']}{detail}"
 
@@ -79,7 +79,7 @@ def _busy(request: Request, problem: Exception) -> AsciiResponse:
 
 def _http(request: Request, problem: Exception) -> AsciiResponse:
     assert isinstance(problem, HTTPException)
-    if problem.status_code == 400:  # FastAPI's word for a body that no JSON parser takes
+    if problem.status_code == 400:  # FastAPI's response to a body that is not JSON
         return _mistakes([(("body",), UNREADABLE, "json_invalid")])
     return AsciiResponse({"detail": problem.detail}, problem.status_code, problem.headers)
 

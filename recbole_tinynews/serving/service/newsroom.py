@@ -1,4 +1,4 @@
-"""The state of a service: recommenders by name, and the articles that all of them know."""
+"""State of a service: recommenders by name, and the articles that they share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from recbole_tinynews.serving.service.titles import TitleSearch
 
 
 class Newsroom:
-    """Recommenders by name, the first the default, and their articles.
+    """Recommenders and their articles.
 
     Args:
-        rankers: by name; all know the same articles.
+        rankers: by name, the default first; all have the same articles.
         titles: of these articles, by id.
     """
 
@@ -23,14 +23,10 @@ class Newsroom:
         self.recommenders = {name: Recommender(name, each) for name, each in rankers.items()}
         self.titles = TitleSearch()
         self.titles.add(titles)
-        self._changing = asyncio.Lock()  # one change at a time: all know the same articles
+        self._changing = asyncio.Lock()  # serialises changes: all know the same articles
 
     def recommender(self, name: str | None) -> Recommender:
-        """The recommender of this name, or the first one.
-
-        Raises:
-            RefusedError: there is none of this name.
-        """
+        """The recommender with this name (default: the first); ``RefusedError`` if unknown."""
         if name is None:
             return next(iter(self.recommenders.values()))
         if name not in self.recommenders:
@@ -41,11 +37,7 @@ class Newsroom:
         return self.recommenders[name]
 
     async def put(self, news: Sequence[NewsArticle]) -> NewsChanged:
-        """Add articles, or change those whose id is known; ranking goes on meanwhile.
-
-        Raises:
-            RefusedError: an id occurs twice.
-        """
+        """Add or update articles while ranking continues; ``RefusedError`` for a repeated id."""
         places: dict[str, int] = {}
         for place, article in enumerate(news):
             if article.id in places:
@@ -63,7 +55,7 @@ class Newsroom:
             return NewsChanged(added=len(news) - changed, changed=changed, total=len(self.titles))
 
     async def forget(self, news_id: str) -> bool:
-        """Remove an article; False if there is none with this id."""
+        """Remove an article; False if the id is unknown."""
         async with self._changing:
             if news_id not in self.titles:
                 return False

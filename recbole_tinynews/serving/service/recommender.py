@@ -1,4 +1,4 @@
-"""A recommender of the service: many requests are answered at once, each independently."""
+"""A recommender of the service, which answers concurrent requests together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recbole_tinynews.serving.service.schema import (
 
 
 class RefusedError(Exception):
-    """A request that cannot be answered: the location of the wrong field, and the reason."""
+    """A request that cannot be answered: location of the wrong field, and reason."""
 
     def __init__(self, where: tuple[str | int, ...], why: str) -> None:
         super().__init__(why)
@@ -27,21 +27,21 @@ class RefusedError(Exception):
 
 
 class Answer(NamedTuple):
-    """A reader's articles, best first, and the weights of the clicks if requested."""
+    """Articles, best first, and click weights if requested."""
 
     ranked: list[Ranked]
     click_weights: list[float] | None
 
 
 class _Asked(NamedTuple):
-    """A request in the terms of ``Ranker``: ids, and (id, fields) pairs."""
+    """A request in terms of ``Ranker``: ids and (id, fields) pairs."""
 
     user: User
     k: int
     click_weights: bool
 
     def unknown(self, ranker: Ranker) -> RefusedError | None:
-        """The refusal of the first unknown id, if there is one."""
+        """The refusal of the first unknown id, if any."""
         for field, articles in self.user._asdict().items():
             for place, article in enumerate(articles):
                 if isinstance(article, str) and article not in ranker:
@@ -60,8 +60,7 @@ _Lanes = tuple[Batches[_Asked, Answer], Batches[_Asked, Answer]]
 class Recommender:
     """A named ``Ranker`` that answers waiting requests together.
 
-    Requests that consist of ids alone have their own lane: they never wait for the encoding of
-    another request's text.
+    Requests with ids alone have their own queue: they never wait for others' texts to be encoded.
     """
 
     def __init__(self, name: str, ranker: Ranker) -> None:
@@ -73,21 +72,11 @@ class Recommender:
         return Batches(each), Batches(each)
 
     async def rank(self, question: RankQuestion) -> Answer:
-        """The candidates, best first.
-
-        Raises:
-            RefusedError: an id is unknown.
-            BusyError: too many requests wait.
-        """
+        """The candidates, best first; raises ``RefusedError`` or ``BusyError``."""
         return await self._ask(self._rank, question, question.candidates, 0)
 
     async def top(self, question: TopQuestion) -> Answer:
-        """The best of all articles.
-
-        Raises:
-            RefusedError: an id is unknown, or there are no articles.
-            BusyError: too many requests wait.
-        """
+        """The best of all articles; raises ``RefusedError`` or ``BusyError``."""
         return await self._ask(self._top, question, [], question.k)
 
     async def _ask(
@@ -98,7 +87,7 @@ class Recommender:
         return await lanes[has_text].ask(_Asked(user, k, question.click_weights))
 
     def health(self) -> RecommenderHealth:
-        """Its model, its limits and the number of its articles."""
+        """Name, model, limits and number of articles."""
         settings = self.ranker.settings
         return RecommenderHealth(
             name=self.name,
@@ -108,10 +97,10 @@ class Recommender:
             news=len(self.ranker.news_ids),
         )
 
-    # ------------------------------------------------------------------------ in a worker thread
+    # The methods below run in a worker thread.
 
     def _answers(self, answer: _AnswerAll, asked: Sequence[_Asked]) -> Sequence[Answer | Exception]:
-        """An answer to each request, or its error, which affects no other request."""
+        """An answer or an error for each request; one request's error affects no other."""
         answers: dict[int, Answer | Exception] = {}
         for place, each in enumerate(asked):
             if refused := each.unknown(self.ranker):

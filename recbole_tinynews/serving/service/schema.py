@@ -1,4 +1,4 @@
-"""Requests and responses of the service, and the limits of a request."""
+"""Requests and responses of the service, and their limits."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ MOST_CLICKS = 1_000
 MOST_CANDIDATES = 1_000
 MOST_ARTICLES = 10_000  # of one PUT
 MOST_FOUND = 100  # of one search
-FARTHEST = 10**9  # offset of a search
+FARTHEST = 10**9  # largest offset of a search
 HIGHEST_K = 1_000
-LONGEST_ID = 200  # characters, as all that follow
+LONGEST_ID = 200  # in characters, like those below
 LONGEST_TITLE = 1_000
 LONGEST_ABSTRACT = 10_000
 LONGEST_BODY = 100_000
@@ -44,12 +44,12 @@ class Fields(Asked):
     subcategory: Category = Field("", description="Likewise.")
 
     def fields(self) -> dict[str, str]:
-        """The fields by their names."""
+        """The fields by name."""
         return {name: getattr(self, name) for name in Fields.model_fields}
 
 
 class Text(Fields):
-    """An article by its text; the service need not know it."""
+    """An article given by its text, known to the service or not."""
 
     id: NewsId | None = Field(None, description="Returned with the score.")
 
@@ -140,7 +140,7 @@ class TopArticle(BaseModel):
 
 
 class TopAnswer(BaseModel):
-    """The best articles, best first, without those of the history."""
+    """The best articles, best first, excluding those in the history."""
 
     recommender: str
     ranked: list[TopArticle]

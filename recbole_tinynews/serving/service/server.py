@@ -1,4 +1,4 @@
-"""Runs the service on a socket until it is stopped."""
+"""Runs the service on a socket until stopped."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ SECONDS_TO_FINISH = 10  # for open requests when it is stopped
 
 @contextmanager
 def bound(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket bound to this address, not listening yet.
-
-    Raises:
-        OSError: the address is taken, or not on this machine.
-    """
+    """A bound socket that does not listen yet; ``OSError`` if the address is unavailable."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -55,7 +51,7 @@ class _Server(uvicorn.Server):
 
 
 def run(app: FastAPI, place: socket.socket, access_log: bool) -> None:
-    """Serve until Ctrl-C or SIGTERM; open requests are answered first."""
+    """Serve until Ctrl-C or SIGTERM, then finish open requests."""
     config = uvicorn.Config(
         app,
         log_level="info" if access_log else "warning",
@@ -63,9 +59,9 @@ def run(app: FastAPI, place: socket.socket, access_log: bool) -> None:
         server_header=False,
         timeout_graceful_shutdown=SECONDS_TO_FINISH,
     )
-    # The garbage collector, which the many small objects of requests trigger, would scan all that
-    # is loaded each time, and took longer than ranking.
+    # Requests create many small objects; without a freeze, each garbage collection would scan
+    # everything that is loaded, which took longer than ranking.
     gc.collect()
     gc.freeze()
-    with suppress(KeyboardInterrupt):  # uvicorn raises it again after it has closed everything
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again after its shutdown
         _Server(config).run(sockets=[place])

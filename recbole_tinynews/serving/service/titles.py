@@ -1,4 +1,4 @@
-"""The titles of the articles that a service knows, and a search over them."""
+"""Titles of a service's articles, with search."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import NamedTuple
 
 
 class Titled(NamedTuple):
-    """An article's title, and its folded form for searching."""
+    """An article's title and its form for searching."""
 
     title: str
     folded: str
 
 
 class Found(NamedTuple):
-    """The number of matches, and a page of them as (id, title)."""
+    """Number of matches, and one page of them as (id, title)."""
 
     total: int
     articles: list[tuple[str, str]]
 
 
 class TitleSearch:
-    """Titles by id. Threads may read it while one changes it: a change makes a new mapping."""
+    """Titles by id. A change replaces the mapping, so other threads may read meanwhile."""
 
     def __init__(self) -> None:
         self._titles: Mapping[str, Titled] = {}
@@ -49,10 +49,10 @@ class TitleSearch:
         self._titles = {name: each for name, each in self._titles.items() if name not in gone}
 
     def find(self, query: str, offset: int, limit: int) -> Found:
-        """Articles whose title has every word of the query, regardless of case and accents.
+        """Articles whose title has every word of the query, ignoring case and accents.
 
-        The article with the query as its id comes first, then titles with words that begin with
-        the query's words, then those that contain them elsewhere.
+        First the article with the query as its id, then titles where words begin with the words of
+        the query, then the others.
         """
         titles, words = self._titles, folded(query).split()
         exact = [query] if query in titles else []

@@ -1,4 +1,4 @@
-"""Export formats: a module each, named after its format, with one value ``FORMAT``."""
+"""Export formats: one module each, named after its format, which defines ``FORMAT``."""
 
 from __future__ import annotations
 
@@ -15,41 +15,26 @@ if TYPE_CHECKING:
 
 
 class Format(NamedTuple):
-    """An export format.
+    """An export format."""
 
-    Attributes:
-        write: writes the recommender's files into a folder.
-        load: reads the folder back as an engine that ranks.
-        library: ``library_name`` of the model card.
-        example: Python code for the card that encodes a title; it uses ``FOLDER``, and
-            ``MAX_LENGTH`` is replaced.
-        exact: whether vectors and scores equal the recommender's; otherwise both are evaluated.
-        task: ``pipeline_tag`` of the card.
-        note: a sentence for the card on the differences.
-        check: the largest difference of vectors that the format's own library computes.
-    """
-
-    write: Callable[[Source, Path], None]
-    load: Callable[[Path, Description], Engine]
-    library: str
-    example: str = ""
-    exact: bool = True
-    task: str = "feature-extraction"
-    note: str = ""
+    write: Callable[[Source, Path], None]  # writes the recommender's files into a folder
+    load: Callable[[Path, Description], Engine]  # reads the folder back
+    library: str  # `library_name` of the model card
+    example: str = ""  # code for the card that encodes a title; FOLDER is set, MAX_LENGTH replaced
+    exact: bool = True  # vectors and scores equal the recommender's; else both are evaluated
+    task: str = "feature-extraction"  # `pipeline_tag` of the card
+    note: str = ""  # sentence for the card about differences
+    # largest difference of the vectors that the format's own library computes
     check: Callable[[Source, Path, list[str]], float] | None = None
 
 
 def format_names() -> list[str]:
-    """Names of all formats; nothing slow is imported."""
+    """Names of all formats, found without importing them."""
     return [module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__)]
 
 
 def find_format(name: str) -> Format:
-    """The format of this name.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The format with this name; ``ValueError`` if there is none."""
     if name not in format_names():
         raise ValueError(f"--to expects one of {', '.join(format_names())}, got {name!r}.")
     module = import_module(f"{__name__}.{name.replace('-', '_')}")

@@ -1,4 +1,4 @@
-"""``--to=hf``: the language model as ``AutoModel`` reads it, and the heads as safetensors."""
+"""``--to=hf``: the language model for ``AutoModel``, and the heads as safetensors."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
     user_encoder.onnx   history [users, clicks, dim], clicked [users, clicks], bool
                         -> vectors [users, dim]
 
-A score is the dot product of both. All sizes but ``dim`` are free, 0 clicks included.
+A score is the dot product of both. All sizes but ``dim`` are dynamic, including 0 clicks.
 """
 
 from __future__ import annotations
@@ -44,18 +44,7 @@ tokens = AutoTokenizer.from_pretrained(FOLDER)(
 
 
 class OnnxEngine(Engine):
-    """Ranks from the two graphs, on the CPU; threads may share it.
-
-    It uses as many threads as torch has when it is made.
-
-    Args:
-        folder: of the export.
-        description: the contents of ``recommender.json``.
-
-    Raises:
-        ModuleNotFoundError: onnxruntime is not installed.
-        ValueError: a graph cannot be read.
-    """
+    """Ranks with the two graphs on the CPU; thread-safe. ``session`` lists the errors."""
 
     def __init__(self, folder: Path, description: Description) -> None:
         super().__init__(description.settings, description.identity)
@@ -70,7 +59,7 @@ class OnnxEngine(Engine):
         return torch.from_numpy(self._padded(columns[TITLE]))
 
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
-        """Vectors of users from those of their clicks, ``[users, dim]``."""
+        """User vectors, ``[users, dim]``."""
         given = {"history": vectors[histories].numpy(), "clicked": (histories != 0).numpy()}
         return torch.from_numpy(self._user.run(None, given)[0])
 
@@ -101,10 +90,10 @@ def session(graph: Path) -> Any:
 
 
 class NewestClicks(nn.Module):
-    """A user encoder that sees the newest ``width`` clicks, padded in front, as in training.
+    """A user encoder of the newest ``width`` clicks, padded in front as in training.
 
-    The fixed width gives a reader without a slot the learned vector (an empty axis would be pooled
-    to zeros), and makes learned padding count for histories of any length.
+    The fixed width gives a user without clicks the learned vector (pooling over an empty axis
+    gives zeros), and lets learned padding count for histories of any length.
     """
 
     def __init__(self, user_encoder: nn.Module, width: int) -> None:
@@ -112,12 +101,7 @@ class NewestClicks(nn.Module):
         self.user_encoder, self.width = user_encoder, width
 
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
-        """User vectors, ``[users, dim]``.
-
-        Shapes:
-            history: ``[users, clicks, dim]``, the newest click last.
-            clicked: ``[users, clicks]``, True where the slot holds a click.
-        """
+        """User vectors, ``[users, dim]``; inputs as for ``user_encoder.onnx``, newest last."""
         users, slots, dim = history.shape
         history = torch.cat([history.new_zeros(users, self.width, dim), history], 1)
         clicked = torch.cat([clicked.new_zeros(users, self.width), clicked], 1)
@@ -125,7 +109,7 @@ class NewestClicks(nn.Module):
 
 
 def write_graphs(source: Source, news_encoder: PaddedNewsEncoder, folder: Path) -> None:
-    """Write both graphs, configuration and tokenizer, with this news encoder."""
+    """Write both graphs, configuration and tokenizer."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
         library(name, "--to=onnx")
     source.write_configuration(folder)
@@ -135,7 +119,7 @@ def write_graphs(source: Source, news_encoder: PaddedNewsEncoder, folder: Path) 
 
 
 def write_user_graph(user_encoder: UserEncoder, width: int, file: Path) -> None:
-    """Write a user encoder that sees the newest ``width`` clicks as a graph."""
+    """Write a user encoder of the newest ``width`` clicks as a graph."""
     users, clicks = torch.export.Dim("users"), torch.export.Dim("clicks")
     history = torch.randn(2, 3, len(user_encoder.pad_doc))
     _write_graph(
@@ -147,7 +131,7 @@ def write_user_graph(user_encoder: UserEncoder, width: int, file: Path) -> None:
 
 
 def write_news_graph(news_encoder: PaddedNewsEncoder, file: Path) -> None:
-    """Write a news encoder, whose attention is ``eager``, as a graph."""
+    """Write a news encoder with ``eager`` attention as a graph."""
     token_ids = torch.full((2, 3), 5)  # sizes of 1 would be fixed
     texts, tokens = torch.export.Dim("texts"), torch.export.Dim("tokens")
     _write_graph(
@@ -181,10 +165,7 @@ def _write_graph(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's warnings, and turn off the fast path of ``MultiheadAttention``.
-
-    That has no counterpart in ONNX.
-    """
+    """Silence the exporter, and disable ``MultiheadAttention``'s fast path, which ONNX lacks."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     logger = logging.getLogger("torch.onnx")

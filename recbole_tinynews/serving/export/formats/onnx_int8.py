@@ -1,7 +1,7 @@
-"""``--to=onnx-int8``: the ONNX graphs, the news encoder's with int8 weights.
+"""``--to=onnx-int8``: the ONNX graphs, with int8 weights in the news encoder.
 
-onnxruntime's dynamic quantisation: weights have a scale per column, inputs are quantised as they
-come, and nothing is calibrated. The embeddings are int8 too; the small user encoder stays in fp32.
+onnxruntime's dynamic quantisation, without calibration: a scale per column of the weights, and
+inputs quantised at run time. Embeddings are int8 too; the small user encoder stays in fp32.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from recbole_tinynews.serving.export.formats.torch_int8 import replace_linears
 from recbole_tinynews.serving.export.libraries import library
 from recbole_tinynews.serving.export.source import Source
 
-TINY = 1e-20  # the divisor of a row of zeros
+TINY = 1e-20  # divisor for rows of zeros
 
 
 class RowScaledLinear(nn.Module):
-    """A linear layer whose inputs are divided by the largest number of their row, and scaled back.
+    """Linear layer that divides each input row by its largest absolute value, and scales back.
 
-    onnxruntime quantises all inputs of a layer with one scale. Rows that all span -1 to 1 have in
-    effect a scale each: an outlier spoils no other token, and a vector hardly depends on its batch.
+    onnxruntime quantises all inputs of a layer with one scale. Normalised rows effectively have
+    one each, so an outlier affects no other token, and a vector hardly depends on its batch.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -47,11 +47,11 @@ class RowScaledLinear(nn.Module):
 
 
 def quantize(graph: Path, quantized: Path) -> None:
-    """Write a graph with int8 weights."""
+    """Quantise the weights of a graph to int8."""
     quantization = library("onnxruntime.quantization", "--to=onnx-int8")
     logger = logging.getLogger()
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it advises to optimise the graph first, which changed nothing
+    logger.setLevel(logging.ERROR)  # it recommends optimising the graph, which changed nothing
     try:
         quantization.quantize_dynamic(
             graph,

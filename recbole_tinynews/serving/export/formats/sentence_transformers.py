@@ -1,6 +1,6 @@
 """``--to=sentence-transformers``: news vectors by ``SentenceTransformer(DIR).encode(titles)``.
 
-It consists of that library's modules alone; the heads are added for ranking.
+Only modules of that library are used; the heads are added for ranking.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _write(source: Source, folder: Path) -> None:
 
 
 def _check(source: Source, folder: Path, titles: list[str]) -> float:
-    """Compare ``SentenceTransformer(folder).encode`` with the recommender's own vectors."""
+    """Largest difference between ``SentenceTransformer.encode`` and the recommender's vectors."""
     loaded = library("sentence_transformers", f"--to={TO}").SentenceTransformer(
         str(folder), device="cpu", local_files_only=True
     )
@@ -71,7 +71,7 @@ def _check(source: Source, folder: Path, titles: list[str]) -> float:
 
 
 def _modules() -> Any:
-    """The library's modules; ``ValueError`` where it is too old."""
+    """The library's modules; ``ValueError`` if it is too old."""
     installed = library("sentence_transformers", f"--to={TO}")
     try:
         return library("sentence_transformers.sentence_transformer.modules", f"--to={TO}")
@@ -103,7 +103,7 @@ def _check_expressible(source: Source) -> None:
 
 
 def _heads(modules: Any, source: Source) -> list[nn.Module]:
-    """Pooling and dense layer, and the unit length of heads that start pretrained."""
+    """Pooling, dense layer and, for pretrained heads, normalisation."""
     pooling, dense, _ = source.heads
     size = source.text_encoder.hidden_size
     weight, bias = _projection(dense)
@@ -119,7 +119,7 @@ def _heads(modules: Any, source: Source) -> list[nn.Module]:
 
 
 def _projection(dense: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a dense layer, with what it subtracts first moved into the bias."""
+    """Weight and bias of a dense layer; a centre that it subtracts is folded into the bias."""
     weight, bias = dense.weight.detach().double(), dense.bias.detach().double()
     if isinstance(dense, UnitDense):
         bias = bias - weight @ dense.centre.double()
@@ -129,13 +129,13 @@ def _projection(dense: nn.Linear) -> tuple[Tensor, Tensor]:
 def _attention(
     modules: Any, pooling: AttentionPooling, weight: Tensor, bias: Tensor
 ) -> list[nn.Module]:
-    """Additive attention as two dense layers on tokens, before a mean and a unit length.
+    """Additive attention as two dense layers on tokens, before a mean and normalisation.
 
-    The unit vector of ``sum_j w_j (W x_j + b)`` does not change if all ``w_j`` are multiplied by
-    one number, so the softmax needs no denominator, and ``w_j`` may be ``exp(e_j - shift)``. That
-    is ``sigmoid(e_j - shift)`` as long as the shift is far above all ``e_j``, and a gated linear
-    unit multiplies by a sigmoid. The first layer carries ``x_j`` through, times a sigmoid that is
-    1, beside ``tanh(P x_j + p) + 1``, which is ``2 sigmoid(2 (P x_j + p))``.
+    Multiplying all ``w_j`` by one number does not change the unit vector of
+    ``sum_j w_j (W x_j + b)``, so the softmax needs no denominator: ``w_j = exp(e_j - shift)``. With
+    a shift far above all ``e_j`` that is ``sigmoid(e_j - shift)``, by which a gated linear unit
+    can multiply. The first layer passes ``x_j`` through, with a gate of 1, beside
+    ``tanh(P x_j + p) + 1 = 2 sigmoid(2 (P x_j + p))``.
     """
     size, queries, news_dim = weight.shape[1], pooling.projection.out_features, len(weight)
     query = pooling.query.weight.detach()[0]

@@ -21,19 +21,15 @@ LARGEST = 127
 
 
 class Int8Linear(nn.Module):
-    """``inputs @ weight.T + bias`` as a product of int8, summed in int32.
+    """Linear layer with int8 weights: an int8 product, summed in int32.
 
-    Symmetric dynamic quantisation with a scale for each row of the weights and each input vector:
-    nothing is calibrated. torch's own has one scale for a whole batch, so that a vector would
-    depend on its batch, and its modules can only be saved as a pickle.
-
-    Attributes:
-        weight: ``[out_features, in_features]``, int8.
-        scale: ``[out_features]``, the step size of each row of the weights.
+    Symmetric dynamic quantisation, without calibration, with a scale for each row of the weights
+    and each input vector. torch's own has one scale for a whole batch, so that vectors would
+    depend on their batch, and its modules can only be pickled.
     """
 
-    weight: Tensor
-    scale: Tensor
+    weight: Tensor  # [out_features, in_features], int8
+    scale: Tensor  # [out_features], step size of each row
     bias: Tensor
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -45,7 +41,7 @@ class Int8Linear(nn.Module):
     @classmethod
     @torch.no_grad()
     def of(cls, linear: nn.Linear) -> Int8Linear:
-        """A linear layer, quantised."""
+        """Quantise a linear layer."""
         made = cls(linear.in_features, linear.out_features)
         made.scale.copy_(_steps(linear.weight).squeeze(1))
         made.weight.copy_((linear.weight / made.scale[:, None]).round())
@@ -69,7 +65,7 @@ def _steps(rows: Tensor) -> Tensor:
 
 
 def replace_linears(module: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> None:
-    """Replace each linear layer inside a module by what ``make`` returns for it."""
+    """Replace each linear layer inside a module by ``make(layer)``."""
     for name, part in module.named_children():
         if isinstance(part, nn.Linear):
             setattr(module, name, make(part))
