@@ -67,7 +67,7 @@ def read_corpus(path: Path) -> list[Article]:
 
 
 def articles_of(news: TaskNews, ids: NDArray[np.int64]) -> list[Article]:
-    """Articles with title and body, or abstract; ``ValueError`` if fewer than ``FEWEST_ARTICLES``."""
+    """Articles with title and body (or abstract); ``ValueError`` below ``FEWEST_ARTICLES``."""
     text = news.news_text
     _, *names = news.field2id_token[CATEGORY].tolist()
     categories = np.array([NO_CATEGORY, *names])[news.item_feat[CATEGORY].numpy()].tolist()

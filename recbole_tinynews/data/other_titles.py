@@ -98,7 +98,7 @@ class CategoryTitles:
 
 
 class BatchTitles:
-    """Titles of the batch's other articles; random ones replace equal titles and fill up batches."""
+    """Titles of the batch's other articles; random ones replace equal titles and fill gaps."""
 
     def __init__(self, titles: NDArray[np.int64], batch_size: int, seed: int) -> None:
         self.titles = titles

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class TrainingNews:
-    """Every article of the training impressions once per epoch, with their data set's attributes."""
+    """Every article of the training impressions once per epoch; other attributes are theirs."""
 
     settings: ClassVar[tuple[str, ...]] = ()
     validates_on_impressions: ClassVar[bool] = True

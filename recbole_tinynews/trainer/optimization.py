@@ -60,7 +60,7 @@ def default_precision(device: torch.device) -> str:
 
 
 def autocast_dtype(precision: str | None, device: torch.device) -> torch.dtype | None:
-    """Autocast type of ``precision`` (``auto``: the fastest), or ``None``: float32. Warns if slow."""
+    """Autocast type of ``precision`` (``auto``: the fastest); ``None``: float32. Warns if slow."""
     precision = default_precision(device) if precision is None else precision
     native = has_bf16_products(device)
     if precision == "auto":
