@@ -47,7 +47,7 @@ class AlignedDistillation(nn.Module):
     def forward(
         self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor
     ) -> tuple[Tensor, ...]:
-        """Loss terms of nonzero weight; ``real [batch, history + candidates]``: False for padding."""
+        """Loss terms of nonzero weight; ``real [batch, history + candidates]``: not padding."""
         return weighted(
             self.weights,
             {
