@@ -60,11 +60,7 @@ class Machines(NamedTuple):
         ip: str | None,
         port: str | None,
     ) -> Machines:
-        """The machines described by RecBole's flags; ``None``: not given.
-
-        Raises:
-            ValueError: a flag is no number, or the machines have different numbers of processes.
-        """
+        """The machines of RecBole's flags; ``ValueError`` if their numbers of processes differ."""
         here = _number("nproc", nproc, 1, least=1)
         everywhere = _number("world_size", world_size, -1, least=-1)
         everywhere = here if everywhere < 1 else everywhere  # RecBole's -1
@@ -105,13 +101,8 @@ def launch(
 ) -> None:
     """Run a module as a program in several processes, and wait for them.
 
-    They share this machine's threads. If one fails or is killed, the others are ended.
-
-    Args:
-        machines: number and place of processes.
-        module: the module to run.
-        arguments: its command line.
-        check: called first, in a separate process to save memory here.
+    They share this machine's threads. If one fails or is killed, the others are ended. ``check``
+    runs first, in a separate process to save memory here.
 
     Raises:
         Exception: raised by ``check``.
@@ -187,11 +178,7 @@ def _script(module: str) -> str:
 
 
 def start_method() -> str:
-    """Multiprocessing start method: ``forkserver`` on Linux without a GPU, else ``spawn``.
-
-    Forks of a process with all imports start faster and share half a gigabyte; GPU drivers don't
-    survive a fork.
-    """
+    """``forkserver`` on Linux without a GPU (fast, shares half a gigabyte), otherwise ``spawn``."""
     from torch.cuda import is_available
 
     if sys.platform != "linux" or is_available():
