@@ -1,7 +1,4 @@
-"""Masking for masked language models.
-
-It depends on (seed, epoch, text) only, not on batches or workers, so resumed runs mask the same.
-"""
+"""Masking for masked language models, from (seed, epoch, text) only, so that resumed runs agree."""
 
 from __future__ import annotations
 
@@ -21,13 +18,7 @@ OTHER_TOKEN = 1 << 32  # draws below choose places, from here on replacement tok
 
 
 class MaskedTokens(NamedTuple):
-    """Masked texts, and the tokens to predict.
-
-    Shapes:
-        tokens: ``[tokens]``, the texts concatenated.
-        places: ``[chosen]``, positions of the chosen tokens.
-        truth: ``[chosen]``, the original tokens there.
-    """
+    """Masked ``tokens``, concatenated, with ``places`` and ``truth`` of the tokens to predict."""
 
     tokens: NDArray[np.int64]
     places: NDArray[np.int64]

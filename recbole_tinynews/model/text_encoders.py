@@ -40,10 +40,7 @@ def reads_words(config: Settings | Mapping[str, Any]) -> bool:
 
 
 def starts_pretrained(config: Settings) -> bool:
-    """Whether heads start as the ranking of the language model or word vectors alone.
-
-    This also works for random word vectors: texts that share words are close.
-    """
+    """Whether heads start as the ranking of the language model or (even random) word vectors."""
     return config["head_init"] == "pretrained"
 
 
