@@ -60,7 +60,7 @@ class Machines(NamedTuple):
         ip: str | None,
         port: str | None,
     ) -> Machines:
-        """The machines of RecBole's flags; ``ValueError`` if their numbers of processes differ."""
+        """The machines of RecBole's flags; ``ValueError`` if malformed or of unequal machines."""
         here = _number("nproc", nproc, 1, least=1)
         everywhere = _number("world_size", world_size, -1, least=-1)
         everywhere = here if everywhere < 1 else everywhere  # RecBole's -1
