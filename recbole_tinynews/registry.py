@@ -265,7 +265,7 @@ def layering_of(
     """The yaml files of a model and its data set, layered over RecBole's values (``base``).
 
     ``system`` is the class without another student or other teachers; ``given`` are the user's
-    settings, some of which select files; ``same_plm`` compares two values of ``plm``.
+    settings, some of which select files; ``same_plm`` says whether two ``plm`` are the same model.
     """
     files = files_of(model_class)
     if not is_news_model(model_class):

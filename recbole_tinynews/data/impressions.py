@@ -13,7 +13,7 @@ UNLABELLED = -1
 
 
 class CandidateFeatures(NamedTuple):
-    """Features ``names`` of candidates: float32 ``values [candidates.values, features]``."""
+    """Features of candidates, by ``names``: float32 ``values [candidates.values, features]``."""
 
     names: tuple[str, ...]
     values: NDArray[np.float32]

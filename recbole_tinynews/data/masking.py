@@ -46,7 +46,7 @@ class Masking:
         self.ordinary = np.setdiff1d(np.arange(len(tokenizer)), self.special)
 
     def draw(self, epoch: int, tokens: Ragged, texts: NDArray) -> MaskedTokens:
-        """Mask ``tokens``, whose rows are the texts numbered ``texts``."""
+        """Mask ``tokens``; ``texts`` are the numbers of its rows."""
         truth = tokens.values.astype(np.int64)
         text = np.repeat(texts, tokens.lengths)
         place = np.arange(len(truth)) - np.repeat(tokens.offsets[:-1], tokens.lengths)

@@ -14,7 +14,7 @@ from recbole_tinynews.files.lines import read_lines
 
 
 def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
-    """``rows`` of the words found, ascending, and their float32 ``vectors [found, dim]``.
+    """Ascending ``rows`` of the words found, and their ``vectors [found, dim]``, float32.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -9,7 +9,7 @@ from typing import Any
 
 @contextmanager
 def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[Any]:
-    """A W&B run that ends with the block, unlike RecBole's; the host program's own goes on."""
+    """A W&B run that ends with the block; one begun by the host program goes on."""
     import wandb
 
     if wandb.run is not None:

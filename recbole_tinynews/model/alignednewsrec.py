@@ -1,4 +1,4 @@
-"""AlignedNewsRec: a small recommender that first moves into its teachers' vector space.
+"""AlignedNewsRec: a small recommender that is first aligned with its teachers' vector space.
 
 Our own system; docs/method.md, section 12, has its equations and docs/results.md its evidence.
 """

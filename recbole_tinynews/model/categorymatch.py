@@ -1,4 +1,4 @@
-"""Category matching: how often the user has clicked news of the candidate's categories."""
+"""Category matching: how often the user clicked news of the candidate's categories."""
 
 from __future__ import annotations
 

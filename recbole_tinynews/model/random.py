@@ -1,4 +1,4 @@
-"""Random ranking: what every metric gives to a recommender that knows nothing."""
+"""Random ranking, the baseline of every metric."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def reads_titles_by_plm(config: Settings) -> bool:
 
 
 def language_model(dataset: Any, source: str, layers: int | None) -> PreTrainedModel:
-    """The first ``layers`` of ``source`` (``None``: all); random where saved ones follow."""
+    """The first ``layers`` of ``source`` (``None``: all); random if saved weights replace them."""
     load = bare_plm if isinstance(dataset, NoArticles) else load_plm
     return load(source, layers)
 

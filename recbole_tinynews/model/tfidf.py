@@ -1,4 +1,4 @@
-"""TF-IDF: how similar the words of a title are to those of the titles that the user clicked."""
+"""TF-IDF: similarity of a title to the clicked titles by their words."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class TitleBodyMatcher(PLMNR):
         return BodyAsUser(scaled=starts_pretrained(config))
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
-        """Store titles, and long bodies, read only once an epoch, under ``use_cache: true``."""
+        """Store titles; long bodies, read once an epoch, only under ``use_cache: true``."""
         storage = super().storage(config, dataset)
         if storage is None or config["use_cache"] is True:
             return storage

@@ -180,8 +180,8 @@ def too_few_copies(stage: str, wanted: int, copies: int, where: str = "") -> str
 def begin(folder: Path, content: str | None) -> None:
     """Prepare a stage's folder and note its data set's digest; the caller holds the stage's lock.
 
-    ``content`` is ``None`` for a stage that reads texts alone, and is resumed even if other files
-    of the data set have changed.
+    A stage that reads texts alone has none (``content=None``): it is resumed even if other files of
+    the data set have changed.
     """
     (folder / METRICS_FILE).unlink(missing_ok=True)
     for place in all_partials(folder):  # of a killed process

@@ -13,9 +13,9 @@ from recbole_tinynews.pipeline.artifact import BEGUN, begun_on, was_finished
 
 
 def remove_leftovers(folder: Path, content: str) -> None:
-    """Remove unfinished stages of a data set that changed to ``content``, partial files and locks.
+    """Remove unfinished stages of other contents of the data set, old partial files, and locks.
 
-    Other processes may be writing, so only old partial files and unlocked stages are removed.
+    A stage in training holds its lock; young partial files may be another process's.
     """
     for begun in sorted(folder.glob(f"*/{BEGUN}")):
         stage = begun.parent

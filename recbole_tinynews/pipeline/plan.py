@@ -115,8 +115,8 @@ def nearest_differences(
 ) -> list[str] | None:
     """Differences from the most similar finished stage of this name; None without one.
 
-    ``follows``: a stage that it depends on will be trained, so earlier stages are not compared.
-    ``others``: folders of this run's stages, ignored since another teacher is no changed version.
+    Earlier stages are not compared if one of them will be trained (``follows``). Folders of this
+    run's stages (``others``) are ignored: another teacher is not a changed version of the first.
     """
     found = [
         (list(_differences(recipe, there, follows)), -folder.stat().st_mtime)

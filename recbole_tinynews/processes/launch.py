@@ -60,7 +60,7 @@ class Machines(NamedTuple):
         ip: str | None,
         port: str | None,
     ) -> Machines:
-        """The machines of RecBole's flags; ``ValueError`` if their numbers of processes differ."""
+        """The machines of RecBole's flags; ``ValueError`` if malformed or of unequal machines."""
         here = _number("nproc", nproc, 1, least=1)
         everywhere = _number("world_size", world_size, -1, least=-1)
         everywhere = here if everywhere < 1 else everywhere  # RecBole's -1
@@ -154,7 +154,7 @@ def end_with_parent() -> None:
 
 def _end_with(parent: int) -> None:
     starter = multiprocessing.parent_process()
-    if starter is not None:  # whereas os.getppid() may be the fork server
+    if starter is not None:  # os.getppid() may be the fork server
         starter.join()
     else:
         while os.getppid() == parent:
@@ -163,7 +163,7 @@ def _end_with(parent: int) -> None:
 
 
 def _has_traceback(record: logging.LogRecord) -> bool:
-    """Whether the process has not printed its error itself."""
+    """Whether the error has not been printed by the process itself."""
     from torch.multiprocessing import ProcessExitedException
 
     return not (record.exc_info and isinstance(record.exc_info[1], ProcessExitedException))

@@ -86,7 +86,7 @@ class LateWriter:
 
 
 class Watched(Protocol):
-    """A trainer with events."""
+    """Interface of a trainer with events."""
 
     config: Settings
     folder: Path

@@ -31,7 +31,7 @@ def named_losses(losses: Losses) -> list[tuple[str, float]]:
 
 
 def parts_of_means(losses: Losses, batch: Any, counted_by: Mapping[str, str]) -> Losses:
-    """Losses whose sum over processes is the batch mean, by the unit of ``counted_by``."""
+    """Scale means over this process's shard so that their sum over processes is the batch mean."""
     shares = getattr(batch, "shares", None)
     if shares is None:
         return losses

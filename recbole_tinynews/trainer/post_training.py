@@ -28,7 +28,7 @@ def most_copies(config: Settings, batches: int) -> int:
 class PostTrainingTrainer(NewsTrainer):
     """Saves a copy of the teacher every ``teacher_checkpoint_interval`` steps, and at the end.
 
-    A copy has the trained weights; the rest is in ``model.safetensors``. Each becomes a teacher.
+    Each copy becomes a teacher. It has only trained weights; the rest is in ``model.safetensors``.
     """
 
     @property
