@@ -145,7 +145,6 @@ FIELD = Rule(
     "a name without white space",
     lambda value: isinstance(value, str) and value.split() == [value],
 )
-ANYTHING = Rule("anything", lambda value: True)
 MAPPING = Rule("a mapping {name: value}", lambda value: isinstance(value, Mapping))
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 LEVEL = Rule(
