@@ -1,15 +1,13 @@
 """Language-model news recommendation for RecBole.
 
-It exports what a user needs; each is imported on first access, since torch and transformers take
-seconds:
+Public names are imported on first access, since torch and transformers take seconds:
 
 - ``run`` trains and evaluates a recommender, ``load`` ranks with a finished one;
 - ``convert`` turns MIND into atomic files;
-- ``Benchmark`` compares systems, ``Search`` looks for settings (extra ``search``);
+- ``Benchmark`` compares systems, ``Search`` tunes settings (extra ``search``);
 - ``impression_metric`` makes a function of ``ScoredImpressions`` a metric;
-- ``NewsRecommender`` and ``NewsTrainer`` are the bases of a user's own classes, and
-  ``ImpressionRecommender`` is that of rankers without a language model; ``Stage``, ``Copy`` and
-  ``Start`` say which training follows which.
+- ``NewsRecommender``, ``NewsTrainer`` and, for rankers without a language model,
+  ``ImpressionRecommender`` are base classes; ``Stage``, ``Copy`` and ``Start`` define pipelines.
 """
 
 from __future__ import annotations
@@ -64,7 +62,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _home(module: str) -> Any:
-    """The module, or an error that says how RecBole is installed where it is missing."""
+    """The module, or an error that says how to install RecBole."""
     try:
         return import_module(f"{__name__}.{module}")
     except ModuleNotFoundError as missing:

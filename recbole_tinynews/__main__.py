@@ -1,4 +1,4 @@
-"""All commands of the package: ``recbole-tinynews``, or ``python -m recbole_tinynews``."""
+"""Commands of the package: ``recbole-tinynews``, or ``python -m recbole_tinynews``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recbole_tinynews.version import VERSION
 
 
 class Command(NamedTuple):
-    """The module that is run as a program, and what it does."""
+    """The module to run as a program, and its meaning."""
 
     module: str
     meaning: str
@@ -30,7 +30,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run the command that the first argument names, with the arguments behind it."""
+    """Run the command named by the first argument with the others."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name == "--version":
         print(VERSION)
@@ -52,7 +52,7 @@ def _usage() -> str:
 
 
 def _unknown(arguments: list[str]) -> str:
-    """The message for a first argument that is no command; a flag is most likely one of ``run``."""
+    """The message for an unknown command; a flag probably belongs to ``run``."""
     name = arguments[0]
     hint = suggest(name, COMMANDS)
     if name.startswith("-"):

@@ -1,4 +1,4 @@
-"""Progress bars in a terminal; elsewhere a line at least every half minute."""
+"""Progress bars in a terminal; elsewhere a line at most every 20 seconds."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-WIDTH = 80  # columns at most
-SECONDS = 20.0  # between two lines, and a step more
+WIDTH = 80  # maximum columns
+SECONDS = 20.0  # minimum between two lines
 
 
 class ProgressLines(tqdm):
-    """Progress as whole lines, for a file or a pipe; short work prints none."""
+    """Progress as whole lines, for files and pipes; short work prints none."""
 
-    disable: bool  # of tqdm, which has no types
-    _last = 0.0  # when the last line was printed
+    disable: bool  # tqdm has no types
+    _last = 0.0  # time of the last line
 
     def refresh(self, *_: Any, **__: Any) -> None:
-        """Print a line if it is time for one."""
+        """Print a line if it is due."""
         now = self._time()
         if now - (self._last or self.start_t) >= SECONDS:
             self._last = now
@@ -28,7 +28,7 @@ class ProgressLines(tqdm):
             self.fp.flush()
 
     def close(self) -> None:
-        """Print the end of work that has printed lines."""
+        """Print a last line if there were any."""
         if self.disable:
             return
         if self._last:
@@ -40,13 +40,9 @@ class ProgressLines(tqdm):
 def progress_bar(
     iterable: Iterable[Any] | None = None, *, desc: str, shown: bool = True, **of_tqdm: Any
 ) -> tqdm:
-    """Progress on stderr: a bar in a terminal, no wider than it or 80 columns; else lines.
+    """Progress on stderr: a bar of at most 80 columns in a terminal, otherwise lines.
 
-    Args:
-        iterable: what it counts; ``None``: calls of ``update``.
-        desc: what is done.
-        shown: whether to show it at all.
-        of_tqdm: further arguments of tqdm, such as ``total`` and ``unit``.
+    It counts ``iterable``, or without one calls of ``update``.
     """
     if sys.stderr.isatty():
         width = min(WIDTH, shutil.get_terminal_size().columns)
@@ -57,7 +53,7 @@ def progress_bar(
         ncols=0,  # no bar: counts, times and rate
         mininterval=min(1.0, SECONDS),
         miniters=1,
-        delay=1e-9,  # no line at the start
+        delay=1e-9,  # no initial line
         disable=not shown,
         **of_tqdm,
     )

@@ -1,4 +1,4 @@
-"""The command line of ``run_recbole.py``; nothing heavy is imported before it is parsed."""
+"""Command line of ``run_recbole.py``; heavy imports follow parsing."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from recbole_tinynews.version import VERSION
 ONCE_CORRECTED = (
     "Finished stages are kept: once that is corrected, the same command resumes from there."
 )
-LOST_FIRST = 1.0  # seconds for the launcher to see the lost process end and name it
+LOST_FIRST = 1.0  # seconds for the launcher to notice and name a lost process
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """RecBole's command line: its flags, and ``--key=value`` for any setting.
 
-    Mistakes in settings and write errors end the program with a message, without a traceback.
+    Wrong settings and write errors end the program with a message, without a traceback.
     """
     spin_briefly()
     parser = _parser()
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         return {}
     files = given.config_files.split() if given.config_files else None
     name = parser.prog + process_label()
-    if process_label():  # the launcher reports an interruption, once for all processes
+    if process_label():  # the launcher reports interruptions
         signal.signal(signal.SIGINT, _end_at_once)
     try:
         from recbole_tinynews.reference.check import check_command  # needs RecBole's files
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tell(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
-    """Print a list or an explanation; needs neither data nor torch."""
+    """Print a list or an explanation, without data or torch."""
     from recbole_tinynews.reference import explain, pages
 
     try:
@@ -120,7 +120,7 @@ def _tell(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
         print(page, flush=True)
     except (ValueError, ModuleNotFoundError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
-    except BrokenPipeError:  # `| head` has read enough
+    except BrokenPipeError:  # as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -148,12 +148,12 @@ def _check(model: str, dataset: str, files: list[str] | None, settings: list[str
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
-    """Exit at Ctrl-C: a second one, from torchrun, would interrupt the clean-up of the first."""
-    os._exit(130)  # saved files are complete, as after a kill
+    """Exit at Ctrl-C: a second interrupt, from torchrun, would break off the clean-up."""
+    os._exit(130)  # saved files are complete
 
 
 def _starts_anew(argument: str) -> bool:
-    """Whether the flag would retrain finished stages."""
+    """Whether the flag retrains finished stages."""
     return argument.partition("=")[0] == "--fresh"
 
 

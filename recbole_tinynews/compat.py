@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
-# Names that RecBole reads from numpy; numpy 1.24 removed all four, numpy 2 restored two.
+# numpy names that RecBole uses; numpy 1.24 removed all four, numpy 2 restored two
 _NUMPY_NAMES = {"bool": np.bool_, "float": np.float64, "long": np.int_, "str": np.str_}
 
 
 def apply() -> None:
     """Add numpy names that RecBole needs, and pickle torch's generators by value.
 
-    RecBole's loaders hold a generator, which torch would share with a spawned worker through
-    memory that is gone by then ("unable to resize file").
+    Torch would share them with spawned workers in memory that is gone by then ("unable to resize
+    file").
     """
     for name, scalar in _NUMPY_NAMES.items():
-        if name not in vars(np):  # hasattr would ask numpy, which warns about these names
+        if name not in vars(np):  # with hasattr, numpy would warn about these names
             setattr(np, name, scalar)
     ForkingPickler.register(torch.Generator, _sent)
 

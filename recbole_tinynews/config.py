@@ -1,4 +1,4 @@
-"""RecBole's Config with our yaml between RecBole's and the user's; every setting is checked."""
+"""RecBole's Config with our yaml below the user's settings, and with checks of every setting."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from recbole_tinynews.settings.names import Key, keyed
 from recbole_tinynews.settings.unread import EVALUATION, drop_unread, keep_mode_alone
 from recbole_tinynews.trainer.optimization import default_precision
 
-_RECBOLES_DATASET = "ml-100k"  # part of RecBole, wherever data_path points
+_RECBOLES_DATASET = "ml-100k"  # part of RecBole, for any data_path
 _TAKEN = frozenset(
     (*(getattr(fields, name) for name in fields.__all__), *ITEM[1:], BODY, LABELS)
 )  # names of fields that no setting has
@@ -53,19 +53,19 @@ _TAKEN = frozenset(
 class NewsConfig(Config):
     """All settings of a run; ``config["name"]`` reads one, as in RecBole.
 
-    Weakest first: RecBole's yaml; ours (``overall``, stages, model, data set, data set for the
-    model); ``properties/`` of the working folder; the user's files, ``config_dict`` and
-    ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read: a host program's own
-    flags are not settings. Text is read as yaml and never evaluated.
+    In ascending precedence: RecBole's yaml; ours (``overall``, stages, model, data set, data set
+    for the model); ``properties/`` of the working folder; the user's files, ``config_dict`` and
+    ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read, since flags of a host
+    program are not settings. Text is read as yaml and never evaluated.
 
-    Every mistake that can be seen before data or weights are touched is reported in one
-    ``ValueError``: unknown names, values that don't fit, files that can't be read.
+    All errors that show before data or weights are read are listed in one ``ValueError``: unknown
+    names, wrong values, unreadable files.
 
     Attributes:
         on_impressions: whether the model runs on impressions, with MIND's metrics.
         of_stages: values of single stages, by stage and name.
-        metric_results: names of the results of the run's metrics.
-        warnings: settings that were given and have no effect.
+        metric_results: result names of the run's metrics.
+        warnings: given settings without effect.
     """
 
     def __init__(
@@ -86,20 +86,15 @@ class NewsConfig(Config):
 
     @property
     def stage_names(self) -> tuple[str, ...]:
-        """Stages that settings can be given for, as in ``finetune_teacher_epochs``."""
+        """Stages with settings of their own, as in ``finetune_teacher_epochs``."""
         return tuple(self._settings.stages)
 
     def by_key(self) -> dict[Key, Any]:
-        """All values, those of single stages included."""
+        """All values, including those of single stages."""
         return keyed(self.final_config_dict, self.of_stages)
 
     def for_stage(self, stage: str, number: int = 0) -> NewsConfig:
-        """A copy of the settings as ``stage`` sees them: its own, else the plain ones.
-
-        Args:
-            stage: its name.
-            number: index among several equal stages; it is added to the seed.
-        """
+        """A copy of the settings as ``stage`` sees them; ``number`` is added to the seed."""
         if self._run_config is not None:  # a student asks for its teachers' settings
             return self._run_config.for_stage(stage, number)
         staged = copy.copy(self)
@@ -115,46 +110,46 @@ class NewsConfig(Config):
         return staged
 
     def mistake_of(self, name: str, value: Any) -> str | None:
-        """What is wrong with this value of a setting; None if it is valid."""
+        """Error message for a setting's value; None if valid."""
         return self._settings.mistake_of(name, value)
 
     def settings_of_others(
         self, stage: str, model_class: type, is_student: bool = False
     ) -> set[str]:
-        """Settings that don't concern this stage, but only other stages or other models."""
+        """Settings that only concern other stages or models."""
         files, is_last = files_of(self.model_class), stage == self.model_class.__name__
         of_stage, stages = files_of(model_class), self._settings.stages
         return settings_of_others(stage, stages, of_stage, files, is_last, is_student)
 
     def changed_settings(self) -> list[ChangedSetting]:
-        """The settings that differ from their defaults, those set last first."""
+        """Settings that differ from their defaults, highest precedence first."""
         return self._settings.changed(self.by_key())
 
     def __str__(self) -> str:
         of_stages = [f"{key} = {value}" for key, value in self.by_key().items() if key.stage]
         return "\n".join([super().__str__().rstrip(), *of_stages]) + "\n\n"
 
-    # RecBole's hooks, in the order of their call
+    # RecBole's hooks, in call order
 
     def compatibility_settings(self) -> None:
-        """Set only the names that numpy lacks; RecBole's own method fails on numpy 2."""
+        """Set the names that numpy lacks; RecBole's own method fails on numpy 2."""
         compat.apply()
 
     def _init_parameters_category(self) -> None:
         super()._init_parameters_category()
-        for category, names in self.parameters.items():  # RecBole extends its module's own list
+        for category, names in self.parameters.items():  # RecBole would extend a global list
             self.parameters[category] = list(names)
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         return LiteralLoader
 
     def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
-        values = read_yaml(file)  # cached, while RecBole parses it for each config
+        values = read_yaml(file)  # cached, unlike RecBole's
         self.internal_config_dict.update(values)
         return values
 
     def _load_cmd_line(self) -> dict[str, Any]:
-        return self._given.values  # from all sources; RecBole's other two hooks get nothing
+        return self._given.values  # from all sources; RecBole's two other hooks get none
 
     def _get_model_and_dataset(
         self, model: str | type | None, dataset: str | None
@@ -169,10 +164,10 @@ class NewsConfig(Config):
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         self._is_news = is_news_model(model_class)
         folder = self._data_folder("dataset")
-        # A missing data set is reported as missing, not as one without impressions.
+        # a missing data set is reported as missing, not as one without impressions
         missing = not folder.is_dir() and dataset != _RECBOLES_DATASET
         self.on_impressions = self._is_news or missing or has_impressions(folder)
-        # Without the name of a model: a user's news recommender may be called as one of RecBole's
+        # without name, since a user's news recommender may share it with one of RecBole's
         super()._load_internal_config_dict("" if self._is_news else model, model_class, dataset)
         self._settings = layering_of(
             model_class,
@@ -217,7 +212,7 @@ class NewsConfig(Config):
         final["device"] = choose_device(final["gpu_id"], final["use_gpu"], is_given)
         final["single_spec"] = True  # RecBole's DistributedDataParallel is not ours
         final["local_rank"] = 0
-        if not launched_group().first:  # only the first of several processes shows anything
+        if not launched_group().first:  # only the first process shows anything
             final["show_progress"] = final["log_wandb"] = False
         if "precision" in final and final["precision"] is None:
             final["precision"] = default_precision(final["device"])

@@ -1,4 +1,4 @@
-"""Paths of the files that are installed with the package and with RecBole."""
+"""Paths of files installed with the package and with RecBole."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ MISSING_RECBOLE = (
 
 @cache
 def recbole_folder() -> Path:
-    """The folder of RecBole, without importing it: its ``utils`` alone take seconds for torch.
-
-    Raises:
-        ModuleNotFoundError: it is not installed.
-    """
+    """RecBole's folder, without the slow import; ``ModuleNotFoundError`` if not installed."""
     try:
         spec = importlib.util.find_spec("recbole")
     except ModuleNotFoundError:
@@ -30,12 +26,10 @@ def recbole_folder() -> Path:
 
 
 def packaged_folder(name: str) -> Path:
-    """The folder ``name`` (``properties`` or ``dataset``) of this installation.
-
-    A wheel carries it inside the package; a checkout and an editable install have it beside.
+    """``properties`` or ``dataset``: in a wheel inside the package, in a checkout beside it.
 
     Raises:
-        FileNotFoundError: neither place has it, so the installation is incomplete.
+        FileNotFoundError: the installation is incomplete.
     """
     for parent in (_PACKAGE, _PACKAGE.parent):
         if (parent / name).is_dir():
@@ -47,12 +41,6 @@ def packaged_folder(name: str) -> Path:
 
 
 def data_set_folder(dataset: str, data_path: str, is_given: bool) -> Path:
-    """The folder of a data set: the packaged one if no path is given and none exists there.
-
-    Args:
-        dataset: its name.
-        data_path: folder of data sets.
-        is_given: whether the user named it.
-    """
+    """Folder of a data set: the packaged one if no path is given and none exists there."""
     folder, packaged = Path(data_path, dataset), packaged_folder("dataset") / dataset
     return folder if is_given or folder.is_dir() or not packaged.is_dir() else packaged

@@ -1,7 +1,4 @@
-"""Imported by the fork server: the modules that processes of a run or a benchmark share.
-
-Forked processes share its memory until they write to it.
-"""
+"""Modules shared by forked processes of a run or benchmark; the fork server imports this one."""
 
 from __future__ import annotations
 
@@ -10,5 +7,5 @@ import gc
 import recbole_tinynews.benchmark.measure
 import recbole_tinynews.quick_start  # noqa: F401
 
-# garbage collection writes to every object, and would copy them all in each process
+# garbage collection writes to every object, so each process would copy them
 gc.freeze()

@@ -1,4 +1,4 @@
-"""``run``: trains a recommender from its settings, and evaluates it."""
+"""``run``: train and evaluate a recommender."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from recbole_tinynews.registry import has_language_model, is_news_model, is_stoc
 from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
-_PLACEHOLDERS = frozenset(("fake_loss", "dummy_param"))  # an optimizer needs a parameter
+_PLACEHOLDERS = frozenset(("fake_loss", "dummy_param"))  # optimizers need a parameter
 
 
 def run(
@@ -61,20 +61,20 @@ def run(
     """Train a recommender and evaluate it per impression.
 
     Args:
-        model: a name, of RecBole's own models too, or a class of your own derived from
-            ``NewsRecommender`` or one of them.
+        model: a name, including RecBole's own models, or a class derived from ``NewsRecommender``
+            or one of them.
         dataset: name of a folder of atomic files in ``data_path``.
         config_file_list: yaml files; later ones override earlier ones.
         config_dict: settings that override the files.
         command_line: ``--key=value`` strings that override everything; ``sys.argv`` is never read.
 
     Returns:
-        What ``result_file`` holds: model, dataset, seed, valid, test, test_cold, test_slices,
-        parameters, stages, news_per_second (None for a model that encodes no news), budget,
-        environment, and teachers where there are any. Metrics are fractions.
+        The contents of ``result_file``: model, dataset, seed, valid, test, test_cold, test_slices,
+            parameters, stages, news_per_second (None for models that encode no news), budget,
+            environment, and teachers if any. Metrics are fractions.
 
     Raises:
-        ValueError: settings are wrong; all mistakes are listed.
+        ValueError: settings are wrong; all errors are listed.
     """
     config = NewsConfig(model, dataset, config_file_list, config_dict, command_line)
     with prepared(config) as (this_run, stages):
@@ -86,13 +86,13 @@ def run(
 
 @contextmanager
 def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
-    """A run and its stages in order, after a check of settings, data and models.
+    """A run and its stages in order, after checks of settings, data and models.
 
-    The block is logged; an interruption says which stages are kept.
+    The block is logged; an interruption reports the stages that are kept.
 
     Raises:
         ValueError: the stages cannot be trained with these settings and data.
-        InterruptedRunError: Ctrl-C inside.
+        InterruptedRunError: Ctrl-C inside the block.
     """
     if not config.on_impressions:
         raise ValueError(_interactions_only(config))
@@ -108,13 +108,13 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
 
 
 def _interactions_only(config: NewsConfig) -> str:
-    """Message: RecBole itself trains on this data set, with the command that does it."""
+    """Message with the command by which RecBole itself trains on this data set."""
     model, dataset, folder = config["model"], config["dataset"], Path(config["data_path"])
     problem = f"run expects a data set of impressions for {model}, got interactions in {folder}."
     convert = "convert impressions: python -m recbole_tinynews.convert."
     if not is_stock_model(config.model_class):
         return f"{problem} To use it, {convert}"
-    # RecBole finds its own ml-100k; to any other data_path it adds the name of the data set
+    # RecBole finds its own ml-100k; to any other data_path it appends the data set's name
     packaged = folder.parent.name == "dataset_example"
     place = "" if packaged else f", config_dict={{'data_path': '{folder.parent}'}}"
     return (
@@ -125,7 +125,7 @@ def _interactions_only(config: NewsConfig) -> str:
 
 
 def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:
-    """The W&B run that all stages log to, if enabled."""
+    """The W&B run of all stages, if enabled."""
     if not config["log_wandb"]:
         return nullcontext()
     name = f"{config['model']}-{config['dataset']}-{config['seed']}"
@@ -133,7 +133,7 @@ def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:
 
 
 def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]]:
-    transformers.utils.logging.disable_progress_bar()  # one per model that is read
+    transformers.utils.logging.disable_progress_bar()  # one per loaded model
     logger = getLogger()
     stages = up_to(system(config), config["stage"])
     logger.info(shown_settings(config, {stage.name for stage in stages}))
@@ -198,7 +198,7 @@ def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
 
 
 def _budgets(artifacts: Mapping[Stage, Artifact], last: Stage) -> dict[str, Any]:
-    """Budgets of the model's own stages, and of its teachers' stages; None if not counted."""
+    """Budgets of the model's own stages and of its teachers'; None if not counted."""
     own = lineage(last)
     others = [stage for stage in artifacts if stage not in own]
     found = {}
@@ -219,7 +219,7 @@ def factory_of(config: NewsConfig, data: NewsDataset) -> ImpressionFactory:
 
 
 class InterruptedRunError(KeyboardInterrupt):
-    """Ctrl-C during training; the message names the stages that are kept."""
+    """Ctrl-C during training; the message names the stages kept."""
 
 
 @contextmanager
@@ -235,14 +235,14 @@ def _naming_kept_stages(this_run: Run, stages: Sequence[Stage]) -> Iterator[None
 
 
 def log_folder(config: NewsConfig) -> Path:
-    """The folder of log files: ``log_dir``, or one beside the stages of the data set."""
+    """Folder of log files: ``log_dir``, or one beside the data set's stages."""
     if config["log_dir"]:
         return Path(config["log_dir"])
     return Path(config["checkpoint_dir"]) / str(config["dataset"]) / LOG
 
 
 def _check_output_paths(config: NewsConfig) -> None:
-    """Refuse output files that cannot be written, before hours of training."""
+    """Refuse unwritable output files before training."""
     mistakes = []
     for name in ("checkpoint_dir", "result_file", "eval_dump", "submission"):
         if not config[name]:
@@ -276,12 +276,9 @@ def _check_submission(factory: ImpressionFactory, last: Stage) -> None:
 
 
 class TestMetrics(NamedTuple):
-    """Test metrics: NaN without labels, empty without test impressions.
+    """Test metrics: on all impressions, on those with only cold clicks, and on slices.
 
-    Attributes:
-        test: on all test impressions.
-        test_cold: on those whose clicked articles are all cold.
-        test_slices: by length of the history and by hour.
+    NaN without labels, empty without test impressions.
     """
 
     test: Mapping[str, Any] = {}
@@ -303,10 +300,7 @@ def evaluate_test(factory: ImpressionFactory, model: AbstractRecommender) -> Tes
 
 
 def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
-    """Test metrics, size and speed of a student's finetuned teachers; empty if it has none.
-
-    A teacher is tested once: its artifact keeps the result on these test impressions.
-    """
+    """Test metrics, size and speed of a student's finetuned teachers, each tested once."""
     teachers = [
         each for each in student.teachers if isinstance(each, Stage) and each.model.ranks_news
     ]
@@ -334,10 +328,9 @@ def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
 
 
 def _valid(artifact: Artifact, config: NewsConfig) -> dict[str, float]:
-    """The stage's validation metrics.
+    """Validation metrics, for a reused stage without a user's own, which may have changed since.
 
-    A reused stage may have had other versions of a user's own metrics: these are left out, except
-    that of ``valid_metric``, which is in the fingerprint.
+    ``valid_metric`` stays, since it is in the fingerprint.
     """
     if not artifact.reused:
         return artifact.valid
@@ -352,10 +345,10 @@ def _valid(artifact: Artifact, config: NewsConfig) -> dict[str, float]:
 
 
 def _keep(artifact: Artifact, content: str, result: Mapping[str, Any]) -> None:
-    """Save a test result in the artifact; failing costs only the time to test again."""
+    """Save a test result in the artifact; failing only costs another test."""
     try:
         if process_group().first:
-            # a user's own metric may be another one the next time
+            # a user's own metric may change
             kept = {name: value for name, value in result.items() if not is_own(name)}
             artifact.save_test_result(content, kept)
     except OSError as problem:
@@ -427,14 +420,14 @@ def _of_parts(test: NewsDataset, trainer: ImpressionEvaluation) -> tuple[dict, d
 
 
 def parameter_count(model: AbstractRecommender) -> int:
-    """Number of parameters at serving, without the placeholders of memory-based models."""
+    """Number of parameters at serving, without placeholders of memory-based models."""
     if isinstance(model, NewsRecommender):
         return model.parameter_count
     return sum(p.numel() for name, p in model.named_parameters() if name not in _PLACEHOLDERS)
 
 
 def speed_of(model: AbstractRecommender) -> float | None:
-    """Articles encoded per second, or None for a model that encodes none."""
+    """Articles encoded per second; None for models that encode none."""
     if not isinstance(model, NewsRecommender):
         return None
     # in one process, while the others wait
@@ -443,7 +436,7 @@ def speed_of(model: AbstractRecommender) -> float | None:
 
 
 def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float]) -> None:
-    """Log the results and the folder of the artifact."""
+    """Log the results and the artifact's folder."""
     logger = getLogger()
     logger.info(set_color("best valid", "yellow") + f": {result['valid']}")
     logger.info(set_color("test result", "yellow") + f": {result['test']}")
@@ -455,7 +448,7 @@ def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float])
 
 
 def environment(config: NewsConfig) -> dict[str, Any]:
-    """Versions and hardware that results depend on."""
+    """Versions and hardware that affect results."""
     return {
         "recbole_tinynews": recbole_tinynews.__version__,
         "python": platform.python_version(),

@@ -1,6 +1,6 @@
-"""Models by name or class: ours, RecBole's own, or one outside the package.
+"""Models by name or class: ours, RecBole's own, and those outside the package.
 
-Looking names up imports neither torch nor RecBole, which take seconds.
+Looking up names imports neither torch nor RecBole, which take seconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Model(NamedTuple):
 
     Attributes:
         module: its file in ``model/``.
-        bases: recommenders that its class derives from and inherits settings of, nearest first.
+        bases: recommenders whose settings it inherits, nearest first.
         reads_text: whether it has a text encoder; others train nothing.
     """
 
@@ -70,7 +70,7 @@ MODELS = {
 }
 
 
-# By name, without imports
+# by name, without imports
 
 
 def model_names() -> list[str]:
@@ -79,13 +79,13 @@ def model_names() -> list[str]:
 
 
 def recbole_model_names() -> list[str]:
-    """Names of RecBole's own models, as its ``get_model`` takes them."""
+    """Names of RecBole's own models, as in its ``get_model``."""
     return [*recbole_models()]
 
 
 @cache
 def recbole_models() -> dict[str, Path]:
-    """The file of each of RecBole's own models, by the name that its ``get_model`` takes."""
+    """Files of RecBole's own models, by the names of its ``get_model``."""
     spelling = {path.stem.lower(): path.stem for path in recbole_yaml_folder().glob("*.yaml")}
     files = (recbole_folder() / "model").glob("*_recommender/[!_]*.py")
     named = {spelling.get(file.stem, file.stem.capitalize()): file for file in files}
@@ -93,11 +93,7 @@ def recbole_models() -> dict[str, Path]:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that no model has.
-
-    Raises:
-        ValueError: with the nearest names.
-    """
+    """Raise ``ValueError`` with the nearest names for an unknown name."""
     known = [*model_names(), *recbole_model_names()]
     if name not in known:
         raise ValueError(
@@ -107,7 +103,7 @@ def check_name(name: str) -> None:
 
 
 def named_files(name: str) -> ModelFiles:
-    """The yaml files that declare the settings of a model with this name."""
+    """Yaml files that declare the settings of the model of this name."""
     if name not in MODELS:
         file = recbole_yaml_folder() / f"{name}.yaml"
         return ModelFiles(_overall("recbole"), {}, [file] if file.is_file() else [])
@@ -119,22 +115,20 @@ def named_files(name: str) -> ModelFiles:
 
 
 def model_yaml_folder() -> Path:
-    """The folder of the yaml files of our models."""
+    """Folder of our models' yaml files."""
     return packaged_folder("properties") / "model"
 
 
 def recbole_yaml_folder() -> Path:
-    """The folder of the yaml files of RecBole's models."""
+    """Folder of RecBole's models' yaml files."""
     return recbole_folder() / "properties" / "model"
 
 
-# By class
+# by class
 
 
 def find_model(model: str | type) -> type:
-    """The class of a model.
-
-    A class is returned as it is: a recommender outside the package needs no registration.
+    """The class of a model; a class is returned as it is.
 
     Raises:
         ValueError: no model has this name, or the class is no recommender of RecBole.
@@ -148,7 +142,7 @@ def find_model(model: str | type) -> type:
                 "Derive it from recbole_tinynews.NewsRecommender."
             )
         return model
-    # RecBole's own lookup answers any unknown name with its import of lightgbm
+    # RecBole's own lookup fails on unknown names with its import of lightgbm
     check_name(model)
     if model in MODELS:
         module = importlib.import_module(f"recbole_tinynews.model.{MODELS[model].module}")
@@ -165,19 +159,15 @@ def _find_recbole_model(name: str) -> type:
         return get_model(name)
     except ModuleNotFoundError as error:
         needs = f"needs the package {error.name!r}, which is not installed"
-        if name in UNFIT:  # installing the package would be in vain
+        if name in UNFIT:  # installing the package would not help
             needs = f"cannot run on impressions: {UNFIT[name]}"
         raise ValueError(f"RecBole's model {name} {needs}") from error
-    finally:  # importing RecBole's SINE turns on anomaly detection for the whole process
+    finally:  # importing RecBole's SINE turns on anomaly detection globally
         torch.autograd.set_detect_anomaly(traced)
 
 
 def find_part(name: str) -> type:
-    """The class of a recommender that can be a student or a teacher: it learns from clicks alone.
-
-    Raises:
-        ValueError: there is no such recommender.
-    """
+    """The class of a student or teacher that learns from clicks alone; ``ValueError`` if none."""
     from recbole_tinynews.model.plmnr import PLMNR
     from recbole_tinynews.trainer import UntrainedTrainer
 
@@ -193,20 +183,20 @@ def find_part(name: str) -> type:
 
 
 class Composed(NamedTuple):
-    """A system with the student and teachers that settings name, and mistakes in these names."""
+    """A system with its selected student and teachers, and errors in their names."""
 
     model_class: type
     mistakes: list[str]
 
 
 def compose(system: type, given: Mapping[str, Any]) -> Composed:
-    """The class of a system, whose student and teachers may be other recommenders."""
+    """The class of a system, with the student and teachers that settings select."""
     if not getattr(system, "has_parts", False):
         return Composed(system, [])
     found, mistakes = dict.fromkeys(PARTS, find_part(USUAL)), []
     for part in PARTS:
         name = given.get(part)
-        if TEXT.holds(name):  # anything else is refused by its rule
+        if TEXT.holds(name):  # its rule refuses anything else
             try:
                 found[part] = find_part(str(name))
             except ValueError as problem:
@@ -215,7 +205,7 @@ def compose(system: type, given: Mapping[str, Any]) -> Composed:
 
 
 def with_parts(model_class: type, student: type, teacher: type) -> type:
-    """A system with another student or other teachers than PLM-NRs, of ``find_part``."""
+    """A system with this student and these teachers instead of PLM-NRs."""
     from recbole_tinynews.model.student import composed
 
     return composed(model_class, student, teacher)
@@ -236,16 +226,12 @@ def has_language_model(model_class: type) -> bool:
 
 
 def is_stock_model(model_class: type) -> bool:
-    """Whether the class is one of RecBole's own, not a user's subclass of it."""
+    """Whether the class is one of RecBole's own, not a user's subclass."""
     return _is_from(model_class, "recbole")
 
 
 def find_trainer(model_class: type) -> type:
-    """The trainer that the model names in ``trainer_class``; for RecBole's models RecBole's own.
-
-    Raises:
-        ValueError: there is no trainer of this name.
-    """
+    """The model's ``trainer_class`` (``ValueError`` if unknown), or RecBole's trainer."""
     named = getattr(model_class, "trainer_class", None)
     if named is None:
         return _recbole_trainer(model_class)
@@ -262,7 +248,7 @@ def find_trainer(model_class: type) -> type:
 
 
 def files_of(model_class: type) -> ModelFiles:
-    """The yaml files that declare the settings of a class."""
+    """Yaml files that declare a class's settings."""
     stages, own = stage_yaml_files(model_class), model_yaml_files(model_class)
     return ModelFiles(overall_yaml_file(model_class), stages, own)
 
@@ -276,16 +262,10 @@ def layering_of(
     on_impressions: bool,
     same_plm: Callable[[Any, Any], bool] | None,
 ) -> Layering:
-    """The yaml files of a model and of its data set, laid over RecBole's.
+    """The yaml files of a model and its data set, layered over RecBole's values (``base``).
 
-    Args:
-        model_class: its class.
-        system: the class without another student or other teachers.
-        dataset: name of the data set.
-        base: RecBole's own values.
-        given: the user's settings; files are chosen by some of them.
-        on_impressions: whether the model runs on impressions.
-        same_plm: whether two values of ``plm`` name the same language model.
+    ``system`` is the class without another student or other teachers; ``given`` are the user's
+    settings, some of which select files; ``same_plm`` says whether two ``plm`` are the same model.
     """
     files = files_of(model_class)
     if not is_news_model(model_class):
@@ -306,7 +286,7 @@ def layering_of(
 
 
 def declared_settings(model_class: type, on_impressions: bool = True) -> dict[str, Any]:
-    """The default of every setting of a model."""
+    """Default of every setting of a model."""
     files = files_of(model_class)
     if is_news_model(model_class):
         return read_news_yaml(files).declared
@@ -314,31 +294,27 @@ def declared_settings(model_class: type, on_impressions: bool = True) -> dict[st
 
 
 def overall_yaml_file(model_class: type) -> Path:
-    """The yaml file of the settings that a model shares with all of its kind."""
+    """Yaml file of the settings that all models of this kind share."""
     if not is_news_model(model_class):
         return _overall("recbole")
     return _overall("overall" if has_language_model(model_class) else "impressions")
 
 
 def model_yaml_files(model_class: type) -> list[Path]:
-    """The yaml files that declare a model's settings, weakest first: those of its bases, its own.
-
-    A user's class has its yaml beside its module, under the name of the class.
-    """
+    """Yaml files of a model and its bases, weakest first; a user's lie beside their module."""
     files = [
         folder / f"{cls.__name__}.yaml"
         for cls in reversed(model_class.__mro__)
         for folder in _yaml_folders(cls)
     ]
-    # a system with another student has its name twice
+    # a system with another student occurs twice
     return [file for file in dict.fromkeys(files) if file.is_file()]
 
 
 def stage_yaml_files(model_class: type) -> dict[str, Path]:
-    """The yaml of each stage that a news recommender may have, by the name of the stage.
+    """Yaml files of a news recommender's possible stages, by stage name.
 
-    The package's own stages come first; those of a user's class are in a folder ``stage`` beside
-    its module. A model without a language model is a single stage, without a yaml.
+    The package's come first; a user's are in a folder ``stage`` beside the module of the class.
 
     Raises:
         ValueError: two stages have the same name.
@@ -383,7 +359,7 @@ def _yaml_folders(cls: type) -> list[Path]:
 
 
 def _module_folder(cls: type) -> list[Path]:
-    """The folder of the module of a class; none for a class defined in a notebook."""
+    """Folder of a class's module; none for a class from a notebook."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return [Path(file).resolve().parent] if file else []
 

@@ -1,3 +1,3 @@
-"""The log, progress and W&B run of a training."""
+"""Log, progress and W&B run of a training."""
 
 from __future__ import annotations

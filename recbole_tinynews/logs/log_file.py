@@ -1,7 +1,6 @@
-"""Logging: on the terminal in RecBole's format, and in a file if anything is trained.
+"""Logging to the terminal in RecBole's format, and to a file if anything is trained.
 
-RecBole's own logger writes into ``./log`` and keeps the file of a process's first run open; this
-one writes beside the run's other files, and is closed at its end.
+RecBole's own logger writes into ``./log``, and keeps the file of a process's first run open.
 """
 
 from __future__ import annotations
@@ -18,16 +17,13 @@ import colorlog
 from recbole.utils import get_local_time
 from recbole.utils.logger import RemoveColorFilter, log_colors_config
 
-LOG = "log"  # folder beside the stages, unless `log_dir` names another one
+LOG = "log"  # default folder, beside the stages
 _FORMAT, _DATE = "%(asctime)-15s %(levelname)s  %(message)s", "%a %d %b %Y %H:%M:%S"
 _COLOURED, _SHORT_DATE = f"%(log_color)s{_FORMAT}", "%d %b %H:%M"
 
 
 class LateFile(logging.FileHandler):
-    """A file handler that buffers records until ``begin``.
-
-    If the file cannot be written, the run goes on with a warning.
-    """
+    """A file handler that buffers records until ``begin``; write errors only cause a warning."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", delay=True)
@@ -37,7 +33,7 @@ class LateFile(logging.FileHandler):
         self._failed = False
 
     def begin(self) -> None:
-        """Write the buffered records, and all later ones."""
+        """Write the buffered records and all later ones."""
         waiting, self._waiting = self._waiting or [], None
         with suppress(OSError):  # reported by the first record
             Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +53,7 @@ class LateFile(logging.FileHandler):
                 self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Stop writing and warn once; logging would print a traceback for each record."""
+        """Stop writing and warn once, instead of a traceback for each record."""
         self._failed = True
         problem = sys.exc_info()[1]
         logging.getLogger().warning(f"No log is written to {self.baseFilename}: {problem}")
@@ -70,10 +66,7 @@ class LateFile(logging.FileHandler):
 
 @contextmanager
 def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
-    """Log to the terminal and, after ``LateFile.begin``, into a file in ``folder``.
-
-    A root logger that has handlers keeps them and its level.
-    """
+    """Log to the terminal, unless handlers exist, and after ``begin`` to a file in ``folder``."""
     root = logging.getLogger()
     level, was = config["state"].upper(), root.level
     name = f"{config['model']}-{get_local_time()}-{secrets.token_hex(3)}.log"
@@ -96,7 +89,7 @@ def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
 
 
 def _terminal() -> logging.StreamHandler:
-    """A handler for stderr, with colours on a terminal."""
+    """A handler for stderr, coloured on a terminal."""
     terminal = logging.StreamHandler()
     if terminal.stream.isatty():
         terminal.setFormatter(

@@ -1,4 +1,4 @@
-"""Progress of the stages of a run, and an estimate of the time left."""
+"""Progress of a run's stages, and an estimate of the time left."""
 
 from __future__ import annotations
 
@@ -9,21 +9,14 @@ from collections.abc import Callable, Sequence
 class StageProgress:
     """Progress of one stage, and the time left of its run.
 
-    A step left is estimated by the mean time of the stage's steps so far, validations included; for
-    a stage that has not begun, by that of stages with its name (other teachers), or else by the
-    mean of this run. The estimate ignores early stopping, and the time before a stage's first step
-    and after its last.
+    A remaining step is estimated by the stage's mean time per step, including validations; before
+    its first step by that of stages of the same name (other teachers), or of the whole run.
 
     Args:
-        name: of the stage; stages that are trained alike share it.
+        name: name of the stage; stages trained alike share it.
         tag: name of its events, unique in the run.
-        steps: optimizer steps that it will take; 0 if it is reused.
+        steps: optimizer steps to take; 0 if reused.
         clock: a clock in seconds.
-
-    Attributes:
-        label: such as ``stage 2 of 5``; empty in a run of one stage.
-        run: all stages of the run.
-        first: the step that this run starts from.
     """
 
     def __init__(
@@ -41,25 +34,25 @@ class StageProgress:
         self._since: float | None = None
 
     def begin(self, step: int, last_step: int) -> None:
-        """Start the clock after ``step``, unless the stage has begun."""
+        """Start the clock after ``step``, unless started."""
         if self._since is None:
             self._since, self.first, self._last = self._clock(), step, last_step
             self.left = last_step - step
 
     def reach(self, step: int) -> None:
-        """Count the optimizer steps up to ``step``."""
+        """Count optimizer steps up to ``step``."""
         if self._since is not None:
             self.taken, self.left = step - self.first, self._last - step
             self.seconds = self._clock() - self._since
 
     def finish(self) -> None:
-        """End the stage, also when early stopping has left steps."""
+        """End the stage, even if early stopping left steps."""
         if self._since is not None:
             self.seconds = self._clock() - self._since
         self.left = 0
 
     def seconds_left(self) -> float | None:
-        """Seconds left of the whole run; None before its first step."""
+        """Seconds left of the run; None before its first step."""
         taken = sum(stage.taken for stage in self.run)
         if not taken:
             return None
@@ -67,13 +60,13 @@ class StageProgress:
         return sum(stage.left * stage.seconds_per_step(of_all) for stage in self.run)
 
     def seconds_per_step(self, usual: float) -> float:
-        """The mean of its own steps, of the stages with its name, or ``usual``."""
+        """Mean of its own steps, of stages of its name, or ``usual``."""
         alike = [self] if self.taken else [stage for stage in self.run if stage.name == self.name]
         taken = sum(stage.taken for stage in alike)
         return sum(stage.seconds for stage in alike if stage.taken) / taken if taken else usual
 
     def time_left(self) -> str:
-        """The time left of the whole run as text; empty while unknown, and at the end."""
+        """Time left of the run as text; empty if unknown or finished."""
         seconds = self.seconds_left()
         return f"{duration(seconds)} left" if seconds else ""
 
@@ -84,7 +77,7 @@ class StageProgress:
 
 
 def number_stages(stages: Sequence[StageProgress]) -> None:
-    """Number the stages of a run in their order, and link them."""
+    """Number and link the stages of a run."""
     for number, stage in enumerate(stages, start=1):
         stage.run = stages
         stage.label = f"stage {number} of {len(stages)}" if len(stages) > 1 else ""

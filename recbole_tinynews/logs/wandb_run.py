@@ -1,4 +1,4 @@
-"""The Weights & Biases run that all stages log to."""
+"""The Weights & Biases run of all stages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from typing import Any
 
 @contextmanager
 def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[Any]:
-    """A W&B run that ends with the block; one that the host program has begun goes on.
-
-    RecBole begins one at its first trainer and never ends it: the next run of the process, such as
-    a trial of a search, would log to it.
-    """
+    """A W&B run that ends with the block; one begun by the host program goes on."""
     import wandb
 
     if wandb.run is not None:

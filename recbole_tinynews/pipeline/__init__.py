@@ -1,3 +1,3 @@
-"""Stages: their order in each system, the plan of a run, the run itself, and its artifacts."""
+"""Stages of each system, and the plan, run and artifacts of a training."""
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Artifacts: the folder of a finished stage, and everything that writes, reads or checks it.
+"""Artifacts: the folders of finished stages.
 
 <checkpoint_dir>/<dataset>/<stage>-<fingerprint>/
     model.safetensors  [copies/step-N.safetensors]    saved by the trainer
     settings.yaml  training.csv  training.svg         for models and people to read
-    [plm/]                                            what a model that ranks news needs to load
-    metrics.json                                      written last: it marks a finished stage
-    [state/  begun.json]                              only while the stage is unfinished
+    [plm/]                                            for models that rank news
+    metrics.json                                      written last: marks a finished stage
+    [state/  begun.json]                              while the stage is unfinished
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
 from recbole_tinynews.trainer.post_training import COPIES
 from recbole_tinynews.trainer.training_state import STATE
 
-ARTIFACT_FORMAT = 7  # raised whenever a change in the code changes results or the files
+ARTIFACT_FORMAT = 7  # raise it when a change in the code changes results or files
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
 FORMAT_KEY, MADE_FROM = "format", "made_from"  # keys of settings.yaml besides the settings
-# keys of metrics.json: checksums of the other files and its own, metrics on test impressions and
-# the digest of these, and the text of training.csv
+# keys of metrics.json: checksums of the other files and its own, test metrics and their data's
+# digest, and the text of training.csv
 FILES, CHECKSUM, TEST, TEST_DATA, CURVE_TEXT = "files", "checksum", "test", "test_data", "curve"
-BEGUN = "begun.json"  # the data set that an unfinished stage is trained on
-CURVE, FIGURE = "training.csv", "training.svg"  # by step, for people to read
-PLM = "plm"  # configuration and tokenizer of the language model, and the names of categories
-CATEGORY_NAMES = "categories.json"  # in it: names by field, without padding, in the order of ids
+BEGUN = "begun.json"  # digest of an unfinished stage's data set
+CURVE, FIGURE = "training.csv", "training.svg"  # by step, for people
+PLM = "plm"  # configuration and tokenizer of the language model, and category names
+CATEGORY_NAMES = "categories.json"  # in plm/: names by field, in id order, without padding
 
 
 class Weights(NamedTuple):
-    """The weights of one model, on disk; a later file's weights replace an earlier one's."""
+    """Files with the weights of one model; later files override earlier ones."""
 
     files: tuple[Path, ...]
 
     @property
     def source(self) -> Path:
-        """The file that messages name."""
+        """The file to name in messages."""
         return self.files[-1]
 
     def load(self) -> dict[str, Tensor]:
@@ -65,14 +65,12 @@ class Artifact(NamedTuple):
     """A finished stage.
 
     Attributes:
-        name: name of the stage.
         fingerprint: digest of everything that decides its result.
-        folder: folder of its files.
         seconds: duration of the training.
         valid: its best validation result.
         reused: whether an earlier run trained it.
-        damaged: files that are missing or changed and can be written again without training.
-        budget: text, clicks and FLOPs of the training; None if it did not count them.
+        damaged: missing or changed files that can be rewritten without training.
+        budget: text, clicks and FLOPs of the training; None if not counted.
     """
 
     name: str
@@ -86,7 +84,7 @@ class Artifact(NamedTuple):
 
     @classmethod
     def read(cls, name: str, fingerprint: str, folder: Path) -> Artifact | None:
-        """The finished stage in ``folder``; None if it is absent, unfinished or needs training."""
+        """The finished stage in ``folder``; None if absent, unfinished or damaged beyond repair."""
         try:
             metrics = read_metrics(folder)
             found = cls(name, fingerprint, folder, metrics["seconds"], metrics["valid"], True)
@@ -113,16 +111,13 @@ class Artifact(NamedTuple):
         curve: TrainingCurve | None,
         keep_language_model: Callable[[Path], None],
     ) -> None:
-        """Write all files but the trainer's; ``metrics.json`` comes last.
+        """Write all files except the trainer's, ``metrics.json`` last.
 
-        Args:
-            settings: contents of ``settings.yaml``.
-            curve: losses and metrics by step; ``None`` repairs a finished artifact: its curve and
-                test metrics are those of its ``metrics.json``.
-            keep_language_model: writes the contents of ``plm/``.
+        Without a curve, repair a finished artifact from its ``metrics.json``.
+        ``keep_language_model`` writes the contents of ``plm/``.
         """
         folder, earlier = self.folder, {} if curve else read_metrics(self.folder)
-        shutil.rmtree(folder / PLM, ignore_errors=True)  # else it would be kept
+        shutil.rmtree(folder / PLM, ignore_errors=True)  # drop a damaged one
         keep_language_model(folder / PLM)
         write_settings(folder, settings)
         self._write_curve(curve or TrainingCurve.from_csv(earlier[CURVE_TEXT], self.valid))
@@ -130,7 +125,7 @@ class Artifact(NamedTuple):
         if self.budget is not None:
             metrics["budget"] = self.budget._asdict()
         copies = sorted(path.name for path in (folder / COPIES).glob("step-*.safetensors"))
-        if copies:  # listed, so that a missing one is noticed
+        if copies:  # listed, to notice missing ones
             metrics[COPIES] = copies
         metrics[CURVE_TEXT] = curve.as_csv() if curve else earlier[CURVE_TEXT]
         metrics |= {key: earlier[key] for key in (TEST, TEST_DATA) if key in earlier}
@@ -139,7 +134,7 @@ class Artifact(NamedTuple):
         write_metrics(folder, metrics)
 
     def _write_curve(self, curve: TrainingCurve) -> None:
-        """Write losses and metrics as table and figure; a failure must not cost the training."""
+        """Write the curve as table and figure; a failure must not cost the training."""
         try:
             write_text(self.folder / CURVE, curve.as_csv())
             panels = Panel("training loss", curve.losses), Panel("validation metric", curve.metrics)
@@ -149,36 +144,32 @@ class Artifact(NamedTuple):
 
     @property
     def weights(self) -> Weights:
-        """The weights of the best validation, or after post-training the last ones."""
+        """Weights of the best validation; after post-training, the last ones."""
         return Weights((self.folder / WEIGHTS,))
 
     def copy(self, back: int) -> Weights:
-        """The weights of a saved copy, counted from the last: 0 is the last one.
-
-        Raises:
-            ValueError: there are too few copies.
-        """
+        """Weights of a saved copy, counted back from the last (0); ``ValueError`` without it."""
         kept = (self.folder / COPIES).glob("step-*.safetensors")
         steps = {int(path.stem.removeprefix("step-")): path for path in kept}
         if len(steps) <= back:
             where = f" in {self.folder / COPIES}"
             raise ValueError(f"{too_few_copies(self.name, back + 1, len(steps), where)}.")
-        # a copy holds what trains; the rest, in model.safetensors, never changed
+        # a copy holds trained weights; frozen ones are in model.safetensors
         return Weights((self.folder / WEIGHTS, steps[sorted(steps)[-1 - back]]))
 
     def test_result(self, content: str) -> dict[str, Any] | None:
-        """The saved metrics on test impressions with this content digest, if any."""
+        """Saved metrics on test impressions with this content digest, if any."""
         return saved_test_result(read_metrics(self.folder), content)
 
     def save_test_result(self, content: str, result: Mapping[str, Any]) -> None:
-        """Save test metrics, with the content digest of their data."""
+        """Save test metrics with the content digest of their data."""
         if self.test_result(content) != result:
             metrics = {**read_metrics(self.folder), TEST: result, TEST_DATA: content}
             write_metrics(self.folder, metrics)
 
 
 def too_few_copies(stage: str, wanted: int, copies: int, where: str = "") -> str:
-    """The message for more teachers than a stage saves copies."""
+    """Message for more teachers than saved copies."""
     return (
         f"num_teachers={wanted} expects as many copies of {stage}, got {copies}{where}. Train it "
         f"longer ({stage}_epochs, {stage}_max_steps), save copies more often "
@@ -187,14 +178,10 @@ def too_few_copies(stage: str, wanted: int, copies: int, where: str = "") -> str
 
 
 def begin(folder: Path, content: str | None) -> None:
-    """Prepare the folder of a stage for its training, and note which data set it is trained on.
+    """Prepare a stage's folder and note its data set's digest; the caller holds the stage's lock.
 
-    The caller holds the stage's lock.
-
-    Args:
-        folder: of the stage.
-        content: digest of the data set. ``None``: it reads texts alone, and is resumed after other
-            files of the data set have changed.
+    A stage that reads texts alone has none (``content=None``): it is resumed even if other files of
+    the data set have changed.
     """
     (folder / METRICS_FILE).unlink(missing_ok=True)
     for place in all_partials(folder):  # of a killed process
@@ -203,7 +190,7 @@ def begin(folder: Path, content: str | None) -> None:
 
 
 def begun_on(folder: Path) -> str | None:
-    """The digest that ``begin`` noted, if any."""
+    """The digest saved by ``begin``, if any."""
     try:
         return json.loads((folder / BEGUN).read_text(encoding="utf-8"))["data_set"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -211,14 +198,14 @@ def begun_on(folder: Path) -> str | None:
 
 
 def remove_state(folder: Path) -> None:
-    """Remove what only an unfinished stage needs."""
+    """Remove files that only an unfinished stage needs."""
     shutil.rmtree(folder / STATE, ignore_errors=True)
     with suppress(OSError):  # read-only
         (folder / BEGUN).unlink()
 
 
 def was_finished(folder: Path) -> bool:
-    """Whether a run has finished this stage, even if files of it have been lost since."""
+    """Whether a run has finished this stage, even if files were lost since."""
     if (folder / METRICS_FILE).is_file():
         return True
     unfinished = (folder / BEGUN).is_file() or (folder / STATE).is_dir()
@@ -226,22 +213,22 @@ def was_finished(folder: Path) -> bool:
 
 
 def as_written(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as they are read back from ``settings.yaml``: without tuples or enums."""
+    """Settings as read back from ``settings.yaml``: without tuples or enums."""
     return json.loads(json.dumps(settings, default=str))
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Write ``settings.yaml`` into the folder."""
+    """Write ``settings.yaml``."""
     text = yaml.safe_dump(as_written(settings), sort_keys=False, allow_unicode=True)
     write_text(folder / SETTINGS_FILE, text)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The contents of ``settings.yaml``; nothing in it is executed.
+    """Contents of ``settings.yaml``; nothing in it is executed.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is not valid yaml, or holds no settings.
+        ValueError: it is not valid yaml, or contains no settings.
     """
     with untrusted(folder / SETTINGS_FILE):
         settings = read_yaml(folder / SETTINGS_FILE)
@@ -254,19 +241,14 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Write ``metrics.json`` with a checksum of its own contents."""
-    values = json.loads(json.dumps(metrics))  # as they are read back
+    """Write ``metrics.json`` with a checksum of its contents."""
+    values = json.loads(json.dumps(metrics))  # as read back
     text = json.dumps({**values, CHECKSUM: _digest_of(values)}, indent=2)
     write_text(folder / METRICS_FILE, f"{text}\n")
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """The contents of ``metrics.json``, without its own checksum.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: it holds something else, or was changed.
-    """
+    """Contents of ``metrics.json`` without its checksum; ``ValueError`` if they were changed."""
     metrics = read_json(folder / METRICS_FILE)
     if not isinstance(metrics, dict) or not isinstance(metrics.get(FILES, {}), dict):
         raise ValueError(
@@ -286,20 +268,17 @@ def _digest_of(values: dict[str, Any]) -> str:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files that others read: weights, copies, settings, and what ``plm/`` holds."""
+    """Files for others to read: weights, copies, settings and ``plm/``."""
     there = (*folder.glob(f"{COPIES}/*"), *folder.glob(f"{PLM}/**/*"))
     files = [folder / WEIGHTS, folder / SETTINGS_FILE, *there]
     return [file for file in files if file.is_file()]
 
 
 def broken_files(folder: Path) -> list[str]:
-    """The files of a finished stage that are missing or not as they were written."""
+    """Missing or changed files of a finished stage."""
     return changed(folder, read_metrics(folder).get(FILES, {}))
 
 
 def saved_test_result(metrics: Mapping[str, Any], content: str | None) -> dict[str, Any] | None:
-    """The test metrics in the contents of ``metrics.json``.
-
-    None if there are none, or if they belong to other data than the ones with this content digest.
-    """
+    """Test metrics in ``metrics.json``; None without, or for data with another digest."""
     return metrics.get(TEST) if metrics.get(TEST_DATA) == content else None

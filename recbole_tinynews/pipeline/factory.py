@@ -1,4 +1,4 @@
-"""Factories for the settings, data, model, trainer and loaders of a stage."""
+"""Factories of a stage's settings, data, model, trainer and loaders."""
 
 from __future__ import annotations
 
@@ -36,12 +36,9 @@ PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # we
 
 
 class ImpressionFactory:
-    """The factory of recommenders without a news encoder, and the base of the other factories.
+    """Factory of recommenders without a news encoder; base of the others.
 
-    Attributes:
-        config: the settings of the run.
-        dataset: all impressions.
-        train, valid, test: the impressions of each split; ``None`` without a file.
+    ``train``, ``valid`` and ``test`` are the impressions of the splits; ``None`` without a file.
     """
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
@@ -51,7 +48,7 @@ class ImpressionFactory:
         self.train: NewsDataset = train
 
     def settings(self, stage: Stage) -> NewsConfig:
-        """A copy of the settings as the stage sees them; the last stage has the plain ones."""
+        """A copy of the settings as the stage sees them."""
         return self.config.for_stage(stage.name, stage.number)
 
     def data(self, model_class: type, config: NewsConfig) -> Any:
@@ -59,22 +56,22 @@ class ImpressionFactory:
         return self.train
 
     def data_content(self, model_class: type, config: NewsConfig) -> str:
-        """A digest of the atomic files."""
+        """Digest of the atomic files."""
         return self.dataset.content
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """Empty, without a language model."""
+        """Empty: no language model."""
         return ""
 
     def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
-        """Save in ``folder`` configuration and tokenizer for ranking; here there are none."""
+        """Save configuration and tokenizer in ``folder``, for ranking; here none."""
 
     def model(self, model_class: type, config: NewsConfig) -> Any:
         """A new model, on its device."""
         return model_class(config, self.data(model_class, config)).to(config["device"])
 
     def start(self, model: Any, config: NewsConfig, data: Any) -> None:
-        """Finish the initialisation of a new model after the hand-over; here it is complete."""
+        """Finish the initialisation of a new model after the hand-over."""
 
     def trainer(
         self,
@@ -83,12 +80,12 @@ class ImpressionFactory:
         folder: Path | None = None,
         teachers: Teachers | None = None,
     ) -> Any:
-        """The trainer that belongs to the model's class."""
+        """The model's trainer."""
         of_student = {} if teachers is None else {"teachers": teachers}
         return find_trainer(type(model))(config, model, folder=folder, **of_student)
 
     def loaders(self, config: NewsConfig, data: Any) -> tuple[Any, Any]:
-        """No loader of training batches, and one of validation batches or ``None``."""
+        """Training and validation loaders, each may be ``None``."""
         return None, self.impressions(config, self.valid) if self.valid else None
 
     def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
@@ -97,7 +94,7 @@ class ImpressionFactory:
 
 
 class NewsFactory(ImpressionFactory):
-    """The factory of recommenders that encode texts."""
+    """Factory of recommenders that encode texts."""
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
         super().__init__(config, dataset)
@@ -107,11 +104,11 @@ class NewsFactory(ImpressionFactory):
     def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> TrainingData:
         """Impressions, or texts for stages without clicks; equal data are read once."""
         kind, by_words = model_class.reads, reads_words(config)
-        if by_words and getattr(kind, "trains_on_clicks", False):  # without any tokens
+        if by_words and getattr(kind, "trains_on_clicks", False):  # needs no tokens
             return self.train
         tokens_of = texts_read(config) if by_words else plm_source(config)
         wanted = (kind, tokens_of, *(config[name] for name in kind.settings))
-        if wanted not in self._data:  # a corpus is large, and all teachers read the same
+        if wanted not in self._data:  # a corpus is large, and shared by all teachers
             self._data[wanted] = kind.read(config, self.train, self._tokenizer(config))
         return self._data[wanted]
 
@@ -121,24 +118,24 @@ class NewsFactory(ImpressionFactory):
         return load_tokenizer(plm_source(config))
 
     def data_content(self, model_class: type[NewsRecommender], config: NewsConfig) -> str:
-        """A digest of the impressions, or of the texts' tokens and the vocabulary."""
+        """Digest of the impressions, or of the texts' tokens and the vocabulary."""
         data: Any = self.data(model_class, config)
         if data is self.train or not reads_words(config):
             return data.content
-        # the words of the data set have vectors, whether these texts have the words or not
+        # all words of the data set have vectors, not only those of these texts
         return content_key([data.content, json.dumps(vocabulary_of(data.tokenizer))])
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """A digest of the language model's files, its hub name, or a digest of word vectors."""
+        """Digest of the language model or word vectors, or the model's hub name."""
         source = source_of_texts(config)
-        if source not in self._plm_contents:  # all of its weights are read
+        if source not in self._plm_contents:  # reads all weights
             self._plm_contents[source] = content_of_language_model(source)
         return self._plm_contents[source]
 
     def keep_language_model(
         self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
     ) -> None:
-        """Save configuration, tokenizer and names of categories if the model ranks given news."""
+        """Save configuration, tokenizer and category names if the model ranks given news."""
         looks_up = model_class.reads_user_ids or not model_class.ranks_given_articles
         if looks_up or not model_class.ranks_news:
             return
@@ -152,7 +149,7 @@ class NewsFactory(ImpressionFactory):
     def _keep_plm(
         self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
     ) -> None:
-        # a class that makes its encoder in a way of its own may read any of the layers
+        # a class that overrides these may read any of the layers
         usual = all(
             getattr(model_class, part) is getattr(NewsRecommender, part)
             for part in ("layers_kept", "make_news_encoder")
@@ -167,27 +164,24 @@ class NewsFactory(ImpressionFactory):
             model.start_time(config, self.train)
 
     def loaders(self, config: NewsConfig, data: TrainingData) -> tuple[Any, Any]:
-        """The loaders of training batches and of validation batches, or ``None``."""
+        """Training and validation loaders; the latter may be ``None``."""
         return data.loaders(config, self.valid)
 
 
 def plm_source(config: Settings) -> str:
-    """The folder of the language model of these settings, or its name on the hub."""
+    """Folder or hub name of the language model."""
     return locate_plm(config["plm"], [Path(config["data_path"])])
 
 
 def source_of_texts(config: Settings) -> str:
-    """The source of text encoders: a language model, or the file of word vectors."""
+    """Source of the text encoders: a language model, or a file of word vectors."""
     if reads_words(config):
         return str(word_vectors_file(config) or "random word vectors")
     return plm_source(config)
 
 
 def content_of_language_model(source: str) -> str:
-    """A digest of the files of a folder, all weights included, or of a file of word vectors.
-
-    A hub name is returned as it is.
-    """
+    """Digest of a folder's model files or of a word-vector file; a hub name as it is."""
     if Path(source).is_file():
         return file_digest(Path(source))
     if not Path(source).is_dir():

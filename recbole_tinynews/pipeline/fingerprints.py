@@ -1,4 +1,4 @@
-"""Fingerprints: digests of everything that decides a stage's result, known before it is trained."""
+"""Fingerprints: digests of everything that decides a stage's result, known before training."""
 
 from __future__ import annotations
 
@@ -20,27 +20,26 @@ _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
 
 
 class Contents(Protocol):
-    """Settings of stages, and digests of what they read; every factory provides them."""
+    """Settings of stages and digests of their inputs; every factory implements it."""
 
     def settings(self, stage: Stage) -> NewsConfig:
         """A copy of the settings as the stage sees them."""
 
     def data_content(self, model_class: type, config: NewsConfig) -> str:
-        """A digest of the training data of a model."""
+        """Digest of a model's training data."""
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """A digest of the language model that training starts from."""
+        """Digest of the initial language model."""
 
 
 class Recipe(NamedTuple):
     """Everything that decides a stage's result.
 
     Attributes:
-        stage: what is trained.
         config: the settings as the stage sees them.
         settings: those that affect the result.
-        made_from: digests of the data, the language model and a user's own code; fingerprints of
-            the stages before; start and teachers as indices of these.
+        made_from: digests of data, language model and a user's own code; fingerprints of earlier
+            stages; start and teachers as indices of these.
         fingerprint: digest of all of these.
     """
 
@@ -52,16 +51,16 @@ class Recipe(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        """The folder of the stage's artifact."""
+        """Folder of the stage's artifact."""
         data_set = Path(self.config["checkpoint_dir"]) / str(self.config["dataset"])
         return data_set / f"{self.stage.name}-{self.fingerprint}"
 
     def finished(self) -> Artifact | None:
-        """The artifact that an earlier run made by this recipe, if any."""
+        """The artifact made from this recipe, if any."""
         return Artifact.read(self.stage.name, self.fingerprint, self.folder)
 
     def as_settings(self) -> dict[str, Any]:
-        """The contents of ``settings.yaml``, with a student's settings of its teachers' stages."""
+        """Contents of ``settings.yaml``; for a student with those of its teachers' stages."""
         of_stages: dict[str, Any] = {}
         if self.stage.teachers:
             values = self.config.by_key()
@@ -82,7 +81,7 @@ class Recipes:
         self._made: dict[Stage, Recipe] = {}
 
     def of(self, stage: Stage) -> Recipe:
-        """The recipe of a stage; it includes the fingerprints of the stages that it depends on."""
+        """The recipe of a stage, with the fingerprints of the stages that it depends on."""
         if stage not in self._made:
             self._made[stage] = self._make(stage)
         return self._made[stage]
@@ -107,10 +106,9 @@ class Recipes:
 
 
 def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
-    """The settings that decide a stage's result, without those that concern only other stages.
+    """The settings that decide a stage's result.
 
-    A stage without teachers may be shared by several systems, so settings that only one system
-    declares are left out. A stage with teachers (a student) belongs to its system alone.
+    Systems share stages without teachers, so there settings of single systems are left out.
     """
     model_class, has_teachers = stage.model, bool(stage.teachers)
     left_out = config.settings_of_others(stage.name, model_class, is_student=has_teachers)
@@ -137,16 +135,12 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint(described: dict[str, Any]) -> str:
-    """A short digest of everything that decides a stage's result."""
+    """A short digest of a stage's description."""
     return content_key([json.dumps(described, sort_keys=True, default=str)])[:12]
 
 
 def source_of(stage: Stage) -> list[Path]:
-    """The files of a user's own model, trainer and hand-over, which decide results as settings do.
-
-    Files that these import are not covered. A change in the package's own code raises
-    ``ARTIFACT_FORMAT`` instead.
-    """
+    """Files of a user's own model, trainer and hand-over, but not files that these import."""
     made_as = getattr(stage.model, "reading_as", stage.model)
     classes = (stage.model, made_as, find_trainer(stage.model))
     names = [cls.__module__ for each in classes for cls in each.__mro__]
@@ -158,11 +152,7 @@ def source_of(stage: Stage) -> list[Path]:
 
 
 def _name_of(put: Callable[..., None]) -> str:
-    """The name that stands for a hand-over function in a fingerprint.
-
-    Raises:
-        ValueError: it has no name by which another one could be told from it.
-    """
+    """The name of a hand-over function; ``ValueError`` if it has none of its own."""
     name = getattr(put, "__qualname__", "")
     if not name or "<" in name:
         raise ValueError(
@@ -173,10 +163,7 @@ def _name_of(put: Callable[..., None]) -> str:
 
 
 def _places(stage: Stage, sources: tuple[Stage | Copy, ...]) -> str:
-    """Sources as text: the index of each one's stage among ``stage.needs``, and the copy.
-
-    The stages' fingerprints are listed apart, so the text stays the same when only these change.
-    """
+    """Sources as text: the index of each stage among ``stage.needs``, and the copy."""
     return " ".join(
         f"{stage.needs.index(stage_of(source))}"
         + (f"/copy-{source.back}" if isinstance(source, Copy) else "")

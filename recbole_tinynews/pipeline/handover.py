@@ -1,4 +1,4 @@
-"""Hand-over: loads weights of earlier stages by name into a new model."""
+"""Hand-over: load weights of earlier stages into a new model by name."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ from recbole_tinynews.pipeline.artifact import Weights
 
 
 def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
-    """Load the news encoder of an earlier stage; no weight may be missing."""
+    """Load an earlier stage's news encoder; no weight may be missing."""
     _put_part(model, NEWS_ENCODER, weights)
 
 
 def put_language_model(model: nn.Module, weights: Weights) -> None:
-    """Load the language model of an earlier stage; no weight may be missing."""
+    """Load an earlier stage's language model; no weight may be missing."""
     _put_part(model, LANGUAGE_MODEL, weights)
 
 
 def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
-    """Load the teacher's first layers, as many as the student has (``student_init``).
-
-    Pooling and dense layer stay random, as with the plain language model.
-    """
+    """Load as many of the teacher's first layers as the student has; its heads stay random."""
     plm, prefix = model.get_submodule(LANGUAGE_MODEL), f"{LANGUAGE_MODEL}."
     wanted = {f"{prefix}{name}" for name in plm.state_dict()}
     kept = {name: value for name, value in weights.load().items() if name in wanted}
@@ -41,7 +38,7 @@ def put_pooling_and_dense(model: NewsRecommender, weights: Weights) -> None:
 
 
 def put_heads(model: NewsRecommender, weights: Weights) -> None:
-    """Load the teachers' shared pooling, dense layer and user encoder, without language models."""
+    """Load the teachers' shared pooling, dense layer and user encoder."""
     put_pooling_and_dense(model, weights)
     put_user_encoder(model, weights)
 
@@ -52,19 +49,19 @@ def put_user_encoder(model: NewsRecommender, weights: Weights) -> None:
 
 
 def put_recommender(model: NewsRecommender, weights: Weights) -> None:
-    """Load news and user encoder of an earlier stage of the same student."""
+    """Load news and user encoder of the student's earlier stage."""
     put_news_encoder(model, weights)
     put_user_encoder(model, weights)
 
 
 def put_all_but_user_encoder(model: NewsRecommender, weights: Weights) -> None:
-    """Load the post-trained teacher's pooling, dense layer and first layers."""
+    """Load the post-trained teacher's first layers, pooling and dense layer."""
     put_first_layers(model, weights)
     put_pooling_and_dense(model, weights)
 
 
 def put_copies(model: CoFinetunedTeachers, *copies: Weights) -> None:
-    """Load one copy into each teacher; the shared layers are those of the first copy."""
+    """Load one copy into each teacher; shared layers are the first copy's."""
     for teacher, copy in reversed([*zip(model.teachers, copies, strict=True)]):
         put_news_encoder(teacher, copy)
 

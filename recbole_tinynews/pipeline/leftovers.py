@@ -1,4 +1,4 @@
-"""Clean-up of what killed runs leave in the folder of a data set."""
+"""Clean-up after killed runs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,9 @@ from recbole_tinynews.pipeline.artifact import BEGUN, begun_on, was_finished
 
 
 def remove_leftovers(folder: Path, content: str) -> None:
-    """Remove unfinished stages of a data set that has changed since, old partial files, and locks.
+    """Remove unfinished stages of other contents of the data set, old partial files, and locks.
 
-    Such a stage would never be resumed: its fingerprint has changed with the data. Another process
-    may be writing, so a partial file has to be old, and an unfinished stage not locked.
-
-    Args:
-        folder: of all stages of the data set.
-        content: digest of the data set as it is now.
+    A stage in training holds its lock; young partial files may be another process's.
     """
     for begun in sorted(folder.glob(f"*/{BEGUN}")):
         stage = begun.parent
@@ -28,7 +23,7 @@ def remove_leftovers(folder: Path, content: str) -> None:
             continue
         try:
             with exclusive_lock(stage, "training it", wait=False) as locked:
-                if not locked:  # a disk without locks: it may be trained right now
+                if not locked:  # no locks on this disk: it may be in training
                     continue
                 shutil.rmtree(stage, ignore_errors=True)
         except (LockHeldError, OSError):  # being trained, or read-only
@@ -37,6 +32,6 @@ def remove_leftovers(folder: Path, content: str) -> None:
     remove_old_partials(folder)
     for lock in (place for place in everything_under(folder) if place.match(".*.lock")):
         held = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
-        # to hold a lock and release it removes its file
+        # releasing a lock removes its file
         with suppress(LockHeldError, OSError), exclusive_lock(held, "removing it", wait=False):
             pass

@@ -1,4 +1,4 @@
-"""The plan of a run: which stages will be trained, resumed or reused, and why."""
+"""Plan of a run: which stages are trained, resumed or reused, and why."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from recbole_tinynews.settings.names import parse_key
 from recbole_tinynews.trainer.training_state import STATE, saved_step
 
 REUSED = "reused"
-MOST_DIFFERENCES = 3  # named in one line
+MOST_DIFFERENCES = 3  # per line
 _CHANGED = {
     "data": "the data differ",
     "language_model": "the language model differs",
@@ -35,7 +35,7 @@ _CHANGED = {
 
 
 class Step(NamedTuple):
-    """What a run will do with one stage (``runs``, ``resumes`` or ``REUSED``), and why."""
+    """What a run does with a stage (``runs``, ``resumes`` or ``REUSED``), and why."""
 
     stage: str
     action: str
@@ -43,15 +43,10 @@ class Step(NamedTuple):
 
 
 def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list[Step]:
-    """What a run of these stages would do, one step per stage; nothing is trained or written.
-
-    Args:
-        recipes: the recipes of the stages.
-        stages: in order, each after its dependencies.
-        fresh: whether to retrain finished stages.
+    """One step per stage in topological order; nothing is trained or written.
 
     Raises:
-        ValueError: a finished stage saved fewer copies than other stages start from.
+        ValueError: a finished stage saved fewer copies than other stages need.
     """
     finished = {stage: None if fresh else recipes.of(stage).finished() for stage in stages}
     for stage in stages:
@@ -66,7 +61,7 @@ def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list
 
 
 def plan_table(steps: Sequence[Step]) -> str:
-    """The plan as a table, one line per stage; equal stages are numbered."""
+    """The plan, one line per stage."""
     names = numbered([step.stage for step in steps])
     rows = [
         [name, step.action, f"({step.reason})"] for name, step in zip(names, steps, strict=True)
@@ -75,7 +70,7 @@ def plan_table(steps: Sequence[Step]) -> str:
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """Number the names that occur more than once.
+    """Number repeated names.
 
     >>> numbered(["post_train_teacher", "finetune_teacher", "finetune_teacher"])
     ['post_train_teacher', 'finetune_teacher 1', 'finetune_teacher 2']
@@ -118,14 +113,10 @@ def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:
 def nearest_differences(
     recipe: Recipe, follows: bool = False, others: Set[str] = frozenset()
 ) -> list[str] | None:
-    """The differences from the most similar finished stage of this name, or None without one.
+    """Differences from the most similar finished stage of this name; None without one.
 
-    Args:
-        recipe: of the stage.
-        follows: whether a stage that it depends on will be trained; the stages before are then not
-            compared.
-        others: folders of this run's other stages, which are left out: a further teacher is not a
-            changed version of the first.
+    Earlier stages are not compared if one of them will be trained (``follows``). Folders of this
+    run's stages (``others``) are ignored: another teacher is not a changed version of the first.
     """
     found = [
         (list(_differences(recipe, there, follows)), -folder.stat().st_mtime)
@@ -141,7 +132,7 @@ def _finished_ones(recipe: Recipe) -> Iterator[tuple[Path, dict[str, Any]]]:
             continue
         try:
             yield folder, read_settings(folder)
-        except (OSError, ValueError):  # only an explanation is lost
+        except (OSError, ValueError):  # costs only an explanation
             continue
 
 
@@ -168,19 +159,19 @@ def _other_settings(here: dict[str, Any], there: dict[str, Any]) -> Iterator[tup
     there = {n: v for n, v in there.items() if n not in beside}
     same_model = here["model_class"] == there["model_class"]
     for name in {**here, **there}:
-        # between two models only the settings of both are compared
+        # for different models, compare only settings that both have
         if here.get(name) != there.get(name) and (same_model or (name in here and name in there)):
             yield name, here.get(name), there.get(name)
 
 
 def _implied(recipe: Recipe, names: Set[str]) -> set[str]:
-    """Parts that differ because of a setting that is already listed."""
+    """Parts that differ because of a listed setting."""
     implied = {"language_model"} if "plm" in names else set()
     if not names.isdisjoint({"num_teachers", "model_class"}):
         implied.add("teachers")
-    reads = getattr(recipe.stage.model, "reads", None)  # RecBole's own models have none
+    reads = getattr(recipe.stage.model, "reads", None)  # None for RecBole's own models
     decides = {*reads.settings} if reads else set()
-    # these settings change the token ids, and so the digest of the data
+    # these settings change token ids, and so the data's digest
     if decides and not names.isdisjoint({*decides, "plm"}):
         implied.add("data")
     return implied

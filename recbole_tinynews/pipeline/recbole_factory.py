@@ -1,4 +1,4 @@
-"""The factory of RecBole's own models: one stage, trained by RecBole's trainer."""
+"""Factory of RecBole's own models: one stage, with RecBole's trainer."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from recbole_tinynews.trainer import on_impressions
 
 
 class RecBoleFactory(ImpressionFactory):
-    """The factory of RecBole's own models, which read impressions as single interactions."""
+    """Factory of RecBole's own models, which read impressions as single interactions."""
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
         super().__init__(config, dataset)
         patches.apply()
         self.feed = feed_of(config.model_class, config["MODEL_INPUT_TYPE"])
         self.interactions = InteractionDataset(self.train, config, self.feed)
-        construct_transform(config)  # adds the names of its fields to the config, for BERT4Rec
+        construct_transform(config)  # adds field names to the config, for BERT4Rec
 
     def settings(self, stage: Stage) -> NewsConfig:
-        """The settings of the run, which has one stage."""
+        """The settings of the run: there is one stage."""
         return self.config
 
     def data(self, model_class: type, config: NewsConfig) -> InteractionDataset:
@@ -40,15 +40,11 @@ class RecBoleFactory(ImpressionFactory):
         return self.interactions
 
     def model(self, model_class: type, config: NewsConfig) -> Any:
-        """A new model, on its device.
-
-        Some models draw random values that are not among their weights. The seed is set each time,
-        so that a finished model is rebuilt as it was trained.
-        """
+        """A new model; seeded, since some draw random values that are not among their weights."""
         init_seed(config["seed"], config["reproducibility"])
         try:
             return model_class(config, self.interactions).to(config["device"])
-        except Exception as problem:  # these models check no setting, and fail in any way
+        except Exception as problem:  # these models don't check settings, and fail in any way
             raise ValueError(
                 f"RecBole's {model_class.__name__} cannot be built with these settings: "
                 f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]} Check the "
@@ -58,7 +54,7 @@ class RecBoleFactory(ImpressionFactory):
     def trainer(
         self, config: NewsConfig, model: Any, folder: Path | None = None, teachers: Any = None
     ) -> Any:
-        """RecBole's trainer of the model, which evaluates whole impressions."""
+        """The model's RecBole trainer, on whole impressions."""
         return on_impressions(find_trainer(type(model)))(config, model, folder)
 
     def loaders(

@@ -1,4 +1,4 @@
-"""Finds mistakes that would stop a later stage, before the first one is trained."""
+"""Rehearsal: find errors of later stages before the first is trained."""
 
 from __future__ import annotations
 
@@ -14,23 +14,16 @@ from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
 
 def rehearse(run: Run, stages: Sequence[Stage]) -> None:
-    """Check data, copies and models of the stages that will be trained.
+    """Check data, copies and models of the stages to train; ``ValueError`` lists all errors.
 
-    Each model but the first stage's, whose training begins at once, is built and dropped. Seeds are
-    set before each training, so results don't change.
-
-    Args:
-        run: has the recipes and the factory of the stages.
-        stages: the stages to train, in order.
-
-    Raises:
-        ValueError: a stage cannot be trained; all mistakes found are listed.
+    Each model except the first, which is trained at once, is built and dropped. Seeds are set
+    before each training, so results don't change.
     """
     mistakes = [mistake for stage in stages for mistake in _of_data(run, stage)]
     mistakes += _of_copies(run, stages)
     built = {(stages[0].name, stages[0].model)} if stages else set()
     for stage in stages:
-        if (stage.name, stage.model) not in built:  # equal stages differ in their seeds alone
+        if (stage.name, stage.model) not in built:  # equal stages differ only in seeds
             built.add((stage.name, stage.model))
             mistakes += _of_model(run, stage)
     if mistakes:
@@ -46,7 +39,7 @@ def rehearse(run: Run, stages: Sequence[Stage]) -> None:
 
 
 def _of_data(run: Run, stage: Stage) -> Iterator[str]:
-    """Data without anything to learn from or to validate on."""
+    """Data without anything to train or validate on."""
     factory, config = run.factory, run.recipes.of(stage).config
     reads = getattr(stage.model, "reads", None)
     name = factory.dataset.dataset_name
@@ -76,7 +69,7 @@ def _of_data(run: Run, stage: Stage) -> Iterator[str]:
 
 
 def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
-    """Stages that need more copies than an earlier one will save."""
+    """Stages that need more copies than will be saved."""
     sources = [
         source
         for stage in stages
@@ -95,7 +88,7 @@ def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
 
 
 def _of_model(run: Run, stage: Stage) -> Iterator[str]:
-    """The error when the model of a stage cannot be built."""
+    """The error if a stage's model cannot be built."""
     try:
         model: Any = run.factory.model(stage.model, run.recipes.of(stage).config)
     except ValueError as mistake:

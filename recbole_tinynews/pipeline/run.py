@@ -1,4 +1,4 @@
-"""Runs a graph of stages: each is trained, resumed or reused after those it depends on."""
+"""Run a graph of stages: each is trained, resumed or reused after its dependencies."""
 
 from __future__ import annotations
 
@@ -35,12 +35,11 @@ class Run:
     """One run of a system.
 
     Attributes:
-        factory: makes settings, data, model, trainer and loaders of every stage.
         recipes: the recipe of each stage.
-        artifacts: the finished stages, in the order in which they were finished.
-        progress: the progress of each stage; a stage without an entry is logged by name.
-        callbacks: RecBole's ``callback_fn`` of a stage, called with round and score after each
-            validation. It may raise ``GivenUpError``.
+        artifacts: finished stages, in order of completion.
+        progress: progress of each stage; stages without an entry are logged by name.
+        callbacks: RecBole's ``callback_fn`` by stage, called with round and score after each
+            validation; it may raise ``GivenUpError``.
     """
 
     def __init__(self, factory: ImpressionFactory) -> None:
@@ -52,13 +51,10 @@ class Run:
         self.fresh: bool = factory.config["fresh"]
 
     def make(self, *stages: Stage) -> Artifact:
-        """Train these stages and their dependencies, or reuse what an earlier run has trained.
+        """Train or reuse these stages and their dependencies; returns the last one's artifact.
 
-        A training that was stopped resumes from its last saved state. If another process is
-        training the same stage, this one waits and reuses the result.
-
-        Returns:
-            The artifact of the last of them.
+        A stopped training resumes from its last saved state. If another process is training the
+        same stage, this one waits and reuses the result.
         """
         for stage in in_order(*stages):
             if stage not in self.artifacts:
@@ -66,16 +62,12 @@ class Run:
         return self.artifacts[stages[-1]]
 
     def weights(self, source: Stage | Copy) -> Weights:
-        """The weights of a finished stage, or of one of its saved copies.
-
-        Raises:
-            ValueError: it saved too few copies.
-        """
+        """Weights of a finished stage, or of a saved copy; ``ValueError`` if it does not exist."""
         artifact = self.artifacts[stage_of(source)]
         return artifact.copy(source.back) if isinstance(source, Copy) else artifact.weights
 
     def model(self, source: Stage | Copy) -> Any:
-        """The model of a finished stage, or of one of its copies, with its weights."""
+        """Model of a finished stage or saved copy, with its weights."""
         stage = stage_of(source)
         model = self.factory.model(stage.model, self.recipes.of(stage).config)
         weights = self.weights(source)
@@ -83,7 +75,7 @@ class Run:
         return model
 
     def kept(self, stages: Iterable[Stage]) -> list[str]:
-        """The finished stages and saved steps, from which a stopped run resumes."""
+        """Finished stages and saved steps, from which a stopped run resumes."""
         kept = []
         for stage in stages:
             step = saved_step(self.recipes.of(stage).folder / STATE)
@@ -99,23 +91,19 @@ class Run:
             return self._follow(recipe)
         artifact = None if self.fresh else recipe.finished()
         if artifact is None or artifact.damaged:
-            # two systems of a benchmark may want it at once
+            # two systems of a benchmark may train it at once
             with exclusive_lock(recipe.folder, "training it"):
                 artifact = self._make_locked(recipe)
         if artifact.reused:
             self._progress(recipe.stage).finish()
             getLogger().info(self._line(recipe.stage, f" is reused: {artifact.folder}"))
-            broadcast(False, patient=True)  # nothing to train
+            broadcast(False, patient=True)  # skip training in _follow
         remove_state(recipe.folder)
-        broadcast(True, patient=True)  # all files are written
+        broadcast(True, patient=True)  # files are complete
         return artifact
 
     def _follow(self, recipe: Recipe) -> Artifact:
-        """Train with the first process, which decides whether to, and writes all files.
-
-        Raises:
-            ValueError: this process cannot see these files.
-        """
+        """Train along with the first process, which decides whether to, and writes all files."""
         if broadcast(None, patient=True):
             self._train(recipe)
         broadcast(None, patient=True)
@@ -129,7 +117,7 @@ class Run:
         return artifact
 
     def _make_locked(self, recipe: Recipe) -> Artifact:
-        """Train the stage, unless another process has done so while this one waited."""
+        """Train the stage unless another process has done so meanwhile."""
         if self.fresh:
             shutil.rmtree(recipe.folder, ignore_errors=True)
         artifact = recipe.finished()
@@ -144,12 +132,12 @@ class Run:
         return artifact
 
     def _train_first(self, recipe: Recipe) -> Artifact:
-        """Train the stage in the first process, and write its artifact."""
+        """Train the stage in the first process and write its artifact."""
         started = time.perf_counter()
         folder, content = recipe.folder, self.factory.dataset.content
         getLogger().info(self._line(recipe.stage, f" -> {folder}"))
         begin(folder, content if recipe.made_from["data"] == content else None)
-        broadcast(True, patient=True)  # the others train too
+        broadcast(True, patient=True)  # start training in _follow
         try:
             valid, curve, budget = self._train(recipe)
         except GivenUpError:
@@ -168,7 +156,7 @@ class Run:
         artifact.write(recipe.as_settings(), curve, keep)
 
     def _train(self, recipe: Recipe) -> tuple[dict[str, Any], TrainingCurve, Budget | None]:
-        """The best validation result, losses and metrics by step, and the budget."""
+        """Best validation result, curve and budget."""
         stage, config = recipe.stage, recipe.config
         data = self.factory.data(stage.model, config)
         init_seed(config["seed"], config["reproducibility"])
@@ -181,7 +169,7 @@ class Run:
         trainer.progress = self._progress(stage)
         trainer.resume_checkpoint()
         train, valid = self.factory.loaders(config, data)
-        callback = self.callbacks.get(stage)  # a user's trainer may have a `fit` without it
+        callback = self.callbacks.get(stage)  # a user's `fit` may not accept it
         given = {"callback_fn": callback} if callback else {}
         try:
             best = trainer.fit(train, valid, show_progress=config["show_progress"], **given)[1]
@@ -203,7 +191,7 @@ class Run:
         return f"{line}, about {left} of the run" if left else line
 
     def _teachers(self, recipe: Recipe, model: Any) -> Teachers:
-        """Frozen teachers that label batches, or teachers trained jointly with the model."""
+        """Frozen teachers, or teachers trained jointly with the model."""
         stage, config = recipe.stage, recipe.config
         if not model.makes_teachers:
             finished = [self.model(source) for source in stage.teachers]
@@ -216,7 +204,7 @@ class Run:
 
 
 def _check_fingerprints(recipe: Recipe) -> None:
-    """Refuse processes with different fingerprints of the stage."""
+    """Refuse processes with different fingerprints."""
     every = all_gather_object(recipe.fingerprint, patient=True)
     if len(set(every)) > 1:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The optimizer steps of a run, counted before its first training."""
+"""Optimizer steps of a run, counted before training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from recbole_tinynews.trainer.untrained import UntrainedTrainer
 def schedule(
     run: Run, stages: Sequence[Stage], trained: Collection[Stage]
 ) -> dict[Stage, StageProgress]:
-    """A progress object for each stage, with the number of steps left to train."""
+    """Progress of each stage, with the number of steps left."""
     made: dict[Stage, StageProgress] = {}
-    steps: dict[tuple[str, type], int] = {}  # equal stages differ in their seeds alone
+    steps: dict[tuple[str, type], int] = {}  # equal stages differ only in seeds
     for stage, tag in zip(stages, numbered([stage.name for stage in stages]), strict=True):
         kind, left = (stage.name, stage.model), 0
-        if stage in trained and len(trained) > 1:  # a single one counts its own
+        if stage in trained and len(trained) > 1:  # a single stage counts its own
             if kind not in steps:
                 steps[kind] = steps_of(run, stage)
             taken = saved_step(run.recipes.of(stage).folder / STATE) or 0
@@ -33,7 +33,7 @@ def schedule(
 
 
 def steps_of(run: Run, stage: Stage) -> int:
-    """The steps of a stage without early stopping."""
+    """Steps of a stage without early stopping."""
     if issubclass(find_trainer(stage.model), UntrainedTrainer):
         return 0
     config = run.recipes.of(stage).config

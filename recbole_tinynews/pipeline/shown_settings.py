@@ -1,4 +1,4 @@
-"""The settings of a run in its log: those that differ from their defaults, or all."""
+"""Settings in the log of a run: all, or those that differ from their defaults."""
 
 from __future__ import annotations
 
@@ -13,19 +13,12 @@ from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.text_table import text_table
 
 ALL = "all"  # a value of show_settings
-_LONGEST = 34  # characters of a cell, so that a line has a hundred
+_LONGEST = 34  # characters per cell, for lines of a hundred
 _IN_HEAD = ("model", "dataset", "show_settings")
 
 
 def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
-    """A table of settings that differ from their defaults, with their sources; then all if asked.
-
-    The settings of the highest precedence come first.
-
-    Args:
-        config: the settings of the run.
-        stages: names of its stages; settings of others are left out.
-    """
+    """Non-default settings of these stages with sources, strongest first; then all if requested."""
     head = f"{config['model']} on {config['dataset']}, seed {config['seed']}, {config['device']}"
     rows = []
     for key, value, default, source in config.changed_settings():
@@ -46,6 +39,6 @@ def _cell(value: Any) -> str:
 
 
 def _short(source: str) -> str:
-    """A source of settings; for a file of the package, only its name."""
+    """A source of settings; files of the package without folder."""
     file = Path(source.removeprefix("file "))
     return file.name if packaged_folder("properties") in file.parents else str(file)

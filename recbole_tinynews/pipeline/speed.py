@@ -19,30 +19,21 @@ from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.model.recommender import NewsRecommender
 
 NEWS, REPEATS = 512, 3
-NEWS_ALONE = 64  # where articles are encoded one by one
+NEWS_ALONE = 64  # articles, when encoded one by one
 IMPRESSIONS = 64
 
 
 class RankingSpeed(NamedTuple):
-    """Impressions ranked per second.
-
-    ``encoded``: from the text of all their articles, each encoded once; ``cached``: from news
-    vectors that are already computed.
-    """
+    """Impressions ranked per second: ``encoded`` from text, ``cached`` from stored news vectors."""
 
     encoded: float
     cached: float
 
 
 def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> float:
-    """Articles encoded per second, computing every layer and reading no cache.
+    """Articles encoded per second without caches, the median of a few runs over typical articles.
 
-    The median of a few runs over the same articles, spread evenly over the data set so that their
-    lengths are typical.
-
-    Args:
-        news_encoder: computes in the precision of its weights.
-        batch: articles per call; None: all of them, in packs of the encoder's own size.
+    ``batch`` articles per call; None: all, in packs of the encoder's own size.
     """
     count = NEWS_ALONE if batch == 1 else NEWS
     ids = _spread(np.flatnonzero(news_encoder.tokens.lengths), count)
@@ -52,17 +43,14 @@ def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> floa
 
     def encode() -> None:
         for part in parts:
-            news_encoder.encode_distinct(part).sum().item()  # .item() waits for a GPU
+            news_encoder.encode_distinct(part).sum().item()  # item() waits for a GPU
 
     with _serving(news_encoder):
         return len(ids) / _median_seconds(encode)
 
 
 def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader) -> RankingSpeed:
-    """Medians of a few runs over the same impressions, spread evenly over their split.
-
-    Users are encoded and candidates scored in both cases; collating the batches is not timed.
-    """
+    """Medians of a few runs over impressions spread evenly over a split, without collating."""
     rows = _spread(np.arange(loader.impressions.rows), IMPRESSIONS)
     parts = [rows[start : start + loader.step] for start in range(0, len(rows), loader.step)]
     batches = [loader.collate_impressions(part).to(model.device) for part in parts]
@@ -75,7 +63,7 @@ def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader)
             model.predict(batch).sum().item()
 
     def encode_and_rank() -> None:
-        model.news_encoder.train()  # which drops its vectors
+        model.news_encoder.train()  # drops its vectors
         model.news_encoder.eval()
         model.news_encoder.encode_ahead(news)
         rank()
@@ -87,7 +75,7 @@ def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader)
 
 @contextmanager
 def _serving(news_encoder: EncodesNews, model: nn.Module | None = None) -> Iterator[None]:
-    """Evaluation mode without gradients and caches; the earlier mode is restored afterwards."""
+    """Evaluation mode without gradients and caches, restored afterwards."""
     served = news_encoder if model is None else model
     was_training = served.training
     served.eval()
@@ -99,7 +87,7 @@ def _serving(news_encoder: EncodesNews, model: nn.Module | None = None) -> Itera
 
 
 def _spread(choices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """``count`` of the choices, evenly spaced from the first to the last."""
+    """``count`` evenly spaced choices."""
     return choices[np.linspace(0, len(choices) - 1, min(count, len(choices))).astype(int)]
 
 

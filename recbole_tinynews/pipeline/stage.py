@@ -1,7 +1,7 @@
-"""Stages: what is trained, what it starts from, and its teachers, as plain values.
+"""Stages as values: model, initial weights and teachers of a training.
 
-A system is a function ``config -> Stage``: it returns the last stage, from which those before it
-can be reached. Equal values are one stage, which is trained once.
+A system is a function ``config -> Stage`` that returns the last stage, from which the earlier ones
+can be reached. Equal values are one stage, trained once.
 """
 
 from __future__ import annotations
@@ -11,20 +11,14 @@ from typing import Any, NamedTuple
 
 
 class Copy(NamedTuple):
-    """One of the copies that a post-training saves, counted back from the last (0).
-
-    It names a copy before the stage has run, and so before any copy exists.
-    """
+    """One of the copies that a post-training will save, counted back from the last (0)."""
 
     stage: Stage
     back: int = 0
 
 
 class Start(NamedTuple):
-    """The weights of finished stages that a new model starts from.
-
-    ``put(model, *weights)`` gets one ``Weights`` (``artifact.py``) for each of the sources.
-    """
+    """Sources of initial weights; ``put(model, *weights)`` gets one ``Weights`` per source."""
 
     put: Callable[..., None]
     sources: tuple[Stage | Copy, ...]
@@ -34,12 +28,12 @@ class Stage(NamedTuple):
     """One training.
 
     Attributes:
-        name: begins the name of its folder, and is the prefix of its own settings.
-        model: class of the model that is trained.
+        name: prefix of its folder and of its own settings.
+        model: class of the model.
         after: stages to finish first, besides those of ``start`` and ``teachers``.
         start: the initial weights; ``None``: the language model's.
-        teachers: finished recommenders, or copies, that it learns from.
-        number: distinguishes otherwise equal stages; it is added to the seed.
+        teachers: finished recommenders, or copies, to learn from.
+        number: distinguishes otherwise equal stages; added to the seed.
     """
 
     name: str
@@ -51,7 +45,7 @@ class Stage(NamedTuple):
 
     @property
     def needs(self) -> tuple[Stage, ...]:
-        """The stages that it depends on directly, without repeats."""
+        """Its direct dependencies, without repeats."""
         started = self.start.sources if self.start else ()
         return tuple(dict.fromkeys(stage_of(s) for s in (*self.after, *started, *self.teachers)))
 
@@ -62,7 +56,7 @@ def stage_of(source: Stage | Copy) -> Stage:
 
 
 def last_copies(stage: Stage, count: int) -> tuple[Copy, ...]:
-    """The last ``count`` copies of a stage, the newest first."""
+    """The last ``count`` copies of a stage, newest first."""
     return tuple(Copy(stage, back) for back in range(count))
 
 
@@ -78,18 +72,14 @@ def _walk(stages: Iterable[Stage]) -> Iterator[Stage]:
 
 
 def lineage(last: Stage) -> list[Stage]:
-    """The trainings of one model: a stage and those that it starts from, without teachers."""
+    """Trainings of one model: a stage and those that it starts from, without teachers."""
     sources = last.start.sources if last.start else ()
     before = [each for source in sources for each in lineage(stage_of(source))]
     return list(dict.fromkeys([*before, last]))
 
 
 def up_to(last: Stage, name: str | None) -> list[Stage]:
-    """The stages of this name and their dependencies, in order; ``None``: all up to ``last``.
-
-    Raises:
-        ValueError: no stage has the name.
-    """
+    """Stages of this name (``None``: all) and their dependencies; ``ValueError`` if unknown."""
     every = in_order(last)
     if name is None:
         return every

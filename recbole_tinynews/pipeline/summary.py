@@ -1,4 +1,4 @@
-"""The final table of a run: the model, its teachers and an oracle."""
+"""Final table of a run: the model, its teachers and an oracle."""
 
 from __future__ import annotations
 
@@ -15,12 +15,7 @@ from recbole_tinynews.pipeline.text_table import text_table
 
 
 def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
-    """Test metrics, size and speed, one line per system.
-
-    Args:
-        result: the result of the run.
-        oracle: metrics of ranking by the true click probabilities; empty if these are unknown.
-    """
+    """Test metrics, size and speed, one line per system; ``oracle`` may be empty."""
     teachers = result.get("teachers", {})
     metrics = [name for name in result["test"] if not is_count(name)]
     lines: list[tuple[str, Mapping[str, Any]]] = []
@@ -43,7 +38,7 @@ def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
 
 
 def in_one_line(slices: Mapping[str, Mapping[str, float]]) -> str:
-    """The first metric and the number of impressions of each slice.
+    """First metric and number of impressions of each slice.
 
     >>> in_one_line({"0": {"auc": 0.5, "impressions": 3}, "1-5": {"auc": 0.625, "impressions": 9}})
     'auc 0: 0.5000 of 3, 1-5: 0.6250 of 9'
@@ -61,14 +56,14 @@ def best(results: Sequence[Mapping[str, float]], metric: str) -> Mapping[str, fl
 
 
 def oracle_of(data_set: Path) -> dict[str, float]:
-    """Test metrics of ranking by the true click probabilities, which synthetic data have."""
+    """Test metrics of ranking by true click probabilities, known for synthetic data."""
     file = data_set / f"{data_set.name}.oracle.json"
     if not file.is_file():
         return {}
     try:
         oracle = json.loads(file.read_text(encoding="utf-8"))["test"]
         return {str(name): float(value) for name, value in oracle.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # it costs no result
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # optional
         getLogger().warning(
             f'{file} expects {{"test": {{metric: number}}}} and holds something else: the '
             "oracle is left out of the table. Generate the data again, or delete the file."

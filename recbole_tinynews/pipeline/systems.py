@@ -1,4 +1,4 @@
-"""Systems: functions from the settings to the last stage of a training pipeline."""
+"""Systems: functions from settings to the last stage of a training pipeline."""
 
 from __future__ import annotations
 
@@ -44,13 +44,10 @@ PACKAGE = __name__.partition(".")[0]
 
 
 def system(config: NewsConfig) -> Stage:
-    """The last stage of the requested model.
+    """The last stage of the requested model; ``ValueError`` lists conflicting settings.
 
-    Its class or the nearest base that defines stages decides: one outside the package by a class
-    method ``stages(config)``, one of ours by ``SYSTEMS``. Without either, the model is one stage.
-
-    Raises:
-        ValueError: settings of a stage, or of two stages, conflict; all conflicts are listed.
+    Defined by its class or the nearest base: outside the package by a class method
+    ``stages(config)``, inside by ``SYSTEMS``; otherwise the model is one stage.
     """
     last = _last_stage(config)
     mistakes = [
@@ -70,7 +67,7 @@ def system(config: NewsConfig) -> Stage:
 
 
 def _mistakes(stage: Stage, config: NewsConfig, prefix: str) -> Iterator[str]:
-    """Mistakes that would only show when the stage is trained."""
+    """Errors that would otherwise only show in training."""
     yield from stage.model.conflicting_settings(config, prefix)
     yield from _too_many_layers(config, prefix)
     who, given = f"Stage {stage.name} of {stage.model.__name__}", len(stage.teachers)
@@ -82,7 +79,7 @@ def _mistakes(stage: Stage, config: NewsConfig, prefix: str) -> Iterator[str]:
         )
     elif taught and not given:
         yield f"{who} expects teachers to learn from, got none. Name them in the Stage"
-    elif given > 1 and issubclass(stage.model, Student):  # one may stand for several
+    elif given > 1 and issubclass(stage.model, Student):  # a single one may combine several
         expected = stage.model.number_of_teachers(config)
         if given != expected:
             yield (
@@ -146,12 +143,12 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
     Post-train the teacher and keep its last M copies; post-train the student under them (Stage I);
     finetune each copy; finetune the student under the finetuned copies (Stage II).
 
-    The paper's ablations: without ``stage_one`` the student starts Stage II with the weights that
-    Stage I would have started with; without ``stage_two`` it is finetuned alone, as a PLM-NR;
-    without both it is a PLM-NR of the student's size, and no unused teacher is trained.
+    The paper's ablations: without ``stage_one`` the student starts Stage II with Stage I's initial
+    weights; without ``stage_two`` it is finetuned alone, as a PLM-NR; without both it is a PLM-NR
+    of the student's size, and no teacher is trained.
 
-    Teachers are post-trained if they are language models that read titles. Under them, Stage I
-    post-trains a student of titles by words too.
+    Only teachers that are language models reading titles are post-trained. Under them, Stage I also
+    post-trains a student that reads titles by words.
     """
     copies, start = last_copies(POST_TRAINED, config["num_teachers"]), None
     model_class = config.model_class
@@ -181,25 +178,20 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
 
 
 def ensemble_teacher(config: NewsConfig) -> Stage:
-    """The mean of Tiny-NewsRec's teachers, post-trained and finetuned as they are there."""
+    """The mean of Tiny-NewsRec's post-trained and finetuned teachers."""
     return _under_finetuned(config, config["num_teachers"])
 
 
 def tinybert(config: NewsConfig) -> Stage:
-    """Three stages: post-train a teacher, finetune its last copies, distil them into the student.
-
-    TinyBERT has one teacher, TinyBERT-MT as many as Tiny-NewsRec; they are Tiny-NewsRec's own.
-    """
+    """Three stages: post-train a teacher, finetune its last copies, distil them."""
     return _under_finetuned(config, config.model_class.number_of_teachers(config))
 
 
 def mtbert(config: NewsConfig) -> Stage:
     """Three stages (MT-BERT, Findings of ACL 2021): copies of a teacher, finetuned together.
 
-    The student starts with the pooling, dense layer and user encoder that they share.
-
-    Raises:
-        ValueError: the student's settings give those another shape.
+    The student starts with their shared pooling, dense layer and user encoder; ``ValueError`` if
+    its settings give these another shape.
     """
     name = config.model_class.__name__
     teachers = config.for_stage("finetune_teacher")
@@ -218,8 +210,8 @@ def mtbert(config: NewsConfig) -> Stage:
 def newsbert(config: NewsConfig) -> Stage:
     """Two stages (NewsBERT, Findings of EMNLP 2021; post-training is Tiny-NewsRec's).
 
-    Post-train the teacher; then one run trains its last copies, one or for NewsBERT-MT several, and
-    their student together on clicks.
+    Post-train the teacher; then train its last copy, or for NewsBERT-MT several, jointly with the
+    student on clicks.
     """
     from_plm = config["student_init"] == "plm"
     put = put_pooling_and_dense if from_plm else put_all_but_user_encoder
@@ -228,10 +220,10 @@ def newsbert(config: NewsConfig) -> Stage:
 
 
 def aligned_newsrec(config: NewsConfig) -> Stage:
-    """Three stages (our own system): finetune the teachers, which read abstracts too.
+    """Three stages (our own system): finetune teachers, which also read abstracts.
 
     Then align the student's news vectors with theirs on every article, and train it on clicks under
-    them. It starts with the user encoder of the first.
+    them, starting with the first teacher's user encoder.
     """
     teachers = tuple(
         Stage("finetune_teacher", PLMNR, number=number) for number in range(config["num_teachers"])
@@ -250,10 +242,7 @@ def _under_finetuned(config: NewsConfig, teachers: int) -> Stage:
 
 
 def _finetuned(copies: tuple[Copy, ...], model: type[NewsRecommender] = PLMNR) -> tuple[Stage, ...]:
-    """Each copy of the post-trained teacher, finetuned on clicks.
-
-    The last copy is number 0, so that a run with fewer teachers reuses those of one with more.
-    """
+    """Finetuned copies; the last is number 0, so that runs of fewer teachers reuse it."""
     return tuple(
         Stage("finetune_teacher", model, start=Start(put_news_encoder, (copy,)), number=copy.back)
         for copy in copies
@@ -272,7 +261,7 @@ def _last(
 
 
 def _check_layers(config: NewsConfig, before: Stage) -> None:
-    """Refuse to pretrain another number of layers than is finetuned afterwards."""
+    """Pretraining and finetuning must have the same number of layers."""
     own = config["num_hidden_layers"]
     trained = config.for_stage(before.name)["num_hidden_layers"]
     if own != trained:

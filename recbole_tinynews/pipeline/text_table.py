@@ -1,4 +1,4 @@
-"""Text in aligned columns, for the log."""
+"""Text tables for the log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def text_table(rows: Sequence[Sequence[str]], right: bool = False) -> str:
-    """One line per row; the first column is left-aligned, the others are unless ``right``.
+    """Aligned columns, one line per row; all but the first are right-aligned if ``right``.
 
     >>> print(text_table([["", "auc"], ["student", "0.7"]], right=True))
              auc

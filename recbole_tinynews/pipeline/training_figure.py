@@ -1,4 +1,4 @@
-"""The figure of a training run, drawn through matplotlib's objects: no window, no global state."""
+"""Figure of a training run, drawn with matplotlib's objects: no window, no global state."""
 
 from __future__ import annotations
 
@@ -11,27 +11,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow that white
-# paper swallows; dashes and markers serve a print in black and white.
+# Okabe and Ito's colour-blind safe palette without its yellow, which is invisible on white;
+# dashes and markers are for black-and-white print
 COLOURS = ("#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
 DASHES = ("-", "--", "-.", (0, (5, 1)), ":")
 MARKERS = ("o", "s", "^", "D", "v")
-FEW = 40  # points that can still be told apart
+FEW = 40  # points that get markers
 
 
 class Panel(NamedTuple):
-    """One of the plots above each other, which share the axis of steps.
-
-    ``rows`` are its points: ``step``, and the values that were measured there by name.
-    """
+    """One of the plots that share the axis of steps; ``rows`` have ``step`` and values by name."""
 
     label: str
     rows: Sequence[Mapping[str, float]]
 
 
 def step_figure(title: str, panels: Iterable[Panel]) -> Figure:
-    """The panels that have points, one above the other, over the optimizer steps."""
-    from matplotlib.figure import Figure  # imported here: it takes half a second
+    """Nonempty panels, stacked over the optimizer steps."""
+    from matplotlib.figure import Figure  # takes half a second
     from matplotlib.ticker import MaxNLocator
 
     shown = [panel for panel in panels if panel.rows]
@@ -64,14 +61,14 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_ylabel(panel.label)
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)  # hides no point
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)  # beside the plot
 
 
 def as_svg(figure: Figure) -> str:
-    """The figure as SVG, the same text for the same figure."""
+    """The figure as reproducible SVG."""
     import matplotlib
 
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "recbole_tinynews"}):  # else ids are random
+    with matplotlib.rc_context({"svg.hashsalt": "recbole_tinynews"}):  # fixes random ids
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()

@@ -1,1 +1,1 @@
-"""Several processes that train one recommender, started by torchrun or by ``--nproc``."""
+"""Distributed training, started by torchrun or by ``--nproc``."""

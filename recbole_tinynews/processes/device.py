@@ -1,4 +1,4 @@
-"""The device of a run, or of one of its processes."""
+"""Device of a run or of one of its processes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,13 @@ def gpu_numbers(gpu_id: Any) -> str:
 
 
 def choose_device(gpu_id: str, use_gpu: bool, is_given: bool) -> torch.device:
-    """The device that this process computes on.
+    """The device of this process.
 
-    A ``CUDA_VISIBLE_DEVICES`` of the host is respected unless the user gives ``gpu_id``; RecBole
-    overwrites it with its default, and ignores ``use_gpu``.
-
-    Args:
-        gpu_id: numbers of GPUs, of ``gpu_numbers``.
-        use_gpu: False: the CPU.
-        is_given: whether the user gave ``gpu_id``.
+    The host's ``CUDA_VISIBLE_DEVICES`` is respected unless the user gives ``gpu_id``; RecBole
+    overwrites it and ignores ``use_gpu``.
 
     Raises:
-        ValueError: a GPU that was given does not exist, or there are fewer than processes.
+        ValueError: a given GPU does not exist, or there are fewer than processes.
     """
     if not (use_gpu and gpu_id):
         return torch.device("cpu")
@@ -47,7 +42,7 @@ def choose_device(gpu_id: str, use_gpu: bool, is_given: bool) -> torch.device:
 
 
 def _own_gpu(number: int) -> torch.device:
-    """The GPU of one of several processes of a machine."""
+    """The GPU of one of a machine's processes."""
     if number >= torch.cuda.device_count():
         raise ValueError(
             f"Training expects a GPU for each process of a machine, got process {number} and "

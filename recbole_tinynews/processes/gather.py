@@ -1,4 +1,4 @@
-"""Collectives for tensors: gathering rows with their gradients, summing gradients."""
+"""Collectives for tensors."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from recbole_tinynews.processes.group import process_group
 
 
 def gather_rows(own: Tensor, counts: Sequence[int]) -> Tensor:
-    """The rows of all processes, concatenated by rank; every process must call it.
+    """Concatenate the rows of all processes by rank; every process must call it.
 
     The backward pass sums each row's gradient over all processes (reduce-scatter).
 
     Shapes:
         own: ``[rows, ...]``; rows after the first ``counts[rank]`` are ignored.
-        counts: ``[processes]``, the number of rows of each process.
+        counts: ``[processes]``, number of rows of each process.
         returned: ``[sum of counts, ...]``.
     """
     return _Gather.apply(own[: counts[process_group().rank]], tuple(counts))
@@ -40,20 +40,17 @@ class _Gather(torch.autograd.Function):
         (gradient,), counts = gradients, context.counts
         processes, rows = len(counts), counts[process_group().rank]
         received = gradient.new_empty(processes * rows, *gradient.shape[1:])
-        # gloo's own reduce-scatter is an all-reduce, which moves twice as much
+        # gloo's reduce-scatter is an all-reduce, which moves twice as much
         dist.all_to_all_single(received, gradient.contiguous(), [rows] * processes, list(counts))
         return received.view(processes, rows, *gradient.shape[1:]).sum(0), None
 
 
 @torch.no_grad()
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """All-reduce the gradients, in one message per dtype.
-
-    A parameter with a gradient in any process has one in every process afterwards.
-    """
+    """All-reduce gradients, one message per dtype; a gradient in one process becomes one in all."""
     learning = [each for each in parameters if each.requires_grad]
     present = torch.tensor([each.grad is not None for each in learning], dtype=torch.uint8)
-    dist.all_reduce(present, dist.ReduceOp.MAX)  # on the host: no device is waited for
+    dist.all_reduce(present, dist.ReduceOp.MAX)  # on the host, without synchronising devices
     chosen = [each for each, there in zip(learning, present.tolist(), strict=True) if there]
     for kind in sorted({str(each.dtype) for each in chosen}):
         gradients = [_gradient(each) for each in chosen if str(each.dtype) == kind]

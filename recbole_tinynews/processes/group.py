@@ -1,7 +1,6 @@
-"""The process group of a run, and its collectives for plain values.
+"""Process group of a run, and its collectives for plain values.
 
-torchrun (``torch.distributed.run``) starts the processes and sets each one's rank in environment
-variables. Tensors on the CPU travel by gloo, those on a GPU by nccl.
+torchrun sets each process's rank in environment variables. CPU tensors use gloo, GPU tensors nccl.
 """
 
 from __future__ import annotations
@@ -17,27 +16,27 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.processes.launch import end_with_parent
 
-# For waits of any length, such as for a stage that another run is training. A process that ends
-# breaks its connections and is noticed at once.
+# For long waits, such as for a stage that another run is training. A process that ends breaks its
+# connections, and is noticed at once.
 PATIENCE = timedelta(days=30)
 
-_patient: Any = None  # torch's group of all processes, with this time-out
+_patient: Any = None  # torch's group of all processes with this time-out
 
 
 class Group(NamedTuple):
-    """The rank of this process, from 0, and the number of processes on all machines."""
+    """Rank of this process, and number of processes on all machines."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this is the main process, which writes, logs and shows bars."""
+        """Whether this is the main process, which writes, logs and shows progress."""
         return self.rank == 0
 
     @property
     def alone(self) -> bool:
-        """Whether there is no other process."""
+        """Whether it is the only process."""
         return self.size == 1
 
 
@@ -45,31 +44,26 @@ ALONE = Group()
 
 
 def process_group() -> Group:
-    """The group that this process has joined; before ``join`` it is alone."""
+    """The joined group; before ``join``, this process alone."""
     if dist.is_available() and dist.is_initialized():
         return Group(dist.get_rank(), dist.get_world_size())
     return ALONE
 
 
 def launched_group() -> Group:
-    """The group that torchrun has started this process in, joined or not."""
+    """The group in which torchrun started this process, joined or not."""
     if "LOCAL_RANK" not in os.environ:
         return ALONE
     return Group(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
 
 
 def local_rank() -> int:
-    """The number of this process on its machine, from 0, and so of its GPU."""
+    """Number of this process, and so of its GPU, on its machine."""
     return int(os.environ.get("LOCAL_RANK", 0))
 
 
 def join(device: torch.device, timeout: float) -> None:
-    """Join the run's other processes; does nothing without any, or when already joined.
-
-    Args:
-        device: where this process computes.
-        timeout: seconds to wait for another process before giving up with an error.
-    """
+    """Join the run's other processes, if any; ``timeout`` in seconds to wait for one."""
     global _patient
     if launched_group().alone or dist.is_initialized():
         return
@@ -80,7 +74,7 @@ def join(device: torch.device, timeout: float) -> None:
 
 
 def leave() -> None:
-    """Close the connections to the other processes."""
+    """Close the connections to other processes."""
     global _patient
     if dist.is_available() and dist.is_initialized():
         _patient = None
@@ -88,7 +82,7 @@ def leave() -> None:
 
 
 def lost_process(problem: RuntimeError) -> str | None:
-    """A message if the error means that another process stalled or ended; else ``None``."""
+    """A message if the error means that another process stalled or ended; otherwise ``None``."""
     text, group = str(problem), process_group()
     if group.alone:
         return None
@@ -102,12 +96,7 @@ def lost_process(problem: RuntimeError) -> str | None:
 
 
 def all_gather_object(value: Any, patient: bool = False) -> list[Any]:
-    """The value of each process, by rank; every process must call it.
-
-    Args:
-        value: of this process.
-        patient: wait as long as it takes, without the time-out.
-    """
+    """Values of all processes by rank; all must call it. ``patient`` disables the time-out."""
     group = process_group()
     if group.alone:
         return [value]
@@ -122,7 +111,7 @@ def broadcast(value: Any, patient: bool = False) -> Any:
 
 
 def gather_array(array: NDArray) -> NDArray:
-    """The arrays ``[rows]`` of all processes, concatenated by rank; every process must call it."""
+    """Arrays ``[rows]`` of all processes, concatenated by rank; every process must call it."""
     if process_group().alone:
         return array
     parts = all_gather_object(array)

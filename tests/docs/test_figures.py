@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from documents import ROOT
+from documents import ROOT, unwrapped
 
 RESULTS = ROOT / "benchmarks" / "results"
 pytestmark = pytest.mark.skipif(
@@ -123,7 +123,7 @@ def same(shown: str, exact: str) -> bool:
 
 def test_the_claim_of_the_readme_is_among_the_tests() -> None:
     """The first sentence that is read has to be the best proven one."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = unwrapped("README.md")
     line = next(
         line
         for line in (RESULTS / "ebnerd" / "significance.md").read_text().splitlines()

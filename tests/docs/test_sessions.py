@@ -24,6 +24,7 @@ def test_the_main_job_of_the_readme_runs(tmp_path: Path) -> None:
     said = run_page(ROOT / "README.md", tmp_path)
     assert next(tmp_path.glob("saved/mind-mini/TinyNewsRec-*/model.safetensors")).is_file()
     assert "ndcg@10" in said
+    assert "Champions win the cup" in said  # ranked in Python
 
 
 @needs_curl
