@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
+import os
 import re
 import signal
-import subprocess
 import sys
 from collections import Counter
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,10 @@ from recbole_tinynews.command import main as run_recbole
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.search import search as searches
 from recbole_tinynews.search import trial as trials_of_searches
+from recbole_tinynews.search.command import main
 from recbole_tinynews.search.search import Search
 from recbole_tinynews.search.trial import REASON, REUSED, TRAINED
+from recbole_tinynews.trainer import DistillationTrainer
 
 pytestmark = pytest.mark.whole
 STUDENT = ["TinyNewsRec"]
@@ -249,22 +253,27 @@ def test_recboles_own_models_are_searched_and_pruned(
 
 # ------------------------------------------------------------------------- in processes of its own
 
-# Sends itself a signal at a step of the last stage, if it is asked to.
-PROGRAM = """
-import os, signal, sys
-step, name = int(sys.argv.pop(1)), sys.argv.pop(1)
-from recbole_tinynews.search.command import main
-from recbole_tinynews.trainer import DistillationTrainer
+PROCESSES = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+if sys.platform != "win32":  # a new process that imports everything anew takes seconds
+    PROCESSES.set_forkserver_preload(
+        ["recbole_tinynews.search.command", "recbole_tinynews.search.search"]
+    )
 
-plain = DistillationTrainer._after_step
-def until(self):
-    plain(self)
-    if self.step == step and type(self.model).__name__ == "TinyNewsRec":
-        os.kill(os.getpid(), getattr(signal, name))
-if step:
+
+def run_command(arguments: list[str], folder: Path, output: str, step: int, name: str) -> None:
+    """``run_search.py`` in a process that sends itself a signal at a step of the last stage."""
+    os.chdir(folder)
+    for stream, kind in ((sys.stdout, "out"), (sys.stderr, "err")):
+        os.dup2(os.open(f"{output}.{kind}", os.O_CREAT | os.O_WRONLY), stream.fileno())
+    plain = DistillationTrainer._after_step
+
+    def until(self: DistillationTrainer) -> None:
+        plain(self)
+        if self.step == step and type(self.model).__name__ == "TinyNewsRec":
+            os.kill(os.getpid(), getattr(signal, name))
+
     DistillationTrainer._after_step = until
-main()
-"""
+    main(arguments)
 
 
 @pytest.fixture
@@ -277,15 +286,12 @@ def command(tiny: Tiny, tmp_path: Path) -> list[str]:
 
 
 def start(
-    command: list[str], folder: Path, step: int = 0, name: str = "SIGKILL"
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(step), name, *command],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command: list[str], folder: Path, output: str = "output", step: int = 0, name: str = "SIGKILL"
+) -> BaseProcess:
+    given = (command, folder, output, step, name)
+    process = PROCESSES.Process(target=run_command, args=given, daemon=True)
+    process.start()
+    return process
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
@@ -300,11 +306,12 @@ def test_a_killed_search_resumes_its_trial_and_ends_with_as_many_as_asked_for(
     """A trial that stays 'running' would be missing; one begun anew would cost its steps again."""
     asked = [*command, "--trials=2"]
     killed = start(asked, tmp_path, step=4)
-    killed.communicate(timeout=300)
-    assert killed.returncode == -signal.SIGKILL
-    resumed = start([*asked, "--test-best"], tmp_path)
-    out, err = resumed.communicate(timeout=300)
-    assert resumed.returncode == 0, err
+    killed.join(300)
+    assert killed.exitcode == -signal.SIGKILL
+    resumed = start([*asked, "--test-best"], tmp_path, "resumed")
+    resumed.join(300)
+    assert resumed.exitcode == 0, (tmp_path / "resumed.err").read_text()
+    out = (tmp_path / "resumed.out").read_text()
     first, second = rows_of(tmp_path)
     assert (first["state"], second["state"]) == ("complete", "complete")
     assert (first[TRAINED], first[REUSED]) == ("TinyNewsRec", BEFORE_IN_WORDS)
@@ -317,8 +324,9 @@ def test_a_killed_search_resumes_its_trial_and_ends_with_as_many_as_asked_for(
 def test_ctrl_c_ends_in_one_line_that_says_what_is_kept(command: list[str], tmp_path: Path) -> None:
     """A traceback leaves open whether an afternoon is lost."""
     stopped = start([*command, "--trials=2"], tmp_path, step=4, name="SIGINT")
-    _, err = stopped.communicate(timeout=300)
-    assert stopped.returncode == 130
+    stopped.join(300)
+    err = (tmp_path / "output.err").read_text()
+    assert stopped.exitcode == 130, err
     assert "Traceback" not in err
     assert err.count("\n") == 2  # and the one that ends the line with ^C
     assert "0 of 2 trials; of the one that ran, kept in saved/tiny: post_train_teacher" in err
@@ -329,15 +337,20 @@ def test_ctrl_c_ends_in_one_line_that_says_what_is_kept(command: list[str], tmp_
 def test_two_processes_share_the_trials_and_every_stage(command: list[str], tmp_path: Path) -> None:
     """Started twice, the command must neither double a trial nor train a stage twice."""
     asked = [*command, "--trials=4"]
-    both = [start(asked, tmp_path) for _ in range(2)]
-    answers = [each.communicate(timeout=600) for each in both]
-    assert [each.returncode for each in both] == [0, 0], answers
+    both = [start(asked, tmp_path, output) for output in ("one", "other")]
+    for each in both:
+        each.join(600)
+    errors = [file.read_text() for file in tmp_path.glob("*.err")]
+    assert [each.exitcode for each in both] == [0, 0], errors
     rows = rows_of(tmp_path)
     assert sorted(int(row["trial"]) for row in rows) == list(range(4))
     assert len({row["temperature"] for row in rows}) == 4
     trained = Counter(name for row in rows for name in row[TRAINED].split(", "))
     assert trained["post_train_teacher"] == trained["post_train_student"] == 1
     assert trained["finetune_teacher x2"] + trained["finetune_teacher"] / 2 == 1
-    begun = [set(re.findall(r"trial (\d+): temperature", out)) for out, _ in answers]
+    begun = [
+        set(re.findall(r"trial (\d+): temperature", file.read_text()))
+        for file in tmp_path.glob("*.out")
+    ]
     assert begun[0].isdisjoint(begun[1])
     assert begun[0] | begun[1] == {row["trial"] for row in rows}
