@@ -7,61 +7,60 @@ import logging
 import os
 import re
 import struct
-import subprocess
 import sys
+import threading
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny import DATASET, Tiny
 
-import recbole_tinynews
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.pipeline.shown_settings import shown_settings
 from recbole_tinynews.quick_start import run
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 COLUMNS = 80
-QUIET = {"TERM": "xterm", "PYTHONWARNINGS": "ignore"}  # RecBole's warnings go on in a bar's line
-TRAIN = """
-import sys
-from recbole_tinynews import run
-import ast
-run(sys.argv[1], "tiny", config_dict=ast.literal_eval(sys.argv[2]))
-"""
 
 
-def command(model: str, settings: dict) -> list[str]:
-    return [sys.executable, "-c", TRAIN, model, repr({**settings, "show_progress": True})]
+def write_run(place: int | Path, model: str, settings: dict[str, Any]) -> None:
+    """Run with stdout and stderr in a file or an open descriptor, which is closed."""
+    with (
+        open(place, "w", buffering=1, encoding="utf-8", newline="") as stream,
+        redirect_stdout(stream),
+        redirect_stderr(stream),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TERM", "xterm")
+        patch.setenv("COLUMNS", str(COLUMNS))
+        patch.setattr(logging.getLogger(), "handlers", [])  # with pytest's, nothing is printed
+        run(model, DATASET, config_dict={**settings, "show_progress": True})
 
 
-@pytest.fixture
-def environment() -> dict[str, str]:
-    source = str(Path(recbole_tinynews.__file__).parents[1])
-    return {**os.environ, "PYTHONPATH": source, "COLUMNS": str(COLUMNS), **QUIET}
-
-
-def in_a_terminal(command: list[str], environment: dict[str, str]) -> str:
-    """What a process writes to a terminal of 80 columns."""
+def in_a_terminal(model: str, settings: dict[str, Any]) -> str:
+    """What a run writes to a terminal of 80 columns."""
     import fcntl
     import pty
     import termios
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
-    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-    written = b""
-    while True:
-        try:
-            block = os.read(ours, 1 << 16)
-        except OSError:  # Linux's end of a terminal
-            break
-        if not block:
-            break
-        written += block
-    os.close(ours)
-    assert process.wait() == 0, written
-    return ESCAPE.sub("", written.decode())
+    blocks: list[bytes] = []
+
+    def read() -> None:
+        with suppress(OSError):  # Linux's end of a terminal
+            while block := os.read(ours, 1 << 16):
+                blocks.append(block)
+
+    reader = threading.Thread(target=read)  # a run that fills the terminal's buffer would wait
+    reader.start()
+    try:
+        write_run(theirs, model, settings)
+    finally:
+        reader.join()
+        os.close(ours)
+    return ESCAPE.sub("", b"".join(blocks).decode())
 
 
 def bars_of(shown: str) -> list[str]:
@@ -70,14 +69,10 @@ def bars_of(shown: str) -> list[str]:
 
 @pytest.mark.whole
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_bars_in_a_terminal_fit_and_name_stage_and_time_left(
-    tiny: Tiny, environment: dict[str, str]
-) -> None:
+def test_bars_in_a_terminal_fit_and_name_stage_and_time_left(tiny: Tiny) -> None:
     """RecBole's have 100 columns: each update began a new line in a terminal of 80."""
     settings = tiny.settings("TinyNewsRec", eval_step=1, post_train_teacher_max_steps=20)
-    shown = in_a_terminal(
-        command("TinyNewsRec", {**settings, "post_train_teacher_epochs": 9}), environment
-    )
+    shown = in_a_terminal("TinyNewsRec", {**settings, "post_train_teacher_epochs": 9})
     bars = bars_of(shown)
     assert max(map(len, bars)) <= COLUMNS
     for number in range(1, 6):
@@ -88,8 +83,8 @@ def test_bars_in_a_terminal_fit_and_name_stage_and_time_left(
 
 @pytest.mark.whole
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_bars_of_recboles_models_fit_too(tiny: Tiny, environment: dict[str, str]) -> None:
-    bars = bars_of(in_a_terminal(command("BPR", tiny.stock_settings()), environment))
+def test_bars_of_recboles_models_fit_too(tiny: Tiny) -> None:
+    bars = bars_of(in_a_terminal("BPR", tiny.stock_settings()))
     assert max(map(len, bars)) <= COLUMNS
     assert any(bar.startswith("epoch 0: 100%|") for bar in bars)
     assert any(bar.startswith("Evaluate: 100%|") for bar in bars)
@@ -97,20 +92,21 @@ def test_bars_of_recboles_models_fit_too(tiny: Tiny, environment: dict[str, str]
 
 @pytest.mark.whole
 @pytest.mark.parametrize("model", ["TinyNewsRec", "BPR"])
-def test_a_pipe_gets_lines_alone(tiny: Tiny, model: str, environment: dict[str, str]) -> None:
+def test_a_pipe_gets_lines_alone(tiny: Tiny, model: str, tmp_path: Path) -> None:
     """Bars were three quarters of the bytes of a log, on one line that no pager shows."""
     settings = tiny.stock_settings() if model == "BPR" else tiny.settings(model)
-    ran = subprocess.run(command(model, settings), capture_output=True, check=True, env=environment)
-    written = (ran.stdout + ran.stderr).decode()
-    assert "\r" not in written
-    assert "\x1b" not in written
-    assert "%|" not in written
-    assert "epoch 0 training [time: " in written
+    file = tmp_path / "output"
+    write_run(file, model, settings)
+    lines = file.read_bytes().decode()
+    assert "\r" not in lines
+    assert "\x1b" not in lines
+    assert "%|" not in lines
+    assert "epoch 0 training [time: " in lines
     if model == "TinyNewsRec":
         for number in range(1, 6):
-            assert f"Stage {number} of 5: " in written
-            assert f"stage {number} of 5, epoch 0 training [time: " in written
-        assert " left of the run" in written
+            assert f"Stage {number} of 5: " in lines
+            assert f"stage {number} of 5, epoch 0 training [time: " in lines
+        assert " left of the run" in lines
 
 
 def test_settings_that_differ_come_first_and_others_on_demand(tiny: Tiny, caplog) -> None:
