@@ -42,11 +42,7 @@ def progress_bar(
 ) -> tqdm:
     """Progress on stderr: a bar of at most 80 columns in a terminal, otherwise lines.
 
-    Args:
-        iterable: the iterable to count; ``None``: calls of ``update``.
-        desc: description of the work.
-        shown: whether to show progress.
-        of_tqdm: further arguments of tqdm, such as ``total`` and ``unit``.
+    It counts ``iterable``, or without one calls of ``update``.
     """
     if sys.stderr.isatty():
         width = min(WIDTH, shutil.get_terminal_size().columns)

@@ -15,8 +15,8 @@ _NUMPY_NAMES = {"bool": np.bool_, "float": np.float64, "long": np.int_, "str": n
 def apply() -> None:
     """Add numpy names that RecBole needs, and pickle torch's generators by value.
 
-    Torch would share the generators of RecBole's loaders with spawned workers through memory that
-    is gone by then ("unable to resize file").
+    Torch would share them with spawned workers in memory that is gone by then ("unable to resize
+    file").
     """
     for name, scalar in _NUMPY_NAMES.items():
         if name not in vars(np):  # with hasattr, numpy would warn about these names

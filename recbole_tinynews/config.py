@@ -94,10 +94,7 @@ class NewsConfig(Config):
         return keyed(self.final_config_dict, self.of_stages)
 
     def for_stage(self, stage: str, number: int = 0) -> NewsConfig:
-        """A copy of the settings as ``stage`` sees them: its own, otherwise the plain ones.
-
-        ``number`` distinguishes equal stages, and is added to the seed.
-        """
+        """A copy of the settings as ``stage`` sees them; ``number`` is added to the seed."""
         if self._run_config is not None:  # a student asks for its teachers' settings
             return self._run_config.for_stage(stage, number)
         staged = copy.copy(self)

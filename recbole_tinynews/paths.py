@@ -15,11 +15,7 @@ MISSING_RECBOLE = (
 
 @cache
 def recbole_folder() -> Path:
-    """RecBole's folder, found without importing it, which takes seconds.
-
-    Raises:
-        ModuleNotFoundError: it is not installed.
-    """
+    """RecBole's folder, without the slow import; ``ModuleNotFoundError`` if not installed."""
     try:
         spec = importlib.util.find_spec("recbole")
     except ModuleNotFoundError:
@@ -30,9 +26,7 @@ def recbole_folder() -> Path:
 
 
 def packaged_folder(name: str) -> Path:
-    """The installed folder ``name`` (``properties`` or ``dataset``).
-
-    A wheel has it inside the package; a checkout or editable install beside it.
+    """``properties`` or ``dataset``: in a wheel inside the package, in a checkout beside it.
 
     Raises:
         FileNotFoundError: the installation is incomplete.
@@ -47,12 +41,6 @@ def packaged_folder(name: str) -> Path:
 
 
 def data_set_folder(dataset: str, data_path: str, is_given: bool) -> Path:
-    """Folder of a data set: the packaged one if no path is given and none exists there.
-
-    Args:
-        dataset: its name.
-        data_path: folder of data sets.
-        is_given: whether the user gave ``data_path``.
-    """
+    """Folder of a data set: the packaged one if no path is given and none exists there."""
     folder, packaged = Path(data_path, dataset), packaged_folder("dataset") / dataset
     return folder if is_given or folder.is_dir() or not packaged.is_dir() else packaged

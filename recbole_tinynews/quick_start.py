@@ -276,12 +276,9 @@ def _check_submission(factory: ImpressionFactory, last: Stage) -> None:
 
 
 class TestMetrics(NamedTuple):
-    """Test metrics: NaN without labels, empty without test impressions.
+    """Test metrics: on all impressions, on those with only cold clicks, and on slices.
 
-    Attributes:
-        test: on all test impressions.
-        test_cold: on those whose clicked articles are all cold.
-        test_slices: by history length and by hour.
+    NaN without labels, empty without test impressions.
     """
 
     test: Mapping[str, Any] = {}
@@ -303,10 +300,7 @@ def evaluate_test(factory: ImpressionFactory, model: AbstractRecommender) -> Tes
 
 
 def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
-    """Test metrics, size and speed of a student's finetuned teachers; empty if it has none.
-
-    Each is tested once: its artifact keeps the result.
-    """
+    """Test metrics, size and speed of a student's finetuned teachers, each tested once."""
     teachers = [
         each for each in student.teachers if isinstance(each, Stage) and each.model.ranks_news
     ]

@@ -128,7 +128,7 @@ def recbole_yaml_folder() -> Path:
 
 
 def find_model(model: str | type) -> type:
-    """The class of a model; a class, which needs no registration, is returned as it is.
+    """The class of a model; a class is returned as it is.
 
     Raises:
         ValueError: no model has this name, or the class is no recommender of RecBole.
@@ -167,11 +167,7 @@ def _find_recbole_model(name: str) -> type:
 
 
 def find_part(name: str) -> type:
-    """The class of a possible student or teacher, which learns from clicks alone.
-
-    Raises:
-        ValueError: there is no such recommender.
-    """
+    """The class of a student or teacher that learns from clicks alone; ``ValueError`` if none."""
     from recbole_tinynews.model.plmnr import PLMNR
     from recbole_tinynews.trainer import UntrainedTrainer
 
@@ -235,11 +231,7 @@ def is_stock_model(model_class: type) -> bool:
 
 
 def find_trainer(model_class: type) -> type:
-    """The model's ``trainer_class``; for RecBole's models, RecBole's trainer.
-
-    Raises:
-        ValueError: there is no trainer of this name.
-    """
+    """The model's ``trainer_class`` (``ValueError`` if unknown), or RecBole's trainer."""
     named = getattr(model_class, "trainer_class", None)
     if named is None:
         return _recbole_trainer(model_class)
@@ -270,16 +262,10 @@ def layering_of(
     on_impressions: bool,
     same_plm: Callable[[Any, Any], bool] | None,
 ) -> Layering:
-    """The yaml files of a model and its data set, layered over RecBole's.
+    """The yaml files of a model and its data set, layered over RecBole's values (``base``).
 
-    Args:
-        model_class: its class.
-        system: the class without another student or other teachers.
-        dataset: name of the data set.
-        base: RecBole's own values.
-        given: the user's settings, some of which select files.
-        on_impressions: whether the model runs on impressions.
-        same_plm: whether two values of ``plm`` are the same language model.
+    ``system`` is the class without another student or other teachers; ``given`` are the user's
+    settings, some of which select files; ``same_plm`` says whether two ``plm`` are the same model.
     """
     files = files_of(model_class)
     if not is_news_model(model_class):
@@ -315,10 +301,7 @@ def overall_yaml_file(model_class: type) -> Path:
 
 
 def model_yaml_files(model_class: type) -> list[Path]:
-    """Yaml files of a model's own settings, weakest first: its bases', its own.
-
-    A user's class has its yaml beside its module, under the class's name.
-    """
+    """Yaml files of a model and its bases, weakest first; a user's lie beside their module."""
     files = [
         folder / f"{cls.__name__}.yaml"
         for cls in reversed(model_class.__mro__)
@@ -332,7 +315,6 @@ def stage_yaml_files(model_class: type) -> dict[str, Path]:
     """Yaml files of a news recommender's possible stages, by stage name.
 
     The package's come first; a user's are in a folder ``stage`` beside the module of the class.
-    Models without a language model are a single stage without yaml.
 
     Raises:
         ValueError: two stages have the same name.

@@ -1,3 +1,3 @@
-"""Benchmarks of several systems: suites, their runs, size and speed, tables and figures."""
+"""Benchmarks: suites of systems, their runs, size and speed, tables and figures."""
 
 from __future__ import annotations

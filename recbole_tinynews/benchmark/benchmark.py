@@ -84,7 +84,7 @@ class Benchmark:
         """
         remove_old_partials(self.output)
         runnable = [planned for planned in self.asked if not planned.why_not]
-        # seed by seed: every system has one result before any has two
+        # seed by seed: every system gets its first result before any gets a second
         jobs = [
             job for seed in self.seeds for each in runnable for job in self._missing(each, seed)
         ]

@@ -14,7 +14,7 @@ from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
 from recbole_tinynews.logs.progress import duration
 from recbole_tinynews.pipeline.text_table import text_table
 
-NEXT = 5  # waiting jobs that are listed; the others are only counted
+NEXT = 5  # waiting jobs listed; others are only counted
 _DOING = {TRAIN: "training", MEASURE: "measuring"}
 
 

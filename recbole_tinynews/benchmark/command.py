@@ -74,7 +74,7 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
-    from recbole_tinynews import Benchmark  # takes seconds; it says if RecBole is missing
+    from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
     from recbole_tinynews.benchmark.cross_validation import CrossValidation
 
     kind: Callable[..., Any] = (

@@ -22,7 +22,7 @@ _MARKER, _GAP = 2.5, 1.2  # half a marker's size, and the distance to its label
 SMALL: dict[Any, Any] = {  # readable at that width
     "font.size": 8,
     "axes.linewidth": 0.6,
-    "pdf.fonttype": 42,  # text of a PDF stays text
+    "pdf.fonttype": 42,  # embeds text as text
 }
 
 
@@ -206,7 +206,7 @@ def dot_figure(label: str, rows: Sequence[tuple[str, Point]]) -> Figure:
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.margins(x=0.1)
         tidy(axes, label, "")
-        axes.xaxis.label.set(horizontalalignment="right", x=1.0)  # long names leave little room
+        axes.xaxis.label.set(horizontalalignment="right", x=1.0)  # long names leave little space
         figure.draw_without_rendering()
     return figure
 

@@ -142,7 +142,7 @@ def _settings_table(systems: Sequence[SystemResult]) -> Table:
         marks = ", ".join(each["settings"] for each in cells.values())
         own = ", ".join(f"{name}={value}" for name, value in row.settings.items())
         size = means.get("parameters")
-        layers = str(row.layers) if row.layers and size and size.value else ""  # else it has none
+        layers = str(row.layers) if row.layers and size and size.value else ""  # else no encoder
         reads = " and ".join(row.reads) or "nothing"
         rows.append([*map(Cell, (row.label, row.model, layers, reads, own, marks))])
     head = ["System", "Model", "Layers", "Ranks by", "Settings of its own", "Fingerprints"]

@@ -162,7 +162,7 @@ def _families(systems: Sequence[SystemResult]) -> list[tuple[str, list[SystemRes
 
 
 def _point(x: float, system: SystemResult, intervals: Intervals, metric: str = _QUALITY) -> Point:
-    """The mean over seeds in percent, with its interval if it has one."""
+    """Mean over seeds in percent, with its interval, if any."""
     below, above = intervals.of(system.row.label, metric) or _NO_REACH
     value = system.means[metric].value
     return Point(x, 100 * value, 100 * (value - below), 100 * (value + above))

@@ -111,7 +111,7 @@ def _as_given(cell: str) -> str:
 
 
 class Mean(NamedTuple):
-    """Mean over seeds; ``deviation`` is the sample standard deviation, None for one seed."""
+    """Mean over seeds and sample standard deviation, None for one seed."""
 
     value: float
     deviation: float | None

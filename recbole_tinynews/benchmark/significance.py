@@ -11,7 +11,7 @@ from scipy.special import stdtr, stdtrit
 
 FEWEST_SEEDS = 3
 RESAMPLES, SEED = 10_000, 2022
-_AT_ONCE = 2_000_000  # draws in memory
+_AT_ONCE = 2_000_000  # users drawn at a time, to bound memory
 
 
 class Estimate(NamedTuple):
@@ -143,17 +143,14 @@ def users_random(
     """A bootstrap that generalises to other users, for these trained models.
 
     Users are resampled with all their impressions (Davison and Hinkley 1997, section 3.8), with the
-    same draws for every pair. Intervals are percentile intervals. p is the share of resamples at
-    least as far from the measured mean as it is from 0 (Efron and Tibshirani 1993, chapter 16),
-    including the measured sample, so never 0.
+    same draws for every pair, for percentile intervals. p is the share of resamples at least as far
+    from the measured mean as it is from 0 (Efron and Tibshirani 1993, chapter 16), including the
+    measured sample, so never 0.
 
     Shapes:
         differences: ``[pairs, impressions]``, of the means over seeds of two systems.
         users: ``[impressions]``, numbers from 0 without gaps.
         returned: ``[pairs]``.
-
-    Raises:
-        ValueError: fewer than 2 users.
     """
     exact = differences.astype(np.float64)
     totals = _totals(exact, users)  # [pairs, users]

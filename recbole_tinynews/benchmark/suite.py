@@ -13,8 +13,8 @@ from recbole_tinynews.benchmark.recommender_file import is_file_spec
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.settings.literals import read_yaml
 
-Pair = tuple[str, str]  # labels of a system and of the one that it is compared with
-ADDED = "added"  # group of the rows that the command line adds
+Pair = tuple[str, str]  # labels of a system and of its comparison
+ADDED = "added"  # group of rows added on the command line
 TITLE, USER_IDS = ("title",), "ids of users"
 CLICKS_NOW = "clicks of other users"  # prefix of the inputs of rows with click counters
 _KEYS = {
@@ -218,7 +218,7 @@ def _file_of(name: str) -> Path:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """The yaml of a suite, merged over that of the suite named by ``rows_of``."""
+    """A suite's yaml, merged over that of the suite named by ``rows_of``."""
     declared = read_yaml(file)
     _refuse_unknown(f"Suite {file}", declared, _KEYS)
     if "rows_of" in declared:

@@ -34,11 +34,7 @@ def articles_for(config: Settings, news: TaskNews) -> list[Article]:
 
 
 def news_to_read(config: Settings, news: TaskNews) -> NDArray[np.int64]:
-    """Ascending ids of the articles for training without clicks.
-
-    Under ``post_train_news: train`` only those of the training impressions, since others may not
-    have been written yet.
-    """
+    """Ascending ids of articles for training without clicks, by ``post_train_news``."""
     if config["post_train_news"] == "all":
         return np.arange(1, len(news.news_text[TITLE]))
     return news.inter_feat.news_ids()
@@ -47,12 +43,11 @@ def news_to_read(config: Settings, news: TaskNews) -> NDArray[np.int64]:
 def read_corpus(path: Path) -> list[Article]:
     """Articles of a tab-separated file without header: id, title, body; plain or gzip.
 
-    Articles without title or body are dropped and their number is logged.
+    Articles without title or body are dropped and counted in the log.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line has a wrong number of columns or is not UTF-8, or there are fewer than
-            ``FEWEST_ARTICLES`` articles.
+        ValueError: a line is malformed, or there are fewer than ``FEWEST_ARTICLES`` articles.
     """
     articles: list[Article] = []
     dropped = 0
@@ -72,11 +67,7 @@ def read_corpus(path: Path) -> list[Article]:
 
 
 def articles_of(news: TaskNews, ids: NDArray[np.int64]) -> list[Article]:
-    """Articles of the data set: title and body, or abstract if there is no body.
-
-    Raises:
-        ValueError: fewer than ``FEWEST_ARTICLES`` have both.
-    """
+    """Articles with title and body (or abstract); ``ValueError`` below ``FEWEST_ARTICLES``."""
     text = news.news_text
     _, *names = news.field2id_token[CATEGORY].tolist()
     categories = np.array([NO_CATEGORY, *names])[news.item_feat[CATEGORY].numpy()].tolist()
@@ -106,9 +97,7 @@ def _enough(articles: list[Article], dropped: int, source: str) -> list[Article]
 
 
 def hold_out(texts: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of training texts, ascending, and of at least one validation text.
-
-    Validation texts come from the whole corpus, which is often sorted by source.
+    """Indices of training texts, ascending, and of at least one random validation text.
 
     >>> [len(part) for part in hold_out(40, seed=0)]
     [38, 2]

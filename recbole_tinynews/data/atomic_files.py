@@ -1,7 +1,4 @@
-"""Reader of atomic files: news text and ragged impressions.
-
-Fields are raw text, without quoting or missing-value markers.
-"""
+"""Reader of atomic files, whose fields are raw text without quoting or missing-value markers."""
 
 from __future__ import annotations
 
@@ -89,8 +86,7 @@ def read_news(path: Path) -> ItemColumns:
     """Read ``NAME.item``; missing optional columns (abstract, body, published) are empty.
 
     Raises:
-        ValueError: a column is missing, a row has a wrong number of fields, or an id is empty,
-            RecBole's padding, or not unique.
+        ValueError: a column is missing, a row is malformed, or an id is empty, padding or repeated.
     """
     columns: dict[str, list[str]] = {field: [] for field in ItemColumns._fields}
     for rows in _read(path, REQUIRED_OF_ITEMS):
@@ -107,11 +103,7 @@ def read_news(path: Path) -> ItemColumns:
 
 
 def publication_times(path: Path, news: ItemColumns) -> NDArray[np.float64] | None:
-    """UTC seconds of publication, ``[news]``, NaN if unknown; ``None`` if all are.
-
-    Raises:
-        ValueError: a time is no finite number.
-    """
+    """UTC seconds of publication, ``[news]``, NaN if unknown; ``None`` if all are."""
     if not any(news.published):
         return None
     times = np.full(len(news.published), np.nan)
@@ -130,8 +122,7 @@ def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Impress
     """Read one ``NAME.<split>.inter``; unknown news and users get new ids.
 
     Raises:
-        ValueError: a column is missing, a row has a wrong number of fields, or a field does not fit
-            its column.
+        ValueError: a column is missing, or a row or field is malformed.
     """
     parts: list[Impressions] = []
     for rows in _read(path, INTER, progress=True):

@@ -26,9 +26,9 @@ class NewsBatch(Interaction):
     """RecBole's batch with a plan; it moves to a device asynchronously.
 
     Attributes:
-        plan: how its articles are encoded; ``None``: decided on encoding.
-        shares: with several processes, this one's share of the batch, by unit of a mean
-            (``samples``, ``articles``); ``None``: all.
+        plan: encoding plan; ``None``: planned on encoding.
+        shares: share of this process in the batch by unit (``samples``, ``articles``); ``None``:
+            all.
     """
 
     def __init__(

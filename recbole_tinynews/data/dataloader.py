@@ -31,12 +31,7 @@ ORDER_DRAW = -1  # negatives use draws from 0
 
 
 class ImpressionSource(Protocol):
-    """A data set of impressions.
-
-    Attributes:
-        inter_feat: the impressions to load.
-        facts: facts of their articles; ``None`` if candidates are other texts.
-    """
+    """A data set of impressions to load, ``inter_feat``; ``facts`` are None if not of articles."""
 
     inter_feat: Impressions
     facts: ArticleFacts | None
@@ -97,10 +92,7 @@ class TrainDataLoader(AbstractDataLoader):
         return batch if self.planner is None else NewsBatch(batch.interaction, self.planner(batch))
 
     def collate_part(self, samples: NDArray[np.int64]) -> NewsBatch:
-        """This process's shard of a batch, with the plan of the whole batch.
-
-        A process without samples gets one of weight 0.
-        """
+        """This process's shard (if empty, a sample of weight 0), with the whole batch's plan."""
         batch = self.collate_samples(samples)
         rows = shard_slice(len(samples), self.group)
         own = rows if rows.start < rows.stop else slice(0, 1)

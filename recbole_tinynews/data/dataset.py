@@ -218,9 +218,7 @@ class NewsDataset(Dataset):
     # ------------------------------------------------------- for models, loaders and messages
 
     def impressions(self, config: Settings) -> Impressions:
-        """These impressions, with counters if ``popularity`` is set.
-
-        Equal counters are computed once for all splits and stages.
+        """These impressions, with counters (computed once for all) if ``popularity`` is set.
 
         Raises:
             ValueError: the times of a split are unknown.

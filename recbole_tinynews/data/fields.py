@@ -1,7 +1,4 @@
-"""Field names of a batch.
-
-RecBole's ``USER_ID_FIELD``, ``TIME_FIELD`` (int64 UTC seconds) and ``LABEL_FIELD`` name the others.
-"""
+"""Field names of a batch; RecBole's settings name user, time (int64 UTC seconds) and label."""
 
 from __future__ import annotations
 

@@ -13,12 +13,7 @@ UNLABELLED = -1
 
 
 class CandidateFeatures(NamedTuple):
-    """Features of each candidate of each impression, such as its clicks so far.
-
-    Shapes:
-        names: ``[features]``.
-        values: ``[candidates.values, features]``, float32; may be memory-mapped.
-    """
+    """Features of candidates, by ``names``: float32 ``values [candidates.values, features]``."""
 
     names: tuple[str, ...]
     values: NDArray[np.float32]
@@ -122,12 +117,7 @@ def clicks_of(impressions: Impressions) -> Clicks:
 
 
 class ArticleFacts(NamedTuple):
-    """Category and training clicks by news id; 0 is padding.
-
-    Shapes:
-        category: ``[news]``, category index, 0 if unknown.
-        clicks: ``[news]``, clicks in training impressions, not histories.
-    """
+    """Category index (0: unknown) and clicks in training impressions by news id, ``[news]``."""
 
     category: NDArray[np.integer]
     clicks: NDArray[np.int64]

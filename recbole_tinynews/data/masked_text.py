@@ -29,12 +29,7 @@ HELD_OUT_EPOCH = -1  # every validation masks the same tokens
 
 
 class MaskedTextDataset:
-    """Texts as token ids, a twentieth of them held out; a subclass chooses the texts.
-
-    Attributes:
-        tokens: ragged ``[texts, *]``, at most ``max_length`` including [CLS] and [SEP].
-        masking: draws the masked tokens.
-    """
+    """Texts as ragged token ids, a twentieth of them held out; a subclass chooses the texts."""
 
     settings: ClassVar[tuple[str, ...]] = ("max_body_length", "seed")
 
@@ -125,10 +120,7 @@ class MaskedTextDataLoader(TrainDataLoader):
         super().__init__(config, dataset, len(texts))
 
     def collate_part(self, samples: NDArray[np.int64]) -> NewsBatch:
-        """This process's texts, sharded by length, with their own plan.
-
-        The share counts chosen tokens, over which the loss is a mean.
-        """
+        """This process's texts, sharded by length, and its share of the chosen tokens."""
         lengths = self._dataset.tokens.lengths[self.texts[samples]]
         own = shard(samples[np.argsort(lengths, kind="stable")], self.group)
         batch = self.collate_samples(own if len(own) else samples[:1])

@@ -1,7 +1,4 @@
-"""Masking for masked language models.
-
-It depends on (seed, epoch, text) only, not on batches or workers, so resumed runs mask the same.
-"""
+"""Masking for masked language models, from (seed, epoch, text) only, so that resumed runs agree."""
 
 from __future__ import annotations
 
@@ -21,13 +18,7 @@ OTHER_TOKEN = 1 << 32  # draws below choose places, from here on replacement tok
 
 
 class MaskedTokens(NamedTuple):
-    """Masked texts, and the tokens to predict.
-
-    Shapes:
-        tokens: ``[tokens]``, the texts concatenated.
-        places: ``[chosen]``, positions of the chosen tokens.
-        truth: ``[chosen]``, the original tokens there.
-    """
+    """Masked ``tokens``, concatenated, with ``places`` and ``truth`` of the tokens to predict."""
 
     tokens: NDArray[np.int64]
     places: NDArray[np.int64]
@@ -55,7 +46,7 @@ class Masking:
         self.ordinary = np.setdiff1d(np.arange(len(tokenizer)), self.special)
 
     def draw(self, epoch: int, tokens: Ragged, texts: NDArray) -> MaskedTokens:
-        """Mask ``tokens``, whose rows are the texts numbered ``texts``."""
+        """Mask ``tokens``; ``texts`` are the numbers of its rows."""
         truth = tokens.values.astype(np.int64)
         text = np.repeat(texts, tokens.lengths)
         place = np.arange(len(truth)) - np.repeat(tokens.offsets[:-1], tokens.lengths)

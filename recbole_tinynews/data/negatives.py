@@ -1,7 +1,4 @@
-"""Training negatives.
-
-They depend on (seed, epoch, sample) only, not on batches or workers, so resumed runs draw the same.
-"""
+"""Training negatives, from (seed, epoch, sample) only, so that resumed runs agree."""
 
 from __future__ import annotations
 

@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 
 class NoArticles:
-    """A data set without articles, but with the names of categories.
-
-    Args:
-        iid_field: name of the field of news ids.
-        categories: names of ``category`` and ``subcategory`` in training; the first has id 1.
-        word_tokenizer: loads the saved word tokenizer.
-    """
+    """A data set without articles, but with the names of categories by field, in id order."""
 
     cache_dir = None  # serving writes nothing
 

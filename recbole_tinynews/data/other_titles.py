@@ -1,7 +1,6 @@
 """Wrong titles for title-body matching: of any article, the same category, or the batch.
 
-Draws depend on (seed, epoch, sample) and the samples of the batch. Equal titles count as one, so a
-wrong title never equals the right one.
+Draws depend on (seed, epoch, sample) and the batch; equal titles count as one.
 """
 
 from __future__ import annotations
@@ -34,9 +33,6 @@ class OtherTitles:
         count: titles per sample.
         seed: seed of the draws.
         groups: ``[articles]``; only articles of the sample's group are drawn. ``None``: any.
-
-    Attributes:
-        available: ``[articles]``, number of articles to draw from.
     """
 
     def __init__(
@@ -102,10 +98,7 @@ class CategoryTitles:
 
 
 class BatchTitles:
-    """Titles of the batch's other articles, ``batch_size - 1`` per sample.
-
-    Random titles replace those equal to the sample's own, and fill up a short last batch.
-    """
+    """Titles of the batch's other articles; random ones replace equal titles and fill gaps."""
 
     def __init__(self, titles: NDArray[np.int64], batch_size: int, seed: int) -> None:
         self.titles = titles

@@ -34,16 +34,7 @@ def check_articles(file: Path, news: ItemColumns) -> Iterator[str]:
 
 
 def check_candidates(file: Path, candidates: NDArray[np.int32], known: int) -> Iterator[str]:
-    """A warning if many candidates have no row in ``NAME.item``, and so no text.
-
-    Args:
-        file: file of the training impressions.
-        candidates: their candidates.
-        known: number of ids with a row, including padding.
-
-    Raises:
-        ValueError: none has a row.
-    """
+    """A warning if many (``ValueError`` if all) candidates have no row among the ``known`` ids."""
     unknown = float((candidates >= known).mean()) if len(candidates) else 0.0
     if unknown == 1:
         raise ValueError(

@@ -38,8 +38,7 @@ class Counting(NamedTuple):
     Attributes:
         windows: lengths in hours; None: since the beginning of the log.
         delay: seconds until an event is known.
-        stream: whether validation and test events count as they happen, as in a live service;
-            otherwise only training events do.
+        stream: whether validation and test events count as they happen, as in a live service.
     """
 
     windows: tuple[float | None, ...] = (3, 24, None)
@@ -69,12 +68,8 @@ def popularity_features(
 ) -> CandidateFeatures:
     """Age and counters of every candidate of a log, memory-mapped if there is a cache.
 
-    Args:
-        log: impressions of all splits, training first.
-        counting: windows, delay and source.
-        training: number of training impressions.
-        published: as in ``count_events``.
-        cache: a folder and a digest of the log.
+    The first ``training`` impressions are those of training; ``cache`` is a folder and a digest of
+    the log; ``published`` as in ``count_events``.
     """
     shape = len(log.candidates.values), len(counting.names)
 
@@ -107,16 +102,15 @@ def count_events(
 ) -> NDArray[np.float32]:
     """Features (``Counting.names``) of every candidate in the order of ``candidates.values``.
 
-    Works on blocks of articles, which are independent. Events are sorted by article and time,
-    running sums are looked up at both ends of each window, and what the same user saw is
-    subtracted.
+    Blocks of articles are independent: sort events by article and time, look up running sums at
+    both ends of each window, subtract what the same user saw.
 
     Args:
         log: impressions of all splits, in any order.
         counting: windows and delay.
         counted: number of leading impressions that are events; None: all.
-        published: ``[articles]``, UTC seconds by news id, NaN where unknown. There, and by default,
-            age counts from the first exposure, anyone's and without the delay.
+        published: ``[articles]``, UTC seconds by news id. Where NaN, and by default, age counts
+            from the first exposure, anyone's and without the delay.
         out: zeros to fill, ``[candidates, features]``, for instance a memory-mapped file.
         block: candidates to process at once.
     """
@@ -222,10 +216,7 @@ def _first(group: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def _order(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``np.argsort(keys, kind="stable")`` for non-negative keys.
-
-    Sorting key and place packed into one number, if they fit, is about eight times as fast.
-    """
+    """Stable argsort of non-negative keys, about eight times as fast if they fit in 63 bits."""
     bits = len(keys).bit_length()
     if int(keys.max(initial=0)).bit_length() + bits > 63:
         return np.argsort(keys, kind="stable")

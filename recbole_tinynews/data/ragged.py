@@ -10,10 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class Ragged(NamedTuple):
-    """Rows in one flat array: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
-
-    ``values`` is ``[total]``, ``offsets`` ``[rows + 1]``, int64, starting at 0.
-    """
+    """Row ``i`` is ``values[offsets[i]:offsets[i + 1]]``; ``offsets`` is int64 ``[rows + 1]``."""
 
     values: NDArray
     offsets: NDArray[np.int64]

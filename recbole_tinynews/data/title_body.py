@@ -43,11 +43,6 @@ class TitleBodyDataset:
 
     Text ids: 0 is padding, ``1 .. articles`` titles, ``articles + 1 .. 2 articles`` bodies, all in
     one token table. Titles with equal tokens share the first one's id.
-
-    Attributes:
-        tokenizer: of titles and bodies.
-        titles: ``[articles]``, the first article with the same title.
-        categories: ``[articles]``.
     """
 
     settings: ClassVar[tuple[str, ...]] = (
@@ -88,11 +83,7 @@ class TitleBodyDataset:
     def read(
         cls, config: Settings, news: TaskNews, tokenizer: PreTrainedTokenizerBase
     ) -> TitleBodyDataset:
-        """Articles for a stage with these settings.
-
-        Raises:
-            ValueError: there are too few articles, or no more titles than negatives.
-        """
+        """Articles for a stage; ``ValueError`` for too few articles or distinct titles."""
         data = cls(
             articles_for(config, news),
             tokenizer,

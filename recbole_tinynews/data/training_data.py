@@ -18,16 +18,7 @@ if TYPE_CHECKING:
 
 
 class TaskNews(Protocol):
-    """The part of a run's data set that stages read.
-
-    Attributes:
-        dataset_name: for messages.
-        cache_dir: folder of cached arrays; ``None``: no cache.
-        news_text: ``title``, ``abstract`` and ``body`` by news id; padding is empty.
-        field2id_token: tokens of a column by id.
-        item_feat: ``category`` and ``subcategory`` indices by news id.
-        inter_feat: the training impressions.
-    """
+    """The part of a run's data set that stages read: a part of ``NewsDataset``."""
 
     dataset_name: str
     cache_dir: Path | None
@@ -41,8 +32,7 @@ class TrainingData(Protocol):
     """Impressions, articles or masked texts; a model's ``reads`` names the class.
 
     Attributes:
-        settings: names of the settings that, with the tokenizer, decide what is read: stages with
-            equal values share one object.
+        settings: names of the settings that, with the tokenizer, decide what is read.
         content: digest of what is read, whatever the files' path.
         cache_dir: folder of cached arrays; ``None``: no cache.
     """
@@ -58,7 +48,4 @@ class TrainingData(Protocol):
     def loaders(
         self, config: Settings, valid: ImpressionSource | None
     ) -> tuple[TrainDataLoader, Any]:
-        """Training and validation batches; ``None`` without validation data.
-
-        ``valid`` has the validation impressions; data other than clicks holds out its own.
-        """
+        """Training batches, and validation batches (of ``valid`` or held-out texts) or ``None``."""

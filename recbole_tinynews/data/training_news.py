@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 
 
 class TrainingNews:
-    """Every article of the training impressions once per epoch, without clicks.
-
-    Other attributes are those of the impressions' data set.
-    """
+    """Every article of the training impressions once per epoch; other attributes are theirs."""
 
     settings: ClassVar[tuple[str, ...]] = ()
     validates_on_impressions: ClassVar[bool] = True
@@ -61,12 +58,7 @@ class TrainingNews:
 
 
 class TrainingNewsLoader(TrainDataLoader):
-    """One sample is one article, as the only click and the only candidate.
-
-    Fields of a batch:
-        history, candidates: ``[batch, 1]``, the article's id.
-        label: ``[batch]``, 0.
-    """
+    """One sample is one article, as the only click and the only candidate (``[batch, 1]``)."""
 
     def __init__(self, config: Settings, dataset: TrainingNews) -> None:
         self.articles = dataset.training_news()

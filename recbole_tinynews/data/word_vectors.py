@@ -14,11 +14,7 @@ from recbole_tinynews.files.lines import read_lines
 
 
 def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
-    """Vectors of those words that a file has; the first of several.
-
-    Shapes:
-        rows: ``[found]``, ascending indices of the words found.
-        vectors: ``[found, dim]``, float32.
+    """Ascending ``rows`` of the words found, and their ``vectors [found, dim]``, float32.
 
     Raises:
         FileNotFoundError: there is no such file.

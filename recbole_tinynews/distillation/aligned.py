@@ -47,12 +47,7 @@ class AlignedDistillation(nn.Module):
     def forward(
         self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor
     ) -> tuple[Tensor, ...]:
-        """Loss terms of nonzero weight by name, each the mean over the batch.
-
-        Shapes:
-            label: ``[batch]``, index of the target candidate.
-            real: ``[batch, history + candidates]``, False for empty slots.
-        """
+        """Loss terms of nonzero weight; ``real [batch, history + candidates]``: not padding."""
         return weighted(
             self.weights,
             {

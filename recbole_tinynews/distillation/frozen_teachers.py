@@ -21,8 +21,7 @@ MEMORY_SHARE = 0.25  # of free memory, for the inner states of all teachers
 class FrozenTeachers(nn.Module):
     """Recommenders in evaluation mode, whose outputs are labels.
 
-    Each article is encoded once, so a step costs a look-up and the user encoder. Inner states are
-    recomputed in each step unless ``tap_ahead`` stored them.
+    Each article is encoded once; inner states in each step, unless ``tap_ahead`` stored them.
     """
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:

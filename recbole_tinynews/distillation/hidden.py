@@ -69,11 +69,7 @@ def linear_map(inputs: int, outputs: int) -> nn.Linear:
 
 
 def mean_squared_error(name: str, student: Tensor, teacher: Tensor, hint: str = "") -> Tensor:
-    """Mean squared error over all elements, in full precision even under autocast.
-
-    Raises:
-        ValueError: shapes differ.
-    """
+    """Mean squared error, in full precision under autocast; ``ValueError`` for unequal shapes."""
     if student.shape != teacher.shape:
         raise ValueError(
             f"{name} expects equal shapes, got student {tuple(student.shape)} and teacher "

@@ -17,10 +17,7 @@ def loss_terms(losses: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
 
 
 def weighted(weights: Any, losses: Mapping[str, Callable[[], Tensor]]) -> tuple[Tensor, ...]:
-    """Weighted losses; those of weight 0 are neither computed nor logged.
-
-    ``weights`` is a NamedTuple with the names of ``losses``, which are functions.
-    """
+    """Weighted losses by name; those of weight 0 are neither computed nor logged."""
     named = weights._asdict().items()
     return loss_terms({name: weight * losses[name]() for name, weight in named if weight})
 

@@ -9,10 +9,7 @@ from torch.nn import functional as F
 
 
 def mix_scores(scores: Tensor, weights: Tensor) -> Tensor:
-    """Raw scores ``[batch, teachers, candidates]`` weighted by ``[batch, teachers]`` and summed.
-
-    Tiny-NewsRec mixes raw scores; the softmax comes last.
-    """
+    """Sum of raw scores ``[batch, teachers, candidates]``, weighted by ``[batch, teachers]``."""
     return (weights.unsqueeze(-1) * scores).sum(dim=1)
 
 
@@ -20,8 +17,7 @@ class SoftLabelLoss(nn.Module):
     """Cross entropy between the softened candidate distributions of teacher and student.
 
     ``L_DP_distill`` and ``L_FT_distill`` of Tiny-NewsRec. The factor ``temperature ** 2`` keeps
-    gradients the same size at any temperature (Hinton et al. 2015, section 2). Teacher scores get
-    no gradient.
+    gradients the same size (Hinton et al. 2015, section 2); teacher scores get none.
     """
 
     def __init__(self, temperature: float = 1.0) -> None:

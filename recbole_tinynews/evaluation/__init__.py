@@ -1,3 +1,3 @@
-"""Metrics per impression, and how RecBole reaches them."""
+"""Per-impression metrics, and their adapters for RecBole."""
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class RankedArticles(NamedTuple):
         return self.ranked.first(k)
 
     def only(self, kept: NDArray[np.bool_]) -> RankedArticles:
-        """The impressions where ``kept`` (``[impressions]``) holds."""
+        """Impressions where ``kept`` (``[impressions]``) holds."""
         rows = np.flatnonzero(kept)
         return self._replace(ranked=self.ranked.take(rows), history=self.history.take(rows))
 

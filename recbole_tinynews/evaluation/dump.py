@@ -1,4 +1,4 @@
-"""Metrics per impression as a csv, for significance tests and error analysis."""
+"""Per-impression metrics as csv, for significance tests and error analysis."""
 
 from __future__ import annotations
 

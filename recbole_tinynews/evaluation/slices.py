@@ -1,4 +1,4 @@
-"""Slices of the impressions of an evaluation: history length, hour of the day, cold start."""
+"""Slices of evaluated impressions: history length, hour of the day, cold start."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Logging to the terminal in RecBole's format, and to a file if anything is trained.
 
-RecBole's own logger writes into ``./log`` and keeps the file of a process's first run open; this
-one writes beside the run's other files and closes its file.
+RecBole's own logger writes into ``./log``, and keeps the file of a process's first run open.
 """
 
 from __future__ import annotations
@@ -67,10 +66,7 @@ class LateFile(logging.FileHandler):
 
 @contextmanager
 def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
-    """Log to the terminal and, after ``LateFile.begin``, into a file in ``folder``.
-
-    A root logger with handlers keeps them and its level.
-    """
+    """Log to the terminal, unless handlers exist, and after ``begin`` to a file in ``folder``."""
     root = logging.getLogger()
     level, was = config["state"].upper(), root.level
     name = f"{config['model']}-{get_local_time()}-{secrets.token_hex(3)}.log"

@@ -10,19 +10,13 @@ class StageProgress:
     """Progress of one stage, and the time left of its run.
 
     A remaining step is estimated by the stage's mean time per step, including validations; before
-    its first step by that of stages of the same name (other teachers), or of the whole run. Early
-    stopping, and time before the first and after the last step, are ignored.
+    its first step by that of stages of the same name (other teachers), or of the whole run.
 
     Args:
         name: name of the stage; stages trained alike share it.
         tag: name of its events, unique in the run.
         steps: optimizer steps to take; 0 if reused.
         clock: a clock in seconds.
-
-    Attributes:
-        label: such as ``stage 2 of 5``; empty in a run of one stage.
-        run: all stages of the run.
-        first: the step that this run starts from.
     """
 
     def __init__(

@@ -9,11 +9,7 @@ from typing import Any
 
 @contextmanager
 def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[Any]:
-    """A W&B run that ends with the block; a run begun by the host program goes on.
-
-    RecBole never ends its run, so the process's next training, such as a trial of a search, would
-    log to it.
-    """
+    """A W&B run that ends with the block; one begun by the host program goes on."""
     import wandb
 
     if wandb.run is not None:

@@ -1,4 +1,4 @@
-"""AlignedNewsRec: a small recommender that first moves into its teachers' vector space.
+"""AlignedNewsRec: a small recommender that is first aligned with its teachers' vector space.
 
 Our own system; docs/method.md, section 12, has its equations and docs/results.md its evidence.
 """
@@ -23,10 +23,9 @@ from recbole_tinynews.settings.protocol import Settings
 class AlignedNewsRec(Student):
     """A student on clicks that starts with its finetuned teachers' user encoder.
 
-    With pretrained heads (``head_init``) teachers and student share the language model's space, so
-    the student imitates the direction of the teachers' mean vector without projections.
-    ``NewsAligner`` trains it on all articles first; then come clicks, with soft labels over
-    (nearly) whole impressions.
+    Pretrained heads (``head_init``) share the language model's space, so it imitates the direction
+    of the teachers' mean vector without projections: ``NewsAligner`` on all articles first, then
+    this on clicks, with soft labels over (nearly) whole impressions.
     """
 
     weights = AlignedWeights

@@ -72,12 +72,7 @@ class ArticleReader(ImpressionRecommender):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors in combinations of valid settings, found before training.
-
-        Args:
-            config: settings of the stage that trains the model.
-            prefix: prefix of that stage's settings in messages; empty for the last stage.
-        """
+        """Errors in combinations of a stage's valid settings; ``prefix`` is for messages."""
         if reads_words(config):
             yield from unfit_word_vectors(config, prefix)
             usual = cls.make_word_context is ArticleReader.make_word_context
@@ -160,11 +155,7 @@ class ArticleReader(ImpressionRecommender):
             self.news_encoder.start_heads(dataset.training_news(), config["centred"])
 
     def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
-        """The module that turns news ids into vectors (``EncodesNews``).
-
-        Raises:
-            ValueError: a text is longer than the language model can read.
-        """
+        """The news encoder (``EncodesNews``); ``ValueError`` if a text is too long for it."""
         read = self._by_words if reads_words(config) else self._by_language_model
         views: dict[str, Any] = dict.fromkeys(views_of(config)) | read(config, dataset)
         if len(views) == 1:

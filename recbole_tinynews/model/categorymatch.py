@@ -1,4 +1,4 @@
-"""Category matching: how often the user has clicked news of the candidate's categories."""
+"""Category matching: how often the user clicked news of the candidate's categories."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from recbole_tinynews.settings.protocol import Settings
 class CategoryMatch(ImpressionRecommender):
     """Weighted shares of the newest clicks in the candidate's category and subcategory.
 
-    Unknown categories, common in MIND, match nothing; such clicks still count in the denominator.
-    Without clicks all scores are 0.
+    Unknown categories match nothing, but count in the denominator; without clicks all scores are 0.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:

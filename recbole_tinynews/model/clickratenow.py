@@ -14,10 +14,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class ClickRateNow(ImpressionRecommender):
-    """Other users' clicks per exposure in the first of ``popularity_windows``.
-
-    Smoothed with 20 exposures at the click rate of the training impressions.
-    """
+    """Others' clicks per exposure in the first of ``popularity_windows``, smoothed."""
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -72,11 +72,7 @@ class NewsEncoders(nn.Module):
             yield
 
     def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
-        """Unsupported: several encoders have no common inner states.
-
-        Raises:
-            ValueError: always.
-        """
+        """Always ``ValueError``: several encoders have no common inner states."""
         raise ValueError(
             f"A student of inner states expects teachers with one language model each, got "
             f"{len(self.each)} in one. Pass the teachers of the ensemble, not the ensemble."
@@ -104,9 +100,8 @@ class UserEncoders(nn.Module):
 class EnsembleTeacher(NewsRecommender):
     """Mean of the raw scores of finetuned teachers (our definition); nothing is trained.
 
-    Tiny-NewsRec's teachers, with the settings of ``finetune_teacher``. Vectors are concatenated and
-    the user's divided by the number of teachers, so that the dot product is the mean score. Size
-    and encoding time are those of all teachers together.
+    Vectors are concatenated and the user's divided by the number of teachers, so that the dot
+    product is the mean score. Size and encoding time are those of all teachers together.
     """
 
     trainer_class = "EnsembleTeacherTrainer"

@@ -1,4 +1,4 @@
-"""Fastformer: attention among clicks at a cost that is linear in their number.
+"""Fastformer: attention among clicks in linear time.
 
 Wu et al., "Fastformer: Additive Attention Can Be All You Need", 2021.
 """

@@ -22,10 +22,7 @@ SHARED = ("news_text", "max_title_length", "max_abstract_length", "mask_padding_
 
 
 class Compared(NamedTuple):
-    """The layers of student and teachers that the losses compare, and their widths.
-
-    ``pairs`` leaves out frozen student layers, whose terms are constant.
-    """
+    """Layers to compare (frozen ones of the student are constant, so left out), and widths."""
 
     pairs: list[LayerPair]
     embeddings_train: bool

@@ -32,14 +32,9 @@ class JointTeacher(NewsRecommender):
 class JointTeachers(nn.Module):
     """One or more teachers with the pooling, dense layer and user encoder of their student.
 
-    NewsBERT (Wu et al., Findings of EMNLP 2021); several are NewsBERT-MT. The trainer owns them and
-    drops them after training: only the student is saved and served.
-
-    Args:
-        student: the recommender whose heads the teachers use.
-        teachers: recommenders of equal depth.
-        mapping: how layers are paired, ``uniform`` or ``last`` (``layer_pairs``).
-        beta: weight of the teachers' gradients (``add_momentum``); 0: no momentum.
+    NewsBERT (Wu et al., Findings of EMNLP 2021); several are NewsBERT-MT. Only the student is saved
+    and served. ``mapping`` pairs layers (``layer_pairs``); ``beta`` is the weight of the teachers'
+    gradients (``add_momentum``), 0: no momentum.
     """
 
     def __init__(

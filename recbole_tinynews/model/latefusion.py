@@ -16,8 +16,7 @@ from recbole_tinynews.settings.protocol import Settings
 class LateFusion(PLMNR):
     """``y = 1/n sum_i r_i . r_c``: the mean of each click's score for the candidate.
 
-    News are encoded as in ``NRMS``, or with ``news_encoder: plm`` by a language model. A learned
-    vector represents users without clicks (our definition).
+    News are encoded as in ``NRMS``; a learned vector is a user without clicks (our definition).
     """
 
     def make_user_encoder(self, config: Settings) -> nn.Module:

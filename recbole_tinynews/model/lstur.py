@@ -1,4 +1,4 @@
-"""LSTUR: a user's lasting interests by id, the recent ones by a GRU.
+"""LSTUR: long-term interests by user id, short-term ones by a GRU.
 
 An et al., "Neural News Recommendation with Long- and Short-term User Representations", ACL 2019.
 """

@@ -90,7 +90,7 @@ class MaskedLanguageModel(NewsRecommender):
         return Guess(scores.to(full), interaction[TRUTH])
 
     def calculate_loss(self, interaction: Interaction) -> MaskedLoss:
-        """Mean over the chosen tokens of the batch; 0 if there are none."""
+        """Mean over the chosen tokens of the batch; 0 without any."""
         scores, truth = self.guess(interaction)
         total = F.cross_entropy(scores, truth, reduction="sum")
         return MaskedLoss(total / max(len(truth), 1))

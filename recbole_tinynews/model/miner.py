@@ -1,4 +1,4 @@
-"""MINER: several interests of a user, each matched with each candidate.
+"""MINER: several interests per user, each matched with each candidate.
 
 Li et al., "MINER: Multi-Interest Matching Network for News Recommendation", Findings of ACL 2022.
 """

@@ -17,11 +17,7 @@ AT_ONCE = 4_096  # articles whose vectors are multiplied together
 
 
 class MultiTeacherStudent(Student):
-    """Soft labels, projected vectors and the target, under teachers weighted for each sample.
-
-    Attributes:
-        losses_of_stage: the class of ``L_1`` or ``L_2``.
-    """
+    """Soft labels, projected vectors and the target, under teachers weighted for each sample."""
 
     weights = TinyNewsRecWeights
     losses_of_stage: ClassVar[type[TinyNewsRecDistillation]]
@@ -48,10 +44,7 @@ class MultiTeacherStudent(Student):
 
     @torch.no_grad()
     def start_distillation(self, teachers: Sequence[Any], dataset: Any) -> None:
-        """Fit the projections if student and teachers read in different spaces.
-
-        User vectors start as scaled means of news vectors, so one matrix serves both.
-        """
+        """Fit the projections if student and teachers start in different spaces."""
         for_users = any(each.reads_for_users for each in (self, *teachers))
         if not self._fits_projections or for_users or not self.distillation.weights.embedding:
             return

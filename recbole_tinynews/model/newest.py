@@ -1,4 +1,4 @@
-"""Newest first: the age of an article, without any click."""
+"""Newest first, without clicks."""
 
 from __future__ import annotations
 

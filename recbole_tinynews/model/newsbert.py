@@ -1,4 +1,4 @@
-"""NewsBERT: a teacher and a small student that learn from clicks and from each other, in one run.
+"""NewsBERT: a teacher and a small student, trained jointly on clicks and on each other.
 
 Wu et al., "NewsBERT: Distilling Pre-trained Language Model for Intelligent News Application",
 Findings of EMNLP 2021.

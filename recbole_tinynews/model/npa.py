@@ -1,4 +1,4 @@
-"""NPA: the user decides which words of a title, and which clicks, count.
+"""NPA: word and click attention personalised by the user's id.
 
 Wu et al., "NPA: Neural News Recommendation with Personalized Attention", KDD 2019.
 """

@@ -9,9 +9,6 @@ from recbole_tinynews.model.plmnr import PLMNR
 
 
 class PLMNRDP(PLMNR):
-    """Post-training with ``L_DP``, then ``L_FT`` from the last copy of the post-trained teacher.
-
-    It equals a teacher of Tiny-NewsRec, whose gain over it is that of distillation.
-    """
+    """``L_DP``, then ``L_FT`` from the last copy: a teacher of Tiny-NewsRec by itself."""
 
     pretrains_itself = True

@@ -1,4 +1,4 @@
-"""Most popular now: clicks in the last hours, what a news site ranks by without a recommender."""
+"""Most popular now: clicks in the last hours, a common ranking of news sites."""
 
 from __future__ import annotations
 

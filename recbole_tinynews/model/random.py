@@ -1,4 +1,4 @@
-"""Random ranking: what every metric gives to a recommender that knows nothing."""
+"""Random ranking, the baseline of every metric."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class Random(ImpressionRecommender):
-    """A uniform score in [0, 1) from (seed, row of the impression, candidate).
-
-    Unlike RecBole's ``Random`` it does not depend on the batch size.
-    """
+    """A score in [0, 1) from (seed, row, candidate); RecBole's depends on the batch size."""
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

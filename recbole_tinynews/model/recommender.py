@@ -99,10 +99,7 @@ class NewsRecommender(ArticleReader):
 
     @torch.no_grad()
     def start_time(self, config: Settings, dataset: NewsDataset) -> None:
-        """Fit the initial ``popularity`` weights before training, after the heads are started.
-
-        Fitted on at most 20,000 evenly spaced training impressions.
-        """
+        """Fit initial ``popularity`` weights on up to 20,000 evenly spaced training impressions."""
         if self.time is None:
             return
         self.eval()

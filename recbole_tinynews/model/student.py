@@ -28,8 +28,6 @@ class Student(NewsRecommender):
         weights: a NamedTuple class with the names of its losses.
         teacher_stage: stage that makes its teachers.
         has_parts: whether the settings ``student`` and ``teacher`` select other recommenders.
-        student_class: class of the student without its distillation.
-        teacher_class: class of its teachers.
     """
 
     trainer_class = "DistillationTrainer"
@@ -70,8 +68,7 @@ class Student(NewsRecommender):
     def make_distillation(self, config: Settings) -> nn.Module:
         """The losses: a module with ``student_taps`` and ``teacher_taps``.
 
-        Called with the student's ``Outputs``, a list of the teachers' and the label, it returns a
-        NamedTuple of weighted loss terms.
+        It maps ``Outputs`` of student and teachers and the label to a NamedTuple of weighted terms.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must implement make_distillation(config)."

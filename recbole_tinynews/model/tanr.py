@@ -1,4 +1,4 @@
-"""TANR: a news encoder that must also know the topic of each article.
+"""TANR: a news encoder that also predicts each article's topic.
 
 Wu et al., "Neural News Recommendation with Topic-Aware News Representation", ACL 2019.
 """

@@ -40,10 +40,7 @@ def reads_words(config: Settings | Mapping[str, Any]) -> bool:
 
 
 def starts_pretrained(config: Settings) -> bool:
-    """Whether heads start as the ranking of the language model or word vectors alone.
-
-    This also works for random word vectors: texts that share words are close.
-    """
+    """Whether heads start as the ranking of the language model or (even random) word vectors."""
     return config["head_init"] == "pretrained"
 
 
@@ -58,7 +55,7 @@ def reads_titles_by_plm(config: Settings) -> bool:
 
 
 def language_model(dataset: Any, source: str, layers: int | None) -> PreTrainedModel:
-    """The first ``layers`` of ``source`` (``None``: all); random where saved ones follow."""
+    """The first ``layers`` of ``source`` (``None``: all); random if saved weights replace them."""
     load = bare_plm if isinstance(dataset, NoArticles) else load_plm
     return load(source, layers)
 

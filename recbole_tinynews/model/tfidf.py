@@ -1,4 +1,4 @@
-"""TF-IDF: how similar the words of a title are to those of the titles that the user clicked."""
+"""TF-IDF: similarity of a title to the clicked titles by their words."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class TfIdf(ImpressionRecommender):
-    """The highest TF-IDF cosine between the candidate's title and a clicked one.
+    """The highest TF-IDF cosine between the candidate's title and a clicked one; 0 without clicks.
 
     scikit-learn's ``TfidfVectorizer`` with its defaults, fitted on the titles of the training
     impressions' candidates and newest clicks. ``news_text: title_abstract`` adds the abstract.
-    Without clicks all scores are 0.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:

@@ -16,9 +16,6 @@ class TimeFeatures(nn.Module):
     From the counters of ``data.popularity.Counting`` with W windows, 2 + W features: log(1 + hours
     of age), log(1 + exposures in the longest window), and for each window the log of the smoothed
     click rate over that of training, ``log((c + 20 r) / (s + 20) / r)``.
-
-    Args:
-        windows: number of windows, W.
     """
 
     click_rate: Tensor
@@ -34,12 +31,7 @@ class TimeFeatures(nn.Module):
 
     @torch.no_grad()
     def fit(self, counters: Tensor, labels: Tensor) -> None:
-        """Set click rate, mean and standard deviation from training candidates.
-
-        Shapes:
-            counters: ``[candidates, 1 + 2 W]``.
-            labels: ``[candidates]``, 1 where clicked.
-        """
+        """Set click rate and scale from counters ``[candidates, 1 + 2 W]`` and labels."""
         self.click_rate.fill_(float((labels == 1).double().mean().clamp(1e-6, 1 - 1e-6)))
         features = self.unscaled(counters).double()
         self.mean.copy_(features.mean(0))
@@ -66,12 +58,8 @@ class TimeScore(nn.Module):
     """A term of a score, ``text + time``, linear in ``TimeFeatures``.
 
     Text scores get one common weight, so that an index, or ranking without counters, keeps its
-    order. With a gate the user vector u divides between both: ``2 g text + 2 (1 - g) time``, g =
-    sigmoid(w u + b), which starts at 1/2.
-
-    Args:
-        windows: number of windows of the counters.
-        user_dim: size of user vectors, for a gate; ``None``: no gate.
+    order. With a gate on the user vector u (if ``user_dim``) it is ``2 g text + 2 (1 - g) time``, g
+    = sigmoid(w u + b), which starts at 1/2.
     """
 
     def __init__(self, windows: int, user_dim: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A logit of time and untrained titles: what a practitioner would build first."""
+"""Logit of time and untrained titles: a practitioner's first model."""
 
 from __future__ import annotations
 

@@ -14,11 +14,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class TimeBoosted(TimeAndTitle):
-    """scikit-learn's gradient-boosted trees on ``TimeAndTitle``'s features, a sample per candidate.
-
-    Trees are not saved: when an artifact is reused, equal ones are fitted to the training
-    impressions.
-    """
+    """Gradient-boosted trees on ``TimeAndTitle``'s features, refitted rather than saved."""
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

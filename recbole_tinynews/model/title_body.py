@@ -102,11 +102,7 @@ class TitleBodyMatcher(PLMNR):
         return BodyAsUser(scaled=starts_pretrained(config))
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
-        """Store only titles, which are read 1 + ``negatives`` times an epoch.
-
-        Long bodies, read once an epoch, cost more than they save; ``use_cache: true`` stores them
-        too.
-        """
+        """Store titles; long bodies, read once an epoch, only under ``use_cache: true``."""
         storage = super().storage(config, dataset)
         if storage is None or config["use_cache"] is True:
             return storage
@@ -122,11 +118,8 @@ class TitleBodyMatcher(PLMNR):
 class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
     """The student in Stage I, under post-trained teachers: ``L_DP_distill + L_DP_emb + L_DP``.
 
-    Stage II takes over its news encoder but not its projections. With word vectors it has Stage
-    II's vocabulary; other words are the unknown word.
-
-    Attributes:
-        reading_as: with word vectors, the recommender of Stage II.
+    Stage II takes over its news encoder but not its projections. With word vectors it has the
+    vocabulary of that stage's recommender (``reading_as``); other words are the unknown word.
     """
 
     trainer_class = "StageOneTrainer"

@@ -1,4 +1,4 @@
-"""The untrained language model as a recommender: what every trained one has to beat."""
+"""The untrained language model as a recommender, which every trained one has to beat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Untrained word vectors as a recommender: what those that read by words have to beat."""
+"""Untrained word vectors as a recommender, which trained ones that read by words have to beat."""
 
 from __future__ import annotations
 

@@ -65,9 +65,7 @@ class Artifact(NamedTuple):
     """A finished stage.
 
     Attributes:
-        name: name of the stage.
         fingerprint: digest of everything that decides its result.
-        folder: folder of its files.
         seconds: duration of the training.
         valid: its best validation result.
         reused: whether an earlier run trained it.
@@ -115,11 +113,8 @@ class Artifact(NamedTuple):
     ) -> None:
         """Write all files except the trainer's, ``metrics.json`` last.
 
-        Args:
-            settings: contents of ``settings.yaml``.
-            curve: losses and metrics by step; ``None`` repairs a finished artifact from
-                ``metrics.json``.
-            keep_language_model: writes the contents of ``plm/``.
+        Without a curve, repair a finished artifact from its ``metrics.json``.
+        ``keep_language_model`` writes the contents of ``plm/``.
         """
         folder, earlier = self.folder, {} if curve else read_metrics(self.folder)
         shutil.rmtree(folder / PLM, ignore_errors=True)  # drop a damaged one
@@ -183,10 +178,10 @@ def too_few_copies(stage: str, wanted: int, copies: int, where: str = "") -> str
 
 
 def begin(folder: Path, content: str | None) -> None:
-    """Prepare a stage's folder for its training; the caller holds the stage's lock.
+    """Prepare a stage's folder and note its data set's digest; the caller holds the stage's lock.
 
-    ``content`` is the data set's digest, or ``None`` for a stage that reads texts alone, and is
-    resumed even if other files of the data set have changed.
+    A stage that reads texts alone has none (``content=None``): it is resumed even if other files of
+    the data set have changed.
     """
     (folder / METRICS_FILE).unlink(missing_ok=True)
     for place in all_partials(folder):  # of a killed process
@@ -253,12 +248,7 @@ def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """Contents of ``metrics.json`` without its checksum.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: it was changed, or contains something else.
-    """
+    """Contents of ``metrics.json`` without its checksum; ``ValueError`` if they were changed."""
     metrics = read_json(folder / METRICS_FILE)
     if not isinstance(metrics, dict) or not isinstance(metrics.get(FILES, {}), dict):
         raise ValueError(

@@ -38,10 +38,7 @@ PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # we
 class ImpressionFactory:
     """Factory of recommenders without a news encoder; base of the others.
 
-    Attributes:
-        config: the settings of the run.
-        dataset: all impressions.
-        train, valid, test: impressions of each split; ``None`` without a file.
+    ``train``, ``valid`` and ``test`` are the impressions of the splits; ``None`` without a file.
     """
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:

@@ -36,7 +36,6 @@ class Recipe(NamedTuple):
     """Everything that decides a stage's result.
 
     Attributes:
-        stage: the stage.
         config: the settings as the stage sees them.
         settings: those that affect the result.
         made_from: digests of data, language model and a user's own code; fingerprints of earlier
@@ -109,8 +108,7 @@ class Recipes:
 def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
     """The settings that decide a stage's result.
 
-    Systems share stages without teachers, so settings declared by one system only are left out
-    there. A stage with teachers (a student) belongs to its system alone.
+    Systems share stages without teachers, so there settings of single systems are left out.
     """
     model_class, has_teachers = stage.model, bool(stage.teachers)
     left_out = config.settings_of_others(stage.name, model_class, is_student=has_teachers)
@@ -142,11 +140,7 @@ def fingerprint(described: dict[str, Any]) -> str:
 
 
 def source_of(stage: Stage) -> list[Path]:
-    """Files of a user's own model, trainer and hand-over, which decide results as settings do.
-
-    Files that these import are not covered; for the package's own code, ``ARTIFACT_FORMAT`` is
-    raised.
-    """
+    """Files of a user's own model, trainer and hand-over, but not files that these import."""
     made_as = getattr(stage.model, "reading_as", stage.model)
     classes = (stage.model, made_as, find_trainer(stage.model))
     names = [cls.__module__ for each in classes for cls in each.__mro__]

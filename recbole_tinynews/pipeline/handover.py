@@ -24,10 +24,7 @@ def put_language_model(model: nn.Module, weights: Weights) -> None:
 
 
 def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
-    """Load the teacher's first layers, as many as the student has (``student_init``).
-
-    Pooling and dense layer stay random.
-    """
+    """Load as many of the teacher's first layers as the student has; its heads stay random."""
     plm, prefix = model.get_submodule(LANGUAGE_MODEL), f"{LANGUAGE_MODEL}."
     wanted = {f"{prefix}{name}" for name in plm.state_dict()}
     kept = {name: value for name, value in weights.load().items() if name in wanted}

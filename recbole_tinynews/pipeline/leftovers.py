@@ -13,14 +13,9 @@ from recbole_tinynews.pipeline.artifact import BEGUN, begun_on, was_finished
 
 
 def remove_leftovers(folder: Path, content: str) -> None:
-    """Remove unfinished stages of a changed data set, old partial files, and locks.
+    """Remove unfinished stages of other contents of the data set, old partial files, and locks.
 
-    Such stages would never resume, since their fingerprint has changed with the data. Other
-    processes may be writing, so only old partial files and unlocked stages are removed.
-
-    Args:
-        folder: folder of the data set's stages.
-        content: current digest of the data set.
+    A stage in training holds its lock; young partial files may be another process's.
     """
     for begun in sorted(folder.glob(f"*/{BEGUN}")):
         stage = begun.parent

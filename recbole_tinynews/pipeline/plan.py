@@ -43,12 +43,7 @@ class Step(NamedTuple):
 
 
 def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list[Step]:
-    """One step per stage; nothing is trained or written.
-
-    Args:
-        recipes: the recipes of the stages.
-        stages: in topological order.
-        fresh: whether to retrain finished stages.
+    """One step per stage in topological order; nothing is trained or written.
 
     Raises:
         ValueError: a finished stage saved fewer copies than other stages need.
@@ -120,12 +115,8 @@ def nearest_differences(
 ) -> list[str] | None:
     """Differences from the most similar finished stage of this name; None without one.
 
-    Args:
-        recipe: recipe of the stage.
-        follows: whether a stage that it depends on will be trained; earlier stages are then
-            ignored.
-        others: folders of this run's other stages, which are ignored: another teacher is not a
-            changed version of the first.
+    Earlier stages are not compared if one of them will be trained (``follows``). Folders of this
+    run's stages (``others``) are ignored: another teacher is not a changed version of the first.
     """
     found = [
         (list(_differences(recipe, there, follows)), -folder.stat().st_mtime)

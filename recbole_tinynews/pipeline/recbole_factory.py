@@ -40,11 +40,7 @@ class RecBoleFactory(ImpressionFactory):
         return self.interactions
 
     def model(self, model_class: type, config: NewsConfig) -> Any:
-        """A new model, on its device.
-
-        Seeded each time, since some models draw random values that are not among their saved
-        weights.
-        """
+        """A new model; seeded, since some draw random values that are not among their weights."""
         init_seed(config["seed"], config["reproducibility"])
         try:
             return model_class(config, self.interactions).to(config["device"])

@@ -14,13 +14,10 @@ from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
 
 def rehearse(run: Run, stages: Sequence[Stage]) -> None:
-    """Check data, copies and models of the stages to train, in order.
+    """Check data, copies and models of the stages to train; ``ValueError`` lists all errors.
 
-    Each model except the first, whose training begins at once, is built and dropped. Seeds are set
+    Each model except the first, which is trained at once, is built and dropped. Seeds are set
     before each training, so results don't change.
-
-    Raises:
-        ValueError: a stage cannot be trained; all errors are listed.
     """
     mistakes = [mistake for stage in stages for mistake in _of_data(run, stage)]
     mistakes += _of_copies(run, stages)

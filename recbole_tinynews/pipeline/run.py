@@ -35,7 +35,6 @@ class Run:
     """One run of a system.
 
     Attributes:
-        factory: makes settings, data, model, trainer and loaders of every stage.
         recipes: the recipe of each stage.
         artifacts: finished stages, in order of completion.
         progress: progress of each stage; stages without an entry are logged by name.

@@ -18,10 +18,7 @@ _IN_HEAD = ("model", "dataset", "show_settings")
 
 
 def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
-    """A table of non-default settings with their sources, strongest first; then all if requested.
-
-    Settings of other stages than ``stages`` are left out.
-    """
+    """Non-default settings of these stages with sources, strongest first; then all if requested."""
     head = f"{config['model']} on {config['dataset']}, seed {config['seed']}, {config['device']}"
     rows = []
     for key, value, default, source in config.changed_settings():

@@ -31,14 +31,9 @@ class RankingSpeed(NamedTuple):
 
 
 def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> float:
-    """Articles encoded per second, with all layers and without caches.
+    """Articles encoded per second without caches, the median of a few runs over typical articles.
 
-    The median of a few runs over the same articles, spread evenly over the data set for typical
-    lengths.
-
-    Args:
-        news_encoder: computes in the precision of its weights.
-        batch: articles per call; None: all, in packs of the encoder's own size.
+    ``batch`` articles per call; None: all, in packs of the encoder's own size.
     """
     count = NEWS_ALONE if batch == 1 else NEWS
     ids = _spread(np.flatnonzero(news_encoder.tokens.lengths), count)
@@ -55,10 +50,7 @@ def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> floa
 
 
 def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader) -> RankingSpeed:
-    """Medians of a few runs over the same impressions, spread evenly over their split.
-
-    Both cases encode users and score candidates; collating batches is not timed.
-    """
+    """Medians of a few runs over impressions spread evenly over a split, without collating."""
     rows = _spread(np.arange(loader.impressions.rows), IMPRESSIONS)
     parts = [rows[start : start + loader.step] for start in range(0, len(rows), loader.step)]
     batches = [loader.collate_impressions(part).to(model.device) for part in parts]

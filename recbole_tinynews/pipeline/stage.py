@@ -18,10 +18,7 @@ class Copy(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Finished stages whose weights a new model starts from.
-
-    ``put(model, *weights)`` gets one ``Weights`` (``artifact.py``) per source.
-    """
+    """Sources of initial weights; ``put(model, *weights)`` gets one ``Weights`` per source."""
 
     put: Callable[..., None]
     sources: tuple[Stage | Copy, ...]
@@ -82,11 +79,7 @@ def lineage(last: Stage) -> list[Stage]:
 
 
 def up_to(last: Stage, name: str | None) -> list[Stage]:
-    """Stages of this name and their dependencies, in order; ``None``: all up to ``last``.
-
-    Raises:
-        ValueError: no stage has the name.
-    """
+    """Stages of this name (``None``: all) and their dependencies; ``ValueError`` if unknown."""
     every = in_order(last)
     if name is None:
         return every

@@ -15,10 +15,7 @@ from recbole_tinynews.pipeline.text_table import text_table
 
 
 def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
-    """Test metrics, size and speed, one line per system.
-
-    ``oracle`` has metrics of ranking by true click probabilities; empty if unknown.
-    """
+    """Test metrics, size and speed, one line per system; ``oracle`` may be empty."""
     teachers = result.get("teachers", {})
     metrics = [name for name in result["test"] if not is_count(name)]
     lines: list[tuple[str, Mapping[str, Any]]] = []

@@ -44,13 +44,10 @@ PACKAGE = __name__.partition(".")[0]
 
 
 def system(config: NewsConfig) -> Stage:
-    """The last stage of the requested model.
+    """The last stage of the requested model; ``ValueError`` lists conflicting settings.
 
     Defined by its class or the nearest base: outside the package by a class method
     ``stages(config)``, inside by ``SYSTEMS``; otherwise the model is one stage.
-
-    Raises:
-        ValueError: settings of one or two stages conflict; all conflicts are listed.
     """
     last = _last_stage(config)
     mistakes = [
@@ -186,20 +183,15 @@ def ensemble_teacher(config: NewsConfig) -> Stage:
 
 
 def tinybert(config: NewsConfig) -> Stage:
-    """Three stages: post-train a teacher, finetune its last copies, distil them into the student.
-
-    TinyBERT has one teacher, TinyBERT-MT as many as Tiny-NewsRec; they share its teachers.
-    """
+    """Three stages: post-train a teacher, finetune its last copies, distil them."""
     return _under_finetuned(config, config.model_class.number_of_teachers(config))
 
 
 def mtbert(config: NewsConfig) -> Stage:
     """Three stages (MT-BERT, Findings of ACL 2021): copies of a teacher, finetuned together.
 
-    The student starts with their shared pooling, dense layer and user encoder.
-
-    Raises:
-        ValueError: the student's settings give these another shape.
+    The student starts with their shared pooling, dense layer and user encoder; ``ValueError`` if
+    its settings give these another shape.
     """
     name = config.model_class.__name__
     teachers = config.for_stage("finetune_teacher")
@@ -250,10 +242,7 @@ def _under_finetuned(config: NewsConfig, teachers: int) -> Stage:
 
 
 def _finetuned(copies: tuple[Copy, ...], model: type[NewsRecommender] = PLMNR) -> tuple[Stage, ...]:
-    """Copies of the post-trained teacher, finetuned on clicks.
-
-    The last copy is number 0, so that runs with fewer teachers reuse those of runs with more.
-    """
+    """Finetuned copies; the last is number 0, so that runs of fewer teachers reuse it."""
     return tuple(
         Stage("finetune_teacher", model, start=Start(put_news_encoder, (copy,)), number=copy.back)
         for copy in copies

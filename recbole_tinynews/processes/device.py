@@ -22,11 +22,6 @@ def choose_device(gpu_id: str, use_gpu: bool, is_given: bool) -> torch.device:
     The host's ``CUDA_VISIBLE_DEVICES`` is respected unless the user gives ``gpu_id``; RecBole
     overwrites it and ignores ``use_gpu``.
 
-    Args:
-        gpu_id: GPU numbers, from ``gpu_numbers``.
-        use_gpu: False: the CPU.
-        is_given: whether the user gave ``gpu_id``.
-
     Raises:
         ValueError: a given GPU does not exist, or there are fewer than processes.
     """

@@ -47,10 +47,7 @@ class _Gather(torch.autograd.Function):
 
 @torch.no_grad()
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """All-reduce the gradients, in one message per dtype.
-
-    A parameter with a gradient in any process then has one in all.
-    """
+    """All-reduce gradients, one message per dtype; a gradient in one process becomes one in all."""
     learning = [each for each in parameters if each.requires_grad]
     present = torch.tensor([each.grad is not None for each in learning], dtype=torch.uint8)
     dist.all_reduce(present, dist.ReduceOp.MAX)  # on the host, without synchronising devices

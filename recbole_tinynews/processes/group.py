@@ -63,10 +63,7 @@ def local_rank() -> int:
 
 
 def join(device: torch.device, timeout: float) -> None:
-    """Join the run's other processes, if any and not yet joined.
-
-    ``timeout`` is the time in seconds after which waiting for another process is an error.
-    """
+    """Join the run's other processes, if any; ``timeout`` in seconds to wait for one."""
     global _patient
     if launched_group().alone or dist.is_initialized():
         return
@@ -99,10 +96,7 @@ def lost_process(problem: RuntimeError) -> str | None:
 
 
 def all_gather_object(value: Any, patient: bool = False) -> list[Any]:
-    """Values of all processes by rank; every process must call it.
-
-    ``patient`` disables the time-out.
-    """
+    """Values of all processes by rank; all must call it. ``patient`` disables the time-out."""
     group = process_group()
     if group.alone:
         return [value]

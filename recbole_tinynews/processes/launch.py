@@ -60,11 +60,7 @@ class Machines(NamedTuple):
         ip: str | None,
         port: str | None,
     ) -> Machines:
-        """The machines described by RecBole's flags; ``None``: not given.
-
-        Raises:
-            ValueError: a flag is no number, or the machines have different numbers of processes.
-        """
+        """The machines of RecBole's flags; ``ValueError`` if malformed or of unequal machines."""
         here = _number("nproc", nproc, 1, least=1)
         everywhere = _number("world_size", world_size, -1, least=-1)
         everywhere = here if everywhere < 1 else everywhere  # RecBole's -1
@@ -105,13 +101,8 @@ def launch(
 ) -> None:
     """Run a module as a program in several processes, and wait for them.
 
-    They share this machine's threads. If one fails or is killed, the others are ended.
-
-    Args:
-        machines: number and place of processes.
-        module: the module to run.
-        arguments: its command line.
-        check: called first, in a separate process to save memory here.
+    They share this machine's threads. If one fails or is killed, the others are ended. ``check``
+    runs first, in a separate process to save memory here.
 
     Raises:
         Exception: raised by ``check``.
@@ -163,7 +154,7 @@ def end_with_parent() -> None:
 
 def _end_with(parent: int) -> None:
     starter = multiprocessing.parent_process()
-    if starter is not None:  # whereas os.getppid() may be the fork server
+    if starter is not None:  # os.getppid() may be the fork server
         starter.join()
     else:
         while os.getppid() == parent:
@@ -172,7 +163,7 @@ def _end_with(parent: int) -> None:
 
 
 def _has_traceback(record: logging.LogRecord) -> bool:
-    """Whether the process has not printed its error itself."""
+    """Whether the error has not been printed by the process itself."""
     from torch.multiprocessing import ProcessExitedException
 
     return not (record.exc_info and isinstance(record.exc_info[1], ProcessExitedException))
@@ -187,11 +178,7 @@ def _script(module: str) -> str:
 
 
 def start_method() -> str:
-    """Multiprocessing start method: ``forkserver`` on Linux without a GPU, else ``spawn``.
-
-    Forks of a process with all imports start faster and share half a gigabyte; GPU drivers don't
-    survive a fork.
-    """
+    """``forkserver`` on Linux without a GPU (fast, shares half a gigabyte), otherwise ``spawn``."""
     from torch.cuda import is_available
 
     if sys.platform != "linux" or is_available():

@@ -9,10 +9,7 @@ from recbole_tinynews.processes.group import Group
 
 
 def shard(order: NDArray[np.int64], group: Group) -> NDArray[np.int64]:
-    """This process's items of a list sorted by size, dealt round-robin.
-
-    Shards differ by at most one in length, and by at most the largest item in cost, for any cost
-    that grows with the size.
+    """This process's items of a list sorted by size, dealt round-robin to balance any cost.
 
     >>> shard(np.array([4, 0, 2, 1, 3]), Group(rank=1, size=2)).tolist()
     [0, 1]

@@ -12,10 +12,7 @@ from recbole_tinynews.processes.group import all_gather_object, local_rank, proc
 def shared_arrays(
     folder: Path, name: str, key: str, make: Callable[[], Arrays], writable: bool = False
 ) -> Arrays:
-    """``cached_arrays`` for a collective ``make``; every process must call it.
-
-    The first process of each machine writes the files.
-    """
+    """``cached_arrays``, made by all processes and written by the first of each machine."""
     if process_group().alone:
         return cached_arrays(folder, name, key, make, writable)
     found = find_arrays(folder, name, key, writable)

@@ -9,10 +9,6 @@ SPINS = "10000"
 
 
 def spin_briefly() -> None:
-    """Let idle threads sleep: beside a busy process, spinning costs most of the speed.
-
-    Call it before torch is imported, which reads the environment once; child processes inherit it.
-    A user's own setting is kept.
-    """
+    """Let idle threads sleep, as spinning slows busy processes; call it before importing torch."""
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS

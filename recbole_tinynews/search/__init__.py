@@ -1,3 +1,3 @@
-"""Hyper-parameter search on optuna: a space, trials that share finished stages, a report."""
+"""Hyper-parameter search with optuna; trials share finished stages."""
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def importance_figure(importances: Mapping[str, float], metric: str) -> Figure:
 
 def _figure(height: float) -> tuple[Figure, Axes]:
     import matplotlib
-    from matplotlib.figure import Figure  # imported here: it takes half a second
+    from matplotlib.figure import Figure  # slow to import
 
     with matplotlib.rc_context({"font.size": 8}):
         figure = Figure(figsize=(COLUMN, height), layout="constrained")

@@ -39,7 +39,7 @@ from recbole_tinynews.search.trial import REASON, run_trial
 from recbole_tinynews.settings.command_line import parse_command_line
 from recbole_tinynews.settings.declared import Affects, setting
 
-SEARCH = "search"  # folder beside the stages
+SEARCH = "search"  # folder of all searches, beside the stages
 # settings for the files of a single run, and one that would retrain shared stages
 _OF_ONE_RUN = ("fresh", "result_file", "eval_dump", "submission")
 _HOPELESS = 10  # trials that fail before the search gives up

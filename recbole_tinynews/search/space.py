@@ -29,7 +29,7 @@ FORMS = (
     "a list of values, {uniform: [low, high]}, {log: [low, high]} or {int: [low, high]}, with a "
     "step: where uniform and int leave values out"
 )
-_LOGUNIFORM = "loguniform"  # of hyperopt, and so of RecBole
+_LOGUNIFORM = "loguniform"  # hyperopt's and RecBole's name
 _STEP = "step"
 # trials with different values could not be compared
 _SAME_FOR_ALL = frozenset(

@@ -1,3 +1,3 @@
-"""Settings: how they are written, which ones exist, and which values are valid."""
+"""Settings: their syntax, declarations, layers and valid values."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rules for the values of settings, and messages for values that break them."""
+"""Rules for the values of settings, and messages for invalid values."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ HISTORY_LENGTH = an_int(1, 10_000)
 NEGATIVES = an_int(1, 10_000)
 TEACHERS = an_int(1, 1_000)
 LAYERS = an_int(1, 1_000)
-WORKERS = an_int(0, max(16, 4 * (os.cpu_count() or 1)))  # more take longer to start than they save
+WORKERS = an_int(0, max(16, 4 * (os.cpu_count() or 1)))  # more cost more time than they save
 ACCUMULATED = an_int(1, 10_000)
 DECIMAL_PLACES = an_int(1, 15)  # 0 would make all metrics equal; a float has no more
 SEED = an_int(0)
@@ -145,7 +145,6 @@ FIELD = Rule(
     "a name without white space",
     lambda value: isinstance(value, str) and value.split() == [value],
 )
-ANYTHING = Rule("anything", lambda value: True)
 MAPPING = Rule("a mapping {name: value}", lambda value: isinstance(value, Mapping))
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 LEVEL = Rule(

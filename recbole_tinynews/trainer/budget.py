@@ -33,13 +33,7 @@ class Budget(NamedTuple):
 
 
 class BudgetCounter:
-    """Counts the budget of one training.
-
-    Args:
-        model: the model that is served.
-        learners: all modules that train, including ``model``.
-        reads_clicks: whether a sample is a click.
-    """
+    """Counts the budget of all ``learners``; ``model``, one of them, is served."""
 
     def __init__(self, model: nn.Module, learners: nn.Module, reads_clicks: bool) -> None:
         self.reads_clicks = reads_clicks
@@ -80,9 +74,9 @@ class BudgetCounter:
 def flops_per_token(encoder: TextEncoder | WordEncoder) -> int:
     """FLOPs of a training step per token: 6 per trained weight of a matrix, 4 per frozen one.
 
-    2 each for forward, gradients of activations and gradients of weights (Kaplan et al. 2020,
-    section 2.1), from the first layer that trains; frozen weights there are those under adapters.
-    Embeddings, attention products, pooling and user encoders are small and left out.
+    2 each for forward, activations' and weights' gradients (Kaplan et al. 2020, section 2.1), from
+    the first layer that trains; frozen weights there are under adapters. Embeddings, attention
+    products, pooling and user encoders are small and left out.
     """
     if isinstance(encoder, WordEncoder):
         parts = [encoder.context, encoder.pooling]

@@ -16,10 +16,7 @@ CurveRow = dict[str, float]
 
 
 class TrainingCurve:
-    """A row of mean losses every few steps, and a row of metrics per validation.
-
-    ``waiting`` has the sum and number of the losses since the last row.
-    """
+    """A row of mean losses every few steps, and a row of metrics per validation."""
 
     def __init__(
         self,

@@ -15,13 +15,7 @@ from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 
 class DistillationTrainer(NewsTrainer):
-    """``NewsTrainer`` that adds the outputs of teachers to each batch.
-
-    Args:
-        config: the settings.
-        model: the student.
-        teachers: frozen, or trained jointly (``JointTrainer``); ``None``: for evaluation.
-        folder: as in ``ImpressionEvaluation``.
+    """``NewsTrainer`` that adds the outputs of teachers, needed only for training, to each batch.
 
     Raises:
         ValueError: inner states are compared, and a teacher's tokens differ from the student's.

@@ -38,7 +38,7 @@ class LateWriter:
     Args:
         place: returns the folder.
         silent: whether another process writes all events.
-        purged: returns the first step to hide: events after the state that a killed process saved.
+        purged: returns the first step to hide, after the state that a killed process saved.
     """
 
     def __init__(
@@ -86,14 +86,7 @@ class LateWriter:
 
 
 class Watched(Protocol):
-    """A trainer with events.
-
-    Attributes:
-        config: its settings.
-        folder: where it saves its files.
-        step: optimizer steps taken so far.
-        progress: the stage that it trains.
-    """
+    """Interface of a trainer with events."""
 
     config: Settings
     folder: Path

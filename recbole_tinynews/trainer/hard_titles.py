@@ -17,10 +17,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 def choose_titles(config: Settings, model: Any, interaction: Interaction) -> Interaction:
-    """Under ``negative_titles: hard``, choose the hardest candidates before teachers label them.
-
-    It draws no random numbers, so a resumed training chooses the same titles.
-    """
+    """Under ``negative_titles: hard``, choose the hardest candidates, without random numbers."""
     if config["negative_titles"] == "hard":
         titles, together = interaction[CANDIDATES], _is_shared(interaction)
         places = hardest(model.present_scores(interaction), titles, config["negatives"])

@@ -30,11 +30,9 @@ class ImpressionEvaluation(Trainer):
     Args:
         config: the settings.
         model: the model to train and evaluate.
-        folder: where the best weights are saved; ``None``: in RecBole's checkpoint folder, under a
-            name that begins with the model's.
+        folder: folder of the best weights; ``None``: RecBole's checkpoint folder.
 
     Attributes:
-        folder: where the training saves its files.
         saved_model_file: the file of the best weights.
         step: optimizer steps taken so far.
         curve: losses and validation metrics by step.

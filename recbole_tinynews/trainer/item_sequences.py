@@ -19,11 +19,9 @@ def reads_sequence_alone(model: Any) -> bool:
 
 
 def scores_by_sequence(model: Any, interaction: Interaction) -> Tensor:
-    """Score of each row, ``[rows]``.
+    """Score of each row, ``[rows]``, with one pass per distinct history.
 
-    The rows of an impression, some 37 in MIND, mostly share one history, which is encoded once and
-    scored against all items. Scores equal ``predict``'s, except for CORE and SHAN, whose
-    ``predict`` has another formula.
+    Scores equal ``predict``'s, except for CORE and SHAN, whose ``predict`` has another formula.
     """
     items = interaction[model.ITEM_ID]
     read = (model.USER_ID, model.ITEM_SEQ_LEN, model.ITEM_SEQ)

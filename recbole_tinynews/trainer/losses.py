@@ -31,13 +31,7 @@ def named_losses(losses: Losses) -> list[tuple[str, float]]:
 
 
 def parts_of_means(losses: Losses, batch: Any, counted_by: Mapping[str, str]) -> Losses:
-    """Losses whose sum over all processes is their mean over the whole batch.
-
-    Args:
-        losses: means over this process's shard of the batch.
-        batch: with the ``shares`` of this process; without, the batch is whole.
-        counted_by: unit that each loss is averaged over, by name; default ``samples``.
-    """
+    """Scale means over this process's shard so that their sum over processes is the batch mean."""
     shares = getattr(batch, "shares", None)
     if shares is None:
         return losses
@@ -48,10 +42,7 @@ def parts_of_means(losses: Losses, batch: Any, counted_by: Mapping[str, str]) ->
 
 
 class PendingLosses:
-    """Losses not yet read from the device; reading several batches together synchronises less.
-
-    With several processes their shards are summed.
-    """
+    """Losses of several batches, read from the device together, and summed over processes."""
 
     def __init__(self) -> None:
         self._batches: list[tuple[int, Any, torch.Tensor]] = []
@@ -73,10 +64,7 @@ class PendingLosses:
 
 
 class LossMeans:
-    """Running means of losses by name.
-
-    Sums are float64, so that a resumed run logs the same values.
-    """
+    """Running means of losses, summed in float64 so that a resumed run logs the same values."""
 
     def __init__(self, sums: Mapping[str, float] | None = None, batches: int = 0) -> None:
         self.sums, self.batches = dict(sums or {}), batches

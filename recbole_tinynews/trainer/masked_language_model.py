@@ -20,10 +20,7 @@ LOSS, ACCURACY, TOKENS = "held_out_loss", "accuracy", "tokens"
 
 
 class MaskedLanguageModelTrainer(NewsTrainer):
-    """``NewsTrainer`` that keeps the weights with the lowest held-out loss.
-
-    The validation result has the loss and ``accuracy`` over all masked tokens, and their number.
-    """
+    """Keeps the weights of lowest held-out loss; validates loss and accuracy on masked tokens."""
 
     def __init__(self, config: Settings, model: Any, folder: Path | None = None) -> None:
         super().__init__(config, model, folder)

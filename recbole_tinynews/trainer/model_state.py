@@ -30,11 +30,7 @@ def take_model_state(model: Any) -> dict[str, Tensor]:
 
 
 def put_model_state(model: Any, state: dict[str, Tensor], source: Path) -> None:
-    """Load a state into a model of equal settings; attributes without a saved value become None.
-
-    Raises:
-        ValueError: a weight is missing, unexpected or of another shape.
-    """
+    """Load a state; attributes without a saved value become None, unfit weights ``ValueError``."""
     weights = {name: value for name, value in state.items() if not name.startswith(_OTHER)}
     load_into(model, weights, source)
     for name, value in model.other_parameter().items():

@@ -105,11 +105,9 @@ class NewsTrainer(ImpressionEvaluation):
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
         """Train as RecBole does, in rounds of ``eval_steps`` optimizer steps or one epoch.
 
-        ``max_steps`` limits the steps. After ``resume_checkpoint`` it continues from the saved
-        state, and ends with the weights of an uninterrupted training.
-
-        Returns:
-            The best validation score, and the whole result of that validation.
+        At most ``max_steps`` steps. After ``resume_checkpoint`` it continues from the saved state,
+        and ends with the weights of an uninterrupted training. Returns best validation score and
+        result.
         """
         self.steps_per_pass = math.ceil(len(train_data) / self.accumulation_steps)
         self.last_step = most_steps(

@@ -30,13 +30,7 @@ def parameter_groups(
 
 
 def most_steps(batches: int, epochs: int, accumulated: Any, max_steps: Any = None) -> int:
-    """Optimizer steps of a training without early stopping.
-
-    Args:
-        batches: batches per epoch.
-        epochs: number of epochs.
-        accumulated: batches per step; ``None``: one.
-        max_steps: limit; ``None``: none.
+    """Optimizer steps without early stopping; ``accumulated`` batches per step.
 
     >>> most_steps(5, 2, 2), most_steps(5, 2, 2, 4)
     (6, 4)
@@ -61,19 +55,12 @@ def has_bf16_products(device: torch.device) -> bool:
 
 
 def default_precision(device: torch.device) -> str:
-    """Default ``precision``: bf16 on a GPU with native bf16, otherwise fp32.
-
-    Always fp32 on CPUs, for identical results.
-    """
+    """Bf16 on a GPU with native bf16, otherwise fp32; always fp32 on CPUs, for equal results."""
     return "bf16" if device.type == "cuda" and has_bf16_products(device) else "fp32"
 
 
 def autocast_dtype(precision: str | None, device: torch.device) -> torch.dtype | None:
-    """Autocast type of ``precision``; ``None``: plain float32.
-
-    ``auto``: bf16 where native, otherwise fp16 on a GPU and float32 on a CPU. Warns where bf16 is
-    slow.
-    """
+    """Autocast type of ``precision`` (``auto``: the fastest); ``None``: float32. Warns if slow."""
     precision = default_precision(device) if precision is None else precision
     native = has_bf16_products(device)
     if precision == "auto":

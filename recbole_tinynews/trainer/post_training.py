@@ -28,8 +28,7 @@ def most_copies(config: Settings, batches: int) -> int:
 class PostTrainingTrainer(NewsTrainer):
     """Saves a copy of the teacher every ``teacher_checkpoint_interval`` steps, and at the end.
 
-    Each copy becomes a teacher. It holds trained weights only; the rest is in
-    ``model.safetensors``.
+    Each copy becomes a teacher. It has only trained weights; the rest is in ``model.safetensors``.
     """
 
     @property

@@ -112,7 +112,7 @@ def save_state(folder: Path, state: TrainingState) -> None:
 
 
 def saved_step(folder: Path) -> int | None:
-    """Step of the last state in ``folder``, None if there is none; does not read it."""
+    """Step of the last state in ``folder``, None without one; reads no file."""
     return max(_states(folder), default=None)
 
 

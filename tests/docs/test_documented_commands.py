@@ -94,7 +94,12 @@ def test_a_flag_in_a_sentence_exists(page: Path) -> None:
     settings, stages = settings_and_stages()
     of_their_own = set(re.findall(r"^([\w]+):.*# \(", page.read_text(encoding="utf-8"), re.M))
     stages += re.findall(r"^# stage/(\w+)\.yaml$", page.read_text(encoding="utf-8"), re.M)
-    known = settings | flags_of_programs() | of_their_own | {"help", "no-deps", "override"}
+    known = (
+        settings
+        | flags_of_programs()
+        | of_their_own
+        | {"help", "no-deps", "no-warn-conflicts", "override"}
+    )
     said = [
         flag for code in INLINE.findall(page.read_text(encoding="utf-8")) for flag in _flags(code)
     ]

@@ -81,7 +81,7 @@ def check_submission(
 
 
 def _opened(file: Path, member: str, stack: ExitStack) -> tuple[IO[bytes], int]:
-    """The open text file and its size; a zip is recognised by content, not by name."""
+    """The open text file and its size; zips are recognised by content, not name."""
     raw = stack.enter_context(file.open("rb"))
     zipped = raw.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
     raw.seek(0)

@@ -45,7 +45,7 @@ def write_submission(
             f"got {len(impression_ids)} ids for {len(offsets) - 1} impressions and {len(scores)} "
             f"scores for {offsets[-1]} candidates. Pass what was collected in one evaluation."
         )
-    member = ZipInfo(MEMBERS[leaderboard])  # without the time of day, so that files can be compared
+    member = ZipInfo(MEMBERS[leaderboard])  # without a time, so that equal scores give equal files
     member.compress_type = ZIP_DEFLATED
     try:
         with (
