@@ -16,8 +16,8 @@ so the same command resumes::
 from __future__ import annotations
 
 import argparse
-import csv
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -25,25 +25,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import pytest
 import yaml
 
 HERE = Path(__file__).resolve().parent
 ROOT, RESULTS = HERE.parent.parent, HERE / "results.csv"
 COMMITS = {"before": "34df762", "after": "HEAD"}
-COLUMNS = ("tree", "commit", "id", "kind", "outcome", "seconds", "test")
-CAUGHT = "caught"
-LIMIT = 240  # seconds for the tests of a fault
-# Imported once, before forking: all that is slow and no module of the package.
-SLOW = ("torch", "pandas", "sklearn", "matplotlib.pyplot", "hypothesis", "recbole.trainer")
-SLOW += ("transformers.models.bert.modeling_bert", "scipy.stats")
+COLUMNS = ["tree", "commit", "id", "kind", "outcome", "seconds", "test"]
+CAUGHT, LIMIT = "caught", 240.0  # seconds for the tests of a fault
+# Imported once, before forking: what is slow, and no module of the package.
+SLOW = ("torch", "sklearn", "hypothesis", "recbole.trainer", "transformers.models.bert")
 
 
 class Fault(NamedTuple):
@@ -74,42 +72,32 @@ def mistakes_of(faults: list[Fault], root: Path) -> Iterator[str]:
         yield from (f"{fault.id}: no {test}" for test in fault.tests if not (root / test).is_file())
 
 
-def run_tests(root: Path, *arguments: str, limit: float = LIMIT) -> int | None:
-    """The exit status of pytest in the tree ``root``; None: it ran past the limit."""
-    child = os.fork()  # of a process that has imported what is slow
-    if not child:
-        try:
-            os.setsid()
-            output = os.open(root.parent / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            os.chdir(root)
-            sys.path.insert(0, str(root))
-            os.environ |= {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-            os.environ.pop("RECBOLE_TINYNEWS_DATA", None)  # tests marked `real` skip
-            places = ["-o", f"cache_dir={root.parent / 'cache'}", f"--basetemp={root.parent / 't'}"]
-            status = int(pytest.main(["-n0", *places, *arguments]))
-            found = Path(import_module("recbole_tinynews").__file__ or "")
-            os._exit(status if found.is_relative_to(root) else 8)
-        finally:
-            os._exit(9)
-    end = time.monotonic() + limit
-    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < end:
-        time.sleep(0.1)
+def failed_tests(root: Path, *arguments: str, limit: float | None = LIMIT) -> list[str] | None:
+    """Run pytest in the tree ``root``; None: it ran past the limit."""
+    cache = root.parent / "cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    options = ["-n0", "-o", f"cache_dir={cache}", f"--basetemp={root.parent / 't'}", *arguments]
+    child = multiprocessing.get_context("fork").Process(target=run_pytest, args=(root, options))
+    child.start()
+    child.join(limit)
     with suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # with the processes that tests have left
-    if ended[0]:
-        return os.waitstatus_to_exitcode(ended[1])
-    os.waitpid(child, 0)
-    return None
+        os.killpg(child.pid or 0, signal.SIGKILL)  # with the processes that tests have left
+    child.join()
+    if child.exitcode in (0, -signal.SIGKILL):
+        return None if child.exitcode else []
+    return list(json.loads((cache / "v" / "cache" / "lastfailed").read_text("utf-8")))
 
 
-def failed_tests(root: Path) -> list[str]:
-    """The tests that failed last."""
-    file = root.parent / "cache" / "v" / "cache" / "lastfailed"
-    failed = list(json.loads(file.read_text("utf-8"))) if file.is_file() else []
-    file.unlink(missing_ok=True)
-    return failed
+def run_pytest(root: Path, options: list[str]) -> None:
+    os.setsid()
+    with (root.parent / "output.txt").open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    os.chdir(root)
+    sys.path.insert(0, str(root))
+    os.environ |= {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    os.environ.pop("RECBOLE_TINYNEWS_DATA", None)  # tests marked `real` skip
+    os._exit(pytest.main(options))
 
 
 def seed(fault: Fault, root: Path) -> tuple[str, str]:
@@ -117,21 +105,17 @@ def seed(fault: Fault, root: Path) -> tuple[str, str]:
     file = root / fault.file
     text = file.read_text("utf-8")
     file.write_text(text.replace(fault.old, fault.new), "utf-8")
-    try:
-        status = run_tests(root, "-x", *fault.tests)
-    finally:
-        file.write_text(text, "utf-8")
-    if failed := failed_tests(root):
-        return CAUGHT, failed[0]
-    return {None: "timed out", 0: "not caught"}.get(status, f"pytest ended with {status}"), ""
+    failed = failed_tests(root, "-x", *fault.tests)
+    file.write_text(text, "utf-8")
+    return (CAUGHT, failed[0]) if failed else ("timed out" if failed is None else "not caught", "")
 
 
-def measure(tree: str, faults: list[Fault]) -> None:
+def measure(tree: str, faults: list[Fault]) -> pd.DataFrame:
     """Add a row to ``results.csv`` for each fault without one."""
     name = ["git", "rev-parse", "--short=7", COMMITS[tree]]
     commit = subprocess.check_output(name, cwd=ROOT, text=True).strip()
-    rows = read_rows()
-    known = {row["id"] for row in rows if row["tree"] == tree}
+    rows = pd.read_csv(RESULTS) if RESULTS.is_file() else pd.DataFrame(columns=COLUMNS)
+    known = {*rows.id[rows.tree == tree]}
     with tempfile.TemporaryDirectory() as folder:
         root, archive = Path(folder) / "tree", Path(folder) / "tree.tar"
         subprocess.run(["git", "archive", "-o", archive, commit], cwd=ROOT, check=True)
@@ -141,31 +125,15 @@ def measure(tree: str, faults: list[Fault]) -> None:
         for fault in (fault for fault in faults if fault.id not in known):
             began = time.perf_counter()
             outcome, test = seed(fault, root)
-            seconds = str(round(time.perf_counter() - began))
-            values = tree, commit, fault.id, fault.kind, outcome, seconds, test
-            rows.append(dict(zip(COLUMNS, values, strict=True)))
-            write(rows)
-            print(f"{seconds:>4} s  {outcome}  {fault.id}  {test}", flush=True)
-        caught = [row for row in rows if (row["tree"], row["outcome"]) == (tree, CAUGHT)]
-        status = run_tests(root, *{row["test"] for row in caught}, limit=10 * LIMIT)
-        if status not in (0, 1):
-            sys.exit(f"Running the tests without faults failed, status {status}. Run it again.")
-        failed = failed_tests(root)
-        for row in caught:
-            if any(test.startswith(row["test"]) for test in failed):
-                row["outcome"] = "fails without the fault"
-        write(rows)
-
-
-def read_rows() -> list[dict[str, str]]:
-    return list(csv.DictReader(RESULTS.open(newline=""))) if RESULTS.is_file() else []
-
-
-def write(rows: list[dict[str, str]]) -> None:
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+            seconds = round(time.perf_counter() - began)
+            rows.loc[len(rows)] = [tree, commit, fault.id, fault.kind, outcome, seconds, test]
+            rows.to_csv(RESULTS, index=False)
+            print(f"{seconds:4} s  {outcome}  {fault.id}  {test}", flush=True)
+        caught = rows.tree.eq(tree) & rows.outcome.eq(CAUGHT)
+        failed = failed_tests(root, *rows.test[caught].unique(), limit=None)
+        rows.loc[caught & rows.test.isin(failed or []), "outcome"] = "fails without the fault"
+        rows.to_csv(RESULTS, index=False)
+    return rows
 
 
 def main() -> None:
@@ -177,14 +145,12 @@ def main() -> None:
     faults = read_faults(flags.tree)
     if flags.check:
         sys.exit("\n".join(mistakes_of(faults, ROOT)) or None)
-    chosen = [fault for fault in faults if flags.only is None or fault.id in flags.only]
     for module in SLOW:
         import_module(module)
-    measure(flags.tree, chosen)
-    for tree in COMMITS:
-        rows = [row for row in read_rows() if row["tree"] == tree]
-        print(f"{tree}:", *(f"{n} {o}" for o, n in Counter(r["outcome"] for r in rows).items()))
-        print(*(f"  {r['outcome']}: {r['id']}\n" for r in rows if r["outcome"] != CAUGHT), sep="")
+    chosen = [fault for fault in faults if flags.only is None or fault.id in flags.only]
+    rows = measure(flags.tree, chosen)
+    print(pd.crosstab(rows.outcome, rows.tree))
+    print(rows[rows.outcome != CAUGHT].to_string(index=False))
 
 
 if __name__ == "__main__":
