@@ -86,7 +86,7 @@ def column_figure(plots: Sequence[Plot]) -> Figure:
     return figure
 
 
-def place_labels(places: Sequence[Sequence[float]], texts: Sequence[str]) -> list[Bbox]:
+def place_labels(places: Sequence[Any], texts: Sequence[str]) -> list[Bbox]:
     """A box in points for each text: the first free one beside its point, or the least covered."""
     from matplotlib.transforms import Bbox
 

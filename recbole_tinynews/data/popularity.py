@@ -129,11 +129,11 @@ def count_events(
         article = articles[places].astype(np.int64) - low
         exposed = np.ones(len(rows), bool) if counted is None else rows < counted
         events = _Events(time, exposed & (log.labels[places] == 1), exposed)
-        counts = events.count(article, counting)
+        counts = events.counters(article, counting)
         pairs = article * users + log.user[rows]
         repeated = _repeated(pairs)
         own = np.unique(pairs[repeated], return_inverse=True)[1]
-        counts[repeated] -= events.take(repeated).count(own, counting)
+        counts[repeated] -= events.take(repeated).counters(own, counting)
         age = time - _first(article, time)
         if published is not None:
             since = log.timestamp[rows] - published[articles[places]]
@@ -163,9 +163,9 @@ class _Events(NamedTuple):
     exposed: NDArray[np.bool_]
 
     def take(self, places: NDArray[np.int64]) -> _Events:
-        return _Events(*(each[places] for each in self))
+        return _Events(self.time[places], self.clicked[places], self.exposed[places])
 
-    def count(self, group: NDArray[np.int64], counting: Counting) -> NDArray[np.int32]:
+    def counters(self, group: NDArray[np.int64], counting: Counting) -> NDArray[np.int32]:
         """Clicks, then exposures of the same group in each window, ``[events, 2 * windows]``."""
         span = int(self.time.max(initial=0)) + 1
         keys = group * span + self.time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,7 @@ class ProjectedEmbeddingLoss(nn.Module):
     def start(self, projections: Iterable[Tensor]) -> None:
         """Set the projections, ``[student_dim, teacher_dim]`` for each teacher."""
         for module, projection in zip(self.projections, projections, strict=True):
-            module.weight.copy_(projection)
+            cast(nn.Linear, module).weight.copy_(projection)
 
     def _check_shapes(
         self, student: Tensor, teachers: Sequence[Tensor], weights: Tensor, mask: Tensor | None

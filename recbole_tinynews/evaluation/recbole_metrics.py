@@ -53,8 +53,8 @@ def _metric(
     base: type[ImpressionMetric] = ImpressionMetric,
     **attributes: bool,
 ) -> type[ImpressionMetric]:
-    attributes |= {"key": key, "measure": staticmethod(measure), "__doc__": measure.__doc__}
-    return type(name, (base,), {"__module__": __name__, **attributes})
+    own = {"key": key, "measure": staticmethod(measure), "__doc__": measure.__doc__}
+    return type(name, (base,), {"__module__": __name__, **attributes, **own})
 
 
 # By lower-case name in the setting `metrics`. RecBole's own metrics differ: AUC pools all rows, MRR

@@ -12,7 +12,7 @@ from recbole_tinynews.data.ragged import Ragged
 def fit_conditional_logit(
     features: NDArray[np.floating],
     labels: NDArray[np.integer],
-    offsets: NDArray[np.integer],
+    offsets: NDArray[np.int64],
     penalty: float = 1e-4,
 ) -> NDArray[np.float64]:
     """Weights that maximise the likelihood of the clicks, ``[features]``.

@@ -6,7 +6,7 @@ Devlin et al., "BERT", NAACL 2019; DAPT and TAPT: Gururangan et al., "Don't Stop
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from recbole_tinynews.data.batch import plan_of
 from recbole_tinynews.data.fields import PLACES, TOKENS, TRUTH
 from recbole_tinynews.data.masked_text import MaskedBodies, MaskedNews, MaskedTextDataset
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_language_model_head
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
@@ -49,7 +50,7 @@ class MaskedLanguageModel(NewsRecommender):
     trainer_class = "MaskedLanguageModelTrainer"
     needs_language_model = True
     news_encoder: NewsEncoder
-    reads = MaskedBodies
+    reads: ClassVar[type[TrainingData]] = MaskedBodies
     ranks_news = False
 
     def __init__(self, config: Settings, dataset: MaskedTextDataset) -> None:

@@ -39,7 +39,7 @@ class TimeAndTitle(ZeroShotPLM):
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.time_features = TimeFeatures(len(config["popularity_windows"]))
-        self.names = (*CONTENT, "age", "exposures")
+        self.names: tuple[str, ...] = (*CONTENT, "age", "exposures")
         self.names += tuple(
             "rate ever" if window is None else f"rate {window:g} h"
             for window in Counting.of(config).windows

@@ -17,7 +17,6 @@ from recbole_tinynews.data.impressions import UNLABELLED
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY
 from recbole_tinynews.recbole_models.feeds import Feed, Rows, Sequence
-from recbole_tinynews.settings.protocol import Settings
 
 
 class InteractionDataset(Dataset):
@@ -32,7 +31,7 @@ class InteractionDataset(Dataset):
         places: positions among the candidates of the rows of ``dataset[index]``.
     """
 
-    def __init__(self, news: NewsDataset, config: Settings, feed: Feed) -> None:
+    def __init__(self, news: NewsDataset, config: Any, feed: Feed) -> None:
         self.__dict__.update(news.__getstate__())  # without the other splits, for workers
         self.config, self.feed = config, feed
         self.impressions, self.facts = news.impressions(config), news.facts

@@ -32,8 +32,8 @@ def history_figure(
     numbers, values = zip(*complete, strict=True)
     axes.plot(numbers, values, "o", color=COLOURS[2], markersize=3.5, label="complete")
     if pruned:
-        pruned_style = {"color": "#888888", "markersize": 3.5, "label": "pruned"}
-        axes.plot(*zip(*pruned, strict=True), "x", **pruned_style)
+        at, worth = zip(*pruned, strict=True)
+        axes.plot(at, worth, "x", color="#888888", markersize=3.5, label="pruned")
     best = (np.maximum if bigger else np.minimum).accumulate(values)
     axes.step(numbers, best, where="post", color=COLOURS[4], linewidth=1.2, label="best so far")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -167,8 +167,9 @@ def _recbole_class(named: str, given: type | None) -> type | None:
     module, _, name = named.rpartition(".")
     if given is None and module.startswith("recbole.model.") and name in recbole_model_names():
         given = find_model(name)
-    is_named = isinstance(given, type) and given.__name__ == name
-    return given if is_named and not is_news_model(given) else None
+    if not isinstance(given, type) or given.__name__ != name or is_news_model(given):
+        return None
+    return given
 
 
 def _trained(

@@ -114,7 +114,7 @@ def _rankers(
     from recbole_tinynews.serving.loading import load_reader
 
     rankers: dict[str, Ranker] = {}
-    kept = []
+    kept: list[Path] = []
     for place, folder in enumerate(folders):
         name = plain = folder.resolve().name
         number = 1

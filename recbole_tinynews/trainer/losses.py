@@ -81,7 +81,8 @@ class LossMeans:
 
     def means(self) -> Losses:
         """The mean of each loss."""
-        return loss_terms({name: sum_ / max(self.batches, 1) for name, sum_ in self.sums.items()})
+        means: dict[str, Any] = {n: s / max(self.batches, 1) for n, s in self.sums.items()}
+        return loss_terms(means)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; ``LossMeans(**values)`` restores the means."""

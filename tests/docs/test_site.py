@@ -63,7 +63,7 @@ def test_a_setting_is_shown_with_its_rule_its_defaults_and_what_it_changes(site:
     page = (site / "reference" / "settings.html").read_text("utf-8")
     part = page.partition('<h3 id="negatives">')[2].partition("<h3")[0]
     text = re.sub(r"<[^>]+>", "", part)
-    assert "Unclicked candidates beside each clicked one in training." in text
+    assert "Unclicked candidates for each click in training." in text
     assert "Expects an int from 1 to 10,000." in text
     assert "Default: 4 (every news recommender)." in text
     assert "9 (stage post_train_teacher): Titles of other articles for each body." in text

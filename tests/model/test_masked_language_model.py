@@ -91,9 +91,13 @@ def test_loss_and_gradients_are_those_of_transformers(make, plm: Path, layers) -
             (head,) = (each for each, _ in whole.named_children() if each != base)
             theirs = name.replace("head", head, 1)
         gradient = whole.get_parameter(theirs).grad
+        if name.endswith("self.key.bias"):  # held: a softmax is invariant to it
+            assert parameter.grad is None
+            assert gradient.abs().max() < 1e-12
+            continue
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-7, atol=1e-9)
         compared += 1
-    assert compared >= 16 + 5  # a layer, and the head
+    assert compared >= 15 + 5  # a layer, and the head
 
 
 def test_the_decoder_is_the_word_embeddings(make, plm: Path) -> None:
@@ -162,7 +166,8 @@ def test_frozen_weights_stay_and_all_others_learn(make, tmp_path: Path) -> None:
     trainer.fit(*data.loaders(config, None))
     changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert trained <= changed | {"head.predictions.decoder.bias"}
+    held = {name for name in trained if name.endswith("self.key.bias")}
+    assert trained - held <= changed | {"head.predictions.decoder.bias"}
     assert all(name.startswith((f"{PLM}encoder.layer.1.", "head.")) for name in changed)
     assert any(name.startswith(f"{PLM}encoder.layer.1.") for name in changed)
     assert "head.predictions.decoder.weight" not in changed
