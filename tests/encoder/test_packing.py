@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.packing import packs
+from recbole_tinynews.encoder.packing import PackedTexts, packs
 
 
 @given(st.lists(st.integers(0, 40), max_size=200), st.integers(1, 400))
@@ -32,6 +32,15 @@ def test_a_block_holds_whole_texts_and_nothing_else() -> None:
         [[1, 2], [4, 5]],
         [[6, 7, 8]],
     ]
+
+
+def test_a_block_on_its_own_starts_at_its_first_token() -> None:
+    """Starts that count from the whole pack would pool tokens of other texts, or none."""
+    rows = Ragged.from_rows([[1, 2], [3], [4, 5], [6, 7, 8]], int)
+    (pack,) = packs(rows.lengths, 99)
+    tokens = torch.from_numpy(rows.values[rows.positions(pack.members)])
+    blocks = PackedTexts.of(pack, tokens).each_block()
+    assert [block.starts.tolist() for block in blocks] == [[0, 1], [0, 2, 4], [0, 3]]
 
 
 def test_packs_are_filled() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 from cluster import environment
 from tiny import DATASET, Tiny
 
+from recbole_tinynews.command import main
 from recbole_tinynews.files.tensors import load_weights
 
 pytestmark = pytest.mark.whole
@@ -30,7 +33,7 @@ class Training:
     def __init__(self, tiny: Tiny, folder: Path) -> None:
         self.folder, self.tiny = folder, tiny
 
-    def command(self, processes: int, **settings: object) -> list[str]:
+    def flags(self, processes: int, **settings: object) -> list[str]:
         every = {
             **self.tiny.settings("PLMNR"),
             **{"max_steps": STEPS, "epochs": 99, "eval_steps": 20, "save_steps": 5},
@@ -39,14 +42,14 @@ class Training:
         }
         flags = [f"--{name}={value}" for name, value in every.items()]
         several = [f"--nproc={processes}"] if processes > 1 else []
-        return [sys.executable, str(SCRIPT), "--model=PLMNR", f"-d{DATASET}", *several, *flags]
+        return ["--model=PLMNR", f"-d{DATASET}", *several, *flags]
 
     @contextlib.contextmanager
     def started(self, processes: int, **settings: object) -> Iterator[subprocess.Popen[str]]:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "printed").open("a") as log:
             process = subprocess.Popen(
-                self.command(processes, **settings),
+                [sys.executable, str(SCRIPT), *self.flags(processes, **settings)],
                 cwd=self.folder,
                 env=environment(),
                 stdout=log,
@@ -64,23 +67,54 @@ class Training:
                         each.kill()
                 process.wait()
 
-    def run(self, processes: int, **settings: object) -> dict[str, torch.Tensor]:
-        with self.started(processes, **settings) as process:
-            assert process.wait(timeout=300) == 0, self.log()
+    def run(self, **settings: object) -> dict[str, torch.Tensor]:
+        """Train to the end in this process."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        main(self.flags(1, **settings))
         (weights,) = self.folder.glob("saved/*/PLMNR-*/model.safetensors")
         return load_weights(weights)
+
+    def lose(self, processes: int, lost: int) -> None:
+        """Kill one of so many processes once they have saved a state; all must end.
+
+        They are forked from the tests' fork server, which stays imported.
+        """
+        alive: list[psutil.Process] = []
+
+        before = self.last_state()
+
+        def kill() -> None:
+            self.wait_for_state(before)
+            workers = workers_of(os.getpid())
+            if len(workers) == processes:
+                workers[lost].kill()
+            alive.extend(psutil.wait_procs(workers, timeout=SOON)[1])
+            for each in alive:  # else the tests would wait for them
+                each.kill()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(SystemExit) as ended:
+            main(self.flags(processes))
+        killer.join()
+        assert ended.value.code != 0
+        assert alive == []
 
     def log(self) -> str:
         return (self.folder / "printed").read_text()
 
-    def wait_for_state(self) -> None:
-        """Return when the training has saved a state that is not its first."""
+    def last_state(self) -> int:
+        """Step of the newest saved state, or 0."""
+        states = self.folder.glob("saved/*/PLMNR-*/state/step-*")
+        return max((int(each.name.removeprefix("step-")) for each in states), default=0)
+
+    def wait_for_state(self, before: int = 0) -> None:
+        """Return when the training has saved two states since step ``before``."""
         for _ in range(3000):
-            states = self.folder.glob("saved/*/PLMNR-*/state/step-*")
-            if any(int(each.name.removeprefix("step-")) >= 10 for each in states):
+            if self.last_state() >= before + 10:
                 return
             time.sleep(0.05)
-        raise AssertionError(f"no state was saved: {self.log()}")
+        raise AssertionError("no state was saved")
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -104,36 +138,24 @@ def assert_all_end(processes: list[psutil.Process]) -> None:
     assert alive == []
 
 
-@pytest.fixture(scope="module")
-def weights(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
-    """Those of one process that was never stopped."""
-    return Training(tiny, tmp_path_factory.mktemp("one")).run(1)
-
-
-def assert_equal_but_for_rounding(
-    found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
-) -> None:
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4, msg=name)
-
-
-@pytest.mark.parametrize(("lost", "then"), [(0, 1), (1, 3)])
-def test_a_killed_process_ends_all_and_any_number_of_them_resumes(
-    tiny: Tiny, tmp_path: Path, weights: dict[str, torch.Tensor], lost: int, then: int
+def test_killed_processes_end_all_and_any_number_of_them_resumes(
+    tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
 ) -> None:
     """The others would wait for it until the end of the reservation."""
-    training = Training(tiny, tmp_path / "killed")
-    with training.started(2) as process:
-        training.wait_for_state()
-        _, *started = family(process.pid)
-        workers = workers_of(process.pid)
-        assert len(workers) == 2
-        workers[lost].kill()
-        assert process.wait(timeout=SOON) != 0
-        assert_all_end(started)
-    assert "killed by signal 9" in training.log()
-    assert_equal_but_for_rounding(training.run(then), weights)
-    assert "Resuming from step" in training.log()
+    caplog.set_level(logging.INFO)
+    whole, killed = Training(tiny, tmp_path / "whole"), Training(tiny, tmp_path / "killed")
+    expected = whole.run()
+    assert "Resuming" not in caplog.text
+    for processes, lost in ((2, 0), (3, 1)):
+        killed.lose(processes, lost)
+        end = f"process {lost} of {processes} was killed by signal 9"
+        assert end in capsys.readouterr().err
+    found = killed.run()
+    assert "Resuming from step" in caplog.text
+    logs = [log.read_text() for log in killed.folder.glob("saved/*/*/PLMNR/*.log")]
+    assert sum("Resuming from step" in log for log in logs) == 2  # with 3 processes, and with 1
+    for name, value in expected.items():  # equal but for rounding
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_processes_end_when_the_one_that_started_them_is_killed(tiny: Tiny, tmp_path: Path) -> None:
@@ -156,6 +178,7 @@ def test_ctrl_c_ends_all_with_one_line(tiny: Tiny, tmp_path: Path) -> None:
         assert process.wait(timeout=SOON) == 130
         assert_all_end(everyone)
     last = training.log().strip().splitlines()[-1]
+    assert training.log().count("Stages of PLMNR") == 1  # one of them speaks
     assert training.log().count("To resume") == 1
     assert "Traceback" not in training.log()
     assert last.startswith("Stopped; finished stages and saved steps are kept. To resume: python ")

@@ -61,6 +61,19 @@ def test_small_batches_accumulated_train_as_one_large_batch(tiny: Tiny, max_step
     assert_equal(*map(weights_of, worlds), rtol=1e-9, atol=1e-9)
 
 
+def test_a_step_of_fewer_clicks_is_as_large_as_any(tiny: Tiny) -> None:
+    """With the share of a whole step, the last step of an epoch would move the weights less."""
+    samples = tiny.world().clicks().sample_size
+    worlds = [
+        tiny.world(train_batch_size=size, accumulation_steps=count, epochs=1, learner="sgd")
+        for size, count in ((samples, 1), (16, samples))
+    ]
+    for world in worlds:
+        world.model.double()
+        trained(world)
+    assert_equal(*map(weights_of, worlds), rtol=1e-9, atol=1e-9)
+
+
 def test_training_ends_after_the_steps_asked_for(tiny: Tiny) -> None:
     """A schedule for fewer steps, or one more epoch, would show in no log line."""
     for accumulation, per_epoch in ((1, 5), (2, 3)):

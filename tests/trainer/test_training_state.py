@@ -19,7 +19,7 @@ from recbole_tinynews.trainer.training_state import (
 )
 
 
-def saved(folder: Path) -> Path:
+def saved(folder: Path, left_out: str = "") -> Path:
     """A state of a small model after one step; returns its progress.json."""
     model = torch.nn.Linear(2, 1)
     optimizer = torch.optim.Adam(model.parameters())
@@ -29,6 +29,7 @@ def saved(folder: Path) -> Path:
         **dict.fromkeys(NEEDED),
         **{"step": 7, "round": 0, "cur_step": 0, "losses": {"sums": [1.5]}},
     }
+    progress.pop(left_out, None)
     save_state(folder, take_state(model, optimizer, progress))
     return folder / "step-7" / PROGRESS
 
@@ -57,6 +58,15 @@ def test_a_progress_that_is_valid_and_incomplete_is_skipped_with_a_warning(
     file.write_text(json.dumps(change(json.loads(file.read_text()))))
     assert newest_state(tmp_path) is None
     assert "is no state to resume from" in caplog.text
+
+
+def test_an_intact_state_that_lacks_a_value_is_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its checksum fits, as in a state of another version; the run would end in a KeyError."""
+    saved(tmp_path, left_out="best_valid_score")
+    assert newest_state(tmp_path) is None
+    assert "lacks best_valid_score" in caplog.text
 
 
 def test_a_flipped_bit_of_a_state_is_a_state_that_is_skipped(
