@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from recbole_tinynews.serving.ranking import Ranker
 
 USER, HISTORY, CANDIDATES = "user_id", "history", "candidates"
 CANDIDATE, SCORE, RANK = "candidate", "score", "rank"
@@ -17,7 +14,7 @@ ALL = "all"
 
 
 def rank_table(
-    ranker: Ranker,
+    ranker: Any,  # a Ranker, which imports this file
     users: pd.DataFrame,
     candidates: pd.DataFrame | str | None = None,
     top: int | None = None,

@@ -127,7 +127,10 @@ def test_each_of_mt_berts_teachers_starts_from_another_copy(tiny: Tiny, saved: P
 def test_mt_berts_student_starts_with_its_teachers_heads(tiny: Tiny, tmp_path, pooling) -> None:
     """Its layers are the language model's own: the teachers' would make it another student."""
     rates = ("learning_rate", "plm_learning_rate")
-    settings = {**dict.fromkeys(rates, 1e-60), **{f"finetune_teacher_{rate}": 1e-2 for rate in rates}}
+    settings = {
+        **dict.fromkeys(rates, 1e-60),
+        **{f"finetune_teacher_{rate}": 1e-2 for rate in rates},
+    }
     artifacts = train(tiny, tmp_path, "MTBERT", news_pooling=pooling, **settings)
     together, student = artifacts[1:]
     start, teachers = student.weights.load(), together.weights.load()
