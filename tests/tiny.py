@@ -158,7 +158,7 @@ def write_roberta(folder: Path, layers: int = LAYERS) -> Path:
     return _write(folder, RobertaModel, config, list(special.values()), special, 0)
 
 
-def write_t5(folder: Path) -> Path:
+def write_t5(folder: Path, layers: int = LAYERS) -> Path:
     """Write a random T5, of which the encoder is used."""
     special = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
     config = T5Config(
@@ -166,7 +166,7 @@ def write_t5(folder: Path) -> Path:
         d_model=HIDDEN,
         d_kv=16,
         d_ff=64,
-        num_layers=LAYERS,
+        num_layers=layers,
         num_heads=2,
         pad_token_id=0,
         decoder_start_token_id=0,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.export.formats.onnx import session, write_user_graph
+from recbole_tinynews.serving.export.formats import onnx
 from recbole_tinynews.serving.export.formats.onnx_int8 import RowScaledLinear
 from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.loading import load_export
@@ -23,18 +23,22 @@ from recbole_tinynews.serving.loading import load_export
 pytestmark = needs_onnx
 
 
-@pytest.fixture(scope="module")
-def graphs(finished_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def recommender(finished_folder: Callable[..., Path]) -> Path:
+    """A recommender of one layer: each takes the exporter seconds."""
+    return finished_folder(num_hidden_layers=1)
+
+
+@pytest.fixture(scope="session")
+def graphs(recommender: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Exported once: writing a graph takes seconds."""
-    return export(finished_folder(), "onnx", tmp_path_factory.mktemp("graphs") / "out").folder
+    return export(recommender, "onnx", tmp_path_factory.mktemp("graphs") / "out").folder
 
 
-def test_scores_of_the_graphs_are_those_of_rank(
-    graphs: Path, finished_folder: Callable[..., Path]
-) -> None:
+def test_scores_of_the_graphs_are_those_of_rank(graphs: Path, recommender: Path) -> None:
     """A site would rank otherwise than what was evaluated, and nobody would see it."""
     got = exported_scores(load_export(graphs))
-    np.testing.assert_allclose(got, ranked_scores(finished_folder()), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(got, ranked_scores(recommender), rtol=0, atol=1e-4)
 
 
 @pytest.mark.whole
@@ -42,7 +46,7 @@ def test_the_encoder_of_an_encoder_decoder_is_a_graph_but_no_automodel(
     tiny: Tiny, tmp_path: Path
 ) -> None:
     """``AutoModel`` would build the whole of it, with a decoder of random weights."""
-    source = write_t5(tmp_path / "t5")
+    source = write_t5(tmp_path / "t5", layers=2)  # the second reuses the first's positions
     config = tiny.config(plm=str(source), num_hidden_layers=None, max_steps=2, news_pooling="mean")
     folder = run_of(config).make(system(config)).folder
     export(folder, "onnx", tmp_path / "out")
@@ -59,6 +63,7 @@ def test_graphs_follow_the_settings_of_the_recommender(
     """Each changes a graph: heads, pooled tokens, and RoBERTa's positions."""
     folder = finished_folder(
         plm=str(roberta_folder),
+        num_hidden_layers=1,
         head_init="pretrained",
         news_dim=32,
         mask_padding_in_news_pooling=False,
@@ -77,7 +82,7 @@ def test_padding_changes_no_vector(graphs: Path) -> None:
 
 
 def test_onnxruntime_and_the_tokenizer_are_all_that_the_graphs_need(
-    graphs: Path, finished_folder: Callable[..., Path]
+    graphs: Path, recommender: Path
 ) -> None:
     """The card shows this to a site without torch: the tokens must be ours."""
     import onnxruntime
@@ -96,7 +101,7 @@ def test_onnxruntime_and_the_tokenizer_are_all_that_the_graphs_need(
             "attention_mask": np.array([each.attention_mask for each in encoded]),
         },
     )[0]
-    want = Source(finished_folder()).engine.encode({"title": texts()})
+    want = Source(recommender).engine.encode({"title": texts()})
     np.testing.assert_allclose(vectors, want, rtol=0, atol=1e-5)
 
 
@@ -110,8 +115,8 @@ def test_readers_of_any_history_get_their_own_vectors_from_the_graph(
     """One without clicks got zeros, or an error, and learned padding counted too few slots."""
     torch.manual_seed(3)
     encoder, width = UserEncoder(16, 8, kind, padding).eval(), 6
-    write_user_graph(encoder, width, tmp_path / "user.onnx")
-    graph = session(tmp_path / "user.onnx")
+    onnx.write_user_graph(encoder, width, tmp_path / "user.onnx")
+    graph = onnx.session(tmp_path / "user.onnx")
     lengths = [0, 1, 0, 3, width, 2 * width]
     clicks = torch.randn(len(lengths), 2 * width, 16)
     clicked = torch.arange(2 * width) >= 2 * width - torch.tensor(lengths)[:, None]
@@ -129,10 +134,10 @@ def test_readers_of_any_history_get_their_own_vectors_from_the_graph(
 
 
 def test_a_graph_has_no_batch_of_its_own(graphs: Path) -> None:
-    import onnx
+    from onnx import load
 
     for name in ("news_encoder.onnx", "user_encoder.onnx"):
-        graph = onnx.load(graphs / name).graph
+        graph = load(graphs / name).graph
         for value in (*graph.input, *graph.output):
             assert value.type.tensor_type.shape.dim[0].dim_param, (name, value.name)
 
@@ -159,11 +164,12 @@ def test_inputs_divided_by_the_largest_of_their_row_change_no_output() -> None:
 
 
 def test_int8_says_what_it_costs_beside_fp32(
-    finished_folder: Callable[..., Path], tiny: Tiny, tmp_path: Path
+    graphs: Path, recommender: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its vectors differ by design, so that only metrics tell whether it still ranks."""
-    folder = finished_folder()
-    done = export(folder, "onnx-int8", tmp_path / "out", data_path=tiny.data)
+    user_graph = graphs / onnx.USER_GRAPH  # the same recommender's
+    monkeypatch.setattr(onnx, "write_user_graph", lambda _, __, file: shutil.copy(user_graph, file))
+    done = export(recommender, "onnx-int8", tmp_path / "out", data_path=tiny.data)
     metrics = done.checked["metrics"]
     assert metrics["fp32"].keys() == metrics["exported"].keys()
     written = json.loads((done.folder / "recommender.json").read_text())["checked"]["metrics"]
@@ -171,5 +177,5 @@ def test_int8_says_what_it_costs_beside_fp32(
     card = (done.folder / "README.md").read_text()
     assert f"{metrics['fp32']['auc']:.4f}" in card
     assert f"{metrics['exported']['auc']:.4f}" in card
-    want, got = ranked_scores(folder), exported_scores(load_export(done.folder))
+    want, got = ranked_scores(recommender), exported_scores(load_export(done.folder))
     assert 0 < np.abs(want - got).max() < 0.2 * np.abs(want).max()
