@@ -18,7 +18,6 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from torch import Tensor
 
 from recbole_tinynews.files.array_cache import content_key
@@ -27,7 +26,7 @@ from recbole_tinynews.files.tensors import check_weights, load_weights
 from recbole_tinynews.files.untrusted import read_json, untrusted
 from recbole_tinynews.files.whole import all_partials, remove, write_text
 from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
-from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.literals import read_yaml, write_yaml
 from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
@@ -219,8 +218,7 @@ def as_written(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write ``settings.yaml``."""
-    text = yaml.safe_dump(as_written(settings), sort_keys=False, allow_unicode=True)
-    write_text(folder / SETTINGS_FILE, text)
+    write_text(folder / SETTINGS_FILE, write_yaml(as_written(settings)))
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import yaml
-
+from recbole_tinynews.settings.literals import write_yaml
 from recbole_tinynews.settings.values import Rule
 
 
 def as_yaml(value: Any) -> str:
     """A value as written on the command line."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=1000)
+    text = write_yaml(value, default_flow_style=True, width=1000)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

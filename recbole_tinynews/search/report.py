@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from optuna import Study
 from optuna.importance import get_param_importances
 from optuna.study import StudyDirection
@@ -22,6 +21,7 @@ from recbole_tinynews.pipeline.text_table import text_table
 from recbole_tinynews.registry import find_model, model_names, recbole_model_names
 from recbole_tinynews.search.figures import Point, history_figure, importance_figure
 from recbole_tinynews.search.trial import REASON, REUSED, SECONDS, TRAINED
+from recbole_tinynews.settings.literals import write_yaml
 
 TABLE, BEST, IMPORTANCE = "trials.csv", "best.yaml", "importance"
 ENOUGH = 10  # complete trials needed to estimate importances
@@ -102,8 +102,7 @@ def write_best(folder: Path, config: NewsConfig, best: FrozenTrial, metric: str)
         del named["model"]
     given = {name: v for name, v in config.external_config_dict.items() if name != "show_progress"}
     head = f"# Trial {best.number} of a search: {metric} {best.value:.6f} on validation.\n"
-    text = yaml.safe_dump({**named, **given}, sort_keys=False, allow_unicode=True)
-    write_text(folder / BEST, head + text)
+    write_text(folder / BEST, head + write_yaml({**named, **given}))
 
 
 def _has_name(config: NewsConfig) -> bool:

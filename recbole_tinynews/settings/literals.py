@@ -82,10 +82,20 @@ class LiteralLoader(yaml.SafeLoader):
         return node
 
 
+class LiteralDumper(yaml.SafeDumper):
+    """Quotes text that ``LiteralLoader`` would read as a number, such as ``8080447e6509``."""
+
+
 for _kind, _pattern in (("int", _INT), ("float", _FLOAT)):
-    LiteralLoader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_kind}", re.compile(f"^{_pattern}$", re.X), list("-+0123456789.")
-    )
+    for _class in (LiteralLoader, LiteralDumper):
+        _class.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_kind}", re.compile(f"^{_pattern}$", re.X), list("-+0123456789.")
+        )
+
+
+def write_yaml(value: Any, **layout: Any) -> str:
+    """The value as text from which ``parse_yaml`` reads an equal one."""
+    return yaml.dump(value, Dumper=LiteralDumper, sort_keys=False, allow_unicode=True, **layout)
 
 
 def parse_value(text: str) -> Any:

@@ -8,7 +8,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_tinynews.settings.literals import parse_value, parse_yaml, read_yaml
+from recbole_tinynews.settings.literals import (
+    parse_value,
+    parse_yaml,
+    read_yaml,
+    write_yaml,
+)
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
@@ -66,6 +71,13 @@ def test_anything_else_stays_the_text_that_was_written(text: str) -> None:
 def test_no_text_makes_parsing_fail(text: str) -> None:
     """A flag's odd value must be a value or a clear error later, never a yaml traceback."""
     parse_value(text)
+
+
+@settings(max_examples=200)
+@given(st.text(max_size=12) | st.from_regex(r"[0-9]{1,7}e[0-9]{1,7}", fullmatch=True))
+def test_text_that_looks_like_a_number_is_read_back_as_text(text: str) -> None:
+    """One fingerprint in 280 is digits and an ``e``: what is made from it looked changed."""
+    assert parse_yaml(write_yaml({"after": [text]})) == {"after": [text]}
 
 
 def test_the_loaders_of_other_libraries_stay_as_they_are(tmp_path: Path) -> None:
