@@ -16,7 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.data.impressions import CandidateFeatures, Impressions
+from recbole_tinynews.data.atomic_files import concatenate
+from recbole_tinynews.data.impressions import UNLABELLED, CandidateFeatures, Impressions
+from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.stage_names import FINETUNE_TEACHER
@@ -26,10 +28,16 @@ HOUR = 3600  # seconds
 BLOCK = 2_000_000  # candidates sorted at once: about 0.4 GB
 
 
-def wants_popularity(config: Settings) -> bool:
-    """Whether a stage with these settings, or its teachers, uses counters."""
+def uses_popularity(config: Settings) -> bool:
+    """Whether scores with these settings use counters."""
+    return config["popularity"] not in (None, "none")
+
+
+def wanted_counters(config: Settings) -> tuple[bool, bool]:
+    """Whether a stage or its teachers use counters of candidates, and those of clicks."""
     of_both = config, config.for_stage(FINETUNE_TEACHER)
-    return any(each["popularity"] not in (None, "none") for each in of_both)
+    used = [each for each in of_both if uses_popularity(each)]
+    return bool(used), any(each["popularity_of_clicks"] for each in used)
 
 
 class Counting(NamedTuple):
@@ -71,10 +79,41 @@ def popularity_features(
     The first ``training`` impressions are those of training; ``cache`` is a folder and a digest of
     the log; ``published`` as in ``count_events``.
     """
+    return _features(log, counting, log.rows if counting.stream else training, published, cache)
+
+
+def click_counters(
+    log: Impressions,
+    counting: Counting,
+    training: int,
+    width: int,
+    cache: tuple[Path, str] | None = None,
+) -> Ragged:
+    """Clicks and exposures of the newest ``width`` clicks of each history, ``[clicks, 2]`` by row.
+
+    Over the whole log up to the impression less the delay; other arguments as above.
+    """
+    clicks = log.history.last(width)
+    unlabelled = np.full(len(clicks.values), UNLABELLED, np.int8)
+    both = concatenate([log, log._replace(candidates=clicks, labels=unlabelled)])
+    ever = counting._replace(windows=(None,))
+    counted = log.rows if counting.stream else training
+    place = cache and (cache[0], f"{cache[1]}, clicks {width}")
+    values = _features(both, ever, counted, None, place).values
+    return Ragged(values[len(log.labels) :, 1:], clicks.offsets)
+
+
+def _features(
+    log: Impressions,
+    counting: Counting,
+    counted: int,
+    published: NDArray[np.floating] | None,
+    cache: tuple[Path, str] | None,
+) -> CandidateFeatures:
     shape = len(log.candidates.values), len(counting.names)
 
     def count(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return count_events(log, counting, None if counting.stream else training, published, values)
+        return count_events(log, counting, counted, published, values)
 
     if cache is None:
         return CandidateFeatures(counting.names, count(np.zeros(shape, np.float32)))
