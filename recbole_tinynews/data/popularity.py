@@ -164,7 +164,8 @@ def count_events(
         if not len(places):
             continue
         rows = np.searchsorted(offsets, places, side="right") - 1
-        time = log.timestamp[rows] - origin
+        stamp = log.timestamp[rows]
+        time = stamp - origin
         article = articles[places].astype(np.int64) - low
         exposed = np.ones(len(rows), bool) if counted is None else rows < counted
         events = _Events(time, exposed & (log.labels[places] == 1), exposed)
@@ -173,12 +174,55 @@ def count_events(
         repeated = _repeated(pairs)
         own = np.unique(pairs[repeated], return_inverse=True)[1]
         counts[repeated] -= events.take(repeated).counters(own, counting)
-        age = time - _first(article, time)
-        if published is not None:
-            since = log.timestamp[rows] - published[articles[places]]
-            age = np.where(np.isnan(since), age, np.maximum(since, 0))
-        out[places] = np.column_stack([age / HOUR, counts])
+        times = None if published is None else published[articles[places]]
+        out[places] = np.column_stack([age_hours(stamp, _first(article, stamp), times), counts])
     return out
+
+
+def age_hours(
+    time: NDArray[np.int64],
+    first: NDArray[np.int64],
+    published: NDArray[np.floating] | None = None,
+) -> NDArray[np.float64]:
+    """Hours since publication or, where that is unknown (NaN), since the first exposure."""
+    age = np.maximum(time - first, 0)
+    if published is not None:
+        since = time - published
+        age = np.where(np.isnan(since), age, np.maximum(since, 0))
+    return age / HOUR
+
+
+def window_counts(
+    keys: NDArray[np.int64],
+    clicks: NDArray[np.integer],
+    exposures: NDArray[np.integer],
+    begin: NDArray[np.int64],
+    known: NDArray[np.int64],
+    windows: tuple[float | None, ...],
+) -> NDArray[np.integer]:
+    """Clicks, then exposures of a group in each window, ``[queries, 2 * windows]``.
+
+    Used offline and live.
+
+    Shapes:
+        keys: ``[events]``, ascending: ``begin`` of the event's group plus its time, from 0.
+        clicks, exposures: ``[1 + events]``, running sums in this order.
+        begin: ``[queries]``, key of time 0 in the group.
+        known: ``[queries]``, windows end before this time.
+        windows: hours; None: since time 0.
+    """
+    ends = np.searchsorted(keys, begin + np.maximum(known, 0))
+    starts = [
+        np.searchsorted(
+            keys, begin + (0 if hours is None else np.maximum(known - int(hours * HOUR), 0))
+        )
+        for hours in windows
+    ]
+    columns = []
+    for running in (clicks, exposures):
+        until = running[ends]
+        columns += [until - running[start] for start in starts]
+    return np.stack(columns, axis=1)
 
 
 def refuse_without_times(impressions: Impressions, split: str) -> None:
@@ -210,22 +254,13 @@ class _Events(NamedTuple):
         keys = group * span + self.time
         order = _order(keys)
         keys, time = keys[order], self.time[order]
-        begin, known = keys - time, time - counting.delay
-        ends = np.searchsorted(keys, begin + np.maximum(known, 0))
-        starts = [
-            np.searchsorted(
-                keys, begin + (0 if hours is None else np.maximum(known - int(hours * HOUR), 0))
-            )
-            for hours in counting.windows
-        ]
-        columns = []
-        for events in (self.clicked, self.exposed):
-            running = np.zeros(len(order) + 1, np.int32)
-            np.cumsum(events[order], out=running[1:])
-            until = running[ends]
-            columns += [until - running[start] for start in starts]
-        counts = np.empty((len(order), len(columns)), np.int32)
-        counts[order] = np.stack(columns, axis=1)
+        running = np.zeros((2, len(order) + 1), np.int32)
+        for events, sums in zip((self.clicked, self.exposed), running, strict=True):
+            np.cumsum(events[order], out=sums[1:])
+        known = time - counting.delay
+        found = window_counts(keys, *running, keys - time, known, counting.windows)
+        counts = np.empty_like(found)
+        counts[order] = found
         return counts
 
 
