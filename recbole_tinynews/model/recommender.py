@@ -94,10 +94,8 @@ class NewsRecommender(ArticleReader):
         """The term that ``popularity`` adds, a ``TimeScore`` or alike; ``None``: no term."""
         if not uses_popularity(config):
             return None
-        gated = config["popularity"] == "gated"
-        return TimeScore(
-            len(config["popularity_windows"]), self.news_dim(config) if gated else None
-        )
+        user_dim = self.news_dim(config) if config["popularity"] == "gated" else None
+        return TimeScore(len(config["popularity_windows"]), config["popularity_hidden"], user_dim)
 
     @torch.no_grad()
     def start_time(self, config: Settings, dataset: NewsDataset) -> None:
