@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from recbole_tinynews.model.conditional_logit import fit_conditional_logit
 
 PRIOR_EXPOSURES = 20.0  # smooth click rates
 # The start of the term's layer, chosen on validation impressions (docs/report/choices.md)
-START_EPOCHS, START_BATCH, START_RATE = 10, 512, 3e-3
+START_STEPS, START_BATCH, START_RATE = 400, 512, 3e-3
 
 
 class TimeFeatures(nn.Module):
@@ -81,8 +80,7 @@ class TimeScore(nn.Module):
     def start(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
         """Fit initial weights: the conditional logit of text scores and time features.
 
-        Then the hidden layer, which starts at 0, trains with it for a few epochs on the same
-        likelihood.
+        Then the hidden layer, which starts at 0, trains with them on the same likelihood.
 
         Shapes:
             text, labels: ``[candidates]``.
@@ -107,23 +105,33 @@ class TimeScore(nn.Module):
         self, text: Tensor, spread: float, features: Tensor, clicked: Tensor, offsets: Tensor
     ) -> None:
         assert self.layer is not None
-        parts = (part.split(offsets.diff().tolist()) for part in (text, features, clicked))
-        mixed = [each for each in zip(*parts, strict=True) if 0 < each[2].sum() < len(each[2])]
+        rows = torch.arange(len(offsets) - 1).repeat_interleave(offsets.diff()).to(text.device)
+        lengths = offsets.diff().to(text.device)
+        clicks = torch.zeros_like(lengths).index_add(0, rows, clicked.to(lengths.dtype))
+        mixed = ((clicks > 0) & (clicks < lengths)).nonzero().squeeze(1)
+        target = clicked / clicks.clamp(min=1)[rows]
         text_weight = (self.text_weight.detach() * spread).float().requires_grad_()
         parameters = [text_weight, self.weights, *self.layer.parameters()]
+        frozen = [each for each in parameters if not each.requires_grad]  # of untrained models
+        for parameter in frozen:
+            parameter.requires_grad_()
         optimizer = torch.optim.AdamW(parameters, lr=START_RATE, weight_decay=1e-4)
         order = torch.Generator().manual_seed(0)
-        for _ in range(START_EPOCHS):
-            for some in torch.randperm(len(mixed), generator=order).split(START_BATCH):
-                rows = zip(*(mixed[place] for place in some.tolist()), strict=True)
-                of_text, of_time, clicks = rows
-                sizes = [len(each) for each in clicks]
-                scores = text_weight * torch.cat(of_text) + self.term(torch.cat(of_time))
-                total = pad_sequence(list(scores.split(sizes)), True, -torch.inf).logsumexp(1).sum()
-                target = torch.cat([each / each.sum() for each in clicks])
-                optimizer.zero_grad()
-                ((total - target @ scores) / len(sizes)).backward()
-                optimizer.step()
+        size = min(START_BATCH, len(mixed))
+        for _ in range(START_STEPS):
+            some = mixed[torch.randperm(len(mixed), generator=order)[:size].to(mixed.device)]
+            chosen = torch.isin(rows, some).nonzero().squeeze(1)
+            scores = text_weight * text[chosen] + self.term(features[chosen])
+            total = torch.zeros(len(lengths), device=text.device)
+            total = total.index_add(0, rows[chosen], (scores - scores.detach().max()).exp())
+            loss = total[some].log().sum() + size * scores.detach().max() - target[chosen] @ scores
+            optimizer.zero_grad()
+            (loss / size).backward()
+            optimizer.step()
+        for parameter in parameters:
+            parameter.grad = None
+        for parameter in frozen:
+            parameter.requires_grad_(False)
         with torch.no_grad():
             self.text_weight.copy_(text_weight / spread)
 
