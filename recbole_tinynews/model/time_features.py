@@ -122,9 +122,10 @@ class TimeScore(nn.Module):
             some = mixed[torch.randperm(len(mixed), generator=order)[:size].to(mixed.device)]
             chosen = torch.isin(rows, some).nonzero().squeeze(1)
             scores = text_weight * text[chosen] + self.term(features[chosen])
-            total = torch.zeros(len(lengths), device=text.device)
-            total = total.index_add(0, rows[chosen], (scores - scores.detach().max()).exp())
-            loss = total[some].log().sum() + size * scores.detach().max() - target[chosen] @ scores
+            of, zeros = rows[chosen], torch.zeros(len(lengths), device=text.device)
+            most = zeros.scatter_reduce(0, of, scores.detach(), "amax", include_self=False)
+            total = zeros.index_add(0, of, (scores - most[of]).exp())
+            loss = (total.log() + most)[some].sum() - target[chosen] @ scores
             optimizer.zero_grad()
             (loss / size).backward()
             optimizer.step()
