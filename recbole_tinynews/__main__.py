@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": Command("convert", "convert MIND folders into atomic data sets"),
     "score": Command("serving.score", "rank articles for every user of a file"),
     "export": Command("serving.export", "a finished recommender as a Hugging Face or ONNX model"),
+    "trim": Command("serving.export.trim", "give a finished recommender a smaller vocabulary"),
     "serve": Command("serving.serve", "serve finished recommenders over HTTP, with a page"),
     "submission": Command("evaluation.submission", "check a submission to a leaderboard"),
 }

@@ -251,6 +251,7 @@ OURS: tuple[Setting, ...] = (
     Setting("context_codes", SIZE, _NEWS),
     Setting("code_dim", SIZE, _NEWS),
     Setting("plm", PLACE, _NEWS),
+    Setting("vocabulary_min_articles", or_(POSITIVE, None), _NEWS),
     Setting("num_hidden_layers", or_(LAYERS, None), _NEWS),
     Setting("finetune_layers", or_(COUNT, "all"), _NEWS),
     Setting("lora_rank", an_int(0, 65_536), _NEWS),
