@@ -83,7 +83,8 @@ def language_model_layers(suite: Suite, dataset: str, given: Mapping[str, Any]) 
             try:
                 config = NewsConfig(model_class, dataset, config_dict=settings)
                 source = locate_plm(config["plm"], [Path(config["data_path"])])
-                return config["num_hidden_layers"] or plm_size(source).layers
+                layers = config["num_hidden_layers"]
+                return plm_size(source).layers if layers is None else layers
             except (ValueError, OSError):  # each row reports this itself
                 return None
     return None

@@ -35,7 +35,7 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
     path, layers = find_layers(plm)
     depth = plm.config.num_hidden_layers
     keep = depth if num_hidden_layers is None else num_hidden_layers
-    if not 1 <= keep <= depth:
+    if not min(1, depth) <= keep <= depth:
         raise ValueError(
             f"plm={source} has {depth} layers, got num_hidden_layers={keep}. "
             f"Set it to 1..{depth}, or ~ for all."

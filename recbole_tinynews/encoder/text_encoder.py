@@ -42,7 +42,8 @@ class TextEncoder(nn.Module):
         news_dim: size of a vector.
         query_dim: size of the query of attention pooling.
         pooling: over tokens: ``attention``, ``mean``, or the first token (``cls``).
-        finetune_layers: the last n layers train; ``all``: all of them and the embeddings.
+        finetune_layers: the last n layers train; ``all``: all of them and the embeddings. Without
+            layers, the vectors of tokens train instead, unless 0.
         dropout: of the layers that train.
         mask_padding: whether pooling ignores pad tokens (docs/method.md, section 3).
         pretrained_heads: whether pooling and dense layer start as mean and ``UnitDense``.
@@ -74,7 +75,8 @@ class TextEncoder(nn.Module):
         )
         dense = UnitDense if pretrained_heads else nn.Linear
         self.dense: nn.Linear = dense(self.hidden_size, news_dim)
-        self.embeddings_train = finetune_layers == "all"
+        is_static = not self.depth and bool(finetune_layers)
+        self.embeddings_train = finetune_layers == "all" or is_static
         trained = self.depth if finetune_layers == "all" else min(finetune_layers, self.depth)
         self.first_trained = self.depth - trained  # number of frozen layers
         self._freeze(dropout, lora_rank)
@@ -118,8 +120,10 @@ class TextEncoder(nn.Module):
         learning = self.layers[self.first_trained :]
         if learning:
             learning += self._layers.after
-        if self.embeddings_train:
+        if self.embeddings_train and self.depth:
             learning += self._layers.before
+        elif self.embeddings_train:
+            learning.append(self.plm.get_input_embeddings())
         around = self._layers.around if self.embeddings_train else []  # may have their own dropout
         for part in (*around, *(inner for module in learning for inner in module.modules())):
             set_dropout(part, dropout)

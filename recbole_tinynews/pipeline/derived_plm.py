@@ -12,6 +12,7 @@ import numpy as np
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.encoder.plm_files import load_tokenizer
+from recbole_tinynews.encoder.static_vectors import write_static_plm
 from recbole_tinynews.encoder.trimming import (
     articles_using,
     losing_tokens,
@@ -24,7 +25,7 @@ from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import whole_folder
 from recbole_tinynews.settings.protocol import Settings
 
-DERIVING = ("text_prefix", "vocabulary_min_articles")  # settings
+DERIVING = ("text_prefix", "vocabulary_min_articles", "num_hidden_layers")  # settings
 READ = (TITLE, ABSTRACT, TITLE_ABSTRACT, BODY)  # texts whose tokens count
 ABOUT = "about.txt"  # in the folder: a line to log
 
@@ -35,8 +36,8 @@ def derived_plm(source: str, content: str, config: Settings, news: NewsDataset) 
     A derived one lies in the data set's cache, under a digest of everything that decides it.
     ``content`` is a digest of ``source``; ``news`` are the training impressions.
     """
-    prefix, at_least = (config[name] for name in DERIVING)
-    if at_least is None:
+    prefix, at_least, layers = (config[name] for name in DERIVING)
+    if at_least is None and layers != 0:
         return source
     ids = news.training_news()
     columns = [[news.texts(field)[each] for each in ids] for field in READ]
@@ -54,7 +55,18 @@ def derived_plm(source: str, content: str, config: Settings, news: NewsDataset) 
             f"{losing.sum():,} of {len(losing):,} other titles lose a token."
         )
 
-    return _cached(news, [content, prefix, str(at_least), json.dumps(columns)], trim)
+    def make_static(folder: Path) -> str:
+        used = articles_using(columns, load_tokenizer(source), prefix)
+        write_static_plm(source, used, folder)
+        return f"No layers: {len(used):,} static token vectors start as outputs of all layers."
+
+    read = [prefix, json.dumps(columns)]
+    if at_least is not None:
+        source = _cached(news, [content, *read, str(at_least)], trim)
+        content = Path(source).name
+    if layers == 0:
+        source = _cached(news, [content, *read, "static 1"], make_static)
+    return source
 
 
 def _cached(news: NewsDataset, key: Iterable[str], write: Callable[[Path], str]) -> str:

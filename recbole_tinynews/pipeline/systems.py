@@ -70,6 +70,11 @@ def _mistakes(stage: Stage, config: NewsConfig, prefix: str) -> Iterator[str]:
     """Errors that would otherwise only show in training."""
     yield from stage.model.conflicting_settings(config, prefix)
     yield from _too_many_layers(config, prefix)
+    if config["num_hidden_layers"] == 0 and config["student_init"] == "teacher":
+        yield (
+            "student_init=teacher expects a student with layers to start from, got "
+            "num_hidden_layers=0. Set student_init=plm"
+        )
     who, given = f"Stage {stage.name} of {stage.model.__name__}", len(stage.teachers)
     taught = issubclass(find_trainer(stage.model), DistillationTrainer)
     if given and not taught:
