@@ -25,5 +25,5 @@ docs:            ## Build the site into site/; a broken link or any other warnin
 bench:           ## Run all benchmarks at a small size; writes their figures to bench.csv.
 	$(PYTHON) benchmarks/all.py
 
-mind-mini:       ## Regenerate the embedded synthetic data set, bit for bit.
+mind-mini:       ## Regenerate the embedded synthetic data sets, bit for bit.
 	$(PYTHON) dataset/make_mind_mini.py

@@ -1,8 +1,9 @@
-"""Regenerate ``dataset/mind-mini``, bit for bit: ``python dataset/make_mind_mini.py``.
+"""Regenerate the embedded data sets, bit for bit: ``python dataset/make_mind_mini.py``.
 
 The data come from ``recbole_tinynews.convert.synthetic``. The small language model was trained on
 other articles of the same world by the masked-language-model stage of PLM-NR (DAPT). It starts from
 latent semantic analysis (Deerwester et al. 1990), which also gives the data set's word vectors.
+``mind-mini-time`` has articles of this world too, and shares its language model.
 """
 
 from __future__ import annotations
@@ -53,6 +54,15 @@ SETTINGS = Settings(
     test_impressions=2000,
     corpus=12_000,
 )
+TIME_NAME = "mind-mini-time"
+TIME_SETTINGS = Settings(
+    seed=2020,
+    news=900,
+    users=1500,
+    impressions=3500,
+    valid_impressions=500,
+    test_impressions=1000,
+)
 BERT = {
     "architectures": ["BertForMaskedLM"],
     "model_type": "bert",
@@ -88,6 +98,29 @@ WORD_VECTORS = "word_vectors.txt.gz"
 WORD_VECTOR_SPREAD = 0.4  # standard deviation of a number, as in GloVe's vectors
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 README = ROOT / "dataset" / "mind_mini_readme.md"  # a template
+TIME_README = ROOT / "dataset" / "mind_mini_time_readme.md"
+
+
+def make_time(output: Path) -> Path:
+    """Write ``output/mind-mini-time``, without bodies, and return that folder."""
+    output = output.resolve()
+    with tempfile.TemporaryDirectory() as scratch, working_in(Path(scratch)):
+        oracle = generate(RAW, TIME_SETTINGS, moving=True, names_for=SETTINGS.news)
+        report = convert(TIME_NAME)
+        text = TIME_README.read_text(encoding="utf-8").format(
+            news=report["items"],
+            train=TIME_SETTINGS.impressions,
+            valid=TIME_SETTINGS.valid_impressions,
+            test=TIME_SETTINGS.test_impressions,
+            oracle=cells(oracle["test"]),
+            from_now=cells(oracle["from_now"]["test"]),
+            from_text=cells(oracle["from_text"]["test"]),
+        )
+        write_text(Path(TIME_NAME, "README.md"), text)
+        shutil.rmtree(output / TIME_NAME, ignore_errors=True)
+        output.mkdir(parents=True, exist_ok=True)
+        shutil.move(TIME_NAME, output / TIME_NAME)
+    return output / TIME_NAME
 
 
 def make(output: Path, pretraining: dict[str, Any] = PRETRAINING) -> Path:
@@ -110,16 +143,16 @@ def write_data() -> None:
     Paths are relative, since the report quotes them and must be the same on every machine.
     """
     oracle = generate(RAW, SETTINGS)
-    report = convert_mind(
-        f"{RAW}/train",
-        NAME,
-        valid=f"{RAW}/valid",
-        test=f"{RAW}/test",
-        bodies=f"{RAW}/bodies.tsv",
-        output=".",
-    )
-    Path(RAW, "oracle.json").rename(Path(NAME, f"{NAME}.oracle.json"))
+    report = convert(NAME, bodies=f"{RAW}/bodies.tsv")
     write_text(Path(NAME, "README.md"), readme(report["items"], oracle))
+
+
+def convert(name: str, bodies: str | None = None) -> dict[str, Any]:
+    """Convert ``raw`` into the data set ``name``, with its oracle; return the report."""
+    folders = {split: f"{RAW}/{split}" for split in ("valid", "test")}
+    report = convert_mind(f"{RAW}/train", name, bodies=bodies, output=".", **folders)
+    Path(RAW, "oracle.json").rename(Path(name, f"{name}.oracle.json"))
+    return report
 
 
 def readme(news: int, oracle: dict[str, Any]) -> str:
@@ -320,4 +353,5 @@ def write_text(path: Path, text: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=ROOT / "dataset", help="(default: dataset)")
-    print(make(parser.parse_args().output))
+    folder = parser.parse_args().output
+    print(make(folder), make_time(folder))

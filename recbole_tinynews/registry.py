@@ -56,6 +56,7 @@ MODELS = {
     "PLMNRDAPT": Model("plmnrdapt", ("PLMNR",)),
     "PLMNRDP": Model("plmnrdp", ("PLMNR",)),
     "PLMNRTAPT": Model("plmnrtapt", ("PLMNR",)),
+    "PPRec": Model("pprec", ("PLMNR",)),
     "PopularNow": Model("popularnow", reads_text=False),
     "Random": Model("random", reads_text=False),
     "TANR": Model("tanr", ("PLMNR",)),

@@ -147,6 +147,47 @@ def miner(reader: Reader, user: int, history: list[int], candidate: int) -> Tens
     return plain.matched(part(reader.user, "matching"), interests, reader.title(candidate))
 
 
+def pprec(
+    reader: Reader,
+    history: list[int],
+    candidate: int,
+    now: list[float],
+    of_clicks: list[tuple[float, float]],
+    click_rate: float,
+) -> Tensor:
+    """``now`` is age, clicks and exposures; ``of_clicks`` are clicks and exposures by click."""
+    weights = part(reader.weights, "time")
+
+    def dense(name: str, inputs: Tensor) -> Tensor:
+        layers = part(weights, name)
+        places = sorted({int(key.split(".")[0]) for key in layers})
+        for place in places:
+            inputs = linear(part(layers, str(place)), inputs)
+            inputs = inputs if place == places[-1] else inputs.tanh()
+        return inputs.squeeze()
+
+    def rate(clicks: float, exposures: float) -> float:
+        return (clicks + 20 * click_rate) / (exposures + 20)
+
+    news, user = reader.title(candidate), reader.user["no_clicks.vector"]
+    if history:
+        clicks, heads = [*map(reader.title, history)], len(news) // plain_texts.HEAD_DIM
+        clicks = plain.self_attention(part(reader.user, "self_attention"), clicks, heads)
+        places = [1 + min(int(200 * rate(c, s)), 199) if s else 0 for c, s in of_clicks]
+        vectors = [reader.user["popularity.weight"][place] for place in places]
+        joint = [torch.cat(each) for each in zip(clicks, vectors, strict=True)]
+        pooling = part(reader.user, "pooling")
+        project, query = part(pooling, "projection"), part(pooling, "query")
+        shares = plain.softmax([linear(query, linear(project, each).tanh())[0] for each in joint])
+        user = plain.weighted(shares, clicks)
+    age = weights["recency.weight"][min(int(now[0]), 1499)]
+    theta = dense("content_share", torch.cat([news, age])).sigmoid()
+    predicted = theta * dense("of_content", news) + (1 - theta) * dense("of_recency", age)
+    popularity = weights["rate_weight"] * rate(*now[1:]) + weights["predicted_weight"] * predicted
+    eta = dense("gate", user).sigmoid()
+    return (1 - eta) * (user @ news) + eta * popularity
+
+
 PLAIN: dict[str, Callable[[Reader, int, list[int], int], Tensor]] = {
     "NAML": naml,
     "LSTUR": lstur,

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
     CANDIDATES,
+    CLICK_COUNTERS,
     HISTORY,
     IMPRESSION_SIZE,
 )
@@ -99,8 +100,8 @@ class KnowsCandidates(PLMNR):
 class KnowsMoments(PLMNR):
     """Adds a term that depends on the candidate and not on its text."""
 
-    def total_scores(self, text: Tensor, about: Any, user: Tensor) -> Tensor:
-        return super().total_scores(text, about, user) + about.candidates.to(text).sin()
+    def total_scores(self, text: Tensor, about: Any, user: Tensor, news: Tensor) -> Tensor:
+        return super().total_scores(text, about, user, news) + about.candidates.to(text).sin()
 
 
 VIEWS = ["category", "title", "abstract", "subcategory"]
@@ -116,6 +117,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("NPA", {"news_encoder": "plm"}),
     ("LSTUR", {"user_combination": "con"}),
     ("MINER", {"news_encoder": "words"}),
+    ("PPRec", {"news_encoder": "plm"}),
     ("PLMNR", {"popularity": "added"}),
     ("MINER", {"popularity": "gated"}),
 ]
@@ -191,6 +193,8 @@ def test_what_is_ranked_is_what_was_trained(model, world) -> None:
     shown["user_id"] = batch["user_id"]
     if CANDIDATE_FEATURES in batch.interaction:
         shown[CANDIDATE_FEATURES] = batch[CANDIDATE_FEATURES].flatten(0, 1)
+    if CLICK_COUNTERS in batch.interaction:
+        shown[CLICK_COUNTERS] = batch[CLICK_COUNTERS]
     ranked = scores_of(model, shown).view_as(trained)
     torch.testing.assert_close(ranked, trained.detach(), rtol=1e-5, atol=1e-6)
 

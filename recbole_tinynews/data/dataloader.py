@@ -17,6 +17,7 @@ from recbole_tinynews.data.batch import NewsBatch, Plan
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
     CANDIDATES,
+    CLICK_COUNTERS,
     HISTORY,
     IMPRESSION,
     IMPRESSION_SIZE,
@@ -122,6 +123,7 @@ class ClickDataLoader(TrainDataLoader):
         history: ``[batch, history_length]``, newest clicks, padded in front with 0.
         candidates: ``[batch, 1 + negatives]``, the clicked article **first**.
         candidate_features: ``[batch, 1 + negatives, features]``, if any.
+        click_counters: ``[batch, history_length, 2]``, if read.
         label: ``[batch]``, index of the clicked article: 0.
     """
 
@@ -160,7 +162,7 @@ class ClickDataLoader(TrainDataLoader):
                 HISTORY: id_tensor(impressions.history.newest(rows, self.history_width)),
                 CANDIDATES: id_tensor(impressions.candidates.values[positions]),
                 self.config["LABEL_FIELD"]: torch.zeros(len(samples), dtype=torch.long),
-                **_features_at(impressions, positions),
+                **_features_at(impressions, positions, rows, self.history_width),
             }
         )
 
@@ -174,6 +176,7 @@ class ImpressionDataLoader(AbstractDataLoader):
         history: ``[batch, history_length]``, newest clicks, padded in front with 0.
         candidates, label: ``[sum of impression_size]``; label -1 if unknown.
         candidate_features: ``[sum of impression_size, features]``, if any.
+        click_counters: ``[batch, history_length, 2]``, if read.
 
     Attributes:
         group: processes that evaluate together; this loader yields one's slice of the batches.
@@ -231,17 +234,22 @@ class ImpressionDataLoader(AbstractDataLoader):
                 HISTORY: id_tensor(impressions.history.newest(rows, self.history_width)),
                 CANDIDATES: id_tensor(impressions.candidates.values[positions]),
                 self.config["LABEL_FIELD"]: torch.from_numpy(labels),
-                **_features_at(impressions, positions),
+                **_features_at(impressions, positions, rows, self.history_width),
             }
         )
 
 
-def _features_at(impressions: Impressions, positions: NDArray[np.int64]) -> dict[str, Tensor]:
-    """Field of the features of candidates at ``positions``, if any."""
-    if impressions.features is None:
-        return {}
-    values = np.ascontiguousarray(impressions.features.values[positions], dtype=np.float32)
-    return {CANDIDATE_FEATURES: torch.from_numpy(values)}
+def _features_at(
+    impressions: Impressions, positions: NDArray[np.int64], rows: NDArray[np.int64], width: int
+) -> dict[str, Tensor]:
+    """Features of candidates at ``positions``, and counters of the clicks of ``rows``, if any."""
+    fields = {}
+    if impressions.features is not None:
+        values = np.ascontiguousarray(impressions.features.values[positions], dtype=np.float32)
+        fields[CANDIDATE_FEATURES] = torch.from_numpy(values)
+    if impressions.click_counters is not None:
+        fields[CLICK_COUNTERS] = torch.from_numpy(impressions.click_counters.newest(rows, width))
+    return fields
 
 
 def id_tensor(array: NDArray) -> Tensor:

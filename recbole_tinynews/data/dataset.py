@@ -24,7 +24,7 @@ from recbole_tinynews.data.atomic_files import (
     read_news,
 )
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, ImpressionSource
-from recbole_tinynews.data.impressions import ArticleFacts, CandidateFeatures, Impressions
+from recbole_tinynews.data.impressions import ArticleFacts, Impressions
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
 from recbole_tinynews.data.plausibility import (
     check_articles,
@@ -33,9 +33,10 @@ from recbole_tinynews.data.plausibility import (
 )
 from recbole_tinynews.data.popularity import (
     Counting,
+    click_counters,
     popularity_features,
     refuse_without_times,
-    wants_popularity,
+    wanted_counters,
 )
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
@@ -142,7 +143,7 @@ class NewsDataset(Dataset):
         unknown = np.full(unseen, np.nan)
         self.published = None if times is None else np.concatenate([[np.nan], times, unknown])
         self.log, self._first_row = self.inter_feat, 0
-        self._popularity: dict[Counting, CandidateFeatures] = {}
+        self._popularity: dict[Hashable, Any] = {}
         self._describe_fields()
 
     def _set_index(self, field: str, tokens: NDArray[np.str_]) -> None:
@@ -223,21 +224,26 @@ class NewsDataset(Dataset):
         Raises:
             ValueError: the times of a split are unknown.
         """
-        if not wants_popularity(config):
+        of_candidates, of_clicks = wanted_counters(config)
+        if not of_candidates:
             return self.inter_feat
-        counting = Counting.of(config)
-        if counting not in self._popularity:
-            self._popularity[counting] = self._count(counting)
-        first = self.log.candidates.offsets[self._first_row]
-        values = self._popularity[counting].values[first:][: len(self.inter_feat.labels)]
-        return self.inter_feat.with_features(CandidateFeatures(counting.names, values))
-
-    def _count(self, counting: Counting) -> CandidateFeatures:
-        for split, (start, stop) in self._rows_of_splits().items():
-            refuse_without_times(self.log.between(start, stop), split)
+        counting, width = Counting.of(config), self.history_width(config)
         cache = None if self.cache_dir is None else (self.cache_dir, self.content)
-        training = self.file_size_list[0]
-        return popularity_features(self.log, counting, training, self.published, cache)
+        arguments = self.log, counting, self.file_size_list[0]
+        if counting not in self._popularity:
+            for split, (start, stop) in self._rows_of_splits().items():
+                refuse_without_times(self.log.between(start, stop), split)
+            self._popularity[counting] = popularity_features(*arguments, self.published, cache)
+        if of_clicks and (counting, width) not in self._popularity:
+            self._popularity[counting, width] = click_counters(*arguments, width, cache)
+        first, rows = self._first_row, self.inter_feat.rows
+        known = self.log._replace(
+            features=self._popularity[counting],
+            click_counters=self._popularity[counting, width] if of_clicks else None,
+        ).between(first, first + rows)
+        return self.inter_feat._replace(
+            features=known.features, click_counters=known.click_counters
+        )
 
     def history_width(self, config: Settings) -> int:
         """Number of newest clicks in a batch's histories."""

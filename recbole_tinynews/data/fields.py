@@ -8,6 +8,7 @@ from recbole_tinynews.files.columns import CANDIDATES, HISTORY
 __all__ = [
     "CANDIDATES",
     "CANDIDATE_FEATURES",
+    "CLICK_COUNTERS",
     "HISTORY",
     "IMPRESSION",
     "IMPRESSION_SIZE",
@@ -20,6 +21,9 @@ __all__ = [
 
 # features of each candidate, if any
 CANDIDATE_FEATURES = "candidate_features"
+
+# clicks and exposures of each article of the history, if read
+CLICK_COUNTERS = "click_counters"
 
 # in evaluation: row of each impression in its split, and number of its candidates
 IMPRESSION, IMPRESSION_SIZE = "impression", "impression_size"

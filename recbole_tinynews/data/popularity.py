@@ -16,7 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.data.impressions import CandidateFeatures, Impressions
+from recbole_tinynews.data.atomic_files import concatenate
+from recbole_tinynews.data.impressions import UNLABELLED, CandidateFeatures, Impressions
+from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.stage_names import FINETUNE_TEACHER
@@ -26,10 +28,16 @@ HOUR = 3600  # seconds
 BLOCK = 2_000_000  # candidates sorted at once: about 0.4 GB
 
 
-def wants_popularity(config: Settings) -> bool:
-    """Whether a stage with these settings, or its teachers, uses counters."""
+def uses_popularity(config: Settings) -> bool:
+    """Whether scores with these settings use counters."""
+    return config["popularity"] not in (None, "none")
+
+
+def wanted_counters(config: Settings) -> tuple[bool, bool]:
+    """Whether a stage or its teachers use counters of candidates, and those of clicks."""
     of_both = config, config.for_stage(FINETUNE_TEACHER)
-    return any(each["popularity"] not in (None, "none") for each in of_both)
+    used = [each for each in of_both if uses_popularity(each)]
+    return bool(used), any(each["popularity_of_clicks"] for each in used)
 
 
 class Counting(NamedTuple):
@@ -71,10 +79,41 @@ def popularity_features(
     The first ``training`` impressions are those of training; ``cache`` is a folder and a digest of
     the log; ``published`` as in ``count_events``.
     """
+    return _features(log, counting, log.rows if counting.stream else training, published, cache)
+
+
+def click_counters(
+    log: Impressions,
+    counting: Counting,
+    training: int,
+    width: int,
+    cache: tuple[Path, str] | None = None,
+) -> Ragged:
+    """Clicks and exposures of the newest ``width`` clicks of each history, ``[clicks, 2]`` by row.
+
+    Over the whole log up to the impression less the delay; other arguments as above.
+    """
+    clicks = log.history.last(width)
+    unlabelled = np.full(len(clicks.values), UNLABELLED, np.int8)
+    both = concatenate([log, log._replace(candidates=clicks, labels=unlabelled)])
+    ever = counting._replace(windows=(None,))
+    counted = log.rows if counting.stream else training
+    place = cache and (cache[0], f"{cache[1]}, clicks {width}")
+    values = _features(both, ever, counted, None, place).values
+    return Ragged(values[len(log.labels) :, 1:], clicks.offsets)
+
+
+def _features(
+    log: Impressions,
+    counting: Counting,
+    counted: int,
+    published: NDArray[np.floating] | None,
+    cache: tuple[Path, str] | None,
+) -> CandidateFeatures:
     shape = len(log.candidates.values), len(counting.names)
 
     def count(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return count_events(log, counting, None if counting.stream else training, published, values)
+        return count_events(log, counting, counted, published, values)
 
     if cache is None:
         return CandidateFeatures(counting.names, count(np.zeros(shape, np.float32)))
@@ -125,7 +164,8 @@ def count_events(
         if not len(places):
             continue
         rows = np.searchsorted(offsets, places, side="right") - 1
-        time = log.timestamp[rows] - origin
+        stamp = log.timestamp[rows]
+        time = stamp - origin
         article = articles[places].astype(np.int64) - low
         exposed = np.ones(len(rows), bool) if counted is None else rows < counted
         events = _Events(time, exposed & (log.labels[places] == 1), exposed)
@@ -134,12 +174,55 @@ def count_events(
         repeated = _repeated(pairs)
         own = np.unique(pairs[repeated], return_inverse=True)[1]
         counts[repeated] -= events.take(repeated).counters(own, counting)
-        age = time - _first(article, time)
-        if published is not None:
-            since = log.timestamp[rows] - published[articles[places]]
-            age = np.where(np.isnan(since), age, np.maximum(since, 0))
-        out[places] = np.column_stack([age / HOUR, counts])
+        times = None if published is None else published[articles[places]]
+        out[places] = np.column_stack([age_hours(stamp, _first(article, stamp), times), counts])
     return out
+
+
+def age_hours(
+    time: NDArray[np.int64],
+    first: NDArray[np.int64],
+    published: NDArray[np.floating] | None = None,
+) -> NDArray[np.float64]:
+    """Hours since publication or, where that is unknown (NaN), since the first exposure."""
+    age = np.maximum(time - first, 0)
+    if published is not None:
+        since = time - published
+        age = np.where(np.isnan(since), age, np.maximum(since, 0))
+    return age / HOUR
+
+
+def window_counts(
+    keys: NDArray[np.int64],
+    clicks: NDArray[np.integer],
+    exposures: NDArray[np.integer],
+    begin: NDArray[np.int64],
+    known: NDArray[np.int64],
+    windows: tuple[float | None, ...],
+) -> NDArray[np.integer]:
+    """Clicks, then exposures of a group in each window, ``[queries, 2 * windows]``.
+
+    Used offline and live.
+
+    Shapes:
+        keys: ``[events]``, ascending: ``begin`` of the event's group plus its time, from 0.
+        clicks, exposures: ``[1 + events]``, running sums in this order.
+        begin: ``[queries]``, key of time 0 in the group.
+        known: ``[queries]``, windows end before this time.
+        windows: hours; None: since time 0.
+    """
+    ends = np.searchsorted(keys, begin + np.maximum(known, 0))
+    starts = [
+        np.searchsorted(
+            keys, begin + (0 if hours is None else np.maximum(known - int(hours * HOUR), 0))
+        )
+        for hours in windows
+    ]
+    columns = []
+    for running in (clicks, exposures):
+        until = running[ends]
+        columns += [until - running[start] for start in starts]
+    return np.stack(columns, axis=1)
 
 
 def refuse_without_times(impressions: Impressions, split: str) -> None:
@@ -171,22 +254,13 @@ class _Events(NamedTuple):
         keys = group * span + self.time
         order = _order(keys)
         keys, time = keys[order], self.time[order]
-        begin, known = keys - time, time - counting.delay
-        ends = np.searchsorted(keys, begin + np.maximum(known, 0))
-        starts = [
-            np.searchsorted(
-                keys, begin + (0 if hours is None else np.maximum(known - int(hours * HOUR), 0))
-            )
-            for hours in counting.windows
-        ]
-        columns = []
-        for events in (self.clicked, self.exposed):
-            running = np.zeros(len(order) + 1, np.int32)
-            np.cumsum(events[order], out=running[1:])
-            until = running[ends]
-            columns += [until - running[start] for start in starts]
-        counts = np.empty((len(order), len(columns)), np.int32)
-        counts[order] = np.stack(columns, axis=1)
+        running = np.zeros((2, len(order) + 1), np.int32)
+        for events, sums in zip((self.clicked, self.exposed), running, strict=True):
+            np.cumsum(events[order], out=sums[1:])
+        known = time - counting.delay
+        found = window_counts(keys, *running, keys - time, known, counting.windows)
+        counts = np.empty_like(found)
+        counts[order] = found
         return counts
 
 

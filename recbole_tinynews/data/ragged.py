@@ -138,7 +138,8 @@ class Ragged(NamedTuple):
         """
         ends = self.offsets[np.asarray(rows) + 1]
         lengths = np.minimum(self.lengths_of(rows), width)
-        padded = np.zeros((len(lengths), width), dtype=self.values.dtype)
+        shape = len(lengths), width, *self.values.shape[1:]
+        padded = np.zeros(shape, dtype=self.values.dtype)
         filled = np.arange(width) >= width - lengths[:, None]  # [rows, width]
         padded[filled] = self.values[_positions(ends - lengths, lengths)]
         return padded

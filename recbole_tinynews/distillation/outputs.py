@@ -22,12 +22,14 @@ class BatchIds(NamedTuple):
         candidates: ``[batch, candidates]``, news ids; 0 pads.
         users: ``[batch]``, if read; 0 for users unseen in training.
         counters: ``[batch, candidates, counters]``, if any (``data.popularity``).
+        click_counters: ``[batch, history, 2]``, clicks and exposures, if read.
     """
 
     history: Tensor
     candidates: Tensor
     users: Tensor | None = None
     counters: Tensor | None = None
+    click_counters: Tensor | None = None
 
 
 class Encoded(NamedTuple):

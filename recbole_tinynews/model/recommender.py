@@ -17,9 +17,11 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
     CANDIDATES,
+    CLICK_COUNTERS,
     HISTORY,
     IMPRESSION_SIZE,
 )
+from recbole_tinynews.data.popularity import uses_popularity
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
@@ -88,9 +90,9 @@ class NewsRecommender(ArticleReader):
             starts_as_mean=starts_pretrained(config),
         )
 
-    def make_time_score(self, config: Settings) -> TimeScore | None:
-        """The term that ``popularity`` adds to text scores; ``None``: no term."""
-        if config["popularity"] in (None, "none"):
+    def make_time_score(self, config: Settings) -> Any:
+        """The term that ``popularity`` adds, a ``TimeScore`` or alike; ``None``: no term."""
+        if not uses_popularity(config):
             return None
         gated = config["popularity"] == "gated"
         return TimeScore(
@@ -102,6 +104,7 @@ class NewsRecommender(ArticleReader):
         """Fit initial ``popularity`` weights on up to 20,000 evenly spaced training impressions."""
         if self.time is None:
             return
+        training = self.training
         self.eval()
         loader = ImpressionDataLoader(config, dataset)
         count = loader.impressions.rows
@@ -115,6 +118,7 @@ class NewsRecommender(ArticleReader):
         sizes = torch.from_numpy(loader.impressions.candidates.lengths_of(rows))
         offsets = torch.cat([torch.zeros(1, dtype=sizes.dtype), sizes.cumsum(0)])
         self.time.start(text, counters, labels, offsets)
+        self.train(training)
 
     def started(self, config: Settings, own: nn.Module) -> nn.Module:
         """Make a user encoder start as the mean of the clicks under ``head_init: pretrained``."""
@@ -169,8 +173,9 @@ class NewsRecommender(ArticleReader):
         if self.reads_user_ids:
             users = interaction[self.user_field]
             users = torch.where(self.get_buffer("_trained_users")[users], users, 0)
-        counters = interaction.interaction.get(CANDIDATE_FEATURES)
-        return BatchIds(interaction[HISTORY], interaction[CANDIDATES], users, counters)
+        fields = interaction.interaction
+        counters = fields.get(CANDIDATE_FEATURES), fields.get(CLICK_COUNTERS)
+        return BatchIds(fields[HISTORY], fields[CANDIDATES], users, *counters)
 
     def planner(self) -> ArticlePlanner | MaskedTextPlanner | None:
         """Planner of training batches; ``None``: its encoder needs none."""
@@ -203,7 +208,9 @@ class NewsRecommender(ArticleReader):
         users = () if about is None or about.users is None else (about.users,)
         return self.encode_user(history, clicked, *users)
 
-    def total_scores(self, text: Tensor, about: BatchIds | None, user: Tensor) -> Tensor:
+    def total_scores(
+        self, text: Tensor, about: BatchIds | None, user: Tensor, news: Tensor
+    ) -> Tensor:
         """Text scores plus any other term: with ``popularity``, text + time.
 
         The only place to add a term: training, teachers and ``predict`` all use it.
@@ -212,15 +219,17 @@ class NewsRecommender(ArticleReader):
             text: as ``about.candidates``: ``[batch, candidates]`` in training and for teachers,
                 ``[sum of impression_size]`` in ``predict``; returned too.
             user: ``[batch, dim]``; in ``predict`` one for each candidate.
+            news: vectors of the candidates, ``[*text.shape, dim]``.
         """
         if self.time is None or about is None or about.counters is None:
             return text
-        return self.time(text, about.counters, user)
+        return self.time(text, about.counters, user, news)
 
     def outputs_of(self, news: Encoded) -> Outputs:
         """Outputs of ``match`` with total scores."""
         outputs = self.match(news)
-        return outputs._replace(scores=self.total_scores(outputs.scores, news.ids, outputs.user))
+        scores = self.total_scores(outputs.scores, news.ids, outputs.user, outputs.candidates)
+        return outputs._replace(scores=scores)
 
     def score(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Outputs:
         """Score a training batch: one row of candidates for each history."""
@@ -232,14 +241,16 @@ class NewsRecommender(ArticleReader):
         history, clicked = self.encode_news(about.history), about.history != 0
         if self.two_towers:
             users = self._encode_users(history, clicked, about).repeat_interleave(sizes, 0)
-            text = (self.encode_news(about.candidates) * users).sum(-1)
+            candidates = self.encode_news(about.candidates)
+            text = (candidates * users).sum(-1)
         else:
             rows = about._replace(candidates=pad_candidates(about.candidates, sizes))
             news = Encoded(self.encode_news(rows.candidates), history, clicked, ids=rows)
             outputs = self.match(news)
-            text = outputs.scores[is_candidate(sizes)]
+            there = is_candidate(sizes)
+            text, candidates = outputs.scores[there], outputs.candidates[there]
             users = outputs.user.repeat_interleave(sizes, 0)
-        return self.total_scores(text, about, users)
+        return self.total_scores(text, about, users, candidates)
 
     # --------------------------------------------------------------------------------- losses
 

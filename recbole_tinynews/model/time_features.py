@@ -90,8 +90,8 @@ class TimeScore(nn.Module):
         self.text_weight.copy_(torch.tensor(weights[0]) / spread.cpu())
         self.weights.copy_(torch.from_numpy(weights[1:]))
 
-    def forward(self, text: Tensor, counters: Tensor, user: Tensor) -> Tensor:
-        """Scores, of the shape of ``text``.
+    def forward(self, text: Tensor, counters: Tensor, user: Tensor, news: Tensor) -> Tensor:
+        """Scores, of the shape of ``text``; ``news`` as in ``total_scores``, not read here.
 
         Shapes:
             text: ``[batch, candidates]`` or ``[candidates]``.

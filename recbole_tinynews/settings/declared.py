@@ -230,6 +230,8 @@ OURS: tuple[Setting, ...] = (
     Setting("popularity_windows", WINDOWS, _NEWS),
     Setting("popularity_delay", COUNT, _NEWS),
     Setting("popularity_from", one_of("stream", "train"), _NEWS),
+    Setting("popularity_dim", SIZE, _NEWS),
+    Setting("popularity_of_clicks", SWITCH, _NEWS),
     Setting("boosting_rounds", POSITIVE, _NEWS),
     Setting("boosting_rate", ABOVE_ZERO, _NEWS),
     Setting("impression_negatives", one_of(None, True, False), _RECBOLE_ON_IMPRESSIONS),

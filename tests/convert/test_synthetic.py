@@ -16,7 +16,7 @@ import pytest
 from recbole_tinynews.convert.synthetic import Settings, generate
 from recbole_tinynews.convert.synthetic.__main__ import main
 from recbole_tinynews.convert.synthetic.draws import normals, uniforms
-from recbole_tinynews.convert.synthetic.impressions import ClickLog, Impressions
+from recbole_tinynews.convert.synthetic.impressions import MOVING, ClickLog, Impressions
 from recbole_tinynews.convert.synthetic.lexicon import subtopics, themes
 from recbole_tinynews.convert.synthetic.oracle import Ceiling, ceiling
 from recbole_tinynews.convert.synthetic.users import Histories, Readers
@@ -426,6 +426,34 @@ def words_and_cosines(file: Path) -> tuple[list[str], np.ndarray]:
     numbers = np.array([numbers for _, *numbers in lines], dtype=np.float64)
     unit = numbers / np.linalg.norm(numbers, axis=1, keepdims=True)
     return [word for word, *_ in lines], unit @ unit.T
+
+
+def test_mind_mini_time_is_what_its_script_makes(script: Any, tmp_path: Path) -> None:
+    """A hand-edited or outdated data set has the oracle of another one."""
+    made, kept = script.make_time(tmp_path), DATASET / "mind-mini-time"
+    assert files_of(made) == files_of(kept)
+    for file in files_of(made):
+        assert filecmp.cmp(made / file, kept / file, shallow=False), file
+    assert sum((kept / file).stat().st_size for file in files_of(kept)) < 1_000_000
+    vocabulary = (DATASET / "mind-mini" / "language_model" / "vocab.txt").read_text().split()
+    read = [row[3] for row in rows(kept / "mind-mini-time.item")[1:]]
+    assert {*script.words(" ".join(read))} <= {*vocabulary}
+
+
+def test_popularity_rises_from_nothing_to_one_peak_and_falls() -> None:
+    """One that only falls would be known from the age alone."""
+    topics = make_topics(2)
+    news = make_news(2, 900, topics)
+    log = ClickLog(2, news, Readers(2, topics, news), 50, MOVING._replace(appeal=0.0, age=0.0))
+    hours = np.arange(0, 49, 0.25)
+    for article in range(20):
+        at = news.published[article] + hours
+        popularity = log._now_log_odds(np.full(len(hours), article), at)
+        peak = popularity.argmax()
+        assert popularity[0] == pytest.approx(0, abs=1e-9)
+        assert 1.25 <= hours[peak] <= 12.25
+        assert (np.diff(popularity[: peak + 1]) > 0).all()
+        assert (np.diff(popularity[peak:]) < 0).all()
 
 
 @pytest.mark.whole

@@ -52,7 +52,8 @@ class Block(NamedTuple):
 
 def pages() -> list[Path]:
     """The README, what stands beside it, and everything under docs/."""
-    beside = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "dataset/mind-mini/README.md"]
+    data_sets = sorted((ROOT / "dataset").glob("*/README.md"))
+    beside = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *data_sets]
     return [page for page in (*beside, *sorted((ROOT / "docs").rglob("*.md"))) if page.is_file()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import plain_users
 import pytest
 import torch
-from plain_recommenders import PLAIN, Reader, miner_interests
+from plain_recommenders import PLAIN, Reader, miner_interests, pprec
 from tiny import DATASET, OWN_SETTINGS, SETTINGS, Tiny, World
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,7 +19,13 @@ from transformers import AutoModel
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.data.fields import (
+    CANDIDATE_FEATURES,
+    CANDIDATES,
+    CLICK_COUNTERS,
+    HISTORY,
+    IMPRESSION_SIZE,
+)
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.encoder.column_tokenizer import pad_rows
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
@@ -157,6 +164,49 @@ def test_miners_second_loss_is_the_disagreement_of_interests(tiny: Tiny) -> None
     torch.testing.assert_close(losses.disagreement, 0.7 * torch.stack(found).mean())
 
 
+def test_pprec_scores_and_learns_as_its_paper_says(tiny: Tiny) -> None:
+    """Interest and popularity share no equation: either may be wrong while the other ranks."""
+    world = tiny.world("PPRec")
+    model, reader = known(world.model), reader_of(world)
+    batch, random = world.shown([0, 1, 2, 3, 4]), np.random.default_rng(0)
+    exposures = random.integers(1, 90, len(batch[CANDIDATES]))
+    clicks, ages = random.binomial(exposures, 0.3), random.uniform(1, 1600, len(exposures))
+    now = np.column_stack([ages, clicks, exposures])
+    exposures = random.integers(0, 4, batch[HISTORY].shape) * 30  # 0: never exposed to others
+    of_clicks = np.stack([random.binomial(exposures, 0.3), exposures], axis=-1).astype(float)
+    batch[CANDIDATE_FEATURES], batch[CLICK_COUNTERS] = map(torch.from_numpy, (now, of_clicks))
+    scores, rate = model.predict(batch), float(model.time.features.click_rate)
+    places = torch.arange(len(scores)).split(batch[IMPRESSION_SIZE].tolist())
+    plain = torch.stack(
+        [
+            pprec(
+                reader,
+                [n for n in history.tolist() if n],
+                int(batch[CANDIDATES][place]),
+                now[place].tolist(),
+                [pair for pair, n in zip(counts.tolist(), history, strict=True) if n],
+                rate,
+            )
+            for history, counts, row in zip(batch[HISTORY], of_clicks, places, strict=True)
+            for place in row.tolist()
+        ]
+    )
+    torch.testing.assert_close(scores, plain)
+    assert_equal_gradients(model, scores, plain)
+    del batch.interaction[CANDIDATE_FEATURES], batch.interaction[CLICK_COUNTERS]
+    user = model.encode_user(model.encode_news(batch[HISTORY]), batch[HISTORY] != 0)
+    text = model.encode_news(batch[CANDIDATES]) * user.repeat_interleave(batch[IMPRESSION_SIZE], 0)
+    torch.testing.assert_close(model.predict(batch), text.sum(-1))
+
+
+def test_pprec_compares_each_click_with_each_negative(tiny: Tiny) -> None:
+    world = tiny.world("PPRec")
+    batch = world.clicks().collate_fn(range(5))
+    (loss,), scores = world.model.eval().calculate_loss(batch), world.model.score(batch).scores
+    pairs = [-torch.sigmoid(row[0] - other).log() for row in scores for other in row[1:]]
+    torch.testing.assert_close(loss, torch.stack(pairs).mean())
+
+
 def test_frozen_states_and_kept_vectors_change_nothing_for_users_of_tokens(tiny: Tiny) -> None:
     """A token under another's place would be a title that nobody has written."""
     kept, computed = (
@@ -213,7 +263,7 @@ def test_users_have_scores_of_their_own(tiny: Tiny, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [*((name, {}) for name in PLAIN), ("NPA", {"news_encoder": "plm"})],
+    [*((name, {}) for name in (*PLAIN, "PPRec")), ("NPA", {"news_encoder": "plm"})],
 )
 def test_a_recommender_learns_from_teachers_too(tiny: Tiny, name: str, settings) -> None:
     """Its own second loss would be lost, or one of the parts left without a gradient."""
@@ -238,7 +288,7 @@ def test_a_recommender_learns_from_teachers_too(tiny: Tiny, name: str, settings)
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [*((name, {}) for name in PLAIN), ("NPA", {"news_encoder": "plm"})],
+    [*((name, {}) for name in (*PLAIN, "PPRec")), ("NPA", {"news_encoder": "plm"})],
 )
 def test_a_recommender_is_a_teacher_too(tiny: Tiny, name: str, settings) -> None:
     """Labels that are not its scores would teach something else."""
@@ -256,7 +306,7 @@ def folder_of(tiny: Tiny, name: str, place: Path) -> Path:
     return place / DATASET / f"{made['name']}-{made['fingerprint']}"
 
 
-@pytest.mark.parametrize("name", ["CenNewsRec", "Fastformer"])
+@pytest.mark.parametrize("name", ["CenNewsRec", "Fastformer", "PPRec"])
 def test_a_recommender_of_titles_is_served(tiny: Tiny, tmp_path: Path, name: str) -> None:
     """A setting that is not kept with the weights would build another one."""
     ranker = load(folder_of(tiny, name, tmp_path))
@@ -351,6 +401,10 @@ def gru(inputs: int, size: int) -> int:
     return 3 * (inputs * size + size * size + 2 * size)
 
 
+def dense(*sizes: int) -> int:
+    return sum(inputs * outputs + outputs for inputs, outputs in pairwise(sizes))
+
+
 WORD_VECTORS = WORDS * 300
 SIZES: list[tuple[str, dict[str, Any], int]] = [
     (
@@ -407,6 +461,19 @@ SIZES: list[tuple[str, dict[str, Any], int]] = [
         + (256 * 256 + 256)  # weights of interests
         + (CATEGORY_IDS * 300 + 1)  # categories and lambda
         + 256,
+    ),
+    (
+        "PPRec",
+        {},
+        WORD_VECTORS
+        + (3 * 300 * 400 + pooling(400))
+        + (3 * 400 * 400 + 201 * 100 + pooling(500) + 400)
+        + 1500 * 100  # hours of age
+        + dense(400, 256, 256, 128, 1)
+        + dense(100, 64, 64, 1)
+        + dense(500, 128, 64, 1)
+        + dense(400, 64, 1)
+        + 2,
     ),
 ]
 

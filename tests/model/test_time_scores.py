@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from tiny import Tiny, World
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, IMPRESSION_SIZE
 from recbole_tinynews.model.conditional_logit import fit_conditional_logit
 from recbole_tinynews.model.time_features import TimeFeatures
+from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.quick_start import run
 
 WINDOWS = [3, 24, None]
 PENALTY = 1e-4
@@ -113,6 +117,14 @@ def test_popularity_starts_at_the_fitted_logit_and_leaves_texts_as_they_are(
     assert np.abs(gradient).max() < 1e-4
 
 
+def test_a_start_leaves_dropout_as_it_was(tiny: Tiny) -> None:
+    """A caller that does not switch to training would train without dropout."""
+    world = tiny.world("PLMNR", popularity="added")
+    for training in (True, False):
+        world.model.train(training).start_time(world.config, world.train)
+        assert world.model.training is training
+
+
 def test_counters_and_gate_train(tiny: Tiny) -> None:
     """A term without a gradient would stay at its start."""
     world = tiny.world("PLMNR", popularity="gated")
@@ -129,3 +141,18 @@ def test_a_teacher_may_know_popularity_where_its_student_does_not(tiny: Tiny) ->
     assert world.model.time is None
     assert CANDIDATE_FEATURES in world.clicks().collate_fn(range(3)).interaction
     assert CANDIDATE_FEATURES not in tiny.world("PLMNR").clicks().collate_fn([0]).interaction
+
+
+def test_models_of_time_come_near_the_known_optimum_in_their_order(tmp_path: Path) -> None:
+    """Counters or ages of other articles would still rank a little better than chance."""
+    given = {"show_progress": False, "checkpoint_dir": str(tmp_path)}
+    popular, rate, both = (
+        run(name, "mind-mini-time", config_dict=given)["test"]["auc"]
+        for name in ("PopularNow", "ClickRateNow", "TimeAndTitle")
+    )
+    oracle = packaged_folder("dataset") / "mind-mini-time" / "mind-mini-time.oracle.json"
+    best = json.loads(oracle.read_text())
+    now, everything = best["from_now"]["test"]["auc"], best["test"]["auc"]
+    assert 0.55 < popular < rate < now < everything
+    assert now - 0.06 < rate < both < everything
+    assert both > everything - 0.1

@@ -37,10 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(
             flag, type=int, default=default, metavar="N", help=f"{_HELP[name]} ({default})"
         )
+    parser.add_argument(
+        "--moving", action="store_true", help="articles rise and fall in popularity within hours"
+    )
     options = parser.parse_args(arguments)
     settings = Settings(**{name: getattr(options, name) for name in Settings._fields})
     try:
-        oracle = generate(options.output, settings, progress=True)
+        oracle = generate(options.output, settings, progress=True, moving=options.moving)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from recbole_tinynews.bars import progress_bar
-from recbole_tinynews.convert.synthetic import impressions as law
-from recbole_tinynews.convert.synthetic.impressions import ClickLog, Impressions
+from recbole_tinynews.convert.synthetic.impressions import MOVING, ClickLog, Impressions, Law
 from recbole_tinynews.convert.synthetic.oracle import Ceiling, ceiling
 from recbole_tinynews.convert.synthetic.text import Article, Writer, make_names
 from recbole_tinynews.convert.synthetic.users import Readers
@@ -54,19 +53,28 @@ class Settings(NamedTuple):
 
 
 def generate(
-    output: Path, settings: Settings, chunk: int = 4096, progress: bool = False
+    output: Path,
+    settings: Settings,
+    chunk: int = 4096,
+    progress: bool = False,
+    moving: bool = False,
+    names_for: int | None = None,
 ) -> dict[str, Any]:
     """Write ``train/ valid/ test/ bodies.tsv oracle.json`` into ``output``; return the oracle.
+
+    If ``moving``, the popularity of articles rises and falls within hours, and impressions and
+    histories are shorter, so that clicks can be counted. Names are invented for ``names_for``
+    articles (``None``: all); two data sets with the same number share their names.
 
     With ``settings.corpus``, ``corpus.tsv`` has that many further articles, in the format of
     ``bodies.tsv`` but with the headline also before each body. At most ``chunk`` impressions are in
     memory; the output does not depend on it.
     """
     settings.check()
-    topics = make_topics(settings.seed)
+    topics, law = make_topics(settings.seed), MOVING if moving else Law()
     news = make_news(settings.seed, settings.news, topics)
-    readers = Readers(settings.seed, topics, news)
-    log = ClickLog(settings.seed, news, readers, settings.users)
+    readers = Readers(settings.seed, topics, news, law.clicks)
+    log = ClickLog(settings.seed, news, readers, settings.users, law)
     sizes = {
         "train": settings.impressions,
         "valid": settings.valid_impressions,
@@ -84,26 +92,31 @@ def generate(
             (output / split).mkdir(parents=True, exist_ok=True)
             path = output / split / "behaviors.tsv"
             seen[split], ceilings[split] = _write_behaviors(path, runs, news, bar)
-    names = make_names(settings.seed, topics, settings.news)
+    names = make_names(settings.seed, topics, names_for or settings.news)
     _write_texts(output, Writer(settings.seed, topics, names, news), topics, seen, progress)
     if settings.corpus:
         other_seed = settings.seed + 1
         other_news = make_news(other_seed, settings.corpus, topics)
         _write_corpus(output / "corpus.tsv", Writer(other_seed, topics, names, other_news))
-    oracle = _oracle(settings, ceilings)
+    oracle = _oracle(settings, law, ceilings)
     text = json.dumps(oracle, indent=2) + "\n"
     (output / "oracle.json").write_text(text, encoding="utf-8", newline="\n")
     return oracle
 
 
 class _Ceilings(NamedTuple):
-    """Ceilings of ranking by true click odds, and by their estimate from text."""
+    """Ceilings of ranking by true click odds, by their estimate from text, and without text."""
 
     probabilities: Ceiling
     text: Ceiling
+    now: Ceiling
 
 
-def _oracle(settings: Settings, ceilings: dict[str, _Ceilings]) -> dict[str, Any]:
+def _oracle(settings: Settings, law: Law, ceilings: dict[str, _Ceilings]) -> dict[str, Any]:
+    now: dict[str, Any] = {}
+    if law.popularity:
+        now["about_now"] = "'from_now' ranks by true appeal, age and popularity at the moment."
+        now["from_now"] = {split: ceilings[split].now.report() for split in ("valid", "test")}
     return {
         "synthetic": True,
         "about": (
@@ -114,13 +127,9 @@ def _oracle(settings: Settings, ceilings: dict[str, _Ceilings]) -> dict[str, Any
         "valid": ceilings["valid"].probabilities.report(),
         "test": ceilings["test"].probabilities.report(),
         "from_text": {split: ceilings[split].text.report() for split in ("valid", "test")},
+        **now,
         "settings": settings._asdict(),
-        "log_odds_weights": {
-            "match": law.MATCH_WEIGHT,
-            "hot": law.HOT_WEIGHT,
-            "appeal": law.APPEAL_WEIGHT,
-            "age": law.AGE_WEIGHT,
-        },
+        "log_odds_weights": law.weights(),
     }
 
 
@@ -131,7 +140,7 @@ def _write_behaviors(
     ids = [f"N{label}" for label in news.label.tolist()]
     shown = [id_ + suffix for id_ in ids for suffix in ("-0", "-1")]
     seen = np.zeros(len(ids), dtype=bool)
-    sums = _Ceilings(Ceiling.of_nothing(), Ceiling.of_nothing())
+    sums = _Ceilings(*[Ceiling.of_nothing()] * len(_Ceilings._fields))
     number = 1
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for run in runs:
@@ -140,10 +149,9 @@ def _write_behaviors(
             for line in _behavior_lines(run, ids, shown):
                 file.write(f"{number}\t{line}\n")
                 number += 1
-            sums = _Ceilings(
-                sums.probabilities.plus(ceiling(run.log_odds, run.clicked, run.offsets)),
-                sums.text.plus(ceiling(run.text_log_odds, run.clicked, run.offsets)),
-            )
+            odds = run.log_odds, run.text_log_odds, run.now_log_odds
+            further = (ceiling(each, run.clicked, run.offsets) for each in odds)
+            sums = _Ceilings(*map(Ceiling.plus, sums, further))
             bar.update(len(run.readers))
     return seen, sums
 

@@ -18,13 +18,39 @@ from recbole_tinynews.convert.synthetic.world import (
     Shelf,
 )
 
-_CANDIDATES_SCALE, _CANDIDATES_SHAPE, _MOST_CANDIDATES = 36.5, 0.92, 300  # Weibull: as in MIND
+_CANDIDATES_SHAPE, _MOST_CANDIDATES = 0.92, 300  # of a Weibull distribution
 _NO_CLICK = 0.004  # share of impressions
 _MEAN_EXTRA_CLICKS = 0.5  # beyond the first, at average length
 _ACTIVITY_TAIL = 1.6  # 1: all readers are equally active
+_FIRST_PEAK, _LAST_PEAK = 1.5, 12.0  # hours from publication to the most popular moment
 
-# Weights of match, hot, appeal, and age in lifetimes, in the log odds of a click.
-MATCH_WEIGHT, HOT_WEIGHT, APPEAL_WEIGHT, AGE_WEIGHT = 3.1, 0.7, 0.3, -0.4
+
+class Law(NamedTuple):
+    """Weights in the log odds of a click, and sizes: by default those of MIND.
+
+    Attributes:
+        match, hot, appeal: weights of interests, hot words and hidden appeal.
+        age: weight of the age in lifetimes.
+        popularity: weight of a popularity that rises and falls within hours.
+        candidates: scale of their number, a Weibull distribution.
+        clicks: median clicks of a reader in four weeks.
+    """
+
+    match: float = 3.1
+    hot: float = 0.7
+    appeal: float = 0.3
+    age: float = -0.4
+    popularity: float = 0.0
+    candidates: float = 36.5
+    clicks: float = 17.5
+
+    def weights(self) -> dict[str, float]:
+        """The weights in the log odds, by name."""
+        used = ("match", "hot", "appeal", "age", *(["popularity"] if self.popularity else []))
+        return {name: getattr(self, name) for name in used}
+
+
+MOVING = Law(match=2.0, popularity=2.0, candidates=12, clicks=6)
 
 
 class Impressions(NamedTuple):
@@ -38,6 +64,7 @@ class Impressions(NamedTuple):
     clicked: NDArray[np.bool_]
     log_odds: Floats
     text_log_odds: Floats  # estimated from titles and histories
+    now_log_odds: Floats  # of appeal, age and popularity alone
     offsets: Ints
 
 
@@ -45,9 +72,14 @@ class ClickLog:
     """Generates impressions by split and number."""
 
     def __init__(
-        self, seed: int, news: GeneratedNews, readers: Readers, number_of_readers: int
+        self,
+        seed: int,
+        news: GeneratedNews,
+        readers: Readers,
+        number_of_readers: int,
+        law: Law = Law(),  # noqa: B008 (immutable)
     ) -> None:
-        self.seed = seed
+        self.seed, self.law = seed, law
         self.news = news
         self.readers = readers
         self.number_of_readers = number_of_readers
@@ -65,9 +97,8 @@ class ClickLog:
         histories = self.readers.histories(distinct, split)
         row = np.repeat(np.arange(len(index)), np.diff(offsets))
         liking = self.readers.liking(self.readers.interests(readers, hours))
-        age = (hours[row] - self.news.published[candidates]) / LIFETIME
-        odds = self._text_log_odds(liking, row, candidates)
-        odds += APPEAL_WEIGHT * self.news.appeal[candidates] + AGE_WEIGHT * age
+        now = self._now_log_odds(candidates, hours[row])
+        odds = self._text_log_odds(liking, row, candidates) + now
         apparent = self.readers.apparent_liking(histories)
         text_odds = self._text_log_odds(apparent, history_of[row], candidates)
         return Impressions(
@@ -79,13 +110,14 @@ class ClickLog:
             self._clicks(split, index, odds, offsets),
             odds,
             text_odds,
+            now,
             offsets,
         )
 
     def _candidates(self, split: str, index: Ints, hours: Floats) -> tuple[Ints, Ints]:
         """Distinct articles of the last lifetime, drawn by exposure; fewer if too few exist."""
         number = uniforms(self.seed, f"{split} length", index)
-        length = _CANDIDATES_SCALE * (-np.log(number)) ** (1 / _CANDIDATES_SHAPE)
+        length = self.law.candidates * (-np.log(number)) ** (1 / _CANDIDATES_SHAPE)
         wanted = np.clip(np.rint(length), 2, _MOST_CANDIDATES).astype(np.int64)
         draws = wanted + wanted // 2 + 8
         row = np.repeat(np.arange(len(index)), draws)
@@ -103,7 +135,18 @@ class ClickLog:
         """Log odds from subjects and hot words alone; ``readers`` are rows of ``liking``."""
         news = self.news
         match = liking.of(readers, news.theme[candidates], news.subtopic[candidates])
-        return MATCH_WEIGHT * match + HOT_WEIGHT * news.hot[candidates]
+        return self.law.match * match + self.law.hot * news.hot[candidates]
+
+    def _now_log_odds(self, candidates: Ints, hours: Floats) -> Floats:
+        """Log odds that titles do not tell: hidden appeal, age, and popularity at the moment."""
+        age = hours - self.news.published[candidates]
+        odds = self.law.appeal * self.news.appeal[candidates] + self.law.age * (age / LIFETIME)
+        if not self.law.popularity:
+            return odds
+        spread = uniforms(self.seed, "peak", candidates)
+        time = age / (_FIRST_PEAK * (_LAST_PEAK / _FIRST_PEAK) ** spread)  # 1 at the peak
+        strength = -np.log(uniforms(self.seed, "popularity", candidates))
+        return odds + self.law.popularity * strength * time * np.exp(1 - time)
 
     def _clicks(
         self, split: str, index: Ints, log_odds: Floats, offsets: Ints

@@ -24,7 +24,7 @@ _OF_THEMES, _OF_SUBTOPICS = np.array([1.0, 0.8]), np.array([0.7, 0.5])
 _STRENGTHS = np.concatenate([_OF_THEMES, _OF_SUBTOPICS])
 _SWITCH_HOURS = 6 * HISTORY_HOURS  # each interest changes once in this period
 _STRAY_CLICKS = 0.08  # share of clicks independent of interests
-_MEDIAN_CLICKS, _CLICKS_TAIL, _MOST_CLICKS = 17.5, 1.12, 400  # in four weeks; the mean is 32
+_CLICKS_TAIL, _MOST_CLICKS = 1.12, 400  # in four weeks
 _NEW_READERS = 0.012
 
 
@@ -57,8 +57,10 @@ class Histories(NamedTuple):
 class Readers:
     """Readers by number, each determined by the seed and its number alone."""
 
-    def __init__(self, seed: int, topics: Topics, news: GeneratedNews) -> None:
-        self.seed = seed
+    def __init__(
+        self, seed: int, topics: Topics, news: GeneratedNews, median_clicks: float = 17.5
+    ) -> None:
+        self.seed, self.median_clicks = seed, median_clicks
         self.topics = topics
         weight = news.exposure * np.exp(news.appeal + news.hot)
         self.news = news
@@ -124,7 +126,9 @@ class Readers:
 
     def _clicks_until(self, readers: Ints, last: float) -> Ints:
         spread = _CLICKS_TAIL * normals(self.seed, "clicks", readers)
-        clicks = np.minimum(_MEDIAN_CLICKS * np.exp(spread), _MOST_CLICKS) * last / HISTORY_HOURS
+        clicks = (
+            np.minimum(self.median_clicks * np.exp(spread), _MOST_CLICKS) * last / HISTORY_HOURS
+        )
         new = uniforms(self.seed, "new reader", readers) < _NEW_READERS
         return np.where(new, 0, np.maximum(np.rint(clicks), 1)).astype(np.int64)
 
