@@ -11,6 +11,7 @@ from tiny import WORDS
 from transformers import AutoModel
 
 from recbole_tinynews.encoder.language_model import load_plm
+from recbole_tinynews.encoder.packing import PackedTexts, packs
 from recbole_tinynews.encoder.plm_files import load_tokenizer
 from recbole_tinynews.encoder.static_vectors import A, write_static_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
@@ -56,3 +57,29 @@ def test_without_layers_the_vectors_of_tokens_train_alone(
     encoder = TextEncoder(load_plm(str(static), 0), 16, 8, finetune_layers=finetune_layers)
     learning = {n for n, p in encoder.plm.named_parameters() if p.requires_grad}
     assert learning == ({"embeddings.word_embeddings.weight"} if trains else set())
+
+
+@pytest.mark.parametrize("pooling", ["attention", "mean"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_bag_of_tokens_is_the_pooled_states_of_its_tokens(
+    static: Path, pooling: str, padded: bool
+) -> None:
+    """The fast path of a service must rank as training and evaluation do."""
+    torch.manual_seed(0)
+    encoder = TextEncoder(
+        load_plm(str(static), 0), 16, 8, pooling=pooling, mask_padding=not padded
+    ).eval()
+    lengths = np.array([3, 7, 1, 7, 4])
+    (pack,) = packs(lengths, 99)
+    ids = torch.randint(5, 5 + len(WORDS), (22,))
+    real = None
+    if padded:
+        real = torch.arange(22) % 5 > 0
+        ids[~real] = encoder.pad_token_id
+    texts = PackedTexts.of(pack, ids, real)
+    plain = encoder.encode(texts)
+    with torch.no_grad():
+        fast = encoder.encode(texts)
+        torch.testing.assert_close(fast.pooled, plain.pooled)
+        encoder.word_embeddings.mul_(2.0)
+        assert not torch.allclose(encoder.encode(texts).pooled, fast.pooled)
