@@ -25,6 +25,10 @@ class ZeroShotStudent(NewsAligner):
 
     teacher_stage = "zero_shot_teacher"
 
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.user_encoder.requires_grad_(False)
+
     @classmethod
     def news_dim(cls, config: Settings) -> int:
         """As the teacher's, the width of the language model."""
