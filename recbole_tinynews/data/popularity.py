@@ -29,8 +29,13 @@ BLOCK = 2_000_000  # candidates sorted at once: about 0.4 GB
 
 
 def uses_popularity(config: Settings) -> bool:
-    """Whether scores with these settings use counters."""
+    """Whether a stage with these settings uses counters, in scores or in its loss alone."""
     return config["popularity"] not in (None, "none")
+
+
+def ranks_by_popularity(config: Settings) -> bool:
+    """Whether its scores use them."""
+    return uses_popularity(config) and config["popularity"] != "offset"
 
 
 def wanted_counters(config: Settings) -> tuple[bool, bool]:
