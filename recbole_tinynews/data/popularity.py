@@ -60,6 +60,11 @@ class Counting(NamedTuple):
         return cls(windows, config["popularity_delay"], config["popularity_from"] == "stream")
 
     @property
+    def span(self) -> int:
+        """Seconds after which an event counts in no limited window."""
+        return int(max((hours or 0 for hours in self.windows), default=0) * HOUR) + self.delay
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Features of a candidate: hours of age, then clicks, then exposures by window."""
         spans = ["ever" if window is None else f"{window:g}h" for window in self.windows]
