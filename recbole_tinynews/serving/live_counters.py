@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,12 +98,24 @@ class LiveCounters:
                     good.append(event_of(given, known, earliest, now + AHEAD))
                 except ValueError as mistake:
                     refused.append(Refused(place, id_of(given), str(mistake)))
-            is_new = self._store.add(good)
-            self._count([event for event, new in zip(good, is_new, strict=True) if new])
-            before = int(now - self._span - HOUR)  # the hour is for requests of the past
-            if before >= self._store.summed_up + HOUR:
-                self._store.sum_up(before)
-        return Added(sum(is_new), len(good) - sum(is_new), refused)
+            counted = self._commit(good, now)
+        return Added(counted, len(good) - counted, refused)
+
+    def add_past(self, events: Iterable[Event]) -> int:
+        """Commit and count a log of any length, in order of time; the number of new events."""
+        counted, rest = 0, iter(events)
+        while some := [*islice(rest, RECENT)]:
+            with self._changing:
+                counted += self._commit(some, some[-1].time)
+        return counted
+
+    def _commit(self, events: Sequence[Event], now: float) -> int:
+        is_new = self._store.add(events)
+        self._count([event for event, new in zip(events, is_new, strict=True) if new])
+        before = int(now - self._span - HOUR)  # the hour is for requests of the past
+        if before >= self._store.summed_up + HOUR:
+            self._store.sum_up(before)
+        return sum(is_new)
 
     def publish(self, times: Mapping[str, float]) -> None:
         """Count ages of these articles from their publication, UTC seconds."""
