@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,7 +137,7 @@ class LiveCounters:
         parts = self._parts
         sizes = [len(row) for row in candidates]
         names = [name for row in candidates for name in row]
-        article = np.array([self._articles.get(name, -1) for name in names], np.int64)
+        article = np.fromiter(map(self._articles.get, names, repeat(-1)), np.int64, len(names))
         at = np.repeat(np.array([each.at for each in moments], np.int64), sizes)
         known = at - counting.delay
         if len(at) and at.min() - counting.span < self._store.summed_up:
@@ -145,19 +145,19 @@ class LiveCounters:
                 f"Counters before {self._store.summed_up + counting.span} UTC seconds are summed "
                 f"up, got at={at.min()}."
             )
-        begin = article << TIME_BITS
+        counts = sum(part.tallies.counts(article, known, counting) for part in parts)
         width = len(self._articles) + 1  # of a user's articles among those of all
-        row = np.repeat(np.arange(len(moments)), sizes)
         own = self._own(parts, moments, width)
-        counts = sum(part.counts(begin, known, counting) for part in parts)
-        counts -= own.counts((row * width + article + 1) << TIME_BITS, known, counting)
-        first = np.minimum(*(part.first(begin) for part in parts))
+        if own.rows.size:
+            row = np.repeat(np.arange(len(moments)), sizes)
+            counts -= own.counts(row * width + article + 1, known, counting)
+        first = np.minimum(*(part.first(article) for part in parts))
         published = None
         if self._published:
             published = np.array([self._published.get(name, np.nan) for name in names])
         return np.column_stack([age_hours(at, first, published), counts]).astype(np.float32)
 
-    def _own(self, parts: tuple[_Part, _Part], moments: Sequence[Moment], width: int) -> _Part:
+    def _own(self, parts: tuple[_Part, _Part], moments: Sequence[Moment], width: int) -> _Sorted:
         """Tallies of the moments' users, whose articles get indices of their own."""
         found = [np.zeros((5, 0), np.int64)]
         for row, each in enumerate(moments):
@@ -166,7 +166,7 @@ class LiveCounters:
                 rows = part.of_user(user)
                 rows[0] += row * width + 1
                 found.append(rows)
-        return _Part.of(np.concatenate(found, axis=1))
+        return _Sorted.of(np.concatenate(found, axis=1))
 
     def _count(self, events: Sequence[Event]) -> None:
         if not events:
@@ -175,9 +175,11 @@ class LiveCounters:
             Tally(e.article, e.user, e.time, e.kind == CLICK, e.kind != CLICK) for e in events
         )
         old, recent = self._parts
-        rows = np.concatenate([recent.rows, self._rows(tallies)], axis=1)
+        rows = np.concatenate([recent.tallies.rows, self._rows(tallies)], axis=1)
         if rows.shape[1] > RECENT:
-            rows = _summed_up(np.concatenate([old.rows, rows], axis=1), self._store.summed_up)
+            rows = _summed_up(
+                np.concatenate([old.tallies.rows, rows], axis=1), self._store.summed_up
+            )
             old, rows = _Part.of(rows), rows[:, :0]
         self._parts = old, _Part.of(rows)
 
@@ -195,38 +197,52 @@ class LiveCounters:
         return np.ascontiguousarray(np.fromiter(values, np.int64).reshape(-1, 5).T)
 
 
-class _Part(NamedTuple):
-    """Tallies by article and time, and by user."""
+class _Sorted(NamedTuple):
+    """Tallies by article and time."""
 
     rows: Rows
-    keys: NDArray[np.int64]  # and one more, above all times of all articles
+    keys: NDArray[np.int64]
     running: NDArray[np.int64]  # sums of clicks and exposures
-    by_user: NDArray[np.int64]
-    users: NDArray[np.int64]
 
     @classmethod
-    def of(cls, rows: Rows) -> _Part:
+    def of(cls, rows: Rows) -> _Sorted:
         keys = (rows[0] << TIME_BITS) + rows[2]
         order = np.argsort(keys, kind="stable")
         rows = rows[:, order]
         running = np.zeros((2, 1 + len(order)), np.int64)
         np.cumsum(rows[3:], axis=1, out=running[:, 1:])
-        by_user = np.argsort(rows[1], kind="stable")
-        above = np.iinfo(np.int64).max >> 1
-        return cls(rows, np.append(keys[order], above), running, by_user, rows[1][by_user])
+        return cls(rows, keys[order], running)
 
     def counts(
-        self, begin: NDArray[np.int64], known: NDArray[np.int64], counting: Counting
+        self, article: NDArray[np.int64], known: NDArray[np.int64], counting: Counting
     ) -> NDArray[np.integer]:
-        return window_counts(self.keys, *self.running, begin, known, counting.windows)
+        begin = article << TIME_BITS
+        return window_counts(self.keys, self.running, begin, known, counting.windows)
 
-    def first(self, begin: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Time of each article's first event, above ``LATEST`` without one."""
-        return self.keys[np.searchsorted(self.keys, begin)] - begin
+
+class _Part(NamedTuple):
+    """Some of all tallies, also by user."""
+
+    tallies: _Sorted
+    firsts: NDArray[np.int64]  # time of each article's first event; last: of one without events
+    by_user: NDArray[np.int64]
+    users: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: Rows) -> _Part:
+        tallies = _Sorted.of(rows)
+        article, user, time, *_ = tallies.rows
+        firsts = np.full(int(article.max(initial=-1)) + 2, LATEST)
+        firsts[article[::-1]] = time[::-1]
+        by_user = np.argsort(user, kind="stable")
+        return cls(tallies, firsts, by_user, user[by_user])
+
+    def first(self, article: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self.firsts[np.minimum(article, len(self.firsts) - 1)]
 
     def of_user(self, user: int) -> Rows:
         start, stop = np.searchsorted(self.users, [user, user + 1])
-        return self.rows[:, self.by_user[start:stop]]
+        return self.tallies.rows[:, self.by_user[start:stop]]
 
 
 def _summed_up(rows: Rows, before: int) -> Rows:
