@@ -27,6 +27,7 @@ TIME_BITS = 34  # of a key: UTC seconds up to the year 2514
 LATEST = (1 << TIME_BITS) - 1
 RECENT = 10_000  # tallies added since the others were sorted
 AHEAD = 60  # seconds that a client's clock may be ahead
+EARLIER = "Expected at from {} UTC seconds on, since older events are summed up, got {}."
 
 Rows = NDArray[np.int64]
 """Tallies, ``[5, tallies]``: article and user as indices, time, clicks, exposures."""
@@ -121,6 +122,10 @@ class LiveCounters:
         """Count ages of these articles from their publication, UTC seconds."""
         self._published = {**self._published, **times}
 
+    def earliest(self, counting: Counting) -> int:
+        """The earliest moment whose counters are known, UTC seconds."""
+        return self._store.summed_up + counting.span
+
     def features(
         self,
         counting: Counting,
@@ -140,11 +145,8 @@ class LiveCounters:
         article = np.fromiter(map(self._articles.get, names, repeat(-1)), np.int64, len(names))
         at = np.repeat(np.array([each.at for each in moments], np.int64), sizes)
         known = at - counting.delay
-        if len(at) and at.min() - counting.span < self._store.summed_up:
-            raise ValueError(
-                f"Counters before {self._store.summed_up + counting.span} UTC seconds are summed "
-                f"up, got at={at.min()}."
-            )
+        if len(at) and at.min() < (earliest := self.earliest(counting)):
+            raise ValueError(EARLIER.format(earliest, at.min()))
         counts = sum(part.tallies.counts(article, known, counting) for part in parts)
         width = len(self._articles) + 1  # of a user's articles among those of all
         own = self._own(parts, moments, width)

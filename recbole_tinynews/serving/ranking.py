@@ -24,7 +24,7 @@ from recbole_tinynews.serving.news_index import (
     read_shelf,
     save_shelf,
 )
-from recbole_tinynews.serving.news_table import articles_of
+from recbole_tinynews.serving.news_table import articles_of, published_in
 from recbole_tinynews.serving.reading import Content, Read, check_content
 from recbole_tinynews.serving.requests import (
     Given,
@@ -273,6 +273,11 @@ class Ranker:
         parts = self._scorer.contributions(clicks, shown, shelf, counters)
         return None if parts is None else [*map(Contributions._make, parts.tolist())]
 
+    @property
+    def knows_time(self) -> bool:
+        """Whether ``at`` can be given."""
+        return self.counters is not None and self.engine.counting is not None
+
     def add_events(self, events: Iterable[Any], now: float | None = None) -> Added:
         """Count exposures and clicks of added articles, as ``LiveCounters.add`` describes."""
         return self._counters().add(events, self, now)
@@ -327,8 +332,9 @@ class Ranker:
         """Encode articles and keep them by id, for ``top`` and ``rank``; a known id is replaced.
 
         Args:
-            news: a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title`` and other fields
-                that the recommender reads; a mapping from ids to titles or fields; or such pairs.
+            news: a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title``, other fields
+                that the recommender reads, and perhaps ``published`` (UTC seconds, for ages); a
+                mapping from ids to titles or fields; or such pairs.
             show_progress: show a progress bar for many articles.
 
         Raises:
@@ -336,6 +342,8 @@ class Ranker:
             TypeError: unsupported type, or an id or field that is not a string.
         """
         self.add_articles(*articles_of(news, self.reading.fields), show_progress)
+        if self.counters is not None:
+            self.counters.publish(published_in(news))
 
     def add_articles(
         self, ids: Sequence[str], contents: Iterable[Content], show_progress: bool = False
