@@ -60,7 +60,9 @@ class Engine(ABC):
         """
         return None
 
-    def total_scores(self, text: Tensor, users: Tensor, counters: Tensor | None) -> Tensor:
+    def total_scores(
+        self, text: Tensor, users: Tensor, news: Tensor, counters: Tensor | None
+    ) -> Tensor:
         """Text scores plus the term of counters, if any, as ``NewsRecommender.total_scores``."""
         return text
 
@@ -85,7 +87,8 @@ class Engine(ABC):
             counters: ``[candidates, features]`` by ``counting``; None: text scores.
         """
         users = self.user_vectors(vectors, histories).repeat_interleave(sizes, 0)
-        return self.total_scores((vectors[candidates] * users).sum(-1), users, counters)
+        news = vectors[candidates]
+        return self.total_scores((news * users).sum(-1), users, news, counters)
 
 
 class ModelEngine(Engine):
@@ -100,7 +103,8 @@ class ModelEngine(Engine):
             and own.predict is NewsRecommender.predict
             and own.encode_news is NewsRecommender.encode_news
         )
-        self.counting = None if model.time is None else Counting.of(settings)
+        if model.time is not None and not settings["popularity_of_clicks"]:
+            self.counting = Counting.of(settings)
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
         """Vectors of articles, ``[articles, dim]``, float32."""
@@ -129,12 +133,13 @@ class ModelEngine(Engine):
         return encoder.click_weights(vectors[histories], histories != 0)
 
     @torch.no_grad()
-    def total_scores(self, text: Tensor, users: Tensor, counters: Tensor | None) -> Tensor:
+    def total_scores(
+        self, text: Tensor, users: Tensor, news: Tensor, counters: Tensor | None
+    ) -> Tensor:
         """Text scores plus the term of counters, if any."""
-        if counters is None:
-            return text
         none = torch.empty(0, dtype=torch.long)
-        return self.model.total_scores(text, BatchIds(none, none, counters=counters), users)
+        about = None if counters is None else BatchIds(none, none, counters=counters)
+        return self.model.total_scores(text, about, users, news)
 
     @torch.no_grad()
     def contributions(self, text: Tensor, users: Tensor, counters: Tensor) -> Tensor | None:

@@ -73,7 +73,8 @@ class Scorer:
             text, known = users @ shelf.vectors.T, None
             if counters is not None:
                 known = torch.from_numpy(counters).to(text.device).view(*text.shape, -1)
-            scores = self.engine.total_scores(text, users, known).cpu().numpy()
+            news = shelf.vectors.expand(len(users), -1, -1)
+            scores = self.engine.total_scores(text, users, news, known).cpu().numpy()
         else:
             every: list[Key] = list(range(len(shelf.ids)))
             scores = np.stack(self.scores(histories, [every] * len(histories), shelf, counters))

@@ -18,6 +18,7 @@ from recbole_tinynews.data.popularity import (
     popularity_features,
     refuse_without_times,
 )
+from recbole_tinynews.data.ragged import Ragged
 
 WINDOWS = (2, 5, None)  # of the time of logs, whose unit is an hour
 
