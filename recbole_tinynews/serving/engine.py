@@ -103,7 +103,7 @@ class ModelEngine(Engine):
             and own.predict is NewsRecommender.predict
             and own.encode_news is NewsRecommender.encode_news
         )
-        if model.time is not None and not settings["popularity_of_clicks"]:
+        if model.adds_time and not settings["popularity_of_clicks"]:
             self.counting = Counting.of(settings)
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:

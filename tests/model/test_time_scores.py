@@ -20,6 +20,7 @@ from recbole_tinynews.model.conditional_logit import fit_conditional_logit
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.quick_start import run
+from recbole_tinynews.serving.engine import ModelEngine
 
 WINDOWS = [3, 24, None]
 PENALTY = 1e-4
@@ -155,6 +156,7 @@ def test_an_offset_is_in_the_loss_of_clicks_alone(name: str, tiny: Tiny) -> None
     gradients = (torch.autograd.grad(each, trained, allow_unused=True) for each in (found, plain))
     torch.testing.assert_close(*map(list, gradients))
     assert not any(p.requires_grad for p in model.time.parameters())
+    assert ModelEngine(model, world.config.final_config_dict, "").counting is None
     model.adds_time = True
     torch.testing.assert_close(model.score(batch).scores, total)
 
