@@ -101,6 +101,20 @@ class TimeScore(nn.Module):
         text, time = self.text_weight * text, self.features(counters) @ self.weights
         if self.gate is None:
             return text + time
-        share = torch.sigmoid(self.gate(user))  # [..., 1]
-        share = share if text.dim() == 2 else share.squeeze(-1)
+        share = self._text_share(text, user)
         return 2 * share * text + 2 * (1 - share) * time
+
+    def parts(self, text: Tensor, counters: Tensor, user: Tensor) -> Tensor:
+        """Parts of a score: text, popularity and freshness (age), ``[..., 3]``; as ``forward``."""
+        time = self.features(counters) * self.weights
+        parts = [self.text_weight * text, time[..., 1:].sum(-1), time[..., 0]]
+        if self.gate is not None:
+            share = self._text_share(text, user)
+            of_each = 2 * share, 2 * (1 - share), 2 * (1 - share)
+            parts = [factor * part for factor, part in zip(of_each, parts, strict=True)]
+        return torch.stack(parts, dim=-1)
+
+    def _text_share(self, text: Tensor, user: Tensor) -> Tensor:
+        assert self.gate is not None
+        share = torch.sigmoid(self.gate(user))  # [..., 1]
+        return share if text.dim() == 2 else share.squeeze(-1)

@@ -226,7 +226,7 @@ OURS: tuple[Setting, ...] = (
     Setting("max_body_length", TEXT_LENGTH, _NEWS),
     Setting("category_weight", NOT_NEGATIVE, _NEWS),
     Setting("subcategory_weight", NOT_NEGATIVE, _NEWS),
-    Setting("popularity", one_of("none", "added", "gated"), _NEWS),
+    Setting("popularity", one_of("none", "added", "gated", "offset"), _NEWS),
     Setting("popularity_windows", WINDOWS, _NEWS),
     Setting("popularity_delay", COUNT, _NEWS),
     Setting("popularity_from", one_of("stream", "train"), _NEWS),
