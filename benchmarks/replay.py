@@ -1,11 +1,10 @@
 """A test period replayed through the service's own code: its AUC is that of the evaluation.
 
-    python benchmarks/replay.py --dataset=ebnerd --data_path=DIR --plm=E5
+    python benchmarks/replay.py --dataset=ebnerd --data_path=DIR [--plm=E5]
 
 Before each test impression, the events before it are added to a store (those before the first one
 as a log); then its candidates are ranked at its time, for its user. PopularNow ranks by the store's
-counters alone; ``ZeroShotPLM --popularity=added`` is trained, evaluated and loaded. Further
-``--key=value`` are settings of both.
+counters alone; ``ZeroShotPLM --popularity=added`` is fitted, evaluated and loaded.
 """
 
 from __future__ import annotations
@@ -36,8 +35,6 @@ from recbole_tinynews.serving.sqlite_store import SQLiteStore
 
 Score = Callable[[list[str], list[str], Moment], Sequence[float]]
 """Of candidates, from clicks, candidates and moment."""
-
-MODELS = {"PopularNow": {}, "ZeroShotPLM": {"popularity": "added"}}
 
 
 def offline(config: NewsConfig) -> tuple[Path, NewsDataset, np.ndarray]:
@@ -108,20 +105,22 @@ def by_clicks(counters: LiveCounters, counting: Counting) -> Score:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--data_path", type=Path, required=True)
-    given, settings = parser.parse_known_args()
+    parser.add_argument("--plm", help="language model (default: of the data set)")
+    given = parser.parse_args()
+    models = {"PopularNow": {}, "ZeroShotPLM": {"popularity": "added"}}
+    if given.plm:
+        models["ZeroShotPLM"]["plm"] = given.plm
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         places = {"data_path": str(given.data_path), "checkpoint_dir": temporary, "use_gpu": False}
         log = given.data_path / given.dataset
-        for model, own in MODELS.items():
+        for model, own in models.items():
             declared = {**places, **own, "show_progress": False}
-            made, test, expected = offline(
-                NewsConfig(model, given.dataset, config_dict=declared, command_line=settings)
-            )
+            made, test, expected = offline(NewsConfig(model, given.dataset, config_dict=declared))
             started = time.perf_counter()
             if model == "PopularNow":
                 counting = Counting((24,))
