@@ -21,9 +21,11 @@ COMMANDS = {
     "run": Command("command", "train and evaluate a news recommender"),
     "benchmark": Command("benchmark.command", "train and measure systems side by side"),
     "search": Command("search.command", "search for settings with the best validation metric"),
+    "student": Command("student", "a small recommender from a language model and articles alone"),
     "convert": Command("convert", "convert MIND folders into atomic data sets"),
     "score": Command("serving.score", "rank articles for every user of a file"),
     "export": Command("serving.export", "a finished recommender as a Hugging Face or ONNX model"),
+    "trim": Command("serving.export.trim", "give a finished recommender a smaller vocabulary"),
     "serve": Command("serving.serve", "serve finished recommenders over HTTP, with a page"),
     "submission": Command("evaluation.submission", "check a submission to a leaderboard"),
 }

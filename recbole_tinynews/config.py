@@ -109,6 +109,12 @@ class NewsConfig(Config):
             final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
         return staged
 
+    def with_plm(self, plm: str) -> NewsConfig:
+        """A copy with another ``plm``."""
+        changed = copy.copy(self)
+        changed.final_config_dict = {**self.final_config_dict, "plm": plm}
+        return changed
+
     def mistake_of(self, name: str, value: Any) -> str | None:
         """Error message for a setting's value; None if valid."""
         return self._settings.mistake_of(name, value)

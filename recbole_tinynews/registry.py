@@ -67,6 +67,7 @@ MODELS = {
     "TinyBERTMT": Model("tinybertmt", ("TinyBERT",)),
     "TinyNewsRec": Model("tinynewsrec"),
     "ZeroShotPLM": Model("zeroshotplm", ("PLMNR",)),
+    "ZeroShotStudent": Model("zeroshotstudent", ("AlignedNewsRec",)),
     "ZeroShotWords": Model("zeroshotwords", ("LateFusion", "PLMNR")),
 }
 

@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"__main__"},
     {"command"},
     {"__init__"},
-    {"search", "preloaded"},
+    {"search", "preloaded", "student"},
     {"benchmark"},
     {"quick_start", "serving"},
     {"pipeline"},

@@ -73,9 +73,15 @@ SETTINGS: dict[str, Any] = {
 VECTORS, VECTOR_DIM = "vectors.txt", 8  # beside the atomic files
 OWN_SETTINGS: dict[str, dict[str, Any]] = {
     "CenNewsRec": {"head_dim": 4},
+    "ZeroShotStudent": {"news_dim": HIDDEN},  # the language model's, as its teachers' there
     "ZeroShotWords": {"word_vectors": VECTORS, "word_dim": VECTOR_DIM},
 }
-START_PRETRAINED = ("AlignedNewsRec", "ZeroShotPLM", "ZeroShotWords")  # by definition
+START_PRETRAINED = (
+    "AlignedNewsRec",
+    "ZeroShotPLM",
+    "ZeroShotStudent",
+    "ZeroShotWords",
+)  # by definition
 STAGE_SETTINGS: dict[str, Any] = {
     "num_teachers": 2,
     "teacher_checkpoint_interval": 2,

@@ -11,7 +11,7 @@ from recbole_tinynews.benchmark.recommender_file import is_file_spec, model_clas
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import CLICKS_NOW, TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.data.popularity import uses_popularity
+from recbole_tinynews.data.popularity import ranks_by_popularity
 from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
 from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
@@ -84,7 +84,8 @@ def language_model_layers(suite: Suite, dataset: str, given: Mapping[str, Any]) 
             try:
                 config = NewsConfig(model_class, dataset, config_dict=settings)
                 source = locate_plm(config["plm"], [Path(config["data_path"])])
-                return config["num_hidden_layers"] or plm_size(source).layers
+                layers = config["num_hidden_layers"]
+                return plm_size(source).layers if layers is None else layers
             except (ValueError, OSError):  # each row reports this itself
                 return None
     return None
@@ -129,7 +130,7 @@ def _plan(
 def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
     """The inputs that a recommender ranks by, according to its class and views."""
     now: tuple[str, ...] = ()
-    if uses_popularity(config):
+    if ranks_by_popularity(config):
         until = {"stream": "each impression", "train": "the end of training"}
         late = config["popularity_delay"]
         now = (f"{CLICKS_NOW} until {until[config['popularity_from']]}, {late:,} s late",)

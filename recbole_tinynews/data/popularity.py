@@ -29,8 +29,13 @@ BLOCK = 2_000_000  # candidates sorted at once: about 0.4 GB
 
 
 def uses_popularity(config: Settings) -> bool:
-    """Whether scores with these settings use counters."""
+    """Whether a stage with these settings uses counters, in scores or in its loss alone."""
     return config["popularity"] not in (None, "none")
+
+
+def ranks_by_popularity(config: Settings) -> bool:
+    """Whether its scores use them."""
+    return uses_popularity(config) and config["popularity"] != "offset"
 
 
 def wanted_counters(config: Settings) -> tuple[bool, bool]:
@@ -58,6 +63,11 @@ class Counting(NamedTuple):
         """The counters that these settings select."""
         windows = tuple(config["popularity_windows"])
         return cls(windows, config["popularity_delay"], config["popularity_from"] == "stream")
+
+    @property
+    def span(self) -> int:
+        """Seconds after which an event counts in no limited window."""
+        return int(max((hours or 0 for hours in self.windows), default=0) * HOUR) + self.delay
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -194,8 +204,7 @@ def age_hours(
 
 def window_counts(
     keys: NDArray[np.int64],
-    clicks: NDArray[np.integer],
-    exposures: NDArray[np.integer],
+    running: NDArray[np.integer],
     begin: NDArray[np.int64],
     known: NDArray[np.int64],
     windows: tuple[float | None, ...],
@@ -206,23 +215,16 @@ def window_counts(
 
     Shapes:
         keys: ``[events]``, ascending: ``begin`` of the event's group plus its time, from 0.
-        clicks, exposures: ``[1 + events]``, running sums in this order.
+        running: ``[2, 1 + events]``, sums of clicks and exposures in this order.
         begin: ``[queries]``, key of time 0 in the group.
         known: ``[queries]``, windows end before this time.
         windows: hours; None: since time 0.
     """
-    ends = np.searchsorted(keys, begin + np.maximum(known, 0))
-    starts = [
-        np.searchsorted(
-            keys, begin + (0 if hours is None else np.maximum(known - int(hours * HOUR), 0))
-        )
-        for hours in windows
-    ]
-    columns = []
-    for running in (clicks, exposures):
-        until = running[ends]
-        columns += [until - running[start] for start in starts]
-    return np.stack(columns, axis=1)
+    zero = np.zeros_like(known)
+    starts = (zero if hours is None else known - int(hours * HOUR) for hours in windows)
+    edges = np.maximum([known, *starts], 0)
+    sums = running[:, np.searchsorted(keys, begin + edges)]  # [2, 1 + windows, queries]
+    return (sums[:, :1] - sums[:, 1:]).reshape(2 * len(windows), -1).T
 
 
 def refuse_without_times(impressions: Impressions, split: str) -> None:
@@ -258,7 +260,7 @@ class _Events(NamedTuple):
         for events, sums in zip((self.clicked, self.exposed), running, strict=True):
             np.cumsum(events[order], out=sums[1:])
         known = time - counting.delay
-        found = window_counts(keys, *running, keys - time, known, counting.windows)
+        found = window_counts(keys, running, keys - time, known, counting.windows)
         counts = np.empty_like(found)
         counts[order] = found
         return counts

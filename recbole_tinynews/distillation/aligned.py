@@ -57,7 +57,7 @@ class AlignedDistillation(nn.Module):
                 "embedding": lambda: cosine_distance(
                     _news(student), torch.stack(list(map(_news, teachers))).sum(0).detach(), real
                 ),
-                "target": lambda: F.cross_entropy(student.scores, label),
+                "target": lambda: F.cross_entropy(student.click_scores, label),
             },
         )
 

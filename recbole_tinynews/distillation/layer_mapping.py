@@ -31,8 +31,13 @@ def layer_pairs(student_layers: int, teacher_layers: int, mapping: str) -> list[
     [(1, 11), (2, 12)]
 
     Raises:
-        ValueError: the teacher has fewer layers than the student, and ``last`` finds no pair.
+        ValueError: the student has no layers, or more than the teacher, and ``last`` finds no pair.
     """
+    if not student_layers:
+        raise ValueError(
+            "A loss on layers expects a student with layers, got num_hidden_layers=0. Set it to 1 "
+            "or more, or choose AlignedNewsRec or TinyNewsRec."
+        )
     if mapping == "last" and teacher_layers < student_layers:
         raise ValueError(
             f"layer_mapping=last expects a teacher with at least the student's {student_layers} "

@@ -69,7 +69,7 @@ class MTBERTDistillation(InnerStateDistillation):
             {
                 "distillation": lambda: self._soft_labels(student, teachers, label),
                 "hidden": lambda: torch.stack(compare_hidden(self.hidden, student, teachers)).sum(),
-                "target": lambda: F.cross_entropy(student.scores, label),
+                "target": lambda: F.cross_entropy(student.click_scores, label),
             },
         )
 

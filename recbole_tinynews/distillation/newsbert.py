@@ -85,9 +85,9 @@ class NewsBERTDistillation(InnerStateDistillation):
                 "user": lambda: mean_of(
                     _error("user", student.user, each.user) for each in teachers
                 ),
-                "target": lambda: F.cross_entropy(student.scores, label),
+                "target": lambda: F.cross_entropy(student.click_scores, label),
                 "teacher_target": lambda: torch.stack(
-                    [F.cross_entropy(each.scores, label) for each in teachers]
+                    [F.cross_entropy(each.click_scores, label) for each in teachers]
                 ).sum(),
             },
         )

@@ -60,6 +60,7 @@ class Outputs(NamedTuple):
         user: ``[batch, dim]``.
         states: of the batch's distinct news; None unless requested.
         interests: ``[batch, candidates, interests, dim]``, for multi-interest users.
+        offset_scores: ``[batch, candidates]``, with popularity as an offset; None: as ``scores``.
     """
 
     scores: Tensor
@@ -68,6 +69,12 @@ class Outputs(NamedTuple):
     user: Tensor
     states: States | None = None
     interests: Tensor | None = None
+    offset_scores: Tensor | None = None
+
+    @property
+    def click_scores(self) -> Tensor:
+        """The scores that the loss of clicks compares."""
+        return self.scores if self.offset_scores is None else self.offset_scores
 
 
 class Teacher(Protocol):

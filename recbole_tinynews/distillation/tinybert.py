@@ -83,7 +83,7 @@ class TinyBERTDistillation(InnerStateDistillation):
                     for each in teachers
                 ),
                 "embedding": lambda: mean_of(compare_hidden(self.embedding, student, teachers)),
-                "target": lambda: F.cross_entropy(student.scores, label),
+                "target": lambda: F.cross_entropy(student.click_scores, label),
             },
         )
 

@@ -104,7 +104,7 @@ class TinyNewsRecDistillation(nn.Module):
                     student.scores, mix_scores(scores, weights)
                 ),
                 "embedding": embedding,
-                "target": lambda: F.cross_entropy(student.scores, label),
+                "target": lambda: F.cross_entropy(student.click_scores, label),
             },
         )
 

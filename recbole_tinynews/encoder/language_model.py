@@ -31,6 +31,24 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
     ``ValueError`` if there is no such model, it has fewer layers, or weights are missing, damaged
     or of the wrong size.
     """
+    plm = encoder_of(load_whole_plm(source))
+    path, layers = find_layers(plm)
+    depth = plm.config.num_hidden_layers
+    keep = depth if num_hidden_layers is None else num_hidden_layers
+    if not min(1, depth) <= keep <= depth:
+        raise ValueError(
+            f"plm={source} has {depth} layers, got num_hidden_layers={keep}. "
+            f"Set it to 1..{depth}, or ~ for all."
+        )
+    if len(layers) == depth:
+        parent, _, name = path.rpartition(".")
+        setattr(plm.get_submodule(parent), name, nn.ModuleList(layers[:keep]))
+    cut_config(plm.config, keep)
+    return plm
+
+
+def load_whole_plm(source: str) -> PreTrainedModel:
+    """All layers of a language model, with both parts of an encoder-decoder; see ``load_plm``."""
     try:
         for file in Path(source).glob("*.safetensors"):
             check_weights(file)
@@ -45,19 +63,6 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
         output_loading_info=True,
     )
     _check_weights(source, plm, loading["missing_keys"])
-    plm = encoder_of(plm)
-    path, layers = find_layers(plm)
-    depth = plm.config.num_hidden_layers
-    keep = depth if num_hidden_layers is None else num_hidden_layers
-    if not 1 <= keep <= depth:
-        raise ValueError(
-            f"plm={source} has {depth} layers, got num_hidden_layers={keep}. "
-            f"Set it to 1..{depth}, or ~ for all."
-        )
-    if len(layers) == depth:
-        parent, _, name = path.rpartition(".")
-        setattr(plm.get_submodule(parent), name, nn.ModuleList(layers[:keep]))
-    cut_config(plm.config, keep)
     return plm
 
 

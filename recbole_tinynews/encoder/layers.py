@@ -101,7 +101,9 @@ class Probe:
         """
         try:
             depth = len(layers.layers)
-            parts = [self._run(layers, split, self.texts) for split in sorted({0, 1, depth})]
+            parts = [
+                self._run(layers, split, self.texts) for split in sorted({0, min(1, depth), depth})
+            ]
             masked = self._run(layers, 0, self.masked_texts)[:-1]
         except FAILURES:
             return False

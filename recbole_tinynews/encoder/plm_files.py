@@ -168,9 +168,9 @@ def load_config(source: str) -> PretrainedConfig:
     config = read_pretrained(AutoConfig, source, "configuration")
     config._attn_implementation = None
     layers = getattr(config, "num_hidden_layers", 1)
-    if not 1 <= layers <= MOST_LAYERS:
+    if not 0 <= layers <= MOST_LAYERS:
         raise ValueError(
-            f"plm={source} expects 1 to {MOST_LAYERS} layers in its config.json, got {layers}. "
+            f"plm={source} expects 0 to {MOST_LAYERS} layers in its config.json, got {layers}. "
             "Choose another plm."
         )
     return config

@@ -52,16 +52,19 @@ class AttentionPooling(nn.Module):
 
         ``starts``, ``[parts + 1]``: the start of each part and the end of the last.
         """
-        energy = self.energy(inputs).float()
+        weights = softmax_of_parts(self.energy(inputs).float(), starts)
         part = _part_of_each(starts, len(inputs))
-        highest = energy.new_zeros(len(starts) - 1).scatter_reduce(
-            0, part, energy.detach(), "amax", include_self=False
-        )
-        weights = (energy - highest[part]).exp()
-        total = _sum_parts(weights, part, starts)
-        return _sum_parts(inputs.float() * (weights / total[part])[:, None], part, starts).to(
-            inputs.dtype
-        )
+        return _sum_parts(inputs.float() * weights[:, None], part, starts).to(inputs.dtype)
+
+
+def softmax_of_parts(energy: Tensor, starts: Tensor) -> Tensor:
+    """Softmax over each part of one row, ``[inputs]``; see ``AttentionPooling.rows``."""
+    part = _part_of_each(starts, len(energy))
+    highest = energy.new_zeros(len(starts) - 1).scatter_reduce(
+        0, part, energy.detach(), "amax", include_self=False
+    )
+    weights = (energy - highest[part]).exp()
+    return weights / _sum_parts(weights, part, starts)[part]
 
 
 def masked_softmax(energy: Tensor, mask: Tensor | None) -> Tensor:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -13,11 +15,13 @@ from transformers import PreTrainedModel
 from recbole_tinynews.encoder.adapters import add_adapters
 from recbole_tinynews.encoder.dropout import set_dropout
 from recbole_tinynews.encoder.layers import layers_of
-from recbole_tinynews.encoder.packing import PackedTexts, tokens_at_once
+from recbole_tinynews.encoder.news_vectors import versions
+from recbole_tinynews.encoder.packing import PackedTexts, packs, tokens_at_once
 from recbole_tinynews.encoder.planning import TextsPlan
 from recbole_tinynews.encoder.pooling import AttentionPooling, pool_texts
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.states import Tap
+from recbole_tinynews.encoder.token_bag import TokenBag
 
 Pooling = Literal["attention", "mean", "cls"]
 NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}
@@ -42,7 +46,8 @@ class TextEncoder(nn.Module):
         news_dim: size of a vector.
         query_dim: size of the query of attention pooling.
         pooling: over tokens: ``attention``, ``mean``, or the first token (``cls``).
-        finetune_layers: the last n layers train; ``all``: all of them and the embeddings.
+        finetune_layers: the last n layers train; ``all``: all of them and the embeddings. Without
+            layers, the vectors of tokens train instead, unless 0.
         dropout: of the layers that train.
         mask_padding: whether pooling ignores pad tokens (docs/method.md, section 3).
         pretrained_heads: whether pooling and dense layer start as mean and ``UnitDense``.
@@ -64,6 +69,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.plm, self._layers = plm, layers_of(plm)
         self.trained_tokens = 0  # encoded with gradients so far
+        self._bag: tuple[tuple[int, ...], TokenBag] | None = None  # with the weights' versions
         self.pooling_kind, self.mask_padding = pooling, mask_padding
         self.hidden_size = plm.config.hidden_size
         self.pad_token_id = plm.config.pad_token_id or 0
@@ -74,7 +80,8 @@ class TextEncoder(nn.Module):
         )
         dense = UnitDense if pretrained_heads else nn.Linear
         self.dense: nn.Linear = dense(self.hidden_size, news_dim)
-        self.embeddings_train = finetune_layers == "all"
+        is_static = not self.depth and bool(finetune_layers)
+        self.embeddings_train = finetune_layers == "all" or is_static
         trained = self.depth if finetune_layers == "all" else min(finetune_layers, self.depth)
         self.first_trained = self.depth - trained  # number of frozen layers
         self._freeze(dropout, lora_rank)
@@ -118,8 +125,10 @@ class TextEncoder(nn.Module):
         learning = self.layers[self.first_trained :]
         if learning:
             learning += self._layers.after
-        if self.embeddings_train:
+        if self.embeddings_train and self.depth:
             learning += self._layers.before
+        elif self.embeddings_train:
+            learning.append(self.plm.get_input_embeddings())
         around = self._layers.around if self.embeddings_train else []  # may have their own dropout
         for part in (*around, *(inner for module in learning for inner in module.modules())):
             set_dropout(part, dropout)
@@ -158,6 +167,9 @@ class TextEncoder(nn.Module):
         ``frozen`` is ``encode_frozen``'s output, ``[tokens, hidden]``, computed if ``None``;
         ``tap`` collects hidden states and attention.
         """
+        if tap is None and self._is_bag(texts):
+            pooled = self._token_bag().pool(texts)
+            return EncodedTexts(pooled, self.dense(pooled))
         if frozen is None:
             hidden = self.encode_frozen(texts, tap)
         else:
@@ -171,6 +183,26 @@ class TextEncoder(nn.Module):
         """Encodings from last hidden states, ``[tokens, hidden]``."""
         pooled = self._pool(hidden, texts)
         return EncodedTexts(pooled, self.dense(pooled))
+
+    def _is_bag(self, texts: PackedTexts) -> bool:
+        """Whether the texts can be pooled by the ids of their tokens alone."""
+        return (
+            not self.depth
+            and self.pooling_kind != "cls"
+            and not torch.is_grad_enabled()
+            and not torch.is_autocast_enabled(self.device.type)
+            and (texts.real is None or not self.mask_padding)
+        )
+
+    def _token_bag(self) -> TokenBag:
+        """States and attention of the whole vocabulary, by the current weights."""
+        weights = versions(self.parameters())
+        if self._bag is None or self._bag[0] != weights:
+            (pack,) = packs(np.ones(len(self.word_embeddings), np.int64), sys.maxsize)
+            ids = torch.arange(len(self.word_embeddings))
+            every = PackedTexts.of(pack, ids).apply(lambda tensor: tensor.to(self.device))
+            self._bag = weights, TokenBag.of(self._layers.embed(every), self.pooling)
+        return self._bag[1]
 
     def encode_frozen(self, texts: PackedTexts, tap: Tap | None = None) -> Tensor:
         """Input of the first layer that trains, ``[tokens, hidden]``."""

@@ -29,6 +29,10 @@ class TokenEncoder(TextEncoder):
         super().__init__(plm, news_dim, query_dim, pooling="mean", **settings)
         self.side_by_side = PaddedWords(news_dim, length)
 
+    def _is_bag(self, texts: PackedTexts) -> bool:
+        """Never: a text is all of its tokens."""
+        return False
+
     def _texts(self, hidden: Tensor, texts: PackedTexts) -> EncodedTexts:
         tokens = self.dense(hidden)
         return EncodedTexts(self._pool(hidden, texts), self.side_by_side(tokens, texts))

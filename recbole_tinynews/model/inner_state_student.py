@@ -98,4 +98,5 @@ def _paired_layers(config: Settings, teacher: Settings) -> list[LayerPair]:
 
 def _depth(config: Settings) -> int:
     source = locate_plm(config["plm"], [Path(config["data_path"])])
-    return config["num_hidden_layers"] or plm_size(source).layers
+    layers = config["num_hidden_layers"]
+    return plm_size(source).layers if layers is None else layers

@@ -29,4 +29,4 @@ class PLMNR(NewsRecommender):
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Mean cross entropy over the batch."""
-        return PLMNRLoss(F.cross_entropy(outputs.scores, interaction[self.label_field]))
+        return PLMNRLoss(F.cross_entropy(outputs.click_scores, interaction[self.label_field]))

@@ -21,7 +21,7 @@ from recbole_tinynews.data.fields import (
     HISTORY,
     IMPRESSION_SIZE,
 )
-from recbole_tinynews.data.popularity import uses_popularity
+from recbole_tinynews.data.popularity import ranks_by_popularity, uses_popularity
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
@@ -56,6 +56,8 @@ class NewsRecommender(ArticleReader):
         ranks_given_articles: whether a loaded artifact ranks articles outside its data set.
         makes_teachers: whether ``make_teachers`` returns teachers that train jointly with it;
             otherwise its teachers are frozen.
+        adds_time: whether scores include the term of ``popularity``; not with ``offset``, unless
+            set, to rank with the frozen term that it was trained beside.
     """
 
     trainer_class = "NewsTrainer"
@@ -77,6 +79,7 @@ class NewsRecommender(ArticleReader):
             self.register_buffer("_trained_users", trained, persistent=False)
         self.user_encoder = self.make_user_encoder(config)
         self.time = self.make_time_score(config)
+        self.adds_time = self.time is not None and ranks_by_popularity(config)
 
     # ------------------------------------------------------------------------------- its parts
 
@@ -94,8 +97,10 @@ class NewsRecommender(ArticleReader):
         """The term that ``popularity`` adds, a ``TimeScore`` or alike; ``None``: no term."""
         if not uses_popularity(config):
             return None
-        user_dim = self.news_dim(config) if config["popularity"] == "gated" else None
-        return TimeScore(len(config["popularity_windows"]), config["popularity_hidden"], user_dim)
+        gated, trained = config["popularity"] == "gated", config["popularity"] != "offset"
+        sizes = len(config["popularity_windows"]), config["popularity_hidden"]
+        term = TimeScore(*sizes, self.news_dim(config) if gated else None)
+        return term.requires_grad_(trained)
 
     @torch.no_grad()
     def start_time(self, config: Settings, dataset: NewsDataset) -> None:
@@ -219,15 +224,19 @@ class NewsRecommender(ArticleReader):
             user: ``[batch, dim]``; in ``predict`` one for each candidate.
             news: vectors of the candidates, ``[*text.shape, dim]``.
         """
-        if self.time is None or about is None or about.counters is None:
+        if not self.adds_time or about is None or about.counters is None:
             return text
         return self.time(text, about.counters, user, news)
 
     def outputs_of(self, news: Encoded) -> Outputs:
         """Outputs of ``match`` with total scores."""
         outputs = self.match(news)
-        scores = self.total_scores(outputs.scores, news.ids, outputs.user, outputs.candidates)
-        return outputs._replace(scores=scores)
+        inputs = outputs.user, outputs.candidates
+        scores, counters = self.total_scores(outputs.scores, news.ids, *inputs), None
+        if self.time is not None and not self.adds_time and news.ids is not None:
+            counters = news.ids.counters
+        offset = None if counters is None else self.time(scores, counters, *inputs)
+        return outputs._replace(scores=scores, offset_scores=offset)
 
     def score(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Outputs:
         """Score a training batch: one row of candidates for each history."""

@@ -152,10 +152,28 @@ class TimeScore(nn.Module):
         text, time = self.text_weight * text, self.term(self.features(counters))
         if self.gate is None:
             return text + time
-        share = torch.sigmoid(self.gate(user))  # [..., 1]
-        share = share if text.dim() == 2 else share.squeeze(-1)
+        share = self._text_share(text, user)
         return 2 * share * text + 2 * (1 - share) * time
 
+    def parts(self, text: Tensor, counters: Tensor, user: Tensor) -> Tensor:
+        """Parts of a score: text, popularity and freshness (age), ``[..., 3]``; as ``forward``.
+
+        Popularity is the term at an average age; freshness is what the article's age adds.
+        """
+        features = self.features(counters)
+        at_mean_age = torch.cat([torch.zeros_like(features[..., :1]), features[..., 1:]], dim=-1)
+        popularity = self.term(at_mean_age)
+        parts = [self.text_weight * text, popularity, self.term(features) - popularity]
+        if self.gate is not None:
+            share = self._text_share(text, user)
+            of_each = 2 * share, 2 * (1 - share), 2 * (1 - share)
+            parts = [factor * part for factor, part in zip(of_each, parts, strict=True)]
+        return torch.stack(parts, dim=-1)
+
+    def _text_share(self, text: Tensor, user: Tensor) -> Tensor:
+        assert self.gate is not None
+        share = torch.sigmoid(self.gate(user))  # [..., 1]
+        return share if text.dim() == 2 else share.squeeze(-1)
 
 def _layer(size: int, hidden: int) -> nn.Sequential:
     """A hidden layer whose output starts at 0."""

@@ -28,6 +28,7 @@ from recbole_tinynews.model.text_encoders import (
     words_of_texts,
 )
 from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES
+from recbole_tinynews.pipeline.derived_plm import DERIVING, derived_plm
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.protocol import Settings
@@ -66,9 +67,14 @@ class ImpressionFactory:
     def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
         """Save configuration and tokenizer in ``folder``, for ranking; here none."""
 
+    def model_settings(self, config: NewsConfig) -> NewsConfig:
+        """The settings from which a stage's models are built."""
+        return config
+
     def model(self, model_class: type, config: NewsConfig) -> Any:
         """A new model, on its device."""
-        return model_class(config, self.data(model_class, config)).to(config["device"])
+        data = self.data(model_class, config)
+        return model_class(self.model_settings(config), data).to(config["device"])
 
     def start(self, model: Any, config: NewsConfig, data: Any) -> None:
         """Finish the initialisation of a new model after the hand-over."""
@@ -100,13 +106,27 @@ class NewsFactory(ImpressionFactory):
         super().__init__(config, dataset)
         self._data: dict[tuple, TrainingData] = {}
         self._plm_contents: dict[str, str] = {}
+        self._derived: dict[tuple, str] = {}  # language models by settings
+
+    def model_settings(self, config: NewsConfig) -> NewsConfig:
+        """With the derived language model as ``plm``."""
+        return config if reads_words(config) else config.with_plm(self._plm_source(config))
+
+    def _plm_source(self, config: NewsConfig) -> str:
+        """Folder or hub name of the language model, derived if the settings say so."""
+        source = plm_source(config)
+        wanted = (source, *(config[name] for name in DERIVING))
+        if wanted not in self._derived:
+            content = self._content(source)
+            self._derived[wanted] = derived_plm(source, content, config, self.train)
+        return self._derived[wanted]
 
     def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> TrainingData:
         """Impressions, or texts for stages without clicks; equal data are read once."""
         kind, by_words = model_class.reads, reads_words(config)
         if by_words and getattr(kind, "trains_on_clicks", False):  # needs no tokens
             return self.train
-        tokens_of = texts_read(config) if by_words else plm_source(config)
+        tokens_of = texts_read(config) if by_words else self._plm_source(config)
         wanted = (kind, tokens_of, *(config[name] for name in kind.settings))
         if wanted not in self._data:  # a corpus is large, and shared by all teachers
             self._data[wanted] = kind.read(config, self.train, self._tokenizer(config))
@@ -115,7 +135,7 @@ class NewsFactory(ImpressionFactory):
     def _tokenizer(self, config: NewsConfig) -> PreTrainedTokenizerBase:
         if reads_words(config):
             return words_of_texts(config, self.train)
-        return load_tokenizer(plm_source(config))
+        return load_tokenizer(self._plm_source(config))
 
     def data_content(self, model_class: type[NewsRecommender], config: NewsConfig) -> str:
         """Digest of the impressions, or of the texts' tokens and the vocabulary."""
@@ -128,6 +148,11 @@ class NewsFactory(ImpressionFactory):
     def language_model_content(self, config: NewsConfig) -> str:
         """Digest of the language model or word vectors, or the model's hub name."""
         source = source_of_texts(config)
+        derived = source if reads_words(config) else self._plm_source(config)
+        # the name of a derived one is a digest
+        return self._content(source) if derived == source else Path(derived).name
+
+    def _content(self, source: str) -> str:
         if source not in self._plm_contents:  # reads all weights
             self._plm_contents[source] = content_of_language_model(source)
         return self._plm_contents[source]
@@ -155,7 +180,7 @@ class NewsFactory(ImpressionFactory):
             for part in ("layers_kept", "make_news_encoder")
         )
         layers = config["num_hidden_layers"] if usual else None
-        write_bare_plm(plm_source(config), folder, layers)
+        write_bare_plm(self._plm_source(config), folder, layers)
 
     def start(self, model: NewsRecommender, config: NewsConfig, data: TrainingData) -> None:
         """Initialise the heads that no earlier stage has."""

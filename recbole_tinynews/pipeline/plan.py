@@ -166,13 +166,14 @@ def _other_settings(here: dict[str, Any], there: dict[str, Any]) -> Iterator[tup
 
 def _implied(recipe: Recipe, names: Set[str]) -> set[str]:
     """Parts that differ because of a listed setting."""
-    implied = {"language_model"} if "plm" in names else set()
+    of_plm = {"plm", "vocabulary_min_articles"}
+    implied = set() if names.isdisjoint(of_plm) else {"language_model"}
     if not names.isdisjoint({"num_teachers", "model_class"}):
         implied.add("teachers")
     reads = getattr(recipe.stage.model, "reads", None)  # None for RecBole's own models
     decides = {*reads.settings} if reads else set()
     # these settings change token ids, and so the data's digest
-    if decides and not names.isdisjoint({*decides, "plm"}):
+    if decides and not names.isdisjoint({*decides, *of_plm}):
         implied.add("data")
     return implied
 

@@ -197,7 +197,8 @@ class Run:
             finished = [self.model(source) for source in stage.teachers]
             return FrozenTeachers([each for several in finished for each in several.teachers])
         data = self.factory.data(stage.model, config)
-        joint = model.make_teachers(config, data, len(stage.teachers))
+        given = self.factory.model_settings(config)
+        joint = model.make_teachers(given, data, len(stage.teachers))
         for teacher, source in zip(joint.members, stage.teachers, strict=True):
             put_language_model(teacher, self.weights(source))
         return joint.to(config["device"])

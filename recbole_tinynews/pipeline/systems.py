@@ -24,6 +24,7 @@ from recbole_tinynews.model.title_body import (
     TitleBodyStudent,
     title_body_student,
 )
+from recbole_tinynews.model.zeroshotstudent import ZeroShotTeacher
 from recbole_tinynews.pipeline.handover import (
     put_all_but_user_encoder,
     put_copies,
@@ -70,6 +71,11 @@ def _mistakes(stage: Stage, config: NewsConfig, prefix: str) -> Iterator[str]:
     """Errors that would otherwise only show in training."""
     yield from stage.model.conflicting_settings(config, prefix)
     yield from _too_many_layers(config, prefix)
+    if config["num_hidden_layers"] == 0 and config["student_init"] == "teacher":
+        yield (
+            "student_init=teacher expects a student with layers to start from, got "
+            "num_hidden_layers=0. Set student_init=plm"
+        )
     who, given = f"Stage {stage.name} of {stage.model.__name__}", len(stage.teachers)
     taught = issubclass(find_trainer(stage.model), DistillationTrainer)
     if given and not taught:
@@ -237,6 +243,11 @@ def aligned_newsrec(config: NewsConfig) -> Stage:
     return _last(config, start=Start(put_recommender, (aligned,)), teachers=teachers)
 
 
+def zero_shot_student(config: NewsConfig) -> Stage:
+    """A student aligned with the untrained language model, without clicks (our own system)."""
+    return _last(config, teachers=(Stage("zero_shot_teacher", ZeroShotTeacher),))
+
+
 def _under_finetuned(config: NewsConfig, teachers: int) -> Stage:
     return _last(config, teachers=_finetuned(last_copies(POST_TRAINED, teachers)))
 
@@ -280,6 +291,7 @@ SYSTEMS: dict[str, Callable[[Any], Stage]] = {
     "TinyNewsRec": tiny_newsrec,
     "EnsembleTeacher": ensemble_teacher,
     "AlignedNewsRec": aligned_newsrec,
+    "ZeroShotStudent": zero_shot_student,
     "TinyBERT": tinybert,
     "TinyBERTMT": tinybert,
     "MTBERT": mtbert,

@@ -11,9 +11,18 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION, IMPRESSION_SIZE
+from recbole_tinynews.data.fields import (
+    CANDIDATE_FEATURES,
+    CANDIDATES,
+    HISTORY,
+    IMPRESSION,
+    IMPRESSION_SIZE,
+)
+from recbole_tinynews.data.popularity import Counting
+from recbole_tinynews.distillation.outputs import BatchIds
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.time_features import TimeScore
 from recbole_tinynews.serving.reading import Reading
 
 
@@ -23,7 +32,8 @@ class Engine(ABC):
     ``identity`` is a digest of everything that affects a vector.
     """
 
-    two_towers: bool = True  # a score is the dot product of a user vector and a news vector
+    two_towers: bool = True  # a text score is the dot product of a user vector and a news vector
+    counting: Counting | None = None  # counters that scores may use
     device = torch.device("cpu")
 
     def __init__(self, settings: Mapping[str, Any], identity: str) -> None:
@@ -50,8 +60,23 @@ class Engine(ABC):
         """
         return None
 
+    def total_scores(
+        self, text: Tensor, users: Tensor, news: Tensor, counters: Tensor | None
+    ) -> Tensor:
+        """Text scores plus the term of counters, if any, as ``NewsRecommender.total_scores``."""
+        return text
+
+    def contributions(self, text: Tensor, users: Tensor, counters: Tensor) -> Tensor | None:
+        """What text, popularity and freshness add to scores, ``[candidates, 3]``, if known."""
+        return None
+
     def scores(
-        self, vectors: Tensor, histories: Tensor, candidates: Tensor, sizes: Tensor
+        self,
+        vectors: Tensor,
+        histories: Tensor,
+        candidates: Tensor,
+        sizes: Tensor,
+        counters: Tensor | None = None,
     ) -> Tensor:
         """Scores of all users' candidates, ``[candidates]``.
 
@@ -59,9 +84,11 @@ class Engine(ABC):
             vectors, histories: as for ``user_vectors``.
             candidates: ``[candidates]``, rows of ``vectors``, user by user.
             sizes: ``[users]``, number of candidates of each.
+            counters: ``[candidates, features]`` by ``counting``; None: text scores.
         """
-        users = self.user_vectors(vectors, histories)
-        return (vectors[candidates] * users.repeat_interleave(sizes, 0)).sum(-1)
+        users = self.user_vectors(vectors, histories).repeat_interleave(sizes, 0)
+        news = vectors[candidates]
+        return self.total_scores((news * users).sum(-1), users, news, counters)
 
 
 class ModelEngine(Engine):
@@ -76,6 +103,8 @@ class ModelEngine(Engine):
             and own.predict is NewsRecommender.predict
             and own.encode_news is NewsRecommender.encode_news
         )
+        if model.adds_time and not settings["popularity_of_clicks"]:
+            self.counting = Counting.of(settings)
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
         """Vectors of articles, ``[articles, dim]``, float32."""
@@ -104,12 +133,32 @@ class ModelEngine(Engine):
         return encoder.click_weights(vectors[histories], histories != 0)
 
     @torch.no_grad()
+    def total_scores(
+        self, text: Tensor, users: Tensor, news: Tensor, counters: Tensor | None
+    ) -> Tensor:
+        """Text scores plus the term of counters, if any."""
+        none = torch.empty(0, dtype=torch.long)
+        about = None if counters is None else BatchIds(none, none, counters=counters)
+        return self.model.total_scores(text, about, users, news)
+
+    @torch.no_grad()
+    def contributions(self, text: Tensor, users: Tensor, counters: Tensor) -> Tensor | None:
+        """What text, popularity and freshness add to scores, ``[candidates, 3]``."""
+        time = self.model.time
+        return time.parts(text, counters, users) if isinstance(time, TimeScore) else None
+
+    @torch.no_grad()
     def scores(
-        self, vectors: Tensor, histories: Tensor, candidates: Tensor, sizes: Tensor
+        self,
+        vectors: Tensor,
+        histories: Tensor,
+        candidates: Tensor,
+        sizes: Tensor,
+        counters: Tensor | None = None,
     ) -> Tensor:
         """Scores of each user's candidates, ``[candidates]``, as in evaluation."""
         if self.two_towers:
-            return super().scores(vectors, histories, candidates, sizes)
+            return super().scores(vectors, histories, candidates, sizes, counters)
         users = len(histories)
         batch = {
             self.settings["USER_ID_FIELD"]: torch.zeros(users, dtype=torch.long),
@@ -117,6 +166,7 @@ class ModelEngine(Engine):
             IMPRESSION_SIZE: sizes,
             HISTORY: histories,
             CANDIDATES: candidates,
+            **({} if counters is None else {CANDIDATE_FEATURES: counters}),
         }
         return self._with_vectors(vectors).predict(Interaction(batch).to(self.device)).float()
 

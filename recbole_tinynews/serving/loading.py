@@ -52,7 +52,9 @@ from recbole_tinynews.registry import (
 from recbole_tinynews.serving.engine import Engine, ModelEngine
 from recbole_tinynews.serving.export.description import FILE, is_export, read_description
 from recbole_tinynews.serving.export.formats import find_format, format_names
+from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.sqlite_store import SQLiteStore
 from recbole_tinynews.settings.declared import Models, rules_for
 from recbole_tinynews.settings.layering import PARTS, USUAL
 from recbole_tinynews.settings.names import parse_key, seen_by_stage
@@ -84,6 +86,7 @@ def load(
     data_path: str | Path | None = None,
     device: str | torch.device = "cpu",
     index: str | Path | None = None,
+    store: str | Path | None = None,
 ) -> Ranker:
     """Load the finished recommender in ``folder``.
 
@@ -98,11 +101,13 @@ def load(
             embedded data sets).
         device: device to compute on.
         index: file of ``Ranker.save_index`` to load.
+        store: file of events to count (``SQLiteStore``), which is made if it is missing, for
+            recommenders trained with ``popularity``; no other process may write to it.
 
     Raises:
         FileNotFoundError: no such folder, no artifact in it, or no such index.
         ValueError: unfinished, damaged or of another format, not a news ranker, or of a class that
-            is not imported.
+            is not imported; not a store, or not trained with ``popularity``.
     """
     folder, place = Path(folder), None if data_path is None else Path(data_path)
     if is_export(folder):
@@ -120,6 +125,10 @@ def load(
     ranker = Ranker(engine, place)
     if index is not None:
         ranker.load_index(index)
+    if store is not None:
+        if engine.counting is None:
+            raise ValueError(f"{folder} was trained without popularity, and counts no events.")
+        ranker.counters = LiveCounters(SQLiteStore(store), [engine.counting])
     return ranker
 
 

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.columns import PUBLISHED, TITLE
+from recbole_tinynews.serving.live_counters import LATEST
 from recbole_tinynews.serving.reading import FIELDS, ID, Content, check_content
 
 if TYPE_CHECKING:
@@ -65,13 +66,33 @@ def read_news_file(path: Path) -> pd.DataFrame:
         from recbole_tinynews.data.atomic_files import read_news
 
         news = read_news(path)
-        return pd.DataFrame({ID: news.item_id, **{name: getattr(news, name) for name in FIELDS}})
+        names = (*FIELDS, PUBLISHED)
+        return pd.DataFrame({ID: news.item_id, **{name: getattr(news, name) for name in names}})
     if name.endswith(".parquet"):
         return pd.read_parquet(path)
     if name.endswith((".csv", ".tsv")):
         separator = "," if name.endswith(".csv") else "\t"
         return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
     raise ValueError(f"{path} expects .parquet, .csv, .tsv (with a header) or .item, got its name.")
+
+
+def published_in(news: Any) -> dict[str, float]:
+    """Publication times of a table's articles by id, UTC seconds, where they are known.
+
+    Raises:
+        ValueError: the column ``published`` has something else.
+    """
+    if PUBLISHED not in getattr(news, "columns", ()):
+        return {}
+    import pandas as pd
+
+    ids = next(news[name] for name in ID_COLUMNS if name in news.columns)
+    times = pd.to_numeric(news[PUBLISHED], errors="coerce")
+    given = news[PUBLISHED].notna() & (news[PUBLISHED] != "")
+    if not times[given].between(0, LATEST).all():
+        wrong = news[PUBLISHED][given & ~times.between(0, LATEST)].iloc[0]
+        raise ValueError(f"{PUBLISHED} of articles expects UTC seconds, got {wrong!r:.100}.")
+    return dict(zip(ids[given], times[given].astype(float), strict=True))
 
 
 def _columns(news: Any, fields: Collection[str]) -> tuple[list[Any], list[Any]]:

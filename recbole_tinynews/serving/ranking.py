@@ -15,6 +15,7 @@ from recbole_tinynews.serving.approximate import Nearest
 from recbole_tinynews.serving.data_set_texts import DataSetTexts
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.known_vectors import KnownVectors
+from recbole_tinynews.serving.live_counters import Added, LiveCounters, Moment
 from recbole_tinynews.serving.lookup import Key, Lookup
 from recbole_tinynews.serving.news_index import (
     NewsIndex,
@@ -23,9 +24,17 @@ from recbole_tinynews.serving.news_index import (
     read_shelf,
     save_shelf,
 )
-from recbole_tinynews.serving.news_table import articles_of
+from recbole_tinynews.serving.news_table import articles_of, published_in
 from recbole_tinynews.serving.reading import Content, Read, check_content
-from recbole_tinynews.serving.requests import Given, User, histories_of, name_of, users_of
+from recbole_tinynews.serving.requests import (
+    Given,
+    User,
+    histories_of,
+    id_of,
+    moments_of,
+    name_of,
+    users_of,
+)
 from recbole_tinynews.serving.scores import NOT_A_NUMBER, Scorer
 
 if TYPE_CHECKING:
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
 
 USERS_AT_ONCE = 256
 SCORES_AT_ONCE = 32_000_000  # users times articles: 128 MB
+COUNTERS_OF_A_SCORE = 8  # at most, or nearly: age and two of each window
 ARTICLES_AT_ONCE = 1_000  # per step of the progress bar
 KEPT_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_dim 384
 
@@ -43,6 +53,14 @@ class Ranked(NamedTuple):
     candidate: str
     score: float
     place: int
+
+
+class Contributions(NamedTuple):
+    """What adds up to a score; freshness is that of the article's age."""
+
+    text: float
+    popularity: float
+    freshness: float
 
 
 class Ranker:
@@ -59,7 +77,10 @@ class Ranker:
     Attributes:
         settings: of the training, as in ``settings.yaml``.
         reading: the article fields that it reads.
+        counters: clicks and exposures up to now, for ``at``; None: it ranks by text alone.
     """
+
+    counters: LiveCounters | None = None
 
     def __init__(self, engine: Engine, data_path: Path | None = None) -> None:
         self.settings: Mapping[str, Any] = engine.settings
@@ -73,7 +94,13 @@ class Ranker:
 
     @overload
     def rank(  # type: ignore[overload-overlap]  # a str is a sequence of str
-        self, history: Sequence[Given], candidates: Sequence[Given], *, ids: bool | None = None
+        self,
+        history: Sequence[Given],
+        candidates: Sequence[Given],
+        *,
+        ids: bool | None = None,
+        at: float | None = None,
+        user: str | None = None,
     ) -> list[Ranked]: ...
 
     @overload
@@ -83,9 +110,19 @@ class Ranker:
         candidates: Sequence[Sequence[Given]],
         *,
         ids: bool | None = None,
+        at: float | Sequence[float] | None = None,
+        user: Sequence[str | None] | None = None,
     ) -> list[list[Ranked]]: ...
 
-    def rank(self, history: Any, candidates: Any, *, ids: bool | None = None) -> Any:
+    def rank(
+        self,
+        history: Any,
+        candidates: Any,
+        *,
+        ids: bool | None = None,
+        at: Any = None,
+        user: Any = None,
+    ) -> Any:
         """Candidates from best to worst; equal scores keep the given order.
 
         Args:
@@ -94,29 +131,40 @@ class Ranker:
             candidates: the articles to rank; for many users, a list of lists.
             ids: whether all texts are news ids (True) or titles (False). By default they are ids if
                 every one is known as an id; pass it if a title may look like an id.
+            at: UTC seconds, for recommenders trained with ``popularity``: what others than the
+                user did before then counts, besides the text. ``None``: text alone.
+            user: whose own clicks and exposures are left out; ``None``: unknown. For many users,
+                a list, as ``at`` may be.
 
         Returns:
             ``Ranked`` for each candidate; for many users, a list of such lists.
 
         Raises:
-            ValueError: no candidates, an unknown id, or different numbers of users.
+            ValueError: no candidates, an unknown id, different numbers of users, or ``at`` without
+                counters.
             TypeError: an argument is not a list of articles.
             FileNotFoundError: ids of a data set that is not found.
         """
         users, one = users_of(history, candidates)
-        ranked = self.rank_users(users, ids)
+        ranked = self.rank_users(users, ids, moments_of(at, user, len(users), one))
         return ranked[0] if one else ranked
 
-    def rank_users(self, users: Sequence[User], ids: bool | None) -> list[list[Ranked]]:
-        """``rank`` for users from ``users_of``."""
+    def rank_users(
+        self, users: Sequence[User], ids: bool | None, moments: Sequence[Moment] | None = None
+    ) -> list[list[Ranked]]:
+        """``rank`` for users from ``users_of``, at ``moments_of`` them."""
         shelf = self._index.shelf
         keys = self._lookup.keys([part for user in users for part in user], ids, shelf)
         ranked: list[list[Ranked]] = []
         for start in range(0, len(users), USERS_AT_ONCE):
             some = users[start : start + USERS_AT_ONCE]
             parts = keys[2 * start : 2 * (start + len(some))]
-            scores = self._scorer.scores(parts[0::2], parts[1::2], shelf)
-            names = ([name_of(each) for each in user.candidates] for user in some)
+            names = [[name_of(each) for each in user.candidates] for user in some]
+            counters = None
+            if moments is not None:
+                shown = names if ids is not False else [[*map(id_of, u.candidates)] for u in some]
+                counters = self._features(shown, moments[start : start + len(some)])
+            scores = self._scorer.scores(parts[0::2], parts[1::2], shelf, counters)
             ranked += [best_first(*each) for each in zip(names, scores, strict=True)]
         return ranked
 
@@ -127,6 +175,8 @@ class Ranker:
         *,
         ids: bool | None = None,
         leave_out_clicked: bool = True,
+        at: Any = None,
+        user: Any = None,
     ) -> Any:
         """The best of all added articles, best first.
 
@@ -135,6 +185,7 @@ class Ranker:
             k: number of articles; fewer if there are not as many.
             ids: as for ``rank``.
             leave_out_clicked: exclude articles in the history, by id or equal text.
+            at, user: as for ``rank``; the search is exact then.
 
         Returns:
             ``Ranked`` for each, with its position among the added articles; for many users, a list
@@ -146,7 +197,13 @@ class Ranker:
         histories, one = histories_of(history)
         found = [
             [Ranked(*each) for each in zip(best.ids, best.scores.tolist(), best.rows, strict=True)]
-            for best in self.top_rows(histories, k, ids=ids, leave_out_clicked=leave_out_clicked)
+            for best in self.top_rows(
+                histories,
+                k,
+                ids=ids,
+                leave_out_clicked=leave_out_clicked,
+                moments=moments_of(at, user, len(histories), one),
+            )
         ]
         return found[0] if one else found
 
@@ -158,6 +215,7 @@ class Ranker:
         ids: bool | None = None,
         leave_out_clicked: bool = True,
         exact: bool = False,
+        moments: Sequence[Moment] | None = None,
     ) -> Iterator[TopOfUser]:
         """``top`` for many users as arrays, user by user; ``exact`` overrides ``approximate``."""
         nearest = None if exact else self._nearest
@@ -166,7 +224,8 @@ class Ranker:
             raise ValueError("top expects articles to choose from, got none. Add them: add_news.")
         if k < 1:
             raise ValueError(f"top expects k of at least 1, got {k}.")
-        step = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // len(shelf.ids)))
+        size = len(shelf.ids) * (1 if moments is None else COUNTERS_OF_A_SCORE)
+        step = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // size))
         for start in range(0, len(histories), step):
             some = histories[start : start + step]
             keys = self._lookup.keys(some, ids, shelf)
@@ -174,7 +233,10 @@ class Ranker:
                 _rows_of(*each, shelf) if leave_out_clicked else []
                 for each in zip(some, keys, strict=True)
             ]
-            for rows, scores in self._scorer.best(keys, left_out, k, shelf, nearest):
+            counters = None
+            if moments is not None:
+                counters = self._features([shelf.ids] * len(some), moments[start:][: len(some)])
+            for rows, scores in self._scorer.best(keys, left_out, k, shelf, nearest, counters):
                 places = rows.tolist()
                 yield TopOfUser([shelf.ids[row] for row in places], scores, places)
 
@@ -189,6 +251,53 @@ class Ranker:
         shelf = self._index.shelf
         (clicks,) = self._lookup.keys(histories, ids, shelf)
         return self._scorer.click_weights(clicks, shelf) if clicks else []
+
+    def contributions(
+        self,
+        history: Any,
+        candidates: Any,
+        *,
+        ids: bool | None = None,
+        at: float,
+        user: str | None = None,
+    ) -> list[Contributions] | None:
+        """What adds up to each candidate's score for one user, in the given order.
+
+        ``None`` if the recommender's scores have no such parts. Arguments as for ``rank``.
+        """
+        ((history, candidates),), _ = users_of(history, candidates)
+        shelf = self._index.shelf
+        clicks, shown = self._lookup.keys([history, candidates], ids, shelf)
+        names = [id_of(each) if ids is False else name_of(each) for each in candidates]
+        counters = self._features([names], [Moment.of(at, user)])
+        parts = self._scorer.contributions(clicks, shown, shelf, counters)
+        return None if parts is None else [*map(Contributions._make, parts.tolist())]
+
+    @property
+    def knows_time(self) -> bool:
+        """Whether ``at`` can be given."""
+        return self.counters is not None and self.engine.counting is not None
+
+    def add_events(self, events: Iterable[Any], now: float | None = None) -> Added:
+        """Count exposures and clicks of added articles, as ``LiveCounters.add`` describes."""
+        return self._counters().add(events, self, now)
+
+    def _features(
+        self, candidates: Sequence[Sequence[str]], moments: Sequence[Moment]
+    ) -> NDArray[np.float32]:
+        counters, counting = self._counters(), self.engine.counting
+        assert counting is not None
+        return counters.features(counting, candidates, moments)
+
+    def _counters(self) -> LiveCounters:
+        if self.engine.counting is None:
+            raise ValueError(
+                "at expects a recommender that was trained with popularity, and this one ranks by "
+                "text alone. Train one with --popularity=added."
+            )
+        if self.counters is None:
+            raise ValueError("at expects counters: load(folder, store=FILE), or give it some.")
+        return self.counters
 
     def rank_table(
         self,
@@ -223,8 +332,9 @@ class Ranker:
         """Encode articles and keep them by id, for ``top`` and ``rank``; a known id is replaced.
 
         Args:
-            news: a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title`` and other fields
-                that the recommender reads; a mapping from ids to titles or fields; or such pairs.
+            news: a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title``, other fields
+                that the recommender reads, and perhaps ``published`` (UTC seconds, for ages); a
+                mapping from ids to titles or fields; or such pairs.
             show_progress: show a progress bar for many articles.
 
         Raises:
@@ -232,6 +342,8 @@ class Ranker:
             TypeError: unsupported type, or an id or field that is not a string.
         """
         self.add_articles(*articles_of(news, self.reading.fields), show_progress)
+        if self.counters is not None:
+            self.counters.publish(published_in(news))
 
     def add_articles(
         self, ids: Sequence[str], contents: Iterable[Content], show_progress: bool = False

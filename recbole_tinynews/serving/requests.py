@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
+from recbole_tinynews.serving.live_counters import Moment
 from recbole_tinynews.serving.reading import ID, Content, check_content, title_of
 
 Given = str | tuple[str, Content]  # id, title, or (id, title or fields)
@@ -41,9 +42,30 @@ def histories_of(history: Any) -> tuple[list[list[Given]], bool]:
     return [_articles(each, f"history of user {n}") for n, each in enumerate(given)], one
 
 
+def moments_of(at: Any, user: Any, users: int, one: bool) -> list[Moment] | None:
+    """Moment of each user's ranking, from the arguments of ``Ranker.rank``; ``None`` without."""
+    if at is None:
+        if user is not None:
+            raise ValueError("rank expects user together with at, got user alone.")
+        return None
+    times = list(at) if isinstance(at, (list, tuple)) else [at] * users
+    names = [user] if one else [None] * users if user is None else _listed(user, "user")
+    if not len(times) == len(names) == users:
+        raise ValueError(
+            f"rank expects at and user once for each of {users} histories, got {len(times)} and "
+            f"{len(names)}."
+        )
+    return [Moment.of(*each) for each in zip(times, names, strict=True)]
+
+
 def name_of(given: Given) -> str:
     """The id in a pair or among fields; otherwise the text or title."""
     return given if isinstance(given, str) else given[0] or title_of(given[1])
+
+
+def id_of(given: Given) -> str:
+    """The id in a pair or among fields; empty for a title."""
+    return "" if isinstance(given, str) else given[0]
 
 
 def _many(history: Any, candidates: Sequence[Any]) -> list[User]:

@@ -25,13 +25,35 @@ class Scorer:
         self.engine, self._known = engine, known
 
     def scores(
-        self, histories: list[list[Key]], candidates: list[list[Key]], shelf: Shelf
+        self,
+        histories: list[list[Key]],
+        candidates: list[list[Key]],
+        shelf: Shelf,
+        counters: NDArray[np.float32] | None = None,
     ) -> list[NDArray[np.float32]]:
-        """Scores of each user's candidates."""
+        """Scores of each user's candidates; ``counters`` as for ``Engine.scores``."""
         vectors, clicked, shown, rows = self._batch(histories, candidates, shelf)
         sizes = id_tensor(rows.lengths).to(vectors.device)
-        scores = self.engine.scores(vectors, clicked, shown, sizes)
+        known = None if counters is None else torch.from_numpy(counters).to(vectors.device)
+        scores = self.engine.scores(vectors, clicked, shown, sizes, known)
         return np.split(scores.cpu().numpy(), rows.offsets[1:-1])
+
+    def contributions(
+        self,
+        history: list[Key],
+        candidates: list[Key],
+        shelf: Shelf,
+        counters: NDArray[np.float32],
+    ) -> NDArray[np.float32] | None:
+        """Text, popularity and freshness in one user's scores, ``[candidates, 3]``, if known."""
+        if not self.engine.two_towers:
+            return None
+        vectors, clicked, shown, _ = self._batch([history], [candidates], shelf)
+        users = self.engine.user_vectors(vectors, clicked).expand(len(shown), -1)
+        text = (vectors[shown] * users).sum(-1)
+        known = torch.from_numpy(counters).to(vectors.device)
+        parts = self.engine.contributions(text, users, known)
+        return None if parts is None else parts.cpu().numpy()
 
     def best(
         self,
@@ -40,17 +62,22 @@ class Scorer:
         k: int,
         shelf: Shelf,
         nearest: Nearest | None,
+        counters: NDArray[np.float32] | None = None,
     ) -> list[Best]:
         """Rows and scores of each user's ``k`` best articles on the shelf."""
         if self.engine.two_towers:
             vectors, clicked, _, _ = self._batch(histories, [], shelf)
             users = self.engine.user_vectors(vectors, clicked)
-            if nearest is not None and not users.isnan().any():
+            if nearest is not None and counters is None and not users.isnan().any():
                 return nearest.best(shelf, users.cpu().numpy(), k, left_out)
-            scores = (users @ shelf.vectors.T).cpu().numpy()
+            text, known = users @ shelf.vectors.T, None
+            if counters is not None:
+                known = torch.from_numpy(counters).to(text.device).view(*text.shape, -1)
+            news = shelf.vectors.expand(len(users), -1, -1)
+            scores = self.engine.total_scores(text, users, news, known).cpu().numpy()
         else:
             every: list[Key] = list(range(len(shelf.ids)))
-            scores = np.stack(self.scores(histories, [every] * len(histories), shelf))
+            scores = np.stack(self.scores(histories, [every] * len(histories), shelf, counters))
         if np.isnan(scores.min()):  # min returns NaN if there is one
             raise ValueError(NOT_A_NUMBER.format(shelf.ids[int(np.isnan(scores).any(0).argmax())]))
         return best_rows(scores, k, left_out)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
+from recbole_tinynews.files.whole import whole_file
 from recbole_tinynews.processes.threads import spin_briefly
 from recbole_tinynews.serving.service import MAX_BODY
 from recbole_tinynews.version import VERSION
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if missing.name not in ("fastapi", "uvicorn", "fastapi_offline", "starlette", "pydantic"):
             parser.exit(1, f"{parser.prog}: {missing}\n")
         parser.exit(1, f"{parser.prog}: {missing.name} is not installed: {EXTRA}\n")
-    except (ValueError, TypeError, OSError) as mistake:
+    except (ValueError, TypeError, OSError, LockHeldError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
     except KeyboardInterrupt:  # during startup; later, uvicorn handles it
         parser.exit(130, f"{parser.prog}: stopped\n")
@@ -71,6 +74,19 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="keeps the articles' vectors for the next start; one for each FOLDER, in their order",
     )
+    parser.add_argument(
+        "--store",
+        type=Path,
+        metavar="FILE",
+        help="keeps exposures and clicks (POST /events), for recommenders with popularity; made if "
+        "it is missing (default: in memory, lost when the service ends)",
+    )
+    parser.add_argument(
+        "--log",
+        type=Path,
+        metavar="FOLDER",
+        help="of a data set, whose impressions a new store begins with",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine)")
     parser.add_argument("--port", type=int, default=PORT, help=f"(default: {PORT}; 0: a free one)")
     parser.add_argument(
@@ -93,11 +109,12 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(given: argparse.Namespace) -> None:
     from recbole_tinynews.serving.service.server import bound, run
 
-    with bound(given.host, given.port) as place:  # fail before articles are encoded
+    with bound(given.host, given.port) as place, ExitStack() as stack:  # fail before encoding
         from recbole_tinynews.serving.service.app import make_app
         from recbole_tinynews.serving.service.articles import add_articles
 
         rankers, indexes = _rankers(given.folders, given.index, given.device)
+        _count(rankers, given.store, given.log, stack)
         titles = add_articles(rankers, given.news, indexes)
         if not titles:
             print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
@@ -105,6 +122,40 @@ def _serve(given: argparse.Namespace) -> None:
             for each in rankers.values():
                 each.approximate(given.approximate)
         run(make_app(rankers, titles, given.max_body), place, given.access_log)
+
+
+def _count(
+    rankers: Mapping[str, Ranker], store: Path | None, log: Path | None, stack: ExitStack
+) -> None:
+    """Give counters to the recommenders that use them."""
+    from recbole_tinynews.serving.data_set_events import data_set_events
+    from recbole_tinynews.serving.live_counters import LiveCounters
+    from recbole_tinynews.serving.sqlite_store import SQLiteStore
+
+    counting = [each.engine.counting for each in rankers.values() if each.engine.counting]
+    if not counting:
+        if store or log:
+            raise ValueError(
+                "--store and --log expect a recommender that counts events: train one with "
+                "--popularity=added."
+            )
+        return
+    if store is None:
+        print("events are kept in memory, until the service ends: keep them with --store=FILE")
+    else:
+        stack.enter_context(exclusive_lock(store, "counting in it", wait=False))
+    past = data_set_events(log) if log and not (store and store.exists()) else None
+    if past and store:
+        # all of the log, or nothing
+        with whole_file(store) as place, closing(SQLiteStore(place)) as new:
+            LiveCounters(new, counting).add_past(past)
+    counters = LiveCounters(
+        stack.enter_context(closing(SQLiteStore(store or ":memory:"))), counting
+    )
+    if past and not store:
+        counters.add_past(past)
+    for each in rankers.values():
+        each.counters = counters
 
 
 def _rankers(

@@ -92,6 +92,7 @@ HISTORY_LENGTH = an_int(1, 10_000)
 NEGATIVES = an_int(1, 10_000)
 TEACHERS = an_int(1, 1_000)
 LAYERS = an_int(1, 1_000)
+LAYERS_OR_NONE = an_int(0, 1_000)
 WORKERS = an_int(0, max(16, 4 * (os.cpu_count() or 1)))  # more cost more time than they save
 ACCUMULATED = an_int(1, 10_000)
 DECIMAL_PLACES = an_int(1, 15)  # 0 would make all metrics equal; a float has no more

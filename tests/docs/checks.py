@@ -20,6 +20,7 @@ import pytest
 from documents import ROOT, Command, blocks, pages
 from tiny import write_bert
 
+from recbole_tinynews import student
 from recbole_tinynews.__main__ import COMMANDS
 from recbole_tinynews.config import NewsConfig
 
@@ -122,10 +123,25 @@ def _module(name: str, words: list[str], folder: Path, patch: pytest.MonkeyPatch
         _tests(words)
     elif name == MODULES["run"]:
         _with_settings(["run_recbole.py", *words], folder, patch)
+    elif name == MODULES["student"]:
+        _makes_student(words, patch)
     elif words:
         _parse(lambda: runpy.run_module(name, run_name="__main__"), words, patch)
     else:
         assert (ROOT / f"{name.replace('.', '/')}.py").is_file()
+
+
+def _makes_student(words: list[str], patch: pytest.MonkeyPatch) -> None:
+    """Its flags, and settings of its model."""
+
+    def check_settings(plm: str, texts: str, output: str, layers: int, settings: list[str]) -> str:
+        given = {"num_hidden_layers": layers}
+        NewsConfig("ZeroShotStudent", "mind-mini", config_dict=given, command_line=settings)
+        return output
+
+    with patch.context() as here:
+        here.setattr(student, "student", check_settings)
+        assert student.main(words) == 0
 
 
 def _tests(words: list[str]) -> None:

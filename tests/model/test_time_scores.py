@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import approx_fprime
 from tiny import Tiny, World
+from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, IMPRESSION_SIZE
 from recbole_tinynews.model.conditional_logit import fit_conditional_logit
 from recbole_tinynews.model.time_features import TimeFeatures, TimeScore
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.quick_start import run
+from recbole_tinynews.serving.engine import ModelEngine
 
 WINDOWS = [3, 24, None]
 PENALTY = 1e-4
@@ -166,6 +168,30 @@ def test_counters_and_gate_train(tiny: Tiny) -> None:
     for parameter in model.time.parameters():
         assert parameter.grad is not None
         assert parameter.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["PLMNR", "MINER", "TinyNewsRec"])
+def test_an_offset_is_in_the_loss_of_clicks_alone(name: str, tiny: Tiny) -> None:
+    """In labels or rankings it would be what texts are to be without; trained, it would fade."""
+    world = tiny.world(name, popularity="offset")
+    model = world.model.eval()
+    batch, shown = world.clicked([*range(8)]), world.shown([3, 4])
+    text, news = model.score(batch).scores, model.encode(batch)
+    torch.testing.assert_close(text, model.match(news).scores)
+    torch.testing.assert_close(model.predict(shown), texts_alone(world, shown))
+    features = model.time.features(batch[CANDIDATE_FEATURES])
+    assert model.time.weights.abs().sum() > 0
+    total = model.time.text_weight * text + model.time.term(features)
+    plain = F.cross_entropy(total, batch["label"])
+    trained = [p for p in model.parameters() if p.requires_grad]
+    found = model.calculate_loss(batch).target
+    torch.testing.assert_close(found, plain)
+    gradients = (torch.autograd.grad(each, trained, allow_unused=True) for each in (found, plain))
+    torch.testing.assert_close(*map(list, gradients))
+    assert not any(p.requires_grad for p in model.time.parameters())
+    assert ModelEngine(model, world.config.final_config_dict, "").counting is None
+    model.adds_time = True
+    torch.testing.assert_close(model.score(batch).scores, total)
 
 
 def test_a_teacher_may_know_popularity_where_its_student_does_not(tiny: Tiny) -> None:

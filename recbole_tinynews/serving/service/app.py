@@ -22,6 +22,8 @@ from recbole_tinynews.serving.service.schema import (
     FARTHEST,
     LONGEST_QUERY,
     MOST_FOUND,
+    Events,
+    EventsAdded,
     Health,
     Mistakes,
     News,
@@ -122,8 +124,17 @@ async def top(question: TopQuestion, newsroom: Room) -> Response:
 
 def _answer(name: str, ranked: list[dict[str, Any]], answer: Answer) -> Response:
     # bypasses FastAPI's validation of every field, which took longer than ranking
+    parts = answer.contributions and [each._asdict() for each in answer.contributions]
     content = {"recommender": name, "ranked": ranked, "click_weights": answer.click_weights}
-    return AsciiResponse(content)
+    return AsciiResponse({**content, "contributions": parts})
+
+
+@router.post("/events", response_model=EventsAdded, responses=FAILURES, tags=["events"])
+async def post_events(events: Events, newsroom: Room) -> Response:
+    """Count exposures and clicks. The answer means that they are committed."""
+    added = await newsroom.count(events.events)
+    refused = [each._asdict() for each in added.refused]
+    return AsciiResponse({**added._asdict(), "refused": refused})
 
 
 @router.put("/news", responses={status: FAILURES[status] for status in (413, 422)}, tags=["news"])

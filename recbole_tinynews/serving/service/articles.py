@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_tinynews.serving.news_index import OtherRecommenderError
-from recbole_tinynews.serving.news_table import articles_of, read_news_file
+from recbole_tinynews.serving.news_table import articles_of, published_in, read_news_file
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.reading import title_of
 
@@ -36,6 +36,9 @@ def add_articles(
         elif index is not None:
             ranker.load_index(index)
     if table is not None:
+        for ranker in rankers.values():
+            if ranker.counters is not None:
+                ranker.counters.publish(published_in(table))
         ids, contents = articles_of(table, fields=())
         return dict(zip(ids, map(title_of, contents), strict=True))
     return _titles_of_indexes(rankers)

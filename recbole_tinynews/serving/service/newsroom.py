@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from recbole_tinynews.serving.live_counters import Added
 from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.service.batches import Batches
 from recbole_tinynews.serving.service.recommender import Recommender, RefusedError
 from recbole_tinynews.serving.service.schema import NewsArticle, NewsChanged
 from recbole_tinynews.serving.service.titles import TitleSearch
@@ -15,7 +18,7 @@ class Newsroom:
     """Recommenders and their articles.
 
     Args:
-        rankers: by name, the default first; all have the same articles.
+        rankers: by name, the default first; all have the same articles, and the same counters.
         titles: of these articles, by id.
     """
 
@@ -24,6 +27,9 @@ class Newsroom:
         self.titles = TitleSearch()
         self.titles.add(titles)
         self._changing = asyncio.Lock()  # serialises changes: all know the same articles
+        counters = (each.counters for each in rankers.values() if each.knows_time)
+        self.counters = next(counters, None)
+        self._events = Batches(self._add_events)
 
     def recommender(self, name: str | None) -> Recommender:
         """The recommender with this name (default: the first); ``RefusedError`` if unknown."""
@@ -52,7 +58,22 @@ class Newsroom:
             for each in self.recommenders.values():
                 await asyncio.to_thread(each.ranker.add_articles, [*places], contents)
             self.titles.add({article.id: article.title for article in news})
+            if self.counters is not None:
+                times = {each.id: each.published for each in news if each.published is not None}
+                self.counters.publish(times)
             return NewsChanged(added=len(news) - changed, changed=changed, total=len(self.titles))
+
+    async def count(self, events: Sequence[Any]) -> Added:
+        """Commit and count events; ``RefusedError`` if no recommender uses them."""
+        if self.counters is None:
+            raise RefusedError(
+                ("body",), "No recommender here was trained with popularity: none counts events."
+            )
+        return await self._events.ask(events)
+
+    def _add_events(self, asked: Sequence[Sequence[Any]]) -> list[Added]:
+        assert self.counters is not None
+        return [self.counters.add(events, self.titles) for events in asked]
 
     async def forget(self, news_id: str) -> bool:
         """Remove an article; False if the id is unknown."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from recbole_tinynews.serving.ranking import Ranked, Ranker
+from recbole_tinynews.serving.live_counters import EARLIER, Moment
+from recbole_tinynews.serving.ranking import Contributions, Ranked, Ranker
 from recbole_tinynews.serving.requests import Given, User
 from recbole_tinynews.serving.service.batches import Batches
 from recbole_tinynews.serving.service.schema import (
@@ -27,18 +29,21 @@ class RefusedError(Exception):
 
 
 class Answer(NamedTuple):
-    """Articles, best first, and click weights if requested."""
+    """Articles, best first, and if requested click weights and parts of the scores."""
 
     ranked: list[Ranked]
     click_weights: list[float] | None
+    contributions: list[Contributions] | None
 
 
 class _Asked(NamedTuple):
     """A request in terms of ``Ranker``: ids and (id, fields) pairs."""
 
     user: User
+    moment: Moment | None
     k: int
     click_weights: bool
+    contributions: bool
 
     def unknown(self, ranker: Ranker) -> RefusedError | None:
         """The refusal of the first unknown id, if any."""
@@ -84,7 +89,20 @@ class Recommender:
     ) -> Answer:
         user = User(_given(question.history), _given(candidates))
         has_text = not all(isinstance(each, str) for part in user for each in part)
-        return await lanes[has_text].ask(_Asked(user, k, question.click_weights))
+        of_answer = k, question.click_weights, question.contributions
+        return await lanes[has_text].ask(_Asked(user, self._moment(question), *of_answer))
+
+    def _moment(self, question: Question) -> Moment | None:
+        counters, counting = self.ranker.counters, self.ranker.engine.counting
+        if counters is None or counting is None:
+            if question.at is not None:
+                raise RefusedError(("body", "at"), "This recommender ranks by text alone.")
+            return None
+        moment = Moment.of(time.time() if question.at is None else question.at, question.user)
+        earliest = counters.earliest(counting)
+        if moment.at < earliest:
+            raise RefusedError(("body", "at"), EARLIER.format(earliest, moment.at))
+        return moment
 
     def health(self) -> RecommenderHealth:
         """Name, model, limits and number of articles."""
@@ -95,6 +113,7 @@ class Recommender:
             layers=settings["num_hidden_layers"],
             history_length=settings["history_length"],
             news=len(self.ranker.news_ids),
+            popularity=self.ranker.knows_time,
         )
 
     # The methods below run in a worker thread.
@@ -116,8 +135,9 @@ class Recommender:
         return [answers[place] for place in range(len(asked))]
 
     def _rank_all(self, asked: Sequence[_Asked]) -> list[Answer]:
-        ranked = self.ranker.rank_users([each.user for each in asked], ids=True)
-        return self._with_weights(asked, ranked)
+        users = [each.user for each in asked]
+        ranked = self.ranker.rank_users(users, ids=True, moments=_moments(asked))
+        return self._explained(asked, ranked)
 
     def _top_all(self, asked: Sequence[_Asked]) -> list[Answer]:
         if not self.ranker.news_ids:
@@ -125,23 +145,37 @@ class Recommender:
                 ("body",), "There are no articles to choose from. Add some with PUT /news."
             )
         histories = [each.user.history for each in asked]
-        found = self.ranker.top_rows(histories, max(each.k for each in asked), ids=True)
+        most = max(each.k for each in asked)
+        found = self.ranker.top_rows(histories, most, ids=True, moments=_moments(asked))
         ranked = [
             [Ranked(*row) for row in zip(best.ids, best.scores.tolist(), best.rows, strict=True)]
             for best in found
         ]
-        return self._with_weights(
+        return self._explained(
             asked, [best[: each.k] for each, best in zip(asked, ranked, strict=True)]
         )
 
-    def _with_weights(
-        self, asked: Sequence[_Asked], ranked: Sequence[list[Ranked]]
-    ) -> list[Answer]:
-        weights = self.ranker.click_weights
-        return [
-            Answer(best, weights(each.user.history, ids=True) if each.click_weights else None)
-            for each, best in zip(asked, ranked, strict=True)
-        ]
+    def _explained(self, asked: Sequence[_Asked], ranked: Sequence[list[Ranked]]) -> list[Answer]:
+        answers = []
+        for (user, moment, _, click_weights, contributions), best in zip(
+            asked, ranked, strict=True
+        ):
+            weights = parts = None
+            if click_weights:
+                weights = self.ranker.click_weights(user.history, ids=True)
+            if contributions and moment is not None and best:
+                shown = user.candidates and [user.candidates[each.place] for each in best]
+                shown = shown or [each.candidate for each in best]
+                at, name = moment
+                parts = self.ranker.contributions(user.history, shown, ids=True, at=at, user=name)
+            answers.append(Answer(best, weights, parts))
+        return answers
+
+
+def _moments(asked: Sequence[_Asked]) -> list[Moment] | None:
+    """Of each request: all know their time, or none does."""
+    moments = [each.moment for each in asked if each.moment is not None]
+    return moments or None
 
 
 def _given(articles: Sequence[Article]) -> list[Given]:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SkipValidation,
+    StringConstraints,
+    Tag,
+)
+
+from recbole_tinynews.serving.live_counters import LATEST
 
 MOST_CLICKS = 1_000
 MOST_CANDIDATES = 1_000
 MOST_ARTICLES = 10_000  # of one PUT
+MOST_EVENTS = 10_000  # of one POST
 MOST_FOUND = 100  # of one search
 FARTHEST = 10**9  # largest offset of a search
 HIGHEST_K = 1_000
@@ -24,6 +35,9 @@ Title = Annotated[str, StringConstraints(max_length=LONGEST_TITLE)]
 Abstract = Annotated[str, StringConstraints(max_length=LONGEST_ABSTRACT)]
 Body = Annotated[str, StringConstraints(max_length=LONGEST_BODY)]
 Category = Annotated[str, StringConstraints(max_length=LONGEST_CATEGORY)]
+
+
+Seconds = Annotated[float, Field(ge=0, le=LATEST, description="UTC seconds.")]
 
 
 class Asked(BaseModel):
@@ -86,6 +100,17 @@ class Question(Asked):
         None, description="Its name in `GET /health`. By default the first one there."
     )
     click_weights: bool = Field(False, description="Whether to say how much each click counts.")
+    at: Seconds | None = Field(
+        None,
+        description="For recommenders with popularity: clicks and exposures before then count. By "
+        "default now.",
+    )
+    user: Annotated[str, StringConstraints(max_length=LONGEST_ID)] = Field(
+        "", description="Whose own clicks and exposures are left out. Empty: unknown."
+    )
+    contributions: bool = Field(
+        False, description="Whether to say what text, popularity and freshness add to each score."
+    )
 
 
 class RankQuestion(Question):
@@ -104,12 +129,57 @@ class NewsArticle(Fields):
     """An article with an id."""
 
     id: NewsId
+    published: Seconds | None = Field(
+        None, description="By default its age counts from its first exposure."
+    )
 
 
 class News(Asked):
     """Articles to add or change."""
 
     news: list[NewsArticle] = Field(min_length=1, max_length=MOST_ARTICLES)
+
+
+class OneEvent(Asked):
+    """An exposure or a click of an article, as documented; ``event_of`` checks it."""
+
+    id: NewsId = Field(description="Unique; an event that is sent again counts once.")
+    kind: Literal["exposure", "click"]
+    article: NewsId = Field(description="A known article.")
+    user: Annotated[str, StringConstraints(max_length=LONGEST_ID)] = Field(
+        description="Empty: unknown."
+    )
+    time: Seconds
+
+
+class Events(Asked):
+    """Events to count. A bad one is refused alone."""
+
+    events: list[SkipValidation[OneEvent]] = Field(min_length=1, max_length=MOST_EVENTS)
+
+
+class RefusedEvent(BaseModel):
+    """An event that does not count."""
+
+    place: int = Field(description="Among the given events, from 0.")
+    id: str | None = Field(description="As given; null if it has none.")
+    why: str
+
+
+class EventsAdded(BaseModel):
+    """Result of a POST of events, which are committed."""
+
+    counted: int
+    repeated: int = Field(description="Events whose id was known: they count once.")
+    refused: list[RefusedEvent]
+
+
+class Parts(BaseModel):
+    """What adds up to a score."""
+
+    text: float
+    popularity: float = Field(description="Of clicks and exposures.")
+    freshness: float = Field(description="Of the article's age.")
 
 
 class RankedCandidate(BaseModel):
@@ -129,6 +199,9 @@ class RankAnswer(BaseModel):
         description="Of each click of the history, if requested; they sum to 1, and clicks that "
         "are too old have 0. Null if the recommender has no such weights."
     )
+    contributions: list[Parts] | None = Field(
+        description="Of each ranked article, if requested. Null if scores have no such parts."
+    )
 
 
 class TopArticle(BaseModel):
@@ -145,6 +218,7 @@ class TopAnswer(BaseModel):
     recommender: str
     ranked: list[TopArticle]
     click_weights: list[float] | None = Field(description="As for `POST /rank`.")
+    contributions: list[Parts] | None = Field(description="Likewise.")
 
 
 class NewsChanged(BaseModel):
@@ -177,6 +251,7 @@ class RecommenderHealth(BaseModel):
     layers: int | None = Field(description="Of its language model; null: all.")
     history_length: int = Field(description="How many of the newest clicks count.")
     news: int = Field(description="Articles it knows by id.")
+    popularity: bool = Field(description="Whether clicks and exposures add to its scores.")
 
 
 class Health(BaseModel):

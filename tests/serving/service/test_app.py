@@ -156,11 +156,11 @@ def held(rankers: dict[str, Ranker], monkeypatch: pytest.MonkeyPatch) -> Iterato
     began, go = threading.Event(), threading.Event()
     rank = ranker.rank_users
 
-    def waiting(users: Any, ids: bool) -> Any:
+    def waiting(users: Any, **how: Any) -> Any:
         calls.append(len(users))
         began.set()
         assert go.wait(30)
-        return rank(users, ids)
+        return rank(users, **how)
 
     monkeypatch.setattr(ranker, "rank_users", waiting)
     yield {"calls": calls, "began": began, "go": go}
@@ -222,10 +222,10 @@ def test_a_request_for_an_article_that_was_just_removed_fails_alone(
 def test_a_request_that_makes_ranking_fail_fails_alone(client: TestClient, held, rankers) -> None:
     rank = rankers["student"].rank_users
 
-    def failing(users: Any, ids: bool) -> Any:
+    def failing(users: Any, **how: Any) -> Any:
         if ["N9"] in [user.history for user in users]:
             raise RuntimeError("a bug")
-        return rank(users, ids)
+        return rank(users, **how)
 
     rankers["student"].rank_users = failing
     answers = answers_of_a_batch(client, held, ["N1", "N30", "N9", "N2"])
@@ -501,7 +501,7 @@ def test_health_says_what_is_served(client: TestClient) -> None:
 
 def test_every_path_is_in_the_api_and_its_page_needs_no_other_server(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
-    assert set(paths) == {"/rank", "/top", "/news", "/news/{news_id}", "/health"}
+    assert set(paths) == {"/rank", "/top", "/events", "/news", "/news/{news_id}", "/health"}
     assert set(paths["/news"]) == {"get", "put"}
     page = client.get("/docs").text
     assert "swagger" in page

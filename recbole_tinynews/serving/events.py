@@ -1,0 +1,107 @@
+"""Events of a site, exposures and clicks of articles, and the interface of what keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+CLICK, EXPOSURE = "click", "exposure"
+LONGEST = 200  # characters of an id
+
+
+class Event(NamedTuple):
+    """An exposure or a click of an article.
+
+    Attributes:
+        id: unique; an event that is sent again counts once.
+        kind: ``exposure`` or ``click``.
+        article, user: ids; an empty user is unknown.
+        time: UTC seconds, of a click too.
+    """
+
+    id: str
+    kind: str
+    article: str
+    user: str
+    time: int
+
+
+class Refused(NamedTuple):
+    """An event that does not count: its place in the batch, its id if it has one, and why."""
+
+    place: int
+    id: str | None
+    why: str
+
+
+class Tally(NamedTuple):
+    """Clicks and exposures of an article by a user: of one event, or of several, by the first."""
+
+    article: str
+    user: str
+    time: int
+    clicks: int
+    exposures: int
+
+
+class EventStore(Protocol):
+    """Keeps events, and sums of old ones. Used by one thread at a time.
+
+    Attributes:
+        summed_up: events before this time (UTC seconds) are kept as sums, without their ids.
+    """
+
+    summed_up: int
+
+    def add(self, events: Sequence[Event]) -> list[bool]:
+        """Commit events; whether each was new. Those with a known id are not kept again."""
+
+    def tallies(self) -> Iterable[Tally]:
+        """Everything that was committed."""
+
+    def sum_up(self, before: int) -> None:
+        """Replace events before a time by one tally for each article and user."""
+
+    def close(self) -> None:
+        """Release the store."""
+
+
+def event_of(given: Any, known: Container[str] | None, earliest: float, latest: float) -> Event:
+    """The event in a mapping of its fields; ``ValueError`` with the reason if it is refused.
+
+    ``known`` are ids of articles, ``None`` for any; the time lies in ``[earliest, latest]``.
+    """
+    if isinstance(given, Event):
+        given = given._asdict()
+    if not isinstance(given, Mapping) or given.keys() != set(Event._fields):
+        got = ", ".join(map(str, given)) if isinstance(given, Mapping) else type(given).__name__
+        raise ValueError(f"Expected {', '.join(Event._fields)}, got {got[:LONGEST]}.")
+    for name in ("id", "article", "user"):
+        if not _is_id(given[name], may_be_empty=name == "user"):
+            raise ValueError(f"Expected {name} as a text of 1 to {LONGEST} characters.")
+    kind, article, time = given["kind"], given["article"], given["time"]
+    if kind not in (CLICK, EXPOSURE):
+        raise ValueError(f"Expected kind {EXPOSURE!r} or {CLICK!r}.")
+    if known is not None and article not in known:
+        raise ValueError(f"No article has the id {article!r}.")
+    if isinstance(time, bool) or not isinstance(time, (int, float)):
+        raise ValueError("Expected time as a number: UTC seconds.")
+    if not time <= latest:
+        raise ValueError(f"The time is in the future: UTC seconds up to {latest:.0f} are expected.")
+    if time < earliest:
+        raise ValueError(
+            f"The time is before all windows: UTC seconds from {earliest:.0f} are expected."
+        )
+    return Event(given["id"], kind, article, given["user"], int(time))
+
+
+def id_of(given: Any) -> str | None:
+    """The id of a refused event, if it has one that can be sent back."""
+    found = given.get("id") if isinstance(given, Mapping) else getattr(given, "id", None)
+    return found if _is_id(found) else None
+
+
+def _is_id(text: Any, may_be_empty: bool = False) -> bool:
+    if not isinstance(text, str) or len(text) > LONGEST or not (text or may_be_empty):
+        return False
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)  # not text in any encoding

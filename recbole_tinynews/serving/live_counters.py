@@ -1,0 +1,259 @@
+"""Counters of what is read now, from events as they arrive."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import islice, repeat
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_tinynews.data.popularity import HOUR, Counting, age_hours, window_counts
+from recbole_tinynews.serving.events import (
+    CLICK,
+    Event,
+    EventStore,
+    Refused,
+    Tally,
+    event_of,
+    id_of,
+)
+from recbole_tinynews.serving.news_index import Lock
+
+TIME_BITS = 34  # of a key: UTC seconds up to the year 2514
+LATEST = (1 << TIME_BITS) - 1
+RECENT = 10_000  # tallies added since the others were sorted
+AHEAD = 60  # seconds that a client's clock may be ahead
+EARLIER = "Expected at from {} UTC seconds on, since older events are summed up, got {}."
+
+Rows = NDArray[np.int64]
+"""Tallies, ``[5, tallies]``: article and user as indices, time, clicks, exposures."""
+
+
+class Moment(NamedTuple):
+    """When an impression is made (UTC seconds), and for which user, if known."""
+
+    at: int
+    user: str = ""
+
+    @classmethod
+    def of(cls, at: float, user: str | None) -> Moment:
+        """Whole seconds; ``ValueError`` for no time of this kind."""
+        if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
+            raise ValueError(f"at expects UTC seconds, got {at!r:.100}.")
+        return cls(math.floor(at), user or "")
+
+
+class Added(NamedTuple):
+    """What became of a batch of events; ``repeated`` ones had known ids."""
+
+    counted: int
+    repeated: int
+    refused: list[Refused]
+
+
+class LiveCounters:
+    """Counts what a store keeps; thread-safe, and lookups never wait for a commit.
+
+    They equal those of ``data.popularity.count_events`` on the same events. The store is read once,
+    so no other process may add to it.
+
+    Args:
+        store: of the events.
+        counting: of each recommender; the longest of their windows decides what is summed up.
+    """
+
+    def __init__(self, store: EventStore, counting: Iterable[Counting] = ()) -> None:
+        self._store = store
+        self._span = max((each.span for each in counting), default=Counting().span)
+        self._articles: dict[str, int] = {}
+        self._users: dict[str, int] = {}
+        self._published: Mapping[str, float] = {}
+        self._changing = Lock()
+        rows = _summed_up(self._rows(store.tallies()), store.summed_up)
+        self._parts = _Part.of(rows), _Part.of(rows[:, :0])  # all but the recent, and those
+
+    def add(
+        self,
+        events: Iterable[Any],
+        known: Container[str] | None = None,
+        now: float | None = None,
+    ) -> Added:
+        """Commit and count events, or mappings of their fields; bad ones are refused alone.
+
+        Args:
+            events: with times from the beginning of the longest window until now.
+            known: ids of articles; ``None``: any.
+            now: UTC seconds; ``None``: the time of this machine.
+        """
+        now = time.time() if now is None else now
+        good: list[Event] = []
+        refused: list[Refused] = []
+        with self._changing:
+            earliest = max(now - self._span, self._store.summed_up)
+            for place, given in enumerate(events):
+                try:
+                    good.append(event_of(given, known, earliest, now + AHEAD))
+                except ValueError as mistake:
+                    refused.append(Refused(place, id_of(given), str(mistake)))
+            counted = self._commit(good, now)
+        return Added(counted, len(good) - counted, refused)
+
+    def add_past(self, events: Iterable[Event]) -> int:
+        """Commit and count a log of any length, in order of time; the number of new events."""
+        counted, rest = 0, iter(events)
+        while some := [*islice(rest, RECENT)]:
+            with self._changing:
+                counted += self._commit(some, some[-1].time)
+        return counted
+
+    def _commit(self, events: Sequence[Event], now: float) -> int:
+        is_new = self._store.add(events)
+        self._count([event for event, new in zip(events, is_new, strict=True) if new])
+        before = int(now - self._span - HOUR)  # the hour is for requests of the past
+        if before >= self._store.summed_up + HOUR:
+            self._store.sum_up(before)
+        return sum(is_new)
+
+    def publish(self, times: Mapping[str, float]) -> None:
+        """Count ages of these articles from their publication, UTC seconds."""
+        self._published = {**self._published, **times}
+
+    def earliest(self, counting: Counting) -> int:
+        """The earliest moment whose counters are known, UTC seconds."""
+        return self._store.summed_up + counting.span
+
+    def features(
+        self,
+        counting: Counting,
+        candidates: Sequence[Sequence[str]],
+        moments: Sequence[Moment],
+    ) -> NDArray[np.float32]:
+        """Age and counters by ``counting.names``, ``[candidates of all impressions, features]``.
+
+        Candidates without events have the age 0 and no clicks.
+
+        Raises:
+            ValueError: counters of a moment are forgotten.
+        """
+        parts = self._parts
+        sizes = [len(row) for row in candidates]
+        names = [name for row in candidates for name in row]
+        article = np.fromiter(map(self._articles.get, names, repeat(-1)), np.int64, len(names))
+        at = np.repeat(np.array([each.at for each in moments], np.int64), sizes)
+        known = at - counting.delay
+        if len(at) and at.min() < (earliest := self.earliest(counting)):
+            raise ValueError(EARLIER.format(earliest, at.min()))
+        counts = sum(part.tallies.counts(article, known, counting) for part in parts)
+        width = len(self._articles) + 1  # of a user's articles among those of all
+        own = self._own(parts, moments, width)
+        if own.rows.size:
+            row = np.repeat(np.arange(len(moments)), sizes)
+            counts -= own.counts(row * width + article + 1, known, counting)
+        first = np.minimum(*(part.first(article) for part in parts))
+        published = None
+        if self._published:
+            published = np.array([self._published.get(name, np.nan) for name in names])
+        return np.column_stack([age_hours(at, first, published), counts]).astype(np.float32)
+
+    def _own(self, parts: tuple[_Part, _Part], moments: Sequence[Moment], width: int) -> _Sorted:
+        """Tallies of the moments' users, whose articles get indices of their own."""
+        found = [np.zeros((5, 0), np.int64)]
+        for row, each in enumerate(moments):
+            user = self._users.get(each.user, -1) if each.user else -1
+            for part in parts if user >= 0 else ():
+                rows = part.of_user(user)
+                rows[0] += row * width + 1
+                found.append(rows)
+        return _Sorted.of(np.concatenate(found, axis=1))
+
+    def _count(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        tallies = (
+            Tally(e.article, e.user, e.time, e.kind == CLICK, e.kind != CLICK) for e in events
+        )
+        old, recent = self._parts
+        rows = np.concatenate([recent.tallies.rows, self._rows(tallies)], axis=1)
+        if rows.shape[1] > RECENT:
+            rows = _summed_up(
+                np.concatenate([old.tallies.rows, rows], axis=1), self._store.summed_up
+            )
+            old, rows = _Part.of(rows), rows[:, :0]
+        self._parts = old, _Part.of(rows)
+
+    def _rows(self, tallies: Iterable[Tally]) -> Rows:
+        articles, users = self._articles, self._users
+        values = (
+            value
+            for article, user, *numbers in tallies
+            for value in (
+                articles.setdefault(article, len(articles)),
+                users.setdefault(user, len(users)),
+                *numbers,
+            )
+        )
+        return np.ascontiguousarray(np.fromiter(values, np.int64).reshape(-1, 5).T)
+
+
+class _Sorted(NamedTuple):
+    """Tallies by article and time."""
+
+    rows: Rows
+    keys: NDArray[np.int64]
+    running: NDArray[np.int64]  # sums of clicks and exposures
+
+    @classmethod
+    def of(cls, rows: Rows) -> _Sorted:
+        keys = (rows[0] << TIME_BITS) + rows[2]
+        order = np.argsort(keys, kind="stable")
+        rows = rows[:, order]
+        running = np.zeros((2, 1 + len(order)), np.int64)
+        np.cumsum(rows[3:], axis=1, out=running[:, 1:])
+        return cls(rows, keys[order], running)
+
+    def counts(
+        self, article: NDArray[np.int64], known: NDArray[np.int64], counting: Counting
+    ) -> NDArray[np.integer]:
+        begin = article << TIME_BITS
+        return window_counts(self.keys, self.running, begin, known, counting.windows)
+
+
+class _Part(NamedTuple):
+    """Some of all tallies, also by user."""
+
+    tallies: _Sorted
+    firsts: NDArray[np.int64]  # time of each article's first event; last: of one without events
+    by_user: NDArray[np.int64]
+    users: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: Rows) -> _Part:
+        tallies = _Sorted.of(rows)
+        article, user, time, *_ = tallies.rows
+        firsts = np.full(int(article.max(initial=-1)) + 2, LATEST)
+        firsts[article[::-1]] = time[::-1]
+        by_user = np.argsort(user, kind="stable")
+        return cls(tallies, firsts, by_user, user[by_user])
+
+    def first(self, article: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self.firsts[np.minimum(article, len(self.firsts) - 1)]
+
+    def of_user(self, user: int) -> Rows:
+        start, stop = np.searchsorted(self.users, [user, user + 1])
+        return self.tallies.rows[:, self.by_user[start:stop]]
+
+
+def _summed_up(rows: Rows, before: int) -> Rows:
+    """Tallies before a time, one for each article and user, and the others."""
+    is_old = rows[2] < before
+    old = rows[:, is_old]
+    pairs, place = np.unique((old[0] << 32) + old[1], return_inverse=True)
+    first = np.full(len(pairs), LATEST)
+    np.minimum.at(first, place, old[2])
+    sums = [np.bincount(place, weights=old[row], minlength=len(pairs)) for row in (3, 4)]
+    summed = np.stack([pairs >> 32, pairs & 0xFFFFFFFF, first, *sums]).astype(np.int64)
+    return np.concatenate([summed, rows[:, ~is_old]], axis=1)

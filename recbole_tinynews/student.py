@@ -1,0 +1,114 @@
+"""``recbole-tinynews student``: a small recommender from a language model and articles alone."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from recbole_tinynews.processes.threads import spin_briefly
+from recbole_tinynews.version import VERSION
+
+
+def student(
+    plm: str, texts: str | Path, output: str | Path, layers: int = 0, settings: Sequence[str] = ()
+) -> Path:
+    """Align a small student with a language model on articles, without clicks.
+
+    Args:
+        plm: as the setting ``plm``.
+        texts: a table of articles, as for ``read_news_file``: ``title``, and ``abstract`` or
+            ``body`` for ``news_text: title_abstract``.
+        output: a new or empty folder, for ``load``, ``serve`` and exports.
+        layers: of the student; 0: token vectors alone.
+        settings: further ones of ``ZeroShotStudent``, as ``--key=value``.
+
+    Raises:
+        ValueError: wrong settings, or no titles.
+        FileNotFoundError: no such table.
+        FileExistsError: ``output`` is not empty.
+    """
+    from recbole_tinynews.config import NewsConfig  # slow imports
+    from recbole_tinynews.quick_start import prepared
+
+    texts, output = Path(texts), Path(output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise FileExistsError(f"--output={output} expects a folder that is new or empty.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    name = texts.name.partition(".")[0]
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as work:
+        _write_data_set(texts, Path(work, "dataset", name))
+        given = {
+            "plm": plm,
+            "num_hidden_layers": layers,
+            "data_path": f"{work}/dataset",
+            "checkpoint_dir": f"{work}/saved",
+        }
+        config = NewsConfig("ZeroShotStudent", name, config_dict=given, command_line=settings)
+        with prepared(config) as (run, stages):
+            os.replace(run.make(*stages).folder, output)
+    return output
+
+
+def _write_data_set(texts: Path, folder: Path) -> None:
+    """Write the articles as a data set, with one impression that shows them all."""
+    from recbole_tinynews.convert.atomic import (
+        INTER_HEADER,
+        impression_row,
+        open_atomic,
+        write_items,
+    )
+    from recbole_tinynews.convert.records import Impression, News
+    from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
+    from recbole_tinynews.serving.news_table import read_news_file
+
+    table = read_news_file(texts).fillna("").astype(str)
+    if TITLE not in table.columns or not table[TITLE].str.strip().any():
+        raise ValueError(
+            f"{texts} expects a column {TITLE} with the articles' titles, got "
+            f"{', '.join(table.columns) or 'no columns'}. Name it so, and leave none empty."
+        )
+    table = table[table[TITLE].str.strip() != ""]
+    further = next((table[name] for name in (ABSTRACT, BODY) if name in table.columns), None)
+    rows = zip(table[TITLE], [""] * len(table) if further is None else further, strict=True)
+    news = [News(f"N{n}", title=title, abstract=more) for n, (title, more) in enumerate(rows)]
+    ids = [each.news_id for each in news]
+    folder.mkdir(parents=True)
+    write_items(folder / f"{folder.name}.item", news, None)
+    with open_atomic(folder / f"{folder.name}.train.inter") as file:
+        shown = Impression("all", "nobody", 0, ids, ids[:1], "0")
+        file.write(f"{INTER_HEADER}\n{impression_row(shown)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status is 0, or 1 if nothing was written."""
+    spin_briefly()
+    parser = argparse.ArgumentParser(
+        prog="recbole-tinynews student",
+        description="Make a small recommender of a language model and articles, without clicks.",
+        epilog="Further settings of ZeroShotStudent: --key=value, e.g. --epochs=2.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--version", action="version", version=VERSION)
+    add("--plm", required=True, help="hub name, folder or package:NAME of a language model")
+    add(
+        "--texts", required=True, metavar="FILE", help="title[, abstract]: csv, tsv, parquet, .item"
+    )
+    add("--output", required=True, metavar="DIR", help="a new or empty folder")
+    add("--layers", type=int, default=0, help="of the student; 0: token vectors alone (default: 0)")
+    flags, settings = parser.parse_known_args(arguments)
+    try:
+        place = student(flags.plm, flags.texts, flags.output, flags.layers, settings)
+    except (ValueError, OSError, ModuleNotFoundError) as mistake:
+        print(f"{parser.prog}: {mistake}", file=sys.stderr)
+        return 1
+    print(f"{place} is finished. Try it: recbole-tinynews serve {place} --news={flags.texts}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Language models derived from another: with fewer tokens, or without layers."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import LAYERS, NEWS, WORDS, Tiny, finished, run_of, titles
+
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.serving.loading import load
+
+WORD_VECTORS = "embeddings.word_embeddings.weight"
+
+
+def vectors(run: Run) -> torch.Tensor:
+    """News vectors of all articles by the untrained last stage of a run."""
+    last = system(run.factory.config)
+    torch.manual_seed(0)
+    recommender: NewsRecommender = run.factory.model(last.model, run.recipes.of(last).config)
+    with torch.no_grad():
+        return recommender.eval().encode_news(torch.arange(run.factory.train.num("item_id")))
+
+
+def test_a_vocabulary_of_the_training_articles_changes_none_of_their_vectors(
+    tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The smaller model would rank otherwise, and its results be taken for the other's."""
+    caplog.set_level(logging.INFO)
+    runs = [
+        tiny.run(vocabulary_min_articles=at_least, checkpoint_dir=str(tmp_path / "saved"))
+        for at_least in (None, 1, 14)
+    ]
+    whole, same, fewer = map(vectors, runs)
+    ids = runs[0].factory.train.training_news()
+    assert torch.equal(whole[ids], same[ids])
+    equal = (whole == fewer).all(dim=1)
+    assert 1 < equal.sum() < len(ids)
+    last = system(runs[0].factory.config)
+    assert len({run.recipes.of(last).fingerprint for run in runs}) == 3
+    assert "Vocabulary: " in caplog.text
+
+
+def test_a_student_without_layers_is_trained_and_served(tiny: Tiny, tmp_path: Path) -> None:
+    """Its teachers keep their layers; a served copy ranks as it was evaluated."""
+    config = tiny.config(
+        "AlignedNewsRec",
+        num_hidden_layers=0,
+        num_teachers=1,
+        news_dim=32,
+        checkpoint_dir=str(tmp_path / "saved"),
+    )
+    run = run_of(config)
+    run.make(system(config))
+    artifacts = {artifact.name: artifact for artifact in finished(run)}
+    words, aligned, taught = (
+        artifacts[name].weights.load()["news_encoder.text_encoder.plm." + WORD_VECTORS]
+        for name in ("finetune_teacher", "align_student", "AlignedNewsRec")
+    )
+    assert not torch.equal(words, aligned)
+    assert not torch.equal(aligned, taught)
+    layers = [
+        f"encoder.layer.{LAYERS - 1}." in name
+        for name in artifacts["finetune_teacher"].weights.load()
+    ]
+    assert any(layers)
+    model = run.model(system(config)).eval()
+    with torch.no_grad():
+        want = model.encode_news(torch.arange(1, NEWS + 1))
+    got = load(artifacts["AlignedNewsRec"].folder).engine.encode({"title": titles()})
+    torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("TinyBERT", {}, "expects a student with layers"),
+        ("TinyNewsRec", {"student_init": "teacher"}, "student_init=teacher expects"),
+    ],
+)
+def test_what_needs_layers_refuses_a_student_without(
+    tiny: Tiny, model: str, settings: dict, message: str
+) -> None:
+    """Nothing would be compared, or a teacher's input embeddings be taken for its outputs."""
+    with pytest.raises(ValueError, match=message):
+        system(tiny.config(model, num_hidden_layers=0, **settings))
+
+
+def test_joint_teachers_have_the_trimmed_vocabulary_too(tiny: Tiny, tmp_path: Path) -> None:
+    """They start with a trimmed teacher's weights, which would not fit."""
+    config = tiny.config(
+        "NewsBERT", vocabulary_min_articles=14, checkpoint_dir=str(tmp_path / "saved")
+    )
+    run = run_of(config)
+    artifact = run.make(system(config))
+    words = artifact.weights.load()["news_encoder.text_encoder.plm." + WORD_VECTORS]
+    assert len(words) < len(WORDS)

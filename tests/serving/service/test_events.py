@@ -1,0 +1,231 @@
+"""Events over HTTP, and rankings that know the time."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from served import Served, serve, words_of
+from tiny import DATASET, Tiny
+
+from recbole_tinynews.data.popularity import Counting
+from recbole_tinynews.serving import serve as command
+from recbole_tinynews.serving.live_counters import LiveCounters, Moment
+from recbole_tinynews.serving.sqlite_store import SQLiteStore
+
+if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+
+    from recbole_tinynews.serving.ranking import Ranker
+
+NEWS = [f"N{number}" for number in range(1, 31)]
+CLICKS, CANDIDATES = ["N3", "N7"], ["N20", "N5", "N9"]
+SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def popular(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory, _extra: None) -> Served:
+    folder = str(tmp_path_factory.mktemp("popular"))
+    return serve(tiny, max_steps=2, popularity="added", checkpoint_dir=folder)
+
+
+@pytest.fixture
+def rankers(popular: Served, teacher: Served) -> dict[str, Ranker]:
+    """One with counters, and one of texts alone."""
+    made = {"popular": popular.load(store=":memory:"), "teacher": teacher.load()}
+    for ranker in made.values():
+        ranker.add_news(dict(zip(NEWS, words_of(NEWS), strict=True)))
+    return made
+
+
+def event(name: str, article: str, kind: str = "exposure", **more: Any) -> dict[str, Any]:
+    now = time.time() - 5
+    return {"id": name, "kind": kind, "article": article, "user": "U1", "time": now, **more}
+
+
+def test_what_was_posted_counts_in_the_next_ranking(client: TestClient, rankers) -> None:
+    """For other users; and it says what it was that counted."""
+    asked = {"history": CLICKS, "candidates": CANDIDATES, "contributions": True, "user": "U2"}
+    before = client.post("/rank", json=asked).json()
+    events = [event("a", "N5"), event("b", "N5", "click"), event("c", "N20")]
+    answer = client.post("/events", json={"events": [*events, events[0]]})
+    assert answer.json() == {"counted": 3, "repeated": 1, "refused": []}
+    after = client.post("/rank", json=asked).json()
+    own = client.post("/rank", json={**asked, "user": "U1"}).json()
+    scores = [{e["id"]: e["score"] for e in each["ranked"]} for each in (before, after, own)]
+    assert scores[0]["N5"] != scores[1]["N5"] != scores[2]["N5"]
+    assert scores[0]["N9"] == pytest.approx(scores[1]["N9"], abs=1e-4)  # nobody saw it
+    for each in (before, after, own):
+        parts = [sum(part.values()) for part in each["contributions"]]
+        np.testing.assert_allclose(parts, [e["score"] for e in each["ranked"]], atol=1e-4)
+    expected = rankers["popular"].rank(CLICKS, CANDIDATES, ids=True, at=time.time(), user="U2")
+    np.testing.assert_allclose(
+        [e["score"] for e in after["ranked"]], [e.score for e in expected], atol=1e-3
+    )
+    del asked["candidates"]
+    top = client.post("/top", json={**asked, "k": 3}).json()
+    best = rankers["popular"].top(CLICKS, 3, ids=True, at=time.time(), user="U2")
+    assert [each["id"] for each in top["ranked"]] == [each.candidate for each in best]
+    assert len(top["contributions"]) == 3
+
+
+def test_bad_events_are_refused_alone_and_the_answer_says_which_and_why(client: TestClient) -> None:
+    """A batch that fails as a whole would be sent again for ever."""
+    bad = [event("x", "N99"), event("y", "N5", time="now"), 3, {}, event("z", "N5", time=1)]
+    answer = client.post("/events", json={"events": [event("a", "N5"), *bad, event("b", "N5")]})
+    assert answer.status_code == 200
+    content = answer.json()
+    assert (content["counted"], content["repeated"]) == (2, 0)
+    assert [(e["place"], e["id"]) for e in content["refused"]] == [
+        *[(1, "x"), (2, "y"), (3, None), (4, None), (5, "z")]
+    ]
+    assert "No article has the id 'N99'" in content["refused"][0]["why"]
+    assert "before all windows" in content["refused"][4]["why"]
+
+
+def test_a_recommender_of_texts_alone_ranks_as_before(client: TestClient, rankers) -> None:
+    asked = {"history": CLICKS, "candidates": CANDIDATES, "recommender": "teacher"}
+    answer = client.post("/rank", json={**asked, "contributions": True, "user": "U1"}).json()
+    expected = rankers["teacher"].rank(CLICKS, CANDIDATES, ids=True)
+    np.testing.assert_allclose(
+        [e["score"] for e in answer["ranked"]], [e.score for e in expected], atol=1e-5
+    )
+    assert answer["contributions"] is None
+    refused = client.post("/rank", json={**asked, "at": time.time()})
+    assert refused.json()["detail"][0]["loc"] == ["body", "at"]
+    health = client.get("/health").json()["recommenders"]
+    assert [each["popularity"] for each in health] == [True, False]
+
+
+@pytest.mark.parametrize("at", ["now", -1, 10**12, True, float("nan"), 1_000_000])
+def test_a_time_that_cannot_be_counted_at_is_refused(client: TestClient, rankers, at: Any) -> None:
+    client.post("/events", json={"events": [event("a", "N5")]})  # sums up what is older
+    text = json.dumps({"history": CLICKS, "candidates": CANDIDATES, "at": at})
+    answer = client.post("/rank", content=text, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", "at"]
+
+
+@pytest.mark.usefixtures("_extra")
+def test_a_service_without_counters_says_why_it_takes_no_events(student: Served) -> None:
+    from fastapi.testclient import TestClient
+
+    from recbole_tinynews.serving.service.app import make_app
+
+    with TestClient(make_app({"student": student.load()}, {})) as client:
+        answer = client.post("/events", json={"events": [event("a", "N5")]})
+    assert answer.status_code == 422
+    assert "trained with popularity" in answer.json()["detail"][0]["msg"]
+
+
+def test_ages_count_from_publication_if_it_is_known(client: TestClient) -> None:
+    asked = {"history": CLICKS, "candidates": ["N20", "new"], "contributions": True}
+    news = [{"id": name, "title": "word1"} for name in ("N20", "new")]
+    news[1]["published"] = time.time() - 3600
+    assert client.put("/news", json={"news": news}).is_success
+    answer = client.post("/rank", json=asked).json()
+    freshness = {
+        each["id"]: part["freshness"]
+        for each, part in zip(answer["ranked"], answer["contributions"], strict=True)
+    }
+    assert freshness["N20"] != pytest.approx(freshness["new"], abs=1e-3)
+
+
+def started(folder: Path, *arguments: str | Path) -> tuple[subprocess.Popen[str], str]:
+    """A service in a process of its own, and its address."""
+    news = folder / "news.csv"
+    news.write_text("id,title\n" + "".join(f"A{n},word{n}\n" for n in range(5)), encoding="utf-8")
+    words = [sys.executable, "-m", "recbole_tinynews.serving.serve", *map(str, arguments)]
+    process = subprocess.Popen(
+        [*words, f"--news={news}", "--port=0"], stdout=subprocess.PIPE, text=True
+    )
+    threading.Timer(SECONDS, process.kill).start()
+    assert process.stdout is not None
+    return process, next(line.split()[1] for line in process.stdout if "serving" in line)
+
+
+def post(address: str, events: list[dict[str, Any]]) -> dict[str, Any]:
+    place = urlsplit(address)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=SECONDS)
+    body = json.dumps({"events": events})
+    connection.request("POST", "/events", body, {"Content-Type": "application/json"})
+    return json.loads(connection.getresponse().read())
+
+
+@pytest.mark.whole
+def test_a_kill_loses_no_event_that_was_answered(popular: Served, tmp_path: Path) -> None:
+    """Killed with SIGKILL while several clients post; then the store is opened again."""
+    store, answered, numbers = tmp_path / "store", [], count()
+    process, address = started(tmp_path, popular.artifact.folder, f"--store={store}")
+
+    def client() -> None:
+        while True:
+            some = [event(f"e{next(numbers)}", f"A{n}", time=int(time.time())) for n in range(5)]
+            try:
+                assert post(address, some)["counted"] == 5
+            except (OSError, http.client.HTTPException, ValueError):
+                return
+            answered.extend(each["id"] for each in some)
+
+    threads = [threading.Thread(target=client) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while len(answered) < 300:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait(SECONDS)
+    for thread in threads:
+        thread.join(SECONDS)
+    again = LiveCounters(SQLiteStore(store))
+    repeated = again.add([event(name, "A0") for name in answered])
+    assert (repeated.counted, repeated.repeated) == (0, len(answered))
+    articles = [[f"A{n}" for n in range(5)]]
+    counted = again.features(Counting(), articles, [Moment.of(time.time() + 1, None)])[:, -1].sum()
+    assert len(answered) <= counted <= len(answered) + 4 * 5  # some were committed, not answered
+
+
+@pytest.mark.usefixtures("_extra")
+def test_a_store_begins_with_a_log_and_is_used_by_one_service(
+    popular: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    """Two would count half of the events each; a log that is read again would count twice."""
+    from recbole_tinynews.serving.service import server
+
+    store, log = tmp_path / "store", popular.data / DATASET
+    apps: list[Any] = []
+    monkeypatch.setattr(server, "run", lambda app, *rest: apps.append(app))
+    asked = [str(popular.artifact.folder), f"--store={store}", f"--log={log}", "--port=0"]
+    for _ in range(2):
+        command.main(asked)
+    totals = [
+        app.state.newsroom.counters.features(Counting(), [NEWS], [Moment(1_700_000_000)])[:, -1]
+        for app in apps
+    ]
+    assert totals[0].sum() > 100
+    assert totals[0].tolist() == totals[1].tolist()
+
+    monkeypatch.setattr(server, "run", lambda *given: command.main(asked))
+    with pytest.raises(SystemExit):
+        command.main(asked)
+    assert "is already counting in it" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_extra")
+def test_a_store_of_recommenders_of_texts_alone_is_refused(
+    student: Served, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Its events would be kept and change nothing."""
+    with pytest.raises(SystemExit):
+        command.main([str(student.artifact.folder), f"--store={tmp_path / 'store'}", "--port=0"])
+    assert "--popularity=added" in capsys.readouterr().err

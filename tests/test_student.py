@@ -1,0 +1,74 @@
+"""``recbole-tinynews student``: from a language model and a table of articles to a recommender."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from tiny import Tiny, titles
+
+from recbole_tinynews.serving.export.exporting import export
+from recbole_tinynews.serving.loading import load, load_export
+from recbole_tinynews.student import main
+
+SMALL = ("--use_gpu=False", "--use_cache=False", "--query_dim=8", "--learning_rate=1e-2")
+
+
+@pytest.fixture(scope="module")
+def articles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("articles") / "my news.csv"
+    pd.DataFrame({"headline": "x", "title": titles(), "body": "word1"}).to_csv(file, index=False)
+    return file
+
+
+def made(tiny: Tiny, articles: Path, output: Path, layers: int, *settings: str) -> Path:
+    given = f"--plm={tiny.plm}", f"--texts={articles}", f"--output={output}", f"--layers={layers}"
+    assert main([*given, *SMALL, *settings]) == 0
+    return output
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_a_student_of_texts_comes_near_the_language_model(
+    layers: int, tiny: Tiny, articles: Path, tmp_path: Path
+) -> None:
+    """An alignment that trains nothing, or under other teachers, would still be written."""
+    fit = ("--plm_learning_rate=1e-2", "--train_batch_size=8")
+    start = made(tiny, articles, tmp_path / "start", layers, "--epochs=0")
+    done = made(tiny, articles, tmp_path / "done", layers, "--epochs=20", *fit)
+    whole = made(tiny, articles, tmp_path / "whole", 3, "--epochs=0", "--news_pooling=mean")
+    first, last, target = (
+        load(folder).engine.encode({"title": titles()[1:]}) for folder in (start, done, whole)
+    )
+    near = [torch.cosine_similarity(each, target).mean().item() for each in (first, last)]
+    assert near[1] > near[0] + 0.1
+    assert sorted(tmp_path.iterdir()) == [tmp_path / name for name in ("done", "start", "whole")]
+
+
+def test_a_reader_is_the_mean_of_the_clicks_here_and_in_an_export(
+    tiny: Tiny, articles: Path, tmp_path: Path
+) -> None:
+    """Without clicks there is nothing from which to learn another user encoder."""
+    folder = made(tiny, articles, tmp_path / "out", 0, "--epochs=1")
+    export(folder, "hf", tmp_path / "hf")
+    for engine in (load(folder).engine, load_export(tmp_path / "hf")):
+        vectors = engine.encode({"title": titles()[:5]})
+        rows = torch.cat([torch.zeros_like(vectors[:1]), vectors])
+        (user,) = engine.user_vectors(rows, torch.tensor([[0, 2, 4]]))
+        expected = rows[[2, 4]].mean(dim=0)
+        torch.testing.assert_close(user / user.norm(), expected / expected.norm())
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [("id,headline\n1,a\n", "expects a column title"), ("title\n \n", "expects a column title")],
+)
+def test_a_table_without_titles_is_refused_at_once(
+    table: str, message: str, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file = tmp_path / "news.csv"
+    file.write_text(table)
+    assert main([f"--plm={tiny.plm}", f"--texts={file}", f"--output={tmp_path / 'out'}"]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
