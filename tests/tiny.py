@@ -393,7 +393,7 @@ def finished(run: Run) -> list[Artifact]:
 def impressions_of(histories: list[list[int]], candidates: list[list[int]]) -> Interaction:
     """An evaluation batch with the given news ids; histories are padded in front.
 
-    Counters of what is read now depend on the candidate alone.
+    Counters of what is read now, in four windows, depend on the candidate alone.
     """
     width = max(map(len, histories))
     shown = torch.tensor([news for row in candidates for news in row])
@@ -404,6 +404,6 @@ def impressions_of(histories: list[list[int]], candidates: list[list[int]]) -> I
             IMPRESSION_SIZE: torch.tensor([len(shown) for shown in candidates]),
             HISTORY: torch.tensor([[0] * (width - len(h)) + h for h in histories]),
             CANDIDATES: shown,
-            CANDIDATE_FEATURES: (shown[:, None] * torch.tensor([5, 1, 2, 4, 3, 7, 9])) % 23.0,
+            CANDIDATE_FEATURES: (shown[:, None] * torch.tensor([5, 1, 2, 4, 6, 3, 7, 9, 8])) % 23.0,
         }
     )
