@@ -215,16 +215,18 @@ def window_counts(
 
     Shapes:
         keys: ``[events]``, ascending: ``begin`` of the event's group plus its time, from 0.
-        running: ``[2, 1 + events]``, sums of clicks and exposures in this order.
+        running: ``[1 + events, 2]``, sums of clicks and exposures in this order.
         begin: ``[queries]``, key of time 0 in the group.
         known: ``[queries]``, windows end before this time.
         windows: hours; None: since time 0.
     """
-    zero = np.zeros_like(known)
-    starts = (zero if hours is None else known - int(hours * HOUR) for hours in windows)
-    edges = np.maximum([known, *starts], 0)
-    sums = running[:, np.searchsorted(keys, begin + edges)]  # [2, 1 + windows, queries]
-    return (sums[:, :1] - sums[:, 1:]).reshape(2 * len(windows), -1).T
+    edges = np.zeros((len(known), 1 + len(windows)), np.int64)
+    for place, hours in enumerate([0, *windows]):
+        if hours is not None:
+            edges[:, place] = np.maximum(known - int(hours * HOUR), 0)
+    places = np.searchsorted(keys, edges + begin[:, None])  # neighbours in memory: fast
+    sums = running.take(places, axis=0)  # [queries, 1 + windows, 2]
+    return (sums[:, :1] - sums[:, 1:]).transpose(0, 2, 1).reshape(len(known), 2 * len(windows))
 
 
 def refuse_without_times(impressions: Impressions, split: str) -> None:
@@ -256,9 +258,9 @@ class _Events(NamedTuple):
         keys = group * span + self.time
         order = _order(keys)
         keys, time = keys[order], self.time[order]
-        running = np.zeros((2, len(order) + 1), np.int32)
-        for events, sums in zip((self.clicked, self.exposed), running, strict=True):
-            np.cumsum(events[order], out=sums[1:])
+        running = np.zeros((len(order) + 1, 2), np.int32)
+        for column, events in enumerate((self.clicked, self.exposed)):
+            np.cumsum(events[order], out=running[1:, column])
         known = time - counting.delay
         found = window_counts(keys, running, keys - time, known, counting.windows)
         counts = np.empty_like(found)

@@ -72,6 +72,7 @@ class LiveCounters:
         self._articles: dict[str, int] = {}
         self._users: dict[str, int] = {}
         self._published: Mapping[str, float] = {}
+        self._everyone: dict[Counting, _Everyone] = {}
         self._changing = Lock()
         rows = _summed_up(self._rows(store.tallies()), store.summed_up)
         self._parts = _Part.of(rows), _Part.of(rows[:, :0])  # all but the recent, and those
@@ -144,20 +145,30 @@ class LiveCounters:
         names = [name for row in candidates for name in row]
         article = np.fromiter(map(self._articles.get, names, repeat(-1)), np.int64, len(names))
         at = np.repeat(np.array([each.at for each in moments], np.int64), sizes)
-        known = at - counting.delay
         if len(at) and at.min() < (earliest := self.earliest(counting)):
             raise ValueError(EARLIER.format(earliest, at.min()))
-        counts = sum(part.tallies.counts(article, known, counting) for part in parts)
+        found = np.empty((len(names), 1 + 2 * len(counting.windows)), np.int64)
+        for moment in {each.at for each in moments}:
+            here = at == moment
+            found[here] = self._of_everyone(parts, counting, moment).at(article[here])
+        first, counts = found[:, 0], found[:, 1:]
         width = len(self._articles) + 1  # of a user's articles among those of all
         own = self._own(parts, moments, width)
         if own.rows.size:
             row = np.repeat(np.arange(len(moments)), sizes)
-            counts -= own.counts(row * width + article + 1, known, counting)
-        first = np.minimum(*(part.first(article) for part in parts))
+            counts -= own.counts(row * width + article + 1, at - counting.delay, counting)
         published = None
         if self._published:
             published = np.array([self._published.get(name, np.nan) for name in names])
         return np.column_stack([age_hours(at, first, published), counts]).astype(np.float32)
+
+    def _of_everyone(self, parts: tuple[_Part, _Part], counting: Counting, at: int) -> _Everyone:
+        known = self._everyone.get(counting)
+        if known is None or known.parts is not parts or known.time != at:
+            size = len(self._articles) + 1, 1 + 2 * len(counting.windows)
+            known = _Everyone(parts, counting, at, np.full(size, -1, np.int64))
+            self._everyone[counting] = known
+        return known
 
     def _own(self, parts: tuple[_Part, _Part], moments: Sequence[Moment], width: int) -> _Sorted:
         """Tallies of the moments' users, whose articles get indices of their own."""
@@ -211,8 +222,8 @@ class _Sorted(NamedTuple):
         keys = (rows[0] << TIME_BITS) + rows[2]
         order = np.argsort(keys, kind="stable")
         rows = rows[:, order]
-        running = np.zeros((2, 1 + len(order)), np.int64)
-        np.cumsum(rows[3:], axis=1, out=running[:, 1:])
+        running = np.zeros((1 + len(order), 2), np.int64)
+        np.cumsum(rows[3:].T, axis=0, out=running[1:])
         return cls(rows, keys[order], running)
 
     def counts(
@@ -245,6 +256,29 @@ class _Part(NamedTuple):
     def of_user(self, user: int) -> Rows:
         start, stop = np.searchsorted(self.users, [user, user + 1])
         return self.tallies.rows[:, self.by_user[start:stop]]
+
+
+class _Everyone(NamedTuple):
+    """First events and counts of all users at a time, which requests of one second share.
+
+    ``table`` has a row for each article, -1 until it is asked for; the last row is of the others.
+    """
+
+    parts: tuple[_Part, _Part]
+    counting: Counting
+    time: int
+    table: NDArray[np.int64]
+
+    def at(self, article: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Time of the first event, clicks and exposures, ``[articles, 1 + 2 * windows]``."""
+        article = np.minimum(article, len(self.table) - 1)
+        missing = article[self.table[article, 0] < 0]
+        if len(missing):
+            known = np.full(len(missing), self.time - self.counting.delay)
+            counts = sum(part.tallies.counts(missing, known, self.counting) for part in self.parts)
+            first = np.minimum(*(part.first(missing) for part in self.parts))
+            self.table[missing] = np.column_stack([first, counts])
+        return self.table[article]
 
 
 def _summed_up(rows: Rows, before: int) -> Rows:
