@@ -190,7 +190,7 @@ def count_events(
 
 
 def age_hours(
-    time: NDArray[np.int64],
+    time: NDArray[np.int64] | int,
     first: NDArray[np.int64],
     published: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float64]:
@@ -202,31 +202,42 @@ def age_hours(
     return age / HOUR
 
 
-def window_counts(
+def window_places(
     keys: NDArray[np.int64],
-    running: NDArray[np.integer],
     begin: NDArray[np.int64],
-    known: NDArray[np.int64],
+    known: NDArray[np.int64] | int,
     windows: tuple[float | None, ...],
-) -> NDArray[np.integer]:
-    """Clicks, then exposures of a group in each window, ``[queries, 2 * windows]``.
-
-    Used offline and live.
+) -> list[NDArray[np.int64]]:
+    """Where the windows of a group end, and where each starts, among its events; live too.
 
     Shapes:
         keys: ``[events]``, ascending: ``begin`` of the event's group plus its time, from 0.
-        running: ``[1 + events, 2]``, sums of clicks and exposures in this order.
-        begin: ``[queries]``, key of time 0 in the group.
-        known: ``[queries]``, windows end before this time.
+        begin: ``[queries]``, key of time 0 in the group; ascending is fastest.
+        known: ``[queries]`` or one, windows end before this time.
         windows: hours; None: since time 0.
     """
-    edges = np.zeros((len(known), 1 + len(windows)), np.int64)
-    for place, hours in enumerate([0, *windows]):
-        if hours is not None:
-            edges[:, place] = np.maximum(known - int(hours * HOUR), 0)
-    places = np.searchsorted(keys, edges + begin[:, None])  # neighbours in memory: fast
-    sums = running.take(places, axis=0)  # [queries, 1 + windows, 2]
-    return (sums[:, :1] - sums[:, 1:]).transpose(0, 2, 1).reshape(len(known), 2 * len(windows))
+    ends = keys.searchsorted(begin + np.maximum(known, 0))
+    return [ends] + [
+        keys.searchsorted(
+            begin if hours is None else begin + np.maximum(known - int(hours * HOUR), 0)
+        )
+        for hours in windows
+    ]
+
+
+def window_counts(
+    running: NDArray[np.integer], places: list[NDArray[np.int64]]
+) -> NDArray[np.integer]:
+    """Clicks, then exposures in each window, ``[queries, 2 * windows]``, from ``window_places``.
+
+    ``running [2, 1 + events]`` has the sums of clicks and exposures in the order of the keys.
+    """
+    ends, *starts = places
+    counts = np.empty((len(ends), 2 * len(starts)), running.dtype)
+    for column in range(2 * len(starts)):
+        sums = running[column // len(starts)]
+        counts[:, column] = sums[ends] - sums[starts[column % len(starts)]]
+    return counts
 
 
 def refuse_without_times(impressions: Impressions, split: str) -> None:
@@ -258,11 +269,12 @@ class _Events(NamedTuple):
         keys = group * span + self.time
         order = _order(keys)
         keys, time = keys[order], self.time[order]
-        running = np.zeros((len(order) + 1, 2), np.int32)
-        for column, events in enumerate((self.clicked, self.exposed)):
-            np.cumsum(events[order], out=running[1:, column])
+        running = np.zeros((2, len(order) + 1), np.int32)
+        for events, sums in zip((self.clicked, self.exposed), running, strict=True):
+            np.cumsum(events[order], out=sums[1:])
         known = time - counting.delay
-        found = window_counts(keys, running, keys - time, known, counting.windows)
+        places = window_places(keys, keys - time, known, counting.windows)
+        found = window_counts(running, places)
         counts = np.empty_like(found)
         counts[order] = found
         return counts

@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.data.popularity import HOUR, Counting, age_hours, window_counts
+from recbole_tinynews.data.popularity import (
+    HOUR,
+    Counting,
+    age_hours,
+    window_counts,
+    window_places,
+)
 from recbole_tinynews.serving.events import (
     CLICK,
     Event,
@@ -25,6 +31,7 @@ from recbole_tinynews.serving.news_index import Lock
 
 TIME_BITS = 34  # of a key: UTC seconds up to the year 2514
 LATEST = (1 << TIME_BITS) - 1
+ABOVE = np.iinfo(np.int64).max >> 1  # all keys
 RECENT = 10_000  # tallies added since the others were sorted
 AHEAD = 60  # seconds that a client's clock may be ahead
 EARLIER = "Expected at from {} UTC seconds on, since older events are summed up, got {}."
@@ -72,10 +79,10 @@ class LiveCounters:
         self._articles: dict[str, int] = {}
         self._users: dict[str, int] = {}
         self._published: Mapping[str, float] = {}
-        self._everyone: dict[Counting, _Everyone] = {}
         self._changing = Lock()
         rows = _summed_up(self._rows(store.tallies()), store.summed_up)
-        self._parts = _Part.of(rows), _Part.of(rows[:, :0])  # all but the recent, and those
+        parts = _Part.of(rows), _Part.of(rows[:, :0])  # all but the recent, and those
+        self._current = _Snapshot(parts, len(self._articles), {})
 
     def add(
         self,
@@ -140,46 +147,38 @@ class LiveCounters:
         Raises:
             ValueError: counters of a moment are forgotten.
         """
-        parts = self._parts
-        sizes = [len(row) for row in candidates]
-        names = [name for row in candidates for name in row]
+        sizes = np.cumsum([0, *map(len, candidates)]).tolist()
+        features = np.empty((sizes[-1], len(counting.names)), np.float32)
+        for names, moment, start, stop in zip(
+            candidates, moments, sizes[:-1], sizes[1:], strict=True
+        ):
+            if moment.at < (earliest := self.earliest(counting)):
+                raise ValueError(EARLIER.format(earliest, moment.at))
+            counts = self._counts(counting, names, moment)
+            published = None
+            if self._published:
+                published = np.array([self._published.get(name, np.nan) for name in names])
+            features[start:stop, 0] = age_hours(moment.at, counts[:, 0], published)
+            features[start:stop, 1:] = counts[:, 1:]
+        return features
+
+    def _counts(
+        self, counting: Counting, names: Sequence[str], moment: Moment
+    ) -> NDArray[np.int64]:
+        """Time of each article's first event, and counters, ``[names, 1 + 2 * windows]``."""
+        current = self._current
         article = np.fromiter(map(self._articles.get, names, repeat(-1)), np.int64, len(names))
-        at = np.repeat(np.array([each.at for each in moments], np.int64), sizes)
-        if len(at) and at.min() < (earliest := self.earliest(counting)):
-            raise ValueError(EARLIER.format(earliest, at.min()))
-        found = np.empty((len(names), 1 + 2 * len(counting.windows)), np.int64)
-        for moment in {each.at for each in moments}:
-            here = at == moment
-            found[here] = self._of_everyone(parts, counting, moment).at(article[here])
-        first, counts = found[:, 0], found[:, 1:]
-        width = len(self._articles) + 1  # of a user's articles among those of all
-        own = self._own(parts, moments, width)
-        if own.rows.size:
-            row = np.repeat(np.arange(len(moments)), sizes)
-            counts -= own.counts(row * width + article + 1, at - counting.delay, counting)
-        published = None
-        if self._published:
-            published = np.array([self._published.get(name, np.nan) for name in names])
-        return np.column_stack([age_hours(at, first, published), counts]).astype(np.float32)
-
-    def _of_everyone(self, parts: tuple[_Part, _Part], counting: Counting, at: int) -> _Everyone:
-        known = self._everyone.get(counting)
-        if known is None or known.parts is not parts or known.time != at:
-            size = len(self._articles) + 1, 1 + 2 * len(counting.windows)
-            known = _Everyone(parts, counting, at, np.full(size, -1, np.int64))
-            self._everyone[counting] = known
-        return known
-
-    def _own(self, parts: tuple[_Part, _Part], moments: Sequence[Moment], width: int) -> _Sorted:
-        """Tallies of the moments' users, whose articles get indices of their own."""
-        found = [np.zeros((5, 0), np.int64)]
-        for row, each in enumerate(moments):
-            user = self._users.get(each.user, -1) if each.user else -1
-            for part in parts if user >= 0 else ():
-                rows = part.of_user(user)
-                rows[0] += row * width + 1
-                found.append(rows)
-        return _Sorted.of(np.concatenate(found, axis=1))
+        found = current.of_everyone(counting, article, moment.at)
+        user = self._users.get(moment.user, -1) if moment.user else -1
+        rows = [part.of_user(user) for part in current.parts] if user >= 0 else []
+        if any(each.size for each in rows):
+            own = _Sorted.of(np.concatenate(rows, axis=1))
+            clicked = np.zeros(len(self._articles) + 1, bool)
+            clicked[own.rows[0]] = True
+            here = np.flatnonzero(clicked[article])
+            places = own.places(article[here], moment.at, counting)
+            found[here, 1:] -= window_counts(own.running, places)
+        return found
 
     def _count(self, events: Sequence[Event]) -> None:
         if not events:
@@ -187,14 +186,16 @@ class LiveCounters:
         tallies = (
             Tally(e.article, e.user, e.time, e.kind == CLICK, e.kind != CLICK) for e in events
         )
-        old, recent = self._parts
-        rows = np.concatenate([recent.tallies.rows, self._rows(tallies)], axis=1)
+        (old, recent), new = self._current.parts, self._rows(tallies)
+        rows = np.concatenate([recent.tallies.rows, new], axis=1)
         if rows.shape[1] > RECENT:
             rows = _summed_up(
                 np.concatenate([old.tallies.rows, rows], axis=1), self._store.summed_up
             )
             old, rows = _Part.of(rows), rows[:, :0]
-        self._parts = old, _Part.of(rows)
+        self._current = self._current.with_parts(
+            (old, _Part.of(rows)), len(self._articles), changed=new[0]
+        )
 
     def _rows(self, tallies: Iterable[Tally]) -> Rows:
         articles, users = self._articles, self._users
@@ -214,7 +215,7 @@ class _Sorted(NamedTuple):
     """Tallies by article and time."""
 
     rows: Rows
-    keys: NDArray[np.int64]
+    keys: NDArray[np.int64]  # and one more, above all others
     running: NDArray[np.int64]  # sums of clicks and exposures
 
     @classmethod
@@ -222,15 +223,15 @@ class _Sorted(NamedTuple):
         keys = (rows[0] << TIME_BITS) + rows[2]
         order = np.argsort(keys, kind="stable")
         rows = rows[:, order]
-        running = np.zeros((1 + len(order), 2), np.int64)
-        np.cumsum(rows[3:].T, axis=0, out=running[1:])
-        return cls(rows, keys[order], running)
+        running = np.zeros((2, 1 + len(order)), np.int64)
+        np.cumsum(rows[3:], axis=1, out=running[:, 1:])
+        return cls(rows, np.append(keys[order], ABOVE), running)
 
-    def counts(
-        self, article: NDArray[np.int64], known: NDArray[np.int64], counting: Counting
-    ) -> NDArray[np.integer]:
+    def places(
+        self, article: NDArray[np.int64], at: int, counting: Counting
+    ) -> list[NDArray[np.int64]]:
         begin = article << TIME_BITS
-        return window_counts(self.keys, self.running, begin, known, counting.windows)
+        return window_places(self.keys, begin, at - counting.delay, counting.windows)
 
 
 class _Part(NamedTuple):
@@ -258,27 +259,67 @@ class _Part(NamedTuple):
         return self.tallies.rows[:, self.by_user[start:stop]]
 
 
-class _Everyone(NamedTuple):
-    """First events and counts of all users at a time, which requests of one second share.
+class _Snapshot:
+    """Tallies, and what was looked up in them: readers share it, and never change the tallies.
 
-    ``table`` has a row for each article, -1 until it is asked for; the last row is of the others.
+    Attributes:
+        tables: by counters, a row for each article and a last one for the others: from and until
+            which time it holds, time of the first event, clicks and exposures of all users.
     """
 
-    parts: tuple[_Part, _Part]
-    counting: Counting
-    time: int
-    table: NDArray[np.int64]
+    def __init__(
+        self, parts: tuple[_Part, _Part], articles: int, tables: dict[Counting, NDArray[np.int64]]
+    ) -> None:
+        self.parts, self._articles, self._tables = parts, articles, tables
+        self._filling = Lock()
 
-    def at(self, article: NDArray[np.int64]) -> NDArray[np.int64]:
+    def of_everyone(
+        self, counting: Counting, article: NDArray[np.int64], at: int
+    ) -> NDArray[np.int64]:
         """Time of the first event, clicks and exposures, ``[articles, 1 + 2 * windows]``."""
-        article = np.minimum(article, len(self.table) - 1)
-        missing = article[self.table[article, 0] < 0]
-        if len(missing):
-            known = np.full(len(missing), self.time - self.counting.delay)
-            counts = sum(part.tallies.counts(missing, known, self.counting) for part in self.parts)
-            first = np.minimum(*(part.first(missing) for part in self.parts))
-            self.table[missing] = np.column_stack([first, counts])
-        return self.table[article]
+        with self._filling:
+            if counting not in self._tables:
+                self._tables[counting] = _no_rows(self._articles, 3 + 2 * len(counting.windows))
+            table = self._tables[counting]
+            article = np.minimum(article, self._articles)
+            found = table[article]
+            missing = (found[:, 0] > at) | (found[:, 1] < at)
+            if missing.any():
+                wanted = np.unique(article[missing])
+                table[wanted] = self._look_up(counting, wanted, at)
+                found = table[article]
+        return found[:, 2:]
+
+    def _look_up(
+        self, counting: Counting, article: NDArray[np.int64], at: int
+    ) -> NDArray[np.int64]:
+        until, first = np.full((2, len(article)), LATEST)
+        counts = np.zeros((len(article), 2 * len(counting.windows)), np.int64)
+        for part in self.parts:
+            places = part.tallies.places(article, at, counting)
+            counts += window_counts(part.tallies.running, places)
+            first = np.minimum(first, part.first(article))
+            for place, hours in zip(places, (0, *counting.windows), strict=True):
+                if hours is not None:  # until the next event enters or leaves the window
+                    time = part.tallies.keys[place] - (article << TIME_BITS)
+                    until = np.minimum(until, time + int(hours * HOUR) + counting.delay)
+        return np.column_stack([np.full(len(article), at), until, first, counts])
+
+    def with_parts(
+        self, parts: tuple[_Part, _Part], articles: int, changed: NDArray[np.int64]
+    ) -> _Snapshot:
+        """Other tallies; what is known of articles that have not changed is kept."""
+        tables = {}
+        with self._filling:
+            for counting, table in self._tables.items():
+                tables[counting] = _no_rows(articles, table.shape[1])
+                tables[counting][: self._articles] = table[:-1]
+                tables[counting][changed, 0] = LATEST + 1
+        return _Snapshot(parts, articles, tables)
+
+
+def _no_rows(articles: int, columns: int) -> NDArray[np.int64]:
+    return np.full((articles + 1, columns), LATEST + 1)
 
 
 def _summed_up(rows: Rows, before: int) -> Rows:
