@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
-from itertools import islice, repeat
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -154,21 +154,22 @@ class LiveCounters:
         ):
             if moment.at < (earliest := self.earliest(counting)):
                 raise ValueError(EARLIER.format(earliest, moment.at))
-            counts = self._counts(counting, names, moment)
+            first, counts = self._counts(counting, names, moment)
             published = None
             if self._published:
                 published = np.array([self._published.get(name, np.nan) for name in names])
-            features[start:stop, 0] = age_hours(moment.at, counts[:, 0], published)
-            features[start:stop, 1:] = counts[:, 1:]
+            features[start:stop, 0] = age_hours(moment.at, first, published)
+            features[start:stop, 1:] = counts
         return features
 
     def _counts(
         self, counting: Counting, names: Sequence[str], moment: Moment
-    ) -> NDArray[np.int64]:
-        """Time of each article's first event, and counters, ``[names, 1 + 2 * windows]``."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Time of each article's first event, and counters ``[names, 2 * windows]``."""
         current = self._current
-        article = np.fromiter(map(self._articles.get, names, repeat(-1)), np.int64, len(names))
-        found = current.of_everyone(counting, article, moment.at)
+        known, absent = self._articles, -1
+        article = np.fromiter([known.get(n, absent) for n in names], np.int64, len(names))
+        first, counts = current.of_everyone(counting, article, moment.at)
         user = self._users.get(moment.user, -1) if moment.user else -1
         rows = [part.of_user(user) for part in current.parts] if user >= 0 else []
         if any(each.size for each in rows):
@@ -177,8 +178,8 @@ class LiveCounters:
             clicked[own.rows[0]] = True
             here = np.flatnonzero(clicked[article])
             places = own.places(article[here], moment.at, counting)
-            found[here, 1:] -= window_counts(own.running, places)
-        return found
+            counts[here] -= window_counts(own.running, places)
+        return first, counts
 
     def _count(self, events: Sequence[Event]) -> None:
         if not events:
@@ -259,51 +260,60 @@ class _Part(NamedTuple):
         return self.tallies.rows[:, self.by_user[start:stop]]
 
 
-class _Snapshot:
-    """Tallies, and what was looked up in them: readers share it, and never change the tallies.
+class _Table(NamedTuple):
+    """What is known of each article, and of others in a last row, for times ``since .. until``."""
 
-    Attributes:
-        tables: by counters, a row for each article and a last one for the others: from and until
-            which time it holds, time of the first event, clicks and exposures of all users.
-    """
+    since: NDArray[np.int64]  # above ``LATEST``: nothing is known
+    until: NDArray[np.int64]
+    first: NDArray[np.int64]  # time of the first event
+    counts: NDArray[np.int64]  # clicks and exposures of all users, [articles, 2 * windows]
+
+    @classmethod
+    def empty(cls, articles: int, counters: int) -> _Table:
+        since, until, first = np.full((3, articles + 1), LATEST + 1)
+        return cls(since, until, first, np.zeros((articles + 1, counters), np.int64))
+
+
+class _Snapshot:
+    """Tallies, and what was looked up in them: readers share it, and never change the tallies."""
 
     def __init__(
-        self, parts: tuple[_Part, _Part], articles: int, tables: dict[Counting, NDArray[np.int64]]
+        self, parts: tuple[_Part, _Part], articles: int, tables: dict[Counting, _Table]
     ) -> None:
         self.parts, self._articles, self._tables = parts, articles, tables
         self._filling = Lock()
 
     def of_everyone(
         self, counting: Counting, article: NDArray[np.int64], at: int
-    ) -> NDArray[np.int64]:
-        """Time of the first event, clicks and exposures, ``[articles, 1 + 2 * windows]``."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Time of the first event, and clicks and exposures ``[articles, 2 * windows]``."""
+        article = np.where(article < 0, self._articles, np.minimum(article, self._articles))
         with self._filling:
             if counting not in self._tables:
-                self._tables[counting] = _no_rows(self._articles, 3 + 2 * len(counting.windows))
+                table = _Table.empty(self._articles, 2 * len(counting.windows))
+                self._tables[counting] = table
             table = self._tables[counting]
-            article = np.minimum(article, self._articles)
-            found = table[article]
-            missing = (found[:, 0] > at) | (found[:, 1] < at)
+            missing = (table.since[article] > at) | (table.until[article] < at)
             if missing.any():
                 wanted = np.unique(article[missing])
-                table[wanted] = self._look_up(counting, wanted, at)
-                found = table[article]
-        return found[:, 2:]
+                found = self._look_up(counting, wanted, at)
+                for column, values in zip(table, found, strict=True):
+                    column[wanted] = values
+            return table.first[article], table.counts.take(article, axis=0)
 
-    def _look_up(
-        self, counting: Counting, article: NDArray[np.int64], at: int
-    ) -> NDArray[np.int64]:
-        until, first = np.full((2, len(article)), LATEST)
-        counts = np.zeros((len(article), 2 * len(counting.windows)), np.int64)
+    def _look_up(self, counting: Counting, article: NDArray[np.int64], at: int) -> _Table:
+        table = _Table.empty(len(article) - 1, 2 * len(counting.windows))
+        table.since[:] = at
         for part in self.parts:
             places = part.tallies.places(article, at, counting)
-            counts += window_counts(part.tallies.running, places)
-            first = np.minimum(first, part.first(article))
+            np.add(table.counts, window_counts(part.tallies.running, places), out=table.counts)
+            np.minimum(table.first, part.first(article), out=table.first)
             for place, hours in zip(places, (0, *counting.windows), strict=True):
                 if hours is not None:  # until the next event enters or leaves the window
                     time = part.tallies.keys[place] - (article << TIME_BITS)
-                    until = np.minimum(until, time + int(hours * HOUR) + counting.delay)
-        return np.column_stack([np.full(len(article), at), until, first, counts])
+                    changed = time + int(hours * HOUR) + counting.delay
+                    np.minimum(table.until, changed, out=table.until)
+        return table
 
     def with_parts(
         self, parts: tuple[_Part, _Part], articles: int, changed: NDArray[np.int64]
@@ -311,15 +321,12 @@ class _Snapshot:
         """Other tallies; what is known of articles that have not changed is kept."""
         tables = {}
         with self._filling:
-            for counting, table in self._tables.items():
-                tables[counting] = _no_rows(articles, table.shape[1])
-                tables[counting][: self._articles] = table[:-1]
-                tables[counting][changed, 0] = LATEST + 1
+            for counting, old in self._tables.items():
+                table = tables[counting] = _Table.empty(articles, old.counts.shape[1])
+                for column, values in zip(table, old, strict=True):
+                    column[: self._articles] = values[:-1]
+                table.since[changed] = LATEST + 1
         return _Snapshot(parts, articles, tables)
-
-
-def _no_rows(articles: int, columns: int) -> NDArray[np.int64]:
-    return np.full((articles + 1, columns), LATEST + 1)
 
 
 def _summed_up(rows: Rows, before: int) -> Rows:
