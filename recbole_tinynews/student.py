@@ -9,6 +9,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from recbole_tinynews.convert.atomic import INTER_HEADER, impression_row, open_atomic, write_items
+from recbole_tinynews.convert.records import Impression, News
+from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.processes.threads import spin_briefly
 from recbole_tinynews.version import VERSION
 
@@ -55,15 +58,7 @@ def student(
 
 def _write_data_set(texts: Path, folder: Path) -> None:
     """Write the articles as a data set, with one impression that shows them all."""
-    from recbole_tinynews.convert.atomic import (
-        INTER_HEADER,
-        impression_row,
-        open_atomic,
-        write_items,
-    )
-    from recbole_tinynews.convert.records import Impression, News
-    from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
-    from recbole_tinynews.serving.news_table import read_news_file
+    from recbole_tinynews.serving.news_table import read_news_file  # imports torch
 
     table = read_news_file(texts).fillna("").astype(str)
     if TITLE not in table.columns or not table[TITLE].str.strip().any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,18 +46,14 @@ from recbole_tinynews.serving.loading import load_reader
 
 
 class Trimmed(NamedTuple):
-    """A trimmed recommender.
-
-    ``lost`` counts titles outside the training impressions (``titles``) that lose a token;
-    ``metrics`` on test impressions, if any, are those ``before`` and ``after``.
-    """
+    """A trimmed recommender."""
 
     folder: Path
     tokens: int
     tokens_before: int
-    lost: int
-    titles: int
-    metrics: dict[str, dict[str, float]]
+    others: int  # articles outside the training impressions
+    losing: int  # those of them that lose a token
+    metrics: dict[str, dict[str, float]]  # on test impressions, ``before`` and ``after``
 
 
 def trim(
@@ -93,11 +90,11 @@ def trim(
             "has none. Name the folder of a finished stage; exports of a trimmed one stay trimmed."
         )
     place = None if data_path is None else Path(data_path)
-    trained, others = _texts_of(settings, place)
+    trained, others = _articles(settings, place)
     tokenizer, prefix = load_tokenizer(str(folder / PLM)), settings.get("text_prefix") or ""
-    used = articles_using(trained, tokenizer, prefix)
+    used = articles_using(trained.T.tolist(), tokenizer, prefix)
     kept = tokens_to_keep(tokenizer, used, min_articles)
-    losing = losing_tokens(others, tokenizer, kept, prefix)
+    losing = losing_tokens(others[:, 0].tolist(), tokenizer, kept, prefix)
     with whole_folder(output) as unfinished:
         _write(folder, unfinished, kept, {**settings, "vocabulary_min_articles": min_articles})
     engines = {"before": before.engine, "after": load_reader(output, model=model).engine}
@@ -105,13 +102,11 @@ def trim(
     metrics = {}
     if data is not None and data.test is not None:
         metrics = {name: metrics_of(engine, data, name) for name, engine in engines.items()}
-    return Trimmed(output, len(kept), len(tokenizer), int(losing.sum()), len(losing), metrics)
+    return Trimmed(output, len(kept), len(tokenizer), len(losing), int(losing.sum()), metrics)
 
 
-def _texts_of(
-    settings: dict[str, Any], data_path: Path | None
-) -> tuple[list[list[str]], list[str]]:
-    """Columns of texts of the training articles, and nonempty titles of the others."""
+def _articles(settings: Mapping[str, Any], data_path: Path | None) -> tuple[NDArray, NDArray]:
+    """Texts of the training articles and of the others, title first, ``[articles, texts]``."""
     name = settings["dataset"]
     item_file = find_item_file(name, data_path)
     if item_file is None:
@@ -120,16 +115,12 @@ def _texts_of(
             "did not find it. Name the folder that holds its folder with --data_path."
         )
     news, index = read_news(item_file), TokenIndex()
-    index.ids(news.item_id)
+    ids = index.ids(news.item_id)
     shown = read_impressions(item_file.with_name(f"{name}.train.inter"), index, TokenIndex())
-    is_trained = np.zeros(len(index), bool)
-    is_trained[shown.news_ids()] = True
-    is_trained = is_trained[1 : 1 + len(news.item_id)]
-    both = [with_abstract(*each) for each in zip(news.title, news.abstract, strict=True)]
-    columns = [news.title, news.abstract, both, news.body]
-    trained = [[t for t, own in zip(each, is_trained, strict=True) if own] for each in columns]
-    others = [t for t, own in zip(news.title, is_trained, strict=True) if t and not own]
-    return trained, others
+    joined = list(map(with_abstract, news.title, news.abstract))
+    texts = np.array([news.title, news.abstract, joined, news.body], dtype=object).T
+    is_trained = np.isin(ids, shown.news_ids())
+    return texts[is_trained], texts[~is_trained]
 
 
 def _write(folder: Path, output: Path, kept: NDArray[np.int64], settings: dict[str, Any]) -> None:
@@ -156,10 +147,9 @@ def _trimmed_weights(folder: Path, kept: NDArray[np.int64]) -> dict[str, Tensor]
     named = plm.named_parameters(remove_duplicate=False)
     names = {name for name, parameter in named if parameter is words}
     weights, chosen = load_weights(folder / WEIGHTS), torch.from_numpy(kept)
-    made = {id(value): value[chosen] for name, value in weights.items() if _in_plm(name) in names}
+    made = {  # several views may share them
+        id(value): value[chosen]
+        for name, value in weights.items()
+        if name.rpartition(".plm.")[2] in names
+    }
     return {name: made.get(id(value), value) for name, value in weights.items()}
-
-
-def _in_plm(name: str) -> str:
-    """A weight's name inside of the language model, which several views may share."""
-    return name.rpartition(".plm.")[2]
