@@ -40,8 +40,8 @@ def derived_plm(source: str, content: str, config: Settings, news: NewsDataset) 
     if at_least is None and layers != 0:
         return source
     ids = news.training_news()
-    columns = [[news.texts(field)[each] for each in ids] for field in READ]
-    columns = [texts for texts in columns if any(texts)]
+    every = map(news.texts, READ)
+    columns = [[texts[each] for each in ids] for texts in every if any(texts)]
 
     def trim(folder: Path) -> str:
         tokenizer = load_tokenizer(source)
