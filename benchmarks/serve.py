@@ -40,10 +40,12 @@ TOLERANCE = 1e-4
 STARTS_WITHIN = 300  # seconds
 
 
-def finished_run(folder: Path) -> tuple[Path, Path]:
+def finished_run(folder: Path, *more: str) -> tuple[Path, Path]:
     """A recommender after one step of training, and the articles of its data set."""
     run = [sys.executable, str(ROOT / "run_recbole.py"), "--model=PLMNR", "--max_steps=1"]
-    subprocess.run([*run, "--checkpoint_dir=saved"], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        [*run, "--checkpoint_dir=saved", *more], cwd=folder, check=True, capture_output=True
+    )
     (made,) = (folder / "saved" / "mind-mini").glob("PLMNR-*")
     return made, ROOT / "dataset" / "mind-mini" / "mind-mini.item"
 

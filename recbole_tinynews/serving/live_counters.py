@@ -219,7 +219,7 @@ class _Sorted(NamedTuple):
         self, article: NDArray[np.int64], known: NDArray[np.int64], counting: Counting
     ) -> NDArray[np.integer]:
         begin = article << TIME_BITS
-        return window_counts(self.keys, self.running, begin, known, counting.windows)
+        return window_counts(self.keys, self.running, begin, known, counting.windows).T
 
 
 class _Part(NamedTuple):

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(
 RUN_BY = {
     "docs/extending.md": "tests/test_extending.py",
     "docs/serving.md": "tests/serving/test_docs.py",
+    "docs/tutorials/live_counters.md": "tests/serving/test_docs.py",
     **dict.fromkeys(
         (
             "README.md",

@@ -111,6 +111,29 @@ def test_a_search_of_the_docs_finds_settings(tmp_path: Path) -> None:
     assert "test      {'auc': " in said
 
 
+def write_tables(folder: Path) -> None:
+    """The same log with a row for each impression, of articles N1, N2, ..."""
+    write_a_log(folder)
+    articles = pd.read_csv(folder / "articles.csv")
+    names = {name: f"N{number}" for number, name in enumerate(articles.id, start=1)}
+    articles.assign(id=articles.id.map(names)).to_csv(folder / "articles.csv", index=False)
+    rows = pd.read_csv(folder / "shown.csv").assign(shown=lambda table: table.article.map(names))
+    rows["clicked"] = rows.shown.where(rows.clicked, "")
+    impressions = rows.groupby(["impression", "user", "time"])[["shown", "clicked"]]
+    table = impressions.agg(lambda ids: " ".join(filter(None, ids))).reset_index()
+    table.to_csv(folder / "shown.csv", index=False)
+
+
+@needs_curl
+def test_a_click_log_becomes_a_service_with_live_counters(tmp_path: Path) -> None:
+    """An event of the page that the service refuses would teach every reader to send it so."""
+    pytest.importorskip("fastapi")
+    said = run_page(DOCS / "tutorials" / "live_counters.md", tmp_path, write_tables)
+    assert '"counted": 2, "repeated": 0, "refused": [{"place": 2, "id": "e3"' in said
+    assert '"contributions": [{"text": ' in said
+    assert (tmp_path / "events.db").is_file()
+
+
 @needs_curl
 def test_the_service_of_the_docs_answers(tmp_path: Path) -> None:
     pytest.importorskip("fastapi")

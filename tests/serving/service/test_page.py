@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import installed_browser
+from served import serve
+from tiny import Tiny, titles
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -175,6 +178,27 @@ def test_what_counted_most_is_shown_as_the_user_encoder_weighs_it(page: Page, si
         weights = ranker.click_weights(["N3", "N7", "N12"], ids=True)
         shown = page.locator(f".ranking.{side} .share").all_inner_texts()
         assert shown == [f"{100 * each:.1f}%" for each in sorted(weights, reverse=True)]
+
+
+def test_what_text_popularity_and_freshness_add_is_shown_with_each_score(
+    browser: Browser, tiny: Tiny, tmp_path: Path
+) -> None:
+    """A reader of the page could not tell why an article of another topic stands first."""
+    ranker = serve(tiny, max_steps=2, popularity="added").load(store=":memory:")
+    news = {f"N{number}": title for number, title in enumerate(titles(), start=1)}
+    ranker.add_news(news)
+    site, context = Site({"popular": ranker}, news), browser.new_context()
+    page = context.new_page()
+    page.goto(f"{site.address}/#click=id:N3")
+    settled(page)
+    until_there_are(page, 10, ".ranking.first .parts")
+    for number, (_, score) in enumerate(listed(page)):
+        parts = page.locator(".ranking.first .parts").nth(number).inner_text()
+        named = dict(re.findall(r"(\w+) ([+-][\d.]+)", parts))
+        assert [*named] == ["text", "popularity", "freshness"]
+        assert sum(map(float, named.values())) == pytest.approx(score, abs=0.021)
+    context.close()
+    site.close()
 
 
 def test_two_recommenders_are_compared_place_by_place(page: Page, site: Site) -> None:

@@ -5,6 +5,7 @@ const LONGEST_ID = 200; // as in schema.py
 const MOST_CLICKS_SHOWN = 5; // those that counted most
 const byId = (id) => document.getElementById(id);
 const count = new Intl.NumberFormat("en");
+const signed = new Intl.NumberFormat("en", { signDisplay: "always", minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const percent = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 const state = { clicks: [], candidates: [], mode: "top", k: "10", first: "", second: "" };
@@ -41,7 +42,7 @@ const asGiven = (article) => article.id ?? { title: article.title };
 
 function question(name) {
   const { clicks, candidates, mode, k } = state;
-  const body = { recommender: name, history: clicks.map(asGiven), click_weights: true };
+  const body = { recommender: name, history: clicks.map(asGiven), click_weights: true, contributions: true };
   return mode === "top"
     ? ["top", { ...body, k: Number(k) }]
     : ["rank", { ...body, candidates: candidates.map(asGiven) }];
@@ -51,8 +52,9 @@ async function rankingOf(name, signal) {
   const [path, body] = question(name);
   const { candidates, clicks } = state;
   const answer = await ask(path, { method: "POST", body, signal });
-  const articles = answer.ranked.map((each) => ({
+  const articles = answer.ranked.map((each, place) => ({
     ...each,
+    parts: answer.contributions?.[place],
     title: each.title ?? candidates[each.place].title,
     key: each.id ?? `title ${candidates[each.place].title}`,
   }));
@@ -232,6 +234,12 @@ function shiftOf(place, other, otherPlace) {
     : { text: `▼ ${-higher}`, spoken: `${places} lower than with ${other}` };
 }
 
+function showParts(parts) {
+  const each = Object.entries(parts).map(([name, value]) =>
+    element("span", {}, `${name} `, element("b", { text: signed.format(value) })));
+  return element("p", { class: "parts", title: "These add up to the score" }, ...each);
+}
+
 function showItem(article, place, scores, other) {
   const spread = scores.high - scores.low;
   const line = element("span", { class: "line" },
@@ -242,6 +250,7 @@ function showItem(article, place, scores, other) {
     line.append(element("span", { class: shift.up ? "shift up" : "shift", title: shift.spoken },
       element("span", { text: shift.text, "aria-hidden": "true" }), element("span", { class: "hidden", text: shift.spoken })));
   }
+  const parts = article.parts ? [showParts(article.parts)] : [];
   const click = element("button", { type: "button", class: "icon", text: "+", title: "Add to the clicks",
     "aria-label": `Add “${shown(article.title)}” to the clicks` });
   click.addEventListener("click", () => {
@@ -251,7 +260,7 @@ function showItem(article, place, scores, other) {
   });
   const item = element("li", { class: "item" },
     element("span", { class: "place", text: place + 1 }),
-    element("div", {}, element("span", { class: article.title ? "title" : "title untitled", text: shown(article.title) }), line),
+    element("div", {}, element("span", { class: article.title ? "title" : "title untitled", text: shown(article.title) }), line, ...parts),
     click);
   item.dataset.key = article.key;
   return item;
