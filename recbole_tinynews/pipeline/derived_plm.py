@@ -24,7 +24,6 @@ from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import whole_folder
-from recbole_tinynews.settings.protocol import Settings
 
 READ = (TITLE, ABSTRACT, TITLE_ABSTRACT, BODY)  # texts whose tokens count
 ABOUT = "about.txt"  # in the folder: a line to log
@@ -36,12 +35,6 @@ class Deriving(NamedTuple):
     prefix: str  # of each text
     at_least: int | None  # articles that use a kept token; None: all tokens are kept
     static: bool  # without layers
-
-    @classmethod
-    def of(cls, config: Settings) -> Deriving:
-        """These settings of a stage."""
-        layers = config["num_hidden_layers"]
-        return cls(config["text_prefix"], config["vocabulary_min_articles"], layers == 0)
 
 
 def derived_plm(source: str, content: str, how: Deriving, news: NewsDataset) -> str:

@@ -114,7 +114,8 @@ class NewsFactory(ImpressionFactory):
 
     def _plm_source(self, config: NewsConfig) -> str:
         """Folder or hub name of the language model, derived if the settings say so."""
-        source, how = plm_source(config), Deriving.of(config)
+        source, layers = plm_source(config), config["num_hidden_layers"]
+        how = Deriving(config["text_prefix"], config["vocabulary_min_articles"], layers == 0)
         if (source, how) not in self._derived:
             made = derived_plm(source, self._content(source), how, self.train)
             self._derived[source, how] = made
