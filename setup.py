@@ -37,6 +37,7 @@ RECBOLE = [
 
 SEARCH = ["optuna>=5", "hyperopt>=0.2.7", "plotly>=5"]  # the last two: RecBole's HyperTuning
 DOWNLOAD = ["pooch>=1.8", "requests>=2.31", "urllib3>=2"]  # urllib3 1 takes a cut-off file as whole
+BOOSTING = ["lightgbm>=4.3"]  # TimeBoosted: its lambdarank is the field's strong baseline
 SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "fastapi-offline>=1.7"]
 
 setup(
@@ -87,6 +88,7 @@ setup(
             *SEARCH,
             *SERVE,
             *DOWNLOAD,
+            *BOOSTING,
             "httpx2>=2; python_version >= '3.11'",  # of FastAPI's test client
             "httpx>=0.27; python_version < '3.11'",
             "playwright>=1.50",  # drives an installed Chromium; nothing is downloaded
@@ -94,6 +96,7 @@ setup(
         ],
         "serve": SERVE,
         "search": SEARCH,
+        "boosting": BOOSTING,
         "lora": ["peft>=0.17"],
         "download": DOWNLOAD,
         "parquet": ["pyarrow>=14"],  # EB-NeRD, own tables, users and articles of serving.score

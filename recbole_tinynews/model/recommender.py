@@ -98,8 +98,9 @@ class NewsRecommender(ArticleReader):
         if not uses_popularity(config):
             return None
         gated, trained = config["popularity"] == "gated", config["popularity"] != "offset"
-        dim = self.news_dim(config) if gated else None
-        return TimeScore(len(config["popularity_windows"]), dim).requires_grad_(trained)
+        sizes = len(config["popularity_windows"]), config["popularity_hidden"]
+        term = TimeScore(*sizes, self.news_dim(config) if gated else None)
+        return term.requires_grad_(trained)
 
     @torch.no_grad()
     def start_time(self, config: Settings, dataset: NewsDataset) -> None:

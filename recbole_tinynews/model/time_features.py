@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from recbole_tinynews.model.conditional_logit import fit_conditional_logit
 
 PRIOR_EXPOSURES = 20.0  # smooth click rates
+# The start of the term's layer, chosen on validation impressions (docs/report/choices.md)
+START_STEPS, START_BATCH, START_RATE = 400, 512, 3e-3
 
 
 class TimeFeatures(nn.Module):
@@ -15,16 +17,18 @@ class TimeFeatures(nn.Module):
 
     From the counters of ``data.popularity.Counting`` with W windows, 2 + W features: log(1 + hours
     of age), log(1 + exposures in the longest window), and for each window the log of the smoothed
-    click rate over that of training, ``log((c + 20 r) / (s + 20) / r)``.
+    click rate over that of training, ``log((c + 20 r) / (s + 20) / r)``. With ``counts``, 1 + 3 W:
+    log(1 + clicks) and log(1 + exposures) of each window in place of the longest.
     """
 
     click_rate: Tensor
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, windows: int) -> None:
+    def __init__(self, windows: int, counts: bool = False) -> None:
         super().__init__()
-        self.windows, self.size = windows, 2 + windows
+        self.windows, self.counts = windows, counts
+        self.size = 1 + 3 * windows if counts else 2 + windows
         self.register_buffer("click_rate", torch.tensor(0.5))
         self.register_buffer("mean", torch.zeros(self.size))
         self.register_buffer("scale", torch.ones(self.size))
@@ -38,11 +42,11 @@ class TimeFeatures(nn.Module):
         self.scale.copy_(features.std(0, correction=0).clamp(min=1e-9))
 
     def unscaled(self, counters: Tensor) -> Tensor:
-        """Features before standardising, ``[..., 1 + 2 W] -> [..., 2 + W]``."""
+        """Features before standardising, ``[..., 1 + 2 W] -> [..., features]``."""
         age, clicks, exposures = counters.split([1, self.windows, self.windows], dim=-1)
-        most = exposures.amax(-1, keepdim=True)
         rates = self.rate(clicks, exposures).log()
-        return torch.cat([age.log1p(), most.log1p(), rates], dim=-1)
+        counts = counters[..., 1:] if self.counts else exposures.amax(-1, keepdim=True)
+        return torch.cat([age.log1p(), counts.log1p(), rates], dim=-1)
 
     def rate(self, clicks: Tensor, exposures: Tensor) -> Tensor:
         """Smoothed click rate relative to that of training."""
@@ -50,31 +54,33 @@ class TimeFeatures(nn.Module):
         return smoothed / self.click_rate
 
     def forward(self, counters: Tensor) -> Tensor:
-        """Standardised features, ``[..., 1 + 2 W] -> [..., 2 + W]``."""
+        """Standardised features, ``[..., 1 + 2 W] -> [..., features]``."""
         return (self.unscaled(counters) - self.mean) / self.scale
 
 
 class TimeScore(nn.Module):
-    """A term of a score, ``text + time``, linear in ``TimeFeatures``.
+    """A term of a score, ``text + time``: linear in ``TimeFeatures``, plus one hidden layer.
 
     Text scores get one common weight, so that an index, or ranking without counters, keeps its
     order. With a gate on the user vector u (if ``user_dim``) it is ``2 g text + 2 (1 - g) time``, g
-    = sigmoid(w u + b), which starts at 1/2.
+    = sigmoid(w u + b), which starts at 1/2. ``hidden=0`` leaves out the hidden layer.
     """
 
-    def __init__(self, windows: int, user_dim: int | None = None) -> None:
+    def __init__(self, windows: int, hidden: int, user_dim: int | None = None) -> None:
         super().__init__()
-        self.features = TimeFeatures(windows)
+        self.features = TimeFeatures(windows, counts=True)
         self.text_weight = nn.Parameter(torch.ones(()))
         self.weights = nn.Parameter(torch.zeros(self.features.size))
+        self.layer = _layer(self.features.size, hidden) if hidden else None
         self.gate = None if user_dim is None else nn.Linear(user_dim, 1)
         if self.gate is not None:
             nn.init.zeros_(self.gate.weight)
             nn.init.zeros_(self.gate.bias)
 
-    @torch.no_grad()
     def start(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
         """Fit initial weights: the conditional logit of text scores and time features.
+
+        Then the hidden layer, which starts at 0, trains with them on the same likelihood.
 
         Shapes:
             text, labels: ``[candidates]``.
@@ -82,13 +88,58 @@ class TimeScore(nn.Module):
             offsets: ``[impressions + 1]``, bounds of the impressions among the candidates.
         """
         self.features.fit(counters, labels)
+        features = self.features(counters)
         spread = text.double().std(correction=0).clamp(min=1e-9)
-        both = torch.cat([(text / spread).unsqueeze(1), self.features(counters)], dim=1)
+        both = torch.cat([(text / spread).unsqueeze(1), features], dim=1)
         weights = fit_conditional_logit(
             both.cpu().numpy(), labels.cpu().numpy(), offsets.cpu().numpy()
         )
-        self.text_weight.copy_(torch.tensor(weights[0]) / spread.cpu())
-        self.weights.copy_(torch.from_numpy(weights[1:]))
+        with torch.no_grad():
+            self.text_weight.copy_(torch.tensor(weights[0]) / spread.cpu())
+            self.weights.copy_(torch.from_numpy(weights[1:]))
+        if self.layer is not None:
+            with torch.enable_grad():
+                self._train(text / spread, float(spread), features, labels == 1, offsets)
+
+    def _train(
+        self, text: Tensor, spread: float, features: Tensor, clicked: Tensor, offsets: Tensor
+    ) -> None:
+        assert self.layer is not None
+        rows = torch.arange(len(offsets) - 1).repeat_interleave(offsets.diff()).to(text.device)
+        lengths = offsets.diff().to(text.device)
+        clicks = torch.zeros_like(lengths).index_add(0, rows, clicked.to(lengths.dtype))
+        mixed = ((clicks > 0) & (clicks < lengths)).nonzero().squeeze(1)
+        target = clicked / clicks.clamp(min=1)[rows]
+        text_weight = (self.text_weight.detach() * spread).float().requires_grad_()
+        parameters = [text_weight, self.weights, *self.layer.parameters()]
+        frozen = [each for each in parameters if not each.requires_grad]  # of untrained models
+        for parameter in frozen:
+            parameter.requires_grad_()
+        optimizer = torch.optim.AdamW(parameters, lr=START_RATE, weight_decay=1e-4)
+        order = torch.Generator().manual_seed(0)
+        size = min(START_BATCH, len(mixed))
+        for _ in range(START_STEPS):
+            some = mixed[torch.randperm(len(mixed), generator=order)[:size].to(mixed.device)]
+            chosen = torch.isin(rows, some).nonzero().squeeze(1)
+            scores = text_weight * text[chosen] + self.term(features[chosen])
+            of, zeros = rows[chosen], torch.zeros(len(lengths), device=text.device)
+            most = zeros.scatter_reduce(0, of, scores.detach(), "amax", include_self=False)
+            total = zeros.index_add(0, of, (scores - most[of]).exp())
+            loss = (total.log() + most)[some].sum() - target[chosen] @ scores
+            optimizer.zero_grad()
+            (loss / size).backward()
+            optimizer.step()
+        for parameter in parameters:
+            parameter.grad = None
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        with torch.no_grad():
+            self.text_weight.copy_(text_weight / spread)
+
+    def term(self, features: Tensor) -> Tensor:
+        """The term itself, ``[..., features] -> [...]``."""
+        linear = features @ self.weights
+        return linear if self.layer is None else linear + self.layer(features).squeeze(-1)
 
     def forward(self, text: Tensor, counters: Tensor, user: Tensor, news: Tensor) -> Tensor:
         """Scores, of the shape of ``text``; ``news`` as in ``total_scores``, not read here.
@@ -98,16 +149,21 @@ class TimeScore(nn.Module):
             counters: the same with a last dimension ``1 + 2 windows``.
             user: ``[batch, dim]``, or ``[candidates, dim]`` beside ``[candidates]``.
         """
-        text, time = self.text_weight * text, self.features(counters) @ self.weights
+        text, time = self.text_weight * text, self.term(self.features(counters))
         if self.gate is None:
             return text + time
         share = self._text_share(text, user)
         return 2 * share * text + 2 * (1 - share) * time
 
     def parts(self, text: Tensor, counters: Tensor, user: Tensor) -> Tensor:
-        """Parts of a score: text, popularity and freshness (age), ``[..., 3]``; as ``forward``."""
-        time = self.features(counters) * self.weights
-        parts = [self.text_weight * text, time[..., 1:].sum(-1), time[..., 0]]
+        """Parts of a score: text, popularity and freshness (age), ``[..., 3]``; as ``forward``.
+
+        Popularity is the term at an average age; freshness is what the article's age adds.
+        """
+        features = self.features(counters)
+        at_mean_age = torch.cat([torch.zeros_like(features[..., :1]), features[..., 1:]], dim=-1)
+        popularity = self.term(at_mean_age)
+        parts = [self.text_weight * text, popularity, self.term(features) - popularity]
         if self.gate is not None:
             share = self._text_share(text, user)
             of_each = 2 * share, 2 * (1 - share), 2 * (1 - share)
@@ -118,3 +174,10 @@ class TimeScore(nn.Module):
         assert self.gate is not None
         share = torch.sigmoid(self.gate(user))  # [..., 1]
         return share if text.dim() == 2 else share.squeeze(-1)
+
+
+def _layer(size: int, hidden: int) -> nn.Sequential:
+    """A hidden layer whose output starts at 0."""
+    layer = nn.Sequential(nn.Linear(size, hidden), nn.GELU(), nn.Linear(hidden, 1, bias=False))
+    nn.init.zeros_(layer[-1].weight)
+    return layer

@@ -31,6 +31,7 @@ class TimeAndTitle(ZeroShotPLM):
     ``TimeFeatures``. The weights are fitted on the training impressions and logged.
     """
 
+    counts: ClassVar[bool] = False  # whether clicks and exposures of each window are features
     ranks_given_articles: ClassVar[bool] = False  # it needs categories of clicks, and counters
     content_mean: Tensor
     content_scale: Tensor
@@ -38,15 +39,11 @@ class TimeAndTitle(ZeroShotPLM):
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.time_features = TimeFeatures(len(config["popularity_windows"]))
-        self.names: tuple[str, ...] = (*CONTENT, "age", "exposures")
-        self.names += tuple(
-            "rate ever" if window is None else f"rate {window:g} h"
-            for window in Counting.of(config).windows
-        )
+        self.time_features = TimeFeatures(len(config["popularity_windows"]), self.counts)
+        self.windows = Counting.of(config).windows
         self.register_buffer("content_mean", torch.zeros(len(CONTENT)))
         self.register_buffer("content_scale", torch.ones(len(CONTENT)))
-        self.register_buffer("weights", torch.zeros(len(self.names)))
+        self.register_buffer("weights", torch.zeros(len(CONTENT) + self.time_features.size))
         for field in CATEGORIES:  # [news], 0 where it is unknown
             self.register_buffer(field, dataset.item_feat[field], persistent=False)
 
@@ -72,7 +69,9 @@ class TimeAndTitle(ZeroShotPLM):
     def _fit(self, features: NDArray, labels: NDArray, offsets: NDArray) -> None:
         weights = fit_conditional_logit(features, labels, offsets)
         self.weights.copy_(torch.from_numpy(weights))
-        told = ", ".join(f"{n} {w:+.2f}" for n, w in zip(self.names, weights, strict=True))
+        rates = ["rate ever" if hours is None else f"rate {hours:g} h" for hours in self.windows]
+        named = zip([*CONTENT, "age", "exposures", *rates], weights, strict=True)
+        told = ", ".join(f"{name} {weight:+.2f}" for name, weight in named)
         getLogger().info(f"{type(self).__name__}: weights of standardised features: {told}")
 
     @torch.no_grad()

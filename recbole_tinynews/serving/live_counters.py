@@ -16,7 +16,6 @@ from recbole_tinynews.data.popularity import (
     Counting,
     age_hours,
     window_counts,
-    window_places,
 )
 from recbole_tinynews.serving.events import (
     CLICK,
@@ -177,8 +176,7 @@ class LiveCounters:
             clicked = np.zeros(len(self._articles) + 1, bool)
             clicked[own.rows[0]] = True
             here = np.flatnonzero(clicked[article])
-            places = own.places(article[here], moment.at, counting)
-            counts[here] -= window_counts(own.running, places)
+            counts[here] -= own.counts(article[here], moment.at, counting)
         return first, counts
 
     def _count(self, events: Sequence[Event]) -> None:
@@ -228,11 +226,18 @@ class _Sorted(NamedTuple):
         np.cumsum(rows[3:], axis=1, out=running[:, 1:])
         return cls(rows, np.append(keys[order], ABOVE), running)
 
-    def places(
+    def counts(
         self, article: NDArray[np.int64], at: int, counting: Counting
-    ) -> list[NDArray[np.int64]]:
+    ) -> NDArray[np.integer]:
+        """Clicks, then exposures in each window, ``[articles, 2 * windows]``."""
+        known = np.full(len(article), at - counting.delay)
         begin = article << TIME_BITS
-        return window_places(self.keys, begin, at - counting.delay, counting.windows)
+        return window_counts(self.keys, self.running, begin, known, counting.windows).T
+
+    def next(self, article: NDArray[np.int64], time: int) -> NDArray[np.int64]:
+        """Time of each article's first event from ``time`` on; above ``LATEST`` without one."""
+        begin = article << TIME_BITS
+        return self.keys[self.keys.searchsorted(begin + max(time, 0))] - begin
 
 
 class _Part(NamedTuple):
@@ -305,13 +310,12 @@ class _Snapshot:
         table = _Table.empty(len(article) - 1, 2 * len(counting.windows))
         table.since[:] = at
         for part in self.parts:
-            places = part.tallies.places(article, at, counting)
-            np.add(table.counts, window_counts(part.tallies.running, places), out=table.counts)
+            np.add(table.counts, part.tallies.counts(article, at, counting), out=table.counts)
             np.minimum(table.first, part.first(article), out=table.first)
-            for place, hours in zip(places, (0, *counting.windows), strict=True):
+            for hours in (0, *counting.windows):
                 if hours is not None:  # until the next event enters or leaves the window
-                    time = part.tallies.keys[place] - (article << TIME_BITS)
-                    changed = time + int(hours * HOUR) + counting.delay
+                    late = counting.delay + int(hours * HOUR)
+                    changed = part.tallies.next(article, at - late) + late
                     np.minimum(table.until, changed, out=table.until)
         return table
 

@@ -228,6 +228,7 @@ OURS: tuple[Setting, ...] = (
     Setting("subcategory_weight", NOT_NEGATIVE, _NEWS),
     Setting("popularity", one_of("none", "added", "gated", "offset"), _NEWS),
     Setting("popularity_windows", WINDOWS, _NEWS),
+    Setting("popularity_hidden", COUNT, _NEWS),
     Setting("popularity_delay", COUNT, _NEWS),
     Setting("popularity_from", one_of("stream", "train"), _NEWS),
     Setting("popularity_dim", SIZE, _NEWS),

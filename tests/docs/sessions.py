@@ -6,6 +6,7 @@ hours into seconds and need no network:
 
 - installations and Docker are left out, and downloads (`LEFT_OUT`);
 - real data become synthetic folders of the same names, MiniLM a random model of as many layers;
+- mind-mini has fewer impressions and shorter histories, and so fewer articles to encode;
 - trainings get few steps, benchmarks one seed and fewer rows (`SHORTER`);
 - a service takes a free port and runs beside the commands that follow it.
 """
@@ -20,6 +21,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 from documents import ROOT, Command, blocks, commands
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -92,6 +94,7 @@ def _checkout(folder: Path) -> None:
         shutil.copytree(ROOT / name, folder / name, ignore=unneeded)
     for script in ROOT.glob("run_*.py"):
         shutil.copy(script, folder)
+    _small_mind_mini(folder / "dataset/mind-mini")
     _small_language_model(folder / SMALL)
     pooled = folder / "properties/dataset/mind-pooled.yaml"  # its settings are used for MIND-small
     pooled.write_text(pooled.read_text(encoding="utf-8").replace(MINILM, SMALL), encoding="utf-8")
@@ -101,6 +104,22 @@ def _checkout(folder: Path) -> None:
         program = folder / "bin" / name
         program.write_text(f"#!/bin/sh\nexec {sys.executable} {arguments}\n", encoding="utf-8")
         program.chmod(0o755)
+
+
+def _small_mind_mini(folder: Path) -> None:
+    """The first impressions of each split, the newest three clicks, and their articles."""
+    ids = set()
+    for split, rows in {"train": 160, "valid": 40, "test": 60}.items():
+        file = folder / f"mind-mini.{split}.inter"
+        table = pd.read_csv(file, sep="\t", nrows=rows, keep_default_na=False, dtype=str)
+        newest = table["history:token_seq"].str.split().str[-3:]
+        table["history:token_seq"] = newest.str.join(" ")
+        table.to_csv(file, sep="\t", index=False)
+        ids |= {*newest.explode(), *table["candidates:token_seq"].str.split().explode()}
+    head, *articles = (folder / "mind-mini.item").read_text(encoding="utf-8").splitlines()
+    kept = [article for article in articles if article.partition("\t")[0] in ids]
+    (folder / "mind-mini.item").write_text("\n".join([head, *kept, ""]), encoding="utf-8")
+    (folder / "mind-mini.report.json").unlink()  # counts all impressions
 
 
 def _small_language_model(folder: Path) -> None:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, IMPRESSION_SIZE
 from recbole_tinynews.model.conditional_logit import fit_conditional_logit
-from recbole_tinynews.model.time_features import TimeFeatures
+from recbole_tinynews.model.time_features import TimeFeatures, TimeScore
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.engine import ModelEngine
@@ -92,7 +92,8 @@ def test_popularity_starts_at_the_fitted_logit_and_leaves_texts_as_they_are(
     kind: str, tiny: Tiny
 ) -> None:
     """From random weights the first steps would forget the text; an index could not be used."""
-    world, plain = tiny.world("PLMNR", popularity=kind), tiny.world("PLMNR")
+    linear = {"popularity_windows": WINDOWS, "popularity_hidden": 0}
+    world, plain = tiny.world("PLMNR", popularity=kind, **linear), tiny.world("PLMNR")
     model = world.model.eval()
     batch = world.shown([*range(14)])
     text = texts_alone(world, batch)
@@ -113,10 +114,42 @@ def test_popularity_starts_at_the_fitted_logit_and_leaves_texts_as_they_are(
         (both[a:b].numpy(), labels[a:b]) for a, b in pairwise(ends) if 0 < labels[a:b].sum() < b - a
     ]
     spread = float(text.double().std(correction=0))
-    scale = np.array([spread, 1, 1, 1, 1, 1])
+    scale = np.array([spread, *[1] * model.time.features.size])
     scaled = [(features / scale, labels) for features, labels in rows]
     gradient = approx_fprime(weights * scale, plain_loss, 1e-6, scaled)
     assert np.abs(gradient).max() < 1e-4
+
+
+def test_clicks_and_exposures_of_each_window_are_features_of_the_term() -> None:
+    """A click rate alone does not tell 1 of 2 from 100 of 200."""
+    counters = torch.tensor([[5.0, 1, 3, 8, 10, 30, 200], [1.0, 0, 2, 2, 0, 9, 12]])
+    features, few = TimeFeatures(3, counts=True), TimeFeatures(3)
+    plain = torch.cat([counters.log1p(), few.unscaled(counters)[:, 2:]], 1)
+    torch.testing.assert_close(features.unscaled(counters), plain)
+    assert features.size == plain.shape[1]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_hidden_layer_starts_with_what_a_line_can_not_tell(frozen: bool) -> None:
+    """Of an untrained model no parameter asks for a gradient, so nothing would be fitted."""
+    draw = np.random.default_rng(0)
+    counters = torch.from_numpy(draw.uniform(0, 30, (4000, 3))).float()
+    middle = (counters[:, 0] - 15).abs() < 5  # neither young nor old
+    offsets = torch.arange(0, 4001, 4)
+    losses = {}
+    for hidden in (0, 16):
+        torch.manual_seed(0)
+        term = TimeScore(1, hidden).requires_grad_(not frozen)
+        text = torch.from_numpy(draw.normal(size=4000)).float()
+        term.start(text, counters, middle.long(), offsets)
+        scores = term(text, counters, text, text).detach().view(-1, 4)
+        wanted = middle.view(-1, 4)
+        some = wanted.any(1) & ~wanted.all(1)
+        shares = (scores.log_softmax(1) * wanted).sum(1) / wanted.sum(1)
+        losses[hidden] = -float(shares[some].mean())
+        assert {p.requires_grad for p in term.parameters()} == {not frozen}
+        assert all(p.grad is None for p in term.parameters())
+    assert losses[16] < 0.8 * losses[0]
 
 
 def test_a_start_leaves_dropout_as_it_was(tiny: Tiny) -> None:
@@ -148,7 +181,7 @@ def test_an_offset_is_in_the_loss_of_clicks_alone(name: str, tiny: Tiny) -> None
     torch.testing.assert_close(model.predict(shown), texts_alone(world, shown))
     features = model.time.features(batch[CANDIDATE_FEATURES])
     assert model.time.weights.abs().sum() > 0
-    total = model.time.text_weight * text + features @ model.time.weights
+    total = model.time.text_weight * text + model.time.term(features)
     plain = F.cross_entropy(total, batch["label"])
     trained = [p for p in model.parameters() if p.requires_grad]
     found = model.calculate_loss(batch).target
@@ -166,7 +199,17 @@ def test_a_teacher_may_know_popularity_where_its_student_does_not(tiny: Tiny) ->
     world = tiny.world("TinyNewsRec", finetune_teacher_popularity="added")
     assert world.model.time is None
     assert CANDIDATE_FEATURES in world.clicks().collate_fn(range(3)).interaction
+    world = tiny.world("TinyNewsRec", teacher="PPRec")  # which reads the counters of one window
+    assert world.clicks().collate_fn([0])[CANDIDATE_FEATURES].shape[-1] == 3
     assert CANDIDATE_FEATURES not in tiny.world("PLMNR").clicks().collate_fn([0]).interaction
+
+
+def test_teachers_with_other_counters_than_their_student_are_refused(tiny: Tiny) -> None:
+    """Clicks of one window would be read as those of another, or as exposures."""
+    given = {"popularity": "added", "finetune_teacher_popularity_windows": [24]}
+    config = tiny.config("TinyNewsRec", **given)
+    (mistake,) = config.model_class.conflicting_settings(config, "")
+    assert "equal popularity_windows" in mistake
 
 
 def test_models_of_time_come_near_the_known_optimum_in_their_order(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +35,7 @@ pytestmark = [
 
 
 class Real(NamedTuple):
-    """A recommender of four layers, its data, and 200 of its titles, with odd ones before them."""
+    """A recommender, its data, and 100 of its titles, with odd ones before them."""
 
     folder: Path
     data: Path
@@ -43,15 +45,34 @@ class Real(NamedTuple):
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
     place = tmp_path_factory.mktemp("real")
-    mind = Path(str(DATA)) / "mind"
-    convert_mind(mind / "train", NAME, test=mind / "dev", output=place / "dataset")
-    settings = {"plm": PLM, "num_hidden_layers": 4, "data_path": str(place / "dataset")}
+    train, test = (_first_of(split, count, place) for split, count in (("train", 20), ("dev", 100)))
+    convert_mind(train, NAME, test=test, output=place / "dataset")
+    settings = {
+        "plm": PLM,
+        "num_hidden_layers": 2,
+        "history_length": 10,
+        "data_path": str(place / "dataset"),
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         run("ZeroShotPLM", NAME, config_dict={**settings, "use_gpu": False, "show_progress": False})
-    titles = read_news(place / "dataset" / NAME / f"{NAME}.item").title[:200]
+    titles = read_news(place / "dataset" / NAME / f"{NAME}.item").title[:100]
     folder = next((place / "saved" / NAME).glob("ZeroShotPLM-*"))
     return Real(folder, place / "dataset", ["", "News", " two  spaces ", *titles])
+
+
+def _first_of(split: str, impressions: int, place: Path) -> Path:
+    """A folder with the first impressions of a real MIND, and the articles in them."""
+    source, part = Path(str(DATA)) / "mind" / split, place / split
+    part.mkdir()
+    with (source / "behaviors.tsv").open(encoding="utf-8") as lines:
+        behaviors = "".join(itertools.islice(lines, impressions))
+    shown = set(re.findall(r"N\d+", behaviors))
+    with (source / "news.tsv").open(encoding="utf-8") as lines:
+        news = [line for line in lines if line.partition("\t")[0] in shown]
+    (part / "behaviors.tsv").write_text(behaviors, encoding="utf-8")
+    (part / "news.tsv").write_text("".join(news), encoding="utf-8")
+    return part
 
 
 @needs_onnx
@@ -73,11 +94,12 @@ def test_sentence_transformers_encodes_real_titles_as_we_do(real: Real, tmp_path
 
 @needs_onnx
 @pytest.mark.parametrize("to", ["onnx-int8", "torch-int8"])
-def test_int8_loses_less_than_a_third_of_a_point_of_auc(
+def test_int8_vectors_and_auc_are_close_to_those_of_fp32(
     to: str, real: Real, tmp_path: Path
 ) -> None:
     """Outliers in a real language model's states may eat up all of int8's steps."""
     done = export(real.folder, to, tmp_path / "out", data_path=real.data)
     metrics = done.checked["metrics"]
     assert metrics["fp32"]["auc"] > 0.55
-    assert metrics["exported"]["auc"] > metrics["fp32"]["auc"] - 0.003
+    assert metrics["exported"]["auc"] > metrics["fp32"]["auc"] - 0.01  # of 100 impressions
+    assert done.checked["vectors"] < 0.05  # 0.02; 0.1 with one scale for all inputs of a layer
