@@ -8,7 +8,7 @@ COPY setup.py README.md LICENSE pyproject.toml ./
 COPY properties properties
 COPY dataset dataset
 COPY recbole_tinynews recbole_tinynews
-RUN pip install --no-cache-dir ".[serve]" && useradd --create-home ranker
+RUN pip install --no-cache-dir ".[serve]" && pip install --no-cache-dir --no-deps recbole==1.2.1 && useradd --create-home ranker
 
 WORKDIR /home/ranker
 COPY --chown=ranker served/recommender recommender

@@ -16,6 +16,7 @@ test:            ## Run all tests; those on real data only if RECBOLE_TINYNEWS_D
 lowest:          ## Run the unit tests on the lowest supported versions, in a separate environment.
 	$(PYTHON) -m venv --clear .lowest
 	.lowest/bin/pip install --quiet -e ".[test]" -r tests/lowest.txt
+	.lowest/bin/pip install --quiet --no-deps recbole==1.2.1
 	.lowest/bin/python -m pytest -m "not real and not whole" --ignore=tests/docs
 	rm -rf .lowest
 

@@ -17,22 +17,16 @@ DATA_FOLDERS = {
     "recbole_tinynews.dataset": "dataset",
 }
 
-# RecBole 1.2.1 pins a ray that has no wheel for Python 3.12 and newer, and never imports it. There,
-# what RecBole does import is listed instead, and RecBole itself is installed by the second command
-# of the README: pip cannot leave out a dependency's dependency.
+# RecBole 1.2.1 pins a ray that no longer installs or starts, and pip cannot leave out a dependency's
+# dependency. So what RecBole imports is listed here, and the README's second command installs RecBole
+# alone. The extra `recbole` has what its own entry points import besides.
 RECBOLE = [
-    "recbole==1.2.1; python_version < '3.12'",
-    *(
-        f"{library}; python_version >= '3.12'"
-        for library in (
-            "colorama>=0.4.4",
-            "colorlog>=4.7.2",
-            "setuptools<82",  # for its pkg_resources
-            "tensorboard>=2.5",
-            "texttable>=0.9",
-            "thop>=0.1.1.post2207130030",
-        )
-    ),
+    "colorama>=0.4.4",
+    "colorlog>=4.7.2",
+    "setuptools<82",  # for its pkg_resources
+    "tensorboard>=2.5",
+    "texttable>=0.9",
+    "thop>=0.1.1.post2207130030",
 ]
 
 SEARCH = ["optuna>=5", "hyperopt>=0.2.7", "plotly>=5"]  # the last two: RecBole's HyperTuning
@@ -100,8 +94,8 @@ setup(
         "lora": ["peft>=0.17"],
         "download": DOWNLOAD,
         "parquet": ["pyarrow>=14"],  # EB-NeRD, own tables, users and articles of serving.score
-        # docs/scale.md; before Python 3.12 RecBole pins a ray that starts nowhere today
-        "ray": ["ray[data]>=2.50; python_version >= '3.12'", "pyarrow>=14"],
+        "recbole": ["ray>=2.50", "hyperopt>=0.2.7", "plotly>=5"],  # recbole.quick_start, HyperTuning
+        "ray": ["ray[data]>=2.50", "pyarrow>=14"],  # docs/scale.md
         "spark": ["pyspark>=4.0", "pyarrow>=14"],
         "export": [
             "onnx>=1.18",

@@ -9,6 +9,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from recbole_tinynews.convert.atomic import INTER_HEADER, impression_row, open_atomic, write_items
+from recbole_tinynews.convert.records import Impression, News
+from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.processes.threads import spin_briefly
 from recbole_tinynews.version import VERSION
 
@@ -18,13 +21,10 @@ def student(
 ) -> Path:
     """Align a small student with a language model on articles, without clicks.
 
-    Args:
-        plm: as the setting ``plm``.
-        texts: a table of articles, as for ``read_news_file``: ``title``, and ``abstract`` or
-            ``body`` for ``news_text: title_abstract``.
-        output: a new or empty folder, for ``load``, ``serve`` and exports.
-        layers: of the student; 0: token vectors alone.
-        settings: further ones of ``ZeroShotStudent``, as ``--key=value``.
+    ``texts`` is a table as for ``read_news_file``: ``title``, and ``abstract`` or ``body`` for
+    ``news_text: title_abstract``. ``layers`` are the student's, 0 for token vectors alone;
+    ``settings`` are others of ``ZeroShotStudent``, as ``--key=value``. ``output``, a new or empty
+    folder, is one for ``load``, ``serve`` and exports.
 
     Raises:
         ValueError: wrong settings, or no titles.
@@ -55,15 +55,7 @@ def student(
 
 def _write_data_set(texts: Path, folder: Path) -> None:
     """Write the articles as a data set, with one impression that shows them all."""
-    from recbole_tinynews.convert.atomic import (
-        INTER_HEADER,
-        impression_row,
-        open_atomic,
-        write_items,
-    )
-    from recbole_tinynews.convert.records import Impression, News
-    from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
-    from recbole_tinynews.serving.news_table import read_news_file
+    from recbole_tinynews.serving.news_table import read_news_file  # imports torch
 
     table = read_news_file(texts).fillna("").astype(str)
     if TITLE not in table.columns or not table[TITLE].str.strip().any():

@@ -1,8 +1,8 @@
 """Static token vectors: a language model without layers, from the outputs of another one.
 
-As in Model2Vec (Tulkens and van Dongen, 2024): a token's vector is the language model's output for
-the token alone, centred, and weighted by smooth inverse frequency, ``a / (a + p)`` (Arora et al.,
-ICLR 2017). Here frequencies are those in the training articles, and the vectors train further.
+As in Model2Vec (Tulkens and van Dongen, 2024): a token's vector is its last state between the
+special tokens alone, centred, and weighted by smooth inverse frequency, ``a / (a + p)`` (Arora et
+al., ICLR 2017). Here frequencies are those in the training articles, and the vectors train further.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.encoder.language_model import load_plm, longest_text
 from recbole_tinynews.encoder.plm_files import load_tokenizer, quiet
 
-A = 1e-3  # tokens above this share of all tokens count less than half
+A = 3e-3  # tokens above this share of all tokens count less than half
 TOKENS_AT_ONCE = 512
 MOST_POSITIONS = 512
 # BERT's embeddings end in (x - mean) / sqrt(variance + eps) * weight: with these it is x - mean
@@ -61,7 +61,7 @@ def write_static_plm(source: str, articles: NDArray[np.int64], folder: Path) -> 
 
 @torch.no_grad()
 def _outputs(plm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int) -> Tensor:
-    """Mean last hidden state of each token between the special ones, ``[count, hidden]``."""
+    """Last hidden state of each token alone between the special ones, ``[count, hidden]``."""
     example = tokenizer("a", return_special_tokens_mask=True)
     ids, special = example["input_ids"], example["special_tokens_mask"]
     place = special.index(0)
@@ -71,7 +71,7 @@ def _outputs(plm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: in
     made = []
     with progress_bar(desc="Token vectors", total=count, unit=" tokens") as bar:
         for some in texts.split(TOKENS_AT_ONCE):
-            made.append(plm(input_ids=some).last_hidden_state.mean(dim=1))
+            made.append(plm(input_ids=some).last_hidden_state[:, place])
             bar.update(len(some))
     return torch.cat(made)
 

@@ -19,7 +19,12 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import (
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from recbole_tinynews.data.news_text import LONGEST_TEXT, tokenise
 from recbole_tinynews.data.ragged import Ragged
@@ -125,14 +130,19 @@ def trim_config(config: PretrainedConfig, kept: NDArray[np.int64]) -> None:
             setattr(config, name, new.get(value))
 
 
-def write_trimmed_plm(source: str, kept: NDArray[np.int64], folder: Path) -> None:
-    """Save a language model with only these tokens; a head for masked tokens is left out."""
-    plm = load_whole_plm(source)
+def trim_embeddings(plm: PreTrainedModel, kept: NDArray[np.int64]) -> None:
+    """Keep only these tokens' embeddings."""
     whole: Any = plm.get_input_embeddings().get_parameter("weight")
     trimmed = nn.Parameter(whole.detach()[torch.from_numpy(kept)])
     for part in plm.modules():  # encoder and decoder share them
         if isinstance(part, nn.Embedding) and part.weight is whole:
             part.weight, part.num_embeddings = trimmed, len(kept)
+
+
+def write_trimmed_plm(source: str, kept: NDArray[np.int64], folder: Path) -> None:
+    """Save a language model with only these tokens; a head for masked tokens is left out."""
+    plm = load_whole_plm(source)
+    trim_embeddings(plm, kept)
     trim_config(plm.config, kept)
     with quiet():
         plm.save_pretrained(folder)

@@ -175,6 +175,7 @@ class TimeScore(nn.Module):
         share = torch.sigmoid(self.gate(user))  # [..., 1]
         return share if text.dim() == 2 else share.squeeze(-1)
 
+
 def _layer(size: int, hidden: int) -> nn.Sequential:
     """A hidden layer whose output starts at 0."""
     layer = nn.Sequential(nn.Linear(size, hidden), nn.GELU(), nn.Linear(hidden, 1, bias=False))

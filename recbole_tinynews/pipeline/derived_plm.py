@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from logging import getLogger
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,25 +24,31 @@ from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import whole_folder
-from recbole_tinynews.settings.protocol import Settings
 
-DERIVING = ("text_prefix", "vocabulary_min_articles", "num_hidden_layers")  # settings
 READ = (TITLE, ABSTRACT, TITLE_ABSTRACT, BODY)  # texts whose tokens count
 ABOUT = "about.txt"  # in the folder: a line to log
 
 
-def derived_plm(source: str, content: str, config: Settings, news: NewsDataset) -> str:
-    """Folder or hub name of the language model that the settings derive from ``source``.
+class Deriving(NamedTuple):
+    """Settings that decide how a language model is derived."""
+
+    prefix: str  # of each text
+    at_least: int | None  # articles that use a kept token; None: all tokens are kept
+    static: bool  # without layers
+
+
+def derived_plm(source: str, content: str, how: Deriving, news: NewsDataset) -> str:
+    """Folder or hub name of the language model derived from ``source``, if it is to be derived.
 
     A derived one lies in the data set's cache, under a digest of everything that decides it.
     ``content`` is a digest of ``source``; ``news`` are the training impressions.
     """
-    prefix, at_least, layers = (config[name] for name in DERIVING)
-    if at_least is None and layers != 0:
+    prefix, at_least, static = how
+    if at_least is None and not static:
         return source
     ids = news.training_news()
-    columns = [[news.texts(field)[each] for each in ids] for field in READ]
-    columns = [texts for texts in columns if any(texts)]
+    every = map(news.texts, READ)
+    columns = [[texts[each] for each in ids] for texts in every if any(texts)]
 
     def trim(folder: Path) -> str:
         tokenizer = load_tokenizer(source)
@@ -64,7 +71,7 @@ def derived_plm(source: str, content: str, config: Settings, news: NewsDataset) 
     if at_least is not None:
         source = _cached(news, [content, *read, str(at_least)], trim)
         content = Path(source).name
-    if layers == 0:
+    if static:
         source = _cached(news, [content, *read, "static 1"], make_static)
     return source
 

@@ -40,7 +40,7 @@ def test_a_token_is_its_output_centred_and_weighted_by_its_frequency(
             plm(torch.tensor([[tokenizer.cls_token_id, token, tokenizer.sep_token_id]]))[0]
             for token in range(len(articles))
         ]
-        outputs = torch.cat(each).mean(dim=1).double().numpy()
+        outputs = torch.cat(each)[:, 1].double().numpy()
         text = tokenizer("word3 word7 word3", return_tensors="pt", return_token_type_ids=False)
         states = AutoModel.from_pretrained(static).eval()(**text)[0][0].numpy()
     weighted = (outputs - share @ outputs) * (A / (A + share))[:, None]

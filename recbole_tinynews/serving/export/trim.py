@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Not trimmed: {mistake}", file=sys.stderr)
         return 1
     print(
-        f"{done.folder}: {done.tokens:,} of {done.tokens_before:,} tokens; {done.lost:,} of "
-        f"{done.titles:,} other titles lose a token."
+        f"{done.folder}: {done.tokens:,} of {done.tokens_before:,} tokens; {done.losing:,} of "
+        f"{done.others:,} other articles lose a token."
     )
     for name, metrics in done.metrics.items():
         print(f"{name:>9}: " + ", ".join(f"{key} {value}" for key, value in metrics.items()))

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from recbole_tinynews.data.atomic_files import TokenIndex, read_impressions, read_news
 from recbole_tinynews.data.news_text import with_abstract
-from recbole_tinynews.encoder.plm_files import bare_plm, load_config, load_tokenizer
+from recbole_tinynews.encoder.plm_files import load_config, load_tokenizer
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.trimming import (
     articles_using,
     losing_tokens,
     tokens_to_keep,
     trim_config,
+    trim_embeddings,
     trim_tokenizer,
 )
 from recbole_tinynews.files.checksums import checksums
-from recbole_tinynews.files.tensors import load_weights, save_weights
+from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.files.whole import whole_folder
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.text_encoders import reads_words
 from recbole_tinynews.pipeline.artifact import (
     CATEGORY_NAMES,
     COPIES,
@@ -40,23 +42,20 @@ from recbole_tinynews.pipeline.artifact import (
     write_settings,
 )
 from recbole_tinynews.serving.data_set_texts import find_item_file
+from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.export.data_set import find_data_set, metrics_of
 from recbole_tinynews.serving.loading import load_reader
 
 
 class Trimmed(NamedTuple):
-    """A trimmed recommender.
-
-    ``lost`` counts titles outside the training impressions (``titles``) that lose a token;
-    ``metrics`` on test impressions, if any, are those ``before`` and ``after``.
-    """
+    """A trimmed recommender."""
 
     folder: Path
     tokens: int
     tokens_before: int
-    lost: int
-    titles: int
-    metrics: dict[str, dict[str, float]]
+    others: int  # articles outside the training impressions
+    losing: int  # those of them that lose a token
+    metrics: dict[str, dict[str, float]]  # on test impressions, ``before`` and ``after``
 
 
 def trim(
@@ -68,50 +67,48 @@ def trim(
 ) -> Trimmed:
     """Write the finished recommender in ``folder`` with fewer tokens to ``output``.
 
-    It is read by ``load`` and exported like any other. Vectors of texts whose tokens are all kept
-    are equal to the last bit. Its validation metrics stay those of the training.
-
-    Args:
-        folder: of a finished stage that ranks news with a language model.
-        output: a new or empty folder.
-        min_articles: number of articles of the training impressions that must use a token.
-        data_path: as for ``load``; its texts are read.
-        model: the recommender's class, if it is your own.
+    A token stays if ``min_articles`` articles of the training impressions use it
+    (``tokens_to_keep``). Other arguments and errors are those of ``load``; validation metrics stay
+    those of the training.
 
     Raises:
-        FileNotFoundError: no such folder, or no such data set.
-        ValueError: an export, or word vectors instead of a language model, or as for ``load``.
+        FileNotFoundError: also without the data set.
+        ValueError: also for an export, or without a language model.
         FileExistsError: ``output`` is not empty.
     """
     folder, output = Path(folder), Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FileExistsError(f"--output={output} expects a folder that is new or empty.")
-    before, settings = load_reader(folder, model=model), read_settings(folder)
-    if not (folder / PLM / "config.json").is_file():
+    ranker, settings = load_reader(folder, model=model), read_settings(folder)
+    engine = ranker.engine
+    if not isinstance(engine, ModelEngine) or reads_words(settings):
         raise ValueError(
-            f"trim expects a finished recommender with a language model in {PLM}/, and {folder} "
-            "has none. Name the folder of a finished stage; exports of a trimmed one stay trimmed."
+            f"trim expects a finished recommender with a language model, and {folder} is an export "
+            "or reads by words. Name another folder; exports of a trimmed one stay trimmed."
         )
     place = None if data_path is None else Path(data_path)
-    trained, others = _texts_of(settings, place)
+    trained, others = _articles(settings, place)
     tokenizer, prefix = load_tokenizer(str(folder / PLM)), settings.get("text_prefix") or ""
-    used = articles_using(trained, tokenizer, prefix)
+    used = articles_using(trained.T.tolist(), tokenizer, prefix)
     kept = tokens_to_keep(tokenizer, used, min_articles)
-    losing = losing_tokens(others, tokenizer, kept, prefix)
-    with whole_folder(output) as unfinished:
-        _write(folder, unfinished, kept, {**settings, "vocabulary_min_articles": min_articles})
-    engines = {"before": before.engine, "after": load_reader(output, model=model).engine}
-    data = find_data_set(before.engine.settings, place)
-    metrics = {}
+    losing = losing_tokens(others[:, 0].tolist(), tokenizer, kept, prefix)
+    data, metrics = find_data_set(engine.settings, place), {}
     if data is not None and data.test is not None:
-        metrics = {name: metrics_of(engine, data, name) for name, engine in engines.items()}
-    return Trimmed(output, len(kept), len(tokenizer), int(losing.sum()), len(losing), metrics)
+        metrics["before"] = metrics_of(engine, data, "before")
+    # several views may share one
+    plms = {part.plm for part in engine.model.modules() if isinstance(part, TextEncoder)}
+    for plm in plms:
+        trim_embeddings(plm, kept)
+    with whole_folder(output) as unfinished:
+        save_weights(engine.model.state_dict(), unfinished / WEIGHTS)
+        _write(folder, unfinished, kept, {**settings, "vocabulary_min_articles": min_articles})
+    if metrics:
+        metrics["after"] = metrics_of(load_reader(output, model=model).engine, data, "after")
+    return Trimmed(output, len(kept), len(tokenizer), len(losing), int(losing.sum()), metrics)
 
 
-def _texts_of(
-    settings: dict[str, Any], data_path: Path | None
-) -> tuple[list[list[str]], list[str]]:
-    """Columns of texts of the training articles, and nonempty titles of the others."""
+def _articles(settings: Mapping[str, Any], data_path: Path | None) -> tuple[NDArray, NDArray]:
+    """Texts of the training articles and of the others, title first, ``[articles, texts]``."""
     name = settings["dataset"]
     item_file = find_item_file(name, data_path)
     if item_file is None:
@@ -120,20 +117,16 @@ def _texts_of(
             "did not find it. Name the folder that holds its folder with --data_path."
         )
     news, index = read_news(item_file), TokenIndex()
-    index.ids(news.item_id)
+    ids = index.ids(news.item_id)
     shown = read_impressions(item_file.with_name(f"{name}.train.inter"), index, TokenIndex())
-    is_trained = np.zeros(len(index), bool)
-    is_trained[shown.news_ids()] = True
-    is_trained = is_trained[1 : 1 + len(news.item_id)]
-    both = [with_abstract(*each) for each in zip(news.title, news.abstract, strict=True)]
-    columns = [news.title, news.abstract, both, news.body]
-    trained = [[t for t, own in zip(each, is_trained, strict=True) if own] for each in columns]
-    others = [t for t, own in zip(news.title, is_trained, strict=True) if t and not own]
-    return trained, others
+    joined = list(map(with_abstract, news.title, news.abstract))
+    texts = np.array([news.title, news.abstract, joined, news.body], dtype=object).T
+    is_trained = np.isin(ids, shown.news_ids())
+    return texts[is_trained], texts[~is_trained]
 
 
 def _write(folder: Path, output: Path, kept: NDArray[np.int64], settings: dict[str, Any]) -> None:
-    """Write the recommender with these tokens."""
+    """Write everything but the weights."""
     (output / PLM).mkdir()
     config = load_config(str(folder / PLM))
     trim_config(config, kept)
@@ -141,25 +134,7 @@ def _write(folder: Path, output: Path, kept: NDArray[np.int64], settings: dict[s
     trim_tokenizer(load_tokenizer(str(folder / PLM)), kept).save_pretrained(output / PLM)
     if (folder / PLM / CATEGORY_NAMES).is_file():
         shutil.copy(folder / PLM / CATEGORY_NAMES, output / PLM)
-    save_weights(_trimmed_weights(folder, kept), output / WEIGHTS)
     write_settings(output, settings)
     outdated = (FILES, TEST, TEST_DATA, COPIES)  # measured with all tokens, or not copied
     metrics = {name: value for name, value in read_metrics(folder).items() if name not in outdated}
     write_metrics(output, {**metrics, FILES: checksums(output, files_of(output))})
-
-
-def _trimmed_weights(folder: Path, kept: NDArray[np.int64]) -> dict[str, Tensor]:
-    """The weights, with the chosen rows of the word embeddings."""
-    with torch.device("meta"):
-        plm = bare_plm(str(folder / PLM))
-    words = plm.get_input_embeddings().get_parameter("weight")
-    named = plm.named_parameters(remove_duplicate=False)
-    names = {name for name, parameter in named if parameter is words}
-    weights, chosen = load_weights(folder / WEIGHTS), torch.from_numpy(kept)
-    made = {id(value): value[chosen] for name, value in weights.items() if _in_plm(name) in names}
-    return {name: made.get(id(value), value) for name, value in weights.items()}
-
-
-def _in_plm(name: str) -> str:
-    """A weight's name inside of the language model, which several views may share."""
-    return name.rpartition(".plm.")[2]
