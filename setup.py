@@ -17,9 +17,9 @@ DATA_FOLDERS = {
     "recbole_tinynews.dataset": "dataset",
 }
 
-# RecBole 1.2.1 pins a ray that no longer installs or starts, and pip cannot leave out a dependency's
-# dependency. So what RecBole imports is listed here, and the README's second command installs RecBole
-# alone. The extra `recbole` has what its own entry points import besides.
+# RecBole 1.2.1 pins a ray that no longer installs or starts, and pip cannot leave out a
+# dependency's dependency. So what RecBole imports is listed here, and the README's second command
+# installs RecBole alone. The extra `recbole` has what its own entry points import besides.
 RECBOLE = [
     "colorama>=0.4.4",
     "colorlog>=4.7.2",
@@ -94,7 +94,7 @@ setup(
         "lora": ["peft>=0.17"],
         "download": DOWNLOAD,
         "parquet": ["pyarrow>=14"],  # EB-NeRD, own tables, users and articles of serving.score
-        "recbole": ["ray>=2.50", "hyperopt>=0.2.7", "plotly>=5"],  # recbole.quick_start, HyperTuning
+        "recbole": ["ray>=2.50", "hyperopt>=0.2.7", "plotly>=5"],  # docs/install.md
         "ray": ["ray[data]>=2.50", "pyarrow>=14"],  # docs/scale.md
         "spark": ["pyspark>=4.0", "pyarrow>=14"],
         "export": [

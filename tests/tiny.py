@@ -404,6 +404,6 @@ def impressions_of(histories: list[list[int]], candidates: list[list[int]]) -> I
             IMPRESSION_SIZE: torch.tensor([len(shown) for shown in candidates]),
             HISTORY: torch.tensor([[0] * (width - len(h)) + h for h in histories]),
             CANDIDATES: shown,
-            CANDIDATE_FEATURES: (shown[:, None] * torch.tensor([5, 1, 2, 4, 6, 3, 7, 9, 8])) % 23.0,
+            CANDIDATE_FEATURES: (shown[:, None] * torch.arange(1, 20)) % 23.0,
         }
     )

@@ -24,6 +24,7 @@ from recbole_tinynews.data.fields import (
 )
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions, clicks_of
 from recbole_tinynews.data.negatives import ImpressionNegatives, random_bits
+from recbole_tinynews.data.popularity import context_of, with_context
 from recbole_tinynews.processes.group import ALONE, Group
 from recbole_tinynews.processes.sharding import shard_slice
 from recbole_tinynews.settings.protocol import Settings
@@ -175,7 +176,7 @@ class ImpressionDataLoader(AbstractDataLoader):
         impression, impression_size: ``[batch]``, row in the split and number of candidates.
         history: ``[batch, history_length]``, newest clicks, padded in front with 0.
         candidates, label: ``[sum of impression_size]``; label -1 if unknown.
-        candidate_features: ``[sum of impression_size, features]``, if any.
+        candidate_features: ``[sum of impression_size, features + context]``, if any.
         click_counters: ``[batch, history_length, 2]``, if read.
 
     Attributes:
@@ -242,11 +243,21 @@ class ImpressionDataLoader(AbstractDataLoader):
 def _features_at(
     impressions: Impressions, positions: NDArray[np.int64], rows: NDArray[np.int64], width: int
 ) -> dict[str, Tensor]:
-    """Features of candidates at ``positions``, and counters of the clicks of ``rows``, if any."""
+    """Features of candidates at ``positions``, and counters of the clicks of ``rows``, if any.
+
+    The context of its impression follows the features of a candidate. Positions are those of all
+    candidates of ``rows``, or ``[rows, some candidates]``.
+    """
     fields = {}
     if impressions.features is not None:
-        values = np.ascontiguousarray(impressions.features.values[positions], dtype=np.float32)
-        fields[CANDIDATE_FEATURES] = torch.from_numpy(values)
+        of_all, values = impressions.candidates, impressions.features.values
+        whole, sizes = np.asarray(values[of_all.positions(rows)]), of_all.lengths_of(rows)
+        if positions.ndim == 1:
+            both = with_context(whole, sizes)
+        else:
+            context = np.repeat(context_of(whole, sizes)[:, None], positions.shape[1], axis=1)
+            both = np.concatenate([values[positions], context], axis=-1)
+        fields[CANDIDATE_FEATURES] = torch.from_numpy(both)
     if impressions.click_counters is not None:
         fields[CLICK_COUNTERS] = torch.from_numpy(impressions.click_counters.newest(rows, width))
     return fields

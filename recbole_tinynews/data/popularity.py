@@ -263,6 +263,29 @@ def _places(keys: NDArray[np.int64], queries: NDArray[np.int64]) -> NDArray[np.i
     return np.searchsorted(keys, queries[new])[np.cumsum(new) - 1]
 
 
+def context_of(features: NDArray[np.float32], sizes: NDArray[np.integer]) -> NDArray[np.float32]:
+    """What an impression's candidates have in common, ``[impressions, features + 1]``.
+
+    The means of log(1 + feature) over its candidates, and the log of their number. ``features`` are
+    those of whole impressions, ``[sum of sizes, features]``.
+    """
+    sizes = np.asarray(sizes)
+    context = np.zeros((len(sizes), features.shape[1] + 1), np.float32)
+    some = np.flatnonzero(sizes)
+    if len(some):
+        starts = (np.cumsum(sizes) - sizes)[some]
+        sums = np.add.reduceat(np.log1p(features), starts, axis=0)
+        context[some, :-1] = sums / sizes[some, None]
+        context[some, -1] = np.log(sizes[some])
+    return context
+
+
+def with_context(features: NDArray[np.float32], sizes: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Features of whole impressions, each followed by ``context_of`` its impression."""
+    context = np.repeat(context_of(features, sizes), sizes, axis=0)
+    return np.concatenate([features, context], axis=-1)
+
+
 def refuse_without_times(impressions: Impressions, split: str) -> None:
     """Raise ``ValueError`` if half of the impressions or more share one time."""
     times, counts = np.unique(impressions.timestamp, return_counts=True)

@@ -17,36 +17,40 @@ class TimeFeatures(nn.Module):
 
     From the counters of ``data.popularity.Counting`` with W windows, 2 + W features: log(1 + hours
     of age), log(1 + exposures in the longest window), and for each window the log of the smoothed
-    click rate over that of training, ``log((c + 20 r) / (s + 20) / r)``. With ``counts``, 1 + 3 W:
-    log(1 + clicks) and log(1 + exposures) of each window in place of the longest.
+    click rate over that of training, ``log((c + 20 r) / (s + 20) / r)``. ``extended`` ones are 3 +
+    5 W: log(1 + clicks) and log(1 + exposures) of each window in place of the longest, and the
+    context of the impression (2 + 2 W, ``data.popularity.context_of``).
     """
 
     click_rate: Tensor
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, windows: int, counts: bool = False) -> None:
+    def __init__(self, windows: int, extended: bool = False) -> None:
         super().__init__()
-        self.windows, self.counts = windows, counts
-        self.size = 1 + 3 * windows if counts else 2 + windows
+        self.windows, self.extended = windows, extended
+        self.size = 3 + 5 * windows if extended else 2 + windows
         self.register_buffer("click_rate", torch.tensor(0.5))
         self.register_buffer("mean", torch.zeros(self.size))
         self.register_buffer("scale", torch.ones(self.size))
 
     @torch.no_grad()
     def fit(self, counters: Tensor, labels: Tensor) -> None:
-        """Set click rate and scale from counters ``[candidates, 1 + 2 W]`` and labels."""
+        """Set click rate and scale from counters ``[candidates, 3 + 4 W]`` and labels."""
         self.click_rate.fill_(float((labels == 1).double().mean().clamp(1e-6, 1 - 1e-6)))
         features = self.unscaled(counters).double()
         self.mean.copy_(features.mean(0))
         self.scale.copy_(features.std(0, correction=0).clamp(min=1e-9))
 
     def unscaled(self, counters: Tensor) -> Tensor:
-        """Features before standardising, ``[..., 1 + 2 W] -> [..., features]``."""
-        age, clicks, exposures = counters.split([1, self.windows, self.windows], dim=-1)
+        """Features before standardising, ``[..., 3 + 4 W] -> [..., features]``."""
+        width = 1 + 2 * self.windows
+        own, context = counters[..., :width], counters[..., width:]
+        age, clicks, exposures = own.split([1, self.windows, self.windows], dim=-1)
         rates = self.rate(clicks, exposures).log()
-        counts = counters[..., 1:] if self.counts else exposures.amax(-1, keepdim=True)
-        return torch.cat([age.log1p(), counts.log1p(), rates], dim=-1)
+        if self.extended:
+            return torch.cat([own.log1p(), rates, context], dim=-1)
+        return torch.cat([age.log1p(), exposures.amax(-1, keepdim=True).log1p(), rates], dim=-1)
 
     def rate(self, clicks: Tensor, exposures: Tensor) -> Tensor:
         """Smoothed click rate relative to that of training."""
@@ -54,7 +58,7 @@ class TimeFeatures(nn.Module):
         return smoothed / self.click_rate
 
     def forward(self, counters: Tensor) -> Tensor:
-        """Standardised features, ``[..., 1 + 2 W] -> [..., features]``."""
+        """Standardised features, ``[..., 3 + 4 W] -> [..., features]``."""
         return (self.unscaled(counters) - self.mean) / self.scale
 
 
@@ -68,7 +72,7 @@ class TimeScore(nn.Module):
 
     def __init__(self, windows: int, hidden: int, user_dim: int | None = None) -> None:
         super().__init__()
-        self.features = TimeFeatures(windows, counts=True)
+        self.features = TimeFeatures(windows, extended=True)
         self.text_weight = nn.Parameter(torch.ones(()))
         self.weights = nn.Parameter(torch.zeros(self.features.size))
         self.layer = _layer(self.features.size, hidden) if hidden else None
@@ -84,7 +88,7 @@ class TimeScore(nn.Module):
 
         Shapes:
             text, labels: ``[candidates]``.
-            counters: ``[candidates, 1 + 2 windows]``.
+            counters: ``[candidates, 3 + 4 windows]``.
             offsets: ``[impressions + 1]``, bounds of the impressions among the candidates.
         """
         self.features.fit(counters, labels)
@@ -146,7 +150,7 @@ class TimeScore(nn.Module):
 
         Shapes:
             text: ``[batch, candidates]`` or ``[candidates]``.
-            counters: the same with a last dimension ``1 + 2 windows``.
+            counters: the same with a last dimension ``3 + 4 windows``.
             user: ``[batch, dim]``, or ``[candidates, dim]`` beside ``[candidates]``.
         """
         text, time = self.text_weight * text, self.term(self.features(counters))

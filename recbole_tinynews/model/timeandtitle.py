@@ -31,7 +31,7 @@ class TimeAndTitle(ZeroShotPLM):
     ``TimeFeatures``. The weights are fitted on the training impressions and logged.
     """
 
-    counts: ClassVar[bool] = False  # whether clicks and exposures of each window are features
+    extended: ClassVar[bool] = False  # its features of time
     ranks_given_articles: ClassVar[bool] = False  # it needs categories of clicks, and counters
     content_mean: Tensor
     content_scale: Tensor
@@ -39,7 +39,7 @@ class TimeAndTitle(ZeroShotPLM):
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.time_features = TimeFeatures(len(config["popularity_windows"]), self.counts)
+        self.time_features = TimeFeatures(len(config["popularity_windows"]), self.extended)
         self.windows = Counting.of(config).windows
         self.register_buffer("content_mean", torch.zeros(len(CONTENT)))
         self.register_buffer("content_scale", torch.ones(len(CONTENT)))

@@ -16,7 +16,7 @@ from recbole_tinynews.settings.protocol import Settings
 class TimeBoosted(TimeAndTitle):
     """LightGBM's lambdarank on content and all time features; refitted rather than saved."""
 
-    counts: ClassVar[bool] = True
+    extended: ClassVar[bool] = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

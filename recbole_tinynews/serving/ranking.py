@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.data.popularity import with_context
 from recbole_tinynews.serving.approximate import Nearest
 from recbole_tinynews.serving.data_set_texts import DataSetTexts
 from recbole_tinynews.serving.engine import Engine
@@ -287,7 +288,8 @@ class Ranker:
     ) -> NDArray[np.float32]:
         counters, counting = self._counters(), self.engine.counting
         assert counting is not None
-        return counters.features(counting, candidates, moments)
+        sizes = np.array([len(each) for each in candidates], np.int64)
+        return with_context(counters.features(counting, candidates, moments), sizes)
 
     def _counters(self) -> LiveCounters:
         if self.engine.counting is None:

@@ -17,6 +17,7 @@ from recbole_tinynews.data.popularity import (
     count_events,
     popularity_features,
     refuse_without_times,
+    with_context,
 )
 from recbole_tinynews.data.ragged import Ragged
 
@@ -131,3 +132,17 @@ def test_features_are_cached_by_log_and_settings_and_mapped(tmp_path: Path) -> N
         assert isinstance(cached.values, np.memmap)
     popularity_features(shown, Counting(), 6, cache=(tmp_path, "another log"))
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 4
+
+
+@given(st.lists(st.lists(st.integers(0, 50), min_size=0, max_size=4), max_size=5))
+def test_the_context_of_an_impression_is_the_mean_of_its_own_candidates(rows: list) -> None:
+    """Off by one, it would be that of the impression before."""
+    sizes = np.array([len(row) for row in rows], np.int64)
+    values = np.array([[v, 2 * v] for row in rows for v in row], np.float32).reshape(-1, 2)
+    found = with_context(values, sizes)
+    plain = [
+        [v, 2 * v, np.mean(np.log1p(row)), np.mean(np.log1p(2 * np.array(row))), np.log(len(row))]
+        for row in rows
+        for v in row
+    ]
+    np.testing.assert_allclose(found, np.array(plain).reshape(-1, 5), rtol=1e-5, atol=1e-6)

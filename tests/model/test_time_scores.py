@@ -123,9 +123,10 @@ def test_popularity_starts_at_the_fitted_logit_and_leaves_texts_as_they_are(
 def test_clicks_and_exposures_of_each_window_are_features_of_the_term() -> None:
     """A click rate alone does not tell 1 of 2 from 100 of 200."""
     counters = torch.tensor([[5.0, 1, 3, 8, 10, 30, 200], [1.0, 0, 2, 2, 0, 9, 12]])
-    features, few = TimeFeatures(3, counts=True), TimeFeatures(3)
-    plain = torch.cat([counters.log1p(), few.unscaled(counters)[:, 2:]], 1)
-    torch.testing.assert_close(features.unscaled(counters), plain)
+    features, few = TimeFeatures(3, extended=True), TimeFeatures(3)
+    context = torch.rand(2, 8)
+    plain = torch.cat([counters.log1p(), few.unscaled(counters)[:, 2:], context], 1)
+    torch.testing.assert_close(features.unscaled(torch.cat([counters, context], 1)), plain)
     assert features.size == plain.shape[1]
 
 
@@ -133,7 +134,7 @@ def test_clicks_and_exposures_of_each_window_are_features_of_the_term() -> None:
 def test_the_hidden_layer_starts_with_what_a_line_can_not_tell(frozen: bool) -> None:
     """Of an untrained model no parameter asks for a gradient, so nothing would be fitted."""
     draw = np.random.default_rng(0)
-    counters = torch.from_numpy(draw.uniform(0, 30, (4000, 3))).float()
+    counters = torch.from_numpy(draw.uniform(0, 30, (4000, 7))).float()
     middle = (counters[:, 0] - 15).abs() < 5  # neither young nor old
     offsets = torch.arange(0, 4001, 4)
     losses = {}
@@ -200,7 +201,7 @@ def test_a_teacher_may_know_popularity_where_its_student_does_not(tiny: Tiny) ->
     assert world.model.time is None
     assert CANDIDATE_FEATURES in world.clicks().collate_fn(range(3)).interaction
     world = tiny.world("TinyNewsRec", teacher="PPRec")  # which reads the counters of one window
-    assert world.clicks().collate_fn([0])[CANDIDATE_FEATURES].shape[-1] == 3
+    assert world.clicks().collate_fn([0])[CANDIDATE_FEATURES].shape[-1] == 3 + 4  # context
     assert CANDIDATE_FEATURES not in tiny.world("PLMNR").clicks().collate_fn([0]).interaction
 
 
