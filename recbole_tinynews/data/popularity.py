@@ -255,6 +255,8 @@ def window_counts(
 
 def _places(keys: NDArray[np.int64], queries: NDArray[np.int64]) -> NDArray[np.int64]:
     """``np.searchsorted``, faster where queries are the keys or repeat the one before."""
+    if len(queries) < len(keys):  # of a few articles, live
+        return np.searchsorted(keys, queries)
     new = np.append([True], queries[1:] != queries[:-1])[: len(queries)]
     if len(queries) == len(keys) and (queries == keys).all():
         return np.maximum.accumulate(np.where(new, np.arange(len(keys)), 0))
