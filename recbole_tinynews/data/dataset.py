@@ -32,7 +32,6 @@ from recbole_tinynews.data.plausibility import (
     check_report,
 )
 from recbole_tinynews.data.popularity import (
-    Counting,
     click_counters,
     popularity_features,
     refuse_without_times,
@@ -222,12 +221,12 @@ class NewsDataset(Dataset):
         """These impressions, with counters (computed once for all) if ``popularity`` is set.
 
         Raises:
-            ValueError: the times of a split are unknown.
+            ValueError: the times of a split are unknown, or teachers use other counters.
         """
-        of_candidates, of_clicks = wanted_counters(config)
-        if not of_candidates:
+        counting, of_clicks = wanted_counters(config)
+        if counting is None:
             return self.inter_feat
-        counting, width = Counting.of(config), self.history_width(config)
+        width = self.history_width(config)
         cache = None if self.cache_dir is None else (self.cache_dir, self.content)
         arguments = self.log, counting, self.file_size_list[0]
         if counting not in self._popularity:

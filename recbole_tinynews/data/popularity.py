@@ -38,13 +38,6 @@ def ranks_by_popularity(config: Settings) -> bool:
     return uses_popularity(config) and config["popularity"] != "offset"
 
 
-def wanted_counters(config: Settings) -> tuple[bool, bool]:
-    """Whether a stage or its teachers use counters of candidates, and those of clicks."""
-    of_both = config, config.for_stage(FINETUNE_TEACHER)
-    used = [each for each in of_both if uses_popularity(each)]
-    return bool(used), any(each["popularity_of_clicks"] for each in used)
-
-
 class Counting(NamedTuple):
     """Windows, delay and source of the counters.
 
@@ -75,6 +68,25 @@ class Counting(NamedTuple):
         spans = ["ever" if window is None else f"{window:g}h" for window in self.windows]
         counters = [f"{kind}_{span}" for kind in ("clicks", "exposures") for span in spans]
         return ("age_hours", *counters)
+
+
+def wanted_counters(config: Settings) -> tuple[Counting | None, bool]:
+    """The counters that a stage or its teachers use, if any, and whether of clicks too.
+
+    Raises:
+        ValueError: the teachers use others than the stage.
+    """
+    of_both = config, config.for_stage(FINETUNE_TEACHER)
+    used = [each for each in of_both if uses_popularity(each)]
+    countings = [Counting.of(each) for each in used]
+    if len(set(countings)) > 1:
+        raise ValueError(
+            "Teachers and student read the same counters, and expect equal popularity_windows, "
+            f"popularity_delay and popularity_from, got {countings[1]} and {countings[0]}. Set "
+            f"those of the teachers, for instance {FINETUNE_TEACHER}_popularity_windows"
+        )
+    of_clicks = any(each["popularity_of_clicks"] for each in used)
+    return (countings[0] if countings else None), of_clicks
 
 
 def popularity_features(

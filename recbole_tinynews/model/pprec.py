@@ -69,11 +69,7 @@ class PPRec(PLMNR):
     def _encode_users(self, history: Tensor, clicked: Tensor, about: BatchIds | None) -> Tensor:
         counters = None if about is None else about.click_counters
         rates = None if counters is None else self.time.rates_of_clicks(counters)
-        return self.encode_user(history, clicked, rates)
-
-    def encode_user(self, history: Tensor, clicked: Tensor, *rates: Tensor | None) -> Tensor:
-        """User vectors ``[batch, news_dim]``; ``rates`` as for ``PopularityAwareUser``."""
-        return self.user_encoder(history, clicked, *rates)
+        return self.user_encoder(history, clicked, rates)
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Mean BPR loss over pairs of the clicked article, which is first, and a negative."""

@@ -10,6 +10,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_tinynews.data.fields import TEACHERS
+from recbole_tinynews.data.popularity import wanted_counters
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
 from recbole_tinynews.encoder.states import Taps
@@ -43,8 +44,12 @@ class Student(NewsRecommender):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Also require at least one loss with a positive weight."""
+        """Also require at least one loss with a positive weight, and its teachers' counters."""
         yield from super().conflicting_settings(config, prefix)
+        try:
+            wanted_counters(config)
+        except ValueError as problem:
+            yield str(problem)
         names = [f"{loss}_loss_weight" for loss in cls.learnt_losses()]
         if names and not any(config[name] for name in names):
             listed = ", ".join(prefix + name for name in names)

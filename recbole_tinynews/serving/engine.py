@@ -25,6 +25,8 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.time_features import TimeScore
 from recbole_tinynews.serving.reading import Reading
 
+NO_IDS = torch.empty(0, dtype=torch.long)
+
 
 class Engine(ABC):
     """Computes vectors and scores of a finished recommender; thread-safe.
@@ -137,8 +139,7 @@ class ModelEngine(Engine):
         self, text: Tensor, users: Tensor, news: Tensor, counters: Tensor | None
     ) -> Tensor:
         """Text scores plus the term of counters, if any."""
-        none = torch.empty(0, dtype=torch.long)
-        about = None if counters is None else BatchIds(none, none, counters=counters)
+        about = None if counters is None else BatchIds(NO_IDS, NO_IDS, counters=counters)
         return self.model.total_scores(text, about, users, news)
 
     @torch.no_grad()

@@ -85,8 +85,8 @@ def test_where_a_chunk_ends_changes_nothing(empty, size: int, monkeypatch) -> No
 
 def flat(impressions: Impressions) -> list[np.ndarray]:
     parts = [
-        part if isinstance(part, tuple) else (part,) for part in impressions[:-1]
-    ]  # no features
+        part if isinstance(part, tuple) else (part,) for part in impressions[:-2]
+    ]  # no features and counters
     return [array for part in parts for array in part]
 
 

@@ -243,8 +243,8 @@ def assert_equal(found: NewsDataset, expected: NewsDataset) -> None:
 
 def flat(dataset: NewsDataset) -> list[np.ndarray]:
     parts = [
-        part if isinstance(part, tuple) else (part,) for part in dataset.inter_feat[:-1]
-    ]  # without features
+        part if isinstance(part, tuple) else (part,) for part in dataset.inter_feat[:-2]
+    ]  # without features and counters
     return [array for part in parts for array in part]
 
 

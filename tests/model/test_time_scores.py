@@ -199,7 +199,17 @@ def test_a_teacher_may_know_popularity_where_its_student_does_not(tiny: Tiny) ->
     world = tiny.world("TinyNewsRec", finetune_teacher_popularity="added")
     assert world.model.time is None
     assert CANDIDATE_FEATURES in world.clicks().collate_fn(range(3)).interaction
+    world = tiny.world("TinyNewsRec", teacher="PPRec")  # which reads the counters of one window
+    assert world.clicks().collate_fn([0])[CANDIDATE_FEATURES].shape[-1] == 3
     assert CANDIDATE_FEATURES not in tiny.world("PLMNR").clicks().collate_fn([0]).interaction
+
+
+def test_teachers_with_other_counters_than_their_student_are_refused(tiny: Tiny) -> None:
+    """Clicks of one window would be read as those of another, or as exposures."""
+    given = {"popularity": "added", "finetune_teacher_popularity_windows": [24]}
+    config = tiny.config("TinyNewsRec", **given)
+    (mistake,) = config.model_class.conflicting_settings(config, "")
+    assert "equal popularity_windows" in mistake
 
 
 def test_models_of_time_come_near_the_known_optimum_in_their_order(tmp_path: Path) -> None:
